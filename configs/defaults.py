@@ -1,0 +1,155 @@
+"""Every configuration key, declared once, with its meaning, unit and allowed values.
+
+The defaults are the recipe of the AG-VPReID 2025 winner (X-TFCLIP, arXiv 2506.22843); an experiment is a YAML that
+holds only what differs. Keys that exist in the published code keep their published names.
+"""
+
+from yacs.config import CfgNode as CN
+
+_C = CN()
+
+# Folder for checkpoints, logs and the frozen config of a run.
+_C.OUTPUT_DIR = "logs/xtfclip"
+
+_C.MODEL = CN()
+# "auto" (CUDA where there is one, else the CPU with a warning), "cuda", "cuda:1", "cpu".
+_C.MODEL.DEVICE = "auto"
+# CLIP-style ViT: "ViT-B-16" (as published), "ViT-L-14", or any timm name with "clip" in it.
+_C.MODEL.NAME = "ViT-B-16"
+# Dimensions that replace those of the named ViT; 0 keeps its own. For small models such as the demo's.
+_C.MODEL.VIT = CN()
+_C.MODEL.VIT.EMBED_DIM = 0  # width D
+_C.MODEL.VIT.DEPTH = 0  # blocks
+_C.MODEL.VIT.NUM_HEADS = 0
+_C.MODEL.VIT.PATCH_SIZE = 0  # pixels
+_C.MODEL.VIT.PROJ_DIM = 0  # projected width P
+# Steps between patches, (vertical, horizontal), pixels; smaller than the patch makes patches overlap.
+_C.MODEL.STRIDE_SIZE = (16, 16)
+# Start from CLIP weights. False starts from random weights, with a warning.
+_C.MODEL.PRETRAINED = True
+# Local CLIP weights: OpenAI's archive (ViT-B-16.pt), or a timm or open_clip state dict (.pt, .pth, .safetensors).
+# Empty: timm fetches them from its hub.
+_C.MODEL.PRETRAIN_PATH = ""
+# Weights of the loss terms (METHOD: total = 0.25 id + triplet + memory + frame / T).
+_C.MODEL.ID_LOSS_WEIGHT = 0.25
+_C.MODEL.TRIPLET_LOSS_WEIGHT = 1.0
+_C.MODEL.I2T_LOSS_WEIGHT = 1.0  # clip feature against CLIP memory
+_C.MODEL.FRAME_LOSS_WEIGHT = 1.0  # divided by T
+# Side information (TransReID): one embedding per training camera, added to the class token times SIE_COE.
+_C.MODEL.SIE_CAMERA = True
+_C.MODEL.SIE_COE = 1.0
+# The extras of X-TFCLIP over TF-CLIP inside the network. TF-CLIP: "bilinear", "mean", False, False, "batch".
+_C.MODEL.POSITION_RESIZE = "bicubic"  # "bicubic" | "bilinear": position embedding to the input's patch grid
+_C.MODEL.POOLING = "attention"  # "attention" | "mean": over frames, tokens and video tokens
+_C.MODEL.FRAME_EMBEDDING = True  # one learned embedding per frame of a clip, added to the class token
+_C.MODEL.MEMORY_WEIGHTING = True  # a M + (1 - a) SSP instead of M + SSP
+_C.MODEL.FEATURE_NECK = "instance"  # "instance" (IN-BNNeck) | "batch" (BNNeck)
+# Dropout inside the sequence-specific prompt, probability.
+_C.MODEL.PROMPT_DROPOUT = 0.1
+
+_C.LOSS = CN()
+# "online" (Online Label Smoothing, arXiv 2011.12562) | "uniform" (TF-CLIP).
+_C.LOSS.LABEL_SMOOTHING = "online"
+# Probability taken from the true class: by "uniform" always, by "online" in the first epoch.
+_C.LOSS.SMOOTHING = 0.1
+# Share of the hard cross entropy in "online"; the rest is the soft one.
+_C.LOSS.HARD_WEIGHT = 0.5
+
+_C.INPUT = CN()
+# (height, width), pixels; each a multiple of the patch size.
+_C.INPUT.SIZE_TRAIN = (288, 144)
+_C.INPUT.SIZE_TEST = (288, 144)
+# Frames in a clip, T.
+_C.INPUT.SEQ_LEN = 8
+# RGB normalisation, on the 0..1 scale. The published numbers use ImageNet's.
+_C.INPUT.PIXEL_MEAN = (0.485, 0.456, 0.406)
+_C.INPUT.PIXEL_STD = (0.229, 0.224, 0.225)
+# Probability that a training clip is flipped, and that a training frame has a rectangle erased.
+_C.INPUT.PROB = 0.5
+_C.INPUT.RE_PROB = 0.5
+
+_C.DATASETS = CN()
+# A name of the registry in datasets/__init__.py.
+_C.DATASETS.NAMES = "agvpreid"
+# The folder that holds train/, case1_aerial_to_ground/, ...
+_C.DATASETS.ROOT_DIR = "data/AG-VPReID"
+# What eval_main.py ranks: "case1" (aerial to ground), "case2" (ground to aerial) or "all".
+_C.DATASETS.EVAL_CASE = "case1"
+
+_C.DATALOADER = CN()
+# Tracklets of each identity in a training batch, K of P x K sampling.
+_C.DATALOADER.NUM_INSTANCE = 6
+# Decoding processes; 0 decodes in the main process.
+_C.DATALOADER.NUM_WORKERS = 8
+
+_C.SOLVER = CN()
+_C.SOLVER.SEED = 1234
+# Margin of the batch-hard triplet loss, raw Euclidean distance.
+_C.SOLVER.MARGIN = 0.3
+# "auto" (fp16 on CUDA as published, bf16 on CPUs with bf16 instructions, else fp32), "fp32", "bf16", "fp16".
+_C.SOLVER.PRECISION = "auto"
+# The one training stage (stage 1 of CLIP-ReID, prompt learning, has no counterpart here).
+_C.SOLVER.STAGE2 = CN()
+# Clips in a batch, P x K, in every process; a multiple of DATALOADER.NUM_INSTANCE.
+_C.SOLVER.STAGE2.IMS_PER_BATCH = 18
+_C.SOLVER.STAGE2.BASE_LR = 5e-6
+_C.SOLVER.STAGE2.WEIGHT_DECAY = 1e-4
+_C.SOLVER.STAGE2.WEIGHT_DECAY_BIAS = 1e-4
+# Learning-rate factors: of biases; of the temporal classifier; of everything that does not come from CLIP.
+_C.SOLVER.STAGE2.BIAS_LR_FACTOR = 2.0
+_C.SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR = 10.0
+_C.SOLVER.STAGE2.NEW_MODULE_LR_FACTOR = 1.0
+# Subtract from each weight's gradient its mean over all but the first dimension (ECCV 2020).
+_C.SOLVER.STAGE2.GRADIENT_CENTRALIZATION = True
+_C.SOLVER.STAGE2.MAX_EPOCHS = 80
+# Epochs after which the learning rate is multiplied by GAMMA.
+_C.SOLVER.STAGE2.STEPS = (30, 50, 70)
+_C.SOLVER.STAGE2.GAMMA = 0.1
+# Linear warm-up: epochs (published name), and the factor of the first epoch.
+_C.SOLVER.STAGE2.WARMUP_ITERS = 10
+_C.SOLVER.STAGE2.WARMUP_FACTOR = 0.1
+# Steps between two log lines; epochs between two evaluations (0: never).
+_C.SOLVER.STAGE2.LOG_PERIOD = 50
+_C.SOLVER.STAGE2.EVAL_PERIOD = 10
+
+_C.TEST = CN()
+# Checkpoint to evaluate; empty: the best (else the last) one in OUTPUT_DIR.
+_C.TEST.WEIGHT = ""
+# Clips in a batch (each is also computed flipped).
+_C.TEST.IMS_PER_BATCH = 32
+# "before": [f_img, f_proj, f_tmp], 2D + P numbers; "after" the neck: [f_img, f_proj], D + P numbers.
+_C.TEST.NECK_FEAT = "before"
+# L2-normalise features before distances.
+_C.TEST.FEAT_NORM = True
+# Average the features of each clip and its mirror image.
+_C.TEST.FLIP = True
+# Attribute columns of the soft-biometric mask; () switches it off (TF-CLIP). Rows that use it are always labelled
+# 'annotated attributes' and printed beside the visual ones.
+_C.TEST.MASK_ATTRIBUTES = ("gender", "age", "ethnicity", "body_volume")
+# Added to the distance for every such column in which query and gallery disagree and neither is unknown.
+_C.TEST.MASK_PENALTY = 100.0
+# Also report k-reciprocal re-ranking (CVPR 2017), with its k1, k2 and lambda.
+_C.TEST.RE_RANKING = False
+_C.TEST.RE_RANKING_K1 = 20
+_C.TEST.RE_RANKING_K2 = 6
+_C.TEST.RE_RANKING_LAMBDA = 0.3
+# Gallery tracklets listed per query in tracklet_rankings.csv. The challenge scores 20; its sample lists 10.
+_C.TEST.RANKING_LENGTH = 20
+
+# Keys of the published YAML files that nothing reads here (nor, for the most part, there).
+PUBLISHED_KEYS_WITHOUT_MEANING = frozenset(
+    """
+    MODEL.ATT_DROP_RATE MODEL.COS_LAYER MODEL.DEVICE_ID MODEL.DIST_TRAIN MODEL.DIVIDE_LENGTH MODEL.DROP_OUT
+    MODEL.DROP_PATH MODEL.ID_LOSS_TYPE MODEL.IF_LABELSMOOTH MODEL.IF_WITH_CENTER MODEL.JPM MODEL.LAST_STRIDE
+    MODEL.METRIC_LOSS_TYPE MODEL.NECK MODEL.NO_MARGIN MODEL.PRETRAIN_CHOICE MODEL.PROMPT MODEL.RE_ARRANGE
+    MODEL.SHIFT_NUM MODEL.SHUFFLE_GROUP MODEL.SIE_VIEW MODEL.TRANSFORMER_TYPE
+    INPUT.PADDING INPUT.DENSE_LEN INPUT.SAMPLING DATALOADER.SAMPLER
+    SOLVER.STAGE1 SOLVER.STAGE2.BASE_LR_VISUAL SOLVER.STAGE2.CENTER_LOSS_WEIGHT SOLVER.STAGE2.CENTER_LR
+    SOLVER.STAGE2.CHECKPOINT_PERIOD SOLVER.STAGE2.CLUSTER_MARGIN SOLVER.STAGE2.COSINE_MARGIN
+    SOLVER.STAGE2.COSINE_SCALE SOLVER.STAGE2.LARGE_FC_LR SOLVER.STAGE2.MOMENTUM SOLVER.STAGE2.OPTIMIZER_NAME
+    SOLVER.STAGE2.RANGE_K SOLVER.STAGE2.RANGE_MARGIN SOLVER.STAGE2.RANGE_ALPHA SOLVER.STAGE2.RANGE_BETA
+    SOLVER.STAGE2.RANGE_LOSS_WEIGHT SOLVER.STAGE2.TRP_L2 SOLVER.STAGE2.WARMUP_METHOD SOLVER.STAGE2.WARMUP_EPOCHS
+    SOLVER.STAGE2.WARMUP_LR_INIT SOLVER.STAGE2.LR_MIN
+    TEST.DIST_MAT TEST.EVAL TEST.METRIC
+    """.split()
+)

@@ -1,0 +1,135 @@
+"""Soft-biometric attributes of AG-VPReID: the code tables and the CSV files that hold them.
+
+The fifteen columns, their order and their codes follow the AG-ReID.v2 and AG-VPReID READMEs. In every column
+the code after the last known one means 'unknown'. Codes of other data sets differ in meaning: never share
+these tables.
+"""
+
+import csv
+import logging
+from collections import Counter
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+CODES: dict[str, tuple[str, ...]] = {
+    "gender": ("male", "female"),
+    "age": ("0-11", "12-17", "18-24", "25-34", "35-44", "45-54", "55-64", "over 65"),
+    "height": ("child", "short", "medium", "tall"),
+    "body_volume": ("thin", "medium", "fat"),
+    "ethnicity": ("White", "Black", "Asian", "Indian"),
+    "hair_color": ("black", "brown", "white", "red", "gray", "occluded"),
+    "hairstyle": ("bald", "short", "medium", "long", "horse tail"),
+    "beard": ("yes", "no"),
+    "moustache": ("yes", "no"),
+    "glasses": ("normal", "sun", "none"),
+    "head_accessories": ("hat", "scarf", "necklace", "occluded"),
+    "upper_body_clothing": (
+        "T-shirt",
+        "blouse",
+        "sweater",
+        "coat",
+        "bikini",
+        "naked",
+        "dress",
+        "uniform",
+        "shirt",
+        "suit",
+        "hoodie",
+        "cardigan",
+    ),
+    "lower_body_clothing": (
+        "jeans",
+        "leggings",
+        "pants",
+        "shorts",
+        "skirt",
+        "bikini",
+        "dress",
+        "uniform",
+        "suit",
+    ),
+    "footwear": ("sport", "classic", "high heels", "boots", "sandals", "nothing"),
+    "accessories": (
+        "bag",
+        "backpack",
+        "handbag",
+        "rolling bag",
+        "umbrella",
+        "sport bag",
+        "market bag",
+        "nothing",
+    ),
+}
+COLUMNS: tuple[str, ...] = tuple(CODES)
+UNKNOWN: dict[str, int] = {column: len(names) for column, names in CODES.items()}
+
+
+def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
+    """Read one attribute table.
+
+    Args:
+        path: CSV file with a header; columns ``id`` and ``COLUMNS`` in any order, others are ignored.
+    Returns:
+        Codes by pid, in the order of ``COLUMNS``. Codes that the tables do not know become 'unknown', with
+        one warning for each column and code.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: On a missing or repeated column, a row of the wrong length, a value that is not an
+            integer, or two different rows of one person.
+    """
+    path = Path(path)
+    table: dict[int, tuple[int, ...]] = {}
+    out_of_range: Counter[tuple[str, int]] = Counter()
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        header = [name.strip() for name in next(reader, [])]
+        positions = [_find_column(path, header, column) for column in ("id", *COLUMNS)]
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(header):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: expected {len(header)} values as in the header, got {len(row)}."
+                )
+            pid, *codes = _read_integers(path, reader.line_num, header, row, positions)
+            for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
+                if not 0 <= code <= UNKNOWN[column]:
+                    out_of_range[column, code] += 1
+                    codes[index] = UNKNOWN[column]
+            attributes = tuple(codes)
+            if table.setdefault(pid, attributes) != attributes:
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: id {pid} was given other attributes before."
+                )
+    for (column, code), num_rows in sorted(out_of_range.items()):
+        logger.warning(
+            "%s: %s holds code %d, which is not in 0..%d, in %d row(s): read as unknown.",
+            path,
+            column,
+            code,
+            UNKNOWN[column],
+            num_rows,
+        )
+    return table
+
+
+def _find_column(path: Path, header: list[str], column: str) -> int:
+    count = header.count(column)
+    if count != 1:
+        raise ValueError(f"{path}: column {column!r} must occur once in the header, found {count} times.")
+    return header.index(column)
+
+
+def _read_integers(
+    path: Path, line: int, header: list[str], row: list[str], positions: list[int]
+) -> list[int]:
+    values = []
+    for position in positions:
+        try:
+            values.append(int(row[position]))
+        except ValueError:
+            raise ValueError(
+                f"{path}, line {line}: {header[position]} must be an integer, got {row[position]!r}."
+            ) from None
+    return values

@@ -1,0 +1,28 @@
+"""Batch-hard triplet loss."""
+
+import torch
+from torch import Tensor, nn
+
+
+class BatchHardTriplet(nn.Module):
+    """For every sample its farthest positive must be nearer than its nearest negative, by a margin.
+
+    Args:
+        margin: On the raw Euclidean distance, in feature units.
+    Reference:
+        Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", arXiv 1703.07737, Eq. (5).
+    """
+
+    def __init__(self, margin: float):
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Features (B, D), any scale, and labels (B,), at least two of them different -> scalar, mean over the batch."""
+        # Half precision loses the differences between near neighbours; the norm of each difference is also exact
+        # where the usual expansion into squares cancels.
+        distances = torch.cdist(features.float(), features.float(), compute_mode="donot_use_mm_for_euclid_dist")
+        same = labels.unsqueeze(0) == labels.unsqueeze(1)
+        hardest_positive = distances.masked_fill(~same, -torch.inf).amax(dim=1)
+        hardest_negative = distances.masked_fill(same, torch.inf).amin(dim=1)
+        return (hardest_positive - hardest_negative + self.margin).clamp(min=0).mean()

@@ -1,0 +1,256 @@
+"""Reading other people's weights: CLIP files into the encoder, published checkpoints into the whole network.
+
+Everything is a table of names: each layout's names are rewritten to ours, then one function loads and reports.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from utils.checkpoint import read_checkpoint
+
+from .encoder import ClipVideoEncoder, resize_position_embedding
+
+logger = logging.getLogger(__name__)
+
+Renames = tuple[tuple[str, str], ...]
+
+# OpenAI's visual tower (also open_clip's, and the published checkpoints' image_encoder) to our encoder.
+OPENAI_RENAMES: Renames = (
+    (r"^class_embedding$", "class_token"),
+    (r"^positional_embedding$", "position_embedding"),
+    (r"^proj$", "projection.weight"),
+    (r"^conv1\.", "patch_embed."),
+    (r"^ln_pre\.", "norm_pre."),
+    (r"^ln_post\.", "norm."),
+    (r"^transformer\.resblocks\.", "blocks."),
+    (r"\.attn\.in_proj_", ".attn.qkv."),
+    (r"\.attn\.out_proj\.", ".attn.proj."),
+    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
+    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
+    (r"\.ln_(\d)\.", r".norm\1."),
+)
+TIMM_RENAMES: Renames = (
+    (r"^cls_token$", "class_token"),
+    (r"^pos_embed$", "position_embedding"),
+    (r"^patch_embed\.proj\.", "patch_embed."),
+    (r"^head\.weight$", "projection.weight"),
+)
+# The published X-TFCLIP and TF-CLIP checkpoints, everything outside image_encoder.
+PUBLISHED_RENAMES: Renames = (
+    (r"^cv_embed$", "encoder.camera_embedding"),
+    (r"^video_embed$", "encoder.frame_embedding"),
+    (r"^memory_alpha$", "memory_weight"),
+    (r"^classifier2\.", "classifier_image."),
+    (r"^classifier_proj\.", "classifier_projected."),
+    (r"^classifier_proj_temp\.", "classifier_temporal."),
+    (r"^bottleneck\.", "neck_image."),
+    (r"^bottleneck_proj\.", "neck_projected."),
+    (r"^bottleneck_proj_temp\.", "neck_frame."),
+    (r"^bottleneck_proj_temp2\.", "neck_temporal."),
+    (r"^tap_img_feature\.attn_mlp\.", "pool_image.score."),
+    (r"^tap_img_feature_proj\.attn_mlp\.", "pool_projected.score."),
+    (r"^tap_cls_f_sp\.attn_mlp\.", "pool_tokens.score."),
+    (r"^tap_cls_f_tp\.attn_mlp\.", "pool_frames.score."),
+    (r"^tap_video\.attn_mlp\.", "pool_video.score."),
+    (r"^TMD\.resblocks\.0\.message_fc\.", "temporal_memory.message."),
+    (r"^TMD\.resblocks\.0\.message_ln\.", "temporal_memory.message_norm."),
+    (r"^TMD\.resblocks\.0\.message_attn\.in_proj_", "temporal_memory.message_attention.qkv."),
+    (r"^TMD\.resblocks\.0\.message_attn\.out_proj\.", "temporal_memory.message_attention.proj."),
+    (r"^TMD\.resblocks\.0\.", "temporal_memory.block."),
+    (r"^(temporal_memory\.block\.attn)\.in_proj_", r"\1.qkv."),
+    (r"^(temporal_memory\.block\.attn)\.out_proj\.", r"\1.proj."),
+    (r"^(temporal_memory\.block)\.ln_(\d)\.", r"\1.norm\2."),
+    (r"^(temporal_memory\.block\.mlp)\.c_fc\.", r"\1.fc1."),
+    (r"^(temporal_memory\.block\.mlp)\.c_proj\.", r"\1.fc2."),
+    (r"^SSP\.text_proj\.", "memory_prompt.text."),
+    (r"^SSP\.memory_proj\.", "memory_prompt.visual."),
+    (r"^SSP\.out_proj\.", "memory_prompt.out."),
+    (r"^SSP\.decoder\.", "memory_prompt.layers."),
+    (r"^(memory_prompt\.layers\.\d+)\.norm1\.", r"\1.self_norm."),
+    (r"^(memory_prompt\.layers\.\d+)\.norm2\.", r"\1.cross_norm."),
+    (r"^(memory_prompt\.layers\.\d+)\.norm3\.", r"\1.mlp_norm."),
+    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.q_proj\.", r"\1_attention.query."),
+    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.k_proj\.", r"\1_attention.key."),
+    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.v_proj\.", r"\1_attention.value."),
+    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.proj\.", r"\1_attention.out."),
+)
+# Published parameters that no part of the published forward reads.
+PUBLISHED_UNUSED = ("classifier_proj_temp2.weight", "SSP.alpha", "SSP.norm.weight", "SSP.norm.bias")
+# Parameters whose size belongs to a training set: another size is skipped, not refused.
+CLASSIFIERS = ("classifier_image.weight", "classifier_projected.weight", "classifier_temporal.weight")
+CAMERA_EMBEDDING = "encoder.camera_embedding"
+
+
+@dataclass
+class LoadReport:
+    """What loading a checkpoint did.
+
+    Attributes:
+        loaded: Our parameter names that now hold the file's values.
+        ignored: The file's names that nothing here uses, with the reason.
+        skipped: Our names that kept their values because the file's have another size, with the reason.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.loaded)} tensors loaded"]
+        for verb, reasons in (("ignored", self.ignored), ("skipped", self.skipped)):
+            for reason in dict.fromkeys(reasons.values()):
+                names = [name for name in reasons if reasons[name] == reason]
+                listed = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+                lines.append(f"{len(names)} {verb} ({reason}): {listed}")
+        return "; ".join(lines)
+
+
+def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport:
+    """Load the visual tower of a CLIP file into the encoder, resizing the position embedding to its grid.
+
+    Args:
+        encoder: Gets the weights; its camera and frame embeddings stay as they are.
+        path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, any precision.
+    Raises:
+        FileNotFoundError, ValueError: As ``read_checkpoint``; ValueError also for another architecture.
+    """
+    state = _unwrap(read_checkpoint(path))
+    report = LoadReport()
+    converted = _convert_clip(state, report, path)
+    own = {name: p for name, p in encoder.state_dict().items() if name not in ("camera_embedding", "frame_embedding")}
+    converted["position_embedding"] = resize_position_embedding(
+        converted["position_embedding"].float(), encoder.grid, encoder.position_mode
+    )
+    missing = [name for name in own if name not in converted]
+    wrong = [name for name in own if name in converted and converted[name].shape != own[name].shape]
+    surplus = [name for name in converted if name not in own]
+    if missing or wrong or surplus:
+        raise ValueError(
+            f"{path} holds another architecture than MODEL.NAME: {_describe_vit(converted)} in the file, "
+            f"{_describe_vit(own)} in the model. Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH."
+        )
+    encoder.load_state_dict({name: converted[name].float() for name in own}, strict=False)
+    report.loaded = list(own)
+    logger.info("CLIP weights from %s: %s", path, report)
+    return report
+
+
+def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
+    """Load a checkpoint into the network: our own, or one published for X-TFCLIP or TF-CLIP.
+
+    Classifiers of another number of classes are skipped; so is a camera embedding of another number of cameras, and
+    ours is then set to zero, so that every camera counts as unknown.
+
+    Raises:
+        FileNotFoundError, ValueError: As ``read_checkpoint``; ValueError also when parameters are missing or differ in
+            shape otherwise, which means another configuration.
+    """
+    return load_state(model, read_checkpoint(path), path)
+
+
+def load_state(model: nn.Module, content: dict, path: str | Path) -> LoadReport:
+    """As ``load_weights``, from a checkpoint already read; ``path`` is for messages."""
+    report = LoadReport()
+    state = convert_checkpoint(content, report)
+    own = model.state_dict()
+    for name in [name for name in state if name not in own]:
+        report.ignored[name] = "this configuration has no such parameter"
+        del state[name]
+    for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
+        if name in own and name in state and state[name].shape != own[name].shape:
+            report.skipped[name] = f"{len(state.pop(name))} rows in the file, {len(own[name])} in the model"
+    missing = [name for name in own if name not in state and name not in report.skipped]
+    wrong = [name for name in state if state[name].shape != own[name].shape]
+    if missing or wrong:
+        first = (
+            f"no value for {missing[0]}"
+            if missing
+            else f"{wrong[0]} is {tuple(state[wrong[0]].shape)}, expected {tuple(own[wrong[0]].shape)}"
+        )
+        raise ValueError(
+            f"{path} does not fit this configuration ({len(missing)} parameters missing, {len(wrong)} of another shape; "
+            f"first: {first}). Use the --config_file it was trained with."
+        )
+    model.load_state_dict(state, strict=False)
+    if CAMERA_EMBEDDING in report.skipped:
+        with torch.no_grad():
+            model.get_parameter(CAMERA_EMBEDDING).zero_()
+    report.loaded = list(state)
+    logger.log(
+        logging.WARNING if report.skipped else logging.INFO, "Weights from %s: %s", path, report
+    )
+    return report
+
+
+def convert_checkpoint(content: dict, report: LoadReport | None = None) -> dict[str, Tensor]:
+    """The state dict in our names of a checkpoint in ours or the published layout; unused names go to the report."""
+    report = report if report is not None else LoadReport()
+    state = _unwrap(content)
+    published = any(name.startswith("image_encoder.") for name in state)
+    if not published:
+        return dict(state)
+    visual = {name.removeprefix("image_encoder."): v for name, v in state.items() if name.startswith("image_encoder.")}
+    converted = {f"encoder.{name}": value for name, value in _from_openai(visual).items()}
+    for name, value in state.items():
+        if name in PUBLISHED_UNUSED:
+            report.ignored[name] = "the published forward never reads it"
+        elif not name.startswith("image_encoder."):
+            converted[_rename(name, PUBLISHED_RENAMES)] = value
+    return converted
+
+
+def _unwrap(content: dict) -> dict[str, Tensor]:
+    """Take the state dict out of a training checkpoint and off DataParallel's prefix."""
+    for key in ("model", "state_dict"):
+        if isinstance(content.get(key), dict):
+            content = content[key]
+    return {name.removeprefix("module."): v for name, v in content.items() if isinstance(v, Tensor)}
+
+
+def _rename(name: str, renames: Renames) -> str:
+    for pattern, replacement in renames:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
+    """OpenAI's visual tower in our encoder's names and shapes."""
+    converted = {_rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
+    converted["class_token"] = converted["class_token"].reshape(1, 1, -1)
+    converted["position_embedding"] = converted["position_embedding"].unsqueeze(0)
+    converted["projection.weight"] = converted["projection.weight"].T
+    return converted
+
+
+def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path) -> dict[str, Tensor]:
+    """A CLIP file's visual tower in our encoder's names; everything else goes to the report."""
+    if "visual.class_embedding" in state:
+        visual = {name.removeprefix("visual."): v for name, v in state.items() if name.startswith("visual.")}
+        _ignore(report, (name for name in state if not name.startswith("visual.")), "not of the visual tower")
+        return _from_openai(visual)
+    if "cls_token" in state and "head.weight" in state:
+        if "head.bias" in state:
+            _ignore(report, ["head.bias"], "CLIP's projection has no bias")
+        return {_rename(name, TIMM_RENAMES): v for name, v in state.items() if name != "head.bias"}
+    raise ValueError(
+        f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names (visual.class_embedding, "
+        f"...) or timm's (cls_token, ..., head.weight), got {', '.join(list(state)[:3])}, ..."
+    )
+
+
+def _ignore(report: LoadReport, names: Iterable[str], reason: str) -> None:
+    report.ignored.update(dict.fromkeys(names, reason))
+
+
+def _describe_vit(state: dict[str, Tensor]) -> str:
+    """Width, depth, patch and projection of an encoder state dict, for messages."""
+    depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
+    width, _, patch, _ = state["patch_embed.weight"].shape if "patch_embed.weight" in state else (0, 0, 0, 0)
+    projected = len(state["projection.weight"]) if "projection.weight" in state else 0
+    return f"width {width}, {depth} blocks, patch {patch}, projection {projected}"

@@ -1,0 +1,176 @@
+"""The network: clips to descriptors at test time, clips to everything the losses need in training."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .encoder import ClipVideoEncoder
+from .memory_prompt import SequenceSpecificPrompt
+from .neck import make_neck
+from .pooling import make_pool
+from .temporal_memory import TemporalMemoryDiffusion
+
+CLASSIFIER_STD = 0.001
+WEIGHT_STD = 0.02
+
+
+@dataclass(frozen=True)
+class TrainingOutput:
+    """What one training batch gives the losses.
+
+    Attributes:
+        id_logits: Three (B, K): from f_img, f_proj and f_tmp, after the neck.
+        frame_logits: (B*T, K), from the temporal feature of every frame, after the neck.
+        features: f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck.
+        memory_logits: (B, K), f_proj against the memory of every identity.
+    """
+
+    id_logits: list[Tensor]
+    frame_logits: Tensor
+    features: list[Tensor]
+    memory_logits: Tensor
+
+
+class XTFCLIP(nn.Module):
+    """X-TFCLIP, and with its extras switched off TF-CLIP.
+
+    Args:
+        encoder: CLIP ViT over frames; gives D and P.
+        num_classes: Training identities K.
+        pooling: "attention" or "mean".
+        neck: "instance" or "batch".
+        memory_weighting: Blend memory and prompt by a learned weight instead of adding them.
+        prompt_dropout: Dropout of the sequence-specific prompt.
+        descriptor: "before" or "after" the neck.
+    Reference:
+        AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; METHOD sections 1 to 5.
+    """
+
+    def __init__(
+        self,
+        encoder: ClipVideoEncoder,
+        num_classes: int,
+        pooling: str = "attention",
+        neck: str = "instance",
+        memory_weighting: bool = True,
+        prompt_dropout: float = 0.1,
+        descriptor: str = "before",
+    ):
+        super().__init__()
+        D, P = encoder.width, encoder.projected_width
+        self.encoder = encoder
+        self.temporal_memory = TemporalMemoryDiffusion(D, encoder.num_heads)
+        self.memory_prompt = SequenceSpecificPrompt(P, dropout=prompt_dropout)
+        self.memory_weight = nn.Parameter(torch.zeros(())) if memory_weighting else None  # sigmoid(0) = 0.5
+        self.pool_image = make_pool(pooling, D)
+        self.pool_projected = make_pool(pooling, P)
+        self.pool_tokens = make_pool(pooling, D)
+        self.pool_frames = make_pool(pooling, D)
+        self.pool_video = make_pool(pooling, P)
+        self.neck_image = make_neck(neck, D)
+        self.neck_projected = make_neck(neck, P)
+        self.neck_temporal = make_neck(neck, D)
+        self.neck_frame = make_neck(neck, D)
+        for module in (self.temporal_memory, self.memory_prompt):
+            module.apply(_initialise_linear)
+        self.classifier_image = _make_classifier(D, num_classes)
+        self.classifier_projected = _make_classifier(P, num_classes)
+        self.classifier_temporal = _make_classifier(D, num_classes)
+        self.descriptor = descriptor
+
+    @property
+    def num_classes(self) -> int:
+        return self.classifier_image.out_features
+
+    @property
+    def num_cameras(self) -> int:
+        """Rows of the camera embedding; 0 when it is switched off."""
+        return 0 if self.encoder.camera_embedding is None else len(self.encoder.camera_embedding)
+
+    def forward(
+        self, clips: Tensor, camids: Tensor | None = None, memory: Tensor | None = None
+    ) -> Tensor | TrainingOutput:
+        """Describe clips (eval mode) or compute everything the losses need (training mode).
+
+        Args:
+            clips: (B, T, C, H, W), normalised.
+            camids: (B,) 0-based indices of training cameras; -1 or None for unknown.
+            memory: CLIP memory (K, P); needed in training only.
+        Returns:
+            Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: a TrainingOutput.
+        Raises:
+            ValueError: In training mode without memory.
+        """
+        if not self.training:
+            return self.describe(clips, camids)
+        if memory is None:
+            raise ValueError("A training forward needs the CLIP memory (K, P) of the training identities.")
+        T = clips.shape[1]
+        tokens = self.encoder(clips, camids)  # (B*T, N, D)
+        projected = self.encoder.project(tokens).unflatten(0, (-1, T))  # (B, T, N, P)
+        f_img = self.pool_image(tokens[:, 0].unflatten(0, (-1, T)))  # (B, D)
+        f_proj = self.pool_projected(projected[:, :, 0])  # (B, P)
+        f_frames, f_tmp = self.encode_temporal(tokens, T)
+        return TrainingOutput(
+            id_logits=[
+                self.classifier_image(self.neck_image(f_img)),
+                self.classifier_projected(self.neck_projected(f_proj)),
+                self.classifier_temporal(self.neck_temporal(f_tmp)),
+            ],
+            frame_logits=self.classifier_temporal(self.neck_frame(f_frames)),
+            features=[f_img, f_proj, f_tmp],
+            memory_logits=self.compare_with_memory(f_proj, projected, memory),
+        )
+
+    def describe(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
+        """Test descriptors: [f_img, f_proj, f_tmp] before the neck, or [neck(f_img), neck(f_proj)] after it."""
+        T = clips.shape[1]
+        tokens = self.encoder(clips, camids)
+        class_tokens = tokens[:, 0].unflatten(0, (-1, T))  # (B, T, D)
+        f_img = self.pool_image(class_tokens)
+        f_proj = self.pool_projected(self.encoder.project(class_tokens))
+        if self.descriptor == "after":
+            return torch.cat([self.neck_image(f_img), self.neck_projected(f_proj)], dim=1)
+        _, f_tmp = self.encode_temporal(tokens, T)
+        return torch.cat([f_img, f_proj, f_tmp], dim=1)
+
+    def encode_temporal(self, tokens: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
+        """Tokens (B*T, N, D) -> temporal features of frames (B*T, D) and of clips (B, D).
+
+        The encoder gets no gradient from here (METHOD section 3).
+        """
+        diffused = self.temporal_memory(tokens.detach(), num_frames)
+        f_frames = self.pool_tokens(diffused)
+        return f_frames, self.pool_frames(f_frames.unflatten(0, (-1, num_frames)))
+
+    def compare_with_memory(self, f_proj: Tensor, projected: Tensor, memory: Tensor) -> Tensor:
+        """Logits (B, K) of f_proj (B, P) against memory (K, P) refined by projected tokens (B, T, N, P)."""
+        prompt = self.memory_prompt(memory, self.pool_video(projected))  # (B, K, P)
+        if self.memory_weight is None:
+            refined = memory + prompt
+        else:
+            weight = self.memory_weight.sigmoid()
+            refined = weight * memory + (1 - weight) * prompt
+        return torch.einsum("bp,bkp->bk", f_proj, refined)
+
+    def encode_memory(self, clips: Tensor) -> Tensor:
+        """The feature that CLIP memory is built from: clips (B, T, C, H, W) -> (B, P).
+
+        Projected class tokens without camera or frame embeddings, averaged over the frames.
+        """
+        tokens = self.encoder.encode_frames(clips.flatten(0, 1))
+        return self.encoder.project(tokens[:, 0]).unflatten(0, (-1, clips.shape[1])).mean(dim=1)
+
+
+def _make_classifier(width: int, num_classes: int) -> nn.Linear:
+    classifier = nn.Linear(width, num_classes, bias=False)
+    nn.init.normal_(classifier.weight, std=CLASSIFIER_STD)
+    return classifier
+
+
+def _initialise_linear(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=WEIGHT_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
