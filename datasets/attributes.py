@@ -92,16 +92,14 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
                 raise ValueError(
                     f"{path}, line {reader.line_num}: expected {len(header)} values as in the header, got {len(row)}."
                 )
-            pid, *codes = _read_integers(path, reader.line_num, header, row, positions)
+            pid, *codes = [_read_integer(path, reader.line_num, header[i], row[i]) for i in positions]
             for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
                 if not 0 <= code <= UNKNOWN[column]:
                     out_of_range[column, code] += 1
                     codes[index] = UNKNOWN[column]
             attributes = tuple(codes)
             if table.setdefault(pid, attributes) != attributes:
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: id {pid} was given other attributes before."
-                )
+                raise ValueError(f"{path}, line {reader.line_num}: id {pid} was given other attributes before.")
     for (column, code), num_rows in sorted(out_of_range.items()):
         logger.warning(
             "%s: %s holds code %d, which is not in 0..%d, in %d row(s): read as unknown.",
@@ -121,15 +119,8 @@ def _find_column(path: Path, header: list[str], column: str) -> int:
     return header.index(column)
 
 
-def _read_integers(
-    path: Path, line: int, header: list[str], row: list[str], positions: list[int]
-) -> list[int]:
-    values = []
-    for position in positions:
-        try:
-            values.append(int(row[position]))
-        except ValueError:
-            raise ValueError(
-                f"{path}, line {line}: {header[position]} must be an integer, got {row[position]!r}."
-            ) from None
-    return values
+def _read_integer(path: Path, line: int, column: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{path}, line {line}: {column} must be an integer, got {text!r}.") from None

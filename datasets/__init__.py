@@ -1,0 +1,113 @@
+"""Benchmarks and loaders: the one registry of datasets, and what turns them into batches.
+
+Axes of a batch: B clips, T frames, C channels, H and W pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from datasets.agvpreid import AGVPReID
+from datasets.clips import TrackletClips
+from datasets.samplers import IdentityBatchSampler
+from datasets.tracklet import Case, Tracklet, label_map
+
+__all__ = [
+    "DATASETS",
+    "Case",
+    "Tracklet",
+    "label_map",
+    "make_dataset",
+    "make_memory_loader",
+    "make_test_loader",
+    "make_train_loader",
+    "train_cameras",
+]
+
+# Every dataset is built from its root folder and has .train and .cases.
+DATASETS = {"agvpreid": AGVPReID}
+
+
+def make_dataset(cfg: CfgNode, need_train: bool = True) -> AGVPReID:
+    """Read the dataset that the config names.
+
+    Args:
+        cfg: The config.
+        need_train: Whether a missing training split is an error; evaluation can do without.
+    """
+    name = cfg.DATASETS.NAMES
+    if name not in DATASETS:
+        raise ValueError(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
+    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train)
+
+
+def make_train_loader(cfg: CfgNode, dataset: AGVPReID, rank: int = 0, world_size: int = 1) -> DataLoader:
+    """Batches of identities for training, with labels and cameras numbered from 0.
+
+    Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of
+    ``TrackletClips``, with ``clips`` (B, T, C, H, W), uint8, and the rest (B,), int64.
+    """
+    pids = [tracklet.pid for tracklet in dataset.train]
+    clips = TrackletClips(
+        dataset.train,
+        size=cfg.INPUT.SIZE_TRAIN,
+        clip_length=cfg.INPUT.SEQ_LEN,
+        sampling="train",
+        seed=cfg.SOLVER.SEED,
+        labels=label_map(pids),
+        cameras=train_cameras(dataset.train),
+    )
+    sampler = IdentityBatchSampler(
+        pids,
+        batch_size=cfg.SOLVER.STAGE2.IMS_PER_BATCH,
+        num_instances=cfg.DATALOADER.NUM_INSTANCE,
+        seed=cfg.SOLVER.SEED,
+        rank=rank,
+        world_size=world_size,
+    )
+    return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
+
+
+def make_memory_loader(cfg: CfgNode, dataset: AGVPReID) -> DataLoader:
+    """All frames of the training tracklets, in order, in consecutive clips: what CLIP memory is built of."""
+    clips = TrackletClips(
+        dataset.train,
+        size=cfg.INPUT.SIZE_TRAIN,
+        clip_length=cfg.INPUT.SEQ_LEN,
+        sampling="consecutive",
+        labels=label_map(tracklet.pid for tracklet in dataset.train),
+        cameras=train_cameras(dataset.train),
+    )
+    return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
+
+
+def make_test_loader(
+    cfg: CfgNode, tracklets: Sequence[Tracklet], cameras: Mapping[int, int] | None = None
+) -> DataLoader:
+    """One clip of each tracklet, in their order.
+
+    Args:
+        cfg: The config.
+        tracklets: Queries or gallery.
+        cameras: 0-based training camera by camid, as ``train_cameras`` gives; others are -1.
+    """
+    clips = TrackletClips(
+        tracklets, size=cfg.INPUT.SIZE_TEST, clip_length=cfg.INPUT.SEQ_LEN, sampling="test", cameras=cameras
+    )
+    return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
+
+
+def train_cameras(tracklets: Sequence[Tracklet]) -> dict[int, int]:
+    """0-based number of each camera that took training tracklets; an unknown camera gets none."""
+    return label_map(tracklet.camid for tracklet in tracklets if tracklet.camid >= 0)
+
+
+def _loader_options(cfg: CfgNode) -> dict[str, bool | int]:
+    num_workers = cfg.DATALOADER.NUM_WORKERS
+    return {
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+        "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",
+    }

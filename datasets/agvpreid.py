@@ -1,0 +1,309 @@
+"""AG-VPReID: person tracklets seen from drones and from the ground, read from disk into records."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.attributes import UNKNOWN, read_attributes
+from datasets.tracklet import UNKNOWN_CAMERA, Case, Tracklet
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# C0 and C1 are CCTV, C2 and C3 wearable cameras, C4 and C5 drones (AG-VPReID README).
+VIEW_OF_CAMERA = {0: "ground", 1: "ground", 2: "ground", 3: "ground", 4: "aerial", 5: "aerial"}
+# A2 and A3 by the authors' answer in AG-VPReID-Net issue 3; A0 and A1 follow from the paper's four altitudes.
+METRES_OF_LEVEL = {0: 15, 1: 30, 2: 80, 3: 120}
+
+_FRAME_NAME = re.compile(r"P(\d+)T(\d+)A(\d+)C(\d+)E(\d+)K(\d+)F(\d+)\.(?:jpg|jpeg|png)", re.ASCII | re.IGNORECASE)
+_LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
+# How the challenge's copy names test tracklets, whose identity folders are renumbered on each side of a case.
+_MASKED_NAME = {
+    "aerial": re.compile(r"tracklet_\d+", re.ASCII),
+    "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
+}
+_ALL_UNKNOWN = tuple(UNKNOWN.values())
+
+
+@dataclass(frozen=True)
+class _CaseLayout:
+    folder: str
+    title: str
+    query_view: str
+    gallery_view: str
+
+
+_CASES = {
+    "case1": _CaseLayout("case1_aerial_to_ground", "aerial to ground", "aerial", "ground"),
+    "case2": _CaseLayout("case2_ground_to_aerial", "ground to aerial", "ground", "aerial"),
+}
+
+
+class FrameName(NamedTuple):
+    """What the file name of a frame says.
+
+    Attributes:
+        pid: Person, valid for that day only: the identity is the folder's.
+        date: YYMMDD.
+        session: Part of that day.
+        altitude_level: Index into the flight altitudes; means nothing for ground cameras.
+        camid: Camera, 0 to 5.
+        event: Event number.
+        keypoint: Key point number.
+        frame: Frame number within the recording.
+    """
+
+    pid: int
+    date: str
+    session: int
+    altitude_level: int
+    camid: int
+    event: int
+    keypoint: int
+    frame: int
+
+
+def parse_frame_name(name: str) -> FrameName:
+    """Read a name such as ``P81T2310171A2C2E152K7F7528.jpg``; a ValueError names one that is not like it."""
+    match = _FRAME_NAME.fullmatch(name)
+    if match is None:
+        raise _bad_frame_name(name)
+    person, time, *numbers = match.groups()
+    return FrameName(int(person), time[:-1], int(time[-1]), *map(int, numbers))
+
+
+class AGVPReID:
+    """AG-VPReID, for matching people between drones and ground cameras.
+
+    Reference:
+        Nguyen et al., "AG-VPReID: A Challenging Large-Scale Benchmark for Aerial-Ground Video-based Person
+        Re-Identification", CVPR 2025. Challenge: arXiv 2506.22843.
+    URL:
+        https://github.com/hieunguyen7337/AG-VPReID
+
+    Expected tree, each split being ``{identity}/{tracklet}/{frame}.jpg``::
+
+        root/
+          train/
+          case1_aerial_to_ground/{query,gallery}/
+          case2_ground_to_aerial/{query,gallery}/
+          attributes/train.csv
+          attributes/case1_aerial_to_ground/{query,gallery}.csv
+          attributes/case2_ground_to_aerial/{query,gallery}.csv
+
+    Statistics, six cameras (C0-C3 ground, C4-C5 aerial):
+
+    =================  ==========  =========  ==================
+    copy, split        identities  tracklets  altitudes
+    =================  ==========  =========  ==================
+    challenge, all          3,027     13,511  80, 120 m
+    challenge, train          689
+    case 1 query              645      3,023
+    case 1 gallery            645      2,751
+    case 2 query              645      2,751
+    case 2 gallery          1,309     4,416+
+    full, all               6,632     32,321  15, 30, 80, 120 m
+    =================  ==========  =========  ==================
+
+    In the challenge's copy the test identities are masked: one folder number on the query and the gallery
+    side is not one person, so such a copy can be ranked and submitted, but not scored.
+
+    Attributes:
+        train: Training tracklets, sorted by pid, then name; empty if it is missing and not needed.
+        cases: The matching directions found, 'case1' and 'case2' in this order; one may be absent.
+        attributes_available: For 'train' and each case found: whether its attribute tables are there.
+        identities_masked: Whether a case names its tracklets as the challenge's masked copy does.
+
+    Args:
+        root: Folder that holds the tree above.
+        need_train: Whether a missing training split is an error.
+    Raises:
+        FileNotFoundError: If the root or a required split is missing.
+        ValueError: On an empty split, identity or tracklet, a folder that is not an identity number, a frame
+            name outside the grammar, or frames of several cameras in one tracklet.
+    """
+
+    def __init__(self, root: str | Path, need_train: bool = True) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise _missing(self.root)
+        self.train: tuple[Tracklet, ...] = ()
+        self.cases: dict[str, Case] = {}
+        self.attributes_available: dict[str, bool] = {}
+        self.identities_masked = False
+
+        if need_train or (self.root / "train").is_dir():
+            folders = _list_tracklets(self.root / "train")
+            table = self._read_table("train")
+            self.train = _read_split("train", folders, table)
+            self.attributes_available["train"] = table is not None
+
+        present = {key: layout for key, layout in _CASES.items() if (self.root / layout.folder).is_dir()}
+        if not present:
+            raise _missing(self.root / _CASES["case1"].folder)
+        for key in _CASES.keys() - present.keys():
+            logger.info("%s: no folder %s: this direction is left out.", self.root, _CASES[key].folder)
+        for key, layout in present.items():
+            self.cases[key], self.attributes_available[key] = self._read_case(layout)
+
+    def _read_case(self, layout: _CaseLayout) -> tuple[Case, bool]:
+        views = {"query": layout.query_view, "gallery": layout.gallery_view}
+        folders = {side: _list_tracklets(self.root / layout.folder / side) for side in views}
+        masked = all(
+            _MASKED_NAME[view].fullmatch(folder.name) for side, view in views.items() for folder in folders[side]
+        )
+        if masked:
+            self.identities_masked = True
+            logger.info("%s: identities are masked: this copy can be ranked, but not scored.", layout.folder)
+        sides, tables = {}, []
+        for side, view in views.items():
+            split = f"{layout.folder}/{side}"
+            tables.append(self._read_table(split))
+            sides[side] = _read_split(split, folders[side], tables[-1], view, masked)
+        case = Case(layout.folder, layout.title, sides["query"], sides["gallery"])
+        return case, all(table is not None for table in tables)
+
+    def _read_table(self, split: str) -> dict[int, tuple[int, ...]] | None:
+        path = self.root / "attributes" / f"{split}.csv"
+        if path.is_file():
+            return read_attributes(path)
+        logger.info("%s: no attribute table %s.", split, path)
+        return None
+
+
+class _Folder(NamedTuple):
+    """A tracklet on disk, before its frames are read."""
+
+    pid: int
+    name: str
+    path: str
+
+
+def _list_tracklets(split: Path) -> list[_Folder]:
+    """Tracklet folders of a split, sorted by pid, then name."""
+    if not split.is_dir():
+        raise _missing(split)
+    folders: list[_Folder] = []
+    identities: dict[int, str] = {}
+    for identity in _subfolders(split):
+        if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
+            raise ValueError(f"{identity.path}: an identity folder must be named by a number.")
+        pid = int(identity.name)
+        if pid in identities:
+            raise ValueError(f"{identity.path} and {identities[pid]} are the same identity, {pid}.")
+        identities[pid] = identity.path
+        tracklets = [_Folder(pid, tracklet.name, tracklet.path) for tracklet in _subfolders(identity.path)]
+        if not tracklets:
+            raise ValueError(f"{identity.path}: this identity has no tracklet folder.")
+        folders += tracklets
+    if not folders:
+        raise ValueError(f"{split}: this split has no identity folder.")
+    return sorted(folders)
+
+
+def _subfolders(path: str | Path) -> Iterator[os.DirEntry]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and entry.is_dir():
+                yield entry
+
+
+def _read_split(
+    split: str,
+    folders: list[_Folder],
+    table: dict[int, tuple[int, ...]] | None,
+    view: str | None = None,
+    masked: bool = False,
+) -> tuple[Tracklet, ...]:
+    """Read the frames of all tracklets of a split.
+
+    Args:
+        split: Name for messages.
+        folders: Tracklets to read.
+        table: Attributes by pid; None when there is no table.
+        view: What the split claims to hold; None for any.
+        masked: Whether frame names outside the grammar are tolerated; needs ``view``.
+    """
+    oddities: Counter[str] = Counter()
+    tracklets = tuple(_read_tracklet(folder, table, view, masked, oddities) for folder in folders)
+    for text, num_tracklets in sorted(oddities.items()):
+        logger.warning("%s: %d of %d tracklets %s.", split, num_tracklets, len(tracklets), text)
+    pids = {tracklet.pid for tracklet in tracklets}
+    if table is not None and (strangers := pids - table.keys()):
+        logger.warning(
+            "%s: %d of %d identities are missing from the attribute table: all their attributes are unknown.",
+            split,
+            len(strangers),
+            len(pids),
+        )
+    logger.info(
+        "%s: %d identities, %d tracklets, %d frames.",
+        split,
+        len(pids),
+        len(tracklets),
+        sum(len(tracklet.frame_paths) for tracklet in tracklets),
+    )
+    return tracklets
+
+
+def _read_tracklet(
+    folder: _Folder,
+    table: dict[int, tuple[int, ...]] | None,
+    view: str | None,
+    masked: bool,
+    oddities: Counter[str],
+) -> Tracklet:
+    # One listing and one match a frame: a full copy has ten million of them.
+    names = [
+        name for name in os.listdir(folder.path) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+    ]
+    if not names:
+        raise ValueError(f"{folder.path}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)}).")
+    matches = [_FRAME_NAME.fullmatch(name) for name in names]
+    attributes = None if table is None else table.get(folder.pid, _ALL_UNKNOWN)
+    if None in matches:
+        if not masked:
+            raise _bad_frame_name(os.path.join(folder.path, names[matches.index(None)]))
+        oddities["have frame names outside the grammar: their camera is unknown"] += 1
+        paths = _join_sorted(folder.path, zip(map(_last_integer, names), names, strict=True))
+        return Tracklet(folder.name, paths, folder.pid, UNKNOWN_CAMERA, view, None, attributes)
+
+    paths = _join_sorted(folder.path, ((int(match[7]), match.string) for match in matches))
+    cameras = {int(match[4]) for match in matches}
+    if len(cameras) > 1:
+        raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
+    camid = cameras.pop()
+    if camid not in VIEW_OF_CAMERA:
+        raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
+    seen_from = VIEW_OF_CAMERA[camid]
+    if view is not None and seen_from != view:
+        oddities[f"are from {seen_from} cameras on the {view} side"] += 1
+    altitude = None
+    if seen_from == "aerial":
+        levels = {int(match[3]) for match in matches}
+        altitude = METRES_OF_LEVEL.get(min(levels)) if len(levels) == 1 else None
+        if altitude is None:
+            oddities["have an altitude level that is not in A0-A3 or changes: their altitude is unknown"] += 1
+    return Tracklet(folder.name, paths, folder.pid, camid, seen_from, altitude, attributes)
+
+
+def _join_sorted(folder: str, numbered_names: Iterator[tuple[int, str]]) -> tuple[str, ...]:
+    return tuple([os.path.join(folder, name) for _, name in sorted(numbered_names)])
+
+
+def _last_integer(name: str) -> int:
+    match = _LAST_INTEGER.search(os.path.splitext(name)[0])
+    return int(match[1]) if match else -1
+
+
+def _bad_frame_name(name: str) -> ValueError:
+    return ValueError(f"{name}: expected a frame name like P81T2310171A2C2E152K7F7528.jpg.")
+
+
+def _missing(path: Path) -> FileNotFoundError:
+    return FileNotFoundError(f"{path} is not a folder: set DATASETS.ROOT_DIR to a copy of AG-VPReID.")

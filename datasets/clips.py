@@ -1,0 +1,205 @@
+"""Clips: which frames of a tracklet to take, and how they get from disk into a tensor.
+
+Pixels leave here as bytes; scaling, normalisation and augmentation are done on whole batches
+(``transforms``).
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from datasets.tracklet import Tracklet
+
+logger = logging.getLogger(__name__)
+
+SAMPLINGS = ("train", "test", "consecutive")
+UNKNOWN = -1  # label or camera that training does not know
+
+
+class UnreadableFrameError(OSError):
+    """A frame, or every frame of a tracklet, could not be decoded."""
+
+
+class Draw(NamedTuple):
+    """One item of a training epoch. Its randomness depends on this and the seed, not on the worker that serves it.
+
+    Attributes:
+        index: Item of the dataset.
+        epoch: Number of the epoch.
+        position: Running number of the draw within the epoch, over all processes: an item can be drawn
+            repeatedly.
+    """
+
+    index: int
+    epoch: int
+    position: int
+
+
+def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Generator) -> np.ndarray:
+    """One random frame of each of ``clip_length`` equal segments, (T,), in time order.
+
+    The tracklet is first padded with its last frame to a multiple of ``clip_length``.
+    """
+    starts, segment_length = _segments(num_frames, clip_length)
+    return np.minimum(starts + rng.integers(segment_length, size=clip_length), num_frames - 1)
+
+
+def sample_test_indices(num_frames: int, clip_length: int) -> np.ndarray:
+    """The first frame of each of ``clip_length`` equal segments, (T,), padded as in training."""
+    starts, _ = _segments(num_frames, clip_length)
+    return np.minimum(starts, num_frames - 1)
+
+
+def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
+    """All frames in consecutive clips, (num_clips, T); the last clip repeats its own frames in turn."""
+    _check_lengths(num_frames, clip_length)
+    starts = np.arange(0, num_frames, clip_length)
+    sizes = np.minimum(clip_length, num_frames - starts)
+    return starts[:, None] + np.arange(clip_length) % sizes[:, None]
+
+
+def _segments(num_frames: int, clip_length: int) -> tuple[np.ndarray, int]:
+    _check_lengths(num_frames, clip_length)
+    segment_length = -(-num_frames // clip_length)
+    return np.arange(clip_length) * segment_length, segment_length
+
+
+def _check_lengths(num_frames: int, clip_length: int) -> None:
+    if num_frames < 1 or clip_length < 1:
+        raise ValueError(
+            f"num_frames and clip_length (INPUT.SEQ_LEN) must be at least 1, got {num_frames} and {clip_length}."
+        )
+
+
+def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Read an image as RGB and resize it bilinearly, antialiased, as torchvision does to a Pillow image.
+
+    Args:
+        path: Image file.
+        size_hw: Height and width of the result, in pixels.
+    Returns:
+        Pixels, (C, H, W), uint8.
+    Raises:
+        UnreadableFrameError: If the file is missing, or is not an image that can be decoded to its end.
+    """
+    height, width = size_hw
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    # Pillow's plugins answer broken files with any of these.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+class TrackletClips(Dataset):
+    """Clips of tracklets, decoded.
+
+    An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and
+    ``camid``, the 0-based training camera, both -1 when unknown; and ``tracklet``, the index into
+    ``tracklets``.
+
+    A frame that cannot be read is replaced by the nearest one of its tracklet that can, with one warning for
+    each path (and worker process).
+
+    Args:
+        tracklets: Tracklets to serve, in this order.
+        size: Height and width of the frames, in pixels.
+        clip_length: Frames of a clip, T.
+        sampling: 'train' takes a random frame of each of T segments, 'test' the first one; with both, an item
+            is a tracklet. 'consecutive' cuts every tracklet in clips of T frames, and an item is one of these
+            clips.
+        seed: Of the random frames, with the epoch and position in a ``Draw``.
+        labels: Training label by pid; None for none.
+        cameras: 0-based training camera by camid; None for none.
+    """
+
+    def __init__(
+        self,
+        tracklets: Sequence[Tracklet],
+        size: tuple[int, int],
+        clip_length: int,
+        sampling: str,
+        seed: int = 0,
+        labels: Mapping[int, int] | None = None,
+        cameras: Mapping[int, int] | None = None,
+    ) -> None:
+        if sampling not in SAMPLINGS:
+            raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"size must be a height and a width in pixels, got {tuple(size)}.")
+        if clip_length < 1:
+            raise ValueError(f"clip_length (INPUT.SEQ_LEN) must be at least 1, got {clip_length}.")
+        self.tracklets = tracklets
+        self.size = tuple(size)
+        self.clip_length = clip_length
+        self.sampling = sampling
+        self.seed = seed
+        self.labels = labels or {}
+        self.cameras = cameras or {}
+        for tracklet in tracklets:
+            if not tracklet.frame_paths:
+                raise ValueError(f"Tracklet {tracklet.key} has no frames.")
+        lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
+        num_clips = -(-lengths // clip_length) if sampling == "consecutive" else np.ones_like(lengths)
+        self._ends = np.cumsum(num_clips)  # items up to and including each tracklet
+        self._unreadable: set[str] = set()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, item: int | Draw) -> dict[str, torch.Tensor | int]:
+        """The clip of an item; a plain index draws as position ``index`` of epoch 0."""
+        draw = item if isinstance(item, Draw) else Draw(int(item), 0, int(item))
+        if not 0 <= draw.index < len(self):
+            raise IndexError(f"Item {draw.index} of {len(self)} clips.")
+        number = int(np.searchsorted(self._ends, draw.index, side="right"))
+        tracklet = self.tracklets[number]
+        indices = self._sample(draw, number)
+        frames = {index: self._decode(tracklet, index) for index in dict.fromkeys(indices.tolist())}
+        return {
+            "clips": torch.stack([frames[index] for index in indices.tolist()]),
+            "label": self.labels.get(tracklet.pid, UNKNOWN),
+            "camid": self.cameras.get(tracklet.camid, UNKNOWN),
+            "tracklet": number,
+        }
+
+    def _sample(self, draw: Draw, number: int) -> np.ndarray:
+        num_frames = len(self.tracklets[number].frame_paths)
+        if self.sampling == "train":
+            seeds = np.random.SeedSequence([self.seed, draw.epoch, draw.position])
+            return sample_train_indices(num_frames, self.clip_length, np.random.default_rng(seeds))
+        if self.sampling == "test":
+            return sample_test_indices(num_frames, self.clip_length)
+        clips = consecutive_clips(num_frames, self.clip_length)
+        return clips[draw.index - (self._ends[number] - len(clips))]
+
+    def _decode(self, tracklet: Tracklet, index: int) -> torch.Tensor:
+        """The frame, or the nearest readable one."""
+        paths = tracklet.frame_paths
+        for candidate in _by_closeness(index, len(paths)):
+            path = paths[candidate]
+            if path in self._unreadable:
+                continue
+            try:
+                return decode_frame(path, self.size)
+            except UnreadableFrameError as error:
+                self._unreadable.add(path)
+                logger.warning("%s; the nearest readable frame of the tracklet takes its place.", error)
+        folder = os.path.dirname(paths[0])
+        raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")
+
+
+def _by_closeness(index: int, num_frames: int) -> Iterator[int]:
+    """All frames, nearest to ``index`` first; of two equally near, the earlier."""
+    yield index
+    for distance in range(1, num_frames):
+        for other in (index - distance, index + distance):
+            if 0 <= other < num_frames:
+                yield other

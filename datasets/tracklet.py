@@ -1,0 +1,61 @@
+"""The records that every dataset returns: tracklets, and the matching directions made of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+VIEWS = ("ground", "aerial")
+UNKNOWN_CAMERA = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tracklet:
+    """All frames of one pass of one person through one camera.
+
+    Attributes:
+        name: Folder name of the tracklet.
+        frame_paths: Frames in time order; at least one.
+        pid: Identity as annotated.
+        camid: Camera as annotated; -1 when unknown.
+        view: 'ground' or 'aerial'.
+        altitude: Metres above ground; None when not known, and for ground cameras.
+        attributes: Codes of ``datasets.attributes.COLUMNS``, in that order; None when the split has no table.
+    """
+
+    name: str
+    frame_paths: tuple[str, ...]
+    pid: int
+    camid: int
+    view: str
+    altitude: int | None
+    attributes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.view not in VIEWS:
+            raise ValueError(f"Tracklet {self.key}: view must be one of {VIEWS}, got {self.view!r}.")
+
+    @property
+    def key(self) -> str:
+        """Unique within a split: tracklet names may repeat between identities."""
+        return f"{self.pid}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One matching direction of a benchmark.
+
+    Attributes:
+        name: Folder name, such as 'case1_aerial_to_ground'.
+        title: For people, such as 'aerial to ground'.
+        query: Tracklets to search for.
+        gallery: Tracklets to rank.
+    """
+
+    name: str
+    title: str
+    query: tuple[Tracklet, ...]
+    gallery: tuple[Tracklet, ...]
+
+
+def label_map(values: Iterable[int]) -> dict[int, int]:
+    """Number the distinct training pids, or camids, from 0 in ascending order."""
+    return {value: label for label, value in enumerate(sorted(set(values)))}

@@ -1,0 +1,106 @@
+import logging
+
+import pytest
+
+from datasets.attributes import COLUMNS, UNKNOWN, read_attributes
+
+HEADER = ",".join(("id", *COLUMNS))
+ROW = dict.fromkeys(COLUMNS, 1)
+
+
+def write(path, *rows, header=HEADER):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def line(pid, **changes):
+    return ",".join(str(value) for value in (pid, *(ROW | changes).values()))
+
+
+def test_reads_codes_in_the_order_of_columns(tmp_path):
+    table = read_attributes(write(tmp_path / "a.csv", line(7, gender=0, accessories=5), "", line(3)))
+    assert table == {7: (0, *[1] * 13, 5), 3: (1,) * 15}
+
+
+def test_column_order_and_extra_columns_do_not_matter(tmp_path):
+    header = ",".join(["note", *reversed(COLUMNS), "id"])
+    row = ",".join(["by eye", *(str(min(i, 1)) for i in range(14, -1, -1)), "9"])
+    assert read_attributes(write(tmp_path / "a.csv", row, header=header)) == {9: (0, *[1] * 14)}
+
+
+def test_byte_order_mark_and_windows_line_ends(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{line(7)}\r\n".encode())
+    assert read_attributes(path) == {7: (1,) * 15}
+
+
+def test_codes_out_of_range_become_unknown_with_one_warning_each(tmp_path, caplog):
+    rows = line(1, footwear=9), line(2, footwear=9), line(3, footwear=-1), line(4, footwear=6)
+    path = write(tmp_path / "a.csv", *rows)
+    table = read_attributes(path)
+    assert {codes[COLUMNS.index("footwear")] for codes in table.values()} == {UNKNOWN["footwear"]}
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(messages) == 2
+    assert all(str(path) in message and "footwear" in message for message in messages)
+    assert "code -1" in messages[0]
+    assert "1 row(s)" in messages[0]
+    assert "code 9" in messages[1]
+    assert "2 row(s)" in messages[1]
+
+
+def test_repeated_rows(tmp_path):
+    assert read_attributes(write(tmp_path / "a.csv", line(1), line(1))) == {1: (1,) * 15}
+    path = write(tmp_path / "b.csv", line(1), line(1, gender=0))
+    with pytest.raises(ValueError, match=r"b\.csv, line 3: id 1 was given other attributes"):
+        read_attributes(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (HEADER.replace("age,", ""), line(1), r"a\.csv: column 'age' must occur once .* 0 times"),
+        (HEADER.replace("age", "gender"), line(1), r"a\.csv: column 'gender' .* 2 times"),
+        ("", "", r"a\.csv: column 'id'"),
+        (HEADER, line(1, beard="yes"), r"a\.csv, line 2: beard must be an integer, got 'yes'"),
+        (HEADER, line("x"), r"a\.csv, line 2: id must be an integer, got 'x'"),
+        (HEADER, line(1) + ",1", r"a\.csv, line 2: expected 16 values .* got 17"),
+    ],
+)
+def test_bad_tables(tmp_path, header, row, message):
+    path = write(tmp_path / "a.csv", row, header=header)
+    with pytest.raises(ValueError, match=message):
+        read_attributes(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.csv"):
+        read_attributes(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "num_people", "odd_codes"),
+    [
+        (
+            "train",
+            689,
+            {
+                ("footwear", 9, 6),
+                ("head_accessories", 5, 1),
+                ("lower_body_clothing", 12, 2),
+                ("upper_body_clothing", 13, 1),
+            },
+        ),
+        (
+            "case2_ground_to_aerial/gallery",
+            1309,
+            {("footwear", 9, 26), ("gender", 3, 4), ("hairstyle", 6, 1), ("lower_body_clothing", 12, 18)},
+        ),
+    ],
+)
+def test_published_tables(shared, caplog, name, num_people, odd_codes):
+    table = read_attributes(shared / "data" / "agvpreid_meta" / "attributes" / f"{name}.csv")
+    assert len(table) == num_people
+    for column, codes in zip(COLUMNS, zip(*table.values(), strict=True), strict=True):
+        assert 0 <= min(codes) <= max(codes) <= UNKNOWN[column]
+    found = {(record.args[1], record.args[2], record.args[4]) for record in caplog.records}
+    assert found == odd_codes

@@ -1,0 +1,200 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
+
+from datasets.clips import (
+    Draw,
+    TrackletClips,
+    UnreadableFrameError,
+    consecutive_clips,
+    decode_frame,
+    sample_test_indices,
+    sample_train_indices,
+)
+from datasets.tracklet import Tracklet
+
+SIZE = (2, 3)
+lengths = given(num_frames=st.integers(1, 40), clip_length=st.integers(1, 12))
+
+
+@pytest.fixture
+def tracklets(tmp_path):
+    """Two people; every pixel of frame i of tracklet n is 20 * n + i."""
+    result = []
+    for number, (num_frames, pid, camid) in enumerate([(7, 4, 1), (2, 9, 5), (20, 4, 5)]):
+        paths = []
+        for frame in range(num_frames):
+            paths.append(str(tmp_path / f"t{number}" / f"{frame}.png"))
+            Path(paths[-1]).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (4, 6), (20 * number + frame,) * 3).save(paths[-1])
+        result.append(Tracklet(f"t{number}", tuple(paths), pid, camid, "ground", None))
+    return result
+
+
+def values(item):
+    """The frames of an item, by the value of their first pixel."""
+    return item["clips"][:, 0, 0, 0].tolist()
+
+
+def test_hand_worked_test_indices():
+    assert sample_test_indices(8, 4).tolist() == [0, 2, 4, 6]
+    assert sample_test_indices(9, 4).tolist() == [0, 3, 6, 8]  # padded to 12; the last segment is all padding
+    assert sample_test_indices(2, 4).tolist() == [0, 1, 1, 1]
+
+
+@lengths
+def test_train_indices_come_one_from_each_segment(num_frames, clip_length):
+    padded = list(range(num_frames)) + [num_frames - 1] * (-num_frames % clip_length)
+    segments = np.array_split(padded, clip_length)
+    indices = sample_train_indices(num_frames, clip_length, np.random.default_rng(0))
+    assert len(indices) == clip_length
+    assert all(index in segment for index, segment in zip(indices, segments, strict=True))
+    assert sample_test_indices(num_frames, clip_length).tolist() == [segment[0] for segment in segments]
+
+
+def test_train_indices_reach_every_frame():
+    rng = np.random.default_rng(0)
+    seen = {index for _ in range(200) for index in sample_train_indices(20, 4, rng).tolist()}
+    assert seen == set(range(20))
+
+
+def test_hand_worked_consecutive_clips():
+    assert consecutive_clips(7, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 4]]
+    assert consecutive_clips(5, 4).tolist() == [[0, 1, 2, 3], [4, 4, 4, 4]]
+    assert consecutive_clips(2, 5).tolist() == [[0, 1, 0, 1, 0]]
+
+
+@lengths
+def test_consecutive_clips_cover_all_frames_in_order(num_frames, clip_length):
+    clips = consecutive_clips(num_frames, clip_length)
+    assert clips.shape == (-(-num_frames // clip_length), clip_length)
+    assert clips.ravel()[:num_frames].tolist() == list(range(num_frames))
+    assert clips[-1].min() == clip_length * (len(clips) - 1)
+
+
+@pytest.mark.parametrize("sample", [sample_test_indices, consecutive_clips])
+def test_bad_lengths(sample):
+    with pytest.raises(ValueError, match=r"INPUT\.SEQ_LEN\) must be at least 1, got 0 and 4"):
+        sample(0, 4)
+    with pytest.raises(ValueError, match=r"INPUT\.SEQ_LEN\) must be at least 1, got 4 and 0"):
+        sample(4, 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_decoding_resizes_as_torchvision(tmp_path, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8)
+    path = tmp_path / "frame.png"
+    Image.fromarray(pixels).convert(mode).save(path)
+    with Image.open(path) as image:
+        resized = TF.resize(image.convert("RGB"), [12, 8], InterpolationMode.BILINEAR)
+    frame = decode_frame(str(path), (12, 8))
+    assert frame.dtype == torch.uint8
+    assert frame.is_contiguous()
+    torch.testing.assert_close(frame, TF.pil_to_tensor(resized))
+
+
+def test_unreadable_frames_are_named(tmp_path):
+    whole, cut, empty = tmp_path / "whole.jpg", tmp_path / "cut.jpg", tmp_path / "empty.jpg"
+    Image.effect_noise((64, 64), 50).save(whole)
+    cut.write_bytes(whole.read_bytes()[:500])
+    empty.write_bytes(b"")
+    for path in (cut, empty, tmp_path / "none.jpg"):
+        with pytest.raises(UnreadableFrameError, match=f"Cannot read frame .*{path.name}"):
+            decode_frame(str(path), SIZE)
+
+
+def test_test_items(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "test", cameras={5: 0})
+    items = [clips[i] for i in range(len(clips))]
+    assert [values(item) for item in items] == [[0, 2, 4, 6], [20, 21, 21, 21], [40, 45, 50, 55]]
+    assert [item["tracklet"] for item in items] == [0, 1, 2]
+    assert [item["camid"] for item in items] == [-1, 0, 0]
+    assert [item["label"] for item in items] == [-1, -1, -1]
+    assert items[0]["clips"].shape == (4, 3, *SIZE)
+    assert items[0]["clips"].dtype == torch.uint8
+
+
+def test_consecutive_items(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 8, "consecutive", labels={4: 0, 9: 1})
+    items = [clips[i] for i in range(len(clips))]
+    assert [item["tracklet"] for item in items] == [0, 1, 2, 2, 2]
+    assert [item["label"] for item in items] == [0, 1, 0, 0, 0]
+    assert values(items[0]) == [0, 1, 2, 3, 4, 5, 6, 0]
+    assert values(items[1]) == [20, 21] * 4
+    assert values(items[2]) + values(items[3]) == list(range(40, 56))
+    assert values(items[4]) == [56, 57, 58, 59] * 2
+
+
+def test_draws_depend_on_seed_epoch_and_position(tracklets):
+    def draw(epoch=0, position=0, seed=0):
+        return values(TrackletClips(tracklets, SIZE, 4, "train", seed=seed)[Draw(2, epoch, position)])
+
+    assert draw() == draw()
+    assert len({tuple(draw(position=position)) for position in range(10)}) > 5
+    assert len({tuple(draw(epoch=epoch)) for epoch in range(10)}) > 5
+    assert len({tuple(draw(seed=seed)) for seed in range(10)}) > 5
+
+
+def test_draws_do_not_depend_on_workers(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "train", seed=3)
+    batches = [[Draw(2, epoch, 0), Draw(2, epoch, 1), Draw(0, epoch, 2)] for epoch in range(3)]
+    loaders = (DataLoader(clips, batch_sampler=batches, num_workers=num_workers) for num_workers in (0, 2))
+    for alone, shared in zip(*loaders, strict=True):
+        assert torch.equal(alone["clips"], shared["clips"])
+        assert not torch.equal(alone["clips"][0], alone["clips"][1])  # one tracklet, drawn twice
+
+
+def test_plain_index_and_bad_index(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "train")
+    assert values(clips[2]) == values(clips[Draw(2, 0, 2)])
+    for index in (3, -1):
+        with pytest.raises(IndexError, match=f"Item {index} of 3"):
+            clips[index]
+
+
+def test_unreadable_frame_is_replaced_by_the_nearest(tracklets, caplog):
+    for frame in (2, 3, 6):
+        Path(tracklets[0].frame_paths[frame]).write_bytes(b"broken")
+    clips = TrackletClips(tracklets, SIZE, 7, "test")
+    assert values(clips[0]) == [0, 1, 1, 4, 4, 5, 5]
+    clips[0]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 3  # once for each path
+    assert tracklets[0].frame_paths[2] in messages[0]
+
+
+def test_tracklet_without_a_readable_frame_is_named(tracklets):
+    for path in tracklets[1].frame_paths:
+        Path(path).unlink()
+    with pytest.raises(UnreadableFrameError, match=r"None of the 2 frames of tracklet .*t1 can be read"):
+        TrackletClips(tracklets, SIZE, 4, "test")[1]
+
+
+def test_tracklet_without_frames_is_named():
+    with pytest.raises(ValueError, match="Tracklet 4/t has no frames"):
+        TrackletClips([Tracklet("t", (), 4, 0, "ground", None)], SIZE, 4, "test")
+
+
+def test_no_tracklets():
+    assert len(TrackletClips([], SIZE, 4, "test")) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampling": "dense"}, "sampling must be one of train, test, consecutive, got 'dense'"),
+        ({"size": (0, 4)}, r"size must be a height and a width in pixels, got \(0, 4\)"),
+        ({"clip_length": 0}, r"INPUT\.SEQ_LEN"),
+    ],
+)
+def test_bad_arguments(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrackletClips([], **({"size": SIZE, "clip_length": 4, "sampling": "test"} | change))

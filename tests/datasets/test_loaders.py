@@ -1,0 +1,127 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from yacs.config import CfgNode
+
+from datasets import (
+    make_dataset,
+    make_memory_loader,
+    make_test_loader,
+    make_train_loader,
+    train_cameras,
+)
+
+CASES = {"case1_aerial_to_ground": (5, 1), "case2_ground_to_aerial": (1, 5)}
+
+
+def add_tracklet(root, folder, camid, num_frames, value):
+    path = Path(root, folder)
+    path.mkdir(parents=True)
+    for frame in range(num_frames):
+        name = f"P1T2310171A2C{camid}E1K1F{frame}.png"
+        Image.new("RGB", (4, 8), (value, frame, 0)).save(path / name)
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    for pid in (3, 10, 12):
+        for number, camid in enumerate((0, 5, 5)):
+            add_tracklet(tmp_path, f"train/{pid}/{number}", camid, 5 + number, value=pid)
+    for case, (query, gallery) in CASES.items():
+        for pid in (20, 21):
+            add_tracklet(tmp_path, f"{case}/query/{pid}/q", query, 3, value=pid)
+            add_tracklet(tmp_path, f"{case}/gallery/{pid}/g", gallery, 3, value=pid)
+    return CfgNode(
+        {
+            "MODEL": {"DEVICE": "cpu"},
+            "INPUT": {"SIZE_TRAIN": (8, 4), "SIZE_TEST": (6, 2), "SEQ_LEN": 4},
+            "DATASETS": {"NAMES": "agvpreid", "ROOT_DIR": str(tmp_path)},
+            "DATALOADER": {"NUM_INSTANCE": 2, "NUM_WORKERS": 0},
+            "SOLVER": {"SEED": 7, "STAGE2": {"IMS_PER_BATCH": 4}},
+            "TEST": {"IMS_PER_BATCH": 3},
+        }
+    )
+
+
+def test_unknown_dataset_lists_the_names(cfg):
+    cfg.DATASETS.NAMES = "mars"
+    with pytest.raises(ValueError, match=r"DATASETS\.NAMES must be one of agvpreid, got 'mars'"):
+        make_dataset(cfg)
+
+
+def test_train_batches(cfg):
+    dataset = make_dataset(cfg)
+    loader = make_train_loader(cfg, dataset)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    labels = {3: 0, 10: 1, 12: 2}
+    for batch in batches:
+        assert batch["clips"].shape == (4, 4, 3, 8, 4)
+        assert batch["clips"].dtype == torch.uint8
+        assert torch.unique(batch["label"], return_counts=True)[1].tolist() == [2, 2]
+        for clip, label, camid, number in zip(
+            *(batch[key] for key in ("clips", "label", "camid", "tracklet")), strict=False
+        ):
+            tracklet = dataset.train[number]
+            assert labels[tracklet.pid] == label
+            assert {0: 0, 5: 1}[tracklet.camid] == camid
+            assert (clip[:, 0] == tracklet.pid).all()  # the pixels of that person
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_epoch_reaches_the_frames(cfg, num_workers):
+    cfg.DATALOADER.NUM_WORKERS = num_workers
+    loader = make_train_loader(cfg, make_dataset(cfg))
+    epochs = []
+    for epoch in (0, 1, 0):
+        loader.batch_sampler.set_epoch(epoch)
+        epochs.append(torch.cat([batch["clips"] for batch in loader]))
+    assert torch.equal(epochs[0], epochs[2])
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_ranks_get_different_batches(cfg):
+    dataset = make_dataset(cfg)
+    ranks = [list(make_train_loader(cfg, dataset, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert len(ranks[0]) == len(ranks[1]) == 1
+    assert not torch.equal(ranks[0][0]["clips"], ranks[1][0]["clips"])
+
+
+def test_memory_loader_gives_every_frame_once_in_order(cfg):
+    dataset = make_dataset(cfg)
+    batches = list(make_memory_loader(cfg, dataset))
+    assert [len(batch["label"]) for batch in batches] == [3] * 6  # 9 tracklets of 5 to 7 frames: 2 clips each
+    numbers = torch.cat([batch["tracklet"] for batch in batches])
+    assert numbers.tolist() == [number for number in range(9) for _ in range(2)]
+    assert torch.cat([batch["label"] for batch in batches]).tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    assert batches[0]["clips"][:2, :, 1, 0, 0].tolist() == [[0, 1, 2, 3], [4, 4, 4, 4]]
+
+
+def test_test_loader_keeps_order_and_size(cfg):
+    dataset = make_dataset(cfg)
+    case = dataset.cases["case1"]
+    (batch,) = make_test_loader(cfg, case.query, {1: 0, 5: 1})
+    assert batch["clips"].shape == (2, 4, 3, 6, 2)
+    assert batch["clips"][:, 0, 0, 0, 0].tolist() == [20, 21]
+    assert batch["camid"].tolist() == [1, 1]
+    assert batch["tracklet"].tolist() == [0, 1]
+    (batch,) = make_test_loader(cfg, case.gallery, train_cameras(dataset.train))
+    assert batch["camid"].tolist() == [-1, -1]  # camera 1 took no training tracklet
+
+
+def test_evaluation_can_do_without_train(cfg):
+    (Path(cfg.DATASETS.ROOT_DIR) / "train").rename(Path(cfg.DATASETS.ROOT_DIR) / "moved")
+    assert make_dataset(cfg, need_train=False).train == ()
+    with pytest.raises(FileNotFoundError, match=r"DATASETS\.ROOT_DIR"):
+        make_dataset(cfg)
+
+
+def test_import_is_silent_and_light():
+    code = "import sys, datasets; sys.exit('datasets.synthetic' in sys.modules or 'torchvision' in sys.modules)"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

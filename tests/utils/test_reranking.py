@@ -1,0 +1,99 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from utils import reranking
+from utils.metrics import evaluate_ranking
+from utils.reranking import re_rank
+
+
+def reference(query, gallery, k1, k2, lambda_value):
+    """The paper with sets and dictionaries, one pair at a time."""
+    features = np.concatenate([query, gallery]).astype(np.float64)
+    N, Q = len(features), len(query)
+    dist = [[float(((a - b) ** 2).sum()) for b in features] for a in features]
+    dist = [[value / max(row) for value in row] for row in dist]
+    ranked = [sorted(range(N), key=lambda j, i=i: (j != i, dist[i][j])) for i in range(N)]
+
+    def reciprocal(i, k):
+        return {j for j in ranked[i][: k + 1] if i in ranked[j][: k + 1]}
+
+    codes = []
+    for i in range(N):
+        members = set(base := reciprocal(i, k1))
+        for j in base:
+            other = reciprocal(j, round(k1 / 2))
+            if len(other & base) > 2 / 3 * len(other):
+                members |= other
+        total = sum(math.exp(-dist[i][j]) for j in members)
+        codes.append({j: math.exp(-dist[i][j]) / total for j in members})
+    averaged = [
+        {j: sum(codes[n].get(j, 0) for n in ranked[i][:k2]) / len(ranked[i][:k2]) for j in range(N)} for i in range(N)
+    ]
+    final = np.empty((Q, N - Q))
+    for i in range(Q):
+        for g in range(Q, N):
+            low = sum(min(averaged[i][j], averaged[g][j]) for j in range(N))
+            high = sum(max(averaged[i][j], averaged[g][j]) for j in range(N))
+            final[i, g - Q] = lambda_value * dist[i][g] + (1 - lambda_value) * (1 - low / high)
+    return final
+
+
+@pytest.mark.parametrize(
+    ("k1", "k2", "lambda_value"), [(6, 3, 0.3), (5, 1, 0.0), (3, 2, 1.0), (2, 5, 0.5), (99, 9, 0.3)]
+)
+def test_agrees_with_sets(k1, k2, lambda_value):
+    rng = np.random.default_rng(k1)
+    query, gallery = rng.normal(size=(6, 4)), rng.normal(size=(17, 4))
+    result = re_rank(query, gallery, k1, k2, lambda_value)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, reference(query, gallery, k1, k2, lambda_value), atol=1e-5)
+
+
+def test_blocks_do_not_change_the_result(monkeypatch):
+    query, gallery = torch.randn(9, 4), torch.randn(30, 4)
+    whole = re_rank(query, gallery, k1=7, k2=3)
+    monkeypatch.setattr(reranking, "_BLOCK_ELEMENTS", 50)
+    np.testing.assert_allclose(re_rank(query, gallery, k1=7, k2=3), whole, atol=1e-6)
+
+
+def test_lambda_one_is_the_normalised_distance():
+    query, gallery = torch.randn(4, 3), torch.randn(8, 3)
+    everything = torch.cat([query, gallery])
+    distances = torch.cdist(query, everything).square()
+    expected = (distances / distances.amax(dim=1, keepdim=True))[:, 4:]
+    np.testing.assert_allclose(re_rank(query, gallery, lambda_value=1.0), expected.numpy(), atol=1e-5)
+
+
+def test_duplicates_are_survived():
+    query, gallery = np.ones((3, 4)), np.ones((9, 4))
+    assert np.isfinite(re_rank(query, gallery, k1=2, k2=2)).all()
+
+
+def test_published_reranking(shared):
+    data = np.load(shared / "parity" / "retrieval.npz")
+    k1, k2, lambda_value = data["rerank_args"]
+    result = re_rank(torch.from_numpy(data["query"]), data["gallery"], int(k1), int(k2), float(lambda_value))
+    np.testing.assert_allclose(result, data["rerank_dist"], atol=2e-3)
+    ranking = evaluate_ranking(result, *(data[name] for name in ("q_pids", "g_pids", "q_camids", "g_camids")))
+    assert ranking.mAP == pytest.approx(float(data["rerank_mAP"]), abs=2e-3)
+    np.testing.assert_allclose(ranking.cmc, data["rerank_cmc"], atol=2 / 180 + 1e-6)  # float16 may swap neighbours
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k1": 0}, "k1 and k2 must be at least 1, got k1=0"),
+        ({"k2": 0}, "k2=0"),
+        ({"lambda_value": 1.5}, "lambda_value must be between 0 and 1, got 1.5"),
+        ({"query": np.zeros(3)}, "query must be a non-empty matrix"),
+        ({"gallery": np.zeros((0, 3))}, "gallery must be a non-empty matrix"),
+        ({"gallery": np.zeros((2, 4))}, r"one width, got \(2, 3\) and \(2, 4\)"),
+        ({"query": np.full((2, 3), np.nan)}, "query holds NaN"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        re_rank(**({"query": np.zeros((2, 3)), "gallery": np.zeros((4, 3))} | change))

@@ -1,0 +1,119 @@
+"""What a run decides once: device, precision, seeds, the output folder and where log lines go."""
+
+import logging
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device and precision of a run.
+
+    Attributes:
+        device: Where the model lives.
+        dtype: Autocast's type; None for plain float32.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None
+
+    def autocast(self) -> AbstractContextManager:
+        """Context in which the model's forward and its losses run."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
+
+    def make_scaler(self) -> torch.amp.GradScaler:
+        """Gradient scaler; it does nothing unless the precision is fp16."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+
+
+def make_runtime(device: str, precision: str) -> Runtime:
+    """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine.
+
+    Raises:
+        ValueError: If the device does not exist here, or cannot compute in the precision.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            logger.warning("No CUDA device found: running on the CPU, which is slow for the full-size model.")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {device!r}.") from error
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"MODEL.DEVICE is {device!r}, but this machine has {torch.cuda.device_count()} usable CUDA devices. "
+            "Add `MODEL.DEVICE cpu` to the command, or install a torch build that matches the driver."
+        )
+    if precision == "auto":
+        precision = "fp16" if resolved.type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
+    if resolved.type == "cpu" and precision == "fp16":
+        raise ValueError("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
+    if resolved.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    return Runtime(resolved, DTYPES[precision])
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (emulation is slower than float32)."""
+    return platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
+
+
+def prepare_output(folder: str | Path) -> Path:
+    """Create an output folder and check, before any work is done, that files can be written there.
+
+    Raises:
+        OSError: If not; names the folder and the option.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"Cannot write to the output folder {folder}: {error.strerror or error}. "
+            "Choose another with --output_dir (or --custom_output_dir)."
+        ) from error
+    return folder
+
+
+def start_logging(log_file: str | Path) -> AbstractContextManager:
+    """Send all log lines to the console and to ``log_file`` (appended); use as a context, so that progress bars and
+    log lines do not overwrite one another."""
+    root = logging.getLogger()
+    root.handlers.clear()
+    root.setLevel(logging.INFO)
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+    for handler in (logging.StreamHandler(sys.stdout), logging.FileHandler(log_file, encoding="utf-8")):
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    logging.captureWarnings(True)
+    return logging_redirect_tqdm()
+
+
+def run_command(main: Callable[[], None]) -> int:
+    """Run an entry point: a user's mistake ends in one line instead of a traceback. Returns the exit status."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        logger.error("Interrupted. What was written so far is kept.")
+        return 130
+    except (OSError, ValueError, TypeError, FloatingPointError) as error:
+        logger.debug("Traceback", exc_info=True)
+        logger.error("%s", error)
+        return 1
+    return 0
