@@ -1,0 +1,140 @@
+"""Evaluate a checkpoint in one matching direction or both: parse, build, hand over to processor.evaluate."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from configs import get_cfg
+from datasets import make_dataset, train_cameras
+from model import XTFCLIP, make_model
+from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
+from processor.evaluate import PROTOCOL, evaluate
+from processor.report import format_table, write_report
+from processor.train import BEST_CHECKPOINT, LAST_CHECKPOINT
+from utils.checkpoint import read_checkpoint
+from utils.runtime import make_runtime, prepare_output, run_command, start_logging
+
+logger = logging.getLogger(__name__)
+
+EPILOG = """\
+examples:
+  python eval_main.py --custom_output_dir "results/case1_aerial_to_ground" --output_dir "logs/all"
+  python eval_main.py --custom_output_dir "results/case2_ground_to_aerial" --output_dir "logs/all" --eval_case case2
+  python eval_main.py --custom_output_dir "results/all" --output_dir "logs/all" --eval_case all
+  python eval_main.py --custom_output_dir results/winner --weight winner.pth DATASETS.ROOT_DIR /data/AG-VPReID
+
+written to the results folder: results.txt and results.json (the table), tracklet_rankings*.csv (the challenge's form),
+distmat*.npz (distances with the keys of their rows and columns), ranked_best.png and ranked_worst.png; for --eval_case
+all a folder per direction and submission*.csv, the two rankings merged. Files named *_annotated_attributes used the
+test set's annotations. Every key and its meaning: configs/defaults.py.
+"""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Rank the gallery for every query and score the ranking.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config_file", help="YAML; default: config.yml of the run, else the winner's recipe")
+    parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
+    parser.add_argument("--custom_output_dir", help="folder for the results; default: results/ in the run's folder")
+    parser.add_argument("--eval_case", choices=("case1", "case2", "all"), help="direction (DATASETS.EVAL_CASE)")
+    parser.add_argument(
+        "--weight", help="checkpoint, ours or a published one (TEST.WEIGHT); default: the run's best, else its last"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    return parser.parse_args(argv)
+
+
+def build_cfg(args: argparse.Namespace) -> CfgNode:
+    """The configuration that the command line describes."""
+    options = {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
+    opts = [word for key, value in options.items() if value for word in (key, value)]
+    config_file = args.config_file
+    if not config_file and args.output_dir and (Path(args.output_dir) / "config.yml").is_file():
+        config_file = Path(args.output_dir) / "config.yml"
+    return get_cfg(config_file, [*opts, *args.opts])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Load the checkpoint, evaluate the directions asked for, write the report."""
+    args = parse_args(argv)
+    cfg = build_cfg(args)
+    results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
+    with start_logging(results / "eval.log"):
+        runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
+        weight = find_weight(cfg)
+        content = read_checkpoint(weight)
+        dataset = make_dataset(cfg, need_train="camids" not in content)
+        cases = choose_cases(cfg, dataset)
+        model = build_model(cfg, content, weight).to(runtime.device)
+        cameras = find_cameras(content, dataset, model)
+        evaluation = evaluate(cfg, model, cases, cameras, runtime, dataset.identities_masked)
+        written = write_report(evaluation, results, cfg.TEST.RANKING_LENGTH)
+        if evaluation.identities_masked:
+            logger.warning(
+                "The test identities are masked (the challenge's copy): scores computed here would mean nothing and "
+                "are left out. The submission is written; the challenge's server scores it."
+            )
+        else:
+            logger.info("protocol %s\n%s", PROTOCOL, format_table(evaluation))
+        logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
+
+
+def find_weight(cfg: CfgNode) -> Path:
+    """The checkpoint to evaluate: TEST.WEIGHT, else the run's best, else its last."""
+    if cfg.TEST.WEIGHT:
+        return Path(cfg.TEST.WEIGHT)
+    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
+        if (Path(cfg.OUTPUT_DIR) / name).is_file():
+            return Path(cfg.OUTPUT_DIR) / name
+    raise FileNotFoundError(
+        f"No checkpoint in {cfg.OUTPUT_DIR}: expected {BEST_CHECKPOINT} or {LAST_CHECKPOINT}. Train first "
+        f'(python train_main.py --output_dir "{cfg.OUTPUT_DIR}"), or name a file with --weight.'
+    )
+
+
+def choose_cases(cfg: CfgNode, dataset) -> list:
+    """The directions that DATASETS.EVAL_CASE names."""
+    wanted = list(dataset.cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
+    for name in wanted:
+        if name not in dataset.cases:
+            raise ValueError(
+                f"DATASETS.EVAL_CASE is {name}, but {cfg.DATASETS.ROOT_DIR} holds only {', '.join(dataset.cases)}."
+            )
+    return [dataset.cases[name] for name in wanted]
+
+
+def build_model(cfg: CfgNode, content: dict, weight: Path) -> XTFCLIP:
+    """The network with as many classes and cameras as the checkpoint has, whatever the data set has."""
+    state = convert_checkpoint(content)
+    num_classes = len(state[CLASSIFIERS[0]]) if CLASSIFIERS[0] in state else 1
+    num_cameras = len(state[CAMERA_EMBEDDING]) if CAMERA_EMBEDDING in state else 1
+    model = make_model(cfg, num_classes, num_cameras, pretrained=False)
+    load_state(model, content, weight)
+    return model
+
+
+def find_cameras(content: dict, dataset, model: XTFCLIP) -> dict[int, int]:
+    """Camera indices by camid: the checkpoint's own table, else the training split's if it has as many cameras."""
+    if "camids" in content:
+        return {camid: index for index, camid in enumerate(content["camids"])}
+    cameras = train_cameras(dataset.train)
+    if len(cameras) != model.num_cameras:
+        logger.warning(
+            "The checkpoint has %d cameras and the training split %d: every camera counts as unknown.",
+            model.num_cameras,
+            len(cameras),
+        )
+        return {}
+    return cameras
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,52 @@
+"""CLIP memory: one feature per training identity, from the initial encoder (METHOD section 5)."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from datasets import Tracklet, label_map
+from datasets.transforms import TestTransform
+from utils.runtime import Runtime
+
+from .features import average_over_tracklets, evaluating
+
+logger = logging.getLogger(__name__)
+
+
+def build_memory(
+    model: nn.Module,
+    loader: DataLoader,
+    tracklets: Sequence[Tracklet],
+    transform: TestTransform,
+    runtime: Runtime,
+) -> Tensor:
+    """Average the initial encoder's features over clips, then over the tracklets of each identity.
+
+    Args:
+        model: Has ``encode_memory``, which sees neither camera nor frame embeddings.
+        loader: All clips of all training tracklets, in batches that carry the index of their tracklet.
+        tracklets: The training tracklets.
+        transform: uint8 clips to normalised floats.
+        runtime: Device and precision.
+    Returns:
+        Memory (K, P), float32, on the runtime's device; row k is the identity whose label is k.
+    """
+    with evaluating(model):
+        features = average_over_tracklets(
+            lambda clips, camids: model.encode_memory(clips), loader, len(tracklets), transform, runtime, "CLIP memory"
+        )
+    labels_of_pids = label_map(tracklet.pid for tracklet in tracklets)
+    labels = torch.tensor([labels_of_pids[tracklet.pid] for tracklet in tracklets], device=runtime.device)
+    memory = average_by_label(features, labels, len(labels_of_pids))
+    logger.info("CLIP memory of %d identities from %d tracklets", len(memory), len(tracklets))
+    return memory
+
+
+def average_by_label(features: Tensor, labels: Tensor, num_labels: int) -> Tensor:
+    """Mean of the rows (n, P) of each label (n,) -> (num_labels, P); every label must occur."""
+    # A clone outside inference mode, so that training may save it for its backward pass.
+    sums = torch.zeros(num_labels, features.shape[1], device=features.device).index_add(0, labels, features.clone())
+    return sums / labels.bincount(minlength=num_labels).unsqueeze(1)

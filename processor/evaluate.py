@@ -1,0 +1,154 @@
+"""Features to rankings: every direction, ranked visually, with annotated attributes, and re-ranked."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+from yacs.config import CfgNode
+
+from datasets import Case, make_test_loader
+from datasets.transforms import TestTransform
+from utils.distances import pairwise_distance
+from utils.metrics import RankingResult, evaluate_ranking, merge_rankings
+from utils.reranking import re_rank
+from utils.runtime import Runtime
+
+from .features import FeatureSet, extract_features
+from .masking import attribute_penalty
+
+logger = logging.getLogger(__name__)
+
+# The rules by which every ranking here is scored, stated with every result.
+PROTOCOL = (
+    "cross-camera: gallery tracklets of the query's person and camera are left out; queries without a true match are "
+    "not counted; AP is the mean of the precisions at the true matches; overall weighs directions by valid queries"
+)
+RANK_LIMIT = 50
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a distance matrix came about."""
+
+    reranked: bool
+    annotated_attributes: bool
+
+    def __str__(self) -> str:
+        base = "re-ranked" if self.reranked else "visual only"
+        return f"{base} + mask (annotated attributes)" if self.annotated_attributes else base
+
+    @property
+    def slug(self) -> str:
+        """For file names; '' for the plain visual ranking."""
+        parts = ["reranked"] * self.reranked + ["annotated_attributes"] * self.annotated_attributes
+        return "".join(f"_{part}" for part in parts)
+
+
+VISUAL = Method(reranked=False, annotated_attributes=False)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One direction: its features, its distance matrices and, unless identities are masked, its scores.
+
+    Attributes:
+        case: Query and gallery tracklets.
+        distmats: (Q, G) by method, the visual one first.
+        rankings: Scores by method; empty when the test identities are masked.
+    """
+
+    case: Case
+    distmats: dict[Method, np.ndarray]
+    rankings: dict[Method, RankingResult]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All directions that were asked for."""
+
+    cases: list[CaseResult]
+    identities_masked: bool
+
+    def methods(self) -> list[Method]:
+        """Methods that every direction was ranked by."""
+        return [method for method in self.cases[0].distmats if all(method in case.distmats for case in self.cases)]
+
+    def overall(self, method: Method) -> RankingResult:
+        """The directions together, each weighed by its number of valid queries."""
+        return merge_rankings([case.rankings[method] for case in self.cases])
+
+
+def evaluate(
+    cfg: CfgNode,
+    model: nn.Module,
+    cases: Sequence[Case],
+    cameras: Mapping[int, int],
+    runtime: Runtime,
+    identities_masked: bool = False,
+) -> Evaluation:
+    """Rank the gallery of every case for each of its queries, and score the rankings.
+
+    Args:
+        cfg: TEST.* says how.
+        model: Gives test descriptors; its mode is restored.
+        cases: Directions to rank.
+        cameras: Training's camera indices by camid.
+        runtime: Device and precision.
+        identities_masked: Do not score: query and gallery folders of the same number are not the same person.
+    """
+    results = []
+    for case in cases:
+        query = _describe(cfg, model, case.query, cameras, runtime, f"{case.title}: query")
+        gallery = _describe(cfg, model, case.gallery, cameras, runtime, f"{case.title}: gallery")
+        distmats = compute_distances(cfg, query, gallery)
+        rankings = {} if identities_masked else score(distmats, query, gallery)
+        results.append(CaseResult(case, distmats, rankings))
+    return Evaluation(results, identities_masked)
+
+
+def compute_distances(cfg: CfgNode, query: FeatureSet, gallery: FeatureSet) -> dict[Method, np.ndarray]:
+    """Distance matrices (Q, G) by every method that the configuration switches on and the data allow."""
+    base = {False: pairwise_distance(query.features, gallery.features).numpy()}
+    if cfg.TEST.RE_RANKING:
+        base[True] = re_rank(
+            query.features,
+            gallery.features,
+            k1=cfg.TEST.RE_RANKING_K1,
+            k2=cfg.TEST.RE_RANKING_K2,
+            lambda_value=cfg.TEST.RE_RANKING_LAMBDA,
+        )
+    distmats = {Method(reranked, annotated_attributes=False): distmat for reranked, distmat in base.items()}
+    if not cfg.TEST.MASK_ATTRIBUTES:
+        return distmats
+    if any(tracklet.attributes is None for side in (query, gallery) for tracklet in side.tracklets):
+        logger.warning("No attribute tables beside the test data: only visual rows are reported.")
+        return distmats
+    penalty = attribute_penalty(query.tracklets, gallery.tracklets, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY)
+    for reranked, distmat in base.items():
+        distmats[Method(reranked, annotated_attributes=True)] = distmat + penalty
+    return distmats
+
+
+def score(distmats: Mapping[Method, np.ndarray], query: FeatureSet, gallery: FeatureSet) -> dict[Method, RankingResult]:
+    """Score every distance matrix by the cross-camera protocol."""
+    return {
+        method: evaluate_ranking(distmat, query.pids, gallery.pids, query.camids, gallery.camids, max_rank=RANK_LIMIT)
+        for method, distmat in distmats.items()
+    }
+
+
+def _describe(
+    cfg: CfgNode, model: nn.Module, tracklets: Sequence, cameras: Mapping[int, int], runtime: Runtime, description: str
+) -> FeatureSet:
+    return extract_features(
+        model,
+        make_test_loader(cfg, tracklets, cameras),
+        tracklets,
+        TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD),
+        runtime,
+        flip=cfg.TEST.FLIP,
+        normalize=cfg.TEST.FEAT_NORM,
+        description=description,
+    )

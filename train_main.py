@@ -1,0 +1,133 @@
+"""Train X-TFCLIP (or TF-CLIP): parse, build, hand over to processor.train."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from yacs.config import CfgNode
+
+from configs import get_cfg
+from datasets import label_map, make_dataset, make_memory_loader, make_train_loader, train_cameras
+from datasets.transforms import TestTransform, TrainTransform
+from loss import make_loss
+from model import make_model
+from processor.clip_memory import build_memory
+from processor.evaluate import VISUAL, evaluate
+from processor.report import format_table
+from processor.train import LAST_CHECKPOINT, Training, train
+from solver import make_optimizer, make_schedule
+from utils.runtime import Runtime, make_runtime, prepare_output, run_command, start_logging
+
+logger = logging.getLogger(__name__)
+
+EPILOG = """\
+examples:
+  python train_main.py --output_dir "logs/all" DATASETS.ROOT_DIR /data/AG-VPReID MODEL.PRETRAIN_PATH ViT-B-16.pt
+  python train_main.py --config_file configs/tfclip_vit_b16_256x128.yml --output_dir logs/tfclip
+  python train_main.py --config_file configs/demo.yml --output_dir logs/demo MODEL.DEVICE cpu
+  python train_main.py --output_dir "logs/all" --resume
+
+written to the output folder: config.yml, train.log, tensorboard/, checkpoint_last.pth and checkpoint_best.pth (best
+visual mAP over both directions). Every key and its meaning: configs/defaults.py.
+"""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train X-TFCLIP for aerial-ground video person re-identification.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config_file", help="YAML of an experiment; default: the winner's recipe")
+    parser.add_argument("--output_dir", help="folder of the run (OUTPUT_DIR)")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="CHECKPOINT",
+        help=f"continue from this checkpoint; without a value from {LAST_CHECKPOINT} in the output folder",
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Build everything that the configuration names, then train."""
+    args = parse_args(argv)
+    output_opts = ["OUTPUT_DIR", args.output_dir] if args.output_dir else []
+    cfg = get_cfg(args.config_file, [*output_opts, *args.opts])
+    output = prepare_output(cfg.OUTPUT_DIR)
+    with start_logging(output / "train.log"):
+        logger.info("Configuration:\n%s", cfg)
+        (output / "config.yml").write_text(cfg.dump(), encoding="utf-8")
+        runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
+        torch.manual_seed(cfg.SOLVER.SEED)
+        dataset = make_dataset(cfg)
+        training = build_training(cfg, dataset, runtime, resume=args.resume is not None)
+        if args.resume is not None:
+            training.restore(Path(args.resume or output / LAST_CHECKPOINT))
+        augment = TrainTransform(
+            cfg.INPUT.PIXEL_MEAN,
+            cfg.INPUT.PIXEL_STD,
+            flip_probability=cfg.INPUT.PROB,
+            erase_probability=cfg.INPUT.RE_PROB,
+        )
+        train(
+            cfg,
+            training,
+            make_train_loader(cfg, dataset),
+            augment,
+            runtime,
+            output,
+            validate=partial(validate, cfg, dataset, runtime),
+        )
+        logger.info("Done. Checkpoints, config and log are in %s", output)
+
+
+def build_training(cfg: CfgNode, dataset, runtime: Runtime, resume: bool) -> Training:
+    """Model, losses, solver and CLIP memory for a data set; a resumed run takes weights and memory from its checkpoint."""
+    pids = list(label_map(tracklet.pid for tracklet in dataset.train))
+    camids = list(train_cameras(dataset.train))
+    logger.info("%d identities, %d tracklets, cameras %s", len(pids), len(dataset.train), camids)
+    model = make_model(cfg, len(pids), len(camids), pretrained=not resume).to(runtime.device)
+    criterion = make_loss(cfg, len(pids)).to(runtime.device)
+    optimizer = make_optimizer(cfg, model)
+    if resume:
+        memory = torch.empty(0, device=runtime.device)
+    else:
+        transform = TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+        memory = build_memory(model, make_memory_loader(cfg, dataset), dataset.train, transform, runtime)
+    return Training(
+        model,
+        criterion,
+        optimizer,
+        make_schedule(cfg, optimizer),
+        runtime.make_scaler(),
+        memory,
+        pids,
+        camids,
+        centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
+        generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
+    )
+
+
+def validate(cfg: CfgNode, dataset, runtime: Runtime, model: nn.Module) -> float:
+    """Evaluate every direction of the data set and log the table; returns the visual mAP over all of them."""
+    evaluation = evaluate(
+        cfg, model, list(dataset.cases.values()), train_cameras(dataset.train), runtime, dataset.identities_masked
+    )
+    if dataset.identities_masked:
+        logger.warning("The test identities are masked: validation means nothing; the best checkpoint is the last one.")
+        return 0.0
+    logger.info("validation\n%s", format_table(evaluation))
+    return evaluation.overall(VISUAL).mAP
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
