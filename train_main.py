@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def build_training(cfg: CfgNode, dataset, runtime: Runtime, resume: bool) -> Training:
-    """Model, losses, solver and CLIP memory for a data set; a resumed run takes weights and memory from its checkpoint."""
+    """Model, losses, solver and CLIP memory for a data set; a resumed run restores weights and memory later."""
     pids = list(label_map(tracklet.pid for tracklet in dataset.train))
     camids = list(train_cameras(dataset.train))
     logger.info("%d identities, %d tracklets, cameras %s", len(pids), len(dataset.train), camids)

@@ -43,7 +43,7 @@ class ReidLoss(nn.Module):
         """Compute the terms.
 
         Args:
-            output: Record with ``id_logits``, ``frame_logits``, ``features`` and ``memory_logits`` (model.TrainingOutput).
+            output: Record with ``id_logits``, ``frame_logits``, ``features``, ``memory_logits`` (model.TrainingOutput).
             labels: (B,), 0..K-1.
         Returns:
             Scalars "id", "triplet", "memory" and "frame", unweighted, and their weighted sum "total".

@@ -18,7 +18,7 @@ class BatchHardTriplet(nn.Module):
         self.margin = margin
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Features (B, D), any scale, and labels (B,), at least two of them different -> scalar, mean over the batch."""
+        """Features (B, D) and labels (B,), at least two of them different -> scalar, mean over the batch."""
         # Half precision loses the differences between near neighbours; the norm of each difference is also exact
         # where the usual expansion into squares cancels.
         distances = torch.cdist(features.float(), features.float(), compute_mode="donot_use_mm_for_euclid_dist")

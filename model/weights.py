@@ -174,17 +174,15 @@ def load_state(model: nn.Module, content: dict, path: str | Path) -> LoadReport:
             else f"{wrong[0]} is {tuple(state[wrong[0]].shape)}, expected {tuple(own[wrong[0]].shape)}"
         )
         raise ValueError(
-            f"{path} does not fit this configuration ({len(missing)} parameters missing, {len(wrong)} of another shape; "
-            f"first: {first}). Use the --config_file it was trained with."
+            f"{path} does not fit this configuration ({len(missing)} parameters missing, {len(wrong)} of another "
+            f"shape; first: {first}). Use the --config_file it was trained with."
         )
     model.load_state_dict(state, strict=False)
     if CAMERA_EMBEDDING in report.skipped:
         with torch.no_grad():
             model.get_parameter(CAMERA_EMBEDDING).zero_()
     report.loaded = list(state)
-    logger.log(
-        logging.WARNING if report.skipped else logging.INFO, "Weights from %s: %s", path, report
-    )
+    logger.log(logging.WARNING if report.skipped else logging.INFO, "Weights from %s: %s", path, report)
     return report
 
 
@@ -239,8 +237,8 @@ def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path
             _ignore(report, ["head.bias"], "CLIP's projection has no bias")
         return {_rename(name, TIMM_RENAMES): v for name, v in state.items() if name != "head.bias"}
     raise ValueError(
-        f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names (visual.class_embedding, "
-        f"...) or timm's (cls_token, ..., head.weight), got {', '.join(list(state)[:3])}, ..."
+        f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
+        f"(visual.class_embedding, ...) or timm's (cls_token, ..., head.weight), got {', '.join(list(state)[:3])}, ..."
     )
 
 

@@ -83,7 +83,7 @@ def average_over_tracklets(
     runtime: Runtime,
     description: str,
 ) -> Tensor:
-    """Mean over each tracklet's clips of ``encode(clips, camids)`` -> (num_tracklets, width), float32, on the device."""
+    """Mean over each tracklet's clips of ``encode(clips, camids)``: (num_tracklets, width), float32, on the device."""
     sums: Tensor | None = None
     counts = torch.zeros(num_tracklets, 1, device=runtime.device)
     for batch in tqdm(loader, desc=description, unit="batch", disable=None, leave=False):

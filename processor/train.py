@@ -150,7 +150,7 @@ def train(
 def train_one_epoch(
     training: Training, loader: DataLoader, augment: TrainTransform, runtime: Runtime, log_period: int
 ) -> dict[str, float]:
-    """Train on every batch of ``loader`` once; returns the epoch's means of every loss term, accuracy, rate and speed."""
+    """Train on every batch once; returns the epoch's means of every loss term, accuracy, rate and speed."""
     training.model.train()
     training.criterion.train()
     record = EpochRecord(training.epoch + 1, len(loader), log_period)

@@ -1,0 +1,42 @@
+# make demo      render a synthetic data set, train a small X-TFCLIP on it, evaluate both directions (two CPU cores)
+# make test      lint and the test suite
+# make format    put the code in the formatter's shape
+# make bench     speed of the full-size model on this machine
+# SEED=1         another seed for `make demo`; PYTHON=python3.12 another interpreter (3.10 or newer)
+
+PYTHON ?= python3
+SEED ?= 0
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := data/synthetic-$(SEED)
+RUN := logs/demo-$(SEED)
+RESULTS := results/demo-$(SEED)
+
+.PHONY: demo test format bench clean
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed (make PYTHON=...)')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python tools/render_synthetic.py --output $(DATA) --seed $(SEED) --contact_sheet $(RESULTS)/people.png --force
+	$(BIN)/python benchmarks/color_histogram.py --root $(DATA)
+	$(BIN)/python train_main.py --config_file configs/demo.yml --output_dir $(RUN) DATASETS.ROOT_DIR $(DATA) SOLVER.SEED $(SEED)
+	$(BIN)/python eval_main.py --output_dir $(RUN) --custom_output_dir $(RESULTS) --eval_case all
+
+test: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/full_model.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,161 @@
+"""Speed of the full-size model: one training step, and feature extraction with flips.
+
+    python benchmarks/full_model.py                         the winner's recipe, K = 689, on the GPU if there is one
+    python benchmarks/full_model.py --train_batch 2 --test_batch 2 MODEL.DEVICE cpu
+
+Random weights and random frames: no data set and no CLIP file is needed. Each line gives frames per second, peak memory
+and the share that the counted floating-point operations have of the matrix-product rate measured in the same run.
+"""
+
+import argparse
+import logging
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs import get_cfg
+from datasets.transforms import TestTransform, TrainTransform, flip_clips
+from loss import make_loss
+from model import make_model
+from solver import centralize_gradients, make_optimizer
+from utils.runtime import Runtime, make_runtime, run_command
+
+logger = logging.getLogger(__name__)
+
+NUM_CLASSES = 689  # training identities of AG-VPReID 2025
+NUM_CAMERAS = 6
+NUM_INSTANCES = 2  # any P x K costs the same
+MATRIX_SIDE = 4096
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device, so that a clock means something."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def time_calls(function: Callable[[], None], device: torch.device, repeats: int) -> float:
+    """Median seconds of one call, after one warm-up call."""
+    function()
+    seconds = []
+    for _ in range(repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        function()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def measure_matrix_rate(runtime: Runtime, repeats: int) -> float:
+    """Floating-point operations per second of a large square matrix product in the run's precision."""
+    dtype = runtime.dtype or torch.float32
+    a, b = (torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=runtime.device).to(dtype) for _ in range(2))
+    return 2 * MATRIX_SIDE**3 / time_calls(lambda: torch.mm(a, b), runtime.device, repeats)
+
+
+def peak_memory(device: torch.device) -> float:
+    """GiB: allocated on the GPU, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def report(
+    name: str, step: Callable[[], None], num_frames: int, rate: float, runtime: Runtime, repeats: int
+) -> dict[str, float]:
+    """Time a step and log its line."""
+    if runtime.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(runtime.device)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    seconds = time_calls(step, runtime.device, repeats)
+    result = {
+        "frames_per_second": num_frames / seconds,
+        "peak_memory_gib": peak_memory(runtime.device),
+        "share_of_matrix_rate": counter.get_total_flops() / seconds / rate,
+    }
+    logger.info(
+        "%-18s %4d frames  %8.3f s  %8.1f frames/s  peak %6.2f GiB  %5.1f TFLOP  %4.0f %% of the matrix-product rate",
+        name,
+        num_frames,
+        seconds,
+        result["frames_per_second"],
+        result["peak_memory_gib"],
+        counter.get_total_flops() / 1e12,
+        100 * result["share_of_matrix_rate"],
+    )
+    return result
+
+
+def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+    """Measure both steps; returns what was logged."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config_file", default="configs/xtfclip_vit_b16_288x144.yml")
+    parser.add_argument("--train_batch", type=int, default=18, help="clips in a training step, even")
+    parser.add_argument("--test_batch", type=int, default=32, help="clips in a test batch, each also flipped")
+    parser.add_argument("--repeats", type=int, default=5, help="timed repeats; the median is reported")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    args = parser.parse_args(argv)
+    cfg = get_cfg(args.config_file, [*args.opts, "MODEL.PRETRAINED", "False"])
+    runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
+    device = runtime.device
+    torch.manual_seed(cfg.SOLVER.SEED)
+    model = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).to(device)
+    criterion = make_loss(cfg, NUM_CLASSES).to(device)
+    optimizer, scaler = make_optimizer(cfg, model), runtime.make_scaler()
+    memory = torch.randn(NUM_CLASSES, model.encoder.projected_width, device=device)
+    shape = (cfg.INPUT.SEQ_LEN, 3, *cfg.INPUT.SIZE_TRAIN)
+    train_clips = torch.randint(256, (args.train_batch, *shape), dtype=torch.uint8, device=device)
+    test_clips = torch.randint(256, (args.test_batch, *shape), dtype=torch.uint8, device=device)
+    labels = torch.arange(args.train_batch, device=device) // NUM_INSTANCES
+    augment = TrainTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+    transform = TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+    generator = torch.Generator().manual_seed(0)
+
+    def train_step() -> None:
+        clips = augment(train_clips, generator)
+        with runtime.autocast():
+            terms = criterion(model(clips, labels % NUM_CAMERAS, memory=memory), labels)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(terms["total"]).backward()
+        scaler.unscale_(optimizer)
+        centralize_gradients(model.parameters())
+        scaler.step(optimizer)
+        scaler.update()
+
+    @torch.inference_mode()
+    def extract_step() -> None:
+        clips = transform(test_clips)
+        with runtime.autocast():
+            model(torch.cat([clips, flip_clips(clips)]))
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    rate = measure_matrix_rate(runtime, args.repeats)
+    logger.info(
+        "%s, %s, torch %s: matrix product %.2f TFLOP/s",
+        name,
+        runtime.dtype or torch.float32,
+        torch.__version__,
+        rate / 1e12,
+    )
+    model.train()
+    train_frames = args.train_batch * cfg.INPUT.SEQ_LEN
+    training = report("training step", train_step, train_frames, rate, runtime, args.repeats)
+    model.eval()
+    test_frames = 2 * args.test_batch * cfg.INPUT.SEQ_LEN
+    extraction = report("feature extraction", extract_step, test_frames, rate, runtime, args.repeats)
+    return {"training": training, "extraction": extraction}
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.exit(run_command(run))
