@@ -21,7 +21,8 @@ $(VENV)/installed: requirements.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python tools/render_synthetic.py --output $(DATA) --seed $(SEED) --contact_sheet $(RESULTS)/people.png --force
+	$(BIN)/python tools/render_synthetic.py --output $(DATA) --seed $(SEED) --force
+	$(BIN)/python tools/render_synthetic.py --contact_sheet $(RESULTS)/people.png --seed $(SEED)
 	$(BIN)/python benchmarks/color_histogram.py --root $(DATA)
 	$(BIN)/python train_main.py --config_file configs/demo.yml --output_dir $(RUN) DATASETS.ROOT_DIR $(DATA) SOLVER.SEED $(SEED)
 	$(BIN)/python eval_main.py --output_dir $(RUN) --custom_output_dir $(RESULTS) --eval_case all

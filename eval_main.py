@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from configs import get_cfg
+from configs import config_of_run, get_cfg
 from datasets import make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
@@ -56,10 +56,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     """The configuration that the command line describes."""
     options = {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
     opts = [word for key, value in options.items() if value for word in (key, value)]
-    config_file = args.config_file
-    if not config_file and args.output_dir and (Path(args.output_dir) / "config.yml").is_file():
-        config_file = Path(args.output_dir) / "config.yml"
-    return get_cfg(config_file, [*opts, *args.opts])
+    return get_cfg(args.config_file or config_of_run(args.output_dir), [*opts, *args.opts])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

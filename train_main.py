@@ -5,13 +5,12 @@ import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from configs import get_cfg
+from configs import CONFIG_FILE, config_of_run, get_cfg
 from datasets import label_map, make_dataset, make_memory_loader, make_train_loader, train_cameras
 from datasets.transforms import TestTransform, TrainTransform
 from loss import make_loss
@@ -44,15 +43,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config_file", help="YAML of an experiment; default: the winner's recipe")
+    parser.add_argument("--config_file", help="YAML; default: the winner's recipe, or with --resume that of the run")
     parser.add_argument("--output_dir", help="folder of the run (OUTPUT_DIR)")
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="CHECKPOINT",
-        help=f"continue from this checkpoint; without a value from {LAST_CHECKPOINT} in the output folder",
-    )
+    parser.add_argument("--resume", action="store_true", help=f"continue from {LAST_CHECKPOINT} in the output folder")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
@@ -60,18 +53,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Build everything that the configuration names, then train."""
     args = parse_args(argv)
+    config_file = args.config_file or (config_of_run(args.output_dir) if args.resume else None)
     output_opts = ["OUTPUT_DIR", args.output_dir] if args.output_dir else []
-    cfg = get_cfg(args.config_file, [*output_opts, *args.opts])
+    cfg = get_cfg(config_file, [*output_opts, *args.opts])
     output = prepare_output(cfg.OUTPUT_DIR)
     with start_logging(output / "train.log"):
         logger.info("Configuration:\n%s", cfg)
-        (output / "config.yml").write_text(cfg.dump(), encoding="utf-8")
+        (output / CONFIG_FILE).write_text(cfg.dump(), encoding="utf-8")
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         torch.manual_seed(cfg.SOLVER.SEED)
         dataset = make_dataset(cfg)
-        training = build_training(cfg, dataset, runtime, resume=args.resume is not None)
-        if args.resume is not None:
-            training.restore(Path(args.resume or output / LAST_CHECKPOINT))
+        training = build_training(cfg, dataset, runtime, args.resume)
+        if args.resume:
+            training.restore(output / LAST_CHECKPOINT)
         augment = TrainTransform(
             cfg.INPUT.PIXEL_MEAN,
             cfg.INPUT.PIXEL_STD,

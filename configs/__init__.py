@@ -14,6 +14,8 @@ from .defaults import _C, PUBLISHED_KEYS_WITHOUT_MEANING
 
 logger = logging.getLogger(__name__)
 
+# Name under which a training run keeps its configuration, beside its checkpoints.
+CONFIG_FILE = "config.yml"
 CHOICES = {
     "MODEL.POSITION_RESIZE": ("bicubic", "bilinear"),
     "MODEL.POOLING": ("attention", "mean"),
@@ -63,6 +65,12 @@ def get_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> 
     validate(cfg)
     cfg.freeze()
     return cfg
+
+
+def config_of_run(output_dir: str | Path | None) -> Path | None:
+    """The config that a training run left in its folder, or None if there is none."""
+    path = Path(output_dir or "") / CONFIG_FILE
+    return path if output_dir and path.is_file() else None
 
 
 def validate(cfg: CfgNode) -> None:

@@ -32,7 +32,7 @@ class OnlineLabelSmoothing(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (B, K) and labels (B,) in 0..K-1 -> scalar, mean over the batch."""
         log_probabilities = logits.float().log_softmax(dim=1)
-        if self.training and torch.is_grad_enabled():
+        if self.training:
             self._accumulate(log_probabilities.detach(), labels)
         hard = F.nll_loss(log_probabilities, labels)
         soft = -(self.soft_labels[labels] * log_probabilities).sum(dim=1).mean()

@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.contact_sheet:
+        Path(options.contact_sheet).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(contact_sheet(options.seed)).save(options.contact_sheet)
         logger.info("Wrote %s.", options.contact_sheet)
         return

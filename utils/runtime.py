@@ -61,9 +61,6 @@ def make_runtime(device: str, precision: str) -> Runtime:
         precision = "fp16" if resolved.type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
     if resolved.type == "cpu" and precision == "fp16":
         raise ValueError("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
-    if resolved.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
     return Runtime(resolved, DTYPES[precision])
 
 
