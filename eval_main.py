@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = build_model(cfg, content, weight).to(runtime.device)
         cameras = find_cameras(content, dataset, model)
         evaluation = evaluate(cfg, model, cases, cameras, runtime, dataset.identities_masked)
-        written = write_report(evaluation, results, cfg.TEST.RANKING_LENGTH)
+        origin = {"checkpoint": str(weight), "data": cfg.DATASETS.ROOT_DIR, "model": cfg.MODEL.NAME}
+        written = write_report(evaluation, results, cfg.TEST.RANKING_LENGTH, origin)
         if evaluation.identities_masked:
             logger.warning(
                 "The test identities are masked (the challenge's copy): scores computed here would mean nothing and "

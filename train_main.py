@@ -18,7 +18,7 @@ from model import make_model
 from processor.clip_memory import build_memory
 from processor.evaluate import VISUAL, evaluate
 from processor.report import format_table
-from processor.train import LAST_CHECKPOINT, Training, train
+from processor.train import LAST_CHECKPOINT, Training, keep_old_checkpoints, train
 from solver import make_optimizer, make_schedule
 from utils.runtime import Runtime, make_runtime, prepare_output, run_command, start_logging
 
@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         training = build_training(cfg, dataset, runtime, args.resume)
         if args.resume:
             training.restore(output / LAST_CHECKPOINT)
+        else:
+            keep_old_checkpoints(output)
         augment = TrainTransform(
             cfg.INPUT.PIXEL_MEAN,
             cfg.INPUT.PIXEL_STD,

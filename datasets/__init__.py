@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from datasets.agvpreid import AGVPReID
+from datasets.attributes import COLUMNS
 from datasets.clips import TrackletClips
 from datasets.samplers import IdentityBatchSampler
 from datasets.tracklet import Case, Tracklet, label_map
@@ -40,6 +41,9 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> AGVPReID:
     name = cfg.DATASETS.NAMES
     if name not in DATASETS:
         raise ValueError(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
+    for column in cfg.TEST.MASK_ATTRIBUTES:
+        if column not in COLUMNS:
+            raise ValueError(f"TEST.MASK_ATTRIBUTES must be among {', '.join(COLUMNS)}, got {column!r}.")
     return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train)
 
 

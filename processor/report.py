@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -38,9 +38,10 @@ def format_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def to_json(evaluation: Evaluation) -> dict:
+def to_json(evaluation: Evaluation, origin: Mapping[str, str]) -> dict:
     """The results as plain data, fractions of 1; every row says whether annotated attributes were used."""
     return {
+        **origin,
         "protocol": PROTOCOL,
         "identities_masked": evaluation.identities_masked,
         "results": [
@@ -57,11 +58,14 @@ def to_json(evaluation: Evaluation) -> dict:
     }
 
 
-def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, pictures: bool = True) -> list[Path]:
+def write_report(
+    evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str], pictures: bool = True
+) -> list[Path]:
     """Write everything about an evaluation.
 
     Args:
         evaluation: What to write.
+        origin: Where the numbers come from (checkpoint, data set, ...), written above them.
         folder: A single direction is written into it; several directions into a folder each, with the merged
             submission in ``folder`` itself.
         ranking_length: Gallery tracklets per query in the ranking files.
@@ -71,9 +75,10 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, pict
     """
     written = []
     if not evaluation.identities_masked:
-        header = f"protocol: {PROTOCOL}\n\n"
-        (folder / "results.txt").write_text(header + format_table(evaluation) + "\n", encoding="utf-8")
-        (folder / "results.json").write_text(json.dumps(to_json(evaluation), indent=2) + "\n", encoding="utf-8")
+        header = "".join(f"{name}: {value}\n" for name, value in {**origin, "protocol": PROTOCOL}.items())
+        data = json.dumps(to_json(evaluation, origin), indent=2)
+        (folder / "results.txt").write_text(f"{header}\n{format_table(evaluation)}\n", encoding="utf-8")
+        (folder / "results.json").write_text(f"{data}\n", encoding="utf-8")
         written += [folder / "results.txt", folder / "results.json"]
     several = len(evaluation.cases) > 1
     for result in evaluation.cases:
@@ -90,7 +95,7 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, pict
     return written
 
 
-def write_rankings(path: Path, rankings: Iterator[tuple[Case, np.ndarray]], length: int) -> None:
+def write_rankings(path: Path, rankings: Iterable[tuple[Case, np.ndarray]], length: int) -> None:
     """Write the challenge's CSV: one row per query, numbered from 1 across the directions given, gallery names nearest
     first and separated by spaces."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -121,7 +126,7 @@ def _write_case(result: CaseResult, folder: Path, ranking_length: int, pictures:
     case, written = result.case, []
     for method, distmat in result.distmats.items():
         rankings = folder / f"tracklet_rankings{method.slug}.csv"
-        write_rankings(rankings, iter([(case, distmat)]), ranking_length)
+        write_rankings(rankings, [(case, distmat)], ranking_length)
         distances = folder / f"distmat{method.slug}.npz"
         np.savez_compressed(
             distances, distmat=distmat, **_identify("query", case.query), **_identify("gallery", case.gallery)

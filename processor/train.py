@@ -105,6 +105,14 @@ class Training:
         logger.info("Resumed from %s after epoch %d", path, self.epoch)
 
 
+def keep_old_checkpoints(output: Path) -> None:
+    """Move the checkpoints of an earlier run aside, so that a new run neither overwrites nor is mistaken for it."""
+    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
+        if (output / name).is_file():
+            (output / name).replace(output / f"{name}.old")
+            logger.warning("%s is of an earlier run: kept as %s.old (--resume would have continued it)", name, name)
+
+
 def train(
     cfg: CfgNode,
     training: Training,
