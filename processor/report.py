@@ -11,9 +11,9 @@ import matplotlib
 matplotlib.use("Agg")  # no display on a GPU box
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
 
 from datasets import Case, Tracklet
+from datasets.clips import UnreadableFrameError, decode_frame
 from utils.metrics import RankingResult
 
 from .evaluate import PROTOCOL, VISUAL, CaseResult, Evaluation, Method
@@ -24,6 +24,7 @@ REPORTED_RANKS = (1, 5, 10, 20)
 SUBMISSION_HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
 PICTURED_QUERIES = 8
 PICTURED_RANKS = 8
+PICTURE_SIZE = (128, 64)  # height and width, pixels
 
 
 def format_table(evaluation: Evaluation) -> str:
@@ -189,8 +190,11 @@ def _is_same_camera(query: Tracklet, entry: Tracklet) -> bool:
 
 
 def _draw_tracklet(axis: plt.Axes, tracklet: Tracklet, title: str, colour: str) -> None:
-    with Image.open(tracklet.frame_paths[len(tracklet.frame_paths) // 2]) as image:
-        axis.imshow(image.convert("RGB").resize((64, 128)))
+    try:
+        frame = decode_frame(tracklet.frame_paths[len(tracklet.frame_paths) // 2], PICTURE_SIZE)
+        axis.imshow(frame.permute(1, 2, 0).numpy())
+    except UnreadableFrameError:  # already warned about when its feature was computed
+        axis.text(0.5, 0.5, "unreadable", ha="center", fontsize=7)
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])

@@ -1,9 +1,44 @@
 """Fixtures that every test may use."""
 
+import colorsys
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from yacs.config import CfgNode
+
+from configs import get_cfg
+from datasets import Tracklet
+from datasets.attributes import COLUMNS
+
+TRAIN_PIDS = (1, 4, 6, 9)
+TEST_PIDS = (20, 21, 22)
+TREE_CASES = {"case1_aerial_to_ground": (4, 0), "case2_ground_to_aerial": (0, 4)}  # camera of query, of gallery
+TINY_OPTS = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.PRETRAINED": "False",
+    "MODEL.NAME": "vit_xsmall_patch16_clip_224",
+    "MODEL.VIT.EMBED_DIM": "64",
+    "MODEL.VIT.DEPTH": "2",
+    "MODEL.VIT.NUM_HEADS": "1",
+    "MODEL.VIT.PROJ_DIM": "64",
+    "INPUT.SIZE_TRAIN": "(64, 32)",
+    "INPUT.SIZE_TEST": "(64, 32)",
+    "INPUT.SEQ_LEN": "4",
+    "DATALOADER.NUM_WORKERS": "0",
+    "DATALOADER.NUM_INSTANCE": "2",
+    "SOLVER.PRECISION": "fp32",
+    "SOLVER.STAGE2.IMS_PER_BATCH": "4",
+    "SOLVER.STAGE2.BASE_LR": "1e-3",
+    "SOLVER.STAGE2.MAX_EPOCHS": "2",
+    "SOLVER.STAGE2.WARMUP_ITERS": "0",
+    "SOLVER.STAGE2.EVAL_PERIOD": "0",
+    "TEST.IMS_PER_BATCH": "16",
+}
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +53,105 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _seed_torch() -> None:
     torch.manual_seed(1234)
+
+
+@pytest.fixture(autouse=True)
+def _detach_run_logging() -> Iterator[None]:
+    """Entry points attach handlers to the root logger; no test may inherit another's."""
+    yield
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if type(handler) in (logging.StreamHandler, logging.FileHandler):
+            root.removeHandler(handler)
+            handler.close()
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def tiny_opts() -> list[str]:
+    """Overrides, alternating KEY VALUE, for a model that trains on a CPU in seconds."""
+    return [word for pair in TINY_OPTS.items() for word in pair]
+
+
+@pytest.fixture
+def tiny_cfg(tiny_opts) -> Callable[..., CfgNode]:
+    """``tiny_cfg(key, value, ..., config_file=None)``: the configuration of the tiny model with more overrides."""
+
+    def build(*opts: object, config_file: str | None = None) -> CfgNode:
+        return get_cfg(config_file, [*tiny_opts, *map(str, opts)])
+
+    return build
+
+
+@pytest.fixture
+def make_tracklet() -> Callable[..., Tracklet]:
+    """``make_tracklet(pid, camid, name="a", num_frames=1, **attribute codes)``: a record without files."""
+
+    def build(pid: int, camid: int = 0, name: str = "a", num_frames: int = 1, **codes: int) -> Tracklet:
+        paths = tuple(f"{pid}/{name}/{frame}.jpg" for frame in range(num_frames))
+        attributes = tuple(codes.get(column, 0) for column in COLUMNS) if codes else None
+        return Tracklet(name, paths, pid, camid, "aerial" if camid >= 4 else "ground", None, attributes)
+
+    return build
+
+
+@pytest.fixture
+def make_tree(tmp_path) -> Callable[..., Path]:
+    """Factory of tiny AG-VPReID copies in which every person wears a colour of their own.
+
+    ``make_tree(name="data", train=..., test=..., tracklets=2, num_frames=6, attributes=True, masked=False)`` writes
+    ``tracklets`` tracklets of each person from cameras C0 (ground) and C4 (aerial), with JPEGs of 32 x 64 pixels, and
+    returns the root. People with one pid look alike wherever they are written.
+    """
+
+    def build(
+        name: str = "data",
+        train: tuple[int, ...] = TRAIN_PIDS,
+        test: tuple[int, ...] = TEST_PIDS,
+        tracklets: int = 2,
+        num_frames: int = 6,
+        attributes: bool = True,
+        masked: bool = False,
+    ) -> Path:
+        root = tmp_path / name
+        for pid in train:
+            for camid in (0, 4):
+                for number in range(tracklets):
+                    _write_tracklet(root / "train" / str(pid) / f"c{camid}n{number}", pid, camid, number, num_frames)
+        _write_table(root / "attributes/train.csv", train)
+        for case, (query, gallery) in TREE_CASES.items():
+            for side, camid in (("query", query), ("gallery", gallery)):
+                for index, pid in enumerate(test):
+                    for number in range(tracklets):
+                        serial = index * tracklets + number
+                        masked_name = f"tracklet_{serial}" if camid == 4 else f"ab{chr(97 + serial)}{number}cD"
+                        tracklet = masked_name if masked else f"c{camid}n{number}"
+                        folder = root / case / side / str(pid) / tracklet
+                        _write_tracklet(folder, pid, camid, 10 + number, num_frames)
+                if attributes:
+                    _write_table(root / "attributes" / case / f"{side}.csv", test)
+        return root
+
+    return build
+
+
+def _write_tracklet(folder: Path, pid: int, camid: int, number: int, num_frames: int) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng([pid, camid, number])
+    hue = pid * 0.618 % 1
+    shirt = colorsys.hsv_to_rgb(hue, 1.0, 0.9)
+    trousers = colorsys.hsv_to_rgb((hue + 0.37) % 1, 0.8, 0.5)
+    for frame in range(num_frames):
+        pixels = np.empty((64, 32, 3))
+        pixels[:32], pixels[32:] = shirt, trousers
+        pixels = pixels * (0.8 if camid == 4 else 1.0) + rng.normal(0, 0.04, pixels.shape)
+        image = Image.fromarray((255 * pixels.clip(0, 1)).astype(np.uint8))
+        image.save(folder / f"P{pid}T2310171A2C{camid}E1K1F{10 * number + frame}.jpg")
+
+
+def _write_table(path: Path, pids: tuple[int, ...]) -> None:
+    """Attributes of ``pids``: gender alternates, the rest is the same for all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [",".join(map(str, (pid, pid % 2, *[1] * (len(COLUMNS) - 1)))) for pid in pids]
+    path.write_text("\n".join([",".join(("id", *COLUMNS)), *rows]) + "\n")
