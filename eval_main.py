@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         weight = find_weight(cfg)
         content = read_checkpoint(weight)
-        dataset = make_dataset(cfg, need_train="camids" not in content)
+        dataset = make_dataset(cfg, need_train=False)
         cases = choose_cases(cfg, dataset)
         model = build_model(cfg, content, weight).to(runtime.device)
         cameras = find_cameras(content, dataset, model)

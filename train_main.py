@@ -59,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = prepare_output(cfg.OUTPUT_DIR)
     with start_logging(output / "train.log"):
         logger.info("Configuration:\n%s", cfg)
-        (output / CONFIG_FILE).write_text(cfg.dump(), encoding="utf-8")
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         torch.manual_seed(cfg.SOLVER.SEED)
         dataset = make_dataset(cfg)
@@ -68,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             training.restore(output / LAST_CHECKPOINT)
         else:
             keep_old_checkpoints(output)
+        (output / CONFIG_FILE).write_text(cfg.dump(), encoding="utf-8")
         augment = TrainTransform(
             cfg.INPUT.PIXEL_MEAN,
             cfg.INPUT.PIXEL_STD,

@@ -124,9 +124,10 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     report = LoadReport()
     converted = _convert_clip(state, report, path)
     own = {name: p for name, p in encoder.state_dict().items() if name not in ("camera_embedding", "frame_embedding")}
-    converted["position_embedding"] = resize_position_embedding(
-        converted["position_embedding"].float(), encoder.grid, encoder.position_mode
-    )
+    if "position_embedding" in converted:
+        converted["position_embedding"] = resize_position_embedding(
+            converted["position_embedding"].float(), encoder.grid, encoder.position_mode
+        )
     missing = [name for name in own if name not in converted]
     wrong = [name for name in own if name in converted and converted[name].shape != own[name].shape]
     surplus = [name for name in converted if name not in own]
@@ -220,9 +221,13 @@ def _rename(name: str, renames: Renames) -> str:
 def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
     """OpenAI's visual tower in our encoder's names and shapes."""
     converted = {_rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
-    converted["class_token"] = converted["class_token"].reshape(1, 1, -1)
-    converted["position_embedding"] = converted["position_embedding"].unsqueeze(0)
-    converted["projection.weight"] = converted["projection.weight"].T
+    reshape = {
+        "class_token": lambda value: value.reshape(1, 1, -1),
+        "position_embedding": lambda value: value.unsqueeze(0),
+        "projection.weight": lambda value: value.T,
+    }
+    for name in reshape.keys() & converted.keys():  # what is missing is reported by whoever loads
+        converted[name] = reshape[name](converted[name])
     return converted
 
 

@@ -47,6 +47,5 @@ def build_memory(
 
 def average_by_label(features: Tensor, labels: Tensor, num_labels: int) -> Tensor:
     """Mean of the rows (n, P) of each label (n,) -> (num_labels, P); every label must occur."""
-    # A clone outside inference mode, so that training may save it for its backward pass.
-    sums = torch.zeros(num_labels, features.shape[1], device=features.device).index_add(0, labels, features.clone())
+    sums = torch.zeros(num_labels, features.shape[1], device=features.device).index_add(0, labels, features)
     return sums / labels.bincount(minlength=num_labels).unsqueeze(1)

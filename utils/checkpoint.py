@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 import tempfile
 import zipfile
 from pathlib import Path
@@ -10,6 +11,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+# What readers answer to damaged files; the pickle module promises no shorter list.
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    ValueError,
+    TypeError,
+    struct.error,
+    SafetensorError,
+)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -32,10 +46,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} was refused: its pickle holds more than tensors and plain values, which could run code when "
-            f"loaded, or it is damaged ({str(error).splitlines()[0]})."
+            f"loaded, or it is damaged ({_first_line(error)})."
         ) from error
-    except (RuntimeError, EOFError, SafetensorError) as error:
-        raise ValueError(f"{path} is not a readable weight file: {str(error).splitlines()[0]}") from error
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is not a readable weight file: {_first_line(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
     return content
@@ -59,6 +73,10 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
         raise OSError(f"Could not write {path}: {error}") from error
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_torchscript(path: Path) -> bool:

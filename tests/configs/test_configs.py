@@ -1,0 +1,328 @@
+"""The configuration: every key is read, every YAML loads, every mistake is named."""
+
+import ast
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from yacs.config import CfgNode
+
+from configs import _leaves, config_of_run, get_cfg, validate
+from configs.defaults import _C
+from datasets import make_dataset
+from datasets.attributes import COLUMNS
+from loss import make_loss
+from model import make_model
+from processor.masking import attribute_penalty
+
+ROOT = Path(__file__).resolve().parents[2]
+YAMLS = sorted((ROOT / "configs").glob("*.yml"))
+XTFCLIP = ROOT / "configs/xtfclip_vit_b16_288x144.yml"
+TFCLIP = ROOT / "configs/tfclip_vit_b16_256x128.yml"
+# What X-TFCLIP adds to TF-CLIP, each one key, with TF-CLIP's value.
+EXTRAS = {
+    "MODEL.POSITION_RESIZE": "bilinear",
+    "MODEL.POOLING": "mean",
+    "LOSS.LABEL_SMOOTHING": "uniform",
+    "MODEL.FRAME_EMBEDDING": False,
+    "MODEL.MEMORY_WEIGHTING": False,
+    "MODEL.FEATURE_NECK": "batch",
+    "TEST.MASK_ATTRIBUTES": (),
+}
+
+
+def flat(cfg):
+    return dict(_leaves(cfg))
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def keys_read(source):
+    """Dotted keys that a module reads off ``cfg`` or off a name for one of its sections."""
+    tree = ast.parse(source)
+    sections = {"cfg": ""}
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if targets and isinstance(targets[0], ast.Name):
+            text = ast.unparse(node.value)
+            if text.startswith("cfg.") and text.replace(".", "").replace("_", "").isalnum():
+                sections[targets[0].id] = text.removeprefix("cfg.") + "."
+    keys = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            base, _, rest = ast.unparse(node).partition(".")
+            if base in sections:
+                keys.add(sections[base] + rest)
+    return keys
+
+
+def test_every_key_is_read_outside_configs():
+    folders = ("datasets", "loss", "model", "processor", "solver", "utils", "tools")
+    paths = [*ROOT.glob("*_main.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
+    read = set().union(*(keys_read(path.read_text(encoding="utf-8")) for path in paths))
+    assert not set(flat(_C)) - read
+
+
+def test_the_key_search_follows_sections_and_is_not_fooled_by_tails():
+    source = "def f(cfg):\n    stage = cfg.SOLVER.STAGE2\n    return stage.GAMMA, cfg.TEST.FLIP, other.TEST.WEIGHT"
+    assert keys_read(source) >= {"SOLVER.STAGE2.GAMMA", "TEST.FLIP"}
+    assert "TEST.WEIGHT" not in keys_read(source)
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.name)
+def test_every_yaml_merges_and_validates(path, caplog):
+    cfg = get_cfg(path)
+    validate(cfg)
+    assert not caplog.records  # none of our own files holds a key without meaning
+    assert set(dict(_leaves(yaml.safe_load(path.read_text())))) <= set(flat(cfg))
+
+
+def test_both_experiments_are_among_the_yamls():
+    assert {XTFCLIP, TFCLIP} <= set(YAMLS)
+
+
+def test_defaults_are_the_winners_recipe():
+    assert flat(get_cfg(XTFCLIP)) == flat(get_cfg())
+
+
+def test_tfclip_switches_every_extra_off_and_changes_nothing_but_the_image_size():
+    baseline, winner = flat(get_cfg(TFCLIP)), flat(get_cfg(XTFCLIP))
+    changed = {key: value for key, value in baseline.items() if value != winner[key]}
+    assert changed == {**EXTRAS, "INPUT.SIZE_TRAIN": (256, 128), "INPUT.SIZE_TEST": (256, 128)}
+
+
+@pytest.mark.parametrize("key", [None, *EXTRAS])
+def test_every_extra_alone_can_be_switched_off(key, tiny_cfg, make_tracklet):
+    cfg = tiny_cfg(*((key, EXTRAS[key]) if key else ()), config_file=XTFCLIP)
+    assert {name for name, off in EXTRAS.items() if flat(cfg)[name] == off} == ({key} if key else set())
+    model = make_model(cfg, num_classes=3, num_cameras=2)
+    output = model(torch.randn(4, 4, 3, 64, 32), torch.tensor([0, 1, -1, 0]), memory=torch.randn(3, 64))
+    loss = make_loss(cfg, 3)(output, torch.tensor([0, 0, 1, 1]))["total"]
+    loss.backward()
+    assert loss.isfinite()
+    assert model.eval()(torch.randn(2, 4, 3, 64, 32)).shape == (2, 192)
+    tracklets = [make_tracklet(1, gender=0), make_tracklet(2, gender=1)]
+    penalty = attribute_penalty(tracklets[:1], tracklets, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY)
+    assert penalty.tolist() == ([[0, 0]] if key == "TEST.MASK_ATTRIBUTES" else [[0, 100]])
+
+
+def test_default_mask_names_columns_of_the_tables():
+    assert set(get_cfg().TEST.MASK_ATTRIBUTES) <= set(COLUMNS)
+
+
+def test_command_line_wins_over_the_file(tmp_path):
+    path = write(tmp_path / "a.yml", "SOLVER:\n  SEED: 5\n  MARGIN: 1\n")
+    cfg = get_cfg(path, ["SOLVER.SEED", "6"])
+    assert (cfg.SOLVER.SEED, cfg.SOLVER.MARGIN) == (6, 1.0)
+
+
+def test_the_result_is_frozen_and_fresh():
+    cfg = get_cfg()
+    with pytest.raises(AttributeError):
+        cfg.SOLVER.SEED = 1
+    assert get_cfg(opts=["SOLVER.SEED", "1"]).SOLVER.SEED == 1
+    assert get_cfg().SOLVER.SEED == 1234
+    assert isinstance(cfg, CfgNode)
+
+
+def test_a_dumped_config_loads_to_the_same(tmp_path):
+    cfg = get_cfg(TFCLIP, ["TEST.WEIGHT", "a.pth", "SOLVER.STAGE2.STEPS", "()"])
+    assert flat(get_cfg(write(tmp_path / "config.yml", cfg.dump()))) == flat(cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("TEST.FLIP", "no", False),
+        ("TEST.FEAT_NORM", "yes", True),
+        ("TEST.RE_RANKING", "on", True),
+        ("TEST.FLIP", "off", False),
+        ("MODEL.PRETRAINED", "True", True),
+        ("SOLVER.STAGE2.BASE_LR", "5e-6", 5e-6),
+        ("SOLVER.MARGIN", "1", 1.0),
+        ("INPUT.SIZE_TRAIN", "[256, 128]", (256, 128)),
+        ("INPUT.PIXEL_MEAN", "(0, 0.5, 1)", (0.0, 0.5, 1.0)),
+        ("TEST.MASK_ATTRIBUTES", "()", ()),
+        ("TEST.MASK_ATTRIBUTES", "('gender',)", ("gender",)),
+        ("DATASETS.ROOT_DIR", "/data/2023", "/data/2023"),
+        ("OUTPUT_DIR", "2023", "2023"),
+    ],
+)
+def test_words_become_the_type_of_the_default(key, text, value):
+    result = flat(get_cfg(opts=[key, text]))[key]
+    assert result == value
+    assert type(result) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("SOLVER.SEED", "many"),
+        ("SOLVER.SEED", "1.5"),
+        ("SOLVER.SEED", "True"),
+        ("TEST.FLIP", "2"),
+        ("INPUT.SIZE_TRAIN", "256"),
+        ("INPUT.SIZE_TRAIN", "(256.5, 128)"),
+        ("SOLVER.MARGIN", "wide"),
+        ("DATASETS.NAMES", "('agvpreid', 'mars')"),
+    ],
+)
+def test_a_value_of_the_wrong_type_names_the_key(key, text):
+    with pytest.raises(TypeError, match=key.replace(".", r"\.")):
+        get_cfg(opts=[key, text])
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        (
+            ["SOLVER.STAGE2.BASELR", "1"],
+            r"Unknown config key SOLVER\.STAGE2\.BASELR.*Did you mean SOLVER\.STAGE2\.BASE_LR",
+        ),
+        (["TEST.FLIPS", "1"], r"Did you mean TEST\.FLIP\?"),
+        (["zzzzzz", "1"], r"Unknown config key zzzzzz"),
+        (["SOLVER.SEED"], r"KEY VALUE pairs, got an odd number of words: SOLVER\.SEED"),
+        (
+            ["SOLVER.STAGE2.IMS_PER_BATCH", "20"],
+            r"IMS_PER_BATCH must be a multiple of DATALOADER\.NUM_INSTANCE \(6\).*20",
+        ),
+        (["SOLVER.STAGE2.IMS_PER_BATCH", "6"], r"at least two identities, got 6"),
+        (["MODEL.POOLING", "max"], r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
+        (["DATASETS.EVAL_CASE", "case3"], r"DATASETS\.EVAL_CASE must be one of case1, case2, all"),
+        (["INPUT.SIZE_TEST", "(1, 2, 3)"], r"INPUT\.SIZE_TEST must be two positive integers"),
+        (["INPUT.SEQ_LEN", "0"], r"INPUT\.SEQ_LEN must be positive"),
+        (["INPUT.RE_PROB", "1.5"], r"INPUT\.RE_PROB must lie between 0 and 1"),
+        (["INPUT.PIXEL_STD", "(0.2, 0.2)"], r"INPUT\.PIXEL_STD must be three numbers"),
+        (["INPUT.PIXEL_STD", "(0.2, 0, 0.2)"], r"INPUT\.PIXEL_STD must be positive"),
+        (["SOLVER.STAGE2.STEPS", "(50, 30)"], r"SOLVER\.STAGE2\.STEPS must increase"),
+        (["SOLVER.STAGE2.BASE_LR", "nan"], r"SOLVER\.STAGE2\.BASE_LR"),
+    ],
+)
+def test_a_mistake_names_the_key_to_change(opts, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        get_cfg(opts=opts)
+
+
+def test_an_unknown_attribute_column_names_the_key(make_tree, tiny_cfg):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "TEST.MASK_ATTRIBUTES", ("gender", "gendre"))
+    with pytest.raises(ValueError, match=r"TEST\.MASK_ATTRIBUTES must be among gender, .*got 'gendre'"):
+        make_dataset(cfg)
+
+
+PUBLISHED = """
+MODEL:
+  PRETRAIN_CHOICE: 'imagenet'
+  METRIC_LOSS_TYPE: 'triplet'
+  IF_LABELSMOOTH: 'on'
+  IF_WITH_CENTER: 'no'
+  NAME: 'ViT-B-16'
+  NECK: 'bnneck'
+  STRIDE_SIZE: [12, 12]
+  ID_LOSS_WEIGHT : 0.25
+  TRIPLET_LOSS_WEIGHT : 1.0
+  I2T_LOSS_WEIGHT : 1.0
+  SIE_CAMERA: True
+  SIE_COE : 1.0
+INPUT:
+  SIZE_TRAIN: [256, 128]
+  SIZE_TEST: [256, 128]
+  PROB: 0.5
+  RE_PROB: 0.5
+  PADDING: 10
+  PIXEL_MEAN: [0.5, 0.5, 0.5]
+  PIXEL_STD: [0.5, 0.5, 0.5]
+DATALOADER:
+  SAMPLER: 'softmax_triplet'
+  NUM_INSTANCE: 4
+  NUM_WORKERS: 8
+SOLVER:
+  STAGE1:
+    IMS_PER_BATCH: 64
+    OPTIMIZER_NAME: "Adam"
+    BASE_LR: 0.00035
+  STAGE2:
+    IMS_PER_BATCH: 64
+    OPTIMIZER_NAME: "Adam"
+    BASE_LR: 5e-6
+    WARMUP_METHOD: 'linear'
+    WARMUP_ITERS: 10
+    WARMUP_FACTOR: 0.1
+    WEIGHT_DECAY:  0.0001
+    WEIGHT_DECAY_BIAS:  0.0001
+    LARGE_FC_LR: False
+    MAX_EPOCHS: 60
+    CHECKPOINT_PERIOD: 60
+    LOG_PERIOD: 50
+    EVAL_PERIOD: 60
+    BIAS_LR_FACTOR: 2
+    STEPS: [30, 50]
+    GAMMA: 0.1
+TEST:
+  EVAL: True
+  IMS_PER_BATCH: 64
+  RE_RANKING: False
+  WEIGHT: ''
+  NECK_FEAT: 'before'
+  FEAT_NORM: 'yes'
+DATASETS:
+  NAMES: ('agvpreid')
+  ROOT_DIR: ('../data')
+OUTPUT_DIR: './logs'
+"""
+
+
+def test_a_published_yaml_loads_with_one_warning_of_its_dead_keys(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    path = write(tmp_path / "vit_clipreid.yml", PUBLISHED)
+    cfg = get_cfg(path)
+    (record,) = caplog.records
+    listed = record.getMessage().split(": ")[-1].split(", ")
+    assert record.levelno == logging.WARNING
+    assert str(path) in record.getMessage()
+    assert set(listed) == {
+        *(
+            f"MODEL.{key}"
+            for key in ["PRETRAIN_CHOICE", "METRIC_LOSS_TYPE", "IF_LABELSMOOTH", "IF_WITH_CENTER", "NECK"]
+        ),
+        *(f"SOLVER.STAGE1.{key}" for key in ["IMS_PER_BATCH", "OPTIMIZER_NAME", "BASE_LR"]),
+        *(f"SOLVER.STAGE2.{key}" for key in ["OPTIMIZER_NAME", "WARMUP_METHOD", "LARGE_FC_LR", "CHECKPOINT_PERIOD"]),
+        *("INPUT.PADDING", "DATALOADER.SAMPLER", "TEST.EVAL"),
+    }
+    assert cfg.MODEL.STRIDE_SIZE == (12, 12)
+    assert cfg.SOLVER.STAGE2.BASE_LR == 5e-6
+    assert cfg.SOLVER.STAGE2.STEPS == (30, 50)
+    assert cfg.TEST.FEAT_NORM is True
+    assert (cfg.DATASETS.NAMES, cfg.DATASETS.ROOT_DIR) == ("agvpreid", "../data")
+
+
+def test_a_yaml_with_an_unknown_key_names_file_and_key(tmp_path):
+    path = write(tmp_path / "a.yml", "MODEL:\n  POOLIN: mean\n")
+    with pytest.raises(ValueError, match=r"MODEL\.POOLIN \(.*a\.yml\)\. Did you mean MODEL\.POOLING"):
+        get_cfg(path)
+
+
+@pytest.mark.parametrize("text", ["MODEL: [1, 2", "- a\n- b\n", "just words"])
+def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
+    with pytest.raises(ValueError, match=r"bad\.yml"):
+        get_cfg(write(tmp_path / "bad.yml", text))
+
+
+def test_an_empty_yaml_is_the_defaults(tmp_path):
+    assert flat(get_cfg(write(tmp_path / "empty.yml", "# nothing\n"))) == flat(get_cfg())
+
+
+def test_the_config_of_a_run_is_found_or_none(tmp_path):
+    assert config_of_run(None) is None
+    assert config_of_run(tmp_path) is None
+    path = write(tmp_path / "config.yml", "")
+    assert config_of_run(str(tmp_path)) == path
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Config file not found: .*nowhere\.yml"):
+        get_cfg(tmp_path / "nowhere.yml")

@@ -1,0 +1,221 @@
+"""The encoder: position resize, overlapping patches, camera and frame embeddings, and every ViT that it takes."""
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+
+from model import make_model
+from model.encoder import TIMM_NAMES, ClipVideoEncoder, build_vit, resize_position_embedding
+
+TINY = "vit_xsmall_patch16_clip_224"
+
+
+def make_vit():
+    return build_vit(TINY, embed_dim=32, depth=2, num_heads=2, proj_dim=24)
+
+
+def make_encoder(image_size=(64, 32), stride=(16, 16), **options):
+    return ClipVideoEncoder(make_vit(), image_size=image_size, stride=stride, **options).eval()
+
+
+def test_the_same_grid_is_left_alone():
+    embedding = torch.randn(1, 17, 8)
+    assert torch.equal(resize_position_embedding(embedding, (4, 4), "bicubic"), embedding)
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+def test_resize_interpolates_patches_and_keeps_the_class_token(mode):
+    embedding = torch.randn(1, 17, 8)
+    resized = resize_position_embedding(embedding, (6, 3), mode)
+    assert resized.shape == (1, 19, 8)
+    assert torch.equal(resized[:, 0], embedding[:, 0])
+    for channel in range(8):  # one image per channel
+        image = embedding[0, 1:, channel].reshape(1, 1, 4, 4)
+        expected = F.interpolate(image, size=(6, 3), mode=mode, align_corners=False)[0, 0]
+        torch.testing.assert_close(resized[0, 1:, channel].reshape(6, 3), expected)
+
+
+def test_bilinear_halving_by_hand():
+    """Halving without antialiasing samples between the two middle neighbours of each 2 x 2 block."""
+    grid = torch.arange(16.0).reshape(1, 16, 1)
+    resized = resize_position_embedding(torch.cat([torch.full((1, 1, 1), 99.0), grid], dim=1), (2, 2), "bilinear")
+    assert resized.flatten().tolist() == [99.0, 2.5, 4.5, 10.5, 12.5]
+
+
+def test_bicubic_and_bilinear_differ():
+    embedding = torch.randn(1, 17, 8)
+    cubic, linear = (resize_position_embedding(embedding, (6, 3), mode) for mode in ("bicubic", "bilinear"))
+    assert (cubic - linear).abs().max() > 0.01
+
+
+def test_half_precision_is_interpolated_in_float32_and_cast_back():
+    embedding = torch.randn(1, 17, 8).half()
+    resized = resize_position_embedding(embedding, (6, 3), "bicubic")
+    assert resized.dtype == torch.float16
+    assert torch.equal(resized, resize_position_embedding(embedding.float(), (6, 3), "bicubic").half())
+
+
+def test_a_source_that_is_not_square_must_fit():
+    embedding = torch.randn(1, 9, 8)  # 4 x 2 patches
+    assert torch.equal(resize_position_embedding(embedding, (4, 2), "bicubic"), embedding)
+    with pytest.raises(ValueError, match=r"8 patches .* 6x3 patches of INPUT\.SIZE_TRAIN"):
+        resize_position_embedding(embedding, (6, 3), "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "grid"),
+    [((64, 32), (16, 16), (4, 2)), ((64, 32), (12, 12), (5, 2)), ((48, 48), (8, 16), (5, 3))],
+)
+def test_overlapping_patches(size, stride, grid):
+    encoder = make_encoder(size, stride)
+    assert encoder.grid == grid == tuple((side - 16) // step + 1 for side, step in zip(size, stride, strict=True))
+    tokens = encoder(torch.randn(2, 3, 3, *size))
+    assert tokens.shape == (6, 1 + grid[0] * grid[1], 32)
+    assert encoder.position_embedding.shape == (1, 1 + grid[0] * grid[1], 32)
+
+
+def test_tokens_equal_timms_own_at_its_own_size():
+    vit = build_vit(TINY, embed_dim=32, depth=2, num_heads=2, proj_dim=24).eval()
+    with torch.no_grad():
+        vit.pos_embed.normal_()
+        vit.cls_token.normal_()
+    frames = torch.randn(2, 3, 224, 224)
+    expected = vit.forward_features(frames)
+    encoder = ClipVideoEncoder(vit, image_size=(224, 224), stride=(16, 16)).eval()
+    torch.testing.assert_close(encoder.encode_frames(frames), expected)
+    torch.testing.assert_close(encoder.project(expected), expected @ vit.head.weight.T)
+
+
+@pytest.mark.parametrize("size", [(60, 32), (64, 30)])
+def test_an_image_that_does_not_divide_into_patches_names_the_keys(size):
+    with pytest.raises(ValueError, match=r"INPUT\.SIZE_TRAIN and INPUT\.SIZE_TEST must be multiples .* 16"):
+        make_encoder(size)
+
+
+def test_a_test_size_that_does_not_divide_is_refused_when_building(tiny_cfg):
+    with pytest.raises(ValueError, match=r"INPUT\.SIZE_TEST must be multiples of the patch size 16, got 70x32"):
+        make_model(tiny_cfg("INPUT.SIZE_TEST", (70, 32)), 3, 2)
+
+
+def test_a_stride_beyond_the_patch_is_refused():
+    with pytest.raises(ValueError, match=r"MODEL\.STRIDE_SIZE must be at most the patch size 16, got \(17, 16\)"):
+        make_encoder(stride=(17, 16))
+
+
+def test_another_test_size_interpolates_positions():
+    encoder = make_encoder()
+    with torch.no_grad():
+        encoder.position_embedding.normal_()
+    seen = []
+    encoder.norm_pre.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    tokens = encoder.encode_frames(torch.zeros(1, 3, 96, 48))
+    assert tokens.shape == (1, 1 + 6 * 3, 32)
+    patches = encoder.position_embedding[:, 1:].reshape(1, 4, 2, 32).permute(0, 3, 1, 2)
+    expected = F.interpolate(patches, size=(6, 3), mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(seen[0][:, 1:], expected)  # zero pixels: patches are their positions
+    torch.testing.assert_close(seen[0][:, 0], encoder.class_token[:, 0] + encoder.position_embedding[:, 0])
+
+
+def test_unknown_cameras_add_nothing():
+    encoder = make_encoder(num_cameras=2)
+    clips = torch.randn(2, 3, 3, 64, 32)
+    plain = encoder(clips)
+    assert torch.equal(encoder(clips, torch.tensor([-1, -1])), plain)
+    mixed = encoder(clips, torch.tensor([-1, 1])).unflatten(0, (2, 3))
+    torch.testing.assert_close(mixed[0], plain.unflatten(0, (2, 3))[0])
+    assert not torch.allclose(mixed[1], plain.unflatten(0, (2, 3))[1], atol=1e-4)
+    torch.testing.assert_close(make_model_without_cameras(encoder)(clips, torch.tensor([0, 1])), plain)
+
+
+def make_model_without_cameras(encoder):
+    other = make_encoder(num_cameras=0)
+    other.load_state_dict({k: v for k, v in encoder.state_dict().items() if k != "camera_embedding"})
+    return other
+
+
+def test_unknown_cameras_send_no_gradient_to_the_embedding():
+    encoder = make_encoder(num_cameras=2)
+    encoder(torch.randn(2, 1, 3, 64, 32), torch.tensor([-1, 1])).sum(dim=0)[0].square().sum().backward()
+    assert not encoder.camera_embedding.grad[0].any()
+    assert encoder.camera_embedding.grad[1].any()
+
+
+@pytest.mark.parametrize("coefficient", [1.0, 3.0])
+def test_the_camera_is_added_to_the_class_token_only(coefficient):
+    encoder = make_encoder(num_cameras=2, camera_coefficient=coefficient)
+    seen = []
+    encoder.norm_pre.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    clips = torch.randn(1, 3, 3, 64, 32)
+    encoder(clips)
+    encoder(clips, torch.tensor([1]))
+    difference = seen[1] - seen[0]
+    torch.testing.assert_close(difference[:, 0], coefficient * encoder.camera_embedding[1].expand(3, -1))
+    assert not difference[:, 1:].any()
+
+
+def test_the_frame_embedding_starts_at_zero_and_follows_time():
+    encoder = make_encoder(num_frames=3)
+    assert encoder.frame_embedding.shape == (3, 32)
+    assert not encoder.frame_embedding.any()
+    seen = []
+    encoder.norm_pre.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    clips = torch.randn(2, 3, 3, 64, 32)
+    encoder(clips)
+    with torch.no_grad():
+        encoder.frame_embedding.copy_(torch.randn(3, 32))
+    encoder(clips)
+    difference = (seen[1] - seen[0]).unflatten(0, (2, 3))
+    torch.testing.assert_close(difference[:, :, 0], encoder.frame_embedding.expand(2, -1, -1))
+    assert not difference[:, :, 1:].any()
+
+
+def test_another_number_of_frames_names_the_key():
+    with pytest.raises(ValueError, match=r"INPUT\.SEQ_LEN = 3 frames .* got 4"):
+        make_encoder(num_frames=3)(torch.randn(1, 4, 3, 64, 32))
+    assert make_encoder()(torch.randn(1, 4, 3, 64, 32)).shape[0] == 4  # no frame embedding: any number
+
+
+@pytest.mark.parametrize("name", ["ViT-B-17", "resnet50_clip_nothing", ""])
+def test_an_unknown_name_lists_the_known_ones(name):
+    with pytest.raises(ValueError, match=r"MODEL\.NAME must be one of ViT-B-16, .*'clip' in its name"):
+        build_vit(name)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_a_network_that_is_not_clips_is_refused(name):
+    with torch.device("meta"), pytest.raises(ValueError, match=rf"MODEL\.NAME must name a CLIP-style ViT.*{name}"):
+        build_vit(name)
+
+
+# One image size of each architecture.
+TIMM_CLIP = {name.rpartition("_")[0]: name for name in timm.list_models("vit_*clip*") if "quickgelu" not in name}
+CLIP_STYLE = sorted({*TIMM_CLIP.values(), *TIMM_NAMES})
+
+
+@pytest.mark.parametrize("name", CLIP_STYLE)
+def test_every_clip_style_vit_builds(name):
+    with torch.device("meta"):
+        vit = build_vit(name)
+        patch = vit.patch_embed.patch_size[0]
+        encoder = ClipVideoEncoder(vit, image_size=(16 * patch, 8 * patch), stride=(patch, patch), num_cameras=6)
+        tokens = encoder(torch.empty(1, 2, 3, 16 * patch, 8 * patch), torch.zeros(1, dtype=torch.long))
+        assert tokens.shape == (2, 129, vit.embed_dim)
+        assert encoder.project(tokens).shape == (2, 129, vit.num_classes)
+
+
+@pytest.mark.parametrize(("name", "width", "projected"), [("ViT-B-16", 768, 512), ("ViT-L-14", 1024, 768)])
+def test_published_names_have_openais_dimensions(name, width, projected):
+    with torch.device("meta"):
+        vit = build_vit(name)
+    assert (vit.embed_dim, vit.num_classes) == (width, projected)
+    assert type(vit.blocks[0].mlp.act).__name__ == "QuickGELU"
+
+
+@pytest.mark.parametrize("name", ["vit_xsmall_patch16_clip_224", "vit_medium_patch16_clip_224"])
+def test_small_clip_models_describe_clips(name, tiny_cfg):
+    sizes = [word for key in ("EMBED_DIM", "NUM_HEADS", "PROJ_DIM") for word in (f"MODEL.VIT.{key}", 0)]
+    model = make_model(tiny_cfg(*sizes, "MODEL.NAME", name), 3, 2).eval()
+    features = model(torch.randn(2, 4, 3, 64, 32), torch.tensor([0, -1]))
+    assert features.shape == (2, 2 * model.encoder.width + model.encoder.projected_width)
+    assert features.isfinite().all()

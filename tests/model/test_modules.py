@@ -1,0 +1,222 @@
+"""Pools, necks, temporal memory diffusion, sequence-specific prompt, memory weighting, and the whole network."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from loss import make_loss
+from model import make_model
+from model.memory_prompt import PromptAttention, SequenceSpecificPrompt
+from model.neck import BatchNeck, InstanceNeck, make_neck
+from model.pooling import AttentionPool, MeanPool, make_pool
+from model.temporal_memory import TemporalMemoryDiffusion
+
+CLIPS = (4, 4, 3, 64, 32)
+
+
+@pytest.fixture
+def model(tiny_cfg):
+    return make_model(tiny_cfg("MODEL.PROMPT_DROPOUT", 0), num_classes=3, num_cameras=2)
+
+
+def test_attention_pool_by_hand():
+    pool = AttentionPool(2)
+    with torch.no_grad():
+        pool.score[0].weight.copy_(torch.tensor([[1.0, 0.0]]))
+        pool.score[0].bias.zero_()
+        pool.score[2].weight.fill_(2.0)
+        pool.score[2].bias.fill_(5.0)
+    x = torch.tensor([[[0.0, 10.0], [1.0, 20.0]]])
+    scores = 2 * torch.tensor([0.0, 1.0]).tanh()
+    first, second = (scores.exp() / scores.exp().sum()).tolist()
+    expected = torch.tensor([[second, 10 * first + 20 * second]])
+    torch.testing.assert_close(pool(x), expected)
+
+
+def test_attention_weights_sum_to_one():
+    vector = torch.randn(3, 1, 8)
+    torch.testing.assert_close(AttentionPool(8)(vector.expand(-1, 5, -1)), vector[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["attention", "mean"])
+def test_pools_do_not_care_about_order_and_keep_other_axes(kind):
+    pool, x = make_pool(kind, 8), torch.randn(2, 5, 3, 8)
+    pooled = pool(x)
+    assert pooled.shape == (2, 3, 8)
+    torch.testing.assert_close(pool(x[:, torch.randperm(5)]), pooled)
+    torch.testing.assert_close(pool(x[:, :, 1]), pooled[:, 1])
+
+
+def test_the_scores_last_bias_is_invisible():
+    pool, x = AttentionPool(8), torch.randn(2, 5, 8)
+    before = pool(x)
+    with torch.no_grad():
+        pool.score[2].bias += 3
+    torch.testing.assert_close(pool(x), before)
+
+
+def test_mean_pool_is_the_mean_and_attention_is_not():
+    x = torch.randn(2, 5, 8)
+    torch.testing.assert_close(MeanPool()(x), x.sum(dim=1) / 5)
+    assert not torch.allclose(AttentionPool(8)(x), x.mean(dim=1), atol=1e-3)
+
+
+def test_instance_neck_standardises_rows():
+    x = 7 + 3 * torch.randn(4, 16)
+    expected = (x - x.mean(dim=1, keepdim=True)) / (x.var(dim=1, correction=0, keepdim=True) + 1e-5).sqrt()
+    neck = make_neck("instance", 16)
+    torch.testing.assert_close(neck(x), expected)
+    torch.testing.assert_close(neck(x[:1]), expected[:1])  # no other row matters
+    assert isinstance(neck, InstanceNeck)
+    assert not list(neck.parameters())
+
+
+def test_batch_neck_standardises_columns_with_a_frozen_bias():
+    neck, x = make_neck("batch", 6), 7 + 3 * torch.randn(8, 6)
+    assert isinstance(neck, BatchNeck)
+    expected = (x - x.mean(dim=0)) / (x.var(dim=0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(neck(x), expected)
+    assert not neck.bias.requires_grad
+    assert not neck.bias.any()
+    assert neck.weight.requires_grad
+
+
+def test_temporal_memory_equals_its_definition():
+    B, T, N, D = 2, 3, 5, 16
+    module = TemporalMemoryDiffusion(D, num_heads=2).eval()
+    tokens = torch.randn(B * T, N, D)
+    messages = module.message(tokens.mean(dim=1)).reshape(B, T, D)
+    messages = messages + module.message_attention(module.message_norm(messages))
+    expected = module.block(torch.cat([tokens, messages.reshape(B * T, 1, D)], dim=1))
+    torch.testing.assert_close(module(tokens, T), expected)
+
+
+def test_messages_carry_one_frame_to_the_others_of_its_clip_only():
+    T = 4
+    module, tokens = TemporalMemoryDiffusion(16, num_heads=2).eval(), torch.randn(2 * T, 5, 16)
+    changed = tokens.clone()
+    changed[2] += torch.randn(5, 16)  # third frame of the first clip
+    change = (module(changed, T) - module(tokens, T)).abs().amax(dim=(1, 2))
+    assert (change[:T] > 1e-5).all()
+    assert not change[T:].any()
+
+
+def test_the_temporal_branch_sends_no_gradient_to_the_encoder(model):
+    output = model(torch.randn(CLIPS), torch.tensor([0, 1, 0, 1]), memory=torch.randn(3, 64))
+    (output.features[2].square().sum() + output.frame_logits.square().sum()).backward()
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert model.temporal_memory.message.weight.grad.any()
+
+
+def test_prompt_attention_equals_plain_multi_head_attention():
+    width, heads = 128, 2
+    ours = PromptAttention(width)
+    reference = nn.MultiheadAttention(width, heads, batch_first=True)
+    with torch.no_grad():
+        reference.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        reference.in_proj_bias.zero_()
+    reference.out_proj.load_state_dict(ours.out.state_dict())
+    x, context = torch.randn(2, 3, width), torch.randn(2, 7, width)
+    assert ours.num_heads == heads
+    torch.testing.assert_close(ours(x, context), reference(x, context, context)[0], atol=1e-5, rtol=1e-4)
+
+
+def naive_prompt(module, memory, video):
+    """The decoder with the memory repeated for each clip from the start."""
+    text = module.text(memory).expand(len(video), -1, -1)
+    visual = module.visual(video)
+    for layer in module.layers:
+        rows = layer.self_norm(text)
+        text = text + layer.self_attention(rows, rows)
+        text = text + layer.cross_attention(layer.cross_norm(text), visual)
+        text = text + layer.mlp(layer.mlp_norm(text))
+    return module.out(text)
+
+
+def test_the_shared_first_layer_equals_computing_it_for_each_clip():
+    module = SequenceSpecificPrompt(64).eval()
+    memory, video = torch.randn(5, 64), torch.randn(3, 9, 64)
+    prompts = module(memory, video)
+    assert prompts.shape == (3, 5, 64)
+    torch.testing.assert_close(prompts, naive_prompt(module, memory, video))
+    assert not torch.allclose(prompts[0], prompts[1], atol=1e-3)  # they do depend on the video
+
+
+def test_dropout_differs_between_clips_even_where_the_computation_is_shared():
+    module = SequenceSpecificPrompt(64, dropout=0.5).train()
+    prompts = module(torch.randn(5, 64), torch.randn(1, 9, 64).expand(2, -1, -1))
+    assert not torch.allclose(prompts[0], prompts[1], atol=1e-4)
+
+
+def test_memory_weighting_starts_at_one_half_and_blends(model):
+    f_proj, projected, memory = torch.randn(2, 64), torch.randn(2, 4, 9, 64), torch.randn(3, 64)
+    assert model.memory_weight.sigmoid().item() == 0.5
+    with torch.no_grad():
+        model.memory_weight.fill_(1.5)
+    share = 1 / (1 + 2.718281828459045**-1.5)
+    prompt = model.memory_prompt(memory, model.pool_video(projected))
+    refined = share * memory + (1 - share) * prompt  # (B, K, P)
+    expected = (f_proj.unsqueeze(1) * refined).sum(dim=2)
+    torch.testing.assert_close(model.compare_with_memory(f_proj, projected, memory), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_without_weighting_memory_and_prompt_are_added(tiny_cfg):
+    model = make_model(tiny_cfg("MODEL.MEMORY_WEIGHTING", False), 3, 2).eval()
+    f_proj, projected, memory = torch.randn(2, 64), torch.randn(2, 4, 9, 64), torch.randn(3, 64)
+    refined = memory + model.memory_prompt(memory, model.pool_video(projected))
+    expected = (f_proj.unsqueeze(1) * refined).sum(dim=2)
+    torch.testing.assert_close(model.compare_with_memory(f_proj, projected, memory), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_training_output_has_the_promised_shapes(model):
+    output = model(torch.randn(CLIPS), torch.tensor([0, 1, -1, 1]), memory=torch.randn(3, 64))
+    assert [tuple(logits.shape) for logits in output.id_logits] == [(4, 3)] * 3
+    assert [tuple(feature.shape) for feature in output.features] == [(4, 64)] * 3
+    assert output.frame_logits.shape == (16, 3)
+    assert output.memory_logits.shape == (4, 3)
+
+
+def test_training_needs_memory(model):
+    with pytest.raises(ValueError, match="CLIP memory"):
+        model(torch.randn(CLIPS))
+
+
+@pytest.mark.parametrize("extras", [(), ("MODEL.POOLING", "mean", "MODEL.FEATURE_NECK", "batch")])
+def test_the_gradient_reaches_every_parameter(extras, tiny_cfg):
+    cfg = tiny_cfg(*extras)
+    model = make_model(cfg, 3, 2)
+    with torch.no_grad():  # larger classifiers than at the start, so that no gradient underflows
+        for classifier in (model.classifier_image, model.classifier_projected, model.classifier_temporal):
+            classifier.weight.normal_()
+    output = model(torch.randn(CLIPS), torch.tensor([0, 1, 0, 1]), memory=torch.randn(3, 64))
+    make_loss(cfg, 3)(output, torch.tensor([0, 0, 1, 1]))["total"].backward()
+    untouched = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any())
+    }
+    # A softmax does not see a bias common to all its scores; its gradient is zero up to rounding.
+    assert untouched <= {name for name, _ in model.named_parameters() if name.endswith("score.2.bias")}
+
+
+def test_descriptor_is_made_of_the_training_features(model):
+    clips, camids = torch.randn(CLIPS), torch.tensor([0, 1, -1, 1])
+    features = model(clips, camids, memory=torch.randn(3, 64)).features
+    torch.testing.assert_close(model.eval()(clips, camids), torch.cat(features, dim=1))
+    model.descriptor = "after"
+    expected = torch.cat([F.layer_norm(feature, (64,), eps=1e-5) for feature in features[:2]], dim=1)
+    torch.testing.assert_close(model(clips, camids), expected)
+
+
+def test_memory_features_see_neither_camera_nor_frame_number(model):
+    model.eval()
+    clips = torch.randn(CLIPS)
+    with torch.no_grad():
+        model.encoder.camera_embedding.normal_()
+        before = model.encode_memory(clips)
+        model.encoder.frame_embedding.normal_()
+        assert torch.equal(model.encode_memory(clips), before)
+        tokens = model.encoder.encode_frames(clips.flatten(0, 1))
+        expected = model.encoder.project(tokens[:, 0]).reshape(4, 4, 64).mean(dim=1)
+        torch.testing.assert_close(before, expected)

@@ -1,0 +1,371 @@
+"""Other people's weight files into a tiny ViT, and files that must be refused."""
+
+import os
+import pickle
+import re
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from model import load_weights, make_model
+from model.encoder import ClipVideoEncoder, build_vit
+from model.weights import load_clip_weights
+
+VIT = {"embed_dim": 64, "depth": 2, "num_heads": 1, "proj_dim": 64}
+SIZE, STRIDE = (64, 32), (16, 16)
+
+
+@pytest.fixture
+def vit():
+    """A ViT like the tiny configuration's, whose values half precision holds exactly, none of them trivial."""
+    vit = build_vit("vit_xsmall_patch16_clip_224", **VIT)
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter.copy_((0.1 * torch.randn_like(parameter)).half())
+    return vit
+
+
+@pytest.fixture
+def model(tiny_cfg):
+    return make_model(tiny_cfg(), num_classes=3, num_cameras=2)
+
+
+def openai_state(vit):
+    """The ViT in OpenAI's names, with the text tower that their files also hold."""
+    state = {
+        "visual.class_embedding": vit.cls_token.flatten(),
+        "visual.positional_embedding": vit.pos_embed[0],
+        "visual.proj": vit.head.weight.T,
+        "visual.conv1.weight": vit.patch_embed.proj.weight,
+        "positional_embedding": torch.zeros(77, 64),
+        "text_projection": torch.zeros(64, 64),
+        "logit_scale": torch.tensor(4.6),
+        "token_embedding.weight": torch.zeros(10, 64),
+        "transformer.resblocks.0.ln_1.weight": torch.zeros(64),
+    }
+    names = {"visual.ln_pre": vit.norm_pre, "visual.ln_post": vit.norm}
+    for i, block in enumerate(vit.blocks):
+        prefix = f"visual.transformer.resblocks.{i}"
+        state[f"{prefix}.attn.in_proj_weight"] = block.attn.qkv.weight
+        state[f"{prefix}.attn.in_proj_bias"] = block.attn.qkv.bias
+        names |= {
+            f"{prefix}.attn.out_proj": block.attn.proj,
+            f"{prefix}.ln_1": block.norm1,
+            f"{prefix}.ln_2": block.norm2,
+        }
+        names |= {f"{prefix}.mlp.c_fc": block.mlp.fc1, f"{prefix}.mlp.c_proj": block.mlp.fc2}
+    for name, module in names.items():
+        state |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
+    return {name: value.detach().clone().contiguous() for name, value in state.items()}
+
+
+class Archive(nn.Module):
+    """Nested modules whose parameters have these dotted names."""
+
+    def __init__(self, state):
+        super().__init__()
+        children = {}
+        for name, value in state.items():
+            head, _, rest = name.partition(".")
+            if rest:
+                children.setdefault(head, {})[rest] = value
+            else:
+                self.register_parameter(head, nn.Parameter(value))
+        for head, part in children.items():
+            self.add_module(head, Archive(part))
+
+    def forward(self, x):
+        return x
+
+
+def write_openai_archive(vit, path):
+    module = Archive(openai_state(vit)).half()
+    torch.jit.trace(module, torch.zeros(1)).save(str(path))
+
+
+def write_plain(vit, path):
+    torch.save({name: value.half() for name, value in openai_state(vit).items()}, path)
+
+
+def write_open_clip(vit, path):
+    """open_clip saves training checkpoints of DataParallel models, among other things."""
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in openai_state(vit).items()}}, path)
+
+
+def timm_state(vit):
+    return {k: v.detach().clone() for k, v in vit.state_dict().items()} | {"head.bias": torch.zeros(64)}
+
+
+def write_timm_pth(vit, path):
+    torch.save(timm_state(vit), path)
+
+
+def write_timm_safetensors(vit, path):
+    save_file(timm_state(vit), path)
+
+
+LAYOUTS = {
+    "ViT-B-16.pt": write_openai_archive,
+    "plain.pt": write_plain,
+    "open_clip.pt": write_open_clip,
+    "timm.pth": write_timm_pth,
+    "model.safetensors": write_timm_safetensors,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_of_clip_gives_the_same_encoder(name, vit, tmp_path):
+    path = tmp_path / name
+    LAYOUTS[name](vit, path)
+    encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **VIT), SIZE, STRIDE, num_cameras=2).eval()
+    camera = encoder.camera_embedding.detach().clone()
+    report = load_clip_weights(encoder, path)
+    expected = ClipVideoEncoder(vit, SIZE, STRIDE).eval()
+    clips = torch.randn(2, 1, 3, *SIZE)
+    tokens = encoder(clips)
+    assert tokens.dtype == torch.float32
+    torch.testing.assert_close(tokens, expected(clips))
+    torch.testing.assert_close(encoder.project(tokens), expected.project(tokens))
+    assert torch.equal(encoder.camera_embedding, camera)
+    assert set(report.loaded) == set(expected.state_dict())
+    assert set(report.ignored) == ({"head.bias"} if "timm" in name or "model" in name else text_tower(vit))
+
+
+def text_tower(vit):
+    return {name for name in openai_state(vit) if not name.startswith("visual.")}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_the_configs_path_reaches_the_model(vit, tiny_cfg, tmp_path):
+    write_openai_archive(vit, tmp_path / "ViT-B-16.pt")
+    cfg = tiny_cfg("MODEL.PRETRAINED", True, "MODEL.PRETRAIN_PATH", tmp_path / "ViT-B-16.pt")
+    model = make_model(cfg, 3, 2)
+    torch.testing.assert_close(model.encoder.projection.weight, vit.head.weight)
+    other = make_model(cfg, 3, 2, pretrained=False)
+    assert not torch.equal(other.encoder.projection.weight, vit.head.weight)
+
+
+def test_another_architecture_names_both(vit, tmp_path):
+    write_plain(vit, tmp_path / "a.pt")
+    deeper = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "depth": 3})
+    wider = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "embed_dim": 128})
+    for other in (deeper, wider):
+        encoder = ClipVideoEncoder(other, SIZE, STRIDE)
+        before = encoder.projection.weight.detach().clone()
+        with pytest.raises(ValueError, match=r"another architecture than MODEL\.NAME: width 64, 2 blocks, patch 16"):
+            load_clip_weights(encoder, tmp_path / "a.pt")
+        assert torch.equal(encoder.projection.weight, before)
+
+
+@pytest.mark.parametrize("lost", ["visual.class_embedding", "visual.positional_embedding", "visual.proj"])
+def test_a_clip_file_without_a_part_is_refused_in_words(lost, vit, tmp_path):
+    state = openai_state(vit)
+    del state[lost]
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt"):
+        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
+
+
+def test_a_file_that_is_not_clip_is_named_with_its_key(vit, tmp_path):
+    torch.save(timm.create_model("test_vit").state_dict() | {"cls_token": torch.zeros(2)}, tmp_path / "vit.pth")
+    torch.save({"layer1.weight": torch.zeros(2)}, tmp_path / "resnet.pth")
+    with pytest.raises(
+        ValueError, match=r"resnet\.pth \(MODEL\.PRETRAIN_PATH\) is not a CLIP file.*got layer1\.weight"
+    ):
+        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "resnet.pth")
+    with pytest.raises(ValueError, match=r"vit\.pth"):
+        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "vit.pth")
+
+
+class Malicious:
+    """Unpickling this runs a command."""
+
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.victim}",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_malicious_pickle_is_refused_and_not_run(zipped, model, tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
+    torch.save({"model": Malicious(victim)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match=r"evil\.pth was refused"):
+        load_weights(model, path)
+    with pytest.raises(ValueError, match=r"evil\.pth was refused"):
+        load_clip_weights(model.encoder, path)
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Malicious(victim)))  # the pickle was indeed malicious
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.99999])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_truncated_file_is_named(kind, share, model, tmp_path):
+    path = tmp_path / ("cut.safetensors" if kind == "safetensors" else "cut.pth")
+    if kind == "safetensors":
+        save_file(model.state_dict(), path)
+    else:
+        torch.save(model.state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=path.name):
+        load_weights(model, path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>404</html>", b"hello", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x80\x05."]
+)
+def test_a_file_that_holds_no_weights_is_named(content, model, tmp_path):
+    (tmp_path / "page.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"page\.pth"):
+        load_weights(model, tmp_path / "page.pth")
+
+
+def test_a_missing_file_and_a_list_are_named(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
+        load_weights(model, tmp_path / "nowhere.pth")
+    torch.save([torch.zeros(2)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match=r"list\.pth must hold a dictionary of weights, got list"):
+        load_weights(model, tmp_path / "list.pth")
+
+
+# Our names to those of the published checkpoints, applied in this order.
+PUBLISHED = (
+    (r"^encoder\.camera_embedding$", "cv_embed"),
+    (r"^encoder\.frame_embedding$", "video_embed"),
+    (r"^encoder\.class_token$", "image_encoder.class_embedding"),
+    (r"^encoder\.position_embedding$", "image_encoder.positional_embedding"),
+    (r"^encoder\.projection\.weight$", "image_encoder.proj"),
+    (r"^encoder\.patch_embed\.", "image_encoder.conv1."),
+    (r"^encoder\.norm_pre\.", "image_encoder.ln_pre."),
+    (r"^encoder\.norm\.", "image_encoder.ln_post."),
+    (r"^encoder\.blocks\.", "image_encoder.transformer.resblocks."),
+    (r"^temporal_memory\.block\.", "TMD.resblocks.0."),
+    (r"^temporal_memory\.message_attention\.", "TMD.resblocks.0.message_attn."),
+    (r"^temporal_memory\.message_norm\.", "TMD.resblocks.0.message_ln."),
+    (r"^temporal_memory\.message\.", "TMD.resblocks.0.message_fc."),
+    (r"(resblocks\.\d+\.(?:message_)?attn)\.qkv\.", r"\1.in_proj_"),
+    (r"(resblocks\.\d+\.(?:message_)?attn)\.proj\.", r"\1.out_proj."),
+    (r"(resblocks\.\d+)\.norm(\d)\.", r"\1.ln_\2."),
+    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
+    (r"^memory_weight$", "memory_alpha"),
+    (r"^classifier_image\.", "classifier2."),
+    (r"^classifier_projected\.", "classifier_proj."),
+    (r"^classifier_temporal\.", "classifier_proj_temp."),
+    (r"^pool_image\.score\.", "tap_img_feature.attn_mlp."),
+    (r"^pool_projected\.score\.", "tap_img_feature_proj.attn_mlp."),
+    (r"^pool_tokens\.score\.", "tap_cls_f_sp.attn_mlp."),
+    (r"^pool_frames\.score\.", "tap_cls_f_tp.attn_mlp."),
+    (r"^pool_video\.score\.", "tap_video.attn_mlp."),
+    (r"^memory_prompt\.text\.", "SSP.text_proj."),
+    (r"^memory_prompt\.visual\.", "SSP.memory_proj."),
+    (r"^memory_prompt\.out\.", "SSP.out_proj."),
+    (r"^memory_prompt\.layers\.", "SSP.decoder."),
+    (r"(SSP\.decoder\.\d+)\.self_norm\.", r"\1.norm1."),
+    (r"(SSP\.decoder\.\d+)\.cross_norm\.", r"\1.norm2."),
+    (r"(SSP\.decoder\.\d+)\.mlp_norm\.", r"\1.norm3."),
+    (r"(SSP\.decoder\.\d+\.(?:self|cross)_att)ention\.(query|key|value)\.", lambda m: f"{m[1]}n.{m[2][0]}_proj."),
+    (r"(SSP\.decoder\.\d+\.(?:self|cross)_att)ention\.out\.", r"\1n.proj."),
+)
+
+
+def publish(state):
+    """A published checkpoint of our state: their names and shapes, DataParallel's prefix, and their dead weights."""
+    published = {}
+    for name, value in state.items():
+        renamed = name
+        for pattern, replacement in PUBLISHED:
+            renamed = re.sub(pattern, replacement, renamed)
+        if renamed == "image_encoder.class_embedding":
+            value = value.flatten()
+        elif renamed == "image_encoder.positional_embedding":
+            value = value[0]
+        elif renamed == "image_encoder.proj":
+            value = value.T
+        published[f"module.{renamed}"] = value.clone()
+    return published | {"module.classifier_proj_temp2.weight": torch.zeros(3, 64), "module.SSP.alpha": torch.zeros(())}
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_checkpoint_loads_whole(published, model, tiny_cfg, tmp_path):
+    source = make_model(tiny_cfg(), 3, 2)
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.normal_()
+    torch.save(publish(source.state_dict()) if published else {"model": source.state_dict()}, tmp_path / "a.pth")
+    report = load_weights(model, tmp_path / "a.pth")
+    for name, value in source.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert set(report.ignored) == ({"classifier_proj_temp2.weight", "SSP.alpha"} if published else set())
+    assert not report.skipped
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_other_classes_and_cameras_are_skipped_and_reported(published, model, tiny_cfg, tmp_path, caplog):
+    state = make_model(tiny_cfg(), num_classes=5, num_cameras=4).state_dict()
+    torch.save(publish(state) if published else state, tmp_path / "a.pth")
+    classifier = model.classifier_image.weight.detach().clone()
+    report = load_weights(model, tmp_path / "a.pth")
+    assert set(report.skipped) == {
+        *(f"classifier_{kind}.weight" for kind in ("image", "projected", "temporal")),
+        "encoder.camera_embedding",
+    }
+    assert report.skipped["classifier_image.weight"] == "5 rows in the file, 3 in the model"
+    assert torch.equal(model.classifier_image.weight, classifier)
+    assert not model.encoder.camera_embedding.any()  # every camera counts as unknown
+    assert torch.equal(model.encoder.projection.weight, state["encoder.projection.weight"])
+    assert "5 rows in the file, 3 in the model" in caplog.text
+
+
+def test_a_parameter_that_is_missing_or_misshapen_is_named(model, tmp_path):
+    state = model.state_dict()
+    del state["pool_image.score.0.weight"]
+    torch.save(state, tmp_path / "less.pth")
+    with pytest.raises(
+        ValueError, match=r"less\.pth does not fit .*1 parameters missing.*pool_image\.score\.0\.weight"
+    ):
+        load_weights(model, tmp_path / "less.pth")
+    state = model.state_dict() | {"pool_image.score.0.weight": torch.zeros(2, 2)}
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth.*pool_image\.score\.0\.weight is \(2, 2\), expected \(32, 64\)"):
+        load_weights(model, tmp_path / "other.pth")
+
+
+def test_a_published_checkpoint_without_a_part_of_its_encoder_is_refused_in_words(model, tmp_path):
+    state = publish(model.state_dict())
+    del state["module.image_encoder.class_embedding"]
+    torch.save(state, tmp_path / "part.pth")
+    with pytest.raises(ValueError, match=r"part\.pth"):
+        load_weights(model, tmp_path / "part.pth")
+
+
+def test_surplus_parameters_are_reported(model, tmp_path):
+    torch.save(model.state_dict() | {"pose.weight": torch.zeros(2)}, tmp_path / "a.pth")
+    assert set(load_weights(model, tmp_path / "a.pth").ignored) == {"pose.weight"}
+
+
+def test_without_a_network_the_message_says_what_to_do(tiny_cfg, monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("cannot reach the hub\nsecond line")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(FileNotFoundError, match=r"cannot reach the hub") as caught:
+        make_model(tiny_cfg("MODEL.PRETRAINED", True, "MODEL.NAME", "ViT-B-16"), 3, 2)
+    for words in ("MODEL.PRETRAIN_PATH ViT-B-16.pt", "MODEL.PRETRAINED False", TIMM_B16):
+        assert words in str(caught.value)
+    assert "second line" not in str(caught.value)
+
+
+TIMM_B16 = "vit_base_patch16_clip_quickgelu_224.openai"
+
+
+def test_random_weights_are_announced(tiny_cfg, caplog):
+    make_model(tiny_cfg(), 3, 2)
+    assert "random weights" in caplog.text

@@ -1,0 +1,142 @@
+"""Features to rankings."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from datasets import Case, make_dataset
+from processor.evaluate import VISUAL, Method, compute_distances, evaluate, score
+from processor.features import FeatureSet
+from utils.reranking import re_rank
+from utils.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+MASKED = Method(reranked=False, annotated_attributes=True)
+
+
+class Colour(nn.Module):
+    """Describe a clip by its mean colours above and below: perfect on the generated people."""
+
+    def forward(self, clips, camids):
+        return torch.cat([half.mean(dim=(1, 3, 4)) for half in clips.chunk(2, dim=3)], dim=1)
+
+
+@pytest.fixture
+def sides(make_tracklet):
+    """A query man, and a gallery where a woman is nearest and he is second."""
+    query = FeatureSet([make_tracklet(1, 4, gender=0)], torch.tensor([[1.0, 0.0]]))
+    people = [make_tracklet(2, 0, gender=1), make_tracklet(1, 0, gender=0), make_tracklet(3, 0, gender=0)]
+    return query, FeatureSet(people, torch.tensor([[0.9, 0.0], [0.7, 0.0], [0.0, 0.0]]))
+
+
+def test_distances_are_squared_euclidean_and_the_mask_is_added(tiny_cfg, sides):
+    distmats = compute_distances(tiny_cfg(), *sides)
+    assert list(distmats) == [VISUAL, MASKED]
+    np.testing.assert_allclose(distmats[VISUAL], [[0.01, 0.09, 1.0]], rtol=1e-5)
+    np.testing.assert_allclose(distmats[MASKED], [[100.01, 0.09, 1.0]], rtol=1e-5)
+
+
+def test_the_mask_changes_the_ranking_before_it_is_scored(tiny_cfg, sides):
+    rankings = score(compute_distances(tiny_cfg(), *sides), *sides)
+    assert (rankings[VISUAL].cmc[0], rankings[VISUAL].mAP) == (0.0, 0.5)
+    assert (rankings[MASKED].cmc[0], rankings[MASKED].mAP) == (1.0, 1.0)
+
+
+def test_no_columns_no_mask(tiny_cfg, sides):
+    assert list(compute_distances(tiny_cfg("TEST.MASK_ATTRIBUTES", "()"), *sides)) == [VISUAL]
+
+
+def test_the_penalty_is_the_configs(tiny_cfg, sides):
+    distmats = compute_distances(tiny_cfg("TEST.MASK_PENALTY", 2.5), *sides)
+    np.testing.assert_allclose(distmats[MASKED] - distmats[VISUAL], [[2.5, 0, 0]])
+
+
+@pytest.mark.parametrize("bare", ["query", "gallery"])
+def test_without_attributes_only_visual_rows_and_a_warning(bare, tiny_cfg, sides, make_tracklet, caplog):
+    query, gallery = sides
+    if bare == "query":
+        query = FeatureSet([make_tracklet(1, 4)], query.features)
+    else:
+        gallery = FeatureSet([*gallery.tracklets[:2], make_tracklet(3, 0)], gallery.features)
+    caplog.set_level(logging.WARNING)
+    assert list(compute_distances(tiny_cfg(), query, gallery)) == [VISUAL]
+    assert "only visual rows are reported" in caplog.text
+
+
+def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet):
+    people = [make_tracklet(i, gender=i % 2) for i in range(6)]
+    query, gallery = FeatureSet(people[:2], torch.randn(2, 4)), FeatureSet(people, torch.randn(6, 4))
+    cfg = tiny_cfg("TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3, "TEST.RE_RANKING_K2", 2)
+    distmats = compute_distances(cfg, query, gallery)
+    assert [str(method) for method in distmats] == [
+        "visual only",
+        "re-ranked",
+        "visual only + mask (annotated attributes)",
+        "re-ranked + mask (annotated attributes)",
+    ]
+    assert [method.slug for method in distmats] == [
+        "",
+        "_reranked",
+        "_annotated_attributes",
+        "_reranked_annotated_attributes",
+    ]
+    expected = re_rank(query.features, gallery.features, k1=3, k2=2, lambda_value=0.3)
+    np.testing.assert_allclose(distmats[Method(True, False)], expected)
+    np.testing.assert_array_equal(
+        np.round(distmats[Method(True, True)] - distmats[Method(True, False)]), 100 * np.array([[0, 1] * 3, [1, 0] * 3])
+    )
+
+
+def test_both_directions_of_files_and_overall(make_tree, tiny_cfg):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
+    cases = list(make_dataset(cfg).cases.values())
+    # The second direction gets fewer queries: overall must weigh by them.
+    cases[1] = Case(cases[1].name, cases[1].title, cases[1].query[:1], cases[1].gallery)
+    evaluation = evaluate(cfg, Colour(), cases, {0: 0, 4: 1}, RUNTIME)
+    assert [len(result.case.query) for result in evaluation.cases] == [6, 1]
+    assert evaluation.methods() == [VISUAL, MASKED]
+    assert [result.rankings[VISUAL].cmc[0] for result in evaluation.cases] == [1.0, 1.0]
+    assert evaluation.overall(VISUAL).num_valid_queries == 7
+
+
+def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg):
+    class Guess(nn.Module):
+        def forward(self, clips, camids):
+            return torch.rand(len(clips), 3)
+
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(test=(20, 21, 22, 23, 24)))
+    cases = list(make_dataset(cfg).cases.values())
+    cases[1] = Case(cases[1].name, cases[1].title, cases[1].query[:3], cases[1].gallery)
+    evaluation = evaluate(cfg, Guess(), cases, {}, RUNTIME)
+    first, second = (result.rankings[VISUAL] for result in evaluation.cases)
+    overall = evaluation.overall(VISUAL)
+    assert first.mAP != second.mAP
+    assert overall.mAP == pytest.approx((10 * first.mAP + 3 * second.mAP) / 13)
+    assert overall.cmc[0] == pytest.approx((10 * first.cmc[0] + 3 * second.cmc[0]) / 13)
+
+
+def test_methods_are_those_of_every_direction(make_tree, tiny_cfg):
+    root = make_tree()
+    (root / "attributes/case2_ground_to_aerial/gallery.csv").unlink()
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
+    evaluation = evaluate(cfg, Colour(), list(make_dataset(cfg).cases.values()), {}, RUNTIME)
+    assert list(evaluation.cases[0].rankings) == [VISUAL, MASKED]
+    assert evaluation.methods() == [VISUAL]
+
+
+def test_masked_identities_are_ranked_but_not_scored(make_tree, tiny_cfg):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(masked=True))
+    dataset = make_dataset(cfg)
+    assert dataset.identities_masked
+    evaluation = evaluate(cfg, Colour(), list(dataset.cases.values()), {}, RUNTIME, dataset.identities_masked)
+    assert all(not result.rankings and result.distmats[VISUAL].shape == (6, 6) for result in evaluation.cases)
+
+
+def test_evaluation_restores_training_mode(make_tree, tiny_cfg):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
+    model = Colour().train()
+    evaluate(cfg, model, [make_dataset(cfg).cases["case1"]], {}, RUNTIME)
+    assert model.training

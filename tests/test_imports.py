@@ -1,0 +1,114 @@
+"""The house rules of STYLE.md that a machine can check: who imports whom, no print, no unsafe loading."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ENTRY_POINTS = ("train_main", "eval_main")
+LIBRARY = ("configs", "datasets", "loss", "model", "processor", "solver", "utils")
+COMMANDS = ("tools", "benchmarks")
+ALLOWED = {
+    "utils": set(),
+    "configs": set(),
+    "datasets": {"utils"},
+    "model": {"utils"},
+    "loss": {"utils"},
+    "solver": {"utils"},
+    "processor": {"utils", "datasets", "model", "loss", "solver"},
+    **dict.fromkeys(ENTRY_POINTS, {*LIBRARY}),
+    **dict.fromkeys(COMMANDS, {*LIBRARY}),
+}
+PROJECT = {*ALLOWED, "tests"}
+CONFIGS_THIRD_PARTY = {"yacs", "yaml"}
+
+
+def project_files() -> list[Path]:
+    folders = [path for name in (*LIBRARY, *COMMANDS) for path in (ROOT / name).rglob("*.py")]
+    return sorted([*folders, *(ROOT / f"{name}.py" for name in ENTRY_POINTS)])
+
+
+def home_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Top-level names that a module imports, wherever the statement stands; relative imports stay at home."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+
+
+def forbidden_edges(home: str, source: str) -> set[str]:
+    names = set(imported(ast.parse(source)))
+    forbidden = (names & PROJECT) - ALLOWED[home] - {home}
+    if home == "configs":
+        forbidden |= names - set(sys.stdlib_module_names) - CONFIGS_THIRD_PARTY - {"configs"}
+    return forbidden
+
+
+def calls(source: str) -> Iterator[tuple[str, ast.Call]]:
+    """Dotted name of every call, and the call."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def loads_unsafely(source: str) -> bool:
+    for name, call in calls(source):
+        if name == "torch.load":
+            safe = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}.get("weights_only")
+            if safe != "True":
+                return True
+        if name in ("pickle.load", "pickle.loads", "Unpickler", "pickle.Unpickler", "eval", "exec"):
+            return True
+    return False
+
+
+def test_every_folder_is_found():
+    assert {home_of(path) for path in project_files()} >= {*LIBRARY, *ENTRY_POINTS}
+
+
+@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_its_floor_allows(path):
+    assert not forbidden_edges(home_of(path), path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_load_never_runs_a_pickle(path):
+    assert not loads_unsafely(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in project_files() if home_of(path) in LIBRARY], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_libraries_do_not_print(path):
+    assert "print" not in {name for name, _ in calls(path.read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize(
+    ("home", "source", "edges"),
+    [
+        ("loss", "import model.encoder", {"model"}),
+        ("model", "from datasets import Tracklet", {"datasets"}),
+        ("utils", "def late():\n    from configs import get_cfg", {"configs"}),
+        ("configs", "import torch, yaml, ast", {"torch"}),
+        ("processor", "from train_main import validate\nfrom configs import get_cfg", {"train_main", "configs"}),
+        ("benchmarks", "import eval_main", {"eval_main"}),
+        ("datasets", "from processor.features import evaluating", {"processor"}),
+        ("model", "from .encoder import build_vit\nimport utils.checkpoint\nimport torch", set()),
+    ],
+)
+def test_the_import_check_sees_forbidden_edges(home, source, edges):
+    assert forbidden_edges(home, source) == edges
+
+
+def test_the_load_check_sees_unsafe_loads():
+    assert loads_unsafely("torch.load(path)")
+    assert loads_unsafely("torch.load(path, weights_only=False)")
+    assert not loads_unsafely("torch.load(path, weights_only=True)")
