@@ -12,12 +12,14 @@ from yacs.config import CfgNode
 from datasets.agvpreid import AGVPReID
 from datasets.attributes import COLUMNS
 from datasets.clips import TrackletClips
+from datasets.options import DatasetOptions
 from datasets.samplers import IdentityBatchSampler
 from datasets.tracklet import Case, Tracklet, label_map
 
 __all__ = [
     "DATASETS",
     "Case",
+    "DatasetOptions",
     "Tracklet",
     "label_map",
     "make_dataset",
@@ -27,7 +29,8 @@ __all__ = [
     "train_cameras",
 ]
 
-# Every dataset is built from its root folder and has .train and .cases.
+# Every dataset is built as (root, need_train, options) and has .train, .cases, .attributes_available and
+# .identities_masked; datasets/agvpreid.py documents them.
 DATASETS = {"agvpreid": AGVPReID}
 
 
@@ -44,7 +47,13 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> AGVPReID:
     for column in cfg.TEST.MASK_ATTRIBUTES:
         if column not in COLUMNS:
             raise ValueError(f"TEST.MASK_ATTRIBUTES must be among {', '.join(COLUMNS)}, got {column!r}.")
-    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train)
+    options = DatasetOptions(
+        protocol=cfg.TEST.PROTOCOL,
+        split=cfg.DATASETS.SPLIT,
+        train_half=cfg.DATASETS.TRAIN_HALF,
+        aerial_camera=cfg.DATASETS.AERIAL_CAMERA,
+    )
+    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
 
 
 def make_train_loader(cfg: CfgNode, dataset: AGVPReID, rank: int = 0, world_size: int = 1) -> DataLoader:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.attributes import UNKNOWN, read_attributes
+from datasets.options import DEFAULT_OPTIONS, DatasetOptions
 from datasets.tracklet import UNKNOWN_CAMERA, Case, Tracklet
 
 logger = logging.getLogger(__name__)
@@ -122,13 +123,14 @@ class AGVPReID:
     Args:
         root: Folder that holds the tree above.
         need_train: Whether a missing training split is an error.
+        options: ``protocol``, 'cross-camera' unless chosen.
     Raises:
         FileNotFoundError: If the root or a required split is missing.
         ValueError: On an empty split, identity or tracklet, a folder that is not an identity number, a frame
             name outside the grammar, or frames of several cameras in one tracklet.
     """
 
-    def __init__(self, root: str | Path, need_train: bool = True) -> None:
+    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise _missing(self.root)
@@ -136,6 +138,7 @@ class AGVPReID:
         self.cases: dict[str, Case] = {}
         self.attributes_available: dict[str, bool] = {}
         self.identities_masked = False
+        self._protocol = options.choose_protocol()
 
         if need_train or (self.root / "train").is_dir():
             folders = _list_tracklets(self.root / "train")
@@ -165,7 +168,7 @@ class AGVPReID:
             split = f"{layout.folder}/{side}"
             tables.append(self._read_table(split))
             sides[side] = _read_split(split, folders[side], tables[-1], view, masked)
-        case = Case(layout.folder, layout.title, sides["query"], sides["gallery"])
+        case = Case(layout.folder, layout.title, sides["query"], sides["gallery"], self._protocol)
         return case, all(table is not None for table in tables)
 
     def _read_table(self, split: str) -> dict[int, tuple[int, ...]] | None:
