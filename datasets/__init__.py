@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from datasets.agvpreid import AGVPReID
 from datasets.attributes import COLUMNS
 from datasets.clips import TrackletClips
+from datasets.mars import MARS
 from datasets.options import DatasetOptions
 from datasets.samplers import IdentityBatchSampler
 from datasets.tracklet import Case, Tracklet, label_map
@@ -31,7 +32,7 @@ __all__ = [
 
 # Every dataset is built as (root, need_train, options) and has .train, .cases, .attributes_available and
 # .identities_masked; datasets/agvpreid.py documents them.
-DATASETS = {"agvpreid": AGVPReID}
+DATASETS = {"agvpreid": AGVPReID, "mars": MARS}
 
 
 def make_dataset(cfg: CfgNode, need_train: bool = True) -> AGVPReID:
