@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from utils.metrics import CROSS_CAMERA
 
+HALVES = ("second", "first")
+
 
 @dataclass(frozen=True)
 class DatasetOptions:
@@ -20,6 +22,10 @@ class DatasetOptions:
     split: int = 1
     train_half: str = "second"
     aerial_camera: int = 0
+
+    def __post_init__(self) -> None:
+        if self.train_half not in HALVES:
+            raise ValueError(f"train_half must be one of {', '.join(HALVES)}, got {self.train_half!r}.")
 
     def choose_protocol(self, own: str = CROSS_CAMERA.name) -> str:
         """The protocol to score by, given the dataset's own."""
