@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from datasets.agvpreid import AGVPReID
 from datasets.attributes import COLUMNS
 from datasets.clips import TrackletClips
+from datasets.g2avreid import G2AVReID
 from datasets.ilidsvid import ILIDSVID
 from datasets.lsvid import LSVID
 from datasets.mars import MARS
@@ -34,7 +35,7 @@ __all__ = [
 
 # Every dataset is built as (root, need_train, options) and has .train, .cases, .attributes_available and
 # .identities_masked; datasets/agvpreid.py documents them.
-DATASETS = {"agvpreid": AGVPReID, "ilidsvid": ILIDSVID, "lsvid": LSVID, "mars": MARS}
+DATASETS = {"agvpreid": AGVPReID, "g2avreid": G2AVReID, "ilidsvid": ILIDSVID, "lsvid": LSVID, "mars": MARS}
 
 
 def make_dataset(cfg: CfgNode, need_train: bool = True) -> AGVPReID:
