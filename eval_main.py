@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint in one matching direction or both: parse, build, hand over to processor.evaluate."""
+"""Evaluate a checkpoint in one matching direction or all: parse, build, hand over to processor.evaluate."""
 
 import argparse
 import logging

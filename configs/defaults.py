@@ -69,9 +69,9 @@ _C.INPUT.PROB = 0.5
 _C.INPUT.RE_PROB = 0.5
 
 _C.DATASETS = CN()
-# A name of the registry in datasets/__init__.py.
+# A name of the registry in datasets/__init__.py: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars.
 _C.DATASETS.NAMES = "agvpreid"
-# The folder that holds train/, case1_aerial_to_ground/, ...
+# The data set's folder; for agvpreid the one that holds train/, case1_aerial_to_ground/, ... (README, 'Data sets').
 _C.DATASETS.ROOT_DIR = "data/AG-VPReID"
 # What eval_main.py ranks: "case1" (aerial to ground), "case2" (ground to aerial), "case3" (aerial to aerial) or
 # "all" of the data set. Data sets without aerial cameras have one case, "case1".

@@ -118,6 +118,10 @@ class AGVPReID:
     full, all               6,632     32,321  15, 30, 80, 120 m
     =================  ==========  =========  ==================
 
+    Both versions have this tree, these names and the 15 attributes, so one class reads both; the full one was recorded
+    on 20 days, with changes of clothing. Its split sizes were not published in what we read (STAR-CVI, which used it,
+    trains on 1,606 identities), so no count is compared.
+
     In the challenge's copy the test identities are masked: one folder number on the query and the gallery
     side is not one person, so such a copy can be ranked and submitted, but not scored.
 

@@ -1,5 +1,6 @@
 """The records that every dataset returns: tracklets, and the matching directions made of them."""
 
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -64,6 +65,15 @@ class Case:
             raise ValueError(
                 f"Case {self.name}: protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}."
             )
+
+
+class Benchmark(typing.Protocol):
+    """What every dataset is, once it is read; ``datasets.agvpreid.AGVPReID`` documents the attributes."""
+
+    train: tuple[Tracklet, ...]
+    cases: dict[str, Case]
+    attributes_available: dict[str, bool]
+    identities_masked: bool
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:
