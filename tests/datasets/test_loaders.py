@@ -48,7 +48,7 @@ def cfg(tmp_path):
             },
             "DATALOADER": {"NUM_INSTANCE": 2, "NUM_WORKERS": 0},
             "SOLVER": {"SEED": 7, "STAGE2": {"IMS_PER_BATCH": 4}},
-            "TEST": {"IMS_PER_BATCH": 3, "PROTOCOL": ""},
+            "TEST": {"IMS_PER_BATCH": 3, "MASK_ATTRIBUTES": (), "PROTOCOL": ""},
         }
     )
 

@@ -34,7 +34,7 @@ def test_documented_with_tree_reference_and_statistics(name):
 def test_every_benchmark_has_a_config_and_a_row_in_the_readme(name):
     path = f"configs/xtfclip_{name}.yml"
     cfg = get_cfg(ROOT / path)
-    assert cfg.DATASETS.NAMES == name
+    assert name == cfg.DATASETS.NAMES
     assert cfg.DATASETS.EVAL_CASE == "all"
     assert cfg.TEST.MASK_ATTRIBUTES == ()
     assert f"--config_file {path}" in (ROOT / path).read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from processor.report import format_protocols, to_json, write_report
 from utils.metrics import PROTOCOLS
 from utils.runtime import make_runtime
 
+ORIGIN = {"checkpoint": "a.pth", "data": "data"}
 AERIAL = "1_01_02_2024_10_30_30_40_60_Field_0_0_0_0_0_0_0_0_0_0_walk_outdoor_{session}_{frame}.jpg"
 GROUND = "1_01_02_{frame}.jpg"
 SIDES = {"case1_aerial_to_ground": "ag", "case2_ground_to_aerial": "ga", "case3_aerial_to_aerial": "aa"}
@@ -58,9 +59,9 @@ def test_overall_weighs_all_three_cases(cfg, tmp_path):
     ]
     assert evaluation.overall(VISUAL).num_valid_queries == 3 + 2 + 1
     assert evaluation.overall(VISUAL).mAP == pytest.approx(1)
-    write_report(evaluation, tmp_path, ranking_length=2)
-    description = f"protocol {PROTOCOLS['vreid-xfd']}"
-    assert (tmp_path / "results.txt").read_text().startswith(description)
+    write_report(evaluation, tmp_path, ranking_length=2, origin=ORIGIN)
+    description = f"protocol: {PROTOCOLS['vreid-xfd']}"
+    assert description in (tmp_path / "results.txt").read_text().splitlines()
     content = json.loads((tmp_path / "results.json").read_text())
     assert list(content["protocols"]) == ["vreid-xfd"]
     assert [row["protocol"] for row in content["results"]] == ["vreid-xfd"] * 4
@@ -73,8 +74,8 @@ def test_the_config_overrules_the_data_set(cfg):
     with pytest.raises(ValueError, match="No query has a true match"):
         run(cfg("DATASETS.EVAL_CASE", "case3", "TEST.PROTOCOL", "cross-camera"))
     evaluation = run(cfg("DATASETS.EVAL_CASE", "case1", "TEST.PROTOCOL", "cross-camera"))
-    assert format_protocols(evaluation) == f"protocol {PROTOCOLS['cross-camera']}"
-    assert to_json(evaluation)["results"][0]["protocol"] == "cross-camera"
+    assert format_protocols(evaluation) == f"protocol: {PROTOCOLS['cross-camera']}"
+    assert to_json(evaluation, ORIGIN)["results"][0]["protocol"] == "cross-camera"
 
 
 def test_case3_where_there_is_none(cfg, tmp_path):
