@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,15 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from datasets.tracklet import Tracklet
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# What scipy and h5py answer files with that are truncated or something else.
+_DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError, NotImplementedError)
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 
@@ -103,24 +107,28 @@ def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
         int64, shaped as in MATLAB.
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no MATLAB file, has no such variable, or the variable is not made of integers.
+        ValueError: If it is no MATLAB file, is damaged, or has no such variable, or one that is not made of integers.
     """
     if not path.is_file():
         raise missing(path, dataset)
-    if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            content = {name: np.array(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
-    else:
-        try:
-            content = {name: item for name, item in loadmat(path).items() if not name.startswith("__")}
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} is not a MATLAB file: {error}") from error
+    try:
+        content = _load(path)
+    except _DAMAGED as error:
+        raise ValueError(f"{path} is not a MATLAB file, or is damaged: {error}") from error
     if key not in content:
         raise ValueError(f"{path}: expected a variable {key!r}, found {', '.join(sorted(content)) or 'none'}.")
     matrix = np.asarray(content[key])
     if matrix.dtype.kind not in "iuf" or (matrix != np.round(matrix)).any():
         raise ValueError(f"{path}: {key} must hold integers.")
     return matrix.astype(np.int64)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """Variables by name; HDF5 keeps the columns of a MATLAB matrix first."""
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            return {name: np.array(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
+    return {name: item for name, item in loadmat(path).items() if not name.startswith("__")}
 
 
 def read_rows(path: Path, key: str, num_rows: int, dataset: str) -> np.ndarray:

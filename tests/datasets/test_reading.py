@@ -24,3 +24,17 @@ def test_frames_sort_by_their_last_number():
     assert last_integer("cam1_person003_00317.png") == 317
     assert last_integer("cover.png") == -1
     assert sort_frames("a", ["x_10.png", "x_9.png"]) == ("a/x_9.png", "a/x_10.png")
+
+
+@pytest.mark.parametrize("generation", ["old", "new"])
+@pytest.mark.parametrize("size", [0, 3, 100, 140, 1000])
+def test_damaged_files_are_named(tmp_path, generation, size):
+    path = tmp_path / "a.mat"
+    if generation == "old":
+        savemat(path, {"x": np.arange(1000)})
+    else:
+        with h5py.File(path, "w") as file:
+            file["x"] = np.arange(1000)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"a\.mat is not a MATLAB file, or is damaged"):
+        read_matrix(path, "x", "a set")
