@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint in one matching direction or both: parse, build, hand over to processor.evaluate."""
+"""Evaluate a checkpoint in one matching direction or all: parse, build, hand over to processor.evaluate."""
 
 import argparse
 import logging
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from configs import config_of_run, get_cfg
+from configs import CHOICES, config_of_run, get_cfg
 from datasets import make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
-from processor.evaluate import PROTOCOL, evaluate
-from processor.report import format_table, write_report
+from processor.evaluate import evaluate
+from processor.report import format_protocols, format_table, write_report
 from processor.train import BEST_CHECKPOINT, LAST_CHECKPOINT
 from utils.checkpoint import read_checkpoint
 from utils.runtime import make_runtime, prepare_output, run_command, start_logging
@@ -44,7 +44,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config_file", help="YAML; default: config.yml of the run, else the winner's recipe")
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
     parser.add_argument("--custom_output_dir", help="folder for the results; default: results/ in the run's folder")
-    parser.add_argument("--eval_case", choices=("case1", "case2", "all"), help="direction (DATASETS.EVAL_CASE)")
+    parser.add_argument(
+        "--eval_case",
+        choices=CHOICES["DATASETS.EVAL_CASE"],
+        help="direction (DATASETS.EVAL_CASE); not all sets have all",
+    )
     parser.add_argument(
         "--weight", help="checkpoint, ours or a published one (TEST.WEIGHT); default: the run's best, else its last"
     )
@@ -81,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "are left out. The submission is written; the challenge's server scores it."
             )
         else:
-            logger.info("protocol %s\n%s", PROTOCOL, format_table(evaluation))
+            logger.info("%s\n%s", format_protocols(evaluation), format_table(evaluation))
         logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
 
 

@@ -17,7 +17,7 @@ from loss import make_loss
 from model import make_model
 from processor.clip_memory import build_memory
 from processor.evaluate import VISUAL, evaluate
-from processor.report import format_table
+from processor.report import format_protocols, format_table
 from processor.train import LAST_CHECKPOINT, Training, keep_old_checkpoints, train
 from solver import make_optimizer, make_schedule
 from utils.runtime import Runtime, make_runtime, prepare_output, run_command, start_logging
@@ -121,7 +121,7 @@ def validate(cfg: CfgNode, dataset, runtime: Runtime, model: nn.Module) -> float
     if dataset.identities_masked:
         logger.warning("The test identities are masked: validation means nothing; the best checkpoint is the last one.")
         return 0.0
-    logger.info("validation\n%s", format_table(evaluation))
+    logger.info("validation\n%s\n%s", format_protocols(evaluation), format_table(evaluation))
     return evaluation.overall(VISUAL).mAP
 
 

@@ -21,12 +21,16 @@ CHOICES = {
     "MODEL.POOLING": ("attention", "mean"),
     "MODEL.FEATURE_NECK": ("instance", "batch"),
     "LOSS.LABEL_SMOOTHING": ("online", "uniform"),
-    "DATASETS.EVAL_CASE": ("case1", "case2", "all"),
+    "DATASETS.EVAL_CASE": ("case1", "case2", "case3", "all"),
+    "DATASETS.TRAIN_HALF": ("second", "first"),
     "SOLVER.PRECISION": ("auto", "fp32", "bf16", "fp16"),
     "TEST.NECK_FEAT": ("before", "after"),
+    # '' and the names of utils.metrics.PROTOCOLS, which this folder may not import.
+    "TEST.PROTOCOL": ("", "cross-camera", "all-cameras", "mars-official", "vreid-xfd"),
 }
 PAIRS = ("MODEL.STRIDE_SIZE", "INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST")
 POSITIVE = (
+    "DATASETS.SPLIT",
     "INPUT.SEQ_LEN",
     "DATALOADER.NUM_INSTANCE",
     "SOLVER.STAGE2.IMS_PER_BATCH",
@@ -78,13 +82,16 @@ def validate(cfg: CfgNode) -> None:
     values = dict(_leaves(cfg))
     for key, choices in CHOICES.items():
         if values[key] not in choices:
-            raise ValueError(f"{key} must be one of {', '.join(choices)}, got {values[key]!r}.")
+            names = ", ".join(choice or "''" for choice in choices)
+            raise ValueError(f"{key} must be one of {names}, got {values[key]!r}.")
     for key in PAIRS:
         if len(values[key]) != 2 or min(values[key]) < 1:
             raise ValueError(f"{key} must be two positive integers (vertical, horizontal), got {values[key]}.")
     for key in POSITIVE:
         if values[key] <= 0:
             raise ValueError(f"{key} must be positive, got {values[key]}.")
+    if cfg.DATASETS.AERIAL_CAMERA < 0:
+        raise ValueError(f"DATASETS.AERIAL_CAMERA must be 0 (find out) or a camera, got {cfg.DATASETS.AERIAL_CAMERA}.")
     for key in FRACTIONS:
         if not 0 <= values[key] <= 1:
             raise ValueError(f"{key} must lie between 0 and 1, got {values[key]}.")

@@ -69,12 +69,19 @@ _C.INPUT.PROB = 0.5
 _C.INPUT.RE_PROB = 0.5
 
 _C.DATASETS = CN()
-# A name of the registry in datasets/__init__.py.
+# A name of the registry in datasets/__init__.py: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars.
 _C.DATASETS.NAMES = "agvpreid"
-# The folder that holds train/, case1_aerial_to_ground/, ...
+# The data set's folder; for agvpreid the one that holds train/, case1_aerial_to_ground/, ... (README, 'Data sets').
 _C.DATASETS.ROOT_DIR = "data/AG-VPReID"
-# What eval_main.py ranks: "case1" (aerial to ground), "case2" (ground to aerial) or "all".
+# What eval_main.py ranks: "case1" (aerial to ground), "case2" (ground to aerial), "case3" (aerial to aerial) or
+# "all" of the data set. Data sets without aerial cameras have one case, "case1".
 _C.DATASETS.EVAL_CASE = "case1"
+# Data sets with several divisions into training and test people (iLIDS-VID: 1 to 10): which one.
+_C.DATASETS.SPLIT = 1
+# Half of the division's list that trains (iLIDS-VID): "second" (torchreid, VSLA-CLIP) | "first" (TF-CLIP).
+_C.DATASETS.TRAIN_HALF = "second"
+# Number of the camera that is aerial (G2A-VReID); 0: the one that no query comes from.
+_C.DATASETS.AERIAL_CAMERA = 0
 
 _C.DATALOADER = CN()
 # Tracklets of each identity in a training batch, K of P x K sampling.
@@ -135,6 +142,10 @@ _C.TEST.RE_RANKING_K2 = 6
 _C.TEST.RE_RANKING_LAMBDA = 0.3
 # Gallery tracklets listed per query in tracklet_rankings.csv. The challenge scores 20; its sample lists 10.
 _C.TEST.RANKING_LENGTH = 20
+
+# Rules of scoring: '' (the data set's own) or a name of utils.metrics.PROTOCOLS: "cross-camera", "all-cameras",
+# "mars-official" (in MARS, queries then also stay in the gallery), "vreid-xfd". Printed with every result.
+_C.TEST.PROTOCOL = ""
 
 # Keys of the published YAML files that nothing reads here (nor, for the most part, there).
 PUBLISHED_KEYS_WITHOUT_MEANING = frozenset(

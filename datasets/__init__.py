@@ -12,12 +12,20 @@ from yacs.config import CfgNode
 from datasets.agvpreid import AGVPReID
 from datasets.attributes import COLUMNS
 from datasets.clips import TrackletClips
+from datasets.detreidx import DetReIDX
+from datasets.g2avreid import G2AVReID
+from datasets.ilidsvid import ILIDSVID
+from datasets.lsvid import LSVID
+from datasets.mars import MARS
+from datasets.options import DatasetOptions
 from datasets.samplers import IdentityBatchSampler
-from datasets.tracklet import Case, Tracklet, label_map
+from datasets.tracklet import Benchmark, Case, Tracklet, label_map
 
 __all__ = [
     "DATASETS",
+    "Benchmark",
     "Case",
+    "DatasetOptions",
     "Tracklet",
     "label_map",
     "make_dataset",
@@ -27,11 +35,19 @@ __all__ = [
     "train_cameras",
 ]
 
-# Every dataset is built from its root folder and has .train and .cases.
-DATASETS = {"agvpreid": AGVPReID}
+# Every dataset is built as (root, need_train, options) and has .train, .cases, .attributes_available and
+# .identities_masked; datasets/agvpreid.py documents them.
+DATASETS = {
+    "agvpreid": AGVPReID,
+    "detreidx": DetReIDX,
+    "g2avreid": G2AVReID,
+    "ilidsvid": ILIDSVID,
+    "lsvid": LSVID,
+    "mars": MARS,
+}
 
 
-def make_dataset(cfg: CfgNode, need_train: bool = True) -> AGVPReID:
+def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
     """Read the dataset that the config names.
 
     Args:
@@ -44,10 +60,16 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> AGVPReID:
     for column in cfg.TEST.MASK_ATTRIBUTES:
         if column not in COLUMNS:
             raise ValueError(f"TEST.MASK_ATTRIBUTES must be among {', '.join(COLUMNS)}, got {column!r}.")
-    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train)
+    options = DatasetOptions(
+        protocol=cfg.TEST.PROTOCOL,
+        split=cfg.DATASETS.SPLIT,
+        train_half=cfg.DATASETS.TRAIN_HALF,
+        aerial_camera=cfg.DATASETS.AERIAL_CAMERA,
+    )
+    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
 
 
-def make_train_loader(cfg: CfgNode, dataset: AGVPReID, rank: int = 0, world_size: int = 1) -> DataLoader:
+def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_size: int = 1) -> DataLoader:
     """Batches of identities for training, with labels and cameras numbered from 0.
 
     Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of
@@ -74,7 +96,7 @@ def make_train_loader(cfg: CfgNode, dataset: AGVPReID, rank: int = 0, world_size
     return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
 
 
-def make_memory_loader(cfg: CfgNode, dataset: AGVPReID) -> DataLoader:
+def make_memory_loader(cfg: CfgNode, dataset: Benchmark) -> DataLoader:
     """All frames of the training tracklets, in order, in consecutive clips: what CLIP memory is built of."""
     clips = TrackletClips(
         dataset.train,

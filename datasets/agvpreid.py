@@ -4,24 +4,32 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.attributes import UNKNOWN, read_attributes
+from datasets.options import DEFAULT_OPTIONS, DatasetOptions
+from datasets.reading import (
+    TrackletFolder,
+    join_sorted,
+    list_images,
+    list_tracklet_folders,
+    log_counts,
+    missing,
+    sort_frames,
+)
 from datasets.tracklet import UNKNOWN_CAMERA, Case, Tracklet
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_TITLE = "AG-VPReID"
 # C0 and C1 are CCTV, C2 and C3 wearable cameras, C4 and C5 drones (AG-VPReID README).
 VIEW_OF_CAMERA = {0: "ground", 1: "ground", 2: "ground", 3: "ground", 4: "aerial", 5: "aerial"}
 # A2 and A3 by the authors' answer in AG-VPReID-Net issue 3; A0 and A1 follow from the paper's four altitudes.
 METRES_OF_LEVEL = {0: 15, 1: 30, 2: 80, 3: 120}
 
 _FRAME_NAME = re.compile(r"P(\d+)T(\d+)A(\d+)C(\d+)E(\d+)K(\d+)F(\d+)\.(?:jpg|jpeg|png)", re.ASCII | re.IGNORECASE)
-_LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 # How the challenge's copy names test tracklets, whose identity folders are renumbered on each side of a case.
 _MASKED_NAME = {
     "aerial": re.compile(r"tracklet_\d+", re.ASCII),
@@ -110,6 +118,10 @@ class AGVPReID:
     full, all               6,632     32,321  15, 30, 80, 120 m
     =================  ==========  =========  ==================
 
+    Both versions have this tree, these names and the 15 attributes, so one class reads both; the full one was recorded
+    on 20 days, with changes of clothing. Its split sizes were not published in what we read (STAR-CVI, which used it,
+    trains on 1,606 identities), so no count is compared.
+
     In the challenge's copy the test identities are masked: one folder number on the query and the gallery
     side is not one person, so such a copy can be ranked and submitted, but not scored.
 
@@ -122,30 +134,32 @@ class AGVPReID:
     Args:
         root: Folder that holds the tree above.
         need_train: Whether a missing training split is an error.
+        options: ``protocol``, 'cross-camera' unless chosen.
     Raises:
         FileNotFoundError: If the root or a required split is missing.
         ValueError: On an empty split, identity or tracklet, a folder that is not an identity number, a frame
             name outside the grammar, or frames of several cameras in one tracklet.
     """
 
-    def __init__(self, root: str | Path, need_train: bool = True) -> None:
+    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
-            raise _missing(self.root)
+            raise missing(self.root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
         self.attributes_available: dict[str, bool] = {}
         self.identities_masked = False
+        self._protocol = options.choose_protocol()
 
         if need_train or (self.root / "train").is_dir():
-            folders = _list_tracklets(self.root / "train")
+            folders = list_tracklet_folders(self.root / "train", _TITLE)
             table = self._read_table("train")
             self.train = _read_split("train", folders, table)
             self.attributes_available["train"] = table is not None
 
         present = {key: layout for key, layout in _CASES.items() if (self.root / layout.folder).is_dir()}
         if not present:
-            raise _missing(self.root / _CASES["case1"].folder)
+            raise missing(self.root / _CASES["case1"].folder, _TITLE)
         for key in _CASES.keys() - present.keys():
             logger.info("%s: no folder %s: this direction is left out.", self.root, _CASES[key].folder)
         for key, layout in present.items():
@@ -153,7 +167,7 @@ class AGVPReID:
 
     def _read_case(self, layout: _CaseLayout) -> tuple[Case, bool]:
         views = {"query": layout.query_view, "gallery": layout.gallery_view}
-        folders = {side: _list_tracklets(self.root / layout.folder / side) for side in views}
+        folders = {side: list_tracklet_folders(self.root / layout.folder / side, _TITLE) for side in views}
         masked = all(
             _MASKED_NAME[view].fullmatch(folder.name) for side, view in views.items() for folder in folders[side]
         )
@@ -165,7 +179,7 @@ class AGVPReID:
             split = f"{layout.folder}/{side}"
             tables.append(self._read_table(split))
             sides[side] = _read_split(split, folders[side], tables[-1], view, masked)
-        case = Case(layout.folder, layout.title, sides["query"], sides["gallery"])
+        case = Case(layout.folder, layout.title, sides["query"], sides["gallery"], self._protocol)
         return case, all(table is not None for table in tables)
 
     def _read_table(self, split: str) -> dict[int, tuple[int, ...]] | None:
@@ -176,46 +190,9 @@ class AGVPReID:
         return None
 
 
-class _Folder(NamedTuple):
-    """A tracklet on disk, before its frames are read."""
-
-    pid: int
-    name: str
-    path: str
-
-
-def _list_tracklets(split: Path) -> list[_Folder]:
-    """Tracklet folders of a split, sorted by pid, then name."""
-    if not split.is_dir():
-        raise _missing(split)
-    folders: list[_Folder] = []
-    identities: dict[int, str] = {}
-    for identity in _subfolders(split):
-        if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
-            raise ValueError(f"{identity.path}: an identity folder must be named by a number.")
-        pid = int(identity.name)
-        if pid in identities:
-            raise ValueError(f"{identity.path} and {identities[pid]} are the same identity, {pid}.")
-        identities[pid] = identity.path
-        tracklets = [_Folder(pid, tracklet.name, tracklet.path) for tracklet in _subfolders(identity.path)]
-        if not tracklets:
-            raise ValueError(f"{identity.path}: this identity has no tracklet folder.")
-        folders += tracklets
-    if not folders:
-        raise ValueError(f"{split}: this split has no identity folder.")
-    return sorted(folders)
-
-
-def _subfolders(path: str | Path) -> Iterator[os.DirEntry]:
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if not entry.name.startswith(".") and entry.is_dir():
-                yield entry
-
-
 def _read_split(
     split: str,
-    folders: list[_Folder],
+    folders: list[TrackletFolder],
     table: dict[int, tuple[int, ...]] | None,
     view: str | None = None,
     masked: bool = False,
@@ -241,39 +218,29 @@ def _read_split(
             len(strangers),
             len(pids),
         )
-    logger.info(
-        "%s: %d identities, %d tracklets, %d frames.",
-        split,
-        len(pids),
-        len(tracklets),
-        sum(len(tracklet.frame_paths) for tracklet in tracklets),
-    )
+    log_counts(split, tracklets)
     return tracklets
 
 
 def _read_tracklet(
-    folder: _Folder,
+    folder: TrackletFolder,
     table: dict[int, tuple[int, ...]] | None,
     view: str | None,
     masked: bool,
     oddities: Counter[str],
 ) -> Tracklet:
     # One listing and one match a frame: a full copy has ten million of them.
-    names = [
-        name for name in os.listdir(folder.path) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    ]
-    if not names:
-        raise ValueError(f"{folder.path}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)}).")
+    names = list_images(folder.path)
     matches = [_FRAME_NAME.fullmatch(name) for name in names]
     attributes = None if table is None else table.get(folder.pid, _ALL_UNKNOWN)
     if None in matches:
         if not masked:
             raise _bad_frame_name(os.path.join(folder.path, names[matches.index(None)]))
         oddities["have frame names outside the grammar: their camera is unknown"] += 1
-        paths = _join_sorted(folder.path, zip(map(_last_integer, names), names, strict=True))
+        paths = sort_frames(folder.path, names)
         return Tracklet(folder.name, paths, folder.pid, UNKNOWN_CAMERA, view, None, attributes)
 
-    paths = _join_sorted(folder.path, ((int(match[7]), match.string) for match in matches))
+    paths = join_sorted(folder.path, ((int(match[7]), match.string) for match in matches))
     cameras = {int(match[4]) for match in matches}
     if len(cameras) > 1:
         raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
@@ -292,18 +259,5 @@ def _read_tracklet(
     return Tracklet(folder.name, paths, folder.pid, camid, seen_from, altitude, attributes)
 
 
-def _join_sorted(folder: str, numbered_names: Iterator[tuple[int, str]]) -> tuple[str, ...]:
-    return tuple([os.path.join(folder, name) for _, name in sorted(numbered_names)])
-
-
-def _last_integer(name: str) -> int:
-    match = _LAST_INTEGER.search(os.path.splitext(name)[0])
-    return int(match[1]) if match else -1
-
-
 def _bad_frame_name(name: str) -> ValueError:
     return ValueError(f"{name}: expected a frame name like P81T2310171A2C2E152K7F7528.jpg.")
-
-
-def _missing(path: Path) -> FileNotFoundError:
-    return FileNotFoundError(f"{path} is not a folder: set DATASETS.ROOT_DIR to a copy of AG-VPReID.")

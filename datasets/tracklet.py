@@ -1,7 +1,10 @@
 """The records that every dataset returns: tracklets, and the matching directions made of them."""
 
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from utils.metrics import CROSS_CAMERA, PROTOCOLS
 
 VIEWS = ("ground", "aerial")
 UNKNOWN_CAMERA = -1
@@ -16,7 +19,7 @@ class Tracklet:
         frame_paths: Frames in time order; at least one.
         pid: Identity as annotated.
         camid: Camera as annotated; -1 when unknown.
-        view: 'ground' or 'aerial'.
+        view: 'ground' or 'aerial'; 'ground' in data sets that know no other.
         altitude: Metres above ground; None when not known, and for ground cameras.
         attributes: Codes of ``datasets.attributes.COLUMNS``, in that order; None when the split has no table.
     """
@@ -44,16 +47,33 @@ class Case:
     """One matching direction of a benchmark.
 
     Attributes:
-        name: Folder name, such as 'case1_aerial_to_ground'.
+        name: For the folder of its results, such as 'case1_aerial_to_ground'.
         title: For people, such as 'aerial to ground'.
         query: Tracklets to search for.
         gallery: Tracklets to rank.
+        protocol: Name of the rules by which the ranking is scored, of ``utils.metrics.PROTOCOLS``.
     """
 
     name: str
     title: str
     query: tuple[Tracklet, ...]
     gallery: tuple[Tracklet, ...]
+    protocol: str = CROSS_CAMERA.name
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(
+                f"Case {self.name}: protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}."
+            )
+
+
+class Benchmark(typing.Protocol):
+    """What every dataset is, once it is read; ``datasets.agvpreid.AGVPReID`` documents the attributes."""
+
+    train: tuple[Tracklet, ...]
+    cases: dict[str, Case]
+    attributes_available: dict[str, bool]
+    identities_masked: bool
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

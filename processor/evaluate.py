@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 from datasets import Case, make_test_loader
 from datasets.transforms import TestTransform
 from utils.distances import pairwise_distance
-from utils.metrics import RankingResult, evaluate_ranking, merge_rankings
+from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, RankingResult, evaluate_ranking, merge_rankings
 from utils.reranking import re_rank
 from utils.runtime import Runtime
 
@@ -20,11 +20,6 @@ from .masking import attribute_penalty
 
 logger = logging.getLogger(__name__)
 
-# The rules by which every ranking here is scored, stated with every result.
-PROTOCOL = (
-    "cross-camera: gallery tracklets of the query's person and camera are left out; queries without a true match are "
-    "not counted; AP is the mean of the precisions at the true matches; overall weighs directions by valid queries"
-)
 RANK_LIMIT = 50
 
 
@@ -63,6 +58,11 @@ class CaseResult:
     distmats: dict[Method, np.ndarray]
     rankings: dict[Method, RankingResult]
 
+    @property
+    def protocol(self) -> Protocol:
+        """The rules by which it was scored."""
+        return PROTOCOLS[self.case.protocol]
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -71,12 +71,16 @@ class Evaluation:
     cases: list[CaseResult]
     identities_masked: bool
 
+    def protocols(self) -> list[Protocol]:
+        """Protocols of the directions, each once."""
+        return list(dict.fromkeys(case.protocol for case in self.cases))
+
     def methods(self) -> list[Method]:
         """Methods that every direction was ranked by."""
         return [method for method in self.cases[0].distmats if all(method in case.distmats for case in self.cases)]
 
     def overall(self, method: Method) -> RankingResult:
-        """The directions together, each weighed by its number of valid queries."""
+        """The directions together, each weighed by its number of queries that count."""
         return merge_rankings([case.rankings[method] for case in self.cases])
 
 
@@ -103,7 +107,7 @@ def evaluate(
         query = _describe(cfg, model, case.query, cameras, runtime, f"{case.title}: query")
         gallery = _describe(cfg, model, case.gallery, cameras, runtime, f"{case.title}: gallery")
         distmats = compute_distances(cfg, query, gallery)
-        rankings = {} if identities_masked else score(distmats, query, gallery)
+        rankings = {} if identities_masked else score(distmats, query, gallery, PROTOCOLS[case.protocol])
         results.append(CaseResult(case, distmats, rankings))
     return Evaluation(results, identities_masked)
 
@@ -131,10 +135,13 @@ def compute_distances(cfg: CfgNode, query: FeatureSet, gallery: FeatureSet) -> d
     return distmats
 
 
-def score(distmats: Mapping[Method, np.ndarray], query: FeatureSet, gallery: FeatureSet) -> dict[Method, RankingResult]:
-    """Score every distance matrix by the cross-camera protocol."""
+def score(
+    distmats: Mapping[Method, np.ndarray], query: FeatureSet, gallery: FeatureSet, protocol: Protocol = CROSS_CAMERA
+) -> dict[Method, RankingResult]:
+    """Score every distance matrix by a protocol."""
+    ids = (query.pids, gallery.pids, query.camids, gallery.camids)
     return {
-        method: evaluate_ranking(distmat, query.pids, gallery.pids, query.camids, gallery.camids, max_rank=RANK_LIMIT)
+        method: evaluate_ranking(distmat, *ids, max_rank=RANK_LIMIT, protocol=protocol)
         for method, distmat in distmats.items()
     }
 

@@ -16,7 +16,7 @@ from datasets import Case, Tracklet
 from datasets.clips import UnreadableFrameError, decode_frame
 from utils.metrics import RankingResult
 
-from .evaluate import PROTOCOL, VISUAL, CaseResult, Evaluation, Method
+from .evaluate import VISUAL, CaseResult, Evaluation, Method
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,17 @@ def format_table(evaluation: Evaluation) -> str:
     width = max(len(str(method)) for method in evaluation.methods())
     lines = [f"{'method':<{width}}  {'direction':<17}" + "".join(f"{name:>8}" for name in names) + " queries"]
     lines.append("-" * len(lines[0]))
-    for method, direction, ranking in _rows(evaluation):
+    for method, direction, _, ranking in _rows(evaluation):
         numbers = "".join(f"{100 * value:8.2f}" for value in _measures(ranking).values())
         lines.append(f"{method!s:<{width}}  {direction:<17}{numbers} {ranking.num_valid_queries:7d}")
+    return "\n".join(lines)
+
+
+def format_protocols(evaluation: Evaluation) -> str:
+    """The rules behind the numbers, one protocol a line."""
+    lines = [f"protocol: {protocol}" for protocol in evaluation.protocols()]
+    if len(evaluation.cases) > 1:
+        lines.append("overall weighs directions by their numbers of counted queries")
     return "\n".join(lines)
 
 
@@ -43,7 +51,7 @@ def to_json(evaluation: Evaluation, origin: Mapping[str, str]) -> dict:
     """The results as plain data, fractions of 1; every row says whether annotated attributes were used."""
     return {
         **origin,
-        "protocol": PROTOCOL,
+        "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
         "identities_masked": evaluation.identities_masked,
         "results": [
             {
@@ -51,10 +59,12 @@ def to_json(evaluation: Evaluation, origin: Mapping[str, str]) -> dict:
                 "method": str(method),
                 "re_ranked": method.reranked,
                 "annotated_attributes": method.annotated_attributes,
+                "protocol": protocol,
                 "num_valid_queries": ranking.num_valid_queries,
+                "num_queries_without_match": ranking.num_unmatched,
                 **_measures(ranking),
             }
-            for method, direction, ranking in _rows(evaluation)
+            for method, direction, protocol, ranking in _rows(evaluation)
         ],
     }
 
@@ -76,9 +86,9 @@ def write_report(
     """
     written = []
     if not evaluation.identities_masked:
-        header = "".join(f"{name}: {value}\n" for name, value in {**origin, "protocol": PROTOCOL}.items())
+        header = "".join(f"{name}: {value}\n" for name, value in origin.items()) + format_protocols(evaluation)
         data = json.dumps(to_json(evaluation, origin), indent=2)
-        (folder / "results.txt").write_text(f"{header}\n{format_table(evaluation)}\n", encoding="utf-8")
+        (folder / "results.txt").write_text(f"{header}\n\n{format_table(evaluation)}\n", encoding="utf-8")
         (folder / "results.json").write_text(f"{data}\n", encoding="utf-8")
         written += [folder / "results.txt", folder / "results.json"]
     several = len(evaluation.cases) > 1
@@ -110,12 +120,14 @@ def write_rankings(path: Path, rankings: Iterable[tuple[Case, np.ndarray]], leng
                 writer.writerow((row_id, query.name, " ".join(case.gallery[index].name for index in order)))
 
 
-def _rows(evaluation: Evaluation) -> Iterator[tuple[Method, str, RankingResult]]:
+def _rows(evaluation: Evaluation) -> Iterator[tuple[Method, str, str, RankingResult]]:
+    """Method, direction, name of the protocol, scores."""
     for method in evaluation.methods():
         for result in evaluation.cases:
-            yield method, result.case.title, result.rankings[method]
+            yield method, result.case.title, result.case.protocol, result.rankings[method]
         if len(evaluation.cases) > 1:
-            yield method, "overall", evaluation.overall(method)
+            names = ", ".join(protocol.name for protocol in evaluation.protocols())
+            yield method, "overall", names, evaluation.overall(method)
 
 
 def _measures(ranking: RankingResult) -> dict[str, float]:
@@ -173,8 +185,10 @@ def _draw_ranked_lists(
     for row, index in enumerate(queries):
         query = case.query[index]
         _draw_tracklet(axes[row, 0], query, f"query AP {average_precisions[row]:.2f}\n", "black")
-        allowed = [g for g in np.argsort(distmat[index], kind="stable") if not _is_same_camera(query, case.gallery[g])]
-        for rank, column in enumerate(allowed[:PICTURED_RANKS], start=1):
+        nearest = np.argsort(distmat[index], kind="stable")
+        if result.protocol.leave_out_same_camera:
+            nearest = [g for g in nearest if not _is_same_camera(query, case.gallery[g])]
+        for rank, column in enumerate(nearest[:PICTURED_RANKS], start=1):
             shown = case.gallery[column]
             colour = "tab:green" if shown.pid == query.pid else "tab:red"
             _draw_tracklet(axes[row, rank], shown, f"{rank}: {distmat[index, column]:.2f}\n", colour)
@@ -185,7 +199,7 @@ def _draw_ranked_lists(
 
 
 def _is_same_camera(query: Tracklet, entry: Tracklet) -> bool:
-    """Left out by the protocol."""
+    """Left out by most protocols."""
     return query.pid == entry.pid and query.camid == entry.camid >= 0
 
 

@@ -1,8 +1,7 @@
-"""Retrieval metrics: CMC, mAP and mINP of a ranking by distance. Arrays in, numbers out.
+"""Retrieval metrics: CMC, mAP and mINP of a ranking by distance, by a named protocol. Arrays in, numbers out.
 
-The protocol is 'cross-camera', as in Market-1501 and MARS evaluation code: for each query, gallery entries of
-the same identity seen by the same camera are left out of its ranking, and a query without any other entry of
-its identity is not counted.
+A protocol says how a ranking is scored. What is ranked (whether queries stay in the gallery, which tracklets are
+junk) is settled before, by the dataset that builds query and gallery.
 
 Axes: Q queries, G galleries, V valid queries, R ranks.
 """
@@ -14,8 +13,71 @@ import numpy as np
 import torch
 
 UNKNOWN_CAMERA = -1
+AVERAGE_PRECISIONS = ("step", "trapezoidal")
 # Elements of the distance matrix ranked at a time: with the sort's index array about 200 MiB of temporaries.
 _BLOCK_ELEMENTS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules by which a ranking is scored.
+
+    Attributes:
+        name: As in ``PROTOCOLS`` and TEST.PROTOCOL.
+        description: One sentence for people, printed with every result.
+        leave_out_same_camera: Whether gallery entries of the query's identity and camera are left out of its ranking.
+        count_unmatched: Whether a query without a true match counts, as zero, or is left out of every mean.
+        average_precision: 'step', the mean of the precisions at the true matches, or 'trapezoidal', the mean over the
+            true matches of the precisions at and just before them (1 before the first rank), as Oxford-buildings
+            style code integrates it.
+    """
+
+    name: str
+    description: str
+    leave_out_same_camera: bool = True
+    count_unmatched: bool = False
+    average_precision: str = "step"
+
+    def __post_init__(self) -> None:
+        if self.average_precision not in AVERAGE_PRECISIONS:
+            raise ValueError(
+                f"Protocol {self.name}: average_precision must be one of {', '.join(AVERAGE_PRECISIONS)}, "
+                f"got {self.average_precision!r}."
+            )
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.description}"
+
+
+CROSS_CAMERA = Protocol(
+    "cross-camera",
+    "gallery tracklets of the query's person and camera are left out; queries without a true match are not counted; "
+    "AP is the mean of the precisions at the true matches",
+)
+ALL_CAMERAS = Protocol(
+    "all-cameras",
+    "the whole gallery is ranked, the query's camera included; queries without a true match are not counted; AP is "
+    "the mean of the precisions at the true matches",
+    leave_out_same_camera=False,
+)
+# Zheng et al., "MARS: A Video Benchmark for Large-Scale Person Re-identification", ECCV 2016, and its MATLAB code.
+MARS_OFFICIAL = Protocol(
+    "mars-official",
+    "gallery tracklets of the query's person and camera are left out; every query is counted, as zero without a true "
+    "match; AP is trapezoidal",
+    count_unmatched=True,
+    average_precision="trapezoidal",
+)
+# The challenge's scorer filters by the number in the tracklet's name, not by the camera, so nothing is left out here.
+VREID_XFD = Protocol(
+    "vreid-xfd",
+    "the whole gallery is ranked, the query's camera included; queries without a true match are not counted; AP is "
+    "trapezoidal",
+    leave_out_same_camera=False,
+    average_precision="trapezoidal",
+)
+# By name, as TEST.PROTOCOL gives it. A new one is also added to CHOICES in configs/__init__.py; a test compares them.
+PROTOCOLS = {protocol.name: protocol for protocol in (CROSS_CAMERA, ALL_CAMERAS, MARS_OFFICIAL, VREID_XFD)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +85,17 @@ class RankingResult:
     """Quality of one ranking, in fractions of 1.
 
     Attributes:
-        cmc: Share of valid queries whose first true match is at rank r or better, (R,), rank 1 first.
+        cmc: Share of valid queries (those that the protocol counts) whose first true match is at rank r or better,
+            (R,), rank 1 first.
         mAP: Mean of the average precisions over valid queries.
         mINP: Mean inverse negative penalty: number of true matches over the rank of the last one (Ye et al.,
             "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021).
-        num_valid_queries: Number of queries with at least one true match.
+        num_valid_queries: Number of queries that count: those with at least one true match, or all if the protocol
+            counts the others as zero.
         average_precisions: One per valid query, in query order, (V,).
         valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins ``average_precisions`` to
             queries.
+        num_unmatched: Number of queries without a true match, counted or not.
     """
 
     cmc: np.ndarray
@@ -39,6 +104,7 @@ class RankingResult:
     num_valid_queries: int
     average_precisions: np.ndarray
     valid_queries: np.ndarray
+    num_unmatched: int = 0
 
 
 def evaluate_ranking(
@@ -48,8 +114,9 @@ def evaluate_ranking(
     q_camids: Sequence[int] | np.ndarray | torch.Tensor,
     g_camids: Sequence[int] | np.ndarray | torch.Tensor,
     max_rank: int = 50,
+    protocol: Protocol = CROSS_CAMERA,
 ) -> RankingResult:
-    """Rank the gallery for every query and score the ranking by the cross-camera protocol.
+    """Rank the gallery for every query and score the ranking by a protocol.
 
     Args:
         distmat: Distances, (Q, G); smaller is more alike. Infinity is allowed, NaN is not. Equal distances
@@ -60,6 +127,7 @@ def evaluate_ranking(
             nothing is left out for such a query or gallery entry.
         g_camids: Cameras of the gallery, (G,).
         max_rank: Length of the CMC curve. Where the gallery is smaller, the curve keeps its last value.
+        protocol: Rules of scoring.
     Raises:
         ValueError: On shapes that do not fit, NaN distances, or when no query has a true match.
     """
@@ -88,7 +156,7 @@ def evaluate_ranking(
         order = np.argsort(block, axis=1, kind="stable")
         same_pid = g_pids[order] == q_pids[rows, None]
         same_camera = (g_camids[order] == q_camids[rows, None]) & (q_camids[rows, None] != UNKNOWN_CAMERA)
-        kept = ~(same_pid & same_camera)
+        kept = ~(same_pid & same_camera) if protocol.leave_out_same_camera else np.ones_like(same_pid)
         matches = same_pid & kept
 
         row, column = np.nonzero(matches)  # row by row, best rank first
@@ -100,25 +168,34 @@ def evaluate_ranking(
         num_matches[rows] = counts
         first_ranks[rows][has_match] = found[(ends - counts)[has_match]]
         last_ranks[rows][has_match] = found[(ends - 1)[has_match]]
-        sums = np.bincount(row, weights=ordinal / found, minlength=counts.size)
+        precision = ordinal / found
+        if protocol.average_precision == "trapezoidal":
+            before = np.where(found > 1, (ordinal - 1) / np.maximum(found - 1, 1), 1.0)
+            precision = (before + precision) / 2
+        sums = np.bincount(row, weights=precision, minlength=counts.size)
         precisions[rows] = sums / np.maximum(counts, 1)
 
-    valid = num_matches > 0
-    num_valid = int(valid.sum())
-    if not num_valid:
+    matched = num_matches > 0
+    num_unmatched = Q - int(matched.sum())
+    if num_unmatched == Q:
+        others = " from another camera" if protocol.leave_out_same_camera else ""
         raise ValueError(
             f"No query has a true match: none of the {Q} queries shares its identity with one of the {G} "
-            "gallery entries from another camera. Check that query and gallery number people alike."
+            f"gallery entries{others}. Check that query and gallery number people alike."
         )
-    ranks = np.minimum(first_ranks[valid], max_rank + 1)
+    valid = np.ones_like(matched) if protocol.count_unmatched else matched
+    num_valid = int(valid.sum())
+    ranks = np.minimum(first_ranks[matched], max_rank + 1)
     cmc = np.cumsum(np.bincount(ranks, minlength=max_rank + 2)[1 : max_rank + 1]) / num_valid
+    penalties = num_matches / np.maximum(last_ranks, 1)  # 0 without a true match
     return RankingResult(
         cmc=cmc,
         mAP=float(precisions[valid].mean()),
-        mINP=float((num_matches[valid] / last_ranks[valid]).mean()),
+        mINP=float(penalties[valid].mean()),
         num_valid_queries=num_valid,
         average_precisions=precisions[valid],
         valid_queries=valid,
+        num_unmatched=num_unmatched,
     )
 
 
@@ -144,6 +221,7 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
         num_valid_queries=sum(result.num_valid_queries for result in results),
         average_precisions=np.concatenate([result.average_precisions for result in results]),
         valid_queries=np.concatenate([result.valid_queries for result in results]),
+        num_unmatched=sum(result.num_unmatched for result in results),
     )
 
 

@@ -39,17 +39,23 @@ def cfg(tmp_path):
         {
             "MODEL": {"DEVICE": "cpu"},
             "INPUT": {"SIZE_TRAIN": (8, 4), "SIZE_TEST": (6, 2), "SEQ_LEN": 4},
-            "DATASETS": {"NAMES": "agvpreid", "ROOT_DIR": str(tmp_path)},
+            "DATASETS": {
+                "NAMES": "agvpreid",
+                "ROOT_DIR": str(tmp_path),
+                "SPLIT": 1,
+                "TRAIN_HALF": "second",
+                "AERIAL_CAMERA": 0,
+            },
             "DATALOADER": {"NUM_INSTANCE": 2, "NUM_WORKERS": 0},
             "SOLVER": {"SEED": 7, "STAGE2": {"IMS_PER_BATCH": 4}},
-            "TEST": {"IMS_PER_BATCH": 3},
+            "TEST": {"IMS_PER_BATCH": 3, "MASK_ATTRIBUTES": (), "PROTOCOL": ""},
         }
     )
 
 
 def test_unknown_dataset_lists_the_names(cfg):
-    cfg.DATASETS.NAMES = "mars"
-    with pytest.raises(ValueError, match=r"DATASETS\.NAMES must be one of agvpreid, got 'mars'"):
+    cfg.DATASETS.NAMES = "marz"
+    with pytest.raises(ValueError, match=r"DATASETS\.NAMES must be one of agvpreid.*, got 'marz'"):
         make_dataset(cfg)
 
 
@@ -125,3 +131,9 @@ def test_import_is_silent_and_light():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_protocol_of_the_config_travels_with_the_case(cfg):
+    assert {case.protocol for case in make_dataset(cfg).cases.values()} == {"cross-camera"}
+    cfg.TEST.PROTOCOL = "all-cameras"
+    assert {case.protocol for case in make_dataset(cfg).cases.values()} == {"all-cameras"}

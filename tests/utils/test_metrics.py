@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from configs import CHOICES, get_cfg
 from utils import metrics
-from utils.metrics import evaluate_ranking, merge_rankings
+from utils.metrics import ALL_CAMERAS, MARS_OFFICIAL, PROTOCOLS, Protocol, evaluate_ranking, merge_rankings
 
 
 def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank):
@@ -185,3 +186,75 @@ def test_merge_rejects_nothing_and_unequal_curves():
         merge_rankings([])
     with pytest.raises(ValueError, match=r"one length, got \[2, 3\]"):
         merge_rankings([evaluate_ranking(*problem, max_rank=2), evaluate_ranking(*problem, max_rank=3)])
+
+
+def official_mars(distmat, q_pids, g_pids, q_camids, g_camids):
+    """The MARS rules written out: junk skipped, trapezoids between neighbouring ranks, all queries divide."""
+    total = 0.0
+    for i in range(len(q_pids)):
+        good = sum(p == q_pids[i] and c != q_camids[i] for p, c in zip(g_pids, g_camids, strict=True))
+        recall_before, precision_before, hits, rank, area = 0.0, 1.0, 0, 0, 0.0
+        for j in sorted(range(len(g_pids)), key=lambda j: (distmat[i][j], j)):
+            if g_pids[j] == q_pids[i] and g_camids[j] == q_camids[i]:
+                continue
+            rank += 1
+            hits += g_pids[j] == q_pids[i]
+            recall, precision = hits / max(good, 1), hits / rank
+            area += (recall - recall_before) * (precision_before + precision) / 2
+            recall_before, precision_before = recall, precision
+        total += area
+    return total / len(q_pids)
+
+
+def test_trapezoidal_precision_of_a_hand_worked_case():
+    distmat = np.arange(4.0)[None]
+    # Matches at ranks 1 and 3: ((1 + 1) / 2 + (1/2 + 2/3) / 2) / 2.
+    result = evaluate_ranking(distmat, [1], [1, 2, 1, 3], [0], [1, 1, 1, 1], protocol=MARS_OFFICIAL)
+    assert result.mAP == pytest.approx((1 + 7 / 12) / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mars_protocol_agrees_with_its_rules_written_out(seed):
+    rng = np.random.default_rng(seed)
+    problem = (
+        rng.random((6, 15)),
+        *(rng.integers(0, 4, size) for size in (6, 15)),
+        *(rng.integers(0, 3, size) for size in (6, 15)),
+    )
+    result = evaluate_ranking(*problem, protocol=MARS_OFFICIAL)
+    assert result.mAP == pytest.approx(official_mars(*problem))
+    assert result.num_valid_queries == 6
+
+
+def test_unmatched_queries_count_as_zero_or_not_at_all():
+    problem = np.array([[0.0, 1.0], [1.0, 0.0]]), [1, 9], [1, 2], [0, 0], [1, 1]
+    skipped = evaluate_ranking(*problem, max_rank=2)
+    counted = evaluate_ranking(*problem, max_rank=2, protocol=MARS_OFFICIAL)
+    assert (skipped.num_valid_queries, skipped.num_unmatched, skipped.mAP) == (1, 1, 1)
+    assert (counted.num_valid_queries, counted.num_unmatched, counted.mAP, counted.mINP) == (2, 1, 0.5, 0.5)
+    np.testing.assert_array_equal(counted.cmc, [0.5, 0.5])
+    np.testing.assert_array_equal(counted.average_precisions, [1, 0])
+    merged = merge_rankings([counted, skipped])
+    assert (merged.num_valid_queries, merged.num_unmatched) == (3, 2)
+    assert merged.mAP == pytest.approx(2 / 3)
+
+
+def test_same_camera_stays_when_the_protocol_says_so():
+    problem = np.array([[0.0, 1.0]]), [1], [1, 1], [0], [0, 1]
+    assert evaluate_ranking(*problem, max_rank=2).average_precisions.tolist() == [1]
+    kept = evaluate_ranking(*problem, max_rank=2, protocol=ALL_CAMERAS)
+    assert kept.mINP == 1
+    with pytest.raises(ValueError, match="No query has a true match"):
+        evaluate_ranking(np.zeros((1, 1)), [1], [1], [0], [0])
+    assert evaluate_ranking(np.zeros((1, 1)), [1], [1], [0], [0], protocol=ALL_CAMERAS).mAP == 1
+
+
+def test_config_lists_the_registered_protocols():
+    assert CHOICES["TEST.PROTOCOL"] == ("", *PROTOCOLS)
+    with pytest.raises(ValueError, match=r"TEST\.PROTOCOL must be one of '', cross-camera, .*, got 'mars'"):
+        get_cfg(opts=["TEST.PROTOCOL", "mars"])
+
+
+def test_unknown_form_of_average_precision():
+    with pytest.raises(ValueError, match="average_precision must be one of step, trapezoidal, got 'x'"):
+        Protocol("mine", "", average_precision="x")

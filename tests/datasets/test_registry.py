@@ -1,0 +1,55 @@
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from configs import get_cfg
+from datasets import DATASETS, DatasetOptions, make_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_one_constructor(name):
+    parameters = inspect.signature(DATASETS[name]).parameters
+    assert list(parameters) == ["root", "need_train", "options"]
+    assert (parameters["need_train"].default, parameters["options"].default) == (True, DatasetOptions())
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_missing_copy_names_path_and_key(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR to a copy of"):
+        make_dataset(get_cfg(opts=["DATASETS.NAMES", name, "DATASETS.ROOT_DIR", str(tmp_path / "nowhere")]))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_documented_with_tree_reference_and_statistics(name):
+    text = inspect.getdoc(DATASETS[name])
+    for word in ("Reference:", "URL:", "root/", "Statistics"):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "agvpreid"])
+def test_every_benchmark_has_a_config_and_a_row_in_the_readme(name):
+    path = f"configs/xtfclip_{name}.yml"
+    cfg = get_cfg(ROOT / path)
+    assert name == cfg.DATASETS.NAMES
+    assert cfg.DATASETS.EVAL_CASE == "all"
+    assert cfg.TEST.MASK_ATTRIBUTES == ()
+    assert f"--config_file {path}" in (ROOT / path).read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| `{name}`.*--config_file {path}", readme, re.MULTILINE)
+
+
+def test_train_half_is_one_of_two():
+    with pytest.raises(ValueError, match="train_half must be one of second, first, got 'third'"):
+        DatasetOptions(train_half="third")
+    with pytest.raises(ValueError, match=r"DATASETS\.TRAIN_HALF must be one of second, first, got 'third'"):
+        get_cfg(opts=["DATASETS.TRAIN_HALF", "third"])
+
+
+@pytest.mark.parametrize(("key", "value"), [("DATASETS.SPLIT", "0"), ("DATASETS.AERIAL_CAMERA", "-1")])
+def test_numbers_out_of_range_name_the_key(key, value):
+    with pytest.raises(ValueError, match=re.escape(key)):
+        get_cfg(opts=[key, value])
