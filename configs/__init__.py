@@ -99,6 +99,8 @@ def validate(cfg: CfgNode) -> None:
             f"SOLVER.STAGE2.IMS_PER_BATCH must be a multiple of DATALOADER.NUM_INSTANCE ({instances}) and hold at "
             f"least two identities, got {batch}."
         )
+    if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
+        raise ValueError(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
     steps = cfg.SOLVER.STAGE2.STEPS
     if list(steps) != sorted(set(steps)):
         raise ValueError(f"SOLVER.STAGE2.STEPS must increase, got {steps}.")

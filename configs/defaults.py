@@ -79,6 +79,12 @@ _C.DATASETS.EVAL_CASE = "case1"
 _C.DATALOADER = CN()
 # Tracklets of each identity in a training batch, K of P x K sampling.
 _C.DATALOADER.NUM_INSTANCE = 6
+# Give the K tracklets of an identity as many aerial as ground ones (at least one of each) where it has both and
+# without repeating a tracklet that K distinct ones could spare. Needs K >= 2. False (as published): by chance.
+_C.DATALOADER.BOTH_VIEWS = False
+# Draw the aerial tracklets of an identity so that altitudes appear as evenly as they can. False (as published): by
+# chance, so an altitude appears as often as it was filmed.
+_C.DATALOADER.BALANCE_ALTITUDES = False
 # Decoding processes; 0 decodes in the main process.
 _C.DATALOADER.NUM_WORKERS = 8
 

@@ -70,6 +70,10 @@ def make_train_loader(cfg: CfgNode, dataset: AGVPReID, rank: int = 0, world_size
         seed=cfg.SOLVER.SEED,
         rank=rank,
         world_size=world_size,
+        views=[tracklet.view for tracklet in dataset.train],
+        altitudes=[tracklet.altitude for tracklet in dataset.train],
+        both_views=cfg.DATALOADER.BOTH_VIEWS,
+        balance_altitudes=cfg.DATALOADER.BALANCE_ALTITUDES,
     )
     return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from yacs.config import CfgNode
 
+from configs import get_cfg
 from datasets import (
     make_dataset,
     make_memory_loader,
@@ -35,16 +35,14 @@ def cfg(tmp_path):
         for pid in (20, 21):
             add_tracklet(tmp_path, f"{case}/query/{pid}/q", query, 3, value=pid)
             add_tracklet(tmp_path, f"{case}/gallery/{pid}/g", gallery, 3, value=pid)
-    return CfgNode(
-        {
-            "MODEL": {"DEVICE": "cpu"},
-            "INPUT": {"SIZE_TRAIN": (8, 4), "SIZE_TEST": (6, 2), "SEQ_LEN": 4},
-            "DATASETS": {"NAMES": "agvpreid", "ROOT_DIR": str(tmp_path)},
-            "DATALOADER": {"NUM_INSTANCE": 2, "NUM_WORKERS": 0},
-            "SOLVER": {"SEED": 7, "STAGE2": {"IMS_PER_BATCH": 4}},
-            "TEST": {"IMS_PER_BATCH": 3},
-        }
-    )
+    cfg = get_cfg()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.INPUT.SIZE_TRAIN, cfg.INPUT.SIZE_TEST, cfg.INPUT.SEQ_LEN = (8, 4), (6, 2), 4
+    cfg.DATASETS.ROOT_DIR = str(tmp_path)
+    cfg.DATALOADER.NUM_INSTANCE, cfg.DATALOADER.NUM_WORKERS = 2, 0
+    cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.TEST.IMS_PER_BATCH = 4, 3
+    return cfg
 
 
 def test_unknown_dataset_lists_the_names(cfg):
@@ -89,6 +87,24 @@ def test_ranks_get_different_batches(cfg):
     ranks = [list(make_train_loader(cfg, dataset, rank=rank, world_size=2)) for rank in (0, 1)]
     assert len(ranks[0]) == len(ranks[1]) == 1
     assert not torch.equal(ranks[0][0]["clips"], ranks[1][0]["clips"])
+
+
+def test_both_views_reach_the_sampler(cfg):
+    cfg.DATALOADER.BOTH_VIEWS = True
+    dataset = make_dataset(cfg)
+    loader = make_train_loader(cfg, dataset)
+    for epoch in range(5):
+        loader.batch_sampler.set_epoch(epoch)
+        for batch in loader.batch_sampler:
+            views = sorted((dataset.train[draw.index].pid, dataset.train[draw.index].view) for draw in batch)
+            assert [view for _, view in views] == ["aerial", "ground"] * 2
+
+
+def test_altitudes_reach_the_sampler(cfg):
+    cfg.DATALOADER.BALANCE_ALTITUDES = True
+    sampler = make_train_loader(cfg, make_dataset(cfg)).batch_sampler
+    assert sampler.balance_altitudes
+    assert not sampler.both_views
 
 
 def test_memory_loader_gives_every_frame_once_in_order(cfg):
