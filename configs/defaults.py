@@ -123,6 +123,10 @@ _C.TEST = CN()
 _C.TEST.WEIGHT = ""
 # Clips in a batch (each is also computed flipped).
 _C.TEST.IMS_PER_BATCH = 32
+# Clips of SEQ_LEN frames to describe each tracklet by, at least 1; their features are averaged. A tracklet is cut in
+# SEQ_LEN segments, and clip j of n takes the frame j / n into each: 1 (as published) takes the first of each. The time
+# and the frames decoded grow n-fold.
+_C.TEST.NUM_CLIPS = 1
 # "before": [f_img, f_proj, f_tmp], 2D + P numbers; "after" the neck: [f_img, f_proj], D + P numbers.
 _C.TEST.NECK_FEAT = "before"
 # L2-normalise features before distances.

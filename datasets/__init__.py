@@ -94,7 +94,7 @@ def make_memory_loader(cfg: CfgNode, dataset: AGVPReID) -> DataLoader:
 def make_test_loader(
     cfg: CfgNode, tracklets: Sequence[Tracklet], cameras: Mapping[int, int] | None = None
 ) -> DataLoader:
-    """One clip of each tracklet, in their order.
+    """TEST.NUM_CLIPS clips of each tracklet, in their order, one after another.
 
     Args:
         cfg: The config.
@@ -102,7 +102,12 @@ def make_test_loader(
         cameras: 0-based training camera by camid, as ``train_cameras`` gives; others are -1.
     """
     clips = TrackletClips(
-        tracklets, size=cfg.INPUT.SIZE_TEST, clip_length=cfg.INPUT.SEQ_LEN, sampling="test", cameras=cameras
+        tracklets,
+        size=cfg.INPUT.SIZE_TEST,
+        clip_length=cfg.INPUT.SEQ_LEN,
+        sampling="test",
+        cameras=cameras,
+        num_clips=cfg.TEST.NUM_CLIPS,
     )
     return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
 

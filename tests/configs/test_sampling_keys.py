@@ -14,3 +14,9 @@ def test_balance_is_off_as_published():
     cfg = get_cfg()
     assert not cfg.DATALOADER.BOTH_VIEWS
     assert not cfg.DATALOADER.BALANCE_ALTITUDES
+
+
+def test_one_clip_of_a_tracklet_as_published():
+    assert get_cfg().TEST.NUM_CLIPS == 1
+    with pytest.raises(ValueError, match=r"TEST\.NUM_CLIPS must be positive, got 0"):
+        get_cfg(None, ["TEST.NUM_CLIPS", "0"])

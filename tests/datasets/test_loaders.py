@@ -14,6 +14,8 @@ from datasets import (
     make_train_loader,
     train_cameras,
 )
+from processor.features import average_over_tracklets
+from utils.runtime import make_runtime
 
 CASES = {"case1_aerial_to_ground": (5, 1), "case2_ground_to_aerial": (1, 5)}
 
@@ -127,6 +129,25 @@ def test_test_loader_keeps_order_and_size(cfg):
     assert batch["tracklet"].tolist() == [0, 1]
     (batch,) = make_test_loader(cfg, case.gallery, train_cameras(dataset.train))
     assert batch["camid"].tolist() == [-1, -1]  # camera 1 took no training tracklet
+
+
+def test_features_are_averaged_over_test_clips(cfg):
+    # What stands for the model gives the mean of the green channel: the mean number of the frames taken.
+    cfg.TEST.NUM_CLIPS = 2
+    dataset = make_dataset(cfg)
+    loader = make_test_loader(cfg, dataset.train)
+    assert torch.cat([batch["tracklet"] for batch in loader]).tolist() == [n for n in range(9) for _ in range(2)]
+    features = average_over_tracklets(
+        lambda clips, camids: clips[:, :, 1].mean(dim=(1, 2, 3)).unsqueeze(1),
+        loader,
+        len(dataset.train),
+        torch.Tensor.float,
+        make_runtime("cpu", "fp32"),
+        "test",
+    )
+    # 5 to 7 frames in segments of two: the first of each, then the second; the last frame fills up.
+    expected = [sum(min(place, last) for place in range(8)) / 8 for last in (4, 5, 6)]
+    assert features.squeeze(1).tolist() == expected * 3
 
 
 def test_evaluation_can_do_without_train(cfg):
