@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             cfg.INPUT.PIXEL_STD,
             flip_probability=cfg.INPUT.PROB,
             erase_probability=cfg.INPUT.RE_PROB,
+            padding=cfg.INPUT.PADDING,
+            color_jitter=cfg.INPUT.COLOR_JITTER,
+            consistent=cfg.INPUT.CONSISTENT_AUGMENTATION,
         )
         train(
             cfg,

@@ -38,11 +38,19 @@ POSITIVE = (
     "SOLVER.STAGE2.MAX_EPOCHS",
     "SOLVER.STAGE2.LOG_PERIOD",
     "TEST.IMS_PER_BATCH",
+    "TEST.NUM_CLIPS",
     "TEST.RANKING_LENGTH",
     "TEST.RE_RANKING_K1",
     "TEST.RE_RANKING_K2",
 )
-FRACTIONS = ("INPUT.PROB", "INPUT.RE_PROB", "LOSS.SMOOTHING", "LOSS.HARD_WEIGHT", "MODEL.PROMPT_DROPOUT")
+FRACTIONS = (
+    "INPUT.PROB",
+    "INPUT.RE_PROB",
+    "INPUT.COLOR_JITTER",
+    "LOSS.SMOOTHING",
+    "LOSS.HARD_WEIGHT",
+    "MODEL.PROMPT_DROPOUT",
+)
 # The published YAML files spell booleans as words.
 BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
@@ -100,12 +108,19 @@ def validate(cfg: CfgNode) -> None:
             raise ValueError(f"{key} must be three numbers (R, G, B), got {values[key]}.")
     if min(cfg.INPUT.PIXEL_STD) <= 0:
         raise ValueError(f"INPUT.PIXEL_STD must be positive, got {cfg.INPUT.PIXEL_STD}.")
+    if not 0 <= cfg.INPUT.PADDING < min(cfg.INPUT.SIZE_TRAIN):
+        raise ValueError(
+            "INPUT.PADDING must be at least 0 and less than the shorter side of INPUT.SIZE_TRAIN "
+            f"{cfg.INPUT.SIZE_TRAIN}, got {cfg.INPUT.PADDING}."
+        )
     batch, instances = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
     if batch % instances or batch // instances < 2:
         raise ValueError(
             f"SOLVER.STAGE2.IMS_PER_BATCH must be a multiple of DATALOADER.NUM_INSTANCE ({instances}) and hold at "
             f"least two identities, got {batch}."
         )
+    if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
+        raise ValueError(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
     steps = cfg.SOLVER.STAGE2.STEPS
     if list(steps) != sorted(set(steps)):
         raise ValueError(f"SOLVER.STAGE2.STEPS must increase, got {steps}.")

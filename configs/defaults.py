@@ -64,9 +64,19 @@ _C.INPUT.SEQ_LEN = 8
 # RGB normalisation, on the 0..1 scale. The published numbers use ImageNet's.
 _C.INPUT.PIXEL_MEAN = (0.485, 0.456, 0.406)
 _C.INPUT.PIXEL_STD = (0.229, 0.224, 0.225)
-# Probability that a training clip is flipped, and that a training frame has a rectangle erased.
+# Probability that a training clip is flipped (always all its frames), and that a training frame has a rectangle erased.
 _C.INPUT.PROB = 0.5
 _C.INPUT.RE_PROB = 0.5
+# Random crop of training frames: pixels of mean colour put around a frame before it is cropped to its old size; 0 (as
+# published) is off, 10 is usual in re-identification; less than the shorter side of SIZE_TRAIN. Published training
+# does not crop, whatever its YAML files say here: set 0 to repeat it.
+_C.INPUT.PADDING = 0
+# Colour jitter of training frames, strength s in 0..1: brightness, contrast and saturation times 1 - s .. 1 + s; hue
+# stays. 0 (as published) is off. With CONSISTENT_AUGMENTATION it is the video-consistent colour jitter that, together
+# with learning rates per module group, gave SAS-VPReID 1.75 of its 2.10 points on DetReIDX (its ablation).
+_C.INPUT.COLOR_JITTER = 0.0
+# Erase, crop and jitter all frames of a clip alike. False (erasing: as published) draws for each frame on its own.
+_C.INPUT.CONSISTENT_AUGMENTATION = False
 
 _C.DATASETS = CN()
 # A name of the registry in datasets/__init__.py: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars.
@@ -86,6 +96,12 @@ _C.DATASETS.AERIAL_CAMERA = 0
 _C.DATALOADER = CN()
 # Tracklets of each identity in a training batch, K of P x K sampling.
 _C.DATALOADER.NUM_INSTANCE = 6
+# Give the K tracklets of an identity as many aerial as ground ones (at least one of each) where it has both and
+# without repeating a tracklet that K distinct ones could spare. Needs K >= 2. False (as published): by chance.
+_C.DATALOADER.BOTH_VIEWS = False
+# Draw the aerial tracklets of an identity so that altitudes appear as evenly as they can. False (as published): by
+# chance, so an altitude appears as often as it was filmed.
+_C.DATALOADER.BALANCE_ALTITUDES = False
 # Decoding processes; 0 decodes in the main process.
 _C.DATALOADER.NUM_WORKERS = 8
 
@@ -124,6 +140,10 @@ _C.TEST = CN()
 _C.TEST.WEIGHT = ""
 # Clips in a batch (each is also computed flipped).
 _C.TEST.IMS_PER_BATCH = 32
+# Clips of SEQ_LEN frames to describe each tracklet by, at least 1; their features are averaged. A tracklet is cut in
+# SEQ_LEN segments, and clip j of n takes the frame j / n into each: 1 (as published) takes the first of each. The time
+# and the frames decoded grow n-fold.
+_C.TEST.NUM_CLIPS = 1
 # "before": [f_img, f_proj, f_tmp], 2D + P numbers; "after" the neck: [f_img, f_proj], D + P numbers.
 _C.TEST.NECK_FEAT = "before"
 # L2-normalise features before distances.
@@ -152,7 +172,6 @@ PUBLISHED_KEYS_WITHOUT_MEANING = frozenset(
     {
         "DATALOADER.SAMPLER",
         "INPUT.DENSE_LEN",
-        "INPUT.PADDING",
         "INPUT.SAMPLING",
         "MODEL.ATT_DROP_RATE",
         "MODEL.COS_LAYER",

@@ -92,6 +92,10 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_siz
         seed=cfg.SOLVER.SEED,
         rank=rank,
         world_size=world_size,
+        views=[tracklet.view for tracklet in dataset.train],
+        altitudes=[tracklet.altitude for tracklet in dataset.train],
+        both_views=cfg.DATALOADER.BOTH_VIEWS,
+        balance_altitudes=cfg.DATALOADER.BALANCE_ALTITUDES,
     )
     return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
 
@@ -112,7 +116,7 @@ def make_memory_loader(cfg: CfgNode, dataset: Benchmark) -> DataLoader:
 def make_test_loader(
     cfg: CfgNode, tracklets: Sequence[Tracklet], cameras: Mapping[int, int] | None = None
 ) -> DataLoader:
-    """One clip of each tracklet, in their order.
+    """TEST.NUM_CLIPS clips of each tracklet, in their order, one after another.
 
     Args:
         cfg: The config.
@@ -120,7 +124,12 @@ def make_test_loader(
         cameras: 0-based training camera by camid, as ``train_cameras`` gives; others are -1.
     """
     clips = TrackletClips(
-        tracklets, size=cfg.INPUT.SIZE_TEST, clip_length=cfg.INPUT.SEQ_LEN, sampling="test", cameras=cameras
+        tracklets,
+        size=cfg.INPUT.SIZE_TEST,
+        clip_length=cfg.INPUT.SEQ_LEN,
+        sampling="test",
+        cameras=cameras,
+        num_clips=cfg.TEST.NUM_CLIPS,
     )
     return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
 

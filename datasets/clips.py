@@ -50,10 +50,22 @@ def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Gener
     return np.minimum(starts + rng.integers(segment_length, size=clip_length), num_frames - 1)
 
 
-def sample_test_indices(num_frames: int, clip_length: int) -> np.ndarray:
-    """The first frame of each of ``clip_length`` equal segments, (T,), padded as in training."""
-    starts, _ = _segments(num_frames, clip_length)
-    return np.minimum(starts, num_frames - 1)
+def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_clips: int = 1) -> np.ndarray:
+    """One frame of each of ``clip_length`` equal segments, (T,), padded as in training: the first one in clip 0.
+
+    Further clips start later in the segments, at evenly spread offsets. Where a segment has fewer frames than
+    there are clips, some of them are the same.
+
+    Args:
+        num_frames: Frames of the tracklet.
+        clip_length: Frames of a clip, T.
+        clip: Number of the clip, 0..num_clips - 1.
+        num_clips: How many clips share the segments.
+    """
+    if not 0 <= clip < num_clips:
+        raise ValueError(f"clip must be in 0..num_clips - 1 (TEST.NUM_CLIPS {num_clips}), got {clip}.")
+    starts, segment_length = _segments(num_frames, clip_length)
+    return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
 
 
 def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
@@ -112,12 +124,13 @@ class TrackletClips(Dataset):
         tracklets: Tracklets to serve, in this order.
         size: Height and width of the frames, in pixels.
         clip_length: Frames of a clip, T.
-        sampling: 'train' takes a random frame of each of T segments, 'test' the first one; with both, an item
-            is a tracklet. 'consecutive' cuts every tracklet in clips of T frames, and an item is one of these
-            clips.
+        sampling: 'train' takes a random frame of each of T segments, and an item is a tracklet; 'test' takes
+            the first one, and with several clips later ones. 'consecutive' cuts every tracklet in clips of T
+            frames. With both, an item is a clip, and those of a tracklet follow one another.
         seed: Of the random frames, with the epoch and position in a ``Draw``.
         labels: Training label by pid; None for none.
         cameras: 0-based training camera by camid; None for none.
+        num_clips: Clips of each tracklet with sampling 'test'; the others have no choice.
     """
 
     def __init__(
@@ -129,6 +142,7 @@ class TrackletClips(Dataset):
         seed: int = 0,
         labels: Mapping[int, int] | None = None,
         cameras: Mapping[int, int] | None = None,
+        num_clips: int = 1,
     ) -> None:
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
@@ -136,10 +150,16 @@ class TrackletClips(Dataset):
             raise ValueError(f"size must be a height and a width in pixels, got {tuple(size)}.")
         if clip_length < 1:
             raise ValueError(f"clip_length (INPUT.SEQ_LEN) must be at least 1, got {clip_length}.")
+        if num_clips < 1 or (num_clips > 1 and sampling != "test"):
+            raise ValueError(
+                f"num_clips (TEST.NUM_CLIPS) must be at least 1, and 1 unless sampling is 'test', got {num_clips} "
+                f"for {sampling!r}."
+            )
         self.tracklets = tracklets
         self.size = tuple(size)
         self.clip_length = clip_length
         self.sampling = sampling
+        self.num_clips = num_clips
         self.seed = seed
         self.labels = labels or {}
         self.cameras = cameras or {}
@@ -147,8 +167,8 @@ class TrackletClips(Dataset):
             if not tracklet.frame_paths:
                 raise ValueError(f"Tracklet {tracklet.key} has no frames.")
         lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
-        num_clips = -(-lengths // clip_length) if sampling == "consecutive" else np.ones_like(lengths)
-        self._ends = np.cumsum(num_clips)  # items up to and including each tracklet
+        num_items = -(-lengths // clip_length) if sampling == "consecutive" else np.full_like(lengths, num_clips)
+        self._ends = np.cumsum(num_items)  # items up to and including each tracklet
         self._unreadable: set[str] = set()
 
     def __len__(self) -> int:
@@ -176,7 +196,8 @@ class TrackletClips(Dataset):
             seeds = np.random.SeedSequence([self.seed, draw.epoch, draw.position])
             return sample_train_indices(num_frames, self.clip_length, np.random.default_rng(seeds))
         if self.sampling == "test":
-            return sample_test_indices(num_frames, self.clip_length)
+            clip = draw.index - number * self.num_clips
+            return sample_test_indices(num_frames, self.clip_length, clip, self.num_clips)
         clips = consecutive_clips(num_frames, self.clip_length)
         return clips[draw.index - (self._ends[number] - len(clips))]
 

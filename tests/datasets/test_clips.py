@@ -50,6 +50,26 @@ def test_hand_worked_test_indices():
     assert sample_test_indices(2, 4).tolist() == [0, 1, 1, 1]
 
 
+def test_hand_worked_indices_of_several_clips():
+    # Segments 0-4 and 5-9, of which the last is padding.
+    assert [sample_test_indices(9, 2, clip, 3).tolist() for clip in range(3)] == [[0, 5], [1, 6], [3, 8]]
+    assert [sample_test_indices(9, 2, clip, 5).tolist() for clip in range(5)] == [[i, min(i + 5, 8)] for i in range(5)]
+    assert [sample_test_indices(2, 3, clip, 2).tolist() for clip in range(2)] == [[0, 1, 1]] * 2  # too short: repeated
+
+
+@given(num_frames=st.integers(1, 60), clip_length=st.integers(1, 12), num_clips=st.integers(1, 9))
+def test_clips_are_spread_over_every_segment(num_frames, clip_length, num_clips):
+    padded = list(range(num_frames)) + [num_frames - 1] * (-num_frames % clip_length)
+    segments = np.array_split(padded, clip_length)
+    clips = [sample_test_indices(num_frames, clip_length, clip, num_clips).tolist() for clip in range(num_clips)]
+    assert clips[0] == sample_test_indices(num_frames, clip_length).tolist() == [segment[0] for segment in segments]
+    places = [list(segments[0]).index(clip[0]) for clip in clips]
+    for clip, place in zip(clips, places, strict=True):
+        assert clip == [segment[place] for segment in segments]
+    gaps = np.diff([*places, len(segments[0])])
+    assert gaps.max() - gaps.min() <= 1
+
+
 @lengths
 def test_train_indices_come_one_from_each_segment(num_frames, clip_length):
     padded = list(range(num_frames)) + [num_frames - 1] * (-num_frames % clip_length)
@@ -88,6 +108,11 @@ def test_bad_lengths(sample):
         sample(4, 0)
 
 
+def test_bad_clip_number():
+    with pytest.raises(ValueError, match=r"TEST\.NUM_CLIPS 2\), got 2"):
+        sample_test_indices(9, 4, 2, 2)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
 def test_decoding_resizes_as_torchvision(tmp_path, mode):
     pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8)
@@ -120,6 +145,14 @@ def test_test_items(tracklets):
     assert [item["label"] for item in items] == [-1, -1, -1]
     assert items[0]["clips"].shape == (4, 3, *SIZE)
     assert items[0]["clips"].dtype == torch.uint8
+
+
+def test_several_test_clips_of_each_tracklet(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "test", num_clips=2)
+    items = [clips[i] for i in range(len(clips))]
+    assert [item["tracklet"] for item in items] == [0, 0, 1, 1, 2, 2]
+    assert [values(item) for item in items[::2]] == [[0, 2, 4, 6], [20, 21, 21, 21], [40, 45, 50, 55]]
+    assert [values(item) for item in items[1::2]] == [[1, 3, 5, 6], [20, 21, 21, 21], [42, 47, 52, 57]]
 
 
 def test_consecutive_items(tracklets):
@@ -193,6 +226,8 @@ def test_no_tracklets():
         ({"sampling": "dense"}, "sampling must be one of train, test, consecutive, got 'dense'"),
         ({"size": (0, 4)}, r"size must be a height and a width in pixels, got \(0, 4\)"),
         ({"clip_length": 0}, r"INPUT\.SEQ_LEN"),
+        ({"num_clips": 0}, r"TEST\.NUM_CLIPS\) must be at least 1"),
+        ({"num_clips": 2, "sampling": "train"}, r"TEST\.NUM_CLIPS.* got 2 for 'train'"),
     ],
 )
 def test_bad_arguments(change, message):

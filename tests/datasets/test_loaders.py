@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from yacs.config import CfgNode
 
+from configs import get_cfg
 from datasets import (
     make_dataset,
     make_memory_loader,
@@ -14,6 +14,8 @@ from datasets import (
     make_train_loader,
     train_cameras,
 )
+from processor.features import average_over_tracklets
+from utils.runtime import make_runtime
 
 CASES = {"case1_aerial_to_ground": (5, 1), "case2_ground_to_aerial": (1, 5)}
 
@@ -35,22 +37,14 @@ def cfg(tmp_path):
         for pid in (20, 21):
             add_tracklet(tmp_path, f"{case}/query/{pid}/q", query, 3, value=pid)
             add_tracklet(tmp_path, f"{case}/gallery/{pid}/g", gallery, 3, value=pid)
-    return CfgNode(
-        {
-            "MODEL": {"DEVICE": "cpu"},
-            "INPUT": {"SIZE_TRAIN": (8, 4), "SIZE_TEST": (6, 2), "SEQ_LEN": 4},
-            "DATASETS": {
-                "NAMES": "agvpreid",
-                "ROOT_DIR": str(tmp_path),
-                "SPLIT": 1,
-                "TRAIN_HALF": "second",
-                "AERIAL_CAMERA": 0,
-            },
-            "DATALOADER": {"NUM_INSTANCE": 2, "NUM_WORKERS": 0},
-            "SOLVER": {"SEED": 7, "STAGE2": {"IMS_PER_BATCH": 4}},
-            "TEST": {"IMS_PER_BATCH": 3, "MASK_ATTRIBUTES": (), "PROTOCOL": ""},
-        }
-    )
+    cfg = get_cfg()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.INPUT.SIZE_TRAIN, cfg.INPUT.SIZE_TEST, cfg.INPUT.SEQ_LEN = (8, 4), (6, 2), 4
+    cfg.DATASETS.ROOT_DIR = str(tmp_path)
+    cfg.DATALOADER.NUM_INSTANCE, cfg.DATALOADER.NUM_WORKERS = 2, 0
+    cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.TEST.IMS_PER_BATCH = 4, 3
+    return cfg
 
 
 def test_unknown_dataset_lists_the_names(cfg):
@@ -97,6 +91,24 @@ def test_ranks_get_different_batches(cfg):
     assert not torch.equal(ranks[0][0]["clips"], ranks[1][0]["clips"])
 
 
+def test_both_views_reach_the_sampler(cfg):
+    cfg.DATALOADER.BOTH_VIEWS = True
+    dataset = make_dataset(cfg)
+    loader = make_train_loader(cfg, dataset)
+    for epoch in range(5):
+        loader.batch_sampler.set_epoch(epoch)
+        for batch in loader.batch_sampler:
+            views = sorted((dataset.train[draw.index].pid, dataset.train[draw.index].view) for draw in batch)
+            assert [view for _, view in views] == ["aerial", "ground"] * 2
+
+
+def test_altitudes_reach_the_sampler(cfg):
+    cfg.DATALOADER.BALANCE_ALTITUDES = True
+    sampler = make_train_loader(cfg, make_dataset(cfg)).batch_sampler
+    assert sampler.balance_altitudes
+    assert not sampler.both_views
+
+
 def test_memory_loader_gives_every_frame_once_in_order(cfg):
     dataset = make_dataset(cfg)
     batches = list(make_memory_loader(cfg, dataset))
@@ -117,6 +129,25 @@ def test_test_loader_keeps_order_and_size(cfg):
     assert batch["tracklet"].tolist() == [0, 1]
     (batch,) = make_test_loader(cfg, case.gallery, train_cameras(dataset.train))
     assert batch["camid"].tolist() == [-1, -1]  # camera 1 took no training tracklet
+
+
+def test_features_are_averaged_over_test_clips(cfg):
+    # What stands for the model gives the mean of the green channel: the mean number of the frames taken.
+    cfg.TEST.NUM_CLIPS = 2
+    dataset = make_dataset(cfg)
+    loader = make_test_loader(cfg, dataset.train)
+    assert torch.cat([batch["tracklet"] for batch in loader]).tolist() == [n for n in range(9) for _ in range(2)]
+    features = average_over_tracklets(
+        lambda clips, camids: clips[:, :, 1].mean(dim=(1, 2, 3)).unsqueeze(1),
+        loader,
+        len(dataset.train),
+        torch.Tensor.float,
+        make_runtime("cpu", "fp32"),
+        "test",
+    )
+    # 5 to 7 frames in segments of two: the first of each, then the second; the last frame fills up.
+    expected = [sum(min(place, last) for place in range(8)) / 8 for last in (4, 5, 6)]
+    assert features.squeeze(1).tolist() == expected * 3
 
 
 def test_evaluation_can_do_without_train(cfg):

@@ -1,9 +1,11 @@
+import hashlib
 import math
 
 import pytest
 import torch
+from torchvision.transforms import functional as TF
 
-from datasets.transforms import TestTransform, TrainTransform, flip_clips
+from datasets.transforms import TestTransform, TrainTransform, flip_clips, jitter_colors_, shift_frames
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 H, W = 288, 144
@@ -84,7 +86,7 @@ def test_erased_regions_reach_every_pixel(erased):
 @pytest.mark.parametrize("size", [(1, 1), (4, 64), (64, 4)])
 def test_extreme_frames_are_survived(size):
     clips = random_clips(8, 2, 3, *size)
-    transform = TrainTransform(MEAN, STD, erase_probability=1)
+    transform = TrainTransform(MEAN, STD, erase_probability=1, **ALL_ON)
     assert torch.isfinite(transform(clips, generator())).all()
 
 
@@ -95,10 +97,107 @@ def test_same_generator_state_same_output():
     assert not torch.equal(transform(clips, generator(5)), transform(clips, generator(6)))
 
 
-def test_input_is_left_alone():
+def test_published_augmentation_has_not_changed():
+    # Hashed before there were crops, colour jitter and consistent augmentation: resumed runs continue their curve.
+    clips = (torch.arange(4 * 3 * 3 * 32 * 16) * 7919 % 256).to(torch.uint8).view(4, 3, 3, 32, 16)
+    source = generator(17)
+    results = [TrainTransform(MEAN, STD)(clips, source) for _ in range(3)]
+    digests = [hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for tensor in (*results, source.get_state())]
+    assert digests == [
+        "90a0298a8cd14cad8010e4c7e541c2c6cf168718c8eea081cb9f8be7164c11cc",
+        "8d190ec79778fc80236fe5a7668b549b4dd7c4e9ba52bd15d6bda882f9c99fc5",
+        "333682b743783065bcb3a4237e54be21ed2343b27184ae78b707d0676a9d59c3",
+        "ec07760faa909345fb016939b81e5ed8cf5ebee808a955b220f4d927489cc3e3",
+    ]
+
+
+ALL_ON = {"padding": 4, "color_jitter": 0.4}
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+@pytest.mark.parametrize("options", [{}, {"padding": 4}, {"color_jitter": 0.4}])
+def test_consistent_clips_are_treated_alike_frame_by_frame(consistent, options):
+    clips = random_clips(30, 1, 3, 24, 16).expand(-1, 5, -1, -1, -1).contiguous()  # five times the same frame
+    erase_probability = 0 if options else 0.5
+    transform = TrainTransform(MEAN, STD, 0.5, erase_probability, consistent=consistent, **options)
+    result = transform(clips, generator())
+    same = (result == result[:, :1]).flatten(1).all(dim=1)
+    assert same.all() if consistent else (same.float().mean() < 0.5)
+    assert len({clip.numpy().tobytes() for clip in (result - TestTransform(MEAN, STD)(clips))}) > 10  # clips differ
+
+
+def test_consistent_erasing_erases_half_of_the_clips():
+    clips = torch.full((400, 2, 3, 24, 16), 255, dtype=torch.uint8)
+    transform = TrainTransform((0.5,) * 3, (0.5,) * 3, flip_probability=0, consistent=True)
+    erased = (transform(clips, generator()) == 0).flatten(2).any(dim=2)
+    assert (erased[:, 0] == erased[:, 1]).all()
+    assert 0.4 < erased[:, 0].float().mean() < 0.6
+
+
+def test_jitter_is_torchvisions():
+    x = torch.rand(6, 1, 3, 12, 8)
+    factors = torch.linspace(0.2, 1.8, 6)[torch.stack([torch.randperm(6) for _ in range(3)])]
+    result = jitter_colors_(x.clone(), *factors)
+    for frame, jittered, (brightness, contrast, saturation) in zip(x[:, 0], result[:, 0], factors.T, strict=True):
+        expected = TF.adjust_brightness(frame, brightness)
+        expected = TF.adjust_contrast(expected, contrast)
+        expected = TF.adjust_saturation(expected, saturation)
+        torch.testing.assert_close(jittered, expected, rtol=0, atol=1e-3)  # its weight of red is 0.2989
+
+
+def test_jitter_maps_equal_colours_of_a_clip_to_equal_colours():
+    x = torch.rand(2, 4, 3, 6, 6)
+    x[:, :, :, 0, 0] = torch.tensor([0.7, 0.2, 0.4])
+    x[:, 2] *= 0.5  # one frame is dark, so its own mean grey would be another
+    x[:, 2, :, 0, 0] = x[:, 0, :, 0, 0]
+    result = jitter_colors_(x, torch.tensor([0.8, 1.1]), torch.tensor([1.3, 0.6]), torch.tensor([0.7, 1.2]))
+    torch.testing.assert_close(result[:, 2, :, 0, 0], result[:, 0, :, 0, 0])
+
+
+def test_jitter_strength_is_the_range_of_factors():
+    clips = torch.full((300, 1, 3, 4, 4), 100, dtype=torch.uint8)  # even grey: only brightness shows
+    transform = TrainTransform((0.0,) * 3, (1.0,) * 3, erase_probability=0, color_jitter=0.3)
+    factors = transform(clips, generator()).flatten(1).mean(dim=1) * 255 / 100
+    assert 0.7 <= factors.min() < 0.72
+    assert 1.28 < factors.max() <= 1.3 + 1e-5
+    assert abs(factors.mean() - 1) < 0.05
+
+
+def test_hand_worked_shifts():
+    x = torch.arange(1.0, 7).view(1, 1, 1, 2, 3).expand(3, 1, 1, 2, 3)
+    shifted = shift_frames(x, 1, torch.tensor([0, 1, 2]), torch.tensor([2, 1, 0]))
+    assert shifted[:, 0, 0].tolist() == [
+        [[0, 0, 0], [2, 3, 0]],
+        [[1, 2, 3], [4, 5, 6]],
+        [[0, 4, 5], [0, 0, 0]],
+    ]
+
+
+def test_crops_reach_every_place_and_fill_with_the_mean():
+    clips = torch.full((900, 1, 3, 9, 7), 255, dtype=torch.uint8)
+    transform = TrainTransform((0.5,) * 3, (0.5,) * 3, 0, 0, padding=2)
+    result = transform(clips, generator())[:, 0, 0]
+    assert set(result.unique().tolist()) == {0, 1}  # the mean is 0
+    rows, columns = result.any(dim=2), result.any(dim=1)
+    assert torch.equal(result, (rows[:, :, None] & columns[:, None]).float())
+    places = [(tuple(row.tolist()), tuple(column.tolist())) for row, column in zip(rows, columns, strict=True)]
+    assert len(set(places)) == 25
+    assert min(map(places.count, set(places))) > 900 / 25 / 3
+
+
+def test_number_of_draws_does_not_depend_on_the_pictures():
+    transform = TrainTransform(MEAN, STD, **ALL_ON)
+    first, second = generator(), generator()
+    transform(random_clips(3, 2, 3, 24, 16), first)
+    transform(random_clips(3, 2, 3, 24, 16), second)
+    assert torch.equal(first.get_state(), second.get_state())
+
+
+@pytest.mark.parametrize("options", [{}, ALL_ON])
+def test_input_is_left_alone(options):
     clips = random_clips(4, 3, 3, 32, 16)
     before = clips.clone()
-    TrainTransform(MEAN, STD)(clips, generator())
+    TrainTransform(MEAN, STD, **options)(clips, generator())
     assert torch.equal(clips, before)
 
 
@@ -109,11 +208,12 @@ def test_flip_clips():
 
 
 @pytest.mark.gpu
-def test_devices_agree():
+@pytest.mark.parametrize("options", [{}, ALL_ON, {**ALL_ON, "consistent": True}])
+def test_devices_agree(options):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     clips = random_clips(4, 3, 3, 32, 16)
-    transform = TrainTransform(MEAN, STD)
+    transform = TrainTransform(MEAN, STD, **options)
     on_cpu, on_gpu = transform(clips, generator()), transform(clips.cuda(), generator())
     torch.testing.assert_close(on_gpu.cpu(), on_cpu)
 
@@ -142,11 +242,18 @@ def test_bad_normalisation(mean, std, message):
         ("erase_area", (0.2, 0.1)),
         ("erase_area", (0.0, 0.1)),
         ("erase_aspect", (3.0, 0.3)),
+        ("padding", -1),
+        ("color_jitter", 1.1),
     ],
 )
 def test_bad_augmentation(name, value):
     with pytest.raises(ValueError, match=name):
         TrainTransform(MEAN, STD, **{name: value})
+
+
+def test_jitter_needs_colours():
+    with pytest.raises(ValueError, match=r"INPUT\.COLOR_JITTER\) needs RGB, got 1 channel"):
+        TrainTransform((0.5,), (0.5,), color_jitter=0.1)
 
 
 def test_bad_clips():
