@@ -59,8 +59,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def build_cfg(args: argparse.Namespace) -> CfgNode:
     """The configuration that the command line describes."""
     options = {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
-    opts = [word for key, value in options.items() if value for word in (key, value)]
-    return get_cfg(args.config_file or config_of_run(args.output_dir), [*opts, *args.opts])
+    opts = [word for key, value in options.items() if value for word in (key, value)] + args.opts
+    return get_cfg(args.config_file or config_of_run(opts), opts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -127,6 +127,8 @@ def find_cameras(content: dict, dataset, model: XTFCLIP) -> dict[int, int]:
     """Camera indices by camid: the checkpoint's own table, else the training split's if it has as many cameras."""
     if "camids" in content:
         return {camid: index for index, camid in enumerate(content["camids"])}
+    if not model.num_cameras:
+        return {}
     cameras = train_cameras(dataset.train)
     if len(cameras) != model.num_cameras:
         logger.warning(

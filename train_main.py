@@ -53,9 +53,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Build everything that the configuration names, then train."""
     args = parse_args(argv)
-    config_file = args.config_file or (config_of_run(args.output_dir) if args.resume else None)
-    output_opts = ["OUTPUT_DIR", args.output_dir] if args.output_dir else []
-    cfg = get_cfg(config_file, [*output_opts, *args.opts])
+    opts = [*(["OUTPUT_DIR", args.output_dir] if args.output_dir else []), *args.opts]
+    cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
     output = prepare_output(cfg.OUTPUT_DIR)
     with start_logging(output / "train.log"):
         logger.info("Configuration:\n%s", cfg)
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cfg.INPUT.PIXEL_STD,
             flip_probability=cfg.INPUT.PROB,
             erase_probability=cfg.INPUT.RE_PROB,
-            padding=cfg.INPUT.PADDING,
+            padding=cfg.INPUT.CROP_PADDING,
             color_jitter=cfg.INPUT.COLOR_JITTER,
             consistent=cfg.INPUT.CONSISTENT_AUGMENTATION,
         )
@@ -118,13 +117,13 @@ def build_training(cfg: CfgNode, dataset, runtime: Runtime, resume: bool) -> Tra
 
 def validate(cfg: CfgNode, dataset, runtime: Runtime, model: nn.Module) -> float:
     """Evaluate every direction of the data set and log the table; returns the visual mAP over all of them."""
-    evaluation = evaluate(
-        cfg, model, list(dataset.cases.values()), train_cameras(dataset.train), runtime, dataset.identities_masked
-    )
     if dataset.identities_masked:
-        logger.warning("The test identities are masked: validation means nothing; the best checkpoint is the last one.")
+        logger.warning("The test identities are masked: nothing to validate on; the best checkpoint is the last one.")
         return 0.0
-    logger.info("validation\n%s\n%s", format_protocols(evaluation), format_table(evaluation))
+    evaluation = evaluate(cfg, model, list(dataset.cases.values()), train_cameras(dataset.train), runtime)
+    logger.info("validation
+%s
+%s", format_protocols(evaluation), format_table(evaluation))
     return evaluation.overall(VISUAL).mAP
 
 

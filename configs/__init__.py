@@ -50,6 +50,7 @@ FRACTIONS = (
     "LOSS.SMOOTHING",
     "LOSS.HARD_WEIGHT",
     "MODEL.PROMPT_DROPOUT",
+    "TEST.RE_RANKING_LAMBDA",
 )
 # The published YAML files spell booleans as words.
 BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
@@ -70,19 +71,23 @@ def get_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> 
     cfg = _C.clone()
     if config_file:
         _merge_file(cfg, Path(config_file))
+    options = [word for word in opts if str(word).startswith("--")]
+    if options:
+        raise ValueError(f"Options come before the KEY VALUE pairs: move {' '.join(options)} to the front.")
     if len(opts) % 2:
         raise ValueError(f"Overrides come as KEY VALUE pairs, got an odd number of words: {' '.join(opts)}")
     for key, text in zip(opts[::2], opts[1::2], strict=True):
-        _set(cfg, key, _parse(text), source="command line")
+        _set(cfg, key, text, source="command line")
     validate(cfg)
     cfg.freeze()
     return cfg
 
 
-def config_of_run(output_dir: str | Path | None) -> Path | None:
-    """The config that a training run left in its folder, or None if there is none."""
-    path = Path(output_dir or "") / CONFIG_FILE
-    return path if output_dir and path.is_file() else None
+def config_of_run(opts: Sequence[str]) -> Path | None:
+    """The config that a training run left in the OUTPUT_DIR that ``opts`` name (or the default), if there is one."""
+    folder = dict(zip(opts[::2], opts[1::2], strict=False)).get("OUTPUT_DIR", _C.OUTPUT_DIR)
+    path = Path(folder) / CONFIG_FILE
+    return path if path.is_file() else None
 
 
 def validate(cfg: CfgNode) -> None:
@@ -106,12 +111,15 @@ def validate(cfg: CfgNode) -> None:
     for key in ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD"):
         if len(values[key]) != 3:
             raise ValueError(f"{key} must be three numbers (R, G, B), got {values[key]}.")
-    if min(cfg.INPUT.PIXEL_STD) <= 0:
-        raise ValueError(f"INPUT.PIXEL_STD must be positive, got {cfg.INPUT.PIXEL_STD}.")
-    if not 0 <= cfg.INPUT.PADDING < min(cfg.INPUT.SIZE_TRAIN):
+    if not (min(cfg.INPUT.PIXEL_MEAN) >= 0 and max(cfg.INPUT.PIXEL_MEAN) <= 1 and min(cfg.INPUT.PIXEL_STD) > 0):
         raise ValueError(
-            "INPUT.PADDING must be at least 0 and less than the shorter side of INPUT.SIZE_TRAIN "
-            f"{cfg.INPUT.SIZE_TRAIN}, got {cfg.INPUT.PADDING}."
+            "INPUT.PIXEL_MEAN must lie within 0..1 and INPUT.PIXEL_STD be positive, "
+            f"got {cfg.INPUT.PIXEL_MEAN} and {cfg.INPUT.PIXEL_STD}."
+        )
+    if not 0 <= cfg.INPUT.CROP_PADDING < min(cfg.INPUT.SIZE_TRAIN):
+        raise ValueError(
+            "INPUT.CROP_PADDING must be at least 0 and less than the shorter side of INPUT.SIZE_TRAIN "
+            f"{cfg.INPUT.SIZE_TRAIN}, got {cfg.INPUT.CROP_PADDING}."
         )
     batch, instances = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
     if batch % instances or batch // instances < 2:
@@ -142,7 +150,7 @@ def _merge_file(cfg: CfgNode, path: Path) -> None:
         if key in PUBLISHED_KEYS_WITHOUT_MEANING or section in PUBLISHED_KEYS_WITHOUT_MEANING:
             ignored.append(key)
         else:
-            _set(cfg, key, _parse(value) if isinstance(value, str) else value, source=str(path))
+            _set(cfg, key, value, source=str(path))
     if ignored:
         logger.warning("%s: keys that mean nothing here are ignored: %s", path, ", ".join(ignored))
 
@@ -181,6 +189,11 @@ def _parse(text: str) -> Any:
 
 def _coerce(value: Any, default: Any, key: str, source: str) -> Any:
     """Return ``value`` in the type of ``default`` where nothing is lost; raise TypeError otherwise."""
+    if isinstance(value, str):
+        parsed = _parse(value)
+        # A string stays as typed (2026_11_23 is no number), unless it is quoted, as the published YAML files do.
+        if not isinstance(default, str) or isinstance(parsed, str | list | tuple):
+            value = parsed
     if isinstance(default, bool) and str(value).lower() in BOOLEAN_WORDS:
         return BOOLEAN_WORDS[str(value).lower()]
     if isinstance(default, float) and type(value) in (int, float):

@@ -68,9 +68,9 @@ _C.INPUT.PIXEL_STD = (0.229, 0.224, 0.225)
 _C.INPUT.PROB = 0.5
 _C.INPUT.RE_PROB = 0.5
 # Random crop of training frames: pixels of mean colour put around a frame before it is cropped to its old size; 0 (as
-# published) is off, 10 is usual in re-identification; less than the shorter side of SIZE_TRAIN. Published training
-# does not crop, whatever its YAML files say here: set 0 to repeat it.
-_C.INPUT.PADDING = 0
+# published) is off, 10 is usual in re-identification; less than the shorter side of SIZE_TRAIN. (INPUT.PADDING
+# of published YAML files is not this key: published training read it nowhere and did not crop.)
+_C.INPUT.CROP_PADDING = 0
 # Colour jitter of training frames, strength s in 0..1: brightness, contrast and saturation times 1 - s .. 1 + s; hue
 # stays. 0 (as published) is off. With CONSISTENT_AUGMENTATION it is the video-consistent colour jitter that, together
 # with learning rates per module group, gave SAS-VPReID 1.75 of its 2.10 points on DetReIDX (its ablation).
@@ -172,6 +172,7 @@ PUBLISHED_KEYS_WITHOUT_MEANING = frozenset(
     {
         "DATALOADER.SAMPLER",
         "INPUT.DENSE_LEN",
+        "INPUT.PADDING",
         "INPUT.SAMPLING",
         "MODEL.ATT_DROP_RATE",
         "MODEL.COS_LAYER",

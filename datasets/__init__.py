@@ -4,6 +4,7 @@ Axes of a batch: B clips, T frames, C channels, H and W pixels.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -139,9 +140,12 @@ def train_cameras(tracklets: Sequence[Tracklet]) -> dict[int, int]:
     return label_map(tracklet.camid for tracklet in tracklets if tracklet.camid >= 0)
 
 
-def _loader_options(cfg: CfgNode) -> dict[str, bool | int]:
+def _loader_options(cfg: CfgNode) -> dict[str, Any]:
     num_workers = cfg.DATALOADER.NUM_WORKERS
     return {
+        # Worker seeds come from a generator of their own: drawn from the global one, they would shift dropout's masks,
+        # and a resumed run would not continue the same curve.
+        "generator": torch.Generator().manual_seed(cfg.SOLVER.SEED),
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
         "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",

@@ -113,7 +113,7 @@ class TrainTransform:
         if not 0 < erase_aspect[0] <= erase_aspect[1]:
             raise ValueError(f"erase_aspect must be positive and ascending, got {erase_aspect}.")
         if padding < 0:
-            raise ValueError(f"padding (INPUT.PADDING) must be at least 0 pixels, got {padding}.")
+            raise ValueError(f"padding (INPUT.CROP_PADDING) must be at least 0 pixels, got {padding}.")
         if color_jitter and len(mean) != len(LUMA):
             raise ValueError(f"color_jitter (INPUT.COLOR_JITTER) needs RGB, got {len(mean)} channel(s).")
         self.normalize = TestTransform(mean, std)

@@ -5,7 +5,9 @@ import logging
 from torch import nn
 from yacs.config import CfgNode
 
-from .encoder import TIMM_NAMES, ClipVideoEncoder, build_vit
+from utils.runtime import first_line
+
+from .encoder import OPENAI_FILES, ClipVideoEncoder, build_vit
 from .weights import load_clip_weights, load_weights
 from .xtfclip import XTFCLIP, TrainingOutput
 
@@ -27,8 +29,17 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         ValueError: If the sizes, the stride or the CLIP file do not fit the named ViT.
         FileNotFoundError: If the CLIP weights are neither at MODEL.PRETRAIN_PATH nor to be had from the hub.
     """
+    if pretrained and not cfg.MODEL.PRETRAINED:
+        logger.warning("MODEL.PRETRAINED is False: the encoder starts from random weights, not from CLIP.")
     pretrained = pretrained and cfg.MODEL.PRETRAINED
     from_hub = pretrained and not cfg.MODEL.PRETRAIN_PATH
+    if from_hub and any(cfg.MODEL.VIT.values()):
+        raise ValueError(
+            "MODEL.VIT changes the dimensions of the ViT, so the hub has no weights for it: name a file with "
+            "MODEL.PRETRAIN_PATH, or train from random weights with MODEL.PRETRAINED False."
+        )
+    if from_hub:
+        logger.info("MODEL.PRETRAIN_PATH is empty: timm looks for %s in its cache and on its hub", cfg.MODEL.NAME)
     try:
         vit = build_vit(
             cfg.MODEL.NAME,
@@ -40,11 +51,11 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
             from_hub=from_hub,
         )
     except OSError as error:
+        file = OPENAI_FILES.get(cfg.MODEL.NAME, "a timm or open_clip file of it")
         raise FileNotFoundError(
-            f"No weights for MODEL.NAME {cfg.MODEL.NAME!r}: timm could not fetch {TIMM_NAMES.get(cfg.MODEL.NAME)!r} "
-            f"({str(error).splitlines()[0]}). On a machine with a network, download OpenAI's ViT-B-16.pt (the address "
-            "is in README.md, 'Get CLIP') or the timm file, put it beside train_main.py and set "
-            "MODEL.PRETRAIN_PATH ViT-B-16.pt; or train from random weights with MODEL.PRETRAINED False."
+            f"No weights for MODEL.NAME {cfg.MODEL.NAME}: timm could not fetch them ({first_line(error)}). On a "
+            f"machine with a network, download {file} (see README.md, 'Get CLIP'), put it beside train_main.py and set "
+            f"MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
         ) from error
     encoder = ClipVideoEncoder(
         vit,
@@ -58,8 +69,6 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
     encoder.check_size(*cfg.INPUT.SIZE_TEST)
     if pretrained and cfg.MODEL.PRETRAIN_PATH:
         load_clip_weights(encoder, cfg.MODEL.PRETRAIN_PATH)
-    if not cfg.MODEL.PRETRAINED:
-        logger.warning("MODEL.PRETRAINED is False: the encoder starts from random weights, not from CLIP.")
     return XTFCLIP(
         encoder,
         num_classes=num_classes,

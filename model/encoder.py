@@ -18,7 +18,10 @@ TIMM_NAMES = {
     "ViT-B-32": "vit_base_patch32_clip_quickgelu_224.openai",
     "ViT-L-14": "vit_large_patch14_clip_quickgelu_224.openai",
 }
+OPENAI_FILES = {name: f"{name}.pt" for name in TIMM_NAMES}
 EMBEDDING_STD = 0.02
+# timm's tag of weights that were fine-tuned as ImageNet classifiers: they have lost CLIP's projection.
+FINE_TUNED = "_ft_"
 
 
 def build_vit(
@@ -39,12 +42,7 @@ def build_vit(
     Raises:
         ValueError: If timm does not know ``name``, or the model is not a CLIP-style (pre-normed) ViT.
     """
-    timm_name = TIMM_NAMES.get(name, name)
-    if not timm.is_model(timm_name):
-        raise ValueError(
-            f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or a timm ViT with 'clip' in its name "
-            f"(such as vit_large_patch14_clip_224), got {name!r}."
-        )
+    timm_name = _resolve_name(name)
     dimensions = {
         "embed_dim": embed_dim,
         "depth": depth,
@@ -57,6 +55,22 @@ def build_vit(
     if not isinstance(vit, VisionTransformer) or isinstance(vit.norm_pre, nn.Identity):
         raise ValueError(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
     return vit
+
+
+def _resolve_name(name: str) -> str:
+    """timm's name and tag of CLIP weights for ``name``; a tag that is left out is OpenAI's, or the first of CLIP's."""
+    timm_name = TIMM_NAMES.get(name, name)
+    if timm.is_model(timm_name) and "." not in timm_name:
+        tagged = timm.list_pretrained(f"{timm_name}.*")
+        of_clip = [other for other in tagged if FINE_TUNED not in other]
+        openai = [other for other in of_clip if other.endswith(".openai")]
+        timm_name = (openai or of_clip or tagged or [timm_name])[0]
+    if not timm.is_model(timm_name) or FINE_TUNED in timm_name:
+        raise ValueError(
+            f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or a timm ViT with 'clip' in its name and no "
+            f"classifier fine-tuned on top (such as vit_large_patch14_clip_224.openai), got {name!r}."
+        )
+    return timm_name
 
 
 def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: str) -> Tensor:

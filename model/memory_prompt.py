@@ -17,6 +17,11 @@ class PromptAttention(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.num_heads = max(width // HEAD_WIDTH, 1)
+        if width % self.num_heads:
+            raise ValueError(
+                f"The projected width (MODEL.VIT.PROJ_DIM, or the named ViT's) must divide into {self.num_heads} "
+                f"heads, got {width}."
+            )
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)

@@ -23,7 +23,10 @@ class TemporalMemoryDiffusion(nn.Module):
         self.message = nn.Linear(width, width)
         self.message_norm = nn.LayerNorm(width)
         self.message_attention = Attention(width, num_heads=num_heads, qkv_bias=True)
-        self.block = Block(width, num_heads=num_heads, mlp_ratio=4.0, qkv_bias=True, act_layer=QuickGELU)
+        # nn.LayerNorm for its eps of 1e-5, CLIP's; timm's own default is 1e-6.
+        self.block = Block(
+            width, num_heads=num_heads, mlp_ratio=4.0, qkv_bias=True, act_layer=QuickGELU, norm_layer=nn.LayerNorm
+        )
 
     def forward(self, tokens: Tensor, num_frames: int) -> Tensor:
         """Diffuse memory over the frames of each clip.

@@ -120,7 +120,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     Raises:
         FileNotFoundError, ValueError: As ``read_checkpoint``; ValueError also for another architecture.
     """
-    state = _unwrap(read_checkpoint(path))
+    state = _unwrap(read_checkpoint(path, allow_torchscript=True))
     report = LoadReport()
     converted = _convert_clip(state, report, path)
     own = {name: p for name, p in encoder.state_dict().items() if name not in ("camera_embedding", "frame_embedding")}

@@ -87,6 +87,10 @@ class Training:
                 f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
                 f"the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
             )
+        configured = [
+            {key: group[key] for key in ("initial_lr", "weight_decay", "fused")}
+            for group in self.optimizer.param_groups
+        ]
         try:
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])
@@ -94,7 +98,8 @@ class Training:
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path} belongs to another configuration, resume with its own: {error}") from error
         self.schedule.load_state_dict(content["schedule"])
-        self.scaler.load_state_dict(content["scaler"])
+        if content["scaler"] and self.scaler.is_enabled():  # a run may resume in another precision
+            self.scaler.load_state_dict(content["scaler"])
         self.memory = content["memory"].to(self.memory.device)
         self.generator.set_state(content["generator"])
         torch.set_rng_state(content["rng"])
@@ -102,6 +107,10 @@ class Training:
             torch.cuda.set_rng_state_all(content["cuda_rng"][: torch.cuda.device_count()])
         self.epoch = content["epoch"]
         self.best = content["best"]
+        # Rates and decay are the configuration's, not the checkpoint's: a run may resume with others.
+        self.schedule.base_lrs = [group["initial_lr"] for group in configured]
+        for group, own, factor in zip(self.optimizer.param_groups, configured, self.schedule.lr_lambdas, strict=True):
+            group.update(own, lr=own["initial_lr"] * factor(self.epoch))
         logger.info("Resumed from %s after epoch %d", path, self.epoch)
 
 
@@ -145,6 +154,7 @@ def train(
             training.criterion.next_epoch()
             training.schedule.step()
             training.epoch += 1
+            training.save(output / LAST_CHECKPOINT, cfg)  # before validation, which may fail
             is_last = training.epoch == stage.MAX_EPOCHS
             if stage.EVAL_PERIOD and (training.epoch % stage.EVAL_PERIOD == 0 or is_last):
                 score = validate(training.model)
@@ -152,7 +162,7 @@ def train(
                 if score >= training.best:
                     training.best = score
                     training.save(output / BEST_CHECKPOINT, cfg)
-            training.save(output / LAST_CHECKPOINT, cfg)
+                    training.save(output / LAST_CHECKPOINT, cfg)
 
 
 def train_one_epoch(
@@ -166,20 +176,31 @@ def train_one_epoch(
         clips = augment(batch["clips"].to(runtime.device, non_blocking=True), training.generator)
         labels = batch["label"].to(runtime.device, non_blocking=True)
         camids = batch["camid"].to(runtime.device, non_blocking=True)
-        with runtime.autocast():
-            output = training.model(clips, camids, memory=training.memory)
-            terms = training.criterion(output, labels)
-        measures = {name: term.detach() for name, term in terms.items()}
-        measures["accuracy"] = (output.id_logits[0].argmax(dim=1) == labels).float().mean()
-        record.add(measures, len(clips), training.schedule.get_last_lr()[0])
-        training.optimizer.zero_grad(set_to_none=True)
-        training.scaler.scale(terms["total"]).backward()
-        training.scaler.unscale_(training.optimizer)
-        if training.centralize:
-            centralize_gradients(training.model.parameters())
-        training.scaler.step(training.optimizer)
-        training.scaler.update()
+        terms, accuracy = compute_losses(training, clips, camids, labels, runtime)
+        record.add({**terms, "accuracy": accuracy}, len(clips), training.optimizer.param_groups[0]["lr"])
+        update_weights(training, terms["total"])
     return record.finish()
+
+
+def compute_losses(
+    training: Training, clips: Tensor, camids: Tensor, labels: Tensor, runtime: Runtime
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Forward a batch: the loss terms, and the share of clips that the classifier on f_img gets right."""
+    with runtime.autocast():
+        output = training.model(clips, camids, memory=training.memory)
+        terms = training.criterion(output, labels)
+    return terms, (output.id_logits[0].argmax(dim=1) == labels).float().mean()
+
+
+def update_weights(training: Training, loss: Tensor) -> None:
+    """Backward, unscale, centralise, step."""
+    training.optimizer.zero_grad(set_to_none=True)
+    training.scaler.scale(loss).backward()
+    training.scaler.unscale_(training.optimizer)
+    if training.centralize:
+        centralize_gradients(training.model.parameters())
+    training.scaler.step(training.optimizer)
+    training.scaler.update()
 
 
 class EpochRecord:
@@ -204,7 +225,7 @@ class EpochRecord:
     def add(self, measures: dict[str, Tensor], num_clips: int, rate: float) -> None:
         """Record one step; raises FloatingPointError, naming every term, if one is not finite."""
         names = list(measures)
-        values = dict(zip(names, torch.stack([measures[name] for name in names]).tolist(), strict=True))
+        values = dict(zip(names, torch.stack([measures[name].detach() for name in names]).tolist(), strict=True))
         self.steps += 1
         if not all(math.isfinite(value) for value in values.values()):
             raise FloatingPointError(

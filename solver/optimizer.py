@@ -18,7 +18,8 @@ def make_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Adam:
     The factors multiply. Frozen parameters are left out.
     """
     stage = cfg.SOLVER.STAGE2
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    # The encoder's weights come first: theirs is the rate that is logged.
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {(stage.BASE_LR, stage.WEIGHT_DECAY): []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue

@@ -12,6 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from .runtime import first_line
+
 # What readers answer to damaged files; the pickle module promises no shorter list.
 UNREADABLE = (
     RuntimeError,
@@ -26,9 +28,13 @@ UNREADABLE = (
 )
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read tensors and plain values from a .safetensors file, a torch file or a TorchScript archive, on the CPU.
+def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[str, Any]:
+    """Read tensors and plain values from a .safetensors file or a torch file, on the CPU.
 
+    Args:
+        path: The file.
+        allow_torchscript: Also take the weights out of a TorchScript archive (OpenAI publishes CLIP in this form).
+            Archives that would run code on being loaded are refused.
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no such file, is damaged, or holds a pickle that asks for anything but tensors and plain
@@ -40,16 +46,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        if _is_torchscript(path):
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        if allow_torchscript and _is_torchscript(path):
+            return _read_torchscript(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} was refused: its pickle holds more than tensors and plain values, which could run code when "
-            f"loaded, or it is damaged ({_first_line(error)})."
+            f"loaded, or it is damaged ({first_line(error)})."
         ) from error
     except UNREADABLE as error:
-        raise ValueError(f"{path} is not a readable weight file: {_first_line(error)}") from error
+        raise ValueError(f"{path} is not a readable weight file: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
     return content
@@ -75,8 +81,13 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _read_torchscript(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a TorchScript archive; only its __setstate__ methods would run on loading, and are not allowed."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if "/code/" in name and b"__setstate__" in archive.read(name):
+                raise pickle.UnpicklingError(f"{name} defines __setstate__")
+    return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
 
 
 def _is_torchscript(path: Path) -> bool:

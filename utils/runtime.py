@@ -1,6 +1,7 @@
 """What a run decides once: device, precision, seeds, the output folder and where log lines go."""
 
 import logging
+import os
 import platform
 import sys
 import tempfile
@@ -42,8 +43,11 @@ def make_runtime(device: str, precision: str) -> Runtime:
     """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine.
 
     Raises:
-        ValueError: If the device does not exist here, or cannot compute in the precision.
+        ValueError: If the device does not exist here, cannot compute in the precision, or if several processes were
+            started, which would overwrite one another's files.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("Several processes (torchrun) are not supported yet: start one.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
@@ -95,22 +99,33 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     root.handlers.clear()
     root.setLevel(logging.INFO)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-    for handler in (logging.StreamHandler(sys.stdout), logging.FileHandler(log_file, encoding="utf-8")):
+    console, file = logging.StreamHandler(sys.stdout), logging.FileHandler(log_file, encoding="utf-8")
+    console.setLevel(logging.INFO)
+    for handler in (console, file):
         handler.setFormatter(formatter)
         root.addHandler(handler)
+    logger.setLevel(logging.DEBUG)  # run_command's tracebacks, which only the file takes
     logging.captureWarnings(True)
     return logging_redirect_tqdm()
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def run_command(main: Callable[[], None]) -> int:
-    """Run an entry point: a user's mistake ends in one line instead of a traceback. Returns the exit status."""
+    """Run an entry point; a user's mistake ends in one line, its traceback in the log file. Returns the exit status."""
     try:
         main()
     except KeyboardInterrupt:
         logger.error("Interrupted. What was written so far is kept.")
         return 130
     except (OSError, ValueError, TypeError, FloatingPointError) as error:
-        logger.debug("Traceback", exc_info=True)
-        logger.error("%s", error)
+        message = str(error).strip()
+        if message.startswith("Caught "):  # a loader process sent its whole traceback; its last line says it
+            message = message.splitlines()[-1]
+        logger.error("%s", message)
+        logger.debug("Traceback:", exc_info=True)
         return 1
     return 0

@@ -193,12 +193,12 @@ def test_a_value_of_the_wrong_type_names_the_key(key, text):
         ),
         (["SOLVER.STAGE2.IMS_PER_BATCH", "6"], r"at least two identities, got 6"),
         (["MODEL.POOLING", "max"], r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
-        (["DATASETS.EVAL_CASE", "case3"], r"DATASETS\.EVAL_CASE must be one of case1, case2, all"),
+        (["DATASETS.EVAL_CASE", "case4"], r"DATASETS\.EVAL_CASE must be one of case1, case2, case3, all"),
         (["INPUT.SIZE_TEST", "(1, 2, 3)"], r"INPUT\.SIZE_TEST must be two positive integers"),
         (["INPUT.SEQ_LEN", "0"], r"INPUT\.SEQ_LEN must be positive"),
         (["INPUT.RE_PROB", "1.5"], r"INPUT\.RE_PROB must lie between 0 and 1"),
         (["INPUT.PIXEL_STD", "(0.2, 0.2)"], r"INPUT\.PIXEL_STD must be three numbers"),
-        (["INPUT.PIXEL_STD", "(0.2, 0, 0.2)"], r"INPUT\.PIXEL_STD must be positive"),
+        (["INPUT.PIXEL_STD", "(0.2, 0, 0.2)"], r"INPUT\.PIXEL_STD be positive"),
         (["SOLVER.STAGE2.STEPS", "(50, 30)"], r"SOLVER\.STAGE2\.STEPS must increase"),
         (["SOLVER.STAGE2.BASE_LR", "nan"], r"SOLVER\.STAGE2\.BASE_LR"),
     ],
@@ -317,10 +317,21 @@ def test_an_empty_yaml_is_the_defaults(tmp_path):
 
 
 def test_the_config_of_a_run_is_found_or_none(tmp_path):
-    assert config_of_run(None) is None
-    assert config_of_run(tmp_path) is None
+    opts = ["TEST.FLIP", "False", "OUTPUT_DIR", str(tmp_path)]
+    assert config_of_run(opts) is None
     path = write(tmp_path / "config.yml", "")
-    assert config_of_run(str(tmp_path)) == path
+    assert config_of_run(opts) == path
+    assert config_of_run([]) != path
+
+
+def test_a_string_stays_as_typed():
+    cfg = get_cfg(None, ["OUTPUT_DIR", "2026_11_23", "DATASETS.ROOT_DIR", "1e3", "DATASETS.NAMES", "('agvpreid')"])
+    assert (cfg.OUTPUT_DIR, cfg.DATASETS.ROOT_DIR, cfg.DATASETS.NAMES) == ("2026_11_23", "1e3", "agvpreid")
+
+
+def test_an_option_after_the_keys_is_explained():
+    with pytest.raises(ValueError, match=r"Options come before the KEY VALUE pairs: move --resume"):
+        get_cfg(None, ["TEST.FLIP", "False", "--resume"])
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -24,14 +24,17 @@ def test_one_clip_of_a_tracklet_as_published():
 
 def test_augmentation_is_off_as_published():
     cfg = get_cfg()
-    assert (cfg.INPUT.PADDING, cfg.INPUT.COLOR_JITTER, cfg.INPUT.CONSISTENT_AUGMENTATION) == (0, 0.0, False)
+    assert (cfg.INPUT.CROP_PADDING, cfg.INPUT.COLOR_JITTER, cfg.INPUT.CONSISTENT_AUGMENTATION) == (0, 0.0, False)
 
 
 @pytest.mark.parametrize(
     ("opts", "message"),
     [
-        (["INPUT.PADDING", "-1"], r"INPUT\.PADDING must be at least 0 .* got -1"),
-        (["INPUT.PADDING", "144"], r"INPUT\.PADDING .* shorter side of INPUT\.SIZE_TRAIN \(288, 144\), got 144"),
+        (["INPUT.CROP_PADDING", "-1"], r"INPUT\.CROP_PADDING must be at least 0 .* got -1"),
+        (
+            ["INPUT.CROP_PADDING", "144"],
+            r"INPUT\.CROP_PADDING .* shorter side of INPUT\.SIZE_TRAIN \(288, 144\), got 144",
+        ),
         (["INPUT.COLOR_JITTER", "1.5"], r"INPUT\.COLOR_JITTER must lie between 0 and 1, got 1\.5"),
     ],
 )
@@ -40,10 +43,9 @@ def test_bad_augmentation(opts, message):
         get_cfg(None, opts)
 
 
-def test_padding_is_read_from_a_yaml(tmp_path, caplog):
+def test_padding_of_a_published_yaml_does_not_crop(tmp_path, caplog):
     path = tmp_path / "published.yml"
     path.write_text("INPUT:\n  PADDING: 10\n  SAMPLING: dense\n")
-    assert get_cfg(path).INPUT.PADDING == 10
+    assert get_cfg(path).INPUT.CROP_PADDING == 0
     (record,) = caplog.records
-    assert "INPUT.SAMPLING" in record.getMessage()
-    assert "INPUT.PADDING" not in record.getMessage()
+    assert "INPUT.PADDING" in record.getMessage()

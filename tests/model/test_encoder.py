@@ -5,7 +5,7 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from model import make_model
+from model import XTFCLIP, make_model
 from model.encoder import TIMM_NAMES, ClipVideoEncoder, build_vit, resize_position_embedding
 
 TINY = "vit_xsmall_patch16_clip_224"
@@ -191,9 +191,11 @@ def test_a_network_that_is_not_clips_is_refused(name):
 # One image size of each architecture.
 TIMM_CLIP = {name.rpartition("_")[0]: name for name in timm.list_models("vit_*clip*") if "quickgelu" not in name}
 CLIP_STYLE = sorted({*TIMM_CLIP.values(), *TIMM_NAMES})
+# timm has these architectures only with an ImageNet classifier fine-tuned on top.
+CLASSIFIERS_ONLY = {"vit_base_patch16_clip_384", "vit_base_patch32_clip_448"}
 
 
-@pytest.mark.parametrize("name", CLIP_STYLE)
+@pytest.mark.parametrize("name", [name for name in CLIP_STYLE if name not in CLASSIFIERS_ONLY])
 def test_every_clip_style_vit_builds(name):
     with torch.device("meta"):
         vit = build_vit(name)
@@ -202,6 +204,17 @@ def test_every_clip_style_vit_builds(name):
         tokens = encoder(torch.empty(1, 2, 3, 16 * patch, 8 * patch), torch.zeros(1, dtype=torch.long))
         assert tokens.shape == (2, 129, vit.embed_dim)
         assert encoder.project(tokens).shape == (2, 129, vit.num_classes)
+        model = XTFCLIP(encoder, num_classes=4)
+        clips = torch.empty(2, 2, 3, 16 * patch, 8 * patch)
+        output = model(clips, torch.zeros(2, dtype=torch.long), memory=torch.empty(4, vit.num_classes))
+        assert output.memory_logits.shape == (2, 4)
+    assert vit.num_classes <= 1280  # CLIP's joint space, not an ImageNet classifier's logits
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_clip_224.laion2b_ft_in1k", *sorted(CLASSIFIERS_ONLY)])
+def test_a_fine_tuned_classifier_is_refused(name):
+    with pytest.raises(ValueError, match=rf"no classifier fine-tuned on top.*{name}"):
+        build_vit(name)
 
 
 @pytest.mark.parametrize(("name", "width", "projected"), [("ViT-B-16", 768, 512), ("ViT-L-14", 1024, 768)])

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from configs import get_cfg
 from model import load_weights, make_model
 from model.encoder import ClipVideoEncoder, build_vit
 from model.weights import load_clip_weights
@@ -204,6 +205,36 @@ def test_a_malicious_pickle_is_refused_and_not_run(zipped, model, tmp_path):
     assert victim.exists()
 
 
+class RunsOnLoading(nn.Module):
+    """A TorchScript module whose ``__setstate__`` is called by whoever loads it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.zeros(1)
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.weight, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]):
+        self.weight = state[0] + 1.0
+        self.training = state[1]
+
+    def forward(self):
+        return self.weight
+
+
+def test_a_torchscript_archive_that_would_run_code_is_refused(model, tmp_path):
+    path = tmp_path / "evil.pt"
+    torch.jit.script(RunsOnLoading()).save(str(path))
+    assert torch.jit.load(str(path))().item() == 1.0  # loading did run it
+    with pytest.raises(ValueError, match=r"evil\.pt was refused"):
+        load_clip_weights(model.encoder, path)
+    with pytest.raises(ValueError, match=r"evil\.pt is not a readable weight file"):
+        load_weights(model, path)
+
+
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.99999])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_a_truncated_file_is_named(kind, share, model, tmp_path):
@@ -357,13 +388,15 @@ def test_without_a_network_the_message_says_what_to_do(tiny_cfg, monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(FileNotFoundError, match=r"cannot reach the hub") as caught:
-        make_model(tiny_cfg("MODEL.PRETRAINED", True, "MODEL.NAME", "ViT-B-16"), 3, 2)
-    for words in ("MODEL.PRETRAIN_PATH ViT-B-16.pt", "MODEL.PRETRAINED False", TIMM_B16):
+        make_model(get_cfg(), 3, 2)
+    for words in ("MODEL.NAME ViT-B-16", "MODEL.PRETRAIN_PATH ViT-B-16.pt", "MODEL.PRETRAINED False"):
         assert words in str(caught.value)
     assert "second line" not in str(caught.value)
 
 
-TIMM_B16 = "vit_base_patch16_clip_quickgelu_224.openai"
+def test_a_vit_of_other_dimensions_is_not_looked_for_on_the_hub(tiny_cfg):
+    with pytest.raises(ValueError, match=r"MODEL\.VIT .*MODEL\.PRETRAIN_PATH"):
+        make_model(tiny_cfg("MODEL.PRETRAINED", True), 3, 2)
 
 
 def test_random_weights_are_announced(tiny_cfg, caplog):

@@ -71,9 +71,10 @@ def test_the_model_overfits_the_generated_people(set_up):
     assert rank1(parts) == 1
 
 
-@pytest.mark.parametrize("smoothing", ["online", "uniform"])
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(smoothing, set_up, tmp_path):
+@pytest.mark.parametrize(("smoothing", "workers"), [("online", 0), ("uniform", 0), ("online", 1)])
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(smoothing, workers, set_up, tmp_path):
     common = ("LOSS.LABEL_SMOOTHING", smoothing, "SOLVER.STAGE2.STEPS", "(3,)", "SOLVER.STAGE2.EVAL_PERIOD", 2)
+    common += ("DATALOADER.NUM_WORKERS", workers)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     for folder, epochs, resume in ((whole, 4, False), (halves, 2, False), (halves, 4, True)):
         parts = set_up(*common, "SOLVER.STAGE2.MAX_EPOCHS", epochs, resume=resume)
@@ -87,6 +88,20 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(smoothing, set_u
     for key in expected.keys() - {"config"}:
         assert_equal(actual[key], expected[key], key)
     assert bool(expected["criterion"]) == (smoothing == "online")
+
+
+def test_a_resumed_run_takes_its_rates_from_the_configuration(set_up, tmp_path):
+    run(set_up("SOLVER.STAGE2.MAX_EPOCHS", 2), output=tmp_path)
+    parts = set_up("SOLVER.STAGE2.BASE_LR", 2e-5, "SOLVER.STAGE2.WEIGHT_DECAY", 0.5, resume=True)
+    fresh = [dict(group) for group in parts.training.optimizer.param_groups]
+    factor = parts.training.schedule.lr_lambdas[0](2)
+    parts.training.restore(tmp_path / LAST_CHECKPOINT)
+    for group, made in zip(parts.training.optimizer.param_groups, fresh, strict=True):
+        assert group["lr"] == pytest.approx(made["initial_lr"] * factor)
+        assert group["weight_decay"] == made["weight_decay"]
+    parts.training.schedule.step()
+    expected = fresh[0]["initial_lr"] * parts.training.schedule.lr_lambdas[0](3)
+    assert parts.training.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
 def assert_equal(actual, expected, where):
