@@ -378,7 +378,7 @@ def _check_matches(splits: dict[str, list[ExaminedTracklet]], report: Report, pr
 
 
 def _find_shared_frames(report: Report) -> Iterator[str]:
-    """Pairs of files with the same bytes and different people.
+    """Pairs of tracklets of different people that share files, byte for byte: how many, and the first.
 
     A test identity of a masked copy is a number within its view: the two sides number people independently, but a
     case's queries are the other case's gallery.
@@ -399,9 +399,12 @@ def _find_shared_frames(report: Report) -> Iterator[str]:
     indices = np.concatenate([tracklet.frames.indices for tracklet in tracklets])
     order = np.lexsort((people, digests))
     same_file = digests[order][1:] == digests[order][:-1]
-    for place in np.flatnonzero(same_file & (people[order][1:] != people[order][:-1])):
-        paths = [tracklets[owners[i]].frame_path(indices[i]) for i in order[place : place + 2]]
-        yield f"{paths[0]} and {paths[1]}"
+    places = np.flatnonzero(same_file & (people[order][1:] != people[order][:-1]))
+    pairs = np.stack([owners[order[places]], owners[order[places + 1]]], axis=1)
+    _, first, counts = np.unique(pairs, axis=0, return_index=True, return_counts=True)
+    for place, count in zip(places[first], counts, strict=True):
+        one, other = (tracklets[owners[i]].frame_path(indices[i]) for i in order[place : place + 2])
+        yield f"{one} and {other}" + (f", and {count - 1} more of these tracklets" if count > 1 else "")
 
 
 def _compare_counts(report: Report) -> None:
@@ -617,7 +620,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, TypeError) as error:
         logger.error("%s", error)
         return 1
-    if not report.complete:
+    if not report.complete and not report.findings.get("worker"):
         return INTERRUPTED
     return 0 if report.can_train else 1
 

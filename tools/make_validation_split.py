@@ -26,6 +26,8 @@ from datasets.tracklet import Tracklet
 logger = logging.getLogger(__name__)
 
 PEOPLE_FILE = "validation_people.json"
+# Draws of which the one with the likest altitudes is taken: a person has several, so strata alone leave that to chance.
+NUM_DRAWS = 200
 LINKS = ("symlink", "hard", "copy")
 # Put before tracklet names that would otherwise look like those of the challenge's masked copy.
 UNMASKED_PREFIX = "own_"
@@ -69,19 +71,24 @@ def choose_people(tracklets: Iterable[Tracklet], fraction: float, distractor_fra
         ValueError: If fewer than two test people, or nobody to train on, would result.
     """
     views: dict[int, set[str]] = {}
-    altitudes: dict[int, set[int]] = {}
+    altitudes: dict[int, Counter[int | None]] = {}
     for tracklet in tracklets:
         views.setdefault(tracklet.pid, set()).add(tracklet.view)
-        known = altitudes.setdefault(tracklet.pid, set())
-        if tracklet.altitude is not None:
-            known.add(tracklet.altitude)
+        counts = altitudes.setdefault(tracklet.pid, Counter())
+        if tracklet.view == "aerial":
+            counts[tracklet.altitude] += 1
 
     def stratum(pid: int) -> Hashable:
-        return len(views[pid]), tuple(sorted(altitudes[pid]))
+        return len(views[pid]), tuple(sorted(altitudes[pid].keys() - {None}))
+
+    def draw(pids: list[int], number: int) -> set[int]:
+        wanted = shares(altitudes[pid] for pid in pids)
+        draws = (draw_evenly(pids, stratum, number, rng) for _ in range(NUM_DRAWS))
+        return min(draws, key=lambda drawn: distance(shares(altitudes[pid] for pid in sorted(drawn)), wanted))
 
     rng = np.random.default_rng(seed)
     both = [pid for pid in sorted(views) if len(views[pid]) == 2]
-    test = draw_evenly(both, stratum, round(fraction * len(both)), rng)
+    test = draw(both, round(fraction * len(both)))
     if len(test) < 2:
         raise ValueError(
             f"A fraction of {fraction} makes {len(test)} test people of the {len(both)} who were seen from both ground "
@@ -89,11 +96,24 @@ def choose_people(tracklets: Iterable[Tracklet], fraction: float, distractor_fra
         )
     aerial = [pid for pid in sorted(views) if "aerial" in views[pid]]
     rest = [pid for pid in aerial if pid not in test]
-    distractors = draw_evenly(rest, stratum, min(round(distractor_fraction * len(aerial)), len(rest)), rng)
+    distractors = draw(rest, min(round(distractor_fraction * len(aerial)), len(rest)))
     train = tuple(sorted(views.keys() - test - distractors))
     if not train:
         raise ValueError("Nobody is left to train on: lower --fraction or --distractor_fraction.")
     return People(train, tuple(sorted(test)), tuple(sorted(distractors)))
+
+
+def shares(counters: Iterable[Counter]) -> dict[int | None, float]:
+    """Share of each altitude in the tracklets that all counters together count."""
+    total: Counter = Counter()
+    for counter in counters:
+        total.update(counter)
+    return {altitude: number / total.total() for altitude, number in total.items()}
+
+
+def distance(one: dict[int | None, float], other: dict[int | None, float]) -> float:
+    """Sum of the differences between shares, 0 to 2."""
+    return sum(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in one.keys() | other.keys())
 
 
 def draw_evenly(

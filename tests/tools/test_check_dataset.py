@@ -111,6 +111,10 @@ def test_a_frame_of_two_people(make_tree, check):
     report = check(root)
     assert found(report) == {"frame of two people"}
     assert report.findings["frame of two people"] == [f"{mine} and {other}"]
+    shutil.copytree(root / TRACKLET, root / "train/4/copy")
+    texts = check(root).findings["frame of two people"]
+    assert len(texts) == 2  # frame 0 is shown with the first of the other's two, the five others with the copy
+    assert texts[1].endswith(", and 4 more of these tracklets")
 
 
 def test_a_frame_of_train_and_a_masked_test_person(make_tree, check):
@@ -349,6 +353,17 @@ def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, ca
     assert content["splits"]["train"]["tracklets"] == 2
     assert "empty frame" in {finding["check"] for finding in content["findings"]}
     assert "Interrupted. No blocking problem so far." in caplog.text
+
+
+def die(job, size, sample):
+    os._exit(1)
+
+
+def test_a_process_that_dies_blocks(make_tree, check, monkeypatch):
+    monkeypatch.setattr(doctor, "examine", die)
+    report = check(make_tree(), num_workers=2)
+    assert "--workers 1 tells which" in report.findings["worker"][0]
+    assert (report.complete, report.can_train) == (False, False)
 
 
 def test_ctrl_c_ends_the_processes(make_tree, tmp_path, tiny_opts):

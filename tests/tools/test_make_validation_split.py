@@ -56,6 +56,24 @@ def test_people_are_disjoint_even_over_altitudes_and_seeded():
     assert people != choose_people(crowd(40), 0.2, 0.1, seed=1)
 
 
+def test_altitudes_are_as_frequent_in_the_test_set_as_in_all():
+    rng = np.random.default_rng(0)
+    tracklets = []
+    for pid in range(60):
+        tracklets.append(Tracklet("g", ("g.jpg",), pid, 0, "ground", None))
+        heights = rng.choice([15, 30, 80, 120], size=3, p=[0.4, 0.3, 0.2, 0.1])
+        tracklets += [Tracklet(str(n), ("a.jpg",), pid, 4, "aerial", int(m)) for n, m in enumerate(heights)]
+
+    def altitude_shares(pids):
+        counts = Counter(t.altitude for t in tracklets if t.pid in pids and t.view == "aerial")
+        return {metres: number / counts.total() for metres, number in counts.items()}
+
+    everybody = altitude_shares(range(60))
+    for seed in range(5):
+        drawn = altitude_shares(choose_people(tracklets, 0.2, 0.1, seed).test)
+        assert all(abs(drawn.get(metres, 0) - share) < 0.05 for metres, share in everybody.items())
+
+
 def test_only_people_with_both_views_are_tested_and_distractors_are_seen_from_the_air():
     tracklets = [t for t in crowd(40) if not (t.pid < 10 and t.view == "ground" or t.pid >= 30 and t.view == "aerial")]
     for seed in range(10):
