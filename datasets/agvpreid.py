@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,25 @@ _MASKED_NAME = {
     "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
 }
 _ALL_UNKNOWN = tuple(UNKNOWN.values())
+
+# The challenge's copy, counted from its attribute tables and its sample submission.
+PUBLISHED = {
+    "train identities": 689,
+    "case1_aerial_to_ground/query identities": 645,
+    "case1_aerial_to_ground/query tracklets": 3023,
+    "case1_aerial_to_ground/gallery identities": 645,
+    "case1_aerial_to_ground/gallery tracklets": 2751,
+    "case2_ground_to_aerial/query identities": 645,
+    "case2_ground_to_aerial/query tracklets": 2751,
+    "case2_ground_to_aerial/gallery identities": 1309,
+}
+# The sample submission names so many; there may be more.
+PUBLISHED_AT_LEAST = {"case2_ground_to_aerial/gallery tracklets": 4416}
+# Of both versions as a whole, from the papers; frames are rounded. The challenge's tables hold fewer people (1,998).
+PUBLISHED_TOTALS = {
+    "challenge": {"identities": 3027, "tracklets": 13511, "frames": 3_700_000, "altitudes": (80, 120)},
+    "full": {"identities": 6632, "tracklets": 32321, "frames": 9_600_000, "altitudes": (15, 30, 80, 120)},
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,25 @@ def parse_frame_name(name: str) -> FrameName:
         raise _bad_frame_name(name)
     person, time, *numbers = match.groups()
     return FrameName(int(person), time[:-1], int(time[-1]), *map(int, numbers))
+
+
+def list_splits() -> dict[str, str | None]:
+    """The splits' folders in order, and the view that each claims to hold; None for any."""
+    splits: dict[str, str | None] = {"train": None}
+    for layout in _CASES.values():
+        splits[f"{layout.folder}/query"] = layout.query_view
+        splits[f"{layout.folder}/gallery"] = layout.gallery_view
+    return splits
+
+
+def are_masked(names: Mapping[str, Iterable[str]]) -> bool:
+    """Whether the tracklets of a case, by view, are all named as in the challenge's masked copy."""
+    return all(_MASKED_NAME[view].fullmatch(name) for view in names for name in names[view])
+
+
+def read_train(root: Path) -> tuple[Tracklet, ...]:
+    """The training tracklets of a copy, sorted by pid, then name, whatever else it holds."""
+    return _read_split("train", list_tracklet_folders(root / "train", _TITLE), _read_table(root, "train"))
 
 
 class AGVPReID:
@@ -152,10 +191,8 @@ class AGVPReID:
         self._protocol = options.choose_protocol()
 
         if need_train or (self.root / "train").is_dir():
-            folders = list_tracklet_folders(self.root / "train", _TITLE)
-            table = self._read_table("train")
-            self.train = _read_split("train", folders, table)
-            self.attributes_available["train"] = table is not None
+            self.train = read_train(self.root)
+            self.attributes_available["train"] = self.train[0].attributes is not None
 
         present = {key: layout for key, layout in _CASES.items() if (self.root / layout.folder).is_dir()}
         if not present:
@@ -168,26 +205,30 @@ class AGVPReID:
     def _read_case(self, layout: _CaseLayout) -> tuple[Case, bool]:
         views = {"query": layout.query_view, "gallery": layout.gallery_view}
         folders = {side: list_tracklet_folders(self.root / layout.folder / side, _TITLE) for side in views}
-        masked = all(
-            _MASKED_NAME[view].fullmatch(folder.name) for side, view in views.items() for folder in folders[side]
-        )
+        masked = are_masked({view: [folder.name for folder in folders[side]] for side, view in views.items()})
         if masked:
             self.identities_masked = True
             logger.info("%s: identities are masked: this copy can be ranked, but not scored.", layout.folder)
         sides, tables = {}, []
         for side, view in views.items():
             split = f"{layout.folder}/{side}"
-            tables.append(self._read_table(split))
+            tables.append(_read_table(self.root, split))
             sides[side] = _read_split(split, folders[side], tables[-1], view, masked)
         case = Case(layout.folder, layout.title, sides["query"], sides["gallery"], self._protocol)
         return case, all(table is not None for table in tables)
 
-    def _read_table(self, split: str) -> dict[int, tuple[int, ...]] | None:
-        path = self.root / "attributes" / f"{split}.csv"
-        if path.is_file():
-            return read_attributes(path)
-        logger.info("%s: no attribute table %s.", split, path)
-        return None
+
+def attribute_table(root: Path, split: str) -> Path:
+    """Where the attribute table of a split is, if there is one."""
+    return root / "attributes" / f"{split}.csv"
+
+
+def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:
+    path = attribute_table(root, split)
+    if path.is_file():
+        return read_attributes(path)
+    logger.info("%s: no attribute table %s.", split, path)
+    return None
 
 
 def _read_split(

@@ -62,22 +62,32 @@ def list_tracklet_folders(split: Path, dataset: str) -> list[TrackletFolder]:
     """Tracklets of a split that is laid out as ``{identity}/{tracklet}/``, sorted by pid, then name."""
     if not split.is_dir():
         raise missing(split, dataset)
+    folders, problems = find_tracklet_folders(split)
+    if problems:
+        raise ValueError(problems[0])
+    return folders
+
+
+def find_tracklet_folders(split: Path) -> tuple[list[TrackletFolder], list[str]]:
+    """The same, and everything that is wrong with the folders, instead of an error."""
     folders: list[TrackletFolder] = []
+    problems: list[str] = []
     identities: dict[int, str] = {}
     for identity in list_subfolders(split):
         if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
-            raise ValueError(f"{identity.path}: an identity folder must be named by a number.")
+            problems.append(f"{identity.path}: an identity folder must be named by a number.")
+            continue
         pid = int(identity.name)
         if pid in identities:
-            raise ValueError(f"{identity.path} and {identities[pid]} are the same identity, {pid}.")
+            problems.append(f"{identity.path} and {identities[pid]} are the same identity, {pid}.")
         identities[pid] = identity.path
         tracklets = [TrackletFolder(pid, tracklet.name, tracklet.path) for tracklet in list_subfolders(identity.path)]
         if not tracklets:
-            raise ValueError(f"{identity.path}: this identity has no tracklet folder.")
+            problems.append(f"{identity.path}: this identity has no tracklet folder.")
         folders += tracklets
-    if not folders:
-        raise ValueError(f"{split}: this split has no identity folder.")
-    return sorted(folders)
+    if not folders and not problems:
+        problems.append(f"{split}: this split has no identity folder.")
+    return sorted(folders), problems
 
 
 def last_integer(name: str) -> int:
