@@ -121,9 +121,7 @@ def validate(cfg: CfgNode, dataset, runtime: Runtime, model: nn.Module) -> float
         logger.warning("The test identities are masked: nothing to validate on; the best checkpoint is the last one.")
         return 0.0
     evaluation = evaluate(cfg, model, list(dataset.cases.values()), train_cameras(dataset.train), runtime)
-    logger.info("validation
-%s
-%s", format_protocols(evaluation), format_table(evaluation))
+    logger.info("validation\n%s\n%s", format_protocols(evaluation), format_table(evaluation))
     return evaluation.overall(VISUAL).mAP
 
 
