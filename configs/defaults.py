@@ -104,6 +104,9 @@ _C.DATALOADER.BOTH_VIEWS = False
 _C.DATALOADER.BALANCE_ALTITUDES = False
 # Decoding processes; 0 decodes in the main process.
 _C.DATALOADER.NUM_WORKERS = 8
+# A frame that cannot be read is replaced by the nearest readable one of its tracklet. More than this share of the
+# frames of an epoch (or of the pass that builds CLIP memory), 0..1, stops training; evaluation only lists them.
+_C.DATALOADER.MAX_BAD_FRACTION = 0.01
 
 _C.SOLVER = CN()
 _C.SOLVER.SEED = 1234

@@ -114,11 +114,12 @@ class TrackletClips(Dataset):
     """Clips of tracklets, decoded.
 
     An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and
-    ``camid``, the 0-based training camera, both -1 when unknown; and ``tracklet``, the index into
-    ``tracklets``.
+    ``camid``, the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``;
+    and ``unreadable``, (T,), int64: the numbers within the tracklet of frames that could not be read, -1 for
+    all others.
 
-    A frame that cannot be read is replaced by the nearest one of its tracklet that can, with one warning for
-    each path (and worker process).
+    A frame that cannot be read is replaced by the nearest one of its tracklet that can, with one warning: worker
+    processes share what is known to be unreadable (one byte a frame), so that it is not tried again either.
 
     Args:
         tracklets: Tracklets to serve, in this order.
@@ -169,7 +170,8 @@ class TrackletClips(Dataset):
         lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
         num_items = -(-lengths // clip_length) if sampling == "consecutive" else np.full_like(lengths, num_clips)
         self._ends = np.cumsum(num_items)  # items up to and including each tracklet
-        self._unreadable: set[str] = set()
+        self._first_frames = np.cumsum(lengths) - lengths  # of each tracklet, among the frames of all
+        self._is_unreadable = torch.zeros(int(lengths.sum()), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -182,12 +184,15 @@ class TrackletClips(Dataset):
         number = int(np.searchsorted(self._ends, draw.index, side="right"))
         tracklet = self.tracklets[number]
         indices = self._sample(draw, number)
-        frames = {index: self._decode(tracklet, index) for index in dict.fromkeys(indices.tolist())}
+        frames = {index: self._decode(number, index) for index in dict.fromkeys(indices.tolist())}
+        asked = torch.from_numpy(indices)
+        is_unreadable = self._is_unreadable[asked + int(self._first_frames[number])]
         return {
             "clips": torch.stack([frames[index] for index in indices.tolist()]),
             "label": self.labels.get(tracklet.pid, UNKNOWN),
             "camid": self.cameras.get(tracklet.camid, UNKNOWN),
             "tracklet": number,
+            "unreadable": torch.where(is_unreadable, asked, UNKNOWN),
         }
 
     def _sample(self, draw: Draw, number: int) -> np.ndarray:
@@ -201,17 +206,17 @@ class TrackletClips(Dataset):
         clips = consecutive_clips(num_frames, self.clip_length)
         return clips[draw.index - (self._ends[number] - len(clips))]
 
-    def _decode(self, tracklet: Tracklet, index: int) -> torch.Tensor:
-        """The frame, or the nearest readable one."""
-        paths = tracklet.frame_paths
+    def _decode(self, number: int, index: int) -> torch.Tensor:
+        """The frame of a tracklet, or the nearest readable one."""
+        paths = self.tracklets[number].frame_paths
+        first = int(self._first_frames[number])
         for candidate in _by_closeness(index, len(paths)):
-            path = paths[candidate]
-            if path in self._unreadable:
+            if self._is_unreadable[first + candidate]:
                 continue
             try:
-                return decode_frame(path, self.size)
+                return decode_frame(paths[candidate], self.size)
             except UnreadableFrameError as error:
-                self._unreadable.add(path)
+                self._is_unreadable[first + candidate] = True
                 logger.warning("%s; the nearest readable frame of the tracklet takes its place.", error)
         folder = os.path.dirname(paths[0])
         raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")

@@ -197,11 +197,23 @@ def test_unreadable_frame_is_replaced_by_the_nearest(tracklets, caplog):
     for frame in (2, 3, 6):
         Path(tracklets[0].frame_paths[frame]).write_bytes(b"broken")
     clips = TrackletClips(tracklets, SIZE, 7, "test")
-    assert values(clips[0]) == [0, 1, 1, 4, 4, 5, 5]
-    clips[0]
+    for _ in range(2):
+        assert values(clips[0]) == [0, 1, 1, 4, 4, 5, 5]
+        assert clips[0]["unreadable"].tolist() == [-1, -1, 2, 3, -1, -1, 6]
+    assert clips[2]["unreadable"].tolist() == [-1] * 7
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 3  # once for each path
     assert tracklets[0].frame_paths[2] in messages[0]
+
+
+def test_workers_share_what_is_unreadable(tracklets, caplog):
+    Path(tracklets[0].frame_paths[2]).write_bytes(b"broken")
+    clips = TrackletClips(tracklets[:1], SIZE, 7, "test")
+    (batch,) = DataLoader(clips, num_workers=1)
+    assert batch["unreadable"].tolist() == [[-1, -1, 2, -1, -1, -1, -1]]
+    assert not caplog.records  # the warning was the worker's
+    assert torch.equal(clips[0]["unreadable"], batch["unreadable"][0])
+    assert not caplog.records  # known: neither tried nor warned of again
 
 
 def test_tracklet_without_a_readable_frame_is_named(tracklets):
