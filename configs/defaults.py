@@ -92,6 +92,9 @@ _C.DATASETS.SPLIT = 1
 _C.DATASETS.TRAIN_HALF = "second"
 # Number of the camera that is aerial (G2A-VReID); 0: the one that no query comes from.
 _C.DATASETS.AERIAL_CAMERA = 0
+# Folder for lists of frames (AG-VPReID), which are made once and renewed when the tree changes. Empty: xtfclip/ in
+# $XDG_CACHE_HOME, or in ~/.cache. A folder beside the data lets several people share them.
+_C.DATASETS.INDEX_DIR = ""
 
 _C.DATALOADER = CN()
 # Tracklets of each identity in a training batch, K of P x K sampling.

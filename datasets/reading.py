@@ -5,6 +5,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # What scipy and h5py answer files with that are truncated or something else.
 _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError, NotImplementedError)
+NUM_THREADS = 16  # listings under way at once: on network storage each of them mostly waits
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 
@@ -71,10 +73,12 @@ def list_tracklet_folders(split: Path, dataset: str) -> list[TrackletFolder]:
         if pid in identities:
             raise ValueError(f"{identity.path} and {identities[pid]} are the same identity, {pid}.")
         identities[pid] = identity.path
-        tracklets = [TrackletFolder(pid, tracklet.name, tracklet.path) for tracklet in list_subfolders(identity.path)]
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        listings = list(pool.map(list_subfolders, identities.values()))
+    for (pid, path), tracklets in zip(identities.items(), listings, strict=True):
         if not tracklets:
-            raise ValueError(f"{identity.path}: this identity has no tracklet folder.")
-        folders += tracklets
+            raise ValueError(f"{path}: this identity has no tracklet folder.")
+        folders += [TrackletFolder(pid, tracklet.name, tracklet.path) for tracklet in tracklets]
     if not folders:
         raise ValueError(f"{split}: this split has no identity folder.")
     return sorted(folders)
