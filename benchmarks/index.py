@@ -3,10 +3,10 @@
     python benchmarks/index.py
 
 Folders are real, and empty: as many files do not fit on every disk. The index is written by the same writer as that of
-a real tree, with generated frame names; so listing 9.6 million files is not measured, opening is. Opening checks every
-folder's time and the whole file's checksum, and makes the records of all tracklets, in a fresh process. Memory of
-loader workers is proportional (PSS: a page that n processes share counts as 1/n), after each has looked up random
-frames.
+a real tree, with generated frame names. So opening is measured at full size, and listing on a smaller tree of real,
+empty files. Opening checks every folder's time and the whole file's checksum, and makes the records of all tracklets,
+in a fresh process. Memory of loader workers is proportional (PSS: a page that n processes share counts as 1/n), after
+they have looked up random frames all over the index.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.agvpreid import _READER, AGVPReID
-from datasets.index import IndexWriter, index_path, stamp_folders
+from datasets.agvpreid import READER, AGVPReID, read_names
+from datasets.index import IndexWriter, index_path, open_index, stamp_folders
 from datasets.options import DatasetOptions
 from datasets.tracklet import Tracklet
 from utils.runtime import run_command
@@ -47,6 +47,9 @@ SPLITS = {
 LONG_AGO = 1_600_000_000  # seconds: folders that have just been made would be listed again
 NUM_WORKERS = 2
 LOOKUPS = 100_000  # frames that the loader asks for
+BATCH = 100
+REPORTS = NUM_WORKERS * BATCH  # the last ones, with which every worker tells its memory
+LISTED_TRACKLETS, LISTED_FRAMES = 300, 300  # real files: tracklets, and frames of each
 
 
 class RandomPaths(Dataset):
@@ -58,11 +61,13 @@ class RandomPaths(Dataset):
     def __len__(self) -> int:
         return LOOKUPS
 
-    def __getitem__(self, number: int) -> tuple[int, int, float]:
+    def __getitem__(self, number: int) -> tuple[int, int, float, float]:
         rng = np.random.default_rng(number)
         paths = self.tracklets[rng.integers(len(self.tracklets))].frame_paths
         path = paths[int(rng.integers(len(paths)))]
-        return len(path), os.getpid(), memory("Pss") if number >= LOOKUPS - 200 else 0.0
+        if number < LOOKUPS - REPORTS:
+            return len(path), 0, 0.0, 0.0
+        return len(path), os.getpid(), memory("Pss"), mapped_memory()
 
 
 def memory(kind: str) -> float:
@@ -71,6 +76,30 @@ def memory(kind: str) -> float:
         if line.startswith(f"{kind}:"):
             return int(line.split()[1]) / 1024
     raise ValueError(f"/proc/self/smaps_rollup has no {kind}.")
+
+
+def mapped_memory() -> float:
+    """MiB of mapped indices in this process, proportional."""
+    total, is_index = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        key, *values = line.split()
+        if not key.endswith(":"):
+            is_index = line.endswith(".index")
+        elif is_index and key == "Pss:":
+            total += int(values[0])
+    return total / 1024
+
+
+def time_listing(folder: Path, num_tracklets: int, num_frames: int) -> float:
+    """Files listed and checked per second, when the index of real files is made."""
+    for number in range(num_tracklets):
+        tracklet = folder / "listed" / str(number) / "a"
+        tracklet.mkdir(parents=True)
+        for frame in range(num_frames):
+            (tracklet / f"P{number}T2310171A2C5E152K7F{frame}.jpg").touch()
+    start = time.perf_counter()
+    open_index(folder / "listed", "a generated tree", read_names, READER, folder)
+    return num_tracklets * num_frames / (time.perf_counter() - start)
 
 
 def generate(root: Path, index_dir: Path, num_frames: int, num_tracklets: int) -> int:
@@ -90,8 +119,8 @@ def generate(root: Path, index_dir: Path, num_frames: int, num_tracklets: int) -
         places = [str(root / split / folder) for folder in (*folders, *parents)]
         for place in places:
             os.utime(place, (LONG_AGO, LONG_AGO))
-        with open(index_path(root / split, _READER, index_dir), "wb") as file:
-            writer = IndexWriter(file, root / split, _READER)
+        with open(index_path(root / split, READER, index_dir), "wb") as file:
+            writer = IndexWriter(file, root / split, READER)
             for folder, first in zip(folders, rng.integers(9000, size=number), strict=True):
                 stem = f"P{folder.split('/')[0]}T2310171A2C{camera}E152K7F"
                 names = [f"{stem}{first + frame}.jpg" for frame in range(num_frames // num_tracklets + 1)]
@@ -114,13 +143,13 @@ def open_generated(root: str, index_dir: str) -> dict[str, float]:
         "tracklets": len(tracklets),
         "frames": sum(len(tracklet.frame_paths) for tracklet in tracklets),
     }
-    workers: dict[int, float] = {}
-    loader = DataLoader(RandomPaths(tracklets), batch_size=100, num_workers=NUM_WORKERS)
-    for _, pids, pss in loader:
-        workers |= {pid: mib for pid, mib in zip(pids.tolist(), pss.tolist(), strict=True) if mib}
-        if len(workers) == NUM_WORKERS:
-            figures["pss_main"] = memory("Pss")
-    figures["pss_workers"] = sum(workers.values())
+    workers: dict[int, tuple[float, float]] = {}
+    loader = DataLoader(RandomPaths(tracklets), batch_size=BATCH, num_workers=NUM_WORKERS)
+    for _, pids, pss, mapped in loader:
+        reports = zip(pids.tolist(), pss.tolist(), mapped.tolist(), strict=True)
+        workers |= {pid: (all_of_it, of_index) for pid, all_of_it, of_index in reports if pid}
+    figures["pss_workers"] = sum(all_of_it for all_of_it, _ in workers.values())
+    figures["index_workers"] = sum(of_index for _, of_index in workers.values())
     return figures
 
 
@@ -129,6 +158,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=NUM_FRAMES)
     parser.add_argument("--tracklets", type=int, default=NUM_TRACKLETS)
+    parser.add_argument("--listed", type=int, default=LISTED_TRACKLETS, help="tracklets of real files to list")
     parser.add_argument("--open", nargs=2, metavar=("ROOT", "INDEX_DIR"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.open:
@@ -142,7 +172,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
         logger.info("generated in %.1f s: indices of %.0f MiB", time.perf_counter() - start, size / 2**20)
         command = [sys.executable, os.path.abspath(__file__), "--open", str(root), str(index_dir)]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    figures = json.loads(output)
+        figures = {**json.loads(output), "index": size / 2**20}
+        figures["files_per_second"] = time_listing(Path(folder), args.listed, LISTED_FRAMES)
     logger.info(
         "opened %s frames in %s tracklets in %.2f s: %.0f MiB resident, %.0f MiB of them before (Python and torch)",
         f"{figures['frames']:,}",
@@ -152,11 +183,13 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
         figures["rss_before"],
     )
     logger.info(
-        "with %d loader workers, proportional: %.0f MiB in the main process, %.0f MiB in the workers together",
+        "%d loader workers, proportional: %.0f MiB together, %.0f MiB of it the index, whose size is %.0f MiB",
         NUM_WORKERS,
-        figures["pss_main"],
         figures["pss_workers"],
+        figures["index_workers"],
+        figures["index"],
     )
+    logger.info("listing a tree of real files: %.0f files/s", figures["files_per_second"])
     return figures
 
 

@@ -29,7 +29,7 @@ _MASKED_NAME = {
     "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
 }
 _ALL_UNKNOWN = tuple(UNKNOWN.values())
-_READER = "agvpreid 1"  # to be raised with every change of what ``read_names`` returns
+READER = "agvpreid 1"  # to be raised with every change of what ``read_names`` returns
 _UNKNOWN_LEVEL = -1
 
 
@@ -182,7 +182,7 @@ class AGVPReID:
         return case, all(table is not None for table in tables)
 
     def _open_index(self, split: str) -> FrameIndex:
-        return open_index(self.root / split, _TITLE, read_names, _READER, self._index_dir)
+        return open_index(self.root / split, _TITLE, read_names, READER, self._index_dir)
 
     def _read_table(self, split: str) -> dict[int, tuple[int, ...]] | None:
         path = self.root / "attributes" / f"{split}.csv"
