@@ -100,7 +100,8 @@ def build_training(cfg: CfgNode, dataset, runtime: Runtime, resume: bool) -> Tra
         memory = torch.empty(0, device=runtime.device)
     else:
         transform = TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
-        memory = build_memory(model, make_memory_loader(cfg, dataset), dataset.train, transform, runtime)
+        loader = make_memory_loader(cfg, dataset)
+        memory = build_memory(model, loader, dataset.train, transform, runtime, cfg.DATALOADER.MAX_BAD_FRACTION)
     return Training(
         model,
         criterion,

@@ -92,6 +92,9 @@ _C.DATASETS.SPLIT = 1
 _C.DATASETS.TRAIN_HALF = "second"
 # Number of the camera that is aerial (G2A-VReID); 0: the one that no query comes from.
 _C.DATASETS.AERIAL_CAMERA = 0
+# Folder for lists of frames (AG-VPReID), which are made once and renewed when the tree changes. Empty: xtfclip/ in
+# $XDG_CACHE_HOME, or in ~/.cache. A folder beside the data lets several people share them.
+_C.DATASETS.INDEX_DIR = ""
 
 _C.DATALOADER = CN()
 # Tracklets of each identity in a training batch, K of P x K sampling.
@@ -104,6 +107,9 @@ _C.DATALOADER.BOTH_VIEWS = False
 _C.DATALOADER.BALANCE_ALTITUDES = False
 # Decoding processes; 0 decodes in the main process.
 _C.DATALOADER.NUM_WORKERS = 8
+# A frame that cannot be read is replaced by the nearest readable one of its tracklet. More than this share of the
+# frames of an epoch (or of the pass that builds CLIP memory), 0..1, stops training; evaluation only lists them.
+_C.DATALOADER.MAX_BAD_FRACTION = 0.01
 
 _C.SOLVER = CN()
 _C.SOLVER.SEED = 1234

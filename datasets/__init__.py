@@ -66,6 +66,7 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
         split=cfg.DATASETS.SPLIT,
         train_half=cfg.DATASETS.TRAIN_HALF,
         aerial_camera=cfg.DATASETS.AERIAL_CAMERA,
+        index_dir=cfg.DATASETS.INDEX_DIR,
     )
     return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
 

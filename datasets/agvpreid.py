@@ -10,16 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.attributes import UNKNOWN, read_attributes
+from datasets.index import FrameIndex, FramePaths, open_index
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import (
-    TrackletFolder,
-    join_sorted,
-    list_images,
-    list_tracklet_folders,
-    log_counts,
-    missing,
-    sort_frames,
-)
+from datasets.reading import TrackletFolder, last_integer, log_counts, missing
 from datasets.tracklet import UNKNOWN_CAMERA, Case, Tracklet
 
 logger = logging.getLogger(__name__)
@@ -37,6 +30,8 @@ _MASKED_NAME = {
     "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
 }
 _ALL_UNKNOWN = tuple(UNKNOWN.values())
+READER = "agvpreid 1"  # to be raised with every change of what ``read_names`` returns
+_UNKNOWN_LEVEL = -1
 
 # The challenge's copy, counted from its attribute tables and its sample submission.
 PUBLISHED = {
@@ -119,9 +114,14 @@ def are_masked(names: Mapping[str, Iterable[str]]) -> bool:
     return all(_MASKED_NAME[view].fullmatch(name) for view in names for name in names[view])
 
 
-def read_train(root: Path) -> tuple[Tracklet, ...]:
-    """The training tracklets of a copy, sorted by pid, then name, whatever else it holds."""
-    return _read_split("train", list_tracklet_folders(root / "train", _TITLE), _read_table(root, "train"))
+def read_train(root: Path, index_dir: str | Path = "") -> tuple[Tracklet, ...]:
+    """The training tracklets of a copy, sorted by pid, then name, whatever else it holds.
+
+    Args:
+        root: The copy.
+        index_dir: Where lists of frames are kept (DATASETS.INDEX_DIR); '' for the user's cache folder.
+    """
+    return _read_split("train", _open_index(root, "train", index_dir), _read_table(root, "train"))
 
 
 class AGVPReID:
@@ -173,7 +173,8 @@ class AGVPReID:
     Args:
         root: Folder that holds the tree above.
         need_train: Whether a missing training split is an error.
-        options: ``protocol``, 'cross-camera' unless chosen.
+        options: ``protocol``, 'cross-camera' unless chosen, and ``index_dir``: the frames of each split are listed
+            and checked once, then kept in an index there (``datasets.index``).
     Raises:
         FileNotFoundError: If the root or a required split is missing.
         ValueError: On an empty split, identity or tracklet, a folder that is not an identity number, a frame
@@ -189,9 +190,10 @@ class AGVPReID:
         self.attributes_available: dict[str, bool] = {}
         self.identities_masked = False
         self._protocol = options.choose_protocol()
+        self._index_dir = options.index_dir
 
         if need_train or (self.root / "train").is_dir():
-            self.train = read_train(self.root)
+            self.train = read_train(self.root, self._index_dir)
             self.attributes_available["train"] = self.train[0].attributes is not None
 
         present = {key: layout for key, layout in _CASES.items() if (self.root / layout.folder).is_dir()}
@@ -204,8 +206,10 @@ class AGVPReID:
 
     def _read_case(self, layout: _CaseLayout) -> tuple[Case, bool]:
         views = {"query": layout.query_view, "gallery": layout.gallery_view}
-        folders = {side: list_tracklet_folders(self.root / layout.folder / side, _TITLE) for side in views}
-        masked = are_masked({view: [folder.name for folder in folders[side]] for side, view in views.items()})
+        indices = {side: _open_index(self.root, f"{layout.folder}/{side}", self._index_dir) for side in views}
+        masked = are_masked(
+            {view: [tracklet.name for tracklet in indices[side].tracklets()] for side, view in views.items()}
+        )
         if masked:
             self.identities_masked = True
             logger.info("%s: identities are masked: this copy can be ranked, but not scored.", layout.folder)
@@ -213,7 +217,7 @@ class AGVPReID:
         for side, view in views.items():
             split = f"{layout.folder}/{side}"
             tables.append(_read_table(self.root, split))
-            sides[side] = _read_split(split, folders[side], tables[-1], view, masked)
+            sides[side] = _read_split(split, indices[side], tables[-1], view, masked)
         case = Case(layout.folder, layout.title, sides["query"], sides["gallery"], self._protocol)
         return case, all(table is not None for table in tables)
 
@@ -221,6 +225,10 @@ class AGVPReID:
 def attribute_table(root: Path, split: str) -> Path:
     """Where the attribute table of a split is, if there is one."""
     return root / "attributes" / f"{split}.csv"
+
+
+def _open_index(root: Path, split: str, index_dir: str | Path) -> FrameIndex:
+    return open_index(root / split, _TITLE, read_names, READER, index_dir)
 
 
 def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:
@@ -233,22 +241,25 @@ def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:
 
 def _read_split(
     split: str,
-    folders: list[TrackletFolder],
+    index: FrameIndex,
     table: dict[int, tuple[int, ...]] | None,
     view: str | None = None,
     masked: bool = False,
 ) -> tuple[Tracklet, ...]:
-    """Read the frames of all tracklets of a split.
+    """Make the records of a split.
 
     Args:
         split: Name for messages.
-        folders: Tracklets to read.
+        index: Its frames, read by ``read_names``.
         table: Attributes by pid; None when there is no table.
         view: What the split claims to hold; None for any.
         masked: Whether frame names outside the grammar are tolerated; needs ``view``.
     """
     oddities: Counter[str] = Counter()
-    tracklets = tuple(_read_tracklet(folder, table, view, masked, oddities) for folder in folders)
+    tracklets = tuple(
+        _make_tracklet(folder, FramePaths(index, row), *index.values[row].tolist(), table, view, masked, oddities)
+        for row, folder in enumerate(index.tracklets())
+    )
     for text, num_tracklets in sorted(oddities.items()):
         logger.warning("%s: %d of %d tracklets %s.", split, num_tracklets, len(tracklets), text)
     pids = {tracklet.pid for tracklet in tracklets}
@@ -263,40 +274,55 @@ def _read_split(
     return tracklets
 
 
-def _read_tracklet(
-    folder: TrackletFolder,
-    table: dict[int, tuple[int, ...]] | None,
-    view: str | None,
-    masked: bool,
-    oddities: Counter[str],
-) -> Tracklet:
-    # One listing and one match a frame: a full copy has ten million of them.
-    names = list_images(folder.path)
-    matches = [_FRAME_NAME.fullmatch(name) for name in names]
-    attributes = None if table is None else table.get(folder.pid, _ALL_UNKNOWN)
-    if None in matches:
-        if not masked:
-            raise _bad_frame_name(os.path.join(folder.path, names[matches.index(None)]))
-        oddities["have frame names outside the grammar: their camera is unknown"] += 1
-        paths = sort_frames(folder.path, names)
-        return Tracklet(folder.name, paths, folder.pid, UNKNOWN_CAMERA, view, None, attributes)
+def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, int]]:
+    """Put the frames of a tracklet in order and check that they belong together.
 
-    paths = join_sorted(folder.path, ((int(match[7]), match.string) for match in matches))
+    Args:
+        folder: The tracklet.
+        names: Its images.
+    Returns:
+        The names by frame number, then name; and the camera and altitude level, each -1 if it is not known. Names
+        outside the grammar, which only a masked copy may have, go by their last number and leave both unknown.
+    Raises:
+        ValueError: On frames of several cameras, or of a camera that there is not.
+    """
+    matches = [_FRAME_NAME.fullmatch(name) for name in names]
+    if None in matches:
+        return sorted(names, key=lambda name: (last_integer(name), name)), (UNKNOWN_CAMERA, _UNKNOWN_LEVEL)
     cameras = {int(match[4]) for match in matches}
     if len(cameras) > 1:
         raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
     camid = cameras.pop()
     if camid not in VIEW_OF_CAMERA:
         raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
+    levels = {int(match[3]) for match in matches}
+    level = levels.pop() if len(levels) == 1 else _UNKNOWN_LEVEL
+    ordered = sorted((int(match[7]), match.string) for match in matches)
+    return [name for _, name in ordered], (camid, level if level in METRES_OF_LEVEL else _UNKNOWN_LEVEL)
+
+
+def _make_tracklet(
+    folder: TrackletFolder,
+    paths: FramePaths,
+    camid: int,
+    level: int,
+    table: dict[int, tuple[int, ...]] | None,
+    view: str | None,
+    masked: bool,
+    oddities: Counter[str],
+) -> Tracklet:
+    attributes = None if table is None else table.get(folder.pid, _ALL_UNKNOWN)
+    if camid == UNKNOWN_CAMERA:
+        if not masked:
+            raise _bad_frame_name(next(path for path in paths if not _FRAME_NAME.fullmatch(os.path.basename(path))))
+        oddities["have frame names outside the grammar: their camera is unknown"] += 1
+        return Tracklet(folder.name, paths, folder.pid, UNKNOWN_CAMERA, view, None, attributes)
     seen_from = VIEW_OF_CAMERA[camid]
     if view is not None and seen_from != view:
         oddities[f"are from {seen_from} cameras on the {view} side"] += 1
-    altitude = None
-    if seen_from == "aerial":
-        levels = {int(match[3]) for match in matches}
-        altitude = METRES_OF_LEVEL.get(min(levels)) if len(levels) == 1 else None
-        if altitude is None:
-            oddities["have an altitude level that is not in A0-A3 or changes: their altitude is unknown"] += 1
+    altitude = METRES_OF_LEVEL.get(level) if seen_from == "aerial" else None
+    if seen_from == "aerial" and altitude is None:
+        oddities["have an altitude level that is not in A0-A3 or changes: their altitude is unknown"] += 1
     return Tracklet(folder.name, paths, folder.pid, camid, seen_from, altitude, attributes)
 
 

@@ -4,13 +4,17 @@ Pixels leave here as bytes; scaling, normalisation and augmentation are done on 
 (``transforms``).
 """
 
+import contextlib
+import io
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import simplejpeg
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -20,6 +24,11 @@ logger = logging.getLogger(__name__)
 
 SAMPLINGS = ("train", "test", "consecutive")
 UNKNOWN = -1  # label or camera that training does not know
+JPEG_MAGIC = b"\xff\xd8\xff"
+# A JPEG is decoded at a half, a quarter or an eighth where that leaves at least this many times the pixels that the
+# result needs on both sides. Below it fine texture would differ by more than a grey level (benchmarks/decoding.py);
+# other fractions are no faster than a full decode.
+DECODE_MARGIN = 1.25
 
 
 class UnreadableFrameError(OSError):
@@ -90,7 +99,10 @@ def _check_lengths(num_frames: int, clip_length: int) -> None:
 
 
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Read an image as RGB and resize it bilinearly, antialiased, as torchvision does to a Pillow image.
+    """Read an image as RGB and resize it bilinearly, antialiased.
+
+    JPEG files take a short way, which differs from Pillow's decode and resize by less than a grey level on average.
+    All others, and JPEG files in which it finds anything odd, go through Pillow, which knows what can be tolerated.
 
     Args:
         path: Image file.
@@ -100,13 +112,48 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
     Raises:
         UnreadableFrameError: If the file is missing, or is not an image that can be decoded to its end.
     """
-    height, width = size_hw
     try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+        with open(path, "rb") as file:
+            content = file.read()
+        if content.startswith(JPEG_MAGIC):
+            with contextlib.suppress(ValueError):
+                return _decode_jpeg(content, size_hw)
+        return _decode_with_pillow(content, size_hw)
     # Pillow's plugins answer broken files with any of these.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
+
+
+def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Pixels (C, H, W); raises ValueError for whatever the decoder would only warn of, and for CMYK."""
+    *sides, color_space, _ = simplejpeg.decode_jpeg_header(content)
+    if color_space == "CMYK":
+        raise ValueError("CMYK is left to Pillow, which rounds it differently.")
+    ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
+    if ratio < 2:
+        pixels = _channels_last(simplejpeg.decode_jpeg(content, "RGB"))
+        return F.interpolate(pixels, size_hw, mode="bilinear", antialias=True)[0].contiguous()
+    halving = next(factor for factor in (8, 4, 2) if ratio >= factor)
+    height, width = (-(-side // halving) for side in sides)
+    pixels = _channels_last(
+        simplejpeg.decode_jpeg(content, "RGB", min_height=height, min_width=width, min_factor=halving)
+    )
+    # What remains of an odd side makes one pixel more, but the picture ends within it: scale what it covers. The
+    # result's size is rounded down, so keep the product of size and scale from falling short of it.
+    scales = tuple((1 + 1e-9) * target * halving / side for side, target in zip(sides, size_hw, strict=True))
+    return F.interpolate(pixels, scale_factor=scales, mode="bilinear", antialias=True)[0].contiguous()
+
+
+def _channels_last(pixels: np.ndarray) -> torch.Tensor:
+    """(height, width, C) as (1, C, height, width), a view: the layout that torch resizes fastest."""
+    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+
+
+def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Pixels (C, H, W), as torchvision resizes a Pillow image."""
+    height, width = size_hw
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = np.array(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -114,11 +161,12 @@ class TrackletClips(Dataset):
     """Clips of tracklets, decoded.
 
     An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and
-    ``camid``, the 0-based training camera, both -1 when unknown; and ``tracklet``, the index into
-    ``tracklets``.
+    ``camid``, the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``;
+    and ``unreadable``, (T,), int64: the numbers within the tracklet of frames that could not be read, -1 for
+    all others.
 
-    A frame that cannot be read is replaced by the nearest one of its tracklet that can, with one warning for
-    each path (and worker process).
+    A frame that cannot be read is replaced by the nearest one of its tracklet that can, with one warning: worker
+    processes share what is known to be unreadable (one byte a frame), so that it is not tried again either.
 
     Args:
         tracklets: Tracklets to serve, in this order.
@@ -169,7 +217,8 @@ class TrackletClips(Dataset):
         lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
         num_items = -(-lengths // clip_length) if sampling == "consecutive" else np.full_like(lengths, num_clips)
         self._ends = np.cumsum(num_items)  # items up to and including each tracklet
-        self._unreadable: set[str] = set()
+        self._first_frames = np.cumsum(lengths) - lengths  # of each tracklet, among the frames of all
+        self._is_unreadable = torch.zeros(int(lengths.sum()), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -182,12 +231,15 @@ class TrackletClips(Dataset):
         number = int(np.searchsorted(self._ends, draw.index, side="right"))
         tracklet = self.tracklets[number]
         indices = self._sample(draw, number)
-        frames = {index: self._decode(tracklet, index) for index in dict.fromkeys(indices.tolist())}
+        frames = {index: self._decode(number, index) for index in dict.fromkeys(indices.tolist())}
+        asked = torch.from_numpy(indices)
+        is_unreadable = self._is_unreadable[asked + int(self._first_frames[number])]
         return {
             "clips": torch.stack([frames[index] for index in indices.tolist()]),
             "label": self.labels.get(tracklet.pid, UNKNOWN),
             "camid": self.cameras.get(tracklet.camid, UNKNOWN),
             "tracklet": number,
+            "unreadable": torch.where(is_unreadable, asked, UNKNOWN),
         }
 
     def _sample(self, draw: Draw, number: int) -> np.ndarray:
@@ -201,17 +253,17 @@ class TrackletClips(Dataset):
         clips = consecutive_clips(num_frames, self.clip_length)
         return clips[draw.index - (self._ends[number] - len(clips))]
 
-    def _decode(self, tracklet: Tracklet, index: int) -> torch.Tensor:
-        """The frame, or the nearest readable one."""
-        paths = tracklet.frame_paths
+    def _decode(self, number: int, index: int) -> torch.Tensor:
+        """The frame of a tracklet, or the nearest readable one."""
+        paths = self.tracklets[number].frame_paths
+        first = int(self._first_frames[number])
         for candidate in _by_closeness(index, len(paths)):
-            path = paths[candidate]
-            if path in self._unreadable:
+            if self._is_unreadable[first + candidate]:
                 continue
             try:
-                return decode_frame(path, self.size)
+                return decode_frame(paths[candidate], self.size)
             except UnreadableFrameError as error:
-                self._unreadable.add(path)
+                self._is_unreadable[first + candidate] = True
                 logger.warning("%s; the nearest readable frame of the tracklet takes its place.", error)
         folder = os.path.dirname(paths[0])
         raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")

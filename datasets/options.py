@@ -16,12 +16,14 @@ class DatasetOptions:
         split: Which division into training and test people, from 1, where there are several.
         train_half: Which half of such a division trains, 'first' or 'second'.
         aerial_camera: Number of the aerial camera where the data do not say; 0 to infer it.
+        index_dir: Where lists of frames are kept (``datasets.index``); '' for the user's cache folder.
     """
 
     protocol: str = ""
     split: int = 1
     train_half: str = "second"
     aerial_camera: int = 0
+    index_dir: str = ""
 
     def __post_init__(self) -> None:
         if self.train_half not in HALVES:

@@ -5,6 +5,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # What scipy and h5py answer files with that are truncated or something else.
 _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError, NotImplementedError)
+NUM_THREADS = 16  # listings under way at once: on network storage each of them mostly waits
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 
@@ -72,19 +74,23 @@ def find_tracklet_folders(split: Path) -> tuple[list[TrackletFolder], list[str]]
     """The same, and everything that is wrong with the folders, instead of an error."""
     folders: list[TrackletFolder] = []
     problems: list[str] = []
-    identities: dict[int, str] = {}
+    identities: dict[str, int] = {}  # pid by path
+    path_of: dict[int, str] = {}
     for identity in list_subfolders(split):
         if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
             problems.append(f"{identity.path}: an identity folder must be named by a number.")
             continue
         pid = int(identity.name)
-        if pid in identities:
-            problems.append(f"{identity.path} and {identities[pid]} are the same identity, {pid}.")
-        identities[pid] = identity.path
-        tracklets = [TrackletFolder(pid, tracklet.name, tracklet.path) for tracklet in list_subfolders(identity.path)]
+        if pid in path_of:
+            problems.append(f"{identity.path} and {path_of[pid]} are the same identity, {pid}.")
+        path_of[pid] = identity.path
+        identities[identity.path] = pid
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        listings = list(pool.map(list_subfolders, identities))
+    for (path, pid), tracklets in zip(identities.items(), listings, strict=True):
         if not tracklets:
-            problems.append(f"{identity.path}: this identity has no tracklet folder.")
-        folders += tracklets
+            problems.append(f"{path}: this identity has no tracklet folder.")
+        folders += [TrackletFolder(pid, tracklet.name, tracklet.path) for tracklet in tracklets]
     if not folders and not problems:
         problems.append(f"{split}: this split has no identity folder.")
     return sorted(folders), problems

@@ -1,7 +1,7 @@
 """The records that every dataset returns: tracklets, and the matching directions made of them."""
 
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from utils.metrics import CROSS_CAMERA, PROTOCOLS
@@ -16,7 +16,7 @@ class Tracklet:
 
     Attributes:
         name: Folder name of the tracklet.
-        frame_paths: Frames in time order; at least one.
+        frame_paths: Frames in time order; at least one. Large data sets make them on demand (``datasets.index``).
         pid: Identity as annotated.
         camid: Camera as annotated; -1 when unknown.
         view: 'ground' or 'aerial'; 'ground' in data sets that know no other.
@@ -25,7 +25,7 @@ class Tracklet:
     """
 
     name: str
-    frame_paths: tuple[str, ...]
+    frame_paths: Sequence[str]
     pid: int
     camid: int
     view: str

@@ -11,6 +11,7 @@ from datasets import Tracklet, label_map
 from datasets.transforms import TestTransform
 from utils.runtime import Runtime
 
+from .bad_frames import BadFrames
 from .features import average_over_tracklets, evaluating
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ def build_memory(
     tracklets: Sequence[Tracklet],
     transform: TestTransform,
     runtime: Runtime,
+    max_bad_fraction: float = 1.0,
 ) -> Tensor:
     """Average the initial encoder's features over clips, then over the tracklets of each identity.
 
@@ -31,12 +33,22 @@ def build_memory(
         tracklets: The training tracklets.
         transform: uint8 clips to normalised floats.
         runtime: Device and precision.
+        max_bad_fraction: Share of unreadable frames, 0..1, above which this stops.
     Returns:
         Memory (K, P), float32, on the runtime's device; row k is the identity whose label is k.
+    Raises:
+        UnreadableFrameError: If too many frames cannot be read.
     """
+    bad_frames = BadFrames(tracklets, "CLIP memory", len(loader), max_bad_fraction)
     with evaluating(model):
         features = average_over_tracklets(
-            lambda clips, camids: model.encode_memory(clips), loader, len(tracklets), transform, runtime, "CLIP memory"
+            lambda clips, camids: model.encode_memory(clips),
+            loader,
+            len(tracklets),
+            transform,
+            runtime,
+            "CLIP memory",
+            bad_frames,
         )
     labels_of_pids = label_map(tracklet.pid for tracklet in tracklets)
     labels = torch.tensor([labels_of_pids[tracklet.pid] for tracklet in tracklets], device=runtime.device)

@@ -14,6 +14,8 @@ from datasets import Tracklet
 from datasets.transforms import TestTransform, flip_clips
 from utils.runtime import Runtime
 
+from .bad_frames import BadFrames
+
 
 @dataclass(frozen=True)
 class FeatureSet:
@@ -50,7 +52,7 @@ def extract_features(
     normalize: bool = True,
     description: str = "features",
 ) -> FeatureSet:
-    """Describe every tracklet by the model's test descriptor.
+    """Describe every tracklet by the model's test descriptor; frames that could not be read are listed.
 
     Args:
         model: In any mode; it is put back into the mode it was found in.
@@ -69,8 +71,9 @@ def extract_features(
         both = model(torch.cat([clips, flip_clips(clips)]), torch.cat([camids, camids]))
         return both.unflatten(0, (2, -1)).float().mean(dim=0)  # (B, D)
 
+    bad_frames = BadFrames(tracklets, description, len(loader))
     with evaluating(model):
-        features = average_over_tracklets(describe, loader, len(tracklets), transform, runtime, description)
+        features = average_over_tracklets(describe, loader, len(tracklets), transform, runtime, description, bad_frames)
     return FeatureSet(tracklets, (F.normalize(features, dim=1) if normalize else features).cpu())
 
 
@@ -82,11 +85,14 @@ def average_over_tracklets(
     transform: TestTransform,
     runtime: Runtime,
     description: str,
+    bad_frames: BadFrames | None = None,
 ) -> Tensor:
     """Mean over each tracklet's clips of ``encode(clips, camids)``: (num_tracklets, width), float32, on the device."""
     sums: Tensor | None = None
     counts = torch.zeros(num_tracklets, 1, device=runtime.device)
     for batch in tqdm(loader, desc=description, unit="batch", disable=None, leave=False):
+        if bad_frames is not None:
+            bad_frames.add(batch)
         clips = transform(batch["clips"].to(runtime.device, non_blocking=True))
         rows = batch["tracklet"].to(runtime.device)
         with runtime.autocast():
@@ -97,6 +103,8 @@ def average_over_tracklets(
         counts.index_add_(0, rows, counts.new_ones(len(rows), 1))
     if sums is None:
         raise ValueError(f"There are no tracklets to compute {description} of.")
+    if bad_frames is not None:
+        bad_frames.finish()
     return sums / counts
 
 

@@ -19,6 +19,8 @@ from solver import centralize_gradients
 from utils.checkpoint import read_checkpoint, write_checkpoint
 from utils.runtime import Runtime
 
+from .bad_frames import BadFrames
+
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "checkpoint_last.pth"
@@ -134,7 +136,8 @@ def train(
     """Train up to MAX_EPOCHS, keeping the last checkpoint and the best by validation.
 
     Args:
-        cfg: Its SOLVER.STAGE2 says how long, and how often to log and to validate.
+        cfg: Its SOLVER.STAGE2 says how long, and how often to log and to validate; DATALOADER.MAX_BAD_FRACTION how
+            many frames may be unreadable.
         training: Continues from its epoch.
         loader: Batches of P x K clips.
         augment: uint8 clips to augmented, normalised floats.
@@ -143,12 +146,15 @@ def train(
         validate: Gives the mAP that picks the best checkpoint.
     Raises:
         FloatingPointError: If a loss is not finite; the last checkpoint is from before.
+        UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
     """
     stage = cfg.SOLVER.STAGE2
     with SummaryWriter(str(output / "tensorboard")) as board:
         while training.epoch < stage.MAX_EPOCHS:
             loader.batch_sampler.set_epoch(training.epoch)
-            means = train_one_epoch(training, loader, augment, runtime, stage.LOG_PERIOD)
+            means = train_one_epoch(
+                training, loader, augment, runtime, stage.LOG_PERIOD, cfg.DATALOADER.MAX_BAD_FRACTION
+            )
             for name, value in means.items():
                 board.add_scalar(f"train/{name}", value, training.epoch + 1)
             training.criterion.next_epoch()
@@ -166,19 +172,27 @@ def train(
 
 
 def train_one_epoch(
-    training: Training, loader: DataLoader, augment: TrainTransform, runtime: Runtime, log_period: int
+    training: Training,
+    loader: DataLoader,
+    augment: TrainTransform,
+    runtime: Runtime,
+    log_period: int,
+    max_bad_fraction: float = 1.0,
 ) -> dict[str, float]:
     """Train on every batch once; returns the epoch's means of every loss term, accuracy, rate and speed."""
     training.model.train()
     training.criterion.train()
     record = EpochRecord(training.epoch + 1, len(loader), log_period)
+    bad_frames = BadFrames(loader.dataset.tracklets, f"epoch {training.epoch + 1}", len(loader), max_bad_fraction)
     for batch in tqdm(loader, desc=f"epoch {training.epoch + 1}", unit="step", disable=None, leave=False):
+        bad_frames.add(batch)
         clips = augment(batch["clips"].to(runtime.device, non_blocking=True), training.generator)
         labels = batch["label"].to(runtime.device, non_blocking=True)
         camids = batch["camid"].to(runtime.device, non_blocking=True)
         terms, accuracy = compute_losses(training, clips, camids, labels, runtime)
         record.add({**terms, "accuracy": accuracy}, len(clips), training.optimizer.param_groups[0]["lr"])
         update_weights(training, terms["total"])
+    bad_frames.finish()
     return record.finish()
 
 

@@ -73,7 +73,7 @@ class ExaminedTracklet:
     altitude: int | None = None
     problems: list[Problem] = field(default_factory=list)
     frames: FrameResults = field(default_factory=FrameResults)
-    source: str | tuple[str, ...] = ()
+    source: str | Sequence[str] = ()
 
     def frame_path(self, index: int) -> str:
         """Path of the frame that an entry of ``frames.indices`` means."""

@@ -196,6 +196,7 @@ def test_a_value_of_the_wrong_type_names_the_key(key, text):
         (["DATASETS.EVAL_CASE", "case4"], r"DATASETS\.EVAL_CASE must be one of case1, case2, case3, all"),
         (["INPUT.SIZE_TEST", "(1, 2, 3)"], r"INPUT\.SIZE_TEST must be two positive integers"),
         (["INPUT.SEQ_LEN", "0"], r"INPUT\.SEQ_LEN must be positive"),
+        (["DATALOADER.MAX_BAD_FRACTION", "5"], r"DATALOADER\.MAX_BAD_FRACTION must lie between 0 and 1, got 5"),
         (["INPUT.RE_PROB", "1.5"], r"INPUT\.RE_PROB must lie between 0 and 1"),
         (["INPUT.PIXEL_STD", "(0.2, 0.2)"], r"INPUT\.PIXEL_STD must be three numbers"),
         (["INPUT.PIXEL_STD", "(0.2, 0, 0.2)"], r"INPUT\.PIXEL_STD be positive"),

@@ -126,14 +126,66 @@ def test_decoding_resizes_as_torchvision(tmp_path, mode):
     torch.testing.assert_close(frame, TF.pil_to_tensor(resized))
 
 
+def plain_pillow(path, size_hw):
+    with Image.open(path) as image:
+        return TF.pil_to_tensor(TF.resize(image.convert("RGB"), size_hw, InterpolationMode.BILINEAR))
+
+
+def smooth_picture(width, height):
+    """Noise at several scales, as photographs have."""
+    rng = np.random.default_rng(0)
+    layers = [
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).resize((width, height), 3)
+        for side in (3, 9, 27, 81)
+    ]
+    return Image.fromarray(np.mean([np.asarray(layer) for layer in layers], axis=0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "size", [(60, 150), (200, 450), (300, 640), (361, 793), (400, 900), (801, 1803), (700, 200), (1, 1)]
+)
+def test_jpeg_frames_are_within_a_grey_level_of_pillow(tmp_path, size, mode):
+    path = tmp_path / "frame.jpg"
+    smooth_picture(*size).convert(mode).save(path, quality=90)
+    frame = decode_frame(str(path), (288, 144))
+    assert (frame.shape, frame.dtype) == ((3, 288, 144), torch.uint8)
+    assert frame.is_contiguous()
+    assert (frame.float() - plain_pillow(path, [288, 144]).float()).abs().mean() < 1
+
+
+def test_real_frames_are_within_a_grey_level_of_pillow(shared):
+    paths = sorted((shared / "data" / "pets09" / "train").rglob("*.jpg"))[::100]
+    assert paths
+    for path in paths:
+        assert (decode_frame(str(path), (288, 144)).float() - plain_pillow(path, [288, 144]).float()).abs().mean() < 1
+
+
+def test_a_jpeg_that_only_pillow_reads_is_read_as_before(tmp_path):
+    path = tmp_path / "frame.jpg"
+    Image.effect_noise((64, 64), 50).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-2])  # without its end marker
+    torch.testing.assert_close(decode_frame(str(path), (12, 8)), plain_pillow(path, [12, 8]))
+
+
+def test_a_png_named_as_a_jpeg_is_read(tmp_path):
+    path = tmp_path / "frame.jpg"
+    smooth_picture(20, 30).save(path, format="png")
+    torch.testing.assert_close(decode_frame(str(path), (12, 8)), plain_pillow(path, [12, 8]))
+
+
 def test_unreadable_frames_are_named(tmp_path):
-    whole, cut, empty = tmp_path / "whole.jpg", tmp_path / "cut.jpg", tmp_path / "empty.jpg"
+    whole = tmp_path / "whole.jpg"
     Image.effect_noise((64, 64), 50).save(whole)
-    cut.write_bytes(whole.read_bytes()[:500])
-    empty.write_bytes(b"")
-    for path in (cut, empty, tmp_path / "none.jpg"):
-        with pytest.raises(UnreadableFrameError, match=f"Cannot read frame .*{path.name}"):
-            decode_frame(str(path), SIZE)
+    content = whole.read_bytes()
+    (tmp_path / "folder.jpg").mkdir()
+    broken = {"cut": content[:500], "half": content[: len(content) // 2], "nearly": content[:-50], "empty": b""}
+    broken |= {"zeros": content[:300] + bytes(500), "header": content[:3], "text": b"not a picture"}
+    for name, data in broken.items():
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+    for name in (*broken, "none", "folder"):
+        with pytest.raises(UnreadableFrameError, match=f"Cannot read frame .*{name}.jpg"):
+            decode_frame(str(tmp_path / f"{name}.jpg"), SIZE)
 
 
 def test_test_items(tracklets):
@@ -197,11 +249,23 @@ def test_unreadable_frame_is_replaced_by_the_nearest(tracklets, caplog):
     for frame in (2, 3, 6):
         Path(tracklets[0].frame_paths[frame]).write_bytes(b"broken")
     clips = TrackletClips(tracklets, SIZE, 7, "test")
-    assert values(clips[0]) == [0, 1, 1, 4, 4, 5, 5]
-    clips[0]
+    for _ in range(2):
+        assert values(clips[0]) == [0, 1, 1, 4, 4, 5, 5]
+        assert clips[0]["unreadable"].tolist() == [-1, -1, 2, 3, -1, -1, 6]
+    assert clips[2]["unreadable"].tolist() == [-1] * 7
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 3  # once for each path
     assert tracklets[0].frame_paths[2] in messages[0]
+
+
+def test_workers_share_what_is_unreadable(tracklets, caplog):
+    Path(tracklets[0].frame_paths[2]).write_bytes(b"broken")
+    clips = TrackletClips(tracklets[:1], SIZE, 7, "test")
+    (batch,) = DataLoader(clips, num_workers=1)
+    assert batch["unreadable"].tolist() == [[-1, -1, 2, -1, -1, -1, -1]]
+    assert not caplog.records  # the warning was the worker's
+    assert torch.equal(clips[0]["unreadable"], batch["unreadable"][0])
+    assert not caplog.records  # known: neither tried nor warned of again
 
 
 def test_tracklet_without_a_readable_frame_is_named(tracklets):

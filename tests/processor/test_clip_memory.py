@@ -35,6 +35,7 @@ def loader_of(*items):
                 ),
                 "tracklet": torch.tensor([tracklet for tracklet, _ in part]),
                 "camid": torch.full((len(part),), 3),
+                "unreadable": torch.full((len(part), 2), -1),
             }
         )
     return batches

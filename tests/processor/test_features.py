@@ -29,6 +29,7 @@ def batch(tracklets, pixels, camids=None):
         "clips": torch.tensor(pixels, dtype=torch.uint8).reshape(-1, 1, 1, 1, 2),
         "tracklet": torch.tensor(tracklets),
         "camid": torch.tensor(camids or [-1] * len(tracklets)),
+        "unreadable": torch.full((len(tracklets), 1), -1),
     }
 
 

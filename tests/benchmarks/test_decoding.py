@@ -1,0 +1,22 @@
+"""benchmarks/decoding.py runs, and what it says of pixels holds (tests time nothing)."""
+
+import pytest
+from PIL import Image
+
+from benchmarks.decoding import CROPS, OURS, PLAIN, run
+
+
+def test_reports_every_size_and_the_frames_of_a_data_set(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (30, 60), (number, 0, 0)).save(tmp_path / f"{number}.jpg")
+    figures = run(["--frames", "2", "--rounds", "1", "--root", str(tmp_path)])
+    assert list(figures) == [*(f"{width}x{height}" for width, height in CROPS), str(tmp_path)]
+    for ways in figures.values():
+        assert all(way["frames_per_second"] > 0 for way in ways.values())
+        assert ways[PLAIN]["difference"] == 0
+        assert ways[OURS]["difference"] < 1
+
+
+def test_an_empty_root_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no \.jpg file \(--root\)"):
+        run(["--frames", "1", "--rounds", "1", "--root", str(tmp_path)])
