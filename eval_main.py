@@ -20,6 +20,8 @@ from utils.runtime import make_runtime, prepare_output, run_command, start_loggi
 
 logger = logging.getLogger(__name__)
 
+NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
+
 EPILOG = """\
 examples:
   python eval_main.py --custom_output_dir "results/case1_aerial_to_ground" --output_dir "logs/all"
@@ -41,7 +43,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config_file", help="YAML; default: config.yml of the run, else the winner's recipe")
+    parser.add_argument(
+        "--config_file", help="YAML; default: the config kept in the checkpoint, else the winner's recipe"
+    )
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
     parser.add_argument("--custom_output_dir", help="folder for the results; default: results/ in the run's folder")
     parser.add_argument(
@@ -56,22 +60,26 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build_cfg(args: argparse.Namespace) -> CfgNode:
-    """The configuration that the command line describes."""
+def build_opts(args: argparse.Namespace) -> list[str]:
+    """All overrides that the command line gives, as KEY VALUE pairs."""
     options = {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
-    opts = [word for key, value in options.items() if value for word in (key, value)] + args.opts
-    return get_cfg(args.config_file or config_of_run(opts), opts)
+    return [word for key, value in options.items() if value for word in (key, value)] + args.opts
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Load the checkpoint, evaluate the directions asked for, write the report."""
     args = parse_args(argv)
-    cfg = build_cfg(args)
+    opts = build_opts(args)
+    cfg = get_cfg(args.config_file or config_of_run(opts), opts)
     results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
     with start_logging(results / "eval.log"):
-        runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         weight = find_weight(cfg)
         content = read_checkpoint(weight)
+        if "config" in content:
+            if not args.config_file:  # a checkpoint of ours knows how it was trained
+                cfg = get_cfg(opts=opts, config_text=content["config"])
+            warn_of_other_network(cfg, get_cfg(config_text=content["config"]))
+        runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         dataset = make_dataset(cfg, need_train=False)
         cases = choose_cases(cfg, dataset)
         model = build_model(cfg, content, weight).to(runtime.device)
@@ -87,6 +95,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             logger.info("%s\n%s", format_protocols(evaluation), format_table(evaluation))
         logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
+
+
+def warn_of_other_network(cfg: CfgNode, trained: CfgNode) -> None:
+    """Say which switches of the network differ from those that the checkpoint was trained with."""
+    differing = [key for key in cfg.MODEL if key in NETWORK_SWITCHES and cfg.MODEL[key] != trained.MODEL[key]]
+    for key in differing:
+        logger.warning(
+            "MODEL.%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was never "
+            "trained. Switches are set when training.",
+            key,
+            cfg.MODEL[key],
+            trained.MODEL[key],
+        )
 
 
 def find_weight(cfg: CfgNode) -> Path:

@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         torch.manual_seed(cfg.SOLVER.SEED)
         dataset = make_dataset(cfg)
+        loader = make_train_loader(cfg, dataset)
         training = build_training(cfg, dataset, runtime, args.resume)
         if args.resume:
             training.restore(output / LAST_CHECKPOINT)
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train(
             cfg,
             training,
-            make_train_loader(cfg, dataset),
+            loader,
             augment,
             runtime,
             output,

@@ -57,12 +57,15 @@ FRACTIONS = (
 BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 
-def get_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
+def get_cfg(
+    config_file: str | Path | None = None, opts: Sequence[str] = (), *, config_text: str | None = None
+) -> CfgNode:
     """Build the frozen configuration of a run.
 
     Args:
         config_file: YAML with the keys that differ from ``configs/defaults.py``; None for the defaults alone.
         opts: Alternating keys and values, as typed after the options on the command line.
+        config_text: Content of such a YAML instead of a file, as checkpoints keep it.
     Raises:
         FileNotFoundError: If ``config_file`` does not exist.
         ValueError: For an unknown key (the message names the nearest), a value outside its set, or keys that
@@ -70,11 +73,18 @@ def get_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> 
         TypeError: For a value of the wrong type.
     """
     cfg = _C.clone()
-    if config_file:
-        _merge_file(cfg, Path(config_file))
+    if config_text is not None:
+        _merge_yaml(cfg, config_text, source="config of the checkpoint")
+    elif config_file:
+        if not Path(config_file).is_file():
+            raise FileNotFoundError(f"Config file not found: {config_file}")
+        _merge_yaml(cfg, Path(config_file).read_text(encoding="utf-8"), source=str(config_file))
     options = [word for word in opts if str(word).startswith("--")]
     if options:
         raise ValueError(f"Options come before the KEY VALUE pairs: move {' '.join(options)} to the front.")
+    joined = [word for word in opts[::2] if "=" in str(word)]
+    if joined:
+        raise ValueError(f"Overrides come as KEY VALUE, separated by a space: {' '.join(joined)}")
     if len(opts) % 2:
         raise ValueError(f"Overrides come as KEY VALUE pairs, got an odd number of words: {' '.join(opts)}")
     for key, text in zip(opts[::2], opts[1::2], strict=True):
@@ -135,25 +145,23 @@ def validate(cfg: CfgNode) -> None:
         raise ValueError(f"SOLVER.STAGE2.STEPS must increase, got {steps}.")
 
 
-def _merge_file(cfg: CfgNode, path: Path) -> None:
-    """Merge a YAML file into ``cfg``; published keys that mean nothing here end in one warning."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Config file not found: {path}")
+def _merge_yaml(cfg: CfgNode, text: str, source: str) -> None:
+    """Merge YAML into ``cfg``; published keys that mean nothing here end in one warning."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+        raise ValueError(f"{source} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a mapping of config keys, got {type(content).__name__}.")
+        raise ValueError(f"{source} must hold a mapping of config keys, got {type(content).__name__}.")
     ignored = []
     for key, value in _leaves(content):
         section = ".".join(key.split(".")[:2])
         if key in PUBLISHED_KEYS_WITHOUT_MEANING or section in PUBLISHED_KEYS_WITHOUT_MEANING:
             ignored.append(key)
         else:
-            _set(cfg, key, value, source=str(path))
+            _set(cfg, key, value, source)
     if ignored:
-        logger.warning("%s: keys that mean nothing here are ignored: %s", path, ", ".join(ignored))
+        logger.warning("%s: keys that mean nothing here are ignored: %s", source, ", ".join(ignored))
 
 
 def _leaves(node: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -92,7 +92,8 @@ class IdentityBatchSampler(Sampler[list[Draw]]):
         if len(self._items) < self.identities_per_batch:
             raise ValueError(
                 f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) / DATALOADER.NUM_INSTANCE ({num_instances}) = "
-                f"{self.identities_per_batch} identities a batch, but training has only {len(self._items)}."
+                f"{self.identities_per_batch} identities a batch, but training has only {len(self._items)}: "
+                f"lower SOLVER.STAGE2.IMS_PER_BATCH to at most {len(self._items) * num_instances}."
             )
         self.set_epoch(0)
 

@@ -21,6 +21,7 @@ from .evaluate import VISUAL, CaseResult, Evaluation, Method
 logger = logging.getLogger(__name__)
 
 REPORTED_RANKS = (1, 5, 10, 20)
+OUTPUTS = ("results.*", "submission*.csv", "tracklet_rankings*.csv", "distmat*.npz", "ranked_*.png")
 SUBMISSION_HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
 PICTURED_QUERIES = 8
 PICTURED_RANKS = 8
@@ -84,6 +85,9 @@ def write_report(
     Returns:
         The files written.
     """
+    for pattern in OUTPUTS:  # of an earlier evaluation, which must not be mistaken for this one's
+        for path in (*folder.glob(pattern), *folder.glob(f"case*/{pattern}")):
+            path.unlink()
     written = []
     if not evaluation.identities_masked:
         header = "".join(f"{name}: {value}\n" for name, value in origin.items()) + format_protocols(evaluation)

@@ -149,6 +149,15 @@ def train(
         UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
     """
     stage = cfg.SOLVER.STAGE2
+    if training.epoch >= stage.MAX_EPOCHS:
+        logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", training.epoch)
+    logger.info(
+        "total = %g id + %g triplet + %g memory + %g / T frame; id and triplet are sums over the three features",
+        training.criterion.id_weight,
+        training.criterion.triplet_weight,
+        training.criterion.memory_weight,
+        training.criterion.frame_weight,
+    )
     with SummaryWriter(str(output / "tensorboard")) as board:
         while training.epoch < stage.MAX_EPOCHS:
             loader.batch_sampler.set_epoch(training.epoch)
