@@ -238,6 +238,37 @@ def test_a_run_evaluates_data_without_its_training_split(trained, at_work):
     assert result_rows(at_work / "results")
 
 
+def test_a_checkpoint_alone_knows_its_network(trained, at_work):
+    root = trained("MODEL.POOLING", "mean")
+    (at_work / "logs/all/checkpoint_last.pth").rename(at_work / "mine.pth")
+    options = ["--weight", "mine.pth", "--custom_output_dir", "results/alone"]
+    assert status_of(eval_main, *options, "DATASETS.ROOT_DIR", root) == 0
+    assert "never trained" not in log_of("results/alone")
+
+
+def test_a_switch_that_differs_from_training_is_a_warning(trained, at_work):
+    trained()
+    options = ["--output_dir", "logs/all", "--custom_output_dir", "results/other"]
+    assert status_of(eval_main, *options, "MODEL.POOLING", "mean") == 0
+    log = log_of("results/other")
+    assert "MODEL.POOLING is mean here, but the checkpoint was trained with attention" in log
+
+
+def test_an_evaluation_replaces_all_files_of_an_earlier_one(trained, at_work):
+    trained()
+    options = ["--output_dir", "logs/all", "--custom_output_dir", "results/here"]
+    assert status_of(eval_main, *options, "--eval_case", "all", "TEST.RE_RANKING", "True") == 0
+    here = at_work / "results/here"
+    (here / "notes.txt").write_text("mine")
+    assert (here / "submission_reranked.csv").is_file()
+    assert status_of(eval_main, *options, "--eval_case", "case1") == 0
+    assert not list(here.rglob("*reranked*"))
+    assert not list(here.glob("submission*"))
+    assert not list(here.glob("case*/*.csv"))
+    assert (here / "tracklet_rankings.csv").is_file()
+    assert (here / "notes.txt").is_file()
+
+
 def test_evaluation_is_repeatable(trained, at_work):
     trained()
     for folder in ("first", "second"):

@@ -330,6 +330,11 @@ def test_a_string_stays_as_typed():
     assert (cfg.OUTPUT_DIR, cfg.DATASETS.ROOT_DIR, cfg.DATASETS.NAMES) == ("2026_11_23", "1e3", "agvpreid")
 
 
+def test_key_equals_value_is_explained():
+    with pytest.raises(ValueError, match=r"KEY VALUE, separated by a space: DATASETS\.ROOT_DIR=data"):
+        get_cfg(None, ["TEST.FLIP", "False", "DATASETS.ROOT_DIR=data"])
+
+
 def test_an_option_after_the_keys_is_explained():
     with pytest.raises(ValueError, match=r"Options come before the KEY VALUE pairs: move --resume"):
         get_cfg(None, ["TEST.FLIP", "False", "--resume"])
