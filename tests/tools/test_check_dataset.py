@@ -366,12 +366,23 @@ def test_a_process_that_dies_blocks(make_tree, check, monkeypatch):
     assert (report.complete, report.can_train) == (False, False)
 
 
+def listen_to_ctrl_c():
+    """A suite started in the background (CI) ignores SIGINT, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_the_processes(make_tree, tmp_path, tiny_opts):
     root = make_tree(tracklets=6, num_frames=20)
     path = tmp_path / "report.json"
     words = ["tools/check_dataset.py", "--workers", "2", "--json", str(path), *tiny_opts]
     words += ["INPUT.SIZE_TRAIN", "(1000, 1000)", "INPUT.SIZE_TEST", "(1000, 1000)", "DATASETS.ROOT_DIR", str(root)]
-    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=listen_to_ctrl_c,
+    )
     while "1/" not in process.stderr.read(40):  # the bar has moved
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
