@@ -5,14 +5,21 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.attributes import UNKNOWN, read_attributes
 from datasets.index import FrameIndex, FramePaths, open_index
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import TrackletFolder, last_integer, log_counts, missing
+from datasets.reading import (
+    AERIAL_TO_GROUND,
+    GROUND_TO_AERIAL,
+    CaseLayout,
+    TrackletFolder,
+    last_integer,
+    log_counts,
+    missing,
+)
 from datasets.tracklet import UNKNOWN_CAMERA, Case, Tracklet
 
 logger = logging.getLogger(__name__)
@@ -53,17 +60,9 @@ PUBLISHED_TOTALS = {
 }
 
 
-@dataclass(frozen=True)
-class _CaseLayout:
-    folder: str
-    title: str
-    query_view: str
-    gallery_view: str
-
-
 _CASES = {
-    "case1": _CaseLayout("case1_aerial_to_ground", "aerial to ground", "aerial", "ground"),
-    "case2": _CaseLayout("case2_ground_to_aerial", "ground to aerial", "ground", "aerial"),
+    "case1": AERIAL_TO_GROUND,
+    "case2": GROUND_TO_AERIAL,
 }
 
 
@@ -204,7 +203,7 @@ class AGVPReID:
         for key, layout in present.items():
             self.cases[key], self.attributes_available[key] = self._read_case(layout)
 
-    def _read_case(self, layout: _CaseLayout) -> tuple[Case, bool]:
+    def _read_case(self, layout: CaseLayout) -> tuple[Case, bool]:
         views = {"query": layout.query_view, "gallery": layout.gallery_view}
         indices = {side: _open_index(self.root, f"{layout.folder}/{side}", self._index_dir) for side in views}
         masked = are_masked(

@@ -4,12 +4,14 @@ import logging
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
 from datasets.reading import (
+    AERIAL_TO_GROUND,
+    GROUND_TO_AERIAL,
+    CaseLayout,
     TrackletFolder,
     join_sorted,
     last_integer,
@@ -39,18 +41,10 @@ _MARKED_SESSION = re.compile(r"[Ss](\d+)", re.ASCII)
 _FRAME = re.compile(r"[Ff]?(\d+)", re.ASCII)
 
 
-@dataclass(frozen=True)
-class _CaseLayout:
-    folder: str
-    title: str
-    query_view: str
-    gallery_view: str
-
-
 _CASES = {
-    "case1": _CaseLayout("case1_aerial_to_ground", "aerial to ground", "aerial", "ground"),
-    "case2": _CaseLayout("case2_ground_to_aerial", "ground to aerial", "ground", "aerial"),
-    "case3": _CaseLayout("case3_aerial_to_aerial", "aerial to aerial", "aerial", "aerial"),
+    "case1": AERIAL_TO_GROUND,
+    "case2": GROUND_TO_AERIAL,
+    "case3": CaseLayout("case3_aerial_to_aerial", "aerial to aerial", "aerial", "aerial"),
 }
 
 

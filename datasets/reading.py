@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,20 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError, NotImplementedError)
 NUM_THREADS = 16  # listings under way at once: on network storage each of them mostly waits
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
+
+
+@dataclass(frozen=True)
+class CaseLayout:
+    """Folder of a matching direction, its title for people, and the view on either side."""
+
+    folder: str
+    title: str
+    query_view: str
+    gallery_view: str
+
+
+AERIAL_TO_GROUND = CaseLayout("case1_aerial_to_ground", "aerial to ground", "aerial", "ground")
+GROUND_TO_AERIAL = CaseLayout("case2_ground_to_aerial", "ground to aerial", "ground", "aerial")
 
 
 class TrackletFolder(NamedTuple):
