@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.agvpreid import READER, AGVPReID, read_names
+from datasets.agvpreid import LAYOUT, AGVPReID
 from datasets.index import IndexWriter, index_path, open_index, stamp_folders
 from datasets.options import DatasetOptions
 from datasets.tracklet import Tracklet
@@ -98,7 +98,7 @@ def time_listing(folder: Path, num_tracklets: int, num_frames: int) -> float:
         for frame in range(num_frames):
             (tracklet / f"P{number}T2310171A2C5E152K7F{frame}.jpg").touch()
     start = time.perf_counter()
-    open_index(folder / "listed", "a generated tree", read_names, READER, folder)
+    open_index(folder / "listed", "a generated tree", LAYOUT.read_names, LAYOUT.reader, folder)
     return num_tracklets * num_frames / (time.perf_counter() - start)
 
 
@@ -119,12 +119,12 @@ def generate(root: Path, index_dir: Path, num_frames: int, num_tracklets: int) -
         places = [str(root / split / folder) for folder in (*folders, *parents)]
         for place in places:
             os.utime(place, (LONG_AGO, LONG_AGO))
-        with open(index_path(root / split, READER, index_dir), "wb") as file:
-            writer = IndexWriter(file, root / split, READER)
+        with open(index_path(root / split, LAYOUT.reader, index_dir), "wb") as file:
+            writer = IndexWriter(file, root / split, LAYOUT.reader)
             for folder, first in zip(folders, rng.integers(9000, size=number), strict=True):
                 stem = f"P{folder.split('/')[0]}T2310171A2C{camera}E152K7F"
                 names = [f"{stem}{first + frame}.jpg" for frame in range(num_frames // num_tracklets + 1)]
-                writer.add(folder, names, (camera, 2))
+                writer.add(folder, names, (camera, 80, 231017))
             writer.finish(parents, stamp_folders(places))
     return sum(path.stat().st_size for path in index_dir.iterdir())
 

@@ -92,8 +92,11 @@ _C.DATASETS.SPLIT = 1
 _C.DATASETS.TRAIN_HALF = "second"
 # Number of the camera that is aerial (G2A-VReID); 0: the one that no query comes from.
 _C.DATASETS.AERIAL_CAMERA = 0
-# Folder for lists of frames (AG-VPReID), which are made once and renewed when the tree changes. Empty: xtfclip/ in
-# $XDG_CACHE_HOME, or in ~/.cache. A folder beside the data lets several people share them.
+# The copy's test people are numbered anew on each side, as challenges do: rank and write the submission, do not score.
+# AG-VPReID's challenge copy is recognised without it.
+_C.DATASETS.IDENTITIES_MASKED = False
+# Folder for lists of frames (AG-VPReID, DetReIDX), which are made once and renewed when the tree changes. Empty:
+# xtfclip/ in $XDG_CACHE_HOME, or in ~/.cache. A folder beside the data lets several people share them.
 _C.DATASETS.INDEX_DIR = ""
 
 _C.DATALOADER = CN()
@@ -156,8 +159,8 @@ _C.TEST.NECK_FEAT = "before"
 _C.TEST.FEAT_NORM = True
 # Average the features of each clip and its mirror image.
 _C.TEST.FLIP = True
-# Attribute columns of the soft-biometric mask; () switches it off (TF-CLIP). Rows that use it are always labelled
-# 'annotated attributes' and printed beside the visual ones.
+# Attribute columns of the soft-biometric mask, of those that the data set has; () switches it off (TF-CLIP). Rows that
+# use it are always labelled 'annotated attributes' and printed beside the visual ones.
 _C.TEST.MASK_ATTRIBUTES = ("gender", "age", "ethnicity", "body_volume")
 # Added to the distance for every such column in which query and gallery disagree and neither is unknown.
 _C.TEST.MASK_PENALTY = 100.0

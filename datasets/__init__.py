@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from datasets.agvpreid import AGVPReID
-from datasets.attributes import COLUMNS
+from datasets.attributes import AttributeScheme
 from datasets.clips import TrackletClips
 from datasets.detreidx import DetReIDX
 from datasets.g2avreid import G2AVReID
@@ -36,8 +36,7 @@ __all__ = [
     "train_cameras",
 ]
 
-# Every dataset is built as (root, need_train, options) and has .train, .cases, .attributes_available and
-# .identities_masked; datasets/agvpreid.py documents them.
+# Every dataset is built as (root, need_train, options) and is a ``Benchmark``; datasets/agvpreid.py documents it.
 DATASETS = {
     "agvpreid": AGVPReID,
     "detreidx": DetReIDX,
@@ -58,9 +57,7 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
     name = cfg.DATASETS.NAMES
     if name not in DATASETS:
         raise ValueError(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
-    for column in cfg.TEST.MASK_ATTRIBUTES:
-        if column not in COLUMNS:
-            raise ValueError(f"TEST.MASK_ATTRIBUTES must be among {', '.join(COLUMNS)}, got {column!r}.")
+    _check_columns(name, DATASETS[name].scheme, cfg.TEST.MASK_ATTRIBUTES)
     options = DatasetOptions(
         protocol=cfg.TEST.PROTOCOL,
         split=cfg.DATASETS.SPLIT,
@@ -68,7 +65,19 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
         aerial_camera=cfg.DATASETS.AERIAL_CAMERA,
         index_dir=cfg.DATASETS.INDEX_DIR,
     )
-    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
+    dataset = DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
+    dataset.identities_masked |= cfg.DATASETS.IDENTITIES_MASKED
+    return dataset
+
+
+def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:
+    """A data set without attributes is not masked, whatever the columns; one with others must not be by wrong ones."""
+    for column in columns:
+        if scheme is not None and column not in scheme.columns:
+            raise ValueError(
+                f"TEST.MASK_ATTRIBUTES must be among {', '.join(scheme.columns)} (the columns of {name}), "
+                f'or "()" for no mask; got {column!r}.'
+            )
 
 
 def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_size: int = 1) -> DataLoader:

@@ -8,23 +8,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.attributes import UNKNOWN, read_attributes
-from datasets.index import FrameIndex, FramePaths, open_index
-from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import (
+from datasets.attributes import AGVPREID_SCHEME, UNKNOWN, read_attributes
+from datasets.folders import (
     AERIAL_TO_GROUND,
     GROUND_TO_AERIAL,
+    UNKNOWN_NUMBER,
     CaseLayout,
-    TrackletFolder,
-    last_integer,
-    log_counts,
-    missing,
+    FolderLayout,
+    Sighting,
+    known,
+    make_tracklets,
+    note_view,
+    only,
 )
+from datasets.index import FrameIndex, FramePaths
+from datasets.options import DEFAULT_OPTIONS, DatasetOptions
+from datasets.reading import TrackletFolder, find_root, last_integer
 from datasets.tracklet import UNKNOWN_CAMERA, Case, Tracklet
 
 logger = logging.getLogger(__name__)
 
-_TITLE = "AG-VPReID"
 # C0 and C1 are CCTV, C2 and C3 wearable cameras, C4 and C5 drones (AG-VPReID README).
 VIEW_OF_CAMERA = {0: "ground", 1: "ground", 2: "ground", 3: "ground", 4: "aerial", 5: "aerial"}
 # A2 and A3 by the authors' answer in AG-VPReID-Net issue 3; A0 and A1 follow from the paper's four altitudes.
@@ -37,8 +40,6 @@ _MASKED_NAME = {
     "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
 }
 _ALL_UNKNOWN = tuple(UNKNOWN.values())
-READER = "agvpreid 1"  # to be raised with every change of what ``read_names`` returns
-_UNKNOWN_LEVEL = -1
 
 # The challenge's copy, counted from its attribute tables and its sample submission.
 PUBLISHED = {
@@ -57,12 +58,6 @@ PUBLISHED_AT_LEAST = {"case2_ground_to_aerial/gallery tracklets": 4416}
 PUBLISHED_TOTALS = {
     "challenge": {"identities": 3027, "tracklets": 13511, "frames": 3_700_000, "altitudes": (80, 120)},
     "full": {"identities": 6632, "tracklets": 32321, "frames": 9_600_000, "altitudes": (15, 30, 80, 120)},
-}
-
-
-_CASES = {
-    "case1": AERIAL_TO_GROUND,
-    "case2": GROUND_TO_AERIAL,
 }
 
 
@@ -99,18 +94,57 @@ def parse_frame_name(name: str) -> FrameName:
     return FrameName(int(person), time[:-1], int(time[-1]), *map(int, numbers))
 
 
-def list_splits() -> dict[str, str | None]:
-    """The splits' folders in order, and the view that each claims to hold; None for any."""
-    splits: dict[str, str | None] = {"train": None}
-    for layout in _CASES.values():
-        splits[f"{layout.folder}/query"] = layout.query_view
-        splits[f"{layout.folder}/gallery"] = layout.gallery_view
-    return splits
-
-
 def are_masked(names: Mapping[str, Iterable[str]]) -> bool:
     """Whether the tracklets of a case, by view, are all named as in the challenge's masked copy."""
     return all(_MASKED_NAME[view].fullmatch(name) for view in names for name in names[view])
+
+
+def locate(name: str) -> Sighting:
+    """Camera, view, altitude and day that the name of a frame states; a ValueError names one outside the grammar."""
+    frame = parse_frame_name(name)
+    view = VIEW_OF_CAMERA.get(frame.camid)
+    altitude = METRES_OF_LEVEL.get(frame.altitude_level) if view == "aerial" else None
+    return Sighting(frame.camid, view, altitude, int(frame.date))
+
+
+def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, int, int]]:
+    """Put the frames of a tracklet in order and check that they belong together.
+
+    Args:
+        folder: The tracklet.
+        names: Its images.
+    Returns:
+        The names by frame number, then name; and the camera, the altitude in metres and the day (YYMMDD), each
+        ``UNKNOWN_NUMBER`` if it is not known or changes. Names outside the grammar, which only a masked copy may have,
+        go by their last number and leave all three unknown.
+    Raises:
+        ValueError: On frames of several cameras, or of a camera that there is not.
+    """
+    matches = [_FRAME_NAME.fullmatch(name) for name in names]
+    if None in matches:
+        return sorted(names, key=lambda name: (last_integer(name), name)), (UNKNOWN_NUMBER,) * 3
+    cameras = {int(match[4]) for match in matches}
+    if len(cameras) > 1:
+        raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
+    camid = cameras.pop()
+    if camid not in VIEW_OF_CAMERA:
+        raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
+    level = only(int(match[3]) for match in matches)
+    aerial = VIEW_OF_CAMERA[camid] == "aerial"
+    altitude = METRES_OF_LEVEL.get(level, UNKNOWN_NUMBER) if aerial else UNKNOWN_NUMBER
+    ordered = sorted((int(match[7]), match.string) for match in matches)
+    return [name for _, name in ordered], (camid, altitude, only(int(match[2][:-1]) for match in matches))
+
+
+LAYOUT = FolderLayout(
+    title="AG-VPReID",
+    cases={"case1": AERIAL_TO_GROUND, "case2": GROUND_TO_AERIAL},
+    locate=locate,
+    read_names=read_names,
+    reader="agvpreid 2",
+    table_folder="attributes",
+    are_masked=are_masked,
+)
 
 
 def read_train(root: Path, index_dir: str | Path = "") -> tuple[Tracklet, ...]:
@@ -120,7 +154,7 @@ def read_train(root: Path, index_dir: str | Path = "") -> tuple[Tracklet, ...]:
         root: The copy.
         index_dir: Where lists of frames are kept (DATASETS.INDEX_DIR); '' for the user's cache folder.
     """
-    return _read_split("train", _open_index(root, "train", index_dir), _read_table(root, "train"))
+    return _read_split("train", LAYOUT.open_index(root, "train", index_dir), _read_table(root, "train"))
 
 
 class AGVPReID:
@@ -157,8 +191,9 @@ class AGVPReID:
     =================  ==========  =========  ==================
 
     Both versions have this tree, these names and the 15 attributes, so one class reads both; the full one was recorded
-    on 20 days, with changes of clothing. Its split sizes were not published in what we read (STAR-CVI, which used it,
-    trains on 1,606 identities), so no count is compared.
+    on 20 days, with changes of clothing: ``Tracklet.day`` tells the days apart, and tools/check_dataset.py counts the
+    people seen on several. Its split sizes were not published in what we read (STAR-CVI, which used it, trains on 1,606
+    identities), so no count is compared.
 
     In the challenge's copy the test identities are masked: one folder number on the query and the gallery
     side is not one person, so such a copy can be ranked and submitted, but not scored.
@@ -166,8 +201,8 @@ class AGVPReID:
     Attributes:
         train: Training tracklets, sorted by pid, then name; empty if it is missing and not needed.
         cases: The matching directions found, 'case1' and 'case2' in this order; one may be absent.
-        attributes_available: For 'train' and each case found: whether its attribute tables are there.
         identities_masked: Whether a case names its tracklets as the challenge's masked copy does.
+        scheme: Columns and codes of its annotated attributes; None for data sets without.
 
     Args:
         root: Folder that holds the tree above.
@@ -180,58 +215,36 @@ class AGVPReID:
             name outside the grammar, or frames of several cameras in one tracklet.
     """
 
+    scheme = AGVPREID_SCHEME
+
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise missing(self.root, _TITLE)
+        self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
-        self.attributes_available: dict[str, bool] = {}
         self.identities_masked = False
-        self._protocol = options.choose_protocol()
-        self._index_dir = options.index_dir
-
         if need_train or (self.root / "train").is_dir():
-            self.train = read_train(self.root, self._index_dir)
-            self.attributes_available["train"] = self.train[0].attributes is not None
+            self.train = read_train(self.root, options.index_dir)
+        for key, layout in LAYOUT.find_cases(self.root).items():
+            self.cases[key] = self._read_case(layout, options)
 
-        present = {key: layout for key, layout in _CASES.items() if (self.root / layout.folder).is_dir()}
-        if not present:
-            raise missing(self.root / _CASES["case1"].folder, _TITLE)
-        for key in _CASES.keys() - present.keys():
-            logger.info("%s: no folder %s: this direction is left out.", self.root, _CASES[key].folder)
-        for key, layout in present.items():
-            self.cases[key], self.attributes_available[key] = self._read_case(layout)
-
-    def _read_case(self, layout: CaseLayout) -> tuple[Case, bool]:
+    def _read_case(self, layout: CaseLayout, options: DatasetOptions) -> Case:
         views = {"query": layout.query_view, "gallery": layout.gallery_view}
-        indices = {side: _open_index(self.root, f"{layout.folder}/{side}", self._index_dir) for side in views}
+        indices = {side: LAYOUT.open_index(self.root, f"{layout.folder}/{side}", options.index_dir) for side in views}
         masked = are_masked(
             {view: [tracklet.name for tracklet in indices[side].tracklets()] for side, view in views.items()}
         )
         if masked:
             self.identities_masked = True
             logger.info("%s: identities are masked: this copy can be ranked, but not scored.", layout.folder)
-        sides, tables = {}, []
+        sides = {}
         for side, view in views.items():
             split = f"{layout.folder}/{side}"
-            tables.append(_read_table(self.root, split))
-            sides[side] = _read_split(split, indices[side], tables[-1], view, masked)
-        case = Case(layout.folder, layout.title, sides["query"], sides["gallery"], self._protocol)
-        return case, all(table is not None for table in tables)
-
-
-def attribute_table(root: Path, split: str) -> Path:
-    """Where the attribute table of a split is, if there is one."""
-    return root / "attributes" / f"{split}.csv"
-
-
-def _open_index(root: Path, split: str, index_dir: str | Path) -> FrameIndex:
-    return open_index(root / split, _TITLE, read_names, READER, index_dir)
+            sides[side] = _read_split(split, indices[side], _read_table(self.root, split), view, masked)
+        return Case(layout.folder, layout.title, **sides, protocol=options.choose_protocol(), scheme=self.scheme)
 
 
 def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:
-    path = attribute_table(root, split)
+    path = LAYOUT.attribute_table(root, split)
     if path.is_file():
         return read_attributes(path)
     logger.info("%s: no attribute table %s.", split, path)
@@ -254,13 +267,22 @@ def _read_split(
         view: What the split claims to hold; None for any.
         masked: Whether frame names outside the grammar are tolerated; needs ``view``.
     """
-    oddities: Counter[str] = Counter()
-    tracklets = tuple(
-        _make_tracklet(folder, FramePaths(index, row), *index.values[row].tolist(), table, view, masked, oddities)
-        for row, folder in enumerate(index.tracklets())
-    )
-    for text, num_tracklets in sorted(oddities.items()):
-        logger.warning("%s: %d of %d tracklets %s.", split, num_tracklets, len(tracklets), text)
+
+    def make(folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]) -> Tracklet:
+        camid, altitude, day = numbers
+        attributes = None if table is None else table.get(folder.pid, _ALL_UNKNOWN)
+        if camid == UNKNOWN_NUMBER:
+            if not masked:
+                raise _bad_frame_name(next(path for path in paths if not _FRAME_NAME.fullmatch(os.path.basename(path))))
+            oddities["have frame names outside the grammar: their camera is unknown"] += 1
+            return Tracklet(folder.name, paths, folder.pid, UNKNOWN_CAMERA, view, None, attributes)
+        seen_from = VIEW_OF_CAMERA[camid]
+        note_view(seen_from, view, oddities)
+        if seen_from == "aerial" and altitude == UNKNOWN_NUMBER:
+            oddities["have an altitude level that is not in A0-A3 or changes: their altitude is unknown"] += 1
+        return Tracklet(folder.name, paths, folder.pid, camid, seen_from, known(altitude), attributes, known(day))
+
+    tracklets = make_tracklets(split, index, make)
     pids = {tracklet.pid for tracklet in tracklets}
     if table is not None and (strangers := pids - table.keys()):
         logger.warning(
@@ -269,60 +291,7 @@ def _read_split(
             len(strangers),
             len(pids),
         )
-    log_counts(split, tracklets)
     return tracklets
-
-
-def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, int]]:
-    """Put the frames of a tracklet in order and check that they belong together.
-
-    Args:
-        folder: The tracklet.
-        names: Its images.
-    Returns:
-        The names by frame number, then name; and the camera and altitude level, each -1 if it is not known. Names
-        outside the grammar, which only a masked copy may have, go by their last number and leave both unknown.
-    Raises:
-        ValueError: On frames of several cameras, or of a camera that there is not.
-    """
-    matches = [_FRAME_NAME.fullmatch(name) for name in names]
-    if None in matches:
-        return sorted(names, key=lambda name: (last_integer(name), name)), (UNKNOWN_CAMERA, _UNKNOWN_LEVEL)
-    cameras = {int(match[4]) for match in matches}
-    if len(cameras) > 1:
-        raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
-    camid = cameras.pop()
-    if camid not in VIEW_OF_CAMERA:
-        raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
-    levels = {int(match[3]) for match in matches}
-    level = levels.pop() if len(levels) == 1 else _UNKNOWN_LEVEL
-    ordered = sorted((int(match[7]), match.string) for match in matches)
-    return [name for _, name in ordered], (camid, level if level in METRES_OF_LEVEL else _UNKNOWN_LEVEL)
-
-
-def _make_tracklet(
-    folder: TrackletFolder,
-    paths: FramePaths,
-    camid: int,
-    level: int,
-    table: dict[int, tuple[int, ...]] | None,
-    view: str | None,
-    masked: bool,
-    oddities: Counter[str],
-) -> Tracklet:
-    attributes = None if table is None else table.get(folder.pid, _ALL_UNKNOWN)
-    if camid == UNKNOWN_CAMERA:
-        if not masked:
-            raise _bad_frame_name(next(path for path in paths if not _FRAME_NAME.fullmatch(os.path.basename(path))))
-        oddities["have frame names outside the grammar: their camera is unknown"] += 1
-        return Tracklet(folder.name, paths, folder.pid, UNKNOWN_CAMERA, view, None, attributes)
-    seen_from = VIEW_OF_CAMERA[camid]
-    if view is not None and seen_from != view:
-        oddities[f"are from {seen_from} cameras on the {view} side"] += 1
-    altitude = METRES_OF_LEVEL.get(level) if seen_from == "aerial" else None
-    if seen_from == "aerial" and altitude is None:
-        oddities["have an altitude level that is not in A0-A3 or changes: their altitude is unknown"] += 1
-    return Tracklet(folder.name, paths, folder.pid, camid, seen_from, altitude, attributes)
 
 
 def _bad_frame_name(name: str) -> ValueError:

@@ -9,6 +9,7 @@ import csv
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,21 @@ CODES: dict[str, tuple[str, ...]] = {
 }
 COLUMNS: tuple[str, ...] = tuple(CODES)
 UNKNOWN: dict[str, int] = {column: len(names) for column, names in CODES.items()}
+
+
+class AttributeScheme(NamedTuple):
+    """How a data set writes down attributes: what ``Tracklet.attributes`` means in it.
+
+    Attributes:
+        columns: Names, in order (TEST.MASK_ATTRIBUTES).
+        unknown: The code of each column that stands for 'unknown'.
+    """
+
+    columns: tuple[str, ...]
+    unknown: tuple[int, ...]
+
+
+AGVPREID_SCHEME = AttributeScheme(COLUMNS, tuple(UNKNOWN.values()))
 
 
 def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:

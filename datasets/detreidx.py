@@ -4,48 +4,47 @@ import logging
 import os
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import (
+from datasets.attributes import AttributeScheme
+from datasets.folders import (
     AERIAL_TO_GROUND,
     GROUND_TO_AERIAL,
+    UNKNOWN_NUMBER,
     CaseLayout,
-    TrackletFolder,
-    join_sorted,
-    last_integer,
-    list_images,
-    list_tracklet_folders,
-    log_counts,
-    missing,
+    FolderLayout,
+    Sighting,
+    known,
+    make_tracklets,
+    note_view,
+    only,
 )
-from datasets.tracklet import Case, Tracklet
+from datasets.index import FramePaths
+from datasets.options import DEFAULT_OPTIONS, DatasetOptions
+from datasets.reading import TrackletFolder, find_root, last_integer
+from datasets.tracklet import VREID_XFD_RANKING, Case, Tracklet
 from utils.metrics import VREID_XFD
 
 logger = logging.getLogger(__name__)
 
-_TITLE = "DetReIDX (VReID-XFD)"
 GROUND_CAMERA = 0
 # Names with fewer fields are from the ground; names from the air have altitude, distance and angle at these places.
 MIN_AERIAL_FIELDS = 8
 _ALTITUDE, _DISTANCE, _ANGLE = 6, 7, 8
 NUM_ATTRIBUTES = 10
-# Codes of this data set where we know them. They are NOT those of datasets.attributes: 'ethnicity' 0 is Indian here and
-# White there, and 'unknown' is -1 in every column. Which place in the name is which attribute is not known to us.
+# The codes in the names are NOT those of datasets.attributes: ethnicity 0 is Indian here and White there, gender 2 is
+# 'other' here and 'unknown' there, and 'unknown' is -1 in every column. Which of the ten places is which attribute was
+# not stated in what we read, so columns are named by their place.
 UNKNOWN_CODE = -1
-CODES = {"gender": {2: "other"}, "ethnicity": {0: "Indian", 1: "Black", 2: "Turkish White", 3: "White"}}
+SCHEME = AttributeScheme(
+    tuple(f"attribute{place}" for place in range(1, NUM_ATTRIBUTES + 1)), (UNKNOWN_CODE,) * NUM_ATTRIBUTES
+)
 
 _SESSION = re.compile(r"[Ss]?(\d+)", re.ASCII)
 _MARKED_SESSION = re.compile(r"[Ss](\d+)", re.ASCII)
 _FRAME = re.compile(r"[Ff]?(\d+)", re.ASCII)
-
-
-_CASES = {
-    "case1": AERIAL_TO_GROUND,
-    "case2": GROUND_TO_AERIAL,
-    "case3": CaseLayout("case3_aerial_to_aerial", "aerial to aerial", "aerial", "aerial"),
-}
 
 
 class FrameName(NamedTuple):
@@ -111,6 +110,52 @@ def _find_session(name: str, fields: list[str]) -> tuple[int, int]:
     return index, session
 
 
+def locate(name: str) -> Sighting:
+    """Camera, view and altitude that the name of a frame states; a ValueError names one outside the grammar."""
+    frame = parse_frame_name(name)
+    return Sighting(frame.camid, _view(frame.camid), frame.altitude)
+
+
+def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, ...]]:
+    """Put the frames of a tracklet in order and check that they belong together.
+
+    Returns:
+        The names by frame number, then name; and the camera, the altitude in metres (``UNKNOWN_NUMBER`` on the ground,
+        or if it changes), and the ten codes (``UNKNOWN_CODE`` where there are none, or they change).
+    Raises:
+        ValueError: On a name outside the grammar, or frames of several cameras.
+    """
+    try:
+        frames = [parse_frame_name(name) for name in names]
+    except ValueError as error:
+        raise ValueError(f"{folder.path}: {error}") from error
+    cameras = {frame.camid for frame in frames}
+    if len(cameras) > 1:
+        raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
+    labels = {frame.attributes for frame in frames}
+    codes = labels.pop() if len(labels) == 1 else None
+    ordered = sorted(zip((frame.frame for frame in frames), names, strict=True))
+    numbers = (cameras.pop(), only(frame.altitude for frame in frames), *(codes or SCHEME.unknown))
+    return [name for _, name in ordered], numbers
+
+
+def _view(camid: int) -> str:
+    return "ground" if camid == GROUND_CAMERA else "aerial"
+
+
+LAYOUT = FolderLayout(
+    title="DetReIDX (VReID-XFD)",
+    cases={
+        "case1": AERIAL_TO_GROUND,
+        "case2": GROUND_TO_AERIAL,
+        "case3": CaseLayout("case3_aerial_to_aerial", "aerial to aerial", "aerial", "aerial"),
+    },
+    locate=locate,
+    read_names=read_names,
+    reader="detreidx 1",
+)
+
+
 class DetReIDX:
     """DetReIDX in the form of the VReID-XFD challenge, for matching people between far drones and the ground.
 
@@ -130,12 +175,18 @@ class DetReIDX:
     Statistics: three cameras (0 on the ground, the drone's sessions 1 and 2), 16 soft-biometric labels, of which ten
     stand in the names. The sizes of the splits are not known to us and not compared.
 
-    The labels in the names have codes of their own (``CODES``), so ``Tracklet.attributes``, which are AG-VPReID's, stay
-    None, and the soft-biometric mask never sees them.
+    The ten labels in the names have codes of their own: unknown is -1; ethnicity is 0 Indian, 1 Black, 2 Turkish White,
+    3 White; gender 2 is 'other'. They become ``Tracklet.attributes`` in the scheme of this data set, whose columns are
+    named by their place in the name, 'attribute1' to 'attribute10', as which is which was not stated in what we read.
+    Those who know may mask by them (TEST.MASK_ATTRIBUTES). Names from the ground have none, and a split of which no
+    label is known has no attributes.
 
     The protocol is 'vreid-xfd' unless chosen. The challenge's two scoring files disagree on average precision; this is
     the one that reads the CSV, trapezoidal. Its filter compares the numbers in tracklet names instead of cameras, so
     the query's camera stays in the gallery; 'cross-camera' would leave out a person's tracklets of the same session.
+
+    Rankings are written in the challenge's form: case, query, ranked gallery. A copy whose test people are numbered
+    anew on each side cannot be told from its names: DATASETS.IDENTITIES_MASKED says it.
 
     Attributes and arguments: see ``datasets.agvpreid.AGVPReID``; ``cases`` has up to three.
 
@@ -145,25 +196,18 @@ class DetReIDX:
             outside the grammar, or frames of several cameras in one tracklet.
     """
 
+    scheme = SCHEME
+
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise missing(self.root, _TITLE)
+        self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
         self.identities_masked = False
-        protocol = options.choose_protocol(VREID_XFD.name)
-
         if need_train or (self.root / "train").is_dir():
-            self.train = self._read_split("train")
-        present = {key: layout for key, layout in _CASES.items() if (self.root / layout.folder).is_dir()}
-        if not present:
-            raise missing(self.root / _CASES["case1"].folder, _TITLE)
-        for key in _CASES.keys() - present.keys():
-            logger.info("%s: no folder %s: this direction is left out.", self.root, _CASES[key].folder)
-        for key, layout in present.items():
-            query = self._read_split(f"{layout.folder}/query", layout.query_view)
-            gallery = self._read_split(f"{layout.folder}/gallery", layout.gallery_view)
+            self.train = _read_split(self.root, "train", None, options.index_dir)
+        for key, layout in LAYOUT.find_cases(self.root).items():
+            query = _read_split(self.root, f"{layout.folder}/query", layout.query_view, options.index_dir)
+            gallery = _read_split(self.root, f"{layout.folder}/gallery", layout.gallery_view, options.index_dir)
             if both := len({t.key for t in query} & {t.key for t in gallery}):
                 logger.warning(
                     "%s: %d of %d queries have the identity and name of a gallery tracklet: they may find themselves.",
@@ -171,35 +215,35 @@ class DetReIDX:
                     both,
                     len(query),
                 )
-            self.cases[key] = Case(layout.folder, layout.title, query, gallery, protocol)
-        self.attributes_available = dict.fromkeys(["train", *self.cases], False)
-
-    def _read_split(self, split: str, view: str | None = None) -> tuple[Tracklet, ...]:
-        oddities: Counter[str] = Counter()
-        folders = list_tracklet_folders(self.root / split, _TITLE)
-        tracklets = tuple(_read_tracklet(folder, view, oddities) for folder in folders)
-        for text, num_tracklets in sorted(oddities.items()):
-            logger.warning("%s: %d of %d tracklets %s.", split, num_tracklets, len(tracklets), text)
-        log_counts(split, tracklets)
-        return tracklets
+            self.cases[key] = Case(
+                layout.folder,
+                layout.title,
+                query,
+                gallery,
+                options.choose_protocol(VREID_XFD.name),
+                self.scheme,
+                VREID_XFD_RANKING,
+            )
 
 
-def _read_tracklet(folder: TrackletFolder, view: str | None, oddities: Counter[str]) -> Tracklet:
-    names = list_images(folder.path)
-    try:
-        frames = [parse_frame_name(name) for name in names]
-    except ValueError as error:
-        raise ValueError(f"{folder.path}: {error}") from error
-    cameras = {frame.camid for frame in frames}
-    if len(cameras) > 1:
-        raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
-    camid = cameras.pop()
-    seen_from = "ground" if camid == GROUND_CAMERA else "aerial"
-    if view is not None and seen_from != view:
-        oddities[f"are from the {'air' if seen_from == 'aerial' else 'ground'} on the {view} side"] += 1
-    altitudes = {frame.altitude for frame in frames}
-    if len(altitudes) > 1:
+def _read_split(root: Path, split: str, view: str | None, index_dir: str | Path) -> tuple[Tracklet, ...]:
+    index = LAYOUT.open_index(root, split, index_dir)
+    has_codes = bool((index.values[:, -NUM_ATTRIBUTES:] != UNKNOWN_CODE).any())
+    return make_tracklets(split, index, partial(_make_tracklet, view, has_codes))
+
+
+def _make_tracklet(
+    view: str | None,
+    has_codes: bool,
+    folder: TrackletFolder,
+    paths: FramePaths,
+    numbers: list[int],
+    oddities: Counter[str],
+) -> Tracklet:
+    camid, altitude, *codes = numbers
+    seen_from = _view(camid)
+    note_view(seen_from, view, oddities)
+    if seen_from == "aerial" and altitude == UNKNOWN_NUMBER:
         oddities["change their altitude: it is unknown"] += 1
-    altitude = altitudes.pop() if len(altitudes) == 1 else None
-    paths = join_sorted(folder.path, zip((frame.frame for frame in frames), names, strict=True))
-    return Tracklet(folder.name, paths, folder.pid, camid, seen_from, altitude)
+    attributes = tuple(codes) if has_codes else None
+    return Tracklet(folder.name, paths, folder.pid, camid, seen_from, known(altitude), attributes)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import compare_counts, log_counts, missing
+from datasets.reading import compare_counts, find_root, log_counts
 from datasets.track_info import TrackInfo, list_frames, make_tracklets, read_track_info
 from datasets.tracklet import Case, Tracklet
 
@@ -47,12 +47,11 @@ class G2AVReID:
         ValueError: If tables and frames disagree, or do not tell the aerial camera.
     """
 
+    scheme = None
+
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise missing(self.root, _TITLE)
+        self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.attributes_available = {"train": False, "case2": False}
         self.identities_masked = False
 
         info = read_track_info(self.root / "info", _TITLE, need_train)

@@ -5,7 +5,16 @@ import re
 from pathlib import Path
 
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import compare_counts, list_images, list_subfolders, log_counts, missing, read_matrix, sort_frames
+from datasets.reading import (
+    compare_counts,
+    find_root,
+    list_images,
+    list_subfolders,
+    log_counts,
+    missing,
+    read_matrix,
+    sort_frames,
+)
 from datasets.tracklet import Case, Tracklet
 
 logger = logging.getLogger(__name__)
@@ -46,11 +55,10 @@ class ILIDSVID:
             of another number of people.
     """
 
+    scheme = None
+
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise missing(self.root, _TITLE)
-        self.attributes_available = {"train": False, "case1": False}
+        self.root = find_root(root, _TITLE)
         self.identities_masked = False
 
         sequences = self.root / "i-LIDS-VID" / "sequences"

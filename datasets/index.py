@@ -20,13 +20,14 @@ import struct
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import BinaryIO
 
 import numpy as np
 
+from datasets.paths import PathSequence
 from datasets.reading import NUM_THREADS, TrackletFolder, list_images, list_subfolders, list_tracklet_folders
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,8 @@ class DamagedIndexError(ValueError):
     """A file that is not an index, or not as it was written."""
 
 
-class FramePaths(Sequence[str]):
-    """Paths of a tracklet's frames, made when they are asked for; equals a tuple of the same strings.
-
-    Pickling sends the place of the index, not its content.
-    """
+class FramePaths(PathSequence):
+    """Paths of a tracklet's frames. Pickling sends the place of the index, not its content."""
 
     __slots__ = ("_index", "_row")
 
@@ -65,31 +63,8 @@ class FramePaths(Sequence[str]):
     def __len__(self) -> int:
         return self._index.num_frames(self._row)
 
-    @overload
-    def __getitem__(self, item: int) -> str: ...
-    @overload
-    def __getitem__(self, item: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, item):
-        if isinstance(item, slice):
-            return tuple(self[number] for number in range(*item.indices(len(self))))
-        number = range(len(self))[item]
+    def path(self, number: int) -> str:
         return os.path.join(self._index.folder(self._row), self._index.name(self._row, number))
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[number] for number in range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, FramePaths) and other._index is self._index and other._row == self._row:
-            return True
-        if not isinstance(other, FramePaths | tuple):
-            return NotImplemented
-        return len(self) == len(other) and all(ours == theirs for ours, theirs in zip(self, other, strict=True))
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} frames of {self._index.folder(self._row)}>"
 
     def __reduce__(self):
         return FramePaths, (self._index, self._row)
@@ -249,6 +224,7 @@ def open_index(split: Path, dataset: str, read: Reader, reader: str, index_dir: 
         index_dir: Where indices are kept (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
     Raises:
         FileNotFoundError: If the split is missing.
+        OSError: If a folder of it cannot be listed.
         ValueError: As ``list_tracklet_folders``, ``list_images`` and ``read``.
     """
     path = index_path(split, reader, index_dir)
@@ -262,7 +238,8 @@ def open_index(split: Path, dataset: str, read: Reader, reader: str, index_dir: 
         _build(path, split, dataset, read, reader)
         return FrameIndex(path, split, verify=False)
     except OSError as error:
-        if not split.is_dir():
+        is_of_the_data = error.filename is not None and Path(error.filename).is_relative_to(split)
+        if is_of_the_data or not split.is_dir():
             raise
         logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
     folder = tempfile.TemporaryDirectory(prefix="xtfclip-")

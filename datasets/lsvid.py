@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import compare_counts, list_images, log_counts, missing, read_rows, sort_frames
+from datasets.paths import pack_tracklets
+from datasets.reading import compare_counts, find_root, list_images, log_counts, missing, read_rows, sort_frames
 from datasets.tracklet import Case, Tracklet
 
 logger = logging.getLogger(__name__)
@@ -58,12 +59,11 @@ class LSVID:
         ValueError: On a line or frame name of another form, a tracklet without frames or of several cameras.
     """
 
+    scheme = None
+
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise missing(self.root, _TITLE)
+        self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.attributes_available = {"train": False, "case1": False}
         self.identities_masked = False
 
         train_list = self._find(f"{folder}/list_seq_train.txt" for folder in LIST_FOLDERS)
@@ -94,7 +94,7 @@ class LSVID:
         if shared := sum(count > 1 for count in claims.values()):
             logger.warning("%s: %d frames belong to several tracklets: one prefix begins another.", split, shared)
         log_counts(split, tracklets)
-        return tracklets
+        return pack_tracklets(tracklets)
 
     def _read_tracklet(self, path: Path, line: "_Line", listings: dict[str, list[str]]) -> Tracklet:
         folder, prefix = os.path.split(os.path.join(self.root, line.prefix))

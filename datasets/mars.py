@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
-from datasets.reading import compare_counts, log_counts, missing
+from datasets.reading import compare_counts, find_root, log_counts
 from datasets.track_info import DISTRACTOR, list_frames, make_tracklets, read_track_info
 from datasets.tracklet import Case, Tracklet
 from utils.metrics import MARS_OFFICIAL
@@ -64,12 +64,11 @@ class MARS:
         ValueError: If tables and frames disagree.
     """
 
+    scheme = None
+
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise missing(self.root, _TITLE)
+        self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.attributes_available = {"train": False, "case1": False}
         self.identities_masked = False
         protocol = options.choose_protocol(MARS_OFFICIAL.name)
         keep_queries = protocol == MARS_OFFICIAL.name

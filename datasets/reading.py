@@ -6,7 +6,6 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,20 +25,6 @@ NUM_THREADS = 16  # listings under way at once: on network storage each of them 
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 
-@dataclass(frozen=True)
-class CaseLayout:
-    """Folder of a matching direction, its title for people, and the view on either side."""
-
-    folder: str
-    title: str
-    query_view: str
-    gallery_view: str
-
-
-AERIAL_TO_GROUND = CaseLayout("case1_aerial_to_ground", "aerial to ground", "aerial", "ground")
-GROUND_TO_AERIAL = CaseLayout("case2_ground_to_aerial", "ground to aerial", "ground", "aerial")
-
-
 class TrackletFolder(NamedTuple):
     """A tracklet on disk, before its frames are read."""
 
@@ -52,6 +37,14 @@ def missing(path: Path, dataset: str) -> FileNotFoundError:
     """The error for a folder or file that a data set must have."""
     kind = "file" if path.suffix in (".mat", ".txt") else "folder"
     return FileNotFoundError(f"{path} is not a {kind}: set DATASETS.ROOT_DIR to a copy of {dataset}.")
+
+
+def find_root(root: str | Path, title: str) -> Path:
+    """The folder of a copy; FileNotFoundError if it is not there."""
+    root = Path(root)
+    if not root.is_dir():
+        raise missing(root, title)
+    return root
 
 
 def list_subfolders(path: str | Path) -> list[os.DirEntry]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.paths import PackedPaths
 from datasets.reading import IMAGE_SUFFIXES, list_images, list_subfolders, missing, read_matrix, read_rows
 from datasets.tracklet import Tracklet
 
@@ -77,7 +78,7 @@ def _read_table(path: Path, key: str, dataset: str) -> np.ndarray:
     return table
 
 
-def list_frames(root: Path, split: str, dataset: str) -> list[str]:
+def list_frames(root: Path, split: str, dataset: str) -> PackedPaths:
     """Paths of all frames of a split, 'train' or 'test', in the order that its table counts them.
 
     The order is that of ``info/{split}_name.txt``. Where this file is absent (MARS's own code generates it), the
@@ -91,13 +92,15 @@ def list_frames(root: Path, split: str, dataset: str) -> list[str]:
         names = names_file.read_text(encoding="utf-8").split()
         if odd := next((name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)), None):
             raise ValueError(f"{names_file}: expected one image name a line, found {odd!r}.")
-        return [os.path.join(images, name[:4], name) for name in names]
+        return PackedPaths.pack(os.path.join(images, name[:4], name) for name in names)
     logger.info("%s is absent: its list is derived from the sorted folders of %s.", names_file, images)
-    return [os.path.join(folder.path, name) for folder in list_subfolders(images) for name in list_images(folder.path)]
+    return PackedPaths.pack(
+        os.path.join(folder.path, name) for folder in list_subfolders(images) for name in list_images(folder.path)
+    )
 
 
 def make_tracklets(
-    table: np.ndarray, rows: Iterable[int], frames: list[str], where: str, views: dict[int, str]
+    table: np.ndarray, rows: Iterable[int], frames: PackedPaths, where: str, views: dict[int, str]
 ) -> tuple[Tracklet, ...]:
     """Records of some rows of a table.
 
@@ -121,7 +124,7 @@ def make_tracklets(
     tracklets = []
     for row in rows:
         start, end, pid, camera = (int(value) for value in table[row])
-        paths = tuple(frames[start - 1 : end])
+        paths = frames[start - 1 : end]
         prefix = _name_prefix(pid, camera)
         if odd := next((path for path in paths if not os.path.basename(path).startswith(prefix)), None):
             raise ValueError(

@@ -4,10 +4,14 @@ import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from datasets.attributes import AttributeScheme
 from utils.metrics import CROSS_CAMERA, PROTOCOLS
 
 VIEWS = ("ground", "aerial")
 UNKNOWN_CAMERA = -1
+# The forms of ranking files that challenges ask for: AG-VPReID 2025's, VReID-XFD's.
+AGVPREID_RANKING, VREID_XFD_RANKING = "agvpreid", "vreid-xfd"
+RANKING_FORMS = (AGVPREID_RANKING, VREID_XFD_RANKING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Tracklet:
         camid: Camera as annotated; -1 when unknown.
         view: 'ground' or 'aerial'; 'ground' in data sets that know no other.
         altitude: Metres above ground; None when not known, and for ground cameras.
-        attributes: Codes of ``datasets.attributes.COLUMNS``, in that order; None when the split has no table.
+        attributes: Codes of the data set's own scheme (``Case.scheme``); None when the split has none.
+        day: When it was recorded, YYMMDD; None when not known.
     """
 
     name: str
@@ -31,6 +36,7 @@ class Tracklet:
     view: str
     altitude: int | None
     attributes: tuple[int, ...] | None = None
+    day: int | None = None
 
     def __post_init__(self) -> None:
         if self.view not in VIEWS:
@@ -52,6 +58,8 @@ class Case:
         query: Tracklets to search for.
         gallery: Tracklets to rank.
         protocol: Name of the rules by which the ranking is scored, of ``utils.metrics.PROTOCOLS``.
+        scheme: Columns and codes of the tracklets' attributes; None if the data set has none.
+        ranking_form: What files of rankings look like, of ``RANKING_FORMS``.
     """
 
     name: str
@@ -59,20 +67,26 @@ class Case:
     query: tuple[Tracklet, ...]
     gallery: tuple[Tracklet, ...]
     protocol: str = CROSS_CAMERA.name
+    scheme: AttributeScheme | None = None
+    ranking_form: str = AGVPREID_RANKING
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise ValueError(
                 f"Case {self.name}: protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}."
             )
+        if self.ranking_form not in RANKING_FORMS:
+            raise ValueError(
+                f"Case {self.name}: ranking_form must be one of {', '.join(RANKING_FORMS)}, got {self.ranking_form!r}."
+            )
 
 
 class Benchmark(typing.Protocol):
     """What every dataset is, once it is read; ``datasets.agvpreid.AGVPReID`` documents the attributes."""
 
+    scheme: AttributeScheme | None
     train: tuple[Tracklet, ...]
     cases: dict[str, Case]
-    attributes_available: dict[str, bool]
     identities_masked: bool
 
 

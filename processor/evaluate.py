@@ -9,6 +9,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from datasets import Case, make_test_loader
+from datasets.attributes import AttributeScheme
 from datasets.transforms import TestTransform
 from utils.distances import pairwise_distance
 from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, RankingResult, evaluate_ranking, merge_rankings
@@ -106,14 +107,22 @@ def evaluate(
     for case in cases:
         query = _describe(cfg, model, case.query, cameras, runtime, f"{case.title}: query")
         gallery = _describe(cfg, model, case.gallery, cameras, runtime, f"{case.title}: gallery")
-        distmats = compute_distances(cfg, query, gallery)
+        distmats = compute_distances(cfg, query, gallery, case.scheme)
         rankings = {} if identities_masked else score(distmats, query, gallery, PROTOCOLS[case.protocol])
         results.append(CaseResult(case, distmats, rankings))
     return Evaluation(results, identities_masked)
 
 
-def compute_distances(cfg: CfgNode, query: FeatureSet, gallery: FeatureSet) -> dict[Method, np.ndarray]:
-    """Distance matrices (Q, G) by every method that the configuration switches on and the data allow."""
+def compute_distances(
+    cfg: CfgNode, query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None
+) -> dict[Method, np.ndarray]:
+    """Distance matrices (Q, G) by every method that the configuration switches on and the data allow.
+
+    Args:
+        cfg: TEST.* says which methods.
+        query, gallery: Features of both sides.
+        scheme: What the tracklets' attributes mean; None for a data set without attributes.
+    """
     base = {False: pairwise_distance(query.features, gallery.features).numpy()}
     if cfg.TEST.RE_RANKING:
         base[True] = re_rank(
@@ -126,10 +135,12 @@ def compute_distances(cfg: CfgNode, query: FeatureSet, gallery: FeatureSet) -> d
     distmats = {Method(reranked, annotated_attributes=False): distmat for reranked, distmat in base.items()}
     if not cfg.TEST.MASK_ATTRIBUTES:
         return distmats
-    if any(tracklet.attributes is None for side in (query, gallery) for tracklet in side.tracklets):
-        logger.warning("No attribute tables beside the test data: only visual rows are reported.")
+    if scheme is None or any(tracklet.attributes is None for side in (query, gallery) for tracklet in side.tracklets):
+        logger.warning("The test data have no annotated attributes: only visual rows are reported.")
         return distmats
-    penalty = attribute_penalty(query.tracklets, gallery.tracklets, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY)
+    penalty = attribute_penalty(
+        query.tracklets, gallery.tracklets, scheme, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY
+    )
     for reranked, distmat in base.items():
         distmats[Method(reranked, annotated_attributes=True)] = distmat + penalty
     return distmats

@@ -1,7 +1,7 @@
 """The data doctor: what is in a copy of a data set, what is wrong with it, and whether training can start.
 
-All problems are collected, where the loader would stop at the first; then the loader itself is tried. AG-VPReID's
-folder layout is walked; of other data sets the records that their loader gives are examined.
+All problems are collected, where the loader would stop at the first; then the loader itself is tried. The folders of
+AG-VPReID and DetReIDX are walked; of other data sets the records that their loader gives are examined.
 """
 
 import argparse
@@ -27,8 +27,20 @@ from yacs.config import CfgNode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs import get_cfg
-from datasets import Benchmark, agvpreid, g2avreid, ilidsvid, lsvid, make_dataset, make_train_loader, mars
-from datasets.attributes import COLUMNS, UNKNOWN, read_attributes
+from datasets import (
+    Benchmark,
+    Tracklet,
+    agvpreid,
+    detreidx,
+    g2avreid,
+    ilidsvid,
+    lsvid,
+    make_dataset,
+    make_train_loader,
+    mars,
+)
+from datasets.attributes import AGVPREID_SCHEME, AttributeScheme, read_attributes
+from datasets.folders import FolderLayout
 from datasets.reading import find_tracklet_folders
 from datasets.tracklet import UNKNOWN_CAMERA
 from tools.tracklet_checks import ExaminedTracklet, FolderJob, RecordJob, examine
@@ -40,6 +52,16 @@ BLOCKING, WARNING, REMARK = "blocking", "warning", "remark"
 LEVELS = {BLOCKING: "Blocking problems", WARNING: "Warnings", REMARK: "Remarks"}
 CONSOLE_EXAMPLES = 5  # of each finding; the JSON file has all
 INTERRUPTED = 130
+LAYOUTS = {"agvpreid": agvpreid.LAYOUT, "detreidx": detreidx.LAYOUT}  # data sets whose folders are walked
+PUBLISHED = {
+    "agvpreid": {**agvpreid.PUBLISHED, **agvpreid.PUBLISHED_AT_LEAST},
+    "g2avreid": g2avreid.PUBLISHED,
+    "ilidsvid": ilidsvid.PUBLISHED,
+    "lsvid": lsvid.PUBLISHED,
+    "mars": mars.PUBLISHED,
+}
+
+FAULTS = ("missing frame", "empty frame", "unreadable frame")  # checks that say a frame cannot be used
 
 # Everything that can be found: how bad it is, and what it means.
 CHECKS: dict[str, tuple[str, str]] = {
@@ -47,10 +69,11 @@ CHECKS: dict[str, tuple[str, str]] = {
     "unreachable folder": (BLOCKING, "it cannot be listed"),
     "identity folder": (BLOCKING, "identities must be distinct numbers with tracklet folders"),
     "empty folder": (BLOCKING, "a tracklet without frames stops the loader"),
-    "frame name": (BLOCKING, "expected a name like P81T2310171A2C2E152K7F7528.jpg"),
+    "frame name": (BLOCKING, "outside the data set's grammar"),
     "several cameras": (BLOCKING, "a tracklet comes from one camera"),
-    "unknown camera": (BLOCKING, f"cameras are {sorted(agvpreid.VIEW_OF_CAMERA)}"),
+    "unknown camera": (BLOCKING, "a number that the data set does not have"),
     "no readable frame": (BLOCKING, "training stops when it draws such a tracklet"),
+    "too many bad frames": (BLOCKING, "training stops: repair the copy, or raise DATALOADER.MAX_BAD_FRACTION"),
     "attribute table": (BLOCKING, "the loader cannot read it"),
     "loader": (BLOCKING, "what the loader says"),
     "worker": (BLOCKING, "a decoding process died: too little memory, or a file that crashes the decoder"),
@@ -58,19 +81,23 @@ CHECKS: dict[str, tuple[str, str]] = {
     "missing frame": (WARNING, "listed, but not there; the nearest readable frame takes its place"),
     "empty frame": (WARNING, "0 bytes; the nearest readable frame takes its place"),
     "unreadable frame": (WARNING, "cannot be decoded to its end; the nearest readable frame takes its place"),
+    "probably too many bad frames": (
+        WARNING,
+        "by the sample; beyond DATALOADER.MAX_BAD_FRACTION training stops",
+    ),
     "repeated frame": (WARNING, "the same bytes twice in a tracklet"),
     "frame of two people": (WARNING, "the same bytes under different identities"),
     "people in train and test": (WARNING, "scores mean little"),
     "attribute code": (WARNING, "read as unknown"),
     "people without attributes": (WARNING, "all their attributes are unknown"),
     "other view": (WARNING, "a tracklet on the wrong side of its case"),
-    "altitude": (WARNING, "level not in A0-A3, or changing: unknown altitude"),
+    "altitude": (WARNING, "not one known altitude: it counts as unknown"),
     "query without match": (WARNING, "no gallery tracklet that the protocol lets count"),
     "short tracklet": (WARNING, "fewer frames than INPUT.SEQ_LEN: frames repeat in every clip"),
     "one tracklet": (WARNING, "a training identity without a second tracklet to match"),
     "one view": (WARNING, "a training identity that only one of ground and air has seen"),
     "camera only in test": (WARNING, "training never saw it: no camera embedding"),
-    "masked identities": (REMARK, "the challenge's copy: it can be ranked and submitted, but not scored"),
+    "masked identities": (REMARK, "a challenge's copy: it can be ranked and submitted, but not scored"),
     "masked frame name": (REMARK, "outside the grammar, as masked copies may be: the camera is unknown"),
     "few tracklets": (REMARK, "fewer tracklets than DATALOADER.NUM_INSTANCE: they repeat in a batch"),
     "missing direction": (REMARK, "the case is left out"),
@@ -152,18 +179,19 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
     Returns:
         What was found; after Ctrl-C what was found until then.
     """
-    report = Report(cfg.DATASETS.NAMES, cfg.DATASETS.ROOT_DIR)
-    has_layout = report.dataset == "agvpreid"
+    report = Report(cfg.DATASETS.NAMES, cfg.DATASETS.ROOT_DIR, published=PUBLISHED.get(cfg.DATASETS.NAMES, {}))
+    layout = LAYOUTS.get(report.dataset)
     try:
-        jobs: list[FolderJob | RecordJob] = list(_walk(Path(report.root), report)) if has_layout else []
-        dataset = _try_loader(cfg, report, quiet=has_layout)
-        if dataset is not None and not has_layout:
-            jobs = list(_list_records(dataset))
-        if has_layout:
-            report.published = {**agvpreid.PUBLISHED, **agvpreid.PUBLISHED_AT_LEAST}
-        else:
-            modules = {"g2avreid": g2avreid, "ilidsvid": ilidsvid, "lsvid": lsvid, "mars": mars}
-            report.published = dict(modules[report.dataset].PUBLISHED) if report.dataset in modules else {}
+        jobs: list[FolderJob | RecordJob] = []
+        if layout is not None:
+            jobs += _walk(layout, Path(report.root), cfg.DATASETS.IDENTITIES_MASKED, report)
+        dataset = _try_loader(cfg, report, quiet=layout is not None)
+        if dataset is not None:
+            records = list(_list_records(dataset))
+            if layout is None:
+                jobs += records
+            if dataset.scheme is not None and not report.attributes:
+                _count_codes(dataset.scheme, records, report)
         num_batches = _try_batches(cfg, dataset, jobs, report)
         examine_one = partial(examine, size=cfg.INPUT.SIZE_TRAIN, sample=sample)
         with tqdm(total=len(jobs), unit="tracklet", disable=not progress) as bar:
@@ -173,7 +201,7 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
                     report.add(problem.check, problem.text)
                 bar.update()
         _check_whole(cfg, report, _choose_protocol(cfg, dataset))
-        if has_layout:
+        if report.dataset == "agvpreid":
             _compare_counts(report)
         report.epoch = _estimate_epoch(cfg, report, num_batches)
     except BrokenProcessPool as error:
@@ -187,12 +215,12 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
     return report
 
 
-def _walk(root: Path, report: Report) -> Iterator[FolderJob]:
-    """Tracklet folders of an AG-VPReID tree, with everything that is wrong above them."""
+def _walk(layout: FolderLayout, root: Path, identities_masked: bool, report: Report) -> Iterator[FolderJob]:
+    """Tracklet folders of a tree, with everything that is wrong above them."""
     if not root.is_dir():
         report.add("missing folder", str(root))
         return
-    splits = agvpreid.list_splits()
+    splits = layout.splits()
     cases = [split for split in splits if split != "train"]
     present = {split.split("/")[0] for split in cases if (root / split).parent.is_dir()}
     if not present:
@@ -213,17 +241,18 @@ def _walk(root: Path, report: Report) -> Iterator[FolderJob]:
             report.add("unreachable folder", f"{error.filename or root / split}: {error.strerror}")
     for case in sorted(present):
         sides = {view: found.get(split, []) for split, view in splits.items() if split.startswith(f"{case}/")}
-        if all(sides.values()) and agvpreid.are_masked({view: [f.name for f in sides[view]] for view in sides}):
+        names = {view: [folder.name for folder in folders] for view, folders in sides.items()}
+        if identities_masked or (all(sides.values()) and layout.are_masked(names)):
             report.add("masked identities", case)
     for split, folders in found.items():
-        _check_table(root, split, {folder.pid for folder in folders}, report)
+        if layout.table_folder:
+            _check_table(layout.attribute_table(root, split), split, {folder.pid for folder in folders}, report)
         masked = split.split("/")[0] in report.findings.get("masked identities", ())
         for folder in folders:
-            yield FolderJob(split, folder, splits[split], masked)
+            yield FolderJob(split, folder, layout.locate, splits[split], masked)
 
 
-def _check_table(root: Path, split: str, pids: set[int], report: Report) -> None:
-    path = agvpreid.attribute_table(root, split)
+def _check_table(path: Path, split: str, pids: set[int], report: Report) -> None:
     if not path.is_file():
         report.add("no attribute table", str(path))
         return
@@ -235,9 +264,31 @@ def _check_table(root: Path, split: str, pids: set[int], report: Report) -> None
             return
     report.add("attribute code", *messages)
     report.add("people without attributes", *(f"{split}/{pid}" for pid in sorted(pids - table.keys())))
-    rows = [table[pid] for pid in pids & table.keys()]
-    known = {column: sum(row[i] != UNKNOWN[column] for row in rows) for i, column in enumerate(COLUMNS)}
-    report.attributes[split] = {"rows": len(table), "people": len(rows), "people_with_known_code": known}
+    codes = {pid: [table[pid]] for pid in pids & table.keys()}
+    report.attributes[split] = {"rows": len(table), **_count_known(AGVPREID_SCHEME, codes)}
+
+
+def _count_codes(scheme: AttributeScheme, records: Iterable["RecordJob"], report: Report) -> None:
+    """Attributes of a data set that keeps them with its tracklets."""
+    splits: dict[str, list[Tracklet]] = {}
+    for record in records:
+        splits.setdefault(record.split, []).append(record.tracklet)
+    for split, tracklets in splits.items():
+        codes: dict[int, list[tuple[int, ...]]] = {}
+        for tracklet in tracklets:
+            if tracklet.attributes is not None:
+                codes.setdefault(tracklet.pid, []).append(tracklet.attributes)
+        if codes:
+            report.attributes[split] = {"rows": sum(map(len, codes.values())), **_count_known(scheme, codes)}
+
+
+def _count_known(scheme: AttributeScheme, codes: dict[int, list[tuple[int, ...]]]) -> dict:
+    """How many people there are, and of how many a known code, given the codes of each person."""
+    known = {
+        column: sum(any(row[place] != unknown for row in rows) for rows in codes.values())
+        for place, (column, unknown) in enumerate(zip(*scheme, strict=True))
+    }
+    return {"people": len(codes), "people_with_known_code": known}
 
 
 def _try_loader(cfg: CfgNode, report: Report, quiet: bool) -> Benchmark | None:
@@ -340,6 +391,7 @@ def _check_whole(cfg: CfgNode, report: Report, protocol: Protocol) -> None:
             if 0 < tracklet.num_frames < cfg.INPUT.SEQ_LEN
         ),
     )
+    _check_bad_fraction(cfg.DATALOADER.MAX_BAD_FRACTION, train, report)
     cameras = {tracklet.camid for tracklet in train} | {UNKNOWN_CAMERA}
     strangers = Counter(tracklet.camid for tracklet in test if tracklet.camid not in cameras)
     report.add("camera only in test", *(f"camera {camid}: {strangers[camid]} tracklets" for camid in sorted(strangers)))
@@ -358,6 +410,24 @@ def _check_whole(cfg: CfgNode, report: Report, protocol: Protocol) -> None:
             report.add("few tracklets", f"identity {pid}: {len(tracklets)}")
     _check_matches(splits, report, protocol)
     report.add("frame of two people", *_find_shared_frames(report))
+
+
+def _check_bad_fraction(limit: float, train: list[ExaminedTracklet], report: Report) -> None:
+    """Whether training would stop. CLIP memory comes first and reads every training frame, so their share decides."""
+    num_frames = sum(tracklet.num_frames for tracklet in train)
+    faults = Counter(problem.check for tracklet in train for problem in tracklet.problems if problem.check in FAULTS)
+    num_decoded = sum(len(tracklet.frames.digests) for tracklet in train)
+    num_left = num_frames - num_decoded - faults.total()
+    undecodable = faults["unreadable frame"] / max(1, num_decoded + faults["unreadable frame"])
+    expected = faults.total() + num_left * undecodable
+    if expected <= limit * num_frames:
+        return
+    certain = faults.total() > limit * num_frames
+    report.add(
+        "too many bad frames" if certain else "probably too many bad frames",
+        f"{faults.total() if certain else f'about {expected:.0f}'} of {num_frames} training frames cannot be used, "
+        f"{100 * expected / num_frames:.2g} %; the limit is {100 * limit:g} %",
+    )
 
 
 def _check_matches(splits: dict[str, list[ExaminedTracklet]], report: Report, protocol: Protocol) -> None:
@@ -380,17 +450,14 @@ def _check_matches(splits: dict[str, list[ExaminedTracklet]], report: Report, pr
 def _find_shared_frames(report: Report) -> Iterator[str]:
     """Pairs of tracklets of different people that share files, byte for byte: how many, and the first.
 
-    A test identity of a masked copy is a number within its view: the two sides number people independently, but a
-    case's queries are the other case's gallery.
+    Of test people whose identities are masked, only those of one split are compared: a number means nothing elsewhere.
     """
     tracklets = [tracklet for tracklet in report.tracklets if len(tracklet.frames.digests)]
     if not tracklets:
         return
     masked = report.findings.get("masked identities", ())
-    keys = [
-        (agvpreid.list_splits()[tracklet.split] if tracklet.split.split("/")[0] in masked else "", tracklet.pid)
-        for tracklet in tracklets
-    ]
+    masked_split = [tracklet.split if tracklet.split.split("/")[0] in masked else "" for tracklet in tracklets]
+    keys = [(split, tracklet.pid) for split, tracklet in zip(masked_split, tracklets, strict=True)]
     number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     sizes = [len(tracklet.frames.digests) for tracklet in tracklets]
     digests = np.concatenate([tracklet.frames.digests for tracklet in tracklets])
@@ -403,7 +470,11 @@ def _find_shared_frames(report: Report) -> Iterator[str]:
     pairs = np.stack([owners[order[places]], owners[order[places + 1]]], axis=1)
     _, first, counts = np.unique(pairs, axis=0, return_index=True, return_counts=True)
     for place, count in zip(places[first], counts, strict=True):
-        one, other = (tracklets[owners[i]].frame_path(indices[i]) for i in order[place : place + 2])
+        one, other = order[place : place + 2]
+        splits = {masked_split[owners[one]], masked_split[owners[other]]}
+        if len(splits) > 1 and "" not in splits:
+            continue
+        one, other = (tracklets[owners[i]].frame_path(indices[i]) for i in (one, other))
         yield f"{one} and {other}" + (f", and {count - 1} more of these tracklets" if count > 1 else "")
 
 
@@ -449,16 +520,15 @@ def _count_cores() -> int:
 
 
 def _note_unchecked(report: Report, sample: int) -> None:
-    faults = {"missing frame", "empty frame", "unreadable frame"}
     looked_at = sum(
-        len(tracklet.frames.digests) + sum(problem.check in faults for problem in tracklet.problems)
+        len(tracklet.frames.digests) + sum(problem.check in FAULTS for problem in tracklet.problems)
         for tracklet in report.tracklets
     )
     if rest := sum(tracklet.num_frames for tracklet in report.tracklets) - looked_at:
         report.not_checked.append(
             f"whether {rest} frames can be decoded or are repeated (--sample {sample}); they are there and not empty"
         )
-    if report.dataset != "agvpreid":
+    if report.dataset not in LAYOUTS:
         report.not_checked.append("files that the loader does not read: this data set's folders are not walked")
 
 
@@ -490,6 +560,8 @@ def _format_counts(report: Report) -> Iterable[str]:
         parts = ", ".join(f"{'?' if camid < 0 else f'C{camid}'} {n}" for camid, n in counts["cameras"].items())
         if counts["altitudes"]:
             parts += "; " + ", ".join(f"{metres} m {n}" for metres, n in counts["altitudes"].items())
+        if counts["people_on_several_days"]:
+            parts += f"; {counts['people_on_several_days']} people on several days"
         yield f"{split:<{width}}  {people:>15}  {number:>15}  {counts['frames']:9d}  {parts}"
     for split, table in report.attributes.items():
         known = {column: number for column, number in table["people_with_known_code"].items() if number}
@@ -515,12 +587,17 @@ def _beside_published(report: Report, name: str, count: int) -> str:
 def _count(tracklets: Sequence[ExaminedTracklet]) -> dict:
     cameras = Counter(tracklet.camid for tracklet in tracklets)
     altitudes = Counter(tracklet.altitude for tracklet in tracklets if tracklet.altitude is not None)
+    days: dict[int, set[int]] = {}
+    for tracklet in tracklets:
+        if tracklet.day is not None:
+            days.setdefault(tracklet.pid, set()).add(tracklet.day)
     return {
         "people": len({tracklet.pid for tracklet in tracklets}),
         "tracklets": len(tracklets),
         "frames": sum(tracklet.num_frames for tracklet in tracklets),
         "cameras": dict(sorted(cameras.items())),
         "altitudes": dict(sorted(altitudes.items())),
+        "people_on_several_days": sum(len(of_person) > 1 for of_person in days.values()),
     }
 
 

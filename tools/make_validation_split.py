@@ -20,7 +20,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.agvpreid import AGVPReID, are_masked, attribute_table, list_splits, read_train
+from datasets.agvpreid import LAYOUT, AGVPReID, read_train
+from datasets.options import DatasetOptions
 from datasets.tracklet import Tracklet
 
 logger = logging.getLogger(__name__)
@@ -146,8 +147,8 @@ def write_split(source: Path, output: Path, tracklets: Sequence[Tracklet], peopl
     """
     test = [tracklet for tracklet in tracklets if tracklet.pid in people.test]
     names = {view: [tracklet.name for tracklet in test if tracklet.view == view] for view in ("ground", "aerial")}
-    prefix = UNMASKED_PREFIX if are_masked(names) else ""
-    for split, view in list_splits().items():
+    prefix = UNMASKED_PREFIX if LAYOUT.are_masked(names) else ""
+    for split, view in LAYOUT.splits().items():
         pids = set(people.train if view is None else people.test)
         if split.startswith("case2") and split.endswith("gallery"):
             pids |= set(people.distractors)
@@ -155,8 +156,8 @@ def write_split(source: Path, output: Path, tracklets: Sequence[Tracklet], peopl
             if tracklet.pid in pids and view in (None, tracklet.view):
                 name = tracklet.name if view is None else prefix + tracklet.name
                 _write_tracklet(tracklet, output / split / str(tracklet.pid) / name, link)
-        if (table := attribute_table(source, "train")).is_file():
-            _write_rows(table, attribute_table(output, split), pids)
+        if (table := LAYOUT.attribute_table(source, "train")).is_file():
+            _write_rows(table, LAYOUT.attribute_table(output, split), pids)
 
 
 def _write_tracklet(tracklet: Tracklet, target: Path, link: str) -> None:
@@ -193,6 +194,7 @@ def make_validation_split(
     seed: int = 0,
     link: str = "symlink",
     force: bool = False,
+    index_dir: str = "",
 ) -> AGVPReID:
     """Carve the split and read it back.
 
@@ -202,6 +204,7 @@ def make_validation_split(
         fraction, distractor_fraction, seed: See ``choose_people``.
         link: See ``write_split``.
         force: Replace the split already in ``output``.
+        index_dir: Where lists of frames are kept (DATASETS.INDEX_DIR); '' for the user's cache folder.
     Raises:
         FileExistsError: If ``output`` is not empty and ``force`` is not set, or holds something else than a split.
         FileNotFoundError, ValueError: If the source cannot be read, or has too few people.
@@ -211,7 +214,7 @@ def make_validation_split(
     here, there = output.resolve(), source.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise ValueError(f"The output {output} and the source {source} must not lie in one another.")
-    tracklets = read_train(source)
+    tracklets = read_train(source, index_dir)
     people = choose_people(tracklets, fraction, distractor_fraction, seed)
     _clear(output, force)
     output.mkdir(parents=True, exist_ok=True)
@@ -220,7 +223,7 @@ def make_validation_split(
     content = json.dumps({**origin, **asdict(people)}, indent=2) + "\n"
     (output / PEOPLE_FILE).write_text(content, encoding="utf-8")
     write_split(source, output, tracklets, people, link)
-    return AGVPReID(output)
+    return AGVPReID(output, options=DatasetOptions(index_dir=index_dir))
 
 
 def _clear(output: Path, force: bool) -> None:
@@ -231,7 +234,7 @@ def _clear(output: Path, force: bool) -> None:
         raise FileExistsError(f"{output} is not empty; choose another folder or pass --force.")
     if not (output / PEOPLE_FILE).is_file():
         raise FileExistsError(f"{output} holds no {PEOPLE_FILE}, so it is not a split to replace; choose another.")
-    for name in sorted({split.split("/")[0] for split in list_splits()} | {"attributes"}):
+    for name in sorted({split.split("/")[0] for split in LAYOUT.splits()} | {"attributes"}):
         if (output / name).is_dir():
             shutil.rmtree(output / name)  # of symbolic links only the links
 
@@ -276,6 +279,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other people (%(default)s)")
     parser.add_argument("--link", choices=LINKS, default="symlink", help="how frames get there (%(default)s)")
+    parser.add_argument(
+        "--index_dir", default="", help="folder for lists of frames (DATASETS.INDEX_DIR); default: the user's cache"
+    )
     parser.add_argument("--force", action="store_true", help="replace the split already in the output folder")
     args = parser.parse_args(argv)
     for name in ("fraction", "distractor_fraction"):
@@ -284,7 +290,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         dataset = make_validation_split(
-            args.source, args.output, args.fraction, args.distractor_fraction, args.seed, args.link, args.force
+            args.source,
+            args.output,
+            args.fraction,
+            args.distractor_fraction,
+            args.seed,
+            args.link,
+            args.force,
+            args.index_dir,
         )
     except (OSError, ValueError) as error:
         parser.error(str(error))

@@ -3,15 +3,15 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets.agvpreid import METRES_OF_LEVEL, VIEW_OF_CAMERA, FrameName, parse_frame_name
 from datasets.clips import UnreadableFrameError, decode_frame
+from datasets.folders import Sighting
 from datasets.reading import TrackletFolder, list_images
 from datasets.tracklet import UNKNOWN_CAMERA, Tracklet
 
@@ -59,6 +59,7 @@ class ExaminedTracklet:
         camid: Camera; -1 when unknown or ambiguous.
         view: 'ground' or 'aerial'; None when unknown.
         altitude: Metres; None when unknown, and for ground cameras.
+        day: YYMMDD; None when unknown.
         problems: Everything wrong.
         frames: What decoding gave.
         source: Folder (its images, sorted by name) or paths that ``frames.indices`` count.
@@ -71,6 +72,7 @@ class ExaminedTracklet:
     camid: int = UNKNOWN_CAMERA
     view: str | None = None
     altitude: int | None = None
+    day: int | None = None
     problems: list[Problem] = field(default_factory=list)
     frames: FrameResults = field(default_factory=FrameResults)
     source: str | Sequence[str] = ()
@@ -84,17 +86,19 @@ class ExaminedTracklet:
 
 @dataclass(frozen=True, slots=True)
 class FolderJob:
-    """A tracklet folder of the AG-VPReID layout to examine.
+    """A tracklet folder of a data set whose folders are walked.
 
     Attributes:
         split: Where it lies.
         folder: Identity, name and path.
+        locate: Reads the names of its frames, as ``FolderLayout.locate``.
         view: What the split claims to hold; None for any.
         masked: Whether frame names outside the grammar are tolerated.
     """
 
     split: str
     folder: TrackletFolder
+    locate: Callable[[str], Sighting]
     view: str | None
     masked: bool
 
@@ -127,6 +131,7 @@ def examine(job: FolderJob | RecordJob, size: tuple[int, int], sample: int) -> E
         camid=tracklet.camid,
         view=tracklet.view,
         altitude=tracklet.altitude,
+        day=tracklet.day,
         problems=frames.problems,
         frames=frames,
         source=tracklet.frame_paths,
@@ -154,38 +159,39 @@ def _examine_folder(job: FolderJob, size: tuple[int, int], sample: int) -> Exami
 
 
 def _read_names(job: FolderJob, names: Sequence[str], result: ExaminedTracklet) -> None:
-    """Fill in camera, view and altitude, and report what the names say that they should not."""
+    """Fill in camera, view, altitude and day, and report what the names say that they should not."""
     path = job.folder.path
-    parsed = {name: _parse(name) for name in names}
-    frames = [frame for frame in parsed.values() if frame is not None]
-    odd = [os.path.join(path, name) for name, frame in parsed.items() if frame is None]
+    readings = [_locate(job, name) for name in names]
+    sightings = [reading for reading in readings if isinstance(reading, Sighting)]
+    odd = [reading for reading in readings if isinstance(reading, Problem)]
     if odd and job.masked:
         result.problems.append(Problem("masked frame name", path))
         return
-    result.problems += [Problem("frame name", name) for name in odd]
-    cameras = {frame.camid for frame in frames}
+    result.problems += odd
+    cameras = {sighting.camid: sighting.view for sighting in sightings}
     if len(cameras) > 1:
         result.problems.append(Problem("several cameras", f"{path}: cameras {sorted(cameras)}"))
-    if strangers := cameras - VIEW_OF_CAMERA.keys():
-        result.problems.append(Problem("unknown camera", f"{path}: camera {sorted(strangers)[0]}"))
+    if strangers := [camid for camid, view in cameras.items() if view is None]:
+        result.problems.append(Problem("unknown camera", f"{path}: camera {min(strangers)}"))
     if len(cameras) != 1 or strangers:
         return
-    result.camid = cameras.pop()
-    result.view = VIEW_OF_CAMERA[result.camid]
+    ((result.camid, result.view),) = cameras.items()
     if job.view not in (None, result.view):
         result.problems.append(Problem("other view", f"{path}: from the {result.view}"))
-    if result.view == "aerial":
-        levels = {frame.altitude_level for frame in frames}
-        result.altitude = METRES_OF_LEVEL.get(min(levels)) if len(levels) == 1 else None
-        if result.altitude is None:
-            result.problems.append(Problem("altitude", f"{path}: levels {sorted(levels)}"))
+    days = {sighting.day for sighting in sightings}
+    result.day = days.pop() if len(days) == 1 else None
+    altitudes = {sighting.altitude for sighting in sightings}
+    result.altitude = min(altitudes) if len(altitudes) == 1 else None
+    if result.view == "aerial" and result.altitude is None:
+        found = sorted(f"{altitude} m" if altitude is not None else "unknown" for altitude in altitudes)
+        result.problems.append(Problem("altitude", f"{path}: {', '.join(found)}"))
 
 
-def _parse(name: str) -> FrameName | None:
+def _locate(job: FolderJob, name: str) -> Sighting | Problem:
     try:
-        return parse_frame_name(name)
-    except ValueError:
-        return None
+        return job.locate(name)
+    except ValueError as error:
+        return Problem("frame name", os.path.join(job.folder.path, str(error)))
 
 
 def examine_frames(paths: Sequence[str], size: tuple[int, int], sample: int) -> FrameResults:

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from configs import _leaves, config_of_run, get_cfg, validate
 from configs.defaults import _C
 from datasets import make_dataset
-from datasets.attributes import COLUMNS
+from datasets.attributes import AGVPREID_SCHEME, COLUMNS
 from loss import make_loss
 from model import make_model
 from processor.masking import attribute_penalty
@@ -107,7 +107,9 @@ def test_every_extra_alone_can_be_switched_off(key, tiny_cfg, make_tracklet):
     assert loss.isfinite()
     assert model.eval()(torch.randn(2, 4, 3, 64, 32)).shape == (2, 192)
     tracklets = [make_tracklet(1, gender=0), make_tracklet(2, gender=1)]
-    penalty = attribute_penalty(tracklets[:1], tracklets, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY)
+    penalty = attribute_penalty(
+        tracklets[:1], tracklets, AGVPREID_SCHEME, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY
+    )
     assert penalty.tolist() == ([[0, 0]] if key == "TEST.MASK_ATTRIBUTES" else [[0, 100]])
 
 

@@ -174,6 +174,11 @@ def test_altitude_that_is_not_known(root, caplog):
     assert "train: 2 of 5 tracklets have an altitude level" in message
 
 
+def test_days(root):
+    add_tracklet(root, "train/12/c", ["P1T2310171A2C4E1K1F1.jpg", "P1T2310181A2C4E1K1F2.jpg"])
+    assert [tracklet.day for tracklet in AGVPReID(root).train] == [231017, 231017, 231017, None]
+
+
 def test_attributes_are_joined_by_pid(root, caplog):
     caplog.set_level(logging.INFO)
     add_table(root, "train", 99, 12)
@@ -184,7 +189,6 @@ def test_attributes_are_joined_by_pid(root, caplog):
     assert [tracklet.attributes for tracklet in dataset.train] == [ALL_UNKNOWN, (0,) * 15, (0,) * 15]
     assert dataset.cases["case2"].query[0].attributes == (0,) * 15
     assert [tracklet.attributes for tracklet in dataset.cases["case2"].gallery] == [None, None]
-    assert dataset.attributes_available == {"train": True, "case1": True, "case2": False}
     (message,) = warnings(caplog)
     assert message.startswith("train: 1 of 2 identities are missing from the attribute table")
     absent = [record for record in caplog.records if "no attribute table" in record.getMessage()]
@@ -233,7 +237,7 @@ def test_pets09(shared, caplog):
     assert (len(case.query), len(case.gallery)) == (41, 58)
     assert {tracklet.view for tracklet in case.query} == {"aerial"}
     assert {tracklet.pid for tracklet in case.gallery} - {tracklet.pid for tracklet in case.query} == {7}
-    assert dataset.attributes_available == {"train": True, "case1": True, "case2": True}
+    assert all(tracklet.attributes is not None for tracklet in (*dataset.train, *case.query, *case.gallery))
     assert not dataset.identities_masked
     tracklet = next(tracklet for tracklet in case.query if tracklet.name == "0003C5T003")
     frames = [parse_frame_name(Path(path).name).frame for path in tracklet.frame_paths]

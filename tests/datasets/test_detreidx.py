@@ -1,14 +1,17 @@
 import logging
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from datasets import attributes as agvpreid_attributes
-from datasets.detreidx import CODES, UNKNOWN_CODE, DetReIDX, FrameName, parse_frame_name
+from datasets import index as index_module
+from datasets.attributes import COLUMNS
+from datasets.detreidx import SCHEME, UNKNOWN_CODE, DetReIDX, FrameName, parse_frame_name
 from datasets.options import DatasetOptions
 
 CODES_IN_NAME = "2_3_1_-1_0_1_0_2_4_5"
+LONG_AGO = 1_600_000_000  # seconds: folders that have just changed are listed again
 RAW = (2, 3, 1, -1, 0, 1, 0, 2, 4, 5)
 SIDES = {
     "case1_aerial_to_ground": ("aerial", "ground"),
@@ -100,10 +103,31 @@ def test_protocol_can_be_chosen(root):
     assert {case.protocol for case in dataset.cases.values()} == {"cross-camera"}
 
 
-def test_codes_are_not_those_of_agvpreid(root):
-    assert CODES["ethnicity"][0] != agvpreid_attributes.CODES["ethnicity"][0]
-    assert UNKNOWN_CODE not in agvpreid_attributes.UNKNOWN.values()
-    assert {tracklet.attributes for tracklet in DetReIDX(root).train} == {None}
+def test_codes_have_a_scheme_of_their_own(root):
+    dataset = DetReIDX(root)
+    assert not set(SCHEME.columns) & set(COLUMNS)
+    assert {case.scheme for case in dataset.cases.values()} == {SCHEME}
+    other = (UNKNOWN_CODE,) * 10
+    assert [tracklet.attributes for tracklet in dataset.train] == [RAW, RAW, other]
+    case = dataset.cases["case1"]
+    assert case.query[0].attributes == RAW
+    assert case.gallery[0].attributes is None  # no name from the ground has codes
+
+
+def test_codes_that_change_within_a_tracklet_are_unknown(root):
+    changed = aerial(2).replace(CODES_IN_NAME, CODES_IN_NAME.replace("2_3_1", "2_3_0"))
+    add_tracklet(root, "train/12/12_3", [aerial(1), changed])
+    assert DetReIDX(root).train[-1].attributes == (UNKNOWN_CODE,) * 10
+
+
+def test_reads_the_same_from_a_warm_index(root, tmp_path, monkeypatch):
+    for folder, _, _ in os.walk(root):
+        os.utime(folder, (LONG_AGO, LONG_AGO))
+    options = DatasetOptions(index_dir=str(tmp_path / "kept"))
+    cold = DetReIDX(root, options=options)
+    monkeypatch.setattr(index_module, "list_images", lambda path: pytest.fail("listed again"))
+    warm = DetReIDX(root, options=options)
+    assert (warm.train, warm.cases) == (cold.train, cold.cases)
 
 
 def test_some_cases_are_enough(root, tmp_path):
@@ -131,7 +155,7 @@ def test_odd_tracklets(root, caplog):
     add_tracklet(root, "case3_aerial_to_aerial/gallery/20/20_query", [aerial(1)])
     assert DetReIDX(root).train[-1].altitude is None
     assert sorted(warnings(caplog)) == [
-        "case1_aerial_to_ground/gallery: 1 of 2 tracklets are from the air on the ground side.",
+        "case1_aerial_to_ground/gallery: 1 of 2 tracklets are from aerial cameras on the ground side.",
         "case3_aerial_to_aerial: 1 of 1 queries have the identity and name of a gallery tracklet: they may find "
         "themselves.",
         "train: 1 of 4 tracklets change their altitude: it is unknown.",

@@ -271,3 +271,31 @@ def test_agvpreid_finds_an_odd_name_in_a_warm_index(make_tree, tmp_path):
     for _ in range(2):
         with pytest.raises(ValueError, match=r"train/1/c0n0/odd\.jpg: expected a frame name like"):
             AGVPReID(root, options=DatasetOptions(index_dir=str(tmp_path / "kept")))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_the_index_folder(split, open_it, monkeypatch, caplog):
+    def refuse(path):
+        if path.endswith("30/a"):
+            raise PermissionError(13, "Permission denied", path)
+        return sorted(os.listdir(path))
+
+    monkeypatch.setattr(index_module, "list_images", refuse)
+    with pytest.raises(PermissionError, match="30/a"):
+        open_it()
+    assert "DATASETS.INDEX_DIR" not in caplog.text
+
+
+def test_a_full_disk_only_costs_the_index(split, open_it, monkeypatch, caplog):
+    finish = index_module.IndexWriter.finish
+    attempts = []
+
+    def fill(writer, parents, stamps):
+        attempts.append(writer)
+        if len(attempts) == 1:
+            raise OSError(28, "No space left on device")
+        finish(writer, parents, stamps)
+
+    monkeypatch.setattr(index_module.IndexWriter, "finish", fill)
+    assert all_paths(open_it()) == expected(split)
+    assert "No index can be kept" in caplog.text
+    assert "No space left on device" in caplog.text

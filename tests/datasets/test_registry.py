@@ -19,8 +19,15 @@ def test_one_constructor(name):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_missing_copy_names_path_and_key(name, tmp_path):
+    opts = ["DATASETS.NAMES", name, "DATASETS.ROOT_DIR", str(tmp_path / "nowhere"), "TEST.MASK_ATTRIBUTES", "()"]
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR to a copy of"):
-        make_dataset(get_cfg(opts=["DATASETS.NAMES", name, "DATASETS.ROOT_DIR", str(tmp_path / "nowhere")]))
+        make_dataset(get_cfg(opts=opts))
+
+
+def test_columns_of_another_data_set_do_not_mask(tmp_path):
+    """Codes of the same name mean other things: the default columns are AG-VPReID's."""
+    with pytest.raises(ValueError, match=r"TEST\.MASK_ATTRIBUTES must be among attribute1, .*detreidx.*got 'gender'"):
+        make_dataset(get_cfg(opts=["DATASETS.NAMES", "detreidx", "DATASETS.ROOT_DIR", str(tmp_path)]))
 
 
 @pytest.mark.parametrize("name", DATASETS)

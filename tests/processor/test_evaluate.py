@@ -1,6 +1,7 @@
 """Features to rankings."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from datasets import Case, make_dataset
+from datasets.attributes import AGVPREID_SCHEME
 from processor.evaluate import VISUAL, Method, compute_distances, evaluate, score
 from processor.features import FeatureSet
 from utils.reranking import re_rank
@@ -33,24 +35,24 @@ def sides(make_tracklet):
 
 
 def test_distances_are_squared_euclidean_and_the_mask_is_added(tiny_cfg, sides):
-    distmats = compute_distances(tiny_cfg(), *sides)
+    distmats = compute_distances(tiny_cfg(), *sides, AGVPREID_SCHEME)
     assert list(distmats) == [VISUAL, MASKED]
     np.testing.assert_allclose(distmats[VISUAL], [[0.01, 0.09, 1.0]], rtol=1e-5)
     np.testing.assert_allclose(distmats[MASKED], [[100.01, 0.09, 1.0]], rtol=1e-5)
 
 
 def test_the_mask_changes_the_ranking_before_it_is_scored(tiny_cfg, sides):
-    rankings = score(compute_distances(tiny_cfg(), *sides), *sides)
+    rankings = score(compute_distances(tiny_cfg(), *sides, AGVPREID_SCHEME), *sides)
     assert (rankings[VISUAL].cmc[0], rankings[VISUAL].mAP) == (0.0, 0.5)
     assert (rankings[MASKED].cmc[0], rankings[MASKED].mAP) == (1.0, 1.0)
 
 
 def test_no_columns_no_mask(tiny_cfg, sides):
-    assert list(compute_distances(tiny_cfg("TEST.MASK_ATTRIBUTES", "()"), *sides)) == [VISUAL]
+    assert list(compute_distances(tiny_cfg("TEST.MASK_ATTRIBUTES", "()"), *sides, AGVPREID_SCHEME)) == [VISUAL]
 
 
 def test_the_penalty_is_the_configs(tiny_cfg, sides):
-    distmats = compute_distances(tiny_cfg("TEST.MASK_PENALTY", 2.5), *sides)
+    distmats = compute_distances(tiny_cfg("TEST.MASK_PENALTY", 2.5), *sides, AGVPREID_SCHEME)
     np.testing.assert_allclose(distmats[MASKED] - distmats[VISUAL], [[2.5, 0, 0]])
 
 
@@ -62,15 +64,19 @@ def test_without_attributes_only_visual_rows_and_a_warning(bare, tiny_cfg, sides
     else:
         gallery = FeatureSet([*gallery.tracklets[:2], make_tracklet(3, 0)], gallery.features)
     caplog.set_level(logging.WARNING)
-    assert list(compute_distances(tiny_cfg(), query, gallery)) == [VISUAL]
+    assert list(compute_distances(tiny_cfg(), query, gallery, AGVPREID_SCHEME)) == [VISUAL]
     assert "only visual rows are reported" in caplog.text
+
+
+def test_a_data_set_without_a_scheme_is_not_masked(tiny_cfg, sides):
+    assert list(compute_distances(tiny_cfg(), *sides, None)) == [VISUAL]
 
 
 def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet):
     people = [make_tracklet(i, gender=i % 2) for i in range(6)]
     query, gallery = FeatureSet(people[:2], torch.randn(2, 4)), FeatureSet(people, torch.randn(6, 4))
     cfg = tiny_cfg("TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3, "TEST.RE_RANKING_K2", 2)
-    distmats = compute_distances(cfg, query, gallery)
+    distmats = compute_distances(cfg, query, gallery, AGVPREID_SCHEME)
     assert [str(method) for method in distmats] == [
         "visual only",
         "re-ranked",
@@ -94,7 +100,7 @@ def test_both_directions_of_files_and_overall(make_tree, tiny_cfg):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
     cases = list(make_dataset(cfg).cases.values())
     # The second direction gets fewer queries: overall must weigh by them.
-    cases[1] = Case(cases[1].name, cases[1].title, cases[1].query[:1], cases[1].gallery)
+    cases[1] = replace(cases[1], query=cases[1].query[:1])
     evaluation = evaluate(cfg, Colour(), cases, {0: 0, 4: 1}, RUNTIME)
     assert [len(result.case.query) for result in evaluation.cases] == [6, 1]
     assert evaluation.methods() == [VISUAL, MASKED]

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ TRACKLET = "train/1/c0n0"
 
 @pytest.fixture
 def check(tiny_cfg):
-    """``check(root, *overrides, sample=0)``: the report on a tree."""
+    """``check(root, *overrides, sample=0)``: the report on a tree, of which any share of frames may be bad."""
 
     def run(root, *opts, sample=0, num_workers=1):
-        return doctor.check_dataset(tiny_cfg("DATASETS.ROOT_DIR", root, *opts), sample, num_workers)
+        cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "DATALOADER.MAX_BAD_FRACTION", 1, *opts)
+        return doctor.check_dataset(cfg, sample, num_workers)
 
     return run
 
@@ -48,6 +50,7 @@ def test_a_sound_tree(make_tree, check):
         "frames": 96,
         "cameras": {0: 8, 4: 8},
         "altitudes": {80: 8},
+        "people_on_several_days": 0,
     }
     assert report.attributes["train"]["people_with_known_code"]["gender"] == 4
     assert "train identities: 4 instead of 689" in report.findings["published counts"]
@@ -151,7 +154,8 @@ def test_all_blocking_problems_are_found_at_once(make_tree, check):
         "attribute table",
         "loader",
     }
-    assert report.findings["frame name"] == [str(root / TRACKLET / "me.jpg")]
+    (text,) = report.findings["frame name"]
+    assert text == f"{root / TRACKLET / 'me.jpg'}: expected a frame name like P81T2310171A2C2E152K7F7528.jpg."
     assert report.findings["several cameras"] == [f"{root / 'train/1/c0n1'}: cameras [0, 1]"]
     assert report.findings["unknown camera"] == [f"{root / 'train/4/c0n0'}: camera 7"]
     assert len(report.findings["identity folder"]) == 3
@@ -218,7 +222,7 @@ def test_short_tracklets_cameras_views_altitudes_and_strays(make_tree, check):
     assert report.findings["short tracklet"] == [f"{TRACKLET}: 3 frames"]
     assert report.findings["other view"] == [f"{root / CASE1}/query/20/c4n0: from the ground"]
     assert report.findings["camera only in test"] == ["camera 2: 1 tracklets"]
-    assert report.findings["altitude"] == [f"{root / 'train/1/c4n0'}: levels [9]"]
+    assert report.findings["altitude"] == [f"{root / 'train/1/c4n0'}: unknown"]
     assert report.findings["stray file"] == [str(root / TRACKLET / "Thumbs.db")]
 
 
@@ -272,25 +276,113 @@ def test_estimated_epoch(make_tree, check):
     assert "x 3 workers" in doctor.format_report(report)
 
 
-def test_another_dataset_through_its_records(tmp_path, check):
+def detreidx_name(camid, number, code=1, altitude=30):
+    if camid == 0:
+        return f"1_{number}.jpg"
+    return f"1_01_02_2024_10_30_{altitude}_40_60_Field_{code}_-1_0_0_0_0_0_0_0_0_walk_outdoor_{camid}_{number}.jpg"
+
+
+@pytest.fixture
+def detreidx_tree(tmp_path):
+    """Two training people and a test person, seen by a drone and from the ground."""
     rng = np.random.default_rng(0)
+
+    def write(folder, camid, **options):
+        path = tmp_path / folder
+        path.mkdir(parents=True)
+        for number in range(4):
+            pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path / detreidx_name(camid, number, **options))
+        return path
+
     for pid in (1, 2):
-        for half, name in ((1, "a"), (2, "b")):
-            folder = tmp_path / f"train/{pid}/{name}"
-            folder.mkdir(parents=True)
-            for frame in range(4):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{pid}_{half}_{frame}.png")
-    for side in ("query", "gallery"):
-        shutil.copytree(tmp_path / "train/1", tmp_path / f"{CASE1}/{side}/3")
-    frames_of(tmp_path, "train/1/a")[0].write_bytes(b"")
-    report = check(tmp_path, "DATASETS.NAMES", "detreidx", "SOLVER.STAGE2.IMS_PER_BATCH", 4)
-    assert report.findings["empty frame"] == [str(tmp_path / "train/1/a/1_1_0.png")]
-    assert report.findings["frame of two people"]
-    assert doctor.to_json(report)["splits"]["train"]["tracklets"] == 4
-    assert any("on the aerial side" in text for text in report.findings["loader's remark"])
+        write(f"train/{pid}/{pid}_a", 1, code=-1 if pid == 2 else 1)
+        write(f"train/{pid}/{pid}_b", 0)
+    for side, camid in (("query", 1), ("gallery", 0)):
+        write(f"{CASE1}/{side}/3/3_{side}", camid)
+    return SimpleNamespace(root=tmp_path, write=write)
+
+
+@pytest.fixture
+def check_detreidx(detreidx_tree, check):
+    opts = ["DATASETS.NAMES", "detreidx", "SOLVER.STAGE2.IMS_PER_BATCH", 4, "TEST.MASK_ATTRIBUTES", "()"]
+    return lambda *more: check(detreidx_tree.root, *opts, *more)
+
+
+def test_detreidx_is_walked(detreidx_tree, check_detreidx):
+    report = check_detreidx()
     assert report.can_train
+    assert found(report) == set()
+    assert doctor.to_json(report)["splits"]["train"]["altitudes"] == {30: 2}
+    known = report.attributes["train"]["people_with_known_code"]
+    assert (report.attributes["train"]["people"], known["attribute1"], known["attribute2"]) == (2, 1, 0)
+    assert known["attribute3"] == 2
+    assert report.attributes.keys() == {"train", f"{CASE1}/query"}
+
+    root = detreidx_tree.root
+    odd = root / "train/1/1_a" / detreidx_name(1, 9, altitude="high")
+    odd.touch()
+    (root / "train/1/1_b" / detreidx_name(2, 8)).touch()
+    report = check_detreidx()
+    (text,) = report.findings["frame name"]
+    assert text.startswith(f"{odd}: expected integers as fields 7 to 9")
+    assert report.findings["several cameras"] == [f"{root / 'train/1/1_b'}: cameras [0, 2]"]
+    assert report.can_train is False
+
+
+def test_masked_identities_of_another_data_set_are_declared(detreidx_tree, check_detreidx):
+    shutil.copytree(detreidx_tree.root / f"{CASE1}/query/3", detreidx_tree.root / f"{CASE2}/gallery/4")
+    detreidx_tree.write(f"{CASE2}/query/5/5_a", 0)
+    report = check_detreidx("DATASETS.IDENTITIES_MASKED", True)
+    assert report.findings["masked identities"] == [CASE1, CASE2]
+    assert found(report) == set()
+    assert found(check_detreidx()) == {"frame of two people", "query without match"}
+
+
+def test_another_dataset_through_its_records(build_mars_tree, check):
+    train = [(1, 1, 4), (1, 2, 4), (2, 1, 4), (2, 2, 4)]
+    tree = build_mars_tree(train, [(3, 1, 4), (3, 2, 4)], query=[1])
+    (tree.root / "bbox_train/0001" / tree.names["train"][0]).write_bytes(b"")
+    report = check(tree.root, "DATASETS.NAMES", "mars", "SOLVER.STAGE2.IMS_PER_BATCH", 4)
+    assert report.findings["empty frame"] == [str(tree.root / "bbox_train/0001" / tree.names["train"][0])]
+    assert report.findings["frame of two people"]  # the generated frames are all black
+    assert doctor.to_json(report)["splits"]["train"]["tracklets"] == 4
+    assert any("differs from the published counts" in text for text in report.findings["loader's remark"])
     assert "not walked" in report.not_checked[-1]
+
+
+def test_more_bad_frames_than_training_tolerates(make_tree, check):
+    root = make_tree()
+    empty, garbled, *_ = frames_of(root)
+    empty.write_bytes(b"")
+    garbled.write_bytes(b"no image")
+    report = check(root, "DATALOADER.MAX_BAD_FRACTION", 0.01)  # 2 of 96
+    assert report.findings["too many bad frames"] == ["2 of 96 training frames cannot be used, 2.1 %; the limit is 1 %"]
+    assert report.can_train is False
+    report = check(root, "DATALOADER.MAX_BAD_FRACTION", 0.03)
+    assert "too many bad frames" not in report.findings
+    assert report.can_train
+
+
+def test_a_sample_tells_that_bad_frames_are_probably_too_many(make_tree, check):
+    root = make_tree()
+    for tracklet in (TRACKLET, "train/4/c0n0"):
+        frames_of(root, tracklet)[0].write_bytes(b"no image")
+    opts = ["DATALOADER.MAX_BAD_FRACTION", 0.04]  # 2 of 96 are known to be bad; of the 32 decoded they are 6 %
+    report = check(root, *opts, sample=2)
+    (text,) = report.findings["probably too many bad frames"]
+    assert text.startswith("about 6 of 96 training frames cannot be used, 6.2 %")
+    assert report.can_train
+    assert not check(root, *opts).findings["probably too many bad frames"]
+
+
+def test_people_on_several_days(make_tree, check):
+    root = make_tree()
+    for frame in frames_of(root, "train/4/c4n1"):
+        frame.rename(frame.with_name(frame.name.replace("T231017", "T231018")))
+    report = check(root)
+    assert doctor.to_json(report)["splits"]["train"]["people_on_several_days"] == 1
+    assert "; 1 people on several days" in doctor.format_report(report)
 
 
 def test_an_unknown_or_absent_dataset_blocks(tmp_path, check):
@@ -319,7 +411,7 @@ def test_the_command(make_tree, tmp_path, tiny_opts, caplog):
         (root / TRACKLET / f"{number}.jpg").write_bytes(b"")
     assert main(words) == 1
     assert "... and 2 more" in caplog.text
-    assert "Training cannot start: 8 blocking problem(s)." in caplog.text  # seven names, and the loader's word
+    assert "Training cannot start: 9 blocking problem(s)." in caplog.text  # 7 names, their share, the loader
     content = json.loads((tmp_path / "out/report.json").read_text())
     assert content["can_train"] is False
     (names,) = [finding for finding in content["findings"] if finding["check"] == "frame name"]
@@ -383,8 +475,10 @@ def test_ctrl_c_ends_the_processes(make_tree, tmp_path, tiny_opts):
         start_new_session=True,
         preexec_fn=listen_to_ctrl_c,
     )
-    while "1/" not in process.stderr.read(40):  # the bar has moved
-        assert process.poll() is None
+    seen = ""
+    while "1/" not in seen:  # the bar has moved
+        seen += process.stderr.read(1)
+        assert process.poll() is None, seen
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

@@ -109,7 +109,7 @@ def test_the_new_copy(make_tree, tmp_path, link):
     assert [t.key for t in case1.gallery] == [t.key for t in case2.query]
     assert read_attributes(output / f"attributes/{CASE2}/gallery.csv").keys() == test | distractors
     assert read_attributes(output / "attributes/train.csv").keys() == set(people["train"])
-    assert all(dataset.attributes_available.values())
+    assert all(t.attributes is not None for t in (*dataset.train, *case1.query, *case1.gallery, *case2.gallery))
 
     (frame, original) = (
         (root / f"{split}/{people['test'][0]}/c4n1").iterdir()
@@ -121,12 +121,18 @@ def test_the_new_copy(make_tree, tmp_path, link):
     assert (output / f"{CASE1}/query/{people['test'][0]}/c4n1").is_symlink() == (link == "symlink")
 
 
+def test_lists_of_frames_are_kept_where_asked(make_tree, tmp_path):
+    source, kept = make_tree(train=PIDS), tmp_path / "kept"
+    main([str(source), str(tmp_path / "validation"), "--index_dir", str(kept)])
+    assert len(list(kept.glob("train-*.index"))) == 2  # the source's and the new copy's
+
+
 def test_without_tables_cases_or_distractors(make_tree, tmp_path):
     source = make_tree(train=PIDS)
     for name in ("attributes", CASE1, CASE2):
         shutil.rmtree(source / name)
     dataset = make_validation_split(source, tmp_path / "validation", 0.3, 0.0)
-    assert not any(dataset.attributes_available.values())
+    assert {t.attributes for t in (*dataset.train, *dataset.cases["case1"].query)} == {None}
     assert pids_of(dataset.cases["case2"].gallery) == pids_of(dataset.cases["case2"].query)
 
 
