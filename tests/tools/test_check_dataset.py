@@ -272,6 +272,12 @@ def test_estimated_epoch(make_tree, check):
     assert "x 3 workers" in doctor.format_report(report)
 
 
+def test_no_frame_cache_is_made(make_tree, check, tmp_path):
+    report = check(make_tree(), "DATALOADER.CACHE_DIR", tmp_path / "cache")
+    assert report.can_train
+    assert not (tmp_path / "cache").exists()
+
+
 def test_another_dataset_through_its_records(tmp_path, check):
     rng = np.random.default_rng(0)
     for pid in (1, 2):
