@@ -19,7 +19,6 @@ import torch
 logger = logging.getLogger(__name__)
 
 MAX_READERS = 1024  # processes that may use a cache at once, workers of all runs together
-_CHECKSUM_BYTES = 4
 # What a process has opened, with its number, by folder: LMDB refuses to open a file twice, and a child that was forked
 # must open it itself.
 _opened: dict[str, tuple[int, lmdb.Environment]] = {}
@@ -83,12 +82,11 @@ class FrameCache:
         if self._is_off:
             return None
         with self._guard(), self._open().begin(buffers=True) as transaction:
-            value = transaction.get(key)
-            num_pixels = 3 * size_hw[0] * size_hw[1]
-            if value is not None and len(value) == num_pixels + _CHECKSUM_BYTES:
-                pixels = np.frombuffer(value[:num_pixels], np.uint8).copy()
-                if value[num_pixels:] == _checksum(key, pixels):
-                    return torch.from_numpy(pixels).view(3, *size_hw)
+            value = transaction.get(key, default=b"")
+            num_bytes = 3 * size_hw[0] * size_hw[1]
+            pixels = np.frombuffer(value[:num_bytes], np.uint8).copy()
+            if value[num_bytes:] == _checksum(key, pixels):  # which also tells a frame of another size
+                return torch.from_numpy(pixels).view(3, *size_hw)
         return None
 
     def put(self, frames: Mapping[bytes, torch.Tensor]) -> None:
@@ -159,5 +157,5 @@ class FrameCache:
 
 
 def _checksum(key: bytes, pixels: np.ndarray) -> bytes:
-    """Of pixels and of the key that they belong to. CRC-32 is as fast as Adler-32 here, and finds more."""
-    return zlib.crc32(pixels, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "little")
+    """Four bytes, of pixels and of the key that they belong to. CRC-32 is as fast as Adler-32 here, and finds more."""
+    return zlib.crc32(pixels, zlib.crc32(key)).to_bytes(4, "little")

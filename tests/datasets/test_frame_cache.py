@@ -23,6 +23,7 @@ from datasets.tracklet import Tracklet
 SIZE = (64, 48)  # 12 KiB in the file
 MEBIBYTE = 2**20
 NOBODY = 65534  # a user without rights
+FIRST = bytes(16)  # key of frame 0
 
 
 def random_frame(number, size=SIZE):
@@ -75,7 +76,7 @@ def test_frames_come_back_as_they_were_put(cache):
     assert num_kept(cache, frames) == 0
     cache.put(frames)
     assert num_kept(cache, frames) == 5
-    kept = cache.get(next(iter(frames)), SIZE)
+    kept = cache.get(FIRST, SIZE)
     assert (kept.dtype, kept.is_contiguous()) == (torch.uint8, True)
     kept.zero_()  # a copy: nothing of the file is left to the caller
     assert num_kept(cache, frames) == 5
@@ -89,9 +90,9 @@ def test_frames_outlive_the_process_that_put_them(cache):
 
 
 def test_a_frame_of_another_size_is_not_given(cache):
-    frames = numbered([0])
-    cache.put(frames)
-    assert cache.get(next(iter(frames)), (SIZE[0], SIZE[1] + 1)) is None
+    cache.put(numbered([0]))
+    for change in (-1, 1):
+        assert cache.get(FIRST, (SIZE[0], SIZE[1] + change)) is None
 
 
 def test_a_key_is_of_all_that_makes_the_pixels(tmp_path, monkeypatch):
@@ -201,11 +202,14 @@ def test_frames_under_each_others_keys_are_absent(cache):
     frames = numbered(range(2))
     cache.put(frames)
     cache.close()
-    first, second = frames
-    content = data_file(cache).read_bytes().replace(first, b"-" * 16).replace(second, first)
-    data_file(cache).write_bytes(content.replace(b"-" * 16, second))
-    assert cache.get(first, SIZE) is None
-    assert cache.get(second, SIZE) is None
+    content = bytearray(data_file(cache).read_bytes())
+    length = frames[FIRST].numel() + 4  # with the checksum
+    places = [content.index(frame.numpy().tobytes()) for frame in frames.values()]
+    values = [bytes(content[place : place + length]) for place in places]
+    for place, value in zip(places, reversed(values), strict=True):
+        content[place : place + length] = value
+    data_file(cache).write_bytes(content)
+    assert num_kept(cache, frames) == 0
 
 
 def test_what_is_there_is_not_written_again(cache):
@@ -375,6 +379,16 @@ def test_a_pickled_cache_is_the_same_cache(cache):
     assert num_kept(copy, frames) == 3
     copy.put(numbered([3]))
     assert num_kept(cache, numbered([3])) == 1
+
+
+def test_objects_share_the_file_however_its_folder_is_spelt(cache, tmp_path, monkeypatch, caplog):
+    frames = numbered(range(3))
+    cache.put(frames)
+    (tmp_path / "link").symlink_to(cache.folder)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("link", "new/cache"):
+        assert num_kept(FrameCache(folder, cache.max_bytes), frames) == 3
+    assert not caplog.records
 
 
 def fail(path, size_hw):
