@@ -5,7 +5,8 @@
 
 Each line compares one way with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels: the
 mean difference in grey levels, 0..255. Ways take turns on the same files, and CPU time of one thread is what counts, so
-that other work on the machine matters little. ``decode_frame`` is what training and evaluation use.
+that other work on the machine matters little. ``decode_frame`` is what training and evaluation use; the frame cache is
+DATALOADER.CACHE_DIR's, with every frame in it and its file in memory.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.clips import decode_frame
+from datasets.clips import DECODER, decode_frame
+from datasets.frame_cache import FrameCache, frame_key
 from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ CROPS = ((60, 150), (100, 250), (200, 450), (300, 640), (361, 793), (400, 900)) 
 QUALITY = 90
 PLAIN = "Pillow"
 OURS = "decode_frame"
+CACHED = "frame cache, warm"
+CACHE_BYTES = 2**36  # more than all frames need; nothing is set aside
 
 
 def resize_with_pillow(image: Image.Image) -> torch.Tensor:
@@ -97,6 +101,13 @@ WAYS: dict[str, Callable[[str], torch.Tensor]] = {
 }
 
 
+def warm_cache(folder: Path, paths: Sequence[str]) -> Callable[[str], torch.Tensor]:
+    """The way through a cache that holds all of ``paths``."""
+    cache = FrameCache(str(folder), CACHE_BYTES)
+    cache.put({frame_key(path, SIZE, DECODER): decode_frame(path, SIZE) for path in paths})
+    return lambda path: cache.get(frame_key(path, SIZE, DECODER), SIZE)
+
+
 def write_crops(folder: Path, width: int, height: int, number: int) -> list[str]:
     """JPEG files with noise at several scales, as photographs have, and some of a sensor's."""
     rng = np.random.default_rng([width, height])
@@ -125,12 +136,14 @@ def list_frames(root: Path, number: int) -> list[str]:
     return found[:: -(-len(found) // number)]
 
 
-def measure(paths: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Frames per second, speed relative to plain Pillow, and difference from it, by way."""
+def measure(
+    paths: Sequence[str], rounds: int, ways: Mapping[str, Callable[[str], torch.Tensor]]
+) -> dict[str, dict[str, float]]:
+    """Frames per second, speed relative to plain Pillow (one of the ways), and difference from it, by way."""
     plain = [plain_pillow(path).float() for path in paths]
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, way in WAYS.items():
+        for name, way in ways.items():
             start = time.process_time()
             for path in paths:
                 way(path)
@@ -144,7 +157,7 @@ def measure(paths: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
                 (way(path).float() - expected).abs().mean().item() for path, expected in zip(paths, plain, strict=True)
             ),
         }
-        for name, way in WAYS.items()
+        for name, way in ways.items()
     }
 
 
@@ -165,7 +178,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, floa
         if args.root is not None:
             results[str(args.root)] = list_frames(args.root, args.frames)
         for size, paths in results.items():
-            results[size] = measure(paths, args.rounds)
+            cached = warm_cache(Path(folder) / "cache", paths)
+            results[size] = measure(paths, args.rounds, {**WAYS, CACHED: cached})
             logger.info("%s, %d frames", size, len(paths))
             for name, figures in results[size].items():
                 logger.info(

@@ -113,6 +113,15 @@ _C.DATALOADER.NUM_WORKERS = 8
 # A frame that cannot be read is replaced by the nearest readable one of its tracklet. More than this share of the
 # frames of an epoch (or of the pass that builds CLIP memory), 0..1, stops training; evaluation only lists them.
 _C.DATALOADER.MAX_BAD_FRACTION = 0.01
+# Folder in which resized frames are kept for later epochs and runs, the same to the bit; empty (default): nowhere. It
+# pays where reading and decoding hold the GPU up: slow or remote storage, large frames; the first pass is slower, as it
+# writes. Several runs may share a folder, but only on one machine, and in one container: put it on a local disk, never
+# on a network file system, where the locks of LMDB do not work.
+_C.DATALOADER.CACHE_DIR = ""
+# Bound of the file in CACHE_DIR, GiB (2**30 bytes), positive. When it is reached, no more frames are added, and those
+# that are not there are decoded every time. A frame takes height x width x 3 bytes, 122 KiB (124 on disk) at 288x144:
+# 50 GiB hold 420,000 frames, and MARS's 1.2 million would need 142 GiB.
+_C.DATALOADER.CACHE_GIB = 50.0
 
 _C.SOLVER = CN()
 _C.SOLVER.SEED = 1234

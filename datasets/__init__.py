@@ -3,6 +3,7 @@
 Axes of a batch: B clips, T frames, C channels, H and W pixels.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from datasets.agvpreid import AGVPReID
 from datasets.attributes import AttributeScheme
 from datasets.clips import TrackletClips
 from datasets.detreidx import DetReIDX
+from datasets.frame_cache import FrameCache
 from datasets.g2avreid import G2AVReID
 from datasets.ilidsvid import ILIDSVID
 from datasets.lsvid import LSVID
@@ -95,6 +97,7 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_siz
         seed=cfg.SOLVER.SEED,
         labels=label_map(pids),
         cameras=train_cameras(dataset.train),
+        cache=_make_frame_cache(cfg),
     )
     sampler = IdentityBatchSampler(
         pids,
@@ -120,6 +123,7 @@ def make_memory_loader(cfg: CfgNode, dataset: Benchmark) -> DataLoader:
         sampling="consecutive",
         labels=label_map(tracklet.pid for tracklet in dataset.train),
         cameras=train_cameras(dataset.train),
+        cache=_make_frame_cache(cfg),
     )
     return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
 
@@ -141,6 +145,7 @@ def make_test_loader(
         sampling="test",
         cameras=cameras,
         num_clips=cfg.TEST.NUM_CLIPS,
+        cache=_make_frame_cache(cfg),
     )
     return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
 
@@ -148,6 +153,17 @@ def make_test_loader(
 def train_cameras(tracklets: Sequence[Tracklet]) -> dict[int, int]:
     """0-based number of each camera that took training tracklets; an unknown camera gets none."""
     return label_map(tracklet.camid for tracklet in tracklets if tracklet.camid >= 0)
+
+
+def _make_frame_cache(cfg: CfgNode) -> FrameCache | None:
+    """The cache that the config names; None when it is off."""
+    if not cfg.DATALOADER.CACHE_DIR:
+        return None
+    return _share_frame_cache(cfg.DATALOADER.CACHE_DIR, int(cfg.DATALOADER.CACHE_GIB * 2**30))
+
+
+# All loaders of a run share one object, and with it what was reported.
+_share_frame_cache = functools.lru_cache(FrameCache)
 
 
 def _loader_options(cfg: CfgNode) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 import simplejpeg
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch.utils.data import Dataset
 
+from datasets.frame_cache import FrameCache, frame_key
 from datasets.tracklet import Tracklet
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,9 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 # result needs on both sides. Below it fine texture would differ by more than a grey level (benchmarks/decoding.py);
 # other fractions are no faster than a full decode.
 DECODE_MARGIN = 1.25
+# What makes the pixels of ``decode_frame``, for the frame cache. Raise the number whenever they change; other versions
+# of the libraries may change them, too.
+DECODER = f"1, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
 class UnreadableFrameError(OSError):
@@ -103,6 +108,7 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
 
     JPEG files take a short way, which differs from Pillow's decode and resize by less than a grey level on average.
     All others, and JPEG files in which it finds anything odd, go through Pillow, which knows what can be tolerated.
+    Whoever changes the pixels raises the number in ``DECODER``: frame caches hold those of earlier runs.
 
     Args:
         path: Image file.
@@ -179,6 +185,7 @@ class TrackletClips(Dataset):
         labels: Training label by pid; None for none.
         cameras: 0-based training camera by camid; None for none.
         num_clips: Clips of each tracklet with sampling 'test'; the others have no choice.
+        cache: Where decoded frames are kept and looked up; None for nowhere. Items are the same, to the bit.
     """
 
     def __init__(
@@ -191,6 +198,7 @@ class TrackletClips(Dataset):
         labels: Mapping[int, int] | None = None,
         cameras: Mapping[int, int] | None = None,
         num_clips: int = 1,
+        cache: FrameCache | None = None,
     ) -> None:
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
@@ -208,6 +216,7 @@ class TrackletClips(Dataset):
         self.clip_length = clip_length
         self.sampling = sampling
         self.num_clips = num_clips
+        self.cache = cache
         self.seed = seed
         self.labels = labels or {}
         self.cameras = cameras or {}
@@ -231,7 +240,10 @@ class TrackletClips(Dataset):
         number = int(np.searchsorted(self._ends, draw.index, side="right"))
         tracklet = self.tracklets[number]
         indices = self._sample(draw, number)
-        frames = {index: self._decode(number, index) for index in dict.fromkeys(indices.tolist())}
+        decoded: dict[bytes, torch.Tensor] = {}
+        frames = {index: self._read(number, index, decoded) for index in dict.fromkeys(indices.tolist())}
+        if decoded:
+            self.cache.put(decoded)
         asked = torch.from_numpy(indices)
         is_unreadable = self._is_unreadable[asked + int(self._first_frames[number])]
         return {
@@ -253,20 +265,30 @@ class TrackletClips(Dataset):
         clips = consecutive_clips(num_frames, self.clip_length)
         return clips[draw.index - (self._ends[number] - len(clips))]
 
-    def _decode(self, number: int, index: int) -> torch.Tensor:
-        """The frame of a tracklet, or the nearest readable one."""
+    def _read(self, number: int, index: int, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
+        """The frame of a tracklet, or the nearest readable one; ``decoded`` as for ``_look_up``."""
         paths = self.tracklets[number].frame_paths
         first = int(self._first_frames[number])
         for candidate in _by_closeness(index, len(paths)):
             if self._is_unreadable[first + candidate]:
                 continue
             try:
-                return decode_frame(paths[candidate], self.size)
+                return self._look_up(paths[candidate], decoded)
             except UnreadableFrameError as error:
                 self._is_unreadable[first + candidate] = True
                 logger.warning("%s; the nearest readable frame of the tracklet takes its place.", error)
         folder = os.path.dirname(paths[0])
         raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")
+
+    def _look_up(self, path: str, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
+        """The frame of a file, cached or decoded; what the cache lacks is added to ``decoded`` by its key."""
+        key = None if self.cache is None else frame_key(path, self.size, DECODER)
+        if key is None:
+            return decode_frame(path, self.size)
+        frame = self.cache.get(key, self.size)
+        if frame is None:
+            frame = decoded[key] = decode_frame(path, self.size)
+        return frame
 
 
 def _by_closeness(index: int, num_frames: int) -> Iterator[int]:

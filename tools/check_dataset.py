@@ -309,7 +309,8 @@ def _try_batches(cfg: CfgNode, dataset: Benchmark | None, jobs: Sequence, report
     if dataset is not None:
         cfg = cfg.clone()
         cfg.defrost()
-        cfg.DATALOADER.NUM_WORKERS = 0  # nothing is loaded, and torch warns of many workers
+        # Nothing is loaded; torch warns of many workers, and the folder of a cache would be made.
+        cfg.DATALOADER.NUM_WORKERS, cfg.DATALOADER.CACHE_DIR = 0, ""
         try:
             return len(make_train_loader(cfg, dataset).batch_sampler)
         except ValueError as error:

@@ -276,6 +276,12 @@ def test_estimated_epoch(make_tree, check):
     assert "x 3 workers" in doctor.format_report(report)
 
 
+def test_no_frame_cache_is_made(make_tree, check, tmp_path):
+    report = check(make_tree(), "DATALOADER.CACHE_DIR", tmp_path / "cache")
+    assert report.can_train
+    assert not (tmp_path / "cache").exists()
+
+
 def detreidx_name(camid, number, code=1, altitude=30):
     if camid == 0:
         return f"1_{number}.jpg"
