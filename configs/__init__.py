@@ -40,7 +40,6 @@ POSITIVE = (
     "SOLVER.STAGE2.LOG_PERIOD",
     "TEST.IMS_PER_BATCH",
     "TEST.NUM_CLIPS",
-    "TEST.RANKING_LENGTH",
     "TEST.RE_RANKING_K1",
     "TEST.RE_RANKING_K2",
 )
@@ -115,8 +114,9 @@ def validate(cfg: CfgNode) -> None:
     for key in POSITIVE:
         if values[key] <= 0:
             raise ValueError(f"{key} must be positive, got {values[key]}.")
-    if cfg.DATASETS.AERIAL_CAMERA < 0:
-        raise ValueError(f"DATASETS.AERIAL_CAMERA must be 0 (find out) or a camera, got {cfg.DATASETS.AERIAL_CAMERA}.")
+    for key, meaning in (("DATASETS.AERIAL_CAMERA", "find out"), ("TEST.RANKING_LENGTH", "all")):
+        if values[key] < 0:
+            raise ValueError(f"{key} must be 0 ({meaning}) or positive, got {values[key]}.")
     for key in FRACTIONS:
         if not 0 <= values[key] <= 1:
             raise ValueError(f"{key} must lie between 0 and 1, got {values[key]}.")

@@ -178,7 +178,8 @@ _C.TEST.RE_RANKING = False
 _C.TEST.RE_RANKING_K1 = 20
 _C.TEST.RE_RANKING_K2 = 6
 _C.TEST.RE_RANKING_LAMBDA = 0.3
-# Gallery tracklets listed per query in tracklet_rankings.csv. The challenge scores 20; its sample lists 10.
+# Gallery tracklets listed per query in tracklet_rankings.csv; 0 lists all. AG-VPReID's challenge scores 20; its sample
+# lists 10.
 _C.TEST.RANKING_LENGTH = 20
 
 # Rules of scoring: '' (the data set's own) or a name of utils.metrics.PROTOCOLS: "cross-camera", "all-cameras",

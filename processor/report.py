@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +14,7 @@ import numpy as np
 
 from datasets import Case, Tracklet
 from datasets.clips import UnreadableFrameError, decode_frame
+from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.metrics import RankingResult
 
 from .evaluate import VISUAL, CaseResult, Evaluation, Method
@@ -22,7 +23,13 @@ logger = logging.getLogger(__name__)
 
 REPORTED_RANKS = (1, 5, 10, 20)
 OUTPUTS = ("results.*", "submission*.csv", "tracklet_rankings*.csv", "distmat*.npz", "ranked_*.png")
-SUBMISSION_HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
+# Of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases through;
+# VReID-XFD names the case instead. Not stated in what we read: how VReID-XFD spells a case (here by its folder), and
+# that it, too, puts spaces between gallery tracklets.
+RANKING_HEADERS = {
+    AGVPREID_RANKING: ("row_id", "query_tracklet", "gallery_tracklets"),
+    VREID_XFD_RANKING: ("case", "query_tracklet", "ranked_gallery_tracklets"),
+}
 PICTURED_QUERIES = 8
 PICTURED_RANKS = 8
 PICTURE_SIZE = (128, 64)  # height and width, pixels
@@ -80,7 +87,7 @@ def write_report(
         origin: Where the numbers come from (checkpoint, data set, ...), written above them.
         folder: A single direction is written into it; several directions into a folder each, with the merged
             submission in ``folder`` itself.
-        ranking_length: Gallery tracklets per query in the ranking files.
+        ranking_length: Gallery tracklets per query in the ranking files; 0 for all.
         pictures: Draw the best and worst ranked queries (not possible when identities are masked).
     Returns:
         The files written.
@@ -104,24 +111,32 @@ def write_report(
         for method in evaluation.methods():
             path = folder / f"submission{method.slug}.csv"
             write_rankings(
-                path, ((result.case, result.distmats[method]) for result in evaluation.cases), ranking_length
+                path, [(result.case, result.distmats[method]) for result in evaluation.cases], ranking_length
             )
             written.append(path)
     return written
 
 
-def write_rankings(path: Path, rankings: Iterable[tuple[Case, np.ndarray]], length: int) -> None:
-    """Write the challenge's CSV: one row per query, numbered from 1 across the directions given, gallery names nearest
-    first and separated by spaces."""
+def write_rankings(path: Path, rankings: Sequence[tuple[Case, np.ndarray]], length: int) -> None:
+    """Write the CSV of the data set's challenge: one row per query of the directions given, gallery names nearest first
+    and separated by spaces.
+
+    Args:
+        path: File to write.
+        rankings: Directions of one data set, with their distances (Q, G).
+        length: Gallery tracklets per query; 0 for all.
+    """
+    form = rankings[0][0].ranking_form
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(SUBMISSION_HEADER)
+        writer.writerow(RANKING_HEADERS[form])
         row_id = 0
         for case, distmat in rankings:
-            nearest = np.argsort(distmat, axis=1, kind="stable")[:, :length]
+            nearest = np.argsort(distmat, axis=1, kind="stable")[:, : length or None]
             for query, order in zip(case.query, nearest, strict=True):
                 row_id += 1
-                writer.writerow((row_id, query.name, " ".join(case.gallery[index].name for index in order)))
+                first = row_id if form == AGVPREID_RANKING else case.name
+                writer.writerow((first, query.name, " ".join(case.gallery[index].name for index in order)))
 
 
 def _rows(evaluation: Evaluation) -> Iterator[tuple[Method, str, str, RankingResult]]:

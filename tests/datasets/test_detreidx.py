@@ -93,7 +93,7 @@ def test_reads_the_tree(root, caplog):
     assert list(dataset.cases) == ["case1", "case2", "case3"]
     for case in dataset.cases.values():
         assert ({t.view for t in case.query}, {t.view for t in case.gallery}) == tuple({v} for v in SIDES[case.name])
-        assert case.protocol == "vreid-xfd"
+        assert (case.protocol, case.ranking_form) == ("vreid-xfd", "vreid-xfd")
     assert dataset.cases["case3"].title == "aerial to aerial"
     assert not warnings(caplog)
 

@@ -56,7 +56,15 @@ def test_train_half_is_one_of_two():
         get_cfg(opts=["DATASETS.TRAIN_HALF", "third"])
 
 
-@pytest.mark.parametrize(("key", "value"), [("DATASETS.SPLIT", "0"), ("DATASETS.AERIAL_CAMERA", "-1")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("DATASETS.SPLIT", "0"), ("DATASETS.AERIAL_CAMERA", "-1"), ("TEST.RANKING_LENGTH", "-1")]
+)
 def test_numbers_out_of_range_name_the_key(key, value):
     with pytest.raises(ValueError, match=re.escape(key)):
         get_cfg(opts=[key, value])
+
+
+def test_masked_identities_can_be_declared(make_tree, tiny_cfg):
+    opts = ["DATASETS.ROOT_DIR", make_tree()]
+    assert not make_dataset(tiny_cfg(*opts)).identities_masked
+    assert make_dataset(tiny_cfg(*opts, "DATASETS.IDENTITIES_MASKED", True)).identities_masked

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,22 @@ def test_submission_runs_on_across_both_cases(run, tmp_path):
             single = read(folder / case / f"tracklet_rankings{slug}.csv")
             assert single[0] == HEADER
             assert [row[0] for row in single[1:]] == [str(number) for number in range(1, 7)]
+
+
+def test_the_form_of_vreid_xfd(run, tmp_path):
+    """Full rankings, and the case in the place of the row's number."""
+    evaluation = run()
+    for number, result in enumerate(evaluation.cases):
+        case = replace(result.case, ranking_form="vreid-xfd")
+        evaluation.cases[number] = replace(result, case=case)
+    write_report(evaluation, tmp_path, ranking_length=0, origin=ORIGIN, pictures=False)
+    header, *rows = read(tmp_path / "submission.csv")
+    assert header == ["case", "query_tracklet", "ranked_gallery_tracklets"]
+    assert [row[0] for row in rows] == ["case1_aerial_to_ground"] * 6 + ["case2_ground_to_aerial"] * 6
+    for result, part in zip(evaluation.cases, (rows[:6], rows[6:]), strict=True):
+        assert [row[1] for row in part] == [query.name for query in result.case.query]
+        everybody = sorted(tracklet.name for tracklet in result.case.gallery)
+        assert all(sorted(row[2].split(" ")) == everybody for row in part)
 
 
 def test_rankings_list_the_nearest_first(run, tmp_path):
