@@ -31,7 +31,7 @@ examples:
 
 written to the results folder: results.txt and results.json (the table), tracklet_rankings*.csv (the challenge's form),
 distmat*.npz (distances with the keys of their rows and columns), ranked_best.png and ranked_worst.png; for --eval_case
-all a folder per direction and submission*.csv, the two rankings merged. Files named *_annotated_attributes used the
+all a folder per direction and submission*.csv, the rankings merged. Files named *_annotated_attributes used the
 test set's annotations. Every key and its meaning: configs/defaults.py.
 """
 

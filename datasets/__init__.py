@@ -4,6 +4,7 @@ Axes of a batch: B clips, T frames, C channels, H and W pixels.
 """
 
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from datasets.mars import MARS
 from datasets.options import DatasetOptions
 from datasets.samplers import IdentityBatchSampler
 from datasets.tracklet import Benchmark, Case, Tracklet, label_map
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "DATASETS",
@@ -65,11 +68,10 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
         split=cfg.DATASETS.SPLIT,
         train_half=cfg.DATASETS.TRAIN_HALF,
         aerial_camera=cfg.DATASETS.AERIAL_CAMERA,
+        identities_masked=cfg.DATASETS.IDENTITIES_MASKED,
         index_dir=cfg.DATASETS.INDEX_DIR,
     )
-    dataset = DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
-    dataset.identities_masked |= cfg.DATASETS.IDENTITIES_MASKED
-    return dataset
+    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
 
 
 def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:
@@ -162,8 +164,12 @@ def _make_frame_cache(cfg: CfgNode) -> FrameCache | None:
     return _share_frame_cache(cfg.DATALOADER.CACHE_DIR, int(cfg.DATALOADER.CACHE_GIB * 2**30))
 
 
-# All loaders of a run share one object, and with it what was reported.
-_share_frame_cache = functools.lru_cache(FrameCache)
+@functools.lru_cache
+def _share_frame_cache(folder: str, max_bytes: int) -> FrameCache:
+    """One object for all loaders of a run, and with it what was reported."""
+    cache = FrameCache(folder, max_bytes)
+    logger.info("Resized frames are kept in %s, up to %.3g GiB.", cache.folder, max_bytes / 2**30)
+    return cache
 
 
 def _loader_options(cfg: CfgNode) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.attributes import AGVPREID_SCHEME, UNKNOWN, read_attributes
+from datasets.attributes import AGVPREID_SCHEME, read_attributes
 from datasets.folders import (
     AERIAL_TO_GROUND,
     GROUND_TO_AERIAL,
@@ -39,7 +39,6 @@ _MASKED_NAME = {
     "aerial": re.compile(r"tracklet_\d+", re.ASCII),
     "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
 }
-_ALL_UNKNOWN = tuple(UNKNOWN.values())
 
 # The challenge's copy, counted from its attribute tables and its sample submission.
 PUBLISHED = {
@@ -102,9 +101,13 @@ def are_masked(names: Mapping[str, Iterable[str]]) -> bool:
 def locate(name: str) -> Sighting:
     """Camera, view, altitude and day that the name of a frame states; a ValueError names one outside the grammar."""
     frame = parse_frame_name(name)
-    view = VIEW_OF_CAMERA.get(frame.camid)
-    altitude = METRES_OF_LEVEL.get(frame.altitude_level) if view == "aerial" else None
-    return Sighting(frame.camid, view, altitude, int(frame.date))
+    return _interpret(frame.date, frame.altitude_level, frame.camid)
+
+
+def _interpret(date: str, altitude_level: int, camid: int) -> Sighting:
+    view = VIEW_OF_CAMERA.get(camid)
+    altitude = METRES_OF_LEVEL.get(altitude_level) if view == "aerial" else None
+    return Sighting(camid, view, altitude, int(date) if len(date) == len("YYMMDD") else None)
 
 
 def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, int, int]]:
@@ -123,17 +126,18 @@ def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tup
     matches = [_FRAME_NAME.fullmatch(name) for name in names]
     if None in matches:
         return sorted(names, key=lambda name: (last_integer(name), name)), (UNKNOWN_NUMBER,) * 3
-    cameras = {int(match[4]) for match in matches}
+    # Of all frames there are few different ones, and a tracklet may have thousands.
+    facts = {(match[2][:-1], int(match[3]), int(match[4])) for match in matches}
+    sightings = [_interpret(*fact) for fact in facts]
+    cameras = {sighting.camid for sighting in sightings}
     if len(cameras) > 1:
         raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
     camid = cameras.pop()
     if camid not in VIEW_OF_CAMERA:
         raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
-    level = only(int(match[3]) for match in matches)
-    aerial = VIEW_OF_CAMERA[camid] == "aerial"
-    altitude = METRES_OF_LEVEL.get(level, UNKNOWN_NUMBER) if aerial else UNKNOWN_NUMBER
+    altitude, day = (only(values) for values in zip(*((s.altitude, s.day) for s in sightings), strict=True))
     ordered = sorted((int(match[7]), match.string) for match in matches)
-    return [name for _, name in ordered], (camid, altitude, only(int(match[2][:-1]) for match in matches))
+    return [name for _, name in ordered], (camid, altitude, day)
 
 
 LAYOUT = FolderLayout(
@@ -193,7 +197,7 @@ class AGVPReID:
     Both versions have this tree, these names and the 15 attributes, so one class reads both; the full one was recorded
     on 20 days, with changes of clothing: ``Tracklet.day`` tells the days apart, and tools/check_dataset.py counts the
     people seen on several. Its split sizes were not published in what we read (STAR-CVI, which used it, trains on 1,606
-    identities), so no count is compared.
+    identities); ``PUBLISHED`` is of the challenge's copy.
 
     In the challenge's copy the test identities are masked: one folder number on the query and the gallery
     side is not one person, so such a copy can be ranked and submitted, but not scored.
@@ -201,7 +205,7 @@ class AGVPReID:
     Attributes:
         train: Training tracklets, sorted by pid, then name; empty if it is missing and not needed.
         cases: The matching directions found, 'case1' and 'case2' in this order; one may be absent.
-        identities_masked: Whether a case names its tracklets as the challenge's masked copy does.
+        identities_masked: Whether a case has the tracklet names of the challenge's masked copy, or the options say so.
         scheme: Columns and codes of its annotated attributes; None for data sets without.
 
     Args:
@@ -221,7 +225,7 @@ class AGVPReID:
         self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
-        self.identities_masked = False
+        self.identities_masked = options.identities_masked
         if need_train or (self.root / "train").is_dir():
             self.train = read_train(self.root, options.index_dir)
         for key, layout in LAYOUT.find_cases(self.root).items():
@@ -270,7 +274,7 @@ def _read_split(
 
     def make(folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]) -> Tracklet:
         camid, altitude, day = numbers
-        attributes = None if table is None else table.get(folder.pid, _ALL_UNKNOWN)
+        attributes = None if table is None else table.get(folder.pid, AGVPREID_SCHEME.unknown)
         if camid == UNKNOWN_NUMBER:
             if not masked:
                 raise _bad_frame_name(next(path for path in paths if not _FRAME_NAME.fullmatch(os.path.basename(path))))
@@ -295,4 +299,4 @@ def _read_split(
 
 
 def _bad_frame_name(name: str) -> ValueError:
-    return ValueError(f"{name}: expected a frame name like P81T2310171A2C2E152K7F7528.jpg.")
+    return ValueError(f"{name}: expected a frame name like P81T2310171A2C2E152K7F7528.jpg (DATASETS.NAMES agvpreid).")

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,8 +41,11 @@ SCHEME = AttributeScheme(
     tuple(f"attribute{place}" for place in range(1, NUM_ATTRIBUTES + 1)), (UNKNOWN_CODE,) * NUM_ATTRIBUTES
 )
 
-_SESSION = re.compile(r"[Ss]?(\d+)", re.ASCII)
-_MARKED_SESSION = re.compile(r"[Ss](\d+)", re.ASCII)
+_MEASURE = re.compile(r"\d{1,6}", re.ASCII)
+_CODE = re.compile(r"-?\d{1,6}", re.ASCII)
+_DATE = re.compile(r"(\d{2})_(\d{2})_(\d{4})", re.ASCII)
+_SESSION = re.compile(r"[Ss]?(\d{1,6})", re.ASCII)
+_MARKED_SESSION = re.compile(r"[Ss](\d{1,6})", re.ASCII)
 _FRAME = re.compile(r"[Ff]?(\d+)", re.ASCII)
 
 
@@ -57,6 +59,7 @@ class FrameName(NamedTuple):
         angle: Degrees.
         frame: Number within the tracklet: the last integer of the name.
         attributes: Raw codes in the order of the name; None where the ten fields are not integers.
+        day: YYMMDD; None on the ground.
     """
 
     camid: int
@@ -65,6 +68,7 @@ class FrameName(NamedTuple):
     angle: int | None
     frame: int
     attributes: tuple[int, ...] | None
+    day: int | None
 
 
 def parse_frame_name(name: str) -> FrameName:
@@ -78,21 +82,25 @@ def parse_frame_name(name: str) -> FrameName:
     ground.
 
     Raises:
-        ValueError: If a name from the air lacks an integer altitude, distance or angle, or a session from 1.
+        ValueError: If a name from the air lacks a date, an integer altitude, distance or angle, or a session from 1.
     """
     stem = os.path.splitext(name)[0]
     fields = stem.split("_")
     frame = last_integer(name)
     if len(fields) < MIN_AERIAL_FIELDS:
-        return FrameName(GROUND_CAMERA, None, None, None, frame, None)
+        return FrameName(GROUND_CAMERA, None, None, None, frame, None, None)
     measures = fields[_ALTITUDE : _ANGLE + 1]
-    if len(measures) < 3 or not all(re.fullmatch(r"\d+", text, re.ASCII) for text in measures):
+    if len(measures) < 3 or not all(map(_MEASURE.fullmatch, measures)):
         raise ValueError(f"{name}: expected integers as fields 7 to 9 (altitude, distance, angle), got {measures}.")
     end, session = _find_session(name, fields)
     codes = fields[_ANGLE + 1 : end - 2][-NUM_ATTRIBUTES:]  # action and scene stand between them and the session
-    known = len(codes) == NUM_ATTRIBUTES and all(re.fullmatch(r"-?\d+", code, re.ASCII) for code in codes)
-    altitude, distance, angle = map(int, measures)
-    return FrameName(session, altitude, distance, angle, frame, tuple(map(int, codes)) if known else None)
+    attributes = None
+    if len(codes) == NUM_ATTRIBUTES and all(map(_CODE.fullmatch, codes)):
+        attributes = tuple(map(int, codes))
+    if (date := _DATE.fullmatch("_".join(fields[1:4]))) is None:
+        raise ValueError(f"{name}: expected a date, DD_MM_YYYY, as fields 2 to 4, got {fields[1:4]}.")
+    day, month, year = date.groups()
+    return FrameName(session, *map(int, measures), frame, attributes, int(year[2:] + month + day))
 
 
 def _find_session(name: str, fields: list[str]) -> tuple[int, int]:
@@ -111,17 +119,17 @@ def _find_session(name: str, fields: list[str]) -> tuple[int, int]:
 
 
 def locate(name: str) -> Sighting:
-    """Camera, view and altitude that the name of a frame states; a ValueError names one outside the grammar."""
+    """Camera, view, altitude and day that the name of a frame states; a ValueError names one outside the grammar."""
     frame = parse_frame_name(name)
-    return Sighting(frame.camid, _view(frame.camid), frame.altitude)
+    return Sighting(frame.camid, _view(frame.camid), frame.altitude, frame.day)
 
 
 def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, ...]]:
     """Put the frames of a tracklet in order and check that they belong together.
 
     Returns:
-        The names by frame number, then name; and the camera, the altitude in metres (``UNKNOWN_NUMBER`` on the ground,
-        or if it changes), and the ten codes (``UNKNOWN_CODE`` where there are none, or they change).
+        The names by frame number, then name; and the camera, the altitude in metres and the day (YYMMDD), both
+        ``UNKNOWN_NUMBER`` on the ground or if they change, and the ten codes, ``UNKNOWN_CODE`` likewise.
     Raises:
         ValueError: On a name outside the grammar, or frames of several cameras.
     """
@@ -135,8 +143,8 @@ def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tup
     labels = {frame.attributes for frame in frames}
     codes = labels.pop() if len(labels) == 1 else None
     ordered = sorted(zip((frame.frame for frame in frames), names, strict=True))
-    numbers = (cameras.pop(), only(frame.altitude for frame in frames), *(codes or SCHEME.unknown))
-    return [name for _, name in ordered], numbers
+    altitude, day = only(frame.altitude for frame in frames), only(frame.day for frame in frames)
+    return [name for _, name in ordered], (cameras.pop(), altitude, day, *(codes or SCHEME.unknown))
 
 
 def _view(camid: int) -> str:
@@ -164,7 +172,9 @@ class DetReIDX:
     URL:
         https://github.com/kailashhambarde/DetReIDX and https://github.com/VReID-XFD/VReID-XFD
 
-    Expected tree, each split being ``{identity}/{tracklet}/{frame}.jpg``; see ``parse_frame_name`` for the names::
+    Expected tree, each split being ``{identity}/{tracklet}/{frame}.jpg``. Frames from the air are named
+    ``PID_DD_MM_YYYY_HH_MM_altitude_distance_angle[_location]_{10 attributes}_action_scene_session[_frame]``, those from
+    the ground have fewer than eight fields (``parse_frame_name``)::
 
         root/
           train/
@@ -202,13 +212,13 @@ class DetReIDX:
         self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
-        self.identities_masked = False
+        self.identities_masked = options.identities_masked
         if need_train or (self.root / "train").is_dir():
             self.train = _read_split(self.root, "train", None, options.index_dir)
         for key, layout in LAYOUT.find_cases(self.root).items():
             query = _read_split(self.root, f"{layout.folder}/query", layout.query_view, options.index_dir)
             gallery = _read_split(self.root, f"{layout.folder}/gallery", layout.gallery_view, options.index_dir)
-            if both := len({t.key for t in query} & {t.key for t in gallery}):
+            if not self.identities_masked and (both := len({t.key for t in query} & {t.key for t in gallery})):
                 logger.warning(
                     "%s: %d of %d queries have the identity and name of a gallery tracklet: they may find themselves.",
                     layout.folder,
@@ -227,23 +237,17 @@ class DetReIDX:
 
 
 def _read_split(root: Path, split: str, view: str | None, index_dir: str | Path) -> tuple[Tracklet, ...]:
+    """Make the records of a split; ``view`` is what it claims to hold, None for any."""
     index = LAYOUT.open_index(root, split, index_dir)
     has_codes = bool((index.values[:, -NUM_ATTRIBUTES:] != UNKNOWN_CODE).any())
-    return make_tracklets(split, index, partial(_make_tracklet, view, has_codes))
 
+    def make(folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]) -> Tracklet:
+        camid, altitude, day, *codes = numbers
+        seen_from = _view(camid)
+        note_view(seen_from, view, oddities)
+        if seen_from == "aerial" and altitude == UNKNOWN_NUMBER:
+            oddities["change their altitude: it is unknown"] += 1
+        attributes = tuple(codes) if has_codes else None
+        return Tracklet(folder.name, paths, folder.pid, camid, seen_from, known(altitude), attributes, known(day))
 
-def _make_tracklet(
-    view: str | None,
-    has_codes: bool,
-    folder: TrackletFolder,
-    paths: FramePaths,
-    numbers: list[int],
-    oddities: Counter[str],
-) -> Tracklet:
-    camid, altitude, *codes = numbers
-    seen_from = _view(camid)
-    note_view(seen_from, view, oddities)
-    if seen_from == "aerial" and altitude == UNKNOWN_NUMBER:
-        oddities["change their altitude: it is unknown"] += 1
-    attributes = tuple(codes) if has_codes else None
-    return Tracklet(folder.name, paths, folder.pid, camid, seen_from, known(altitude), attributes)
+    return make_tracklets(split, index, make)

@@ -150,7 +150,8 @@ class FrameCache:
             self._is_off.fill_(True)
             logger.warning(
                 "The frame cache in %s (DATALOADER.CACHE_DIR) is not used any more, and frames are decoded without it: "
-                "%s. If the disk is full, make room; if the file is damaged, delete the folder.",
+                "%s. Whoever uses it must be allowed to write there. If the disk is full, make room; if the file is "
+                "damaged, delete the folder.",
                 self.folder,
                 error,
             )

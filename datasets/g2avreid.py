@@ -52,7 +52,7 @@ class G2AVReID:
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.identities_masked = False
+        self.identities_masked = options.identities_masked
 
         info = read_track_info(self.root / "info", _TITLE, need_train)
         views = tell_views(info, options.aerial_camera)

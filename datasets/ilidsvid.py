@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from datasets.options import DEFAULT_OPTIONS, DatasetOptions
+from datasets.paths import pack_tracklets
 from datasets.reading import (
     compare_counts,
     find_root,
@@ -59,7 +60,7 @@ class ILIDSVID:
 
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
-        self.identities_masked = False
+        self.identities_masked = options.identities_masked
 
         sequences = self.root / "i-LIDS-VID" / "sequences"
         one, two = ({t.pid: t for t in _read_camera(sequences / f"cam{camera}", camera)} for camera in CAMERAS)
@@ -89,7 +90,7 @@ class ILIDSVID:
         compare_counts(_TITLE, {"identities": len(pids), "splits": len(splits)}, PUBLISHED)
 
 
-def _read_camera(folder: Path, camera: int) -> list[Tracklet]:
+def _read_camera(folder: Path, camera: int) -> tuple[Tracklet, ...]:
     if not folder.is_dir():
         raise missing(folder, _TITLE)
     tracklets = []
@@ -101,4 +102,4 @@ def _read_camera(folder: Path, camera: int) -> list[Tracklet]:
         tracklets.append(Tracklet(f"cam{camera}_{person.name}", frames, int(match[1]), camera, "ground", None))
     if not tracklets:
         raise ValueError(f"{folder}: this folder has no people.")
-    return tracklets
+    return pack_tracklets(tracklets)

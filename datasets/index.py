@@ -19,6 +19,7 @@ import os
 import struct
 import tempfile
 import time
+import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -238,9 +239,13 @@ def open_index(split: Path, dataset: str, read: Reader, reader: str, index_dir: 
         _build(path, split, dataset, read, reader)
         return FrameIndex(path, split, verify=False)
     except OSError as error:
-        is_of_the_data = error.filename is not None and Path(error.filename).is_relative_to(split)
-        if is_of_the_data or not split.is_dir():
+        place = Path(error.filename or "")
+        is_of_the_index = path.parent in (place, place.parent)
+        if not split.is_dir():
             raise
+        if place.is_relative_to(split) and not is_of_the_index:
+            message = f"{error.strerror}: a folder of {dataset} cannot be listed (DATASETS.ROOT_DIR)"
+            raise OSError(error.errno, message, error.filename) from error
         logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
     folder = tempfile.TemporaryDirectory(prefix="xtfclip-")
     path = Path(folder.name) / path.name
@@ -300,15 +305,16 @@ def _build(path: Path, split: Path, dataset: str, read: Reader, reader: str) -> 
     """List a split and put its index in place, whole or not at all."""
     start = time.time_ns()
     settled_before = start - SETTLED_NS
-    logger.info("%s: listing its frames; this is kept in %s.", split, path)
     # Stamps come before the listings that they vouch for.
     parents = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
     parent_stamps = stamp_folders([os.path.join(split, parent) for parent in parents], settled_before)
     tracklets = list_tracklet_folders(split, dataset)
+    logger.info("%s: listing the frames of %d tracklets; this is kept in %s.", split, len(tracklets), path)
     stamps = stamp_folders([tracklet.path for tracklet in tracklets], settled_before)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    # Not by tempfile, whose files nobody else may read: an index may serve several people.
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        with os.fdopen(descriptor, "wb") as file, ThreadPoolExecutor(NUM_THREADS) as pool:
+        with open(temporary, "xb") as file, ThreadPoolExecutor(NUM_THREADS) as pool:
             writer = IndexWriter(file, split, reader)
             for first in range(0, len(tracklets), _BATCH):  # so that names do not pile up before the writer
                 batch = tracklets[first : first + _BATCH]

@@ -64,7 +64,7 @@ class LSVID:
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.identities_masked = False
+        self.identities_masked = options.identities_masked
 
         train_list = self._find(f"{folder}/list_seq_train.txt" for folder in LIST_FOLDERS)
         if need_train or train_list.is_file():

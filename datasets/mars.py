@@ -69,7 +69,7 @@ class MARS:
     def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.identities_masked = False
+        self.identities_masked = options.identities_masked
         protocol = options.choose_protocol(MARS_OFFICIAL.name)
         keep_queries = protocol == MARS_OFFICIAL.name
 

@@ -16,6 +16,7 @@ class DatasetOptions:
         split: Which division into training and test people, from 1, where there are several.
         train_half: Which half of such a division trains, 'first' or 'second'.
         aerial_camera: Number of the aerial camera where the data do not say; 0 to infer it.
+        identities_masked: Whether the test people are numbered anew on each side, beyond what the dataset can tell.
         index_dir: Where lists of frames are kept (``datasets.index``); '' for the user's cache folder.
     """
 
@@ -23,6 +24,7 @@ class DatasetOptions:
     split: int = 1
     train_half: str = "second"
     aerial_camera: int = 0
+    identities_masked: bool = False
     index_dir: str = ""
 
     def __post_init__(self) -> None:

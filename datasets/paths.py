@@ -74,6 +74,10 @@ class PackedPaths(PathSequence):
         offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
+    def __reduce__(self):
+        first, end = int(self._offsets[0]), int(self._offsets[-1])  # a slice sends its own paths, not those of all
+        return PackedPaths, (self._content[first:end], self._offsets - first)
+
     def __len__(self) -> int:
         return len(self._offsets) - 1
 

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -110,14 +110,9 @@ def last_integer(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def join_sorted(folder: str, numbered_names: Iterator[tuple[int, str]]) -> tuple[str, ...]:
-    """Paths of frames by number, then name."""
-    return tuple([os.path.join(folder, name) for _, name in sorted(numbered_names)])
-
-
 def sort_frames(folder: str | Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Paths of frames by the last number in their name, so that 9 comes before 10."""
-    return join_sorted(str(folder), zip(map(last_integer, names), names, strict=True))
+    """Paths of frames by the last number in their name, so that 9 comes before 10, then by name."""
+    return tuple(os.path.join(folder, name) for name in sorted(names, key=lambda name: (last_integer(name), name)))
 
 
 def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:

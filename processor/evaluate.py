@@ -77,8 +77,13 @@ class Evaluation:
         return list(dict.fromkeys(case.protocol for case in self.cases))
 
     def methods(self) -> list[Method]:
-        """Methods that every direction was ranked by."""
-        return [method for method in self.cases[0].distmats if all(method in case.distmats for case in self.cases)]
+        """Methods that at least one direction was ranked by, the visual ones first."""
+        methods = dict.fromkeys(method for case in self.cases for method in case.distmats)
+        return sorted(methods, key=lambda method: method.annotated_attributes)
+
+    def ranked_by(self, method: Method) -> list[CaseResult]:
+        """The directions that were ranked by a method: annotated attributes may be missing in some."""
+        return [case for case in self.cases if method in case.distmats]
 
     def overall(self, method: Method) -> RankingResult:
         """The directions together, each weighed by its number of queries that count."""
@@ -108,6 +113,8 @@ def evaluate(
         query = _describe(cfg, model, case.query, cameras, runtime, f"{case.title}: query")
         gallery = _describe(cfg, model, case.gallery, cameras, runtime, f"{case.title}: gallery")
         distmats = compute_distances(cfg, query, gallery, case.scheme)
+        if cfg.TEST.MASK_ATTRIBUTES and not any(method.annotated_attributes for method in distmats):
+            logger.warning("%s: the data have no annotated attributes: only visual rows are reported.", case.title)
         rankings = {} if identities_masked else score(distmats, query, gallery, PROTOCOLS[case.protocol])
         results.append(CaseResult(case, distmats, rankings))
     return Evaluation(results, identities_masked)
@@ -136,7 +143,6 @@ def compute_distances(
     if not cfg.TEST.MASK_ATTRIBUTES:
         return distmats
     if scheme is None or any(tracklet.attributes is None for side in (query, gallery) for tracklet in side.tracklets):
-        logger.warning("The test data have no annotated attributes: only visual rows are reported.")
         return distmats
     penalty = attribute_penalty(
         query.tracklets, gallery.tracklets, scheme, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY

@@ -109,11 +109,11 @@ def write_report(
         written += _write_case(result, case_folder, ranking_length, pictures)
     if several:
         for method in evaluation.methods():
-            path = folder / f"submission{method.slug}.csv"
-            write_rankings(
-                path, [(result.case, result.distmats[method]) for result in evaluation.cases], ranking_length
-            )
-            written.append(path)
+            ranked = evaluation.ranked_by(method)
+            if len(ranked) == len(evaluation.cases):  # a challenge wants all directions
+                path = folder / f"submission{method.slug}.csv"
+                write_rankings(path, [(result.case, result.distmats[method]) for result in ranked], ranking_length)
+                written.append(path)
     return written
 
 
@@ -142,9 +142,10 @@ def write_rankings(path: Path, rankings: Sequence[tuple[Case, np.ndarray]], leng
 def _rows(evaluation: Evaluation) -> Iterator[tuple[Method, str, str, RankingResult]]:
     """Method, direction, name of the protocol, scores."""
     for method in evaluation.methods():
-        for result in evaluation.cases:
+        ranked = evaluation.ranked_by(method)
+        for result in ranked:
             yield method, result.case.title, result.case.protocol, result.rankings[method]
-        if len(evaluation.cases) > 1:
+        if len(ranked) == len(evaluation.cases) > 1:
             names = ", ".join(protocol.name for protocol in evaluation.protocols())
             yield method, "overall", names, evaluation.overall(method)
 

@@ -292,6 +292,15 @@ def test_a_direction_that_is_not_there_is_named(trained, at_work, capsys):
     assert "DATASETS.EVAL_CASE is case2" in capsys.readouterr().out
 
 
+def test_attributes_of_the_training_data_do_not_mask_other_data(trained, at_work, capsys):
+    """A checkpoint's config names AG-VPReID's columns, whose codes mean other things in DetReIDX."""
+    trained()
+    assert status_of(eval_main, "--output_dir", "logs/all", "DATASETS.NAMES", "detreidx") == 1
+    message = capsys.readouterr().out
+    assert "TEST.MASK_ATTRIBUTES must be among attribute1" in message
+    assert '"()" for no mask' in message
+
+
 def test_fewer_identities_than_a_batch_holds_names_the_keys(make_tree, tiny_opts, at_work, capsys):
     root = make_tree(train=(1,))
     assert status_of(train_main, "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", root) == 1

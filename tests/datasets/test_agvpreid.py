@@ -176,7 +176,8 @@ def test_altitude_that_is_not_known(root, caplog):
 
 def test_days(root):
     add_tracklet(root, "train/12/c", ["P1T2310171A2C4E1K1F1.jpg", "P1T2310181A2C4E1K1F2.jpg"])
-    assert [tracklet.day for tracklet in AGVPReID(root).train] == [231017, 231017, 231017, None]
+    add_tracklet(root, "train/12/d", ["P1T1A2C4E1K1F1.jpg"])
+    assert [tracklet.day for tracklet in AGVPReID(root).train] == [231017, 231017, 231017, None, None]
 
 
 def test_attributes_are_joined_by_pid(root, caplog):

@@ -55,12 +55,18 @@ def warnings(caplog):
     ("name", "expected"),
     [
         # 23 fields, as in the data set's README; then with a frame number, without a location, and from the ground.
-        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 30, 40, 60, 1, RAW)),
-        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S2_0017.jpg", (2, 30, 40, 60, 17, RAW)),
-        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_2_0017.png", (2, 30, 40, 60, 17, RAW)),
-        (f"12_01_02_2024_10_30_5_10_90_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 5, 10, 90, 1, RAW)),
-        ("12_01_02_2024_10_30_5_10_90_1_3.jpg", (1, 5, 10, 90, 3, None)),
-        ("12_01_02_0003.jpg", (0, None, None, None, 3, None)),
+        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 30, 40, 60, 1, RAW, 240201)),
+        (
+            f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S2_0017.jpg",
+            (2, 30, 40, 60, 17, RAW, 240201),
+        ),
+        (
+            f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_2_0017.png",
+            (2, 30, 40, 60, 17, RAW, 240201),
+        ),
+        (f"12_01_02_2024_10_30_5_10_90_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 5, 10, 90, 1, RAW, 240201)),
+        ("12_01_02_2024_10_30_5_10_90_1_3.jpg", (1, 5, 10, 90, 3, None, 240201)),
+        ("12_01_02_0003.jpg", (0, None, None, None, 3, None, None)),
     ],
 )
 def test_frame_names(name, expected):
@@ -72,6 +78,8 @@ def test_frame_names(name, expected):
     [
         ("12_01_02_2024_10_30_30_40.jpg", r"expected integers as fields 7 to 9 .* got \['30', '40'\]"),
         ("12_01_02_2024_10_30_high_40_60_S1.jpg", "expected integers as fields 7 to 9"),
+        (f"12_01_02_2024_10_30_{10**30}_40_60_S1.jpg", "expected integers as fields 7 to 9"),
+        ("12_1_Feb_2024_10_30_30_40_60_S1.jpg", "expected a date, DD_MM_YYYY, as fields 2 to 4"),
         (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor.jpg", "expected the session"),
         ("12_01_02_2024_10_30_30_40_60_7.jpg", "expected the session"),
         ("12_01_02_2024_10_30_30_40_60_S0.jpg", "session must be at least 1, got 0"),
@@ -84,10 +92,10 @@ def test_frame_names_outside_the_grammar(name, message):
 
 def test_reads_the_tree(root, caplog):
     dataset = DetReIDX(root)
-    assert [(t.key, t.camid, t.view, t.altitude) for t in dataset.train] == [
-        ("3/3_1", 2, "aerial", 120),
-        ("12/12_1", 1, "aerial", 30),
-        ("12/12_2", 0, "ground", None),
+    assert [(t.key, t.camid, t.view, t.altitude, t.day) for t in dataset.train] == [
+        ("3/3_1", 2, "aerial", 120, 240201),
+        ("12/12_1", 1, "aerial", 30, 240201),
+        ("12/12_2", 0, "ground", None, None),
     ]
     assert [parse_frame_name(Path(path).name).frame for path in dataset.train[1].frame_paths] == [7, 99, 100]
     assert list(dataset.cases) == ["case1", "case2", "case3"]
@@ -153,6 +161,10 @@ def test_odd_tracklets(root, caplog):
     add_tracklet(root, "case1_aerial_to_ground/gallery/21/21_1", [aerial(1)])
     add_tracklet(root, "train/12/12_3", [aerial(1, altitude=30), aerial(2, altitude=45)])
     add_tracklet(root, "case3_aerial_to_aerial/gallery/20/20_query", [aerial(1)])
+    masked = DetReIDX(root, options=DatasetOptions(identities_masked=True))
+    assert masked.identities_masked
+    assert not any("find themselves" in text for text in warnings(caplog))
+    caplog.clear()
     assert DetReIDX(root).train[-1].altitude is None
     assert sorted(warnings(caplog)) == [
         "case1_aerial_to_ground/gallery: 1 of 2 tracklets are from aerial cameras on the ground side.",

@@ -280,9 +280,22 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_the_index_folder(split,
         return sorted(os.listdir(path))
 
     monkeypatch.setattr(index_module, "list_images", refuse)
-    with pytest.raises(PermissionError, match="30/a"):
+    with pytest.raises(PermissionError, match=r"a folder of Toy cannot be listed \(DATASETS\.ROOT_DIR\).*30/a"):
         open_it()
     assert "DATASETS.INDEX_DIR" not in caplog.text
+
+
+def test_an_index_folder_that_is_a_file_of_the_split_only_costs_the_index(split, caplog):
+    index = open_index(split, "Toy", read, "numbers 1", split / "30/a/1.jpg")
+    assert "No index can be kept" in caplog.text
+    assert all_paths(index) == expected(split)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_others_may_read_an_index(split, open_it):
+    path = Path(open_it().path)
+    path.with_name("plain").touch()
+    assert path.stat().st_mode == path.with_name("plain").stat().st_mode
 
 
 def test_a_full_disk_only_costs_the_index(split, open_it, monkeypatch, caplog):

@@ -46,12 +46,14 @@ def test_a_slice_shares_its_memory():
     assert np.shares_memory(packed._offsets, part._offsets)
 
 
-def test_pickling_sends_the_arrays_once():
+def test_pickling_sends_a_slices_own_paths():
     packed = PackedPaths.pack(f"/data/{number:06d}.jpg" for number in range(10_000))
     parts = [packed[start : start + 100] for start in range(0, 10_000, 100)]
+    assert max(len(pickle.dumps(part)) for part in parts) < 4000
     content = pickle.dumps(parts)
     assert len(content) < 2 * (packed._content.nbytes + packed._offsets.nbytes)
     assert pickle.loads(content) == parts
+    assert pickle.loads(pickle.dumps(packed[5:5])) == ()
 
 
 def test_packed_tracklets_equal_the_plain_ones(make_tracklet):

@@ -66,7 +66,8 @@ def test_a_single_direction_has_no_overall_row(run):
 def test_without_attributes_there_are_only_visual_rows(run, caplog):
     table = format_table(run(attributes=False))
     assert "annotated" not in table
-    assert "only visual rows" in caplog.text
+    for direction in ("aerial to ground", "ground to aerial"):
+        assert f"{direction}: the data have no annotated attributes: only visual rows" in caplog.text
 
 
 def test_json_labels_annotated_rows_and_states_the_protocol(run):
@@ -100,6 +101,26 @@ def test_submission_runs_on_across_both_cases(run, tmp_path):
             single = read(folder / case / f"tracklet_rankings{slug}.csv")
             assert single[0] == HEADER
             assert [row[0] for row in single[1:]] == [str(number) for number in range(1, 7)]
+
+
+def test_attributes_in_one_direction_only(make_tree, tiny_cfg, tmp_path, caplog):
+    root = make_tree()
+    (root / "attributes/case2_ground_to_aerial/gallery.csv").unlink()
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
+    evaluation = evaluate(cfg, Colour(), list(make_dataset(cfg).cases.values()), {}, RUNTIME)
+    assert "ground to aerial: the data have no annotated attributes" in caplog.text
+    assert "aerial to ground: the data have no" not in caplog.text
+    rows = to_json(evaluation, ORIGIN)["results"]
+    assert [(row["direction"], row["annotated_attributes"]) for row in rows] == [
+        ("aerial to ground", False),
+        ("ground to aerial", False),
+        ("overall", False),
+        ("aerial to ground", True),
+    ]
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write_report(evaluation, folder, ranking_length=4, origin=ORIGIN, pictures=False)
+    assert [path.name for path in folder.glob("submission*")] == ["submission.csv"]
 
 
 def test_the_form_of_vreid_xfd(run, tmp_path):
