@@ -135,7 +135,7 @@ def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tup
     camid = cameras.pop()
     if camid not in VIEW_OF_CAMERA:
         raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
-    altitude, day = (only(values) for values in zip(*((s.altitude, s.day) for s in sightings), strict=True))
+    altitude, day = only(sighting.altitude for sighting in sightings), only(sighting.day for sighting in sightings)
     ordered = sorted((int(match[7]), match.string) for match in matches)
     return [name for _, name in ordered], (camid, altitude, day)
 

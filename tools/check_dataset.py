@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs import get_cfg
 from datasets import (
     Benchmark,
-    Tracklet,
     agvpreid,
     detreidx,
     g2avreid,
@@ -162,6 +161,11 @@ class Report:
             return False
         return True if self.complete else None
 
+    @property
+    def masked_cases(self) -> Sequence[str]:
+        """Names of the cases whose test people are numbered anew on each side."""
+        return self.findings.get("masked identities", ())
+
     def splits(self) -> dict[str, list[ExaminedTracklet]]:
         """Tracklets by split, in the order found."""
         splits: dict[str, list[ExaminedTracklet]] = {}
@@ -194,7 +198,7 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
                 jobs += records
                 if dataset.identities_masked:
                     report.add("masked identities", *(case.name for case in dataset.cases.values()))
-            if dataset.scheme is not None and not report.attributes:
+            if layout is not None and not layout.table_folder:
                 _count_codes(dataset.scheme, records, report)
         num_batches = _try_batches(cfg, dataset, jobs, report)
         examine_one = partial(examine, size=cfg.INPUT.SIZE_TRAIN, sample=sample)
@@ -275,18 +279,14 @@ def _check_table(path: Path, split: str, pids: set[int], report: Report) -> None
     report.attributes[split] = {"rows": len(table), **_count_known(AGVPREID_SCHEME, codes)}
 
 
-def _count_codes(scheme: AttributeScheme, records: Iterable["RecordJob"], report: Report) -> None:
+def _count_codes(scheme: AttributeScheme, records: Iterable[RecordJob], report: Report) -> None:
     """Attributes of a data set that keeps them with its tracklets."""
-    splits: dict[str, list[Tracklet]] = {}
+    splits: dict[str, dict[int, list[tuple[int, ...]]]] = {}  # codes by split and person
     for record in records:
-        splits.setdefault(record.split, []).append(record.tracklet)
-    for split, tracklets in splits.items():
-        codes: dict[int, list[tuple[int, ...]]] = {}
-        for tracklet in tracklets:
-            if tracklet.attributes is not None:
-                codes.setdefault(tracklet.pid, []).append(tracklet.attributes)
-        if codes:
-            report.attributes[split] = {"rows": sum(map(len, codes.values())), **_count_known(scheme, codes)}
+        if (codes := record.tracklet.attributes) is not None:
+            splits.setdefault(record.split, {}).setdefault(record.tracklet.pid, []).append(codes)
+    for split, people in splits.items():
+        report.attributes[split] = {"rows": sum(map(len, people.values())), **_count_known(scheme, people)}
 
 
 def _count_known(scheme: AttributeScheme, codes: dict[int, list[tuple[int, ...]]]) -> dict:
@@ -389,8 +389,7 @@ def _check_whole(cfg: CfgNode, report: Report, protocol: Protocol) -> None:
     splits = report.splits()
     train = splits.pop("train", [])
     test = [tracklet for tracklets in splits.values() for tracklet in tracklets]
-    masked = report.findings.get("masked identities", ())
-    known = {tracklet.pid for tracklet in test if tracklet.split.split("/")[0] not in masked}
+    known = {tracklet.pid for tracklet in test if tracklet.case not in report.masked_cases}
     overlap = {tracklet.pid for tracklet in train} & known
     report.add("people in train and test", *(f"identity {pid}" for pid in sorted(overlap)))
     report.add(
@@ -444,10 +443,9 @@ def _check_bad_fraction(limit: float, train: list[ExaminedTracklet], report: Rep
 
 
 def _check_matches(splits: dict[str, list[ExaminedTracklet]], report: Report, protocol: Protocol) -> None:
-    masked = report.findings.get("masked identities", ())
     for split, queries in splits.items():
         case, side = split.split("/")
-        if side != "query" or case in masked:
+        if side != "query" or case in report.masked_cases:
             continue
         cameras: dict[int, set[int]] = {}
         gallery = splits.get(f"{case}/gallery", ())
@@ -474,8 +472,7 @@ def _find_shared_frames(report: Report) -> Iterator[str]:
     tracklets = [tracklet for tracklet in report.tracklets if len(tracklet.frames.digests)]
     if not tracklets:
         return
-    masked = report.findings.get("masked identities", ())
-    masked_split = [tracklet.split if tracklet.split.split("/")[0] in masked else "" for tracklet in tracklets]
+    masked_split = [tracklet.split if tracklet.case in report.masked_cases else "" for tracklet in tracklets]
     keys = [(split, tracklet.pid) for split, tracklet in zip(masked_split, tracklets, strict=True)]
     number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     sizes = [len(tracklet.frames.digests) for tracklet in tracklets]

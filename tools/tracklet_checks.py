@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.clips import UnreadableFrameError, decode_frame
-from datasets.folders import Sighting
+from datasets.folders import Sighting, known, only
 from datasets.reading import TrackletFolder, list_images
 from datasets.tracklet import UNKNOWN_CAMERA, Tracklet
 
@@ -76,6 +76,11 @@ class ExaminedTracklet:
     problems: list[Problem] = field(default_factory=list)
     frames: FrameResults = field(default_factory=FrameResults)
     source: str | Sequence[str] = ()
+
+    @property
+    def case(self) -> str:
+        """Name of the matching direction it belongs to; 'train' for none."""
+        return self.split.split("/")[0]
 
     def frame_path(self, index: int) -> str:
         """Path of the frame that an entry of ``frames.indices`` means."""
@@ -178,10 +183,9 @@ def _read_names(job: FolderJob, names: Sequence[str], result: ExaminedTracklet) 
     ((result.camid, result.view),) = cameras.items()
     if job.view not in (None, result.view):
         result.problems.append(Problem("other view", f"{path}: from the {result.view}"))
-    days = {sighting.day for sighting in sightings}
-    result.day = days.pop() if len(days) == 1 else None
+    result.day = known(only(sighting.day for sighting in sightings))
     altitudes = {sighting.altitude for sighting in sightings}
-    result.altitude = min(altitudes) if len(altitudes) == 1 else None
+    result.altitude = known(only(altitudes))
     if result.view == "aerial" and result.altitude is None:
         found = sorted(f"{altitude} m" if altitude is not None else "unknown" for altitude in altitudes)
         result.problems.append(Problem("altitude", f"{path}: {', '.join(found)}"))
