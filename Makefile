@@ -21,9 +21,9 @@ $(VENV)/installed: requirements.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python tools/render_synthetic.py --output $(DATA) --seed $(SEED) --force
-	$(BIN)/python tools/render_synthetic.py --contact_sheet $(RESULTS)/people.png --seed $(SEED)
-	$(BIN)/python benchmarks/color_histogram.py --root $(DATA)
+	$(BIN)/python -m tools.render_synthetic --output $(DATA) --seed $(SEED) --force
+	$(BIN)/python -m tools.render_synthetic --contact_sheet $(RESULTS)/people.png --seed $(SEED)
+	$(BIN)/python -m benchmarks.color_histogram --root $(DATA)
 	$(BIN)/python train_main.py --config_file configs/demo.yml --output_dir $(RUN) DATASETS.ROOT_DIR $(DATA) SOLVER.SEED $(SEED)
 	$(BIN)/python eval_main.py --output_dir $(RUN) --custom_output_dir $(RESULTS) --eval_case all
 
@@ -37,7 +37,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/full_model.py
+	$(BIN)/python -m benchmarks.full_model
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

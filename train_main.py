@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 
 from configs import CONFIG_FILE, config_of_run, get_cfg
 from datasets import label_map, make_dataset, make_memory_loader, make_train_loader, train_cameras
-from datasets.transforms import TestTransform, TrainTransform
+from datasets.clips.transforms import Augmenter, Normalizer
 from loss import make_loss
 from model import make_model
 from processor.clip_memory import build_memory
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             keep_old_checkpoints(output)
         (output / CONFIG_FILE).write_text(cfg.dump(), encoding="utf-8")
-        augment = TrainTransform(
+        augment = Augmenter(
             cfg.INPUT.PIXEL_MEAN,
             cfg.INPUT.PIXEL_STD,
             flip_probability=cfg.INPUT.PROB,
@@ -100,7 +100,7 @@ def build_training(cfg: CfgNode, dataset, runtime: Runtime, resume: bool) -> Tra
     if resume:
         memory = torch.empty(0, device=runtime.device)
     else:
-        transform = TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+        transform = Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
         loader = make_memory_loader(cfg, dataset)
         memory = build_memory(model, loader, dataset.train, transform, runtime, cfg.DATALOADER.MAX_BAD_FRACTION)
     return Training(

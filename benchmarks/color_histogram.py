@@ -7,16 +7,12 @@ the usual colour descriptor of re-identification before learned features (Gray a
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets.agvpreid import AGVPReID
+from datasets.benchmarks.agvpreid import AGVPReID
 from datasets.tracklet import Case, Tracklet
 from utils.metrics import evaluate_ranking
 

@@ -1,7 +1,7 @@
 """Frames per second and core of several ways from a JPEG file to the pixels that the model sees.
 
-    python benchmarks/decoding.py                                generated crops of 60x150 to 400x900 pixels
-    python benchmarks/decoding.py --root /data/AG-VPReID         and frames of a data set
+    python -m benchmarks.decoding                                generated crops of 60x150 to 400x900 pixels
+    python -m benchmarks.decoding --root /data/AG-VPReID         and frames of a data set
 
 Each line compares one way with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels: the
 mean difference in grey levels, 0..255. Ways take turns on the same files, and CPU time of one thread is what counts, so
@@ -26,10 +26,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets.clips import DECODER, decode_frame
-from datasets.frame_cache import FrameCache, frame_key
+from datasets.clips.decoding import DECODER, decode_frame
+from datasets.storage.frame_cache import FrameCache, frame_key
 from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Speed of the full-size model: one training step, and feature extraction with flips.
 
-    python benchmarks/full_model.py                         the winner's recipe, K = 689, on the GPU if there is one
-    python benchmarks/full_model.py --train_batch 2 --test_batch 2 MODEL.DEVICE cpu
+    python -m benchmarks.full_model                         the winner's recipe, K = 689, on the GPU if there is one
+    python -m benchmarks.full_model --train_batch 2 --test_batch 2 MODEL.DEVICE cpu
 
 Random weights and random frames: no data set and no CLIP file is needed. Each line gives frames per second, peak memory
 (allocated on the GPU, or of the whole process on the CPU) and the share that the counted floating-point operations have
@@ -15,16 +15,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from configs import get_cfg
-from datasets.transforms import TestTransform, TrainTransform, flip_clips
+from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
 from loss import make_loss
 from model import make_model
 from processor.train import Training, compute_losses, update_weights
@@ -130,8 +127,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     train_clips = torch.randint(256, (args.train_batch, *shape), dtype=torch.uint8, device=device)
     test_clips = torch.randint(256, (args.test_batch, *shape), dtype=torch.uint8, device=device)
     labels = torch.arange(args.train_batch, device=device) // NUM_INSTANCES
-    augment = TrainTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
-    transform = TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+    augment = Augmenter(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+    transform = Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
     generator = torch.Generator().manual_seed(0)
 
     def train_step() -> None:

@@ -1,6 +1,6 @@
 """Seconds and memory to open the index of a data set as large as AG-VPReID: 9.6 million frames in 32,321 tracklets.
 
-    python benchmarks/index.py
+    python -m benchmarks.index
 
 Folders are real, and empty: as many files do not fit on every disk. The index is written by the same writer as that of
 a real tree, with generated frame names. So opening is measured at full size, and listing on a smaller tree of real,
@@ -23,11 +23,9 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets.agvpreid import LAYOUT, AGVPReID
-from datasets.index import IndexWriter, index_path, open_index, stamp_folders
-from datasets.options import DatasetOptions
+from datasets.benchmarks.agvpreid import LAYOUT, AGVPReID
+from datasets.benchmarks.dataset_options import DatasetOptions
+from datasets.storage.frame_index import IndexWriter, index_path, open_index, stamp_folders
 from datasets.tracklet import Tracklet
 from utils.runtime import run_command
 
@@ -170,7 +168,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
         start = time.perf_counter()
         size = generate(root, index_dir, args.frames, args.tracklets)
         logger.info("generated in %.1f s: indices of %.0f MiB", time.perf_counter() - start, size / 2**20)
-        command = [sys.executable, os.path.abspath(__file__), "--open", str(root), str(index_dir)]
+        command = [sys.executable, "-m", "benchmarks.index", "--open", str(root), str(index_dir)]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         figures = {**json.loads(output), "index": size / 2**20}
         figures["files_per_second"] = time_listing(Path(folder), args.listed, LISTED_FRAMES)

@@ -63,7 +63,7 @@ CODES: dict[str, tuple[str, ...]] = {
     ),
 }
 COLUMNS: tuple[str, ...] = tuple(CODES)
-UNKNOWN: dict[str, int] = {column: len(names) for column, names in CODES.items()}
+UNKNOWN_CODES: dict[str, int] = {column: len(names) for column, names in CODES.items()}
 
 
 class AttributeScheme(NamedTuple):
@@ -78,7 +78,7 @@ class AttributeScheme(NamedTuple):
     unknown: tuple[int, ...]
 
 
-AGVPREID_SCHEME = AttributeScheme(COLUMNS, tuple(UNKNOWN.values()))
+AGVPREID_SCHEME = AttributeScheme(COLUMNS, tuple(UNKNOWN_CODES.values()))
 
 
 def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
@@ -110,9 +110,9 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
                 )
             pid, *codes = [_read_integer(path, reader.line_num, header[i], row[i]) for i in positions]
             for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
-                if not 0 <= code <= UNKNOWN[column]:
+                if not 0 <= code <= UNKNOWN_CODES[column]:
                     out_of_range[column, code] += 1
-                    codes[index] = UNKNOWN[column]
+                    codes[index] = UNKNOWN_CODES[column]
             attributes = tuple(codes)
             if table.setdefault(pid, attributes) != attributes:
                 raise ValueError(f"{path}, line {reader.line_num}: id {pid} was given other attributes before.")
@@ -122,7 +122,7 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
             path,
             column,
             code,
-            UNKNOWN[column],
+            UNKNOWN_CODES[column],
             num_rows,
         )
     return table

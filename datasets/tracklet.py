@@ -4,11 +4,11 @@ import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from datasets.attributes import AttributeScheme
 from utils.metrics import CROSS_CAMERA, PROTOCOLS
 
+from .attributes import AttributeScheme
+
 VIEWS = ("ground", "aerial")
-UNKNOWN_CAMERA = -1
 # The forms of ranking files that challenges ask for: AG-VPReID 2025's, VReID-XFD's.
 AGVPREID_RANKING, VREID_XFD_RANKING = "agvpreid", "vreid-xfd"
 RANKING_FORMS = (AGVPREID_RANKING, VREID_XFD_RANKING)
@@ -20,7 +20,8 @@ class Tracklet:
 
     Attributes:
         name: Folder name of the tracklet.
-        frame_paths: Frames in time order; at least one. Large data sets make them on demand (``datasets.index``).
+        frame_paths: Frames in time order; at least one. Large data sets make them on demand
+            (``datasets.storage.frame_index``).
         pid: Identity as annotated.
         camid: Camera as annotated; -1 when unknown.
         view: 'ground' or 'aerial'; 'ground' in data sets that know no other.
@@ -82,7 +83,7 @@ class Case:
 
 
 class Benchmark(typing.Protocol):
-    """What every dataset is, once it is read; ``datasets.agvpreid.AGVPReID`` documents the attributes."""
+    """What every dataset is, once it is read; ``datasets.benchmarks.agvpreid.AGVPReID`` documents the attributes."""
 
     scheme: AttributeScheme | None
     train: tuple[Tracklet, ...]

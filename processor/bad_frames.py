@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from datasets import Tracklet
-from datasets.clips import UNKNOWN, UnreadableFrameError
+from datasets.clips.decoding import UnreadableFrameError
+from utils.unknown import UNKNOWN
 
 logger = logging.getLogger(__name__)
 

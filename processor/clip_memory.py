@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets import Tracklet, label_map
-from datasets.transforms import TestTransform
+from datasets.clips.transforms import Normalizer
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
@@ -21,7 +21,7 @@ def build_memory(
     model: nn.Module,
     loader: DataLoader,
     tracklets: Sequence[Tracklet],
-    transform: TestTransform,
+    transform: Normalizer,
     runtime: Runtime,
     max_bad_fraction: float = 1.0,
 ) -> Tensor:

@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 
 from datasets import Case, make_test_loader
 from datasets.attributes import AttributeScheme
-from datasets.transforms import TestTransform
+from datasets.clips.transforms import Normalizer
 from utils.distances import pairwise_distance
 from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, RankingResult, evaluate_ranking, merge_rankings
 from utils.reranking import re_rank
@@ -170,7 +170,7 @@ def _describe(
         model,
         make_test_loader(cfg, tracklets, cameras),
         tracklets,
-        TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD),
+        Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD),
         runtime,
         flip=cfg.TEST.FLIP,
         normalize=cfg.TEST.FEAT_NORM,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from datasets import Tracklet
-from datasets.transforms import TestTransform, flip_clips
+from datasets.clips.transforms import Normalizer, flip_clips
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
@@ -46,7 +46,7 @@ def extract_features(
     model: nn.Module,
     loader: DataLoader,
     tracklets: Sequence[Tracklet],
-    transform: TestTransform,
+    transform: Normalizer,
     runtime: Runtime,
     flip: bool = True,
     normalize: bool = True,
@@ -82,7 +82,7 @@ def average_over_tracklets(
     encode: Callable[[Tensor, Tensor], Tensor],
     loader: DataLoader,
     num_tracklets: int,
-    transform: TestTransform,
+    transform: Normalizer,
     runtime: Runtime,
     description: str,
     bad_frames: BadFrames | None = None,

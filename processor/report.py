@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from datasets import Case, Tracklet
-from datasets.clips import UnreadableFrameError, decode_frame
+from datasets.clips.decoding import UnreadableFrameError, decode_frame
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.metrics import RankingResult
 

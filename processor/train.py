@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from datasets.transforms import TrainTransform
+from datasets.clips.transforms import Augmenter
 from solver import centralize_gradients
 from utils.checkpoint import read_checkpoint, write_checkpoint
 from utils.runtime import Runtime
@@ -128,7 +128,7 @@ def train(
     cfg: CfgNode,
     training: Training,
     loader: DataLoader,
-    augment: TrainTransform,
+    augment: Augmenter,
     runtime: Runtime,
     output: Path,
     validate: Callable[[nn.Module], float],
@@ -183,7 +183,7 @@ def train(
 def train_one_epoch(
     training: Training,
     loader: DataLoader,
-    augment: TrainTransform,
+    augment: Augmenter,
     runtime: Runtime,
     log_period: int,
     max_bad_fraction: float = 1.0,

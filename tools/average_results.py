@@ -15,7 +15,7 @@ KEYS = ("method", "direction", "protocol")
 
 EPILOG = """\
 example:
-  python tools/average_results.py logs/ilidsvid/*/results/results.json --output results/ilidsvid_mean.json
+  python -m tools.average_results logs/ilidsvid/*/results/results.json --output results/ilidsvid_mean.json
 
 Every file must hold the same rows: method, direction and protocol. Numbers are printed in percent, with the sample
 standard deviation over the files; the output file has fractions of 1.

@@ -24,26 +24,15 @@ import torch
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from configs import get_cfg
-from datasets import (
-    Benchmark,
-    agvpreid,
-    detreidx,
-    g2avreid,
-    ilidsvid,
-    lsvid,
-    make_dataset,
-    make_train_loader,
-    mars,
-)
+from datasets import Benchmark, make_dataset, make_train_loader
 from datasets.attributes import AGVPREID_SCHEME, AttributeScheme, read_attributes
-from datasets.folders import FolderLayout
-from datasets.reading import find_tracklet_folders
-from datasets.tracklet import UNKNOWN_CAMERA
-from tools.tracklet_checks import ExaminedTracklet, FolderJob, RecordJob, examine
+from datasets.benchmarks import agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars
+from datasets.benchmarks.case_folders import FolderLayout
+from datasets.doctor.tracklet_checks import ExaminedTracklet, FolderJob, RecordJob, examine
+from datasets.storage.listing import find_tracklet_folders
 from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol
+from utils.unknown import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +98,9 @@ CHECKS: dict[str, tuple[str, str]] = {
 
 EPILOG = """\
 examples:
-  python tools/check_dataset.py DATASETS.ROOT_DIR /data/AG-VPReID
-  python tools/check_dataset.py --sample 4 --json check.json DATASETS.ROOT_DIR /data/AG-VPReID
-  python tools/check_dataset.py --config_file configs/xtfclip_mars.yml DATASETS.ROOT_DIR /data/MARS
+  python -m tools.check_dataset DATASETS.ROOT_DIR /data/AG-VPReID
+  python -m tools.check_dataset --sample 4 --json check.json DATASETS.ROOT_DIR /data/AG-VPReID
+  python -m tools.check_dataset --config_file configs/xtfclip_mars.yml DATASETS.ROOT_DIR /data/MARS
 
 exit status: 0 training can start (whatever the warnings), 1 it cannot, 130 interrupted: what was found so far is
 reported.
@@ -260,7 +249,7 @@ def _walk(layout: FolderLayout, root: Path, identities_masked: bool, report: Rep
         if layout.table_folder:
             _check_table(layout.attribute_table(root, split), split, {folder.pid for folder in folders}, report)
         for folder in folders:
-            yield FolderJob(split, folder, layout.locate, splits[split], split.split("/")[0] in tolerant)
+            yield FolderJob(split, folder, layout.parse_sighting, splits[split], split.split("/")[0] in tolerant)
 
 
 def _check_table(path: Path, split: str, pids: set[int], report: Report) -> None:
@@ -401,7 +390,7 @@ def _check_whole(cfg: CfgNode, report: Report, protocol: Protocol) -> None:
         ),
     )
     _check_bad_fraction(cfg.DATALOADER.MAX_BAD_FRACTION, train, report)
-    cameras = {tracklet.camid for tracklet in train} | {UNKNOWN_CAMERA}
+    cameras = {tracklet.camid for tracklet in train} | {UNKNOWN}
     strangers = Counter(tracklet.camid for tracklet in test if tracklet.camid not in cameras)
     report.add("camera only in test", *(f"camera {camid}: {strangers[camid]} tracklets" for camid in sorted(strangers)))
 

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets.agvpreid import LAYOUT, AGVPReID, read_train
-from datasets.options import DatasetOptions
+from datasets.benchmarks.agvpreid import LAYOUT, AGVPReID, read_train
+from datasets.benchmarks.dataset_options import DatasetOptions
 from datasets.tracklet import Tracklet
 
 logger = logging.getLogger(__name__)
@@ -35,7 +32,7 @@ UNMASKED_PREFIX = "own_"
 
 EPILOG = """\
 example:
-  python tools/make_validation_split.py /data/AG-VPReID data/AG-VPReID-validation
+  python -m tools.make_validation_split /data/AG-VPReID data/AG-VPReID-validation
   python train_main.py --output_dir logs/validation DATASETS.ROOT_DIR data/AG-VPReID-validation
   python eval_main.py --output_dir logs/validation --custom_output_dir results/validation --eval_case all
 

@@ -34,11 +34,11 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from configs import get_cfg
-from datasets.synthetic import Person, make_cameras, render_tracklet
-from datasets.transforms import TestTransform
+from datasets.clips.transforms import Normalizer
+from datasets.synthetic.cameras import make_cameras
+from datasets.synthetic.dataset import render_tracklet
+from datasets.synthetic.people import Person
 from model.encoder import ClipVideoEncoder, build_vit
 from model.weights import TIMM_RENAMES
 from utils.distances import pairwise_distance
@@ -220,12 +220,12 @@ def pretrain(
             logger.info(
                 "step %d/%d: loss %.3f, R1 on %d unseen people %s, %.0f s",
                 step, args.steps, mean_loss, len(validation.captions),
-                validate(encoder, validation, TestTransform(*normalization)), time.perf_counter() - start,
+                validate(encoder, validation, Normalizer(*normalization)), time.perf_counter() - start,
             )  # fmt: skip
 
 
 @torch.inference_mode()
-def validate(encoder: ClipVideoEncoder, crowd: Crowd, transform: TestTransform) -> str:
+def validate(encoder: ClipVideoEncoder, crowd: Crowd, transform: Normalizer) -> str:
     """Rank-1 of tracklet features, aerial to ground and back, by the projected class token alone."""
     clips = crowd.frames.flatten(0, 2)  # (people * views * tracklets, T, C, H, W)
     features = [

@@ -1,21 +1,20 @@
 """Render the synthetic aerial-ground data set, or a contact sheet to look at its people.
 
-python tools/render_synthetic.py --output data/synthetic
-python tools/render_synthetic.py --contact_sheet people.png
+python -m tools.render_synthetic --output data/synthetic
+python -m tools.render_synthetic --contact_sheet people.png
 """
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets.synthetic import CAMERAS, Person, render_dataset, render_tracklet
+from datasets.synthetic.cameras import CAMERAS
+from datasets.synthetic.dataset import render_dataset, render_tracklet
+from datasets.synthetic.people import Person
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Render walking people seen by four ground cameras and two drones, in the AG-VPReID layout "
         "with attribute tables. The same options give the same bytes, whatever --workers is.",
         epilog="Train on it with DATASETS.ROOT_DIR data/synthetic; see what colour alone achieves with "
-        "'python benchmarks/color_histogram.py --root data/synthetic'.",
+        "'python -m benchmarks.color_histogram --root data/synthetic'.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", default="data/synthetic", help="folder to write the data set to")

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-UNKNOWN_CAMERA = -1
+from .unknown import UNKNOWN
+
 AVERAGE_PRECISIONS = ("step", "trapezoidal")
 # Elements of the distance matrix ranked at a time: with the sort's index array about 200 MiB of temporaries.
 _BLOCK_ELEMENTS = 1 << 22
@@ -155,7 +156,7 @@ def evaluate_ranking(
             raise ValueError(f"distmat holds NaN: {num_nan} value(s) in rows {rows.start} to {rows.stop - 1}.")
         order = np.argsort(block, axis=1, kind="stable")
         same_pid = g_pids[order] == q_pids[rows, None]
-        same_camera = (g_camids[order] == q_camids[rows, None]) & (q_camids[rows, None] != UNKNOWN_CAMERA)
+        same_camera = (g_camids[order] == q_camids[rows, None]) & (q_camids[rows, None] != UNKNOWN)
         kept = ~(same_pid & same_camera) if protocol.leave_out_same_camera else np.ones_like(same_pid)
         matches = same_pid & kept
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.color_histogram import BINS, NUM_STRIPES, evaluate_case, frame_histogram, main
-from datasets.synthetic import render_dataset
+from datasets.synthetic.dataset import render_dataset
 from datasets.tracklet import Case, Tracklet
 
 

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from benchmarks.decoding import CACHED, CROPS, OURS, PLAIN, SIZE, run, warm_cache, write_crops
-from datasets.clips import decode_frame
+from datasets.clips.decoding import decode_frame
 
 
 def test_reports_every_size_and_the_frames_of_a_data_set(tmp_path):

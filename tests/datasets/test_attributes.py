@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from datasets.attributes import COLUMNS, UNKNOWN, read_attributes
+from datasets.attributes import COLUMNS, UNKNOWN_CODES, read_attributes
 
 HEADER = ",".join(("id", *COLUMNS))
 ROW = dict.fromkeys(COLUMNS, 1)
@@ -38,7 +38,7 @@ def test_codes_out_of_range_become_unknown_with_one_warning_each(tmp_path, caplo
     rows = line(1, footwear=9), line(2, footwear=9), line(3, footwear=-1), line(4, footwear=6)
     path = write(tmp_path / "a.csv", *rows)
     table = read_attributes(path)
-    assert {codes[COLUMNS.index("footwear")] for codes in table.values()} == {UNKNOWN["footwear"]}
+    assert {codes[COLUMNS.index("footwear")] for codes in table.values()} == {UNKNOWN_CODES["footwear"]}
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(messages) == 2
     assert all(str(path) in message and "footwear" in message for message in messages)
@@ -101,6 +101,6 @@ def test_published_tables(shared, caplog, name, num_people, odd_codes):
     table = read_attributes(shared / "data" / "agvpreid_meta" / "attributes" / f"{name}.csv")
     assert len(table) == num_people
     for column, codes in zip(COLUMNS, zip(*table.values(), strict=True), strict=True):
-        assert 0 <= min(codes) <= max(codes) <= UNKNOWN[column]
+        assert 0 <= min(codes) <= max(codes) <= UNKNOWN_CODES[column]
     found = {(record.args[1], record.args[2], record.args[4]) for record in caplog.records}
     assert found == odd_codes

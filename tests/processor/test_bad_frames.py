@@ -8,8 +8,8 @@ import torch
 
 import train_main
 from datasets import make_dataset, make_train_loader, train_cameras
-from datasets.clips import UnreadableFrameError
-from datasets.transforms import TrainTransform
+from datasets.clips.decoding import UnreadableFrameError
+from datasets.clips.transforms import Augmenter
 from processor.bad_frames import MAX_LISTED, BadFrames
 from processor.evaluate import evaluate
 from processor.train import LAST_CHECKPOINT, train
@@ -88,7 +88,7 @@ def run_one_epoch(make_tree, tiny_cfg, tmp_path):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "SOLVER.STAGE2.MAX_EPOCHS", 2, *opts)
         dataset = make_dataset(cfg)
         training = train_main.build_training(cfg, dataset, RUNTIME, resume=False)
-        augment = TrainTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+        augment = Augmenter(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
         training.save(tmp_path / LAST_CHECKPOINT, cfg)
         broken = break_frames(cfg.DATASETS.ROOT_DIR, pattern)
         train(cfg, training, make_train_loader(cfg, dataset), augment, RUNTIME, tmp_path, lambda model: 0.0)

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from datasets import make_dataset, make_memory_loader
-from datasets.transforms import TestTransform
+from datasets.clips.transforms import Normalizer
 from model import make_model
 from processor.clip_memory import average_by_label, build_memory
 from utils.runtime import make_runtime
 
-PLAIN = TestTransform((0.0,), (1.0,))
+PLAIN = Normalizer((0.0,), (1.0,))
 RUNTIME = make_runtime("cpu", "fp32")
 
 
@@ -85,7 +85,7 @@ def test_memory_of_files_ignores_cameras_and_equals_a_slow_reference(make_tree, 
     with torch.no_grad():
         model.encoder.camera_embedding.normal_()
         model.encoder.frame_embedding.normal_()
-    transform = TestTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+    transform = Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
     loader = make_memory_loader(cfg, dataset)
     memory = build_memory(model, loader, dataset.train, transform, RUNTIME)
     model.eval()

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from datasets import make_dataset, make_test_loader
-from datasets.transforms import TestTransform
+from datasets.clips.transforms import Normalizer
 from processor.features import average_over_tracklets, evaluating, extract_features
 from utils.runtime import make_runtime
 
-PLAIN = TestTransform((0.0,), (1.0,))  # pixels / 255
+PLAIN = Normalizer((0.0,), (1.0,))  # pixels / 255
 RUNTIME = make_runtime("cpu", "fp32")
 
 
@@ -97,7 +97,7 @@ def test_features_of_files_do_not_depend_on_the_batch_size(make_tree, tiny_cfg):
 
     root = make_tree()
     tracklets = make_dataset(tiny_cfg("DATASETS.ROOT_DIR", root)).cases["case1"].query
-    transform = TestTransform((0.5,) * 3, (0.5,) * 3)
+    transform = Normalizer((0.5,) * 3, (0.5,) * 3)
     results = []
     for size in (1, 4):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "TEST.IMS_PER_BATCH", size)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.attributes import AGVPREID_SCHEME, UNKNOWN, AttributeScheme
+from datasets.attributes import AGVPREID_SCHEME, UNKNOWN_CODES, AttributeScheme
 from datasets.tracklet import Tracklet
 from processor.masking import attribute_penalty
 
@@ -20,7 +20,7 @@ def test_every_contradicting_known_column_adds_the_penalty(make_tracklet):
 
 
 def test_unknown_never_contradicts(make_tracklet):
-    unknown = make_tracklet(1, gender=UNKNOWN["gender"])
+    unknown = make_tracklet(1, gender=UNKNOWN_CODES["gender"])
     known = [make_tracklet(2, gender=0), make_tracklet(3, gender=1), unknown]
     assert not attribute_penalty([unknown], known, AGVPREID_SCHEME, ("gender",), 100.0).any()
     assert not attribute_penalty(known, [unknown], AGVPREID_SCHEME, ("gender",), 100.0).any()
@@ -30,7 +30,7 @@ def test_each_column_has_its_own_code_for_unknown(make_tracklet):
     """Age 2 is a known age although gender 2 is unknown."""
     query, gallery = [make_tracklet(1, age=2)], [make_tracklet(2, age=1)]
     assert attribute_penalty(query, gallery, AGVPREID_SCHEME, ("age",), 100.0).tolist() == [[100.0]]
-    assert UNKNOWN["gender"] == 2
+    assert UNKNOWN_CODES["gender"] == 2
 
 
 def test_only_the_columns_asked_for_count(make_tracklet):

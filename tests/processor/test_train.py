@@ -8,7 +8,7 @@ import torch
 
 import train_main
 from datasets import make_dataset, make_train_loader, train_cameras
-from datasets.transforms import TrainTransform
+from datasets.clips.transforms import Augmenter
 from processor.evaluate import VISUAL, evaluate
 from processor.train import (
     BEST_CHECKPOINT,
@@ -42,7 +42,7 @@ def set_up(make_tree, tiny_cfg, tmp_path):
             dataset=dataset,
             training=train_main.build_training(cfg, dataset, RUNTIME, resume=resume),
             loader=make_train_loader(cfg, dataset),
-            augment=TrainTransform(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD, cfg.INPUT.PROB, cfg.INPUT.RE_PROB),
+            augment=Augmenter(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD, cfg.INPUT.PROB, cfg.INPUT.RE_PROB),
             output=tmp_path,
         )
 

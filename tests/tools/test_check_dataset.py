@@ -495,7 +495,7 @@ def listen_to_ctrl_c():
 def test_ctrl_c_ends_the_processes(make_tree, tmp_path, tiny_opts):
     root = make_tree(tracklets=6, num_frames=20)
     path = tmp_path / "report.json"
-    words = ["tools/check_dataset.py", "--workers", "2", "--json", str(path), *tiny_opts]
+    words = ["-m", "tools.check_dataset", "--workers", "2", "--json", str(path), *tiny_opts]
     words += ["INPUT.SIZE_TRAIN", "(1000, 1000)", "INPUT.SIZE_TEST", "(1000, 1000)", "DATASETS.ROOT_DIR", str(root)]
     process = subprocess.Popen(
         [sys.executable, *words],

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datasets.agvpreid import AGVPReID
 from datasets.attributes import read_attributes
+from datasets.benchmarks.agvpreid import AGVPReID
 from datasets.tracklet import Tracklet
 from tools import check_dataset as doctor
 from tools.make_validation_split import (

@@ -1,0 +1,315 @@
+"""AG-VPReID: person tracklets seen from drones and from the ground, read from disk into records."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.unknown import UNKNOWN
+
+from ..attributes import AGVPREID_SCHEME, read_attributes
+from ..storage.frame_index import FrameIndex, FramePaths
+from ..storage.listing import TrackletFolder, find_root, last_integer
+from ..tracklet import Case, Tracklet
+from .case_folders import (
+    AERIAL_TO_GROUND,
+    GROUND_TO_AERIAL,
+    CaseLayout,
+    FolderLayout,
+    Sighting,
+    make_folder_tracklets,
+    none_if_unknown,
+    note_view,
+    shared_value,
+)
+from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
+
+logger = logging.getLogger(__name__)
+
+# C0 and C1 are CCTV, C2 and C3 wearable cameras, C4 and C5 drones (AG-VPReID README).
+VIEW_OF_CAMERA = {0: "ground", 1: "ground", 2: "ground", 3: "ground", 4: "aerial", 5: "aerial"}
+# A2 and A3 by the authors' answer in AG-VPReID-Net issue 3; A0 and A1 follow from the paper's four altitudes.
+METRES_OF_LEVEL = {0: 15, 1: 30, 2: 80, 3: 120}
+
+_FRAME_NAME = re.compile(r"P(\d+)T(\d+)A(\d+)C(\d+)E(\d+)K(\d+)F(\d+)\.(?:jpg|jpeg|png)", re.ASCII | re.IGNORECASE)
+# How the challenge's copy names test tracklets, whose identity folders are renumbered on each side of a case.
+_MASKED_NAME = {
+    "aerial": re.compile(r"tracklet_\d+", re.ASCII),
+    "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
+}
+
+# The challenge's copy, counted from its attribute tables and its sample submission.
+PUBLISHED = {
+    "train identities": 689,
+    "case1_aerial_to_ground/query identities": 645,
+    "case1_aerial_to_ground/query tracklets": 3023,
+    "case1_aerial_to_ground/gallery identities": 645,
+    "case1_aerial_to_ground/gallery tracklets": 2751,
+    "case2_ground_to_aerial/query identities": 645,
+    "case2_ground_to_aerial/query tracklets": 2751,
+    "case2_ground_to_aerial/gallery identities": 1309,
+}
+# The sample submission names so many; there may be more.
+PUBLISHED_AT_LEAST = {"case2_ground_to_aerial/gallery tracklets": 4416}
+# Of both versions as a whole, from the papers; frames are rounded. The challenge's tables hold fewer people (1,998).
+PUBLISHED_TOTALS = {
+    "challenge": {"identities": 3027, "tracklets": 13511, "frames": 3_700_000, "altitudes": (80, 120)},
+    "full": {"identities": 6632, "tracklets": 32321, "frames": 9_600_000, "altitudes": (15, 30, 80, 120)},
+}
+
+
+class FrameName(NamedTuple):
+    """What the file name of a frame says.
+
+    Attributes:
+        pid: Person, valid for that day only: the identity is the folder's.
+        date: YYMMDD.
+        session: Part of that day.
+        altitude_level: Index into the flight altitudes; means nothing for ground cameras.
+        camid: Camera, 0 to 5.
+        event: Event number.
+        keypoint: Key point number.
+        frame: Frame number within the recording.
+    """
+
+    pid: int
+    date: str
+    session: int
+    altitude_level: int
+    camid: int
+    event: int
+    keypoint: int
+    frame: int
+
+
+def parse_frame_name(name: str) -> FrameName:
+    """Read a name such as ``P81T2310171A2C2E152K7F7528.jpg``; a ValueError names one that is not like it."""
+    match = _FRAME_NAME.fullmatch(name)
+    if match is None:
+        raise _bad_frame_name(name)
+    person, time, *numbers = match.groups()
+    return FrameName(int(person), time[:-1], int(time[-1]), *map(int, numbers))
+
+
+def are_masked(names: Mapping[str, Iterable[str]]) -> bool:
+    """Whether the tracklets of a case, by view, are all named as in the challenge's masked copy."""
+    return all(_MASKED_NAME[view].fullmatch(name) for view in names for name in names[view])
+
+
+def parse_sighting(name: str) -> Sighting:
+    """Camera, view, altitude and day that the name of a frame states; a ValueError names one outside the grammar."""
+    frame = parse_frame_name(name)
+    return _interpret(frame.date, frame.altitude_level, frame.camid)
+
+
+def _interpret(date: str, altitude_level: int, camid: int) -> Sighting:
+    view = VIEW_OF_CAMERA.get(camid)
+    altitude = METRES_OF_LEVEL.get(altitude_level) if view == "aerial" else None
+    return Sighting(camid, view, altitude, int(date) if len(date) == len("YYMMDD") else None)
+
+
+def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, int, int]]:
+    """Put the frames of a tracklet in order and check that they belong together.
+
+    Args:
+        folder: The tracklet.
+        names: Its images.
+    Returns:
+        The names by frame number, then name; and the camera, the altitude in metres and the day (YYMMDD), each
+        ``UNKNOWN`` if it is not known or changes. Names outside the grammar, which only a masked copy may have,
+        go by their last number and leave all three unknown.
+    Raises:
+        ValueError: On frames of several cameras, or of a camera that there is not.
+    """
+    matches = [_FRAME_NAME.fullmatch(name) for name in names]
+    if None in matches:
+        return sorted(names, key=lambda name: (last_integer(name), name)), (UNKNOWN,) * 3
+    # Of all frames there are few different ones, and a tracklet may have thousands.
+    facts = {(match[2][:-1], int(match[3]), int(match[4])) for match in matches}
+    sightings = [_interpret(*fact) for fact in facts]
+    cameras = {sighting.camid for sighting in sightings}
+    if len(cameras) > 1:
+        raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
+    camid = cameras.pop()
+    if camid not in VIEW_OF_CAMERA:
+        raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
+    altitude, day = (
+        shared_value(sighting.altitude for sighting in sightings),
+        shared_value(sighting.day for sighting in sightings),
+    )
+    ordered = sorted((int(match[7]), match.string) for match in matches)
+    return [name for _, name in ordered], (camid, altitude, day)
+
+
+LAYOUT = FolderLayout(
+    title="AG-VPReID",
+    cases={"case1": AERIAL_TO_GROUND, "case2": GROUND_TO_AERIAL},
+    parse_sighting=parse_sighting,
+    read_names=read_names,
+    reader="agvpreid 2",
+    table_folder="attributes",
+    are_masked=are_masked,
+)
+
+
+def read_train(root: Path, index_dir: str | Path = "") -> tuple[Tracklet, ...]:
+    """The training tracklets of a copy, sorted by pid, then name, whatever else it holds.
+
+    Args:
+        root: The copy.
+        index_dir: Where lists of frames are kept (DATASETS.INDEX_DIR); '' for the user's cache folder.
+    """
+    return _read_split("train", LAYOUT.open_index(root, "train", index_dir), _read_table(root, "train"))
+
+
+class AGVPReID:
+    """AG-VPReID, for matching people between drones and ground cameras.
+
+    Reference:
+        Nguyen et al., "AG-VPReID: A Challenging Large-Scale Benchmark for Aerial-Ground Video-based Person
+        Re-Identification", CVPR 2025. Challenge: arXiv 2506.22843.
+    URL:
+        https://github.com/hieunguyen7337/AG-VPReID
+
+    Expected tree, each split being ``{identity}/{tracklet}/{frame}.jpg``::
+
+        root/
+          train/
+          case1_aerial_to_ground/{query,gallery}/
+          case2_ground_to_aerial/{query,gallery}/
+          attributes/train.csv
+          attributes/case1_aerial_to_ground/{query,gallery}.csv
+          attributes/case2_ground_to_aerial/{query,gallery}.csv
+
+    Statistics, six cameras (C0-C3 ground, C4-C5 aerial):
+
+    =================  ==========  =========  ==================
+    copy, split        identities  tracklets  altitudes
+    =================  ==========  =========  ==================
+    challenge, all          3,027     13,511  80, 120 m
+    challenge, train          689
+    case 1 query              645      3,023
+    case 1 gallery            645      2,751
+    case 2 query              645      2,751
+    case 2 gallery          1,309     4,416+
+    full, all               6,632     32,321  15, 30, 80, 120 m
+    =================  ==========  =========  ==================
+
+    Both versions have this tree, these names and the 15 attributes, so one class reads both; the full one was recorded
+    on 20 days, with changes of clothing: ``Tracklet.day`` tells the days apart, and tools/check_dataset.py counts the
+    people seen on several. Its split sizes were not published in what we read (STAR-CVI, which used it, trains on 1,606
+    identities); ``PUBLISHED`` is of the challenge's copy.
+
+    In the challenge's copy the test identities are masked: one folder number on the query and the gallery
+    side is not one person, so such a copy can be ranked and submitted, but not scored.
+
+    Attributes:
+        train: Training tracklets, sorted by pid, then name; empty if it is missing and not needed.
+        cases: The matching directions found, 'case1' and 'case2' in this order; one may be absent.
+        identities_masked: Whether a case has the tracklet names of the challenge's masked copy, or the options say so.
+        scheme: Columns and codes of its annotated attributes; None for data sets without.
+
+    Args:
+        root: Folder that holds the tree above.
+        need_train: Whether a missing training split is an error.
+        options: ``protocol``, 'cross-camera' unless chosen, and ``index_dir``: the frames of each split are listed
+            and checked once, then kept in an index there (``datasets.storage.frame_index``).
+    Raises:
+        FileNotFoundError: If the root or a required split is missing.
+        ValueError: On an empty split, identity or tracklet, a folder that is not an identity number, a frame
+            name outside the grammar, or frames of several cameras in one tracklet.
+    """
+
+    scheme = AGVPREID_SCHEME
+
+    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+        self.root = find_root(root, LAYOUT.title)
+        self.train: tuple[Tracklet, ...] = ()
+        self.cases: dict[str, Case] = {}
+        self.identities_masked = options.identities_masked
+        if need_train or (self.root / "train").is_dir():
+            self.train = read_train(self.root, options.index_dir)
+        for key, layout in LAYOUT.find_cases(self.root).items():
+            self.cases[key] = self._read_case(layout, options)
+
+    def _read_case(self, layout: CaseLayout, options: DatasetOptions) -> Case:
+        views = {"query": layout.query_view, "gallery": layout.gallery_view}
+        indices = {side: LAYOUT.open_index(self.root, f"{layout.folder}/{side}", options.index_dir) for side in views}
+        masked = are_masked(
+            {view: [tracklet.name for tracklet in indices[side].tracklets()] for side, view in views.items()}
+        )
+        if masked:
+            self.identities_masked = True
+            logger.info("%s: identities are masked: this copy can be ranked, but not scored.", layout.folder)
+        sides = {}
+        for side, view in views.items():
+            split = f"{layout.folder}/{side}"
+            sides[side] = _read_split(split, indices[side], _read_table(self.root, split), view, masked)
+        return Case(layout.folder, layout.title, **sides, protocol=options.choose_protocol(), scheme=self.scheme)
+
+
+def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:
+    path = LAYOUT.attribute_table(root, split)
+    if path.is_file():
+        return read_attributes(path)
+    logger.info("%s: no attribute table %s.", split, path)
+    return None
+
+
+def _read_split(
+    split: str,
+    index: FrameIndex,
+    table: dict[int, tuple[int, ...]] | None,
+    view: str | None = None,
+    masked: bool = False,
+) -> tuple[Tracklet, ...]:
+    """Make the records of a split.
+
+    Args:
+        split: Name for messages.
+        index: Its frames, read by ``read_names``.
+        table: Attributes by pid; None when there is no table.
+        view: What the split claims to hold; None for any.
+        masked: Whether frame names outside the grammar are tolerated; needs ``view``.
+    """
+
+    def make(folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]) -> Tracklet:
+        camid, altitude, day = numbers
+        attributes = None if table is None else table.get(folder.pid, AGVPREID_SCHEME.unknown)
+        if camid == UNKNOWN:
+            if not masked:
+                raise _bad_frame_name(next(path for path in paths if not _FRAME_NAME.fullmatch(os.path.basename(path))))
+            oddities["have frame names outside the grammar: their camera is unknown"] += 1
+            return Tracklet(folder.name, paths, folder.pid, UNKNOWN, view, None, attributes)
+        seen_from = VIEW_OF_CAMERA[camid]
+        note_view(seen_from, view, oddities)
+        if seen_from == "aerial" and altitude == UNKNOWN:
+            oddities["have an altitude level that is not in A0-A3 or changes: their altitude is unknown"] += 1
+        return Tracklet(
+            folder.name,
+            paths,
+            folder.pid,
+            camid,
+            seen_from,
+            none_if_unknown(altitude),
+            attributes,
+            none_if_unknown(day),
+        )
+
+    tracklets = make_folder_tracklets(split, index, make)
+    pids = {tracklet.pid for tracklet in tracklets}
+    if table is not None and (strangers := pids - table.keys()):
+        logger.warning(
+            "%s: %d of %d identities are missing from the attribute table: all their attributes are unknown.",
+            split,
+            len(strangers),
+            len(pids),
+        )
+    return tracklets
+
+
+def _bad_frame_name(name: str) -> ValueError:
+    return ValueError(f"{name}: expected a frame name like P81T2310171A2C2E152K7F7528.jpg (DATASETS.NAMES agvpreid).")

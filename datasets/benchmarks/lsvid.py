@@ -1,0 +1,148 @@
+"""LS-VID: person tracklets of fifteen cameras, all on the ground."""
+
+import bisect
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..storage.listing import find_root, list_images, missing_path, sort_frames
+from ..storage.packed_paths import pack_tracklets
+from ..tracklet import Case, Tracklet
+from .counts import compare_counts, log_counts
+from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
+from .matlab import read_rows
+
+logger = logging.getLogger(__name__)
+
+_TITLE = "LS-VID"
+CAMERAS = range(1, 16)
+PUBLISHED = {"training tracklets": 2831, "queries": 3504, "gallery tracklets": 7829}
+# The two layouts in circulation: of TF-CLIP's loader, then of VSLA-CLIP's.
+LIST_FOLDERS = ("info/list_sequence", "list_sequence")
+QUERY_FILES = ("info/data/info_test.mat", "test/data/info_test.mat")
+
+
+class LSVID:
+    """LS-VID, for matching people between fifteen ground cameras, indoors and outdoors.
+
+    Reference:
+        Li et al., "Global-Local Temporal Representations for Video Person Re-Identification", ICCV 2019.
+    URL:
+        https://www.pkuvmc.com
+
+    Expected tree; either place of each file will do::
+
+        root/
+          info/list_sequence/list_seq_{train,test}.txt    or    list_sequence/list_seq_{train,test}.txt
+          info/data/info_test.mat                         or    test/data/info_test.mat
+          ...                                             the frames, where the lists say
+
+    A line of a list is ``{prefix} {pid}``: a tracklet is every image whose path below the root begins with the
+    prefix. The third field of a frame's name, between underscores, is the camera, 1 to 15. ``info_test.mat``
+    (HDF5) names the queries under ``query``, as lines of the test list, from 1; all other lines are the gallery.
+
+    Statistics (of the loaders of TF-CLIP and VSLA-CLIP; 3,772 identities):
+
+    ==========  =========
+    split       tracklets
+    ==========  =========
+    train           2,831
+    query           3,504
+    gallery         7,829
+    ==========  =========
+
+    Attributes and arguments: see ``datasets.benchmarks.agvpreid.AGVPReID``. The one case is 'case1'.
+
+    Raises:
+        FileNotFoundError: If a list, the query file or a folder of frames is missing.
+        ValueError: On a line or frame name of another form, a tracklet without frames or of several cameras.
+    """
+
+    scheme = None
+
+    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+        self.root = find_root(root, _TITLE)
+        self.train: tuple[Tracklet, ...] = ()
+        self.identities_masked = options.identities_masked
+
+        train_list = self._find(f"{folder}/list_seq_train.txt" for folder in LIST_FOLDERS)
+        if need_train or train_list.is_file():
+            self.train = self._read_split("train", train_list)
+        test = self._read_split("test", self._find(f"{folder}/list_seq_test.txt" for folder in LIST_FOLDERS))
+        rows = read_rows(self._find(QUERY_FILES), "query", len(test), _TITLE)
+        chosen = set(rows.tolist())
+        query = tuple(test[row] for row in rows)
+        gallery = tuple(tracklet for row, tracklet in enumerate(test) if row not in chosen)
+        self.cases = {"case1": Case("lsvid", "between cameras", query, gallery, options.choose_protocol())}
+
+        found = {"queries": len(query), "gallery tracklets": len(gallery)}
+        if self.train:
+            found["training tracklets"] = len(self.train)
+        compare_counts(_TITLE, found, {name: PUBLISHED[name] for name in found})
+
+    def _find(self, names: Iterable[str]) -> Path:
+        """The first of the places that exists, else the first."""
+        paths = [self.root / name for name in names]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+    def _read_split(self, split: str, path: Path) -> tuple[Tracklet, ...]:
+        lines = _read_list(path)
+        listings: dict[str, list[str]] = {}
+        tracklets = tuple(self._read_tracklet(path, line, listings) for line in lines)
+        claims = Counter(frame for tracklet in tracklets for frame in tracklet.frame_paths)
+        if shared := sum(count > 1 for count in claims.values()):
+            logger.warning("%s: %d frames belong to several tracklets: one prefix begins another.", split, shared)
+        log_counts(split, tracklets)
+        return pack_tracklets(tracklets)
+
+    def _read_tracklet(self, path: Path, line: "_Line", listings: dict[str, list[str]]) -> Tracklet:
+        folder, prefix = os.path.split(os.path.join(self.root, line.prefix))
+        where = f"{path}, line {line.number}"
+        if folder not in listings:
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(f"{where}: {folder} is not a folder (DATASETS.ROOT_DIR).")
+            listings[folder] = list_images(folder)
+        names = listings[folder]
+        start = bisect.bisect_left(names, prefix)
+        end = start
+        while end < len(names) and names[end].startswith(prefix):
+            end += 1
+        if start == end:
+            raise ValueError(f"{where}: no image in {folder} begins with {prefix}.")
+        cameras = {_camera(where, name) for name in names[start:end]}
+        if len(cameras) > 1:
+            raise ValueError(f"{where}: the frames come from several cameras, {sorted(cameras)}.")
+        frames = sort_frames(folder, names[start:end])
+        return Tracklet(line.prefix, frames, line.pid, cameras.pop(), "ground", None)
+
+
+class _Line(NamedTuple):
+    number: int
+    prefix: str
+    pid: int
+
+
+def _read_list(path: Path) -> list[_Line]:
+    if not path.is_file():
+        raise missing_path(path, _TITLE)
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        prefix, _, pid = text.strip().rpartition(" ")
+        if not text.strip():
+            continue
+        if not prefix or not pid.isdecimal():
+            raise ValueError(f"{path}, line {number}: expected a path prefix and a pid, got {text!r}.")
+        lines.append(_Line(number, prefix.strip(), int(pid)))
+    if not lines:
+        raise ValueError(f"{path}: this list is empty.")
+    return lines
+
+
+def _camera(where: str, name: str) -> int:
+    fields = os.path.splitext(name)[0].split("_")
+    if len(fields) < 3 or not fields[2].isdecimal() or int(fields[2]) not in CAMERAS:
+        raise ValueError(f"{where}: expected a camera, 1 to 15, as third field of the frame name, got {name}.")
+    return int(fields[2])

@@ -1,0 +1,51 @@
+"""Which frames of a tracklet make a clip."""
+
+import numpy as np
+
+
+def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Generator) -> np.ndarray:
+    """One random frame of each of ``clip_length`` equal segments, (T,), in time order.
+
+    The tracklet is first padded with its last frame to a multiple of ``clip_length``.
+    """
+    starts, segment_length = _segments(num_frames, clip_length)
+    return np.minimum(starts + rng.integers(segment_length, size=clip_length), num_frames - 1)
+
+
+def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_clips: int = 1) -> np.ndarray:
+    """One frame of each of ``clip_length`` equal segments, (T,), padded as in training: the first one in clip 0.
+
+    Further clips start later in the segments, at evenly spread offsets. Where a segment has fewer frames than
+    there are clips, some of them are the same.
+
+    Args:
+        num_frames: Frames of the tracklet.
+        clip_length: Frames of a clip, T.
+        clip: Number of the clip, 0..num_clips - 1.
+        num_clips: How many clips share the segments.
+    """
+    if not 0 <= clip < num_clips:
+        raise ValueError(f"clip must be in 0..num_clips - 1 (TEST.NUM_CLIPS {num_clips}), got {clip}.")
+    starts, segment_length = _segments(num_frames, clip_length)
+    return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
+
+
+def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
+    """All frames in consecutive clips, (num_clips, T); the last clip repeats its own frames in turn."""
+    _check_lengths(num_frames, clip_length)
+    starts = np.arange(0, num_frames, clip_length)
+    sizes = np.minimum(clip_length, num_frames - starts)
+    return starts[:, None] + np.arange(clip_length) % sizes[:, None]
+
+
+def _segments(num_frames: int, clip_length: int) -> tuple[np.ndarray, int]:
+    _check_lengths(num_frames, clip_length)
+    segment_length = -(-num_frames // clip_length)
+    return np.arange(clip_length) * segment_length, segment_length
+
+
+def _check_lengths(num_frames: int, clip_length: int) -> None:
+    if num_frames < 1 or clip_length < 1:
+        raise ValueError(
+            f"num_frames and clip_length (INPUT.SEQ_LEN) must be at least 1, got {num_frames} and {clip_length}."
+        )

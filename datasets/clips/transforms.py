@@ -1,0 +1,217 @@
+"""From bytes to the model's input, with augmentation: on whole batches, on the device that the batch is on.
+
+Random choices come from a CPU generator, so that a seed means the same on every device.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+LUMA = (0.299, 0.587, 0.114)  # of R, G and B: ITU-R BT.601, as Pillow and torchvision turn pictures grey
+
+
+class Normalizer:
+    """Scale clips to 0..1 and normalise them by channel.
+
+    Args:
+        mean: Mean of each channel, on the scale of 0..1.
+        std: Standard deviation of each channel, positive.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        if len(mean) != len(std) or not len(mean):
+            raise ValueError(
+                f"INPUT.PIXEL_MEAN and INPUT.PIXEL_STD need one value a channel, got {tuple(mean)} and {tuple(std)}."
+            )
+        if not all(0 <= value <= 1 for value in mean):
+            raise ValueError(f"INPUT.PIXEL_MEAN must be within 0..1, got {tuple(mean)}.")
+        if not all(0 < value <= 1 for value in std):
+            raise ValueError(f"INPUT.PIXEL_STD must be above 0 and at most 1, got {tuple(std)}.")
+        self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
+        self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
+
+    def __call__(self, clips: torch.Tensor) -> torch.Tensor:
+        """Normalise.
+
+        Args:
+            clips: Pixels, (B, T, C, H, W), uint8.
+        Returns:
+            The same as float32.
+        Raises:
+            TypeError: If the clips are not bytes: they may have been scaled already.
+            ValueError: If they are not 5-D with one channel for each mean.
+        """
+        return self.standardize_(self.scale(clips))
+
+    def scale(self, clips: torch.Tensor) -> torch.Tensor:
+        """Bytes to 0..1, with the checks of a call: (B, T, C, H, W), float32."""
+        if clips.dtype != torch.uint8:
+            raise TypeError(f"clips must be uint8, got {clips.dtype}.")
+        if clips.ndim != 5 or clips.shape[2] != len(self._mean):
+            raise ValueError(f"clips must be (B, T, C, H, W) with C = {len(self._mean)}, got {tuple(clips.shape)}.")
+        return clips.float().div_(255)
+
+    def standardize_(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise channels on the scale of 0..1, (..., C, H, W), in place."""
+        if self._mean.device != x.device:
+            self._mean, self._std = self._mean.to(x.device), self._std.to(x.device)
+        return x.sub_(self._mean).div_(self._std)
+
+
+class Augmenter:
+    """Jitter colours, normalise, crop, mirror whole clips and erase a rectangle: each at random, in this order.
+
+    Everything but mirroring is drawn for each frame on its own, or once for all frames of a clip if
+    ``consistent``.
+
+    Args:
+        mean: As in ``Normalizer``.
+        std: As in ``Normalizer``.
+        flip_probability: Of mirroring a clip; all its frames or none.
+        erase_probability: Of erasing in a frame, or clip.
+        erase_area: Smallest and largest share of the frame to erase.
+        erase_aspect: Smallest and largest ratio of the rectangle's height to its width.
+        padding: Pixels of mean colour put around a frame before it is cropped to its old size at a random place;
+            0 leaves frames where they are.
+        color_jitter: Strength s of the colour jitter, 0..1: brightness, contrast and saturation are multiplied,
+            in this order, by factors from 1 - s to 1 + s; 0 leaves colours as they are. Hue stays: the colours
+            of clothes tell people apart.
+        consistent: ClipRequest for clips instead of frames.
+    Reference:
+        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as there.
+        Where the paper draws again until the rectangle fits, we draw the aspect among those that fit the
+        area. Erased pixels take the mean, which is 0 after normalisation.
+        Colour jitter is Howard, "Some Improvements on Deep Convolutional Neural Network Based Image
+        Classification", arXiv 1312.5402. Contrast is around the mean grey of what the factor was drawn for, so
+        that in a consistent clip equal colours stay equal.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        flip_probability: float = 0.5,
+        erase_probability: float = 0.5,
+        erase_area: tuple[float, float] = (0.02, 0.2),
+        erase_aspect: tuple[float, float] = (0.3, 1 / 0.3),
+        padding: int = 0,
+        color_jitter: float = 0.0,
+        consistent: bool = False,
+    ) -> None:
+        for name, value in (
+            ("flip_probability", flip_probability),
+            ("erase_probability", erase_probability),
+            ("color_jitter (INPUT.COLOR_JITTER)", color_jitter),
+        ):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {value}.")
+        if not 0 < erase_area[0] <= erase_area[1] <= 1:
+            raise ValueError(f"erase_area must be ascending within 0..1, got {erase_area}.")
+        if not 0 < erase_aspect[0] <= erase_aspect[1]:
+            raise ValueError(f"erase_aspect must be positive and ascending, got {erase_aspect}.")
+        if padding < 0:
+            raise ValueError(f"padding (INPUT.CROP_PADDING) must be at least 0 pixels, got {padding}.")
+        if color_jitter and len(mean) != len(LUMA):
+            raise ValueError(f"color_jitter (INPUT.COLOR_JITTER) needs RGB, got {len(mean)} channel(s).")
+        self.normalize = Normalizer(mean, std)
+        self.flip_probability = flip_probability
+        self.erase_probability = erase_probability
+        self.erase_area = erase_area
+        self.erase_aspect = erase_aspect
+        self.padding = padding
+        self.color_jitter = color_jitter
+        self.consistent = consistent
+
+    def __call__(self, clips: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Normalise and augment.
+
+        Args:
+            clips: Pixels, (B, T, C, H, W), uint8, on any device.
+            generator: On the CPU; advanced by the same number of draws for all batches of one shape.
+        Returns:
+            The same as float32.
+        """
+        x = self.normalize.scale(clips)
+        B, T, C, H, W = x.shape
+        G = B if self.consistent else B * T  # groups of frames that are treated alike
+        flipped = torch.rand(B, generator=generator) < self.flip_probability
+        boxes = self._draw_boxes(G, H, W, generator)
+        flipped, boxes = flipped.to(x.device), boxes.to(x.device)
+
+        x = x.view(G, -1, C, H, W)
+        if self.color_jitter:
+            factors = 1 + self.color_jitter * (2 * torch.rand(3, G, generator=generator) - 1)
+            x = jitter_colors_(x, *factors.to(x.device))
+        x = self.normalize.standardize_(x)
+        if self.padding:
+            corners = torch.randint(2 * self.padding + 1, (2, G), generator=generator)
+            x = shift_frames(x, self.padding, *corners.to(x.device))
+        x = x.reshape(B, T, C, H, W)
+        x = torch.where(flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
+        top, left, bottom, right = boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
+        rows, columns = torch.arange(H, device=x.device), torch.arange(W, device=x.device)
+        in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
+        in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
+        erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
+        return x.masked_fill_(erased.unsqueeze(2), 0.0)
+
+    def _draw_boxes(self, num_boxes: int, H: int, W: int, generator: torch.Generator) -> torch.Tensor:
+        """Rectangles, (num_boxes, 4): top, left, bottom, right, the last two exclusive; some are empty."""
+        chosen, area, aspect, top, left = torch.rand(5, num_boxes, generator=generator)
+        smallest, largest = self.erase_area
+        area = H * W * (smallest + (largest - smallest) * area)  # in pixels
+        narrowest, widest = self.erase_aspect
+        low = (area / W**2).clamp(narrowest, widest)  # a lower aspect would be wider than the frame
+        high = (H**2 / area).clamp(narrowest, widest)
+        aspect = low + (high - low) * aspect
+        height = (area * aspect).sqrt().round().clamp(1, H)
+        width = (area / aspect).sqrt().round().clamp(1, W)
+        top = (top * (H - height + 1)).floor().clamp_max(H - height)
+        left = (left * (W - width + 1)).floor().clamp_max(W - width)
+        boxes = torch.stack([top, left, top + height, left + width], dim=1)
+        return (boxes * (chosen < self.erase_probability).unsqueeze(1)).int()
+
+
+def jitter_colors_(
+    x: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor
+) -> torch.Tensor:
+    """Multiply brightness, contrast around the mean grey, and saturation, in place; each result is cut to 0..1.
+
+    Args:
+        x: Groups of frames, (G, F, 3, H, W), float, RGB within 0..1; a group has one mean grey.
+        brightness: Factor for each group, (G,), at least 0; 1 changes nothing. The others likewise.
+        contrast: 0 is all grey.
+        saturation: 0 is black and white.
+    """
+    brightness, contrast, saturation = (factor.view(-1, 1, 1, 1, 1) for factor in (brightness, contrast, saturation))
+    x.mul_(brightness).clamp_(0, 1)
+    mean = _grey(x).mean(dim=(1, 2, 3, 4), keepdim=True)
+    x.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 1)
+    grey = _grey(x)
+    return x.sub_(grey).mul_(saturation).add_(grey).clamp_(0, 1)
+
+
+def _grey(x: torch.Tensor) -> torch.Tensor:
+    """Luma, (G, F, 1, H, W), of RGB, (G, F, 3, H, W)."""
+    return sum(weight * channel for weight, channel in zip(LUMA, x.split(1, dim=2), strict=True))
+
+
+def shift_frames(x: torch.Tensor, padding: int, top: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
+    """Surround frames by zeros and crop them to their old size.
+
+    Args:
+        x: Groups of frames, (G, F, C, H, W).
+        padding: Zeros on each of the four sides, pixels.
+        top: First row of the crop in the padded frames, for each group, (G,), int64, 0..2 * padding.
+        left: First column likewise.
+    """
+    H, W = x.shape[-2:]
+    windows = F.pad(x, (padding,) * 4).unfold(3, H, 1).unfold(4, W, 1)  # a view: (G, F, C, rows, columns, H, W)
+    groups = torch.arange(len(x), device=x.device)
+    return windows[groups, :, :, top, left]  # (G, F, C, H, W)
+
+
+def flip_clips(clips: torch.Tensor) -> torch.Tensor:
+    """Mirror left and right, (..., W)."""
+    return clips.flip(-1)

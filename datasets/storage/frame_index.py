@@ -1,0 +1,364 @@
+"""The frames of a split that is laid out as ``{identity}/{tracklet}/{frame}``: listed once, kept in one mapped file.
+
+Listing millions of files takes minutes, and as many strings take gigabytes in every process. An index is a file with
+all names, in order, and a few numbers for each tracklet that a dataset found while reading them. It is mapped, not
+read: processes share its pages, and only those that are looked at are in memory.
+
+An index belongs to a folder and to the reader that made it. It is made anew when a folder of the split has another
+modification time or size than when it was listed, and when anything in the file is not as it was written. Files are
+replaced atomically, so any number of processes may make the same index at once.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import mmap
+import os
+import struct
+import tempfile
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .listing import NUM_THREADS, TrackletFolder, list_images, list_subfolders, list_tracklet_folders
+from .packed_paths import PathSequence
+
+logger = logging.getLogger(__name__)
+
+# A folder that changed less than this before it was listed may change again without getting another time: file
+# systems count in steps of up to two seconds.
+SETTLED_NS = 2_000_000_000
+UNSETTLED = -1  # stands for the time of such a folder, and never equals one
+
+_MAGIC = b"XTFCIDX1"  # names the layout; another layout gets another number
+_PROLOGUE = struct.Struct("<8sQQI")  # magic, offset and length of the header, its CRC-32
+_CHUNK = 1 << 24  # bytes read at once for the checksum
+_ALIGNMENT = 64
+_BATCH = 1024  # tracklets listed before their names are written
+
+# Takes a tracklet's folder and the names of its images; gives the names in order, and numbers that describe them.
+Reader = Callable[[TrackletFolder, list[str]], tuple[Sequence[str], Sequence[int]]]
+
+
+class DamagedIndexError(ValueError):
+    """A file that is not an index, or not as it was written."""
+
+
+class FramePaths(PathSequence):
+    """Paths of a tracklet's frames. Pickling sends the place of the index, not its content."""
+
+    __slots__ = ("_index", "_row")
+
+    def __init__(self, index: "FrameIndex", row: int) -> None:
+        self._index = index
+        self._row = row
+
+    def __len__(self) -> int:
+        return self._index.num_frames(self._row)
+
+    def path(self, number: int) -> str:
+        return os.path.join(self._index.folder(self._row), self._index.name(self._row, number))
+
+    def __reduce__(self):
+        return FramePaths, (self._index, self._row)
+
+
+class FrameIndex:
+    """An opened index; ``open_index`` gives one.
+
+    Attributes:
+        split: As given.
+        folders: Tracklet folders, relative to the split, in order.
+        values: What the reader said of each tracklet, (number of tracklets, numbers each), int64.
+        reader: Name and version of the reader.
+        checksum: Of the content.
+        keep_alive: Holds what must live as long as the index.
+
+    Args:
+        path: The file.
+        split: Folder that it is of, spelt as paths of frames shall begin.
+        verify: Whether to compare its content with its checksum: all of it is read, but not kept in memory.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedIndexError: If it is damaged.
+    """
+
+    def __init__(self, path: str | Path, split: str | Path, verify: bool = True) -> None:
+        self.path = str(path)
+        with open(self.path, "rb") as file:
+            header = _read_header(file, self.path)
+            if header["split"] != os.path.abspath(split):
+                raise DamagedIndexError(f"{self.path} is of another folder, {header['split']}")
+            if verify:
+                _verify(file, header, self.path)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        arrays = {
+            name: np.frombuffer(mapped, dtype, int(np.prod(shape)), offset).reshape(shape)
+            for name, (dtype, shape, offset) in header["arrays"].items()
+        }
+        self.split = str(split)
+        self.keep_alive: object = None
+        self.reader: str = header["reader"]
+        self.checksum: int = header["checksum"]
+        places = arrays["folders"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+        self._stamps = arrays["stamps"]
+        self._stamped = places  # tracklets, then identities, then the split itself
+        self.folders = places[: len(arrays["values"])]
+        self.values = arrays["values"]
+        self._first_frames = arrays["first_frames"]
+        self._first_bytes = arrays["first_bytes"]
+        self._ends = arrays["ends"]
+        self._names = arrays["names"]
+
+    def __len__(self) -> int:
+        """Number of tracklets."""
+        return len(self.folders)
+
+    def __reduce__(self):
+        return _reopen, (self.path, self.split, self.checksum)
+
+    def num_frames(self, row: int) -> int:
+        """Frames of a tracklet."""
+        return int(self._first_frames[row + 1] - self._first_frames[row])
+
+    def folder(self, row: int) -> str:
+        """Path of a tracklet."""
+        return os.path.join(self.split, self.folders[row])
+
+    def name(self, row: int, number: int) -> str:
+        """File name of a tracklet's frame."""
+        frame, base = int(self._first_frames[row]) + number, int(self._first_bytes[row])
+        start = int(self._ends[frame - 1]) if number else 0
+        return os.fsdecode(self._names[base + start : base + int(self._ends[frame])].tobytes())
+
+    def tracklets(self) -> list[TrackletFolder]:
+        """All tracklets, as ``list_tracklet_folders`` gives them."""
+        parts = (folder.split("/") for folder in self.folders)
+        return [TrackletFolder(int(pid), name, self.folder(row)) for row, (pid, name) in enumerate(parts)]
+
+    def is_current(self) -> bool:
+        """Whether no folder has changed since it was listed."""
+        paths = [os.path.join(self.split, place) for place in self._stamped]
+        return bool((stamp_folders(paths) == self._stamps).all())
+
+
+class IndexWriter:
+    """Writes an index, tracklet by tracklet, into a file that is open for writing and seeking.
+
+    Args:
+        file: Empty.
+        split: Folder that the index is of.
+        reader: Name and version of what reads names.
+    """
+
+    def __init__(self, file: BinaryIO, split: str | Path, reader: str) -> None:
+        self._file = file
+        self._header = {"split": os.path.abspath(split), "reader": reader, "arrays": {}}
+        self._folders: list[str] = []
+        self._values: list[Sequence[int]] = []
+        self._ends: list[np.ndarray] = []
+        self._sizes: list[int] = []
+        self._checksum = 0
+        self._position = 0
+        self._write(bytes(_PROLOGUE.size))
+        self._checksum = 0  # of everything between the prologue and the header
+        self._names_offset = self._position
+
+    def add(self, folder: str, names: Sequence[str], values: Sequence[int]) -> None:
+        """Add a tracklet: its folder relative to the split, its frames in order, the reader's numbers."""
+        encoded = [os.fsencode(name) for name in names]
+        self._folders.append(folder)
+        self._values.append(values)
+        self._ends.append(np.cumsum([len(name) for name in encoded], dtype=np.uint32))
+        self._sizes.append(self._write(b"".join(encoded)))
+
+    def finish(self, parents: Sequence[str], stamps: np.ndarray) -> None:
+        """Complete the file.
+
+        Args:
+            parents: The other folders that the tracklets depend on, relative to the split.
+            stamps: Of the folders of all tracklets, then of ``parents``: (n, 2), int64.
+        """
+        self._header["arrays"]["names"] = ("|u1", [sum(self._sizes)], self._names_offset)
+        lengths = [len(ends) for ends in self._ends]
+        self._add_array("ends", np.concatenate([*self._ends, np.zeros(0, np.uint32)]), "<u4")
+        self._add_array("first_frames", np.cumsum([0, *lengths]), "<i8")
+        self._add_array("first_bytes", np.cumsum([0, *self._sizes]), "<i8")
+        self._add_array("values", np.array(self._values).reshape(len(self._values), -1), "<i8")
+        self._add_array("stamps", stamps, "<i8")
+        text = "\0".join([*self._folders, *parents]).encode("utf-8", "surrogateescape")
+        self._add_array("folders", np.frombuffer(text, np.uint8), "|u1")
+        header = {**self._header, "checksum": self._checksum, "end": self._position}
+        content = json.dumps(header).encode()
+        self._file.write(content)
+        self._file.seek(0)
+        self._file.write(_PROLOGUE.pack(_MAGIC, self._position, len(content), zlib.crc32(content)))
+
+    def _add_array(self, name: str, array: np.ndarray, dtype: str) -> None:
+        self._write(bytes(-self._position % _ALIGNMENT))
+        self._header["arrays"][name] = (dtype, list(array.shape), self._position)
+        self._write(np.ascontiguousarray(array, dtype).tobytes())
+
+    def _write(self, content: bytes) -> int:
+        self._file.write(content)
+        self._checksum = zlib.crc32(content, self._checksum)
+        self._position += len(content)
+        return len(content)
+
+
+def open_index(split: Path, dataset: str, read: Reader, reader: str, index_dir: str | Path = "") -> FrameIndex:
+    """The index of a split, made anew where there is none that is sound and current.
+
+    Args:
+        split: Folder of ``{identity}/{tracklet}/`` folders.
+        dataset: Title, for messages.
+        read: Puts a tracklet's names in order; whatever it raises ends the making.
+        reader: Name and version of ``read``: another one does not use the same index.
+        index_dir: Where indices are kept (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
+    Raises:
+        FileNotFoundError: If the split is missing.
+        OSError: If a folder of it cannot be listed.
+        ValueError: As ``list_tracklet_folders``, ``list_images`` and ``read``.
+    """
+    path = index_path(split, reader, index_dir)
+    index = _open_sound(path, split, reader)
+    if index is not None and index.is_current():
+        return index
+    if index is not None:
+        logger.info("%s has changed since it was indexed.", split)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _build(path, split, dataset, read, reader)
+        return FrameIndex(path, split, verify=False)
+    except OSError as error:
+        place = Path(error.filename or "")
+        is_of_the_index = path.parent in (place, place.parent)
+        if not split.is_dir():
+            raise
+        if place.is_relative_to(split) and not is_of_the_index:
+            message = f"{error.strerror}: a folder of {dataset} cannot be listed (DATASETS.ROOT_DIR)"
+            raise OSError(error.errno, message, error.filename) from error
+        logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
+    folder = tempfile.TemporaryDirectory(prefix="xtfclip-")
+    path = Path(folder.name) / path.name
+    _build(path, split, dataset, read, reader)
+    index = FrameIndex(path, split, verify=False)
+    index.keep_alive = folder
+    return index
+
+
+def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
+    """Where the index of a split is kept."""
+    key = hashlib.sha256(os.fsencode(f"{os.path.abspath(split)}\0{reader}")).hexdigest()[:16]
+    return Path(index_dir or default_index_dir()) / f"{split.name}-{key}.index"
+
+
+def default_index_dir() -> Path:
+    """``xtfclip`` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtfclip"
+
+
+def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
+    """Modification time in nanoseconds and size of each folder, (n, 2), int64; zeros for one that is missing.
+
+    Args:
+        paths: Folders.
+        settled_before: Nanoseconds: a later time is replaced by ``UNSETTLED``.
+    """
+    result = np.zeros((len(paths), 2), dtype=np.int64)
+
+    def fill(start: int, stop: int) -> None:
+        for number in range(start, stop):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                status = os.stat(paths[number])
+                result[number] = status.st_mtime_ns, status.st_size
+
+    bounds = np.linspace(0, len(paths), NUM_THREADS + 1).astype(int).tolist()
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        list(pool.map(fill, bounds[:-1], bounds[1:]))
+    if settled_before is not None:
+        result[result[:, 0] > settled_before, 0] = UNSETTLED
+    return result
+
+
+def _open_sound(path: Path, split: Path, reader: str) -> FrameIndex | None:
+    """The index, if it is there and as it was written; it may be out of date."""
+    try:
+        index = FrameIndex(path, split)
+    except FileNotFoundError:
+        return None
+    except (OSError, DamagedIndexError) as error:
+        logger.warning("%s; it is made anew.", error)
+        return None
+    return index if index.reader == reader else None
+
+
+def _build(path: Path, split: Path, dataset: str, read: Reader, reader: str) -> None:
+    """List a split and put its index in place, whole or not at all."""
+    start = time.time_ns()
+    settled_before = start - SETTLED_NS
+    # Stamps come before the listings that they vouch for.
+    parents = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
+    parent_stamps = stamp_folders([os.path.join(split, parent) for parent in parents], settled_before)
+    tracklets = list_tracklet_folders(split, dataset)
+    logger.info("%s: listing the frames of %d tracklets; this is kept in %s.", split, len(tracklets), path)
+    stamps = stamp_folders([tracklet.path for tracklet in tracklets], settled_before)
+    # Not by tempfile, whose files nobody else may read: an index may serve several people.
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as file, ThreadPoolExecutor(NUM_THREADS) as pool:
+            writer = IndexWriter(file, split, reader)
+            for first in range(0, len(tracklets), _BATCH):  # so that names do not pile up before the writer
+                batch = tracklets[first : first + _BATCH]
+                for tracklet, names in zip(batch, pool.map(list_images, [each.path for each in batch]), strict=True):
+                    writer.add(os.path.relpath(tracklet.path, split), *read(tracklet, names))
+            writer.finish(parents, np.concatenate([stamps, parent_stamps]))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    logger.info("%s: %d tracklets indexed in %.1f s.", split, len(tracklets), (time.time_ns() - start) / 1e9)
+
+
+@functools.lru_cache(maxsize=32)
+def _reopen(path: str, split: str, checksum: int) -> FrameIndex:
+    """What a worker process makes of a pickled index: once, however many tracklets refer to it."""
+    index = FrameIndex(path, split, verify=False)
+    if index.checksum != checksum:
+        raise DamagedIndexError(f"{path} was made anew since this process's work was prepared: start again.")
+    return index
+
+
+def _read_header(file: BinaryIO, path: str) -> dict:
+    prologue = file.read(_PROLOGUE.size)
+    size = os.fstat(file.fileno()).st_size
+    if len(prologue) < _PROLOGUE.size:
+        raise DamagedIndexError(f"{path} is cut off")
+    magic, offset, length, checksum = _PROLOGUE.unpack(prologue)
+    if magic != _MAGIC or offset + length != size:
+        raise DamagedIndexError(f"{path} is not an index of this version, or is cut off")
+    file.seek(offset)
+    content = file.read(length)
+    if zlib.crc32(content) != checksum:
+        raise DamagedIndexError(f"{path} is damaged")
+    return json.loads(content)
+
+
+def _verify(file: BinaryIO, header: dict, path: str) -> None:
+    """Compare the content with its checksum."""
+    file.seek(_PROLOGUE.size)
+    checksum, left = 0, header["end"] - _PROLOGUE.size
+    while left > 0 and (chunk := file.read(min(_CHUNK, left))):
+        checksum = zlib.crc32(chunk, checksum)
+        left -= len(chunk)
+    if left or checksum != header["checksum"]:
+        raise DamagedIndexError(f"{path} is damaged")

@@ -1,0 +1,291 @@
+"""Synthetic cameras: where they hang, how they distort colour and detail, and the place they look at.
+
+Cameras C0/C1 stand for fixed CCTV, C2/C3 for wearables, C4/C5 for drones, as in AG-VPReID. Each watches its
+own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance,
+exposure and contrast: the same clothes change colour from camera to camera, which is what makes plain colour
+a weak cue.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from skimage import draw
+
+from .shapes import View
+
+ALTITUDES = (15, 30, 80, 120)  # metres; AG-VPReID's levels A0..A3
+GROUND_KINDS = ("asphalt", "grass", "pavement", "gravel", "bricks")
+TEXELS = 512  # side of a ground texture; it repeats
+TEXELS_PER_METER = 40.0
+PANORAMA_SHAPE = (160, 1024)  # elevation by azimuth
+PANORAMA_ELEVATION = (-0.10, 0.60)  # radians
+SCENE_CACHE = 64
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera.
+
+    Attributes:
+        camid: 0-5.
+        view: 'ground' or 'aerial'.
+        heights: Range of the camera's height, metres; a drone's comes from ``ALTITUDES`` instead.
+        altitude_shares: Share of tracklets on each level of ``ALTITUDES``; empty for ground cameras.
+        white_balance: Linear gain of red, green and blue.
+        exposure: Linear gain of all three.
+        contrast: Power on linear light; above 1 darkens the shadows.
+        saturation: 0 is gray, 1 natural.
+        haze: Share of white veil, 0..1.
+        blur: Standard deviation of the lens blur, pixels.
+        noise: Standard deviation of the sensor noise, in 0..1 of full scale.
+        jpeg_quality: PIL's quality of the saved frames.
+        place: Seed of the ground and the panorama.
+    """
+
+    camid: int
+    view: str
+    heights: tuple[float, float]
+    altitude_shares: tuple[float, ...]
+    white_balance: tuple[float, float, float]
+    exposure: float
+    contrast: float
+    saturation: float
+    haze: float
+    blur: float
+    noise: float
+    jpeg_quality: int
+    place: int
+
+
+CAMERAS: tuple[Camera, ...] = (
+    Camera(0, "ground", (2.6, 3.2), (), (1.18, 1.00, 0.78), 1.05, 1.10, 0.95, 0.00, 0.5, 0.015, 82, 11),
+    Camera(1, "ground", (2.3, 2.9), (), (0.84, 1.00, 1.22), 0.75, 0.90, 0.75, 0.04, 0.6, 0.020, 76, 12),
+    Camera(2, "ground", (1.5, 1.8), (), (1.00, 1.06, 0.92), 1.35, 1.25, 1.20, 0.00, 0.4, 0.012, 85, 13),
+    Camera(3, "ground", (1.5, 1.8), (), (1.10, 0.92, 1.05), 0.85, 1.00, 0.90, 0.02, 0.7, 0.025, 78, 14),
+    Camera(
+        4,
+        "aerial",
+        (),
+        (0.40, 0.40, 0.20, 0.00),
+        (0.92, 1.00, 1.16),
+        1.20,
+        0.85,
+        0.80,
+        0.08,
+        0.6,
+        0.015,
+        80,
+        15,
+    ),
+    Camera(
+        5,
+        "aerial",
+        (),
+        (0.20, 0.35, 0.33, 0.12),
+        (1.14, 1.04, 0.84),
+        0.90,
+        1.15,
+        1.10,
+        0.05,
+        0.7,
+        0.020,
+        74,
+        16,
+    ),
+)
+"""The data set's cameras. Colour casts were set by eye, to be strong but real."""
+
+
+def make_cameras(rng: np.random.Generator) -> tuple[Camera, ...]:
+    """ClipRequest six cameras that stand like ``CAMERAS`` but see other places with other colours."""
+    return tuple(
+        Camera(
+            camera.camid,
+            camera.view,
+            camera.heights,
+            camera.altitude_shares,
+            white_balance=tuple(float(gain) for gain in np.exp(rng.normal(0.0, 0.13, 3))),
+            exposure=float(np.exp(rng.normal(0.0, 0.25))),
+            contrast=float(rng.uniform(0.82, 1.28)),
+            saturation=float(rng.uniform(0.7, 1.2)),
+            haze=float(rng.uniform(0.0, 0.09)),
+            blur=float(rng.uniform(0.35, 0.75)),
+            noise=float(rng.uniform(0.01, 0.025)),
+            jpeg_quality=int(rng.integers(72, 88)),
+            place=int(rng.integers(1 << 31)),
+        )
+        for camera in CAMERAS
+    )
+
+
+def develop(camera: Camera, linear: np.ndarray, exposure: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Turn light into the camera's picture.
+
+    Args:
+        camera: The camera.
+        linear: Scene light, (H, W, 3), linear, 1 is white under normal exposure.
+        exposure: Extra gain of this tracklet per channel, (3,).
+        rng: Source of the sensor noise.
+    Returns:
+        Picture, (H, W, 3), uint8.
+    """
+    image = linear * (np.asarray(camera.white_balance) * camera.exposure * exposure).astype(np.float32)
+    image = camera.haze * 0.6 + (1.0 - camera.haze) * image
+    if camera.blur:
+        image = _blur(image, camera.blur)
+    luma = image.mean(axis=2, keepdims=True)
+    image = luma + camera.saturation * (image - luma)
+    # The shoulder 1 - exp(-x) bends bright light instead of clipping it, as a camera's tone curve does.
+    image = 1.0 - np.exp(-1.35 * np.maximum(image, 0.0))
+    image = image ** np.float32(camera.contrast / 2.2)
+    image += camera.noise * rng.standard_normal(image.shape, dtype=np.float32)
+    return (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur (H, W, 3) by three taps along each axis with this standard deviation, at most 0.8 pixels."""
+    side = np.float32(sigma**2 / 2)
+    image = image.copy()
+    image[1:-1] = (1 - 2 * side) * image[1:-1] + side * (image[:-2] + image[2:])
+    image[:, 1:-1] = (1 - 2 * side) * image[:, 1:-1] + side * (image[:, :-2] + image[:, 2:])
+    return image
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A place: ``ground`` is a texture with its halvings for distant views, ``panorama`` what stands behind.
+
+    All are linear albedo or light: ground levels (S, S, 3), panorama (160, 1024, 3).
+    """
+
+    ground: tuple[np.ndarray, ...]
+    panorama: np.ndarray
+
+    def background(
+        self, view: View, u: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Look at the empty place.
+
+        Args:
+            view: The camera.
+            u, v: Pixel columns (W,) and rows (H,) divided by the focal length.
+        Returns:
+            Albedo or light (H, W, 3), where the ground is seen (H, W), and the ground points' x and y (H, W)
+            in metres, which mean nothing elsewhere.
+        """
+        ray_x, ray_y, ray_z = (
+            view.forward[axis] + u * view.right[axis] + (v * view.down[axis])[:, None] for axis in range(3)
+        )
+        on_ground = ray_z < -0.01
+        reach = -view.position[2] / np.where(on_ground, ray_z, -1.0)
+        on_ground &= reach < 60.0 + 2.0 * view.position[2]
+        x, y = view.position[0] + reach * ray_x, view.position[1] + reach * ray_y
+        texels_per_pixel = TEXELS_PER_METER * reach[len(v) // 2, len(u) // 2] / view.focal
+        level = int(np.clip(np.log2(max(texels_per_pixel, 1.0)) + 0.5, 0, len(self.ground) - 1))
+        texture = self.ground[level]
+        scale = TEXELS_PER_METER / 2**level
+        color = texture[(y * scale).astype(np.int64) % len(texture), (x * scale).astype(np.int64) % len(texture)]
+        if not on_ground.all():
+            beyond = ~on_ground
+            color[beyond] = self._panorama_at(ray_x[beyond], ray_y[beyond], ray_z[beyond])
+        return color, on_ground, x, y
+
+    def _panorama_at(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        low, high = PANORAMA_ELEVATION
+        height, width = PANORAMA_SHAPE
+        elevation = np.arctan2(z, np.hypot(x, y))
+        row = np.clip((high - elevation) / (high - low) * height, 0, height - 1).astype(np.int64)
+        column = (np.arctan2(y, x) / (2 * np.pi) * width).astype(np.int64) % width
+        return self.panorama[row, column]
+
+
+@lru_cache(maxsize=SCENE_CACHE)
+def scene_of(place: int, variant: int) -> Scene:
+    """Return one of a camera's places; variants differ in ground and panorama. Building takes a while."""
+    rng = np.random.default_rng(np.random.SeedSequence([place, variant]))
+    levels = [_ground_texture(GROUND_KINDS[rng.integers(len(GROUND_KINDS))], rng)]
+    while len(levels) < 6:
+        fine = levels[-1]
+        half = len(fine) // 2
+        levels.append(fine.reshape(half, 2, half, 2, 3).mean(axis=(1, 3)))
+    return Scene(tuple(level.astype(np.float32) for level in levels), _panorama(rng).astype(np.float32))
+
+
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
+    """Return repeating noise in 0..1, (H, W), interpolated between ``cells`` x ``cells`` random values."""
+    grid = rng.random((cells, cells))
+    grid = np.pad(grid, ((0, 1), (0, 1)), mode="wrap")
+    rows = np.linspace(0, cells, shape[0], endpoint=False)
+    columns = np.linspace(0, cells, shape[1], endpoint=False)
+    lines = np.stack([np.interp(columns, np.arange(cells + 1), line) for line in grid])
+    lower = rows.astype(int)
+    share = (rows - lower)[:, None]
+    return lines[lower] * (1 - share) + lines[lower + 1] * share
+
+
+def _ground_texture(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Return a repeating albedo texture (TEXELS, TEXELS, 3), linear."""
+    shape = (TEXELS, TEXELS)
+    coarse, fine = _smooth_noise(rng, shape, 9), _smooth_noise(rng, shape, 90)
+    grain = rng.random(shape)
+    mix = (0.5 * coarse + 0.3 * fine + 0.2 * grain)[..., None]
+    tones = {
+        "asphalt": ((0.05, 0.05, 0.055), (0.16, 0.16, 0.16)),
+        "grass": ((0.03, 0.07, 0.02), (0.16, 0.24, 0.08)),
+        "pavement": ((0.24, 0.23, 0.21), (0.46, 0.44, 0.41)),
+        "gravel": ((0.16, 0.13, 0.10), (0.42, 0.36, 0.28)),
+        "bricks": ((0.16, 0.08, 0.06), (0.34, 0.19, 0.14)),
+    }
+    dark, light = (np.asarray(tone) for tone in tones[kind])
+    texture = dark + mix * (light - dark) * rng.uniform(0.8, 1.2)
+    steps = np.arange(TEXELS)
+    if kind in ("pavement", "bricks"):
+        tile = 32 if kind == "pavement" else 16
+        rows = steps // tile
+        joint = (steps % tile < 2)[:, None] | ((steps[None, :] + (rows[:, None] % 2) * tile) % (2 * tile) < 2)
+        texture[joint] *= 0.55
+        shade = rng.uniform(0.8, 1.15, (TEXELS // tile + 1, TEXELS // (2 * tile) + 1))
+        texture *= shade[rows][:, steps // (2 * tile)][..., None]
+    if kind == "asphalt" and rng.random() < 0.6:
+        lane = int(rng.integers(TEXELS))
+        texture[:, lane : lane + 6] = 0.55
+    return texture
+
+
+def _panorama(rng: np.random.Generator) -> np.ndarray:
+    """Return what stands around the place, (160, 1024, 3): sky, buildings, trees, parked cars, people."""
+    height, width = PANORAMA_SHAPE
+    rows = np.linspace(0, 1, height)[:, None, None]
+    sky = np.array([0.55, 0.68, 0.85]) * (1 - rows) + np.array([0.85, 0.86, 0.86]) * rows
+    image = np.broadcast_to(sky, (height, width, 3)).copy()
+    horizon = int(height * PANORAMA_ELEVATION[1] / (PANORAMA_ELEVATION[1] - PANORAMA_ELEVATION[0]))
+    column = 0
+    while column < width:
+        span = int(rng.integers(40, 140))
+        top = int(rng.integers(0, horizon - 20))
+        wall = rng.uniform(0.06, 0.32) * (1.0 + rng.uniform(-0.15, 0.15, 3))
+        image[top:, column : column + span] = wall
+        storey, bay = int(rng.integers(14, 24)), int(rng.integers(8, 18))
+        for row in range(top + 4, horizon, storey):
+            for left in range(column + 3, min(column + span, width) - bay, bay):
+                image[row : row + storey // 2, left : left + bay // 2] = wall * 0.3 + 0.1 * rng.random()
+        column += span
+    for _ in range(60):
+        middle, size = (rng.uniform(0.1, 1.0) * horizon, rng.uniform(0, width)), rng.uniform(6, 26)
+        leaf = np.array([0.06, 0.12, 0.04]) * rng.uniform(0.4, 1.8)
+        spots = draw.ellipse(*middle, size * 1.2, size, shape=PANORAMA_SHAPE)
+        image[spots] = leaf * rng.uniform(0.6, 1.4, (len(spots[0]), 1))
+        trunk = int(middle[1])
+        image[int(middle[0]) : horizon + 4, trunk : trunk + 3] *= 0.4
+    for _ in range(25):
+        paint, left = rng.uniform(0.02, 0.35) * (1.0 + rng.uniform(-0.4, 0.4, 3)), rng.uniform(0, width)
+        image[draw.ellipse(horizon + 1, left, 8, rng.uniform(14, 24), shape=PANORAMA_SHAPE)] = paint
+    for _ in range(30):
+        left = rng.uniform(0, width)
+        image[draw.ellipse(horizon - 2, left, 10, 2.5, shape=PANORAMA_SHAPE)] = rng.uniform(0.02, 0.3) * (
+            1.0 + rng.uniform(-0.5, 0.5, 3)
+        )
+    image[horizon + 6 :] = 0.25
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    return (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] + image) / 5

@@ -1,0 +1,293 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
+
+from datasets.clips.clip_dataset import ClipRequest, TrackletClips
+from datasets.clips.decoding import UnreadableFrameError, decode_frame
+from datasets.clips.sampling import consecutive_clips, sample_test_indices, sample_train_indices
+from datasets.tracklet import Tracklet
+
+SIZE = (2, 3)
+lengths = given(num_frames=st.integers(1, 40), clip_length=st.integers(1, 12))
+
+
+@pytest.fixture
+def tracklets(tmp_path):
+    """Two people; every pixel of frame i of tracklet n is 20 * n + i."""
+    result = []
+    for number, (num_frames, pid, camid) in enumerate([(7, 4, 1), (2, 9, 5), (20, 4, 5)]):
+        paths = []
+        for frame in range(num_frames):
+            paths.append(str(tmp_path / f"t{number}" / f"{frame}.png"))
+            Path(paths[-1]).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (4, 6), (20 * number + frame,) * 3).save(paths[-1])
+        result.append(Tracklet(f"t{number}", tuple(paths), pid, camid, "ground", None))
+    return result
+
+
+def values(item):
+    """The frames of an item, by the value of their first pixel."""
+    return item["clips"][:, 0, 0, 0].tolist()
+
+
+def test_hand_worked_test_indices():
+    assert sample_test_indices(8, 4).tolist() == [0, 2, 4, 6]
+    assert sample_test_indices(9, 4).tolist() == [0, 3, 6, 8]  # padded to 12; the last segment is all padding
+    assert sample_test_indices(2, 4).tolist() == [0, 1, 1, 1]
+
+
+def test_hand_worked_indices_of_several_clips():
+    # Segments 0-4 and 5-9, of which the last is padding.
+    assert [sample_test_indices(9, 2, clip, 3).tolist() for clip in range(3)] == [[0, 5], [1, 6], [3, 8]]
+    assert [sample_test_indices(9, 2, clip, 5).tolist() for clip in range(5)] == [[i, min(i + 5, 8)] for i in range(5)]
+    assert [sample_test_indices(2, 3, clip, 2).tolist() for clip in range(2)] == [[0, 1, 1]] * 2  # too short: repeated
+
+
+@given(num_frames=st.integers(1, 60), clip_length=st.integers(1, 12), num_clips=st.integers(1, 9))
+def test_clips_are_spread_over_every_segment(num_frames, clip_length, num_clips):
+    padded = list(range(num_frames)) + [num_frames - 1] * (-num_frames % clip_length)
+    segments = np.array_split(padded, clip_length)
+    clips = [sample_test_indices(num_frames, clip_length, clip, num_clips).tolist() for clip in range(num_clips)]
+    assert clips[0] == sample_test_indices(num_frames, clip_length).tolist() == [segment[0] for segment in segments]
+    places = [list(segments[0]).index(clip[0]) for clip in clips]
+    for clip, place in zip(clips, places, strict=True):
+        assert clip == [segment[place] for segment in segments]
+    gaps = np.diff([*places, len(segments[0])])
+    assert gaps.max() - gaps.min() <= 1
+
+
+@lengths
+def test_train_indices_come_one_from_each_segment(num_frames, clip_length):
+    padded = list(range(num_frames)) + [num_frames - 1] * (-num_frames % clip_length)
+    segments = np.array_split(padded, clip_length)
+    indices = sample_train_indices(num_frames, clip_length, np.random.default_rng(0))
+    assert len(indices) == clip_length
+    assert all(index in segment for index, segment in zip(indices, segments, strict=True))
+    assert sample_test_indices(num_frames, clip_length).tolist() == [segment[0] for segment in segments]
+
+
+def test_train_indices_reach_every_frame():
+    rng = np.random.default_rng(0)
+    seen = {index for _ in range(200) for index in sample_train_indices(20, 4, rng).tolist()}
+    assert seen == set(range(20))
+
+
+def test_hand_worked_consecutive_clips():
+    assert consecutive_clips(7, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 4]]
+    assert consecutive_clips(5, 4).tolist() == [[0, 1, 2, 3], [4, 4, 4, 4]]
+    assert consecutive_clips(2, 5).tolist() == [[0, 1, 0, 1, 0]]
+
+
+@lengths
+def test_consecutive_clips_cover_all_frames_in_order(num_frames, clip_length):
+    clips = consecutive_clips(num_frames, clip_length)
+    assert clips.shape == (-(-num_frames // clip_length), clip_length)
+    assert clips.ravel()[:num_frames].tolist() == list(range(num_frames))
+    assert clips[-1].min() == clip_length * (len(clips) - 1)
+
+
+@pytest.mark.parametrize("sample", [sample_test_indices, consecutive_clips])
+def test_bad_lengths(sample):
+    with pytest.raises(ValueError, match=r"INPUT\.SEQ_LEN\) must be at least 1, got 0 and 4"):
+        sample(0, 4)
+    with pytest.raises(ValueError, match=r"INPUT\.SEQ_LEN\) must be at least 1, got 4 and 0"):
+        sample(4, 0)
+
+
+def test_bad_clip_number():
+    with pytest.raises(ValueError, match=r"TEST\.NUM_CLIPS 2\), got 2"):
+        sample_test_indices(9, 4, 2, 2)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_decoding_resizes_as_torchvision(tmp_path, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8)
+    path = tmp_path / "frame.png"
+    Image.fromarray(pixels).convert(mode).save(path)
+    with Image.open(path) as image:
+        resized = TF.resize(image.convert("RGB"), [12, 8], InterpolationMode.BILINEAR)
+    frame = decode_frame(str(path), (12, 8))
+    assert frame.dtype == torch.uint8
+    assert frame.is_contiguous()
+    torch.testing.assert_close(frame, TF.pil_to_tensor(resized))
+
+
+def plain_pillow(path, size_hw):
+    with Image.open(path) as image:
+        return TF.pil_to_tensor(TF.resize(image.convert("RGB"), size_hw, InterpolationMode.BILINEAR))
+
+
+def smooth_picture(width, height):
+    """Noise at several scales, as photographs have."""
+    rng = np.random.default_rng(0)
+    layers = [
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).resize((width, height), 3)
+        for side in (3, 9, 27, 81)
+    ]
+    return Image.fromarray(np.mean([np.asarray(layer) for layer in layers], axis=0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "size", [(60, 150), (200, 450), (300, 640), (361, 793), (400, 900), (801, 1803), (700, 200), (1, 1)]
+)
+def test_jpeg_frames_are_within_a_grey_level_of_pillow(tmp_path, size, mode):
+    path = tmp_path / "frame.jpg"
+    smooth_picture(*size).convert(mode).save(path, quality=90)
+    frame = decode_frame(str(path), (288, 144))
+    assert (frame.shape, frame.dtype) == ((3, 288, 144), torch.uint8)
+    assert frame.is_contiguous()
+    assert (frame.float() - plain_pillow(path, [288, 144]).float()).abs().mean() < 1
+
+
+def test_real_frames_are_within_a_grey_level_of_pillow(shared):
+    paths = sorted((shared / "data" / "pets09" / "train").rglob("*.jpg"))[::100]
+    assert paths
+    for path in paths:
+        assert (decode_frame(str(path), (288, 144)).float() - plain_pillow(path, [288, 144]).float()).abs().mean() < 1
+
+
+def test_a_jpeg_that_only_pillow_reads_is_read_as_before(tmp_path):
+    path = tmp_path / "frame.jpg"
+    Image.effect_noise((64, 64), 50).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-2])  # without its end marker
+    torch.testing.assert_close(decode_frame(str(path), (12, 8)), plain_pillow(path, [12, 8]))
+
+
+def test_a_png_named_as_a_jpeg_is_read(tmp_path):
+    path = tmp_path / "frame.jpg"
+    smooth_picture(20, 30).save(path, format="png")
+    torch.testing.assert_close(decode_frame(str(path), (12, 8)), plain_pillow(path, [12, 8]))
+
+
+def test_unreadable_frames_are_named(tmp_path):
+    whole = tmp_path / "whole.jpg"
+    Image.effect_noise((64, 64), 50).save(whole)
+    content = whole.read_bytes()
+    (tmp_path / "folder.jpg").mkdir()
+    broken = {"cut": content[:500], "half": content[: len(content) // 2], "nearly": content[:-50], "empty": b""}
+    broken |= {"zeros": content[:300] + bytes(500), "header": content[:3], "text": b"not a picture"}
+    for name, data in broken.items():
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+    for name in (*broken, "none", "folder"):
+        with pytest.raises(UnreadableFrameError, match=f"Cannot read frame .*{name}.jpg"):
+            decode_frame(str(tmp_path / f"{name}.jpg"), SIZE)
+
+
+def test_test_items(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "test", cameras={5: 0})
+    items = [clips[i] for i in range(len(clips))]
+    assert [values(item) for item in items] == [[0, 2, 4, 6], [20, 21, 21, 21], [40, 45, 50, 55]]
+    assert [item["tracklet"] for item in items] == [0, 1, 2]
+    assert [item["camid"] for item in items] == [-1, 0, 0]
+    assert [item["label"] for item in items] == [-1, -1, -1]
+    assert items[0]["clips"].shape == (4, 3, *SIZE)
+    assert items[0]["clips"].dtype == torch.uint8
+
+
+def test_several_test_clips_of_each_tracklet(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "test", num_clips=2)
+    items = [clips[i] for i in range(len(clips))]
+    assert [item["tracklet"] for item in items] == [0, 0, 1, 1, 2, 2]
+    assert [values(item) for item in items[::2]] == [[0, 2, 4, 6], [20, 21, 21, 21], [40, 45, 50, 55]]
+    assert [values(item) for item in items[1::2]] == [[1, 3, 5, 6], [20, 21, 21, 21], [42, 47, 52, 57]]
+
+
+def test_consecutive_items(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 8, "consecutive", labels={4: 0, 9: 1})
+    items = [clips[i] for i in range(len(clips))]
+    assert [item["tracklet"] for item in items] == [0, 1, 2, 2, 2]
+    assert [item["label"] for item in items] == [0, 1, 0, 0, 0]
+    assert values(items[0]) == [0, 1, 2, 3, 4, 5, 6, 0]
+    assert values(items[1]) == [20, 21] * 4
+    assert values(items[2]) + values(items[3]) == list(range(40, 56))
+    assert values(items[4]) == [56, 57, 58, 59] * 2
+
+
+def test_draws_depend_on_seed_epoch_and_position(tracklets):
+    def draw(epoch=0, position=0, seed=0):
+        return values(TrackletClips(tracklets, SIZE, 4, "train", seed=seed)[ClipRequest(2, epoch, position)])
+
+    assert draw() == draw()
+    assert len({tuple(draw(position=position)) for position in range(10)}) > 5
+    assert len({tuple(draw(epoch=epoch)) for epoch in range(10)}) > 5
+    assert len({tuple(draw(seed=seed)) for seed in range(10)}) > 5
+
+
+def test_draws_do_not_depend_on_workers(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "train", seed=3)
+    batches = [[ClipRequest(2, epoch, 0), ClipRequest(2, epoch, 1), ClipRequest(0, epoch, 2)] for epoch in range(3)]
+    loaders = (DataLoader(clips, batch_sampler=batches, num_workers=num_workers) for num_workers in (0, 2))
+    for alone, shared in zip(*loaders, strict=True):
+        assert torch.equal(alone["clips"], shared["clips"])
+        assert not torch.equal(alone["clips"][0], alone["clips"][1])  # one tracklet, drawn twice
+
+
+def test_plain_index_and_bad_index(tracklets):
+    clips = TrackletClips(tracklets, SIZE, 4, "train")
+    assert values(clips[2]) == values(clips[ClipRequest(2, 0, 2)])
+    for index in (3, -1):
+        with pytest.raises(IndexError, match=f"Item {index} of 3"):
+            clips[index]
+
+
+def test_unreadable_frame_is_replaced_by_the_nearest(tracklets, caplog):
+    for frame in (2, 3, 6):
+        Path(tracklets[0].frame_paths[frame]).write_bytes(b"broken")
+    clips = TrackletClips(tracklets, SIZE, 7, "test")
+    for _ in range(2):
+        assert values(clips[0]) == [0, 1, 1, 4, 4, 5, 5]
+        assert clips[0]["unreadable"].tolist() == [-1, -1, 2, 3, -1, -1, 6]
+    assert clips[2]["unreadable"].tolist() == [-1] * 7
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 3  # once for each path
+    assert tracklets[0].frame_paths[2] in messages[0]
+
+
+def test_workers_share_what_is_unreadable(tracklets, caplog):
+    Path(tracklets[0].frame_paths[2]).write_bytes(b"broken")
+    clips = TrackletClips(tracklets[:1], SIZE, 7, "test")
+    (batch,) = DataLoader(clips, num_workers=1)
+    assert batch["unreadable"].tolist() == [[-1, -1, 2, -1, -1, -1, -1]]
+    assert not caplog.records  # the warning was the worker's
+    assert torch.equal(clips[0]["unreadable"], batch["unreadable"][0])
+    assert not caplog.records  # known: neither tried nor warned of again
+
+
+def test_tracklet_without_a_readable_frame_is_named(tracklets):
+    for path in tracklets[1].frame_paths:
+        Path(path).unlink()
+    with pytest.raises(UnreadableFrameError, match=r"None of the 2 frames of tracklet .*t1 can be read"):
+        TrackletClips(tracklets, SIZE, 4, "test")[1]
+
+
+def test_tracklet_without_frames_is_named():
+    with pytest.raises(ValueError, match="Tracklet 4/t has no frames"):
+        TrackletClips([Tracklet("t", (), 4, 0, "ground", None)], SIZE, 4, "test")
+
+
+def test_no_tracklets():
+    assert len(TrackletClips([], SIZE, 4, "test")) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampling": "dense"}, "sampling must be one of train, test, consecutive, got 'dense'"),
+        ({"size": (0, 4)}, r"size must be a height and a width in pixels, got \(0, 4\)"),
+        ({"clip_length": 0}, r"INPUT\.SEQ_LEN"),
+        ({"num_clips": 0}, r"TEST\.NUM_CLIPS\) must be at least 1"),
+        ({"num_clips": 2, "sampling": "train"}, r"TEST\.NUM_CLIPS.* got 2 for 'train'"),
+    ],
+)
+def test_bad_arguments(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrackletClips([], **({"size": SIZE, "clip_length": 4, "sampling": "test"} | change))

@@ -1,0 +1,265 @@
+import hashlib
+import math
+
+import pytest
+import torch
+from torchvision.transforms import functional as TF
+
+from datasets.clips.transforms import Augmenter, Normalizer, flip_clips, jitter_colors_, shift_frames
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+H, W = 288, 144
+
+
+def random_clips(*shape):
+    return torch.randint(256, shape, dtype=torch.uint8)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def erased():
+    """Which pixels of 400 frames are erased: white frames cannot become 0 by normalising."""
+    clips = torch.full((50, 8, 3, H, W), 255, dtype=torch.uint8)
+    transform = Augmenter((0.5,) * 3, (0.5,) * 3, flip_probability=0)
+    result = transform(clips, generator())
+    mask = result == 0
+    assert (mask.all(dim=2) == mask.any(dim=2)).all()  # all channels or none
+    assert (result[~mask] == 1).all()
+    return mask[:, :, 0].flatten(0, 1)  # (N, H, W)
+
+
+def test_normalisation():
+    clips = random_clips(2, 3, 3, 4, 5)
+    result = Normalizer(MEAN, STD)(clips)
+    assert result.dtype == torch.float32
+    expected = (clips[1, 2, :, 3, 4].double() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+    torch.testing.assert_close(result[1, 2, :, 3, 4].double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_train_transform_without_chance_is_the_test_transform():
+    clips = random_clips(2, 3, 3, 8, 6)
+    transform = Augmenter(MEAN, STD, flip_probability=0, erase_probability=0)
+    assert torch.equal(transform(clips, generator()), Normalizer(MEAN, STD)(clips))
+
+
+def test_clips_are_flipped_whole_half_of_the_time():
+    clips = random_clips(400, 3, 3, 4, 5)
+    result = Augmenter(MEAN, STD, erase_probability=0)(clips, generator())
+    plain = Normalizer(MEAN, STD)(clips)
+    is_plain = (result == plain).flatten(1).all(dim=1)
+    is_flipped = (result == plain.flip(-1)).flatten(1).all(dim=1)
+    assert (is_plain ^ is_flipped).all()
+    assert 0.4 < is_flipped.float().mean() < 0.6
+
+
+def test_half_of_the_frames_are_erased(erased):
+    share = erased.flatten(1).any(dim=1).float().mean()
+    assert 0.4 < share < 0.6
+    clips = erased.view(50, 8, -1).any(dim=2).sum(dim=1)
+    assert (clips % 8 != 0).any()  # frame by frame, not clip by clip
+
+
+def test_erased_regions_are_rectangles_in_range(erased):
+    areas, aspects = [], []
+    for frame in erased[erased.flatten(1).any(dim=1)]:
+        rows, columns = frame.any(dim=1).nonzero(), frame.any(dim=0).nonzero()
+        height, width = int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
+        assert frame.sum() == height * width
+        areas.append(height * width / (H * W))
+        aspects.append(height / width)
+    slack = 1.04  # sides are rounded to whole pixels
+    assert 0.02 / slack < min(areas) < 0.04
+    assert 0.17 < max(areas) < 0.2 * slack
+    assert 0.3 / slack < min(aspects) < 0.6
+    assert 2.5 < max(aspects) < slack / 0.3
+
+
+def test_erased_regions_reach_every_pixel(erased):
+    covered = erased.float().mean(dim=0)
+    assert covered.max() < 0.2
+    assert (covered > 0).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 64), (64, 4)])
+def test_extreme_frames_are_survived(size):
+    clips = random_clips(8, 2, 3, *size)
+    transform = Augmenter(MEAN, STD, erase_probability=1, **ALL_ON)
+    assert torch.isfinite(transform(clips, generator())).all()
+
+
+def test_same_generator_state_same_output():
+    clips = random_clips(4, 3, 3, 32, 16)
+    transform = Augmenter(MEAN, STD)
+    assert torch.equal(transform(clips, generator(5)), transform(clips, generator(5)))
+    assert not torch.equal(transform(clips, generator(5)), transform(clips, generator(6)))
+
+
+def test_published_augmentation_has_not_changed():
+    # Hashed before there were crops, colour jitter and consistent augmentation: resumed runs continue their curve.
+    clips = (torch.arange(4 * 3 * 3 * 32 * 16) * 7919 % 256).to(torch.uint8).view(4, 3, 3, 32, 16)
+    source = generator(17)
+    results = [Augmenter(MEAN, STD)(clips, source) for _ in range(3)]
+    digests = [hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for tensor in (*results, source.get_state())]
+    assert digests == [
+        "90a0298a8cd14cad8010e4c7e541c2c6cf168718c8eea081cb9f8be7164c11cc",
+        "8d190ec79778fc80236fe5a7668b549b4dd7c4e9ba52bd15d6bda882f9c99fc5",
+        "333682b743783065bcb3a4237e54be21ed2343b27184ae78b707d0676a9d59c3",
+        "ec07760faa909345fb016939b81e5ed8cf5ebee808a955b220f4d927489cc3e3",
+    ]
+
+
+ALL_ON = {"padding": 4, "color_jitter": 0.4}
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+@pytest.mark.parametrize("options", [{}, {"padding": 4}, {"color_jitter": 0.4}])
+def test_consistent_clips_are_treated_alike_frame_by_frame(consistent, options):
+    clips = random_clips(30, 1, 3, 24, 16).expand(-1, 5, -1, -1, -1).contiguous()  # five times the same frame
+    erase_probability = 0 if options else 0.5
+    transform = Augmenter(MEAN, STD, 0.5, erase_probability, consistent=consistent, **options)
+    result = transform(clips, generator())
+    same = (result == result[:, :1]).flatten(1).all(dim=1)
+    assert same.all() if consistent else (same.float().mean() < 0.5)
+    assert len({clip.numpy().tobytes() for clip in (result - Normalizer(MEAN, STD)(clips))}) > 10  # clips differ
+
+
+def test_consistent_erasing_erases_half_of_the_clips():
+    clips = torch.full((400, 2, 3, 24, 16), 255, dtype=torch.uint8)
+    transform = Augmenter((0.5,) * 3, (0.5,) * 3, flip_probability=0, consistent=True)
+    erased = (transform(clips, generator()) == 0).flatten(2).any(dim=2)
+    assert (erased[:, 0] == erased[:, 1]).all()
+    assert 0.4 < erased[:, 0].float().mean() < 0.6
+
+
+def test_jitter_is_torchvisions():
+    x = torch.rand(6, 1, 3, 12, 8)
+    factors = torch.linspace(0.2, 1.8, 6)[torch.stack([torch.randperm(6) for _ in range(3)])]
+    result = jitter_colors_(x.clone(), *factors)
+    for frame, jittered, (brightness, contrast, saturation) in zip(x[:, 0], result[:, 0], factors.T, strict=True):
+        expected = TF.adjust_brightness(frame, brightness)
+        expected = TF.adjust_contrast(expected, contrast)
+        expected = TF.adjust_saturation(expected, saturation)
+        torch.testing.assert_close(jittered, expected, rtol=0, atol=1e-3)  # its weight of red is 0.2989
+
+
+def test_jitter_maps_equal_colours_of_a_clip_to_equal_colours():
+    x = torch.rand(2, 4, 3, 6, 6)
+    x[:, :, :, 0, 0] = torch.tensor([0.7, 0.2, 0.4])
+    x[:, 2] *= 0.5  # one frame is dark, so its own mean grey would be another
+    x[:, 2, :, 0, 0] = x[:, 0, :, 0, 0]
+    result = jitter_colors_(x, torch.tensor([0.8, 1.1]), torch.tensor([1.3, 0.6]), torch.tensor([0.7, 1.2]))
+    torch.testing.assert_close(result[:, 2, :, 0, 0], result[:, 0, :, 0, 0])
+
+
+def test_jitter_strength_is_the_range_of_factors():
+    clips = torch.full((300, 1, 3, 4, 4), 100, dtype=torch.uint8)  # even grey: only brightness shows
+    transform = Augmenter((0.0,) * 3, (1.0,) * 3, erase_probability=0, color_jitter=0.3)
+    factors = transform(clips, generator()).flatten(1).mean(dim=1) * 255 / 100
+    assert 0.7 <= factors.min() < 0.72
+    assert 1.28 < factors.max() <= 1.3 + 1e-5
+    assert abs(factors.mean() - 1) < 0.05
+
+
+def test_hand_worked_shifts():
+    x = torch.arange(1.0, 7).view(1, 1, 1, 2, 3).expand(3, 1, 1, 2, 3)
+    shifted = shift_frames(x, 1, torch.tensor([0, 1, 2]), torch.tensor([2, 1, 0]))
+    assert shifted[:, 0, 0].tolist() == [
+        [[0, 0, 0], [2, 3, 0]],
+        [[1, 2, 3], [4, 5, 6]],
+        [[0, 4, 5], [0, 0, 0]],
+    ]
+
+
+def test_crops_reach_every_place_and_fill_with_the_mean():
+    clips = torch.full((900, 1, 3, 9, 7), 255, dtype=torch.uint8)
+    transform = Augmenter((0.5,) * 3, (0.5,) * 3, 0, 0, padding=2)
+    result = transform(clips, generator())[:, 0, 0]
+    assert set(result.unique().tolist()) == {0, 1}  # the mean is 0
+    rows, columns = result.any(dim=2), result.any(dim=1)
+    assert torch.equal(result, (rows[:, :, None] & columns[:, None]).float())
+    places = [(tuple(row.tolist()), tuple(column.tolist())) for row, column in zip(rows, columns, strict=True)]
+    assert len(set(places)) == 25
+    assert min(map(places.count, set(places))) > 900 / 25 / 3
+
+
+def test_number_of_draws_does_not_depend_on_the_pictures():
+    transform = Augmenter(MEAN, STD, **ALL_ON)
+    first, second = generator(), generator()
+    transform(random_clips(3, 2, 3, 24, 16), first)
+    transform(random_clips(3, 2, 3, 24, 16), second)
+    assert torch.equal(first.get_state(), second.get_state())
+
+
+@pytest.mark.parametrize("options", [{}, ALL_ON])
+def test_input_is_left_alone(options):
+    clips = random_clips(4, 3, 3, 32, 16)
+    before = clips.clone()
+    Augmenter(MEAN, STD, **options)(clips, generator())
+    assert torch.equal(clips, before)
+
+
+def test_flip_clips():
+    clips = random_clips(2, 3, 3, 4, 5)
+    assert torch.equal(flip_clips(clips)[..., 0], clips[..., 4])
+    assert torch.equal(flip_clips(flip_clips(clips)), clips)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [{}, ALL_ON, {**ALL_ON, "consistent": True}])
+def test_devices_agree(options):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    clips = random_clips(4, 3, 3, 32, 16)
+    transform = Augmenter(MEAN, STD, **options)
+    on_cpu, on_gpu = transform(clips, generator()), transform(clips.cuda(), generator())
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (MEAN, (1.0,), r"INPUT\.PIXEL_MEAN and INPUT\.PIXEL_STD need one value a channel"),
+        ((), (), r"INPUT\.PIXEL_MEAN"),
+        ((123.7, 116.3, 103.5), STD, r"INPUT\.PIXEL_MEAN must be within 0\.\.1, got \(123\.7"),
+        (MEAN, (0.2, 0.0, 0.2), r"INPUT\.PIXEL_STD must be above 0"),
+        (MEAN, (58.4, 57.1, 57.4), r"INPUT\.PIXEL_STD must be above 0 and at most 1"),
+        ((math.nan,) * 3, STD, r"INPUT\.PIXEL_MEAN"),
+    ],
+)
+def test_bad_normalisation(mean, std, message):
+    with pytest.raises(ValueError, match=message):
+        Normalizer(mean, std)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("flip_probability", 1.5),
+        ("erase_probability", -0.1),
+        ("erase_area", (0.2, 0.1)),
+        ("erase_area", (0.0, 0.1)),
+        ("erase_aspect", (3.0, 0.3)),
+        ("padding", -1),
+        ("color_jitter", 1.1),
+    ],
+)
+def test_bad_augmentation(name, value):
+    with pytest.raises(ValueError, match=name):
+        Augmenter(MEAN, STD, **{name: value})
+
+
+def test_jitter_needs_colours():
+    with pytest.raises(ValueError, match=r"INPUT\.COLOR_JITTER\) needs RGB, got 1 channel"):
+        Augmenter((0.5,), (0.5,), color_jitter=0.1)
+
+
+def test_bad_clips():
+    transform = Normalizer(MEAN, STD)
+    with pytest.raises(TypeError, match=r"must be uint8, got torch\.float32"):
+        transform(torch.zeros(1, 1, 3, 4, 4))
+    for shape in ((1, 3, 4, 4), (1, 1, 1, 4, 4)):
+        with pytest.raises(ValueError, match=r"\(B, T, C, H, W\) with C = 3"):
+            transform(torch.zeros(shape, dtype=torch.uint8))
