@@ -1,0 +1,436 @@
+"""README, docs, the heads of the configs and the commands' own help: every command parses, and every path, link,
+anchor, option and config key that they name exists.
+
+Each checker returns a list of problems, empty where there are none. A last group of tests shows that each can fail.
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import yaml
+from yacs.config import CfgNode
+
+from configs import get_cfg
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONFIGS = sorted((ROOT / "configs").glob("*.yml"))
+ENTRY_POINTS = ("train_main.py", "eval_main.py")
+MODULES = [
+    f"{folder}.{path.stem}"
+    for folder in ("tools", "benchmarks")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if path.stem != "__init__"
+]
+# The published commands (DESIGN, 'Names others rely on'); people have them in their scripts.
+PUBLISHED_COMMANDS = (
+    'python train_main.py --output_dir "logs/all"',
+    'python eval_main.py --custom_output_dir "results/case1_aerial_to_ground" --output_dir "logs/all"',
+)
+# Top-level folders that are in the repository; inline code that starts with one of them is a path.
+FOLDERS = (
+    ".ci",
+    ".github",
+    "benchmarks",
+    "configs",
+    "datasets",
+    "docs",
+    "loss",
+    "model",
+    "processor",
+    "solver",
+    "tests",
+    "tools",
+    "utils",
+)
+SETUP_COMMANDS = ("source .venv/bin/activate",)
+
+# A command may have been imported before it is run for its parser.
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_INLINE_CODE = re.compile(r"`([^`]+)`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+_PATH = re.compile(rf"(?:{'|'.join(map(re.escape, FOLDERS))})/[\w./*-]*")
+_COMMAND = re.compile(r"(?:python|make|pip) ")
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    """Commands are typed in the root of the repository."""
+    monkeypatch.chdir(ROOT)
+
+
+# ---- what a document holds
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def shell_blocks(text: str) -> Iterator[str]:
+    """Contents of the fenced blocks of shell commands."""
+    yield from (body for language, body in _FENCE.findall(text) if language in ("bash", "sh", "shell"))
+
+
+def prose(text: str) -> str:
+    """A document without its fenced blocks and comments."""
+    return _COMMENT.sub("", _FENCE.sub("", text))
+
+
+def inline_code(text: str) -> list[str]:
+    """The spans of inline code, each on one line."""
+    return [" ".join(span.split()) for span in _INLINE_CODE.findall(prose(text))]
+
+
+def shell_commands(block: str) -> Iterator[list[str]]:
+    """Words of each command of a shell block; a loop's variable takes the loop's first value."""
+    variables = {}
+    for line in block.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "for":  # for NAME in VALUE ...; do
+            variables[f"${words[1]}"] = words[3]
+        elif words and words[0] != "done":
+            for name, value in variables.items():
+                words = [word.replace(name, value) for word in words]
+            yield words
+
+
+def without_remarks(lines: Sequence[str]) -> str:
+    """Commands of which each may be followed by a wide gap and what it does."""
+    return "\n".join(re.split(r" {3,}", line.strip())[0] for line in lines)
+
+
+def config_head(text: str) -> str:
+    """The commands in the comment at the head of a YAML file: its indented lines."""
+    head = re.match(r"(?:#.*\n)*", text)[0]
+    return without_remarks([line[1:] for line in head.splitlines() if re.match(r"#  +", line)])
+
+
+def help_commands(parser: argparse.ArgumentParser) -> str:
+    """The examples in a command's help."""
+    text = f"{parser.description or ''}\n{parser.epilog or ''}"
+    return without_remarks([line for line in text.splitlines() if re.match(r" +python ", line)])
+
+
+def anchors_of(text: str) -> set[str]:
+    """Anchors of a document's headings, as GitHub forms them."""
+    anchors: set[str] = set()
+    for heading in _HEADING.findall(_FENCE.sub("", text)):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        number = 1
+        while slug in anchors:
+            slug = f"{slug.removesuffix(f'-{number - 1}')}-{number}"
+            number += 1
+        anchors.add(slug)
+    return anchors
+
+
+# ---- the commands' own parsers
+
+
+class _ParserReachedError(BaseException):
+    """Carries a command's parser out of the command; no handler of an entry point catches it."""
+
+    def __init__(self, parser: argparse.ArgumentParser):
+        super().__init__()
+        self.parser = parser
+
+
+@functools.cache
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of ``script.py`` or of a module, taken by running it until it would parse its command line."""
+
+    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
+        raise _ParserReachedError(parser)
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", stop), mock.patch.object(sys, "argv", [command]):
+        try:
+            if command.endswith(".py"):
+                runpy.run_path(str(ROOT / command), run_name="__main__")
+            else:
+                runpy.run_module(command, run_name="__main__")
+        except _ParserReachedError as reached:
+            return reached.parser
+    raise AssertionError(f"{command} does not parse its command line")
+
+
+@functools.cache
+def all_options() -> set[str]:
+    """Options of all commands."""
+    return {option for command in (*ENTRY_POINTS, *MODULES) for option in parser_of(command)._option_string_actions}
+
+
+# ---- checkers
+
+
+def check_python(command: str, argv: Sequence[str]) -> list[str]:
+    """Parse a command line with the command's own parser, and its overrides with ``get_cfg``."""
+    if command not in (*ENTRY_POINTS, *MODULES):
+        return [f"no such command: {command}"]
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            args = parser_of(command).parse_args(list(argv))
+    except SystemExit:
+        return [f"{command}: {stderr.getvalue().splitlines()[-1]}"]
+    if not hasattr(args, "opts"):
+        return []
+    try:
+        get_cfg(args.config_file, args.opts)
+    except (OSError, TypeError, ValueError) as error:
+        return [f"{command}: {error}"]
+    return []
+
+
+def check_make(argv: Sequence[str]) -> list[str]:
+    """Targets and variables of a ``make`` command stand in the Makefile."""
+    makefile = read(ROOT / "Makefile")
+    problems = []
+    for word in argv:
+        name, is_variable, _ = word.partition("=")
+        pattern = rf"^{re.escape(name)} *[?:]?=" if is_variable else rf"^{re.escape(name)}:"
+        if not re.search(pattern, makefile, re.MULTILINE):
+            problems.append(f"the Makefile has no {name}")
+    return problems
+
+
+def check_command(words: Sequence[str]) -> list[str]:
+    """Check one command; a command of a kind that nothing here can check is a problem too."""
+    match list(words):
+        case ["make", *argv]:
+            return check_make(argv)
+        case ["python" | ".venv/bin/python", "-m", module, *argv]:
+            return check_python(module, argv)
+        case ["python" | ".venv/bin/python", script, *argv]:
+            return check_python(script, argv)
+        case ["pip", "install", "-r" | "--requirement", path]:
+            return [] if (ROOT / path).is_file() else [f"no such file: {path}"]
+        case _ if " ".join(words) in SETUP_COMMANDS:
+            return []
+        case [assignment, *rest] if re.fullmatch(r"[A-Z_]+=\S*", assignment):
+            return check_command(rest)
+    return [f"no checker for: {' '.join(words)}"]
+
+
+def check_block(block: str) -> list[str]:
+    """Check all commands of a shell block."""
+    return [problem for words in shell_commands(block) for problem in check_command(words)]
+
+
+def check_path(path: str) -> list[str]:
+    """A path, or a pattern with ``*``, leads to something in the repository."""
+    found = any(ROOT.glob(path.rstrip("/"))) if "*" in path else (ROOT / path).exists()
+    return [] if found else [f"no such path: {path}"]
+
+
+def is_key(word: str) -> bool:
+    """Whether a word is written as a config key: a section of the defaults and a dot."""
+    section, dot, _ = word.partition(".")
+    return bool(dot) and isinstance(get_cfg().get(section), CfgNode)
+
+
+def check_key(key: str) -> list[str]:
+    """A key, or a section written as ``SECTION.*``, is in the defaults."""
+    node = get_cfg()
+    for name in key.removesuffix(".*").split("."):
+        if name not in node:
+            return [f"no such config key: {key}"]
+        node = node[name]
+    return []
+
+
+def check_overrides(words: Sequence[str]) -> list[str]:
+    """``KEY VALUE`` pairs are accepted by ``get_cfg``."""
+    try:
+        get_cfg(opts=list(words))
+    except (OSError, TypeError, ValueError) as error:
+        return [str(error)]
+    return []
+
+
+def check_options(words: Sequence[str]) -> list[str]:
+    """Options exist; those of the entry points also take the values and overrides behind them."""
+    if words[0] not in all_options():
+        return [f"no command has the option {words[0]}"]
+    for script in ENTRY_POINTS:
+        if len(words) > 1 and words[0] in parser_of(script)._option_string_actions:
+            return check_python(script, words)
+    return []
+
+
+def check_span(span: str) -> list[str]:
+    """Check a span of inline code by what it looks like; other code is not checked."""
+    if _PATH.fullmatch(span):
+        return check_path(span)
+    if _COMMAND.match(span):
+        return check_command(shlex.split(span))
+    words = span.split(" ")
+    if words[0].startswith("--"):
+        return check_options(shlex.split(span))
+    if is_key(words[0]):
+        return check_key(span) if len(words) == 1 else check_overrides(shlex.split(span))
+    return []
+
+
+def check_link(target: str, document: Path) -> list[str]:
+    """A relative link leads to a file of the repository, its fragment to a heading there."""
+    if re.match(r"[a-z]+:", target):
+        return [] if target.startswith("https://") else [f"not an https link: {target}"]
+    path, _, anchor = target.partition("#")
+    file = (document.parent / path).resolve() if path else document
+    if not (file.exists() and file.is_relative_to(ROOT)):
+        return [f"no such file: {target}"]
+    if anchor and anchor not in anchors_of(read(file)):
+        return [f"no such heading: {target}"]
+    return []
+
+
+# ---- the documents
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_commands_in_blocks_parse(document):
+    assert [problem for block in shell_blocks(read(document)) for problem in check_block(block)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_paths_keys_options_and_commands_in_the_text_exist(document):
+    assert [problem for span in inline_code(read(document)) for problem in check_span(span)] == []
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=name_of)
+def test_links_lead_somewhere(document):
+    text = _INLINE_CODE.sub("", prose(read(document)))
+    assert [problem for target in _LINK.findall(text) for problem in check_link(target, document)] == []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_commands_at_the_head_of_a_config_parse(path):
+    block = config_head(read(path))
+    assert block
+    assert check_block(block) == []
+
+
+@pytest.mark.parametrize("command", [*ENTRY_POINTS, *MODULES])
+def test_commands_in_the_help_parse(command):
+    assert check_block(help_commands(parser_of(command))) == []
+
+
+def test_the_readme_holds_the_published_commands_word_for_word():
+    lines = [line for block in shell_blocks(read(ROOT / "README.md")) for line in block.splitlines()]
+    assert set(PUBLISHED_COMMANDS) <= set(lines)
+
+
+def test_every_document_is_linked_from_the_readme():
+    links = set(_LINK.findall(prose(read(ROOT / "README.md"))))
+    assert {name_of(path) for path in DOCUMENTS[1:]} <= {link.partition("#")[0] for link in links}
+
+
+def test_the_citation_file_is_cff():
+    content = yaml.safe_load(read(ROOT / "CITATION.cff"))
+    assert content["cff-version"] == "1.2.0"
+    assert content["type"] == "software"
+    for entry in (content, *content["references"]):
+        assert {"type", "title", "authors"} <= entry.keys()
+        assert all("name" in author or "family-names" in author for author in entry["authors"])
+    assert content["message"]
+
+
+def test_the_workflow_calls_make_test():
+    content = yaml.safe_load(read(ROOT / ".github/workflows/test.yml"))
+    (job,) = content["jobs"].values()
+    assert {"3.10", "3.12"} <= set(job["strategy"]["matrix"]["python"])
+    assert any("make test" in step.get("run", "") for step in job["steps"])
+
+
+# ---- each checker can fail
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("make dmeo", "the Makefile has no dmeo"),
+        ("make demo SEEED=1", "the Makefile has no SEEED"),
+        ("python train.py", "no such command: train.py"),
+        ("python -m tools.nothing", "no such command: tools.nothing"),
+        ("python eval_main.py --eval_case case9", "invalid choice: 'case9'"),
+        ("python train_main.py --config_file configs/nowhere.yml", "Config file not found: configs/nowhere.yml"),
+        ("python train_main.py SOLVER.SED 1", "Did you mean SOLVER.SEED"),
+        ("python train_main.py --resume SOLVER.SEED one", "SOLVER.SEED"),
+        ("python -m tools.render_synthetic --outputs data", "unrecognized arguments: --outputs data"),
+        ("pip install -r requirement.txt", "no such file: requirement.txt"),
+        ("rm -r data", "no checker for: rm -r data"),
+        ("OMP_NUM_THREADS=1 python -m benchmarks.decoding --round 1 2", "unrecognized arguments: 2"),
+    ],
+)
+def test_the_command_check_sees_a_bad_command(command, problem):
+    (found,) = check_block(command)
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("span", "problem"),
+    [
+        ("configs/nowhere.yml", "no such path"),
+        ("tools/*.rs", "no such path"),
+        ("SOLVER.SED", "no such config key"),
+        ("SOLVER.STAGE3.*", "no such config key"),
+        ("SOLVER.SEED one", "SOLVER.SEED"),
+        ("--sampel 4", "no command has the option --sampel"),
+        ("--eval_case case9", "invalid choice"),
+        ("--resume SOLVER.SED 1", "Did you mean"),
+        ("make tset", "the Makefile has no tset"),
+    ],
+)
+def test_the_text_check_sees_what_does_not_exist(span, problem):
+    (found,) = check_span(span)
+    assert problem in found
+
+
+@pytest.mark.parametrize("span", ["mAP", "checkpoint_best.pth", "train/", "P81T2310171A2C2E152K7F7528.jpg", "TEST"])
+def test_other_code_is_left_alone(span):
+    assert check_span(span) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("docs/nowhere.md", "no such file"),
+        ("../outside.md", "no such file"),
+        ("#no-such-heading", "no such heading"),
+        ("http://example.org", "not an https link"),
+    ],
+)
+def test_the_link_check_sees_a_dead_link(target, problem):
+    (found,) = check_link(target, ROOT / "README.md")
+    assert problem in found
+
+
+def test_documents_are_taken_apart_as_a_reader_would():
+    text = (
+        "# One `two`: three\n\n# Four\n\n# Four\n\nSee `a\nb` <!-- `hidden` -->\n\n"
+        "1. A step\n\n   ```bash\n   make demo  # twice\n   for split in 3 4; do\n"
+        "     python x.py \\\n       SPLIT $split\n   done\n   ```\n"
+    )
+    assert anchors_of(text) == {"one-two-three", "four", "four-1"}
+    assert inline_code(text) == ["two", "a b"]
+    (block,) = shell_blocks(text)
+    assert list(shell_commands(block)) == [["make", "demo"], ["python", "x.py", "SPLIT", "3"]]
+    assert config_head("# Head.\n#\n#   make demo      (in minutes)\nA: 1\n#   make test\n") == "make demo"
