@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -58,7 +59,7 @@ def convert_to(example: Any, key: str, value: Any, source: str) -> Any:
             value = parsed
     if isinstance(example, bool) and str(value).lower() in BOOLEAN_WORDS:
         return BOOLEAN_WORDS[str(value).lower()]
-    if isinstance(example, float) and type(value) in (int, float):
+    if isinstance(example, float) and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if isinstance(example, str) and not isinstance(value, list | tuple):
         return "" if value is None else str(value)
@@ -73,8 +74,9 @@ def nearest_key(key: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate whose last word is most like that of ``key``; None if none is similar.
 
     ``SOLVER.BASE_LR`` finds ``SOLVER.STAGE2.BASE_LR``. The whole keys decide between candidates with the same last
-    word, and earlier candidates win ties.
+    word, and earlier candidates win ties. Case is ignored.
     """
+    key = key.upper()
     scores = {candidate: (_leaf_similarity(key, candidate), _similarity(key, candidate)) for candidate in candidates}
     if not scores:
         return None
@@ -84,16 +86,16 @@ def nearest_key(key: str, candidates: Iterable[str]) -> str | None:
 
 def _leaf_similarity(key: str, other: str) -> float:
     """Return how alike the last words of two keys are, 0..1; a last word inside the other's is similar enough."""
-    leaf, other_leaf = key.rsplit(".", 1)[-1].upper(), other.rsplit(".", 1)[-1].upper()
+    leaf, other_leaf = key.rsplit(".", 1)[-1], other.rsplit(".", 1)[-1]
     similarity = _similarity(leaf, other_leaf)
-    if set(leaf.split("_")) <= set(other_leaf.split("_")):
+    if set(leaf.split("_")) <= set(other_leaf.upper().split("_")):
         # OPTIMIZER in OPTIMIZER_NAME, LR in BASE_LR: similar, and more so the shorter the rest is.
         return max(similarity, MIN_SIMILARITY + similarity / 10)
     return similarity
 
 
 def _similarity(text: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, text, other).ratio()
+    return difflib.SequenceMatcher(None, text, other.upper()).ratio()
 
 
 def _parse(text: str) -> Any:

@@ -48,7 +48,7 @@ def get_cfg(
 
 
 def config_of_run(opts: Sequence[str]) -> Path | None:
-    """Return the config that a training run left in the OUTPUT_DIR of ``opts`` (or the default), None if there is none."""
+    """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one."""
     folder = dict(zip(opts[::2], opts[1::2], strict=False)).get("OUTPUT_DIR", _C.OUTPUT_DIR)
     path = Path(folder) / CONFIG_FILE
     return path if path.is_file() else None
@@ -99,11 +99,10 @@ def _check_known(key: str, source: str) -> None:
         raise ValueError(f"{key} ({source}) {explain_published_key(key)}.")
     if key in SECTIONS:
         raise ValueError(f"{key} ({source}) is a section, not a key. See configs/defaults.py for the keys in it.")
-    nearest = nearest_key(key, [*DEFAULTS, *sorted((*WITHOUT_MEANING, *ONLY_VALUES, LARGE_FC_LR))])
-    if nearest is None:
-        hint = "See configs/defaults.py."
-    elif nearest in DEFAULTS:
+    if nearest := nearest_key(key, DEFAULTS):
         hint = f"Did you mean {nearest}?"
-    else:
+    elif nearest := nearest_key(key, sorted((*WITHOUT_MEANING, *ONLY_VALUES, LARGE_FC_LR))):
         hint = f"The nearest, {nearest}, {explain_published_key(nearest)}."
+    else:
+        hint = "See configs/defaults.py."
     raise ValueError(f"Unknown config key {key} ({source}). {hint}")

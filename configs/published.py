@@ -246,8 +246,9 @@ def translate(written: Mapping[str, Any], source: str) -> Translation:
         if key == LARGE_FC_LR:
             _carry_fc_rate(result, written, source)
         elif key in ONLY_VALUES:
-            if str(_as_word(value)).lower() != ONLY_VALUES[key].lower():
-                result.unavailable.append(f"{key} {value} (it is always {ONLY_VALUES[key]})")
+            word = _as_word(value)
+            if word.lower() != ONLY_VALUES[key].lower():
+                result.unavailable.append(f"{key} {word} (it is always {ONLY_VALUES[key]})")
         elif is_published_key(key):
             result.without_meaning.append(key)
         else:
@@ -258,9 +259,11 @@ def translate(written: Mapping[str, Any], source: str) -> Translation:
     return result
 
 
-def _as_word(value: Any) -> Any:
-    """Return 'on' and 'off' for the booleans that YAML makes of unquoted words."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+def _as_word(value: Any) -> str:
+    """Return a value as text; YAML makes booleans of the unquoted words 'on' and 'off'."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
 
 
 def _carry_fc_rate(result: Translation, written: Mapping[str, Any], source: str) -> None:
@@ -272,7 +275,7 @@ def _carry_fc_rate(result: Translation, written: Mapping[str, Any], source: str)
 
 
 def _carry_dataset_name(result: Translation, written: Mapping[str, Any], source: str) -> None:
-    """Replace the published name of a data set; with iLIDS-VID also choose the half that the published code trains on."""
+    """Replace the published name of a data set; for iLIDS-VID also choose the half that trains in TF-CLIP."""
     if "DATASETS.NAMES" not in written:
         return
     name = convert("DATASETS.NAMES", written["DATASETS.NAMES"], source)

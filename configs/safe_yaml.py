@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-# Bytes of a config file. A dump of every key takes about 3 KiB; a file of this size is read in a few seconds at most.
-MAX_BYTES = 128 * 1024
+# Bytes of a config file. A dump of every key takes 2 KiB; reading a file of this size takes a few seconds at most.
+MAX_BYTES = 32 * 1024
 # Levels of nesting: a section in a section with a list takes four.
 MAX_DEPTH = 10
 
