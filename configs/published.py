@@ -162,6 +162,7 @@ DIFFERING_DEFAULTS = {
     "SOLVER.STAGE2.STEPS": (40, 70),
     "SOLVER.STAGE2.WARMUP_FACTOR": 0.01,
     "SOLVER.STAGE2.WARMUP_ITERS": 500,
+    FC_LR_FACTOR: 1.0,  # LARGE_FC_LR False
     "TEST.NECK_FEAT": "after",
 }
 # Switches between TF-CLIP and X-TFCLIP. Both published files lack them, since each code base is one of the two.
