@@ -145,9 +145,9 @@ def test_the_configs_path_reaches_the_model(vit, tiny_cfg, tmp_path):
     write_openai_archive(vit, tmp_path / "ViT-B-16.pt")
     cfg = tiny_cfg("MODEL.PRETRAINED", True, "MODEL.PRETRAIN_PATH", tmp_path / "ViT-B-16.pt")
     model = make_model(cfg, 3, 2)
-    torch.testing.assert_close(model.encoder.projection.weight, vit.head.weight)
+    torch.testing.assert_close(model.encoder.projection, vit.head.weight.T)
     other = make_model(cfg, 3, 2, pretrained=False)
-    assert not torch.equal(other.encoder.projection.weight, vit.head.weight)
+    assert not torch.equal(other.encoder.projection, vit.head.weight.T)
 
 
 def test_another_architecture_names_both(vit, tmp_path):
@@ -156,10 +156,10 @@ def test_another_architecture_names_both(vit, tmp_path):
     wider = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "embed_dim": 128})
     for other in (deeper, wider):
         encoder = ClipVideoEncoder(other, SIZE, STRIDE)
-        before = encoder.projection.weight.detach().clone()
+        before = encoder.projection.detach().clone()
         with pytest.raises(ValueError, match=r"another architecture than MODEL\.NAME: width 64, 2 blocks, patch 16"):
             load_clip_weights(encoder, tmp_path / "a.pt")
-        assert torch.equal(encoder.projection.weight, before)
+        assert torch.equal(encoder.projection, before)
 
 
 @pytest.mark.parametrize("lost", ["visual.class_embedding", "visual.positional_embedding", "visual.proj"])
@@ -272,7 +272,7 @@ PUBLISHED = (
     (r"^encoder\.frame_embedding$", "video_embed"),
     (r"^encoder\.class_token$", "image_encoder.class_embedding"),
     (r"^encoder\.position_embedding$", "image_encoder.positional_embedding"),
-    (r"^encoder\.projection\.weight$", "image_encoder.proj"),
+    (r"^encoder\.projection$", "image_encoder.proj"),
     (r"^encoder\.patch_embed\.", "image_encoder.conv1."),
     (r"^encoder\.norm_pre\.", "image_encoder.ln_pre."),
     (r"^encoder\.norm\.", "image_encoder.ln_post."),
@@ -318,8 +318,6 @@ def publish(state):
             value = value.flatten()
         elif renamed == "image_encoder.positional_embedding":
             value = value[0]
-        elif renamed == "image_encoder.proj":
-            value = value.T
         published[f"module.{renamed}"] = value.clone()
     return published | {"module.classifier_proj_temp2.weight": torch.zeros(3, 64), "module.SSP.alpha": torch.zeros(())}
 
@@ -351,7 +349,7 @@ def test_other_classes_and_cameras_are_skipped_and_reported(published, model, ti
     assert report.skipped["classifier_image.weight"] == "5 rows in the file, 3 in the model"
     assert torch.equal(model.classifier_image.weight, classifier)
     assert not model.encoder.camera_embedding.any()  # every camera counts as unknown
-    assert torch.equal(model.encoder.projection.weight, state["encoder.projection.weight"])
+    assert torch.equal(model.encoder.projection, state["encoder.projection"])
     assert "5 rows in the file, 3 in the model" in caplog.text
 
 
