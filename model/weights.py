@@ -211,7 +211,7 @@ def convert_checkpoint(content: dict[str, Any], report: LoadReport | None = None
         if name in PUBLISHED_UNUSED:
             report.ignored[name] = "the published forward never reads it"
         elif not name.startswith("image_encoder."):
-            converted[_rename(name, PUBLISHED_RENAMES)] = value
+            converted[rename(name, PUBLISHED_RENAMES)] = value
     return converted
 
 
@@ -223,7 +223,8 @@ def _unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix("module."): v for name, v in content.items() if isinstance(v, Tensor)}
 
 
-def _rename(name: str, renames: Renames) -> str:
+def rename(name: str, renames: Renames) -> str:
+    """Apply a table of renames, each to the result of the one before."""
     for pattern, replacement in renames:
         name = re.sub(pattern, replacement, name)
     return name
@@ -231,7 +232,7 @@ def _rename(name: str, renames: Renames) -> str:
 
 def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
     """Convert OpenAI's visual tower to our encoder's names and shapes."""
-    converted = {_rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
+    converted = {rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
     # A file may lack either of them; the caller reports missing parameters.
     if "class_token" in converted:
         converted["class_token"] = converted["class_token"].reshape(1, 1, -1)
@@ -242,7 +243,7 @@ def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _from_timm(vit: dict[str, Tensor]) -> dict[str, Tensor]:
     """Convert timm's CLIP ViT to our encoder's names and shapes."""
-    converted = {_rename(name, TIMM_RENAMES): value for name, value in vit.items()}
+    converted = {rename(name, TIMM_RENAMES): value for name, value in vit.items()}
     return {**converted, "projection": converted["projection"].T}
 
 

@@ -336,6 +336,27 @@ def test_a_checkpoint_loads_whole(published, model, tiny_cfg, tmp_path):
     assert not report.skipped
 
 
+def test_an_own_checkpoint_with_the_projection_transposed_loads(model, tiny_cfg, tmp_path):
+    """The projection was once held as (P, D), under another name."""
+    state = make_model(tiny_cfg(), 3, 2).state_dict()
+    expected = state.pop("encoder.projection")
+    torch.save({"model": {**state, "encoder.projection.weight": expected.T.contiguous()}}, tmp_path / "old.pth")
+    report = load_weights(model, tmp_path / "old.pth")
+    assert torch.equal(model.encoder.projection, expected)
+    assert set(report.loaded) == set(model.state_dict())
+
+
+def test_the_projection_may_be_narrower_than_the_tokens(tmp_path):
+    """A transposed projection of another width than D cannot pass unnoticed."""
+    vit = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "proj_dim": 24})
+    for name in ("plain.pt", "timm.pth"):
+        LAYOUTS[name](vit, tmp_path / name)
+        encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "proj_dim": 24}), SIZE, STRIDE)
+        load_clip_weights(encoder, tmp_path / name)
+        assert encoder.projection.shape == (64, encoder.projected_width) == (64, 24)
+        torch.testing.assert_close(encoder.projection, vit.head.weight.T, atol=1e-3, rtol=1e-3)  # half precision
+
+
 @pytest.mark.parametrize("published", [False, True])
 def test_other_classes_and_cameras_are_skipped_and_reported(published, model, tiny_cfg, tmp_path, caplog):
     state = make_model(tiny_cfg(), num_classes=5, num_cameras=4).state_dict()
