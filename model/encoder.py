@@ -125,8 +125,8 @@ class ClipVideoEncoder(nn.Module):
         camera_coefficient: Factor of the camera embedding.
         position_mode: Interpolation of the position embedding, "bicubic" or "bilinear".
     Attributes:
-        projection: Projection to CLIP's joint space, (D, P), without bias. As in OpenAI's files, tokens are multiplied
-            by it from the left, and gradient centralisation averages over P.
+        projection: Matrix that projects tokens to CLIP's joint space, (D, P), as OpenAI's files hold it: projected =
+            tokens @ projection. Gradient centralisation therefore averages over P, as in the published training.
     Raises:
         ValueError: If the image does not divide into patches, or the stride does not fit the patch.
     Reference:

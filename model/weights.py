@@ -120,7 +120,8 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     """Load the visual tower of a CLIP file into the encoder.
 
     Args:
-        encoder: Its position embedding is resized to its patch grid; its camera and frame embeddings do not change.
+        encoder: Receives the weights; position embeddings are resized to its patch grid. Its camera and frame
+            embeddings do not change.
         path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, in any precision.
     Raises:
         FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if the file holds another
