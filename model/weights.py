@@ -210,7 +210,7 @@ def convert_checkpoint(content: dict[str, Any], report: LoadReport | None = None
     converted = {f"encoder.{name}": value for name, value in _from_openai(visual).items()}
     for name, value in state.items():
         if name in PUBLISHED_UNUSED:
-            report.ignored[name] = "the published forward never reads it"
+            report.ignored[name] = "the published forward pass never reads it"
         elif not name.startswith("image_encoder."):
             converted[rename(name, PUBLISHED_RENAMES)] = value
     return converted
@@ -245,7 +245,7 @@ def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
 def _from_timm(vit: dict[str, Tensor]) -> dict[str, Tensor]:
     """Convert timm's CLIP ViT to our encoder's names and shapes."""
     converted = {rename(name, TIMM_RENAMES): value for name, value in vit.items()}
-    return {**converted, "projection": converted["projection"].T}
+    return {**converted, "projection": converted["projection"].transpose(0, -1)}
 
 
 def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path) -> dict[str, Tensor]:
@@ -272,5 +272,5 @@ def _describe_vit(state: dict[str, Tensor]) -> str:
     """Describe the width, depth, patch and projection of an encoder state dict, for messages."""
     depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
     width, _, patch, _ = state["patch_embed.weight"].shape if "patch_embed.weight" in state else (0, 0, 0, 0)
-    projected = state["projection"].shape[1] if "projection" in state else 0
+    projected = state["projection"].shape[-1] if "projection" in state else 0
     return f"width {width}, {depth} blocks, patch {patch}, projection {projected}"

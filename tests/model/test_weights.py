@@ -171,6 +171,14 @@ def test_a_clip_file_without_a_part_is_refused_in_words(lost, vit, tmp_path):
         load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize("shape", [(64,), (2, 64, 64)])
+@pytest.mark.parametrize(("to_state", "name"), [(openai_state, "visual.proj"), (timm_state, "head.weight")])
+def test_a_projection_that_is_no_matrix_is_refused_in_words(to_state, name, shape, vit, tmp_path):
+    torch.save(to_state(vit) | {name: torch.zeros(shape)}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt holds another architecture"):
+        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
+
+
 def test_a_file_that_is_not_clip_is_named_with_its_key(vit, tmp_path):
     torch.save(timm.create_model("test_vit").state_dict() | {"cls_token": torch.zeros(2)}, tmp_path / "vit.pth")
     torch.save({"layer1.weight": torch.zeros(2)}, tmp_path / "resnet.pth")
