@@ -142,6 +142,11 @@ def anchors_of(text: str) -> set[str]:
     return anchors
 
 
+def headings_named_in(source: str) -> list[tuple[str, str]]:
+    """Document and heading of references such as "docs/training.md, 'CLIP weights'" in code, comments and messages."""
+    return re.findall(r"((?:docs/)?\w+\.md), '([^']+)'", source)
+
+
 # ---- the commands' own parsers
 
 
@@ -289,6 +294,14 @@ def check_span(span: str) -> list[str]:
     return []
 
 
+def check_heading(document: str, heading: str) -> list[str]:
+    """A document has a heading of exactly these words."""
+    path = ROOT / document
+    if path.is_file() and heading in _HEADING.findall(_FENCE.sub("", read(path))):
+        return []
+    return [f"no such heading: {document}, '{heading}'"]
+
+
 def check_link(target: str, document: Path) -> list[str]:
     """A relative link leads to a file of the repository, its fragment to a heading there."""
     if re.match(r"[a-z]+:", target):
@@ -331,6 +344,15 @@ def test_commands_at_the_head_of_a_config_parse(path):
 @pytest.mark.parametrize("command", [*ENTRY_POINTS, *MODULES])
 def test_commands_in_the_help_parse(command):
     assert check_block(help_commands(parser_of(command))) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_headings_that_the_code_refers_to_exist(folder):
+    sources = [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.yml")]
+    references = {
+        reference for path in sources if path != Path(__file__) for reference in headings_named_in(read(path))
+    }
+    assert [problem for reference in references for problem in check_heading(*reference)] == []
 
 
 def test_the_readme_holds_the_published_commands_word_for_word():
@@ -421,6 +443,13 @@ def test_other_code_is_left_alone(span):
 def test_the_link_check_sees_a_dead_link(target, problem):
     (found,) = check_link(target, ROOT / "README.md")
     assert problem in found
+
+
+def test_the_heading_check_sees_a_heading_that_is_gone():
+    (reference,) = headings_named_in("# download it (see README.md, 'Get CLIP')")
+    assert check_heading(*reference) == ["no such heading: README.md, 'Get CLIP'"]
+    assert check_heading("docs/nowhere.md", "Train") == ["no such heading: docs/nowhere.md, 'Train'"]
+    assert check_heading("README.md", "Train") == []
 
 
 def test_documents_are_taken_apart_as_a_reader_would():
