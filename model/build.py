@@ -52,8 +52,8 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         file = OPENAI_FILES.get(cfg.MODEL.NAME, "a timm or open_clip file of it")
         raise FileNotFoundError(
             f"No weights for MODEL.NAME {cfg.MODEL.NAME}: timm could not fetch them ({first_line(error)}). On a "
-            f"machine with a network, download {file} (docs/training.md, 'CLIP weights'), put it beside train_main.py and "
-            f"set MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
+            f"machine with a network, download {file} (docs/training.md, 'CLIP weights'), put it beside train_main.py "
+            f"and set MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
         ) from error
     encoder = ClipVideoEncoder(
         vit,
