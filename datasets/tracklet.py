@@ -61,6 +61,8 @@ class Case:
         protocol: Name of the rules by which the ranking is scored, of ``utils.metrics.PROTOCOLS``.
         scheme: Columns and codes of the tracklets' attributes; None if the data set has none.
         ranking_form: What files of rankings look like, of ``RANKING_FORMS``.
+        identities_masked: Whether one number on the query and the gallery side is not one person, as in a challenge's
+            copy: such a case can be ranked, but not scored.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Case:
     protocol: str = CROSS_CAMERA.name
     scheme: AttributeScheme | None = None
     ranking_form: str = AGVPREID_RANKING
+    identities_masked: bool = False
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -85,10 +88,11 @@ class Case:
 class Benchmark(typing.Protocol):
     """What every dataset is, once it is read; ``datasets.benchmarks.agvpreid.AGVPReID`` documents the attributes."""
 
-    scheme: AttributeScheme | None
     train: tuple[Tracklet, ...]
     cases: dict[str, Case]
-    identities_masked: bool
+
+    @property
+    def scheme(self) -> AttributeScheme | None: ...
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

@@ -49,6 +49,27 @@ class Protocol:
     def __str__(self) -> str:
         return f"{self.name}: {self.description}"
 
+    def leaves_out(
+        self,
+        q_pids: int | np.ndarray,
+        q_camids: int | np.ndarray,
+        g_pids: np.ndarray,
+        g_camids: np.ndarray,
+    ) -> np.ndarray:
+        """Mark the gallery entries that are removed from the ranking of a query.
+
+        Args:
+            q_pids: Identities of the queries; one number, or (Q, 1).
+            q_camids: Cameras of the queries, likewise; -1 is unknown and equals no camera.
+            g_pids: Identities of the gallery, (G,), or (Q, G) in an order of its own for each query.
+            g_camids: Cameras of the gallery, likewise.
+        Returns:
+            Bool, (G,) for one query, else (Q, G).
+        """
+        same_camera = (g_camids == q_camids) & (q_camids != UNKNOWN)
+        left_out = (g_pids == q_pids) & same_camera
+        return left_out if self.leave_out_same_camera else np.zeros_like(left_out)
+
 
 CROSS_CAMERA = Protocol(
     "cross-camera",
@@ -156,8 +177,7 @@ def evaluate_ranking(
             raise ValueError(f"distmat holds NaN: {num_nan} value(s) in rows {rows.start} to {rows.stop - 1}.")
         order = np.argsort(block, axis=1, kind="stable")
         same_pid = g_pids[order] == q_pids[rows, None]
-        same_camera = (g_camids[order] == q_camids[rows, None]) & (q_camids[rows, None] != UNKNOWN)
-        kept = ~(same_pid & same_camera) if protocol.leave_out_same_camera else np.ones_like(same_pid)
+        kept = ~protocol.leaves_out(q_pids[rows, None], q_camids[rows, None], g_pids[order], g_camids[order])
         matches = same_pid & kept
 
         row, column = np.nonzero(matches)  # row by row, best rank first

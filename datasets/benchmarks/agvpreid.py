@@ -209,12 +209,11 @@ class AGVPReID:
     Attributes:
         train: Training tracklets, sorted by pid, then name; empty if it is missing and not needed.
         cases: The matching directions found, 'case1' and 'case2' in this order; one may be absent.
-        identities_masked: Whether a case has the tracklet names of the challenge's masked copy, or the options say so.
         scheme: Columns and codes of its annotated attributes; None for data sets without.
 
     Args:
         root: Folder that holds the tree above.
-        need_train: Whether a missing training split is an error.
+        with_train: Whether to read the training split; without it ``train`` is empty.
         options: ``protocol``, 'cross-camera' unless chosen, and ``index_dir``: the frames of each split are listed
             and checked once, then kept in an index there (``datasets.storage.frame_index``).
     Raises:
@@ -225,12 +224,11 @@ class AGVPReID:
 
     scheme = AGVPREID_SCHEME
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
-        self.identities_masked = options.identities_masked
-        if need_train or (self.root / "train").is_dir():
+        if with_train:
             self.train = read_train(self.root, options.index_dir)
         for key, layout in LAYOUT.find_cases(self.root).items():
             self.cases[key] = self._read_case(layout, options)
@@ -242,13 +240,19 @@ class AGVPReID:
             {view: [tracklet.name for tracklet in indices[side].tracklets()] for side, view in views.items()}
         )
         if masked:
-            self.identities_masked = True
             logger.info("%s: identities are masked: this copy can be ranked, but not scored.", layout.folder)
         sides = {}
         for side, view in views.items():
             split = f"{layout.folder}/{side}"
             sides[side] = _read_split(split, indices[side], _read_table(self.root, split), view, masked)
-        return Case(layout.folder, layout.title, **sides, protocol=options.choose_protocol(), scheme=self.scheme)
+        return Case(
+            layout.folder,
+            layout.title,
+            **sides,
+            protocol=options.choose_protocol(),
+            scheme=self.scheme,
+            identities_masked=masked or options.identities_masked,
+        )
 
 
 def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:

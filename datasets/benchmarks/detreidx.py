@@ -208,17 +208,16 @@ class DetReIDX:
 
     scheme = SCHEME
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
-        self.identities_masked = options.identities_masked
-        if need_train or (self.root / "train").is_dir():
+        if with_train:
             self.train = _read_split(self.root, "train", None, options.index_dir)
         for key, layout in LAYOUT.find_cases(self.root).items():
             query = _read_split(self.root, f"{layout.folder}/query", layout.query_view, options.index_dir)
             gallery = _read_split(self.root, f"{layout.folder}/gallery", layout.gallery_view, options.index_dir)
-            if not self.identities_masked and (both := len({t.key for t in query} & {t.key for t in gallery})):
+            if not options.identities_masked and (both := len({t.key for t in query} & {t.key for t in gallery})):
                 logger.warning(
                     "%s: %d of %d queries have the identity and name of a gallery tracklet: they may find themselves.",
                     layout.folder,
@@ -233,6 +232,7 @@ class DetReIDX:
                 options.choose_protocol(VREID_XFD.name),
                 self.scheme,
                 VREID_XFD_RANKING,
+                options.identities_masked,
             )
 
 

@@ -50,14 +50,13 @@ class G2AVReID:
 
     scheme = None
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.identities_masked = options.identities_masked
 
-        info = read_track_info(self.root / "info", _TITLE, need_train)
+        info = read_track_info(self.root / "info", _TITLE, with_train)
         views = tell_views(info, options.aerial_camera)
-        if info.train is not None and (need_train or (self.root / "bbox_train").is_dir()):
+        if info.train is not None and (with_train or (self.root / "bbox_train").is_dir()):
             frames = list_frames(self.root, "train", _TITLE)
             self.train = make_table_tracklets(info.train, range(len(info.train)), frames, "train", views)
             log_counts("train", self.train)
@@ -68,7 +67,14 @@ class G2AVReID:
             log_counts(side, tracklets)
             if odd := sum(tracklet.view != view for tracklet in tracklets):
                 logger.warning("%s: %d of %d tracklets are not from the %s camera.", side, odd, len(tracklets), view)
-        case = Case("ground_to_aerial", "ground to aerial", query, gallery, options.choose_protocol())
+        case = Case(
+            "ground_to_aerial",
+            "ground to aerial",
+            query,
+            gallery,
+            options.choose_protocol(),
+            identities_masked=options.identities_masked,
+        )
         self.cases = {"case2": case}
         if info.train is not None:
             compare_counts(_TITLE, {"tracklets": len(info.train) + len(info.test)}, PUBLISHED)

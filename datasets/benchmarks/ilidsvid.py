@@ -51,9 +51,8 @@ class ILIDSVID:
 
     scheme = None
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
-        self.identities_masked = options.identities_masked
 
         sequences = self.root / "i-LIDS-VID" / "sequences"
         one, two = ({t.pid: t for t in _read_camera(sequences / f"cam{camera}", camera)} for camera in CAMERAS)
@@ -79,7 +78,16 @@ class ILIDSVID:
         query, gallery = (tuple(camera[pid] for pid in test) for camera in (one, two))
         for name, tracklets in (("train", self.train), ("query", query), ("gallery", gallery)):
             log_counts(name, tracklets)
-        self.cases = {"case1": Case("ilidsvid", "camera 1 to 2", query, gallery, options.choose_protocol())}
+        self.cases = {
+            "case1": Case(
+                "ilidsvid",
+                "camera 1 to 2",
+                query,
+                gallery,
+                options.choose_protocol(),
+                identities_masked=options.identities_masked,
+            )
+        }
         compare_counts(_TITLE, {"identities": len(pids), "splits": len(splits)}, PUBLISHED)
 
 

@@ -63,20 +63,28 @@ class LSVID:
 
     scheme = None
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.identities_masked = options.identities_masked
 
         train_list = self._find(f"{folder}/list_seq_train.txt" for folder in LIST_FOLDERS)
-        if need_train or train_list.is_file():
+        if with_train or train_list.is_file():
             self.train = self._read_split("train", train_list)
         test = self._read_split("test", self._find(f"{folder}/list_seq_test.txt" for folder in LIST_FOLDERS))
         rows = read_rows(self._find(QUERY_FILES), "query", len(test), _TITLE)
         chosen = set(rows.tolist())
         query = tuple(test[row] for row in rows)
         gallery = tuple(tracklet for row, tracklet in enumerate(test) if row not in chosen)
-        self.cases = {"case1": Case("lsvid", "between cameras", query, gallery, options.choose_protocol())}
+        self.cases = {
+            "case1": Case(
+                "lsvid",
+                "between cameras",
+                query,
+                gallery,
+                options.choose_protocol(),
+                identities_masked=options.identities_masked,
+            )
+        }
 
         found = {"queries": len(query), "gallery tracklets": len(gallery)}
         if self.train:

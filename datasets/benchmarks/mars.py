@@ -68,15 +68,14 @@ class MARS:
 
     scheme = None
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.identities_masked = options.identities_masked
         protocol = options.choose_protocol(MARS_OFFICIAL.name)
         keep_queries = protocol == MARS_OFFICIAL.name
 
-        info = read_track_info(self.root / "info", _TITLE, need_train)
-        if info.train is not None and (need_train or (self.root / "bbox_train").is_dir()):
+        info = read_track_info(self.root / "info", _TITLE, with_train)
+        if info.train is not None and (with_train or (self.root / "bbox_train").is_dir()):
             frames = list_frames(self.root, "train", _TITLE)
             self.train = make_table_tracklets(info.train, range(len(info.train)), frames, "train", VIEWS)
             log_counts("train", self.train)
@@ -86,7 +85,11 @@ class MARS:
         log_counts("query", query)
         log_counts("gallery, with the queries" if keep_queries else "gallery, without the queries", gallery)
         logger.info("gallery: %d distractors (pid 0).", sum(tracklet.pid == DISTRACTOR for tracklet in gallery))
-        self.cases = {"case1": Case("mars", "between cameras", query, gallery, protocol)}
+        self.cases = {
+            "case1": Case(
+                "mars", "between cameras", query, gallery, protocol, identities_masked=options.identities_masked
+            )
+        }
 
         found = {"queries": len(query), "gallery tracklets without queries": len(info.gallery(keep_queries=False))}
         if self.train:

@@ -46,17 +46,17 @@ class TrackInfo:
         return np.flatnonzero(chosen)
 
 
-def read_track_info(folder: Path, dataset: str, need_train: bool = True) -> TrackInfo:
+def read_track_info(folder: Path, dataset: str, with_train: bool = True) -> TrackInfo:
     """Read tracks_train_info.mat, tracks_test_info.mat and query_IDX.mat.
 
     Args:
         folder: The ``info`` folder.
         dataset: For messages.
-        need_train: Whether a missing training table is an error.
+        with_train: Whether a missing training table is an error.
     """
     train_file = folder / "tracks_train_info.mat"
     train = None
-    if need_train or train_file.is_file():
+    if with_train or train_file.is_file():
         train = _read_table(train_file, "track_train_info", dataset)
     test = _read_table(folder / "tracks_test_info.mat", "track_test_info", dataset)
     query = read_rows(folder / "query_IDX.mat", "query_IDX", len(test), dataset)

@@ -49,4 +49,4 @@ def test_missing_root_and_train(build_mars_tree, tmp_path):
     (root / "bbox_train").rename(root / "moved")
     with pytest.raises(FileNotFoundError, match=r"bbox_train is not a folder"):
         G2AVReID(root)
-    assert G2AVReID(root, need_train=False).train == ()
+    assert G2AVReID(root, with_train=False).train == ()

@@ -74,7 +74,7 @@ def test_missing_files(tmp_path, name, error):
 def test_evaluation_can_do_without_train(tmp_path):
     build(tmp_path)
     (tmp_path / "info/list_sequence/list_seq_train.txt").unlink()
-    assert LSVID(tmp_path, need_train=False).train == ()
+    assert LSVID(tmp_path, with_train=False).train == ()
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,9 @@ def test_evaluation_can_do_without_train(tree):
     (tree.root / "bbox_train").rename(tree.root / "moved")
     with pytest.raises(FileNotFoundError, match=r"bbox_train is not a folder"):
         MARS(tree.root)
-    assert MARS(tree.root, need_train=False).train == ()
+    assert MARS(tree.root, with_train=False).train == ()
     (tree.root / "info/tracks_train_info.mat").unlink()
-    assert MARS(tree.root, need_train=False).train == ()
+    assert MARS(tree.root, with_train=False).train == ()
 
 
 @pytest.mark.parametrize(
