@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 cfg = get_cfg(opts=opts, config_text=content["config"])
             warn_of_other_network(cfg, get_cfg(config_text=content["config"]))
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
-        dataset = make_dataset(cfg, need_train=False)
+        dataset = make_dataset(cfg, with_train=False)
         cases = choose_cases(cfg, dataset)
         model = build_model(cfg, content, weight).to(runtime.device)
         cameras = find_cameras(content, dataset, model)

@@ -27,7 +27,7 @@ from .tracklet import Benchmark, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
 
-# Every data set is built as (root, need_train, options) and is a ``Benchmark``, which benchmarks/agvpreid.py documents.
+# Every data set is built as (root, with_train, options) and is a ``Benchmark``.
 DATASETS = {
     "agvpreid": AGVPReID,
     "detreidx": DetReIDX,
@@ -38,12 +38,12 @@ DATASETS = {
 }
 
 
-def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
+def make_dataset(cfg: CfgNode, with_train: bool = True) -> Benchmark:
     """Read the dataset that the config names.
 
     Args:
         cfg: The config.
-        need_train: Whether a missing training split is an error; evaluation can do without.
+        with_train: Whether to read the training split, which must then exist; evaluation can do without.
     """
     name = cfg.DATASETS.NAMES
     if name not in DATASETS:
@@ -57,7 +57,7 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
         identities_masked=cfg.DATASETS.IDENTITIES_MASKED,
         index_dir=cfg.DATASETS.INDEX_DIR,
     )
-    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
+    return DATASETS[name](cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
 
 
 def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:

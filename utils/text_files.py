@@ -13,9 +13,11 @@ def read_text(path: str | Path) -> str:
     """Read a whole text file, with or without a byte order mark; line ends stay as they are.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file, or if it is a folder, a pipe or a device.
         ValueError: If the file is not UTF-8 text; names the line.
     """
+    if not Path(path).is_file():  # reading a pipe would wait forever
+        raise FileNotFoundError(f"{path} is not a file.")
     content = Path(path).read_bytes()
     try:
         text = content.decode("utf-8-sig")

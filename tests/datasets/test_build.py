@@ -152,7 +152,7 @@ def test_features_are_averaged_over_test_clips(cfg):
 
 def test_evaluation_can_do_without_train(cfg):
     (Path(cfg.DATASETS.ROOT_DIR) / "train").rename(Path(cfg.DATASETS.ROOT_DIR) / "moved")
-    assert make_dataset(cfg, need_train=False).train == ()
+    assert make_dataset(cfg, with_train=False).train == ()
     with pytest.raises(FileNotFoundError, match=r"DATASETS\.ROOT_DIR"):
         make_dataset(cfg)
 

@@ -46,7 +46,7 @@ def cfg(tmp_path):
 
 
 def run(cfg):
-    dataset = make_dataset(cfg, need_train=False)
+    dataset = make_dataset(cfg, with_train=False)
     return evaluate(cfg, Colour(), choose_cases(cfg, dataset), {}, make_runtime("cpu", "fp32"))
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from utils.text_files import parse_integer, read_lines, read_text
@@ -33,6 +35,14 @@ def test_other_encodings_name_file_and_line(tmp_path, content, line):
     for read in (read_text, read_lines):
         with pytest.raises(ValueError, match=rf"list\.txt, line {line}: the file must be UTF-8 text"):
             read(path)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for name in ("pipe", "nowhere", "."):
+        with pytest.raises(FileNotFoundError, match="is not a file"):
+            read_text(tmp_path / name)
 
 
 @pytest.mark.parametrize(
