@@ -5,8 +5,8 @@ Axes of a batch: B clips, T frames, C channels, H and W pixels.
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -28,17 +28,8 @@ from .tracklet import Benchmark, Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
 
-
-class BenchmarkClass(Protocol):
-    """The constructor that all datasets share; benchmarks/agvpreid.py documents it."""
-
-    @property
-    def scheme(self) -> AttributeScheme | None: ...
-
-    def __call__(self, root: str, with_train: bool, options: DatasetOptions) -> Benchmark: ...
-
-
-DATASETS: dict[str, BenchmarkClass] = {
+# The constructor of each takes (root, with_train, options), as documented at ``Benchmark``.
+DATASETS: dict[str, type[Benchmark]] = {
     "agvpreid": AGVPReID,
     "detreidx": DetReIDX,
     "g2avreid": G2AVReID,
@@ -70,7 +61,8 @@ def make_dataset(cfg: CfgNode, with_train: bool = True) -> Benchmark:
         identities_masked=cfg.DATASETS.IDENTITIES_MASKED,
         index_dir=cfg.DATASETS.INDEX_DIR,
     )
-    return DATASETS[name](cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
+    read: Callable[..., Benchmark] = DATASETS[name]
+    return read(cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
 
 
 def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:

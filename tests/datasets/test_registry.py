@@ -33,7 +33,7 @@ def test_columns_of_another_data_set_do_not_mask(tmp_path):
 @pytest.mark.parametrize("name", DATASETS)
 def test_documented_with_tree_reference_and_statistics(name):
     text = inspect.getdoc(DATASETS[name])
-    for word in ("Reference:", "URL:", "root/", "Statistics"):
+    for word in ("Reference:", "URL:", "root/", "Statistics", "docs/datasets.md", "datasets.tracklet.Benchmark"):
         assert word in text
 
 

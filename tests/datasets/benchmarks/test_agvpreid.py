@@ -108,6 +108,22 @@ def test_missing_root_and_splits_name_the_key(root, tmp_path):
     assert list(dataset.cases) == ["case1", "case2"]
 
 
+def test_evaluation_never_touches_train(root):
+    (root / "train/person").mkdir()
+    add_table(root, "train", "x")
+    with pytest.raises(ValueError, match="must be named by a number"):
+        AGVPReID(root)
+    assert AGVPReID(root, with_train=False).train == ()
+
+
+def test_an_attribute_table_that_links_nowhere_is_an_error(root):
+    add_table(root, "train", 3, 12)
+    (root / "attributes/train.csv").unlink()
+    (root / "attributes/train.csv").symlink_to(root / "gone.csv")
+    with pytest.raises(FileNotFoundError, match=r"attributes/train\.csv is not a file"):
+        AGVPReID(root)
+
+
 def test_one_case_is_enough(root, caplog):
     caplog.set_level(logging.INFO)
     (root / CASE1).rename(root / "moved")

@@ -156,6 +156,10 @@ def test_missing_train(root):
     with pytest.raises(FileNotFoundError, match=r"train is not a folder: set DATASETS\.ROOT_DIR .*DetReIDX"):
         DetReIDX(root)
     assert DetReIDX(root, with_train=False).train == ()
+    (root / "train/person").mkdir(parents=True)
+    with pytest.raises(ValueError, match="must be named by a number"):
+        DetReIDX(root)
+    assert DetReIDX(root, with_train=False).train == ()
 
 
 def test_odd_tracklets(root, caplog):
