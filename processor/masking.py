@@ -21,7 +21,7 @@ def attribute_penalty(
         query, gallery: Tracklets whose ``attributes`` are annotated.
         scheme: What their codes mean.
         columns: Columns of the scheme to compare.
-        penalty: Added for each column in which both are known and differ.
+        penalty: Number to add for each column in which both codes are known and differ.
     Returns:
         (Q, G), float32.
     Raises:

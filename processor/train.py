@@ -121,7 +121,7 @@ def train_one_epoch(
 def compute_losses(
     state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, runtime: Runtime
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Forward a batch: the loss terms, and the share of clips that the classifier on f_img gets right."""
+    """Run a batch through model and losses; returns the terms and the share of clips that f_img's classifier knows."""
     with runtime.autocast():
         output = state.model(clips, camids, memory=state.memory)
         terms = state.criterion(output, labels)
@@ -129,7 +129,7 @@ def compute_losses(
 
 
 def update_weights(state: TrainingState, loss: Tensor) -> None:
-    """Backward, unscale, centralise, step."""
+    """Compute the gradients of a loss, unscale and centralise them, and take one optimiser step."""
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     state.scaler.unscale_(state.optimizer)
@@ -176,14 +176,14 @@ class EpochRecord:
             logger.info("epoch %d step %d/%d: %s", self.epoch, self.steps, self.num_steps, _format(self.means()))
 
     def means(self) -> dict[str, float]:
-        """Means so far, with the learning rate and the speed in clips per second."""
+        """Return the means so far, the learning rate and the speed in clips per second."""
         means = {name: value / self.steps for name, value in self.sums.items()}
         return {**means, "lr": self.rate, "clips_per_second": self.clips / (time.perf_counter() - self.start)}
 
     def finish(self) -> dict[str, float]:
-        """The epoch's means; raises ValueError if it had no step."""
+        """Return the epoch's means; raises ValueError if it had no step."""
         if not self.steps:
-            raise ValueError("The training loader gave no batch: there are fewer identities than a batch holds.")
+            raise ValueError("The training loader returned no batch: there are fewer identities than a batch holds.")
         return self.means()
 
 

@@ -139,5 +139,5 @@ def test_an_epoch_reports_every_term_and_means_over_its_steps(caplog):
 
 
 def test_an_epoch_without_a_batch_is_an_error():
-    with pytest.raises(ValueError, match="gave no batch"):
+    with pytest.raises(ValueError, match="returned no batch"):
         EpochRecord(1, 0, 50).finish()
