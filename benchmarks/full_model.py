@@ -24,7 +24,8 @@ from configs import get_cfg
 from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
 from loss import make_loss
 from model import make_model
-from processor.train import Training, compute_losses, update_weights
+from processor.state import TrainingState
+from processor.train import compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.runtime import Runtime, make_runtime, run_command
 
@@ -113,7 +114,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     model = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).to(device)
     criterion = make_loss(cfg, NUM_CLASSES).to(device)
     optimizer = make_optimizer(cfg, model)
-    training = Training(
+    state = TrainingState(
         model,
         criterion,
         optimizer,
@@ -133,8 +134,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
 
     def train_step() -> None:
         clips = augment(train_clips, generator)
-        terms, _ = compute_losses(training, clips, labels % NUM_CAMERAS, labels, runtime)
-        update_weights(training, terms["total"])
+        terms, _ = compute_losses(state, clips, labels % NUM_CAMERAS, labels, runtime)
+        update_weights(state, terms["total"])
 
     @torch.inference_mode()
     def extract_step() -> None:

@@ -96,7 +96,7 @@ def time_listing(folder: Path, num_tracklets: int, num_frames: int) -> float:
         for frame in range(num_frames):
             (tracklet / f"P{number}T2310171A2C5E152K7F{frame}.jpg").touch()
     start = time.perf_counter()
-    open_index(folder / "listed", "a generated tree", LAYOUT.read_names, LAYOUT.reader, folder)
+    open_index(folder / "listed", "a generated tree", LAYOUT.parse_tracklet, LAYOUT.parser_version, folder)
     return num_tracklets * num_frames / (time.perf_counter() - start)
 
 
@@ -117,8 +117,8 @@ def generate(root: Path, index_dir: Path, num_frames: int, num_tracklets: int) -
         places = [str(root / split / folder) for folder in (*folders, *parents)]
         for place in places:
             os.utime(place, (LONG_AGO, LONG_AGO))
-        with open(index_path(root / split, LAYOUT.reader, index_dir), "wb") as file:
-            writer = IndexWriter(file, root / split, LAYOUT.reader)
+        with open(index_path(root / split, LAYOUT.parser_version, index_dir), "wb") as file:
+            writer = IndexWriter(file, root / split, LAYOUT.parser_version)
             for folder, first in zip(folders, rng.integers(9000, size=number), strict=True):
                 stem = f"P{folder.split('/')[0]}T2310171A2C{camera}E152K7F"
                 names = [f"{stem}{first + frame}.jpg" for frame in range(num_frames // num_tracklets + 1)]

@@ -185,8 +185,8 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
             records = list(_list_records(dataset))
             if layout is None:
                 jobs += records
-                if dataset.identities_masked:
-                    report.add("masked identities", *(case.name for case in dataset.cases.values()))
+                if masked := [case.name for case in dataset.cases.values() if case.identities_masked]:
+                    report.add("masked identities", *masked)
             if layout is not None and not layout.table_folder:
                 _count_codes(dataset.scheme, records, report)
         num_batches = _try_batches(cfg, dataset, jobs, report)

@@ -155,7 +155,11 @@ def test_missing_train(root):
     (root / "train").rename(root / "moved")
     with pytest.raises(FileNotFoundError, match=r"train is not a folder: set DATASETS\.ROOT_DIR .*DetReIDX"):
         DetReIDX(root)
-    assert DetReIDX(root, need_train=False).train == ()
+    assert DetReIDX(root, with_train=False).train == ()
+    (root / "train/person").mkdir(parents=True)
+    with pytest.raises(ValueError, match="must be named by a number"):
+        DetReIDX(root)
+    assert DetReIDX(root, with_train=False).train == ()
 
 
 def test_odd_tracklets(root, caplog):
@@ -163,7 +167,7 @@ def test_odd_tracklets(root, caplog):
     add_tracklet(root, "train/12/12_3", [aerial(1, altitude=30), aerial(2, altitude=45)])
     add_tracklet(root, "case3_aerial_to_aerial/gallery/20/20_query", [aerial(1)])
     masked = DetReIDX(root, options=DatasetOptions(identities_masked=True))
-    assert masked.identities_masked
+    assert all(case.identities_masked for case in masked.cases.values())
     assert not any("find themselves" in text for text in warnings(caplog))
     caplog.clear()
     assert DetReIDX(root).train[-1].altitude is None
