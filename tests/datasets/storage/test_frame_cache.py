@@ -305,7 +305,7 @@ def test_a_full_disk_is_reported_once(cache, caplog):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (message,) = messages(caplog)
     assert "is not used any more" in message
-    assert "If the disk is full, make room" in message
+    assert "If the disk is full, free some space" in message
     cache.close()
     assert num_kept(FrameCache(cache.folder, cache.max_bytes), first) == 5  # what was there is whole
 
