@@ -1,7 +1,7 @@
 """The data check: it examines a copy of a data set and reports every problem, where a loader stops at the first.
 
-It walks the folders of AG-VPReID and DetReIDX (``folder_checks``); of other data sets, it takes the tracklets that their
-loader returns (``loader_checks``). Worker processes then examine each tracklet (``tracklet_checks``), and at the end all
+It walks the folders of AG-VPReID and DetReIDX (``folder_checks``); of other data sets, it takes the tracklets that the
+loader returns (``loader_checks``). Worker processes then examine each tracklet (``tracklet_checks``). At the end, all
 tracklets are compared (``split_checks``).
 """
 

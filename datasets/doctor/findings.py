@@ -10,6 +10,8 @@ import numpy as np
 
 from utils.unknown import UNKNOWN
 
+from ..storage.listing import printable
+
 BLOCKING, WARNING, REMARK = "blocking", "warning", "remark"
 LEVELS = (BLOCKING, WARNING, REMARK)
 FRAME_FAULTS = ("missing frame", "empty frame", "unreadable frame")  # checks that say a frame cannot be used
@@ -18,8 +20,8 @@ FRAME_FAULTS = ("missing frame", "empty frame", "unreadable frame")  # checks th
 CHECKS: dict[str, tuple[str, str]] = {
     "missing folder": (BLOCKING, "the data set cannot be read without it"),
     "unreachable folder": (BLOCKING, "it cannot be listed"),
-    "unusable entry": (BLOCKING, "it is neither a folder nor a regular file, but a dead link, a pipe or a device"),
-    "identity folder": (BLOCKING, "each identity needs one folder, named by its number, with tracklet folders in it"),
+    "unusable entry": (BLOCKING, "the loader accepts only folders and regular files, and links to them"),
+    "identity folder": (BLOCKING, "an identity is a folder named by its own number, which holds tracklet folders"),
     "empty folder": (BLOCKING, "the loader refuses a tracklet without frames"),
     "frame name": (BLOCKING, "it does not follow the naming scheme of the data set in DATASETS.NAMES"),
     "several cameras": (BLOCKING, "the frames of a tracklet must come from one camera"),
@@ -198,9 +200,9 @@ class Report:
     complete: bool = True
 
     def add(self, check: str, *texts: str) -> None:
-        """Note findings of a check."""
+        """Note findings of a check; what cannot be printed in a text, as in odd file names, is escaped."""
         if texts:
-            self.findings[check] += texts
+            self.findings[check] += map(printable, texts)
 
     def of_level(self, level: str) -> dict[str, list[str]]:
         """Return the findings of a level, in the order of ``CHECKS``."""

@@ -52,7 +52,7 @@ def _find_cases(layout: FolderLayout, root: Path, report: Report) -> list[str]:
         if name in present:
             continue
         if os.path.lexists(root / name):
-            report.add("unusable entry", str(root / name))
+            report.add("unusable entry", f"{root / name} is not a folder, nor a link to one.")
         else:
             report.add("missing direction" if present else "missing folder", str(root / name))
     return present

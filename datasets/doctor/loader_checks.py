@@ -1,6 +1,7 @@
 """What the project's own readers say of a data set: the loader, the batches of training, the attribute tables."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,11 +79,11 @@ def check_table(path: Path, split: str, pids: set[int], report: Report) -> None:
         pids: People of the split.
         report: Receives counts and findings.
     """
-    if not path.is_file():
-        if path.is_symlink() or path.exists():
-            report.add("unusable entry", str(path))
-        else:
-            report.add("no attribute table", str(path))
+    if not os.path.lexists(path):
+        report.add("no attribute table", str(path))
+        return
+    if not path.is_file():  # opening a pipe would block
+        report.add("attribute table", f"{path}: it is not a regular file, nor a link to one.")
         return
     with _captured_warnings() as messages:
         try:

@@ -9,6 +9,7 @@ from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
 from ..benchmarks import agvpreid
+from ..storage.listing import printable
 from .findings import BLOCKING, CHECKS, LEVELS, REMARK, WARNING, EpochEstimate, ExaminedTracklet, Report
 
 TITLES = {BLOCKING: "Blocking problems", WARNING: "Warnings", REMARK: "Remarks"}
@@ -37,11 +38,8 @@ class SplitCounts:
 
 
 def format_report(report: Report) -> str:
-    """Write the report as text whose last line says whether training can start.
-
-    Characters that cannot be printed, such as bytes of a file name that are not UTF-8, are escaped.
-    """
-    lines = [f"{report.dataset} in {report.root}", "", _format_splits(report), *_format_attributes(report)]
+    """Write the report as text; the last line says whether training can start."""
+    lines = [f"{report.dataset} in {printable(report.root)}", "", _format_splits(report), *_format_attributes(report)]
     lines += _format_published(report)
     for level in LEVELS:
         findings = report.of_level(level)
@@ -49,7 +47,7 @@ def format_report(report: Report) -> str:
             lines += ["", f"{TITLES[level]}:"]
         for check, texts in findings.items():
             lines.append(f"  {check} ({len(texts)}): {CHECKS[check][1]}")
-            lines += [f"    {text}" for text in map(_escape, texts[:NUM_EXAMPLES])]
+            lines += [f"    {text}" for text in texts[:NUM_EXAMPLES]]
             if len(texts) > NUM_EXAMPLES:
                 lines.append(f"    ... and {len(texts) - NUM_EXAMPLES} more")
     if report.epoch is not None:
@@ -60,13 +58,10 @@ def format_report(report: Report) -> str:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Convert the report for ``json.dump``, with every finding.
-
-    Paths are as Python has them: bytes that are not UTF-8 become lone surrogates, which ``json`` writes as escapes.
-    """
+    """Convert the report, with every finding, for ``json.dump``."""
     return {
         "dataset": report.dataset,
-        "root": report.root,
+        "root": printable(report.root),
         "can_train": report.can_train,
         "complete": report.complete,
         "splits": {split: asdict(_count(tracklets)) for split, tracklets in report.splits().items()},
@@ -80,10 +75,6 @@ def to_json(report: Report) -> dict[str, Any]:
         "epoch": None if report.epoch is None else asdict(report.epoch),
         "not_checked": report.not_checked,
     }
-
-
-def _escape(text: str) -> str:
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _count(tracklets: Sequence[ExaminedTracklet]) -> SplitCounts:

@@ -6,13 +6,12 @@ import stat
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from ..benchmarks.case_folders import Sighting, none_if_unknown, shared_value
 from ..clips.decoding import UnreadableFrameError, decode_frame
-from ..storage.listing import IMAGE_SUFFIXES, TrackletFolder
+from ..storage.listing import TrackletFolder, find_images
 from ..tracklet import Tracklet
 from .findings import ExaminedTracklet, FrameResults, Problem
 
@@ -46,20 +45,6 @@ class RecordJob:
     tracklet: Tracklet
 
 
-class FolderContent(NamedTuple):
-    """What a tracklet folder holds, hidden entries excepted; names are sorted as strings.
-
-    Attributes:
-        images: Names that the loader takes for frames.
-        strays: Other files and folders.
-        unusable: Neither folders nor regular files: dead links, pipes, sockets and devices.
-    """
-
-    images: list[str]
-    strays: list[str]
-    unusable: list[str]
-
-
 def examine(job: FolderJob | RecordJob, size: tuple[int, int], sample: int) -> ExaminedTracklet:
     """Check names and frames of one tracklet; problems of the data are returned, not raised.
 
@@ -90,52 +75,27 @@ def examine(job: FolderJob | RecordJob, size: tuple[int, int], sample: int) -> E
 def frame_path(tracklet: ExaminedTracklet, index: int) -> str:
     """Return the path of the frame that an entry of ``tracklet.frames.indices`` counts."""
     if isinstance(tracklet.source, str):  # ten million paths would not fit in memory: list the folder again
-        return os.path.join(tracklet.source, list_content(tracklet.source).images[index])
+        return os.path.join(tracklet.source, find_images(tracklet.source)[0][index])
     return tracklet.source[index]
-
-
-def list_content(path: str) -> FolderContent:
-    """Sort the entries of a tracklet folder by what they are, without opening any; OSError if it cannot be listed."""
-    content = FolderContent([], [], [])
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if not _is_usable(entry):
-                content.unusable.append(entry.name)
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                content.images.append(entry.name)
-            else:
-                content.strays.append(entry.name)
-    for names in content:
-        names.sort()
-    return content
-
-
-def _is_usable(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is, or links to, a regular file or a folder."""
-    try:
-        return entry.is_file() or entry.is_dir()
-    except OSError:  # a link to itself, for one
-        return False
 
 
 def _examine_folder(job: FolderJob, size: tuple[int, int], sample: int) -> ExaminedTracklet:
     path = job.folder.path
     result = ExaminedTracklet(job.split, job.folder.pid, job.folder.name, view=job.view, source=path)
     try:
-        content = list_content(path)
+        names, unusable = find_images(path)
+        others = [name for name in set(os.listdir(path)).difference(names) if not name.startswith(".")]
     except OSError as error:
         result.problems.append(Problem("unreachable folder", f"{path}: {error.strerror}"))
         return result
-    result.problems += [Problem("unusable entry", os.path.join(path, name)) for name in content.unusable]
-    result.problems += [Problem("stray file", os.path.join(path, name)) for name in content.strays]
-    if not content.images:
+    result.problems += [Problem("unusable entry", text) for text in unusable]
+    result.problems += [Problem("stray file", os.path.join(path, name)) for name in sorted(others)]
+    if not names:
         result.problems.append(Problem("empty folder", path))
         return result
-    result.num_frames = len(content.images)
-    _read_names(job, content.images, result)
-    result.frames = examine_frames([os.path.join(path, name) for name in content.images], size, sample)
+    result.num_frames = len(names)
+    _read_names(job, names, result)
+    result.frames = examine_frames([os.path.join(path, name) for name in names], size, sample)
     result.problems += result.frames.problems
     return result
 

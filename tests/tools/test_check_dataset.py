@@ -8,21 +8,27 @@ import sys
 
 import pytest
 
+from datasets.doctor import dataset_check
+from tools.check_dataset import main
+
 TRACKLET = "train/1/c0n0"
+
 
 def test_the_command(make_tree, tmp_path, tiny_opts, caplog):
     caplog.set_level("INFO")
     root = make_tree()
     words = ["--workers", "1", "--json", str(tmp_path / "out/report.json"), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]
     assert main(words) == 0
-    assert "Training can start: no blocking problem, 0 warning(s)." in caplog.text
+    assert "Training can start: no blocking problems, no warnings." in caplog.text
     assert json.loads((tmp_path / "out/report.json").read_text())["can_train"] is True
 
     for number in range(7):
         (root / TRACKLET / f"{number}.jpg").write_bytes(b"")
     assert main(words) == 1
     assert "... and 2 more" in caplog.text
-    assert "Training cannot start: 9 blocking problem(s)." in caplog.text  # 7 names, their share, the loader
+    assert (
+        "Training cannot start: 3 kinds of blocking problems (9 places)." in caplog.text
+    )  # 7 names, their share, the loader
     content = json.loads((tmp_path / "out/report.json").read_text())
     assert content["can_train"] is False
     (names,) = [finding for finding in content["findings"] if finding["check"] == "frame name"]
@@ -39,8 +45,8 @@ def test_a_bad_command_line(caplog):
 def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, caplog, monkeypatch):
     caplog.set_level("INFO")
     root = make_tree()
-    frames_of(root)[0].write_bytes(b"")
-    examine, seen = doctor.examine, []
+    sorted((root / TRACKLET).iterdir())[0].write_bytes(b"")
+    examine, seen = dataset_check.examine, []
 
     def interrupt(job, size, sample):
         seen.append(job)
@@ -48,14 +54,14 @@ def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, ca
             raise KeyboardInterrupt
         return examine(job, size, sample)
 
-    monkeypatch.setattr(doctor, "examine", interrupt)
+    monkeypatch.setattr(dataset_check, "examine", interrupt)
     path = tmp_path / "report.json"
     assert main(["--workers", "1", "--json", str(path), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]) == 130
     content = json.loads(path.read_text())
     assert (content["complete"], content["can_train"]) == (False, None)
     assert content["splits"]["train"]["tracklets"] == 2
     assert "empty frame" in {finding["check"] for finding in content["findings"]}
-    assert "Interrupted. No blocking problem so far." in caplog.text
+    assert "The check was interrupted. No blocking problem was found so far." in caplog.text
 
 
 def listen_to_ctrl_c():

@@ -10,6 +10,7 @@ from datasets.doctor import BLOCKING, CHECKS, WARNING, check_dataset, make_check
 
 CASE1 = "case1_aerial_to_ground"
 
+
 @pytest.fixture
 def check(tiny_cfg):
     """``check(root, *overrides, sample=0, num_workers=1)``: the report on a tree; any share of frames may be bad."""

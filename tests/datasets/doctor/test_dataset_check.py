@@ -2,9 +2,10 @@
 
 import os
 
-from datasets.doctor import BLOCKING, to_json
+from datasets.doctor import BLOCKING, dataset_check, to_json
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
+
 
 def test_a_sound_tree(make_tree, check, found):
     report = check(make_tree())
@@ -53,7 +54,7 @@ def die(job, size, sample):
 
 
 def test_a_process_that_dies_blocks(make_tree, check, monkeypatch):
-    monkeypatch.setattr(doctor, "examine", die)
+    monkeypatch.setattr(dataset_check, "examine", die)
     report = check(make_tree(), num_workers=2)
-    assert "--workers 1 tells which" in report.findings["worker"][0]
+    assert "--workers 1 shows which" in report.findings["worker"][0]
     assert (report.complete, report.can_train) == (False, False)

@@ -1,11 +1,14 @@
 """What the data check finds in the folders of a copy, above its frames."""
 
+import json
+import os
 import shutil
 
-from datasets.doctor import BLOCKING, to_json
+from datasets.doctor import BLOCKING, format_report, to_json
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
 TRACKLET = "train/1/c0n0"
+
 
 def test_all_blocking_problems_are_found_at_once(make_tree, check, frames_of, found):
     root = make_tree()
@@ -102,3 +105,37 @@ def test_masked_identities_of_another_data_set_are_declared(detreidx_tree, check
     report = check_detreidx("DATASETS.IDENTITIES_MASKED", True)
     assert len(report.findings["frame name"]) == 1  # the loader does not tolerate it either
     assert report.can_train is False
+
+
+def test_links_to_nothing_and_pipes_in_place_of_folders(make_tree, check, found):
+    root = make_tree()
+    (root / "train/8").symlink_to("nowhere")
+    (root / "train/1/gone").symlink_to("nowhere")
+    os.mkfifo(root / "train/4/pipe")
+    shutil.rmtree(root / CASE2)
+    (root / CASE2).symlink_to("nowhere")
+    report = check(root)
+    assert found(report) == {"identity folder", "unusable entry", "loader"}
+    assert [text.split(" ")[0] for text in report.findings["identity folder"]] == [
+        str(root / place) for place in ("train/8", "train/1/gone", "train/4/pipe")
+    ]
+    assert report.findings["unusable entry"] == [f"{root / CASE2} is not a folder, nor a link to one."]
+    assert report.can_train is False
+
+
+def test_names_that_cannot_be_used(make_tree, check, found):
+    root = make_tree()
+    not_utf8 = os.path.join(os.fsencode(root), b"train/1/caf\xe9")
+    os.rename(root / TRACKLET, not_utf8)
+    (root / "train/1/c0n1").rename(root / "train/1/c0 n1")
+    (root / f"train/{10**19}").mkdir()
+    os.rename(os.path.join(not_utf8, os.listdir(not_utf8)[0]), os.path.join(not_utf8, b"\xff.jpg"))
+    report = check(root)
+    assert found(report) == {"identity folder", "frame name", "loader"}
+    texts = report.findings["identity folder"]
+    assert f"{root}/train/{10**19}: an identity number must be at most" in texts[0]
+    assert texts[1].startswith(f"{root}/train/1/c0 n1: ")
+    assert texts[2].startswith(f"{root}/train/1/caf\\xe9: ")
+    assert report.findings["frame name"][0].startswith(f"{root}/train/1/caf\\xe9/\\xff.jpg: expected a frame name")
+    format_report(report).encode()  # any terminal and file takes it
+    assert json.loads(json.dumps(to_json(report), ensure_ascii=False).encode())["can_train"] is False

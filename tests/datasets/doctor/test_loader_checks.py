@@ -7,6 +7,7 @@ from datasets.doctor import to_json
 CASE1 = "case1_aerial_to_ground"
 TRACKLET = "train/1/c0n0"
 
+
 def test_attributes(make_tree, check, found):
     root = make_tree()
     path = root / "attributes/train.csv"
@@ -57,3 +58,33 @@ def test_an_unknown_or_absent_dataset_blocks(tmp_path, check):
     report = check(tmp_path / "nowhere", "DATASETS.NAMES", "mars")
     assert report.can_train is False
     assert report.published["queries"] == 1980
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'id,gender\n1,"endless\n' + 200_000 * b"x", r"line 2: this row is not valid CSV"),
+        ("id,gender\n1,0\n".encode("utf-16"), r"line 1: the file must be UTF-8 text"),
+        (b"id,gender\n1,\xff\n", r"line 2: the file must be UTF-8 text"),
+    ],
+    ids=["endless field", "UTF-16", "broken UTF-8"],
+)
+def test_a_table_that_cannot_be_read(make_tree, check, found, content, message):
+    root = make_tree()
+    path = root / "attributes/train.csv"
+    path.write_bytes(content)
+    report = check(root)
+    assert found(report) == {"attribute table", "loader"}
+    (text,) = report.findings["attribute table"]
+    assert text.startswith(f"{path}, {message}")
+    assert report.can_train is False
+
+
+def test_a_table_that_is_no_file_is_not_opened(make_tree, check):
+    root = make_tree()
+    path = root / "attributes/train.csv"
+    path.unlink()
+    path.symlink_to("nowhere")
+    report = check(root)
+    assert report.findings["attribute table"] == [f"{path}: it is not a regular file, nor a link to one."]
+    assert report.can_train is False

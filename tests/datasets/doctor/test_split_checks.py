@@ -5,6 +5,7 @@ import shutil
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
 TRACKLET = "train/1/c0n0"
 
+
 def test_a_frame_of_two_people(make_tree, check, frames_of, found):
     root = make_tree()
     mine, other = frames_of(root)[0], frames_of(root, "train/4/c0n0")[3]

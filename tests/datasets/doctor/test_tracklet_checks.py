@@ -2,20 +2,21 @@
 
 import os
 
+from datasets.doctor.findings import Problem
+from datasets.doctor.tracklet_checks import examine_frames
+
 TRACKLET = "train/1/c0n0"
+
 
 def test_damaged_frames_are_warnings(make_tree, check, frames_of, found):
     root = make_tree()
-    empty, truncated, gone, copy, *_ = frames_of(root)
+    empty, truncated, copy, other, *_ = frames_of(root)
     empty.write_bytes(b"")
     truncated.write_bytes(truncated.read_bytes()[:-200])
-    gone.unlink()
-    gone.symlink_to("nowhere.jpg")
-    frames_of(root)[4].write_bytes(copy.read_bytes())
+    other.write_bytes(copy.read_bytes())
     report = check(root)
-    assert found(report) == {"empty frame", "unreadable frame", "missing frame", "repeated frame"}
+    assert found(report) == {"empty frame", "unreadable frame", "repeated frame"}
     assert report.findings["empty frame"] == [str(empty)]
-    assert report.findings["missing frame"] == [str(gone)]
     assert str(truncated) in report.findings["unreadable frame"][0]
     assert copy.name in report.findings["repeated frame"][0]
     assert report.can_train
@@ -40,7 +41,7 @@ def test_a_sample_of_the_frames(make_tree, check, frames_of, found):
     num_frames = sum(tracklet.num_frames for tracklet in report.tracklets)
     num_unread = num_frames - 2 * len(report.tracklets) - 1
     assert report.not_checked == [
-        f"whether {num_unread} frames can be decoded or are repeated (--sample 2); they are there and not empty"
+        f"whether {num_unread} frames can be decoded or are repeated (--sample 2); they exist and are not empty"
     ]
 
 
@@ -57,3 +58,55 @@ def test_a_folder_that_cannot_be_listed(make_tree, check, monkeypatch):
     report = check(root)
     assert report.findings["unreachable folder"] == [f"{root / TRACKLET}: Permission denied"]
     assert report.can_train is False
+
+
+def test_a_frame_that_leads_nowhere_blocks(make_tree, check, frames_of, found):
+    root = make_tree()
+    gone, loop, *_ = frames_of(root)
+    for path, target in ((gone, "nowhere.jpg"), (loop, loop.name)):
+        path.unlink()
+        path.symlink_to(target)
+    (root / TRACKLET / "nowhere.txt").symlink_to("nowhere")  # not named as a frame: the loader does not look at it
+    report = check(root)
+    assert found(report) == {"unusable entry", "missing frame", "unreadable frame", "loader"}
+    assert [text.split(" ")[0] for text in report.findings["unusable entry"]] == [str(gone), str(loop)]
+    assert "a link whose target is missing" in report.findings["unusable entry"][0]
+    assert report.findings["missing frame"] == [str(gone)]
+    assert report.findings["unreadable frame"][0].startswith(f"{loop}: ")
+    assert report.findings["stray file"] == [str(root / TRACKLET / "nowhere.txt")]
+    assert report.can_train is False
+
+
+def test_pipes_and_devices_are_not_opened(make_tree, check, frames_of, found):
+    root = make_tree()
+    pipe, device, *_ = frames_of(root)
+    pipe.unlink()
+    os.mkfifo(pipe)
+    device.unlink()
+    device.symlink_to("/dev/zero")
+    report = check(root)
+    assert found(report) == {"unusable entry", "unreadable frame", "loader"}
+    assert [text.split(": ")[0] for text in report.findings["unusable entry"]] == [
+        f"{pipe} is a pipe",
+        f"{device} is a link to a character device",
+    ]
+    assert report.findings["unreadable frame"] == [f"{path}: it is not a regular file" for path in (pipe, device)]
+
+
+def test_special_files_that_a_table_lists_as_frames(tmp_path):
+    paths = [tmp_path / f"{name}.jpg" for name in ("pipe", "device", "dead_link", "missing", "folder")]
+    pipe, device, dead_link, missing, folder = paths
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    dead_link.symlink_to("nowhere.jpg")
+    folder.mkdir()
+    results = examine_frames([str(path) for path in paths], (8, 8), sample=0)
+    assert results.problems == [
+        Problem("unreadable frame", f"{pipe}: it is not a regular file"),
+        Problem("unreadable frame", f"{device}: it is not a regular file"),
+        Problem("missing frame", str(dead_link)),
+        Problem("missing frame", str(missing)),
+        Problem("unreadable frame", f"{folder}: it is not a regular file"),
+        Problem("no readable frame", str(tmp_path)),
+    ]
+    assert len(results.digests) == 0
