@@ -121,8 +121,8 @@ def _format_attributes(report: Report) -> Iterator[str]:
     for split, counts in report.attributes.items():
         known = [f"{column} {number}" for column, number in counts.people_with_known_code.items() if number]
         yield (
-            f"Attributes of {split}: {counts.rows} rows for {counts.people} people, with known codes for "
-            f"{', '.join(known) or 'none of them'}."
+            f"Attributes of {split}: {counts.rows} rows for {counts.people} people. People with a known code: "
+            f"{', '.join(known) or 'none'}."
         )
 
 

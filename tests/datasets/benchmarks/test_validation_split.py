@@ -34,7 +34,7 @@ def pids_of(tracklets):
     return {tracklet.pid for tracklet in tracklets}
 
 
-def test_each_stratum_gives_its_share():
+def test_each_stratum_contributes_its_share():
     items = range(100)
     for seed in range(20):
         drawn = draw_stratified(items, lambda item: (item % 7,), 30, np.random.default_rng(seed))

@@ -85,7 +85,7 @@ def test_more_bad_frames_than_training_tolerates(make_tree, check, frames_of):
     assert report.can_train
 
 
-def test_a_sample_tells_that_bad_frames_are_probably_too_many(make_tree, check, frames_of):
+def test_a_sample_shows_that_bad_frames_are_probably_too_many(make_tree, check, frames_of):
     root = make_tree()
     for tracklet in (TRACKLET, "train/4/c0n0"):
         frames_of(root, tracklet)[0].write_bytes(b"no image")
