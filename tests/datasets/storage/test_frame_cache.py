@@ -354,12 +354,13 @@ for number in range(20):
 
 
 @pytest.mark.parametrize(
-    ("kibibytes", "has_lock_file"),
-    [(4, False), (4, True), (96, False)],
-    ids=["lock file", "sparse lock file", "frames"],
+    ("free_kibibytes", "has_lock_file"),
+    [(0, False), (0, True), (96, False)],
+    ids=["no lock file", "sparse lock file", "a few frames"],
 )
-def test_a_small_disk_costs_one_warning_and_not_the_process(small_disk, kibibytes, has_lock_file):
-    folder = small_disk(kibibytes)
+def test_a_full_disk_costs_one_warning_and_not_the_process(small_disk, free_kibibytes, has_lock_file):
+    folder = small_disk(free_kibibytes + 4)
+    (folder / "other").write_bytes(bytes(4096))
     if has_lock_file:  # as LMDB leaves it: space is taken when a page of the file is first written
         with open(folder / "lock.mdb", "wb") as file:
             file.truncate(65664)
