@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..benchmarks.case_folders import Sighting, none_if_unknown, shared_value
-from ..clips.decoding import UnreadableFrameError, decode_frame
+from ..clips.decoding import UnreadableFrameError, decode_frame, read_frame_file
 from ..storage.listing import TrackletFolder, find_images
 from ..tracklet import Tracklet
 from .findings import ExaminedTracklet, FrameResults, Problem
@@ -154,11 +154,12 @@ def examine_frames(paths: Sequence[str], size: tuple[int, int], sample: int) -> 
             started = time.perf_counter()
             try:
                 decode_frame(path, size)
+                seconds = time.perf_counter() - started
+                digest = _digest(path)
             except UnreadableFrameError as error:
                 fault = Problem("unreadable frame", str(error))
             else:
-                results.seconds += time.perf_counter() - started
-                digest = _digest(path)
+                results.seconds += seconds
                 decoded.append((digest, index))
                 if (first := first_with.setdefault(digest, index)) != index:
                     text = f"{path} is the same as {os.path.basename(paths[first])}"
@@ -194,6 +195,5 @@ def _find_fault(path: str) -> Problem | None:
 
 
 def _digest(path: str) -> int:
-    """Hash the bytes of a regular file."""
-    with open(path, "rb") as file:
-        return int.from_bytes(hashlib.blake2b(file.read(), digest_size=DIGEST_BYTES).digest(), "little")
+    """Hash the bytes of a frame's file."""
+    return int.from_bytes(hashlib.blake2b(read_frame_file(path), digest_size=DIGEST_BYTES).digest(), "little")

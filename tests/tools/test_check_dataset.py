@@ -26,9 +26,8 @@ def test_the_command(make_tree, tmp_path, tiny_opts, caplog):
         (root / TRACKLET / f"{number}.jpg").write_bytes(b"")
     assert main(words) == 1
     assert "... and 2 more" in caplog.text
-    assert (
-        "Training cannot start: 3 kinds of blocking problems (9 places)." in caplog.text
-    )  # 7 names, their share, the loader
+    # 7 frame names, the share of bad frames, and the loader.
+    assert "Training cannot start: 3 kinds of blocking problems (9 places)." in caplog.text
     content = json.loads((tmp_path / "out/report.json").read_text())
     assert content["can_train"] is False
     (names,) = [finding for finding in content["findings"] if finding["check"] == "frame name"]

@@ -2,6 +2,9 @@
 
 import os
 
+import pytest
+from PIL import Image
+
 from datasets.doctor.findings import Problem
 from datasets.doctor.tracklet_checks import examine_frames
 
@@ -110,3 +113,30 @@ def test_special_files_that_a_table_lists_as_frames(tmp_path):
         Problem("no readable frame", str(tmp_path)),
     ]
     assert len(results.digests) == 0
+
+
+@pytest.mark.parametrize("form", ["TIFF", "DDS"])
+@pytest.mark.parametrize("num_bytes", [None, 100], ids=["whole", "cut off"])
+def test_rare_formats_under_the_name_of_a_jpeg_are_unreadable(tmp_path, form, num_bytes):
+    path = tmp_path / "1.jpg"
+    Image.new("RGB", (16, 16)).save(path, form)
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    frame, everything = examine_frames([str(path)], (8, 8), sample=0).problems
+    assert (frame.check, everything.check) == ("unreadable frame", "no readable frame")
+    assert str(path) in frame.text
+
+
+def test_whatever_a_decoder_raises_is_an_unreadable_frame(make_tree, check, frames_of, found, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("a bug of the decoder")
+
+    root = make_tree()
+    path = frames_of(root)[0]
+    Image.new("RGB", (32, 64)).save(path, "PNG")
+    monkeypatch.setattr(Image, "open", fail)  # JPEG files take another way
+    report = check(root)
+    assert found(report) == {"unreadable frame"}
+    (text,) = report.findings["unreadable frame"]
+    assert str(path) in text
+    assert "a bug of the decoder" in text
+    assert report.can_train
