@@ -102,7 +102,7 @@ def test_both_views_reach_the_sampler(cfg):
     for epoch in range(5):
         loader.batch_sampler.set_epoch(epoch)
         for batch in loader.batch_sampler:
-            views = sorted((dataset.train[draw.index].pid, dataset.train[draw.index].view) for draw in batch)
+            views = sorted((dataset.train[draw.item].pid, dataset.train[draw.item].view) for draw in batch)
             assert [view for _, view in views] == ["aerial", "ground"] * 2
 
 

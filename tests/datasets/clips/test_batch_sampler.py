@@ -13,7 +13,7 @@ from datasets.tracklet import VIEWS
 
 
 def indices(batches):
-    return [[draw.index for draw in batch] for batch in batches]
+    return [[draw.item for draw in batch] for batch in batches]
 
 
 @st.composite
@@ -32,12 +32,12 @@ def test_every_batch_is_p_identities_by_k_tracklets(problem):
     assert len(batches) == len(sampler)
     num_tracklets = Counter(pids)
     for batch in batches:
-        assert Counter(Counter(pids[draw.index] for draw in batch).values()) == {K: P}
-        times = Counter(draw.index for draw in batch)
+        assert Counter(Counter(pids[draw.item] for draw in batch).values()) == {K: P}
+        times = Counter(draw.item for draw in batch)
         for item, count in times.items():
             n = num_tracklets[pids[item]]
             assert count in (K // n, -(-K // n))  # as even as can be; 1 with enough tracklets
-    assert {pids[draw.index] for batch in batches for draw in batch} == set(pids)
+    assert {pids[draw.item] for batch in batches for draw in batch} == set(pids)
 
 
 @settings(max_examples=40, deadline=None)
@@ -107,10 +107,10 @@ def test_shards_are_disjoint_and_cover_every_identity(problem, world_size):
     assert len({len(batches) for batches in ranks}) == 1
     draws = [draw for batches in ranks for batch in batches for draw in batch]
     assert sorted(draw.position for draw in draws) == list(range(len(draws)))
-    assert {pids[draw.index] for draw in draws} == set(pids)
+    assert {pids[draw.item] for draw in draws} == set(pids)
     for batches in ranks:
         for batch in batches:
-            assert Counter(Counter(pids[draw.index] for draw in batch).values()) == {K: P}
+            assert Counter(Counter(pids[draw.item] for draw in batch).values()) == {K: P}
 
 
 @st.composite
