@@ -30,7 +30,7 @@ class Camera:
     Attributes:
         camid: 0-5.
         view: 'ground' or 'aerial'.
-        heights: Range of the camera's height, metres; a drone's comes from ``ALTITUDES`` instead.
+        heights: Range of the camera's height, metres; empty for drones, which fly at ``ALTITUDES``.
         altitude_shares: Share of tracklets on each level of ``ALTITUDES``; empty for ground cameras.
         white_balance: Linear gain of red, green and blue.
         exposure: Linear gain of all three.
@@ -45,9 +45,9 @@ class Camera:
 
     camid: int
     view: str
-    heights: tuple[float, float]
+    heights: tuple[float, ...]
     altitude_shares: tuple[float, ...]
-    white_balance: tuple[float, float, float]
+    white_balance: tuple[float, ...]
     exposure: float
     contrast: float
     saturation: float
@@ -98,7 +98,7 @@ CAMERAS: tuple[Camera, ...] = (
 
 
 def make_cameras(rng: np.random.Generator) -> tuple[Camera, ...]:
-    """ClipRequest six cameras that stand like ``CAMERAS`` but see other places with other colours."""
+    """Draw six cameras that stand like ``CAMERAS`` but see other places with other colours."""
     return tuple(
         Camera(
             camera.camid,
@@ -279,11 +279,11 @@ def _panorama(rng: np.random.Generator) -> np.ndarray:
         trunk = int(middle[1])
         image[int(middle[0]) : horizon + 4, trunk : trunk + 3] *= 0.4
     for _ in range(25):
-        paint, left = rng.uniform(0.02, 0.35) * (1.0 + rng.uniform(-0.4, 0.4, 3)), rng.uniform(0, width)
-        image[draw.ellipse(horizon + 1, left, 8, rng.uniform(14, 24), shape=PANORAMA_SHAPE)] = paint
+        paint, middle_x = rng.uniform(0.02, 0.35) * (1.0 + rng.uniform(-0.4, 0.4, 3)), rng.uniform(0, width)
+        image[draw.ellipse(horizon + 1, middle_x, 8, rng.uniform(14, 24), shape=PANORAMA_SHAPE)] = paint
     for _ in range(30):
-        left = rng.uniform(0, width)
-        image[draw.ellipse(horizon - 2, left, 10, 2.5, shape=PANORAMA_SHAPE)] = rng.uniform(0.02, 0.3) * (
+        middle_x = rng.uniform(0, width)
+        image[draw.ellipse(horizon - 2, middle_x, 10, 2.5, shape=PANORAMA_SHAPE)] = rng.uniform(0.02, 0.3) * (
             1.0 + rng.uniform(-0.5, 0.5, 3)
         )
     image[horizon + 6 :] = 0.25

@@ -180,7 +180,7 @@ class Person:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Person":
-        """ClipRequest a person."""
+        """Draw a person."""
         female = rng.random() < 0.5
         age = _pick(
             rng,
@@ -299,7 +299,7 @@ class Person:
 
 
 def _pick(rng: np.random.Generator, weights: Mapping[Any, float]) -> Any:
-    """ClipRequest a key with probability proportional to its weight."""
+    """Draw a key with probability proportional to its weight."""
     names = list(weights)
     shares = np.array([weights[name] for name in names], float)
     return names[int(rng.choice(len(names), p=shares / shares.sum()))]
@@ -625,11 +625,9 @@ class _BodyBuilder:
             top = head + np.array([0.0, -0.035, 0.06]) * size
             self.parts.append(pouch(top, self._at(0, -0.09 * unit, end), 0.092 * size, hair, 0.62))
         if person.hairstyle == "horse tail":
-            knot, end = (
-                head + np.array([0.0, -0.10, 0.04]) * size,
-                self._at(0.03 * np.sin(self.phase), -0.17 * unit, 1.36),
-            )
-            self.parts.append(pouch(knot, end, 0.034 * size, hair))
+            knot = head + np.array([0.0, -0.10, 0.04]) * size
+            tip = self._at(0.03 * np.sin(self.phase), -0.17 * unit, 1.36)
+            self.parts.append(pouch(knot, tip, 0.034 * size, hair))
         cloth: Paint = tuple(to_linear(person.hat.color))
         if person.head_accessories == "hat":
             crown = head + np.array([0.0, -0.005, 0.07]) * size
@@ -682,9 +680,7 @@ class _BodyBuilder:
             base = np.array([0.28, -0.45, 0.30]) * unit
             top, bottom = base + np.array([0, 0.08, 0.30]) * unit, base - np.array([0, 0.02, 0.27]) * unit
             self.parts.append(pouch(top, bottom, 0.17 * unit, color, 0.6))
-            self.parts.append(
-                barrel(hands[1], base + np.array([0, 0.05, 0.3]) * unit, 0.015, 0.015, tuple(GLASSES_COLOR))
-            )
+            self.parts.append(barrel(hands[1], base + np.array([0, 0.05, 0.3]) * unit, 0.015, 0.015, GLASSES_COLOR))
 
 
 def _sagittal(angle: float) -> np.ndarray:
