@@ -70,17 +70,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         Image.fromarray(draw_contact_sheet(args.seed)).save(path)
         logger.info("Wrote %s.", path)
         return
-    render_dataset(
-        args.output,
-        seed=args.seed,
-        num_train=args.train_people,
-        num_test=args.test_people,
-        tracklets_per_view=args.tracklets_per_view,
-        frames_per_tracklet=args.frames,
-        num_workers=args.workers,
-        force=args.force,
-        progress=True,
-    )
+    try:
+        render_dataset(
+            args.output,
+            seed=args.seed,
+            num_train=args.train_people,
+            num_test=args.test_people,
+            tracklets_per_view=args.tracklets_per_view,
+            frames_per_tracklet=args.frames,
+            num_workers=args.workers,
+            force=args.force,
+            progress=True,
+        )
+    except KeyboardInterrupt:  # run_command would say that what was written is kept
+        sys.exit(130)
 
 
 if __name__ == "__main__":

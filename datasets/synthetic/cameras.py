@@ -1,9 +1,8 @@
-"""Synthetic cameras: where they hang, how they distort colour and detail, and the place they look at.
+"""Synthetic cameras: their positions, their distortion of colour and detail, and the places that they film.
 
-Cameras C0/C1 stand for fixed CCTV, C2/C3 for wearables, C4/C5 for drones, as in AG-VPReID. Each watches its
-own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance,
-exposure and contrast: the same clothes change colour from camera to camera, which is what makes plain colour
-a weak cue.
+Cameras C0 and C1 stand for fixed CCTV, C2 and C3 for wearables, C4 and C5 for drones, as in AG-VPReID. Each films its
+own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance, exposure and
+contrast. The same clothes therefore change colour from camera to camera, which makes plain colour a weak cue.
 """
 
 from dataclasses import dataclass
@@ -154,7 +153,7 @@ def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scene:
-    """A place: ``ground`` is a texture with its halvings for distant views, ``panorama`` what stands behind.
+    """A place: ``ground`` is a texture with halved copies for distant views, ``panorama`` is the background.
 
     All are linear albedo or light: ground levels (S, S, 3), panorama (160, 1024, 3).
     """
@@ -254,7 +253,7 @@ def _ground_texture(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _panorama(rng: np.random.Generator) -> np.ndarray:
-    """Return what stands around the place, (160, 1024, 3): sky, buildings, trees, parked cars, people."""
+    """Draw the surroundings of the place, (160, 1024, 3): sky, buildings, trees, parked cars, people."""
     height, width = PANORAMA_SHAPE
     rows = np.linspace(0, 1, height)[:, None, None]
     sky = np.array([0.55, 0.68, 0.85]) * (1 - rows) + np.array([0.85, 0.86, 0.86]) * rows

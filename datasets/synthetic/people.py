@@ -1,8 +1,7 @@
-"""Synthetic people: how one looks (``Person``), one's description in words and codes, one's walking body.
+"""Synthetic people: their appearance (``Person``), their description in words and codes, and their walking body.
 
-Appearance is drawn first; the AG-VPReID attribute codes, the caption and the body are all read from it, so
-they cannot disagree. Colours are few and shared by many people on purpose: a person is told by the whole
-outfit.
+Appearance is drawn first; the AG-VPReID attribute codes, the caption and the body are all derived from it, so they
+cannot disagree. Colours are few and shared by many people on purpose: only the whole outfit identifies a person.
 """
 
 from collections.abc import Mapping
@@ -106,7 +105,7 @@ def to_linear(color: Color) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Garment:
-    """A piece of clothing: colours are sRGB in 0..1; ``second_*`` is the pattern's, unused when plain."""
+    """A piece of clothing. Colours are sRGB in 0..1; ``second`` is that of the pattern, unused if plain."""
 
     color_name: str
     color: Color
@@ -116,7 +115,7 @@ class Garment:
     period: float = 0.12  # metres from stripe to stripe
 
     def words(self, noun: str) -> str:
-        """Say the garment in words, such as 'a red and white striped T-shirt'."""
+        """Describe the garment in words, such as 'red and white striped T-shirt'."""
         if self.pattern == "plain":
             return f"{self.color_name} {noun}"
         if self.pattern == "logo":
@@ -171,7 +170,7 @@ class Person:
 
     @property
     def attributes(self) -> dict[str, int]:
-        """Codes by column; nothing on the head is 'unknown', as in the real tables."""
+        """The codes by column; nothing on the head is coded as 'unknown', as in the real tables."""
         names = {column: getattr(self, column) for column in COLUMNS}
         return {
             column: UNKNOWN_CODES[column] if name is None else CODES[column].index(name)
