@@ -5,20 +5,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class OnlineLabelSmoothing(nn.Module):
-    """Cross entropy against soft labels that the model's own correct predictions refine from epoch to epoch.
+class ClassificationLoss(nn.Module):
+    """Base of the classification losses: logits (B, K) and labels (B,) in 0..K-1 -> scalar, mean over the batch."""
+
+    def next_epoch(self) -> None:
+        """Update what the loss learned during the epoch that just ended; by default it learns nothing."""
+
+
+class OnlineLabelSmoothing(ClassificationLoss):
+    """Cross entropy against soft labels that are averaged from the model's correct predictions of the last epoch.
 
     ``hard_weight * CE(hard) + (1 - hard_weight) * CE(soft labels of the class)``. While training, the predicted
-    distribution of each correctly classified sample is added to its class's accumulator; ``next_epoch`` turns the means
-    into the next epoch's soft labels. As in the published code, a class that was never right gets a row of zeros.
+    distribution of each correctly classified sample is added to the accumulator of its class; ``next_epoch`` makes the
+    means the soft labels of the next epoch. As in the published code, the soft labels of a class without a correctly
+    classified sample become zero.
 
     Args:
         num_classes: K.
-        smoothing: Probability spread over the other classes in the first epoch.
+        smoothing: Probability that is spread over the other classes in the first epoch.
         hard_weight: Share of the hard cross entropy, 0..1.
     Reference:
         Zhang et al., "Delving Deep into Label Smoothing", IEEE TIP 2021, arXiv 2011.12562.
     """
+
+    soft_labels: Tensor
+    accumulated: Tensor
+    counts: Tensor
 
     def __init__(self, num_classes: int, smoothing: float = 0.1, hard_weight: float = 0.5):
         super().__init__()
@@ -30,7 +42,7 @@ class OnlineLabelSmoothing(nn.Module):
         self.register_buffer("counts", torch.zeros(num_classes))
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, K) and labels (B,) in 0..K-1 -> scalar, mean over the batch."""
+        """Compute the loss of logits (B, K) and labels (B,) in 0..K-1: a scalar, the mean over the batch."""
         log_probabilities = logits.float().log_softmax(dim=1)
         if self.training:
             self._accumulate(log_probabilities.detach(), labels)
@@ -39,19 +51,19 @@ class OnlineLabelSmoothing(nn.Module):
         return self.hard_weight * hard + (1.0 - self.hard_weight) * soft
 
     def _accumulate(self, log_probabilities: Tensor, labels: Tensor) -> None:
-        """Add the distributions of the correct samples to their classes, without a device synchronisation."""
+        """Add the distributions of correctly classified samples to their classes, without synchronising the device."""
         correct = (log_probabilities.argmax(dim=1) == labels).to(log_probabilities.dtype)
         self.accumulated.index_add_(0, labels, log_probabilities.exp() * correct.unsqueeze(1))
         self.counts.index_add_(0, labels, correct)
 
     def next_epoch(self) -> None:
-        """Make this epoch's means the soft labels, and start new ones."""
+        """Make this epoch's means the soft labels, and clear the accumulator."""
         self.soft_labels.copy_(self.accumulated / self.counts.clamp(min=1).unsqueeze(1))
         self.accumulated.zero_()
         self.counts.zero_()
 
 
-class UniformLabelSmoothing(nn.Module):
+class UniformLabelSmoothing(ClassificationLoss):
     """Cross entropy against (1 - e) y + e / K (Szegedy et al., CVPR 2016)."""
 
     def __init__(self, smoothing: float = 0.1):
@@ -59,8 +71,5 @@ class UniformLabelSmoothing(nn.Module):
         self.smoothing = smoothing
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, K) and labels (B,) in 0..K-1 -> scalar, mean over the batch."""
+        """Compute the loss of logits (B, K) and labels (B,) in 0..K-1: a scalar, the mean over the batch."""
         return F.cross_entropy(logits.float(), labels, label_smoothing=self.smoothing)
-
-    def next_epoch(self) -> None:
-        """Nothing changes between epochs."""

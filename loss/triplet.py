@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 
 class BatchHardTriplet(nn.Module):
-    """For every sample its farthest positive must be nearer than its nearest negative, by a margin.
+    """Hinge loss that asks the farthest positive of every sample to be nearer than its nearest negative by a margin.
 
     Args:
-        margin: On the raw Euclidean distance, in feature units.
+        margin: Difference of raw Euclidean distances, in feature units.
     Reference:
         Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", arXiv 1703.07737, Eq. (5).
     """
@@ -18,9 +18,9 @@ class BatchHardTriplet(nn.Module):
         self.margin = margin
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Features (B, D) and labels (B,), at least two of them different -> scalar, mean over the batch."""
-        # Half precision loses the differences between near neighbours; the norm of each difference is also exact
-        # where the usual expansion into squares cancels.
+        """Compute the loss of features (B, D) and labels (B,), of which at least two differ: a scalar, the mean."""
+        # Half precision loses the differences between near neighbours, and so does the expansion of the squared
+        # distance that torch.cdist uses by default for large batches.
         distances = torch.cdist(features.float(), features.float(), compute_mode="donot_use_mm_for_euclid_dist")
         same = labels.unsqueeze(0) == labels.unsqueeze(1)
         hardest_positive = distances.masked_fill(~same, -torch.inf).amax(dim=1)

@@ -1,18 +1,20 @@
 """CLIP ViT over the frames of a clip, with position, camera and frame embeddings (METHOD section 1).
 
-The transformer itself is timm's; this module adds what turns an image encoder into X-TFCLIP's: a position embedding
-resized to the input's patch grid, overlapping patches, and embeddings of camera and frame on the class token.
+The transformer itself is timm's. This module resizes the position embedding to the input's patch grid, lets patches
+overlap, and adds embeddings of the camera and the frame to the class token.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-# Published names of OpenAI's models, and where timm keeps the same networks (QuickGELU, as they were trained).
+# OpenAI's names of its models, and timm's names of the same networks (with QuickGELU, as OpenAI trained them).
 TIMM_NAMES = {
     "ViT-B-16": "vit_base_patch16_clip_quickgelu_224.openai",
     "ViT-B-32": "vit_base_patch32_clip_quickgelu_224.openai",
@@ -20,7 +22,7 @@ TIMM_NAMES = {
 }
 OPENAI_FILES = {name: f"{name}.pt" for name in TIMM_NAMES}
 EMBEDDING_STD = 0.02
-# timm's tag of weights that were fine-tuned as ImageNet classifiers: they have lost CLIP's projection.
+# timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
 
 
@@ -36,14 +38,16 @@ def build_vit(
     """Create a CLIP-style ViT with its projection (``head``), at its own image size.
 
     Args:
-        name: A key of TIMM_NAMES or a timm model name; a timm name without a tag gets its default weights.
+        name: A key of TIMM_NAMES or a timm model name. A timm name without a tag means OpenAI's weights, or else the
+            first CLIP weights that timm lists for it.
         embed_dim, depth, num_heads, patch_size, proj_dim: Replace the named model's dimensions; 0 keeps them.
-        from_hub: Let timm fetch the weights.
+        from_hub: Let timm load the weights from its cache or its hub.
     Raises:
         ValueError: If timm does not know ``name``, or the model is not a CLIP-style (pre-normed) ViT.
+        OSError: If the weights cannot be downloaded.
     """
     timm_name = _resolve_name(name)
-    dimensions = {
+    dimensions: dict[str, Any] = {
         "embed_dim": embed_dim,
         "depth": depth,
         "num_heads": num_heads,
@@ -58,7 +62,7 @@ def build_vit(
 
 
 def _resolve_name(name: str) -> str:
-    """timm's name and tag of CLIP weights for ``name``; a tag that is left out is OpenAI's, or the first of CLIP's."""
+    """Return timm's model name for ``name``, with a tag of CLIP weights (see ``build_vit``)."""
     timm_name = TIMM_NAMES.get(name, name)
     if timm.is_model(timm_name) and "." not in timm_name:
         tagged = timm.list_pretrained(f"{timm_name}.*")
@@ -74,11 +78,12 @@ def _resolve_name(name: str) -> str:
 
 
 def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: str) -> Tensor:
-    """Interpolate a position embedding to another patch grid; the class token's row is kept.
+    """Interpolate a position embedding to another patch grid and keep the class token's row.
 
     Args:
-        embedding: (1, 1 + n, D). n a square number means a square grid; any other n must already be grid's size.
-        grid: Rows and columns of patches wanted.
+        embedding: (1, 1 + n, D). If n is a square number, the patches form a square grid; otherwise n must be the
+            number of patches in ``grid``, and nothing is interpolated.
+        grid: Rows and columns of patches in the result.
         mode: "bicubic" or "bilinear", without antialiasing, corners not aligned (METHOD section 1).
     Returns:
         (1, 1 + rows * columns, D), same dtype.
@@ -91,7 +96,7 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: st
         if num_patches != grid[0] * grid[1]:
             raise ValueError(
                 f"A position embedding of {num_patches} patches fits neither a square grid nor the {grid[0]}x{grid[1]} "
-                "patches of INPUT.SIZE_TRAIN; set INPUT.SIZE_TRAIN to the size it was trained at."
+                "patches of INPUT.SIZE_TRAIN; set INPUT.SIZE_TRAIN to the image size of these weights."
             )
         return embedding
     return _interpolate(embedding, (side, side), grid, mode)
@@ -112,13 +117,16 @@ class ClipVideoEncoder(nn.Module):
     """Encode every frame of a clip into CLIP tokens.
 
     Args:
-        vit: CLIP-style ViT of timm; its ``head`` becomes the bias-free projection to CLIP's joint space.
+        vit: CLIP-style ViT of timm; the transposed weight of its ``head`` becomes ``projection``.
         image_size: (H, W) in pixels, multiples of the patch size.
-        stride: Steps between patches (vertical, horizontal), pixels; at most the patch size.
+        stride: Vertical and horizontal step between patches, pixels; at most the patch size.
         num_cameras: Rows of the camera embedding; 0 for none.
         num_frames: Rows of the frame embedding, T; 0 for none.
         camera_coefficient: Factor of the camera embedding.
         position_mode: Interpolation of the position embedding, "bicubic" or "bilinear".
+    Attributes:
+        projection: Matrix that projects tokens to CLIP's joint space, (D, P), as OpenAI's files hold it: projected =
+            tokens @ projection. Gradient centralisation therefore averages over P, as in the published training.
     Raises:
         ValueError: If the image does not divide into patches, or the stride does not fit the patch.
     Reference:
@@ -129,15 +137,15 @@ class ClipVideoEncoder(nn.Module):
     def __init__(
         self,
         vit: VisionTransformer,
-        image_size: tuple[int, int],
-        stride: tuple[int, int],
+        image_size: Sequence[int],
+        stride: Sequence[int],
         num_cameras: int = 0,
         num_frames: int = 0,
         camera_coefficient: float = 1.0,
         position_mode: str = "bicubic",
     ):
         super().__init__()
-        self.patch_size = vit.patch_embed.patch_size[0]
+        self.patch_size: int = vit.patch_embed.patch_size[0]
         self.stride = tuple(stride)
         self.position_mode = position_mode
         self.camera_coefficient = camera_coefficient
@@ -145,26 +153,26 @@ class ClipVideoEncoder(nn.Module):
             raise ValueError(f"MODEL.STRIDE_SIZE must be at most the patch size {self.patch_size}, got {stride}.")
         self.check_size(*image_size)
         self.grid = self.grid_for(*image_size)
-        self.width = vit.embed_dim
-        self.num_heads = vit.blocks[0].attn.num_heads
+        self.width: int = vit.embed_dim
+        self.num_heads = cast(Attention, cast(Block, vit.blocks[0]).attn).num_heads
         self.patch_embed = vit.patch_embed.proj
         self.patch_embed.stride = self.stride
-        self.class_token = vit.cls_token
-        position = resize_position_embedding(vit.pos_embed.detach(), self.grid, position_mode)
+        self.class_token = cast(nn.Parameter, vit.cls_token)
+        position = resize_position_embedding(cast(nn.Parameter, vit.pos_embed).detach(), self.grid, position_mode)
         self.position_embedding = nn.Parameter(position.clone())
         self.norm_pre = vit.norm_pre
         self.blocks = vit.blocks
         self.norm = vit.norm
-        self.projection = nn.Linear(self.width, vit.head.out_features, bias=False)
-        self.projection.weight = vit.head.weight
+        self.projection = nn.Parameter(cast(nn.Linear, vit.head).weight.detach().T.contiguous())
         self.camera_embedding = nn.Parameter(torch.empty(num_cameras, self.width)) if num_cameras else None
         self.frame_embedding = nn.Parameter(torch.zeros(num_frames, self.width)) if num_frames else None
-        if num_cameras:
+        if self.camera_embedding is not None:
             nn.init.trunc_normal_(self.camera_embedding, std=EMBEDDING_STD)
 
     @property
     def projected_width(self) -> int:
-        return self.projection.out_features
+        """Width P of CLIP's joint space."""
+        return self.projection.shape[1]
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ValueError unless an image of this size divides into patches."""
@@ -175,7 +183,7 @@ class ClipVideoEncoder(nn.Module):
             )
 
     def grid_for(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of patches that an image of this size gives."""
+        """Return the rows and columns of patches in an image of this size (pixels)."""
         return (
             (height - self.patch_size) // self.stride[0] + 1,
             (width - self.patch_size) // self.stride[1] + 1,
@@ -186,11 +194,11 @@ class ClipVideoEncoder(nn.Module):
 
         Args:
             clips: (B, T, C, H, W), normalised.
-            camids: (B,) indices of training cameras, -1 where unknown; None means all unknown.
+            camids: (B,) indices of training cameras, -1 where unknown; None means that all are unknown.
         Returns:
-            Tokens after the last norm, (B*T, N, D), the class token first.
+            Tokens after the last norm, (B*T, N, D). The class token comes first.
         Raises:
-            ValueError: If T differs from the rows of the frame embedding.
+            ValueError: If T is not the number of rows of the frame embedding.
         """
         B, T = clips.shape[:2]
         extra = clips.new_zeros(B, T, self.width)
@@ -208,12 +216,19 @@ class ClipVideoEncoder(nn.Module):
         return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1))
 
     def encode_frames(self, frames: Tensor, class_token_extra: Tensor | None = None) -> Tensor:
-        """Encode independent frames (n, C, H, W) to tokens (n, N, D); ``class_token_extra``: (n, 1, D) or None."""
+        """Encode frames independently of one another, without camera or frame embeddings.
+
+        Args:
+            frames: (n, C, H, W), normalised.
+            class_token_extra: (n, 1, D), added to the class tokens; None adds nothing.
+        Returns:
+            Tokens after the last norm, (n, N, D). The class token comes first.
+        """
         patches = self.patch_embed(frames).flatten(2).transpose(1, 2)  # (n, N - 1, D)
         class_token = self.class_token.expand(len(frames), -1, -1)
         if class_token_extra is not None:
             class_token = class_token + class_token_extra
-        position = self.position_embedding
+        position: Tensor = self.position_embedding
         grid = self.grid_for(*frames.shape[-2:])
         if grid != self.grid:  # INPUT.SIZE_TEST differs from INPUT.SIZE_TRAIN
             position = _interpolate(position, self.grid, grid, self.position_mode)
@@ -222,4 +237,4 @@ class ClipVideoEncoder(nn.Module):
 
     def project(self, tokens: Tensor) -> Tensor:
         """Project tokens (..., D) into CLIP's joint space, (..., P)."""
-        return self.projection(tokens)
+        return tokens @ self.projection

@@ -1,4 +1,4 @@
-"""Sequence-specific prompt (SSP): the CLIP memory of every identity, refined by the video at hand.
+"""Sequence-specific prompt (SSP): refines the CLIP memory of every identity by the video that is compared with it.
 
 Reference: Yu et al., "TF-CLIP", AAAI 2024, arXiv 2312.09627; METHOD section 5.
 """
@@ -9,10 +9,17 @@ from torch import Tensor, nn
 
 HEAD_WIDTH = 64
 MLP_RATIO = 4
+WEIGHT_STD = 0.02
 
 
 class PromptAttention(nn.Module):
-    """Multi-head attention without q/k/v bias; queries from ``x``, keys and values from ``context``."""
+    """Multi-head attention of ``x`` to ``context``, without biases on queries, keys and values.
+
+    Args:
+        width: Projected width P.
+    Raises:
+        ValueError: If P does not divide into heads of about HEAD_WIDTH channels.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -28,7 +35,7 @@ class PromptAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, K, P), (B, S, P) -> (B, K, P)."""
+        """Attend from x (B, K, P) to context (B, S, P); returns (B, K, P)."""
         q, k, v = (
             projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, rows, P / heads)
             for projected in (self.query(x), self.key(context), self.value(context))
@@ -55,10 +62,14 @@ class PromptLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, text: Tensor, visual: Tensor) -> Tensor:
-        """(B or 1, K, P), (B, N, P) -> (B, K, P).
+        """Decode one layer.
 
-        Rows that are still the same for every clip come in as one (batch 1): their self-attention is then computed
-        once for the batch, and expanded before dropout so that each clip still draws its own mask.
+        Args:
+            text: Memory rows, (B, K, P); (1, K, P) while they are the same for every clip. Their self-attention is
+                then computed once, and expanded before dropout so that every clip draws its own dropout mask.
+            visual: Video tokens, (B, N, P).
+        Returns:
+            (B, K, P).
         """
         rows = self.self_norm(text)
         attended = self.self_attention(rows, rows).expand(len(visual), -1, -1)
@@ -73,7 +84,7 @@ class SequenceSpecificPrompt(nn.Module):
     Args:
         width: Projected width P.
         depth: Decoder layers (2 in the published model).
-        dropout: Probability, on every sub-layer's output and inside the MLP.
+        dropout: Dropout probability on the output of every sub-layer and inside the MLP.
     """
 
     def __init__(self, width: int, depth: int = 2, dropout: float = 0.1):
@@ -82,11 +93,19 @@ class SequenceSpecificPrompt(nn.Module):
         self.visual = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.LayerNorm(width))
         self.layers = nn.ModuleList(PromptLayer(width, dropout) for _ in range(depth))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.apply(_initialize_linear)
 
     def forward(self, memory: Tensor, video_tokens: Tensor) -> Tensor:
-        """(K, P) memory and (B, N, P) video tokens -> (B, K, P) prompts."""
+        """Compute the prompts (B, K, P) of memory (K, P) and video tokens (B, N, P)."""
         text = self.text(memory).unsqueeze(0)
         visual = self.visual(video_tokens)
         for layer in self.layers:
             text = layer(text, visual)
         return self.out(text)
+
+
+def _initialize_linear(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=WEIGHT_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 class InstanceNeck(nn.Module):
     """IN-BNNeck: standardise each feature over its own channels, without affine parameters.
 
-    Instance normalisation of a (B, D) feature taken as one channel of D values: biased variance, eps 1e-5. It has no
-    state, so training and test agree and a batch's mixture of views does not leak into its features.
+    This is instance normalisation of a (B, D) feature as one channel of D values: biased variance, eps 1e-5. It has no
+    state, so it computes the same in training and test, and a feature does not depend on the rest of its batch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Standardise each row of (B, D); returns float32."""
         return F.layer_norm(x.float(), x.shape[-1:], eps=1e-5)
 
 
@@ -23,9 +24,10 @@ class BatchNeck(nn.BatchNorm1d):
         self.bias.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Standardise each column of (B, D); returns float32."""
         return super().forward(x.float())
 
 
 def make_neck(kind: str, width: int) -> nn.Module:
-    """An "instance" or "batch" neck for features of this width."""
+    """Build an "instance" or "batch" neck for features of this width."""
     return InstanceNeck() if kind == "instance" else BatchNeck(width)

@@ -4,9 +4,10 @@ from torch import Tensor, nn
 
 
 class AttentionPool(nn.Module):
-    """Weighted mean over one axis, the weights scored from the vectors themselves.
+    """Average vectors over one axis with weights that are computed from the vectors.
 
-    ``score = Linear(width, width / 2) -> tanh -> Linear(1)``, softmax over the pooled axis.
+    ``score = Linear(width, width / 2) -> tanh -> Linear(1)``; the weights are the softmax of the scores over the pooled
+    axis. The linear layers start as PyTorch initialises them, which is also how the published ones start.
 
     Reference:
         METHOD section 2; the AG-VPReID 2025 challenge report, arXiv 2506.22843.
@@ -23,12 +24,13 @@ class AttentionPool(nn.Module):
 
 
 class MeanPool(nn.Module):
-    """Plain mean over axis 1: (B, S, ..., width) -> (B, ..., width)."""
+    """Average vectors over one axis with equal weights."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool axis 1: (B, S, ..., width) -> (B, ..., width)."""
         return x.mean(dim=1)
 
 
 def make_pool(kind: str, width: int) -> nn.Module:
-    """An "attention" or "mean" pool for vectors of this width."""
+    """Build an "attention" or "mean" pool for vectors of this width."""
     return AttentionPool(width) if kind == "attention" else MeanPool()

@@ -4,6 +4,8 @@ Reference: Yu et al., "TF-CLIP: Learning Text-Free CLIP for Video-Based Person R
 arXiv 2312.09627; METHOD section 3.
 """
 
+from typing import cast
+
 import torch
 from timm.layers import QuickGELU
 from timm.models.vision_transformer import Attention, Block
@@ -11,7 +13,10 @@ from torch import Tensor, nn
 
 
 class TemporalMemoryDiffusion(nn.Module):
-    """Append to every frame a message that has seen the whole clip, then mix it into the frame's tokens.
+    """Append to every frame a message that has attended to the whole clip, then mix it into the frame's tokens.
+
+    Both attentions start as ``nn.MultiheadAttention`` does: a joint q/k/v matrix that is Xavier-uniform over its shape
+    (3D, D), and biases of zero. All other linear layers start as PyTorch initialises ``nn.Linear``.
 
     Args:
         width: Token width D.
@@ -23,19 +28,23 @@ class TemporalMemoryDiffusion(nn.Module):
         self.message = nn.Linear(width, width)
         self.message_norm = nn.LayerNorm(width)
         self.message_attention = Attention(width, num_heads=num_heads, qkv_bias=True)
-        # nn.LayerNorm for its eps of 1e-5, CLIP's; timm's own default is 1e-6.
+        # nn.LayerNorm has CLIP's eps of 1e-5; timm's default norm layer has 1e-6.
         self.block = Block(
             width, num_heads=num_heads, mlp_ratio=4.0, qkv_bias=True, act_layer=QuickGELU, norm_layer=nn.LayerNorm
         )
+        for attention in (self.message_attention, cast(Attention, self.block.attn)):
+            nn.init.xavier_uniform_(attention.qkv.weight)
+            nn.init.zeros_(attention.qkv.bias)
+            nn.init.zeros_(attention.proj.bias)
 
     def forward(self, tokens: Tensor, num_frames: int) -> Tensor:
         """Diffuse memory over the frames of each clip.
 
         Args:
-            tokens: (B*T, N, D), the frames of a clip in a row.
+            tokens: (B*T, N, D); the frames of a clip follow one another.
             num_frames: T.
         Returns:
-            (B*T, N + 1, D), the frame's message last.
+            (B*T, N + 1, D); the last token of a frame is its message.
         """
         messages = self.message(tokens.mean(dim=1)).unflatten(0, (-1, num_frames))  # (B, T, D)
         messages = messages + self.message_attention(self.message_norm(messages))

@@ -1,6 +1,6 @@
-"""Reading other people's weights: CLIP files into the encoder, published checkpoints into the whole network.
+"""Load CLIP files into the encoder, and published or own checkpoints into the whole network.
 
-Everything is a table of names: each layout's names are rewritten to ours, then one function loads and reports.
+A table for each layout renames its parameters to ours; then one function loads them and reports what it left out.
 """
 
 import logging
@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ Renames = tuple[tuple[str, str], ...]
 OPENAI_RENAMES: Renames = (
     (r"^class_embedding$", "class_token"),
     (r"^positional_embedding$", "position_embedding"),
-    (r"^proj$", "projection.weight"),
+    (r"^proj$", "projection"),
     (r"^conv1\.", "patch_embed."),
     (r"^ln_pre\.", "norm_pre."),
     (r"^ln_post\.", "norm."),
@@ -35,13 +36,14 @@ OPENAI_RENAMES: Renames = (
     (r"\.mlp\.c_proj\.", ".mlp.fc2."),
     (r"\.ln_(\d)\.", r".norm\1."),
 )
+# timm's CLIP ViTs; timm stores the projection transposed.
 TIMM_RENAMES: Renames = (
     (r"^cls_token$", "class_token"),
     (r"^pos_embed$", "position_embedding"),
     (r"^patch_embed\.proj\.", "patch_embed."),
-    (r"^head\.weight$", "projection.weight"),
+    (r"^head\.weight$", "projection"),
 )
-# The published X-TFCLIP and TF-CLIP checkpoints, everything outside image_encoder.
+# The published X-TFCLIP and TF-CLIP checkpoints, without their image_encoder.
 PUBLISHED_RENAMES: Renames = (
     (r"^cv_embed$", "encoder.camera_embedding"),
     (r"^video_embed$", "encoder.frame_embedding"),
@@ -80,21 +82,24 @@ PUBLISHED_RENAMES: Renames = (
     (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.v_proj\.", r"\1_attention.value."),
     (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.proj\.", r"\1_attention.out."),
 )
-# Published parameters that no part of the published forward reads.
+# Published parameters that the published forward pass never reads.
 PUBLISHED_UNUSED = ("classifier_proj_temp2.weight", "SSP.alpha", "SSP.norm.weight", "SSP.norm.bias")
-# Parameters whose size belongs to a training set: another size is skipped, not refused.
+# Parameters whose number of rows depends on the training set; with another number they are skipped, not refused.
 CLASSIFIERS = ("classifier_image.weight", "classifier_projected.weight", "classifier_temporal.weight")
 CAMERA_EMBEDDING = "encoder.camera_embedding"
+PROJECTION = "encoder.projection"  # (D, P)
+# Our checkpoints held the projection under this name, transposed to (P, D), before it was stored as in CLIP.
+OLD_PROJECTION = "encoder.projection.weight"
 
 
 @dataclass
 class LoadReport:
-    """What loading a checkpoint did.
+    """Which parameters of a file were loaded, and which were not.
 
     Attributes:
-        loaded: Our parameter names that now hold the file's values.
-        ignored: The file's names that nothing here uses, with the reason.
-        skipped: Our names that kept their values because the file's have another size, with the reason.
+        loaded: Our names of the parameters that were loaded.
+        ignored: Names in the file that this model does not use, with the reason.
+        skipped: Our names of parameters that were not loaded because their size differs, with the reason.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -112,13 +117,15 @@ class LoadReport:
 
 
 def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport:
-    """Load the visual tower of a CLIP file into the encoder, resizing the position embedding to its grid.
+    """Load the visual tower of a CLIP file into the encoder.
 
     Args:
-        encoder: Gets the weights; its camera and frame embeddings stay as they are.
-        path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, any precision.
+        encoder: Receives the weights; position embeddings are resized to its patch grid. Its camera and frame
+            embeddings do not change.
+        path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, in any precision.
     Raises:
-        FileNotFoundError, ValueError: As ``read_checkpoint``; ValueError also for another architecture.
+        FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if the file holds another
+            architecture.
     """
     state = _unwrap(read_checkpoint(path, allow_torchscript=True))
     report = LoadReport()
@@ -145,18 +152,18 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
 def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     """Load a checkpoint into the network: our own, or one published for X-TFCLIP or TF-CLIP.
 
-    Classifiers of another number of classes are skipped; so is a camera embedding of another number of cameras, and
-    ours is then set to zero, so that every camera counts as unknown.
+    Classifiers for another number of classes are skipped. A camera embedding for another number of cameras is skipped
+    too; ours is then set to zero, so that every camera counts as unknown.
 
     Raises:
-        FileNotFoundError, ValueError: As ``read_checkpoint``; ValueError also when parameters are missing or differ in
-            shape otherwise, which means another configuration.
+        FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if parameters are missing or have
+            another shape, because the checkpoint belongs to another configuration.
     """
     return load_state(model, read_checkpoint(path), path)
 
 
-def load_state(model: nn.Module, content: dict, path: str | Path) -> LoadReport:
-    """As ``load_weights``, from a checkpoint already read; ``path`` is for messages."""
+def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> LoadReport:
+    """Load a checkpoint that was already read, as ``load_weights`` does; ``path`` appears in messages."""
     report = LoadReport()
     state = convert_checkpoint(content, report)
     own = model.state_dict()
@@ -187,60 +194,70 @@ def load_state(model: nn.Module, content: dict, path: str | Path) -> LoadReport:
     return report
 
 
-def convert_checkpoint(content: dict, report: LoadReport | None = None) -> dict[str, Tensor]:
-    """The state dict in our names of a checkpoint in ours or the published layout; unused names go to the report."""
+def convert_checkpoint(content: dict[str, Any], report: LoadReport | None = None) -> dict[str, Tensor]:
+    """Convert a checkpoint in our layout or the published one to a state dict in our names and shapes.
+
+    Args:
+        content: A state dict, or a training checkpoint that holds one.
+        report: Receives the names that are ignored.
+    """
     report = report if report is not None else LoadReport()
     state = _unwrap(content)
     published = any(name.startswith("image_encoder.") for name in state)
     if not published:
-        return dict(state)
+        return {PROJECTION: state.pop(OLD_PROJECTION).T, **state} if OLD_PROJECTION in state else state
     visual = {name.removeprefix("image_encoder."): v for name, v in state.items() if name.startswith("image_encoder.")}
     converted = {f"encoder.{name}": value for name, value in _from_openai(visual).items()}
     for name, value in state.items():
         if name in PUBLISHED_UNUSED:
-            report.ignored[name] = "the published forward never reads it"
+            report.ignored[name] = "the published forward pass never reads it"
         elif not name.startswith("image_encoder."):
-            converted[_rename(name, PUBLISHED_RENAMES)] = value
+            converted[rename(name, PUBLISHED_RENAMES)] = value
     return converted
 
 
-def _unwrap(content: dict) -> dict[str, Tensor]:
-    """Take the state dict out of a training checkpoint and off DataParallel's prefix."""
+def _unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the state dict of a training checkpoint, without DataParallel's prefix."""
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), dict):
             content = content[key]
     return {name.removeprefix("module."): v for name, v in content.items() if isinstance(v, Tensor)}
 
 
-def _rename(name: str, renames: Renames) -> str:
+def rename(name: str, renames: Renames) -> str:
+    """Apply a table of renames, each to the result of the one before."""
     for pattern, replacement in renames:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
-    """OpenAI's visual tower in our encoder's names and shapes."""
-    converted = {_rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
-    reshape = {
-        "class_token": lambda value: value.reshape(1, 1, -1),
-        "position_embedding": lambda value: value.unsqueeze(0),
-        "projection.weight": lambda value: value.T,
-    }
-    for name in reshape.keys() & converted.keys():  # what is missing is reported by whoever loads
-        converted[name] = reshape[name](converted[name])
+    """Convert OpenAI's visual tower to our encoder's names and shapes."""
+    converted = {rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
+    # A file may lack either of them; the caller reports missing parameters.
+    if "class_token" in converted:
+        converted["class_token"] = converted["class_token"].reshape(1, 1, -1)
+    if "position_embedding" in converted:
+        converted["position_embedding"] = converted["position_embedding"].unsqueeze(0)
     return converted
 
 
+def _from_timm(vit: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Convert timm's CLIP ViT to our encoder's names and shapes."""
+    converted = {rename(name, TIMM_RENAMES): value for name, value in vit.items()}
+    return {**converted, "projection": converted["projection"].transpose(0, -1)}
+
+
 def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path) -> dict[str, Tensor]:
-    """A CLIP file's visual tower in our encoder's names; everything else goes to the report."""
+    """Convert the visual tower of a CLIP file to our encoder's names; report the rest as ignored."""
     if "visual.class_embedding" in state:
         visual = {name.removeprefix("visual."): v for name, v in state.items() if name.startswith("visual.")}
-        _ignore(report, (name for name in state if not name.startswith("visual.")), "not of the visual tower")
+        _ignore(report, (name for name in state if not name.startswith("visual.")), "not part of the visual tower")
         return _from_openai(visual)
     if "cls_token" in state and "head.weight" in state:
         if "head.bias" in state:
             _ignore(report, ["head.bias"], "CLIP's projection has no bias")
-        return {_rename(name, TIMM_RENAMES): v for name, v in state.items() if name != "head.bias"}
+        return _from_timm({name: value for name, value in state.items() if name != "head.bias"})
     raise ValueError(
         f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
         f"(visual.class_embedding, ...) or timm's (cls_token, ..., head.weight), got {', '.join(list(state)[:3])}, ..."
@@ -252,8 +269,8 @@ def _ignore(report: LoadReport, names: Iterable[str], reason: str) -> None:
 
 
 def _describe_vit(state: dict[str, Tensor]) -> str:
-    """Width, depth, patch and projection of an encoder state dict, for messages."""
+    """Describe the width, depth, patch and projection of an encoder state dict, for messages."""
     depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
     width, _, patch, _ = state["patch_embed.weight"].shape if "patch_embed.weight" in state else (0, 0, 0, 0)
-    projected = len(state["projection.weight"]) if "projection.weight" in state else 0
+    projected = state["projection"].shape[-1] if "projection" in state else 0
     return f"width {width}, {depth} blocks, patch {patch}, projection {projected}"

@@ -1,4 +1,4 @@
-"""The network: clips to descriptors at test time, clips to everything the losses need in training."""
+"""The network: computes descriptors of clips at test time, and everything that the losses need in training."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ from .pooling import make_pool
 from .temporal_memory import TemporalMemoryDiffusion
 
 CLASSIFIER_STD = 0.001
-WEIGHT_STD = 0.02
+MEMORY_WEIGHT_START = 0.5  # before its sigmoid, so the share of memory starts at 0.622
 
 
 @dataclass(frozen=True)
 class TrainingOutput:
-    """What one training batch gives the losses.
+    """Outputs of one training batch for the losses.
 
     Attributes:
-        id_logits: Three (B, K): from f_img, f_proj and f_tmp, after the neck.
-        frame_logits: (B*T, K), from the temporal feature of every frame, after the neck.
+        id_logits: Three tensors (B, K), of f_img, f_proj and f_tmp, after the neck.
+        frame_logits: (B*T, K), of the temporal feature of every frame, after the neck.
         features: f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck.
-        memory_logits: (B, K), f_proj against the memory of every identity.
+        memory_logits: (B, K), similarity of f_proj to the refined memory of every identity.
     """
 
     id_logits: list[Tensor]
@@ -33,16 +33,16 @@ class TrainingOutput:
 
 
 class XTFCLIP(nn.Module):
-    """X-TFCLIP, and with its extras switched off TF-CLIP.
+    """X-TFCLIP; with its extras switched off, TF-CLIP.
 
     Args:
-        encoder: CLIP ViT over frames; gives D and P.
+        encoder: CLIP ViT over frames; its widths are D and P.
         num_classes: Training identities K.
-        pooling: "attention" or "mean".
-        neck: "instance" or "batch".
+        pooling: "attention" (X-TFCLIP) or "mean" (TF-CLIP).
+        neck: "instance" (X-TFCLIP) or "batch" (TF-CLIP).
         memory_weighting: Blend memory and prompt by a learned weight instead of adding them.
-        prompt_dropout: Dropout of the sequence-specific prompt.
-        descriptor: "before" or "after" the neck.
+        prompt_dropout: Dropout probability in the sequence-specific prompt.
+        descriptor: Whether test descriptors are taken "before" or "after" the neck.
     Reference:
         AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; METHOD sections 1 to 5.
     """
@@ -62,7 +62,7 @@ class XTFCLIP(nn.Module):
         self.encoder = encoder
         self.temporal_memory = TemporalMemoryDiffusion(D, encoder.num_heads)
         self.memory_prompt = SequenceSpecificPrompt(P, dropout=prompt_dropout)
-        self.memory_weight = nn.Parameter(torch.zeros(())) if memory_weighting else None  # sigmoid(0) = 0.5
+        self.memory_weight = nn.Parameter(torch.full((), MEMORY_WEIGHT_START)) if memory_weighting else None
         self.pool_image = make_pool(pooling, D)
         self.pool_projected = make_pool(pooling, P)
         self.pool_tokens = make_pool(pooling, D)
@@ -72,8 +72,6 @@ class XTFCLIP(nn.Module):
         self.neck_projected = make_neck(neck, P)
         self.neck_temporal = make_neck(neck, D)
         self.neck_frame = make_neck(neck, D)
-        for module in (self.temporal_memory, self.memory_prompt):
-            module.apply(_initialise_linear)
         self.classifier_image = _make_classifier(D, num_classes)
         self.classifier_projected = _make_classifier(P, num_classes)
         self.classifier_temporal = _make_classifier(D, num_classes)
@@ -81,22 +79,23 @@ class XTFCLIP(nn.Module):
 
     @property
     def num_classes(self) -> int:
+        """Training identities K."""
         return self.classifier_image.out_features
 
     @property
     def num_cameras(self) -> int:
-        """Rows of the camera embedding; 0 when it is switched off."""
+        """Rows of the camera embedding; 0 if it is switched off."""
         return 0 if self.encoder.camera_embedding is None else len(self.encoder.camera_embedding)
 
     def forward(
         self, clips: Tensor, camids: Tensor | None = None, memory: Tensor | None = None
     ) -> Tensor | TrainingOutput:
-        """Describe clips (eval mode) or compute everything the losses need (training mode).
+        """Compute descriptors (eval mode) or everything that the losses need (training mode).
 
         Args:
             clips: (B, T, C, H, W), normalised.
-            camids: (B,) 0-based indices of training cameras; -1 or None for unknown.
-            memory: CLIP memory (K, P); needed in training only.
+            camids: (B,) 0-based indices of training cameras, -1 where unknown; None means that all are unknown.
+            memory: CLIP memory (K, P); only training mode needs it.
         Returns:
             Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: a TrainingOutput.
         Raises:
@@ -124,7 +123,13 @@ class XTFCLIP(nn.Module):
         )
 
     def describe(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
-        """Test descriptors: [f_img, f_proj, f_tmp] before the neck, or [neck(f_img), neck(f_proj)] after it."""
+        """Compute test descriptors.
+
+        Args:
+            clips, camids: As in ``forward``.
+        Returns:
+            [f_img, f_proj, f_tmp], (B, 2D + P), or after the neck [neck(f_img), neck(f_proj)], (B, D + P).
+        """
         T = clips.shape[1]
         tokens = self.encoder(clips, camids)
         class_tokens = tokens[:, 0].unflatten(0, (-1, T))  # (B, T, D)
@@ -136,16 +141,24 @@ class XTFCLIP(nn.Module):
         return torch.cat([f_img, f_proj, f_tmp], dim=1)
 
     def encode_temporal(self, tokens: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
-        """Tokens (B*T, N, D) -> temporal features of frames (B*T, D) and of clips (B, D).
+        """Compute temporal features of frames (B*T, D) and of clips (B, D) from tokens (B*T, N, D).
 
-        The encoder gets no gradient from here (METHOD section 3).
+        The tokens are detached, so the encoder receives no gradient from these features (METHOD section 3).
         """
         diffused = self.temporal_memory(tokens.detach(), num_frames)
         f_frames = self.pool_tokens(diffused)
         return f_frames, self.pool_frames(f_frames.unflatten(0, (-1, num_frames)))
 
     def compare_with_memory(self, f_proj: Tensor, projected: Tensor, memory: Tensor) -> Tensor:
-        """Logits (B, K) of f_proj (B, P) against memory (K, P) refined by projected tokens (B, T, N, P)."""
+        """Compare features with the memory of every identity, refined by the video.
+
+        Args:
+            f_proj: Projected clip features, (B, P).
+            projected: Projected tokens, (B, T, N, P).
+            memory: CLIP memory, (K, P).
+        Returns:
+            Logits, (B, K): scalar products, without normalisation or temperature.
+        """
         prompt = self.memory_prompt(memory, self.pool_video(projected))  # (B, K, P)
         if self.memory_weight is None:
             refined = memory + prompt
@@ -155,9 +168,9 @@ class XTFCLIP(nn.Module):
         return torch.einsum("bp,bkp->bk", f_proj, refined)
 
     def encode_memory(self, clips: Tensor) -> Tensor:
-        """The feature that CLIP memory is built from: clips (B, T, C, H, W) -> (B, P).
+        """Compute the features (B, P) that CLIP memory is built from, of clips (B, T, C, H, W).
 
-        Projected class tokens without camera or frame embeddings, averaged over the frames.
+        They are projected class tokens without camera and frame embeddings, averaged over the frames.
         """
         tokens = self.encoder.encode_frames(clips.flatten(0, 1))
         return self.encoder.project(tokens[:, 0]).unflatten(0, (-1, clips.shape[1])).mean(dim=1)
@@ -167,10 +180,3 @@ def _make_classifier(width: int, num_classes: int) -> nn.Linear:
     classifier = nn.Linear(width, num_classes, bias=False)
     nn.init.normal_(classifier.weight, std=CLASSIFIER_STD)
     return classifier
-
-
-def _initialise_linear(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=WEIGHT_STD)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -219,9 +219,11 @@ def validate(encoder: ClipVideoEncoder, crowd: Crowd, transform: Normalizer) -> 
 
 def save_timm(encoder: ClipVideoEncoder, path: Path, metadata: dict[str, str]) -> None:
     """Write the image tower as a timm state dict in half precision, a file that MODEL.PRETRAIN_PATH reads."""
-    back = {"class_token": "cls_token", "position_embedding": "pos_embed", "projection.weight": "head.weight"}
+    back = {"class_token": "cls_token", "position_embedding": "pos_embed", "projection": "head.weight"}
     back["patch_embed.weight"] = "patch_embed.proj.weight"
     assert len(back) == len(TIMM_RENAMES)
-    state = {back.get(name, name): value.half().contiguous() for name, value in encoder.state_dict().items()}
+    state = {back.get(name, name): value.half() for name, value in encoder.state_dict().items()}
+    state["head.weight"] = state["head.weight"].T  # timm stores the projection transposed
+    state = {name: value.contiguous() for name, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path, metadata=metadata)

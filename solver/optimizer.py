@@ -1,4 +1,4 @@
-"""Parameter groups, and gradient centralisation (METHOD section 7)."""
+"""Adam with a learning rate for each kind of parameter, and gradient centralisation (METHOD section 7)."""
 
 from collections.abc import Iterable
 
@@ -7,18 +7,19 @@ from torch import nn
 from yacs.config import CfgNode
 
 TEMPORAL_CLASSIFIER = "classifier_temporal."
-# Parameters that come from CLIP: the encoder without its camera and frame embeddings.
+# The encoder's parameters come from CLIP, except its camera and frame embeddings.
 ENCODER = "encoder."
 NEW_IN_ENCODER = ("encoder.camera_embedding", "encoder.frame_embedding")
 
 
 def make_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Adam:
-    """Adam with the published learning-rate factors: biases, temporal classifier, modules that do not come from CLIP.
+    """Build Adam over the trainable parameters of a model.
 
-    The factors multiply. Frozen parameters are left out.
+    The learning rate is SOLVER.STAGE2.BASE_LR times a factor for biases, a factor for the temporal classifier and a
+    factor for modules that do not come from CLIP; factors multiply where several apply.
     """
     stage = cfg.SOLVER.STAGE2
-    # The encoder's weights come first: theirs is the rate that is logged.
+    # The encoder's weights are the first group, because the training loop logs the rate of the first group.
     groups: dict[tuple[float, float], list[nn.Parameter]] = {(stage.BASE_LR, stage.WEIGHT_DECAY): []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -39,7 +40,7 @@ def make_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Adam:
 
 @torch.no_grad()
 def centralize_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Subtract from each gradient of two or more dimensions its mean over all but the first, in place.
+    """Subtract from each gradient of two or more dimensions its mean over all dimensions but the first, in place.
 
     Reference:
         Yong et al., "Gradient Centralization", ECCV 2020, Eq. (1).

@@ -1,4 +1,4 @@
-"""Learning rate by epoch: linear warm-up, then steps."""
+"""Learning rate of each epoch: linear warm-up, then steps."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from yacs.config import CfgNode
 def warmup_multistep_factor(
     epoch: int, warmup_epochs: int, warmup_factor: float, steps: Sequence[int], gamma: float
 ) -> float:
-    """Factor on the base learning rate in ``epoch`` (0-based).
+    """Return the factor of the base learning rate in ``epoch`` (0-based).
 
-    During warm-up it rises linearly from ``warmup_factor`` in the first epoch to 1 after ``warmup_epochs``; after each
-    of ``steps`` (epochs done) it is multiplied by ``gamma``.
+    The factor rises linearly from ``warmup_factor`` in the first epoch to 1 after ``warmup_epochs`` epochs. It is
+    multiplied by ``gamma`` after as many epochs as each of ``steps`` says.
     """
     warmup = 1.0
     if epoch < warmup_epochs:
@@ -23,7 +23,7 @@ def warmup_multistep_factor(
 
 
 def make_schedule(cfg: CfgNode, optimizer: Optimizer) -> LambdaLR:
-    """The schedule of a configuration; step it once at the end of every epoch."""
+    """Build the schedule that a configuration describes; step it once at the end of every epoch."""
     stage = cfg.SOLVER.STAGE2
     return LambdaLR(
         optimizer,

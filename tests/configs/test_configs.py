@@ -29,6 +29,8 @@ EXTRAS = {
     "MODEL.FRAME_EMBEDDING": False,
     "MODEL.MEMORY_WEIGHTING": False,
     "MODEL.FEATURE_NECK": "batch",
+    "SOLVER.STAGE2.GRADIENT_CENTRALIZATION": False,
+    "TEST.FLIP": False,
     "TEST.MASK_ATTRIBUTES": (),
 }
 
@@ -90,10 +92,12 @@ def test_defaults_are_the_winners_recipe():
     assert flat(get_cfg(XTFCLIP)) == flat(get_cfg())
 
 
-def test_tfclip_switches_every_extra_off_and_changes_nothing_but_the_image_size():
+def test_tfclip_switches_every_extra_off_and_changes_nothing_but_image_and_batch_size():
     baseline, winner = flat(get_cfg(TFCLIP)), flat(get_cfg(XTFCLIP))
     changed = {key: value for key, value in baseline.items() if value != winner[key]}
-    assert changed == {**EXTRAS, "INPUT.SIZE_TRAIN": (256, 128), "INPUT.SIZE_TEST": (256, 128)}
+    sizes = {"INPUT.SIZE_TRAIN": (256, 128), "INPUT.SIZE_TEST": (256, 128)}
+    batch = {"SOLVER.STAGE2.IMS_PER_BATCH": 16, "DATALOADER.NUM_INSTANCE": 4}
+    assert changed == {**EXTRAS, **sizes, **batch}
 
 
 @pytest.mark.parametrize("key", [None, *EXTRAS])

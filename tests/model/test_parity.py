@@ -1,7 +1,5 @@
 """The network and the losses against the published code's outputs on deterministic weights (../shared/parity)."""
 
-import importlib.util
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,13 +28,10 @@ def relative_error(actual: torch.Tensor, expected: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module", params=CASES)
-def parity(request, shared, tmp_path_factory):
+def parity(request, shared, recipe, read_fixture, disable_dropout, tmp_path_factory):
     """One forward and backward of the full-size model, in training and test mode, beside the fixture's values."""
     folder = shared / "parity"
-    spec = importlib.util.spec_from_file_location("make_checkpoint", folder / "make_checkpoint.py")
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    fixture = json.loads((folder / f"{request.param}.json").read_text())
+    fixture = read_fixture(request.param)
     checkpoint = tmp_path_factory.mktemp("parity") / "published.pth"
     torch.save(recipe.checkpoint(fixture), checkpoint)
 
@@ -56,9 +51,7 @@ def parity(request, shared, tmp_path_factory):
         after = model(clips, camids)
         memory_feature = model.encode_memory(clips)
     model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    disable_dropout(model)
     output = model(clips, camids, memory=memory)
     criterion = make_loss(cfg, fixture["num_classes"])
     terms = criterion(output, labels)

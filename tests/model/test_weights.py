@@ -145,9 +145,9 @@ def test_the_configs_path_reaches_the_model(vit, tiny_cfg, tmp_path):
     write_openai_archive(vit, tmp_path / "ViT-B-16.pt")
     cfg = tiny_cfg("MODEL.PRETRAINED", True, "MODEL.PRETRAIN_PATH", tmp_path / "ViT-B-16.pt")
     model = make_model(cfg, 3, 2)
-    torch.testing.assert_close(model.encoder.projection.weight, vit.head.weight)
+    torch.testing.assert_close(model.encoder.projection, vit.head.weight.T)
     other = make_model(cfg, 3, 2, pretrained=False)
-    assert not torch.equal(other.encoder.projection.weight, vit.head.weight)
+    assert not torch.equal(other.encoder.projection, vit.head.weight.T)
 
 
 def test_another_architecture_names_both(vit, tmp_path):
@@ -156,10 +156,10 @@ def test_another_architecture_names_both(vit, tmp_path):
     wider = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "embed_dim": 128})
     for other in (deeper, wider):
         encoder = ClipVideoEncoder(other, SIZE, STRIDE)
-        before = encoder.projection.weight.detach().clone()
+        before = encoder.projection.detach().clone()
         with pytest.raises(ValueError, match=r"another architecture than MODEL\.NAME: width 64, 2 blocks, patch 16"):
             load_clip_weights(encoder, tmp_path / "a.pt")
-        assert torch.equal(encoder.projection.weight, before)
+        assert torch.equal(encoder.projection, before)
 
 
 @pytest.mark.parametrize("lost", ["visual.class_embedding", "visual.positional_embedding", "visual.proj"])
@@ -168,6 +168,14 @@ def test_a_clip_file_without_a_part_is_refused_in_words(lost, vit, tmp_path):
     del state[lost]
     torch.save(state, tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"a\.pt"):
+        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("shape", [(64,), (2, 64, 64)])
+@pytest.mark.parametrize(("to_state", "name"), [(openai_state, "visual.proj"), (timm_state, "head.weight")])
+def test_a_projection_that_is_no_matrix_is_refused_in_words(to_state, name, shape, vit, tmp_path):
+    torch.save(to_state(vit) | {name: torch.zeros(shape)}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt holds another architecture"):
         load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
 
 
@@ -272,7 +280,7 @@ PUBLISHED = (
     (r"^encoder\.frame_embedding$", "video_embed"),
     (r"^encoder\.class_token$", "image_encoder.class_embedding"),
     (r"^encoder\.position_embedding$", "image_encoder.positional_embedding"),
-    (r"^encoder\.projection\.weight$", "image_encoder.proj"),
+    (r"^encoder\.projection$", "image_encoder.proj"),
     (r"^encoder\.patch_embed\.", "image_encoder.conv1."),
     (r"^encoder\.norm_pre\.", "image_encoder.ln_pre."),
     (r"^encoder\.norm\.", "image_encoder.ln_post."),
@@ -318,8 +326,6 @@ def publish(state):
             value = value.flatten()
         elif renamed == "image_encoder.positional_embedding":
             value = value[0]
-        elif renamed == "image_encoder.proj":
-            value = value.T
         published[f"module.{renamed}"] = value.clone()
     return published | {"module.classifier_proj_temp2.weight": torch.zeros(3, 64), "module.SSP.alpha": torch.zeros(())}
 
@@ -338,6 +344,27 @@ def test_a_checkpoint_loads_whole(published, model, tiny_cfg, tmp_path):
     assert not report.skipped
 
 
+def test_an_own_checkpoint_with_the_projection_transposed_loads(model, tiny_cfg, tmp_path):
+    """The projection was once held as (P, D), under another name."""
+    state = make_model(tiny_cfg(), 3, 2).state_dict()
+    expected = state.pop("encoder.projection")
+    torch.save({"model": {**state, "encoder.projection.weight": expected.T.contiguous()}}, tmp_path / "old.pth")
+    report = load_weights(model, tmp_path / "old.pth")
+    assert torch.equal(model.encoder.projection, expected)
+    assert set(report.loaded) == set(model.state_dict())
+
+
+def test_the_projection_may_be_narrower_than_the_tokens(tmp_path):
+    """A transposed projection of another width than D cannot pass unnoticed."""
+    vit = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "proj_dim": 24})
+    for name in ("plain.pt", "timm.pth"):
+        LAYOUTS[name](vit, tmp_path / name)
+        encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "proj_dim": 24}), SIZE, STRIDE)
+        load_clip_weights(encoder, tmp_path / name)
+        assert encoder.projection.shape == (64, encoder.projected_width) == (64, 24)
+        torch.testing.assert_close(encoder.projection, vit.head.weight.T, atol=1e-3, rtol=1e-3)  # half precision
+
+
 @pytest.mark.parametrize("published", [False, True])
 def test_other_classes_and_cameras_are_skipped_and_reported(published, model, tiny_cfg, tmp_path, caplog):
     state = make_model(tiny_cfg(), num_classes=5, num_cameras=4).state_dict()
@@ -351,7 +378,7 @@ def test_other_classes_and_cameras_are_skipped_and_reported(published, model, ti
     assert report.skipped["classifier_image.weight"] == "5 rows in the file, 3 in the model"
     assert torch.equal(model.classifier_image.weight, classifier)
     assert not model.encoder.camera_embedding.any()  # every camera counts as unknown
-    assert torch.equal(model.encoder.projection.weight, state["encoder.projection.weight"])
+    assert torch.equal(model.encoder.projection, state["encoder.projection"])
     assert "5 rows in the file, 3 in the model" in caplog.text
 
 

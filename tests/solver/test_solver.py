@@ -34,7 +34,7 @@ def test_rates_of_every_kind_of_parameter(cfg):
         "encoder.patch_embed.weight": (1, 0.1),
         "encoder.class_token": (1, 0.1),
         "encoder.position_embedding": (1, 0.1),
-        "encoder.projection.weight": (1, 0.1),
+        "encoder.projection": (1, 0.1),
         "encoder.blocks.0.attn.qkv.weight": (1, 0.1),
         "encoder.blocks.0.attn.qkv.bias": (2, 0.2),
         "encoder.norm.bias": (2, 0.2),

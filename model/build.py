@@ -1,0 +1,78 @@
+"""Build the network that a configuration describes."""
+
+import logging
+
+from yacs.config import CfgNode
+
+from utils.runtime import first_line
+
+from .encoder import OPENAI_FILES, ClipVideoEncoder, build_vit
+from .weights import load_clip_weights
+from .xtfclip import XTFCLIP
+
+logger = logging.getLogger(__name__)
+
+
+def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: bool = True) -> XTFCLIP:
+    """Build the network that a configuration describes.
+
+    Args:
+        cfg: Frozen configuration.
+        num_classes: Training identities K.
+        num_cameras: Training cameras, the rows of the camera embedding.
+        pretrained: Start from CLIP weights as MODEL.PRETRAINED and MODEL.PRETRAIN_PATH say. Set it to False if a
+            checkpoint is loaded right after.
+    Raises:
+        ValueError: If the sizes, the stride or the CLIP file do not fit the named ViT.
+        FileNotFoundError: If there is no file at MODEL.PRETRAIN_PATH, or if MODEL.PRETRAIN_PATH is empty and timm
+            cannot download the weights.
+    """
+    if pretrained and not cfg.MODEL.PRETRAINED:
+        logger.warning("MODEL.PRETRAINED is False: the encoder starts from random weights, not from CLIP.")
+    pretrained = pretrained and cfg.MODEL.PRETRAINED
+    from_hub = pretrained and not cfg.MODEL.PRETRAIN_PATH
+    if from_hub and any(cfg.MODEL.VIT.values()):
+        raise ValueError(
+            "MODEL.VIT changes the dimensions of the ViT, so there are no weights for it on the hub: set "
+            "MODEL.PRETRAIN_PATH to a file, or train from random weights with MODEL.PRETRAINED False."
+        )
+    if from_hub:
+        logger.info("MODEL.PRETRAIN_PATH is empty: timm looks for %s in its cache and on its hub", cfg.MODEL.NAME)
+    try:
+        vit = build_vit(
+            cfg.MODEL.NAME,
+            embed_dim=cfg.MODEL.VIT.EMBED_DIM,
+            depth=cfg.MODEL.VIT.DEPTH,
+            num_heads=cfg.MODEL.VIT.NUM_HEADS,
+            patch_size=cfg.MODEL.VIT.PATCH_SIZE,
+            proj_dim=cfg.MODEL.VIT.PROJ_DIM,
+            from_hub=from_hub,
+        )
+    except OSError as error:
+        file = OPENAI_FILES.get(cfg.MODEL.NAME, "a timm or open_clip file of it")
+        raise FileNotFoundError(
+            f"No weights for MODEL.NAME {cfg.MODEL.NAME}: timm could not fetch them ({first_line(error)}). On a "
+            f"machine with a network, download {file} (see README.md, 'Get CLIP'), put it beside train_main.py and set "
+            f"MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
+        ) from error
+    encoder = ClipVideoEncoder(
+        vit,
+        image_size=cfg.INPUT.SIZE_TRAIN,
+        stride=cfg.MODEL.STRIDE_SIZE,
+        num_cameras=num_cameras if cfg.MODEL.SIE_CAMERA else 0,
+        num_frames=cfg.INPUT.SEQ_LEN if cfg.MODEL.FRAME_EMBEDDING else 0,
+        camera_coefficient=cfg.MODEL.SIE_COE,
+        position_mode=cfg.MODEL.POSITION_RESIZE,
+    )
+    encoder.check_size(*cfg.INPUT.SIZE_TEST)
+    if pretrained and cfg.MODEL.PRETRAIN_PATH:
+        load_clip_weights(encoder, cfg.MODEL.PRETRAIN_PATH)
+    return XTFCLIP(
+        encoder,
+        num_classes=num_classes,
+        pooling=cfg.MODEL.POOLING,
+        neck=cfg.MODEL.FEATURE_NECK,
+        memory_weighting=cfg.MODEL.MEMORY_WEIGHTING,
+        prompt_dropout=cfg.MODEL.PROMPT_DROPOUT,
+        descriptor=cfg.TEST.NECK_FEAT,
+    )
