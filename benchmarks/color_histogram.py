@@ -1,12 +1,16 @@
-"""Rank people by clothing colour alone: the floor that a learned method must clear on an aerial-ground data set.
+"""Rank people by clothing colour alone: the lower bound for learned methods on an aerial-ground data set.
 
-Each frame is cut into horizontal stripes; each stripe gives a joint hue-saturation-value histogram. A tracklet is the
-mean over its frames, square-rooted, so that Euclidean distance is the Hellinger distance between histograms. This is
-the usual colour descriptor of re-identification before learned features (Gray and Tao, ECCV 2008, use stripes too).
+    python -m benchmarks.color_histogram --root data/synthetic
+
+Each frame is cut into horizontal stripes, and each stripe becomes a joint hue-saturation-value histogram. The feature
+of a tracklet is the square root of the mean over its frames, so that Euclidean distance is the Hellinger distance
+between histograms. Before learned features, this was the usual colour descriptor of re-identification (Gray and Tao,
+ECCV 2008, use stripes too).
 """
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +19,7 @@ from PIL import Image
 from datasets.benchmarks.agvpreid import AGVPReID
 from datasets.tracklet import Case, Tracklet
 from utils.metrics import evaluate_ranking
+from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +32,7 @@ def frame_histogram(image: np.ndarray) -> np.ndarray:
     """Describe one frame by colour.
 
     Args:
-        image: Crop, (H, W, 3), uint8, hue-saturation-value as PIL gives it (0..255 each).
+        image: Crop, (H, W, 3), uint8, hue, saturation and value as in PIL (0..255 each).
     Returns:
         Histograms of all stripes, (NUM_STRIPES * 256,), each stripe summing to 1.
     """
@@ -42,7 +47,7 @@ def frame_histogram(image: np.ndarray) -> np.ndarray:
 
 
 def tracklet_feature(tracklet: Tracklet) -> np.ndarray:
-    """Return the tracklet's feature, (NUM_STRIPES * 256,): the root of its frames' mean histogram."""
+    """Return the tracklet's feature, (NUM_STRIPES * 256,): the square root of its frames' mean histogram."""
     histograms = []
     for path in tracklet.frame_paths:
         with Image.open(path) as image:
@@ -54,7 +59,7 @@ def evaluate_case(case: Case) -> dict[str, float]:
     """Rank a case's gallery for each query; return R1, R5, R10 and mAP in percent."""
     query = np.stack([tracklet_feature(tracklet) for tracklet in case.query])
     gallery = np.stack([tracklet_feature(tracklet) for tracklet in case.gallery])
-    # Rows have equal length, so the negative inner product ranks as the Hellinger distance does.
+    # All features have the same length, so the inner product ranks as the Hellinger distance does.
     distmat = 1.0 - query @ gallery.T / NUM_STRIPES
     ranking = evaluate_ranking(
         distmat,
@@ -71,17 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Log one line of scores per matching direction."""
     parser = argparse.ArgumentParser(
         description="Score a colour-histogram baseline on a data set in the AG-VPReID layout, in both directions.",
-        epilog="A learned model that does not beat these numbers has learned nothing that colour does not give.",
+        epilog="A learned model that does not beat these numbers has learned nothing beyond colour.",
     )
     parser.add_argument(
         "--root", required=True, help="data set folder: train/, case1_.../, case2_.../ (such as data/synthetic)"
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for case in AGVPReID(options.root).cases.values():
+    for case in AGVPReID(options.root, with_train=False).cases.values():
         scores = evaluate_case(case)
         logger.info("%-24s %s", case.name, "  ".join(f"{name} {value:5.1f}" for name, value in scores.items()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,12 +1,12 @@
-"""Frames per second and core of several ways from a JPEG file to the pixels that the model sees.
+"""Measure how many frames per second and core several decoders turn from JPEG files into the model's pixels.
 
     python -m benchmarks.decoding                                generated crops of 60x150 to 400x900 pixels
-    python -m benchmarks.decoding --root /data/AG-VPReID         and frames of a data set
+    python -m benchmarks.decoding --root /data/AG-VPReID         also frames of a data set
 
-Each line compares one way with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels: the
-mean difference in grey levels, 0..255. Ways take turns on the same files, and CPU time of one thread is what counts, so
-that other work on the machine matters little. ``decode_frame`` is what training and evaluation use; the frame cache is
-DATALOADER.CACHE_DIR's, with every frame in it and its file in memory.
+Each line compares one decoder with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels:
+the mean difference in grey levels, 0..255. The decoders take turns on the same files, and the CPU time of one thread is
+measured, so other work on the machine matters little. ``decode_frame`` is the decoder of training and evaluation. The
+frame cache is that of DATALOADER.CACHE_DIR; it holds every frame, and its file is in memory.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from datasets.clips.decoding import DECODER, decode_frame
 from datasets.storage.frame_cache import FrameCache, frame_key
+from utils.arguments import at_least
 from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
@@ -38,18 +39,23 @@ QUALITY = 90
 PLAIN = "Pillow"
 OURS = "decode_frame"
 CACHED = "frame cache, warm"
-CACHE_BYTES = 2**36  # more than all frames need; nothing is set aside
+CACHE_BYTES = 2**36  # more than all frames need; the cache takes only the space that it uses
+
+Decoder = Callable[[str], torch.Tensor]
 
 
 def resize_with_pillow(image: Image.Image) -> torch.Tensor:
-    """Pixels (C, H, W)."""
+    """Resize an image; returns pixels (C, H, W), uint8."""
     pixels = np.array(image.convert("RGB").resize(SIZE[::-1], Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def resize_with_torch(pixels: torch.Tensor) -> torch.Tensor:
-    """(C, height, width), uint8, to (C, H, W)."""
+    """Resize pixels (C, height, width), uint8, to (C, H, W)."""
     return F.interpolate(pixels.unsqueeze(0), SIZE, mode="bilinear", antialias=True)[0].contiguous()
+
+
+# The decoders take the path of a JPEG file and return pixels (C, H, W), uint8.
 
 
 def plain_pillow(path: str) -> torch.Tensor:
@@ -87,7 +93,7 @@ def simplejpeg_tight(path: str) -> torch.Tensor:
     return resize_with_torch(torch.from_numpy(pixels).permute(2, 0, 1))
 
 
-WAYS: dict[str, Callable[[str], torch.Tensor]] = {
+DECODERS: dict[str, Decoder] = {
     PLAIN: plain_pillow,
     "Pillow, draft mode": pillow_draft,
     "Pillow + torch resize": pillow_and_torch,
@@ -99,15 +105,24 @@ WAYS: dict[str, Callable[[str], torch.Tensor]] = {
 }
 
 
-def warm_cache(folder: Path, paths: Sequence[str]) -> Callable[[str], torch.Tensor]:
-    """The way through a cache that holds all of ``paths``."""
+def warm_cache(folder: Path, paths: Sequence[str]) -> Decoder:
+    """Return a decoder that reads from a cache, which holds the frames of all ``paths``."""
     cache = FrameCache(str(folder), CACHE_BYTES)
-    cache.put({frame_key(path, SIZE, DECODER): decode_frame(path, SIZE) for path in paths})
-    return lambda path: cache.get(frame_key(path, SIZE, DECODER), SIZE)
+    keys = [frame_key(path, SIZE, DECODER) for path in paths]
+    cache.put({key: decode_frame(path, SIZE) for key, path in zip(keys, paths, strict=True) if key is not None})
+
+    def read_cached(path: str) -> torch.Tensor:
+        key = frame_key(path, SIZE, DECODER)
+        pixels = None if key is None else cache.get(key, SIZE)
+        if pixels is None:
+            raise OSError(f"{path} is not in the cache in {folder}: the frame or the cache cannot be read.")
+        return pixels
+
+    return read_cached
 
 
 def write_crops(folder: Path, width: int, height: int, number: int) -> list[str]:
-    """JPEG files with noise at several scales, as photographs have, and some of a sensor's."""
+    """Write JPEG files with noise at several scales, as in photographs, and sensor noise; returns their paths."""
     rng = np.random.default_rng([width, height])
     paths = []
     for index in range(number):
@@ -127,24 +142,30 @@ def write_crops(folder: Path, width: int, height: int, number: int) -> list[str]
 
 
 def list_frames(root: Path, number: int) -> list[str]:
-    """JPEG frames found first under ``root``, spread over them."""
+    """Return up to ``number`` JPEG files from under ``root``, spread over the first ones that are found."""
     found = sorted(map(str, islice(root.rglob("*.jpg"), 100 * number)))
     if not found:
         raise FileNotFoundError(f"{root} holds no .jpg file (--root).")
     return found[:: -(-len(found) // number)]
 
 
-def measure(
-    paths: Sequence[str], rounds: int, ways: Mapping[str, Callable[[str], torch.Tensor]]
-) -> dict[str, dict[str, float]]:
-    """Frames per second, speed relative to plain Pillow (one of the ways), and difference from it, by way."""
+def measure(paths: Sequence[str], rounds: int, decoders: Mapping[str, Decoder]) -> dict[str, dict[str, float]]:
+    """Measure decoders, of which ``PLAIN`` must be one.
+
+    Args:
+        paths: JPEG files.
+        rounds: Turns of each decoder; the median counts.
+        decoders: Decoders by name.
+    Returns:
+        Frames per second, speed relative to plain Pillow, and difference from it in grey levels, by decoder.
+    """
     plain = [plain_pillow(path).float() for path in paths]
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in decoders}
     for _ in range(rounds):
-        for name, way in ways.items():
+        for name, decoder in decoders.items():
             start = time.process_time()
             for path in paths:
-                way(path)
+                decoder(path)
             seconds[name].append(time.process_time() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {
@@ -152,32 +173,34 @@ def measure(
             "frames_per_second": len(paths) / medians[name],
             "speedup": medians[PLAIN] / medians[name],
             "difference": statistics.mean(
-                (way(path).float() - expected).abs().mean().item() for path, expected in zip(paths, plain, strict=True)
+                (decoder(path).float() - expected).abs().mean().item()
+                for path, expected in zip(paths, plain, strict=True)
             ),
         }
-        for name, way in ways.items()
+        for name, decoder in decoders.items()
     }
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, float]]]:
-    """Measure all sizes; returns what was logged, by size and way."""
+    """Measure all sizes; returns the logged figures by size and decoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="also measure JPEG frames found under this folder")
-    parser.add_argument("--frames", type=int, default=16, help="files of each size")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each way; the median is reported")
+    parser.add_argument("--frames", type=at_least(1), default=16, help="files of each size")
+    parser.add_argument("--rounds", type=at_least(1), default=15, help="turns of each decoder; the median is reported")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     simd = torch.backends.cpu.get_cpu_capability()
     logger.info("to %dx%d (width x height), torch %s (%s)", *SIZE[::-1], torch.__version__, simd)
     results = {}
+    files: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for width, height in CROPS:
-            results[f"{width}x{height}"] = write_crops(Path(folder), width, height, args.frames)
+            files[f"{width}x{height}"] = write_crops(Path(folder), width, height, args.frames)
         if args.root is not None:
-            results[str(args.root)] = list_frames(args.root, args.frames)
-        for size, paths in results.items():
+            files[str(args.root)] = list_frames(args.root, args.frames)
+        for size, paths in files.items():
             cached = warm_cache(Path(folder) / "cache", paths)
-            results[size] = measure(paths, args.rounds, {**WAYS, CACHED: cached})
+            results[size] = measure(paths, args.rounds, {**DECODERS, CACHED: cached})
             logger.info("%s, %d frames", size, len(paths))
             for name, figures in results[size].items():
                 logger.info(
@@ -190,6 +213,11 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, floa
     return results
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure with the options of the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.exit(run_command(run))
+    run()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,11 +1,11 @@
-"""Speed of the full-size model: one training step, and feature extraction with flips.
+"""Measure the speed of the full-size model: one training step, and feature extraction with flips.
 
     python -m benchmarks.full_model                         the winner's recipe, K = 689, on the GPU if there is one
     python -m benchmarks.full_model --train_batch 2 --test_batch 2 MODEL.DEVICE cpu
 
-Random weights and random frames: no data set and no CLIP file is needed. Each line gives frames per second, peak memory
-(allocated on the GPU, or of the whole process on the CPU) and the share that the counted floating-point operations have
-of the matrix-product rate measured in the same run.
+Weights and frames are random, so no data set and no CLIP file is needed. Each line shows the frames per second, the
+peak memory (allocated on the GPU, or of the whole process on the CPU) and the rate of floating-point operations as a
+share of the rate of a large matrix product in the same run.
 """
 
 import argparse
@@ -24,26 +24,28 @@ from configs import get_cfg
 from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
 from loss import make_loss
 from model import make_model
-from processor.train import Training, compute_losses, update_weights
+from processor.state import TrainingState
+from processor.train import compute_losses, update_weights
 from solver import make_optimizer, make_schedule
+from utils.arguments import at_least
 from utils.runtime import Runtime, make_runtime, run_command
 
 logger = logging.getLogger(__name__)
 
 NUM_CLASSES = 689  # training identities of AG-VPReID 2025
 NUM_CAMERAS = 6
-NUM_INSTANCES = 2  # any P x K costs the same
+NUM_INSTANCES = 2  # clips of each identity; the cost of a step does not depend on it
 MATRIX_SIDE = 4096
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the device, so that a clock means something."""
+    """Wait until the device has finished, so that a clock measures its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def time_calls(function: Callable[[], None], device: torch.device, repeats: int) -> float:
-    """Median seconds of one call, after one warm-up call."""
+def time_calls(function: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Return the median seconds of one call, after one warm-up call."""
     function()
     seconds = []
     for _ in range(repeats):
@@ -56,14 +58,14 @@ def time_calls(function: Callable[[], None], device: torch.device, repeats: int)
 
 
 def measure_matrix_rate(runtime: Runtime, repeats: int) -> float:
-    """Floating-point operations per second of a large square matrix product in the run's precision."""
+    """Return the floating-point operations per second of a large square matrix product in the run's precision."""
     dtype = runtime.dtype or torch.float32
     a, b = (torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=runtime.device).to(dtype) for _ in range(2))
     return 2 * MATRIX_SIDE**3 / time_calls(lambda: torch.mm(a, b), runtime.device, repeats)
 
 
 def peak_memory(device: torch.device) -> float:
-    """GiB: allocated on the GPU, or resident in this process."""
+    """Return the peak memory in GiB: allocated on the GPU, or resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -72,10 +74,10 @@ def peak_memory(device: torch.device) -> float:
 def report(
     name: str, step: Callable[[], None], num_frames: int, rate: float, runtime: Runtime, repeats: int
 ) -> dict[str, float]:
-    """Time a step and log its line."""
+    """Time a step and log its line; returns the logged figures."""
     if runtime.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(runtime.device)
-    # The counter sees only the matrix products of the plain attention, so count with that one and time the fused one.
+    # The counter misses the fused attention's matrix products, so operations are counted with the plain attention.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         step()
     seconds = time_calls(step, runtime.device, repeats)
@@ -98,12 +100,12 @@ def report(
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
-    """Measure both steps; returns what was logged."""
+    """Measure both steps; returns the logged figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config_file", default="configs/xtfclip_vit_b16_288x144.yml")
-    parser.add_argument("--train_batch", type=int, default=18, help="clips in a training step, even")
-    parser.add_argument("--test_batch", type=int, default=32, help="clips in a test batch, each also flipped")
-    parser.add_argument("--repeats", type=int, default=5, help="timed repeats; the median is reported")
+    parser.add_argument("--train_batch", type=at_least(2), default=18, help="clips in a training step, even")
+    parser.add_argument("--test_batch", type=at_least(1), default=32, help="clips in a test batch, each also flipped")
+    parser.add_argument("--repeats", type=at_least(1), default=5, help="timed repeats; the median is reported")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     args = parser.parse_args(argv)
     cfg = get_cfg(args.config_file, [*args.opts, "MODEL.PRETRAINED", "False"])
@@ -113,7 +115,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     model = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).to(device)
     criterion = make_loss(cfg, NUM_CLASSES).to(device)
     optimizer = make_optimizer(cfg, model)
-    training = Training(
+    state = TrainingState(
         model,
         criterion,
         optimizer,
@@ -133,8 +135,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
 
     def train_step() -> None:
         clips = augment(train_clips, generator)
-        terms, _ = compute_losses(training, clips, labels % NUM_CAMERAS, labels, runtime)
-        update_weights(training, terms["total"])
+        terms, _ = compute_losses(state, clips, labels % NUM_CAMERAS, labels, runtime)
+        update_weights(state, terms["total"])
 
     @torch.inference_mode()
     def extract_step() -> None:
@@ -151,7 +153,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
         torch.__version__,
         rate / 1e12,
     )
-    # Extraction first: on the CPU the peak is the process's, which never falls, and training's is the larger one.
+    # Extraction comes first: on the CPU the peak is that of the process, which never falls, and training needs more.
     model.eval()
     test_frames = 2 * args.test_batch * cfg.INPUT.SEQ_LEN
     extraction = report("feature extraction", extract_step, test_frames, rate, runtime, args.repeats)
@@ -161,6 +163,11 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     return {"training": step, "extraction": extraction}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure with the options of the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.exit(run_command(run))
+    run()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

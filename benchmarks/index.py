@@ -1,12 +1,12 @@
-"""Seconds and memory to open the index of a data set as large as AG-VPReID: 9.6 million frames in 32,321 tracklets.
+"""Measure how the index of a data set as large as AG-VPReID opens: 9.6 million frames in 32,321 tracklets.
 
     python -m benchmarks.index
 
-Folders are real, and empty: as many files do not fit on every disk. The index is written by the same writer as that of
-a real tree, with generated frame names. So opening is measured at full size, and listing on a smaller tree of real,
-empty files. Opening checks every folder's time and the whole file's checksum, and makes the records of all tracklets,
-in a fresh process. Memory of loader workers is proportional (PSS: a page that n processes share counts as 1/n), after
-they have looked up random frames all over the index.
+Opening is measured at full size. The folders are real but empty, because that many files do not fit on every disk; the
+usual writer writes their index, with generated frame names. A fresh process then opens it: it checks the times of all
+folders and the checksum of the whole file, and makes the records of all tracklets. The memory of loader workers is
+proportional (PSS: a page that n processes share counts as 1/n), measured after they have looked up random frames all
+over the index. Listing is measured on a smaller tree of real, empty files.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from datasets.benchmarks.agvpreid import LAYOUT, AGVPReID
 from datasets.benchmarks.dataset_options import DatasetOptions
 from datasets.storage.frame_index import IndexWriter, index_path, open_index, stamp_folders
 from datasets.tracklet import Tracklet
+from utils.arguments import at_least
 from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
@@ -42,16 +43,19 @@ SPLITS = {
     "case2_ground_to_aerial/query": (0.1, 2),
     "case2_ground_to_aerial/gallery": (0.15, 5),
 }
-LONG_AGO = 1_600_000_000  # seconds: folders that have just been made would be listed again
+LONG_AGO = 1_600_000_000  # seconds since 1970; an index does not trust folders that have just been made
 NUM_WORKERS = 2
-LOOKUPS = 100_000  # frames that the loader asks for
+LOOKUPS = 100_000  # frames that the loader looks up
 BATCH = 100
-REPORTS = NUM_WORKERS * BATCH  # the last ones, with which every worker tells its memory
+REPORTS = NUM_WORKERS * BATCH  # the last lookups, with which every worker reports its memory
 LISTED_TRACKLETS, LISTED_FRAMES = 300, 300  # real files: tracklets, and frames of each
 
 
 class RandomPaths(Dataset):
-    """Looks up the path of a random frame, and tells the memory of the process that does."""
+    """Looks up paths of random frames; the last items also hold the memory of the process that looks up.
+
+    An item is the length of the path, the process, its memory in MiB and that of its indices; zeros in earlier items.
+    """
 
     def __init__(self, tracklets: Sequence[Tracklet]) -> None:
         self.tracklets = tracklets
@@ -61,7 +65,7 @@ class RandomPaths(Dataset):
 
     def __getitem__(self, number: int) -> tuple[int, int, float, float]:
         rng = np.random.default_rng(number)
-        paths = self.tracklets[rng.integers(len(self.tracklets))].frame_paths
+        paths = self.tracklets[int(rng.integers(len(self.tracklets)))].frame_paths
         path = paths[int(rng.integers(len(paths)))]
         if number < LOOKUPS - REPORTS:
             return len(path), 0, 0.0, 0.0
@@ -69,7 +73,7 @@ class RandomPaths(Dataset):
 
 
 def memory(kind: str) -> float:
-    """MiB of this process: 'Rss' or 'Pss'."""
+    """Return the memory of this process in MiB; ``kind`` is 'Rss' or 'Pss'."""
     for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
         if line.startswith(f"{kind}:"):
             return int(line.split()[1]) / 1024
@@ -77,7 +81,7 @@ def memory(kind: str) -> float:
 
 
 def mapped_memory() -> float:
-    """MiB of mapped indices in this process, proportional."""
+    """Return the proportional memory of the indices that this process has mapped, in MiB."""
     total, is_index = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         key, *values = line.split()
@@ -89,19 +93,19 @@ def mapped_memory() -> float:
 
 
 def time_listing(folder: Path, num_tracklets: int, num_frames: int) -> float:
-    """Files listed and checked per second, when the index of real files is made."""
+    """Build the index of a new tree of real files; returns the files listed and checked per second."""
     for number in range(num_tracklets):
         tracklet = folder / "listed" / str(number) / "a"
         tracklet.mkdir(parents=True)
         for frame in range(num_frames):
             (tracklet / f"P{number}T2310171A2C5E152K7F{frame}.jpg").touch()
     start = time.perf_counter()
-    open_index(folder / "listed", "a generated tree", LAYOUT.read_names, LAYOUT.reader, folder)
+    open_index(folder / "listed", "a generated tree", LAYOUT.parse_tracklet, LAYOUT.parser_version, folder)
     return num_tracklets * num_frames / (time.perf_counter() - start)
 
 
 def generate(root: Path, index_dir: Path, num_frames: int, num_tracklets: int) -> int:
-    """Make folders and write their indices; returns the indices' size in bytes."""
+    """Make folders and write their indices; returns the size of the indices in bytes."""
     index_dir.mkdir()
     rng = np.random.default_rng(0)
     pid = written = 0
@@ -117,8 +121,8 @@ def generate(root: Path, index_dir: Path, num_frames: int, num_tracklets: int) -
         places = [str(root / split / folder) for folder in (*folders, *parents)]
         for place in places:
             os.utime(place, (LONG_AGO, LONG_AGO))
-        with open(index_path(root / split, LAYOUT.reader, index_dir), "wb") as file:
-            writer = IndexWriter(file, root / split, LAYOUT.reader)
+        with open(index_path(root / split, LAYOUT.parser_version, index_dir), "wb") as file:
+            writer = IndexWriter(file, root / split, LAYOUT.parser_version)
             for folder, first in zip(folders, rng.integers(9000, size=number), strict=True):
                 stem = f"P{folder.split('/')[0]}T2310171A2C{camera}E152K7F"
                 names = [f"{stem}{first + frame}.jpg" for frame in range(num_frames // num_tracklets + 1)]
@@ -128,7 +132,7 @@ def generate(root: Path, index_dir: Path, num_frames: int, num_tracklets: int) -
 
 
 def open_generated(root: str, index_dir: str) -> dict[str, float]:
-    """Open in this process, then look frames up in loader workers."""
+    """Open the indices in this process, then look up frames in loader workers; returns the figures by name."""
     before = memory("Rss")
     start = time.perf_counter()
     dataset = AGVPReID(root, options=DatasetOptions(index_dir=index_dir))
@@ -152,11 +156,11 @@ def open_generated(root: str, index_dir: str) -> dict[str, float]:
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Generate, open in a fresh process, log; returns what was logged."""
+    """Generate the indices, open them in a fresh process, and log; returns the logged figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=NUM_FRAMES)
-    parser.add_argument("--tracklets", type=int, default=NUM_TRACKLETS)
-    parser.add_argument("--listed", type=int, default=LISTED_TRACKLETS, help="tracklets of real files to list")
+    parser.add_argument("--frames", type=at_least(1), default=NUM_FRAMES)
+    parser.add_argument("--tracklets", type=at_least(1), default=NUM_TRACKLETS)
+    parser.add_argument("--listed", type=at_least(1), default=LISTED_TRACKLETS, help="tracklets of real files to list")
     parser.add_argument("--open", nargs=2, metavar=("ROOT", "INDEX_DIR"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.open:
@@ -191,6 +195,11 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     return figures
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure with the options of the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.exit(run_command(run))
+    run()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -3,10 +3,13 @@
 from .benchmarks.dataset_options import DatasetOptions
 from .build import (
     DATASETS,
+    choose_cases,
     make_dataset,
     make_memory_loader,
     make_test_loader,
+    make_test_transform,
     make_train_loader,
+    make_train_transform,
     train_cameras,
 )
 from .tracklet import Benchmark, Case, Tracklet, label_map
@@ -17,10 +20,13 @@ __all__ = [
     "Case",
     "DatasetOptions",
     "Tracklet",
+    "choose_cases",
     "label_map",
     "make_dataset",
     "make_memory_loader",
     "make_test_loader",
+    "make_test_transform",
     "make_train_loader",
+    "make_train_transform",
     "train_cameras",
 ]

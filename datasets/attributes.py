@@ -1,15 +1,18 @@
 """Soft-biometric attributes of AG-VPReID: the code tables and the CSV files that hold them.
 
-The fifteen columns, their order and their codes follow the AG-ReID.v2 and AG-VPReID READMEs. In every column
-the code after the last known one means 'unknown'. Codes of other data sets differ in meaning: never share
+The fifteen columns, their order and their codes follow the AG-ReID.v2 and AG-VPReID READMEs. In every column the code
+after the last known one means 'unknown'. The same code means something else in other data sets, so they must not share
 these tables.
 """
 
 import csv
+import io
 import logging
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
+
+from utils.text_files import parse_integer, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +70,11 @@ UNKNOWN_CODES: dict[str, int] = {column: len(names) for column, names in CODES.i
 
 
 class AttributeScheme(NamedTuple):
-    """How a data set writes down attributes: what ``Tracklet.attributes`` means in it.
+    """The columns and unknown codes of ``Tracklet.attributes`` in a data set.
 
     Attributes:
-        columns: Names, in order (TEST.MASK_ATTRIBUTES).
-        unknown: The code of each column that stands for 'unknown'.
+        columns: Names of the columns, in order; TEST.MASK_ATTRIBUTES chooses among them.
+        unknown: The code that means 'unknown', for each column.
     """
 
     columns: tuple[str, ...]
@@ -87,38 +90,36 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
     Args:
         path: CSV file with a header; columns ``id`` and ``COLUMNS`` in any order, others are ignored.
     Returns:
-        Codes by pid, in the order of ``COLUMNS``. Codes that the tables do not know become 'unknown', with
-        one warning for each column and code.
+        Codes by pid, in the order of ``COLUMNS``. Codes that are not in ``CODES`` become 'unknown', with one warning
+        for each column and code.
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: On a missing or repeated column, a row of the wrong length, a value that is not an
-            integer, or two different rows of one person.
+        ValueError: If the file is not UTF-8 text or not a CSV table, if a column is missing or repeated, if a row has
+            the wrong length, if a value is not an integer of 64 bits, or if two rows of one person differ. The message
+            names the file and, for rows, the line.
     """
     path = Path(path)
     table: dict[int, tuple[int, ...]] = {}
     out_of_range: Counter[tuple[str, int]] = Counter()
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        positions = [_find_column(path, header, column) for column in ("id", *COLUMNS)]
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) != len(header):
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: expected {len(header)} values as in the header, got {len(row)}."
-                )
-            pid, *codes = [_read_integer(path, reader.line_num, header[i], row[i]) for i in positions]
-            for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
-                if not 0 <= code <= UNKNOWN_CODES[column]:
-                    out_of_range[column, code] += 1
-                    codes[index] = UNKNOWN_CODES[column]
-            attributes = tuple(codes)
-            if table.setdefault(pid, attributes) != attributes:
-                raise ValueError(f"{path}, line {reader.line_num}: id {pid} was given other attributes before.")
+    rows = _read_rows(path)
+    header = [name.strip() for name in rows[0][1]] if rows else []
+    positions = [_find_column(path, header, column) for column in ("id", *COLUMNS)]
+    for line, row in rows[1:]:
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) != len(header):
+            raise ValueError(f"{path}, line {line}: expected {len(header)} values as in the header, got {len(row)}.")
+        pid, *codes = [parse_integer(row[i], f"{path}, line {line}: {header[i]}") for i in positions]
+        for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
+            if not 0 <= code <= UNKNOWN_CODES[column]:
+                out_of_range[column, code] += 1
+                codes[index] = UNKNOWN_CODES[column]
+        attributes = tuple(codes)
+        if table.setdefault(pid, attributes) != attributes:
+            raise ValueError(f"{path}, line {line}: id {pid} was given other attributes before.")
     for (column, code), num_rows in sorted(out_of_range.items()):
         logger.warning(
-            "%s: %s holds code %d, which is not in 0..%d, in %d row(s): read as unknown.",
+            "%s: %s holds code %d, which is not in 0..%d, in %d row(s); it is read as unknown.",
             path,
             column,
             code,
@@ -128,15 +129,25 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
     return table
 
 
+def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Read the rows of a CSV file, each with the number of the line on which it begins.
+
+    The reader is strict: a quotation mark that is never closed would otherwise swallow the rest of the table.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for row in reader:
+            rows.append((line, row))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
+    return rows
+
+
 def _find_column(path: Path, header: list[str], column: str) -> int:
     count = header.count(column)
     if count != 1:
         raise ValueError(f"{path}: column {column!r} must occur once in the header, found {count} times.")
     return header.index(column)
-
-
-def _read_integer(path: Path, line: int, column: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{path}, line {line}: {column} must be an integer, got {text!r}.") from None

@@ -1,11 +1,11 @@
-"""Benchmarks and loaders: the one registry of datasets, and what turns them into batches.
+"""Build benchmarks, loaders and transforms from a config: the one registry of datasets, and what makes batches of them.
 
 Axes of a batch: B clips, T frames, C channels, H and W pixels.
 """
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,13 +22,14 @@ from .benchmarks.lsvid import LSVID
 from .benchmarks.mars import MARS
 from .clips.batch_sampler import IdentityBatchSampler
 from .clips.clip_dataset import TrackletClips
+from .clips.transforms import Augmenter, Normalizer
 from .storage.frame_cache import FrameCache
-from .tracklet import Benchmark, Tracklet, label_map
+from .tracklet import Benchmark, Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
 
-# Every data set is built as (root, need_train, options) and is a ``Benchmark``, which benchmarks/agvpreid.py documents.
-DATASETS = {
+# The constructor of each takes (root, with_train, options), as documented at ``Benchmark``.
+DATASETS: dict[str, type[Benchmark]] = {
     "agvpreid": AGVPReID,
     "detreidx": DetReIDX,
     "g2avreid": G2AVReID,
@@ -38,12 +39,15 @@ DATASETS = {
 }
 
 
-def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
-    """Read the dataset that the config names.
+def make_dataset(cfg: CfgNode, with_train: bool = True) -> Benchmark:
+    """Read the dataset that DATASETS.NAMES names.
 
     Args:
-        cfg: The config.
-        need_train: Whether a missing training split is an error; evaluation can do without.
+        cfg: DATASETS.* and TEST.PROTOCOL.
+        with_train: Whether to read the training split. Without it ``train`` is empty, and the folder may be missing,
+            empty or damaged.
+    Raises:
+        FileNotFoundError, ValueError: If a part that is read is missing or damaged.
     """
     name = cfg.DATASETS.NAMES
     if name not in DATASETS:
@@ -57,11 +61,12 @@ def make_dataset(cfg: CfgNode, need_train: bool = True) -> Benchmark:
         identities_masked=cfg.DATASETS.IDENTITIES_MASKED,
         index_dir=cfg.DATASETS.INDEX_DIR,
     )
-    return DATASETS[name](cfg.DATASETS.ROOT_DIR, need_train=need_train, options=options)
+    read: Callable[..., Benchmark] = DATASETS[name]
+    return read(cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
 
 
 def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:
-    """A data set without attributes is not masked, whatever the columns; one with others must not be by wrong ones."""
+    """Refuse columns that the data set's attributes do not have; a data set without attributes ignores them all."""
     for column in columns:
         if scheme is not None and column not in scheme.columns:
             raise ValueError(
@@ -70,8 +75,37 @@ def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[
             )
 
 
+def choose_cases(cfg: CfgNode, dataset: Benchmark) -> list[Case]:
+    """Return the matching directions that DATASETS.EVAL_CASE names; ValueError if the copy does not hold one."""
+    wanted = list(dataset.cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
+    for name in wanted:
+        if name not in dataset.cases:
+            raise ValueError(
+                f"DATASETS.EVAL_CASE is {name}, but {cfg.DATASETS.ROOT_DIR} holds only {', '.join(dataset.cases)}."
+            )
+    return [dataset.cases[name] for name in wanted]
+
+
+def make_train_transform(cfg: CfgNode) -> Augmenter:
+    """Build what turns uint8 training clips into augmented, normalised floats."""
+    return Augmenter(
+        cfg.INPUT.PIXEL_MEAN,
+        cfg.INPUT.PIXEL_STD,
+        flip_probability=cfg.INPUT.PROB,
+        erase_probability=cfg.INPUT.RE_PROB,
+        padding=cfg.INPUT.CROP_PADDING,
+        color_jitter=cfg.INPUT.COLOR_JITTER,
+        consistent=cfg.INPUT.CONSISTENT_AUGMENTATION,
+    )
+
+
+def make_test_transform(cfg: CfgNode) -> Normalizer:
+    """Build what turns uint8 clips into normalised floats."""
+    return Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+
+
 def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_size: int = 1) -> DataLoader:
-    """Batches of identities for training, with labels and cameras numbered from 0.
+    """Build the loader of training batches, P identities with K clips each, labels and cameras numbered from 0.
 
     Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of
     ``TrackletClips``, with ``clips`` (B, T, C, H, W), uint8, and the rest (B,), int64.
@@ -103,7 +137,7 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_siz
 
 
 def make_memory_loader(cfg: CfgNode, dataset: Benchmark) -> DataLoader:
-    """All frames of the training tracklets, in order, in consecutive clips: what CLIP memory is built of."""
+    """Build the loader for CLIP memory: all frames of the training tracklets, in order, in consecutive clips."""
     clips = TrackletClips(
         dataset.train,
         size=cfg.INPUT.SIZE_TRAIN,
@@ -119,12 +153,12 @@ def make_memory_loader(cfg: CfgNode, dataset: Benchmark) -> DataLoader:
 def make_test_loader(
     cfg: CfgNode, tracklets: Sequence[Tracklet], cameras: Mapping[int, int] | None = None
 ) -> DataLoader:
-    """TEST.NUM_CLIPS clips of each tracklet, in their order, one after another.
+    """Build a loader of TEST.NUM_CLIPS clips of each tracklet, in the order of the tracklets.
 
     Args:
-        cfg: The config.
+        cfg: INPUT.*, TEST.* and DATALOADER.*.
         tracklets: Queries or gallery.
-        cameras: 0-based training camera by camid, as ``train_cameras`` gives; others are -1.
+        cameras: 0-based training camera by camid, as ``train_cameras`` returns it; other cameras become -1.
     """
     clips = TrackletClips(
         tracklets,
@@ -139,12 +173,12 @@ def make_test_loader(
 
 
 def train_cameras(tracklets: Sequence[Tracklet]) -> dict[int, int]:
-    """0-based number of each camera that took training tracklets; an unknown camera gets none."""
+    """Number the cameras of the training tracklets from 0, by camid; an unknown camera has no number."""
     return label_map(tracklet.camid for tracklet in tracklets if tracklet.camid >= 0)
 
 
 def _make_frame_cache(cfg: CfgNode) -> FrameCache | None:
-    """The cache that the config names; None when it is off."""
+    """Return the cache in DATALOADER.CACHE_DIR; None when it is switched off."""
     if not cfg.DATALOADER.CACHE_DIR:
         return None
     return _share_frame_cache(cfg.DATALOADER.CACHE_DIR, int(cfg.DATALOADER.CACHE_GIB * 2**30))
@@ -152,7 +186,7 @@ def _make_frame_cache(cfg: CfgNode) -> FrameCache | None:
 
 @functools.lru_cache
 def _share_frame_cache(folder: str, max_bytes: int) -> FrameCache:
-    """One object for all loaders of a run, and with it what was reported."""
+    """Return one object for all loaders of a run, so that a problem of the cache is reported once."""
     cache = FrameCache(folder, max_bytes)
     logger.info("Resized frames are kept in %s, up to %.3g GiB.", cache.folder, max_bytes / 2**30)
     return cache

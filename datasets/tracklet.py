@@ -1,4 +1,4 @@
-"""The records that every dataset returns: tracklets, and the matching directions made of them."""
+"""The records that every data set returns: tracklets, and the matching directions made of them."""
 
 import typing
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from utils.metrics import CROSS_CAMERA, PROTOCOLS
 from .attributes import AttributeScheme
 
 VIEWS = ("ground", "aerial")
-# The forms of ranking files that challenges ask for: AG-VPReID 2025's, VReID-XFD's.
+# The formats of ranking files that the challenges AG-VPReID 2025 and VReID-XFD ask for.
 AGVPREID_RANKING, VREID_XFD_RANKING = "agvpreid", "vreid-xfd"
 RANKING_FORMS = (AGVPREID_RANKING, VREID_XFD_RANKING)
 
@@ -19,15 +19,15 @@ class Tracklet:
     """All frames of one pass of one person through one camera.
 
     Attributes:
-        name: Folder name of the tracklet.
-        frame_paths: Frames in time order; at least one. Large data sets make them on demand
+        name: Name of the tracklet, such as its folder's; without spaces.
+        frame_paths: Paths of the frames in time order; at least one. Large data sets make them on demand
             (``datasets.storage.frame_index``).
         pid: Identity as annotated.
-        camid: Camera as annotated; -1 when unknown.
-        view: 'ground' or 'aerial'; 'ground' in data sets that know no other.
-        altitude: Metres above ground; None when not known, and for ground cameras.
-        attributes: Codes of the data set's own scheme (``Case.scheme``); None when the split has none.
-        day: When it was recorded, YYMMDD; None when not known.
+        camid: Camera as annotated; -1 if unknown.
+        view: 'ground' or 'aerial'; always 'ground' in data sets with ground cameras only.
+        altitude: Metres above ground; None if unknown, and for ground cameras.
+        attributes: Codes in the data set's own scheme (``Case.scheme``); None if the split has no attributes.
+        day: Day of the recording, YYMMDD; None if unknown.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Tracklet:
 
     @property
     def key(self) -> str:
-        """Unique within a split: tracklet names may repeat between identities."""
+        """The pid and the name, which are unique within a split; names alone may repeat between identities."""
         return f"{self.pid}/{self.name}"
 
 
@@ -54,13 +54,15 @@ class Case:
     """One matching direction of a benchmark.
 
     Attributes:
-        name: For the folder of its results, such as 'case1_aerial_to_ground'.
-        title: For people, such as 'aerial to ground'.
+        name: Name of the folder for its results, such as 'case1_aerial_to_ground'.
+        title: Title for tables and logs, such as 'aerial to ground'.
         query: Tracklets to search for.
         gallery: Tracklets to rank.
-        protocol: Name of the rules by which the ranking is scored, of ``utils.metrics.PROTOCOLS``.
-        scheme: Columns and codes of the tracklets' attributes; None if the data set has none.
-        ranking_form: What files of rankings look like, of ``RANKING_FORMS``.
+        protocol: Name of the protocol that scores the ranking, of ``utils.metrics.PROTOCOLS``.
+        scheme: Columns and unknown codes of the tracklets' attributes; None if the data set has none.
+        ranking_form: Format of ranking files, of ``RANKING_FORMS``.
+        identities_masked: Whether one number on the query and the gallery side is not one person, as in a challenge's
+            copy: such a case can be ranked, but not scored.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Case:
     protocol: str = CROSS_CAMERA.name
     scheme: AttributeScheme | None = None
     ranking_form: str = AGVPREID_RANKING
+    identities_masked: bool = False
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -83,12 +86,27 @@ class Case:
 
 
 class Benchmark(typing.Protocol):
-    """What every dataset is, once it is read; ``datasets.benchmarks.agvpreid.AGVPReID`` documents the attributes."""
+    """A data set that has been read from disk; every class in ``datasets.benchmarks`` is one.
+
+    Attributes:
+        scheme: Columns and unknown codes of its annotated attributes; None if it has none.
+        train: Training tracklets, in a fixed order; empty without training data.
+        cases: The matching directions that the copy holds, by key, in order ('case1', 'case2', ...); at least one.
+
+    Args:
+        root: Folder of the copy (DATASETS.ROOT_DIR); its tree is in the docstring of the class.
+        with_train: Whether to read the training data. If so, they must exist; if not, ``train`` is empty, and their
+            folder, tables and lists are never touched.
+        options: Settings beyond the folder, ``datasets.benchmarks.dataset_options.DatasetOptions``; each class uses
+            those that apply to it.
+    Raises:
+        FileNotFoundError: If the root, or a part that is read, is missing.
+        ValueError: If the copy is damaged, or does not follow the expected tree.
+    """
 
     scheme: AttributeScheme | None
     train: tuple[Tracklet, ...]
     cases: dict[str, Case]
-    identities_masked: bool
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from datasets import Tracklet
-from datasets.clips.transforms import Normalizer, flip_clips
+from datasets.clips.transforms import flip_clips
+from model import XTFCLIP
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
@@ -42,75 +43,87 @@ class FeatureSet:
         return [tracklet.key for tracklet in self.tracklets]
 
 
-def extract_features(
-    model: nn.Module,
-    loader: DataLoader,
-    tracklets: Sequence[Tracklet],
-    transform: Normalizer,
-    runtime: Runtime,
-    flip: bool = True,
-    normalize: bool = True,
-    description: str = "features",
-) -> FeatureSet:
-    """Describe every tracklet by the model's test descriptor; frames that could not be read are listed.
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A model with everything that it needs to describe tracklets.
 
-    Args:
-        model: In any mode; it is put back into the mode it was found in.
-        loader: Batches of ``TrackletClips`` over ``tracklets``; a tracklet with several clips gets their mean.
-        tracklets: What the batches' ``tracklet`` indices refer to.
-        transform: uint8 clips to normalised floats.
+    Attributes:
+        model: On the runtime's device, in any mode; every method puts it back into the mode it was found in.
+        transform: Turns uint8 clips (B, T, C, H, W) into normalised floats.
         runtime: Device and precision.
-        flip: Average each clip's feature with its mirror image's; both are computed in one batch.
-        normalize: L2-normalise the result.
-        description: For the progress bar.
+        flip: Whether a test descriptor is the mean of a clip's feature and that of its mirror image.
+        normalize: Whether test descriptors are L2-normalised.
     """
 
-    def describe(clips: Tensor, camids: Tensor) -> Tensor:
-        if not flip:
-            return model(clips, camids)
-        both = model(torch.cat([clips, flip_clips(clips)]), torch.cat([camids, camids]))
-        return both.unflatten(0, (2, -1)).float().mean(dim=0)  # (B, D)
+    model: XTFCLIP
+    transform: Callable[[Tensor], Tensor]
+    runtime: Runtime
+    flip: bool = True
+    normalize: bool = True
 
-    bad_frames = BadFrames(tracklets, description, len(loader))
-    with evaluating(model):
-        features = average_over_tracklets(describe, loader, len(tracklets), transform, runtime, description, bad_frames)
-    return FeatureSet(tracklets, (F.normalize(features, dim=1) if normalize else features).cpu())
+    def extract(self, loader: DataLoader, tracklets: Sequence[Tracklet], description: str) -> FeatureSet:
+        """Compute the test descriptor of every tracklet, and list the frames that could not be read.
 
+        Args:
+            loader: Batches of ``TrackletClips`` over ``tracklets``; a tracklet with several clips gets their mean.
+            tracklets: The records that the batches' ``tracklet`` indices refer to.
+            description: What is computed, for the progress bar and messages.
+        """
+        features = self.average_over_tracklets(self._describe, loader, tracklets, description)
+        return FeatureSet(tracklets, (F.normalize(features, dim=1) if self.normalize else features).cpu())
 
-@torch.inference_mode()
-def average_over_tracklets(
-    encode: Callable[[Tensor, Tensor], Tensor],
-    loader: DataLoader,
-    num_tracklets: int,
-    transform: Normalizer,
-    runtime: Runtime,
-    description: str,
-    bad_frames: BadFrames | None = None,
-) -> Tensor:
-    """Mean over each tracklet's clips of ``encode(clips, camids)``: (num_tracklets, width), float32, on the device."""
-    sums: Tensor | None = None
-    counts = torch.zeros(num_tracklets, 1, device=runtime.device)
-    for batch in tqdm(loader, desc=description, unit="batch", disable=None, leave=False):
-        if bad_frames is not None:
-            bad_frames.add(batch)
-        clips = transform(batch["clips"].to(runtime.device, non_blocking=True))
-        rows = batch["tracklet"].to(runtime.device)
-        with runtime.autocast():
-            features = encode(clips, batch["camid"].to(runtime.device)).float()  # (B, width)
+    @torch.inference_mode()
+    def average_over_tracklets(
+        self,
+        encode: Callable[[Tensor, Tensor], Tensor],
+        loader: DataLoader,
+        tracklets: Sequence[Tracklet],
+        description: str,
+        max_bad_fraction: float = 1.0,
+    ) -> Tensor:
+        """Average ``encode(clips, camids)`` over the clips of each tracklet.
+
+        Args:
+            encode: Clips (B, T, C, H, W) and their camera indices (B,) to features (B, width).
+            loader, tracklets, description: As in ``extract``.
+            max_bad_fraction: Share of unreadable frames, 0..1, above which this stops.
+        Returns:
+            (number of tracklets, width), float32, on the runtime's device.
+        Raises:
+            UnreadableFrameError: If too many frames cannot be read.
+            ValueError: If there are no tracklets.
+        """
+        device = self.runtime.device
+        bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction)
+        sums: Tensor | None = None
+        counts = torch.zeros(len(tracklets), 1, device=device)
+        with evaluation_mode(self.model):
+            for batch in tqdm(loader, desc=description, unit="batch", disable=None, leave=False):
+                bad_frames.add(batch)
+                clips = self.transform(batch["clips"].to(device, non_blocking=True))
+                rows = batch["tracklet"].to(device)
+                with self.runtime.autocast():
+                    features = encode(clips, batch["camid"].to(device)).float()  # (B, width)
+                if sums is None:
+                    sums = torch.zeros(len(tracklets), features.shape[1], device=device)
+                sums.index_add_(0, rows, features)
+                counts.index_add_(0, rows, counts.new_ones(len(rows), 1))
         if sums is None:
-            sums = torch.zeros(num_tracklets, features.shape[1], device=runtime.device)
-        sums.index_add_(0, rows, features)
-        counts.index_add_(0, rows, counts.new_ones(len(rows), 1))
-    if sums is None:
-        raise ValueError(f"There are no tracklets to compute {description} of.")
-    if bad_frames is not None:
+            raise ValueError(f"There are no tracklets to compute {description} of.")
         bad_frames.finish()
-    return sums / counts
+        return sums / counts
+
+    def _describe(self, clips: Tensor, camids: Tensor) -> Tensor:
+        """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""
+        if not self.flip:
+            return self.model(clips, camids)
+        both = self.model(torch.cat([clips, flip_clips(clips)]), torch.cat([camids, camids]))
+        return both.unflatten(0, (2, -1)).float().mean(dim=0)
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model in test mode, and back into the mode it was found in."""
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into evaluation mode, and afterwards back into the mode it was found in."""
     was_training = model.training
     model.eval()
     try:

@@ -1,233 +1,146 @@
-"""Training: one function per epoch, one for the run, and the state that a checkpoint holds."""
+"""The training loop: one function for the run, one for an epoch, one for each step of a batch."""
 
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-from yacs.config import CfgNode
 
+from datasets.clips.batch_sampler import IdentityBatchSampler
+from datasets.clips.clip_dataset import TrackletClips
 from datasets.clips.transforms import Augmenter
+from model import XTFCLIP
 from solver import centralize_gradients
-from utils.checkpoint import read_checkpoint, write_checkpoint
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
+from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, TrainingState
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "checkpoint_last.pth"
-BEST_CHECKPOINT = "checkpoint_best.pth"
 
-
-@dataclass
-class Training:
-    """Everything that changes while training, and what belongs to it: the content of a checkpoint.
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long to train, and how often to report.
 
     Attributes:
-        model, criterion, optimizer, schedule, scaler: As their names say; the criterion holds label smoothing's state.
-        memory: CLIP memory (K, P), frozen.
-        pids, camids: Training identities and cameras as annotated; their positions are the labels and camera indices.
-        centralize: Whether to centralise gradients.
-        generator: Draws the augmentation.
-        epoch: Epochs done.
-        best: Best validation mAP so far, visual only, 0..1.
+        num_epochs: Epochs in all, those before a resume included.
+        log_period: Steps between two log lines.
+        eval_period: Epochs between two validations; the last epoch is always validated. 0 for none.
+        max_bad_fraction: Share of an epoch's frames, 0..1, that may be unreadable.
     """
 
-    model: nn.Module
-    criterion: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    scaler: torch.amp.GradScaler
-    memory: Tensor
-    pids: list[int]
-    camids: list[int]
-    centralize: bool = True
-    generator: torch.Generator = field(default_factory=torch.Generator)
-    epoch: int = 0
-    best: float = 0.0
-
-    def save(self, path: Path, cfg: CfgNode) -> None:
-        """Write a checkpoint from which training continues exactly."""
-        content = {
-            "model": self.model.state_dict(),
-            "criterion": self.criterion.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "memory": self.memory,
-            "pids": self.pids,
-            "camids": self.camids,
-            "generator": self.generator.get_state(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "epoch": self.epoch,
-            "best": self.best,
-            "config": cfg.dump(),
-        }
-        write_checkpoint(content, path)
-
-    def restore(self, path: Path) -> None:
-        """Continue from a checkpoint of the same data and configuration.
-
-        Raises:
-            FileNotFoundError, ValueError: As ``read_checkpoint``; ValueError also if it was not written by ``save``, or
-                belongs to other identities or cameras.
-        """
-        content = read_checkpoint(path)
-        if "optimizer" not in content:
-            raise ValueError(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
-        if content["pids"] != self.pids or content["camids"] != self.camids:
-            raise ValueError(
-                f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
-                f"the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
-            )
-        configured = [
-            {key: group[key] for key in ("initial_lr", "weight_decay", "fused")}
-            for group in self.optimizer.param_groups
-        ]
-        try:
-            self.model.load_state_dict(content["model"])
-            self.criterion.load_state_dict(content["criterion"])
-            self.optimizer.load_state_dict(content["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} belongs to another configuration, resume with its own: {error}") from error
-        self.schedule.load_state_dict(content["schedule"])
-        if content["scaler"] and self.scaler.is_enabled():  # a run may resume in another precision
-            self.scaler.load_state_dict(content["scaler"])
-        self.memory = content["memory"].to(self.memory.device)
-        self.generator.set_state(content["generator"])
-        torch.set_rng_state(content["rng"])
-        if content["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["cuda_rng"][: torch.cuda.device_count()])
-        self.epoch = content["epoch"]
-        self.best = content["best"]
-        # Rates and decay are the configuration's, not the checkpoint's: a run may resume with others.
-        self.schedule.base_lrs = [group["initial_lr"] for group in configured]
-        for group, own, factor in zip(self.optimizer.param_groups, configured, self.schedule.lr_lambdas, strict=True):
-            group.update(own, lr=own["initial_lr"] * factor(self.epoch))
-        logger.info("Resumed from %s after epoch %d", path, self.epoch)
-
-
-def keep_old_checkpoints(output: Path) -> None:
-    """Move the checkpoints of an earlier run aside, so that a new run neither overwrites nor is mistaken for it."""
-    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
-        if (output / name).is_file():
-            (output / name).replace(output / f"{name}.old")
-            logger.warning("%s is of an earlier run: kept as %s.old (--resume would have continued it)", name, name)
+    num_epochs: int
+    log_period: int = 50
+    eval_period: int = 0
+    max_bad_fraction: float = 1.0
 
 
 def train(
-    cfg: CfgNode,
-    training: Training,
+    state: TrainingState,
     loader: DataLoader,
     augment: Augmenter,
     runtime: Runtime,
+    options: TrainingOptions,
     output: Path,
-    validate: Callable[[nn.Module], float],
+    validate: Callable[[XTFCLIP], float],
 ) -> None:
-    """Train up to MAX_EPOCHS, keeping the last checkpoint and the best by validation.
+    """Train up to the last epoch, and keep the last checkpoint and the best by validation.
 
     Args:
-        cfg: Its SOLVER.STAGE2 says how long, and how often to log and to validate; DATALOADER.MAX_BAD_FRACTION how
-            many frames may be unreadable.
-        training: Continues from its epoch.
-        loader: Batches of P x K clips.
-        augment: uint8 clips to augmented, normalised floats.
+        state: Training continues from its epoch.
+        loader: Batches of P x K clips, of ``datasets.make_train_loader``.
+        augment: Turns uint8 clips into augmented, normalised floats.
         runtime: Device and precision.
+        options: Length of the run and periods.
         output: Folder for checkpoints and TensorBoard files.
-        validate: Gives the mAP that picks the best checkpoint.
+        validate: Returns the mAP, 0..1, that picks the best checkpoint.
     Raises:
         FloatingPointError: If a loss is not finite; the last checkpoint is from before.
         UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
     """
-    stage = cfg.SOLVER.STAGE2
-    if training.epoch >= stage.MAX_EPOCHS:
-        logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", training.epoch)
+    if state.epoch >= options.num_epochs:
+        logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
     logger.info(
         "total = %g id + %g triplet + %g memory + %g / T frame; id and triplet are sums over the three features",
-        training.criterion.id_weight,
-        training.criterion.triplet_weight,
-        training.criterion.memory_weight,
-        training.criterion.frame_weight,
+        state.criterion.id_weight,
+        state.criterion.triplet_weight,
+        state.criterion.memory_weight,
+        state.criterion.frame_weight,
     )
     with SummaryWriter(str(output / "tensorboard")) as board:
-        while training.epoch < stage.MAX_EPOCHS:
-            loader.batch_sampler.set_epoch(training.epoch)
-            means = train_one_epoch(
-                training, loader, augment, runtime, stage.LOG_PERIOD, cfg.DATALOADER.MAX_BAD_FRACTION
-            )
+        while state.epoch < options.num_epochs:
+            cast(IdentityBatchSampler, loader.batch_sampler).set_epoch(state.epoch)
+            means = train_one_epoch(state, loader, augment, runtime, options)
             for name, value in means.items():
-                board.add_scalar(f"train/{name}", value, training.epoch + 1)
-            training.criterion.next_epoch()
-            training.schedule.step()
-            training.epoch += 1
-            training.save(output / LAST_CHECKPOINT, cfg)  # before validation, which may fail
-            is_last = training.epoch == stage.MAX_EPOCHS
-            if stage.EVAL_PERIOD and (training.epoch % stage.EVAL_PERIOD == 0 or is_last):
-                score = validate(training.model)
-                board.add_scalar("validation/mAP", score, training.epoch)
-                if score >= training.best:
-                    training.best = score
-                    training.save(output / BEST_CHECKPOINT, cfg)
-                    training.save(output / LAST_CHECKPOINT, cfg)
+                board.add_scalar(f"train/{name}", value, state.epoch + 1)
+            state.criterion.next_epoch()
+            state.schedule.step()
+            state.epoch += 1
+            state.save(output / LAST_CHECKPOINT)  # before validation, which may fail
+            is_last = state.epoch == options.num_epochs
+            if options.eval_period and (state.epoch % options.eval_period == 0 or is_last):
+                mean_ap = validate(state.model)
+                board.add_scalar("validation/mAP", mean_ap, state.epoch)
+                if mean_ap >= state.best:
+                    state.best = mean_ap
+                    state.save(output / BEST_CHECKPOINT)
+                    state.save(output / LAST_CHECKPOINT)
 
 
 def train_one_epoch(
-    training: Training,
-    loader: DataLoader,
-    augment: Augmenter,
-    runtime: Runtime,
-    log_period: int,
-    max_bad_fraction: float = 1.0,
+    state: TrainingState, loader: DataLoader, augment: Augmenter, runtime: Runtime, options: TrainingOptions
 ) -> dict[str, float]:
     """Train on every batch once; returns the epoch's means of every loss term, accuracy, rate and speed."""
-    training.model.train()
-    training.criterion.train()
-    record = EpochRecord(training.epoch + 1, len(loader), log_period)
-    bad_frames = BadFrames(loader.dataset.tracklets, f"epoch {training.epoch + 1}", len(loader), max_bad_fraction)
-    for batch in tqdm(loader, desc=f"epoch {training.epoch + 1}", unit="step", disable=None, leave=False):
+    state.model.train()
+    state.criterion.train()
+    name = f"epoch {state.epoch + 1}"
+    record = EpochRecord(state.epoch + 1, len(loader), options.log_period)
+    tracklets = cast(TrackletClips, loader.dataset).tracklets
+    bad_frames = BadFrames(tracklets, name, len(loader), options.max_bad_fraction)
+    for batch in tqdm(loader, desc=name, unit="step", disable=None, leave=False):
         bad_frames.add(batch)
-        clips = augment(batch["clips"].to(runtime.device, non_blocking=True), training.generator)
+        clips = augment(batch["clips"].to(runtime.device, non_blocking=True), state.generator)
         labels = batch["label"].to(runtime.device, non_blocking=True)
         camids = batch["camid"].to(runtime.device, non_blocking=True)
-        terms, accuracy = compute_losses(training, clips, camids, labels, runtime)
-        record.add({**terms, "accuracy": accuracy}, len(clips), training.optimizer.param_groups[0]["lr"])
-        update_weights(training, terms["total"])
+        terms, accuracy = compute_losses(state, clips, camids, labels, runtime)
+        record.add({**terms, "accuracy": accuracy}, len(clips), state.optimizer.param_groups[0]["lr"])
+        update_weights(state, terms["total"])
     bad_frames.finish()
     return record.finish()
 
 
 def compute_losses(
-    training: Training, clips: Tensor, camids: Tensor, labels: Tensor, runtime: Runtime
+    state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, runtime: Runtime
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Forward a batch: the loss terms, and the share of clips that the classifier on f_img gets right."""
+    """Run a batch through model and losses; returns the terms and the share of clips that f_img's classifier knows."""
     with runtime.autocast():
-        output = training.model(clips, camids, memory=training.memory)
-        terms = training.criterion(output, labels)
+        output = state.model(clips, camids, memory=state.memory)
+        terms = state.criterion(output, labels)
     return terms, (output.id_logits[0].argmax(dim=1) == labels).float().mean()
 
 
-def update_weights(training: Training, loss: Tensor) -> None:
-    """Backward, unscale, centralise, step."""
-    training.optimizer.zero_grad(set_to_none=True)
-    training.scaler.scale(loss).backward()
-    training.scaler.unscale_(training.optimizer)
-    if training.centralize:
-        centralize_gradients(training.model.parameters())
-    training.scaler.step(training.optimizer)
-    training.scaler.update()
+def update_weights(state: TrainingState, loss: Tensor) -> None:
+    """Compute the gradients of a loss, unscale and centralise them, and take one optimiser step."""
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()
+    state.scaler.unscale_(state.optimizer)
+    if state.centralize:
+        centralize_gradients(state.model.parameters())
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
 
 
 class EpochRecord:
-    """Means and log lines of one epoch.
+    """Collect the measures of one epoch: means and log lines.
 
     Args:
         epoch: 1-based, for messages.
@@ -235,7 +148,7 @@ class EpochRecord:
         log_period: Steps between two lines.
     """
 
-    def __init__(self, epoch: int, num_steps: int, log_period: int):
+    def __init__(self, epoch: int, num_steps: int, log_period: int) -> None:
         self.epoch = epoch
         self.num_steps = num_steps
         self.log_period = log_period
@@ -263,14 +176,14 @@ class EpochRecord:
             logger.info("epoch %d step %d/%d: %s", self.epoch, self.steps, self.num_steps, _format(self.means()))
 
     def means(self) -> dict[str, float]:
-        """Means so far, with the learning rate and the speed in clips per second."""
+        """Return the means so far, the learning rate and the speed in clips per second."""
         means = {name: value / self.steps for name, value in self.sums.items()}
         return {**means, "lr": self.rate, "clips_per_second": self.clips / (time.perf_counter() - self.start)}
 
     def finish(self) -> dict[str, float]:
-        """The epoch's means; raises ValueError if it had no step."""
+        """Return the epoch's means; raises ValueError if it had no step."""
         if not self.steps:
-            raise ValueError("The training loader gave no batch: there are fewer identities than a batch holds.")
+            raise ValueError("The training loader returned no batch: there are fewer identities than a batch holds.")
         return self.means()
 
 

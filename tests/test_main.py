@@ -14,7 +14,7 @@ import torch
 import eval_main
 import train_main
 from model import make_model
-from processor import report
+from processor.report import write
 from utils.runtime import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +42,7 @@ def trained(make_tree, tiny_opts, at_work):
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
     """Drawing takes longer than all the rest; the one test that wants it undoes this."""
-    monkeypatch.setattr(report, "draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
 
 
 def status_of(main, *argv):
@@ -236,6 +236,45 @@ def test_a_run_evaluates_data_without_its_training_split(trained, at_work):
     (root / "train").rename(root / "moved")
     assert status_of(eval_main, "--custom_output_dir", "results", "--output_dir", "logs/all") == 0
     assert result_rows(at_work / "results")
+
+
+@pytest.mark.parametrize("damage", ["empty", "no frames", "a file"])
+def test_a_run_evaluates_data_with_a_damaged_training_split(damage, trained, at_work):
+    root = trained()
+    (root / "train").rename(root / "moved")
+    if damage == "a file":
+        (root / "train").write_text("not a folder")
+    else:
+        (root / "train").mkdir()
+        if damage == "no frames":
+            (root / "train/1/c0n0").mkdir(parents=True)
+    assert status_of(eval_main, "--custom_output_dir", "results", "--output_dir", "logs/all") == 0
+    assert result_rows(at_work / "results")
+
+
+def test_weights_without_cameras_evaluate_data_without_a_training_split(make_tree, tiny_opts, tiny_cfg, at_work):
+    root = make_tree()
+    torch.save(make_model(tiny_cfg(), 4, 2).state_dict(), "other.pth")
+    (root / "train").rename(root / "moved")
+    words = ["--custom_output_dir", "results", "--weight", "other.pth"]
+    assert status_of(eval_main, *words, *tiny_opts, "DATASETS.ROOT_DIR", root) == 0
+    assert result_rows(at_work / "results")
+    assert "every camera counts as unknown" in log_of("results")
+
+
+def test_a_copy_with_one_masked_direction_scores_the_other(trained, at_work):
+    root = trained("SOLVER.STAGE2.EVAL_PERIOD", "1", masked=True)
+    for side in ("query", "gallery"):
+        for folder in sorted((root / "case2_ground_to_aerial" / side).glob("*/*")):
+            folder.rename(folder.with_name(f"open_{folder.name}"))
+    assert status_of(eval_main, "--custom_output_dir", "results", "--output_dir", "logs/all", "--eval_case", "all") == 0
+    assert {row["direction"] for row in result_rows(at_work / "results")} == {"ground to aerial"}
+    assert (at_work / "results/submission.csv").is_file()
+    assert "not scored, because their test identities are masked: aerial to ground" in log_of("results")
+    assert status_of(train_main, "--output_dir", "logs/all", "--resume", "SOLVER.STAGE2.MAX_EPOCHS", 3) == 0
+    log = (at_work / "logs/all/train.log").read_text()
+    assert "nothing to validate on" in log.partition("Resumed")[0]
+    assert "ground to aerial" in log.partition("Resumed")[2]
 
 
 def test_a_checkpoint_alone_knows_its_network(trained, at_work):

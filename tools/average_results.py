@@ -1,4 +1,4 @@
-"""Mean and standard deviation over the results of several runs: the ten splits of iLIDS-VID, or several seeds."""
+"""Average the results of several runs, such as the ten splits of iLIDS-VID or several seeds."""
 
 import argparse
 import json
@@ -7,23 +7,25 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.tables import format_table
+
 logger = logging.getLogger(__name__)
 
 MEASURES = ("R1", "R5", "R10", "R20", "mAP", "mINP")
-# What makes two rows the same row of two runs.
+# Rows of two runs are averaged if they agree in these.
 KEYS = ("method", "direction", "protocol")
 
 EPILOG = """\
 example:
   python -m tools.average_results logs/ilidsvid/*/results/results.json --output results/ilidsvid_mean.json
 
-Every file must hold the same rows: method, direction and protocol. Numbers are printed in percent, with the sample
-standard deviation over the files; the output file has fractions of 1.
+All files must have rows for the same methods, directions and protocols. The table is in percent and shows the sample
+standard deviation over the files in brackets; the output file has fractions of 1.
 """
 
 
 def read_rows(path: Path) -> dict[tuple[str, ...], dict[str, float]]:
-    """The measures of a results.json by method, direction and protocol."""
+    """Read the measures of a results.json, by method, direction and protocol."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file: eval_main.py writes results.json to its results folder.")
     try:
@@ -39,10 +41,11 @@ def average(paths: Sequence[Path]) -> list[dict]:
     Args:
         paths: At least one results.json.
     Returns:
-        For each row its keys, the number of runs, and ``{measure}`` and ``{measure}_std`` as fractions of 1; the
+        One dict for each row: ``KEYS``, ``num_runs``, and ``{measure}`` and ``{measure}_std`` as fractions of 1; the
         standard deviation of a single run is 0.
     Raises:
-        FileNotFoundError, ValueError: If a file is missing, or has other rows than the first.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is not a results.json, or has other rows than the first.
     """
     runs = [read_rows(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
@@ -61,18 +64,16 @@ def average(paths: Sequence[Path]) -> list[dict]:
 
 
 def format_means(means: Sequence[dict]) -> str:
-    """The rows as text, percent."""
-    titles = [" | ".join(row[key] for key in KEYS) for row in means]
-    width = max(25, *map(len, titles))
-    lines = [f"{'mean (standard deviation)':<{width}}" + "".join(f"{name:>15}" for name in MEASURES)]
-    for title, row in zip(titles, means, strict=True):
-        cells = (f"{100 * row[name]:.2f} ({100 * row[f'{name}_std']:.2f})" for name in MEASURES)
-        lines.append(f"{title:<{width}}" + "".join(f"{cell:>15}" for cell in cells))
-    return "\n".join(lines)
+    """Lay out the rows as a table, in percent."""
+    rows = []
+    for row in means:
+        title = " | ".join(row[key] for key in KEYS)
+        rows.append([title, *(f"{100 * row[name]:.2f} ({100 * row[f'{name}_std']:.2f})" for name in MEASURES)])
+    return format_table(["mean (standard deviation)", *MEASURES], rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read, average, log, and write if asked to."""
+    """Average the files, log a table, and write a file if one is named."""
     parser = argparse.ArgumentParser(
         description="Average the results of several runs.",
         epilog=EPILOG,

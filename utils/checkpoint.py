@@ -1,4 +1,4 @@
-"""Reading and writing weight files safely: nothing read here can run code, nothing written here is half a file."""
+"""Read and write weight files safely: reading never runs code from the file, writing never leaves half a file."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from .runtime import first_line
 
-# What readers answer to damaged files; the pickle module promises no shorter list.
+# Errors that torch, pickle, zipfile and safetensors raise for damaged files; pickle documents no shorter list.
 UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -33,12 +33,12 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
 
     Args:
         path: The file.
-        allow_torchscript: Also take the weights out of a TorchScript archive (OpenAI publishes CLIP in this form).
-            Archives that would run code on being loaded are refused.
+        allow_torchscript: Read the weights in a TorchScript archive, too (OpenAI publishes CLIP in this form).
+            Archives that would run code when loaded are refused.
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, is damaged, or holds a pickle that asks for anything but tensors and plain
-            values (it is refused, not run).
+        ValueError: If the file has another format, is damaged, or holds a pickle with more than tensors and plain
+            values (such a pickle is refused, not run).
     """
     path = Path(path)
     if not path.is_file():
@@ -62,10 +62,10 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
-    """Write ``content`` whole or not at all: an interruption or a full disk leaves the previous file as it was.
+    """Write a checkpoint whole or not at all: an interruption or a full disk leaves the previous file as it was.
 
     Raises:
-        OSError: If the folder cannot be written to or the disk is full; names the file.
+        OSError: If the folder is not writable or the disk is full; the message names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
 
 
 def _read_torchscript(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of a TorchScript archive; only its __setstate__ methods would run on loading, and are not allowed."""
+    """Read a TorchScript archive; loading would run its __setstate__ methods only, so archives with one are refused."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if "/code/" in name and b"__setstate__" in archive.read(name):
@@ -91,7 +91,7 @@ def _read_torchscript(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _is_torchscript(path: Path) -> bool:
-    """TorchScript archives are zip files with a constants.pkl, which torch.save never writes."""
+    """Recognise a TorchScript archive by its constants.pkl, which torch.save never writes."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

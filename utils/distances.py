@@ -14,7 +14,7 @@ _BLOCK_ELEMENTS = 1 << 24
 
 
 def pairwise_distance(query: torch.Tensor, gallery: torch.Tensor, metric: str = "sqeuclidean") -> torch.Tensor:
-    """Distance of every query to every gallery feature.
+    """Compute the distance of every query to every gallery feature.
 
     The expansion |q|^2 + |g|^2 - 2 q.g loses all digits of close pairs in float32, and on a GPU it may run in
     TF32 or under autocast. It is therefore computed in double precision, block by block.
@@ -35,7 +35,7 @@ def pairwise_distance(query: torch.Tensor, gallery: torch.Tensor, metric: str = 
 def distance_blocks(
     query: torch.Tensor, gallery: torch.Tensor, metric: str = "sqeuclidean"
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Rows of ``pairwise_distance`` in blocks, for matrices that would not fit in memory whole.
+    """Compute ``pairwise_distance`` in blocks of rows, for matrices that do not fit in memory.
 
     Yields:
         The query rows of the block, and their distances, (rows, G).

@@ -1,7 +1,7 @@
 """Retrieval metrics: CMC, mAP and mINP of a ranking by distance, by a named protocol. Arrays in, numbers out.
 
-A protocol says how a ranking is scored. What is ranked (whether queries stay in the gallery, which tracklets are
-junk) is settled before, by the dataset that builds query and gallery.
+A protocol says how a ranking is scored. The dataset that builds query and gallery decides what is ranked: whether
+queries stay in the gallery, and which tracklets are junk.
 
 Axes: Q queries, G galleries, V valid queries, R ranks.
 """
@@ -25,9 +25,9 @@ class Protocol:
 
     Attributes:
         name: As in ``PROTOCOLS`` and TEST.PROTOCOL.
-        description: One sentence for people, printed with every result.
+        description: One sentence, printed with every result.
         leave_out_same_camera: Whether gallery entries of the query's identity and camera are left out of its ranking.
-        count_unmatched: Whether a query without a true match counts, as zero, or is left out of every mean.
+        count_unmatched: Whether a query without a true match counts as zero; otherwise it is left out of every mean.
         average_precision: 'step', the mean of the precisions at the true matches, or 'trapezoidal', the mean over the
             true matches of the precisions at and just before them (1 before the first rank), as Oxford-buildings
             style code integrates it.
@@ -48,6 +48,27 @@ class Protocol:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.description}"
+
+    def leaves_out(
+        self,
+        q_pids: int | np.ndarray,
+        q_camids: int | np.ndarray,
+        g_pids: np.ndarray,
+        g_camids: np.ndarray,
+    ) -> np.ndarray:
+        """Mark the gallery entries that are removed from the ranking of a query.
+
+        Args:
+            q_pids: Identities of the queries; one number, or (Q, 1).
+            q_camids: Cameras of the queries, likewise; -1 is unknown and equals no camera.
+            g_pids: Identities of the gallery, (G,), or (Q, G) in an order of its own for each query.
+            g_camids: Cameras of the gallery, likewise.
+        Returns:
+            Bool, (G,) for one query, else (Q, G).
+        """
+        same_camera = (g_camids == q_camids) & (q_camids != UNKNOWN)
+        left_out = (g_pids == q_pids) & same_camera
+        return left_out if self.leave_out_same_camera else np.zeros_like(left_out)
 
 
 CROSS_CAMERA = Protocol(
@@ -77,7 +98,7 @@ VREID_XFD = Protocol(
     leave_out_same_camera=False,
     average_precision="trapezoidal",
 )
-# By name, as TEST.PROTOCOL gives it. A new one is also added to CHOICES in configs/__init__.py; a test compares them.
+# By name, as in TEST.PROTOCOL. Add a new one to the choices of TEST.PROTOCOL in configs/, too; a test compares them.
 PROTOCOLS = {protocol.name: protocol for protocol in (CROSS_CAMERA, ALL_CAMERAS, MARS_OFFICIAL, VREID_XFD)}
 
 
@@ -124,8 +145,8 @@ def evaluate_ranking(
             keep the order of the gallery.
         q_pids: Identities of the queries, (Q,).
         g_pids: Identities of the gallery, (G,).
-        q_camids: Cameras of the queries, (Q,). -1 is 'unknown' and equals no camera, itself included, so
-            nothing is left out for such a query or gallery entry.
+        q_camids: Cameras of the queries, (Q,). -1 is unknown and equals no camera, not even another unknown one, so
+            such a query or gallery entry is never left out.
         g_camids: Cameras of the gallery, (G,).
         max_rank: Length of the CMC curve. Where the gallery is smaller, the curve keeps its last value.
         protocol: Rules of scoring.
@@ -156,8 +177,7 @@ def evaluate_ranking(
             raise ValueError(f"distmat holds NaN: {num_nan} value(s) in rows {rows.start} to {rows.stop - 1}.")
         order = np.argsort(block, axis=1, kind="stable")
         same_pid = g_pids[order] == q_pids[rows, None]
-        same_camera = (g_camids[order] == q_camids[rows, None]) & (q_camids[rows, None] != UNKNOWN)
-        kept = ~(same_pid & same_camera) if protocol.leave_out_same_camera else np.ones_like(same_pid)
+        kept = ~protocol.leaves_out(q_pids[rows, None], q_camids[rows, None], g_pids[order], g_camids[order])
         matches = same_pid & kept
 
         row, column = np.nonzero(matches)  # row by row, best rank first
@@ -201,7 +221,7 @@ def evaluate_ranking(
 
 
 def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
-    """One result for several rankings, each weighted by its number of valid queries.
+    """Merge the results of several rankings, each weighted by its number of valid queries.
 
     Args:
         results: At least one result, all with CMC curves of one length. Per-query arrays are joined in this

@@ -1,7 +1,7 @@
 """k-reciprocal re-ranking of a retrieval result.
 
-Works from features, block by block, with sparse descriptions, so that the (Q, G) result is the largest thing held: the
-matrix of all distances, (Q + G)^2, never is. N = Q + G samples, queries first.
+Works from features, block by block, and describes samples by sparse vectors. The largest array in memory is the (Q, G)
+result; the matrix of all distances, (Q + G)^2, is never held. N = Q + G samples, queries first.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from utils.distances import distance_blocks
+from .distances import distance_blocks
 
 # Elements of temporaries at a time: about 100 MiB in the widest type.
 _BLOCK_ELEMENTS = 1 << 23
@@ -23,14 +23,13 @@ def re_rank(
     k2: int = 6,
     lambda_value: float = 0.3,
 ) -> np.ndarray:
-    """Distances that also count the neighbours which query and gallery entries share.
+    """Compute distances that also count the neighbours which query and gallery entries share.
 
     Args:
         query: Query features, (Q, D); normalise them first if the plain ranking does.
         gallery: Gallery features, (G, D).
         k1: Size of the neighbourhood whose reciprocal members describe a sample.
-        k2: Number of neighbours, itself included, over which a sample's description is averaged; 1 switches
-            it off.
+        k2: Number of neighbours, with the sample itself, over which its description is averaged; 1 for no average.
         lambda_value: Weight of the original distance, 0 to 1, beside the Jaccard distance.
     Returns:
         Distances, (Q, G), float32, 0 to 1.
@@ -72,9 +71,9 @@ def _as_features(name: str, values: torch.Tensor | np.ndarray) -> torch.Tensor:
 
 
 def _rank_neighbours(features: torch.Tensor, k: int, original: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,).
+    """Find the k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,).
 
-    Fills ``original``, (Q, G), with the normalised distances of queries to galleries on the way.
+    Also fills ``original``, (Q, G), with the normalised distances of queries to galleries.
     """
     N, Q = len(features), len(original)
     size = min(k + 1, N)
@@ -99,10 +98,10 @@ def _rank_neighbours(features: torch.Tensor, k: int, original: np.ndarray) -> tu
 
 
 def _expanded_reciprocal_sets(neighbours: np.ndarray, k1: int) -> sparse.csr_array:
-    """R*(i, k1) of the paper, Eq. (5), as an indicator matrix, (N, N).
+    """Compute R*(i, k1) of the paper, Eq. (5), as an indicator matrix, (N, N).
 
-    Every reciprocal neighbour of a sample brings in its own half-sized reciprocal set when more than two
-    thirds of that set are already there.
+    Every reciprocal neighbour of a sample adds its own half-sized reciprocal set if more than two thirds of that set
+    are already in the sample's set.
     """
     full = _reciprocal(neighbours[:, : k1 + 1])
     half = _reciprocal(neighbours[:, : round(k1 / 2) + 1])

@@ -1,4 +1,4 @@
-"""What a run decides once: device, precision, seeds, the output folder and where log lines go."""
+"""Decisions that a run makes once: device, precision, output folder, and where log lines go."""
 
 import logging
 import os
@@ -23,19 +23,19 @@ class Runtime:
     """Device and precision of a run.
 
     Attributes:
-        device: Where the model lives.
-        dtype: Autocast's type; None for plain float32.
+        device: Device that holds the model.
+        dtype: Type that autocast computes in; None for plain float32.
     """
 
     device: torch.device
     dtype: torch.dtype | None
 
     def autocast(self) -> AbstractContextManager:
-        """Context in which the model's forward and its losses run."""
+        """Return the context in which the model's forward and its losses run."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def make_scaler(self) -> torch.amp.GradScaler:
-        """Gradient scaler; it does nothing unless the precision is fp16."""
+        """Make a gradient scaler; it does nothing unless the precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
 
 
@@ -43,8 +43,8 @@ def make_runtime(device: str, precision: str) -> Runtime:
     """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine.
 
     Raises:
-        ValueError: If the device does not exist here, cannot compute in the precision, or if several processes were
-            started, which would overwrite one another's files.
+        ValueError: If the device does not exist on this machine or cannot compute in the precision, or if several
+            processes were started, which would overwrite one another's files.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("Several processes (torchrun) are not supported yet: start one.")
@@ -77,7 +77,7 @@ def prepare_output(folder: str | Path) -> Path:
     """Create an output folder and check, before any work is done, that files can be written there.
 
     Raises:
-        OSError: If not; names the folder and the option.
+        OSError: If not; the message names the folder and the option.
     """
     folder = Path(folder)
     try:
@@ -93,8 +93,11 @@ def prepare_output(folder: str | Path) -> Path:
 
 
 def start_logging(log_file: str | Path) -> AbstractContextManager:
-    """Send all log lines to the console and to ``log_file`` (appended); use as a context, so that progress bars and
-    log lines do not overwrite one another."""
+    """Send all log lines to the console and, appended, to ``log_file``.
+
+    Returns:
+        A context in which progress bars and log lines do not overwrite one another.
+    """
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO)
@@ -110,12 +113,15 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """Return the first line of an error's message, or the name of its type if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def run_command(main: Callable[[], None]) -> int:
-    """Run an entry point; a user's mistake ends in one line, its traceback in the log file. Returns the exit status."""
+    """Run an entry point and return its exit status; a user's mistake ends in one line on the console.
+
+    Its traceback goes to the log file only.
+    """
     try:
         main()
     except KeyboardInterrupt:
@@ -123,7 +129,7 @@ def run_command(main: Callable[[], None]) -> int:
         return 130
     except (OSError, ValueError, TypeError, FloatingPointError) as error:
         message = str(error).strip()
-        if message.startswith("Caught "):  # a loader process sent its whole traceback; its last line says it
+        if message.startswith("Caught "):  # a loader process sent its whole traceback; the last line is the message
             message = message.splitlines()[-1]
         logger.error("%s", message)
         logger.debug("Traceback:", exc_info=True)

@@ -1,6 +1,6 @@
-"""The one value for whatever is not known: a camera, a label, an altitude, a day, an attribute code of DetReIDX.
+"""The one number for an unknown camera, label, altitude, day or attribute code.
 
-Records use None where a field may be absent; this number stands where only integers fit (arrays, tensors, indices).
+Records use None where a field may be absent; this number is used where only integers fit (arrays, tensors, indices).
 """
 
 UNKNOWN = -1

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from utils.unknown import UNKNOWN
 
-from ..attributes import AGVPREID_SCHEME, read_attributes
+from ..attributes import AGVPREID_SCHEME, AttributeScheme, read_attributes
 from ..storage.frame_index import FrameIndex, FramePaths
 from ..storage.listing import TrackletFolder, find_root, last_integer
 from ..tracklet import Case, Tracklet
@@ -20,9 +20,9 @@ from .case_folders import (
     CaseLayout,
     FolderLayout,
     Sighting,
+    count_wrong_view,
     make_folder_tracklets,
     none_if_unknown,
-    note_view,
     shared_value,
 )
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
@@ -35,7 +35,7 @@ VIEW_OF_CAMERA = {0: "ground", 1: "ground", 2: "ground", 3: "ground", 4: "aerial
 METRES_OF_LEVEL = {0: 15, 1: 30, 2: 80, 3: 120}
 
 _FRAME_NAME = re.compile(r"P(\d+)T(\d+)A(\d+)C(\d+)E(\d+)K(\d+)F(\d+)\.(?:jpg|jpeg|png)", re.ASCII | re.IGNORECASE)
-# How the challenge's copy names test tracklets, whose identity folders are renumbered on each side of a case.
+# Names of test tracklets in the challenge's copy, which renumbers the identity folders on each side of a case.
 _MASKED_NAME = {
     "aerial": re.compile(r"tracklet_\d+", re.ASCII),
     "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
@@ -52,9 +52,9 @@ PUBLISHED = {
     "case2_ground_to_aerial/query tracklets": 2751,
     "case2_ground_to_aerial/gallery identities": 1309,
 }
-# The sample submission names so many; there may be more.
+# The sample submission lists 4,416 tracklets; the real count may be higher.
 PUBLISHED_AT_LEAST = {"case2_ground_to_aerial/gallery tracklets": 4416}
-# Of both versions as a whole, from the papers; frames are rounded. The challenge's tables hold fewer people (1,998).
+# Totals of both versions, from the papers; frames are rounded. The challenge's tables hold fewer people (1,998).
 PUBLISHED_TOTALS = {
     "challenge": {"identities": 3027, "tracklets": 13511, "frames": 3_700_000, "altitudes": (80, 120)},
     "full": {"identities": 6632, "tracklets": 32321, "frames": 9_600_000, "altitudes": (15, 30, 80, 120)},
@@ -62,13 +62,13 @@ PUBLISHED_TOTALS = {
 
 
 class FrameName(NamedTuple):
-    """What the file name of a frame says.
+    """The fields of a frame's file name.
 
     Attributes:
-        pid: Person, valid for that day only: the identity is the folder's.
+        pid: Person; valid for that day only, so the identity is read from the folder instead.
         date: YYMMDD.
         session: Part of that day.
-        altitude_level: Index into the flight altitudes; means nothing for ground cameras.
+        altitude_level: Index of the flight altitude; has no meaning for ground cameras.
         camid: Camera, 0 to 5.
         event: Event number.
         keypoint: Key point number.
@@ -86,7 +86,7 @@ class FrameName(NamedTuple):
 
 
 def parse_frame_name(name: str) -> FrameName:
-    """Read a name such as ``P81T2310171A2C2E152K7F7528.jpg``; a ValueError names one that is not like it."""
+    """Read a name such as ``P81T2310171A2C2E152K7F7528.jpg``; ValueError if it does not follow this grammar."""
     match = _FRAME_NAME.fullmatch(name)
     if match is None:
         raise _bad_frame_name(name)
@@ -95,51 +95,49 @@ def parse_frame_name(name: str) -> FrameName:
 
 
 def are_masked(names: Mapping[str, Iterable[str]]) -> bool:
-    """Whether the tracklets of a case, by view, are all named as in the challenge's masked copy."""
+    """Return whether all tracklets of a case, by view, are named as in the challenge's masked copy."""
     return all(_MASKED_NAME[view].fullmatch(name) for view in names for name in names[view])
 
 
 def parse_sighting(name: str) -> Sighting:
-    """Camera, view, altitude and day that the name of a frame states; a ValueError names one outside the grammar."""
+    """Read camera, view, altitude and day from the name of a frame; ValueError as ``parse_frame_name``."""
     frame = parse_frame_name(name)
-    return _interpret(frame.date, frame.altitude_level, frame.camid)
+    return _make_sighting(frame.date, frame.altitude_level, frame.camid)
 
 
-def _interpret(date: str, altitude_level: int, camid: int) -> Sighting:
+def _make_sighting(date: str, altitude_level: int, camid: int) -> Sighting:
     view = VIEW_OF_CAMERA.get(camid)
     altitude = METRES_OF_LEVEL.get(altitude_level) if view == "aerial" else None
     return Sighting(camid, view, altitude, int(date) if len(date) == len("YYMMDD") else None)
 
 
-def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, int, int]]:
+def parse_tracklet(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, int, int]]:
     """Put the frames of a tracklet in order and check that they belong together.
 
     Args:
         folder: The tracklet.
-        names: Its images.
+        names: File names of its images.
     Returns:
-        The names by frame number, then name; and the camera, the altitude in metres and the day (YYMMDD), each
-        ``UNKNOWN`` if it is not known or changes. Names outside the grammar, which only a masked copy may have,
-        go by their last number and leave all three unknown.
+        The names, sorted by frame number, then name; and the camera, the altitude in metres and the day (YYMMDD),
+        each ``UNKNOWN`` if it is not known or changes. If a name is outside the grammar, which only a masked copy may
+        have, the names are sorted by their last number, and all three values are unknown.
     Raises:
-        ValueError: On frames of several cameras, or of a camera that there is not.
+        ValueError: If the frames come from several cameras, or from a camera that the data set does not have.
     """
-    matches = [_FRAME_NAME.fullmatch(name) for name in names]
-    if None in matches:
+    matches = [match for name in names if (match := _FRAME_NAME.fullmatch(name)) is not None]
+    if len(matches) < len(names):
         return sorted(names, key=lambda name: (last_integer(name), name)), (UNKNOWN,) * 3
-    # Of all frames there are few different ones, and a tracklet may have thousands.
+    # A tracklet may have thousands of frames, but their names state few different facts.
     facts = {(match[2][:-1], int(match[3]), int(match[4])) for match in matches}
-    sightings = [_interpret(*fact) for fact in facts]
+    sightings = [_make_sighting(*fact) for fact in facts]
     cameras = {sighting.camid for sighting in sightings}
     if len(cameras) > 1:
         raise ValueError(f"{folder.path}: the frames come from several cameras, {sorted(cameras)}.")
     camid = cameras.pop()
     if camid not in VIEW_OF_CAMERA:
         raise ValueError(f"{folder.path}: camera {camid} is not one of {sorted(VIEW_OF_CAMERA)}.")
-    altitude, day = (
-        shared_value(sighting.altitude for sighting in sightings),
-        shared_value(sighting.day for sighting in sightings),
-    )
+    altitude = shared_value(sighting.altitude for sighting in sightings)
+    day = shared_value(sighting.day for sighting in sightings)
     ordered = sorted((int(match[7]), match.string) for match in matches)
     return [name for _, name in ordered], (camid, altitude, day)
 
@@ -148,19 +146,19 @@ LAYOUT = FolderLayout(
     title="AG-VPReID",
     cases={"case1": AERIAL_TO_GROUND, "case2": GROUND_TO_AERIAL},
     parse_sighting=parse_sighting,
-    read_names=read_names,
-    reader="agvpreid 2",
+    parse_tracklet=parse_tracklet,
+    parser_version="agvpreid 2",
     table_folder="attributes",
     are_masked=are_masked,
 )
 
 
 def read_train(root: Path, index_dir: str | Path = "") -> tuple[Tracklet, ...]:
-    """The training tracklets of a copy, sorted by pid, then name, whatever else it holds.
+    """Read the training tracklets of a copy, sorted by pid, then name; nothing else of the copy is read.
 
     Args:
-        root: The copy.
-        index_dir: Where lists of frames are kept (DATASETS.INDEX_DIR); '' for the user's cache folder.
+        root: Folder of the copy.
+        index_dir: Folder for frame indices (DATASETS.INDEX_DIR); '' for the user's cache folder.
     """
     return _read_split("train", LAYOUT.open_index(root, "train", index_dir), _read_table(root, "train"))
 
@@ -184,76 +182,61 @@ class AGVPReID:
           attributes/case1_aerial_to_ground/{query,gallery}.csv
           attributes/case2_ground_to_aerial/{query,gallery}.csv
 
-    Statistics, six cameras (C0-C3 ground, C4-C5 aerial):
+    The full version and the challenge's copy have this tree, these names and the 15 attributes, so one class reads
+    both. The full version was recorded on 20 days, with changes of clothing; ``Tracklet.day`` keeps the days apart.
+    Statistics of both are in docs/datasets.md; ``PUBLISHED`` describes the challenge's copy.
 
-    =================  ==========  =========  ==================
-    copy, split        identities  tracklets  altitudes
-    =================  ==========  =========  ==================
-    challenge, all          3,027     13,511  80, 120 m
-    challenge, train          689
-    case 1 query              645      3,023
-    case 1 gallery            645      2,751
-    case 2 query              645      2,751
-    case 2 gallery          1,309     4,416+
-    full, all               6,632     32,321  15, 30, 80, 120 m
-    =================  ==========  =========  ==================
+    In the challenge's copy the test identities are masked: the same folder number on the query and the gallery side
+    is not the same person. Such a copy can be ranked and submitted, but not scored.
 
-    Both versions have this tree, these names and the 15 attributes, so one class reads both; the full one was recorded
-    on 20 days, with changes of clothing: ``Tracklet.day`` tells the days apart, and tools/check_dataset.py counts the
-    people seen on several. Its split sizes were not published in what we read (STAR-CVI, which used it, trains on 1,606
-    identities); ``PUBLISHED`` is of the challenge's copy.
+    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The cases are 'case1', aerial to ground, and 'case2',
+    ground to aerial; one of them may be absent. Of the options, ``protocol`` ('cross-camera' unless chosen) and
+    ``index_dir`` apply.
 
-    In the challenge's copy the test identities are masked: one folder number on the query and the gallery
-    side is not one person, so such a copy can be ranked and submitted, but not scored.
-
-    Attributes:
-        train: Training tracklets, sorted by pid, then name; empty if it is missing and not needed.
-        cases: The matching directions found, 'case1' and 'case2' in this order; one may be absent.
-        identities_masked: Whether a case has the tracklet names of the challenge's masked copy, or the options say so.
-        scheme: Columns and codes of its annotated attributes; None for data sets without.
-
-    Args:
-        root: Folder that holds the tree above.
-        need_train: Whether a missing training split is an error.
-        options: ``protocol``, 'cross-camera' unless chosen, and ``index_dir``: the frames of each split are listed
-            and checked once, then kept in an index there (``datasets.storage.frame_index``).
     Raises:
         FileNotFoundError: If the root or a required split is missing.
-        ValueError: On an empty split, identity or tracklet, a folder that is not an identity number, a frame
-            name outside the grammar, or frames of several cameras in one tracklet.
+        ValueError: If a split, identity or tracklet is empty, an identity folder is not named by a number, a frame name
+            is outside the grammar, or the frames of a tracklet come from several cameras.
     """
 
-    scheme = AGVPREID_SCHEME
+    scheme: AttributeScheme | None = AGVPREID_SCHEME
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
-        self.identities_masked = options.identities_masked
-        if need_train or (self.root / "train").is_dir():
+        if with_train:
             self.train = read_train(self.root, options.index_dir)
         for key, layout in LAYOUT.find_cases(self.root).items():
             self.cases[key] = self._read_case(layout, options)
 
     def _read_case(self, layout: CaseLayout, options: DatasetOptions) -> Case:
-        views = {"query": layout.query_view, "gallery": layout.gallery_view}
-        indices = {side: LAYOUT.open_index(self.root, f"{layout.folder}/{side}", options.index_dir) for side in views}
-        masked = are_masked(
-            {view: [tracklet.name for tracklet in indices[side].tracklets()] for side, view in views.items()}
-        )
+        views = (layout.query_view, layout.gallery_view)
+        splits = [f"{layout.folder}/{side}" for side in ("query", "gallery")]
+        indices = [LAYOUT.open_index(self.root, split, options.index_dir) for split in splits]
+        names = ([tracklet.name for tracklet in index.tracklets()] for index in indices)
+        masked = are_masked(dict(zip(views, names, strict=True)))
         if masked:
-            self.identities_masked = True
             logger.info("%s: identities are masked: this copy can be ranked, but not scored.", layout.folder)
-        sides = {}
-        for side, view in views.items():
-            split = f"{layout.folder}/{side}"
-            sides[side] = _read_split(split, indices[side], _read_table(self.root, split), view, masked)
-        return Case(layout.folder, layout.title, **sides, protocol=options.choose_protocol(), scheme=self.scheme)
+        query, gallery = (
+            _read_split(split, index, _read_table(self.root, split), view, masked)
+            for split, index, view in zip(splits, indices, views, strict=True)
+        )
+        return Case(
+            layout.folder,
+            layout.title,
+            query,
+            gallery,
+            options.choose_protocol(),
+            self.scheme,
+            identities_masked=masked or options.identities_masked,
+        )
 
 
 def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:
+    """Read the attribute table of a split; None if there is none. A link that leads nowhere is an error."""
     path = LAYOUT.attribute_table(root, split)
-    if path.is_file():
+    if os.path.lexists(path):
         return read_attributes(path)
     logger.info("%s: no attribute table %s.", split, path)
     return None
@@ -269,23 +252,25 @@ def _read_split(
     """Make the records of a split.
 
     Args:
-        split: Name for messages.
-        index: Its frames, read by ``read_names``.
+        split: Name of the split, for messages.
+        index: Its frames, with the values of ``parse_tracklet``.
         table: Attributes by pid; None when there is no table.
-        view: What the split claims to hold; None for any.
-        masked: Whether frame names outside the grammar are tolerated; needs ``view``.
+        view: The view that the split should hold; None for both.
+        masked: Whether frame names outside the grammar are allowed; needs ``view``.
     """
 
-    def make(folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]) -> Tracklet:
+    def make_tracklet(
+        folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]
+    ) -> Tracklet:
         camid, altitude, day = numbers
         attributes = None if table is None else table.get(folder.pid, AGVPREID_SCHEME.unknown)
         if camid == UNKNOWN:
-            if not masked:
+            if not masked or view is None:
                 raise _bad_frame_name(next(path for path in paths if not _FRAME_NAME.fullmatch(os.path.basename(path))))
             oddities["have frame names outside the grammar: their camera is unknown"] += 1
             return Tracklet(folder.name, paths, folder.pid, UNKNOWN, view, None, attributes)
         seen_from = VIEW_OF_CAMERA[camid]
-        note_view(seen_from, view, oddities)
+        count_wrong_view(seen_from, view, oddities)
         if seen_from == "aerial" and altitude == UNKNOWN:
             oddities["have an altitude level that is not in A0-A3 or changes: their altitude is unknown"] += 1
         return Tracklet(
@@ -299,7 +284,7 @@ def _read_split(
             none_if_unknown(day),
         )
 
-    tracklets = make_folder_tracklets(split, index, make)
+    tracklets = make_folder_tracklets(split, index, make_tracklet)
     pids = {tracklet.pid for tracklet in tracklets}
     if table is not None and (strangers := pids - table.keys()):
         logger.warning(

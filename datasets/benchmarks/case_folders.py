@@ -1,7 +1,7 @@
 """Data sets laid out as ``{split}/{identity}/{tracklet}/{frame}``, with a query and a gallery folder for every case.
 
-What AG-VPReID and DetReIDX share: where their splits are, how a split is read through its index, and which oddities are
-told. What tells them apart is a ``FolderLayout``. Above it: ``agvpreid``, ``detreidx``; below: ``index``, ``reading``.
+AG-VPReID and DetReIDX share this layout: where their splits are, how a split is read through its frame index, and how
+oddities are reported. A ``FolderLayout`` holds what differs between them.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseLayout:
-    """Folder of a matching direction, its title for people, and the view on either side."""
+    """One matching direction: its folder, its title for people, and the view on either side."""
 
     folder: str
     title: str
@@ -36,13 +36,13 @@ GROUND_TO_AERIAL = CaseLayout("case2_ground_to_aerial", "ground to aerial", "gro
 
 
 class Sighting(NamedTuple):
-    """What the name of a frame says of how it was taken.
+    """Facts about a recording that the name of a frame states.
 
     Attributes:
         camid: Camera.
         view: 'ground' or 'aerial'; None for a camera that the data set does not have.
-        altitude: Metres; None on the ground, or when not known.
-        day: YYMMDD; None when not known.
+        altitude: Metres; None on the ground, or if unknown.
+        day: YYMMDD; None if unknown.
     """
 
     camid: int
@@ -52,36 +52,37 @@ class Sighting(NamedTuple):
 
 
 def never_masked(names: Mapping[str, Iterable[str]]) -> bool:
-    """For data sets whose masked copies cannot be told from their names (DATASETS.IDENTITIES_MASKED says it)."""
+    """Return False, for data sets whose masked copies have ordinary names (see DATASETS.IDENTITIES_MASKED)."""
     return False
 
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """One data set of this kind.
+    """The layout of one data set.
 
     Attributes:
-        title: For messages.
+        title: Name of the data set, for messages.
         cases: Matching directions by key, such as 'case1'.
-        parse_sighting: Reads the name of a frame; raises a ValueError that begins with it for one outside the grammar.
-        read_names: Puts the names of a tracklet in order; gives the camera, the altitude in metres, and whatever else
-            the data set keeps, ``UNKNOWN`` for what is not known.
-        reader: Name and version of ``read_names``, to be raised with every change of what it returns.
-        table_folder: Holds attribute tables, ``{split}.csv``; '' where there are none.
-        are_masked: Whether the tracklets of a case, by view, are all named as in a copy whose test identities are
-            numbered anew on each side.
+        parse_sighting: Reads the name of a frame; for a name outside the grammar it raises a ValueError whose message
+            begins with the name.
+        parse_tracklet: Puts the file names of a tracklet in order; returns them with the camera, the altitude in metres
+            and further integers of the data set's own, each ``UNKNOWN`` if it is not known.
+        parser_version: Name and version of ``parse_tracklet``; raise the version when its results change.
+        table_folder: Folder of the attribute tables, ``{split}.csv``; '' if the data set has none.
+        are_masked: Takes the names of a case's tracklets by view; returns whether all are named as in a copy that
+            renumbers the test identities on each side.
     """
 
     title: str
     cases: Mapping[str, CaseLayout]
     parse_sighting: Callable[[str], Sighting]
-    read_names: Reader
-    reader: str
+    parse_tracklet: Reader
+    parser_version: str
     table_folder: str = ""
     are_masked: Callable[[Mapping[str, Iterable[str]]], bool] = never_masked
 
     def splits(self) -> dict[str, str | None]:
-        """The splits' folders in order, and the view that each claims to hold; None for any."""
+        """Return the folders of all splits in order, with the view that each should hold; None for both."""
         splits: dict[str, str | None] = {"train": None}
         for case in self.cases.values():
             splits[f"{case.folder}/query"] = case.query_view
@@ -89,11 +90,11 @@ class FolderLayout:
         return splits
 
     def attribute_table(self, root: Path, split: str) -> Path:
-        """Where the attribute table of a split is, if there is one."""
+        """Return the path of a split's attribute table, which need not exist."""
         return root / self.table_folder / f"{split}.csv"
 
     def find_cases(self, root: Path) -> dict[str, CaseLayout]:
-        """The matching directions that a copy holds; FileNotFoundError if there is none."""
+        """Return the matching directions that a copy holds; FileNotFoundError if there is none."""
         present = {key: case for key, case in self.cases.items() if (root / case.folder).is_dir()}
         if not present:
             raise missing_path(root / next(iter(self.cases.values())).folder, self.title)
@@ -102,26 +103,26 @@ class FolderLayout:
         return present
 
     def open_index(self, root: Path, split: str, index_dir: str | Path) -> FrameIndex:
-        """The frames of a split."""
-        return open_index(root / split, self.title, self.read_names, self.reader, index_dir)
+        """Open the frame index of a split."""
+        return open_index(root / split, self.title, self.parse_tracklet, self.parser_version, index_dir)
 
 
 def make_folder_tracklets(
     split: str,
     index: FrameIndex,
-    make: Callable[[TrackletFolder, FramePaths, list[int], Counter[str]], Tracklet],
+    make_tracklet: Callable[[TrackletFolder, FramePaths, list[int], Counter[str]], Tracklet],
 ) -> tuple[Tracklet, ...]:
-    """The records of a split, sorted by pid, then name.
+    """Make the records of a split, sorted by pid, then name, and warn of its oddities.
 
     Args:
-        split: For messages.
+        split: Name of the split, for messages.
         index: Its frames.
-        make: Makes a record of a folder, its frames and the numbers that ``read_names`` gave; counts what is odd, in
-            words that follow '3 of 5 tracklets'.
+        make_tracklet: Makes a record from a folder, its frames and the numbers of ``parse_tracklet``. It counts
+            oddities in its last argument, in words that continue '3 of 5 tracklets'.
     """
     oddities: Counter[str] = Counter()
     tracklets = tuple(
-        make(folder, FramePaths(index, row), index.values[row].tolist(), oddities)
+        make_tracklet(folder, FramePaths(index, row), index.values[row].tolist(), oddities)
         for row, folder in enumerate(index.tracklets())
     )
     for text, num_tracklets in sorted(oddities.items()):
@@ -130,19 +131,19 @@ def make_folder_tracklets(
     return tracklets
 
 
-def note_view(seen_from: str, view: str | None, oddities: Counter[str]) -> None:
-    """Count a tracklet on the wrong side of its case; ``view`` is what the split claims to hold, None for any."""
+def count_wrong_view(seen_from: str, view: str | None, oddities: Counter[str]) -> None:
+    """Count a tracklet on the wrong side of its case; ``view`` is what the split should hold, None for both."""
     if view not in (None, seen_from):
         oddities[f"are from {seen_from} cameras on the {view} side"] += 1
 
 
 def shared_value(values: Iterable[int | None]) -> int:
-    """The one value that all frames of a tracklet share, else ``UNKNOWN``."""
+    """Return the value that all frames of a tracklet share; ``UNKNOWN`` if they differ."""
     distinct = set(values)
     value = distinct.pop() if len(distinct) == 1 else None
     return UNKNOWN if value is None else value
 
 
 def none_if_unknown(number: int) -> int | None:
-    """A number as indices keep it, None for ``UNKNOWN``."""
+    """Return a number of an index; None for ``UNKNOWN``."""
     return None if number == UNKNOWN else number

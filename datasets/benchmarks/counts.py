@@ -1,4 +1,4 @@
-"""Counting what a copy of a data set holds, and comparing it with the published counts."""
+"""Counting the contents of a data set's copy, and comparing them with the published counts."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_counts(split: str, tracklets: Sequence[Tracklet]) -> None:
-    """Log what a split holds."""
+    """Log the numbers of identities, tracklets and frames of a split."""
     logger.info(
         "%s: %d identities, %d tracklets, %d frames.",
         split,
@@ -20,7 +20,7 @@ def log_counts(split: str, tracklets: Sequence[Tracklet]) -> None:
 
 
 def compare_counts(dataset: str, found: Mapping[str, int], published: Mapping[str, int]) -> None:
-    """Warn of every count that differs from the published one; such a copy is used all the same."""
+    """Warn of the counts that differ from the published ones; the copy is used all the same."""
     odd = [f"{name} {found[name]} instead of {number}" for name, number in published.items() if found[name] != number]
     if odd:
         logger.warning("%s: this copy differs from the published counts: %s.", dataset, ", ".join(odd))

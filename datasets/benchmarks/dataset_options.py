@@ -1,4 +1,4 @@
-"""What a config can say about a data set beyond its folder; every dataset takes all of it and uses what it knows."""
+"""Settings of a data set beyond its folder. Every data set takes all of them and uses those that apply to it."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,16 @@ HALVES = ("second", "first")
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """Choices that a dataset offers.
+    """Choices that data sets offer.
 
     Attributes:
-        protocol: Name of the protocol to score by, of ``utils.metrics.PROTOCOLS``; '' for the dataset's own.
-        split: Which division into training and test people, from 1, where there are several.
-        train_half: Which half of such a division trains, 'first' or 'second'.
-        aerial_camera: Number of the aerial camera where the data do not say; 0 to infer it.
+        protocol: Name of the protocol that scores, of ``utils.metrics.PROTOCOLS``; '' for the data set's own.
+        split: Number of the division into training and test people, from 1 (iLIDS-VID).
+        train_half: Half of such a division that trains, 'first' or 'second' (iLIDS-VID).
+        aerial_camera: Number of the aerial camera; 0 to infer it (G2A-VReID).
         identities_masked: Whether the test people are numbered anew on each side, beyond what the dataset can tell.
-        index_dir: Where lists of frames are kept (``datasets.storage.frame_index``); '' for the user's cache folder.
+        index_dir: Folder for frame indices (``datasets.storage.frame_index``); '' for the user's cache folder
+            (AG-VPReID, DetReIDX).
     """
 
     protocol: str = ""
@@ -32,7 +33,7 @@ class DatasetOptions:
             raise ValueError(f"train_half must be one of {', '.join(HALVES)}, got {self.train_half!r}.")
 
     def choose_protocol(self, own: str = CROSS_CAMERA.name) -> str:
-        """The protocol to score by, given the dataset's own."""
+        """Return the chosen protocol, or ``own``, the data set's own, if none was chosen."""
         return self.protocol or own
 
 

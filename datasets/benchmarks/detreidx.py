@@ -20,9 +20,9 @@ from .case_folders import (
     CaseLayout,
     FolderLayout,
     Sighting,
+    count_wrong_view,
     make_folder_tracklets,
     none_if_unknown,
-    note_view,
     shared_value,
 )
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
@@ -30,13 +30,13 @@ from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 logger = logging.getLogger(__name__)
 
 GROUND_CAMERA = 0
-# Names with fewer fields are from the ground; names from the air have altitude, distance and angle at these places.
+# Names with fewer fields are from the ground; names from the air have altitude, distance and angle at these indices.
 MIN_AERIAL_FIELDS = 8
 _ALTITUDE, _DISTANCE, _ANGLE = 6, 7, 8
 NUM_ATTRIBUTES = 10
 # The codes in the names are NOT those of datasets.attributes: ethnicity 0 is Indian here and White there, gender 2 is
-# 'other' here and 'unknown' there, and 'unknown' is -1 in every column. Which of the ten places is which attribute was
-# not stated in what we read, so columns are named by their place.
+# 'other' here and 'unknown' there, and 'unknown' is -1 in every column. Our sources do not say which of the ten fields
+# is which attribute, so columns are named by their position.
 SCHEME = AttributeScheme(
     tuple(f"attribute{place}" for place in range(1, NUM_ATTRIBUTES + 1)), (UNKNOWN,) * NUM_ATTRIBUTES
 )
@@ -50,15 +50,15 @@ _FRAME = re.compile(r"[Ff]?(\d+)", re.ASCII)
 
 
 class FrameName(NamedTuple):
-    """What the file name of a frame says.
+    """The fields of a frame's file name.
 
     Attributes:
         camid: 0 on the ground, else the recording session, from 1.
-        altitude: Metres; None on the ground, as the next two.
-        distance: Metres along the ground.
-        angle: Degrees.
+        altitude: Metres; None on the ground.
+        distance: Metres along the ground; None on the ground.
+        angle: Degrees; None on the ground.
         frame: Number within the tracklet: the last integer of the name.
-        attributes: Raw codes in the order of the name; None where the ten fields are not integers.
+        attributes: Raw codes in the order of the name; None if the ten fields are not integers.
         day: YYMMDD; None on the ground.
     """
 
@@ -92,6 +92,7 @@ def parse_frame_name(name: str) -> FrameName:
     measures = fields[_ALTITUDE : _ANGLE + 1]
     if len(measures) < 3 or not all(map(_MEASURE.fullmatch, measures)):
         raise ValueError(f"{name}: expected integers as fields 7 to 9 (altitude, distance, angle), got {measures}.")
+    altitude, distance, angle = map(int, measures)
     end, session = _find_session(name, fields)
     codes = fields[_ANGLE + 1 : end - 2][-NUM_ATTRIBUTES:]  # action and scene stand between them and the session
     attributes = None
@@ -100,11 +101,11 @@ def parse_frame_name(name: str) -> FrameName:
     if (date := _DATE.fullmatch("_".join(fields[1:4]))) is None:
         raise ValueError(f"{name}: expected a date, DD_MM_YYYY, as fields 2 to 4, got {fields[1:4]}.")
     day, month, year = date.groups()
-    return FrameName(session, *map(int, measures), frame, attributes, int(year[2:] + month + day))
+    return FrameName(session, altitude, distance, angle, frame, attributes, int(year[2:] + month + day))
 
 
 def _find_session(name: str, fields: list[str]) -> tuple[int, int]:
-    """Index and value of the session: the last field if it is marked with S, else the one before a frame number."""
+    """Return index and value of the session: the last field if it begins with S, else the one before a frame number."""
     rest = fields[_ANGLE + 1 :]
     if rest and (match := _MARKED_SESSION.fullmatch(rest[-1])):
         index = len(fields) - 1
@@ -119,19 +120,22 @@ def _find_session(name: str, fields: list[str]) -> tuple[int, int]:
 
 
 def parse_sighting(name: str) -> Sighting:
-    """Camera, view, altitude and day that the name of a frame states; a ValueError names one outside the grammar."""
+    """Read camera, view, altitude and day from the name of a frame; ValueError as ``parse_frame_name``."""
     frame = parse_frame_name(name)
     return Sighting(frame.camid, _view(frame.camid), frame.altitude, frame.day)
 
 
-def read_names(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, ...]]:
+def parse_tracklet(folder: TrackletFolder, names: list[str]) -> tuple[list[str], tuple[int, ...]]:
     """Put the frames of a tracklet in order and check that they belong together.
 
+    Args:
+        folder: The tracklet.
+        names: File names of its images.
     Returns:
-        The names by frame number, then name; and the camera, the altitude in metres and the day (YYMMDD), both
-        ``UNKNOWN`` on the ground or if they change, and the ten codes, ``UNKNOWN`` likewise.
+        The names, sorted by frame number, then name; and the camera, the altitude in metres, the day (YYMMDD) and the
+        ten attribute codes. All but the camera are ``UNKNOWN`` on the ground, or if they change.
     Raises:
-        ValueError: On a name outside the grammar, or frames of several cameras.
+        ValueError: If a name is outside the grammar, or if the frames come from several cameras.
     """
     try:
         frames = [parse_frame_name(name) for name in names]
@@ -159,8 +163,8 @@ LAYOUT = FolderLayout(
         "case3": CaseLayout("case3_aerial_to_aerial", "aerial to aerial", "aerial", "aerial"),
     },
     parse_sighting=parse_sighting,
-    read_names=read_names,
-    reader="detreidx 1",
+    parse_tracklet=parse_tracklet,
+    parser_version="detreidx 1",
 )
 
 
@@ -182,43 +186,45 @@ class DetReIDX:
           case2_ground_to_aerial/{query,gallery}/
           case3_aerial_to_aerial/{query,gallery}/
 
-    Statistics: three cameras (0 on the ground, the drone's sessions 1 and 2), 16 soft-biometric labels, of which ten
-    stand in the names. The sizes of the splits are not known to us and not compared.
+    Cameras are numbered 0 on the ground, and 1 and 2 for the drone's sessions. Statistics are in docs/datasets.md; the
+    sizes of the splits are not known to us and not compared.
 
-    The ten labels in the names have codes of their own: unknown is -1; ethnicity is 0 Indian, 1 Black, 2 Turkish White,
-    3 White; gender 2 is 'other'. They become ``Tracklet.attributes`` in the scheme of this data set, whose columns are
-    named by their place in the name, 'attribute1' to 'attribute10', as which is which was not stated in what we read.
-    Those who know may mask by them (TEST.MASK_ATTRIBUTES). Names from the ground have none, and a split of which no
-    label is known has no attributes.
+    Ten soft-biometric labels stand in the names from the air. Their codes are this data set's own: unknown is -1;
+    ethnicity is 0 Indian, 1 Black, 2 Turkish White, 3 White; gender 2 is 'other'. They become ``Tracklet.attributes``
+    in the columns 'attribute1' to 'attribute10', named by position, because our sources do not say which is which.
+    TEST.MASK_ATTRIBUTES may name them. Names from the ground have no labels; a split in which no label is known has no
+    attributes.
 
     The protocol is 'vreid-xfd' unless chosen. The challenge's two scoring files disagree on average precision; this is
-    the one that reads the CSV, trapezoidal. Its filter compares the numbers in tracklet names instead of cameras, so
-    the query's camera stays in the gallery; 'cross-camera' would leave out a person's tracklets of the same session.
+    the trapezoidal one of the file that reads the CSV. Its filter compares the numbers in tracklet names instead of
+    cameras, so tracklets from the query's camera stay in the gallery; 'cross-camera' would leave out those of the same
+    person.
 
-    Rankings are written in the challenge's form: case, query, ranked gallery. A copy whose test people are numbered
-    anew on each side cannot be told from its names: DATASETS.IDENTITIES_MASKED says it.
+    Rankings are written in the challenge's form: case, query, ranked gallery. The names do not show whether a copy
+    renumbers the test people on each side; set DATASETS.IDENTITIES_MASKED for such a copy.
 
-    Attributes and arguments: see ``datasets.benchmarks.agvpreid.AGVPReID``; ``cases`` has up to three.
+    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The cases are 'case1', aerial to ground, 'case2',
+    ground to aerial, and 'case3', aerial to aerial; some of them may be absent. Of the options, ``protocol`` and
+    ``index_dir`` apply.
 
     Raises:
         FileNotFoundError: If the root or a required split is missing.
-        ValueError: On an empty split, identity or tracklet, a folder that is not an identity number, a frame name
-            outside the grammar, or frames of several cameras in one tracklet.
+        ValueError: If a split, identity or tracklet is empty, an identity folder is not named by a number, a frame name
+            is outside the grammar, or the frames of a tracklet come from several cameras.
     """
 
-    scheme = SCHEME
+    scheme: AttributeScheme | None = SCHEME
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, LAYOUT.title)
         self.train: tuple[Tracklet, ...] = ()
         self.cases: dict[str, Case] = {}
-        self.identities_masked = options.identities_masked
-        if need_train or (self.root / "train").is_dir():
+        if with_train:
             self.train = _read_split(self.root, "train", None, options.index_dir)
         for key, layout in LAYOUT.find_cases(self.root).items():
             query = _read_split(self.root, f"{layout.folder}/query", layout.query_view, options.index_dir)
             gallery = _read_split(self.root, f"{layout.folder}/gallery", layout.gallery_view, options.index_dir)
-            if not self.identities_masked and (both := len({t.key for t in query} & {t.key for t in gallery})):
+            if not options.identities_masked and (both := len({t.key for t in query} & {t.key for t in gallery})):
                 logger.warning(
                     "%s: %d of %d queries have the identity and name of a gallery tracklet: they may find themselves.",
                     layout.folder,
@@ -233,18 +239,21 @@ class DetReIDX:
                 options.choose_protocol(VREID_XFD.name),
                 self.scheme,
                 VREID_XFD_RANKING,
+                options.identities_masked,
             )
 
 
 def _read_split(root: Path, split: str, view: str | None, index_dir: str | Path) -> tuple[Tracklet, ...]:
-    """Make the records of a split; ``view`` is what it claims to hold, None for any."""
+    """Make the records of a split; ``view`` is what it should hold, None for both."""
     index = LAYOUT.open_index(root, split, index_dir)
     has_codes = bool((index.values[:, -NUM_ATTRIBUTES:] != UNKNOWN).any())
 
-    def make(folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]) -> Tracklet:
+    def make_tracklet(
+        folder: TrackletFolder, paths: FramePaths, numbers: list[int], oddities: Counter[str]
+    ) -> Tracklet:
         camid, altitude, day, *codes = numbers
         seen_from = _view(camid)
-        note_view(seen_from, view, oddities)
+        count_wrong_view(seen_from, view, oddities)
         if seen_from == "aerial" and altitude == UNKNOWN:
             oddities["change their altitude: it is unknown"] += 1
         attributes = tuple(codes) if has_codes else None
@@ -259,4 +268,4 @@ def _read_split(root: Path, split: str, view: str | None, index_dir: str | Path)
             none_if_unknown(day),
         )
 
-    return make_folder_tracklets(split, index, make)
+    return make_folder_tracklets(split, index, make_tracklet)

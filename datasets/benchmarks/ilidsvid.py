@@ -2,8 +2,12 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from utils.text_files import parse_integer
+
+from ..attributes import AttributeScheme
 from ..storage.listing import find_root, list_images, list_subfolders, missing_path, sort_frames
 from ..storage.packed_paths import pack_tracklets
 from ..tracklet import Case, Tracklet
@@ -33,30 +37,31 @@ class ILIDSVID:
           i-LIDS-VID/sequences/cam{1,2}/person{number}/*.png
           train-test people splits/train_test_splits_ilidsvid.mat    (ls_set, 10 x 300)
 
-    Statistics: 300 identities, 600 tracklets, 2 cameras, 10 splits of 150 training and 150 test identities. Person
-    numbers have gaps (to 319); ``ls_set`` counts the sorted folders from 1, it does not hold person numbers.
+    Person numbers have gaps; ``ls_set`` counts the sorted folders from 1, it does not hold person numbers. Statistics
+    are in docs/datasets.md.
 
-    One row of ``ls_set`` is a split (DATASETS.SPLIT, 1 to 10). Which half of a row trains differs between published
-    codes, so it is a choice: DATASETS.TRAIN_HALF 'second' as in torchreid and VSLA-CLIP, the default, or 'first' as
-    in TF-CLIP. Queries are the test people's camera 1, the gallery their camera 2. The result to report is the mean
-    over the ten splits: tools/average_results.py.
+    One row of ``ls_set`` is a split (DATASETS.SPLIT, 1 to 10). Published codes disagree on which half of a row trains,
+    so it is a choice: DATASETS.TRAIN_HALF 'second', the default, as in torchreid and VSLA-CLIP, or 'first', as in
+    TF-CLIP. Queries are the test people's camera 1, the gallery is their camera 2. The result to report is the mean
+    over the ten splits: ``python -m tools.average_results``.
 
-    Attributes and arguments: see ``datasets.benchmarks.agvpreid.AGVPReID``. The one case is 'case1'.
+    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The one case is 'case1'. Of the options,
+    ``protocol``, ``split`` and ``train_half`` apply.
 
     Raises:
         FileNotFoundError: If a folder or the splits are missing.
-        ValueError: On other folder names, cameras that saw different people, a split that is not there, or splits
-            of another number of people.
+        ValueError: If a folder has another kind of name, if the cameras saw different people, if the split does not
+            exist, or if the splits are of another number of people.
     """
 
-    scheme = None
+    scheme: AttributeScheme | None = None
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
-        self.identities_masked = options.identities_masked
+        self.train: tuple[Tracklet, ...] = ()
 
         sequences = self.root / "i-LIDS-VID" / "sequences"
-        one, two = ({t.pid: t for t in _read_camera(sequences / f"cam{camera}", camera)} for camera in CAMERAS)
+        one, two = (_list_people(sequences / f"cam{camera}") for camera in CAMERAS)
         if one.keys() != two.keys():
             odd = ", ".join(map(str, sorted(one.keys() ^ two.keys())[:5]))
             raise ValueError(f"{sequences}: both cameras must have seen the same people; only one saw {odd} ...")
@@ -73,26 +78,53 @@ class ILIDSVID:
         row = [pids[index - 1] for index in splits[options.split - 1].tolist()]
         first, second = sorted(row[: len(row) // 2]), sorted(row[len(row) // 2 :])
         train, test = (first, second) if options.train_half == "first" else (second, first)
-        logger.info("split %d of %d; its %s half trains.", options.split, len(splits), options.train_half)
+        logger.info("Split %d of %d; its %s half trains.", options.split, len(splits), options.train_half)
 
-        self.train = tuple(camera[pid] for pid in train for camera in (one, two))
-        query, gallery = (tuple(camera[pid] for pid in test) for camera in (one, two))
-        for name, tracklets in (("train", self.train), ("query", query), ("gallery", gallery)):
-            log_counts(name, tracklets)
-        self.cases = {"case1": Case("ilidsvid", "camera 1 to 2", query, gallery, options.choose_protocol())}
+        if with_train:
+            folders = [
+                (pid, camera, people[pid]) for pid in train for camera, people in zip(CAMERAS, (one, two), strict=True)
+            ]
+            self.train = _read_tracklets(folders)
+            log_counts("train", self.train)
+        query = _read_tracklets([(pid, CAMERAS[0], one[pid]) for pid in test])
+        gallery = _read_tracklets([(pid, CAMERAS[1], two[pid]) for pid in test])
+        log_counts("query", query)
+        log_counts("gallery", gallery)
+        self.cases = {
+            "case1": Case(
+                "ilidsvid",
+                "camera 1 to 2",
+                query,
+                gallery,
+                options.choose_protocol(),
+                identities_masked=options.identities_masked,
+            )
+        }
         compare_counts(_TITLE, {"identities": len(pids), "splits": len(splits)}, PUBLISHED)
 
 
-def _read_camera(folder: Path, camera: int) -> tuple[Tracklet, ...]:
+def _list_people(folder: Path) -> dict[int, Path]:
+    """Return the tracklet folder of each person that a camera saw, by pid; reads no frames."""
     if not folder.is_dir():
         raise missing_path(folder, _TITLE)
-    tracklets = []
+    people: dict[int, Path] = {}
     for person in list_subfolders(folder):
         match = re.fullmatch(r"person(\d+)", person.name, re.ASCII)
         if match is None:
             raise ValueError(f"{person.path}: expected a folder name like person001.")
-        frames = sort_frames(person.path, list_images(person.path))
-        tracklets.append(Tracklet(f"cam{camera}_{person.name}", frames, int(match[1]), camera, "ground", None))
-    if not tracklets:
+        pid = parse_integer(match[1], f"{person.path}: the person's number")
+        if pid in people:
+            raise ValueError(f"{person.path} and {people[pid]} are the same person, {pid}.")
+        people[pid] = Path(person.path)
+    if not people:
         raise ValueError(f"{folder}: this folder has no people.")
+    return people
+
+
+def _read_tracklets(folders: Sequence[tuple[int, int, Path]]) -> tuple[Tracklet, ...]:
+    """Read the tracklets in folders of (pid, camera, path)."""
+    tracklets = [
+        Tracklet(f"cam{camera}_{path.name}", sort_frames(path, list_images(path)), pid, camera, "ground", None)
+        for pid, camera, path in folders
+    ]
     return pack_tracklets(tracklets)

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.text_files import parse_integer, read_lines, shorten
+
+from ..attributes import AttributeScheme
 from ..storage.listing import find_root, list_images, missing_path, sort_frames
 from ..storage.packed_paths import pack_tracklets
 from ..tracklet import Case, Tracklet
@@ -20,7 +23,7 @@ logger = logging.getLogger(__name__)
 _TITLE = "LS-VID"
 CAMERAS = range(1, 16)
 PUBLISHED = {"training tracklets": 2831, "queries": 3504, "gallery tracklets": 7829}
-# The two layouts in circulation: of TF-CLIP's loader, then of VSLA-CLIP's.
+# Two layouts are in use: that of TF-CLIP's loader, then that of VSLA-CLIP's.
 LIST_FOLDERS = ("info/list_sequence", "list_sequence")
 QUERY_FILES = ("info/data/info_test.mat", "test/data/info_test.mat")
 
@@ -33,58 +36,63 @@ class LSVID:
     URL:
         https://www.pkuvmc.com
 
-    Expected tree; either place of each file will do::
+    Expected tree; each file may be in either place::
 
         root/
           info/list_sequence/list_seq_{train,test}.txt    or    list_sequence/list_seq_{train,test}.txt
           info/data/info_test.mat                         or    test/data/info_test.mat
-          ...                                             the frames, where the lists say
+          ...                                             the frames, in the folders that the lists name
 
-    A line of a list is ``{prefix} {pid}``: a tracklet is every image whose path below the root begins with the
-    prefix. The third field of a frame's name, between underscores, is the camera, 1 to 15. ``info_test.mat``
-    (HDF5) names the queries under ``query``, as lines of the test list, from 1; all other lines are the gallery.
+    A line of a list is ``{prefix} {pid}``. The tracklet is every image whose path below the root begins with the
+    prefix, which holds no spaces. The third field of a frame's name, between underscores, is the camera, 1 to 15.
+    ``info_test.mat`` (HDF5) holds the queries under ``query``, as line numbers of the test list, from 1; all other
+    lines are the gallery.
 
-    Statistics (of the loaders of TF-CLIP and VSLA-CLIP; 3,772 identities):
+    Statistics are in docs/datasets.md.
 
-    ==========  =========
-    split       tracklets
-    ==========  =========
-    train           2,831
-    query           3,504
-    gallery         7,829
-    ==========  =========
-
-    Attributes and arguments: see ``datasets.benchmarks.agvpreid.AGVPReID``. The one case is 'case1'.
+    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The one case is 'case1'. Of the options, ``protocol``
+    applies.
 
     Raises:
         FileNotFoundError: If a list, the query file or a folder of frames is missing.
-        ValueError: On a line or frame name of another form, a tracklet without frames or of several cameras.
+        ValueError: If a list is not UTF-8 text, if a line or a frame name has another form, if a tracklet has no
+            frames, or if its frames come from several cameras.
     """
 
-    scheme = None
+    scheme: AttributeScheme | None = None
 
-    def __init__(self, root: str | Path, need_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
         self.train: tuple[Tracklet, ...] = ()
-        self.identities_masked = options.identities_masked
 
-        train_list = self._find(f"{folder}/list_seq_train.txt" for folder in LIST_FOLDERS)
-        if need_train or train_list.is_file():
-            self.train = self._read_split("train", train_list)
-        test = self._read_split("test", self._find(f"{folder}/list_seq_test.txt" for folder in LIST_FOLDERS))
-        rows = read_rows(self._find(QUERY_FILES), "query", len(test), _TITLE)
+        if with_train:
+            self.train = self._read_split("train", self._find_list("train"))
+        test = self._read_split("test", self._find_list("test"))
+        rows = read_rows(self._find_file(QUERY_FILES), "query", len(test), _TITLE)
         chosen = set(rows.tolist())
         query = tuple(test[row] for row in rows)
         gallery = tuple(tracklet for row, tracklet in enumerate(test) if row not in chosen)
-        self.cases = {"case1": Case("lsvid", "between cameras", query, gallery, options.choose_protocol())}
+        self.cases = {
+            "case1": Case(
+                "lsvid",
+                "between cameras",
+                query,
+                gallery,
+                options.choose_protocol(),
+                identities_masked=options.identities_masked,
+            )
+        }
 
         found = {"queries": len(query), "gallery tracklets": len(gallery)}
         if self.train:
             found["training tracklets"] = len(self.train)
         compare_counts(_TITLE, found, {name: PUBLISHED[name] for name in found})
 
-    def _find(self, names: Iterable[str]) -> Path:
-        """The first of the places that exists, else the first."""
+    def _find_list(self, split: str) -> Path:
+        return self._find_file(f"{folder}/list_seq_{split}.txt" for folder in LIST_FOLDERS)
+
+    def _find_file(self, names: Iterable[str]) -> Path:
+        """Return the first of the files that exists; if none does, the first."""
         paths = [self.root / name for name in names]
         return next((path for path in paths if path.is_file()), paths[0])
 
@@ -94,7 +102,9 @@ class LSVID:
         tracklets = tuple(self._read_tracklet(path, line, listings) for line in lines)
         claims = Counter(frame for tracklet in tracklets for frame in tracklet.frame_paths)
         if shared := sum(count > 1 for count in claims.values()):
-            logger.warning("%s: %d frames belong to several tracklets: one prefix begins another.", split, shared)
+            logger.warning(
+                "%s: %d frames belong to several tracklets, because one prefix begins with another.", split, shared
+            )
         log_counts(split, tracklets)
         return pack_tracklets(tracklets)
 
@@ -112,7 +122,7 @@ class LSVID:
             end += 1
         if start == end:
             raise ValueError(f"{where}: no image in {folder} begins with {prefix}.")
-        cameras = {_camera(where, name) for name in names[start:end]}
+        cameras = {_parse_camera(where, name) for name in names[start:end]}
         if len(cameras) > 1:
             raise ValueError(f"{where}: the frames come from several cameras, {sorted(cameras)}.")
         frames = sort_frames(folder, names[start:end])
@@ -120,6 +130,8 @@ class LSVID:
 
 
 class _Line(NamedTuple):
+    """A line of a list; ``number`` counts from 1."""
+
     number: int
     prefix: str
     pid: int
@@ -129,19 +141,22 @@ def _read_list(path: Path) -> list[_Line]:
     if not path.is_file():
         raise missing_path(path, _TITLE)
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        prefix, _, pid = text.strip().rpartition(" ")
+    for number, text in enumerate(read_lines(path), start=1):
         if not text.strip():
             continue
-        if not prefix or not pid.isdecimal():
-            raise ValueError(f"{path}, line {number}: expected a path prefix and a pid, got {text!r}.")
-        lines.append(_Line(number, prefix.strip(), int(pid)))
+        where = f"{path}, line {number}"
+        # A prefix names its tracklet, and a space would split the name in files of rankings.
+        if len(fields := text.split()) != 2 or not fields[1].isdecimal():
+            raise ValueError(f"{where}: expected a path prefix and a pid, and no other spaces, got {shorten(text)}.")
+        prefix, pid = fields
+        lines.append(_Line(number, prefix, parse_integer(pid, f"{where}: the pid")))
     if not lines:
         raise ValueError(f"{path}: this list is empty.")
     return lines
 
 
-def _camera(where: str, name: str) -> int:
+def _parse_camera(where: str, name: str) -> int:
+    """Read the camera from the name of a frame."""
     fields = os.path.splitext(name)[0].split("_")
     if len(fields) < 3 or not fields[2].isdecimal() or int(fields[2]) not in CAMERAS:
         raise ValueError(f"{where}: expected a camera, 1 to 15, as third field of the frame name, got {name}.")

@@ -1,6 +1,7 @@
 """Data sets laid out as MARS: tables of tracks in ``info/*.mat`` over one long list of frames per split.
 
-The tables and what follows from them (who is query, who is gallery) need no images; the frame lists do.
+Reading the tables, and finding out which tracks are queries and which are gallery, needs no images; the lists of frames
+do.
 """
 
 import logging
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.text_files import read_lines, shorten
+
 from ..storage.listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path
 from ..storage.packed_paths import PackedPaths
 from ..tracklet import Tracklet
@@ -18,51 +21,50 @@ from .matlab import read_matrix, read_rows
 
 logger = logging.getLogger(__name__)
 
-JUNK = -1  # pid of tracks to leave out: they are neither right nor wrong
+JUNK = -1  # pid of tracks to leave out: they count neither as right nor as wrong
 DISTRACTOR = 0  # pid of tracks that are always wrong
-_START, _END, _PID, _CAMERA = range(4)  # columns of a table; start and end are 1-based and inclusive
+_START, _END, PID, CAMERA = range(4)  # columns of a table; start and end are 1-based and inclusive
 
 
 @dataclass(frozen=True, eq=False)
-class TrackInfo:
-    """The tables of one data set.
+class MarsTables:
+    """The tables of one data set. Each row of a table is a track: first frame, last frame, pid, camera.
 
     Attributes:
-        train: One row a track: first frame, last frame (1-based, inclusive), pid, camera, (N, 4); None if missing
-            and not needed.
-        test: The same for queries and gallery together.
-        query: Rows of ``test`` that are queries, 0-based, in the order of the file.
+        train: Training tracks, (N, 4), int64; None if they were not read.
+        test: Tracks of queries and gallery together, (M, 4), int64.
+        query_rows: Rows of ``test`` that are queries, 0-based, in the order of the file.
     """
 
     train: np.ndarray | None
     test: np.ndarray
-    query: np.ndarray
+    query_rows: np.ndarray
 
-    def gallery(self, keep_queries: bool) -> np.ndarray:
-        """Rows of ``test`` that are ranked, 0-based: all but junk and, unless kept, queries."""
-        chosen = self.test[:, _PID] != JUNK
+    def gallery_rows(self, keep_queries: bool) -> np.ndarray:
+        """Return the rows of ``test`` that are ranked, 0-based: all but junk and, unless kept, queries."""
+        chosen = self.test[:, PID] != JUNK
         if not keep_queries:
-            chosen[self.query] = False
+            chosen[self.query_rows] = False
         return np.flatnonzero(chosen)
 
 
-def read_track_info(folder: Path, dataset: str, need_train: bool = True) -> TrackInfo:
+def read_tables(folder: Path, dataset: str, with_train: bool = True) -> MarsTables:
     """Read tracks_train_info.mat, tracks_test_info.mat and query_IDX.mat.
 
     Args:
         folder: The ``info`` folder.
-        dataset: For messages.
-        need_train: Whether a missing training table is an error.
+        dataset: Title of the data set, for messages.
+        with_train: Whether to read the training table.
+    Raises:
+        FileNotFoundError: If a table is missing.
+        ValueError: If a file is damaged, or a table is not of this form.
     """
-    train_file = folder / "tracks_train_info.mat"
-    train = None
-    if need_train or train_file.is_file():
-        train = _read_table(train_file, "track_train_info", dataset)
+    train = _read_table(folder / "tracks_train_info.mat", "track_train_info", dataset) if with_train else None
     test = _read_table(folder / "tracks_test_info.mat", "track_test_info", dataset)
-    query = read_rows(folder / "query_IDX.mat", "query_IDX", len(test), dataset)
-    if (junk := int((test[query, _PID] <= DISTRACTOR).sum())) > 0:
+    query_rows = read_rows(folder / "query_IDX.mat", "query_IDX", len(test), dataset)
+    if (junk := int((test[query_rows, PID] <= DISTRACTOR).sum())) > 0:
         raise ValueError(f"{folder / 'query_IDX.mat'}: {junk} queries are junk or distractors (pid {JUNK} or 0).")
-    return TrackInfo(train, test, query)
+    return MarsTables(train, test, query_rows)
 
 
 def _read_table(path: Path, key: str, dataset: str) -> np.ndarray:
@@ -74,53 +76,62 @@ def _read_table(path: Path, key: str, dataset: str) -> np.ndarray:
     bad = np.flatnonzero((table[:, _START] < 1) | (table[:, _END] < table[:, _START]))
     if len(bad):
         raise ValueError(
-            f"{path}: row {bad[0] + 1} has no frames: it goes from {table[bad[0], 0]} to {table[bad[0], 1]}."
+            f"{path}: row {bad[0] + 1} has no frames: it goes from {table[bad[0], _START]} to {table[bad[0], _END]}."
         )
     return table
 
 
 def list_frames(root: Path, split: str, dataset: str) -> PackedPaths:
-    """Paths of all frames of a split, 'train' or 'test', in the order that its table counts them.
+    """List the paths of all frames of a split, 'train' or 'test', in the order in which its table counts them.
 
-    The order is that of ``info/{split}_name.txt``. Where this file is absent (MARS's own code generates it), the
-    frames of the folders, both sorted by name, are the list.
+    The order is that of ``info/{split}_name.txt``. If this file is absent (MARS's own code generates it), the frames of
+    all folders are listed, both sorted by name.
     """
     images = root / f"bbox_{split}"
     if not images.is_dir():
         raise missing_path(images, dataset)
     names_file = root / "info" / f"{split}_name.txt"
-    if names_file.is_file():
-        names = names_file.read_text(encoding="utf-8").split()
-        if odd := next((name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)), None):
-            raise ValueError(f"{names_file}: expected one image name a line, found {odd!r}.")
-        return PackedPaths.pack(os.path.join(images, name[:4], name) for name in names)
+    if os.path.lexists(names_file):
+        return PackedPaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
     logger.info("%s is absent: its list is derived from the sorted folders of %s.", names_file, images)
     return PackedPaths.pack(
         os.path.join(folder.path, name) for folder in list_subfolders(images) for name in list_images(folder.path)
     )
 
 
+def _read_names(path: Path) -> list[str]:
+    """Read the names of all frames of a split, one a line."""
+    names = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not (name := line.strip()):
+            continue
+        if len(name.split()) > 1 or not name.lower().endswith(IMAGE_SUFFIXES):
+            raise ValueError(f"{path}, line {number}: expected one image name a line, found {shorten(name)}.")
+        names.append(name)
+    return names
+
+
 def make_table_tracklets(
     table: np.ndarray, rows: Iterable[int], frames: PackedPaths, where: str, views: dict[int, str]
 ) -> tuple[Tracklet, ...]:
-    """Records of some rows of a table.
+    """Make the records of some rows of a table.
 
     Args:
-        table: (N, 4).
-        rows: 0-based; they also name the tracklets, 1-based as in the .mat files.
-        frames: What the table counts.
-        where: Table and list, for messages.
+        table: Tracks, (N, 4).
+        rows: 0-based rows; they also name the tracklets, 1-based as in the .mat files.
+        frames: Paths of all frames of the split, in the order in which the table counts them.
+        where: Name of the split, for messages.
         views: 'ground' or 'aerial' by camera.
     Raises:
         ValueError: If table and frames disagree: in number, or on the person or camera of a track.
-        FileNotFoundError: If the first frame of a track is not there.
+        FileNotFoundError: If the first frame of a track does not exist.
     """
     if table[:, _END].max() != len(frames):
         raise ValueError(
             f"{where}: the table counts {table[:, _END].max()} frames, but the list has {len(frames)}: the copy is "
             "incomplete, or its names are not those of the table."
         )
-    if strangers := sorted(set(table[:, _CAMERA].tolist()) - views.keys()):
+    if strangers := sorted(set(table[:, CAMERA].tolist()) - views.keys()):
         raise ValueError(f"{where}: cameras {strangers} are not among {sorted(views)}.")
     tracklets = []
     for row in rows:
@@ -139,5 +150,5 @@ def make_table_tracklets(
 
 
 def _name_prefix(pid: int, camera: int) -> str:
-    """How a frame's name begins: 0001C1T0001F001.jpg is person 1, camera 1, tracklet 1, frame 1."""
+    """Return how a frame's name begins: 0001C1T0001F001.jpg is person 1, camera 1, tracklet 1, frame 1."""
     return f"{pid:04d}C{camera}"

@@ -8,9 +8,11 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from utils.text_files import INT64_MAX, INT64_MIN
+
 from ..storage.listing import missing_path
 
-# What scipy and h5py answer files with that are truncated or something else.
+# Errors of scipy and h5py for files that are truncated, or not MATLAB files.
 _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError, NotImplementedError)
 
 
@@ -20,12 +22,13 @@ def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
     Args:
         path: The .mat file.
         key: Variable name.
-        dataset: For messages.
+        dataset: Title of the data set, for messages.
     Returns:
-        int64, shaped as in MATLAB.
+        The matrix, int64, shaped as in MATLAB.
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no MATLAB file, is damaged, or has no such variable, or one that is not made of integers.
+        ValueError: If the file is damaged, or not a MATLAB file, or has no such variable, or if the variable is not
+            made of integers that fit into 64 bits.
     """
     if not path.is_file():
         raise missing_path(path, dataset)
@@ -38,11 +41,13 @@ def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
     matrix = np.asarray(content[key])
     if matrix.dtype.kind not in "iuf" or (matrix != np.round(matrix)).any():
         raise ValueError(f"{path}: {key} must hold integers.")
+    if matrix.size and not INT64_MIN <= matrix.min().item() <= matrix.max().item() <= INT64_MAX:
+        raise ValueError(f"{path}: the integers of {key} must fit into 64 bits, found {matrix.min()}..{matrix.max()}.")
     return matrix.astype(np.int64)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    """Variables by name; HDF5 keeps the columns of a MATLAB matrix first."""
+    """Return all variables by name; HDF5 stores MATLAB's matrices transposed."""
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
             return {name: np.array(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
@@ -50,7 +55,17 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_rows(path: Path, key: str, num_rows: int, dataset: str) -> np.ndarray:
-    """Read a MATLAB vector of row numbers, 1-based, as 0-based, in file order; each must occur once and exist."""
+    """Read a MATLAB vector of row numbers, in file order; 1-based in the file, 0-based in the result.
+
+    Args:
+        path: The .mat file.
+        key: Variable name.
+        num_rows: Number of rows that exist.
+        dataset: Title of the data set, for messages.
+    Raises:
+        FileNotFoundError, ValueError: As ``read_matrix``.
+        ValueError: If a row does not exist, or occurs more than once.
+    """
     rows = read_matrix(path, key, dataset).ravel() - 1
     if len(rows) and not 0 <= rows.min() <= rows.max() < num_rows:
         raise ValueError(f"{path}: {key} must lie in 1..{num_rows}, found {rows.min() + 1}..{rows.max() + 1}.")

@@ -1,9 +1,11 @@
-"""Batches for metric learning: several tracklets of each of several identities."""
+"""Draws batches for metric learning: several tracklets of each of several identities."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from utils.unknown import UNKNOWN
 
 from ..tracklet import VIEWS
 from .clip_dataset import ClipRequest
@@ -12,38 +14,38 @@ from .clip_dataset import ClipRequest
 class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     """Batches of P distinct identities with K tracklets each.
 
-    In an epoch, the tracklets of an identity are shuffled and cut in groups of K; what is left over waits for
-    another epoch. An identity with fewer than K tracklets gives one group, in which they repeat as evenly as
-    possible. Every identity comes at least once: a random order of all is cut in batches, of which the last
-    is filled up with others. The remaining groups are then drawn as long as P identities have one, those with
-    more groups being likelier, and all batches are shuffled.
+    In an epoch, the tracklets of an identity are shuffled and cut into groups of K; tracklets that are left over are
+    not drawn in this epoch. An identity with fewer than K tracklets has one group, in which they repeat as evenly as
+    possible. Every identity is drawn at least once: all identities, in random order, are cut into batches, and the last
+    batch is filled up with others. The remaining groups are then drawn while P identities have one left; identities
+    with more groups are more likely to be drawn. Finally, all batches are shuffled.
 
-    On request, the views and altitudes of a group are balanced. A tracklet is still never in a group more often
-    than in one without balance: with n tracklets, K / n times, rounded up or down. Within that freedom, aerial and
-    ground tracklets are as many as each other, and altitudes as even as possible. Groups may then share tracklets
-    of a view or an altitude that has few; those drawn least in the epoch come first.
+    On request, the views and altitudes of a group are balanced. Balance does not repeat a tracklet more often: with n
+    tracklets, each is in a group K / n times, rounded up or down. Within this limit, a group has equally many aerial
+    and ground tracklets, and the altitudes are as even as possible. If a view or an altitude has few tracklets, groups
+    may share them; the tracklets drawn least in the epoch are drawn first.
 
     The list of batches depends on the seed and epoch alone. Process ``rank`` of ``world_size`` takes every
-    ``world_size``-th of them from ``rank`` on. Where the processes do not divide the batches, up to
-    ``world_size - 1`` more follow at the end, so that all processes take the same number and no batch is lost.
+    ``world_size``-th batch, starting with batch ``rank``. If the number of batches is not a multiple of ``world_size``,
+    up to ``world_size - 1`` extra batches are added, so that all processes take equally many and no batch is lost.
 
     Args:
         pids: Identity (or label) of each item, in the order of the dataset.
-        batch_size: Items of a batch, per process: P * K.
+        batch_size: Items in a batch of one process, P * K.
         num_instances: Tracklets of each identity in a batch, K.
-        seed: Of all random choices, with the epoch.
-        rank: Number of this process.
+        seed: Seed of all random choices, together with the epoch.
+        rank: Number of this process, 0 to world_size - 1.
         world_size: Number of processes.
-        views: 'ground' or 'aerial' for each item; needed for either balance.
-        altitudes: Altitude of each item, of any unit; needed to balance altitudes. Aerial items with None count
-            as one altitude; of ground items it is not looked at.
-        both_views: Balance aerial and ground items in a group, with at least one of each, where the identity
-            has both.
-        balance_altitudes: Balance the altitudes among the aerial items of a group. How many are aerial is left
-            to chance, or to ``both_views``.
+        views: View of each item, 'ground' or 'aerial'; None if nothing is balanced.
+        altitudes: Altitude of each item, in any unit; None if altitudes are not balanced. All aerial items whose
+            altitude is None count as one altitude. Altitudes of ground items are ignored.
+        both_views: Whether to balance aerial and ground items in a group. An identity that has both views then has at
+            least one item of each in every group.
+        balance_altitudes: Whether to balance the altitudes of the aerial items in a group. The number of aerial items
+            is random, or decided by ``both_views``.
     Raises:
-        ValueError: If ``batch_size`` is not a multiple of K, if there are fewer than P identities, if an epoch
-            has fewer batches than there are processes, or if views or altitudes do not suffice for the balance.
+        ValueError: If ``batch_size`` is not a multiple of K, if there are fewer than P identities, if an epoch has
+            fewer batches than there are processes, or if a view or an altitude that balancing needs is missing.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             )
         if both_views or balance_altitudes:
             _check_views(views, len(pids))
-        if balance_altitudes and len(altitudes if altitudes is not None else ()) != len(pids):
+        if balance_altitudes and (altitudes is None or len(altitudes) != len(pids)):
             raise ValueError(f"DATALOADER.BALANCE_ALTITUDES needs an altitude or None for each of {len(pids)} items.")
         self.batch_size = batch_size
         self.num_instances = num_instances
@@ -83,22 +85,17 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         self.both_views = both_views
         self.balance_altitudes = balance_altitudes
         self._is_aerial = np.array([view == "aerial" for view in views or ()], dtype=bool)
-        self._levels = np.zeros(len(pids))  # what to even out within a view: all the same unless asked for
-        if balance_altitudes:
-            known = np.array([-1 if altitude is None else altitude for altitude in altitudes])
+        self._levels = np.zeros(len(pids))  # altitudes to balance within a view; all equal if they are not balanced
+        if balance_altitudes and altitudes is not None:
+            known = np.array([UNKNOWN if altitude is None else altitude for altitude in altitudes])
             self._levels[self._is_aerial] = known[self._is_aerial]
-        pids = np.asarray(pids)
-        self._items = [np.flatnonzero(pids == pid) for pid in np.unique(pids)]  # of each identity
-        if len(self._items) < self.identities_per_batch:
-            raise ValueError(
-                f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) / DATALOADER.NUM_INSTANCE ({num_instances}) = "
-                f"{self.identities_per_batch} identities a batch, but training has only {len(self._items)}: "
-                f"lower SOLVER.STAGE2.IMS_PER_BATCH to at most {len(self._items) * num_instances}."
-            )
+        labels = np.asarray(pids)
+        self._items = [np.flatnonzero(labels == label) for label in np.unique(labels)]  # of each identity
+        _check_num_identities(len(self._items), batch_size, num_instances)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives."""
+        """Choose the epoch whose batches the next iteration returns."""
         self._batches = self._make_batches(np.random.default_rng(np.random.SeedSequence([self.seed, epoch])))
         self.epoch = epoch
 
@@ -120,8 +117,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             shuffled = rng.permutation(identities)
             return shuffled[np.argsort(num_left[shuffled] == 0, kind="stable")]
 
-        def take(identity: int) -> np.ndarray:
-            if not num_left[identity]:  # filling up a batch with an identity that has given all it has
+        def take_group(identity: int) -> np.ndarray:
+            if not num_left[identity]:  # fills up a batch with an identity whose groups have all been drawn
                 return self._make_groups(self._items[identity], rng)[0]
             num_left[identity] -= 1
             return groups[identity][num_left[identity]]
@@ -132,10 +129,10 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             chosen = order[start : start + P]
             if len(chosen) < P:
                 chosen = np.concatenate([chosen, unused_first(order[:start])[: P - len(chosen)]])
-            batches.append(np.concatenate([take(identity) for identity in chosen]))
+            batches.append(np.concatenate([take_group(identity) for identity in chosen]))
         while np.count_nonzero(num_left) >= P:
             chosen = rng.choice(len(groups), size=P, replace=False, p=num_left / num_left.sum())
-            batches.append(np.concatenate([take(identity) for identity in chosen]))
+            batches.append(np.concatenate([take_group(identity) for identity in chosen]))
         if len(batches) < self.world_size:
             raise ValueError(
                 f"An epoch has {len(batches)} batch(es) of SOLVER.STAGE2.IMS_PER_BATCH ({self.batch_size}), "
@@ -143,11 +140,11 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             )
         batches = [batches[i] for i in rng.permutation(len(batches))]
         for _ in range(-len(batches) % self.world_size):
-            batches.append(np.concatenate([take(identity) for identity in unused_first(len(groups))[:P]]))
+            batches.append(np.concatenate([take_group(identity) for identity in unused_first(len(groups))[:P]]))
         return batches
 
     def _make_groups(self, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Random groups of an identity's items, (num_groups, K): disjoint where nothing is balanced and K suffice."""
+        """Draw random groups of an identity's items, (num_groups, K); disjoint without balance and with K items."""
         K = self.num_instances
         num_rounds = -(-K // len(items))
         shuffled = np.concatenate([rng.permutation(items) for _ in range(num_rounds)])
@@ -162,12 +159,12 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         return np.stack([self._balanced_group(items, number, num_uses, rng) for number in num_aerial])
 
     def _balanced_num_aerial(self, items: np.ndarray, num_groups: int, rng: np.random.Generator) -> np.ndarray:
-        """How many of each group are aerial, (num_groups,): half of K, or as near as all items even in number allow."""
+        """Return how many items of each group are aerial, (num_groups,): half of K, or as close as repeats allow."""
         K = self.num_instances
-        fewest, most = K // len(items), -(-K // len(items))  # times that an item is in a group
+        fewest, most = K // len(items), -(-K // len(items))  # copies of an item in a group
         num_aerial = self._is_aerial[items].sum()
         num_ground = len(items) - num_aerial
-        half = K // 2 + rng.integers(1 + K % 2, size=num_groups)  # an odd K: either side has one more
+        half = K // 2 + rng.integers(1 + K % 2, size=num_groups)  # with an odd K, a random side has one more
         low = max(num_aerial * fewest, K - num_ground * most)
         high = min(num_aerial * most, K - num_ground * fewest)
         return np.clip(half, low, high)
@@ -175,40 +172,54 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     def _balanced_group(
         self, items: np.ndarray, num_aerial: int, num_uses: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """K items, ``num_aerial`` of them aerial; adds to ``num_uses``, how often each item has been drawn."""
+        """Draw K items, ``num_aerial`` of them aerial, and add them to ``num_uses``, the draws of each item so far."""
         repeats = self.num_instances // len(items)
         is_aerial = self._is_aerial[items]
-        times = np.full(len(items), repeats)  # that each item is in the group
+        times = np.full(len(items), repeats)  # copies of each item in the group
         for side, number in ((is_aerial, num_aerial), (~is_aerial, self.num_instances - num_aerial)):
             (places,) = np.nonzero(side)
-            order = _spread(self._levels[items[places]], num_uses[places], repeats, rng)
+            order = _order_evenly(self._levels[items[places]], num_uses[places], repeats, rng)
             times[places[order[: number - repeats * len(places)]]] += 1
         num_uses += times
         return rng.permutation(np.repeat(items, times))
 
 
-def _spread(levels: np.ndarray, num_uses: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
-    """Order items so that however many are taken from the front, their levels are as even as possible.
+def _order_evenly(levels: np.ndarray, num_uses: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
+    """Order items so that the first m of them have levels that are as even as possible, for every m.
 
     Args:
-        levels: What to even out, (n,): any number for each item.
-        num_uses: How often each item was drawn before, (n,): of a level the least drawn come first, and of equal
-            levels the least drawn.
-        repeats: How often every item counts already.
-        rng: Decides what is still equal.
+        levels: Level of each item, (n,), any numbers.
+        num_uses: Draws of each item so far, (n,). Within a level, items with fewer draws come first; among levels that
+            are equally frequent, those with fewer draws.
+        repeats: Copies of every item that are already in the group.
+        rng: Decides all remaining ties.
     Returns:
-        Places of the items, (n,).
+        Indices of the items, (n,).
     """
     _, level, sizes = np.unique(levels, return_inverse=True, return_counts=True)
     by_level = np.lexsort((rng.random(len(level)), num_uses, level))
-    counts = np.empty_like(level)  # of its level, with the item and those before it
+    counts = np.empty_like(level)  # items of the same level, up to and including this one
     counts[by_level] = np.arange(len(level)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     counts += repeats * sizes[level]
     level_uses = np.bincount(level, weights=num_uses)
     return np.lexsort((rng.random(len(sizes))[level], level_uses[level], counts))
 
 
+def _check_num_identities(num_identities: int, batch_size: int, num_instances: int) -> None:
+    """Raise ValueError if there are too few identities for a batch, and say which batch would be accepted."""
+    if num_identities >= batch_size // num_instances:
+        return
+    if num_identities < 2:  # a batch of one identity has no negatives; the configuration refuses it
+        raise ValueError(f"Training needs at least two people, but the training set has {num_identities}.")
+    raise ValueError(
+        f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) / DATALOADER.NUM_INSTANCE ({num_instances}) = "
+        f"{batch_size // num_instances} identities a batch, but training has only {num_identities}: "
+        f"lower SOLVER.STAGE2.IMS_PER_BATCH to at most {num_identities * num_instances}."
+    )
+
+
 def _check_views(views: Sequence[str] | None, num_items: int) -> None:
+    """Raise ValueError unless every item has a view."""
     if views is None or len(views) != num_items or not set(views) <= set(VIEWS):
         raise ValueError(
             "DATALOADER.BOTH_VIEWS and DATALOADER.BALANCE_ALTITUDES need a view "

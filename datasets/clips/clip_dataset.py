@@ -1,6 +1,6 @@
-"""The dataset of clips: which frames an item takes, decoded and stacked.
+"""Turns tracklets into clips: chooses the frames of an item, decodes and stacks them.
 
-Pixels leave here as bytes; scaling, normalisation and augmentation are done on whole batches (``transforms``).
+Clips hold pixels as bytes; scaling, normalisation and augmentation are done on whole batches (``transforms``).
 """
 
 import logging
@@ -25,16 +25,15 @@ SAMPLINGS = ("train", "test", "consecutive")
 
 
 class ClipRequest(NamedTuple):
-    """One item of a training epoch. Its randomness depends on this and the seed, not on the worker that serves it.
+    """One draw of a training epoch. It and the seed decide on the random frames, whichever worker decodes them.
 
     Attributes:
-        index: Item of the dataset.
+        item: Index of the item in the dataset.
         epoch: Number of the epoch.
-        position: Running number of the draw within the epoch, over all processes: an item can be drawn
-            repeatedly.
+        position: Number of the draw within the epoch, counted over all processes. An item can be drawn repeatedly.
     """
 
-    index: int
+    item: int
     epoch: int
     position: int
 
@@ -42,26 +41,28 @@ class ClipRequest(NamedTuple):
 class TrackletClips(Dataset):
     """Clips of tracklets, decoded.
 
-    An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and
-    ``camid``, the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``;
-    and ``unreadable``, (T,), int64: the numbers within the tracklet of frames that could not be read, -1 for
-    all others.
+    An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and ``camid``,
+    the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``; and ``unreadable``,
+    (T,), int64: for each frame that could not be read its index in the tracklet, and -1 for all others.
 
-    A frame that cannot be read is replaced by the nearest one of its tracklet that can, with one warning: worker
-    processes share what is known to be unreadable (one byte a frame), so that it is not tried again either.
+    A frame that cannot be read is replaced by the nearest readable one of its tracklet, and one warning is logged.
+    Worker processes share which frames are unreadable (one byte a frame), so no other worker tries them again.
 
     Args:
-        tracklets: Tracklets to serve, in this order.
+        tracklets: Tracklets to cut clips from, in this order.
         size: Height and width of the frames, in pixels.
-        clip_length: Frames of a clip, T.
-        sampling: 'train' takes a random frame of each of T segments, and an item is a tracklet; 'test' takes
-            the first one, and with several clips later ones. 'consecutive' cuts every tracklet in clips of T
-            frames. With both, an item is a clip, and those of a tracklet follow one another.
-        seed: Of the random frames, with the epoch and position in a ``ClipRequest``.
+        clip_length: Frames in a clip, T.
+        sampling: How frames are chosen. 'train': an item is a tracklet, of which it takes a random frame from each of
+            T segments. 'test': an item is a clip with the first frame of each segment, or with several clips a later
+            one. 'consecutive': an item is a clip, and the clips of a tracklet hold all its frames in order. With
+            'test' and 'consecutive', the clips of a tracklet are consecutive items.
+        seed: Seed of the random frames, together with the epoch and position of a ``ClipRequest``.
         labels: Training label by pid; None for none.
         cameras: 0-based training camera by camid; None for none.
-        num_clips: Clips of each tracklet with sampling 'test'; the others have no choice.
-        cache: Where decoded frames are kept and looked up; None for nowhere. Items are the same, to the bit.
+        num_clips: Clips of each tracklet with sampling 'test'; must be 1 otherwise.
+        cache: Cache of decoded frames; None for none. It does not change the items.
+    Raises:
+        ValueError: If an argument is out of range, or a tracklet has no frames.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class TrackletClips(Dataset):
                 f"for {sampling!r}."
             )
         self.tracklets = tracklets
-        self.size = tuple(size)
+        self.size = (size[0], size[1])
         self.clip_length = clip_length
         self.sampling = sampling
         self.num_clips = num_clips
@@ -101,65 +102,66 @@ class TrackletClips(Dataset):
                 raise ValueError(f"Tracklet {tracklet.key} has no frames.")
         lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
         num_items = -(-lengths // clip_length) if sampling == "consecutive" else np.full_like(lengths, num_clips)
-        self._ends = np.cumsum(num_items)  # items up to and including each tracklet
-        self._first_frames = np.cumsum(lengths) - lengths  # of each tracklet, among the frames of all
+        self._ends = np.cumsum(num_items)  # number of items up to and including each tracklet
+        self._first_frames = np.cumsum(lengths) - lengths  # of each tracklet, counted over all tracklets
         self._is_unreadable = torch.zeros(int(lengths.sum()), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, item: int | ClipRequest) -> dict[str, torch.Tensor | int]:
-        """The clip of an item; a plain index draws as position ``index`` of epoch 0."""
+        """Return the clip of an item; a plain index i stands for ``ClipRequest(i, 0, i)``."""
         request = item if isinstance(item, ClipRequest) else ClipRequest(int(item), 0, int(item))
-        if not 0 <= request.index < len(self):
-            raise IndexError(f"Item {request.index} of {len(self)} clips.")
-        number = int(np.searchsorted(self._ends, request.index, side="right"))
+        if not 0 <= request.item < len(self):
+            raise IndexError(f"Item {request.item} of {len(self)} clips.")
+        number = int(np.searchsorted(self._ends, request.item, side="right"))
         tracklet = self.tracklets[number]
         indices = self._sample(request, number)
         decoded: dict[bytes, torch.Tensor] = {}
-        frames = {index: self._read(number, index, decoded) for index in dict.fromkeys(indices.tolist())}
-        if decoded:
+        frames = {index: self._read_frame(number, index, decoded) for index in dict.fromkeys(indices.tolist())}
+        if self.cache is not None and decoded:
             self.cache.put(decoded)
-        asked = torch.from_numpy(indices)
-        is_unreadable = self._is_unreadable[asked + int(self._first_frames[number])]
+        requested = torch.from_numpy(indices)
+        is_unreadable = self._is_unreadable[requested + int(self._first_frames[number])]
         return {
             "clips": torch.stack([frames[index] for index in indices.tolist()]),
             "label": self.labels.get(tracklet.pid, UNKNOWN),
             "camid": self.cameras.get(tracklet.camid, UNKNOWN),
             "tracklet": number,
-            "unreadable": torch.where(is_unreadable, asked, UNKNOWN),
+            "unreadable": torch.where(is_unreadable, requested, UNKNOWN),
         }
 
     def _sample(self, request: ClipRequest, number: int) -> np.ndarray:
+        """Choose the frames of a clip of tracklet ``number``: their indices in the tracklet, (T,)."""
         num_frames = len(self.tracklets[number].frame_paths)
         if self.sampling == "train":
             seeds = np.random.SeedSequence([self.seed, request.epoch, request.position])
             return sample_train_indices(num_frames, self.clip_length, np.random.default_rng(seeds))
         if self.sampling == "test":
-            clip = request.index - number * self.num_clips
+            clip = request.item - number * self.num_clips
             return sample_test_indices(num_frames, self.clip_length, clip, self.num_clips)
         clips = consecutive_clips(num_frames, self.clip_length)
-        return clips[request.index - (self._ends[number] - len(clips))]
+        return clips[request.item - (self._ends[number] - len(clips))]
 
-    def _read(self, number: int, index: int, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
-        """The frame of a tracklet, or the nearest readable one; ``decoded`` as for ``_look_up``."""
+    def _read_frame(self, number: int, index: int, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
+        """Return a frame of a tracklet, or the nearest readable one; ``decoded`` as in ``_load_frame``."""
         paths = self.tracklets[number].frame_paths
         first = int(self._first_frames[number])
         for candidate in _by_closeness(index, len(paths)):
             if self._is_unreadable[first + candidate]:
                 continue
             try:
-                return self._look_up(paths[candidate], decoded)
+                return self._load_frame(paths[candidate], decoded)
             except UnreadableFrameError as error:
                 self._is_unreadable[first + candidate] = True
-                logger.warning("%s; the nearest readable frame of the tracklet takes its place.", error)
+                logger.warning("%s; the nearest readable frame of the tracklet replaces it.", error)
         folder = os.path.dirname(paths[0])
         raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")
 
-    def _look_up(self, path: str, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
-        """The frame of a file, cached or decoded; what the cache lacks is added to ``decoded`` by its key."""
+    def _load_frame(self, path: str, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
+        """Return the frame of a file from the cache, or decode it and add it to ``decoded`` by its key."""
         key = None if self.cache is None else frame_key(path, self.size, DECODER)
-        if key is None:
+        if self.cache is None or key is None:
             return decode_frame(path, self.size)
         frame = self.cache.get(key, self.size)
         if frame is None:
@@ -168,7 +170,7 @@ class TrackletClips(Dataset):
 
 
 def _by_closeness(index: int, num_frames: int) -> Iterator[int]:
-    """All frames, nearest to ``index`` first; of two equally near, the earlier."""
+    """Yield all frames of a tracklet, nearest to ``index`` first; of two at the same distance, the earlier first."""
     yield index
     for distance in range(1, num_frames):
         for other in (index - distance, index + distance):

@@ -1,7 +1,10 @@
-"""Reading one frame: from an image file to a tensor of the wanted size."""
+"""Reads one frame: from an image file to a tensor of the wanted size."""
 
 import contextlib
 import io
+import math
+import os
+import stat
 
 import numpy as np
 import PIL
@@ -11,14 +14,16 @@ import torch.nn.functional as F
 from PIL import Image
 
 JPEG_MAGIC = b"\xff\xd8\xff"
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
+MAX_FILE_BYTES = 256 * 2**20  # a larger file is no frame: a BMP of 8192 x 8192 pixels has 192 MiB
 
-# A JPEG is decoded at a half, a quarter or an eighth where that leaves at least this many times the pixels that the
-# result needs on both sides. Below it fine texture would differ by more than a grey level (benchmarks/decoding.py);
-# other fractions are no faster than a full decode.
+# A JPEG is decoded at a half, a quarter or an eighth if both sides then have at least this many times the pixels of the
+# result. With fewer, fine texture would differ by more than a grey level (benchmarks/decoding.py). Other fractions are
+# no faster than a full decode.
 DECODE_MARGIN = 1.25
 
-# What makes the pixels of ``decode_frame``, for the frame cache. Raise the number whenever they change; other versions
-# of the libraries may change them, too.
+# Identifies the decoder in the keys of the frame cache. Bump the number when the pixels of ``decode_frame`` change;
+# other versions of the libraries may change them, too.
 DECODER = f"1, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
@@ -26,12 +31,44 @@ class UnreadableFrameError(OSError):
     """A frame, or every frame of a tracklet, could not be decoded."""
 
 
+def read_frame_file(path: str) -> bytes:
+    """Read a frame's file whole.
+
+    Only regular files, and links to them, are read: a pipe would wait for its writer for ever, and a device such as
+    /dev/zero has no end.
+
+    Raises:
+        UnreadableFrameError: If the file is missing, not a regular file, larger than ``MAX_FILE_BYTES``, or if reading
+            it fails.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
+            if status.st_size > MAX_FILE_BYTES:
+                raise UnreadableFrameError(
+                    f"Cannot read frame {path}: it has {status.st_size} bytes, more than {MAX_FILE_BYTES}."
+                )
+            return file.read(status.st_size)  # not to the end, which may move away while it is read
+    except UnreadableFrameError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: the path holds a null character
+        raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, which opening a pipe would do until somebody writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no such flag, and no such pipes
+
+
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
     """Read an image as RGB and resize it bilinearly, antialiased.
 
-    JPEG files take a short way, which differs from Pillow's decode and resize by less than a grey level on average.
-    All others, and JPEG files in which it finds anything odd, go through Pillow, which knows what can be tolerated.
-    Whoever changes the pixels raises the number in ``DECODER``: frame caches hold those of earlier runs.
+    JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
+    average. Other formats (PNG, BMP, GIF, WebP) go through Pillow, and so do JPEG files in which the fast decoder finds
+    an irregularity, as Pillow tolerates some. The content decides on the format, not the name. Bump ``DECODER`` when
+    the pixels change.
 
     Args:
         path: Image file.
@@ -39,25 +76,30 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
     Returns:
         Pixels, (C, H, W), uint8.
     Raises:
-        UnreadableFrameError: If the file is missing, or is not an image that can be decoded to its end.
+        UnreadableFrameError: If the file cannot be read (``read_frame_file``), or is not an image of one of
+            ``FORMATS`` that can be decoded to its end.
     """
+    content = read_frame_file(path)
     try:
-        with open(path, "rb") as file:
-            content = file.read()
         if content.startswith(JPEG_MAGIC):
             with contextlib.suppress(ValueError):
                 return _decode_jpeg(content, size_hw)
         return _decode_with_pillow(content, size_hw)
-    # Pillow's plugins answer broken files with any of these.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
+    except PIL.UnidentifiedImageError as error:
+        formats = ", ".join(FORMATS)
+        raise UnreadableFrameError(f"Cannot read frame {path}: it is damaged, or none of {formats}.") from error
+    # Third-party decoders promise no list of what they raise for damaged files, and a damaged file may not end a run.
+    except Exception as error:
+        raise UnreadableFrameError(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
 
 
 def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Pixels (C, H, W); raises ValueError for whatever the decoder would only warn of, and for CMYK."""
+    """Decode to pixels (C, H, W); raise ValueError for CMYK, and where the decoder would warn."""
     *sides, color_space, _ = simplejpeg.decode_jpeg_header(content)
     if color_space == "CMYK":
         raise ValueError("CMYK is left to Pillow, which rounds it differently.")
+    if Image.MAX_IMAGE_PIXELS is not None and math.prod(sides) > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ValueError("Pillow refuses pictures of this size, whose pixels may not fit in memory.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:
         pixels = _channels_last(simplejpeg.decode_jpeg(content, "RGB"))
@@ -67,20 +109,20 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
     pixels = _channels_last(
         simplejpeg.decode_jpeg(content, "RGB", min_height=height, min_width=width, min_factor=halving)
     )
-    # What remains of an odd side makes one pixel more, but the picture ends within it: scale what it covers. The
-    # result's size is rounded down, so keep the product of size and scale from falling short of it.
+    # The decoder rounds odd sides up, so the last pixel lies partly outside the picture: scale by the exact size of the
+    # picture. ``interpolate`` rounds the result's size down, so the factor keeps size times scale from falling short.
     scales = tuple((1 + 1e-9) * target * halving / side for side, target in zip(sides, size_hw, strict=True))
     return F.interpolate(pixels, scale_factor=scales, mode="bilinear", antialias=True)[0].contiguous()
 
 
 def _channels_last(pixels: np.ndarray) -> torch.Tensor:
-    """(height, width, C) as (1, C, height, width), a view: the layout that torch resizes fastest."""
+    """View (height, width, C) as (1, C, height, width); torch resizes this memory layout fastest."""
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
 
 
 def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Pixels (C, H, W), as torchvision resizes a Pillow image."""
+    """Decode to pixels (C, H, W), resized as torchvision resizes a Pillow image."""
     height, width = size_hw
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         pixels = np.array(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

@@ -1,10 +1,10 @@
-"""Which frames of a tracklet make a clip."""
+"""Chooses the frames of a tracklet that make a clip."""
 
 import numpy as np
 
 
 def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Generator) -> np.ndarray:
-    """One random frame of each of ``clip_length`` equal segments, (T,), in time order.
+    """Return one random frame of each of ``clip_length`` equal segments, (T,), in time order.
 
     The tracklet is first padded with its last frame to a multiple of ``clip_length``.
     """
@@ -13,16 +13,16 @@ def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Gener
 
 
 def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_clips: int = 1) -> np.ndarray:
-    """One frame of each of ``clip_length`` equal segments, (T,), padded as in training: the first one in clip 0.
+    """Return one frame of each of ``clip_length`` equal segments, (T,), padded as in training.
 
-    Further clips start later in the segments, at evenly spread offsets. Where a segment has fewer frames than
-    there are clips, some of them are the same.
+    Clip 0 takes the first frame of each segment, and further clips take later ones, at evenly spaced offsets. If a
+    segment has fewer frames than there are clips, some clips are equal.
 
     Args:
         num_frames: Frames of the tracklet.
         clip_length: Frames of a clip, T.
         clip: Number of the clip, 0..num_clips - 1.
-        num_clips: How many clips share the segments.
+        num_clips: Number of clips of the tracklet.
     """
     if not 0 <= clip < num_clips:
         raise ValueError(f"clip must be in 0..num_clips - 1 (TEST.NUM_CLIPS {num_clips}), got {clip}.")
@@ -31,7 +31,7 @@ def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_cl
 
 
 def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
-    """All frames in consecutive clips, (num_clips, T); the last clip repeats its own frames in turn."""
+    """Return all frames in consecutive clips, (num_clips, T); the last clip is filled up by repeating its frames."""
     _check_lengths(num_frames, clip_length)
     starts = np.arange(0, num_frames, clip_length)
     sizes = np.minimum(clip_length, num_frames - starts)
@@ -39,6 +39,7 @@ def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
 
 
 def _segments(num_frames: int, clip_length: int) -> tuple[np.ndarray, int]:
+    """Return the first frame of each segment, (T,), and the length of the segments."""
     _check_lengths(num_frames, clip_length)
     segment_length = -(-num_frames // clip_length)
     return np.arange(clip_length) * segment_length, segment_length

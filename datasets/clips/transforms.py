@@ -1,6 +1,6 @@
-"""From bytes to the model's input, with augmentation: on whole batches, on the device that the batch is on.
+"""Turns batches of bytes into the model's input, with or without augmentation, on the device of the batch.
 
-Random choices come from a CPU generator, so that a seed means the same on every device.
+Random choices come from a CPU generator, so that a seed has the same effect on every device.
 """
 
 from collections.abc import Sequence
@@ -8,21 +8,23 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-LUMA = (0.299, 0.587, 0.114)  # of R, G and B: ITU-R BT.601, as Pillow and torchvision turn pictures grey
+# Weights of R, G and B by ITU-R BT.601, as in the greyscale conversion of Pillow and torchvision.
+LUMA = (0.299, 0.587, 0.114)
 
 
 class Normalizer:
-    """Scale clips to 0..1 and normalise them by channel.
+    """Scale clips to 0..1 and normalise each channel.
 
     Args:
-        mean: Mean of each channel, on the scale of 0..1.
-        std: Standard deviation of each channel, positive.
+        mean: Mean of each channel, on the scale 0..1.
+        std: Standard deviation of each channel, on the scale 0..1, positive.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         if len(mean) != len(std) or not len(mean):
             raise ValueError(
-                f"INPUT.PIXEL_MEAN and INPUT.PIXEL_STD need one value a channel, got {tuple(mean)} and {tuple(std)}."
+                "INPUT.PIXEL_MEAN and INPUT.PIXEL_STD need one value for each channel, "
+                f"got {tuple(mean)} and {tuple(std)}."
             )
         if not all(0 <= value <= 1 for value in mean):
             raise ValueError(f"INPUT.PIXEL_MEAN must be within 0..1, got {tuple(mean)}.")
@@ -37,15 +39,15 @@ class Normalizer:
         Args:
             clips: Pixels, (B, T, C, H, W), uint8.
         Returns:
-            The same as float32.
+            Normalised clips, same shape, float32.
         Raises:
-            TypeError: If the clips are not bytes: they may have been scaled already.
+            TypeError: If the clips are not uint8; they may have been scaled already.
             ValueError: If they are not 5-D with one channel for each mean.
         """
         return self.standardize_(self.scale(clips))
 
     def scale(self, clips: torch.Tensor) -> torch.Tensor:
-        """Bytes to 0..1, with the checks of a call: (B, T, C, H, W), float32."""
+        """Scale uint8 clips, (B, T, C, H, W), to 0..1, float32; raise the errors of ``__call__``."""
         if clips.dtype != torch.uint8:
             raise TypeError(f"clips must be uint8, got {clips.dtype}.")
         if clips.ndim != 5 or clips.shape[2] != len(self._mean):
@@ -53,38 +55,39 @@ class Normalizer:
         return clips.float().div_(255)
 
     def standardize_(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise channels on the scale of 0..1, (..., C, H, W), in place."""
+        """Normalise the channels of pixels on the scale 0..1, (..., C, H, W), in place."""
         if self._mean.device != x.device:
             self._mean, self._std = self._mean.to(x.device), self._std.to(x.device)
         return x.sub_(self._mean).div_(self._std)
 
 
 class Augmenter:
-    """Jitter colours, normalise, crop, mirror whole clips and erase a rectangle: each at random, in this order.
+    """Jitter colours, normalise, crop, mirror whole clips and erase a rectangle, at random and in this order.
 
-    Everything but mirroring is drawn for each frame on its own, or once for all frames of a clip if
-    ``consistent``.
+    Mirroring is decided for each clip. All else is drawn for each frame, or for each clip if ``consistent``.
 
     Args:
         mean: As in ``Normalizer``.
         std: As in ``Normalizer``.
-        flip_probability: Of mirroring a clip; all its frames or none.
-        erase_probability: Of erasing in a frame, or clip.
+        flip_probability: Probability that a clip, with all its frames, is mirrored.
+        erase_probability: Probability that a rectangle is erased in a frame (clip).
         erase_area: Smallest and largest share of the frame to erase.
         erase_aspect: Smallest and largest ratio of the rectangle's height to its width.
         padding: Pixels of mean colour put around a frame before it is cropped to its old size at a random place;
-            0 leaves frames where they are.
-        color_jitter: Strength s of the colour jitter, 0..1: brightness, contrast and saturation are multiplied,
-            in this order, by factors from 1 - s to 1 + s; 0 leaves colours as they are. Hue stays: the colours
-            of clothes tell people apart.
-        consistent: ClipRequest for clips instead of frames.
+            0 turns cropping off.
+        color_jitter: Strength s of the colour jitter, 0..1: brightness, contrast and saturation are multiplied, in this
+            order, by factors from 1 - s to 1 + s; 0 turns it off. Hue does not change, as people are distinguished by
+            the colours of their clothes.
+        consistent: Whether to draw once for all frames of a clip, instead of for each frame.
+    Raises:
+        ValueError: If an argument is out of range.
     Reference:
-        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as there.
-        Where the paper draws again until the rectangle fits, we draw the aspect among those that fit the
-        area. Erased pixels take the mean, which is 0 after normalisation.
-        Colour jitter is Howard, "Some Improvements on Deep Convolutional Neural Network Based Image
-        Classification", arXiv 1312.5402. Contrast is around the mean grey of what the factor was drawn for, so
-        that in a consistent clip equal colours stay equal.
+        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper. The
+        paper draws again until the rectangle fits; we draw the aspect from those that fit the area. Erased pixels are
+        set to the mean, which is 0 after normalisation.
+        Colour jitter: Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification",
+        arXiv 1312.5402. Contrast is changed around the mean grey of the frame (clip) that the factor was drawn for, so
+        that equal colours stay equal in a consistent clip.
     """
 
     def __init__(
@@ -128,13 +131,13 @@ class Augmenter:
 
         Args:
             clips: Pixels, (B, T, C, H, W), uint8, on any device.
-            generator: On the CPU; advanced by the same number of draws for all batches of one shape.
+            generator: Generator on the CPU; a batch of one shape always takes the same number of draws from it.
         Returns:
-            The same as float32.
+            Augmented clips, same shape, float32.
         """
         x = self.normalize.scale(clips)
         B, T, C, H, W = x.shape
-        G = B if self.consistent else B * T  # groups of frames that are treated alike
+        G = B if self.consistent else B * T  # number of groups; the frames of a group share their draws
         flipped = torch.rand(B, generator=generator) < self.flip_probability
         boxes = self._draw_boxes(G, H, W, generator)
         flipped, boxes = flipped.to(x.device), boxes.to(x.device)
@@ -157,7 +160,7 @@ class Augmenter:
         return x.masked_fill_(erased.unsqueeze(2), 0.0)
 
     def _draw_boxes(self, num_boxes: int, H: int, W: int, generator: torch.Generator) -> torch.Tensor:
-        """Rectangles, (num_boxes, 4): top, left, bottom, right, the last two exclusive; some are empty."""
+        """Draw rectangles, (num_boxes, 4): top, left, bottom, right, the last two exclusive; some are empty."""
         chosen, area, aspect, top, left = torch.rand(5, num_boxes, generator=generator)
         smallest, largest = self.erase_area
         area = H * W * (smallest + (largest - smallest) * area)  # in pixels
@@ -176,13 +179,13 @@ class Augmenter:
 def jitter_colors_(
     x: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor
 ) -> torch.Tensor:
-    """Multiply brightness, contrast around the mean grey, and saturation, in place; each result is cut to 0..1.
+    """Multiply brightness, contrast around the mean grey, and saturation, in place; clamp to 0..1 after each step.
 
     Args:
-        x: Groups of frames, (G, F, 3, H, W), float, RGB within 0..1; a group has one mean grey.
-        brightness: Factor for each group, (G,), at least 0; 1 changes nothing. The others likewise.
-        contrast: 0 is all grey.
-        saturation: 0 is black and white.
+        x: Groups of frames, (G, F, 3, H, W), float, RGB within 0..1. The mean grey is that of a whole group.
+        brightness: Factor for each group, (G,), at least 0; 1 changes nothing.
+        contrast: As ``brightness``; 0 makes the group one grey.
+        saturation: As ``brightness``; 0 makes it black and white.
     """
     brightness, contrast, saturation = (factor.view(-1, 1, 1, 1, 1) for factor in (brightness, contrast, saturation))
     x.mul_(brightness).clamp_(0, 1)
@@ -193,18 +196,19 @@ def jitter_colors_(
 
 
 def _grey(x: torch.Tensor) -> torch.Tensor:
-    """Luma, (G, F, 1, H, W), of RGB, (G, F, 3, H, W)."""
-    return sum(weight * channel for weight, channel in zip(LUMA, x.split(1, dim=2), strict=True))
+    """Return the luma, (G, F, 1, H, W), of RGB, (G, F, 3, H, W)."""
+    red, green, blue = x.split(1, dim=2)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def shift_frames(x: torch.Tensor, padding: int, top: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
-    """Surround frames by zeros and crop them to their old size.
+    """Pad frames with zeros and crop them to their old size.
 
     Args:
         x: Groups of frames, (G, F, C, H, W).
-        padding: Zeros on each of the four sides, pixels.
+        padding: Width of the zeros on each of the four sides, pixels.
         top: First row of the crop in the padded frames, for each group, (G,), int64, 0..2 * padding.
-        left: First column likewise.
+        left: First column of the crop, as ``top``.
     """
     H, W = x.shape[-2:]
     windows = F.pad(x, (padding,) * 4).unfold(3, H, 1).unfold(4, W, 1)  # a view: (G, F, C, rows, columns, H, W)
@@ -213,5 +217,5 @@ def shift_frames(x: torch.Tensor, padding: int, top: torch.Tensor, left: torch.T
 
 
 def flip_clips(clips: torch.Tensor) -> torch.Tensor:
-    """Mirror left and right, (..., W)."""
+    """Mirror left and right, clips (..., W)."""
     return clips.flip(-1)

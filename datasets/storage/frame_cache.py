@@ -1,8 +1,7 @@
-"""Resized frames kept on a local disk, so that later epochs and runs need not fetch, decode and resize them again.
+"""Keeps resized frames on a local disk, so that later epochs and runs need not fetch, decode and resize them again.
 
-``TrackletClips`` looks a frame up here before it decodes it, and adds what it had to decode. The cache is one LMDB
-file, which any number of a machine's processes may read and write at once, and which no crash or power cut leaves half
-written.
+``TrackletClips`` looks a frame up here before it decodes it, and adds the frames that it decoded. The cache is one LMDB
+file. Any number of processes of one machine may read and write it at once, and a crash or power cut leaves it whole.
 """
 
 import contextlib
@@ -18,22 +17,27 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-MAX_READERS = 1024  # processes that may use a cache at once, workers of all runs together
-# What a process has opened, with its number, by folder: LMDB refuses to open a file twice, and a child that was forked
-# must open it itself.
+MAX_READERS = 1024  # processes that may use a cache at once: the workers of all runs together
+LOCK_FILE, DATA_FILE = "lock.mdb", "data.mdb"
+# Size that LMDB gives its lock file, in bytes: 192 with one reader, and a cache line for each further one.
+_LOCK_BYTES = 192 + 64 * (MAX_READERS - 1)
+# Environments that are open, with the id of the process that opened them, by folder: LMDB refuses to open a file twice
+# in one process, and a forked child must open it itself.
 _opened: dict[str, tuple[int, lmdb.Environment]] = {}
 
 
 def frame_key(path: str, size_hw: tuple[int, int], decoder: str) -> bytes | None:
-    """Digest, 16 bytes, of all that makes a frame's pixels; None if the file cannot be examined.
+    """Return a digest (16 bytes) of everything that determines a frame's pixels.
 
-    The content stands in it as the file's modification time and size. Take the key before reading the file: if it
-    changes in between, nobody will ask for this key again.
+    The file's modification time and size stand for its content. Take the key before the file is read: if the file
+    changes in between, the frame is stored under a key that is not asked for again.
 
     Args:
         path: Image file.
         size_hw: Height and width of the frame, in pixels.
-        decoder: Name and version of what decodes and resizes.
+        decoder: Name and version of the code that decodes and resizes.
+    Returns:
+        The key; None if the file cannot be examined.
     """
     try:
         status = os.stat(path)
@@ -44,24 +48,24 @@ def frame_key(path: str, size_hw: tuple[int, int], decoder: str) -> bytes | None
 
 
 class FrameCache:
-    """Frames by key, in ``data.mdb`` of a folder, which never grows beyond a bound.
+    """Frames by key, in the file ``data.mdb`` of a folder, which never grows beyond a bound.
 
-    When the bound is reached, what is there stays and nothing is added. Nothing needs to make room: every epoch draws
-    its frames at random, so that any frame is worth as much as any other.
+    When the bound is reached, the cache keeps its frames and adds none. No frame is dropped to make room: every epoch
+    draws its frames at random, so all frames are equally useful.
 
-    Trouble never stops training. A frame that is not as it was written counts as absent; when the file cannot be
-    opened, read or written, one warning is given and the cache is left alone. The file is mapped into memory, so one
-    that is cut off, or whose disk fails, under a running process ends that process (SIGBUS); one that was cut off
-    before is recognised.
+    Problems with the cache never stop training. A frame that fails its checksum counts as absent. When the file cannot
+    be opened, read or written, for example because the disk is full, one warning is logged and the cache is not used
+    any more. The files are mapped into memory: if a disk fails or ``data.mdb`` is cut off while a process uses it, that
+    process ends (SIGBUS); a file that was cut off before it is opened is recognised.
 
-    Each process opens the file when it first needs it, so objects can be forked and pickled. Those of one folder share
-    what their process has opened, with the bound of the object that did.
+    Each process opens the file when it first needs it, so objects can be forked and pickled. In one process, all
+    objects of a folder share the open file, with the bound of the object that opened it.
 
     Args:
-        folder: On a local disk; made if it is missing.
-        max_bytes: Bound of the file. One that is larger already stays as it is.
+        folder: Folder on a local disk; it is created if it is missing.
+        max_bytes: Bound of the file. A file that is larger already stays as it is.
     Raises:
-        ValueError: If the bound is not positive, or the folder cannot be made.
+        ValueError: If the bound is not positive, or the folder cannot be created.
     """
 
     def __init__(self, folder: str, max_bytes: int) -> None:
@@ -73,31 +77,31 @@ class FrameCache:
             raise ValueError(f"DATALOADER.CACHE_DIR must be a folder, or a place for one: {error}") from error
         self.folder = os.path.realpath(folder)
         self.max_bytes = max_bytes
-        # Shared with worker processes, so that one of them speaks for all.
+        # Shared with worker processes, so that only one of them logs the warning.
         self._is_full = torch.zeros((), dtype=torch.bool).share_memory_()
         self._is_off = torch.zeros((), dtype=torch.bool).share_memory_()
 
     def get(self, key: bytes, size_hw: tuple[int, int]) -> torch.Tensor | None:
-        """The frame of a key: pixels (C, H, W), uint8; None if it is not there as it was put."""
+        """Return the frame of a key, pixels (C, H, W), uint8; None if it is absent, damaged or of another size."""
         if self._is_off:
             return None
         with self._guard(), self._open().begin(buffers=True) as transaction:
             value = transaction.get(key, default=b"")
             num_bytes = 3 * size_hw[0] * size_hw[1]
             pixels = np.frombuffer(value[:num_bytes], np.uint8).copy()
-            if value[num_bytes:] == _checksum(key, pixels):  # which also tells a frame of another size
+            if value[num_bytes:] == _checksum(key, pixels):  # differs for a frame of another size, too
                 return torch.from_numpy(pixels).view(3, *size_hw)
         return None
 
     def put(self, frames: Mapping[bytes, torch.Tensor]) -> None:
-        """Add frames, pixels (C, H, W), uint8, by key: all of them, or none when there is no room for all."""
+        """Add frames, pixels (C, H, W), uint8, by key; add none if there is no room for all."""
         if self._is_off or self._is_full:
             return
         with self._guard(), self._open().begin(write=True, buffers=True) as transaction:
             for key, frame in frames.items():
                 pixels = frame.numpy()
                 value = pixels.tobytes() + _checksum(key, pixels)
-                if transaction.get(key) != value:  # another process may have put it meanwhile
+                if transaction.get(key) != value:  # another process may have added it in the meantime
                     transaction.put(key, value)
 
     def close(self) -> None:
@@ -107,33 +111,34 @@ class FrameCache:
             environment.close()
 
     def _open(self) -> lmdb.Environment:
-        pid, environment = _opened.get(self.folder, (0, None))
-        if pid == os.getpid():
-            return environment
-        self.close()  # what a parent process had opened is of no use here
+        pid, opened = _opened.get(self.folder, (0, None))
+        if opened is not None and pid == os.getpid():
+            return opened
+        self.close()  # an environment that a parent process opened cannot be used here
+        _allocate_lock_file(os.path.join(self.folder, LOCK_FILE))
         environment = lmdb.open(
             self.folder,
             map_size=self.max_bytes,
             max_readers=MAX_READERS,
             # A commit waits until its frames are on the disk, but not until they are counted: a power cut may lose the
-            # last ones, and nothing else.
+            # last frames, and nothing else.
             metasync=False,
-            # Pages are written, not mapped for writing: there a full disk would end the process.
+            # Pages are written by calls, which fail on a full disk. Writing to mapped pages would end the process.
             writemap=False,
             # A transaction kept for reuse would be inherited by forked processes.
             max_spare_txns=0,
         )
-        environment.reader_check()  # places of processes that were killed
-        # Pages are written before they are counted, so with other processes at work count first.
+        environment.reader_check()  # frees the reader slots of processes that were killed
+        # Other processes write pages before they count them, so read the count first, then the size of the file.
         num_bytes = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-        if os.path.getsize(os.path.join(self.folder, "data.mdb")) < num_bytes:
+        if os.path.getsize(os.path.join(self.folder, DATA_FILE)) < num_bytes:
             raise lmdb.CorruptedError("data.mdb is cut off")
         _opened[self.folder] = os.getpid(), environment
         return environment
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
-        """Turn trouble with the file into one log line and a cache that is full, opened anew, or off."""
+        """Turn errors of the file into one log line and a cache that is full, reopened, or off."""
         try:
             yield
         except lmdb.MapFullError:
@@ -144,19 +149,37 @@ class FrameCache:
                 self.folder,
                 self.max_bytes / 2**30,
             )
-        except lmdb.MapResizedError:  # by another run with a larger bound; opening maps what there is
+        except lmdb.MapResizedError:  # another run has a larger bound; reopening maps the whole file
             self.close()
         except (lmdb.Error, OSError) as error:
             self._is_off.fill_(True)
             logger.warning(
                 "The frame cache in %s (DATALOADER.CACHE_DIR) is not used any more, and frames are decoded without it: "
-                "%s. Whoever uses it must be allowed to write there. If the disk is full, make room; if the file is "
-                "damaged, delete the folder.",
+                "%s. Everyone who uses the cache needs write access to the folder. If the disk is full, free some "
+                "space; if the file is damaged, delete the folder.",
                 self.folder,
                 error,
             )
 
 
+def _allocate_lock_file(path: str) -> None:
+    """Reserve disk space for LMDB's lock file; raise OSError if the disk is full.
+
+    LMDB makes the file by extending it, which takes no space, and then writes to it in mapped memory. On a full disk
+    that ends the process (SIGBUS). Reserving space changes no content, so other processes may use the file meanwhile.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        status = os.fstat(descriptor)
+        size = max(status.st_size, _LOCK_BYTES)
+        if status.st_blocks * 512 < size:
+            os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+
+
 def _checksum(key: bytes, pixels: np.ndarray) -> bytes:
-    """Four bytes, of pixels and of the key that they belong to. CRC-32 is as fast as Adler-32 here, and finds more."""
-    return zlib.crc32(pixels, zlib.crc32(key)).to_bytes(4, "little")
+    """Return the CRC-32, four bytes, of a key and its pixels. It is as fast as Adler-32 here, and finds more errors."""
+    return zlib.crc32(pixels.data, zlib.crc32(key)).to_bytes(4, "little")

@@ -1,12 +1,16 @@
-"""The frames of a split that is laid out as ``{identity}/{tracklet}/{frame}``: listed once, kept in one mapped file.
+"""Keeps the frame names of a split that is laid out as ``{identity}/{tracklet}/{frame}`` in one mapped file.
 
-Listing millions of files takes minutes, and as many strings take gigabytes in every process. An index is a file with
-all names, in order, and a few numbers for each tracklet that a dataset found while reading them. It is mapped, not
-read: processes share its pages, and only those that are looked at are in memory.
+Listing millions of files takes minutes, and their names as strings take gigabytes in every process. An index is a file
+that holds all names, in order, and a few numbers for each tracklet that the data set's reader found in them. It is
+mapped into memory, so processes share its pages, and only pages that are used take memory.
 
-An index belongs to a folder and to the reader that made it. It is made anew when a folder of the split has another
-modification time or size than when it was listed, and when anything in the file is not as it was written. Files are
-replaced atomically, so any number of processes may make the same index at once.
+An index belongs to a folder and to the reader that made it. It is rebuilt when it is damaged, and when the change time,
+modification time or size of a folder differs from when the folder was listed. The change time also moves when a copy
+restores the modification time (rsync -a, tar). Links are followed, so a link to another folder counts as changed; links
+to regular files that were skipped count too, as their target may become a folder. A frame whose content changes under
+the same name does not change its folder and needs no new index: frames are read when they are used.
+
+Index files are replaced atomically, so any number of processes may build the same index at once.
 """
 
 import contextlib
@@ -24,36 +28,36 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from .listing import NUM_THREADS, TrackletFolder, list_images, list_subfolders, list_tracklet_folders
+from .listing import NUM_THREADS, TrackletFolder, list_images, list_split, list_subfolders
 from .packed_paths import PathSequence
 
 logger = logging.getLogger(__name__)
 
-# A folder that changed less than this before it was listed may change again without getting another time: file
-# systems count in steps of up to two seconds.
+# A folder that changed less than this before it was listed may change again without a new time: file systems count
+# time in steps of up to two seconds.
 SETTLED_NS = 2_000_000_000
-UNSETTLED = -1  # stands for the time of such a folder, and never equals one
+UNSETTLED = -1  # replaces the change time of such a folder; no real time equals it
 
-_MAGIC = b"XTFCIDX1"  # names the layout; another layout gets another number
+_MAGIC = b"XTFCIDX2"  # identifies the layout of the file; bump the number when the layout changes
 _PROLOGUE = struct.Struct("<8sQQI")  # magic, offset and length of the header, its CRC-32
 _CHUNK = 1 << 24  # bytes read at once for the checksum
 _ALIGNMENT = 64
-_BATCH = 1024  # tracklets listed before their names are written
+_BATCH = 1024  # tracklets that are listed before their names are written
 
-# Takes a tracklet's folder and the names of its images; gives the names in order, and numbers that describe them.
+# Takes a tracklet's folder and the names of its images; returns the names in order, and numbers that describe them.
 Reader = Callable[[TrackletFolder, list[str]], tuple[Sequence[str], Sequence[int]]]
 
 
 class DamagedIndexError(ValueError):
-    """A file that is not an index, or not as it was written."""
+    """A file is not an index of this version, or its content does not match its checksums."""
 
 
 class FramePaths(PathSequence):
-    """Paths of a tracklet's frames. Pickling sends the place of the index, not its content."""
+    """Paths of a tracklet's frames. A pickle holds the path of the index, not its content."""
 
     __slots__ = ("_index", "_row")
 
@@ -65,30 +69,32 @@ class FramePaths(PathSequence):
         return self._index.num_frames(self._row)
 
     def path(self, number: int) -> str:
-        return os.path.join(self._index.folder(self._row), self._index.name(self._row, number))
+        return os.path.join(self._index.folder_path(self._row), self._index.frame_name(self._row, number))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return FramePaths, (self._index, self._row)
 
 
 class FrameIndex:
-    """An opened index; ``open_index`` gives one.
+    """The frame names of one split, in an index file that is open; ``open_index`` returns one.
 
     Attributes:
-        split: As given.
+        path: The index file.
+        split: The folder that it indexes, as given.
         folders: Tracklet folders, relative to the split, in order.
-        values: What the reader said of each tracklet, (number of tracklets, numbers each), int64.
+        values: Numbers that the reader returned for each tracklet, (number of tracklets, numbers each), int64.
         reader: Name and version of the reader.
-        checksum: Of the content.
-        keep_alive: Holds what must live as long as the index.
+        checksum: CRC-32 of the content.
+        keep_alive: An object that must live as long as the index; None for none.
 
     Args:
-        path: The file.
-        split: Folder that it is of, spelt as paths of frames shall begin.
-        verify: Whether to compare its content with its checksum: all of it is read, but not kept in memory.
+        path: The index file.
+        split: The folder that it indexes; paths of frames begin with it as it is spelt here.
+        verify: Whether to compare the content with its checksum. This reads the whole file, but keeps none of it in
+            memory.
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedIndexError: If it is damaged.
+        DamagedIndexError: If it is damaged, or is an index of another folder.
     """
 
     def __init__(self, path: str | Path, split: str | Path, verify: bool = True) -> None:
@@ -96,7 +102,7 @@ class FrameIndex:
         with open(self.path, "rb") as file:
             header = _read_header(file, self.path)
             if header["split"] != os.path.abspath(split):
-                raise DamagedIndexError(f"{self.path} is of another folder, {header['split']}")
+                raise DamagedIndexError(f"{self.path} is an index of another folder, {header['split']}")
             if verify:
                 _verify(file, header, self.path)
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -110,7 +116,7 @@ class FrameIndex:
         self.checksum: int = header["checksum"]
         places = arrays["folders"].tobytes().decode("utf-8", "surrogateescape").split("\0")
         self._stamps = arrays["stamps"]
-        self._stamped = places  # tracklets, then identities, then the split itself
+        self._stamped = places  # tracklets, then identities and skipped links, then the split itself
         self.folders = places[: len(arrays["values"])]
         self.values = arrays["values"]
         self._first_frames = arrays["first_frames"]
@@ -119,49 +125,50 @@ class FrameIndex:
         self._names = arrays["names"]
 
     def __len__(self) -> int:
-        """Number of tracklets."""
+        """Return the number of tracklets."""
         return len(self.folders)
 
-    def __reduce__(self):
-        return _reopen, (self.path, self.split, self.checksum)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle_index, (self.path, self.split, self.checksum)
 
     def num_frames(self, row: int) -> int:
-        """Frames of a tracklet."""
+        """Return the number of frames of a tracklet."""
         return int(self._first_frames[row + 1] - self._first_frames[row])
 
-    def folder(self, row: int) -> str:
-        """Path of a tracklet."""
+    def folder_path(self, row: int) -> str:
+        """Return the path of a tracklet's folder."""
         return os.path.join(self.split, self.folders[row])
 
-    def name(self, row: int, number: int) -> str:
-        """File name of a tracklet's frame."""
+    def frame_name(self, row: int, number: int) -> str:
+        """Return the file name of a tracklet's frame; the first has number 0."""
         frame, base = int(self._first_frames[row]) + number, int(self._first_bytes[row])
         start = int(self._ends[frame - 1]) if number else 0
         return os.fsdecode(self._names[base + start : base + int(self._ends[frame])].tobytes())
 
     def tracklets(self) -> list[TrackletFolder]:
-        """All tracklets, as ``list_tracklet_folders`` gives them."""
+        """Return all tracklets, sorted by pid, then name."""
         parts = (folder.split("/") for folder in self.folders)
-        return [TrackletFolder(int(pid), name, self.folder(row)) for row, (pid, name) in enumerate(parts)]
+        return [TrackletFolder(int(pid), name, self.folder_path(row)) for row, (pid, name) in enumerate(parts)]
 
     def is_current(self) -> bool:
-        """Whether no folder has changed since it was listed."""
+        """Return whether no folder, and no skipped link, has changed since it was listed."""
         paths = [os.path.join(self.split, place) for place in self._stamped]
-        return bool((stamp_folders(paths) == self._stamps).all())
+        return np.array_equal(stamp_folders(paths), self._stamps)
 
 
 class IndexWriter:
-    """Writes an index, tracklet by tracklet, into a file that is open for writing and seeking.
+    """Writes an index, tracklet by tracklet.
 
     Args:
-        file: Empty.
-        split: Folder that the index is of.
-        reader: Name and version of what reads names.
+        file: Empty file, open for writing and seeking.
+        split: The folder that is indexed.
+        reader: Name and version of the reader.
     """
 
     def __init__(self, file: BinaryIO, split: str | Path, reader: str) -> None:
         self._file = file
-        self._header = {"split": os.path.abspath(split), "reader": reader, "arrays": {}}
+        self._header = {"split": os.path.abspath(split), "reader": reader}
+        self._arrays: dict[str, tuple[str, list[int], int]] = {}  # dtype, shape and offset by name
         self._folders: list[str] = []
         self._values: list[Sequence[int]] = []
         self._ends: list[np.ndarray] = []
@@ -169,11 +176,17 @@ class IndexWriter:
         self._checksum = 0
         self._position = 0
         self._write(bytes(_PROLOGUE.size))
-        self._checksum = 0  # of everything between the prologue and the header
+        self._checksum = 0  # covers everything between the prologue and the header
         self._names_offset = self._position
 
     def add(self, folder: str, names: Sequence[str], values: Sequence[int]) -> None:
-        """Add a tracklet: its folder relative to the split, its frames in order, the reader's numbers."""
+        """Add a tracklet.
+
+        Args:
+            folder: Its folder, relative to the split.
+            names: File names of its frames, in order.
+            values: Numbers that the reader returned.
+        """
         encoded = [os.fsencode(name) for name in names]
         self._folders.append(folder)
         self._values.append(values)
@@ -184,10 +197,11 @@ class IndexWriter:
         """Complete the file.
 
         Args:
-            parents: The other folders that the tracklets depend on, relative to the split.
-            stamps: Of the folders of all tracklets, then of ``parents``: (n, 2), int64.
+            parents: What else the list of tracklets depends on, relative to the split: identity folders, skipped
+                links, and the split itself.
+            stamps: ``stamp_folders`` of all tracklets' folders, then of ``parents``, (n, 3), int64.
         """
-        self._header["arrays"]["names"] = ("|u1", [sum(self._sizes)], self._names_offset)
+        self._arrays["names"] = ("|u1", [sum(self._sizes)], self._names_offset)
         lengths = [len(ends) for ends in self._ends]
         self._add_array("ends", np.concatenate([*self._ends, np.zeros(0, np.uint32)]), "<u4")
         self._add_array("first_frames", np.cumsum([0, *lengths]), "<i8")
@@ -196,7 +210,7 @@ class IndexWriter:
         self._add_array("stamps", stamps, "<i8")
         text = "\0".join([*self._folders, *parents]).encode("utf-8", "surrogateescape")
         self._add_array("folders", np.frombuffer(text, np.uint8), "|u1")
-        header = {**self._header, "checksum": self._checksum, "end": self._position}
+        header = {**self._header, "arrays": self._arrays, "checksum": self._checksum, "end": self._position}
         content = json.dumps(header).encode()
         self._file.write(content)
         self._file.seek(0)
@@ -204,7 +218,7 @@ class IndexWriter:
 
     def _add_array(self, name: str, array: np.ndarray, dtype: str) -> None:
         self._write(bytes(-self._position % _ALIGNMENT))
-        self._header["arrays"][name] = (dtype, list(array.shape), self._position)
+        self._arrays[name] = (dtype, list(array.shape), self._position)
         self._write(np.ascontiguousarray(array, dtype).tobytes())
 
     def _write(self, content: bytes) -> int:
@@ -215,21 +229,21 @@ class IndexWriter:
 
 
 def open_index(split: Path, dataset: str, read: Reader, reader: str, index_dir: str | Path = "") -> FrameIndex:
-    """The index of a split, made anew where there is none that is sound and current.
+    """Open the index of a split; build it first if there is none, or if it is damaged or out of date.
 
     Args:
-        split: Folder of ``{identity}/{tracklet}/`` folders.
-        dataset: Title, for messages.
-        read: Puts a tracklet's names in order; whatever it raises ends the making.
-        reader: Name and version of ``read``: another one does not use the same index.
-        index_dir: Where indices are kept (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
+        split: Folder that holds ``{identity}/{tracklet}/`` folders.
+        dataset: Title of the data set, for messages.
+        read: Puts a tracklet's names in order; its errors end the building.
+        reader: Name and version of ``read``. Each has an index of its own.
+        index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
     Raises:
         FileNotFoundError: If the split is missing.
         OSError: If a folder of it cannot be listed.
-        ValueError: As ``list_tracklet_folders``, ``list_images`` and ``read``.
+        ValueError: As ``list_split``, ``list_images`` and ``read``.
     """
     path = index_path(split, reader, index_dir)
-    index = _open_sound(path, split, reader)
+    index = _open_undamaged(path, split, reader)
     if index is not None and index.is_current():
         return index
     if index is not None:
@@ -256,71 +270,76 @@ def open_index(split: Path, dataset: str, read: Reader, reader: str, index_dir: 
 
 
 def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
-    """Where the index of a split is kept."""
+    """Return the path of a split's index file."""
     key = hashlib.sha256(os.fsencode(f"{os.path.abspath(split)}\0{reader}")).hexdigest()[:16]
     return Path(index_dir or default_index_dir()) / f"{split.name}-{key}.index"
 
 
 def default_index_dir() -> Path:
-    """``xtfclip`` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
+    """Return the folder ``xtfclip`` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtfclip"
 
 
 def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
-    """Modification time in nanoseconds and size of each folder, (n, 2), int64; zeros for one that is missing.
+    """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
+
+    Links are followed. A folder that is missing has zeros.
 
     Args:
-        paths: Folders.
-        settled_before: Nanoseconds: a later time is replaced by ``UNSETTLED``.
+        paths: Folders, or links to anything.
+        settled_before: A change time or modification time (ns) later than this replaces the change time by
+            ``UNSETTLED``; None keeps all times.
     """
-    result = np.zeros((len(paths), 2), dtype=np.int64)
+    result = np.zeros((len(paths), 3), dtype=np.int64)
 
-    def fill(start: int, stop: int) -> None:
+    def stamp_range(start: int, stop: int) -> None:
         for number in range(start, stop):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 status = os.stat(paths[number])
-                result[number] = status.st_mtime_ns, status.st_size
+                result[number] = status.st_ctime_ns, status.st_mtime_ns, status.st_size
 
     bounds = np.linspace(0, len(paths), NUM_THREADS + 1).astype(int).tolist()
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        list(pool.map(fill, bounds[:-1], bounds[1:]))
+        list(pool.map(stamp_range, bounds[:-1], bounds[1:]))
     if settled_before is not None:
-        result[result[:, 0] > settled_before, 0] = UNSETTLED
+        result[result[:, :2].max(axis=1) > settled_before, 0] = UNSETTLED
     return result
 
 
-def _open_sound(path: Path, split: Path, reader: str) -> FrameIndex | None:
-    """The index, if it is there and as it was written; it may be out of date."""
+def _open_undamaged(path: Path, split: Path, reader: str) -> FrameIndex | None:
+    """Open an index, perhaps one that is out of date; return None if it is missing, damaged or of another reader."""
     try:
         index = FrameIndex(path, split)
     except FileNotFoundError:
         return None
     except (OSError, DamagedIndexError) as error:
-        logger.warning("%s; it is made anew.", error)
+        logger.warning("%s; it is rebuilt.", error)
         return None
     return index if index.reader == reader else None
 
 
 def _build(path: Path, split: Path, dataset: str, read: Reader, reader: str) -> None:
-    """List a split and put its index in place, whole or not at all."""
+    """List a split and write its index; the file appears when it is complete, or not at all."""
     start = time.time_ns()
     settled_before = start - SETTLED_NS
-    # Stamps come before the listings that they vouch for.
+    # Each folder is stamped before it is listed, so that a change during the listing differs from the stamp.
     parents = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
     parent_stamps = stamp_folders([os.path.join(split, parent) for parent in parents], settled_before)
-    tracklets = list_tracklet_folders(split, dataset)
-    logger.info("%s: listing the frames of %d tracklets; this is kept in %s.", split, len(tracklets), path)
-    stamps = stamp_folders([tracklet.path for tracklet in tracklets], settled_before)
-    # Not by tempfile, whose files nobody else may read: an index may serve several people.
+    listing = list_split(split, dataset)
+    tracklets = listing.tracklets
+    logger.info("%s: listing the frames of %d tracklets; the list is kept in %s.", split, len(tracklets), path)
+    stamps = stamp_folders([*(tracklet.path for tracklet in tracklets), *listing.skipped_links], settled_before)
+    links = [os.path.relpath(link, split) for link in listing.skipped_links]
+    # Not by tempfile, whose files only their owner may read: an index may serve several people.
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         with open(temporary, "xb") as file, ThreadPoolExecutor(NUM_THREADS) as pool:
             writer = IndexWriter(file, split, reader)
-            for first in range(0, len(tracklets), _BATCH):  # so that names do not pile up before the writer
+            for first in range(0, len(tracklets), _BATCH):  # in batches, to bound the names that wait for the writer
                 batch = tracklets[first : first + _BATCH]
                 for tracklet, names in zip(batch, pool.map(list_images, [each.path for each in batch]), strict=True):
                     writer.add(os.path.relpath(tracklet.path, split), *read(tracklet, names))
-            writer.finish(parents, np.concatenate([stamps, parent_stamps]))
+            writer.finish([*links, *parents], np.concatenate([stamps, parent_stamps]))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -330,15 +349,16 @@ def _build(path: Path, split: Path, dataset: str, read: Reader, reader: str) -> 
 
 
 @functools.lru_cache(maxsize=32)
-def _reopen(path: str, split: str, checksum: int) -> FrameIndex:
-    """What a worker process makes of a pickled index: once, however many tracklets refer to it."""
+def _unpickle_index(path: str, split: str, checksum: int) -> FrameIndex:
+    """Open a pickled index in a worker process: once, even if many tracklets refer to it."""
     index = FrameIndex(path, split, verify=False)
     if index.checksum != checksum:
-        raise DamagedIndexError(f"{path} was made anew since this process's work was prepared: start again.")
+        raise DamagedIndexError(f"{path} was rebuilt after this process's work was prepared: start again.")
     return index
 
 
-def _read_header(file: BinaryIO, path: str) -> dict:
+def _read_header(file: BinaryIO, path: str) -> dict[str, Any]:
+    """Read and check the description of the content: folder, reader, arrays, checksum."""
     prologue = file.read(_PROLOGUE.size)
     size = os.fstat(file.fileno()).st_size
     if len(prologue) < _PROLOGUE.size:
@@ -353,7 +373,7 @@ def _read_header(file: BinaryIO, path: str) -> dict:
     return json.loads(content)
 
 
-def _verify(file: BinaryIO, header: dict, path: str) -> None:
+def _verify(file: BinaryIO, header: dict[str, Any], path: str) -> None:
     """Compare the content with its checksum."""
     file.seek(_PROLOGUE.size)
     checksum, left = 0, header["end"] - _PROLOGUE.size

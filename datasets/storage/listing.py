@@ -1,17 +1,29 @@
-"""Listing a copy of a data set: folders of people and tracklets, their images, and the order of frames."""
+"""Lists a copy of a data set: identity folders, tracklet folders, their images, and the order of frames.
+
+An entry that is neither a folder nor a regular file (a link whose target is missing, a pipe, a device) is an error
+wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed.
+"""
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+LARGEST_PID = 2**63 - 1  # identities are kept as int64
 
-NUM_THREADS = 16  # listings under way at once: on network storage each of them mostly waits
+NUM_THREADS = 16  # folders listed at the same time: on network storage each listing mostly waits
 
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
 
 
 class TrackletFolder(NamedTuple):
@@ -22,83 +34,210 @@ class TrackletFolder(NamedTuple):
     path: str
 
 
+class SplitListing(NamedTuple):
+    """The folders of a split that is laid out as ``{identity}/{tracklet}/``.
+
+    Attributes:
+        tracklets: Sorted by pid, then name.
+        skipped_links: Paths of links to regular files that lie where a folder was expected; they are not used.
+        problems: One sentence for each thing that is wrong with the folders, with its path.
+    """
+
+    tracklets: list[TrackletFolder]
+    skipped_links: list[str]
+    problems: list[str]
+
+
+class FolderContent(NamedTuple):
+    """The entries of one folder, hidden ones excepted.
+
+    Attributes:
+        folders: Subfolders, links to folders included, sorted by name.
+        skipped_links: Paths of links to regular files.
+        problems: One sentence, with the path, for each entry that is neither a folder nor a regular file.
+    """
+
+    folders: list[os.DirEntry[str]]
+    skipped_links: list[str]
+    problems: list[str]
+
+
 def missing_path(path: Path, dataset: str) -> FileNotFoundError:
-    """The error for a folder or file that a data set must have."""
+    """Return the error for a folder or file that a data set must have."""
     kind = "file" if path.suffix in (".mat", ".txt") else "folder"
     return FileNotFoundError(f"{path} is not a {kind}: set DATASETS.ROOT_DIR to a copy of {dataset}.")
 
 
 def find_root(root: str | Path, title: str) -> Path:
-    """The folder of a copy; FileNotFoundError if it is not there."""
+    """Return the folder of a copy; raise FileNotFoundError if it is missing."""
     root = Path(root)
     if not root.is_dir():
         raise missing_path(root, title)
     return root
 
 
-def list_subfolders(path: str | Path) -> list[os.DirEntry]:
-    """Folders in a folder, hidden ones excepted, sorted by name."""
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that any terminal and UTF-8 file can show; other bytes and characters are escaped."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
+    """List the folders in a folder, hidden ones excepted, sorted by name; regular files are ignored.
+
+    Raises:
+        ValueError: If an entry is neither a folder nor a regular file.
+    """
+    content = scan_folder(path)
+    if content.problems:
+        raise ValueError(content.problems[0])
+    return content.folders
+
+
+def scan_folder(path: str | Path) -> FolderContent:
+    """List the folders in a folder; entries that are neither folders nor regular files become problems."""
+    content = FolderContent([], [], [])
     with os.scandir(path) as entries:
-        return sorted(
-            (entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()),
-            key=lambda entry: entry.name,
-        )
+        for entry in sorted((entry for entry in entries if not entry.name.startswith(".")), key=_name_of):
+            if problem := _find_problem(entry):
+                content.problems.append(problem)
+            elif entry.is_dir():
+                content.folders.append(entry)
+            elif entry.is_symlink():
+                content.skipped_links.append(entry.path)
+    return content
 
 
 def list_images(path: str | Path) -> list[str]:
-    """Names of the images in a folder, hidden ones excepted, sorted as strings.
+    """List the names of the images in a folder, hidden ones excepted, sorted as strings.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or if an image is neither a regular file nor a link to one.
     """
-    names = [name for name in os.listdir(path) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
-    if not names:
-        raise ValueError(f"{path}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)}).")
-    return sorted(names)
-
-
-def list_tracklet_folders(split: Path, dataset: str) -> list[TrackletFolder]:
-    """Tracklets of a split that is laid out as ``{identity}/{tracklet}/``, sorted by pid, then name."""
-    if not split.is_dir():
-        raise missing_path(split, dataset)
-    folders, problems = find_tracklet_folders(split)
+    names, problems = find_images(path)
     if problems:
         raise ValueError(problems[0])
-    return folders
+    if not names:
+        raise ValueError(f"{printable(path)}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)}).")
+    return names
+
+
+def find_images(path: str | Path) -> tuple[list[str], list[str]]:
+    """Return the names that ``list_images`` would list, perhaps none, and the problems that it would raise.
+
+    The folder itself says what kind of file an entry is, so only links cost a call each (and everything on the few
+    file systems that do not keep the kind in the folder).
+
+    Returns:
+        All names that end as those of images do, sorted as strings; and one sentence, with the path, for each of
+        them that is neither a folder nor a regular file. A folder with such a name is listed, and cannot be read.
+    """
+    with os.scandir(path) as entries:
+        images = [
+            entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".")
+        ]
+        images.sort(key=_name_of)
+        problems = [problem for entry in images if (problem := _find_problem(entry))]
+    return [entry.name for entry in images], problems
+
+
+def _name_of(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _find_problem(entry: os.DirEntry[str]) -> str | None:
+    """Describe an entry that is neither a folder nor a regular file, directly or through links; else return None."""
+    try:
+        if entry.is_file() or entry.is_dir():
+            return None
+        kind = _KINDS.get(stat.S_IFMT(entry.stat().st_mode), "of an unknown kind")
+    except FileNotFoundError:
+        kind = "a link whose target is missing" if entry.is_symlink() else "gone since its folder was listed"
+    except OSError as error:
+        return f"{printable(entry.path)} cannot be examined: {error.strerror}."
+    else:
+        kind = f"a link to {kind}" if entry.is_symlink() else kind
+    return f"{printable(entry.path)} is {kind}: expected a folder or a regular file."
+
+
+def list_split(split: Path, dataset: str) -> SplitListing:
+    """List the tracklets of a split that is laid out as ``{identity}/{tracklet}/``.
+
+    Raises:
+        FileNotFoundError: If the split is missing; the message names the data set.
+        ValueError: On the first problem with its folders.
+    """
+    if not split.is_dir():
+        raise missing_path(split, dataset)
+    listing = scan_split(split)
+    if listing.problems:
+        raise ValueError(listing.problems[0])
+    return listing
 
 
 def find_tracklet_folders(split: Path) -> tuple[list[TrackletFolder], list[str]]:
-    """The same, and everything that is wrong with the folders, instead of an error."""
-    folders: list[TrackletFolder] = []
-    problems: list[str] = []
-    identities: dict[str, int] = {}  # pid by path
+    """Return the tracklets of a split, sorted by pid, then name, and all problems, as ``scan_split`` finds them."""
+    listing = scan_split(split)
+    return listing.tracklets, listing.problems
+
+
+def scan_split(split: Path) -> SplitListing:
+    """List the tracklets of a split that is laid out as ``{identity}/{tracklet}/``, and every problem found.
+
+    A problem is an entry that is neither a folder nor a regular file; an identity that is not a number, beyond 64
+    bits, there twice, or without tracklets; or a tracklet name that cannot be written to a ranking file, as those
+    separate names by spaces and are UTF-8. Such tracklets are listed nevertheless.
+    """
+    content = scan_folder(split)
+    tracklets: list[TrackletFolder] = []
+    skipped_links, problems = content.skipped_links, content.problems
+    pid_of: dict[str, int] = {}  # by path
     path_of: dict[int, str] = {}
-    for identity in list_subfolders(split):
+    for identity in content.folders:
+        path = printable(identity.path)
         if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
-            problems.append(f"{identity.path}: an identity folder must be named by a number.")
+            problems.append(f"{path}: an identity folder must be named by a number.")
             continue
         pid = int(identity.name)
+        if pid > LARGEST_PID:
+            problems.append(f"{path}: an identity number must be at most {LARGEST_PID} (64 bits).")
+            continue
         if pid in path_of:
-            problems.append(f"{identity.path} and {path_of[pid]} are the same identity, {pid}.")
-        path_of[pid] = identity.path
-        identities[identity.path] = pid
+            problems.append(f"{path} and {path_of[pid]} are the same identity, {pid}.")
+        path_of[pid] = path
+        pid_of[identity.path] = pid
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        listings = list(pool.map(list_subfolders, identities))
-    for (path, pid), tracklets in zip(identities.items(), listings, strict=True):
-        if not tracklets:
-            problems.append(f"{path}: this identity has no tracklet folder.")
-        folders += [TrackletFolder(pid, tracklet.name, tracklet.path) for tracklet in tracklets]
-    if not folders and not problems:
-        problems.append(f"{split}: this split has no identity folder.")
-    return sorted(folders), problems
+        contents = list(pool.map(scan_folder, pid_of))
+    for (path, pid), content in zip(pid_of.items(), contents, strict=True):
+        skipped_links += content.skipped_links
+        problems += content.problems
+        if not content.folders:
+            problems.append(f"{printable(path)}: this identity has no tracklet folder.")
+        for tracklet in content.folders:
+            if fault := _find_name_fault(tracklet.name):
+                problems.append(f"{printable(tracklet.path)}: the name of a tracklet folder {fault}.")
+            tracklets.append(TrackletFolder(pid, tracklet.name, tracklet.path))
+    if not tracklets and not problems:
+        problems.append(f"{printable(split)}: this split has no identity folder.")
+    return SplitListing(sorted(tracklets), skipped_links, problems)
+
+
+def _find_name_fault(name: str) -> str | None:
+    if name.split() != [name]:
+        return "must not contain spaces, which separate the names in ranking files"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "must be UTF-8"
+    return None
 
 
 def last_integer(name: str) -> int:
-    """The last run of digits in a file name, its suffix excepted; -1 without one."""
+    """Return the last run of digits in a file name, its suffix excepted; -1 without one."""
     match = _LAST_INTEGER.search(os.path.splitext(name)[0])
     return int(match[1]) if match else -1
 
 
 def sort_frames(folder: str | Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Paths of frames by the last number in their name, so that 9 comes before 10, then by name."""
+    """Return paths of frames by the last number in their name, so that 9 comes before 10, then by name."""
     return tuple(os.path.join(folder, name) for name in sorted(names, key=lambda name: (last_integer(name), name)))

@@ -1,7 +1,7 @@
-"""Paths of a tracklet's frames, kept as bytes in arrays and made when they are asked for.
+"""Keeps the paths of frames as bytes in arrays, and makes each string when it is asked for.
 
-Millions of Python strings take gigabytes, and every loader process ends with copies of its own: counting references
-writes to the pages that a fork would share. Arrays are only read.
+Millions of Python strings take gigabytes, and every loader process ends up with a copy: counting references writes to
+the pages that a fork would share. Arrays are only read, so processes share them.
 """
 
 import os
@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -17,25 +17,25 @@ from ..tracklet import Tracklet
 
 
 class PathSequence(Sequence[str]):
-    """Makes its paths on demand; equals a tuple of the same strings, and any other such sequence."""
+    """Paths that are made on demand; equal to a tuple, or another such sequence, of the same strings."""
 
     __slots__ = ()
 
     @abstractmethod
     def path(self, number: int) -> str:
-        """The path with a number from 0 to the length, the latter excepted."""
+        """Return the path with a number, 0 to length - 1."""
 
     @overload
     def __getitem__(self, item: int) -> str: ...
     @overload
     def __getitem__(self, item: slice) -> Sequence[str]: ...
-    def __getitem__(self, item):
+    def __getitem__(self, item: int | slice) -> str | Sequence[str]:
         if isinstance(item, slice):
             return self.part(range(*item.indices(len(self))))
         return self.path(range(len(self))[item])
 
     def part(self, numbers: range) -> Sequence[str]:
-        """What a slice gives."""
+        """Return the paths with these numbers, each 0 to length - 1."""
         return tuple(self.path(number) for number in numbers)
 
     def __iter__(self) -> Iterator[str]:
@@ -57,8 +57,8 @@ class PackedPaths(PathSequence):
     """Paths in one array of bytes and one of offsets; a slice is a view of the same arrays.
 
     Args:
-        content: All paths, one after another, (bytes,), uint8.
-        offsets: Where each begins, and the end of the last one, (n + 1,), int64.
+        content: All paths, one after another, (number of bytes,), uint8.
+        offsets: The start of each path, and the end of the last one, (n + 1,), int64.
     """
 
     __slots__ = ("_content", "_offsets")
@@ -69,12 +69,12 @@ class PackedPaths(PathSequence):
 
     @classmethod
     def pack(cls, paths: Iterable[str]) -> "PackedPaths":
-        """Copy strings into arrays."""
+        """Copy strings into new arrays."""
         encoded = [os.fsencode(path) for path in paths]
         offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         first, end = int(self._offsets[0]), int(self._offsets[-1])  # a slice sends its own paths, not those of all
         return PackedPaths, (self._content[first:end], self._offsets - first)
 
@@ -91,7 +91,7 @@ class PackedPaths(PathSequence):
 
 
 def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
-    """The same records, whose paths share one pair of arrays."""
+    """Return the same records, with all their paths in one pair of arrays."""
     paths = PackedPaths.pack(chain.from_iterable(tracklet.frame_paths for tracklet in tracklets))
     ends = np.cumsum([len(tracklet.frame_paths) for tracklet in tracklets]).tolist()
     return tuple(

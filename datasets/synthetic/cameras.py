@@ -1,9 +1,8 @@
-"""Synthetic cameras: where they hang, how they distort colour and detail, and the place they look at.
+"""Synthetic cameras: their positions, their distortion of colour and detail, and the places that they film.
 
-Cameras C0/C1 stand for fixed CCTV, C2/C3 for wearables, C4/C5 for drones, as in AG-VPReID. Each watches its
-own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance,
-exposure and contrast: the same clothes change colour from camera to camera, which is what makes plain colour
-a weak cue.
+Cameras C0 and C1 stand for fixed CCTV, C2 and C3 for wearables, C4 and C5 for drones, as in AG-VPReID. Each films its
+own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance, exposure and
+contrast. The same clothes therefore change colour from camera to camera, which makes plain colour a weak cue.
 """
 
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class Camera:
     Attributes:
         camid: 0-5.
         view: 'ground' or 'aerial'.
-        heights: Range of the camera's height, metres; a drone's comes from ``ALTITUDES`` instead.
+        heights: Range of the camera's height, metres; empty for drones, which fly at ``ALTITUDES``.
         altitude_shares: Share of tracklets on each level of ``ALTITUDES``; empty for ground cameras.
         white_balance: Linear gain of red, green and blue.
         exposure: Linear gain of all three.
@@ -45,9 +44,9 @@ class Camera:
 
     camid: int
     view: str
-    heights: tuple[float, float]
+    heights: tuple[float, ...]
     altitude_shares: tuple[float, ...]
-    white_balance: tuple[float, float, float]
+    white_balance: tuple[float, ...]
     exposure: float
     contrast: float
     saturation: float
@@ -98,7 +97,7 @@ CAMERAS: tuple[Camera, ...] = (
 
 
 def make_cameras(rng: np.random.Generator) -> tuple[Camera, ...]:
-    """ClipRequest six cameras that stand like ``CAMERAS`` but see other places with other colours."""
+    """Draw six cameras that stand like ``CAMERAS`` but see other places with other colours."""
     return tuple(
         Camera(
             camera.camid,
@@ -154,7 +153,7 @@ def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scene:
-    """A place: ``ground`` is a texture with its halvings for distant views, ``panorama`` what stands behind.
+    """A place: ``ground`` is a texture with halved copies for distant views, ``panorama`` is the background.
 
     All are linear albedo or light: ground levels (S, S, 3), panorama (160, 1024, 3).
     """
@@ -254,7 +253,7 @@ def _ground_texture(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _panorama(rng: np.random.Generator) -> np.ndarray:
-    """Return what stands around the place, (160, 1024, 3): sky, buildings, trees, parked cars, people."""
+    """Draw the surroundings of the place, (160, 1024, 3): sky, buildings, trees, parked cars, people."""
     height, width = PANORAMA_SHAPE
     rows = np.linspace(0, 1, height)[:, None, None]
     sky = np.array([0.55, 0.68, 0.85]) * (1 - rows) + np.array([0.85, 0.86, 0.86]) * rows
@@ -279,11 +278,11 @@ def _panorama(rng: np.random.Generator) -> np.ndarray:
         trunk = int(middle[1])
         image[int(middle[0]) : horizon + 4, trunk : trunk + 3] *= 0.4
     for _ in range(25):
-        paint, left = rng.uniform(0.02, 0.35) * (1.0 + rng.uniform(-0.4, 0.4, 3)), rng.uniform(0, width)
-        image[draw.ellipse(horizon + 1, left, 8, rng.uniform(14, 24), shape=PANORAMA_SHAPE)] = paint
+        paint, middle_x = rng.uniform(0.02, 0.35) * (1.0 + rng.uniform(-0.4, 0.4, 3)), rng.uniform(0, width)
+        image[draw.ellipse(horizon + 1, middle_x, 8, rng.uniform(14, 24), shape=PANORAMA_SHAPE)] = paint
     for _ in range(30):
-        left = rng.uniform(0, width)
-        image[draw.ellipse(horizon - 2, left, 10, 2.5, shape=PANORAMA_SHAPE)] = rng.uniform(0.02, 0.3) * (
+        middle_x = rng.uniform(0, width)
+        image[draw.ellipse(horizon - 2, middle_x, 10, 2.5, shape=PANORAMA_SHAPE)] = rng.uniform(0.02, 0.3) * (
             1.0 + rng.uniform(-0.5, 0.5, 3)
         )
     image[horizon + 6 :] = 0.25

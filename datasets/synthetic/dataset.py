@@ -1,266 +1,47 @@
-"""Synthetic aerial-ground tracklets, and a data set of them in the AG-VPReID layout.
+"""A data set of synthetic aerial-ground tracklets in the AG-VPReID layout.
 
-No public aerial-ground video set may be shipped with a repository, so this one is drawn: seeded, walking,
-clothed people seen by six cameras. It is hard in the way the task is hard (foreshortening from above, few
-pixels, colour casts, occlusion, loose boxes) and lets everyone train, evaluate and test the whole program
-without a download.
+No public aerial-ground video set may be shipped with a repository, so this one is drawn: people with clothes of many
+colours walk past six cameras. It lets everyone train, evaluate and test the whole program without a download.
+``render_dataset`` writes the tree that ``datasets.benchmarks.agvpreid`` reads; ``datasets.synthetic.rendering`` draws
+the tracklets.
 
-``Person`` (who), ``Camera`` (through what) and ``render_tracklet`` (pixels) also serve contrastive
-pre-training; ``render_dataset`` writes the tree that ``datasets.benchmarks.agvpreid`` reads.
+A data set is rendered into a folder of its own and moved into place when it is complete, so an interrupted run leaves
+nothing that looks like a data set. A list of all files is written with it; replacing a data set deletes only these.
 """
 
 import csv
+import functools
 import logging
 import os
 import shutil
-from collections.abc import Iterable
+import signal
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from utils.text_files import read_lines
+
 from ..attributes import COLUMNS, UNKNOWN_CODES
-from .cameras import ALTITUDES, CAMERAS, Camera, Scene, develop, scene_of
-from .people import Person, walking_body
-from .shapes import Canvas, Light, Part, View, barrel, ellipsoid, place, shadow
+from .cameras import ALTITUDES, CAMERAS, Camera
+from .people import Person
+from .rendering import render_tracklet, sample_altitude
 
 logger = logging.getLogger(__name__)
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
-
-OVERSAMPLING = 2
-GROUND_BOX_HEIGHT = (62.0, 114.0)  # pixels of a standing adult in ground views
-AERIAL_SCALE = {15: 66.0, 30: 50.0, 80: 30.0, 120: 20.0}  # pixels per metre on each altitude
-GROUND_DISTANCE = (4.0, 13.0)  # metres
-AERIAL_PITCH = (45.0, 78.0)  # degrees below the horizon
-FRAME_STEP = (0.12, 0.25)  # seconds between the sampled frames of a tracklet
-VARIANTS = 4  # places per camera
-SHADE_CHANCE = 0.3
-OVERCAST_CHANCE = 0.3
-PASSER_BY_CHANCE = 0.22
-OBSTACLE_CHANCE = {"ground": 0.3, "aerial": 0.18}
-LEAF_CLUMPS, LEAF_WAVES = 8, 9.0  # clumps per bush, and how fine their mottling is
-SHADOW_PARTS = 6  # the largest parts, which make nearly all of the shadow
+# Folders of a data set. train/ is moved into place last: training refuses a copy without it.
+FOLDERS = ("attributes", CASE1, CASE2, "train")
+FILE_LIST = "rendered_files.txt"  # names every file of the data set, relative to its root, one a line
+UNFINISHED = ".unfinished_rendering"  # folder in the root that a data set is rendered into
 
 DISTRACTOR_SHARE = 0.15  # identities only in case 2's gallery, per test identity; the real set has 664 per 645
 UNKNOWN_SHARE = {"ethnicity": 0.85, "age": 0.05, "footwear": 0.15, "glasses": 0.10, "hair_color": 0.08}
 UNKNOWN_SHARE_ELSE = 0.03  # AG-VPReID train.csv: ethnicity unknown for 589 of 689, other columns rarely
 TRAIN, TEST, DISTRACTOR, TABLE = range(4)  # kinds of seed
-
-
-@dataclass(frozen=True)
-class _Shot:
-    """What stays fixed during a tracklet. ``walk`` is the speed vector (3,), metres per second."""
-
-    camera: Camera
-    scene: Scene
-    light: Light
-    exposure: np.ndarray
-    position: np.ndarray
-    start: np.ndarray
-    heading: float
-    walk: np.ndarray
-    pixels_per_meter: float
-    roll: float
-    looseness: np.ndarray
-    clutter: list[Part]
-    passer_by: Person | None
-    passer_by_offset: np.ndarray
-    passer_by_heading: float
-
-
-def render_tracklet(
-    person: Person, camera: Camera, num_frames: int, rng: np.random.Generator, altitude: int | None = None
-) -> list[np.ndarray]:
-    """Film a person walking by.
-
-    Args:
-        person: Who walks.
-        camera: Through what.
-        num_frames: Number of frames, at least 1.
-        rng: Source of place, light, path, occlusion, box errors and noise.
-        altitude: One of ``ALTITUDES``; None draws one for aerial cameras. Ground cameras ignore it.
-    Returns:
-        Crops (H, W, 3), uint8, RGB; sizes vary.
-    """
-    shot = _set_up(person, camera, altitude, rng)
-    phase = rng.uniform(0.0, 2 * np.pi)
-    step = rng.uniform(*FRAME_STEP)
-    return [
-        _render_frame(person, shot, time, phase + 2 * np.pi * person.cadence * time, rng)
-        for time in step * (np.arange(num_frames) - num_frames / 2)
-    ]
-
-
-def sample_altitude(camera: Camera, rng: np.random.Generator) -> int:
-    """ClipRequest one of ``ALTITUDES`` for an aerial camera, in metres."""
-    return int(rng.choice(ALTITUDES, p=camera.altitude_shares))
-
-
-def _set_up(person: Person, camera: Camera, altitude: int | None, rng: np.random.Generator) -> _Shot:
-    azimuth = rng.uniform(0.0, 2 * np.pi)
-    start = np.append(rng.uniform(0.0, 50.0, 2), 0.0)
-    if camera.view == "aerial":
-        altitude = sample_altitude(camera, rng) if altitude is None else altitude
-        pitch = np.deg2rad(rng.uniform(*AERIAL_PITCH))
-        height, distance = altitude, altitude / np.tan(pitch)
-        scale = AERIAL_SCALE[altitude] * rng.uniform(0.85, 1.15)
-    else:
-        height, distance = rng.uniform(*camera.heights), rng.uniform(*GROUND_DISTANCE)
-        scale = rng.uniform(*GROUND_BOX_HEIGHT) / 1.75
-    toward = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
-    heading = rng.uniform(0.0, 2 * np.pi)
-    speed = person.cadence * 4 * np.sin(person.stride) * 0.5 * person.stature
-    aside = np.array([-toward[1], toward[0], 0.0])
-    passer_by = Person.sample(rng) if rng.random() < PASSER_BY_CHANCE else None
-    nearness, sideways = rng.uniform(-0.7, 0.8), rng.uniform(0.35, 0.75) * rng.choice((-1.0, 1.0))
-    return _Shot(
-        camera=camera,
-        scene=scene_of(camera.place, int(rng.integers(VARIANTS))),
-        light=_sample_light(rng),
-        exposure=np.exp(rng.normal(0.0, 0.22) + rng.normal(0.0, 0.05, 3)),
-        position=start - toward * distance + (0.0, 0.0, height),
-        start=start,
-        heading=heading,
-        walk=speed * np.array([-np.sin(heading), np.cos(heading), 0.0]),
-        pixels_per_meter=scale,
-        roll=rng.normal(0.0, 0.03),
-        looseness=rng.normal((1.14, 1.08, 0.0, 0.0), (0.07, 0.05, 0.05, 0.04)),
-        clutter=_sample_clutter(rng, camera, start, toward, aside, distance),
-        passer_by=passer_by,
-        passer_by_offset=aside * sideways - toward * nearness,
-        passer_by_heading=heading if rng.random() < 0.5 else rng.uniform(0.0, 2 * np.pi),
-    )
-
-
-def _sample_light(rng: np.random.Generator) -> Light:
-    elevation, azimuth = np.deg2rad(rng.uniform(20.0, 65.0)), rng.uniform(0.0, 2 * np.pi)
-    direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
-    warmth = rng.uniform(-0.05, 0.22) * (1.0 - np.sin(elevation))
-    weather = rng.random()
-    sun, sky = rng.uniform(0.7, 1.1), rng.uniform(0.28, 0.45)
-    if weather < SHADE_CHANCE:
-        sun, sky = 0.0, rng.uniform(0.35, 0.6)
-    elif weather < SHADE_CHANCE + OVERCAST_CHANCE:
-        sun, sky = rng.uniform(0.1, 0.3), rng.uniform(0.6, 0.9)
-    blueness = rng.uniform(0.0, 0.12)
-    return Light(
-        direction,
-        np.array([1.0 + warmth, 1.0, 1.0 - 1.5 * warmth], dtype=np.float32) * np.float32(sun),
-        np.array([1.0 - blueness, 1.0, 1.0 + blueness], dtype=np.float32) * np.float32(sky),
-    )
-
-
-def _sample_clutter(
-    rng: np.random.Generator,
-    camera: Camera,
-    start: np.ndarray,
-    toward: np.ndarray,
-    aside: np.ndarray,
-    distance: float,
-) -> list[Part]:
-    """ClipRequest at most one thing in the way: a pole, a bush or a car; for drones a branch or a car."""
-    if rng.random() >= OBSTACLE_CHANCE[camera.view]:
-        return []
-    sideways = aside * rng.normal(0.0, 0.45)
-    if camera.view == "aerial":
-        if rng.random() < 0.4:
-            return _car(rng, start + aside * rng.choice((-1.0, 1.0)) * rng.uniform(1.2, 1.7), rng.uniform(0, np.pi))
-        rise = rng.uniform(3.0, 5.0)
-        climb = np.array([0.0, 0.0, 1.0]) * rise
-        return _foliage(rng, start - toward * rise * distance / 30.0 + sideways + climb, 0.35)
-    near = start - toward * rng.uniform(0.7, min(2.0, 0.4 * distance)) + sideways
-    kind = rng.choice(("pole", "bush", "car"), p=(0.45, 0.4, 0.15))
-    if kind == "pole":
-        metal = tuple(rng.uniform(0.05, 0.4) * np.ones(3))
-        return [barrel(near + (0, 0, 4.0), near, 0.05, 0.07, metal, bulge=0.1)]
-    if kind == "bush":
-        return _foliage(rng, near + (0, 0, 0.2), 0.32)
-    return _car(
-        rng,
-        near + aside * rng.choice((-1.0, 1.0)) * rng.uniform(1.4, 2.2) - toward * 0.5,
-        np.arctan2(aside[1], aside[0]) - np.pi / 2,
-    )
-
-
-def _foliage(rng: np.random.Generator, middle: np.ndarray, size: float) -> list[Part]:
-    """ClipRequest a bush or branch about ``middle`` (3,), ``size`` metres in radius: clumps of mottled leaves."""
-    green = np.array([0.06, 0.13, 0.035], dtype=np.float32) * np.float32(rng.uniform(0.6, 1.6))
-
-    def leaves(points: np.ndarray) -> np.ndarray:
-        x, y, z = LEAF_WAVES * points
-        return green * (1.0 + 0.6 * np.sin(x + 2.0 * np.sin(y)) * np.sin(z + 2.0 * np.sin(x)))[:, None]
-
-    return [
-        ellipsoid(middle + rng.normal(0.0, size * 0.6, 3), size * rng.uniform(0.25, 0.7, 3), leaves)
-        for _ in range(LEAF_CLUMPS)
-    ]
-
-
-def _car(rng: np.random.Generator, middle: np.ndarray, heading: float) -> list[Part]:
-    body = tuple(rng.choice(([0.5] * 3, [0.05] * 3, [0.75] * 3, [0.35, 0.03, 0.03], [0.04, 0.08, 0.3])))
-    glass, tyre = (0.03, 0.04, 0.05), (0.02, 0.02, 0.02)
-    parts = [
-        ellipsoid((0.0, 0.0, 0.48), (0.80, 2.2, 0.34), body),
-        ellipsoid((0.0, -0.15, 0.72), (0.66, 1.1, 0.36), glass),
-        ellipsoid((0.0, -0.15, 0.90), (0.56, 0.8, 0.22), body),
-    ]
-    parts += [ellipsoid((x, y, 0.3), (0.12, 0.32, 0.32), tyre) for x in (-0.75, 0.75) for y in (-1.35, 1.35)]
-    return place(parts, middle, heading)
-
-
-def _render_frame(person: Person, shot: _Shot, time: float, phase: float, rng: np.random.Generator) -> np.ndarray:
-    where = shot.start + shot.walk * time
-    body = place(walking_body(person, phase), where, shot.heading)
-    # The camera follows at half the walker's speed, as drones and operators do; obstacles stay in place.
-    target = where + (0.0, 0.0, person.stature / 2)
-    position = shot.position + shot.walk * time * 0.5
-    view = View.look_at(position, target, shot.pixels_per_meter, shot.roll)
-    window = _window(view, body, shot.looseness, rng)
-    canvas = Canvas(view, window, OVERSAMPLING)
-    others = list(shot.clutter)
-    if shot.passer_by is not None:
-        stride = walking_body(shot.passer_by, phase * 0.9 + 1.0)
-        others += place(stride, where + shot.passer_by_offset, shot.passer_by_heading)
-    canvas.draw(body + others, shot.light)
-    image = _compose(canvas, shot, body + others)
-    return develop(shot.camera, image, shot.exposure, rng)
-
-
-def _window(
-    view: View, body: list[Part], looseness: np.ndarray, rng: np.random.Generator
-) -> tuple[float, float, int, int]:
-    """Return the crop (left, top, width, height): the body's box, as loose and shifted as a detector's."""
-    boxes = view.extents(body)
-    (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    width, height, shift_x, shift_y = looseness + rng.normal(0.0, 0.02, 4)
-    middle_x = (left + right) / 2 + shift_x * (bottom - top) * 0.6
-    middle_y = (top + bottom) / 2 + shift_y * (bottom - top)
-    width, height = max(int((right - left) * width), 10), max(int((bottom - top) * height), 14)
-    width = max(width, int(0.36 * height))
-    return middle_x - width / 2, middle_y - height / 2, width, height
-
-
-def _compose(canvas: Canvas, shot: _Shot, parts: list[Part]) -> np.ndarray:
-    """Average each pixel's rays and lay them over the place with its shadows; (H, W, 3), linear light."""
-    cover = canvas.average(canvas.cover)[..., None]
-    front = canvas.average(canvas.color)
-    u, v = (axis.reshape(-1, canvas.oversampling).mean(axis=1) for axis in (canvas.u, canvas.v))
-    albedo, on_ground, x, y = shot.scene.background(canvas.view, u, v)
-    light = shot.light
-    lit = np.ones(on_ground.shape, dtype=np.float32)
-    if light.sun[1] > 0.0:
-        largest = sorted(parts, key=lambda part: -float(np.prod(part.radii)))[:SHADOW_PARTS]
-        lit[shadow(largest, x, y, light.sun_direction)] = 0.0
-    direct = np.float32(light.sun_direction[2]) * light.sun
-    ground = albedo * (light.sky + lit[..., None] * direct)
-    distant = albedo * np.float32(light.sky[1] + 0.5 * light.sun[1])
-    back = np.where(on_ground[..., None], ground, distant)
-    return front + (1.0 - cover) * back
 
 
 def render_dataset(
@@ -274,49 +55,131 @@ def render_dataset(
     force: bool = False,
     progress: bool = False,
 ) -> None:
-    """Write a data set in the AG-VPReID layout; the same arguments give the same bytes.
+    """Write a data set in the AG-VPReID layout; the same arguments write the same bytes.
 
     Args:
         root: Folder to write.
-        seed: Seed of everything.
-        num_train, num_test: Identities; training ones come first in the numbering.
-        tracklets_per_view: Aerial tracklets, and as many ground ones, per identity.
-        frames_per_tracklet: Frames of each.
-        num_workers: Processes; does not change the result.
-        force: Replace a data set already in ``root``.
+        seed: Seed of all randomness, at least 0.
+        num_train: Training identities; they come first in the numbering.
+        num_test: Test identities; not both numbers may be 0.
+        tracklets_per_view: Aerial tracklets, and as many ground ones, of each identity; at least 1.
+        frames_per_tracklet: Frames of each tracklet, at least 1.
+        num_workers: Processes that render, at least 1; they do not change the result.
+        force: Replace a data set of this function that is already in ``root``; other files are never deleted.
         progress: Show a progress bar.
     Raises:
-        FileExistsError: If ``root`` is not empty and ``force`` is not set.
+        ValueError: If a number is out of range.
+        FileExistsError: If ``root`` is not empty and ``force`` is not set, or if a folder to replace holds files that
+            this function did not write.
+        OSError: If ``root`` cannot be written.
     """
+    _check_numbers(
+        (seed, "seed", 0),
+        (num_train, "num_train", 0),
+        (num_test, "num_test", 0),
+        (num_train + num_test, "num_train + num_test", 1),
+        (tracklets_per_view, "tracklets_per_view", 1),
+        (frames_per_tracklet, "frames_per_tracklet", 1),
+        (num_workers, "num_workers", 1),
+    )
     root = Path(root)
-    if root.exists() and any(root.iterdir()):
-        if not force:
-            raise FileExistsError(f"{root} is not empty; choose another folder or pass force=True (--force).")
-        for name in ("train", CASE1, CASE2, "attributes"):
-            shutil.rmtree(root / name, ignore_errors=True)
+    _check_root(root, force)
+    unfinished = root / UNFINISHED
+    _make_empty(unfinished)
     num_distractors = round(DISTRACTOR_SHARE * num_test)
     kinds = [TRAIN] * num_train + [TEST] * num_test + [DISTRACTOR] * num_distractors
-    write = partial(_write_identity, root, seed, tracklets_per_view, frames_per_tracklet)
-    identities = list(enumerate(kinds))
-    with tqdm(total=len(identities), unit="person", disable=not progress) as bar:
-        for _ in _run(write, identities, num_workers):
-            bar.update()
-    _write_tables(root, seed, kinds)
+    write = functools.partial(_write_identity, unfinished, seed, tracklets_per_view, frames_per_tracklet)
+    try:
+        with tqdm(total=len(kinds), unit="person", disable=not progress) as bar:
+            _write_identities(write, list(enumerate(kinds)), num_workers, bar)
+        _write_tables(unfinished, seed, kinds)
+        files = sorted(path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*") if path.is_file())
+        (unfinished / FILE_LIST).write_text("".join(f"{name}\n" for name in files), encoding="utf-8")
+        _put_in_place(unfinished, root)
+    except BaseException:
+        logger.error("The data set was not finished, so nothing of it is kept in %s.", root)
+        raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     logger.info(
-        "Wrote %d training, %d test and %d distractor identities to %s",
-        num_train,
-        num_test,
-        num_distractors,
-        root,
+        "Wrote %d training, %d test and %d distractor identities to %s", num_train, num_test, num_distractors, root
     )
 
 
-def _run(function: partial, items: list[tuple[int, int]], num_workers: int) -> Iterable[None]:
-    if num_workers <= 1:
-        yield from map(function, items)
+def _check_numbers(*numbers: tuple[int, str, int]) -> None:
+    """Check that each (value, name, minimum) is not below its minimum."""
+    for value, name, minimum in numbers:
+        if value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def _check_root(root: Path, force: bool) -> None:
+    """Check that ``root`` is free, or holds a data set that ``force`` may replace."""
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"{root} is a file, not a folder.")
+    if not root.is_dir() or {path.name for path in root.iterdir()} <= {UNFINISHED}:
         return
-    with ProcessPoolExecutor(num_workers) as pool:
-        yield from pool.map(function, items, chunksize=2)
+    if not force:
+        raise FileExistsError(f"{root} is not empty; choose another folder or pass force=True (--force).")
+    _check_ours(root)
+
+
+def _check_ours(root: Path) -> None:
+    """Check that the folders of a data set in ``root`` hold nothing but files that ``render_dataset`` wrote."""
+    listing = root / FILE_LIST
+    ours = set(read_lines(listing)) if listing.is_file() else set()
+    for path in (path for folder in FOLDERS for path in ((root / folder), *sorted((root / folder).rglob("*")))):
+        is_folder = path.is_dir() and not path.is_symlink()
+        if os.path.lexists(path) and not is_folder and path.relative_to(root).as_posix() not in ours:
+            raise FileExistsError(
+                f"{path} is not listed in {listing}, so it is not part of a data set that was rendered here and will "
+                "not be deleted. Choose another folder, or move it away."
+            )
+
+
+def _make_empty(folder: Path) -> None:
+    """Create the folder for an unfinished data set; a killed run may have left one."""
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(error.errno, f"Cannot write the data set: {error.strerror}", str(folder)) from error
+
+
+def _put_in_place(unfinished: Path, root: Path) -> None:
+    """Replace the data set in ``root``, if there is one, with the finished one."""
+    _check_ours(root)  # again: rendering takes minutes
+    for folder in FOLDERS:
+        if (root / folder).exists():
+            shutil.rmtree(root / folder)
+    os.replace(unfinished / FILE_LIST, root / FILE_LIST)
+    for folder in FOLDERS:
+        if (unfinished / folder).exists():
+            os.replace(unfinished / folder, root / folder)
+
+
+def _write_identities(
+    write: Callable[[tuple[int, int]], None], identities: Sequence[tuple[int, int]], num_workers: int, bar: tqdm
+) -> None:
+    """Write all identities; after an error or Ctrl-C, no worker is left that writes."""
+    if num_workers == 1:
+        for numbered in identities:
+            write(numbered)
+            bar.update()
+        return
+    with ProcessPoolExecutor(num_workers, initializer=_ignore_interrupts) as pool:
+        try:
+            for _ in pool.map(write, identities, chunksize=2):
+                bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C, which reaches all processes, to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _generator(*key: int) -> np.random.Generator:
@@ -324,7 +187,7 @@ def _generator(*key: int) -> np.random.Generator:
 
 
 def identity(seed: int, kind: int, pid: int) -> Person:
-    """Return the person behind a pid of the data set with this seed."""
+    """Return the person with this pid in the data set with this seed."""
     return Person.sample(_generator(seed, kind, pid))
 
 
@@ -366,7 +229,7 @@ def _splits(kind: int, view: str) -> tuple[str, ...]:
 def _frame_names(
     pid: int, camera: Camera, altitude: int | None, index: int, count: int, rng: np.random.Generator
 ) -> list[str]:
-    """Name frames by AG-VPReID's grammar: person of the day, date and half-day, altitude, camera and so on."""
+    """Name frames in AG-VPReID's grammar: person of the day, date and half-day, altitude, camera and so on."""
     person_of_day, day, half = rng.integers(1, 400), rng.integers(1, 29), rng.integers(2)
     level = 0 if altitude is None else ALTITUDES.index(altitude)
     stem = f"P{person_of_day}T2310{day:02d}{half}A{level}C{camera.camid}E{pid % 200 + 1}K{index + 1}"
@@ -382,7 +245,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
-    """Write the attribute tables; each view's annotator left other cells unknown."""
+    """Write the attribute tables; different cells are unknown in the tables of the two views."""
     rows: dict[tuple[int, str], list[list[int]]] = {}
     for pid, kind in enumerate(kinds):
         attributes = identity(seed, kind, pid).attributes
@@ -406,7 +269,7 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
     for name, table in tables.items():
         path = root / "attributes" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(("id", *COLUMNS))
             writer.writerows(table)

@@ -1,8 +1,7 @@
-"""Synthetic people: how one looks (``Person``), one's description in words and codes, one's walking body.
+"""Synthetic people: their appearance (``Person``), their description in words and codes, and their walking body.
 
-Appearance is drawn first; the AG-VPReID attribute codes, the caption and the body are all read from it, so
-they cannot disagree. Colours are few and shared by many people on purpose: a person is told by the whole
-outfit.
+Appearance is drawn first; the AG-VPReID attribute codes, the caption and the body are all derived from it, so they
+cannot disagree. Colours are few and shared by many people on purpose: only the whole outfit identifies a person.
 """
 
 from collections.abc import Mapping
@@ -106,7 +105,7 @@ def to_linear(color: Color) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Garment:
-    """A piece of clothing: colours are sRGB in 0..1; ``second_*`` is the pattern's, unused when plain."""
+    """A piece of clothing. Colours are sRGB in 0..1; ``second`` is that of the pattern, unused if plain."""
 
     color_name: str
     color: Color
@@ -116,7 +115,7 @@ class Garment:
     period: float = 0.12  # metres from stripe to stripe
 
     def words(self, noun: str) -> str:
-        """Say the garment in words, such as 'a red and white striped T-shirt'."""
+        """Describe the garment in words, such as 'red and white striped T-shirt'."""
         if self.pattern == "plain":
             return f"{self.color_name} {noun}"
         if self.pattern == "logo":
@@ -171,7 +170,7 @@ class Person:
 
     @property
     def attributes(self) -> dict[str, int]:
-        """Codes by column; nothing on the head is 'unknown', as in the real tables."""
+        """The codes by column; nothing on the head is coded as 'unknown', as in the real tables."""
         names = {column: getattr(self, column) for column in COLUMNS}
         return {
             column: UNKNOWN_CODES[column] if name is None else CODES[column].index(name)
@@ -180,7 +179,7 @@ class Person:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Person":
-        """ClipRequest a person."""
+        """Draw a person."""
         female = rng.random() < 0.5
         age = _pick(
             rng,
@@ -299,7 +298,7 @@ class Person:
 
 
 def _pick(rng: np.random.Generator, weights: Mapping[Any, float]) -> Any:
-    """ClipRequest a key with probability proportional to its weight."""
+    """Draw a key with probability proportional to its weight."""
     names = list(weights)
     shares = np.array([weights[name] for name in names], float)
     return names[int(rng.choice(len(names), p=shares / shares.sum()))]
@@ -625,11 +624,9 @@ class _BodyBuilder:
             top = head + np.array([0.0, -0.035, 0.06]) * size
             self.parts.append(pouch(top, self._at(0, -0.09 * unit, end), 0.092 * size, hair, 0.62))
         if person.hairstyle == "horse tail":
-            knot, end = (
-                head + np.array([0.0, -0.10, 0.04]) * size,
-                self._at(0.03 * np.sin(self.phase), -0.17 * unit, 1.36),
-            )
-            self.parts.append(pouch(knot, end, 0.034 * size, hair))
+            knot = head + np.array([0.0, -0.10, 0.04]) * size
+            tip = self._at(0.03 * np.sin(self.phase), -0.17 * unit, 1.36)
+            self.parts.append(pouch(knot, tip, 0.034 * size, hair))
         cloth: Paint = tuple(to_linear(person.hat.color))
         if person.head_accessories == "hat":
             crown = head + np.array([0.0, -0.005, 0.07]) * size
@@ -682,9 +679,7 @@ class _BodyBuilder:
             base = np.array([0.28, -0.45, 0.30]) * unit
             top, bottom = base + np.array([0, 0.08, 0.30]) * unit, base - np.array([0, 0.02, 0.27]) * unit
             self.parts.append(pouch(top, bottom, 0.17 * unit, color, 0.6))
-            self.parts.append(
-                barrel(hands[1], base + np.array([0, 0.05, 0.3]) * unit, 0.015, 0.015, tuple(GLASSES_COLOR))
-            )
+            self.parts.append(barrel(hands[1], base + np.array([0, 0.05, 0.3]) * unit, 0.015, 0.015, GLASSES_COLOR))
 
 
 def _sagittal(angle: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Color = tuple[float, float, float]
 Paint = Callable[[np.ndarray], np.ndarray] | Color
@@ -100,7 +101,7 @@ class View:
         return boxes
 
 
-def ellipsoid(center: Sequence[float], radii: Sequence[float], paint: Paint, pitch: float = 0.0) -> Part:
+def ellipsoid(center: ArrayLike, radii: ArrayLike, paint: Paint, pitch: float = 0.0) -> Part:
     """Make an ellipsoid, upright or leaning forward by ``pitch`` radians."""
     cos, sin = np.cos(pitch), np.sin(pitch)
     axes = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
@@ -181,8 +182,8 @@ class Canvas:
     def draw(self, parts: Sequence[Part], light: Light) -> None:
         """Paint what is visible of ``parts``.
 
-        Most parts cover a few hundred rays, where the cost of numpy is its calls: what can be done for all parts at
-        once is, with the candidates of all parts one after the other along the last axis.
+        Most parts cover only a few hundred rays, so numpy's time goes into its calls. All parts are therefore handled
+        in one call where possible, with their rays one after the other along the last axis.
         """
         solids = _Solids.seen_from(self.view, parts)
         counts, rows, columns, discriminant = self._silhouettes(parts, solids)
@@ -194,8 +195,8 @@ class Canvas:
         np.minimum.at(depth, pixel, distance)
         nearest = distance == depth[pixel]
         pixel = pixel[nearest]
-        counts = np.bincount(part[nearest], minlength=len(parts))
-        self.color.reshape(-1, 3)[pixel] = _shade(parts, counts, points[:, nearest].astype(np.float32), light)
+        shown = np.bincount(part[nearest], minlength=len(parts))
+        self.color.reshape(-1, 3)[pixel] = _shade(parts, shown, points[:, nearest].astype(np.float32), light)
         self.cover.reshape(-1)[pixel] = 1.0
 
     def _silhouettes(

@@ -1,4 +1,4 @@
-"""benchmarks/decoding.py runs, and what it says of pixels holds (tests time nothing)."""
+"""benchmarks/decoding.py runs, and the pixels that it compares are right (tests measure no time)."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""benchmarks/full_model.py runs and reports its figures (on a small model: tests time nothing)."""
+"""benchmarks/full_model.py runs and reports its figures (on a small model; tests measure no time)."""
 
 from benchmarks.full_model import run
 

@@ -1,4 +1,4 @@
-"""benchmarks/index.py opens what it generates, without listing anything (tests time nothing)."""
+"""benchmarks/index.py opens what it generates, without listing anything (tests measure no time)."""
 
 from benchmarks.index import run
 

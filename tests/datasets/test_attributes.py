@@ -64,11 +64,37 @@ def test_repeated_rows(tmp_path):
         (HEADER, line(1, beard="yes"), r"a\.csv, line 2: beard must be an integer, got 'yes'"),
         (HEADER, line("x"), r"a\.csv, line 2: id must be an integer, got 'x'"),
         (HEADER, line(1) + ",1", r"a\.csv, line 2: expected 16 values .* got 17"),
+        (HEADER, line(2**63), r"a\.csv, line 2: id must fit into 64 bits, got '9223372036854775808'"),
+        (HEADER, line(1, age="9" * 5000), r"a\.csv, line 2: age must fit into 64 bits, got '9{60}'\.\.\."),
+        (HEADER, line(1) + "\n" + '"' + "x\n" * 100_000, r"a\.csv, line 3: .*field larger than field limit"),
+        (HEADER, line(1) + "\n" + line(2, age='"1'), r"a\.csv, line 3: .*not valid CSV: unexpected end of data"),
+        (HEADER, line(1) + "\n" + line(2, age="\0"), r"a\.csv, line 3: the file must be UTF-8 text"),
     ],
 )
 def test_bad_tables(tmp_path, header, row, message):
     path = write(tmp_path / "a.csv", row, header=header)
     with pytest.raises(ValueError, match=message):
+        read_attributes(path)
+
+
+def test_a_quotation_mark_that_is_never_closed_does_not_swallow_people(tmp_path):
+    """In the last column, and one that nobody reads, the length of the row gives nothing away."""
+    path = write(tmp_path / "a.csv", line(1) + ',"tall', line(2) + ",short", header=HEADER + ",note")
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: this row is not valid CSV"):
+        read_attributes(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_other_encodings_are_named(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{HEADER},größe\n{line(7)},1\n", encoding=encoding)
+    with pytest.raises(ValueError, match=r"a\.csv, line 1: the file must be UTF-8 text"):
+        read_attributes(path)
+
+
+def test_rows_on_several_lines_count_as_an_editor_counts(tmp_path):
+    path = write(tmp_path / "a.csv", line(1) + ',"two\nlines"', line("x") + ",", header=HEADER + ",note")
+    with pytest.raises(ValueError, match=r"a\.csv, line 4: id must be an integer"):
         read_attributes(path)
 
 

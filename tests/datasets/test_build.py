@@ -5,16 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from configs import get_cfg
 from datasets import (
+    choose_cases,
     make_dataset,
     make_memory_loader,
     make_test_loader,
+    make_test_transform,
     make_train_loader,
+    make_train_transform,
     train_cameras,
 )
-from processor.features import average_over_tracklets
+from processor.features import FeatureExtractor
 from utils.runtime import make_runtime
 
 CASES = {"case1_aerial_to_ground": (5, 1), "case2_ground_to_aerial": (1, 5)}
@@ -98,7 +102,7 @@ def test_both_views_reach_the_sampler(cfg):
     for epoch in range(5):
         loader.batch_sampler.set_epoch(epoch)
         for batch in loader.batch_sampler:
-            views = sorted((dataset.train[draw.index].pid, dataset.train[draw.index].view) for draw in batch)
+            views = sorted((dataset.train[draw.item].pid, dataset.train[draw.item].view) for draw in batch)
             assert [view for _, view in views] == ["aerial", "ground"] * 2
 
 
@@ -137,12 +141,11 @@ def test_features_are_averaged_over_test_clips(cfg):
     dataset = make_dataset(cfg)
     loader = make_test_loader(cfg, dataset.train)
     assert torch.cat([batch["tracklet"] for batch in loader]).tolist() == [n for n in range(9) for _ in range(2)]
-    features = average_over_tracklets(
+    extractor = FeatureExtractor(nn.Module(), torch.Tensor.float, make_runtime("cpu", "fp32"))
+    features = extractor.average_over_tracklets(
         lambda clips, camids: clips[:, :, 1].mean(dim=(1, 2, 3)).unsqueeze(1),
         loader,
-        len(dataset.train),
-        torch.Tensor.float,
-        make_runtime("cpu", "fp32"),
+        dataset.train,
         "test",
     )
     # 5 to 7 frames in segments of two: the first of each, then the second; the last frame fills up.
@@ -151,8 +154,9 @@ def test_features_are_averaged_over_test_clips(cfg):
 
 
 def test_evaluation_can_do_without_train(cfg):
+    assert make_dataset(cfg, with_train=False).train == ()
     (Path(cfg.DATASETS.ROOT_DIR) / "train").rename(Path(cfg.DATASETS.ROOT_DIR) / "moved")
-    assert make_dataset(cfg, need_train=False).train == ()
+    assert make_dataset(cfg, with_train=False).train == ()
     with pytest.raises(FileNotFoundError, match=r"DATASETS\.ROOT_DIR"):
         make_dataset(cfg)
 
@@ -168,3 +172,26 @@ def test_protocol_of_the_config_travels_with_the_case(cfg):
     assert {case.protocol for case in make_dataset(cfg).cases.values()} == {"cross-camera"}
     cfg.TEST.PROTOCOL = "all-cameras"
     assert {case.protocol for case in make_dataset(cfg).cases.values()} == {"all-cameras"}
+
+
+def test_cases_are_chosen_by_name(cfg):
+    dataset = make_dataset(cfg)
+    cfg.DATASETS.EVAL_CASE = "all"
+    assert choose_cases(cfg, dataset) == list(dataset.cases.values())
+    cfg.DATASETS.EVAL_CASE = "case2"
+    assert choose_cases(cfg, dataset) == [dataset.cases["case2"]]
+    cfg.DATASETS.EVAL_CASE = "case3"
+    with pytest.raises(ValueError, match=r"DATASETS\.EVAL_CASE is case3, but .* holds only case1, case2"):
+        choose_cases(cfg, dataset)
+
+
+def test_transforms_are_the_configs(cfg):
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (0.0, 0.5, 1.0), (1.0, 0.5, 0.25)
+    clips = torch.full((2, 4, 3, 8, 4), 255, dtype=torch.uint8)
+    assert make_test_transform(cfg)(clips)[0, 0, :, 0, 0].tolist() == [1.0, 1.0, 0.0]
+    cfg.INPUT.PROB, cfg.INPUT.RE_PROB, cfg.INPUT.CROP_PADDING, cfg.INPUT.COLOR_JITTER = 0.25, 0.75, 3, 0.1
+    cfg.INPUT.CONSISTENT_AUGMENTATION = True
+    augment = make_train_transform(cfg)
+    assert (augment.flip_probability, augment.erase_probability, augment.padding) == (0.25, 0.75, 3)
+    assert (augment.color_jitter, augment.consistent) == (0.1, True)
+    assert augment.normalize(clips)[0, 0, :, 0, 0].tolist() == [1.0, 1.0, 0.0]

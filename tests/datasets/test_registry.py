@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("name", DATASETS)
 def test_one_constructor(name):
     parameters = inspect.signature(DATASETS[name]).parameters
-    assert list(parameters) == ["root", "need_train", "options"]
-    assert (parameters["need_train"].default, parameters["options"].default) == (True, DatasetOptions())
+    assert list(parameters) == ["root", "with_train", "options"]
+    assert (parameters["with_train"].default, parameters["options"].default) == (True, DatasetOptions())
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -33,7 +33,7 @@ def test_columns_of_another_data_set_do_not_mask(tmp_path):
 @pytest.mark.parametrize("name", DATASETS)
 def test_documented_with_tree_reference_and_statistics(name):
     text = inspect.getdoc(DATASETS[name])
-    for word in ("Reference:", "URL:", "root/", "Statistics"):
+    for word in ("Reference:", "URL:", "root/", "Statistics", "docs/datasets.md", "datasets.tracklet.Benchmark"):
         assert word in text
 
 
@@ -66,5 +66,6 @@ def test_numbers_out_of_range_name_the_key(key, value):
 
 def test_masked_identities_can_be_declared(make_tree, tiny_cfg):
     opts = ["DATASETS.ROOT_DIR", make_tree()]
-    assert not make_dataset(tiny_cfg(*opts)).identities_masked
-    assert make_dataset(tiny_cfg(*opts, "DATASETS.IDENTITIES_MASKED", True)).identities_masked
+    for declared in ([], ["DATASETS.IDENTITIES_MASKED", True]):
+        cases = make_dataset(tiny_cfg(*opts, *declared)).cases.values()
+        assert {case.identities_masked for case in cases} == {bool(declared)}

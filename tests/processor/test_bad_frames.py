@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import train_main
 from datasets import make_dataset, make_train_loader, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import Augmenter
 from processor.bad_frames import MAX_LISTED, BadFrames
-from processor.evaluate import evaluate
-from processor.train import LAST_CHECKPOINT, train
+from processor.build import make_training_options, make_training_state
+from processor.state import LAST_CHECKPOINT
+from processor.train import train
 from utils.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -87,11 +87,12 @@ def run_one_epoch(make_tree, tiny_cfg, tmp_path):
     def run(pattern, *opts):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "SOLVER.STAGE2.MAX_EPOCHS", 2, *opts)
         dataset = make_dataset(cfg)
-        training = train_main.build_training(cfg, dataset, RUNTIME, resume=False)
+        state = make_training_state(cfg, dataset, RUNTIME)
         augment = Augmenter(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
-        training.save(tmp_path / LAST_CHECKPOINT, cfg)
+        state.save(tmp_path / LAST_CHECKPOINT)
         broken = break_frames(cfg.DATASETS.ROOT_DIR, pattern)
-        train(cfg, training, make_train_loader(cfg, dataset), augment, RUNTIME, tmp_path, lambda model: 0.0)
+        options = make_training_options(cfg)
+        train(state, make_train_loader(cfg, dataset), augment, RUNTIME, options, tmp_path, lambda model: 0.0)
         return broken
 
     return run
@@ -117,16 +118,16 @@ def test_clip_memory_of_a_bad_copy_is_not_built(make_tree, tiny_cfg):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
     break_frames(cfg.DATASETS.ROOT_DIR, "train/1/*/*F1.jpg")
     with pytest.raises(UnreadableFrameError, match=r"CLIP memory: .*DATALOADER\.MAX_BAD_FRACTION"):
-        train_main.build_training(cfg, make_dataset(cfg), RUNTIME, resume=False)
+        make_training_state(cfg, make_dataset(cfg), RUNTIME)
 
 
-def test_evaluation_lists_and_goes_on(make_tree, tiny_cfg, caplog):
+def test_evaluation_lists_and_goes_on(make_tree, tiny_cfg, run_evaluation, caplog):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "DATALOADER.MAX_BAD_FRACTION", 0.0)
     dataset = make_dataset(cfg)
-    model = train_main.build_training(cfg, dataset, RUNTIME, resume=False).model
+    model = make_training_state(cfg, dataset, RUNTIME).model
     broken = break_frames(cfg.DATASETS.ROOT_DIR, "case1_*/query/*/*n0/*F100.jpg")
     caplog.set_level(logging.WARNING)
-    evaluate(cfg, model, list(dataset.cases.values()), train_cameras(dataset.train), RUNTIME)
+    run_evaluation(cfg, model, list(dataset.cases.values()), train_cameras(dataset.train))
     (message,) = listings(caplog)
     assert message.startswith("aerial to ground: query: 3 of 24 frames")
     assert [line.strip() for line in message.splitlines()[1:]] == broken

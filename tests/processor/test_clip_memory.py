@@ -8,6 +8,7 @@ from datasets import make_dataset, make_memory_loader
 from datasets.clips.transforms import Normalizer
 from model import make_model
 from processor.clip_memory import average_by_label, build_memory
+from processor.features import FeatureExtractor
 from utils.runtime import make_runtime
 
 PLAIN = Normalizer((0.0,), (1.0,))
@@ -21,6 +22,10 @@ class FrameMean(nn.Module):
         assert not self.training
         mean = clips.mean(dim=(1, 2, 3, 4))
         return torch.stack([mean, -mean], dim=1)
+
+
+def extractor():
+    return FeatureExtractor(FrameMean(), PLAIN, RUNTIME)
 
 
 def loader_of(*items):
@@ -52,7 +57,7 @@ ITEMS = ((0, (0, 102)), (0, (51, 51)), (0, (51, 51)), (1, (255, 255)), (2, (204,
 
 def test_memory_averages_frames_then_clips_then_tracklets(tracklets):
     model = FrameMean().train()
-    memory = build_memory(model, loader_of(*ITEMS), tracklets, PLAIN, RUNTIME)
+    memory = build_memory(FeatureExtractor(model, PLAIN, RUNTIME), loader_of(*ITEMS), tracklets)
     # Identity 12: three clips of 0.2 and one of 0.8; a mean over clips would be biased to 0.35.
     torch.testing.assert_close(memory, torch.tensor([[1.0, -1.0], [0.5, -0.5]]))
     assert memory.dtype == torch.float32
@@ -60,9 +65,9 @@ def test_memory_averages_frames_then_clips_then_tracklets(tracklets):
 
 
 def test_memory_does_not_depend_on_the_order_of_the_batches(tracklets):
-    expected = build_memory(FrameMean(), loader_of(*ITEMS), tracklets, PLAIN, RUNTIME)
+    expected = build_memory(extractor(), loader_of(*ITEMS), tracklets)
     shuffled = [ITEMS[i] for i in (4, 2, 0, 3, 1)]
-    torch.testing.assert_close(build_memory(FrameMean(), loader_of(*shuffled), tracklets, PLAIN, RUNTIME), expected)
+    torch.testing.assert_close(build_memory(extractor(), loader_of(*shuffled), tracklets), expected)
 
 
 def test_average_by_label_by_hand():
@@ -71,7 +76,7 @@ def test_average_by_label_by_hand():
 
 
 def test_memory_can_take_part_in_a_backward_pass(tracklets):
-    memory = build_memory(FrameMean(), loader_of(*ITEMS), tracklets, PLAIN, RUNTIME)
+    memory = build_memory(extractor(), loader_of(*ITEMS), tracklets)
     scale = torch.ones(2, requires_grad=True)
     (memory * scale).sum().backward()
     torch.testing.assert_close(scale.grad, torch.tensor([1.5, -1.5]))
@@ -87,7 +92,7 @@ def test_memory_of_files_ignores_cameras_and_equals_a_slow_reference(make_tree, 
         model.encoder.frame_embedding.normal_()
     transform = Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
     loader = make_memory_loader(cfg, dataset)
-    memory = build_memory(model, loader, dataset.train, transform, RUNTIME)
+    memory = build_memory(FeatureExtractor(model, transform, RUNTIME), loader, dataset.train)
     model.eval()
     by_pid = {3: {}, 8: {}}
     with torch.no_grad():

@@ -9,12 +9,12 @@ from torch import nn
 
 from datasets import Case, make_dataset
 from datasets.attributes import AGVPREID_SCHEME
-from processor.evaluate import VISUAL, Method, compute_distances, evaluate, score
+from processor.build import make_ranking_options
+from processor.evaluate import compute_distances, score_distances
 from processor.features import FeatureSet
+from processor.results import VISUAL, Method
 from utils.reranking import re_rank
-from utils.runtime import make_runtime
 
-RUNTIME = make_runtime("cpu", "fp32")
 MASKED = Method(reranked=False, annotated_attributes=True)
 
 
@@ -34,24 +34,26 @@ def sides(make_tracklet):
 
 
 def test_distances_are_squared_euclidean_and_the_mask_is_added(tiny_cfg, sides):
-    distmats = compute_distances(tiny_cfg(), *sides, AGVPREID_SCHEME)
+    distmats = compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg()))
     assert list(distmats) == [VISUAL, MASKED]
     np.testing.assert_allclose(distmats[VISUAL], [[0.01, 0.09, 1.0]], rtol=1e-5)
     np.testing.assert_allclose(distmats[MASKED], [[100.01, 0.09, 1.0]], rtol=1e-5)
 
 
 def test_the_mask_changes_the_ranking_before_it_is_scored(tiny_cfg, sides):
-    rankings = score(compute_distances(tiny_cfg(), *sides, AGVPREID_SCHEME), *sides)
+    rankings = score_distances(compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg())), *sides)
     assert (rankings[VISUAL].cmc[0], rankings[VISUAL].mAP) == (0.0, 0.5)
     assert (rankings[MASKED].cmc[0], rankings[MASKED].mAP) == (1.0, 1.0)
 
 
 def test_no_columns_no_mask(tiny_cfg, sides):
-    assert list(compute_distances(tiny_cfg("TEST.MASK_ATTRIBUTES", "()"), *sides, AGVPREID_SCHEME)) == [VISUAL]
+    assert list(
+        compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg("TEST.MASK_ATTRIBUTES", "()")))
+    ) == [VISUAL]
 
 
 def test_the_penalty_is_the_configs(tiny_cfg, sides):
-    distmats = compute_distances(tiny_cfg("TEST.MASK_PENALTY", 2.5), *sides, AGVPREID_SCHEME)
+    distmats = compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg("TEST.MASK_PENALTY", 2.5)))
     np.testing.assert_allclose(distmats[MASKED] - distmats[VISUAL], [[2.5, 0, 0]])
 
 
@@ -62,18 +64,18 @@ def test_without_attributes_only_visual_rows(bare, tiny_cfg, sides, make_trackle
         query = FeatureSet([make_tracklet(1, 4)], query.features)
     else:
         gallery = FeatureSet([*gallery.tracklets[:2], make_tracklet(3, 0)], gallery.features)
-    assert list(compute_distances(tiny_cfg(), query, gallery, AGVPREID_SCHEME)) == [VISUAL]
+    assert list(compute_distances(query, gallery, AGVPREID_SCHEME, make_ranking_options(tiny_cfg()))) == [VISUAL]
 
 
 def test_a_data_set_without_a_scheme_is_not_masked(tiny_cfg, sides):
-    assert list(compute_distances(tiny_cfg(), *sides, None)) == [VISUAL]
+    assert list(compute_distances(*sides, None, make_ranking_options(tiny_cfg()))) == [VISUAL]
 
 
 def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet):
     people = [make_tracklet(i, gender=i % 2) for i in range(6)]
     query, gallery = FeatureSet(people[:2], torch.randn(2, 4)), FeatureSet(people, torch.randn(6, 4))
     cfg = tiny_cfg("TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3, "TEST.RE_RANKING_K2", 2)
-    distmats = compute_distances(cfg, query, gallery, AGVPREID_SCHEME)
+    distmats = compute_distances(query, gallery, AGVPREID_SCHEME, make_ranking_options(cfg))
     assert [str(method) for method in distmats] == [
         "visual only",
         "re-ranked",
@@ -93,19 +95,19 @@ def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet
     )
 
 
-def test_both_directions_of_files_and_overall(make_tree, tiny_cfg):
+def test_both_directions_of_files_and_overall(make_tree, tiny_cfg, run_evaluation):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
     cases = list(make_dataset(cfg).cases.values())
     # The second direction gets fewer queries: overall must weigh by them.
     cases[1] = replace(cases[1], query=cases[1].query[:1])
-    evaluation = evaluate(cfg, Colour(), cases, {0: 0, 4: 1}, RUNTIME)
+    evaluation = run_evaluation(cfg, Colour(), cases, {0: 0, 4: 1})
     assert [len(result.case.query) for result in evaluation.cases] == [6, 1]
     assert evaluation.methods() == [VISUAL, MASKED]
     assert [result.rankings[VISUAL].cmc[0] for result in evaluation.cases] == [1.0, 1.0]
     assert evaluation.overall(VISUAL).num_valid_queries == 7
 
 
-def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg):
+def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg, run_evaluation):
     class Guess(nn.Module):
         def forward(self, clips, camids):
             return torch.rand(len(clips), 3)
@@ -113,7 +115,7 @@ def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(test=(20, 21, 22, 23, 24)))
     cases = list(make_dataset(cfg).cases.values())
     cases[1] = Case(cases[1].name, cases[1].title, cases[1].query[:3], cases[1].gallery)
-    evaluation = evaluate(cfg, Guess(), cases, {}, RUNTIME)
+    evaluation = run_evaluation(cfg, Guess(), cases)
     first, second = (result.rankings[VISUAL] for result in evaluation.cases)
     overall = evaluation.overall(VISUAL)
     assert first.mAP != second.mAP
@@ -121,27 +123,39 @@ def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg):
     assert overall.cmc[0] == pytest.approx((10 * first.cmc[0] + 3 * second.cmc[0]) / 13)
 
 
-def test_a_method_need_not_rank_every_direction(make_tree, tiny_cfg):
+def test_a_method_need_not_rank_every_direction(make_tree, tiny_cfg, run_evaluation):
     root = make_tree()
     (root / "attributes/case2_ground_to_aerial/gallery.csv").unlink()
     cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
-    evaluation = evaluate(cfg, Colour(), list(make_dataset(cfg).cases.values()), {}, RUNTIME)
+    evaluation = run_evaluation(cfg, Colour(), list(make_dataset(cfg).cases.values()))
     assert list(evaluation.cases[0].rankings) == [VISUAL, MASKED]
     assert evaluation.methods() == [VISUAL, MASKED]
     assert evaluation.ranked_by(VISUAL) == evaluation.cases
     assert evaluation.ranked_by(MASKED) == evaluation.cases[:1]
 
 
-def test_masked_identities_are_ranked_but_not_scored(make_tree, tiny_cfg):
+def test_masked_identities_are_ranked_but_not_scored(make_tree, tiny_cfg, run_evaluation):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(masked=True))
     dataset = make_dataset(cfg)
-    assert dataset.identities_masked
-    evaluation = evaluate(cfg, Colour(), list(dataset.cases.values()), {}, RUNTIME, dataset.identities_masked)
+    assert all(case.identities_masked for case in dataset.cases.values())
+    evaluation = run_evaluation(cfg, Colour(), list(dataset.cases.values()))
     assert all(not result.rankings and result.distmats[VISUAL].shape == (6, 6) for result in evaluation.cases)
 
 
-def test_evaluation_restores_training_mode(make_tree, tiny_cfg):
+def test_evaluation_restores_training_mode(make_tree, tiny_cfg, run_evaluation):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
     model = Colour().train()
-    evaluate(cfg, model, [make_dataset(cfg).cases["case1"]], {}, RUNTIME)
+    run_evaluation(cfg, model, [make_dataset(cfg).cases["case1"]])
     assert model.training
+
+
+def test_a_copy_with_one_masked_case_scores_the_open_one(make_tree, tiny_cfg, run_evaluation):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
+    masked, scored = make_dataset(cfg).cases.values()
+    masked = replace(masked, identities_masked=True)
+    evaluation = run_evaluation(cfg, Colour(), [masked, scored])
+    assert [result.case for result in evaluation.masked()] == [masked]
+    assert [result.case for result in evaluation.scored()] == [scored]
+    assert not evaluation.cases[0].rankings
+    assert evaluation.cases[0].distmats.keys() == evaluation.cases[1].distmats.keys() == {VISUAL, MASKED}
+    assert evaluation.overall(VISUAL).mAP == evaluation.cases[1].rankings[VISUAL].mAP == 1

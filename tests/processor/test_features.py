@@ -6,7 +6,7 @@ from torch import nn
 
 from datasets import make_dataset, make_test_loader
 from datasets.clips.transforms import Normalizer
-from processor.features import average_over_tracklets, evaluating, extract_features
+from processor.features import FeatureExtractor, evaluation_mode
 from utils.runtime import make_runtime
 
 PLAIN = Normalizer((0.0,), (1.0,))  # pixels / 255
@@ -35,7 +35,7 @@ def batch(tracklets, pixels, camids=None):
 
 def extract(loader, tracklets, **options):
     options = {"flip": False, "normalize": False, **options}
-    return extract_features(LeftHalf(), loader, tracklets, PLAIN, RUNTIME, **options)
+    return FeatureExtractor(LeftHalf(), PLAIN, RUNTIME, **options).extract(loader, tracklets, "features")
 
 
 def test_the_feature_is_the_mean_of_plain_and_flipped(make_tracklet):
@@ -70,15 +70,15 @@ def test_a_tracklet_of_several_clips_gets_their_mean(make_tracklet):
 
 def test_no_tracklets_is_an_error():
     with pytest.raises(ValueError, match="no tracklets to compute gallery features of"):
-        average_over_tracklets(lambda clips, camids: clips, [], 0, PLAIN, RUNTIME, "gallery features")
+        FeatureExtractor(LeftHalf(), PLAIN, RUNTIME).extract([], [], "gallery features")
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_models_mode_is_restored_even_after_an_error(training, make_tracklet):
     model = LeftHalf().train(training)
-    extract_features(model, [batch([0], [[1, 2]])], [make_tracklet(1)], PLAIN, RUNTIME)
+    FeatureExtractor(model, PLAIN, RUNTIME).extract([batch([0], [[1, 2]])], [make_tracklet(1)], "features")
     assert model.training == training
-    with pytest.raises(AttributeError), evaluating(model):
+    with pytest.raises(AttributeError), evaluation_mode(model):
         model(None, None)  # in training mode this would be an AssertionError
     assert model.training == training
 
@@ -86,7 +86,8 @@ def test_the_models_mode_is_restored_even_after_an_error(training, make_tracklet
 def test_features_carry_no_graph(make_tracklet):
     model = nn.Sequential()
     model.forward = lambda clips, camids: clips.flatten(1) * nn.Parameter(torch.ones(2))
-    features = extract_features(model, [batch([0], [[1, 2]])], [make_tracklet(1)], PLAIN, RUNTIME).features
+    extractor = FeatureExtractor(model, PLAIN, RUNTIME)
+    features = extractor.extract([batch([0], [[1, 2]])], [make_tracklet(1)], "features").features
     assert not features.requires_grad
 
 
@@ -102,6 +103,7 @@ def test_features_of_files_do_not_depend_on_the_batch_size(make_tree, tiny_cfg):
     for size in (1, 4):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "TEST.IMS_PER_BATCH", size)
         loader = make_test_loader(cfg, tracklets, {0: 0, 4: 1})
-        results.append(extract_features(Mean(), loader, tracklets, transform, RUNTIME, normalize=False).features)
+        extractor = FeatureExtractor(Mean(), transform, RUNTIME, normalize=False)
+        results.append(extractor.extract(loader, tracklets, "features").features)
     torch.testing.assert_close(results[0], results[1])
     assert (results[0][:, 3] == 1).all()  # camera 4 is index 1

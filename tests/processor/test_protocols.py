@@ -7,12 +7,12 @@ from PIL import Image
 from torch import nn
 
 from configs import get_cfg
-from datasets import make_dataset
-from eval_main import choose_cases, parse_args
-from processor.evaluate import VISUAL, evaluate
-from processor.report import format_protocols, to_json, write_report
+from datasets import choose_cases, make_dataset
+from eval_main import parse_args
+from processor.report import write_report
+from processor.report.tables import format_protocols, results_as_dict
+from processor.results import VISUAL
 from utils.metrics import PROTOCOLS
-from utils.runtime import make_runtime
 
 ORIGIN = {"checkpoint": "a.pth", "data": "data"}
 AERIAL = "1_01_02_2024_10_30_30_40_60_Field_0_0_0_0_0_0_0_0_0_0_walk_outdoor_{session}_{frame}.jpg"
@@ -45,12 +45,12 @@ def cfg(tmp_path):
     return build
 
 
-def run(cfg):
-    dataset = make_dataset(cfg, need_train=False)
-    return evaluate(cfg, Colour(), choose_cases(cfg, dataset), {}, make_runtime("cpu", "fp32"))
+@pytest.fixture
+def run(run_evaluation):
+    return lambda cfg: run_evaluation(cfg, Colour(), choose_cases(cfg, make_dataset(cfg, with_train=False)))
 
 
-def test_overall_weighs_all_three_cases(cfg, tmp_path):
+def test_overall_weighs_all_three_cases(cfg, run, tmp_path):
     evaluation = run(cfg())
     assert [result.case.title for result in evaluation.cases] == [
         "aerial to ground",
@@ -68,17 +68,17 @@ def test_overall_weighs_all_three_cases(cfg, tmp_path):
     assert (tmp_path / "case3_aerial_to_aerial/ranked_best.png").is_file()
 
 
-def test_the_config_overrules_the_data_set(cfg):
+def test_the_config_overrules_the_data_set(cfg, run):
     # Queries and gallery of case 3 share person and session: 'cross-camera' leaves every true match out.
     assert run(cfg("DATASETS.EVAL_CASE", "case3")).cases[0].rankings[VISUAL].num_valid_queries == 1
     with pytest.raises(ValueError, match="No query has a true match"):
         run(cfg("DATASETS.EVAL_CASE", "case3", "TEST.PROTOCOL", "cross-camera"))
     evaluation = run(cfg("DATASETS.EVAL_CASE", "case1", "TEST.PROTOCOL", "cross-camera"))
     assert format_protocols(evaluation) == f"protocol: {PROTOCOLS['cross-camera']}"
-    assert to_json(evaluation, ORIGIN)["results"][0]["protocol"] == "cross-camera"
+    assert results_as_dict(evaluation, ORIGIN)["results"][0]["protocol"] == "cross-camera"
 
 
-def test_case3_where_there_is_none(cfg, tmp_path):
+def test_case3_where_there_is_none(cfg, run, tmp_path):
     (tmp_path / "data/case3_aerial_to_aerial").rename(tmp_path / "moved")
     with pytest.raises(ValueError, match=r"DATASETS\.EVAL_CASE is case3, but .*data holds only case1, case2"):
         run(cfg("DATASETS.EVAL_CASE", "case3"))

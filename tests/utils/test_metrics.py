@@ -7,7 +7,15 @@ from hypothesis.extra import numpy as hnp
 
 from configs import CHOICES, get_cfg
 from utils import metrics
-from utils.metrics import ALL_CAMERAS, MARS_OFFICIAL, PROTOCOLS, Protocol, evaluate_ranking, merge_rankings
+from utils.metrics import (
+    ALL_CAMERAS,
+    CROSS_CAMERA,
+    MARS_OFFICIAL,
+    PROTOCOLS,
+    Protocol,
+    evaluate_ranking,
+    merge_rankings,
+)
 
 
 def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank):
@@ -258,3 +266,15 @@ def test_config_lists_the_registered_protocols():
 def test_unknown_form_of_average_precision():
     with pytest.raises(ValueError, match="average_precision must be one of step, trapezoidal, got 'x'"):
         Protocol("mine", "", average_precision="x")
+
+
+def test_a_protocol_knows_which_gallery_entries_it_leaves_out():
+    g_pids, g_camids = np.array([1, 1, 2, 1]), np.array([0, 1, 0, -1])
+    assert CROSS_CAMERA.leaves_out(1, 0, g_pids, g_camids).tolist() == [True, False, False, False]
+    assert not CROSS_CAMERA.leaves_out(1, -1, g_pids, g_camids).any()
+    assert not ALL_CAMERAS.leaves_out(1, 0, g_pids, g_camids).any()
+    queries = np.array([[1], [2]]), np.array([[1], [0]])
+    assert MARS_OFFICIAL.leaves_out(*queries, g_pids, g_camids).tolist() == [
+        [False, True, False, False],
+        [False, False, True, False],
+    ]

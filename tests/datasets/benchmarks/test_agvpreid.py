@@ -80,7 +80,7 @@ def test_reads_the_tree(root, caplog):
     assert (case.name, case.title) == (CASE2, "ground to aerial")
     assert [tracklet.key for tracklet in case.query] == ["20/q"]
     assert [tracklet.key for tracklet in case.gallery] == ["20/g", "21/g"]
-    assert not dataset.identities_masked
+    assert not any(case.identities_masked for case in dataset.cases.values())
     assert not warnings(caplog)
 
 
@@ -103,9 +103,25 @@ def test_missing_root_and_splits_name_the_key(root, tmp_path):
     (root / "train").rename(root / "moved")
     with pytest.raises(FileNotFoundError, match=r"train is not a folder: set DATASETS\.ROOT_DIR"):
         AGVPReID(root)
-    dataset = AGVPReID(root, need_train=False)
+    dataset = AGVPReID(root, with_train=False)
     assert dataset.train == ()
     assert list(dataset.cases) == ["case1", "case2"]
+
+
+def test_evaluation_never_touches_train(root):
+    (root / "train/person").mkdir()
+    add_table(root, "train", "x")
+    with pytest.raises(ValueError, match="must be named by a number"):
+        AGVPReID(root)
+    assert AGVPReID(root, with_train=False).train == ()
+
+
+def test_an_attribute_table_that_links_nowhere_is_an_error(root):
+    add_table(root, "train", 3, 12)
+    (root / "attributes/train.csv").unlink()
+    (root / "attributes/train.csv").symlink_to(root / "gone.csv")
+    with pytest.raises(FileNotFoundError, match=r"attributes/train\.csv is not a file"):
+        AGVPReID(root)
 
 
 def test_one_case_is_enough(root, caplog):
@@ -211,7 +227,7 @@ def test_masked_copy_tolerates_other_frame_names(root, caplog):
         path.unlink()
     add_tracklet(root, f"{CASE1}/query/20/tracklet_0", ["frame10.jpg", "frame9.jpg", "cover.jpg"])
     dataset = AGVPReID(root)
-    assert dataset.identities_masked
+    assert all(case.identities_masked for case in dataset.cases.values())
     tracklet = dataset.cases["case1"].query[0]
     assert (tracklet.camid, tracklet.view, tracklet.altitude) == (-1, "aerial", None)
     assert [Path(path).name for path in tracklet.frame_paths] == ["cover.jpg", "frame9.jpg", "frame10.jpg"]
@@ -225,7 +241,12 @@ def test_one_plain_name_means_not_masked(root):
     mask(root, CASE2)
     for case in (CASE1, CASE2):
         add_tracklet(root, f"{case}/gallery/21/other", frame_names(1 if case == CASE1 else 5, [1]))
-    assert not AGVPReID(root).identities_masked
+    assert not any(case.identities_masked for case in AGVPReID(root).cases.values())
+
+
+def test_each_case_is_masked_for_itself(root):
+    mask(root, CASE1)
+    assert [case.identities_masked for case in AGVPReID(root).cases.values()] == [True, False]
 
 
 def test_pets09(shared, caplog):
@@ -239,7 +260,7 @@ def test_pets09(shared, caplog):
     assert {tracklet.view for tracklet in case.query} == {"aerial"}
     assert {tracklet.pid for tracklet in case.gallery} - {tracklet.pid for tracklet in case.query} == {7}
     assert all(tracklet.attributes is not None for tracklet in (*dataset.train, *case.query, *case.gallery))
-    assert not dataset.identities_masked
+    assert not any(case.identities_masked for case in dataset.cases.values())
     tracklet = next(tracklet for tracklet in case.query if tracklet.name == "0003C5T003")
     frames = [parse_frame_name(Path(path).name).frame for path in tracklet.frame_paths]
     assert frames == list(range(89, 101))

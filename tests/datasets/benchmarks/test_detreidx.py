@@ -1,5 +1,4 @@
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from datasets.storage import frame_index as index_module
 from utils.unknown import UNKNOWN
 
 CODES_IN_NAME = "2_3_1_-1_0_1_0_2_4_5"
-LONG_AGO = 1_600_000_000  # seconds: folders that have just changed are listed again
 RAW = (2, 3, 1, -1, 0, 1, 0, 2, 4, 5)
 SIDES = {
     "case1_aerial_to_ground": ("aerial", "ground"),
@@ -130,8 +128,7 @@ def test_codes_that_change_within_a_tracklet_are_unknown(root):
 
 
 def test_reads_the_same_from_a_warm_index(root, tmp_path, monkeypatch):
-    for folder, _, _ in os.walk(root):
-        os.utime(folder, (LONG_AGO, LONG_AGO))
+    monkeypatch.setattr(index_module, "SETTLED_NS", -(10**18))  # folders that have just been made count as settled
     options = DatasetOptions(index_dir=str(tmp_path / "kept"))
     cold = DetReIDX(root, options=options)
     monkeypatch.setattr(index_module, "list_images", lambda path: pytest.fail("listed again"))
@@ -155,7 +152,11 @@ def test_missing_train(root):
     (root / "train").rename(root / "moved")
     with pytest.raises(FileNotFoundError, match=r"train is not a folder: set DATASETS\.ROOT_DIR .*DetReIDX"):
         DetReIDX(root)
-    assert DetReIDX(root, need_train=False).train == ()
+    assert DetReIDX(root, with_train=False).train == ()
+    (root / "train/person").mkdir(parents=True)
+    with pytest.raises(ValueError, match="must be named by a number"):
+        DetReIDX(root)
+    assert DetReIDX(root, with_train=False).train == ()
 
 
 def test_odd_tracklets(root, caplog):
@@ -163,7 +164,7 @@ def test_odd_tracklets(root, caplog):
     add_tracklet(root, "train/12/12_3", [aerial(1, altitude=30), aerial(2, altitude=45)])
     add_tracklet(root, "case3_aerial_to_aerial/gallery/20/20_query", [aerial(1)])
     masked = DetReIDX(root, options=DatasetOptions(identities_masked=True))
-    assert masked.identities_masked
+    assert all(case.identities_masked for case in masked.cases.values())
     assert not any("find themselves" in text for text in warnings(caplog))
     caplog.clear()
     assert DetReIDX(root).train[-1].altitude is None

@@ -49,4 +49,8 @@ def test_missing_root_and_train(build_mars_tree, tmp_path):
     (root / "bbox_train").rename(root / "moved")
     with pytest.raises(FileNotFoundError, match=r"bbox_train is not a folder"):
         G2AVReID(root)
-    assert G2AVReID(root, need_train=False).train == ()
+    assert G2AVReID(root, with_train=False).train == ()
+    (root / "info/tracks_train_info.mat").write_text("not a table")
+    dataset = G2AVReID(root, with_train=False)
+    assert dataset.train == ()
+    assert {t.camid: t.view for t in dataset.cases["case2"].gallery} == {1: "ground", 2: "aerial"}

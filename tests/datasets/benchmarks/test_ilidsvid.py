@@ -86,3 +86,25 @@ def test_odd_folders(root):
     (folder / "person020").rename(folder / "nobody")
     with pytest.raises(ValueError, match=r"nobody: expected a folder name like person001"):
         ILIDSVID(root)
+
+
+def test_evaluation_reads_no_frames_of_training_people(root):
+    for folder in root.glob("i-LIDS-VID/sequences/cam*/person0*"):
+        if int(folder.name[-3:]) in (5, 19):  # the second half trains
+            for frame in folder.iterdir():
+                frame.unlink()
+    with pytest.raises(ValueError, match="this tracklet has no frames"):
+        ILIDSVID(root)
+    dataset = ILIDSVID(root, with_train=False)
+    assert dataset.train == ()
+    assert [t.pid for t in dataset.cases["case1"].query] == [1, 2]
+
+
+def test_odd_person_numbers(root):
+    folder = root / "i-LIDS-VID/sequences/cam1"
+    (folder / "person19").mkdir()
+    with pytest.raises(ValueError, match=r"person19 and .*person019 are the same person, 19"):
+        ILIDSVID(root)
+    (folder / "person19").rename(folder / f"person{2**63}")
+    with pytest.raises(ValueError, match=rf"person{2**63}: the person's number must fit into 64 bits"):
+        ILIDSVID(root)

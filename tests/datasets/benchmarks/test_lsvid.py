@@ -73,8 +73,10 @@ def test_missing_files(tmp_path, name, error):
 
 def test_evaluation_can_do_without_train(tmp_path):
     build(tmp_path)
+    (tmp_path / "info/list_sequence/list_seq_train.txt").write_text("no list")
+    assert LSVID(tmp_path, with_train=False).train == ()
     (tmp_path / "info/list_sequence/list_seq_train.txt").unlink()
-    assert LSVID(tmp_path, need_train=False).train == ()
+    assert LSVID(tmp_path, with_train=False).train == ()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,9 @@ def test_evaluation_can_do_without_train(tmp_path):
     [
         ("tracklet_train/0000/0000_", "expected a path prefix and a pid"),
         ("tracklet_train/0000/0000_ x", "expected a path prefix and a pid"),
+        ("tracklet_train/0000/0000_ -1", "expected a path prefix and a pid"),
+        ("tracklet train/0000/0000_ 9", r"line 3: expected a path prefix and a pid, and no other spaces, got"),
+        (f"tracklet_train/0000/0000_0001_01_ {2**63}", r"list_seq_train\.txt, line 3: the pid must fit into 64 bits"),
         ("tracklet_train/0000/0009_ 9", "line 3: no image in .*0000 begins with 0009_"),
         ("tracklet_odd/0000_01_ 9", "line 3: expected a camera, 1 to 15, .* got 0000_01_16_1"),
         ("tracklet_odd/0000_02_ 9", r"line 3: the frames come from several cameras, \[1, 2\]"),
@@ -95,6 +100,14 @@ def test_odd_lines(tmp_path, line, error):
     with (tmp_path / "info/list_sequence/list_seq_train.txt").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(ValueError, match=error):
+        LSVID(tmp_path)
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("utf-16-be", 4), ("latin-1", 4)])
+def test_lists_in_other_encodings(tmp_path, encoding, line):
+    path = build(tmp_path) / "info/list_sequence/list_seq_test.txt"
+    path.write_text(path.read_text() + "größe/0011_0001_02_ 11\n", encoding=encoding)
+    with pytest.raises(ValueError, match=rf"list_seq_test\.txt, line {line}: the file must be UTF-8 text"):
         LSVID(tmp_path)
 
 

@@ -7,7 +7,7 @@ from scipy.io import loadmat, savemat
 
 from datasets.benchmarks.dataset_options import DatasetOptions
 from datasets.benchmarks.mars import MARS, PUBLISHED
-from datasets.benchmarks.mars_tables import read_track_info
+from datasets.benchmarks.mars_tables import read_tables
 from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL, evaluate_ranking
 
 TRAIN = [(1, 1, 2), (1, 2, 3), (7, 1, 12)]
@@ -78,6 +78,20 @@ def test_lists_of_names_give_the_order(tree):
         MARS(tree.root)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0001C1T0001F001.jpg\n".encode("utf-16"), r"test_name\.txt, line 1: the file must be UTF-8 text"),
+        (b"0001C1T0001F001.jpg\n\xff.jpg", r"test_name\.txt, line 2: the file must be UTF-8 text"),
+        (b"0001C1T0001F001.jpg\n\n1.jpg 2.jpg\n", r"test_name\.txt, line 3: expected one image name a line"),
+    ],
+)
+def test_damaged_lists_name_file_and_line(tree, content, message):
+    (tree.root / "info/test_name.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        MARS(tree.root)
+
+
 def test_incomplete_copies_are_named(tree):
     victim = tree.root / "bbox_test/0004" / tree.names["test"][-1]
     victim.unlink()
@@ -101,9 +115,14 @@ def test_evaluation_can_do_without_train(tree):
     (tree.root / "bbox_train").rename(tree.root / "moved")
     with pytest.raises(FileNotFoundError, match=r"bbox_train is not a folder"):
         MARS(tree.root)
-    assert MARS(tree.root, need_train=False).train == ()
+    assert MARS(tree.root, with_train=False).train == ()
+    (tree.root / "moved").rename(tree.root / "bbox_train")
+    (tree.root / "info/tracks_train_info.mat").write_text("not a table")
+    with pytest.raises(ValueError, match=r"tracks_train_info\.mat is not a MATLAB file"):
+        MARS(tree.root)
+    assert MARS(tree.root, with_train=False).train == ()
     (tree.root / "info/tracks_train_info.mat").unlink()
-    assert MARS(tree.root, need_train=False).train == ()
+    assert MARS(tree.root, with_train=False).train == ()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +133,9 @@ def test_evaluation_can_do_without_train(tree):
         ("query_IDX", "query_IDX", [[1]], "1 queries are junk or distractors"),
         ("query_IDX", "query", [[4]], "expected a variable 'query_IDX', found query"),
         ("query_IDX", "query_IDX", [[4.5]], "query_IDX must hold integers"),
+        ("query_IDX", "query_IDX", [[1e19]], r"integers of query_IDX must fit into 64 bits, found 1e\+19"),
+        ("query_IDX", "query_IDX", [[np.inf]], r"integers of query_IDX must fit into 64 bits, found inf"),
+        ("tracks_test_info", "track_test_info", np.array([[1, 1, 2**63, 1]], np.uint64), "must fit into 64 bits"),
         ("tracks_test_info", "track_test_info", [[1, 2, 3]], r"must have four columns .* got \(1, 3\)"),
         ("tracks_test_info", "track_test_info", [[1, 1, 2, 1], [3, 2, 2, 1]], "row 2 has no frames"),
         ("tracks_train_info", "track_train_info", [[1, 17, 1, 9]], r"cameras \[9\] are not among"),
@@ -132,29 +154,29 @@ def test_a_table_that_is_no_table(tree):
 
 
 def test_published_tables(shared):
-    info = read_track_info(shared / "data/mars_info", "MARS")
+    tables = read_tables(shared / "data/mars_info", "MARS")
     found = {
-        "training identities": len(np.unique(info.train[:, 2])),
-        "training tracklets": len(info.train),
-        "queries": len(info.query),
-        "gallery tracklets without queries": len(info.gallery(keep_queries=False)),
+        "training identities": len(np.unique(tables.train[:, 2])),
+        "training tracklets": len(tables.train),
+        "queries": len(tables.query_rows),
+        "gallery tracklets without queries": len(tables.gallery_rows(keep_queries=False)),
     }
     assert found == PUBLISHED
-    assert len(info.gallery(keep_queries=True)) == 9330 + 1980
-    assert (info.train[:, 1].max(), info.test[:, 1].max()) == (509914, 681089)
-    gallery = info.test[info.gallery(keep_queries=False)]
+    assert len(tables.gallery_rows(keep_queries=True)) == 9330 + 1980
+    assert (tables.train[:, 1].max(), tables.test[:, 1].max()) == (509914, 681089)
+    gallery = tables.test[tables.gallery_rows(keep_queries=False)]
     assert (len(np.unique(gallery[:, 2])), int((gallery[:, 2] == 0).sum())) == (621, 3248)
-    assert len(np.unique(info.test[info.query, 2])) == 626
+    assert len(np.unique(tables.test[tables.query_rows, 2])) == 626
     raw = loadmat(shared / "data/mars_info/query_IDX.mat")["query_IDX"]
-    assert info.query.tolist() == [int(row) - 1 for row in raw.ravel()]
+    assert tables.query_rows.tolist() == [int(row) - 1 for row in raw.ravel()]
 
 
 @pytest.mark.parametrize(
     ("keep_queries", "protocol", "valid", "unmatched"), [(1, MARS_OFFICIAL, 1980, 0), (0, CROSS_CAMERA, 1840, 140)]
 )
 def test_published_conventions(shared, keep_queries, protocol, valid, unmatched):
-    info = read_track_info(shared / "data/mars_info", "MARS")
-    query, gallery = info.test[info.query], info.test[info.gallery(bool(keep_queries))]
+    tables = read_tables(shared / "data/mars_info", "MARS")
+    query, gallery = tables.test[tables.query_rows], tables.test[tables.gallery_rows(bool(keep_queries))]
     distmat = np.random.default_rng(0).random((len(query), len(gallery)), dtype=np.float32)
     result = evaluate_ranking(distmat, query[:, 2], gallery[:, 2], query[:, 3], gallery[:, 3], protocol=protocol)
     assert (result.num_valid_queries, result.num_unmatched) == (valid, unmatched)

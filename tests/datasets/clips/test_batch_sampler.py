@@ -1,4 +1,5 @@
 import itertools
+import re
 from collections import Counter
 
 import numpy as np
@@ -6,12 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from configs import get_cfg
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.tracklet import VIEWS
 
 
 def indices(batches):
-    return [[draw.index for draw in batch] for batch in batches]
+    return [[draw.item for draw in batch] for batch in batches]
 
 
 @st.composite
@@ -30,12 +32,12 @@ def test_every_batch_is_p_identities_by_k_tracklets(problem):
     assert len(batches) == len(sampler)
     num_tracklets = Counter(pids)
     for batch in batches:
-        assert Counter(Counter(pids[draw.index] for draw in batch).values()) == {K: P}
-        times = Counter(draw.index for draw in batch)
+        assert Counter(Counter(pids[draw.item] for draw in batch).values()) == {K: P}
+        times = Counter(draw.item for draw in batch)
         for item, count in times.items():
             n = num_tracklets[pids[item]]
             assert count in (K // n, -(-K // n))  # as even as can be; 1 with enough tracklets
-    assert {pids[draw.index] for batch in batches for draw in batch} == set(pids)
+    assert {pids[draw.item] for batch in batches for draw in batch} == set(pids)
 
 
 @settings(max_examples=40, deadline=None)
@@ -105,10 +107,10 @@ def test_shards_are_disjoint_and_cover_every_identity(problem, world_size):
     assert len({len(batches) for batches in ranks}) == 1
     draws = [draw for batches in ranks for batch in batches for draw in batch]
     assert sorted(draw.position for draw in draws) == list(range(len(draws)))
-    assert {pids[draw.index] for draw in draws} == set(pids)
+    assert {pids[draw.item] for draw in draws} == set(pids)
     for batches in ranks:
         for batch in batches:
-            assert Counter(Counter(pids[draw.index] for draw in batch).values()) == {K: P}
+            assert Counter(Counter(pids[draw.item] for draw in batch).values()) == {K: P}
 
 
 @st.composite
@@ -222,6 +224,24 @@ def test_without_balance_nothing_has_changed():
     assert indices(sampler) == [[0, 8, 7, 6], [4, 4, 2, 3]]
     sampler.set_epoch(1)
     assert indices(sampler) == [[4, 4, 1, 9], [6, 7, 8, 0]]
+
+
+@pytest.mark.parametrize("num_identities", [2, 3])
+def test_the_advised_batch_size_is_accepted(num_identities):
+    pids = np.repeat(np.arange(num_identities), 4)
+    with pytest.raises(ValueError, match="to at most") as caught:
+        IdentityBatchSampler(pids, 16, 4)
+    advised = int(re.search(r"to at most (\d+)\.", str(caught.value))[1])
+    get_cfg(None, ["SOLVER.STAGE2.IMS_PER_BATCH", str(advised), "DATALOADER.NUM_INSTANCE", "4"])
+    assert len(list(IdentityBatchSampler(pids, advised, 4)))
+    with pytest.raises(ValueError, match="to at most"):
+        IdentityBatchSampler(pids, advised + 4, 4)
+
+
+@pytest.mark.parametrize("pids", [[], [5, 5, 5, 5]], ids=["no one", "one"])
+def test_one_person_is_not_enough(pids):
+    with pytest.raises(ValueError, match=rf"needs at least two people, but the training set has {len(set(pids))}\."):
+        IdentityBatchSampler(pids, 4, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,8 @@
+import contextlib
+import io
+import os
+import signal
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +15,9 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
+from datasets.clips import decoding
 from datasets.clips.clip_dataset import ClipRequest, TrackletClips
-from datasets.clips.decoding import UnreadableFrameError, decode_frame
+from datasets.clips.decoding import UnreadableFrameError, decode_frame, read_frame_file
 from datasets.clips.sampling import consecutive_clips, sample_test_indices, sample_train_indices
 from datasets.tracklet import Tracklet
 
@@ -180,6 +186,110 @@ def test_unreadable_frames_are_named(tmp_path):
     for name in (*broken, "none", "folder"):
         with pytest.raises(UnreadableFrameError, match=f"Cannot read frame .*{name}.jpg"):
             decode_frame(str(tmp_path / f"{name}.jpg"), SIZE)
+
+
+@pytest.mark.parametrize("file_format", ["BMP", "GIF", "PNG", "WEBP"])
+def test_the_content_decides_on_the_format(tmp_path, file_format):
+    path = tmp_path / "frame.jpg"
+    smooth_picture(20, 30).save(path, format=file_format)
+    torch.testing.assert_close(decode_frame(str(path), (12, 8)), plain_pillow(path, [12, 8]))
+
+
+@pytest.mark.parametrize("file_format", ["AVIF", "DDS", "ICO", "PPM", "SPIDER", "TGA", "TIFF"])
+def test_rare_formats_are_unreadable(tmp_path, file_format):
+    Image.init()
+    if file_format not in Image.SAVE:
+        pytest.skip(f"this Pillow cannot write {file_format}")
+    path = tmp_path / "frame.jpg"
+    smooth_picture(20, 30).convert("F" if file_format == "SPIDER" else "RGB").save(path, format=file_format)
+    with pytest.raises(UnreadableFrameError, match=r"frame\.jpg: it is damaged, or none of JPEG, PNG, BMP"):
+        decode_frame(str(path), (12, 8))
+
+
+@pytest.mark.parametrize("error", [struct.error("short"), KeyError(7), ZeroDivisionError("by 0"), MemoryError()])
+@pytest.mark.parametrize("decoder", ["_decode_jpeg", "_decode_with_pillow"])
+def test_whatever_a_decoder_raises_is_an_unreadable_frame(tmp_path, monkeypatch, decoder, error):
+    path = tmp_path / "frame.jpg"
+    smooth_picture(20, 30).save(path, format="JPEG" if decoder == "_decode_jpeg" else "PNG")
+
+    def fail(content, size_hw):
+        raise error
+
+    monkeypatch.setattr(decoding, decoder, fail)
+    with pytest.raises(UnreadableFrameError, match=rf"frame\.jpg: {str(error) or 'MemoryError'}$"):
+        decode_frame(str(path), (12, 8))
+
+
+def test_an_interruption_is_no_unreadable_frame(tmp_path, monkeypatch):
+    path = tmp_path / "frame.png"
+    smooth_picture(20, 30).save(path)
+
+    def interrupt(content, size_hw):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decoding, "_decode_with_pillow", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        decode_frame(str(path), (12, 8))
+
+
+@contextlib.contextmanager
+def at_most(seconds):
+    """Fail a test that waits longer."""
+
+    def stop(number, frame):
+        pytest.fail("it waits")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("read", [read_frame_file, lambda path: decode_frame(path, SIZE)], ids=["read", "decode"])
+def test_only_regular_files_are_read(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to(os.devnull)
+    (tmp_path / "dangling.jpg").symlink_to("nowhere")
+    for name in ("pipe", "link", "device"):
+        with at_most(10), pytest.raises(UnreadableFrameError, match=rf"{name}\.jpg: it is not a regular file"):
+            read(str(tmp_path / f"{name}.jpg"))
+    with pytest.raises(UnreadableFrameError, match=r"dangling\.jpg: .*No such file"):
+        read(str(tmp_path / "dangling.jpg"))
+    with pytest.raises(UnreadableFrameError, match="null"):
+        read(str(tmp_path / "null\0.jpg"))
+
+
+def test_files_behind_links_are_read_whole(tmp_path):
+    smooth_picture(20, 30).save(tmp_path / "frame.png")
+    (tmp_path / "link.png").symlink_to("frame.png")
+    assert read_frame_file(str(tmp_path / "link.png")) == (tmp_path / "frame.png").read_bytes()
+
+
+def test_a_file_beyond_the_bound_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "frame.png"
+    smooth_picture(20, 30).save(path)
+    size = path.stat().st_size
+    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", size)
+    assert len(read_frame_file(str(path))) == size
+    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", size - 1)
+    with pytest.raises(UnreadableFrameError, match=rf"frame\.png: it has {size} bytes, more than {size - 1}"):
+        decode_frame(str(path), SIZE)
+
+
+def test_a_jpeg_header_of_a_giant_picture_allocates_nothing(tmp_path, monkeypatch):
+    content = io.BytesIO()
+    smooth_picture(20, 30).save(content, "JPEG")
+    frame_header = content.getvalue().index(b"\xff\xc0")
+    giant = bytearray(content.getvalue())
+    giant[frame_header + 5 : frame_header + 9] = struct.pack(">HH", 60_000, 60_000)  # height, width
+    (tmp_path / "frame.jpg").write_bytes(giant)
+    monkeypatch.setattr(decoding.simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(UnreadableFrameError, match=r"frame\.jpg: Image size \(3600000000 pixels\) exceeds limit"):
+        decode_frame(str(tmp_path / "frame.jpg"), SIZE)
 
 
 def test_test_items(tracklets):

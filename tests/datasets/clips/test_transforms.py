@@ -221,7 +221,7 @@ def test_devices_agree(options):
 @pytest.mark.parametrize(
     ("mean", "std", "message"),
     [
-        (MEAN, (1.0,), r"INPUT\.PIXEL_MEAN and INPUT\.PIXEL_STD need one value a channel"),
+        (MEAN, (1.0,), r"INPUT\.PIXEL_MEAN and INPUT\.PIXEL_STD need one value for each channel"),
         ((), (), r"INPUT\.PIXEL_MEAN"),
         ((123.7, 116.3, 103.5), STD, r"INPUT\.PIXEL_MEAN must be within 0\.\.1, got \(123\.7"),
         (MEAN, (0.2, 0.0, 0.2), r"INPUT\.PIXEL_STD must be above 0"),

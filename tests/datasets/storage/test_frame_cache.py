@@ -6,9 +6,12 @@ import os
 import pickle
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import lmdb
 import pytest
 import torch
 from PIL import Image
@@ -18,11 +21,12 @@ from configs import get_cfg
 from datasets import make_dataset, make_memory_loader, make_test_loader, make_train_loader
 from datasets.clips.clip_dataset import TrackletClips
 from datasets.clips.decoding import DECODER, UnreadableFrameError
-from datasets.storage.frame_cache import FrameCache, frame_key
+from datasets.storage.frame_cache import MAX_READERS, FrameCache, frame_key
 from datasets.tracklet import Tracklet
 
 SIZE = (64, 48)  # 12 KiB in the file
 MEBIBYTE = 2**20
+ROOT = Path(__file__).resolve().parents[3]
 NOBODY = 65534  # a user without rights
 FIRST = bytes(16)  # key of frame 0
 
@@ -305,9 +309,78 @@ def test_a_full_disk_is_reported_once(cache, caplog):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (message,) = messages(caplog)
     assert "is not used any more" in message
-    assert "If the disk is full, make room" in message
+    assert "If the disk is full, free some space" in message
     cache.close()
     assert num_kept(FrameCache(cache.folder, cache.max_bytes), first) == 5  # what was there is whole
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """``small_disk(kibibytes)``: a folder that is a file system of this size."""
+    mounted = []
+
+    def mount(kibibytes):
+        folder = tmp_path / f"disk{kibibytes}"
+        folder.mkdir()
+        options = f"size={kibibytes}k,mode=777"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            pytest.skip(f"needs a small file system: {error}")
+        if done.returncode:
+            pytest.skip(f"needs a small file system, and mounting is not permitted: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+USE_A_CACHE = """
+import logging, sys, torch
+from datasets.storage.frame_cache import FrameCache
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+cache = FrameCache(sys.argv[1], 2**20)
+size = (64, 48)
+for number in range(20):
+    key = number.to_bytes(16, "big")
+    frame = torch.full((3, *size), number, dtype=torch.uint8)
+    cache.put({key: frame})
+    kept = cache.get(key, size)
+    assert kept is None or torch.equal(kept, frame)
+"""
+
+
+@pytest.mark.parametrize(
+    ("free_kibibytes", "has_lock_file"),
+    [(0, False), (0, True), (96, False)],
+    ids=["no lock file", "sparse lock file", "a few frames"],
+)
+def test_a_full_disk_costs_one_warning_and_not_the_process(small_disk, free_kibibytes, has_lock_file):
+    folder = small_disk(free_kibibytes + 4)
+    (folder / "other").write_bytes(bytes(4096))
+    if has_lock_file:  # as LMDB leaves it: space is taken when a page of the file is first written
+        with open(folder / "lock.mdb", "wb") as file:
+            file.truncate(65664)
+    # In a process of its own, as a bus error (SIGBUS) would end that of the tests.
+    done = subprocess.run(
+        [sys.executable, "-c", USE_A_CACHE, str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (message,) = done.stdout.splitlines()
+    assert f"cache in {folder} (DATALOADER.CACHE_DIR) is not used any more" in message
+    assert "If the disk is full, free some space" in message
+
+
+def test_the_lock_file_has_the_size_that_lmdb_gives_it(cache, tmp_path):
+    cache.put(numbered([0]))
+    with lmdb.open(str(tmp_path / "plain"), max_readers=MAX_READERS):
+        pass
+    lock_file = Path(cache.folder, "lock.mdb").stat()
+    assert lock_file.st_size == (tmp_path / "plain/lock.mdb").stat().st_size
+    assert lock_file.st_blocks * 512 >= lock_file.st_size
 
 
 def test_a_folder_that_cannot_be_made_names_the_key(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import pytest
 
 from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
 from datasets.benchmarks.agvpreid import AGVPReID
+from datasets.synthetic import dataset as dataset_module
 from datasets.synthetic.cameras import CAMERAS, make_cameras
-from datasets.synthetic.dataset import CASE1, CASE2, identity, render_dataset, render_tracklet
+from datasets.synthetic.dataset import CASE1, CASE2, FILE_LIST, UNFINISHED, identity, render_dataset
 from datasets.synthetic.people import Garment, Person, walking_body
+from datasets.synthetic.rendering import render_tracklet
 from datasets.synthetic.shapes import Canvas, Light, View, ellipsoid
 
 FRAME_NAME = re.compile(r"P(\d+)T(\d{6})([01])A([0-3])C([0-5])E(\d+)K(\d+)F(\d+)\.jpg")
 TINY = {"num_train": 2, "num_test": 3, "tracklets_per_view": 2, "frames_per_tracklet": 2}
+ONE = {"num_train": 1, "num_test": 0, "tracklets_per_view": 1, "frames_per_tracklet": 1, "num_workers": 1}
 GROUND, AERIAL = CAMERAS[0], CAMERAS[5]
 
 
@@ -94,9 +98,108 @@ def test_refuses_to_overwrite_without_force(root: Path, tmp_path: Path) -> None:
         render_dataset(root, **TINY)
     note = tmp_path / "note.txt"
     note.write_text("mine")
-    render_dataset(tmp_path, num_train=1, num_test=0, frames_per_tracklet=1, num_workers=1, force=True)
+    render_dataset(tmp_path, **ONE, force=True)
     assert note.read_text() == "mine"
     assert (tmp_path / "train").is_dir()
+
+
+def test_force_replaces_what_was_rendered_and_nothing_else(tmp_path: Path) -> None:
+    render_dataset(tmp_path, **TINY, num_workers=1)
+    (tmp_path / "note.txt").write_text("mine")
+    render_dataset(tmp_path, **ONE, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"attributes", "train", "note.txt", FILE_LIST}
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["0000"]
+    listed = set((tmp_path / FILE_LIST).read_text().splitlines())
+    assert listed == set(_bytes_of(tmp_path)) - {"note.txt", FILE_LIST}
+
+
+@pytest.mark.parametrize("name", ["train/0000/mine.jpg", "train/9999/a/b.jpg", "attributes/mine.csv"])
+def test_force_never_deletes_other_files(tmp_path: Path, name: str) -> None:
+    render_dataset(tmp_path, **ONE)
+    mine = tmp_path / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine")
+    before = _bytes_of(tmp_path)
+    with pytest.raises(FileExistsError, match=rf"{mine.name} is not listed in .*{FILE_LIST}"):
+        render_dataset(tmp_path, **ONE, seed=1, force=True)
+    assert _bytes_of(tmp_path) == before
+
+
+def test_force_does_not_touch_a_copy_that_was_not_rendered(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "copy")
+    (tmp_path / "copy" / FILE_LIST).unlink()
+    with pytest.raises(FileExistsError, match=r"is not listed in .*will not be deleted"):
+        render_dataset(tmp_path / "copy", **ONE, force=True)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/train").symlink_to(root / "train", target_is_directory=True)
+    with pytest.raises(FileExistsError, match="linked/train is not listed"):
+        render_dataset(tmp_path / "linked", **ONE, force=True)
+    assert (root / "train/0000").is_dir()
+
+
+def test_files_that_appear_while_it_renders_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render_dataset(tmp_path, **ONE)
+
+    def write(*args: object) -> None:
+        (tmp_path / "train/mine.jpg").write_text("mine")
+
+    monkeypatch.setattr(dataset_module, "_write_tables", write)
+    with pytest.raises(FileExistsError, match=r"mine\.jpg is not listed"):
+        render_dataset(tmp_path, **ONE, seed=1, force=True)
+    assert (tmp_path / "train/mine.jpg").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_an_interrupted_run_leaves_the_old_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, num_workers: int
+) -> None:
+    render_dataset(tmp_path, **ONE)
+    before = _bytes_of(tmp_path)
+
+    def fail(self: object, n: int = 1) -> None:
+        raise error
+
+    monkeypatch.setattr(dataset_module.tqdm, "update", fail)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        render_dataset(tmp_path, seed=1, **{**TINY, "num_train": 6}, num_workers=num_workers, force=True)
+    assert _bytes_of(tmp_path) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_killed_run_is_cleaned_up_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / UNFINISHED / "train/0000/a"
+    left.mkdir(parents=True)
+    (left / "half.jpg").write_text("half")
+    render_dataset(tmp_path, **ONE)
+    assert not (tmp_path / UNFINISHED).exists()
+    assert not list(tmp_path.rglob("half.jpg"))
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="file is a file, not a folder"):
+        render_dataset(tmp_path / "file", **ONE)
+    with pytest.raises(OSError, match="Cannot write the data set: Not a directory"):
+        render_dataset(tmp_path / "file/below", **ONE)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"num_train": -5}, "num_train must be at least 0, got -5"),
+        ({"num_test": -1}, "num_test must be at least 0, got -1"),
+        ({"num_train": 0, "num_test": 0}, r"num_train \+ num_test must be at least 1, got 0"),
+        ({"tracklets_per_view": 0}, "tracklets_per_view must be at least 1, got 0"),
+        ({"frames_per_tracklet": 0}, "frames_per_tracklet must be at least 1, got 0"),
+        ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_numbers_out_of_range(tmp_path: Path, numbers: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        render_dataset(tmp_path / "data", **{**ONE, **numbers})
+    assert not (tmp_path / "data").exists()
 
 
 def test_people_vary_and_their_codes_are_known_names() -> None:

@@ -1,0 +1,83 @@
+"""Build the processors' records from a config: training state, feature extractor, and the options of both loops."""
+
+import logging
+
+import torch
+from yacs.config import CfgNode
+
+from datasets import Benchmark, label_map, make_memory_loader, make_test_transform, train_cameras
+from loss import make_loss
+from model import XTFCLIP, make_model
+from solver import make_optimizer, make_schedule
+from utils.runtime import Runtime
+
+from .clip_memory import build_memory
+from .evaluate import RankingOptions
+from .features import FeatureExtractor
+from .state import TrainingState
+from .train import TrainingOptions
+
+logger = logging.getLogger(__name__)
+
+
+def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
+    """Build model, losses, solver and CLIP memory for a data set.
+
+    Args:
+        cfg: MODEL.*, LOSS.*, SOLVER.* and, for CLIP memory, DATALOADER.* and INPUT.*.
+        dataset: Its training split says how many identities and cameras there are.
+        runtime: Device and precision.
+        resume: Build neither CLIP weights nor CLIP memory: ``TrainingState.restore`` follows and replaces them.
+    """
+    pids = list(label_map(tracklet.pid for tracklet in dataset.train))
+    camids = list(train_cameras(dataset.train))
+    logger.info("%d identities, %d tracklets, cameras %s", len(pids), len(dataset.train), camids)
+    model = make_model(cfg, len(pids), len(camids), pretrained=not resume).to(runtime.device)
+    criterion = make_loss(cfg, len(pids)).to(runtime.device)
+    optimizer = make_optimizer(cfg, model)
+    if resume:
+        memory = torch.empty(0, device=runtime.device)
+    else:
+        extractor = make_extractor(cfg, model, runtime)
+        loader = make_memory_loader(cfg, dataset)
+        memory = build_memory(extractor, loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)
+    return TrainingState(
+        model,
+        criterion,
+        optimizer,
+        make_schedule(cfg, optimizer),
+        runtime.make_scaler(),
+        memory,
+        pids,
+        camids,
+        config=cfg.dump(),
+        centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
+        generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
+    )
+
+
+def make_training_options(cfg: CfgNode) -> TrainingOptions:
+    """Read the length of a training run and its periods."""
+    return TrainingOptions(
+        num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
+        log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
+        eval_period=cfg.SOLVER.STAGE2.EVAL_PERIOD,
+        max_bad_fraction=cfg.DATALOADER.MAX_BAD_FRACTION,
+    )
+
+
+def make_extractor(cfg: CfgNode, model: XTFCLIP, runtime: Runtime) -> FeatureExtractor:
+    """Build the feature extractor around a model that is on the runtime's device."""
+    return FeatureExtractor(model, make_test_transform(cfg), runtime, flip=cfg.TEST.FLIP, normalize=cfg.TEST.FEAT_NORM)
+
+
+def make_ranking_options(cfg: CfgNode) -> RankingOptions:
+    """Read which rankings are made beside the visual one."""
+    return RankingOptions(
+        mask_columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
+        mask_penalty=cfg.TEST.MASK_PENALTY,
+        reranking=cfg.TEST.RE_RANKING,
+        k1=cfg.TEST.RE_RANKING_K1,
+        k2=cfg.TEST.RE_RANKING_K2,
+        lambda_value=cfg.TEST.RE_RANKING_LAMBDA,
+    )

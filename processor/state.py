@@ -1,0 +1,140 @@
+"""The state of training: everything that a checkpoint holds, how it is saved and restored, and where."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from loss import ReidLoss
+from model import XTFCLIP
+from utils.checkpoint import read_checkpoint, write_checkpoint
+
+logger = logging.getLogger(__name__)
+
+LAST_CHECKPOINT = "checkpoint_last.pth"
+BEST_CHECKPOINT = "checkpoint_best.pth"
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while training, and what it belongs to: the content of a checkpoint.
+
+    Attributes:
+        model, optimizer, schedule, scaler: As their names say.
+        criterion: The losses, with the state of label smoothing.
+        memory: CLIP memory (K, P), frozen.
+        pids: Training identities as annotated; an identity's position is its label.
+        camids: Training cameras as annotated; a camera's position is its index.
+        config: The run's configuration, as YAML.
+        centralize: Whether to centralise gradients.
+        generator: Source of the augmentation's random numbers.
+        epoch: Number of finished epochs.
+        best: Best validation mAP so far, visual only, 0..1.
+    """
+
+    model: XTFCLIP
+    criterion: ReidLoss
+    optimizer: torch.optim.Optimizer
+    schedule: LambdaLR
+    scaler: torch.amp.GradScaler
+    memory: Tensor
+    pids: list[int]
+    camids: list[int]
+    config: str = ""
+    centralize: bool = True
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    epoch: int = 0
+    best: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint from which training continues exactly."""
+        content = {
+            "model": self.model.state_dict(),
+            "criterion": self.criterion.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "memory": self.memory,
+            "pids": self.pids,
+            "camids": self.camids,
+            "generator": self.generator.get_state(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "epoch": self.epoch,
+            "best": self.best,
+            "config": self.config,
+        }
+        write_checkpoint(content, path)
+
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint of the same data and configuration.
+
+        Learning rates, weight decay and ``config`` stay as they are here: a run may resume with others.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is damaged, was not written by ``save``, or belongs to other identities, other
+                cameras or another configuration.
+        """
+        content = read_checkpoint(path)
+        if "optimizer" not in content:
+            raise ValueError(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
+        if content["pids"] != self.pids or content["camids"] != self.camids:
+            raise ValueError(
+                f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
+                f"the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
+            )
+        configured = [
+            {key: group[key] for key in ("initial_lr", "weight_decay", "fused")}
+            for group in self.optimizer.param_groups
+        ]
+        try:
+            self.model.load_state_dict(content["model"])
+            self.criterion.load_state_dict(content["criterion"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{path} belongs to another configuration: resume with the one it was trained with: {error}"
+            ) from error
+        self.schedule.load_state_dict(content["schedule"])
+        if content["scaler"] and self.scaler.is_enabled():  # a run may resume in another precision
+            self.scaler.load_state_dict(content["scaler"])
+        self.memory = content["memory"].to(self.memory.device)
+        self.generator.set_state(content["generator"])
+        torch.set_rng_state(content["rng"])
+        if content["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(content["cuda_rng"][: torch.cuda.device_count()])
+        self.epoch = content["epoch"]
+        self.best = content["best"]
+        self.schedule.base_lrs = [group["initial_lr"] for group in configured]
+        for group, own, factor in zip(self.optimizer.param_groups, configured, self.schedule.lr_lambdas, strict=True):
+            group.update(own, lr=own["initial_lr"] * factor(self.epoch))
+        logger.info("Resumed from %s after epoch %d", path, self.epoch)
+
+
+def keep_old_checkpoints(output: Path) -> None:
+    """Rename the checkpoints of an earlier run, so that a new run neither overwrites them nor is mistaken for them."""
+    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
+        if (output / name).is_file():
+            (output / name).replace(output / f"{name}.old")
+            logger.warning(
+                "%s belongs to an earlier run: renamed to %s.old (--resume would have continued it)", name, name
+            )
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return the run's best checkpoint, else its last one.
+
+    Raises:
+        FileNotFoundError: If there is neither; says how to train, or to name another file.
+    """
+    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"No checkpoint in {folder}: expected {BEST_CHECKPOINT} or {LAST_CHECKPOINT}. Train first "
+        f'(python train_main.py --output_dir "{folder}"), or name a file with --weight.'
+    )

@@ -1,0 +1,135 @@
+"""A trained run opened again: its model, its cameras, and where they came from."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from datasets import Benchmark, make_dataset, train_cameras
+from model import XTFCLIP, make_model
+from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
+from utils.checkpoint import read_checkpoint
+from utils.runtime import Runtime, make_runtime
+
+from .state import find_checkpoint
+
+logger = logging.getLogger(__name__)
+
+NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A trained model, ready to describe clips.
+
+    Attributes:
+        model: On the runtime's device, in evaluation mode.
+        runtime: Device and precision, as ``cfg`` says.
+        camids: Training cameras as annotated, in the order of the model's camera embedding; None if the checkpoint
+            does not hold them, as published ones do not.
+        checkpoint: The file that the weights came from.
+        cfg: The configuration to go on with.
+    """
+
+    model: XTFCLIP
+    runtime: Runtime
+    camids: tuple[int, ...] | None
+    checkpoint: Path
+    cfg: CfgNode
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where results of this run come from, to be written above them."""
+        return {
+            "checkpoint": str(self.checkpoint),
+            "data": self.cfg.DATASETS.ROOT_DIR,
+            "model": self.cfg.MODEL.NAME,
+        }
+
+    def read_dataset(self) -> Benchmark:
+        """Read the data set to evaluate on; the training split only if the cameras must be counted there."""
+        if self.camids is not None or not self.model.num_cameras:
+            return make_dataset(self.cfg, with_train=False)
+        try:
+            return make_dataset(self.cfg)
+        except FileNotFoundError as error:
+            dataset = make_dataset(
+                self.cfg, with_train=False
+            )  # raises again if more than the training split is missing
+            logger.warning("The checkpoint does not name its cameras, and there is no training split: %s", error)
+            return dataset
+
+    def cameras_for(self, dataset: Benchmark) -> dict[int, int]:
+        """Return the index of each camera, by camid, in the model's camera embedding.
+
+        Args:
+            dataset: Its training split numbers the cameras if the checkpoint does not name them; it must then have as
+                many as the model, or every camera counts as unknown.
+        """
+        if self.camids is not None:
+            return {camid: index for index, camid in enumerate(self.camids)}
+        if not self.model.num_cameras:
+            return {}
+        cameras = train_cameras(dataset.train)
+        if len(cameras) != self.model.num_cameras:
+            logger.warning(
+                "The checkpoint has %d cameras and the training split %d: every camera counts as unknown.",
+                self.model.num_cameras,
+                len(cameras),
+            )
+            return {}
+        return cameras
+
+
+def load_trained(
+    cfg: CfgNode, parse_config: Callable[..., CfgNode] | None = None, overrides: Sequence[str] | None = None
+) -> TrainedRun:
+    """Open the checkpoint at TEST.WEIGHT or, if that is empty, the best or last one in OUTPUT_DIR.
+
+    A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
+
+    Args:
+        cfg: Says where the checkpoint is, and how to build the network if the checkpoint does not say.
+        parse_config: ``configs.get_cfg``; None leaves the checkpoint's own configuration aside.
+        overrides: KEY VALUE pairs to lay over the checkpoint's own configuration; None to use ``cfg`` as it is, with a
+            warning for every switch of the network that differs from training.
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        ValueError: If the checkpoint cannot be read or does not fit the configuration, or the device does not exist.
+    """
+    path = Path(cfg.TEST.WEIGHT) if cfg.TEST.WEIGHT else find_checkpoint(Path(cfg.OUTPUT_DIR))
+    content = read_checkpoint(path)
+    if parse_config is not None and "config" in content:
+        if overrides is not None:
+            cfg = parse_config(opts=overrides, config_text=content["config"])
+        _warn_of_other_switches(cfg, parse_config(config_text=content["config"]))
+    runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
+    model = _build_model(cfg, content, path).to(runtime.device).eval()
+    camids = tuple(content["camids"]) if "camids" in content else None
+    return TrainedRun(model, runtime, camids, path, cfg)
+
+
+def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
+    """Name the switches of the network that differ from those that the checkpoint was trained with."""
+    for key in NETWORK_SWITCHES:
+        if cfg.MODEL[key] != trained.MODEL[key]:
+            logger.warning(
+                "MODEL.%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was "
+                "never trained. Switches are set when training.",
+                key,
+                cfg.MODEL[key],
+                trained.MODEL[key],
+            )
+
+
+def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
+    """Build the network with as many classes and cameras as the checkpoint has, whatever the data set has."""
+    state = convert_checkpoint(content)
+    num_classes = len(state[CLASSIFIERS[0]]) if CLASSIFIERS[0] in state else 1
+    num_cameras = len(state[CAMERA_EMBEDDING]) if CAMERA_EMBEDDING in state else 1
+    model = make_model(cfg, num_classes, num_cameras, pretrained=False)
+    load_state(model, content, path)
+    return model

@@ -1,0 +1,50 @@
+"""Fixtures of the processors' tests."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
+from processor.build import make_extractor, make_ranking_options, make_training_options, make_training_state
+from processor.evaluate import evaluate
+from utils.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+TRAIN_PIDS = (1, 4, 6, 9)
+
+
+@pytest.fixture
+def run_evaluation():
+    """``run_evaluation(cfg, model, cases, cameras={})``: an evaluation as eval_main builds it."""
+
+    def run(cfg, model, cases, cameras=None):
+        make_loader = partial(make_test_loader, cfg, cameras=cameras or {})
+        return evaluate(make_extractor(cfg, model, RUNTIME), cases, make_loader, make_ranking_options(cfg))
+
+    return run
+
+
+@pytest.fixture
+def set_up(make_tree, tiny_cfg, tmp_path):
+    """``set_up(*overrides, resume=False, **tree options)``: what ``train`` needs, as train_main builds it."""
+
+    def build(*opts, resume=False, **tree):
+        root = tmp_path / "data"
+        if not root.is_dir():
+            make_tree(**{"train": TRAIN_PIDS, "test": TRAIN_PIDS, **tree})
+        cfg = tiny_cfg("DATASETS.ROOT_DIR", root, *opts)
+        torch.manual_seed(cfg.SOLVER.SEED)
+        dataset = make_dataset(cfg)
+        return SimpleNamespace(
+            cfg=cfg,
+            dataset=dataset,
+            state=make_training_state(cfg, dataset, RUNTIME, resume=resume),
+            loader=make_train_loader(cfg, dataset),
+            augment=make_train_transform(cfg),
+            options=make_training_options(cfg),
+            output=tmp_path,
+        )
+
+    return build

@@ -1,0 +1,46 @@
+"""Pictures of the best and the worst ranked queries."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image
+
+from processor.report import pictures, write_report
+from processor.report.pictures import draw_best_and_worst
+
+ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
+
+
+def test_pictures_are_valid_and_different(run, tmp_path):
+    torch.manual_seed(0)
+    write_report(run(cases=("case1",), tracklets=1), tmp_path, ranking_length=20, origin=ORIGIN)
+    images = []
+    for name in ("ranked_best.png", "ranked_worst.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.format == "PNG"
+            images.append(np.asarray(image.convert("RGB")))
+    assert min(min(picture.shape[:2]) for picture in images) > 200
+    assert images[0].std() > 10
+    assert images[0].shape != images[1].shape or (images[0] != images[1]).any()
+
+
+def test_pictures_survive_an_unreadable_frame(run, tmp_path):
+    evaluation = run(cases=("case1",), tracklets=1, num_frames=1)
+    for tracklet in evaluation.cases[0].case.query:
+        with open(tracklet.frame_paths[0], "wb") as file:
+            file.write(b"not an image")
+    written = write_report(evaluation, tmp_path, ranking_length=20, origin=ORIGIN)
+    assert tmp_path / "ranked_best.png" in written
+
+
+def test_pictures_leave_out_what_the_protocol_leaves_out(run, tmp_path, monkeypatch):
+    (result,) = run(cases=("case1",), tracklets=1).cases
+    drawn = []
+    monkeypatch.setattr(pictures, "_draw_tracklet", lambda axis, tracklet, title, colour: drawn.append(tracklet))
+    gallery = tuple(replace(tracklet, camid=result.case.query[0].camid) for tracklet in result.case.gallery)
+    for protocol, leaves_out in (("cross-camera", True), ("all-cameras", False)):
+        drawn.clear()
+        draw_best_and_worst(replace(result, case=replace(result.case, gallery=gallery, protocol=protocol)), tmp_path)
+        rows = len(gallery) + 1 - leaves_out  # of 3 people, and the query itself
+        assert len(drawn) == 2 * 3 * rows

@@ -1,0 +1,92 @@
+"""The files of a report."""
+
+import csv
+
+import pytest
+
+from datasets import make_dataset
+from processor.report import write_report
+from processor.report.tables import results_as_dict
+
+ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
+HEADER = ["row_id", "query_tracklet", "gallery_tracklets"]
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def names(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_submission_runs_on_across_both_cases(run, tmp_path):
+    evaluation = run()
+    folder = tmp_path / "results"
+    folder.mkdir()
+    written = write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
+    assert {str(path.relative_to(folder)) for path in written} == names(folder)
+    for slug in ("", "_annotated_attributes"):
+        rows = read(folder / f"submission{slug}.csv")
+        assert rows[0] == HEADER
+        assert [row[0] for row in rows[1:]] == [str(number) for number in range(1, 13)]
+        assert all(len(row[2].split(" ")) == 4 for row in rows[1:])
+        queries = [tracklet.name for result in evaluation.cases for tracklet in result.case.query]
+        assert [row[1] for row in rows[1:]] == queries
+        for case in ("case1_aerial_to_ground", "case2_ground_to_aerial"):
+            single = read(folder / case / f"tracklet_rankings{slug}.csv")
+            assert single[0] == HEADER
+            assert [row[0] for row in single[1:]] == [str(number) for number in range(1, 7)]
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_attributes_in_one_direction_only(make_tree, tiny_cfg, run_evaluation, colour, tmp_path, caplog):
+    root = make_tree()
+    (root / "attributes/case2_ground_to_aerial/gallery.csv").unlink()
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
+    evaluation = run_evaluation(cfg, colour, list(make_dataset(cfg).cases.values()))
+    assert "ground to aerial: the data have no annotated attributes" in caplog.text
+    assert "aerial to ground: the data have no" not in caplog.text
+    rows = results_as_dict(evaluation, ORIGIN)["results"]
+    assert [(row["direction"], row["annotated_attributes"]) for row in rows] == [
+        ("aerial to ground", False),
+        ("ground to aerial", False),
+        ("overall", False),
+        ("aerial to ground", True),
+    ]
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
+    assert [path.name for path in folder.glob("submission*")] == ["submission.csv"]
+
+
+def test_a_single_direction_is_written_into_the_folder_itself(run, tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write_report(run(cases=("case2",), tracklets=1), folder, ranking_length=20, origin=ORIGIN)
+    assert names(folder) == {
+        "results.txt",
+        "results.json",
+        "ranked_best.png",
+        "ranked_worst.png",
+        "tracklet_rankings.csv",
+        "tracklet_rankings_annotated_attributes.csv",
+        "distmat.npz",
+        "distmat_annotated_attributes.npz",
+    }
+    text = (folder / "results.txt").read_text()
+    assert "checkpoint: logs/all/checkpoint_best.pth" in text
+    assert "protocol: cross-camera: " in text
+    assert "annotated attributes" in text
+
+
+def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write_report(run(masked=True), folder, ranking_length=20, origin=ORIGIN)
+    written = names(folder)
+    assert {"submission.csv", "case1_aerial_to_ground/tracklet_rankings.csv"} <= written
+    assert not {name for name in written if "results" in name or name.endswith(".png")}
+    assert len(read(folder / "submission.csv")) == 13

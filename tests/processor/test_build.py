@@ -1,0 +1,33 @@
+"""From keys of the configuration to the processors' records."""
+
+from torch import nn
+
+from processor.build import make_extractor, make_ranking_options, make_training_options
+from processor.evaluate import RankingOptions
+from processor.train import TrainingOptions
+from utils.runtime import make_runtime
+
+
+def test_ranking_options_are_the_configs(tiny_cfg):
+    cfg = tiny_cfg(
+        *("TEST.MASK_ATTRIBUTES", "('gender',)", "TEST.MASK_PENALTY", 2.5, "TEST.RE_RANKING", True),
+        *("TEST.RE_RANKING_K1", 9, "TEST.RE_RANKING_K2", 3, "TEST.RE_RANKING_LAMBDA", 0.4),
+    )
+    assert make_ranking_options(cfg) == RankingOptions(("gender",), 2.5, True, 9, 3, 0.4)
+
+
+def test_training_options_are_the_configs(tiny_cfg):
+    stage = "SOLVER.STAGE2"
+    cfg = tiny_cfg(
+        *(f"{stage}.MAX_EPOCHS", 7, f"{stage}.LOG_PERIOD", 11, f"{stage}.EVAL_PERIOD", 3),
+        *("DATALOADER.MAX_BAD_FRACTION", 0.125),
+    )
+    assert make_training_options(cfg) == TrainingOptions(7, 11, 3, 0.125)
+
+
+def test_the_extractor_flips_and_normalises_as_the_config_says(tiny_cfg):
+    runtime, model = make_runtime("cpu", "fp32"), nn.Identity()
+    for flip, normalize in ((True, False), (False, True)):
+        extractor = make_extractor(tiny_cfg("TEST.FLIP", flip, "TEST.FEAT_NORM", normalize), model, runtime)
+        assert (extractor.flip, extractor.normalize) == (flip, normalize)
+        assert (extractor.model, extractor.runtime) == (model, runtime)

@@ -1,0 +1,82 @@
+"""What a checkpoint holds, and which checkpoints a run can go on with."""
+
+import pytest
+import torch
+
+from processor.state import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    TrainingState,
+    find_checkpoint,
+    keep_old_checkpoints,
+)
+from processor.train import train
+from utils.checkpoint import read_checkpoint
+from utils.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+
+
+def test_a_resumed_run_takes_its_rates_from_the_configuration(set_up, tmp_path):
+    before = set_up("SOLVER.STAGE2.MAX_EPOCHS", 2)
+    train(before.state, before.loader, before.augment, RUNTIME, before.options, tmp_path, lambda model: 0.0)
+    parts = set_up("SOLVER.STAGE2.BASE_LR", 2e-5, "SOLVER.STAGE2.WEIGHT_DECAY", 0.5, resume=True)
+    fresh = [dict(group) for group in parts.state.optimizer.param_groups]
+    factor = parts.state.schedule.lr_lambdas[0](2)
+    parts.state.restore(tmp_path / LAST_CHECKPOINT)
+    for group, made in zip(parts.state.optimizer.param_groups, fresh, strict=True):
+        assert group["lr"] == pytest.approx(made["initial_lr"] * factor)
+        assert group["weight_decay"] == made["weight_decay"]
+    parts.state.schedule.step()
+    expected = fresh[0]["initial_lr"] * parts.state.schedule.lr_lambdas[0](3)
+    assert parts.state.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_weights_alone_cannot_resume(set_up, tmp_path):
+    parts = set_up()
+    torch.save({"model": parts.state.model.state_dict()}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"weights\.pth holds weights only"):
+        parts.state.restore(tmp_path / "weights.pth")
+
+
+def test_a_checkpoint_of_other_people_cannot_resume(set_up, tmp_path):
+    parts = set_up()
+    parts.state.save(tmp_path / "a.pth")
+    parts.state.pids = [1, 4, 6, 10]
+    with pytest.raises(ValueError, match=r"a\.pth was trained on 4 identities and 2 cameras.*DATASETS\.ROOT_DIR"):
+        parts.state.restore(tmp_path / "a.pth")
+
+
+def test_a_checkpoint_of_another_configuration_cannot_resume(set_up, tmp_path):
+    parts = set_up()
+    parts.state.save(tmp_path / "a.pth")
+    other = set_up("MODEL.POOLING", "mean")
+    with pytest.raises(ValueError, match=r"a\.pth belongs to another configuration"):
+        other.state.restore(tmp_path / "a.pth")
+
+
+def test_checkpoints_of_an_earlier_run_are_kept_aside(tmp_path, caplog):
+    keep_old_checkpoints(tmp_path)
+    assert not caplog.records
+    (tmp_path / LAST_CHECKPOINT).write_text("old")
+    keep_old_checkpoints(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{LAST_CHECKPOINT}.old"]
+    assert "earlier run" in caplog.text
+
+
+def test_a_checkpoint_says_what_it_was_trained_on(set_up, tmp_path):
+    parts = set_up()
+    assert isinstance(parts.state, TrainingState)
+    parts.state.save(tmp_path / "a.pth")
+    content = read_checkpoint(tmp_path / "a.pth")
+    assert (content["pids"], content["camids"]) == ([1, 4, 6, 9], [0, 4])
+    assert content["memory"].shape == (4, 64)
+    assert content["config"] == parts.cfg.dump()
+
+
+def test_the_best_checkpoint_is_found_before_the_last(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No checkpoint in .*train_main\.py.*--weight"):
+        find_checkpoint(tmp_path)
+    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
+        (tmp_path / name).write_text("")
+        assert find_checkpoint(tmp_path) == tmp_path / name

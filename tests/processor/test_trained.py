@@ -1,0 +1,86 @@
+"""A trained run is opened by one call."""
+
+import pytest
+import torch
+
+from configs import get_cfg
+from datasets import make_dataset
+from model import make_model
+from processor.state import LAST_CHECKPOINT
+from processor.trained import load_trained
+
+
+@pytest.fixture
+def cfg(set_up, tmp_path):
+    """The config of a run in ``tmp_path`` whose checkpoint was trained with mean pooling."""
+    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path, "MODEL.PRETRAINED", False)
+    parts.state.save(tmp_path / LAST_CHECKPOINT)
+    return parts.cfg
+
+
+def with_keys(cfg, *opts):
+    changed = cfg.clone()
+    changed.defrost()
+    changed.merge_from_list(opts)
+    return changed
+
+
+def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
+    trained = load_trained(cfg)
+    assert not trained.model.training
+    assert {parameter.device.type for parameter in trained.model.parameters()} == {"cpu"}
+    assert trained.camids == (0, 4)
+    assert (trained.checkpoint, trained.cfg) == (tmp_path / LAST_CHECKPOINT, cfg)
+    assert trained.origin == {
+        "checkpoint": str(tmp_path / LAST_CHECKPOINT),
+        "data": str(tmp_path / "data"),
+        "model": cfg.MODEL.NAME,
+    }
+    saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)["model"]
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, saved[name]), name
+
+
+def test_a_checkpoint_that_names_its_cameras_needs_no_training_split(cfg):
+    trained = load_trained(cfg)
+    dataset = trained.read_dataset()
+    assert dataset.train == ()
+    assert trained.cameras_for(dataset) == {0: 0, 4: 1}
+
+
+@pytest.mark.parametrize(("cameras", "expected"), [(2, {0: 0, 4: 1}), (3, {})])
+def test_other_weights_take_the_cameras_of_the_training_split(cameras, expected, cfg, tmp_path, caplog):
+    torch.save(make_model(cfg, 4, cameras).state_dict(), tmp_path / "other.pth")
+    trained = load_trained(with_keys(cfg, "TEST.WEIGHT", str(tmp_path / "other.pth")))
+    assert trained.camids is None
+    dataset = trained.read_dataset()
+    assert len(dataset.train) == len(make_dataset(cfg).train) > 0
+    assert trained.cameras_for(dataset) == expected
+    assert ("every camera counts as unknown" in caplog.text) == (not expected)
+
+
+def test_a_model_without_cameras_needs_no_training_split(cfg, tmp_path):
+    other = with_keys(cfg, "MODEL.SIE_CAMERA", False, "TEST.WEIGHT", str(tmp_path / "other.pth"))
+    torch.save(make_model(other, 4, 0).state_dict(), tmp_path / "other.pth")
+    trained = load_trained(other)
+    dataset = trained.read_dataset()
+    assert dataset.train == ()
+    assert trained.cameras_for(dataset) == {}
+
+
+def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg, tmp_path, caplog):
+    given = get_cfg(opts=["OUTPUT_DIR", str(tmp_path)])
+    trained = load_trained(given, get_cfg, overrides=["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"])
+    assert (trained.cfg.MODEL.POOLING, trained.cfg.MODEL.NAME) == ("mean", cfg.MODEL.NAME)
+    assert trained.cfg.TEST.FLIP is False
+    assert "never trained" not in caplog.text
+
+
+@pytest.mark.parametrize("overrides", [None, ["MODEL.POOLING", "attention"]])
+def test_a_switch_that_differs_from_training_is_a_warning(overrides, cfg, tmp_path, caplog):
+    given = with_keys(cfg, "MODEL.POOLING", "attention")
+    state = make_model(given, 4, 2).state_dict()
+    content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
+    torch.save({**content, "model": state}, tmp_path / LAST_CHECKPOINT)
+    assert load_trained(given, get_cfg, overrides).cfg.MODEL.POOLING == "attention"
+    assert "MODEL.POOLING is attention here, but the checkpoint was trained with mean" in caplog.text

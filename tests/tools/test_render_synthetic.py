@@ -1,0 +1,38 @@
+import pytest
+from PIL import Image
+
+from datasets.benchmarks.agvpreid import AGVPReID
+from datasets.synthetic import contact_sheet
+from tools.render_synthetic import main
+
+
+def test_writes_a_data_set(tmp_path):
+    counts = [f"--{name}=1" for name in ("train_people", "test_people", "tracklets_per_view", "frames", "workers")]
+    main(["--output", str(tmp_path / "data"), *counts])
+    assert len(AGVPReID(tmp_path / "data").train) == 2
+
+
+def test_writes_a_contact_sheet(tmp_path, monkeypatch):
+    monkeypatch.setattr(contact_sheet.draw_contact_sheet, "__defaults__", (1,))
+    main(["--contact_sheet", str(tmp_path / "new/people.png")])
+    with Image.open(tmp_path / "new/people.png") as image:
+        assert image.size == (8 * 2 * 80, 130)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--train_people", "-5"], "argument --train_people: must be at least 0, got -5"),
+        (["--test_people", "many"], "argument --test_people: must be an integer, got 'many'"),
+        (["--tracklets_per_view", "0"], "argument --tracklets_per_view: must be at least 1, got 0"),
+        (["--frames", "0"], "argument --frames: must be at least 1, got 0"),
+        (["--workers", "0"], "argument --workers: must be at least 1, got 0"),
+        (["--seed", "-1"], "argument --seed: must be at least 0, got -1"),
+        (["--train_people", "0", "--test_people", "0"], "--train_people and --test_people must not both be 0"),
+    ],
+)
+def test_counts_out_of_range_name_the_option(tmp_path, words, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["--output", str(tmp_path / "data"), *words])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()

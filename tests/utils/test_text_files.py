@@ -1,0 +1,65 @@
+import os
+
+import pytest
+
+from utils.text_files import parse_integer, read_lines, read_text
+
+
+def write(tmp_path, content):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_lines_of_every_system(tmp_path, end):
+    assert read_lines(write(tmp_path, b"\xef\xbb\xbfone" + end + "zwölf".encode() + end)) == ["one", "zwölf", ""]
+
+
+def test_line_ends_are_kept_in_text(tmp_path):
+    assert read_text(write(tmp_path, b"a\r\nb")) == "a\r\nb"
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("a\nb\n".encode("utf-16"), 1),  # with a byte order mark
+        ("a\nb\n".encode("utf-16-le"), 1),
+        ("a\nb\n".encode("utf-16-be"), 1),
+        (b"a\nb\nStra\xdfe\n", 3),
+        (b"a\nb\0\n", 2),
+    ],
+)
+def test_other_encodings_name_file_and_line(tmp_path, content, line):
+    path = write(tmp_path, content)
+    for read in (read_text, read_lines):
+        with pytest.raises(ValueError, match=rf"list\.txt, line {line}: the file must be UTF-8 text"):
+            read(path)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for name in ("pipe", "nowhere", "."):
+        with pytest.raises(FileNotFoundError, match="is not a file"):
+            read_text(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0012", 12), (" -3 ", -3), (str(2**63 - 1), 2**63 - 1), (str(-(2**63)), -(2**63))]
+)
+def test_integers(text, value):
+    assert parse_integer(text, "x") == value
+
+
+@pytest.mark.parametrize("text", [str(2**63), str(-(2**63) - 1), "9" * 10_000, "+" + "9" * 20])
+def test_integers_beyond_64_bits(text):
+    with pytest.raises(ValueError, match="^a, line 2: the pid must fit into 64 bits, got") as error:
+        parse_integer(text, "a, line 2: the pid")
+    assert len(str(error.value)) < 150
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.0", "1_0", "٣", "--1", "1 2"])
+def test_not_integers(text):
+    with pytest.raises(ValueError, match="^a must be an integer, got"):
+        parse_integer(text, "a")

@@ -1,0 +1,58 @@
+"""Reading small text files and the integers in them, with errors that name the file and the line."""
+
+import io
+import re
+from pathlib import Path
+
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_QUOTED = 60  # characters of a bad value that a message repeats
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+def read_text(path: str | Path) -> str:
+    """Read a whole text file, with or without a byte order mark; line ends stay as they are.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or if it is a folder, a pipe or a device.
+        ValueError: If the file is not UTF-8 text; names the line.
+    """
+    if not Path(path).is_file():  # reading a pipe would wait forever
+        raise FileNotFoundError(f"{path} is not a file.")
+    content = Path(path).read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: the file must be UTF-8 text ({error.reason}).") from None
+    if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8, full of NUL
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line}: the file must be UTF-8 text (it holds a NUL character).")
+    return text
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Read the lines of a text file without their ends, which may be Unix's, Windows's or both; errors as above."""
+    return io.StringIO(read_text(path), newline=None).read().split("\n")
+
+
+def parse_integer(text: str, where: str) -> int:
+    """Read a decimal integer that fits into 64 bits.
+
+    Args:
+        text: The digits, with an optional sign; spaces around them are ignored.
+        where: What the number is and where it stands, such as 'list.txt, line 3: the pid'; begins the message.
+    Raises:
+        ValueError: If the text is not such a number.
+    """
+    digits = text.strip()
+    if _INTEGER.fullmatch(digits) is None:
+        raise ValueError(f"{where} must be an integer, got {shorten(text)}.")
+    # Counting digits first: Python refuses to convert thousands of them, in words of its own.
+    if len(digits.lstrip("+-").lstrip("0")) > 19 or not INT64_MIN <= int(digits) <= INT64_MAX:
+        raise ValueError(f"{where} must fit into 64 bits, got {shorten(digits)}.")
+    return int(digits)
+
+
+def shorten(text: str) -> str:
+    """Quote a value for a message, cut where it is long."""
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
