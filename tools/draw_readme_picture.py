@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tools.render_synthetic import contact_sheet
+from datasets.synthetic.contact_sheet import draw_contact_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def draw_people(seed: int, num_people: int, width: int) -> Image.Image:
     Returns:
         Picture of the given width.
     """
-    sheet = Image.fromarray(contact_sheet(seed, num_people))
+    sheet = Image.fromarray(draw_contact_sheet(seed, num_people))
     size = (width, round(width * sheet.height / sheet.width))
     return sheet.resize(size, Image.Resampling.LANCZOS)
 
