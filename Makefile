@@ -1,5 +1,5 @@
 # make demo      render a synthetic data set, train a small X-TFCLIP on it, evaluate both directions (two CPU cores)
-# make test      lint and the test suite
+# make test      lint, types and the test suite
 # make format    put the code in the formatter's shape
 # make bench     speed of the full-size model on this machine
 # SEED=1         another seed for `make demo`; PYTHON=python3.12 another interpreter (3.10 or newer)
@@ -30,6 +30,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 format: $(VENV)/installed
@@ -40,4 +41,4 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.full_model
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -24,6 +24,19 @@ ALLOWED = {
 }
 PROJECT = {*ALLOWED, "tests"}
 CONFIGS_THIRD_PARTY = {"yacs", "yaml"}
+# The wings of datasets/, and the files beside them: what each may import from datasets/.
+RECORDS = {"tracklet", "attributes"}
+ALLOWED_IN_DATASETS = {
+    "tracklet": {"attributes"},
+    "attributes": set(),
+    "storage": RECORDS,
+    "benchmarks": {*RECORDS, "storage"},
+    "clips": {*RECORDS, "storage"},
+    "synthetic": {"attributes"},
+    "build": {*RECORDS, "storage", "benchmarks", "clips"},
+    "__init__": {"build", "benchmarks", *RECORDS},
+    "doctor": {*RECORDS, "storage", "benchmarks", "clips", "build", "synthetic"},
+}
 
 
 def project_files() -> list[Path]:
@@ -50,6 +63,26 @@ def forbidden_edges(home: str, source: str) -> set[str]:
     if home == "configs":
         forbidden |= names - set(sys.stdlib_module_names) - CONFIGS_THIRD_PARTY - {"configs"}
     return forbidden
+
+
+def wing_of(path: Path) -> str:
+    """Wing of datasets/ that a file belongs to, or its own name when it lies beside the wings."""
+    return path.relative_to(ROOT / "datasets").parts[0].removesuffix(".py")
+
+
+def imported_wings(path: Path, source: str) -> Iterator[str]:
+    """Wings and files of datasets/ that a module of datasets/ imports by relative statements."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            names = [(*base, *node.module.split("."))] if node.module else [(*base, alias.name) for alias in node.names]
+            yield from (parts[1] for parts in names)
+
+
+def is_absolute_at_home(home: str, source: str) -> bool:
+    """Whether a library module imports its own top-level folder by its absolute name."""
+    return home in LIBRARY and home in set(imported(ast.parse(source)))
 
 
 def calls(source: str) -> Iterator[tuple[str, ast.Call]]:
@@ -80,6 +113,33 @@ def test_a_module_imports_only_what_its_floor_allows(path):
 
 
 @pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_are_relative_inside_a_folder(path):
+    assert not is_absolute_at_home(home_of(path), path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "datasets").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT / "datasets"))
+)
+def test_a_wing_imports_only_what_it_may_know(path):
+    wing = wing_of(path)
+    assert set(imported_wings(path, path.read_text(encoding="utf-8"))) <= {wing, *ALLOWED_IN_DATASETS[wing]}
+
+
+@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_changes_the_import_path(path):
+    assert "sys.path" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [path for path in project_files() if path.name == "__init__.py"], ids=str)
+def test_init_files_hold_no_code(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_export = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        assert is_docstring or is_export or isinstance(node, ast.ImportFrom), ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_torch_load_never_runs_a_pickle(path):
     assert not loads_unsafely(path.read_text(encoding="utf-8"))
 
@@ -106,6 +166,20 @@ def test_libraries_do_not_print(path):
 )
 def test_the_import_check_sees_forbidden_edges(home, source, edges):
     assert forbidden_edges(home, source) == edges
+
+
+def test_the_wing_check_sees_where_relative_imports_lead():
+    path = ROOT / "datasets/storage/listing.py"
+    source = "from ..clips.decoding import x\nfrom .packed_paths import y\nfrom .. import build\nimport numpy"
+    assert set(imported_wings(path, source)) == {"clips", "storage", "build"}
+    assert wing_of(path) == "storage"
+    assert wing_of(ROOT / "datasets/build.py") == "build"
+
+
+def test_the_relative_check_sees_absolute_imports_at_home():
+    assert is_absolute_at_home("model", "from model.encoder import build_vit")
+    assert not is_absolute_at_home("model", "from utils.metrics import UNKNOWN\nfrom .encoder import build_vit")
+    assert not is_absolute_at_home("tools", "from tools.x import y")
 
 
 def test_the_load_check_sees_unsafe_loads():
