@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from datasets import Tracklet
+from datasets.clips.clip_dataset import NOT_REPLACED
 from datasets.clips.decoding import UnreadableFrameError
-from utils.unknown import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class BadFrames:
         unreadable = batch["unreadable"]  # (B, T)
         self._num_expected = self._num_expected or self.num_batches * unreadable.numel()
         self.num_frames += unreadable.numel()
-        for row, place in (unreadable != UNKNOWN).nonzero().tolist():
+        for row, place in (unreadable != NOT_REPLACED).nonzero().tolist():
             tracklet = self.tracklets[int(batch["tracklet"][row])]
             self.replacements[tracklet.frame_paths[int(unreadable[row, place])]] += 1
         self._check(max(self.num_frames, self._num_expected))

@@ -10,7 +10,7 @@ from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings
 
 @dataclass(frozen=True)
 class Method:
-    """How a distance matrix came about."""
+    """The method that computed a distance matrix."""
 
     reranked: bool
     annotated_attributes: bool

@@ -16,7 +16,8 @@ class DatasetOptions:
         split: Number of the division into training and test people, from 1 (iLIDS-VID).
         train_half: Half of such a division that trains, 'first' or 'second' (iLIDS-VID).
         aerial_camera: Number of the aerial camera; 0 to infer it (G2A-VReID).
-        identities_masked: Whether the test people are numbered anew on each side, beyond what the dataset can tell.
+        identities_masked: Whether the test people are numbered separately on each side, where the
+            names of a copy do not show it.
         index_dir: Folder for frame indices (``datasets.storage.frame_index``); '' for the user's cache folder
             (AG-VPReID, DetReIDX).
     """

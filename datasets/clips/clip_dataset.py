@@ -22,6 +22,7 @@ from .sampling import consecutive_clips, sample_test_indices, sample_train_indic
 logger = logging.getLogger(__name__)
 
 SAMPLINGS = ("train", "test", "consecutive")
+NOT_REPLACED = -1  # in ``unreadable``: the frame was read
 
 
 class ClipRequest(NamedTuple):
@@ -128,7 +129,7 @@ class TrackletClips(Dataset):
             "label": self.labels.get(tracklet.pid, UNKNOWN),
             "camid": self.cameras.get(tracklet.camid, UNKNOWN),
             "tracklet": number,
-            "unreadable": torch.where(is_unreadable, requested, UNKNOWN),
+            "unreadable": torch.where(is_unreadable, requested, NOT_REPLACED),
         }
 
     def _sample(self, request: ClipRequest, number: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def read_frame_file(path: str) -> bytes:
                 raise UnreadableFrameError(
                     f"Cannot read frame {path}: it has {status.st_size} bytes, more than {MAX_FILE_BYTES}."
                 )
-            return file.read(status.st_size)  # not to the end, which may move away while it is read
+            return file.read(status.st_size)  # not to the end: the file may still grow
     except UnreadableFrameError:
         raise
     except (OSError, ValueError) as error:  # ValueError: the path holds a null character

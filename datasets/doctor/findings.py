@@ -22,6 +22,7 @@ CHECKS: dict[str, tuple[str, str]] = {
     "unreachable folder": (BLOCKING, "it cannot be listed"),
     "unusable entry": (BLOCKING, "the loader accepts only folders and regular files, and links to them"),
     "identity folder": (BLOCKING, "an identity is a folder named by its own number, which holds tracklet folders"),
+    "tracklet name": (BLOCKING, "ranking files separate names by spaces, in UTF-8"),
     "empty folder": (BLOCKING, "the loader refuses a tracklet without frames"),
     "frame name": (BLOCKING, "it does not follow the naming scheme of the data set in DATASETS.NAMES"),
     "several cameras": (BLOCKING, "the frames of a tracklet must come from one camera"),

@@ -1,4 +1,4 @@
-"""What the folders of a data set say: splits, identities and tracklets, before a frame is looked at.
+"""Checks of folders: splits, identities and tracklets, before any frame is read.
 
 This covers the data sets laid out as ``{split}/{identity}/{tracklet}/{frame}`` (``benchmarks.case_folders``).
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..benchmarks.case_folders import FolderLayout
-from ..storage.listing import TrackletFolder, find_tracklet_folders
+from ..storage.listing import TrackletFolder, scan_split
 from .findings import Report
 from .loader_checks import check_table
 from .tracklet_checks import FolderJob
@@ -18,7 +18,7 @@ def walk_folders(layout: FolderLayout, root: Path, identities_masked: bool, repo
     """Yield the tracklet folders of a copy, and report everything that is wrong above them.
 
     Args:
-        layout: Of the data set.
+        layout: Layout of the data set.
         root: The copy.
         identities_masked: Whether the config says so (DATASETS.IDENTITIES_MASKED), whatever the names say.
         report: Receives the findings.
@@ -66,11 +66,13 @@ def _find_tracklets(splits: Iterable[str], root: Path, report: Report) -> dict[s
             report.add("missing folder", str(root / split))
             continue
         try:
-            folders_of[split], problems = find_tracklet_folders(root / split)
+            listing = scan_split(root / split)
         except OSError as error:
             report.add("unreachable folder", f"{error.filename or root / split}: {error.strerror}")
         else:
-            report.add("identity folder", *problems)
+            folders_of[split] = listing.tracklets
+            for problem in listing.problems:
+                report.add(problem.kind, problem.text)
     return folders_of
 
 

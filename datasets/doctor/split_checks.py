@@ -1,4 +1,4 @@
-"""What only all tracklets together show: people and cameras of the splits, matches, bad and shared frames, counts."""
+"""Checks of all tracklets together: people and cameras of the splits, matches, bad and shared frames, counts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,20 +102,22 @@ def _check_matches(splits: Mapping[str, Sequence[ExaminedTracklet]], protocol: P
         case, side = split.split("/")
         if side != "query" or case in report.masked_cases:
             continue
-        cameras: dict[int, set[int]] = {}
         gallery = splits.get(f"{case}/gallery", ())
+        cameras: dict[int, set[int]] = {}  # of each identity in the gallery
         for tracklet in gallery:
             cameras.setdefault(tracklet.pid, set()).add(tracklet.camid)
         if not protocol.leave_out_same_camera:
             keys = {(tracklet.pid, tracklet.name) for tracklet in gallery}
             same = (query for query in queries if (query.pid, query.name) in keys)
             report.add("query in its gallery", *(f"{split}: identity {query.pid}, {query.name}" for query in same))
-        alone = Counter(
-            query.pid
-            for query in queries
-            if not cameras.get(query.pid, set()) - ({query.camid} if protocol.leave_out_same_camera else set())
-        )
+        alone = Counter(query.pid for query in queries if not _has_match(query, cameras.get(query.pid), protocol))
         report.add("query without match", *(f"{split}: identity {pid}, {alone[pid]} queries" for pid in sorted(alone)))
+
+
+def _has_match(query: ExaminedTracklet, cameras: set[int] | None, protocol: Protocol) -> bool:
+    """Return whether a tracklet of the query's identity, from one of these cameras, counts as a match."""
+    camids = np.array(sorted(cameras or ()), dtype=np.int64)
+    return not protocol.leaves_out(query.pid, query.camid, np.full_like(camids, query.pid), camids).all()
 
 
 def _find_shared_frames(report: Report) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What one tracklet says about itself: names and frames. This part of the data check runs in worker processes."""
+"""Checks of one tracklet, its names and its frames. This part of the data check runs in worker processes."""
 
 import hashlib
 import os
@@ -88,14 +88,15 @@ def _examine_folder(job: FolderJob, size: tuple[int, int], sample: int) -> Exami
     except OSError as error:
         result.problems.append(Problem("unreachable folder", f"{path}: {error.strerror}"))
         return result
-    result.problems += [Problem("unusable entry", text) for text in unusable]
+    result.problems += [Problem("unusable entry", text) for text in unusable.values()]
     result.problems += [Problem("stray file", os.path.join(path, name)) for name in sorted(others)]
     if not names:
         result.problems.append(Problem("empty folder", path))
         return result
-    result.num_frames = len(names)
+    result.num_frames = len(names) - len(unusable)
     _read_names(job, names, result)
-    result.frames = examine_frames([os.path.join(path, name) for name in names], size, sample)
+    reported = {os.path.join(path, name) for name in unusable}
+    result.frames = examine_frames([os.path.join(path, name) for name in names], size, sample, reported)
     result.problems += result.frames.problems
     return result
 
@@ -135,13 +136,16 @@ def _parse_name(job: FolderJob, name: str) -> Sighting | Problem:
         return Problem("frame name", os.path.join(job.folder.path, str(error)))
 
 
-def examine_frames(paths: Sequence[str], size: tuple[int, int], sample: int) -> FrameResults:
+def examine_frames(
+    paths: Sequence[str], size: tuple[int, int], sample: int, reported: Collection[str] = ()
+) -> FrameResults:
     """Look at every file, decode all or some of them as training does, and find repeated ones.
 
     Args:
         paths: The frames.
         size: Height and width to decode to, in pixels.
         sample: Frames to decode, evenly spread; 0 for all.
+        reported: Frames that are no files, and are reported already.
     """
     results = FrameResults()
     chosen = _choose_frames(len(paths), sample)
@@ -149,6 +153,9 @@ def examine_frames(paths: Sequence[str], size: tuple[int, int], sample: int) -> 
     decoded: list[tuple[int, int]] = []  # digest, index
     num_bad = 0
     for index, path in enumerate(paths):
+        if path in reported:
+            num_bad += 1
+            continue
         fault = _find_fault(path)
         if fault is None and index in chosen:
             started = time.perf_counter()

@@ -34,18 +34,30 @@ class TrackletFolder(NamedTuple):
     path: str
 
 
+class FolderProblem(NamedTuple):
+    """One thing that is wrong with the folders of a split.
+
+    Attributes:
+        kind: 'unusable entry', 'identity folder' or 'tracklet name'.
+        text: One sentence, with the path.
+    """
+
+    kind: str
+    text: str
+
+
 class SplitListing(NamedTuple):
     """The folders of a split that is laid out as ``{identity}/{tracklet}/``.
 
     Attributes:
         tracklets: Sorted by pid, then name.
         skipped_links: Paths of links to regular files that lie where a folder was expected; they are not used.
-        problems: One sentence for each thing that is wrong with the folders, with its path.
+        problems: Everything that is wrong with the folders.
     """
 
     tracklets: list[TrackletFolder]
     skipped_links: list[str]
-    problems: list[str]
+    problems: list[FolderProblem]
 
 
 class FolderContent(NamedTuple):
@@ -115,29 +127,29 @@ def list_images(path: str | Path) -> list[str]:
         ValueError: If there is none, or if an image is neither a regular file nor a link to one.
     """
     names, problems = find_images(path)
-    if problems:
-        raise ValueError(problems[0])
+    for problem in problems.values():
+        raise ValueError(problem)
     if not names:
         raise ValueError(f"{printable(path)}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)}).")
     return names
 
 
-def find_images(path: str | Path) -> tuple[list[str], list[str]]:
+def find_images(path: str | Path) -> tuple[list[str], dict[str, str]]:
     """Return the names that ``list_images`` would list, perhaps none, and the problems that it would raise.
 
     The folder itself says what kind of file an entry is, so only links cost a call each (and everything on the few
     file systems that do not keep the kind in the folder).
 
     Returns:
-        All names that end as those of images do, sorted as strings; and one sentence, with the path, for each of
-        them that is neither a folder nor a regular file. A folder with such a name is listed, and cannot be read.
+        All names that end as those of images do, sorted as strings; and by name one sentence, with the path, for each
+        of them that is neither a folder nor a regular file. A folder with such a name is listed, and cannot be read.
     """
     with os.scandir(path) as entries:
         images = [
             entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".")
         ]
         images.sort(key=_name_of)
-        problems = [problem for entry in images if (problem := _find_problem(entry))]
+        problems = {entry.name: problem for entry in images if (problem := _find_problem(entry))}
     return [entry.name for entry in images], problems
 
 
@@ -171,14 +183,8 @@ def list_split(split: Path, dataset: str) -> SplitListing:
         raise missing_path(split, dataset)
     listing = scan_split(split)
     if listing.problems:
-        raise ValueError(listing.problems[0])
+        raise ValueError(listing.problems[0].text)
     return listing
-
-
-def find_tracklet_folders(split: Path) -> tuple[list[TrackletFolder], list[str]]:
-    """Return the tracklets of a split, sorted by pid, then name, and all problems, as ``scan_split`` finds them."""
-    listing = scan_split(split)
-    return listing.tracklets, listing.problems
 
 
 def scan_split(split: Path) -> SplitListing:
@@ -190,35 +196,40 @@ def scan_split(split: Path) -> SplitListing:
     """
     content = scan_folder(split)
     tracklets: list[TrackletFolder] = []
-    skipped_links, problems = content.skipped_links, content.problems
+    skipped_links = content.skipped_links
+    problems = [FolderProblem("unusable entry", text) for text in content.problems]
     pid_of: dict[str, int] = {}  # by path
     path_of: dict[int, str] = {}
     for identity in content.folders:
         path = printable(identity.path)
         if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
-            problems.append(f"{path}: an identity folder must be named by a number.")
+            problems.append(FolderProblem("identity folder", f"{path}: an identity folder must be named by a number."))
             continue
         pid = int(identity.name)
         if pid > LARGEST_PID:
-            problems.append(f"{path}: an identity number must be at most {LARGEST_PID} (64 bits).")
+            text = f"{path}: an identity number must be at most {LARGEST_PID} (64 bits)."
+            problems.append(FolderProblem("identity folder", text))
             continue
         if pid in path_of:
-            problems.append(f"{path} and {path_of[pid]} are the same identity, {pid}.")
+            text = f"{path} and {path_of[pid]} are the same identity, {pid}."
+            problems.append(FolderProblem("identity folder", text))
         path_of[pid] = path
         pid_of[identity.path] = pid
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         contents = list(pool.map(scan_folder, pid_of))
     for (path, pid), content in zip(pid_of.items(), contents, strict=True):
         skipped_links += content.skipped_links
-        problems += content.problems
+        problems += [FolderProblem("unusable entry", text) for text in content.problems]
         if not content.folders:
-            problems.append(f"{printable(path)}: this identity has no tracklet folder.")
+            text = f"{printable(path)}: this identity has no tracklet folder."
+            problems.append(FolderProblem("identity folder", text))
         for tracklet in content.folders:
             if fault := _find_name_fault(tracklet.name):
-                problems.append(f"{printable(tracklet.path)}: the name of a tracklet folder {fault}.")
+                text = f"{printable(tracklet.path)}: the name of a tracklet folder {fault}."
+                problems.append(FolderProblem("tracklet name", text))
             tracklets.append(TrackletFolder(pid, tracklet.name, tracklet.path))
     if not tracklets and not problems:
-        problems.append(f"{printable(split)}: this split has no identity folder.")
+        problems.append(FolderProblem("identity folder", f"{printable(split)}: this split has no identity folder."))
     return SplitListing(sorted(tracklets), skipped_links, problems)
 
 

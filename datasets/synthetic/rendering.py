@@ -1,6 +1,6 @@
 """Renders one tracklet: a synthetic person walks past a synthetic camera.
 
-The pictures are hard in the way the task is hard: foreshortening from above, few pixels, colour casts, occlusion and
+The pictures reproduce what makes the task hard: foreshortening from above, few pixels, colour casts, occlusion and
 loose boxes. ``datasets.synthetic.dataset`` writes a data set of such tracklets, and ``datasets.synthetic.crowd`` uses
 them for contrastive pre-training.
 """

@@ -231,7 +231,7 @@ class _Solids:
     Attributes:
         bulges: As the parts', (P,).
         origins: Optical centre in the own frames, (P, 3).
-        bases: Rows 0 to 2 give the own-frame ray and row 3 gives b: basis @ (u, v, 1), (P, 4, 3).
+        bases: Rows 0 to 2 hold the own-frame ray and row 3 holds b: basis @ (u, v, 1), (P, 4, 3).
         conics: b^2 - a c = (u, v, 1) @ conic @ (u, v, 1), P times (3, 3): positive inside the silhouette.
     """
 

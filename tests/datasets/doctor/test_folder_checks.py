@@ -115,11 +115,12 @@ def test_links_to_nothing_and_pipes_in_place_of_folders(make_tree, check, found)
     shutil.rmtree(root / CASE2)
     (root / CASE2).symlink_to("nowhere")
     report = check(root)
-    assert found(report) == {"identity folder", "unusable entry", "loader"}
-    assert [text.split(" ")[0] for text in report.findings["identity folder"]] == [
+    assert found(report) == {"unusable entry", "loader"}
+    folder, *entries = report.findings["unusable entry"]
+    assert folder == f"{root / CASE2} is not a folder, nor a link to one."
+    assert [text.split(" ")[0] for text in entries] == [
         str(root / place) for place in ("train/8", "train/1/gone", "train/4/pipe")
     ]
-    assert report.findings["unusable entry"] == [f"{root / CASE2} is not a folder, nor a link to one."]
     assert report.can_train is False
 
 
@@ -131,11 +132,12 @@ def test_names_that_cannot_be_used(make_tree, check, found):
     (root / f"train/{10**19}").mkdir()
     os.rename(os.path.join(not_utf8, os.listdir(not_utf8)[0]), os.path.join(not_utf8, b"\xff.jpg"))
     report = check(root)
-    assert found(report) == {"identity folder", "frame name", "loader"}
-    texts = report.findings["identity folder"]
-    assert f"{root}/train/{10**19}: an identity number must be at most" in texts[0]
-    assert texts[1].startswith(f"{root}/train/1/c0 n1: ")
-    assert texts[2].startswith(f"{root}/train/1/caf\\xe9: ")
+    assert found(report) == {"identity folder", "tracklet name", "frame name", "loader"}
+    (text,) = report.findings["identity folder"]
+    assert f"{root}/train/{10**19}: an identity number must be at most" in text
+    spaced, not_encoded = report.findings["tracklet name"]
+    assert spaced.startswith(f"{root}/train/1/c0 n1: ")
+    assert not_encoded.startswith(f"{root}/train/1/caf\\xe9: ")
     assert report.findings["frame name"][0].startswith(f"{root}/train/1/caf\\xe9/\\xff.jpg: expected a frame name")
     format_report(report).encode()  # any terminal and file takes it
     assert json.loads(json.dumps(to_json(report), ensure_ascii=False).encode())["can_train"] is False

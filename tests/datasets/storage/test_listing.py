@@ -9,12 +9,12 @@ from scipy.io import savemat
 from datasets.benchmarks.matlab import read_matrix
 from datasets.storage.listing import (
     find_images,
-    find_tracklet_folders,
     last_integer,
     list_images,
     list_split,
     list_subfolders,
     printable,
+    scan_split,
     sort_frames,
 )
 
@@ -69,10 +69,11 @@ def test_every_problem_of_a_split_is_found(tmp_path):
     for name in ("notes.txt", ".hidden"):
         (tmp_path / name).touch()
     (tmp_path / "7/.hidden").symlink_to("nowhere")
-    folders, problems = find_tracklet_folders(tmp_path)
+    folders, _, problems = scan_split(tmp_path)
     assert [(folder.pid, folder.name) for folder in folders if folder.name == "a"] == [(7, "a"), (2**63 - 1, "a")]
     spaces = "the name of a tracklet folder must not contain spaces, which separate the names in ranking files."
-    assert sorted(problems) == sorted(
+    assert {problem.kind for problem in problems} == {"identity folder", "tracklet name", "unusable entry"}
+    assert sorted(problem.text for problem in problems) == sorted(
         [
             f"{tmp_path}/7/caf\\xe9: the name of a tracklet folder must be UTF-8.",
             f"{tmp_path}/7/line\\nbreak: {spaces}",
@@ -83,7 +84,7 @@ def test_every_problem_of_a_split_is_found(tmp_path):
             f"{tmp_path}/person: an identity folder must be named by a number.",
         ]
     )
-    "".join(problems).encode()
+    "".join(problem.text for problem in problems).encode()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_images_that_are_no_files_are_problems(tmp_path):
     (tmp_path / "a/5.jpg").symlink_to("nowhere")
     names, problems = find_images(tmp_path / "a")
     assert names == ["0.jpg", "1.PNG", "2.jpg", "4.jpg", "5.jpg"]
-    assert [problem.split(":")[0] for problem in problems] == [
+    assert [problem.split(":")[0] for problem in problems.values()] == [
         f"{tmp_path}/a/0.jpg is a pipe",
         f"{tmp_path}/a/5.jpg is a link whose target is missing",
     ]
