@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = get_cfg(args.config_file or config_of_run(opts), opts)
     results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
     with start_logging(results / "eval.log"):
-        trained = load_trained(cfg, get_cfg, overrides=None if args.config_file else opts)
+        trained = load_trained(cfg, overrides=None if args.config_file else opts)
         cfg = trained.cfg
         dataset = trained.read_dataset()
         evaluation = evaluate(

@@ -192,13 +192,17 @@ def pretrain(encoder: ClipVideoEncoder, crowd: Crowd, validation: Crowd, setting
         if step % settings.log_period == 0 or step == settings.steps:
             logger.info(
                 "step %d/%d: loss %.3f, R1 on %d unseen people %s, %.0f s",
-                step, settings.steps, mean_loss, len(validation.captions),
-                validate(encoder, validation, Normalizer(settings.mean, settings.std)), time.perf_counter() - start,
-            )  # fmt: skip
+                step,
+                settings.steps,
+                mean_loss,
+                len(validation.captions),
+                describe_rank1(encoder, validation, Normalizer(settings.mean, settings.std)),
+                time.perf_counter() - start,
+            )
 
 
 @torch.inference_mode()
-def validate(encoder: ClipVideoEncoder, crowd: Crowd, transform: Normalizer) -> str:
+def describe_rank1(encoder: ClipVideoEncoder, crowd: Crowd, transform: Normalizer) -> str:
     """Describe the rank-1 accuracy of tracklet features, aerial to ground and back, by the projected class token."""
     clips = crowd.frames.flatten(0, 2)  # (people * views * tracklets, T, C, H, W)
     features = [

@@ -1,13 +1,14 @@
 """A trained run opened again: its model, its cameras, and where they came from."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yacs.config import CfgNode
 
+from configs import get_cfg
 from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
@@ -84,16 +85,13 @@ class TrainedRun:
         return cameras
 
 
-def load_trained(
-    cfg: CfgNode, parse_config: Callable[..., CfgNode] | None = None, overrides: Sequence[str] | None = None
-) -> TrainedRun:
+def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> TrainedRun:
     """Open the checkpoint at TEST.WEIGHT or, if that is empty, the best or last one in OUTPUT_DIR.
 
     A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
 
     Args:
         cfg: Says where the checkpoint is, and how to build the network if the checkpoint does not say.
-        parse_config: ``configs.get_cfg``; None leaves the checkpoint's own configuration aside.
         overrides: KEY VALUE pairs to lay over the checkpoint's own configuration; None to use ``cfg`` as it is, with a
             warning for every switch of the network that differs from training.
     Raises:
@@ -102,10 +100,10 @@ def load_trained(
     """
     path = Path(cfg.TEST.WEIGHT) if cfg.TEST.WEIGHT else find_checkpoint(Path(cfg.OUTPUT_DIR))
     content = read_checkpoint(path)
-    if parse_config is not None and "config" in content:
+    if "config" in content:
         if overrides is not None:
-            cfg = parse_config(opts=overrides, config_text=content["config"])
-        _warn_of_other_switches(cfg, parse_config(config_text=content["config"]))
+            cfg = get_cfg(opts=overrides, config_text=content["config"])
+        _warn_of_other_switches(cfg, get_cfg(config_text=content["config"]))
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     camids = tuple(content["camids"]) if "camids" in content else None

@@ -18,7 +18,7 @@ ALLOWED = {
     "model": {"utils"},
     "loss": {"utils"},
     "solver": {"utils"},
-    "processor": {"utils", "datasets", "model", "loss", "solver"},
+    "processor": {"configs", "utils", "datasets", "model", "loss", "solver"},
     **dict.fromkeys(ENTRY_POINTS, {*LIBRARY}),
     **dict.fromkeys(COMMANDS, {*LIBRARY}),
 }
@@ -158,7 +158,7 @@ def test_libraries_do_not_print(path):
         ("model", "from datasets import Tracklet", {"datasets"}),
         ("utils", "def late():\n    from configs import get_cfg", {"configs"}),
         ("configs", "import torch, yaml, ast", {"torch"}),
-        ("processor", "from train_main import validate\nfrom configs import get_cfg", {"train_main", "configs"}),
+        ("processor", "from train_main import parse_args\nfrom tools import plan", {"train_main", "tools"}),
         ("benchmarks", "import eval_main", {"eval_main"}),
         ("datasets", "from processor.features import evaluating", {"processor"}),
         ("model", "from .encoder import build_vit\nimport utils.checkpoint\nimport torch", set()),

@@ -70,7 +70,7 @@ def test_a_model_without_cameras_needs_no_training_split(cfg, tmp_path):
 
 def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg, tmp_path, caplog):
     given = get_cfg(opts=["OUTPUT_DIR", str(tmp_path)])
-    trained = load_trained(given, get_cfg, overrides=["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"])
+    trained = load_trained(given, overrides=["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"])
     assert (trained.cfg.MODEL.POOLING, trained.cfg.MODEL.NAME) == ("mean", cfg.MODEL.NAME)
     assert trained.cfg.TEST.FLIP is False
     assert "never trained" not in caplog.text
@@ -82,5 +82,5 @@ def test_a_switch_that_differs_from_training_is_a_warning(overrides, cfg, tmp_pa
     state = make_model(given, 4, 2).state_dict()
     content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
     torch.save({**content, "model": state}, tmp_path / LAST_CHECKPOINT)
-    assert load_trained(given, get_cfg, overrides).cfg.MODEL.POOLING == "attention"
+    assert load_trained(given, overrides).cfg.MODEL.POOLING == "attention"
     assert "MODEL.POOLING is attention here, but the checkpoint was trained with mean" in caplog.text
