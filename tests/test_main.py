@@ -341,11 +341,19 @@ def test_attributes_of_the_training_data_do_not_mask_other_data(trained, at_work
 
 
 def test_fewer_identities_than_a_batch_holds_names_the_keys(make_tree, tiny_opts, at_work, capsys):
+    root = make_tree(train=(1, 4))
+    opts = [*tiny_opts, "SOLVER.STAGE2.IMS_PER_BATCH", "6", "DATASETS.ROOT_DIR", root]
+    assert status_of(train_main, "--output_dir", "logs/all", *opts) == 1
+    message = capsys.readouterr().out
+    assert "SOLVER.STAGE2.IMS_PER_BATCH (6) / DATALOADER.NUM_INSTANCE (2) = 3 identities" in message
+    assert "lower SOLVER.STAGE2.IMS_PER_BATCH to at most 4" in message
+    assert not Path("logs/all/checkpoint_last.pth").exists()
+
+
+def test_one_person_is_too_few_to_train_on(make_tree, tiny_opts, at_work, capsys):
     root = make_tree(train=(1,))
     assert status_of(train_main, "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", root) == 1
-    message = capsys.readouterr().out
-    assert "SOLVER.STAGE2.IMS_PER_BATCH (4) / DATALOADER.NUM_INSTANCE (2) = 2 identities" in message
-    assert not Path("logs/all/checkpoint_last.pth").exists()
+    assert "Training needs at least two people, but the training set has 1." in capsys.readouterr().out
 
 
 def test_an_unreadable_frame_during_training_is_a_warning(make_tree, tiny_opts, at_work):
