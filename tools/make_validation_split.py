@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         parser.error(str(error))
     logger.info("%s", format_splits(dataset))
-    logger.info("%s says who is where. Use the split with DATASETS.ROOT_DIR %s", args.output / PEOPLE_FILE, args.output)
+    logger.info(
+        "%s lists the people in each split. Use the split with DATASETS.ROOT_DIR %s",
+        args.output / PEOPLE_FILE,
+        args.output,
+    )
 
 
 if __name__ == "__main__":

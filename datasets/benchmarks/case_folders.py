@@ -5,6 +5,7 @@ oddities are reported. A ``FolderLayout`` holds what differs between them.
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from utils.unknown import UNKNOWN
 
 from ..storage.frame_index import FrameIndex, FramePaths, Reader, open_index
-from ..storage.listing import TrackletFolder, missing_path
+from ..storage.listing import TrackletFolder, missing_path, printable
 from ..tracklet import Tracklet
 from .counts import log_counts
 
@@ -94,12 +95,21 @@ class FolderLayout:
         return root / self.table_folder / f"{split}.csv"
 
     def find_cases(self, root: Path) -> dict[str, CaseLayout]:
-        """Return the matching directions that a copy holds; FileNotFoundError if there is none."""
+        """Return the matching directions that a copy holds, and warn of each that it lacks.
+
+        Raises:
+            FileNotFoundError: If it holds none.
+            ValueError: If something else, such as a link whose target is missing, has the name of a direction's folder.
+        """
         present = {key: case for key, case in self.cases.items() if (root / case.folder).is_dir()}
+        absent = [case.folder for key, case in self.cases.items() if key not in present]
+        for folder in absent:
+            if os.path.lexists(root / folder):
+                raise ValueError(f"{printable(root / folder)} is not a folder, nor a link to one.")
         if not present:
-            raise missing_path(root / next(iter(self.cases.values())).folder, self.title)
-        for key in self.cases.keys() - present.keys():
-            logger.info("%s: no folder %s: this direction is left out.", root, self.cases[key].folder)
+            raise missing_path(root / absent[0], self.title)
+        for folder in absent:
+            logger.warning("%s: there is no folder %s, so this direction is left out.", root, folder)
         return present
 
     def open_index(self, root: Path, split: str, index_dir: str | Path) -> FrameIndex:

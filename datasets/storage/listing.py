@@ -77,7 +77,14 @@ class FolderContent(NamedTuple):
 def missing_path(path: Path, dataset: str) -> FileNotFoundError:
     """Return the error for a folder or file that a data set must have."""
     kind = "file" if path.suffix in (".mat", ".txt") else "folder"
-    return FileNotFoundError(f"{path} is not a {kind}: set DATASETS.ROOT_DIR to a copy of {dataset}.")
+    message = f"{path} is not a {kind}: set DATASETS.ROOT_DIR to a copy of {dataset}."
+    if path.parent.is_dir():
+        for entry in path.parent.iterdir():
+            if entry.name.lower() == path.name.lower():
+                message += f" {entry.name} is spelt otherwise."
+            elif (entry / path.name).exists():
+                message += f" Did you mean {entry}?"
+    return FileNotFoundError(message)
 
 
 def find_root(root: str | Path, title: str) -> Path:

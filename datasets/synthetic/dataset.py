@@ -120,7 +120,7 @@ def _check_root(root: Path, force: bool) -> None:
     if not root.is_dir() or {path.name for path in root.iterdir()} <= {UNFINISHED}:
         return
     if not force:
-        raise FileExistsError(f"{root} is not empty; choose another folder or pass force=True (--force).")
+        raise FileExistsError(f"{root} is not empty; choose another folder or pass --force (force=True).")
     _check_ours(root)
 
 

@@ -264,3 +264,23 @@ def test_pets09(shared, caplog):
     tracklet = next(tracklet for tracklet in case.query if tracklet.name == "0003C5T003")
     frames = [parse_frame_name(Path(path).name).frame for path in tracklet.frame_paths]
     assert frames == list(range(89, 101))
+
+
+def test_a_copy_one_folder_deeper_or_spelt_otherwise_is_pointed_out(make_tree, tmp_path):
+    root = make_tree("outer/AG-VPReID")
+    with pytest.raises(FileNotFoundError, match=r"outer/train is not a folder: .* Did you mean .*outer/AG-VPReID\?"):
+        AGVPReID(root.parent)
+    (root / "train").rename(root / "Train")
+    with pytest.raises(FileNotFoundError, match=r"AG-VPReID/train is not a folder: .* Train is spelt otherwise\."):
+        AGVPReID(root)
+
+
+def test_a_missing_direction_is_a_warning_and_a_dead_link_an_error(make_tree, caplog):
+    root = make_tree()
+    folder = root / "case2_ground_to_aerial"
+    folder.rename(root / "case2")
+    assert list(AGVPReID(root).cases) == ["case1"]
+    assert "no folder case2_ground_to_aerial, so this direction is left out" in caplog.text
+    folder.symlink_to("nowhere")
+    with pytest.raises(ValueError, match="case2_ground_to_aerial is not a folder, nor a link to one"):
+        AGVPReID(root)
