@@ -23,6 +23,7 @@ examples:
   python eval_main.py --custom_output_dir "results/case2_ground_to_aerial" --output_dir "logs/all" --eval_case case2
   python eval_main.py --custom_output_dir "results/all" --output_dir "logs/all" --eval_case all
   python eval_main.py --custom_output_dir results/winner --weight winner.pth DATASETS.ROOT_DIR /data/AG-VPReID
+  torchrun --nproc_per_node=4 eval_main.py --custom_output_dir "results/all" --output_dir "logs/all" --eval_case all
 
 written to the results folder: results.txt and results.json (the table), tracklet_rankings*.csv (the challenge's form),
 distmat*.npz (distances with the keys of their rows and columns), ranked_best.png and ranked_worst.png; for --eval_case
@@ -70,14 +71,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     with start_logging(results / "eval.log"):
         trained = load_trained(cfg, overrides=None if args.config_file else opts)
         cfg = trained.cfg
-        dataset = trained.read_dataset()
+        processes = trained.runtime.processes
+        with processes.first_on_machine():  # the first one lists the frames
+            dataset = trained.read_dataset()
         evaluation = evaluate(
             make_extractor(cfg, trained.model, trained.runtime),
             choose_cases(cfg, dataset),
-            partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset)),
+            partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes),
             make_ranking_options(cfg),
         )
-        written = write_report(evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin)
+        written = processes.run_on_main(
+            partial(write_report, evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin)
+        )
         if evaluation.scored():
             logger.info("results\n%s", format_results(evaluation))
         else:

@@ -11,7 +11,7 @@ import torch
 from configs import CONFIG_FILE, config_of_run, get_cfg
 from datasets import make_dataset, make_train_loader, make_train_transform
 from processor.build import make_training_options, make_training_state
-from processor.state import LAST_CHECKPOINT, keep_old_checkpoints
+from processor.state import LAST_CHECKPOINT, keep_old_checkpoints, prepare_run
 from processor.train import train
 from processor.validate import validate
 from utils.runtime import make_runtime, prepare_output, run_command, start_logging
@@ -24,6 +24,7 @@ examples:
   python train_main.py --config_file configs/tfclip_vit_b16_256x128.yml --output_dir logs/tfclip
   python train_main.py --config_file configs/demo.yml --output_dir logs/demo MODEL.DEVICE cpu
   python train_main.py --output_dir "logs/all" --resume
+  torchrun --nproc_per_node=4 --max-restarts=3 train_main.py --output_dir "logs/all" DATASETS.ROOT_DIR /data/AG-VPReID
 
 written to the output folder: config.yml, train.log, tensorboard/, checkpoint_last.pth and checkpoint_best.pth (best
 visual mAP over both directions). Every key and its meaning: configs/defaults.py.
@@ -39,7 +40,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--config_file", help="YAML; default: the winner's recipe, or with --resume that of the run")
     parser.add_argument("--output_dir", help="folder of the run (OUTPUT_DIR)")
-    parser.add_argument("--resume", action="store_true", help=f"continue from {LAST_CHECKPOINT} in the output folder")
+    parser.add_argument(
+        "--resume", action="store_true", help=f"continue from {LAST_CHECKPOINT} if the output folder has it"
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
@@ -53,19 +56,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     with start_logging(output / "train.log"):
         logger.info("Configuration:\n%s", cfg)
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
+        processes = runtime.processes
         torch.manual_seed(cfg.SOLVER.SEED)
-        dataset = make_dataset(cfg)
-        loader = make_train_loader(cfg, dataset)
-        state = make_training_state(cfg, dataset, runtime, resume=args.resume)
-        if args.resume:
+        resume = processes.run_on_main(partial(prepare_run, output, args.resume))
+        with processes.first_on_machine():  # the first one lists the frames
+            dataset = make_dataset(cfg)
+        loader = make_train_loader(cfg, dataset, processes)
+        state = make_training_state(cfg, dataset, runtime, resume=resume)
+        if resume:
             state.restore(output / LAST_CHECKPOINT)
         else:
-            keep_old_checkpoints(output)
-        (output / CONFIG_FILE).write_text(cfg.dump(), encoding="utf-8")
+            processes.run_on_main(partial(keep_old_checkpoints, output))
+        processes.run_on_main(partial((output / CONFIG_FILE).write_text, cfg.dump(), encoding="utf-8"))
         train(
             state,
             loader,
-            make_train_transform(cfg),
+            make_train_transform(cfg, processes),
             runtime,
             make_training_options(cfg),
             output,

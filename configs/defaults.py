@@ -134,7 +134,8 @@ _C.SOLVER.MARGIN = 0.3
 _C.SOLVER.PRECISION = "auto"
 # The one training stage. (Stage 1 of CLIP-ReID, prompt learning, does not exist here.)
 _C.SOLVER.STAGE2 = CN()
-# Clips in a batch, P x K, in every process; a multiple of DATALOADER.NUM_INSTANCE.
+# Clips in a batch, P x K: the whole batch, whatever the number of processes (torchrun), which must divide it. It is a
+# multiple of DATALOADER.NUM_INSTANCE.
 _C.SOLVER.STAGE2.IMS_PER_BATCH = 18
 # Learning rate, and weight decay of weights and of biases.
 _C.SOLVER.STAGE2.BASE_LR = 5e-6

@@ -12,6 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from utils.processes import ALONE, Processes
+
 from .attributes import AttributeScheme
 from .benchmarks.agvpreid import AGVPReID
 from .benchmarks.dataset_options import DatasetOptions
@@ -86,8 +88,8 @@ def choose_cases(cfg: CfgNode, dataset: Benchmark) -> list[Case]:
     return [dataset.cases[name] for name in wanted]
 
 
-def make_train_transform(cfg: CfgNode) -> Augmenter:
-    """Build what turns uint8 training clips into augmented, normalised floats."""
+def make_train_transform(cfg: CfgNode, processes: Processes = ALONE) -> Augmenter:
+    """Build what turns this process's slice of a batch of uint8 training clips into augmented, normalised floats."""
     return Augmenter(
         cfg.INPUT.PIXEL_MEAN,
         cfg.INPUT.PIXEL_STD,
@@ -96,6 +98,8 @@ def make_train_transform(cfg: CfgNode) -> Augmenter:
         padding=cfg.INPUT.CROP_PADDING,
         color_jitter=cfg.INPUT.COLOR_JITTER,
         consistent=cfg.INPUT.CONSISTENT_AUGMENTATION,
+        rank=processes.rank,
+        world_size=processes.world_size,
     )
 
 
@@ -104,8 +108,10 @@ def make_test_transform(cfg: CfgNode) -> Normalizer:
     return Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
 
 
-def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_size: int = 1) -> DataLoader:
+def make_train_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = ALONE) -> DataLoader:
     """Build the loader of training batches, P identities with K clips each, labels and cameras numbered from 0.
+
+    With several processes it loads this process's slice of every batch.
 
     Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of
     ``TrackletClips``, with ``clips`` (B, T, C, H, W), uint8, and the rest (B,), int64.
@@ -126,8 +132,8 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_siz
         batch_size=cfg.SOLVER.STAGE2.IMS_PER_BATCH,
         num_instances=cfg.DATALOADER.NUM_INSTANCE,
         seed=cfg.SOLVER.SEED,
-        rank=rank,
-        world_size=world_size,
+        rank=processes.rank,
+        world_size=processes.world_size,
         views=[tracklet.view for tracklet in dataset.train],
         altitudes=[tracklet.altitude for tracklet in dataset.train],
         both_views=cfg.DATALOADER.BOTH_VIEWS,
@@ -136,8 +142,11 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, rank: int = 0, world_siz
     return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
 
 
-def make_memory_loader(cfg: CfgNode, dataset: Benchmark) -> DataLoader:
-    """Build the loader for CLIP memory: all frames of the training tracklets, in order, in consecutive clips."""
+def make_memory_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = ALONE) -> DataLoader:
+    """Build the loader for CLIP memory: all frames of the training tracklets, in order, in consecutive clips.
+
+    With several processes it loads this process's share of the tracklets.
+    """
     clips = TrackletClips(
         dataset.train,
         size=cfg.INPUT.SIZE_TRAIN,
@@ -147,13 +156,18 @@ def make_memory_loader(cfg: CfgNode, dataset: Benchmark) -> DataLoader:
         cameras=train_cameras(dataset.train),
         cache=_make_frame_cache(cfg),
     )
-    return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
+    return _make_shared_loader(cfg, clips, processes)
 
 
 def make_test_loader(
-    cfg: CfgNode, tracklets: Sequence[Tracklet], cameras: Mapping[int, int] | None = None
+    cfg: CfgNode,
+    tracklets: Sequence[Tracklet],
+    cameras: Mapping[int, int] | None = None,
+    processes: Processes = ALONE,
 ) -> DataLoader:
     """Build a loader of TEST.NUM_CLIPS clips of each tracklet, in the order of the tracklets.
+
+    With several processes it loads this process's share of the tracklets.
 
     Args:
         cfg: INPUT.*, TEST.* and DATALOADER.*.
@@ -169,7 +183,13 @@ def make_test_loader(
         num_clips=cfg.TEST.NUM_CLIPS,
         cache=_make_frame_cache(cfg),
     )
-    return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg))
+    return _make_shared_loader(cfg, clips, processes)
+
+
+def _make_shared_loader(cfg: CfgNode, clips: TrackletClips, processes: Processes) -> DataLoader:
+    """Build the loader of this process's share of the clips, in order and without padding."""
+    share = clips.share(processes.rank, processes.world_size)
+    return DataLoader(clips, batch_size=cfg.TEST.IMS_PER_BATCH, sampler=share, **_loader_options(cfg))
 
 
 def train_cameras(tracklets: Sequence[Tracklet]) -> dict[int, int]:

@@ -1,5 +1,6 @@
 """The network: computes descriptors of clips at test time, and everything that the losses need in training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,9 @@ class XTFCLIP(nn.Module):
         memory_weighting: Blend memory and prompt by a learned weight instead of adding them.
         prompt_dropout: Dropout probability in the sequence-specific prompt.
         descriptor: Whether test descriptors are taken "before" or "after" the neck.
+    Attributes:
+        gather_batch: Joins what the processes of a run computed from their slices of a training batch. It returns its
+            arguments unless several processes train.
     Reference:
         AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; METHOD sections 1 to 5.
     """
@@ -76,6 +80,7 @@ class XTFCLIP(nn.Module):
         self.classifier_projected = _make_classifier(P, num_classes)
         self.classifier_temporal = _make_classifier(D, num_classes)
         self.descriptor = descriptor
+        self.gather_batch: Callable[..., tuple[Tensor, ...]] = _return_all
 
     @property
     def num_classes(self) -> int:
@@ -92,12 +97,16 @@ class XTFCLIP(nn.Module):
     ) -> Tensor | TrainingOutput:
         """Compute descriptors (eval mode) or everything that the losses need (training mode).
 
+        With several processes, the clips are this process's slice of a training batch. Encoder, temporal modules and
+        prompt see the slice; necks and classifiers, and then the losses, see the whole batch in every process.
+
         Args:
             clips: (B, T, C, H, W), normalised.
             camids: (B,) 0-based indices of training cameras, -1 where unknown; None means that all are unknown.
             memory: CLIP memory (K, P); only training mode needs it.
         Returns:
-            Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: a TrainingOutput.
+            Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: a TrainingOutput
+            of the whole batch.
         Raises:
             ValueError: In training mode without memory.
         """
@@ -111,15 +120,19 @@ class XTFCLIP(nn.Module):
         f_img = self.pool_image(tokens[:, 0].unflatten(0, (-1, T)))  # (B, D)
         f_proj = self.pool_projected(projected[:, :, 0])  # (B, P)
         f_frames, f_tmp = self.encode_temporal(tokens, T)
+        memory_logits = self.compare_with_memory(f_proj, projected, memory)
+        f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
+            f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
+        )
         return TrainingOutput(
             id_logits=[
                 self.classifier_image(self.neck_image(f_img)),
                 self.classifier_projected(self.neck_projected(f_proj)),
                 self.classifier_temporal(self.neck_temporal(f_tmp)),
             ],
-            frame_logits=self.classifier_temporal(self.neck_frame(f_frames)),
+            frame_logits=self.classifier_temporal(self.neck_frame(f_frames.flatten(0, 1))),
             features=[f_img, f_proj, f_tmp],
-            memory_logits=self.compare_with_memory(f_proj, projected, memory),
+            memory_logits=memory_logits,
         )
 
     def describe(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
@@ -174,6 +187,10 @@ class XTFCLIP(nn.Module):
         """
         tokens = self.encoder.encode_frames(clips.flatten(0, 1))
         return self.encoder.project(tokens[:, 0]).unflatten(0, (-1, clips.shape[1])).mean(dim=1)
+
+
+def _return_all(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tensors
 
 
 def _make_classifier(width: int, num_classes: int) -> nn.Linear:

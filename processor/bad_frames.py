@@ -9,6 +9,7 @@ import torch
 from datasets import Tracklet
 from datasets.clips.clip_dataset import NOT_REPLACED
 from datasets.clips.decoding import UnreadableFrameError
+from utils.processes import ALONE, Processes
 
 logger = logging.getLogger(__name__)
 
@@ -22,20 +23,29 @@ class BadFrames:
     Args:
         tracklets: The records that the batches' ``tracklet`` indices refer to.
         description: What the pass computes, for messages.
-        num_batches: Batches of the pass; none is larger than the first.
+        num_batches: Batches of this process's part of the pass; none is larger than the first.
         max_fraction: Share of the pass's frames, 0..1, above which the pass stops (DATALOADER.MAX_BAD_FRACTION).
+        processes: All of them make the pass, each a part of it. The share is that of all parts together; a process
+            whose own part holds too many bad frames for the whole pass stops at once.
     """
 
     def __init__(
-        self, tracklets: Sequence[Tracklet], description: str, num_batches: int, max_fraction: float = 1.0
+        self,
+        tracklets: Sequence[Tracklet],
+        description: str,
+        num_batches: int,
+        max_fraction: float = 1.0,
+        processes: Processes = ALONE,
     ) -> None:
         self.tracklets = tracklets
         self.description = description
         self.num_batches = num_batches
         self.max_fraction = max_fraction
+        self.processes = processes
         self.num_frames = 0  # served so far, with the replaced ones
         self.replacements: Counter[str] = Counter()  # how often each unreadable path was replaced
         self._num_expected = 0  # frames of the whole pass, at most
+        self._num_batches_of_all = sum(processes.gather_values(num_batches))
 
     @property
     def num_replaced(self) -> int:
@@ -48,17 +58,26 @@ class BadFrames:
             UnreadableFrameError: As soon as the share of the whole pass is certain to exceed ``max_fraction``.
         """
         unreadable = batch["unreadable"]  # (B, T)
-        self._num_expected = self._num_expected or self.num_batches * unreadable.numel()
+        self._num_expected = self._num_expected or self._num_batches_of_all * unreadable.numel()
         self.num_frames += unreadable.numel()
         for row, place in (unreadable != NOT_REPLACED).nonzero().tolist():
             tracklet = self.tracklets[int(batch["tracklet"][row])]
             self.replacements[tracklet.frame_paths[int(unreadable[row, place])]] += 1
-        self._check(max(self.num_frames, self._num_expected))
+        if self.processes.is_alone or self.num_batches > 1:  # an only batch may be smaller than those of the others
+            self._check(max(self.num_frames, self._num_expected))
 
     def finish(self) -> None:
-        """Log the list of replaced frames; raises UnreadableFrameError if there are too many."""
+        """Add up all processes and log the list of replaced frames; raises UnreadableFrameError for too many."""
+        counts = self.processes.gather_values((self.num_frames, self.replacements))
+        self.num_frames = sum(num_frames for num_frames, _ in counts)
+        self.replacements = sum((replacements for _, replacements in counts), Counter())
         if not self.replacements:
             return
+        if self.processes.is_main:
+            self._log()
+        self._check(self.num_frames)
+
+    def _log(self) -> None:
         lines = [f"  {path} ({times} times)" if times > 1 else f"  {path}" for path, times in self.replacements.items()]
         if len(lines) > MAX_LISTED:
             lines[MAX_LISTED:] = [f"  and {len(lines) - MAX_LISTED} more, each with a warning of its own"]
@@ -70,7 +89,6 @@ class BadFrames:
             100 * self.num_replaced / self.num_frames,
             "\n".join(lines),
         )
-        self._check(self.num_frames)
 
     def _check(self, num_frames: int) -> None:
         if self.num_replaced > self.max_fraction * num_frames:

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
     """Build model, losses, solver and CLIP memory for a data set.
 
+    Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
+    slices of a batch need different dropout masks.
+
     Args:
         cfg: MODEL.*, LOSS.*, SOLVER.* and, for CLIP memory, DATALOADER.* and INPUT.*.
         dataset: Its training split says how many identities and cameras there are.
@@ -39,8 +42,10 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         memory = torch.empty(0, device=runtime.device)
     else:
         extractor = make_extractor(cfg, model, runtime)
-        loader = make_memory_loader(cfg, dataset)
+        loader = make_memory_loader(cfg, dataset, runtime.processes)
         memory = build_memory(extractor, loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)
+    if not runtime.processes.is_main:
+        torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
     return TrainingState(
         model,
         criterion,
@@ -53,6 +58,7 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         config=cfg.dump(),
         centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
+        processes=runtime.processes,
     )
 
 

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from datasets import Case, Tracklet
 from datasets.attributes import AttributeScheme
 from utils.distances import pairwise_distance
-from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, RankingResult, evaluate_ranking
+from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, score_queries, summarize_scores
+from utils.processes import ALONE, Processes
 from utils.reranking import re_rank
 
 from .features import FeatureExtractor, FeatureSet
@@ -18,6 +19,8 @@ from .masking import attribute_penalty
 from .results import CaseResult, Evaluation, Method
 
 logger = logging.getLogger(__name__)
+
+ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -47,42 +50,54 @@ def evaluate(
 ) -> Evaluation:
     """Rank the gallery of every case for each of its queries, and score the rankings.
 
+    Several processes share the tracklets, then the queries; every process returns the whole evaluation.
+
     Args:
         extractor: Computes test descriptors; its model's mode is restored.
         cases: Directions to rank; one whose identities are masked is ranked, but not scored.
         make_loader: Builds the loader of a side's clips.
         options: Rankings to make beside the visual one.
     """
+    processes = extractor.runtime.processes
     results = []
     for case in cases:
         query = extractor.extract(make_loader(case.query), case.query, f"{case.title}: query")
         gallery = extractor.extract(make_loader(case.gallery), case.gallery, f"{case.title}: gallery")
-        distmats = compute_distances(query, gallery, case.scheme, options)
+        distmats = compute_distances(query, gallery, case.scheme, options, processes.share(len(case.query)))
         if options.mask_columns and not any(method.annotated_attributes for method in distmats):
             logger.warning("%s: the data have no annotated attributes: only visual rows are reported.", case.title)
-        rankings = {} if case.identities_masked else score_distances(distmats, query, gallery, PROTOCOLS[case.protocol])
-        results.append(CaseResult(case, distmats, rankings))
+        protocol = PROTOCOLS[case.protocol]
+        rankings = {} if case.identities_masked else score_distances(distmats, query, gallery, protocol, processes)
+        whole = {method: processes.gather_rows(distmat, len(case.query)) for method, distmat in distmats.items()}
+        results.append(CaseResult(case, whole, rankings))
     return Evaluation(results)
 
 
 def compute_distances(
-    query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: RankingOptions
+    query: FeatureSet,
+    gallery: FeatureSet,
+    scheme: AttributeScheme | None,
+    options: RankingOptions,
+    rows: slice = ALL_ROWS,
 ) -> dict[Method, np.ndarray]:
     """Compute distance matrices (Q, G) by every method that the options ask for and the data allow.
+
+    Re-ranking compares all queries with one another, so it is computed whole even if only some rows are wanted.
 
     Args:
         query, gallery: Features of both sides.
         scheme: What the tracklets' attributes mean; None for a data set without attributes.
         options: The methods.
+        rows: Queries whose rows are returned.
     """
-    base = {False: pairwise_distance(query.features, gallery.features).numpy()}
+    base = {False: pairwise_distance(query.features[rows], gallery.features).numpy()}
     if options.reranking:
-        base[True] = re_rank(query.features, gallery.features, options.k1, options.k2, options.lambda_value)
+        base[True] = re_rank(query.features, gallery.features, options.k1, options.k2, options.lambda_value)[rows]
     distmats = {Method(reranked, annotated_attributes=False): distmat for reranked, distmat in base.items()}
     annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
     if options.mask_columns and scheme is not None and annotated:
         penalty = attribute_penalty(
-            query.tracklets, gallery.tracklets, scheme, options.mask_columns, options.mask_penalty
+            query.tracklets[rows], gallery.tracklets, scheme, options.mask_columns, options.mask_penalty
         )
         for reranked, distmat in base.items():
             distmats[Method(reranked, annotated_attributes=True)] = distmat + penalty
@@ -90,8 +105,17 @@ def compute_distances(
 
 
 def score_distances(
-    distmats: Mapping[Method, np.ndarray], query: FeatureSet, gallery: FeatureSet, protocol: Protocol = CROSS_CAMERA
+    distmats: Mapping[Method, np.ndarray],
+    query: FeatureSet,
+    gallery: FeatureSet,
+    protocol: Protocol = CROSS_CAMERA,
+    processes: Processes = ALONE,
 ) -> dict[Method, RankingResult]:
-    """Score every distance matrix (Q, G) by a protocol."""
-    ids = (query.pids, gallery.pids, query.camids, gallery.camids)
-    return {method: evaluate_ranking(distmat, *ids, protocol=protocol) for method, distmat in distmats.items()}
+    """Score distance matrices (Q, G) by a protocol; each process holds and ranks the rows of its share of queries."""
+    rows = processes.share(len(query.tracklets))
+    ids = (query.pids[rows], gallery.pids, query.camids[rows], gallery.camids)
+    results = {}
+    for method, distmat in distmats.items():
+        scores = processes.gather_values(score_queries(distmat, *ids, protocol=protocol))
+        results[method] = summarize_scores(QueryScores.join(scores), len(gallery.tracklets), protocol)
+    return results

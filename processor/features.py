@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from datasets import Tracklet
 from datasets.clips.transforms import flip_clips
@@ -65,7 +64,8 @@ class FeatureExtractor:
         """Compute the test descriptor of every tracklet, and list the frames that could not be read.
 
         Args:
-            loader: Batches of ``TrackletClips`` over ``tracklets``; a tracklet with several clips gets their mean.
+            loader: Batches of ``TrackletClips`` over ``tracklets``; a tracklet with several clips gets their mean. With
+                several processes, the batches of this process's share; every process gets all features.
             tracklets: The records that the batches' ``tracklet`` indices refer to.
             description: What is computed, for the progress bar and messages.
         """
@@ -93,12 +93,12 @@ class FeatureExtractor:
             UnreadableFrameError: If too many frames cannot be read.
             ValueError: If there are no tracklets.
         """
-        device = self.runtime.device
-        bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction)
+        device, processes = self.runtime.device, self.runtime.processes
+        bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction, processes)
         sums: Tensor | None = None
         counts = torch.zeros(len(tracklets), 1, device=device)
         with evaluation_mode(self.model):
-            for batch in tqdm(loader, desc=description, unit="batch", disable=None, leave=False):
+            for batch in self.runtime.show_progress(loader, description, "batch"):
                 bad_frames.add(batch)
                 clips = self.transform(batch["clips"].to(device, non_blocking=True))
                 rows = batch["tracklet"].to(device)
@@ -108,10 +108,14 @@ class FeatureExtractor:
                     sums = torch.zeros(len(tracklets), features.shape[1], device=device)
                 sums.index_add_(0, rows, features)
                 counts.index_add_(0, rows, counts.new_ones(len(rows), 1))
-        if sums is None:
-            raise ValueError(f"There are no tracklets to compute {description} of.")
         bad_frames.finish()
-        return sums / counts
+        width = max(processes.gather_values(0 if sums is None else sums.shape[1]))
+        if not width:
+            raise ValueError(f"There are no tracklets to compute {description} of.")
+        if sums is None:  # fewer tracklets than processes: none for this one
+            sums = torch.zeros(len(tracklets), width, device=device)
+        # A tracklet is in one process only, and its sums are zero in the others: adding them up changes no digit.
+        return processes.sum_over(sums) / processes.sum_over(counts)
 
     def _describe(self, clips: Tensor, camids: Tensor) -> Tensor:
         """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import read_checkpoint, write_checkpoint
+from utils.processes import ALONE, Processes, may_be_restarted, was_restarted
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ class TrainingState:
         generator: Source of the augmentation's random numbers.
         epoch: Number of finished epochs.
         best: Best validation mAP so far, visual only, 0..1.
+        processes: Process 0 writes checkpoints. All else is the same in every process, but for the random numbers of
+            dropout.
+        parallel_model: The model as training calls it: the gradients of all processes are averaged.
     """
 
     model: XTFCLIP
@@ -48,9 +52,18 @@ class TrainingState:
     generator: torch.Generator = field(default_factory=torch.Generator)
     epoch: int = 0
     best: float = 0.0
+    processes: Processes = ALONE
+    parallel_model: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model.gather_batch = self.processes.gather_batch
+        self.parallel_model = self.processes.parallelize(self.model)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint from which training continues exactly."""
+        """Write a checkpoint from which training continues exactly; all processes call this, and process 0 writes."""
+        random_states = self.processes.gather_values(_random_states(self.memory.device))
+        if not self.processes.is_main:
+            return
         content = {
             "model": self.model.state_dict(),
             "criterion": self.criterion.state_dict(),
@@ -61,8 +74,7 @@ class TrainingState:
             "pids": self.pids,
             "camids": self.camids,
             "generator": self.generator.get_state(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random_states": random_states,
             "epoch": self.epoch,
             "best": self.best,
             "config": self.config,
@@ -70,7 +82,7 @@ class TrainingState:
         write_checkpoint(content, path)
 
     def restore(self, path: Path) -> None:
-        """Continue from a checkpoint of the same data and configuration.
+        """Continue from a checkpoint of the same data and configuration; the number of processes may differ.
 
         Learning rates, weight decay and ``config`` stay as they are here: a run may resume with others.
 
@@ -104,15 +116,48 @@ class TrainingState:
             self.scaler.load_state_dict(content["scaler"])
         self.memory = content["memory"].to(self.memory.device)
         self.generator.set_state(content["generator"])
-        torch.set_rng_state(content["rng"])
-        if content["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["cuda_rng"][: torch.cuda.device_count()])
+        for states in content["random_states"][self.processes.rank :][:1]:  # none for a process that was not there
+            _set_random_states(states, self.memory.device)
         self.epoch = content["epoch"]
         self.best = content["best"]
         self.schedule.base_lrs = [group["initial_lr"] for group in configured]
         for group, own, factor in zip(self.optimizer.param_groups, configured, self.schedule.lr_lambdas, strict=True):
             group.update(own, lr=own["initial_lr"] * factor(self.epoch))
         logger.info("Resumed from %s after epoch %d", path, self.epoch)
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's generators that this process draws dropout masks from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:  # a run may resume on another device
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def prepare_run(output: Path, resume: bool) -> bool:
+    """Decide whether a run continues an earlier one in its folder; call this in process 0, before anything is built.
+
+    It continues if that is asked for, or if torchrun restarted the job, and there is a last checkpoint. If the job may
+    be restarted, checkpoints of an earlier run are moved aside at once: a restart would take them for its own.
+
+    Args:
+        output: Folder of the run.
+        resume: Whether the command asks to continue (--resume).
+    """
+    if resume or was_restarted():
+        found = (output / LAST_CHECKPOINT).is_file()
+        if not found:
+            logger.warning("There is no %s in %s: training starts from the beginning.", LAST_CHECKPOINT, output)
+        return found
+    if may_be_restarted():
+        keep_old_checkpoints(output)
+    return False
 
 
 def keep_old_checkpoints(output: Path) -> None:

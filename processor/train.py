@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.clips.clip_dataset import TrackletClips
 from datasets.clips.transforms import Augmenter
 from model import XTFCLIP
 from solver import centralize_gradients
+from utils.processes import Processes
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
@@ -55,6 +55,8 @@ def train(
 ) -> None:
     """Train up to the last epoch, and keep the last checkpoint and the best by validation.
 
+    With several processes, each gets its slice of every batch, and process 0 writes the files.
+
     Args:
         state: Training continues from its epoch.
         loader: Batches of P x K clips, of ``datasets.make_train_loader``.
@@ -62,7 +64,7 @@ def train(
         runtime: Device and precision.
         options: Length of the run and periods.
         output: Folder for checkpoints and TensorBoard files.
-        validate: Returns the mAP, 0..1, that picks the best checkpoint.
+        validate: Returns the mAP, 0..1, that picks the best checkpoint; the same in every process.
     Raises:
         FloatingPointError: If a loss is not finite; the last checkpoint is from before.
         UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
@@ -76,12 +78,12 @@ def train(
         state.criterion.memory_weight,
         state.criterion.frame_weight,
     )
-    with SummaryWriter(str(output / "tensorboard")) as board:
+    with ScalarBoard(output / "tensorboard", runtime.processes) as board:
         while state.epoch < options.num_epochs:
             cast(IdentityBatchSampler, loader.batch_sampler).set_epoch(state.epoch)
             means = train_one_epoch(state, loader, augment, runtime, options)
             for name, value in means.items():
-                board.add_scalar(f"train/{name}", value, state.epoch + 1)
+                board.add(f"train/{name}", value, state.epoch + 1)
             state.criterion.next_epoch()
             state.schedule.step()
             state.epoch += 1
@@ -89,7 +91,7 @@ def train(
             is_last = state.epoch == options.num_epochs
             if options.eval_period and (state.epoch % options.eval_period == 0 or is_last):
                 mean_ap = validate(state.model)
-                board.add_scalar("validation/mAP", mean_ap, state.epoch)
+                board.add("validation/mAP", mean_ap, state.epoch)
                 if mean_ap >= state.best:
                     state.best = mean_ap
                     state.save(output / BEST_CHECKPOINT)
@@ -105,14 +107,15 @@ def train_one_epoch(
     name = f"epoch {state.epoch + 1}"
     record = EpochRecord(state.epoch + 1, len(loader), options.log_period)
     tracklets = cast(TrackletClips, loader.dataset).tracklets
-    bad_frames = BadFrames(tracklets, name, len(loader), options.max_bad_fraction)
-    for batch in tqdm(loader, desc=name, unit="step", disable=None, leave=False):
+    bad_frames = BadFrames(tracklets, name, len(loader), options.max_bad_fraction, runtime.processes)
+    for batch in runtime.show_progress(loader, name, "step"):
         bad_frames.add(batch)
         clips = augment(batch["clips"].to(runtime.device, non_blocking=True), state.generator)
         labels = batch["label"].to(runtime.device, non_blocking=True)
         camids = batch["camid"].to(runtime.device, non_blocking=True)
         terms, accuracy = compute_losses(state, clips, camids, labels, runtime)
-        record.add({**terms, "accuracy": accuracy}, len(clips), state.optimizer.param_groups[0]["lr"])
+        num_clips = len(clips) * runtime.processes.world_size
+        record.add({**terms, "accuracy": accuracy}, num_clips, state.optimizer.param_groups[0]["lr"])
         update_weights(state, terms["total"])
     bad_frames.finish()
     return record.finish()
@@ -121,9 +124,14 @@ def train_one_epoch(
 def compute_losses(
     state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, runtime: Runtime
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Run a batch through model and losses; returns the terms and the share of clips that f_img's classifier knows."""
+    """Run a batch through model and losses; returns the terms and the share of clips that f_img's classifier knows.
+
+    The clips are this process's slice of the batch. The model returns the whole batch, so the losses, and all that they
+    mine and accumulate, are the same in every process.
+    """
+    (labels,) = runtime.processes.gather_batch(labels)
     with runtime.autocast():
-        output = state.model(clips, camids, memory=state.memory)
+        output = state.parallel_model(clips, camids, memory=state.memory)
         terms = state.criterion(output, labels)
     return terms, (output.id_logits[0].argmax(dim=1) == labels).float().mean()
 
@@ -137,6 +145,30 @@ def update_weights(state: TrainingState, loss: Tensor) -> None:
         centralize_gradients(state.model.parameters())
     state.scaler.step(state.optimizer)
     state.scaler.update()
+
+
+class ScalarBoard:
+    """Write scalars for TensorBoard, in process 0; the other processes write nothing.
+
+    Args:
+        folder: Where TensorBoard's files go.
+        processes: This process among all.
+    """
+
+    def __init__(self, folder: Path, processes: Processes) -> None:
+        self._writer = SummaryWriter(str(folder)) if processes.is_main else None
+
+    def __enter__(self) -> "ScalarBoard":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def add(self, name: str, value: float, epoch: int) -> None:
+        """Write the value of a scalar after an epoch."""
+        if self._writer:
+            self._writer.add_scalar(name, value, epoch)
 
 
 class EpochRecord:

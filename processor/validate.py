@@ -26,7 +26,7 @@ def validate(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, model: XTFCLIP)
     if not cases:
         logger.warning("The test identities are masked: nothing to validate on; the best checkpoint is the last one.")
         return 0.0
-    make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train))
+    make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train), processes=runtime.processes)
     evaluation = evaluate(make_extractor(cfg, model, runtime), cases, make_loader, make_ranking_options(cfg))
     logger.info("validation\n%s", format_results(evaluation))
     return evaluation.overall(VISUAL).mAP

@@ -161,11 +161,24 @@ def test_a_run_that_cannot_start_leaves_the_old_runs_files_alone(trained, at_wor
     assert {name: (at_work / "logs/all" / name).read_bytes() for name in before} == before
 
 
-def test_resume_without_a_checkpoint_names_it(make_tree, tiny_opts, at_work, capsys):
+def test_resume_without_a_checkpoint_says_so_and_starts(make_tree, tiny_opts, at_work, capsys):
     root = make_tree()
     opts = [*tiny_opts, "DATASETS.ROOT_DIR", root]
-    assert status_of(train_main, "--output_dir", "logs/none", "--resume", *opts) == 1
-    assert "logs/none/checkpoint_last.pth" in capsys.readouterr().out
+    assert status_of(train_main, "--output_dir", "logs/none", "--resume", *opts) == 0
+    assert "no checkpoint_last.pth in logs/none: training starts from the beginning" in capsys.readouterr().out
+    assert torch.load("logs/none/checkpoint_last.pth", weights_only=True)["epoch"] == 2
+
+
+def test_an_unexpected_error_is_in_the_log_and_is_raised_again(make_tree, tiny_opts, at_work, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("out of memory\nand more")
+
+    monkeypatch.setattr(train_main, "train", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        status_of(train_main, "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", make_tree())
+    log = log_of("logs/all")
+    assert "ERROR utils.runtime: RuntimeError: out of memory\n" in log
+    assert "Traceback" in log
 
 
 @pytest.mark.parametrize(("main", "option"), [(train_main, "--output_dir"), (eval_main, "--custom_output_dir")])

@@ -7,7 +7,7 @@ Axes: Q queries, G galleries, V valid queries, R ranks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -129,6 +129,28 @@ class RankingResult:
     num_unmatched: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class QueryScores:
+    """What ranking the gallery found for each query; 0 where it has no true match.
+
+    Attributes:
+        num_matches: Number of true matches, (Q,), int64.
+        first_ranks: Rank of the first true match, from 1, (Q,), int64.
+        last_ranks: Rank of the last true match, likewise.
+        precisions: Average precision, (Q,), float64.
+    """
+
+    num_matches: np.ndarray
+    first_ranks: np.ndarray
+    last_ranks: np.ndarray
+    precisions: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence["QueryScores"]) -> "QueryScores":
+        """Join the scores of consecutive queries."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
 def evaluate_ranking(
     distmat: np.ndarray | torch.Tensor,
     q_pids: Sequence[int] | np.ndarray | torch.Tensor,
@@ -153,6 +175,24 @@ def evaluate_ranking(
     Raises:
         ValueError: On shapes that do not fit, NaN distances, or when no query has a true match.
     """
+    if max_rank < 1:
+        raise ValueError(f"max_rank must be at least 1, got {max_rank}.")
+    scores = score_queries(distmat, q_pids, g_pids, q_camids, g_camids, protocol)
+    return summarize_scores(scores, len(g_pids), protocol, max_rank)
+
+
+def score_queries(
+    distmat: np.ndarray | torch.Tensor,
+    q_pids: Sequence[int] | np.ndarray | torch.Tensor,
+    g_pids: Sequence[int] | np.ndarray | torch.Tensor,
+    q_camids: Sequence[int] | np.ndarray | torch.Tensor,
+    g_camids: Sequence[int] | np.ndarray | torch.Tensor,
+    protocol: Protocol = CROSS_CAMERA,
+) -> QueryScores:
+    """Rank the gallery for every query and score each ranking by itself.
+
+    Args and errors: as in ``evaluate_ranking``; there may be no query, or none with a true match.
+    """
     distmat = _to_numpy(distmat)
     if distmat.ndim != 2:
         raise ValueError(f"distmat must be 2-D (queries, galleries), got shape {distmat.shape}.")
@@ -161,8 +201,6 @@ def evaluate_ranking(
     q_camids = _check_ids("q_camids", q_camids, Q)
     g_pids = _check_ids("g_pids", g_pids, G)
     g_camids = _check_ids("g_camids", g_camids, G)
-    if max_rank < 1:
-        raise ValueError(f"max_rank must be at least 1, got {max_rank}.")
 
     num_matches = np.zeros(Q, dtype=np.int64)
     first_ranks = np.zeros(Q, dtype=np.int64)
@@ -195,26 +233,42 @@ def evaluate_ranking(
             precision = (before + precision) / 2
         sums = np.bincount(row, weights=precision, minlength=counts.size)
         precisions[rows] = sums / np.maximum(counts, 1)
+    return QueryScores(num_matches, first_ranks, last_ranks, precisions)
 
-    matched = num_matches > 0
+
+def summarize_scores(
+    scores: QueryScores, num_galleries: int, protocol: Protocol = CROSS_CAMERA, max_rank: int = 50
+) -> RankingResult:
+    """Summarise the scores of all queries of a ranking by a protocol.
+
+    Args:
+        scores: Of ``score_queries``, of all queries in order.
+        num_galleries: G, for the message of the error.
+        protocol: The one that the queries were scored by.
+        max_rank: As in ``evaluate_ranking``.
+    Raises:
+        ValueError: If no query has a true match.
+    """
+    Q = len(scores.num_matches)
+    matched = scores.num_matches > 0
     num_unmatched = Q - int(matched.sum())
     if num_unmatched == Q:
         others = " from another camera" if protocol.leave_out_same_camera else ""
         raise ValueError(
-            f"No query has a true match: none of the {Q} queries shares its identity with one of the {G} "
+            f"No query has a true match: none of the {Q} queries shares its identity with one of the {num_galleries} "
             f"gallery entries{others}. Check that query and gallery number people alike."
         )
     valid = np.ones_like(matched) if protocol.count_unmatched else matched
     num_valid = int(valid.sum())
-    ranks = np.minimum(first_ranks[matched], max_rank + 1)
+    ranks = np.minimum(scores.first_ranks[matched], max_rank + 1)
     cmc = np.cumsum(np.bincount(ranks, minlength=max_rank + 2)[1 : max_rank + 1]) / num_valid
-    penalties = num_matches / np.maximum(last_ranks, 1)  # 0 without a true match
+    penalties = scores.num_matches / np.maximum(scores.last_ranks, 1)  # 0 without a true match
     return RankingResult(
         cmc=cmc,
-        mAP=float(precisions[valid].mean()),
+        mAP=float(scores.precisions[valid].mean()),
         mINP=float(penalties[valid].mean()),
         num_valid_queries=num_valid,
-        average_precisions=precisions[valid],
+        average_precisions=scores.precisions[valid],
         valid_queries=valid,
         num_unmatched=num_unmatched,
     )

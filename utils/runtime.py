@@ -1,17 +1,19 @@
 """Decisions that a run makes once: device, precision, output folder, and where log lines go."""
 
 import logging
-import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from .processes import ALONE, Processes, read_launch, start_processes, stop_processes
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +22,17 @@ DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device and precision of a run.
+    """Device, precision and processes of a run.
 
     Attributes:
         device: Device that holds the model.
         dtype: Type that autocast computes in; None for plain float32.
+        processes: This process among those that torchrun started.
     """
 
     device: torch.device
     dtype: torch.dtype | None
+    processes: Processes = ALONE
 
     def autocast(self) -> AbstractContextManager:
         """Return the context in which the model's forward and its losses run."""
@@ -38,16 +42,20 @@ class Runtime:
         """Make a gradient scaler; it does nothing unless the precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
 
+    def show_progress(self, batches: Iterable, description: str, unit: str) -> tqdm:
+        """Wrap batches in a progress bar, which process 0 draws if it has a terminal."""
+        disable = None if self.processes.is_main else True
+        return tqdm(batches, desc=description, unit=unit, disable=disable, leave=False)
+
 
 def make_runtime(device: str, precision: str) -> Runtime:
-    """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine.
+    """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine, and connect the processes that torchrun started.
+
+    A CUDA device becomes the current one of this process, so that nothing is left on another card by accident.
 
     Raises:
-        ValueError: If the device does not exist on this machine or cannot compute in the precision, or if several
-            processes were started, which would overwrite one another's files.
+        ValueError: If the device does not exist on this machine or cannot compute in the precision.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("Several processes (torchrun) are not supported yet: start one.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
@@ -56,16 +64,34 @@ def make_runtime(device: str, precision: str) -> Runtime:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {device!r}.") from error
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"MODEL.DEVICE is {device!r}, but this machine has {torch.cuda.device_count()} usable CUDA devices. "
-            "Add `MODEL.DEVICE cpu` to the command, or install a torch build that matches the driver."
-        )
+    if resolved.type == "cuda":
+        resolved = _choose_card(resolved, read_launch())
     if precision == "auto":
         precision = "fp16" if resolved.type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
     if resolved.type == "cpu" and precision == "fp16":
         raise ValueError("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
-    return Runtime(resolved, DTYPES[precision])
+    if resolved.type == "cuda":
+        torch.cuda.set_device(resolved)
+    return Runtime(resolved, DTYPES[precision], start_processes(resolved))
+
+
+def _choose_card(device: torch.device, processes: Processes) -> torch.device:
+    """Number a CUDA device that may have no number yet: each process of a machine takes a card of its own."""
+    num_cards = torch.cuda.device_count()
+    if not processes.is_alone and device.index is not None:
+        raise ValueError(f"MODEL.DEVICE is {device}, one card for {processes.world_size} processes: write cuda.")
+    index = processes.local_rank if device.index is None else device.index
+    if processes.local_rank >= num_cards > 0:
+        raise ValueError(
+            f"torchrun started more processes here than the {num_cards} usable CUDA devices of this machine: lower "
+            "--nproc_per_node."
+        )
+    if index >= num_cards:
+        raise ValueError(
+            f"MODEL.DEVICE is {str(device)!r}, but this machine has {num_cards} usable CUDA devices. "
+            "Add `MODEL.DEVICE cpu` to the command, or install a torch build that matches the driver."
+        )
+    return torch.device("cuda", index)
 
 
 def _cpu_has_bf16() -> bool:
@@ -93,7 +119,7 @@ def prepare_output(folder: str | Path) -> Path:
 
 
 def start_logging(log_file: str | Path) -> AbstractContextManager:
-    """Send all log lines to the console and, appended, to ``log_file``.
+    """Send all log lines to the console and, appended, to ``log_file``; of other processes than 0, only warnings.
 
     Returns:
         A context in which progress bars and log lines do not overwrite one another.
@@ -101,15 +127,24 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO)
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+    processes = read_launch()
+    origin = "" if processes.is_main else f"[process {processes.rank}] "
+    formatter = logging.Formatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
     console, file = logging.StreamHandler(sys.stdout), logging.FileHandler(log_file, encoding="utf-8")
     console.setLevel(logging.INFO)
     for handler in (console, file):
         handler.setFormatter(formatter)
+        if not processes.is_main:
+            handler.addFilter(_is_for_all_processes)
         root.addHandler(handler)
     logger.setLevel(logging.DEBUG)  # run_command's tracebacks, which only the file takes
     logging.captureWarnings(True)
     return logging_redirect_tqdm()
+
+
+def _is_for_all_processes(record: logging.LogRecord) -> bool:
+    """Whether a log line of another process than 0 is written: warnings, errors, and the tracebacks of errors."""
+    return record.levelno >= logging.WARNING or record.exc_info is not None
 
 
 def first_line(error: BaseException) -> str:
@@ -120,10 +155,11 @@ def first_line(error: BaseException) -> str:
 def run_command(main: Callable[[], None]) -> int:
     """Run an entry point and return its exit status; a user's mistake ends in one line on the console.
 
-    Its traceback goes to the log file only.
+    Its traceback goes to the log file only. Any other error is raised again, after it was written to the log file, too.
     """
     try:
         main()
+        stop_processes()  # after an error, the others may still wait for this process: torchrun ends them
     except KeyboardInterrupt:
         logger.error("Interrupted. What was written so far is kept.")
         return 130
@@ -134,4 +170,8 @@ def run_command(main: Callable[[], None]) -> int:
         logger.error("%s", message)
         logger.debug("Traceback:", exc_info=True)
         return 1
+    except Exception as error:
+        logger.error("%s: %s", type(error).__name__, first_line(error))
+        logger.debug("Traceback:", exc_info=True)
+        raise
     return 0

@@ -25,13 +25,12 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     and ground tracklets, and the altitudes are as even as possible. If a view or an altitude has few tracklets, groups
     may share them; the tracklets drawn least in the epoch are drawn first.
 
-    The list of batches depends on the seed and epoch alone. Process ``rank`` of ``world_size`` takes every
-    ``world_size``-th batch, starting with batch ``rank``. If the number of batches is not a multiple of ``world_size``,
-    up to ``world_size - 1`` extra batches are added, so that all processes take equally many and no batch is lost.
+    The batches depend on the seed and epoch alone. Each of several processes draws them all and takes its slice of
+    every batch: process ``rank`` of ``world_size`` the ``rank``-th part.
 
     Args:
         pids: Identity (or label) of each item, in the order of the dataset.
-        batch_size: Items in a batch of one process, P * K.
+        batch_size: Items in a batch of all processes together, P * K.
         num_instances: Tracklets of each identity in a batch, K.
         seed: Seed of all random choices, together with the epoch.
         rank: Number of this process, 0 to world_size - 1.
@@ -44,8 +43,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         balance_altitudes: Whether to balance the altitudes of the aerial items in a group. The number of aerial items
             is random, or decided by ``both_views``.
     Raises:
-        ValueError: If ``batch_size`` is not a multiple of K, if there are fewer than P identities, if an epoch has
-            fewer batches than there are processes, or if a view or an altitude that balancing needs is missing.
+        ValueError: If ``batch_size`` is not a multiple of K or of ``world_size``, if there are fewer than P identities,
+            or if a view or an altitude that balancing needs is missing.
     """
 
     def __init__(
@@ -68,6 +67,12 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             )
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in 0..{world_size - 1} (world_size - 1), got {rank}.")
+        if batch_size % world_size:
+            divisors = [number for number in range(1, batch_size + 1) if batch_size % number == 0]
+            raise ValueError(
+                f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) clips cannot be shared out equally among {world_size} "
+                f"processes: start {', '.join(map(str, divisors[:-1]))} or {divisors[-1]}."
+            )
         if both_views and num_instances < 2:
             raise ValueError(
                 "DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2: one tracklet of each view."
@@ -100,20 +105,23 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._batches) // self.world_size
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[list[ClipRequest]]:
         epoch, batches = self.epoch, self._batches
-        for number in range(self.rank, len(batches), self.world_size):
-            first = number * self.batch_size
-            yield [ClipRequest(int(item), epoch, first + offset) for offset, item in enumerate(batches[number])]
+        size = self.batch_size // self.world_size
+        start = self.rank * size
+        for number, batch in enumerate(batches):
+            first = number * self.batch_size + start
+            own = batch[start : start + size]
+            yield [ClipRequest(int(item), epoch, first + offset) for offset, item in enumerate(own)]
 
     def _make_batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         P = self.identities_per_batch
         groups = [self._make_groups(items, rng) for items in self._items]
         num_left = np.array([len(of_identity) for of_identity in groups])
 
-        def unused_first(identities: np.ndarray | int) -> np.ndarray:
+        def unused_first(identities: np.ndarray) -> np.ndarray:
             shuffled = rng.permutation(identities)
             return shuffled[np.argsort(num_left[shuffled] == 0, kind="stable")]
 
@@ -133,15 +141,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         while np.count_nonzero(num_left) >= P:
             chosen = rng.choice(len(groups), size=P, replace=False, p=num_left / num_left.sum())
             batches.append(np.concatenate([take_group(identity) for identity in chosen]))
-        if len(batches) < self.world_size:
-            raise ValueError(
-                f"An epoch has {len(batches)} batch(es) of SOLVER.STAGE2.IMS_PER_BATCH ({self.batch_size}), "
-                f"too few for {self.world_size} processes."
-            )
-        batches = [batches[i] for i in rng.permutation(len(batches))]
-        for _ in range(-len(batches) % self.world_size):
-            batches.append(np.concatenate([take_group(identity) for identity in unused_first(len(groups))[:P]]))
-        return batches
+        return [batches[i] for i in rng.permutation(len(batches))]
 
     def _make_groups(self, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw random groups of an identity's items, (num_groups, K); disjoint without balance and with K items."""

@@ -110,6 +110,16 @@ class TrackletClips(Dataset):
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    def share(self, rank: int, world_size: int) -> range:
+        """Return the items that one of several processes computes: those of some consecutive tracklets.
+
+        The shares cover all items once. They hold whole tracklets, and about equally many clips.
+        """
+        starts = np.concatenate([[0], self._ends])  # first item of each tracklet, and the end
+        bounds = [len(self) * part // world_size for part in (rank, rank + 1)]
+        first, stop = starts[np.searchsorted(starts, bounds)].tolist()
+        return range(first, stop)
+
     def __getitem__(self, item: int | ClipRequest) -> dict[str, torch.Tensor | int]:
         """Return the clip of an item; a plain index i stands for ``ClipRequest(i, 0, i)``."""
         request = item if isinstance(item, ClipRequest) else ClipRequest(int(item), 0, int(item))

@@ -79,6 +79,8 @@ class Augmenter:
             order, by factors from 1 - s to 1 + s; 0 turns it off. Hue does not change, as people are distinguished by
             the colours of their clothes.
         consistent: Whether to draw once for all frames of a clip, instead of for each frame.
+        rank, world_size: Which of the equal slices of a batch it gets. It draws for the whole batch, so that a clip is
+            augmented alike whatever the number of slices.
     Raises:
         ValueError: If an argument is out of range.
     Reference:
@@ -101,6 +103,8 @@ class Augmenter:
         padding: int = 0,
         color_jitter: float = 0.0,
         consistent: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         for name, value in (
             ("flip_probability", flip_probability),
@@ -125,12 +129,14 @@ class Augmenter:
         self.padding = padding
         self.color_jitter = color_jitter
         self.consistent = consistent
+        self.rank = rank
+        self.world_size = world_size
 
     def __call__(self, clips: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Normalise and augment.
 
         Args:
-            clips: Pixels, (B, T, C, H, W), uint8, on any device.
+            clips: Pixels, (B, T, C, H, W), uint8, on any device: this slice of the batch.
             generator: Generator on the CPU; a batch of one shape always takes the same number of draws from it.
         Returns:
             Augmented clips, same shape, float32.
@@ -138,18 +144,19 @@ class Augmenter:
         x = self.normalize.scale(clips)
         B, T, C, H, W = x.shape
         G = B if self.consistent else B * T  # number of groups; the frames of a group share their draws
-        flipped = torch.rand(B, generator=generator) < self.flip_probability
-        boxes = self._draw_boxes(G, H, W, generator)
+        own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
+        flipped = torch.rand(self.world_size * B, generator=generator)[own_clips] < self.flip_probability
+        boxes = self._draw_boxes(self.world_size * G, H, W, generator)[own_groups]
         flipped, boxes = flipped.to(x.device), boxes.to(x.device)
 
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
-            factors = 1 + self.color_jitter * (2 * torch.rand(3, G, generator=generator) - 1)
-            x = jitter_colors_(x, *factors.to(x.device))
+            factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
+            x = jitter_colors_(x, *factors[:, own_groups].to(x.device))
         x = self.normalize.standardize_(x)
         if self.padding:
-            corners = torch.randint(2 * self.padding + 1, (2, G), generator=generator)
-            x = shift_frames(x, self.padding, *corners.to(x.device))
+            corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
+            x = shift_frames(x, self.padding, *corners[:, own_groups].to(x.device))
         x = x.reshape(B, T, C, H, W)
         x = torch.where(flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
         top, left, bottom, right = boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each

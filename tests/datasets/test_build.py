@@ -19,6 +19,7 @@ from datasets import (
     train_cameras,
 )
 from processor.features import FeatureExtractor
+from utils.processes import Processes
 from utils.runtime import make_runtime
 
 CASES = {"case1_aerial_to_ground": (5, 1), "case2_ground_to_aerial": (1, 5)}
@@ -88,11 +89,29 @@ def test_epoch_reaches_the_frames(cfg, num_workers):
     assert not torch.equal(epochs[0], epochs[1])
 
 
-def test_ranks_get_different_batches(cfg):
+def test_processes_load_slices_of_the_same_batches(cfg):
     dataset = make_dataset(cfg)
-    ranks = [list(make_train_loader(cfg, dataset, rank=rank, world_size=2)) for rank in (0, 1)]
-    assert len(ranks[0]) == len(ranks[1]) == 1
-    assert not torch.equal(ranks[0][0]["clips"], ranks[1][0]["clips"])
+    whole = list(make_train_loader(cfg, dataset))
+    slices = [list(make_train_loader(cfg, dataset, Processes(rank, 2))) for rank in (0, 1)]
+    assert [len(parts) for parts in slices] == [len(whole)] * 2
+    for batch, *parts in zip(whole, *slices, strict=True):
+        for key, values in batch.items():
+            assert torch.equal(torch.cat([part[key] for part in parts]), values)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 20])
+def test_processes_share_the_tracklets_of_memory_and_test(cfg, world_size):
+    dataset = make_dataset(cfg)
+    launches = [Processes(rank, world_size) for rank in range(world_size)]
+    cfg.TEST.NUM_CLIPS = 2
+    for make_loader in (
+        lambda processes: make_memory_loader(cfg, dataset, processes),
+        lambda processes: make_test_loader(cfg, dataset.train, processes=processes),
+    ):
+        shares = [[int(n) for batch in make_loader(launch) for n in batch["tracklet"]] for launch in launches]
+        assert sum(shares, []) == [number for number in range(9) for _ in range(2)]  # all, in order, no padding
+        assert all(share.count(number) == 2 for share in shares for number in share)  # whole tracklets
+        assert max(map(len, shares)) - min(map(len, shares)) <= 2
 
 
 def test_both_views_reach_the_sampler(cfg):

@@ -115,6 +115,19 @@ ALL_ON = {"padding": 4, "color_jitter": 0.4}
 
 
 @pytest.mark.parametrize("consistent", [False, True])
+@pytest.mark.parametrize("options", [{}, ALL_ON])
+def test_slices_are_augmented_as_in_the_whole_batch(consistent, options):
+    clips = random_clips(6, 3, 3, 24, 16)
+    source = generator(3)
+    whole = Augmenter(MEAN, STD, consistent=consistent, **options)(clips, source)
+    for rank, part in enumerate(clips.chunk(3)):
+        own = generator(3)
+        transform = Augmenter(MEAN, STD, consistent=consistent, rank=rank, world_size=3, **options)
+        assert torch.equal(transform(part, own), whole.chunk(3)[rank])
+        assert torch.equal(own.get_state(), source.get_state())  # the next batch is drawn alike, too
+
+
+@pytest.mark.parametrize("consistent", [False, True])
 @pytest.mark.parametrize("options", [{}, {"padding": 4}, {"color_jitter": 0.4}])
 def test_consistent_clips_are_treated_alike_frame_by_frame(consistent, options):
     clips = random_clips(30, 1, 3, 24, 16).expand(-1, 5, -1, -1, -1).contiguous()  # five times the same frame

@@ -1,0 +1,185 @@
+"""The processes of a run: which of them this one is, and what they exchange.
+
+``torchrun`` starts several processes and describes each in its environment. Without it there is one, ``ALONE``, and
+every exchange returns what it was given.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed._functional_collectives import all_gather_single
+from torch.nn.parallel import DistributedDataParallel
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How long a process waits for the others. Process 0 may list the frames of a large data set or write pictures for hours
+# while the others wait; a process that died is noticed by torchrun, not by this limit.
+TIMEOUT = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all processes of a run.
+
+    Every method with an exchange must be called by all processes, in the same order.
+
+    Attributes:
+        rank: Number of this process, 0 to ``world_size`` - 1. Process 0 writes the files.
+        world_size: Number of processes on all machines.
+        local_rank: Number of this process on its machine; also the number of its GPU.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is process 0."""
+        return self.rank == 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.world_size == 1
+
+    def share(self, num_items: int, rank: int | None = None) -> slice:
+        """Return the part of ``num_items`` in a row that a process (default: this one) works on.
+
+        The parts cover all items once, and their sizes differ by at most one.
+        """
+        rank = self.rank if rank is None else rank
+        return slice(num_items * rank // self.world_size, num_items * (rank + 1) // self.world_size)
+
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        if not self.is_alone:
+            distributed.barrier()
+
+    @contextmanager
+    def first_on_machine(self) -> Iterator[None]:
+        """Run a block in one process of each machine first, because it writes a file that the others then read."""
+        if self.local_rank:
+            self.barrier()
+        yield
+        if not self.local_rank:
+            self.barrier()
+
+    def run_on_main(self, function: Callable[[], T]) -> T:
+        """Call a function in process 0 only; all processes wait for its value and return it."""
+        if self.is_alone:
+            return function()
+        values = [function() if self.is_main else None]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]  # type: ignore[return-value]  # the list now holds what process 0 put in
+
+    def gather_values(self, value: T) -> list[T]:
+        """Return the value of every process, by rank; small picklable objects only."""
+        if self.is_alone:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def sum_over(self, tensor: Tensor) -> Tensor:
+        """Add up a tensor over all processes, in place."""
+        if not self.is_alone:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def gather_batch(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Join the slices of a batch that the processes hold, in the order of ranks, in one exchange.
+
+        Gradients flow back: each process receives, for its slice, the sum of the gradients of all processes.
+
+        Args:
+            tensors: (B, ...) each, with one B and one B for all processes; all floating, or all of one integer type.
+        Returns:
+            The whole tensors, (world_size * B, ...), of the same types.
+        """
+        if self.is_alone:
+            return tensors
+        rows = [tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1) for tensor in tensors]
+        everyone = cast(distributed.ProcessGroup, distributed.group.WORLD)
+        joined = all_gather_single(torch.cat(rows, dim=1).contiguous(), 0, everyone)  # it passes gradients back
+        parts = joined.split([row.shape[1] for row in rows], dim=1)
+        return tuple(
+            part.to(tensor.dtype).reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True)
+        )
+
+    def gather_rows(self, rows: np.ndarray, num_rows: int) -> np.ndarray:
+        """Join the rows that each process computed for its ``share(num_rows)``; on the CPU."""
+        if self.is_alone:
+            return rows
+        own = torch.from_numpy(np.ascontiguousarray(rows))
+        whole = own.new_empty((num_rows, *rows.shape[1:]))
+        whole[self.share(num_rows)] = own
+        for rank in range(self.world_size):
+            part = whole[self.share(num_rows, rank)]
+            if part.numel():
+                distributed.broadcast(part, src=rank)
+        return whole.numpy()
+
+    def parallelize(self, model: nn.Module) -> nn.Module:
+        """Wrap a model so that its gradients are averaged over all processes; alone, return the model itself."""
+        if self.is_alone:
+            return model
+        device = next(model.parameters()).device
+        return DistributedDataParallel(
+            model,
+            device_ids=[device] if device.type == "cuda" else None,
+            # Batch norms see the whole batch in every process, so their statistics are equal without an exchange.
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,  # no second copy of the gradients
+        )
+
+
+ALONE = Processes()
+
+
+def read_launch() -> Processes:
+    """Read from torchrun's environment which process this is; without torchrun it is ``ALONE``."""
+    rank, world_size, local_rank = (
+        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
+    return Processes(rank, world_size, local_rank)
+
+
+def start_processes(device: torch.device) -> Processes:
+    """Connect the processes that torchrun started; do nothing without torchrun or if they are connected.
+
+    Args:
+        device: Device of this process. Tensors on GPUs are exchanged by NCCL, those on the CPU by Gloo.
+    """
+    processes = read_launch()
+    if not processes.is_alone and not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=TIMEOUT)
+        logger.info("Process %d of %d, on %s", processes.rank, processes.world_size, device)
+    return processes
+
+
+def stop_processes() -> None:
+    """Disconnect from the other processes, if connected."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def was_restarted() -> bool:
+    """Whether torchrun restarted this job after a process died (--max-restarts)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def may_be_restarted() -> bool:
+    """Whether torchrun will restart this job if a process dies (--max-restarts)."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
