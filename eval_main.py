@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from configs import CHOICES, config_of_run, get_cfg
+from configs import CHOICES, config_of_run, get_cfg, warn_of_unread_keys
 from datasets import choose_cases, make_test_loader
 from processor.build import make_extractor, make_ranking_options
 from processor.evaluate import evaluate
@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = get_cfg(args.config_file or config_of_run(opts), opts)
     results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
     with start_logging(results / "eval.log"):
+        warn_of_unread_keys(cfg, "evaluation", opts)
         trained = load_trained(cfg, overrides=None if args.config_file else opts)
         cfg = trained.cfg
         processes = trained.runtime.processes

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from configs import CONFIG_FILE, config_of_run, get_cfg
+from configs import CONFIG_FILE, config_of_run, get_cfg, warn_of_unread_keys
 from datasets import make_dataset, make_train_loader, make_train_transform
 from processor.build import make_training_options, make_training_state
 from processor.state import LAST_CHECKPOINT, keep_old_checkpoints, prepare_run
@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = prepare_output(cfg.OUTPUT_DIR)
     with start_logging(output / "train.log"):
         logger.info("Configuration:\n%s", cfg)
+        warn_of_unread_keys(cfg, "training")
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         processes = runtime.processes
         torch.manual_seed(cfg.SOLVER.SEED)

@@ -2,5 +2,6 @@
 
 from .checks import CHOICES, validate
 from .load import CONFIG_FILE, config_of_run, get_cfg
+from .unread import unread_keys, warn_of_unread_keys
 
-__all__ = ["CHOICES", "CONFIG_FILE", "config_of_run", "get_cfg", "validate"]
+__all__ = ["CHOICES", "CONFIG_FILE", "config_of_run", "get_cfg", "unread_keys", "validate", "warn_of_unread_keys"]

@@ -14,6 +14,8 @@ CHOICES = {
     "LOSS.LABEL_SMOOTHING": ("online", "uniform"),
     "DATASETS.EVAL_CASE": ("case1", "case2", "case3", "all"),
     "DATASETS.TRAIN_HALF": ("second", "first"),
+    "SOLVER.STAGE2.OPTIMIZER_NAME": ("Adam", "AdamW"),
+    "SOLVER.STAGE2.SCHEDULE": ("step", "cosine", "linear"),
     "SOLVER.PRECISION": ("auto", "fp32", "bf16", "fp16"),
     "TEST.NECK_FEAT": ("before", "after"),
     # The names of utils.metrics.PROTOCOLS, which this folder may not import; '' is the data set's own protocol.
@@ -29,12 +31,26 @@ POSITIVE = (
     "DATALOADER.CACHE_GIB",
     "SOLVER.STAGE2.IMS_PER_BATCH",
     "SOLVER.STAGE2.BASE_LR",
+    "SOLVER.STAGE2.LAYER_DECAY",
     "SOLVER.STAGE2.MAX_EPOCHS",
     "SOLVER.STAGE2.LOG_PERIOD",
     "TEST.IMS_PER_BATCH",
     "TEST.NUM_CLIPS",
     "TEST.RE_RANKING_K1",
     "TEST.RE_RANKING_K2",
+)
+# Keys of numbers of at least 0.
+NOT_NEGATIVE = (
+    "MODEL.FREEZE_BLOCKS",
+    "SOLVER.STAGE2.WEIGHT_DECAY",
+    "SOLVER.STAGE2.WEIGHT_DECAY_BIAS",
+    "SOLVER.STAGE2.BIAS_LR_FACTOR",
+    "SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR",
+    *(
+        f"SOLVER.STAGE2.{module}_{kind}_FACTOR"
+        for module in ("ENCODER", "NEW_MODULE", "HEAD", "PROMPT")
+        for kind in ("LR", "DECAY")
+    ),
 )
 # Keys of numbers in 0..1.
 FRACTIONS = (
@@ -45,6 +61,8 @@ FRACTIONS = (
     "LOSS.SMOOTHING",
     "LOSS.HARD_WEIGHT",
     "MODEL.PROMPT_DROPOUT",
+    "SOLVER.STAGE2.LAYER_DECAY",
+    "SOLVER.STAGE2.LR_MIN_FACTOR",
     "TEST.RE_RANKING_LAMBDA",
 )
 
@@ -73,6 +91,9 @@ def validate(cfg: CfgNode) -> None:
     for key, meaning in (("DATASETS.AERIAL_CAMERA", "find out"), ("TEST.RANKING_LENGTH", "all")):
         if values[key] < 0:
             raise ValueError(f"{key} must be 0 ({meaning}) or positive, got {values[key]}.")
+    for key in NOT_NEGATIVE:
+        if values[key] < 0:
+            raise ValueError(f"{key} must be at least 0, got {values[key]}.")
     for key in FRACTIONS:
         if not 0 <= values[key] <= 1:
             raise ValueError(f"{key} must lie between 0 and 1, got {values[key]}.")

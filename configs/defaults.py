@@ -30,6 +30,19 @@ _C.MODEL.PRETRAINED = True
 # Local CLIP weights: OpenAI's archive (ViT-B-16.pt), or a state dict of timm or open_clip (.pt, .pth, .safetensors).
 # If this is empty, timm downloads them from its hub.
 _C.MODEL.PRETRAIN_PATH = ""
+# Checkpoint of another run (ours or a published one) to start from instead of CLIP weights, as in fine-tuning; other
+# people and cameras may be trained on. Classifiers and camera embeddings with another number of rows start anew; all
+# other parameters must fit. CLIP memory is then computed by this encoder. Empty starts from CLIP.
+_C.MODEL.INIT_WEIGHT = ""
+# Blocks of the encoder, counted from the input, that are not trained, together with all of CLIP below them (patch,
+# class and position embeddings); 0 trains all. Camera and frame embeddings are trained in any case, so gradients still
+# pass through frozen blocks.
+_C.MODEL.FREEZE_BLOCKS = 0
+# True keeps only the inputs of the encoder's blocks in training and computes the rest again for the gradients, which
+# stay the same: less memory, about a third more time.
+_C.MODEL.GRADIENT_CHECKPOINTING = False
+# True compiles the encoder's blocks with torch.compile. The first steps are slow; a C++ compiler is needed.
+_C.MODEL.COMPILE = False
 # Weights of the loss terms (METHOD section 6: total = 0.25 id + triplet + memory + frame / T).
 _C.MODEL.ID_LOSS_WEIGHT = 0.25
 _C.MODEL.TRIPLET_LOSS_WEIGHT = 1.0
@@ -141,14 +154,32 @@ _C.SOLVER.STAGE2.IMS_PER_BATCH = 18
 _C.SOLVER.STAGE2.BASE_LR = 5e-6
 _C.SOLVER.STAGE2.WEIGHT_DECAY = 1e-4
 _C.SOLVER.STAGE2.WEIGHT_DECAY_BIAS = 1e-4
-# Factors of the learning rate: of biases; of the temporal classifier; of everything that does not come from CLIP.
+# "Adam" (as published: L2 regularisation) | "AdamW" (decoupled weight decay, which usually needs a larger value).
+_C.SOLVER.STAGE2.OPTIMIZER_NAME = "Adam"
+# Factors of the learning rate. They multiply where several apply: a bias of the prompt gets three of them.
 _C.SOLVER.STAGE2.BIAS_LR_FACTOR = 2.0
+_C.SOLVER.STAGE2.ENCODER_LR_FACTOR = 1.0  # weights that come from CLIP
+_C.SOLVER.STAGE2.NEW_MODULE_LR_FACTOR = 1.0  # everything that does not come from CLIP
+_C.SOLVER.STAGE2.HEAD_LR_FACTOR = 1.0  # classifiers and necks
+_C.SOLVER.STAGE2.PROMPT_LR_FACTOR = 1.0  # sequence-specific prompt
 _C.SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR = 10.0
-_C.SOLVER.STAGE2.NEW_MODULE_LR_FACTOR = 1.0
+# Factor of the learning rate for every layer of the encoder that lies above a parameter, 0..1 without 0: with 0.7, the
+# last norm and the projection have the encoder's rate, the last block 0.7 times that, and so on down to the embeddings.
+# 1 (as published) switches it off.
+_C.SOLVER.STAGE2.LAYER_DECAY = 1.0
+# Factors of the weight decay, of weights and biases alike; they multiply as those of the learning rate do.
+_C.SOLVER.STAGE2.ENCODER_DECAY_FACTOR = 1.0
+_C.SOLVER.STAGE2.NEW_MODULE_DECAY_FACTOR = 1.0
+_C.SOLVER.STAGE2.HEAD_DECAY_FACTOR = 1.0
+_C.SOLVER.STAGE2.PROMPT_DECAY_FACTOR = 1.0
 # True subtracts from each weight's gradient its mean over all dimensions but the first (ECCV 2020).
 _C.SOLVER.STAGE2.GRADIENT_CENTRALIZATION = True
 _C.SOLVER.STAGE2.MAX_EPOCHS = 80
-# Epochs after which the learning rate is multiplied by GAMMA, in increasing order.
+# Learning rate after the warm-up: "step" (as published), "cosine" or "linear" (both fall from the end of the warm-up to
+# LR_MIN_FACTOR times the base rate in the last epoch).
+_C.SOLVER.STAGE2.SCHEDULE = "step"
+_C.SOLVER.STAGE2.LR_MIN_FACTOR = 0.01
+# "step": epochs after which the learning rate is multiplied by GAMMA, in increasing order.
 _C.SOLVER.STAGE2.STEPS = (30, 50, 70)
 _C.SOLVER.STAGE2.GAMMA = 0.1
 # Linear warm-up: number of epochs (the name is the published one), and the factor of the first epoch.

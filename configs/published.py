@@ -50,6 +50,7 @@ SHARED_KEYS = frozenset(
         "SOLVER.STAGE2.IMS_PER_BATCH",
         "SOLVER.STAGE2.LOG_PERIOD",
         "SOLVER.STAGE2.MAX_EPOCHS",
+        "SOLVER.STAGE2.OPTIMIZER_NAME",
         "SOLVER.STAGE2.STEPS",
         "SOLVER.STAGE2.WARMUP_FACTOR",
         "SOLVER.STAGE2.WARMUP_ITERS",
@@ -131,7 +132,6 @@ ONLY_VALUES = {
     "DATALOADER.SAMPLER": "softmax_triplet",
     "MODEL.IF_LABELSMOOTH": "on",
     "MODEL.METRIC_LOSS_TYPE": "triplet",
-    "SOLVER.STAGE2.OPTIMIZER_NAME": "Adam",
     "SOLVER.STAGE2.WARMUP_METHOD": "linear",
 }
 # True multiplied the learning rate of the temporal classifier by 10 (METHOD section 7).
@@ -145,6 +145,8 @@ IGNORED_VALUES = ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD", "INPUT.PROB", "INPUT.RE
 # Names in the published defaults that stand for something this project does not have.
 PLACEHOLDER_MODEL = "resnet50"
 PLACEHOLDER_DATASET = "market1501"
+OPTIMIZER = "SOLVER.STAGE2.OPTIMIZER_NAME"
+OPTIMIZERS = ("Adam", "AdamW")
 # Published defaults that differ from those here and change results; a published file without the key relied on them.
 DIFFERING_DEFAULTS = {
     "MODEL.ID_LOSS_WEIGHT": 1.0,
@@ -306,6 +308,11 @@ def _follow_published_code(result: Translation, source: str) -> None:
         split = convert("DATASETS.SPLIT", values["DATASETS.SPLIT"], source)
         values["DATASETS.SPLIT"] = split + 1
         result.carried_over.append(f"DATASETS.SPLIT {split}, counted from 0, as {split + 1}, counted from 1")
+    if OPTIMIZER in values:
+        name = convert(OPTIMIZER, values[OPTIMIZER], source)
+        if name not in OPTIMIZERS:
+            values[OPTIMIZER] = DEFAULTS[OPTIMIZER]
+            result.unavailable.append(f"{OPTIMIZER} {name} (it is replaced by {DEFAULTS[OPTIMIZER]})")
     for key, published in DIFFERING_DEFAULTS.items():
         if key not in values:
             result.missing.append(f"{key} {published} (here: {DEFAULTS[key]})")

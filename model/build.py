@@ -2,12 +2,14 @@
 
 import logging
 
+import torch
+from torch import Tensor
 from yacs.config import CfgNode
 
 from utils.runtime import first_line
 
 from .encoder import OPENAI_FILES, ClipVideoEncoder, build_vit
-from .weights import load_clip_weights
+from .weights import load_clip_weights, load_weights
 from .xtfclip import XTFCLIP
 
 logger = logging.getLogger(__name__)
@@ -20,13 +22,16 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         cfg: Frozen configuration.
         num_classes: Training identities K.
         num_cameras: Training cameras, the rows of the camera embedding.
-        pretrained: Start from CLIP weights as MODEL.PRETRAINED and MODEL.PRETRAIN_PATH say. Set it to False if a
-            checkpoint is loaded right after.
+        pretrained: Start from the weights that MODEL.INIT_WEIGHT or else MODEL.PRETRAINED and MODEL.PRETRAIN_PATH
+            name. Set it to False if a checkpoint is loaded right after.
     Raises:
-        ValueError: If the sizes, the stride or the CLIP file do not fit the named ViT.
-        FileNotFoundError: If there is no file at MODEL.PRETRAIN_PATH, or if MODEL.PRETRAIN_PATH is empty and timm
-            cannot download the weights.
+        ValueError: If the sizes, the stride or the file of weights do not fit the named ViT, or MODEL.COMPILE is True
+            and this machine cannot compile.
+        FileNotFoundError: If there is no file at MODEL.INIT_WEIGHT or MODEL.PRETRAIN_PATH, or if both are empty and
+            timm cannot download the weights.
     """
+    init_weight = cfg.MODEL.INIT_WEIGHT if pretrained else ""
+    pretrained = pretrained and not init_weight
     if pretrained and not cfg.MODEL.PRETRAINED:
         logger.warning("MODEL.PRETRAINED is False: the encoder starts from random weights, not from CLIP.")
     pretrained = pretrained and cfg.MODEL.PRETRAINED
@@ -63,11 +68,13 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         num_frames=cfg.INPUT.SEQ_LEN if cfg.MODEL.FRAME_EMBEDDING else 0,
         camera_coefficient=cfg.MODEL.SIE_COE,
         position_mode=cfg.MODEL.POSITION_RESIZE,
+        gradient_checkpointing=cfg.MODEL.GRADIENT_CHECKPOINTING,
     )
+    encoder.freeze(cfg.MODEL.FREEZE_BLOCKS)
     encoder.check_size(*cfg.INPUT.SIZE_TEST)
     if pretrained and cfg.MODEL.PRETRAIN_PATH:
         load_clip_weights(encoder, cfg.MODEL.PRETRAIN_PATH)
-    return XTFCLIP(
+    model = XTFCLIP(
         encoder,
         num_classes=num_classes,
         pooling=cfg.MODEL.POOLING,
@@ -76,3 +83,33 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         prompt_dropout=cfg.MODEL.PROMPT_DROPOUT,
         descriptor=cfg.TEST.NECK_FEAT,
     )
+    if init_weight:
+        load_weights(model, init_weight)
+    if cfg.MODEL.COMPILE:
+        use_cuda = cfg.MODEL.DEVICE.startswith("cuda") or (cfg.MODEL.DEVICE == "auto" and torch.cuda.is_available())
+        compile_blocks(encoder, torch.device("cuda" if use_cuda else "cpu"))
+    return model
+
+
+def compile_blocks(encoder: ClipVideoEncoder, device: torch.device) -> None:
+    """Let torch.compile replace the forward of every block when it is first called; parameters keep their names.
+
+    Args:
+        encoder: Its blocks are compiled.
+        device: Where the encoder will run; a small function is compiled there first.
+    Raises:
+        ValueError: If this machine cannot compile, usually because it has no C++ compiler.
+    """
+    try:
+        torch.compile(_add_one)(torch.zeros(8, device=device))
+    except (RuntimeError, OSError) as error:  # the errors of torch.compile are RuntimeErrors
+        raise ValueError(
+            f"MODEL.COMPILE is True, but torch.compile fails on {device}: {first_line(error)}. It needs a C++ compiler "
+            "(such as g++) and, on CUDA, Triton. Install them or set MODEL.COMPILE False."
+        ) from error
+    for block in encoder.blocks:
+        block.compile()
+
+
+def _add_one(x: Tensor) -> Tensor:
+    return x + 1

@@ -13,6 +13,11 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from utils.roles import Role
+
+from .quick_gelu import speed_up_mlp
 
 # OpenAI's names of its models, and timm's names of the same networks (with QuickGELU, as OpenAI trained them).
 TIMM_NAMES = {
@@ -24,6 +29,9 @@ OPENAI_FILES = {name: f"{name}.pt" for name in TIMM_NAMES}
 EMBEDDING_STD = 0.02
 # timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
+# Parameters of the encoder that do not come from CLIP, and those above its last block.
+NEW_PARAMETERS = ("camera_embedding", "frame_embedding")
+TOP_LAYER = ("norm.", "projection")
 
 
 def build_vit(
@@ -124,6 +132,8 @@ class ClipVideoEncoder(nn.Module):
         num_frames: Rows of the frame embedding, T; 0 for none.
         camera_coefficient: Factor of the camera embedding.
         position_mode: Interpolation of the position embedding, "bicubic" or "bilinear".
+        gradient_checkpointing: In training, keep only the input of each block and compute the rest again for its
+            gradient; the gradients stay the same.
     Attributes:
         projection: Matrix that projects tokens to CLIP's joint space, (D, P), as OpenAI's files hold it: projected =
             tokens @ projection. Gradient centralisation therefore averages over P, as in the published training.
@@ -143,12 +153,14 @@ class ClipVideoEncoder(nn.Module):
         num_frames: int = 0,
         camera_coefficient: float = 1.0,
         position_mode: str = "bicubic",
+        gradient_checkpointing: bool = False,
     ):
         super().__init__()
         self.patch_size: int = vit.patch_embed.patch_size[0]
         self.stride = tuple(stride)
         self.position_mode = position_mode
         self.camera_coefficient = camera_coefficient
+        self.gradient_checkpointing = gradient_checkpointing
         if max(stride) > self.patch_size:
             raise ValueError(f"MODEL.STRIDE_SIZE must be at most the patch size {self.patch_size}, got {stride}.")
         self.check_size(*image_size)
@@ -162,6 +174,8 @@ class ClipVideoEncoder(nn.Module):
         self.position_embedding = nn.Parameter(position.clone())
         self.norm_pre = vit.norm_pre
         self.blocks = vit.blocks
+        for block in self.blocks:
+            speed_up_mlp(cast(Block, block))
         self.norm = vit.norm
         self.projection = nn.Parameter(cast(nn.Linear, vit.head).weight.detach().T.contiguous())
         self.camera_embedding = nn.Parameter(torch.empty(num_cameras, self.width)) if num_cameras else None
@@ -173,6 +187,40 @@ class ClipVideoEncoder(nn.Module):
     def projected_width(self) -> int:
         """Width P of CLIP's joint space."""
         return self.projection.shape[1]
+
+    def parameter_roles(self) -> dict[str, Role]:
+        """Return the role of every parameter.
+
+        The lowest layer holds the class token, the position embedding, the patch embedding and the norm before the
+        blocks; each block is a layer; the last norm and the projection are the highest.
+        """
+        depth = len(self.blocks)
+        roles: dict[str, Role] = {}
+        for name, _ in self.named_parameters():
+            if name in NEW_PARAMETERS:
+                roles[name] = Role("new")
+            elif name.startswith("blocks."):
+                roles[name] = Role("encoder", depth - int(name.split(".")[1]))
+            else:
+                roles[name] = Role("encoder", 0 if name.startswith(TOP_LAYER) else depth + 1)
+        return roles
+
+    def freeze(self, num_blocks: int) -> None:
+        """Freeze the first ``num_blocks`` blocks and everything of CLIP below them; 0 freezes nothing.
+
+        Raises:
+            ValueError: If there are fewer blocks.
+        """
+        depth = len(self.blocks)
+        if num_blocks > depth:
+            raise ValueError(
+                f"MODEL.FREEZE_BLOCKS must be at most the {depth} blocks of the encoder, got {num_blocks}."
+            )
+        if num_blocks:
+            parameters = dict(self.named_parameters())
+            for name, role in self.parameter_roles().items():
+                if role.height > depth - num_blocks:
+                    parameters[name].requires_grad_(False)
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ValueError unless an image of this size divides into patches."""
@@ -233,7 +281,14 @@ class ClipVideoEncoder(nn.Module):
         if grid != self.grid:  # INPUT.SIZE_TEST differs from INPUT.SIZE_TRAIN
             position = _interpolate(position, self.grid, grid, self.position_mode)
         tokens = torch.cat([class_token, patches], dim=1) + position  # (n, N, D)
-        return self.norm(self.blocks(self.norm_pre(tokens)))
+        tokens = self.norm_pre(tokens)
+        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        for block in self.blocks:
+            # Blocks draw no random numbers, so the state of the generators need not be kept.
+            tokens = (
+                checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False) if recompute else block(tokens)
+            )
+        return self.norm(tokens)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Project tokens (..., D) into CLIP's joint space, (..., P)."""

@@ -3,9 +3,13 @@
 Reference: Yu et al., "TF-CLIP", AAAI 2024, arXiv 2312.09627; METHOD section 5.
 """
 
+from typing import cast
+
 import torch.nn.functional as F
 from timm.layers import QuickGELU
 from torch import Tensor, nn
+
+from .quick_gelu import quick_gelu_mlp
 
 HEAD_WIDTH = 64
 MLP_RATIO = 4
@@ -61,6 +65,11 @@ class PromptLayer(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
+    def _mlp(self, x: Tensor) -> Tensor:
+        """Apply ``mlp`` with its activation in one pass."""
+        first, _, dropout, second = self.mlp
+        return quick_gelu_mlp(x, cast(nn.Linear, first), cast(nn.Linear, second), dropout)
+
     def forward(self, text: Tensor, visual: Tensor) -> Tensor:
         """Decode one layer.
 
@@ -75,7 +84,7 @@ class PromptLayer(nn.Module):
         attended = self.self_attention(rows, rows).expand(len(visual), -1, -1)
         text = text + self.dropout(attended)
         text = text + self.dropout(self.cross_attention(self.cross_norm(text), visual))
-        return text + self.dropout(self.mlp(self.mlp_norm(text)))
+        return text + self.dropout(self._mlp(self.mlp_norm(text)))
 
 
 class SequenceSpecificPrompt(nn.Module):

@@ -11,6 +11,8 @@ from timm.layers import QuickGELU
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
+from .quick_gelu import speed_up_mlp
+
 
 class TemporalMemoryDiffusion(nn.Module):
     """Append to every frame a message that has attended to the whole clip, then mix it into the frame's tokens.
@@ -32,6 +34,7 @@ class TemporalMemoryDiffusion(nn.Module):
         self.block = Block(
             width, num_heads=num_heads, mlp_ratio=4.0, qkv_bias=True, act_layer=QuickGELU, norm_layer=nn.LayerNorm
         )
+        speed_up_mlp(self.block)
         for attention in (self.message_attention, cast(Attention, self.block.attn)):
             nn.init.xavier_uniform_(attention.qkv.weight)
             nn.init.zeros_(attention.qkv.bias)

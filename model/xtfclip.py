@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from utils.roles import Role
+
 from .encoder import ClipVideoEncoder
 from .memory_prompt import SequenceSpecificPrompt
 from .neck import make_neck
@@ -92,6 +94,21 @@ class XTFCLIP(nn.Module):
         """Rows of the camera embedding; 0 if it is switched off."""
         return 0 if self.encoder.camera_embedding is None else len(self.encoder.camera_embedding)
 
+    def parameter_roles(self) -> dict[str, Role]:
+        """Return the role of every parameter, for its learning rate and weight decay."""
+        roles = {f"encoder.{name}": role for name, role in self.encoder.parameter_roles().items()}
+        for name, _ in self.named_parameters():
+            module = name.split(".")[0]
+            if module == "classifier_temporal":
+                roles[name] = Role("temporal head")
+            elif module.startswith(("classifier_", "neck_")):
+                roles[name] = Role("head")
+            elif module == "memory_prompt":
+                roles[name] = Role("prompt")
+            elif module != "encoder":
+                roles[name] = Role("new")
+        return roles
+
     def forward(
         self, clips: Tensor, camids: Tensor | None = None, memory: Tensor | None = None
     ) -> Tensor | TrainingOutput:
@@ -170,7 +187,8 @@ class XTFCLIP(nn.Module):
             projected: Projected tokens, (B, T, N, P).
             memory: CLIP memory, (K, P).
         Returns:
-            Logits, (B, K): scalar products, without normalisation or temperature.
+            Logits, (B, K): scalar products, without normalisation or temperature. They are computed in float32 under
+            autocast too: near 100, fp16 has steps of 0.06.
         """
         prompt = self.memory_prompt(memory, self.pool_video(projected))  # (B, K, P)
         if self.memory_weight is None:
@@ -178,7 +196,8 @@ class XTFCLIP(nn.Module):
         else:
             weight = self.memory_weight.sigmoid()
             refined = weight * memory + (1 - weight) * prompt
-        return torch.einsum("bp,bkp->bk", f_proj, refined)
+        # Not as a matrix product, which autocast would compute in 16 bits.
+        return (f_proj.float().unsqueeze(1) * refined.float()).sum(dim=-1)
 
     def encode_memory(self, clips: Tensor) -> Tensor:
         """Compute the features (B, P) that CLIP memory is built from, of clips (B, T, C, H, W).

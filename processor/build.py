@@ -8,7 +8,7 @@ from yacs.config import CfgNode
 from datasets import Benchmark, label_map, make_memory_loader, make_test_transform, train_cameras
 from loss import make_loss
 from model import XTFCLIP, make_model
-from solver import make_optimizer, make_schedule
+from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
 from .clip_memory import build_memory
@@ -38,6 +38,7 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
     model = make_model(cfg, len(pids), len(camids), pretrained=not resume).to(runtime.device)
     criterion = make_loss(cfg, len(pids)).to(runtime.device)
     optimizer = make_optimizer(cfg, model)
+    logger.info("Parameters:\n%s", describe_groups(cfg, model))
     if resume:
         memory = torch.empty(0, device=runtime.device)
     else:

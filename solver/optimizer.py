@@ -1,41 +1,95 @@
-"""Adam with a learning rate for each kind of parameter, and gradient centralisation (METHOD section 7)."""
+"""Adam or AdamW with a rate and decay for each role of parameter, and gradient centralisation (METHOD section 7)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from yacs.config import CfgNode
 
-TEMPORAL_CLASSIFIER = "classifier_temporal."
-# The encoder's parameters come from CLIP, except its camera and frame embeddings.
-ENCODER = "encoder."
-NEW_IN_ENCODER = ("encoder.camera_embedding", "encoder.frame_embedding")
+from utils.roles import Role
+from utils.tables import format_table
+
+OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 
 
-def make_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Adam:
-    """Build Adam over the trainable parameters of a model.
+class Network(Protocol):
+    """A model that knows the roles of its parameters."""
 
-    The learning rate is SOLVER.STAGE2.BASE_LR times a factor for biases, a factor for the temporal classifier and a
-    factor for modules that do not come from CLIP; factors multiply where several apply.
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters with their names, as ``nn.Module`` does."""
+
+    def parameter_roles(self) -> dict[str, Role]:
+        """Return the role of every parameter, by name."""
+
+
+def make_optimizer(cfg: CfgNode, model: Network) -> torch.optim.Adam:
+    """Build the optimizer over the trainable parameters of a model.
+
+    Weights and biases of each role, and of each layer of the encoder, form a group. Which groups there are does not
+    depend on the rates, so training may resume with other rates. The encoder's highest layer is the first group,
+    because the training loop logs the rate of the first.
     """
     stage = cfg.SOLVER.STAGE2
-    # The encoder's weights are the first group, because the training loop logs the rate of the first group.
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {(stage.BASE_LR, stage.WEIGHT_DECAY): []}
+    members: dict[tuple[Role, bool], list[nn.Parameter]] = {}
+    roles = model.parameter_roles()
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        rate, decay = stage.BASE_LR, stage.WEIGHT_DECAY
-        if not name.startswith(ENCODER) or name in NEW_IN_ENCODER:
-            rate *= stage.NEW_MODULE_LR_FACTOR
-        if name.startswith(TEMPORAL_CLASSIFIER):
-            rate *= stage.TEMPORAL_CLASSIFIER_LR_FACTOR
-        if name.endswith("bias"):
-            rate, decay = rate * stage.BIAS_LR_FACTOR, stage.WEIGHT_DECAY_BIAS
-        groups.setdefault((rate, decay), []).append(parameter)
-    return torch.optim.Adam(
-        [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()],
-        fused=next(model.parameters()).is_cuda,
-    )
+        if parameter.requires_grad:
+            members.setdefault((roles[name], name.endswith("bias")), []).append(parameter)
+    groups: list[dict[str, Any]] = []
+    for (role, is_bias), parameters in sorted(members.items(), key=lambda item: _position(*item[0])):
+        rate, decay = rate_and_decay(stage, role, is_bias)
+        groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
+    # The fused form is the fastest on CUDA and on the CPU (benchmarks in docs/training.md).
+    return OPTIMIZERS[stage.OPTIMIZER_NAME](groups, fused=True)
+
+
+def _position(role: Role, is_bias: bool) -> tuple[bool, int, str, bool]:
+    """Sort key of a group: the encoder from its highest layer down, then the other roles."""
+    return role.module != "encoder", role.height, role.module, is_bias
+
+
+def rate_and_decay(stage: CfgNode, role: Role, is_bias: bool) -> tuple[float, float]:
+    """Return the learning rate and the weight decay of a role.
+
+    Args:
+        stage: SOLVER.STAGE2 of a configuration.
+        role: Role of the parameter.
+        is_bias: Whether it is a bias.
+    """
+    rate = stage.BASE_LR * (stage.BIAS_LR_FACTOR if is_bias else 1)
+    decay = stage.WEIGHT_DECAY_BIAS if is_bias else stage.WEIGHT_DECAY
+    if role.module == "encoder":
+        return rate * stage.ENCODER_LR_FACTOR * stage.LAYER_DECAY**role.height, decay * stage.ENCODER_DECAY_FACTOR
+    rate, decay = rate * stage.NEW_MODULE_LR_FACTOR, decay * stage.NEW_MODULE_DECAY_FACTOR
+    if role.module == "prompt":
+        rate, decay = rate * stage.PROMPT_LR_FACTOR, decay * stage.PROMPT_DECAY_FACTOR
+    elif role.module in ("head", "temporal head"):
+        rate, decay = rate * stage.HEAD_LR_FACTOR, decay * stage.HEAD_DECAY_FACTOR
+    if role.module == "temporal head":
+        rate *= stage.TEMPORAL_CLASSIFIER_LR_FACTOR
+    return rate, decay
+
+
+def describe_groups(cfg: CfgNode, model: Network) -> str:
+    """Lay out which parameters are trained, how many numbers they hold, and their learning rate and weight decay.
+
+    Parameters of one role with the same rate and decay share a line. The rates are those after the warm-up.
+    """
+    roles = model.parameter_roles()
+    sizes: dict[tuple[str, str, str], int] = {}
+    ordered = sorted(model.named_parameters(), key=lambda item: _position(roles[item[0]], item[0].endswith("bias")))
+    for name, parameter in ordered:
+        is_bias = name.endswith("bias")
+        rate, decay = rate_and_decay(cfg.SOLVER.STAGE2, roles[name], is_bias)
+        settings = (f"{rate:.3g}", f"{decay:.3g}") if parameter.requires_grad else ("frozen", "-")
+        line = (f"{roles[name].module}, {'biases' if is_bias else 'weights'}", *settings)
+        sizes[line] = sizes.get(line, 0) + parameter.numel()
+    rows = [(what, f"{size:,}", rate, decay) for (what, rate, decay), size in sizes.items()]
+    trained = sum(parameter.numel() for _, parameter in ordered if parameter.requires_grad)
+    total = sum(sizes.values())
+    table = format_table(("parameters", "numbers", "learning rate", "weight decay"), rows)
+    return f"{table}\n{cfg.SOLVER.STAGE2.OPTIMIZER_NAME} trains {trained:,} of {total:,}."
 
 
 @torch.no_grad()
@@ -45,7 +99,7 @@ def centralize_gradients(parameters: Iterable[nn.Parameter]) -> None:
     Reference:
         Yong et al., "Gradient Centralization", ECCV 2020, Eq. (1).
     """
-    for parameter in parameters:
-        gradient = parameter.grad
-        if gradient is not None and gradient.dim() > 1:
-            gradient.sub_(gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True))
+    gradients = [p.grad for p in parameters if p.grad is not None and p.grad.dim() > 1]
+    if gradients:
+        means = [gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True) for gradient in gradients]
+        torch._foreach_sub_(gradients, means)

@@ -200,8 +200,12 @@ def test_a_value_of_the_wrong_type_names_the_key(key, text):
         (["SOLVER.IMS_PER_BATCH", "1"], r"Did you mean SOLVER\.STAGE2\.IMS_PER_BATCH\?"),
         (
             ["SOLVER.OPTIMIZER", "Adam"],
-            r"Unknown config key SOLVER\.OPTIMIZER .*The nearest, SOLVER\.STAGE2\.OPTIMIZER_NAME, is a key of the "
-            r"published code; here it is always Adam\.",
+            r"Unknown config key SOLVER\.OPTIMIZER .*Did you mean SOLVER\.STAGE2\.OPTIMIZER_NAME\?",
+        ),
+        (
+            ["SOLVER.WARMUP_METHOD", "linear"],
+            r"Unknown config key SOLVER\.WARMUP_METHOD .*The nearest, SOLVER\.STAGE2\.WARMUP_METHOD, is a key of the "
+            r"published code; here it is always linear\.",
         ),
         (["MODEL.VIT", "1"], r"MODEL\.VIT \(command line\) is a section, not a key"),
         (["SOLVER.STAGE1.BASE_LR", "1"], r"^SOLVER\.STAGE1\.BASE_LR .* published code that means nothing here\.$"),
@@ -214,6 +218,12 @@ def test_a_value_of_the_wrong_type_names_the_key(key, text):
         ),
         (["SOLVER.STAGE2.IMS_PER_BATCH", "6"], r"at least two identities, got 6"),
         (["MODEL.POOLING", "max"], r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
+        (["SOLVER.STAGE2.OPTIMIZER_NAME", "SGD"], r"OPTIMIZER_NAME must be one of Adam, AdamW, got 'SGD'"),
+        (["SOLVER.STAGE2.SCHEDULE", "poly"], r"SCHEDULE must be one of step, cosine, linear, got 'poly'"),
+        (["SOLVER.STAGE2.LAYER_DECAY", "0"], r"LAYER_DECAY must be positive, got 0"),
+        (["SOLVER.STAGE2.LAYER_DECAY", "1.1"], r"LAYER_DECAY must lie between 0 and 1, got 1\.1"),
+        (["SOLVER.STAGE2.HEAD_LR_FACTOR", "-1"], r"SOLVER\.STAGE2\.HEAD_LR_FACTOR must be at least 0, got -1"),
+        (["MODEL.FREEZE_BLOCKS", "-1"], r"MODEL\.FREEZE_BLOCKS must be at least 0, got -1"),
         (["DATASETS.EVAL_CASE", "case4"], r"DATASETS\.EVAL_CASE must be one of case1, case2, case3, all"),
         (["INPUT.SIZE_TEST", "(1, 2, 3)"], r"INPUT\.SIZE_TEST must be two positive integers"),
         (["INPUT.SEQ_LEN", "0"], r"INPUT\.SEQ_LEN must be positive"),

@@ -328,9 +328,7 @@ def test_a_wrong_value_of_a_published_key_names_it(tmp_path):
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("OPTIMIZER_NAME: Adam", None),
-        ("OPTIMIZER_NAME: SGD", "SOLVER.STAGE2.OPTIMIZER_NAME SGD (it is always Adam)"),
-        ("OPTIMIZER_NAME: AdamW", "SOLVER.STAGE2.OPTIMIZER_NAME AdamW (it is always Adam)"),
+        ("WARMUP_METHOD: linear", None),
         ("WARMUP_METHOD: 'constant'", "SOLVER.STAGE2.WARMUP_METHOD constant (it is always linear)"),
     ],
 )
@@ -339,6 +337,14 @@ def test_values_that_do_not_exist_here_are_named(line, named, tmp_path, caplog):
     assert ("Not available" in message_of(caplog)) == (named is not None)
     if named:
         assert listed(message_of(caplog), "Not available:", "; ") == {named}
+
+
+@pytest.mark.parametrize(("name", "ours"), [("Adam", "Adam"), ("AdamW", "AdamW"), ("SGD", "Adam")])
+def test_a_published_optimizer_is_taken_where_it_exists_here(name, ours, tmp_path, caplog):
+    cfg = load(tmp_path, f"SOLVER:\n  STAGE2:\n    OPTIMIZER_NAME: {name}\nTEST:\n  EVAL: True\n")
+    assert ours == cfg.SOLVER.STAGE2.OPTIMIZER_NAME
+    named = "SOLVER.STAGE2.OPTIMIZER_NAME SGD (it is replaced by Adam)"
+    assert (named in message_of(caplog)) == (name == "SGD")
 
 
 def test_label_smoothing_may_be_an_unquoted_word(tmp_path, caplog):

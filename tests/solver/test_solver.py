@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from model import make_model
-from solver import centralize_gradients, make_optimizer, make_schedule
-from solver.schedule import warmup_multistep_factor
+from solver import centralize_gradients, describe_groups, make_optimizer, make_schedule
+from solver.schedule import warmup_decay_factor, warmup_multistep_factor
 
 
 @pytest.fixture
@@ -130,3 +130,154 @@ def test_embeddings_are_not_centralised_to_nothing(tiny_cfg):
     ).memory_logits.sum().backward()
     centralize_gradients(model.parameters())
     assert model.encoder.camera_embedding.grad.abs().max() > 0
+
+
+def test_rates_and_decays_of_every_role(tiny_cfg):
+    stage = "SOLVER.STAGE2."
+    cfg = tiny_cfg(
+        *(f"{stage}BASE_LR", 1.0, f"{stage}ENCODER_LR_FACTOR", 2.0, f"{stage}NEW_MODULE_LR_FACTOR", 3.0),
+        *(f"{stage}HEAD_LR_FACTOR", 5.0, f"{stage}PROMPT_LR_FACTOR", 7.0, f"{stage}BIAS_LR_FACTOR", 1.0),
+        *(f"{stage}WEIGHT_DECAY", 1.0, f"{stage}WEIGHT_DECAY_BIAS", 0.0, f"{stage}ENCODER_DECAY_FACTOR", 2.0),
+        *(f"{stage}NEW_MODULE_DECAY_FACTOR", 3.0, f"{stage}HEAD_DECAY_FACTOR", 5.0, f"{stage}PROMPT_DECAY_FACTOR", 7.0),
+    )
+    model = make_model(cfg, 3, 2)
+    settings = settings_by_name(model, make_optimizer(cfg, model))
+    expected = {
+        "encoder.blocks.0.attn.qkv.weight": (2, 2),
+        "encoder.blocks.0.attn.qkv.bias": (2, 0),
+        "encoder.camera_embedding": (3, 3),
+        "memory_weight": (3, 3),
+        "pool_video.score.0.weight": (3, 3),
+        "memory_prompt.layers.1.mlp.3.weight": (21, 21),
+        "classifier_image.weight": (15, 15),
+        "classifier_temporal.weight": (150, 15),
+    }
+    assert {name: settings[name] for name in expected} == {name: [pytest.approx(v)] for name, v in expected.items()}
+
+
+def test_layer_decay_falls_from_the_top_to_the_embeddings(tiny_cfg):
+    cfg = tiny_cfg(*("SOLVER.STAGE2.BASE_LR", 1.0, "SOLVER.STAGE2.LAYER_DECAY", 0.5))
+    model = make_model(cfg, 3, 2)  # two blocks
+    optimizer = make_optimizer(cfg, model)
+    rates = {name: groups[0][0] for name, groups in settings_by_name(model, optimizer).items()}
+    assert (rates["encoder.projection"], rates["encoder.norm.weight"]) == (1, 1)
+    assert (rates["encoder.blocks.1.norm1.weight"], rates["encoder.blocks.0.norm1.weight"]) == (0.5, 0.25)
+    below = ("class_token", "position_embedding", "patch_embed.weight", "norm_pre.weight")
+    assert [rates[f"encoder.{name}"] for name in below] == [0.125] * 4
+    assert rates["encoder.frame_embedding"] == rates["pool_image.score.0.weight"] == 1
+    assert optimizer.param_groups[0]["lr"] == 1  # the rate that the training loop logs
+
+
+def test_the_groups_do_not_depend_on_the_rates(tiny_cfg):
+    model = make_model(tiny_cfg(), 3, 2)
+    other = tiny_cfg(*("SOLVER.STAGE2.LAYER_DECAY", 0.5, "SOLVER.STAGE2.BIAS_LR_FACTOR", 1.0))
+    sizes = [[len(group["params"]) for group in make_optimizer(cfg, model).param_groups] for cfg in (tiny_cfg(), other)]
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize(("name", "decoupled"), [("Adam", False), ("AdamW", True)])
+def test_both_optimizers_by_hand(name, decoupled, tiny_cfg):
+    """The first step of Adam moves by the sign of the gradient; L2 decay joins the gradient, decoupled decay shrinks."""
+    cfg = tiny_cfg(
+        *("SOLVER.STAGE2.OPTIMIZER_NAME", name, "SOLVER.STAGE2.BASE_LR", 0.01, "SOLVER.STAGE2.WEIGHT_DECAY", 0.5)
+    )
+    model = make_model(cfg, 3, 2)
+    optimizer = make_optimizer(cfg, model)
+    weight = model.encoder.projection
+    before = weight.detach().clone()
+    weight.grad = torch.full_like(weight, 1e-3) * torch.randn_like(weight).sign()
+    optimizer.step()
+    if decoupled:
+        expected = before * (1 - 0.01 * 0.5) - 0.01 * weight.grad.sign()
+    else:
+        gradient = weight.grad + 0.5 * before
+        expected = before - 0.01 * gradient / (gradient.abs() + 1e-8)
+    torch.testing.assert_close(weight.detach(), expected, atol=1e-5, rtol=0)
+
+
+def test_frozen_blocks_keep_their_weights_and_the_rest_learns(tiny_cfg):
+    cfg = tiny_cfg("MODEL.FREEZE_BLOCKS", 1)
+    model = make_model(cfg, 3, 2)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = make_optimizer(cfg, model)
+    clips, camids = torch.randn(4, 4, 3, 64, 32), torch.tensor([0, 1, 0, 1])
+    model(clips, camids, memory=torch.randn(3, 64)).memory_logits.square().sum().backward()
+    optimizer.step()
+    moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    frozen = ("class_token", "position_embedding", "patch_embed.", "norm_pre.", "blocks.0.")
+    assert not [name for name in moved if name.removeprefix("encoder.").startswith(frozen)]
+    of_encoder = {"encoder.blocks.1.attn.qkv.weight", "encoder.norm.weight", "encoder.projection"}
+    assert moved >= {*of_encoder, "encoder.camera_embedding", "encoder.frame_embedding", "memory_weight"}
+
+
+def test_more_frozen_blocks_than_there_are_is_refused(tiny_cfg):
+    with pytest.raises(ValueError, match=r"MODEL\.FREEZE_BLOCKS must be at most the 2 blocks .* got 3"):
+        make_model(tiny_cfg("MODEL.FREEZE_BLOCKS", 3), 3, 2)
+
+
+def test_the_table_of_groups_counts_every_parameter_and_shows_what_is_frozen(tiny_cfg):
+    cfg = tiny_cfg(*("MODEL.FREEZE_BLOCKS", 1, "SOLVER.STAGE2.BASE_LR", 0.001, "SOLVER.STAGE2.PROMPT_LR_FACTOR", 3.0))
+    model = make_model(cfg, 3, 2)
+    *table, last = describe_groups(cfg, model).splitlines()
+    rows = [line.split("  ") for line in table[2:]]
+    rows = {tuple(cell.strip() for cell in row if cell) for row in rows}
+    sizes = [int(row[1].replace(",", "")) for row in rows]
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert sum(sizes) == total
+    assert last == f"Adam trains {trained:,} of {total:,}."
+    assert {(row[0], *row[2:]) for row in rows} == {
+        ("encoder, weights", "0.001", "0.0001"),
+        ("encoder, biases", "0.002", "0.0001"),
+        ("encoder, weights", "frozen", "-"),
+        ("encoder, biases", "frozen", "-"),
+        ("head, weights", "0.001", "0.0001"),
+        ("new, weights", "0.001", "0.0001"),
+        ("new, biases", "0.002", "0.0001"),
+        ("prompt, weights", "0.003", "0.0001"),
+        ("prompt, biases", "0.006", "0.0001"),
+        ("temporal head, weights", "0.01", "0.0001"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("cosine", "epoch", "factor"),
+    [
+        *((True, 0, 0.1), (True, 5, 0.55), (True, 10, 1), (True, 45, 0.505), (True, 80, 0.01), (True, 99, 0.01)),
+        *((False, 5, 0.55), (False, 10, 1), (False, 45, 0.505), (False, 24, 0.802), (False, 80, 0.01)),
+        (True, 24, 0.01 + 0.99 * (1 + 0.8090169943749475) / 2),  # a fifth of the way: cos 36 degrees
+    ],
+)
+def test_cosine_and_line_by_hand(cosine, epoch, factor):
+    assert warmup_decay_factor(epoch, 10, 0.1, 81, 0.01, cosine) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(("name", "middle"), [("step", 1.0), ("cosine", 0.55), ("linear", 0.55)])
+def test_the_schedule_is_chosen_by_name(name, middle, tiny_cfg):
+    cfg = tiny_cfg(
+        *("SOLVER.STAGE2.SCHEDULE", name, "SOLVER.STAGE2.LR_MIN_FACTOR", 0.1, "SOLVER.STAGE2.MAX_EPOCHS", 5),
+        *("SOLVER.STAGE2.BASE_LR", 1.0),
+    )
+    optimizer = make_optimizer(cfg, make_model(cfg, 3, 2))
+    schedule = make_schedule(cfg, optimizer)
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == 1
+    assert rates[2] == pytest.approx(middle)
+    assert rates[4] == pytest.approx(1 if name == "step" else 0.1)
+
+
+def test_centralisation_of_many_gradients_equals_one_at_a_time():
+    shapes = ((8, 5), (8, 5), (3, 4, 2, 2), (7,), (), (1, 9))
+    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    plain = [parameter.grad.clone() for parameter in parameters]
+    for gradient in plain:
+        if gradient.dim() > 1:
+            gradient -= gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True)
+    centralize_gradients(parameters)
+    assert all(torch.equal(parameter.grad, other) for parameter, other in zip(parameters, plain, strict=True))

@@ -1,0 +1,125 @@
+"""Gradient checkpointing, compiled blocks, other starting weights, and float32 where autocast would round too much."""
+
+import logging
+import shutil
+
+import pytest
+import torch
+
+from model import make_model
+
+K, P = 3, 64
+
+
+def training_gradients(model, clips, camids):
+    torch.manual_seed(0)
+    output = model.train()(clips, camids, memory=torch.randn(K, P))
+    loss = output.memory_logits.sum() + sum(x.square().sum() for x in (*output.id_logits, output.frame_logits))
+    loss.backward()
+    return loss.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture
+def batch():
+    return torch.randn(4, 4, 3, 64, 32), torch.tensor([0, 1, 0, 1])
+
+
+def make_twin(model, cfg):
+    twin = make_model(cfg, K, 2)
+    twin.load_state_dict(model.state_dict())
+    return twin
+
+
+def count_block_calls(model):
+    calls = []
+    for block in model.encoder.blocks:
+        block.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_checkpointing_computes_blocks_twice_and_the_same_gradients(batch, tiny_cfg):
+    model = make_model(tiny_cfg(), K, 2)
+    twin = make_twin(model, tiny_cfg("MODEL.GRADIENT_CHECKPOINTING", True))
+    calls = count_block_calls(twin)
+    loss, gradients = training_gradients(model, *batch)
+    other_loss, others = training_gradients(twin, *batch)
+    assert other_loss == loss
+    assert others.keys() == gradients.keys()
+    assert all(torch.equal(others[name], gradients[name]) for name in gradients)
+    assert len(calls) == 4  # two blocks, computed once for the loss and once for the gradient
+    calls.clear()
+    with torch.no_grad():
+        twin.eval()(*batch)
+    assert len(calls) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_compiled_blocks_compute_the_same_under_the_same_names(batch, tiny_cfg):
+    model = make_model(tiny_cfg(), K, 2)
+    twin = make_twin(model, tiny_cfg("MODEL.COMPILE", True))
+    assert list(twin.state_dict()) == list(model.state_dict())
+    assert all(block._compiled_call_impl is not None for block in twin.encoder.blocks)
+    loss, gradients = training_gradients(model, *batch)
+    other_loss, others = training_gradients(twin, *batch)
+    assert other_loss == pytest.approx(loss, rel=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, atol=1e-3 * gradient.abs().max().item() + 1e-7, rtol=0)
+
+
+def test_a_machine_that_cannot_compile_is_told_so(tiny_cfg, monkeypatch):
+    def fail(function):
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nlong trace")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(
+        ValueError, match=r"MODEL\.COMPILE is True, but torch\.compile fails on cpu: .* compiler found\. It"
+    ):
+        make_model(tiny_cfg("MODEL.COMPILE", True), K, 2)
+
+
+@pytest.fixture
+def other_run(tmp_path, tiny_cfg):
+    """Checkpoint of a model for five people and three cameras."""
+    model = make_model(tiny_cfg(), 5, 3)
+    path = tmp_path / "other.pth"
+    torch.save({"model": model.state_dict()}, path)
+    return model, path
+
+
+def test_training_starts_from_another_runs_weights(other_run, tiny_cfg, caplog):
+    other, path = other_run
+    with caplog.at_level(logging.INFO):
+        model = make_model(tiny_cfg("MODEL.INIT_WEIGHT", path), K, 2)
+    state, source = model.state_dict(), other.state_dict()
+    resized = {name for name in state if state[name].shape != source[name].shape}
+    assert resized == {
+        "encoder.camera_embedding",
+        *(f"classifier_{x}.weight" for x in ("image", "projected", "temporal")),
+    }
+    assert all(torch.equal(state[name], source[name]) for name in state if name not in resized)
+    assert state["classifier_image.weight"].std() > 0  # new classifiers are drawn
+    (record,) = [record for record in caplog.records if "Weights from" in record.getMessage()]
+    assert "classifier_image.weight" in record.getMessage()
+    assert "5 rows in the file, 3 in the model" in record.getMessage()
+    assert "random weights" not in caplog.text
+
+
+def test_a_checkpoint_that_follows_replaces_the_starting_weights(tiny_cfg, tmp_path):
+    make_model(tiny_cfg("MODEL.INIT_WEIGHT", tmp_path / "lost.pth"), K, 2, pretrained=False)  # not looked for
+    with pytest.raises(FileNotFoundError, match=r"lost\.pth"):
+        make_model(tiny_cfg("MODEL.INIT_WEIGHT", tmp_path / "lost.pth"), K, 2)
+
+
+def test_memory_logits_are_computed_in_float32_under_autocast(tiny_cfg):
+    """Logits near 100 that differ by 0.03 stay apart; bf16 has steps of 0.5 there."""
+    model = make_model(tiny_cfg("MODEL.MEMORY_WEIGHTING", False), K, 2).eval()
+    for parameter in model.memory_prompt.out[1].parameters():
+        torch.nn.init.zeros_(parameter)  # the refined memory is the memory
+    f_proj = torch.ones(1, P)
+    memory = torch.full((K, P), 100 / P)
+    memory[:, 0] += torch.tensor([0.0, 0.03, 0.06])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = model.compare_with_memory(f_proj, torch.randn(1, 4, 9, P), memory)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, torch.tensor([[100.0, 100.03, 100.06]]), atol=1e-4, rtol=0)
