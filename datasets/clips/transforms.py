@@ -4,6 +4,7 @@ Random choices come from a CPU generator, so that a seed has the same effect on 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,34 @@ class Normalizer:
         if self._mean.device != x.device:
             self._mean, self._std = self._mean.to(x.device), self._std.to(x.device)
         return x.sub_(self._mean).div_(self._std)
+
+
+@dataclass(frozen=True)
+class AugmentationDraws:
+    """Random choices for one batch of B clips in G groups of frames; the frames of a group share their draws.
+
+    Attributes:
+        flipped: Whether a clip is mirrored, (B,), bool.
+        boxes: Rectangles to erase, (G, 4), int32: top, left, bottom, right, the last two exclusive; some are empty.
+        factors: Factors of brightness, contrast and saturation, (3, G); (3, 0) without colour jitter.
+        corners: First row and column of the crops in the padded frames, (2, G), int64; (2, 0) without crops.
+    """
+
+    flipped: torch.Tensor
+    boxes: torch.Tensor
+    factors: torch.Tensor
+    corners: torch.Tensor
+
+    def to(self, device: torch.device) -> "AugmentationDraws":
+        """Copy everything to a device in one transfer; for CUDA the host does not wait for it."""
+        parts = (self.flipped, self.boxes, self.factors, self.corners)
+        packed = torch.cat([part.flatten().float() for part in parts])  # float32 holds their integers exactly
+        if device.type == "cuda":
+            packed = packed.pin_memory()
+        copies = packed.to(device, non_blocking=True).split([part.numel() for part in parts])
+        return AugmentationDraws(
+            *(copy.view(part.shape).to(part.dtype) for copy, part in zip(copies, parts, strict=True))
+        )
 
 
 class Augmenter:
@@ -143,28 +172,38 @@ class Augmenter:
         """
         x = self.normalize.scale(clips)
         B, T, C, H, W = x.shape
-        G = B if self.consistent else B * T  # number of groups; the frames of a group share their draws
-        own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
-        flipped = torch.rand(self.world_size * B, generator=generator)[own_clips] < self.flip_probability
-        boxes = self._draw_boxes(self.world_size * G, H, W, generator)[own_groups]
-        flipped, boxes = flipped.to(x.device), boxes.to(x.device)
-
+        draws = self.draw(B, T, H, W, generator).to(x.device)
+        G = len(draws.boxes)
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
-            factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
-            x = jitter_colors_(x, *factors[:, own_groups].to(x.device))
+            x = jitter_colors_(x, *draws.factors)
         x = self.normalize.standardize_(x)
         if self.padding:
-            corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
-            x = shift_frames(x, self.padding, *corners[:, own_groups].to(x.device))
+            x = shift_frames(x, self.padding, *draws.corners)
         x = x.reshape(B, T, C, H, W)
-        x = torch.where(flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
-        top, left, bottom, right = boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
+        x = torch.where(draws.flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
+        top, left, bottom, right = draws.boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
         rows, columns = torch.arange(H, device=x.device), torch.arange(W, device=x.device)
         in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
         in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
         erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
         return x.masked_fill_(erased.unsqueeze(2), 0.0)
+
+    def draw(self, B: int, T: int, H: int, W: int, generator: torch.Generator) -> AugmentationDraws:
+        """Draw the random choices for B clips of T frames of H x W pixels, on the CPU.
+
+        All processes draw for the whole batch, ``world_size`` times B clips, and each keeps the choices for its slice.
+        """
+        G = B if self.consistent else B * T
+        own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
+        flipped = torch.rand(self.world_size * B, generator=generator) < self.flip_probability
+        boxes = self._draw_boxes(self.world_size * G, H, W, generator)
+        factors, corners = torch.empty(3, 0), torch.empty(2, 0, dtype=torch.int64)
+        if self.color_jitter:
+            factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
+        if self.padding:
+            corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
+        return AugmentationDraws(flipped[own_clips], boxes[own_groups], factors[:, own_groups], corners[:, own_groups])
 
     def _draw_boxes(self, num_boxes: int, H: int, W: int, generator: torch.Generator) -> torch.Tensor:
         """Draw rectangles, (num_boxes, 4): top, left, bottom, right, the last two exclusive; some are empty."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as TF
 
-from datasets.clips.transforms import Augmenter, Normalizer, flip_clips, jitter_colors_, shift_frames
+from datasets.clips.transforms import AugmentationDraws, Augmenter, Normalizer, flip_clips, jitter_colors_, shift_frames
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 H, W = 288, 144
@@ -112,6 +112,67 @@ def test_published_augmentation_has_not_changed():
 
 
 ALL_ON = {"padding": 4, "color_jitter": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("consistent", "expected"),
+    [
+        (
+            False,
+            [
+                "70b15198d42e46a469a2dd05c54d4cb16a3c9772a33f14cce4481d70b5e2fb3a",
+                "4ed809140d4ef264c8beabd66db43dac25093b45ac66aab7ad47ae04b166d225",
+                "24a48f763ba44eeea1f01469ff579d3fe6417783f070d85edc98a89335fe6e9b",
+                "ed249ffa7e24a6f249b46cc446e2e158df1e5a137930ed4edb821c633b14a6c1",
+            ],
+        ),
+        (
+            True,
+            [
+                "9a7f9427b87405f2f06f6bd45cba9b06f217abbbfbbb2adfdea6c69086af4f8b",
+                "b22f499949b7285c0eb7a45b714688aeb34f39bde4e506aa97c872bc64e08494",
+                "ed38427a15c26a8ef4bd73fabb60ad6e9197edfb8e1453d369385d8539048735",
+                "0e964f7876a6736b616285a748d4d935428db26f89cd23b5fed35566f72b724f",
+            ],
+        ),
+    ],
+)
+def test_full_augmentation_has_not_changed(consistent, expected):
+    # Hashed before the random choices were copied to the device together.
+    clips = (torch.arange(4 * 3 * 3 * 32 * 16) * 7919 % 256).to(torch.uint8).view(4, 3, 3, 32, 16)
+    source, transform = generator(17), Augmenter(MEAN, STD, **ALL_ON, consistent=consistent)
+    results = [transform(clips, source) for _ in range(3)]
+    assert [
+        hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for tensor in (*results, source.get_state())
+    ] == expected
+
+
+@pytest.mark.parametrize("options", [{}, ALL_ON])
+def test_random_choices_survive_the_copy(options):
+    draws = Augmenter(MEAN, STD, **options).draw(4, 3, 2048, 1024, generator())
+    copied = draws.to(torch.device("cpu"))
+    for name in ("flipped", "boxes", "factors", "corners"):
+        before, after = getattr(draws, name), getattr(copied, name)
+        assert after.dtype == before.dtype
+        assert torch.equal(after, before)
+
+
+def test_random_choices_travel_in_one_pinned_copy(monkeypatch):
+    """A stand-in for CUDA counts the calls; without a GPU nothing can be pinned."""
+    calls = []
+    draws = Augmenter(MEAN, STD, **ALL_ON).draw(4, 3, 32, 16, generator())
+    convert = torch.Tensor.to
+
+    def to(tensor, target, **options):
+        if not isinstance(target, torch.device):
+            return convert(tensor, target)
+        calls.append(("copy", target.type, options))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: calls.append("pin") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    assert isinstance(draws.to(torch.device("cuda")), AugmentationDraws)
+    assert calls == ["pin", ("copy", "cuda", {"non_blocking": True})]
 
 
 @pytest.mark.parametrize("consistent", [False, True])
