@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from datasets import Tracklet
 from datasets.clips.transforms import flip_clips
@@ -98,7 +97,7 @@ class FeatureExtractor:
         sums: Tensor | None = None
         counts = torch.zeros(len(tracklets), 1, device=device)
         with evaluation_mode(self.model):
-            for batch in tqdm(loader, desc=description, unit="batch", disable=None, leave=False):
+            for batch in self.runtime.show_progress(loader, description, "batch"):
                 bad_frames.add(batch)
                 clips = self.transform(batch["clips"].to(device, non_blocking=True))
                 rows = batch["tracklet"].to(device)

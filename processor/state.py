@@ -10,12 +10,17 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from loss import ReidLoss
 from model import XTFCLIP
-from utils.checkpoint import read_checkpoint, write_checkpoint
+from utils.checkpoint import read_checkpoint, write_checkpoint, write_weights
 
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "checkpoint_last.pth"
 BEST_CHECKPOINT = "checkpoint_best.pth"
+
+
+def weights_beside(path: Path) -> Path:
+    """Return the file of the weights that belong to a checkpoint: weights_last.safetensors for checkpoint_last.pth."""
+    return path.with_name(path.stem.replace("checkpoint", "weights") + ".safetensors")
 
 
 @dataclass
@@ -33,6 +38,7 @@ class TrainingState:
         generator: Source of the augmentation's random numbers.
         epoch: Number of finished epochs.
         best: Best validation mAP so far, visual only, 0..1.
+        with_weights: Whether ``save`` also writes the weights alone, as .safetensors, for evaluation.
     """
 
     model: XTFCLIP
@@ -48,6 +54,7 @@ class TrainingState:
     generator: torch.Generator = field(default_factory=torch.Generator)
     epoch: int = 0
     best: float = 0.0
+    with_weights: bool = False
 
     def save(self, path: Path) -> None:
         """Write a checkpoint from which training continues exactly."""
@@ -68,6 +75,9 @@ class TrainingState:
             "config": self.config,
         }
         write_checkpoint(content, path)
+        if self.with_weights:
+            values = {name: content[name] for name in ("config", "pids", "camids", "epoch")}
+            write_weights(self.model.state_dict(), values, weights_beside(path))
 
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint of the same data and configuration.
@@ -117,7 +127,8 @@ class TrainingState:
 
 def keep_old_checkpoints(output: Path) -> None:
     """Rename the checkpoints of an earlier run, so that a new run neither overwrites them nor is mistaken for them."""
-    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
+    weights = [weights_beside(Path(name)).name for name in (LAST_CHECKPOINT, BEST_CHECKPOINT)]
+    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT, *weights):
         if (output / name).is_file():
             (output / name).replace(output / f"{name}.old")
             logger.warning(

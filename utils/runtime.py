@@ -5,13 +5,15 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from .progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,10 @@ class Runtime:
     def make_scaler(self) -> torch.amp.GradScaler:
         """Make a gradient scaler; it does nothing unless the precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+
+    def show_progress(self, batches: Iterable, description: str, unit: str) -> Iterable:
+        """Return the same batches; a bar, or log lines, show how far the loop is."""
+        return track(batches, description, unit)
 
 
 def make_runtime(device: str, precision: str) -> Runtime:
