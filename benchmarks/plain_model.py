@@ -80,7 +80,8 @@ class Encoder(nn.Module):
         self.proj = nn.Parameter(torch.randn(width, projected) / width**0.5)
         self.conv1 = nn.Conv2d(3, width, PATCH, stride=PATCH, bias=False)
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(Block(width, num_heads) for _ in range(depth))})
+        self.transformer = nn.Module()
+        self.transformer.resblocks = nn.Sequential(*(Block(width, num_heads) for _ in range(depth)))
         self.ln_post = nn.LayerNorm(width)
 
     def forward(self, frames: Tensor, extra: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
@@ -88,9 +89,7 @@ class Encoder(nn.Module):
         patches = self.conv1(frames).flatten(2).transpose(1, 2)
         class_token = (self.class_embedding + extra).expand(len(frames), -1).unsqueeze(1)
         x = self.ln_pre(torch.cat([class_token, patches], dim=1) + self.positional_embedding)
-        for block in self.transformer["resblocks"]:
-            x = block(x)
-        x = self.ln_post(x)
+        x = self.ln_post(self.transformer.resblocks(x))
         return x, x @ self.proj
 
 

@@ -54,6 +54,12 @@ def config_of_run(opts: Sequence[str]) -> Path | None:
     return path if path.is_file() else None
 
 
+def describe_differences(cfg: CfgNode) -> str:
+    """Return, in one line, the keys and values of ``cfg`` that differ from the defaults, as a command line has them."""
+    changed = [f"{key} {value}" for key, value in leaves(cfg) if value != DEFAULTS[key]]
+    return ", ".join(changed) or "none"
+
+
 def _read(path: Path) -> bytes:
     """Read a config file, at most as much of it as shows that it is too large."""
     if not path.is_file():

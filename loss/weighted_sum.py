@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .online_label_smoothing import ClassificationLoss
@@ -82,6 +83,25 @@ class ReidLoss(nn.Module):
             + self.frame_weight / T * terms["frame"]
         )
         return terms
+
+    @torch.no_grad()
+    def hard_terms(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the classification terms against the hard labels, to be logged.
+
+        The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.
+        These terms can. They are not part of the objective, and label smoothing learns nothing from them.
+
+        Args:
+            output, labels: As in ``forward``.
+        Returns:
+            Scalars "id_hard", "memory_hard" and "frame_hard": plain cross entropies, unweighted.
+        """
+        T = len(output.frame_logits) // len(labels)
+        return {
+            "id_hard": torch.stack([F.cross_entropy(logits.float(), labels) for logits in output.id_logits]).sum(),
+            "memory_hard": F.cross_entropy(output.memory_logits.float(), labels),
+            "frame_hard": F.cross_entropy(output.frame_logits.float(), labels.repeat_interleave(T)),
+        }
 
     def next_epoch(self) -> None:
         """Update the soft labels of the classification losses at the end of an epoch."""

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
-from tqdm import tqdm
 
 from datasets.clips.transforms import Normalizer
 from datasets.synthetic.crowd import TRACKLETS_PER_VIEW, Crowd
@@ -32,6 +31,7 @@ from model.encoder import ClipVideoEncoder
 from model.weights import TIMM_RENAMES
 from utils.distances import pairwise_distance
 from utils.metrics import evaluate_ranking
+from utils.progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def pretrain(encoder: ClipVideoEncoder, crowd: Crowd, validation: Crowd, setting
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.empty(0, dtype=torch.int64)
     mean_loss, start = 0.0, time.perf_counter()
-    for step in tqdm(range(1, settings.steps + 1), "pre-training", disable=None):
+    for step in track(range(1, settings.steps + 1), "pre-training", "step"):
         if len(order) < settings.batch:
             order = torch.randperm(len(crowd.captions), generator=generator)
         people, order = order[: settings.batch], order[settings.batch :]

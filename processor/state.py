@@ -10,13 +10,18 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from loss import ReidLoss
 from model import XTFCLIP
-from utils.checkpoint import read_checkpoint, write_checkpoint
+from utils.checkpoint import read_checkpoint, write_checkpoint, write_weights
 from utils.processes import ALONE, Processes, may_be_restarted, was_restarted
 
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "checkpoint_last.pth"
 BEST_CHECKPOINT = "checkpoint_best.pth"
+
+
+def weights_beside(path: Path) -> Path:
+    """Return the file of the weights that belong to a checkpoint: weights_last.safetensors for checkpoint_last.pth."""
+    return path.with_name(path.stem.replace("checkpoint", "weights") + ".safetensors")
 
 
 @dataclass
@@ -37,6 +42,7 @@ class TrainingState:
         processes: Process 0 writes checkpoints. All else is the same in every process, but for the random numbers of
             dropout.
         parallel_model: The model as training calls it: the gradients of all processes are averaged.
+        with_weights: Whether ``save`` also writes the weights alone, as .safetensors, for evaluation.
     """
 
     model: XTFCLIP
@@ -53,6 +59,7 @@ class TrainingState:
     epoch: int = 0
     best: float = 0.0
     processes: Processes = ALONE
+    with_weights: bool = False
     parallel_model: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +87,9 @@ class TrainingState:
             "config": self.config,
         }
         write_checkpoint(content, path)
+        if self.with_weights:
+            values = {name: content[name] for name in ("config", "pids", "camids", "epoch")}
+            write_weights(self.model.state_dict(), values, weights_beside(path))
 
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint of the same data and configuration; the number of processes may differ.
@@ -162,7 +172,8 @@ def prepare_run(output: Path, resume: bool) -> bool:
 
 def keep_old_checkpoints(output: Path) -> None:
     """Rename the checkpoints of an earlier run, so that a new run neither overwrites them nor is mistaken for them."""
-    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
+    weights = [weights_beside(Path(name)).name for name in (LAST_CHECKPOINT, BEST_CHECKPOINT)]
+    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT, *weights):
         if (output / name).is_file():
             (output / name).replace(output / f"{name}.old")
             logger.warning(

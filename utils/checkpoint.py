@@ -1,16 +1,18 @@
 """Read and write weight files safely: reading never runs code from the file, writing never leaves half a file."""
 
+import json
 import os
 import pickle
 import struct
 import tempfile
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 
 from .runtime import first_line
 
@@ -27,9 +29,14 @@ UNREADABLE = (
     SafetensorError,
 )
 
+# Marks the .safetensors files of ``write_weights``: every other entry of their metadata is JSON.
+WRITER = {"written_by": "xtfclip"}
+
 
 def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[str, Any]:
     """Read tensors and plain values from a .safetensors file or a torch file, on the CPU.
+
+    A file of ``write_weights`` is returned as a checkpoint of torch would be: the weights are its "model".
 
     Args:
         path: The file.
@@ -45,7 +52,7 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
         raise FileNotFoundError(f"Weight file not found: {path}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _read_safetensors(path)
         if allow_torchscript and _is_torchscript(path):
             return _read_torchscript(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -67,18 +74,48 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     Raises:
         OSError: If the folder is not writable or the disk is full; the message names the file.
     """
-    path = Path(path)
+    _write_whole(lambda temporary: torch.save(content, temporary), Path(path))
+
+
+def write_weights(weights: Mapping[str, torch.Tensor], values: Mapping[str, Any], path: str | Path) -> None:
+    """Write weights as .safetensors, whole or not at all, with values in the metadata.
+
+    Args:
+        weights: State dict of a model, on any device; its tensors share no memory.
+        values: What JSON can write; ``read_checkpoint`` returns them beside the weights.
+        path: The file; its name ends in .safetensors.
+    Raises:
+        OSError: As ``write_checkpoint``.
+    """
+    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    metadata = {**WRITER, **{name: json.dumps(value) for name, value in values.items()}}
+    _write_whole(lambda temporary: save_file(tensors, temporary, metadata=metadata), Path(path))
+
+
+def _write_whole(write: Callable[[str], None], path: Path) -> None:
+    """Let ``write`` write a temporary file beside ``path``, then put it in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        torch.save(content, temporary)
+        write(temporary)
         os.chmod(temporary, 0o644)  # mkstemp's 0o600 would lock colleagues out
         os.replace(temporary, path)
-    except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
+    except (RuntimeError, SafetensorError) as error:  # how torch's and safetensors's writers report a full disk
         raise OSError(f"Could not write {path}: {error}") from error
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Read a .safetensors file; one of ``write_weights`` with the values in its metadata."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    weights = load_file(path)
+    if not WRITER.items() <= metadata.items():
+        return weights
+    values = {name: json.loads(text) for name, text in metadata.items() if name not in WRITER}
+    return {**values, "model": weights}
 
 
 def _read_torchscript(path: Path) -> dict[str, torch.Tensor]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from .processes import ALONE, Processes, read_launch, start_processes, stop_processes
+from .progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,9 @@ class Runtime:
         """Make a gradient scaler; it does nothing unless the precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
 
-    def show_progress(self, batches: Iterable, description: str, unit: str) -> tqdm:
-        """Wrap batches in a progress bar, which process 0 draws if it has a terminal."""
-        disable = None if self.processes.is_main else True
-        return tqdm(batches, desc=description, unit=unit, disable=disable, leave=False)
+    def show_progress(self, batches: Iterable, description: str, unit: str) -> Iterable:
+        """Return the same batches; process 0 shows how far the loop is, by a bar or by log lines."""
+        return track(batches, description, unit) if self.processes.is_main else batches
 
 
 def make_runtime(device: str, precision: str) -> Runtime:

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from utils.metrics import PROTOCOLS, Protocol
+from utils.progress import track
 
 from ..benchmarks import agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars
 from ..tracklet import Benchmark
@@ -74,12 +74,11 @@ def _run_checks(settings: CheckSettings, report: Report, progress: bool) -> None
         count_attributes(dataset.scheme, list_records(dataset), report)
     num_batches = count_batches(settings, dataset, jobs, report)
     examine_one = partial(examine, size=settings.size, sample=settings.sample)
-    with tqdm(total=len(jobs), unit="tracklet", disable=not progress) as bar:
-        for tracklet in _map_jobs(examine_one, jobs, settings.num_workers):
-            report.tracklets.append(tracklet)
-            for problem in tracklet.problems:
-                report.add(problem.check, problem.text)
-            bar.update()
+    examined = _map_jobs(examine_one, jobs, settings.num_workers)
+    for tracklet in track(examined, "checking", "tracklet", len(jobs), enabled=progress):
+        report.tracklets.append(tracklet)
+        for problem in tracklet.problems:
+            report.add(problem.check, problem.text)
     check_splits(settings, _choose_protocol(settings, dataset), report)
     report.epoch = _estimate_epoch(settings, num_batches, report)
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
+
+from utils.progress import track
 
 from .cameras import make_cameras
 from .people import Person
@@ -56,6 +57,6 @@ def render_crowd(num_people: int, seed: int, size: tuple[int, int], num_workers:
     """Render many people in parallel; the result does not depend on ``num_workers``."""
     render = functools.partial(render_person, seed=seed, size=size)
     with ProcessPoolExecutor(num_workers) as pool:
-        people = list(tqdm(pool.map(render, range(num_people), chunksize=25), "rendering", num_people, disable=None))
+        people = list(track(pool.map(render, range(num_people), chunksize=25), "rendering", "person", num_people))
     frames = torch.from_numpy(np.stack([frames for frames, _ in people])).permute(0, 1, 2, 3, 6, 4, 5)
     return Crowd(frames.contiguous(), [caption for _, caption in people])

@@ -15,14 +15,15 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from utils.progress import track
 from utils.text_files import read_lines
 
 from ..attributes import COLUMNS, UNKNOWN_CODES
@@ -90,8 +91,9 @@ def render_dataset(
     kinds = [TRAIN] * num_train + [TEST] * num_test + [DISTRACTOR] * num_distractors
     write = functools.partial(_write_identity, unfinished, seed, tracklets_per_view, frames_per_tracklet)
     try:
-        with tqdm(total=len(kinds), unit="person", disable=not progress) as bar:
-            _write_identities(write, list(enumerate(kinds)), num_workers, bar)
+        with closing(_write_identities(write, list(enumerate(kinds)), num_workers)) as written:
+            for _ in track(written, "rendering", "person", len(kinds), enabled=progress):
+                pass
         _write_tables(unfinished, seed, kinds)
         files = sorted(path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*") if path.is_file())
         (unfinished / FILE_LIST).write_text("".join(f"{name}\n" for name in files), encoding="utf-8")
@@ -160,18 +162,15 @@ def _put_in_place(unfinished: Path, root: Path) -> None:
 
 
 def _write_identities(
-    write: Callable[[tuple[int, int]], None], identities: Sequence[tuple[int, int]], num_workers: int, bar: tqdm
-) -> None:
-    """Write all identities; after an error or Ctrl-C, no worker is left that writes."""
+    write: Callable[[tuple[int, int]], None], identities: Sequence[tuple[int, int]], num_workers: int
+) -> Generator[None, None, None]:
+    """Write the identities, one for each item; after an error or Ctrl-C, no worker is left that writes."""
     if num_workers == 1:
-        for numbered in identities:
-            write(numbered)
-            bar.update()
+        yield from map(write, identities)
         return
     with ProcessPoolExecutor(num_workers, initializer=_ignore_interrupts) as pool:
         try:
-            for _ in pool.map(write, identities, chunksize=2):
-                bar.update()
+            yield from pool.map(write, identities, chunksize=2)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

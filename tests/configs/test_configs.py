@@ -8,7 +8,7 @@ import torch
 import yaml
 from yacs.config import CfgNode
 
-from configs import config_of_run, get_cfg, validate
+from configs import config_of_run, describe_differences, get_cfg, validate
 from configs.defaults import _C
 from configs.keys import leaves
 from datasets import make_dataset
@@ -302,3 +302,13 @@ def test_the_package_hands_names_on_and_holds_no_code():
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Config file not found: .*nowhere\.yml"):
         get_cfg(tmp_path / "nowhere.yml")
+
+
+def test_differences_from_the_defaults_are_one_line():
+    assert describe_differences(get_cfg()) == "none"
+    cfg = get_cfg("configs/demo.yml", ["SOLVER.SEED", "7", "TEST.MASK_ATTRIBUTES", "()"])
+    line = describe_differences(cfg)
+    assert "\n" not in line
+    for words in ("SOLVER.SEED 7", "MODEL.VIT.DEPTH 6", "INPUT.SIZE_TRAIN (64, 32)", "TEST.MASK_ATTRIBUTES ()"):
+        assert words in line
+    assert "SOLVER.MARGIN" not in line

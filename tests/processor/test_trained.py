@@ -84,3 +84,17 @@ def test_a_switch_that_differs_from_training_is_a_warning(overrides, cfg, tmp_pa
     torch.save({**content, "model": state}, tmp_path / LAST_CHECKPOINT)
     assert load_trained(given, overrides).cfg.MODEL.POOLING == "attention"
     assert "MODEL.POOLING is attention here, but the checkpoint was trained with mean" in caplog.text
+
+
+def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_path):
+    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path, "MODEL.PRETRAINED", False)
+    parts.state.with_weights = True
+    parts.state.save(tmp_path / LAST_CHECKPOINT)
+    weights = tmp_path / "weights_last.safetensors"
+    overrides = ["TEST.WEIGHT", str(weights), "OUTPUT_DIR", "elsewhere"]
+    trained = load_trained(get_cfg(opts=overrides), get_cfg, overrides)
+    assert (trained.camids, trained.cfg.MODEL.POOLING) == ((0, 4), "mean")
+    for name, value in parts.state.model.state_dict().items():
+        assert torch.equal(trained.model.state_dict()[name], value), name
+    with pytest.raises(ValueError, match=r"weights_last\.safetensors holds weights only"):
+        parts.state.restore(weights)

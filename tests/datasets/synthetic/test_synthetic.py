@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,10 +158,11 @@ def test_an_interrupted_run_leaves_the_old_data_set(
     render_dataset(tmp_path, **ONE)
     before = _bytes_of(tmp_path)
 
-    def fail(self: object, n: int = 1) -> None:
+    def fail(items: Iterable[object], *_: object, **__: object) -> Iterator[object]:
+        yield next(iter(items))
         raise error
 
-    monkeypatch.setattr(dataset_module.tqdm, "update", fail)
+    monkeypatch.setattr(dataset_module, "track", fail)
     with pytest.raises((KeyboardInterrupt, OSError)):
         render_dataset(tmp_path, seed=1, **{**TINY, "num_train": 6}, num_workers=num_workers, force=True)
     assert _bytes_of(tmp_path) == before

@@ -1,0 +1,86 @@
+"""Progress without a terminal is a log line at most once a minute; on a terminal it is a bar."""
+
+import io
+import sys
+
+import pytest
+
+from utils.progress import format_duration, track
+
+
+class FakeClock:
+    """A clock that the test moves."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def run(caplog):
+    """``run(items, seconds, **options)``: loop with ``seconds`` for each item; returns the log lines."""
+    caplog.set_level("INFO")
+
+    def loop(items, seconds, **options):
+        clock = FakeClock()
+        seen = []
+        for item in track(items, "CLIP memory", "batch", clock=clock, **options):
+            seen.append(item)
+            clock.now += seconds
+        assert seen == list(range(len(seen)))
+        return len(seen), caplog.messages
+
+    return loop
+
+
+def test_a_line_a_minute_with_the_time_left(run):
+    num_seen, lines = run(range(10), 20)
+    assert num_seen == 10
+    assert lines == [
+        "CLIP memory: 3 of 10 batches, 2 min 20 s left",
+        "CLIP memory: 6 of 10 batches, 1 min 20 s left",
+        "CLIP memory: 9 of 10 batches, 20 s left",
+    ]
+
+
+def test_slow_items_are_logged_one_by_one(run):
+    assert len(run(range(4), 500)[1]) == 3  # before the second, third and fourth item
+
+
+def test_a_short_loop_says_nothing(run):
+    assert run(range(50), 1) == (50, [])
+
+
+def test_without_a_total_the_lines_count(run):
+    assert run(iter(range(3)), 100)[1] == ["CLIP memory: 1 batch", "CLIP memory: 2 batches"]
+
+
+def test_a_total_can_be_passed(run):
+    assert run(iter(range(3)), 100, total=3)[1][0] == "CLIP memory: 1 of 3 batches, 3 min 20 s left"
+
+
+def test_other_processes_show_nothing(run, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert run(range(5), 100, enabled=False) == (5, [])
+    assert sys.stderr.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar_and_no_lines(run, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert run(range(5), 100) == (5, [])
+    assert "CLIP memory" in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.6, "1 min 0 s"), (750, "12 min 30 s"), (5 * 3600 + 720, "5 h 12 min"), (273600, "3 d 4 h")],
+)
+def test_durations_are_written_in_two_units(seconds, text):
+    assert format_duration(seconds) == text

@@ -1,0 +1,77 @@
+"""Progress of long loops: a bar on a terminal, a log line now and then where there is none, as in batch systems."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import TypeVar
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+LOG_INTERVAL = 60.0  # seconds between two log lines, at least
+
+
+def track(
+    iterable: Iterable[Item],
+    description: str,
+    unit: str,
+    total: int | None = None,
+    enabled: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterable[Item]:
+    """Show how far a loop is: a bar if standard error is a terminal, else at most one log line a minute.
+
+    Args:
+        iterable: What to loop over.
+        description: What the loop does, at the head of bar and lines.
+        unit: What one item is, singular.
+        total: Number of items; None asks ``iterable``, which may not know.
+        enabled: False shows nothing.
+        clock: Returns seconds from any fixed moment.
+    Returns:
+        The same items.
+    """
+    if not enabled:
+        return iterable
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    if sys.stderr.isatty():
+        return tqdm(iterable, desc=description, unit=unit, total=total, leave=False)
+    return _log_progress(iterable, description, unit, total, clock)
+
+
+def _log_progress(
+    iterable: Iterable[Item], description: str, unit: str, total: int | None, clock: Callable[[], float]
+) -> Iterator[Item]:
+    start = logged = clock()
+    for done, item in enumerate(iterable):
+        now = clock()
+        if done and now - logged >= LOG_INTERVAL:
+            logged = now
+            if total:
+                left = format_duration((now - start) * (total - done) / done)
+                logger.info("%s: %d of %d %s, %s left", description, done, total, _plural(unit, total), left)
+            else:
+                logger.info("%s: %d %s", description, done, _plural(unit, done))
+        yield item
+
+
+def _plural(unit: str, number: int) -> str:
+    ending = "es" if unit.endswith(("ch", "s", "x")) else "s"
+    return unit if number == 1 else unit + ending
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in its two largest units: '45 s', '12 min 30 s', '5 h 12 min', '3 d 4 h'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
