@@ -198,7 +198,9 @@ class PlainModel(nn.Module):
         self.classifier_proj = nn.Linear(P, K, bias=False)
         self.classifier_proj_temp = nn.Linear(D, K, bias=False)
         self.SSP = Prompt(P)
-        self.TMD = nn.ModuleDict({"resblocks": nn.ModuleList([TemporalBlock(D, num_heads)])})
+        self.temporal = TemporalBlock(D, num_heads)
+        self.TMD = nn.Module()
+        self.TMD.resblocks = nn.ModuleList([self.temporal])
         self.tap_img_feature, self.tap_img_feature_proj = AttentionPool(D), AttentionPool(P)
         self.tap_cls_f_sp, self.tap_cls_f_tp, self.tap_video = AttentionPool(D), AttentionPool(D), AttentionPool(P)
 
@@ -210,7 +212,7 @@ class PlainModel(nn.Module):
         projected = projected.unflatten(0, (B, T))
         f_img = self.tap_img_feature(tokens[:, 0].unflatten(0, (B, T)))
         f_proj = self.tap_img_feature_proj(projected[:, :, 0])
-        f_frames = self.tap_cls_f_sp(self.TMD["resblocks"][0].diffuse(tokens.detach(), T))
+        f_frames = self.tap_cls_f_sp(self.temporal.diffuse(tokens.detach(), T))
         f_tmp = self.tap_cls_f_tp(f_frames.unflatten(0, (B, T)))
         return f_img, f_proj, f_frames, f_tmp, projected
 

@@ -92,7 +92,7 @@ def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_p
     parts.state.save(tmp_path / LAST_CHECKPOINT)
     weights = tmp_path / "weights_last.safetensors"
     overrides = ["TEST.WEIGHT", str(weights), "OUTPUT_DIR", "elsewhere"]
-    trained = load_trained(get_cfg(opts=overrides), get_cfg, overrides)
+    trained = load_trained(get_cfg(opts=overrides), overrides)
     assert (trained.camids, trained.cfg.MODEL.POOLING) == ((0, 4), "mean")
     for name, value in parts.state.model.state_dict().items():
         assert torch.equal(trained.model.state_dict()[name], value), name
