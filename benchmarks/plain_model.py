@@ -8,6 +8,7 @@ Axes: B clips, T frames, C channels, H and W pixels, N tokens, D width, K identi
 """
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,7 @@ class Encoder(nn.Module):
         patches = self.conv1(frames).flatten(2).transpose(1, 2)
         class_token = (self.class_embedding + extra).expand(len(frames), -1).unsqueeze(1)
         x = self.ln_pre(torch.cat([class_token, patches], dim=1) + self.positional_embedding)
-        for block in self.transformer["resblocks"]:
+        for block in cast(nn.ModuleList, self.transformer["resblocks"]):
             x = block(x)
         x = self.ln_post(x)
         return x, x @ self.proj
@@ -211,7 +212,8 @@ class PlainModel(nn.Module):
         projected = projected.unflatten(0, (B, T))
         f_img = self.tap_img_feature(tokens[:, 0].unflatten(0, (B, T)))
         f_proj = self.tap_img_feature_proj(projected[:, :, 0])
-        f_frames = self.tap_cls_f_sp(self.TMD["resblocks"][0].diffuse(tokens.detach(), T))
+        temporal = cast(TemporalBlock, cast(nn.ModuleList, self.TMD["resblocks"])[0])
+        f_frames = self.tap_cls_f_sp(temporal.diffuse(tokens.detach(), T))
         f_tmp = self.tap_cls_f_tp(f_frames.unflatten(0, (B, T)))
         return f_img, f_proj, f_frames, f_tmp, projected
 
