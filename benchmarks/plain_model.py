@@ -8,6 +8,7 @@ Axes: B clips, T frames, C channels, H and W pixels, N tokens, D width, K identi
 """
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -80,8 +81,7 @@ class Encoder(nn.Module):
         self.proj = nn.Parameter(torch.randn(width, projected) / width**0.5)
         self.conv1 = nn.Conv2d(3, width, PATCH, stride=PATCH, bias=False)
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = nn.Module()
-        self.transformer.resblocks = nn.Sequential(*(Block(width, num_heads) for _ in range(depth)))
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(Block(width, num_heads) for _ in range(depth))})
         self.ln_post = nn.LayerNorm(width)
 
     def forward(self, frames: Tensor, extra: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,9 @@ class Encoder(nn.Module):
         patches = self.conv1(frames).flatten(2).transpose(1, 2)
         class_token = (self.class_embedding + extra).expand(len(frames), -1).unsqueeze(1)
         x = self.ln_pre(torch.cat([class_token, patches], dim=1) + self.positional_embedding)
-        x = self.ln_post(self.transformer.resblocks(x))
+        for block in cast(nn.ModuleList, self.transformer["resblocks"]):
+            x = block(x)
+        x = self.ln_post(x)
         return x, x @ self.proj
 
 
@@ -198,9 +200,7 @@ class PlainModel(nn.Module):
         self.classifier_proj = nn.Linear(P, K, bias=False)
         self.classifier_proj_temp = nn.Linear(D, K, bias=False)
         self.SSP = Prompt(P)
-        self.temporal = TemporalBlock(D, num_heads)
-        self.TMD = nn.Module()
-        self.TMD.resblocks = nn.ModuleList([self.temporal])
+        self.TMD = nn.ModuleDict({"resblocks": nn.ModuleList([TemporalBlock(D, num_heads)])})
         self.tap_img_feature, self.tap_img_feature_proj = AttentionPool(D), AttentionPool(P)
         self.tap_cls_f_sp, self.tap_cls_f_tp, self.tap_video = AttentionPool(D), AttentionPool(D), AttentionPool(P)
 
@@ -212,7 +212,8 @@ class PlainModel(nn.Module):
         projected = projected.unflatten(0, (B, T))
         f_img = self.tap_img_feature(tokens[:, 0].unflatten(0, (B, T)))
         f_proj = self.tap_img_feature_proj(projected[:, :, 0])
-        f_frames = self.tap_cls_f_sp(self.temporal.diffuse(tokens.detach(), T))
+        temporal = cast(TemporalBlock, cast(nn.ModuleList, self.TMD["resblocks"])[0])
+        f_frames = self.tap_cls_f_sp(temporal.diffuse(tokens.detach(), T))
         f_tmp = self.tap_cls_f_tp(f_frames.unflatten(0, (B, T)))
         return f_img, f_proj, f_frames, f_tmp, projected
 

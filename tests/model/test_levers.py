@@ -33,7 +33,7 @@ def make_twin(model, cfg):
 def count_block_calls(model):
     calls = []
     for block in model.encoder.blocks:
-        block.register_forward_hook(lambda *_: calls.append(1))
+        block.register_forward_pre_hook(lambda *_: calls.append(1))
     return calls
 
 
@@ -72,9 +72,8 @@ def test_a_machine_that_cannot_compile_is_told_so(tiny_cfg, monkeypatch):
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nlong trace")
 
     monkeypatch.setattr(torch, "compile", fail)
-    with pytest.raises(
-        ValueError, match=r"MODEL\.COMPILE is True, but torch\.compile fails on cpu: .* compiler found\. It"
-    ):
+    message = r"MODEL\.COMPILE is True, but torch\.compile fails on cpu: .* compiler found\. It"
+    with pytest.raises(ValueError, match=message):
         make_model(tiny_cfg("MODEL.COMPILE", True), K, 2)
 
 
@@ -93,10 +92,8 @@ def test_training_starts_from_another_runs_weights(other_run, tiny_cfg, caplog):
         model = make_model(tiny_cfg("MODEL.INIT_WEIGHT", path), K, 2)
     state, source = model.state_dict(), other.state_dict()
     resized = {name for name in state if state[name].shape != source[name].shape}
-    assert resized == {
-        "encoder.camera_embedding",
-        *(f"classifier_{x}.weight" for x in ("image", "projected", "temporal")),
-    }
+    classifiers = {f"classifier_{kind}.weight" for kind in ("image", "projected", "temporal")}
+    assert resized == {"encoder.camera_embedding", *classifiers}
     assert all(torch.equal(state[name], source[name]) for name in state if name not in resized)
     assert state["classifier_image.weight"].std() > 0  # new classifiers are drawn
     (record,) = [record for record in caplog.records if "Weights from" in record.getMessage()]

@@ -52,12 +52,6 @@ def test_bf16_is_as_exact_as_the_plain_form(layers):
 def test_training_keeps_one_hidden_value_less_than_the_plain_form(layers):
     """The plain form keeps x and sigmoid(1.702 x); ours keeps one of them. Both keep what the second layer reads."""
     x = torch.randn(100, 16)
-    kept = []
-    for function in (plain, quick_gelu_mlp):
-        seen = set()
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, seen=seen: seen.add(t.data_ptr()) or t, lambda t: t):
-            function(x, *layers)
-        kept.append(len(seen))
     hidden = []
     for function in (plain, quick_gelu_mlp):
         pointers = set()

@@ -177,7 +177,7 @@ def test_the_groups_do_not_depend_on_the_rates(tiny_cfg):
 
 @pytest.mark.parametrize(("name", "decoupled"), [("Adam", False), ("AdamW", True)])
 def test_both_optimizers_by_hand(name, decoupled, tiny_cfg):
-    """The first step of Adam moves by the sign of the gradient, which L2 decay joins; AdamW shrinks weights."""
+    """The first step moves by the gradient's sign; L2 decay joins the gradient, decoupled decay shrinks the weight."""
     cfg = tiny_cfg(
         *("SOLVER.STAGE2.OPTIMIZER_NAME", name, "SOLVER.STAGE2.BASE_LR", 0.01, "SOLVER.STAGE2.WEIGHT_DECAY", 0.5)
     )
