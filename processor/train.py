@@ -1,27 +1,24 @@
 """The training loop: one function for the run, one for an epoch, one for each step of a batch."""
 
 import logging
-import math
-import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.clips.clip_dataset import TrackletClips
 from datasets.clips.transforms import Augmenter
 from model import XTFCLIP
 from solver import centralize_gradients
-from utils.processes import Processes
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
+from .monitor import TrainingMonitor
 from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, TrainingState
 
 logger = logging.getLogger(__name__)
@@ -63,7 +60,7 @@ def train(
         augment: Turns uint8 clips into augmented, normalised floats.
         runtime: Device and precision.
         options: Length of the run and periods.
-        output: Folder for checkpoints and TensorBoard files.
+        output: Folder for checkpoints and what ``TrainingMonitor`` writes.
         validate: Returns the mAP, 0..1, that picks the best checkpoint; the same in every process.
     Raises:
         FloatingPointError: If a loss is not finite; the last checkpoint is from before.
@@ -78,12 +75,18 @@ def train(
         state.criterion.memory_weight,
         state.criterion.frame_weight,
     )
-    with ScalarBoard(output / "tensorboard", runtime.processes) as board:
+    monitor = TrainingMonitor(
+        output,
+        options.num_epochs,
+        options.log_period,
+        runtime.device,
+        state.epoch,
+        enabled=runtime.processes.is_main,
+    )
+    with closing(monitor):
         while state.epoch < options.num_epochs:
             cast(IdentityBatchSampler, loader.batch_sampler).set_epoch(state.epoch)
-            means = train_one_epoch(state, loader, augment, runtime, options)
-            for name, value in means.items():
-                board.add(f"train/{name}", value, state.epoch + 1)
+            train_one_epoch(state, loader, augment, runtime, options, monitor)
             state.criterion.next_epoch()
             state.schedule.step()
             state.epoch += 1
@@ -91,7 +94,7 @@ def train(
             is_last = state.epoch == options.num_epochs
             if options.eval_period and (state.epoch % options.eval_period == 0 or is_last):
                 mean_ap = validate(state.model)
-                board.add("validation/mAP", mean_ap, state.epoch)
+                monitor.add_validation(mean_ap)
                 if mean_ap >= state.best:
                     state.best = mean_ap
                     state.save(output / BEST_CHECKPOINT)
@@ -99,30 +102,50 @@ def train(
 
 
 def train_one_epoch(
-    state: TrainingState, loader: DataLoader, augment: Augmenter, runtime: Runtime, options: TrainingOptions
+    state: TrainingState,
+    loader: DataLoader,
+    augment: Augmenter,
+    runtime: Runtime,
+    options: TrainingOptions,
+    monitor: TrainingMonitor | None = None,
 ) -> dict[str, float]:
-    """Train on every batch once; returns the epoch's means of every loss term, accuracy, rate and speed."""
+    """Train on every batch once; returns the epoch's means of every loss term, accuracy, rate and speed.
+
+    Without a monitor, nothing but log lines is written.
+    """
+    monitor = monitor or TrainingMonitor(
+        Path(), options.num_epochs, options.log_period, runtime.device, state.epoch, enabled=False
+    )
     state.model.train()
     state.criterion.train()
     name = f"epoch {state.epoch + 1}"
-    record = EpochRecord(state.epoch + 1, len(loader), options.log_period)
     tracklets = cast(TrackletClips, loader.dataset).tracklets
     bad_frames = BadFrames(tracklets, name, len(loader), options.max_bad_fraction, runtime.processes)
-    for batch in runtime.show_progress(loader, name, "step"):
+    monitor.start_epoch(state.epoch + 1, len(loader))
+    for step, batch in enumerate(runtime.show_progress(loader, name, "step")):
+        monitor.start_step()
         bad_frames.add(batch)
         clips = augment(batch["clips"].to(runtime.device, non_blocking=True), state.generator)
         labels = batch["label"].to(runtime.device, non_blocking=True)
         camids = batch["camid"].to(runtime.device, non_blocking=True)
-        terms, accuracy = compute_losses(state, clips, camids, labels, runtime)
+        if state.epoch == step == 0:
+            monitor.show_samples(clips, augment.normalize.invert)
+        terms, _ = compute_losses(state, clips, camids, labels, runtime, monitor)
         num_clips = len(clips) * runtime.processes.world_size
-        record.add({**terms, "accuracy": accuracy}, num_clips, state.optimizer.param_groups[0]["lr"])
-        update_weights(state, terms["total"])
+        monitor.finish_forward(num_clips, state.optimizer.param_groups[0]["lr"])
+        update_weights(state, terms["total"], monitor)
+        monitor.finish_step()
     bad_frames.finish()
-    return record.finish()
+    return monitor.finish_epoch()
 
 
 def compute_losses(
-    state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, runtime: Runtime
+    state: TrainingState,
+    clips: Tensor,
+    camids: Tensor,
+    labels: Tensor,
+    runtime: Runtime,
+    monitor: TrainingMonitor | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Run a batch through model and losses; returns the terms and the share of clips that f_img's classifier knows.
 
@@ -133,91 +156,24 @@ def compute_losses(
     with runtime.autocast():
         output = state.parallel_model(clips, camids, memory=state.memory)
         terms = state.criterion(output, labels)
-    return terms, (output.id_logits[0].argmax(dim=1) == labels).float().mean()
+    accuracy = (output.id_logits[0].argmax(dim=1) == labels).float().mean()
+    if monitor is not None:
+        monitor.add({**terms, **state.criterion.hard_terms(output, labels), "accuracy": accuracy})
+        monitor.add_distances(output.features, labels)
+    return terms, accuracy
 
 
-def update_weights(state: TrainingState, loss: Tensor) -> None:
-    """Compute the gradients of a loss, unscale and centralise them, and take one optimiser step."""
+def update_weights(state: TrainingState, loss: Tensor, monitor: TrainingMonitor | None = None) -> None:
+    """Compute the gradients of a loss, unscale and centralise them, and take one optimiser step.
+
+    The monitor stops training here, before the weights change, if a loss is not finite.
+    """
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
+    if monitor is not None:
+        monitor.finish_backward()
     state.scaler.unscale_(state.optimizer)
     if state.centralize:
         centralize_gradients(state.model.parameters())
     state.scaler.step(state.optimizer)
     state.scaler.update()
-
-
-class ScalarBoard:
-    """Write scalars for TensorBoard, in process 0; the other processes write nothing.
-
-    Args:
-        folder: Where TensorBoard's files go.
-        processes: This process among all.
-    """
-
-    def __init__(self, folder: Path, processes: Processes) -> None:
-        self._writer = SummaryWriter(str(folder)) if processes.is_main else None
-
-    def __enter__(self) -> "ScalarBoard":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._writer:
-            self._writer.close()
-
-    def add(self, name: str, value: float, epoch: int) -> None:
-        """Write the value of a scalar after an epoch."""
-        if self._writer:
-            self._writer.add_scalar(name, value, epoch)
-
-
-class EpochRecord:
-    """Collect the measures of one epoch: means and log lines.
-
-    Args:
-        epoch: 1-based, for messages.
-        num_steps: Steps in the epoch.
-        log_period: Steps between two lines.
-    """
-
-    def __init__(self, epoch: int, num_steps: int, log_period: int) -> None:
-        self.epoch = epoch
-        self.num_steps = num_steps
-        self.log_period = log_period
-        self.sums: dict[str, float] = {}
-        self.steps = 0
-        self.clips = 0
-        self.rate = 0.0
-        self.start = time.perf_counter()
-
-    def add(self, measures: dict[str, Tensor], num_clips: int, rate: float) -> None:
-        """Record one step; raises FloatingPointError, naming every term, if one is not finite."""
-        names = list(measures)
-        values = dict(zip(names, torch.stack([measures[name].detach() for name in names]).tolist(), strict=True))
-        self.steps += 1
-        if not all(math.isfinite(value) for value in values.values()):
-            raise FloatingPointError(
-                f"Loss is not finite in epoch {self.epoch}, step {self.steps}: {_format(values)}. "
-                "Lower SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
-            )
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.clips += num_clips
-        self.rate = rate
-        if self.steps % self.log_period == 0 or self.steps == self.num_steps:
-            logger.info("epoch %d step %d/%d: %s", self.epoch, self.steps, self.num_steps, _format(self.means()))
-
-    def means(self) -> dict[str, float]:
-        """Return the means so far, the learning rate and the speed in clips per second."""
-        means = {name: value / self.steps for name, value in self.sums.items()}
-        return {**means, "lr": self.rate, "clips_per_second": self.clips / (time.perf_counter() - self.start)}
-
-    def finish(self) -> dict[str, float]:
-        """Return the epoch's means; raises ValueError if it had no step."""
-        if not self.steps:
-            raise ValueError("The training loader returned no batch: there are fewer identities than a batch holds.")
-        return self.means()
-
-
-def _format(values: dict[str, float]) -> str:
-    return " ".join(f"{name} {value:.3g}" if name == "lr" else f"{name} {value:.3f}" for name, value in values.items())

@@ -14,6 +14,7 @@ import torch
 import eval_main
 import train_main
 from model import make_model
+from processor import monitor
 from processor.report import write
 from utils.runtime import run_command
 
@@ -43,6 +44,7 @@ def trained(make_tree, tiny_opts, at_work):
 def _without_pictures(monkeypatch):
     """Drawing takes longer than all the rest; the one test that wants it undoes this."""
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
 
 
 def status_of(main, *argv):

@@ -61,6 +61,10 @@ class Normalizer:
             self._mean, self._std = self._mean.to(x.device), self._std.to(x.device)
         return x.sub_(self._mean).div_(self._std)
 
+    def invert(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn normalised pixels, (..., C, H, W), back to the scale 0..1."""
+        return x * self._std.to(x.device) + self._mean.to(x.device)
+
 
 @dataclass(frozen=True)
 class AugmentationDraws:

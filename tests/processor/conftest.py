@@ -7,12 +7,19 @@ import pytest
 import torch
 
 from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
+from processor import monitor
 from processor.build import make_extractor, make_ranking_options, make_training_options, make_training_state
 from processor.evaluate import evaluate
 from utils.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
 TRAIN_PIDS = (1, 4, 6, 9)
+
+
+@pytest.fixture(autouse=True)
+def _without_curves(monkeypatch):
+    """Drawing takes longer than a tiny epoch; test_curves.py draws."""
+    monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
 
 
 @pytest.fixture

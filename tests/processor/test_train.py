@@ -8,7 +8,7 @@ import torch
 from datasets import train_cameras
 from processor.results import VISUAL
 from processor.state import BEST_CHECKPOINT, LAST_CHECKPOINT
-from processor.train import EpochRecord, train, train_one_epoch
+from processor.train import train, train_one_epoch
 from utils.checkpoint import read_checkpoint
 from utils.runtime import make_runtime
 
@@ -123,21 +123,3 @@ def test_gradients_are_centralised_only_when_asked(set_up):
         gradient = parts.state.model.temporal_memory.message.weight.grad
         share = gradient.mean(dim=1).abs().max() / gradient.abs().max()
         assert (share < 1e-5) == centralize
-
-
-def test_an_epoch_reports_every_term_and_means_over_its_steps(caplog):
-    caplog.set_level("INFO")
-    record = EpochRecord(epoch=3, num_steps=2, log_period=50)
-    record.add({"total": torch.tensor(1.0), "id": torch.tensor(4.0)}, num_clips=4, rate=0.5)
-    record.add({"total": torch.tensor(3.0), "id": torch.tensor(8.0)}, num_clips=4, rate=0.5)
-    means = record.finish()
-    assert (means["total"], means["id"], means["lr"]) == (2.0, 6.0, 0.5)
-    assert means["clips_per_second"] > 0
-    (line,) = caplog.messages  # the last step is always logged
-    for word in ("epoch 3", "step 2/2", "total 2.000", "id 6.000", "lr 0.5", "clips_per_second"):
-        assert word in line
-
-
-def test_an_epoch_without_a_batch_is_an_error():
-    with pytest.raises(ValueError, match="returned no batch"):
-        EpochRecord(1, 0, 50).finish()
