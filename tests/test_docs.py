@@ -7,6 +7,7 @@ Each checker returns a list of problems, empty where there are none. A last grou
 import argparse
 import contextlib
 import functools
+import itertools
 import io
 import re
 import runpy
@@ -30,7 +31,7 @@ MODULES = [
     f"{folder}.{path.stem}"
     for folder in ("tools", "benchmarks")
     for path in sorted((ROOT / folder).glob("*.py"))
-    if path.stem != "__init__"
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
 # The published commands (DESIGN, 'Names others rely on'); people have them in their scripts.
 PUBLISHED_COMMANDS = (
@@ -225,6 +226,10 @@ def check_command(words: Sequence[str]) -> list[str]:
             return check_python(module, argv)
         case ["python" | ".venv/bin/python", script, *argv]:
             return check_python(script, argv)
+        case ["torchrun", *argv]:
+            options = list(itertools.takewhile(lambda word: word.startswith("--"), argv))
+            script, *rest = argv[len(options) :]
+            return check_python(script, rest)
         case ["pip", "install", "-r" | "--requirement", path]:
             return [] if (ROOT / path).is_file() else [f"no such file: {path}"]
         case _ if " ".join(words) in SETUP_COMMANDS:
@@ -398,6 +403,7 @@ def test_the_workflow_calls_make_test():
         ("python train_main.py --resume SOLVER.SEED one", "SOLVER.SEED"),
         ("python -m tools.render_synthetic --outputs data", "unrecognized arguments: --outputs data"),
         ("pip install -r requirement.txt", "no such file: requirement.txt"),
+        ("torchrun --nproc_per_node=2 train_main.py SOLVER.SED 1", "Did you mean SOLVER.SEED"),
         ("rm -r data", "no checker for: rm -r data"),
         ("OMP_NUM_THREADS=1 python -m benchmarks.decoding --round 1 2", "unrecognized arguments: 2"),
     ],
