@@ -7,8 +7,8 @@ Each checker returns a list of problems, empty where there are none. A last grou
 import argparse
 import contextlib
 import functools
-import itertools
 import io
+import itertools
 import re
 import runpy
 import shlex

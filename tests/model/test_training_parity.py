@@ -56,6 +56,7 @@ def trained(request, recipe, read_fixture, disable_dropout):
     schedule = make_schedule(cfg, optimizer)
     training = SimpleNamespace(
         model=model.train(),
+        parallel_model=model,
         criterion=make_loss(cfg, K).train(),
         optimizer=optimizer,
         scaler=runtime.make_scaler(),
