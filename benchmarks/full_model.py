@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -268,7 +269,13 @@ def compare_with_plain(argv: Sequence[str] | None) -> dict[str, dict[str, float]
     for step, of_networks in peaks.items():
         for network in MAKERS:
             with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-                of_networks[network] = process.submit(measure_peak, argv, network, step).result()
+                try:
+                    of_networks[network] = process.submit(measure_peak, argv, network, step).result()
+                except BrokenProcessPool as error:
+                    raise ValueError(
+                        f"The process that measured the memory of {network} ({step}) was ended, probably because "
+                        "memory ran out: lower --train_batch or --test_batch."
+                    ) from error
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     torch.manual_seed(cfg.SOLVER.SEED)
     steps = {network: make(cfg, args, runtime) for network, make in MAKERS.items()}
