@@ -56,11 +56,9 @@ class TrainedRun:
             return make_dataset(self.cfg, with_train=False)
         try:
             return make_dataset(self.cfg)
-        except FileNotFoundError as error:
-            dataset = make_dataset(
-                self.cfg, with_train=False
-            )  # raises again if more than the training split is missing
-            logger.warning("The checkpoint does not name its cameras, and there is no training split: %s", error)
+        except (OSError, ValueError) as error:
+            dataset = make_dataset(self.cfg, with_train=False)  # raises again if it is not only the training split
+            logger.warning("The checkpoint does not name its cameras, and the training split cannot be read: %s", error)
             return dataset
 
     def cameras_for(self, dataset: Benchmark) -> dict[int, int]:

@@ -236,7 +236,7 @@ class AGVPReID:
 def _read_table(root: Path, split: str) -> dict[int, tuple[int, ...]] | None:
     """Read the attribute table of a split; None if there is none. A link that leads nowhere is an error."""
     path = LAYOUT.attribute_table(root, split)
-    if os.path.lexists(path):
+    if LAYOUT.has_attribute_table(root, split):
         return read_attributes(path)
     logger.info("%s: no attribute table %s.", split, path)
     return None

@@ -94,6 +94,29 @@ class FolderLayout:
         """Return the path of a split's attribute table, which need not exist."""
         return root / self.table_folder / f"{split}.csv"
 
+    def has_attribute_table(self, root: Path, split: str) -> bool:
+        """Return whether a split has an attribute table, be it a link that leads nowhere.
+
+        Raises:
+            ValueError: If something on the way to it is neither a folder nor a link to one.
+            OSError: If a folder on the way may not be searched.
+        """
+        path = self.attribute_table(root, split)
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError as error:
+            raise ValueError(f"{path}: something on the way to this table is not a folder.") from error
+        else:
+            return True
+        for folder in path.parents:
+            if folder == root:
+                return False
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise ValueError(f"{printable(folder)} is not a folder, nor a link to one.")
+        return False
+
     def find_cases(self, root: Path) -> dict[str, CaseLayout]:
         """Return the matching directions that a copy holds, and warn of each that it lacks.
 

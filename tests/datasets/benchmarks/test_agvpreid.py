@@ -284,3 +284,16 @@ def test_a_missing_direction_is_a_warning_and_a_dead_link_an_error(make_tree, ca
     folder.symlink_to("nowhere")
     with pytest.raises(ValueError, match="case2_ground_to_aerial is not a folder, nor a link to one"):
         AGVPReID(root)
+
+
+@pytest.mark.parametrize("place", ["attributes", "attributes/case1_aerial_to_ground"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_folder_of_tables_that_is_no_folder_is_an_error(make_tree, tmp_path, place, kind):
+    root = make_tree()
+    (root / place).rename(tmp_path / "away")
+    if kind == "link":
+        (root / place).symlink_to("nowhere")
+    else:
+        (root / place).write_text("no folder")
+    with pytest.raises(ValueError, match="not a folder"):
+        AGVPReID(root)
