@@ -1,5 +1,7 @@
 """A trained run is opened by one call."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -57,6 +59,23 @@ def test_other_weights_take_the_cameras_of_the_training_split(cameras, expected,
     assert len(dataset.train) == len(make_dataset(cfg).train) > 0
     assert trained.cameras_for(dataset) == expected
     assert ("every camera counts as unknown" in caplog.text) == (not expected)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "identity"])
+def test_other_weights_are_evaluated_without_cameras_if_training_data_cannot_be_read(damage, cfg, tmp_path, caplog):
+    torch.save(make_model(cfg, 4, 2).state_dict(), tmp_path / "other.pth")
+    train = Path(cfg.DATASETS.ROOT_DIR) / "train"
+    train.rename(tmp_path / "away")
+    if damage != "missing":
+        train.mkdir()
+    if damage == "identity":
+        (train / "person").mkdir()
+    trained = load_trained(with_keys(cfg, "TEST.WEIGHT", str(tmp_path / "other.pth")))
+    dataset = trained.read_dataset()
+    assert dataset.train == ()
+    assert dataset.cases
+    assert trained.cameras_for(dataset) == {}
+    assert "the training split cannot be read" in caplog.text
 
 
 def test_a_model_without_cameras_needs_no_training_split(cfg, tmp_path):
