@@ -7,13 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from configs import CHOICES, config_of_run, get_cfg, warn_of_unread_keys
-from datasets import choose_cases, make_test_loader
-from processor.build import make_extractor, make_ranking_options
-from processor.evaluate import evaluate
-from processor.report import format_results, write_report
-from processor.trained import load_trained
-from utils.runtime import prepare_output, run_command, start_logging
+from configs import CHOICES, config_of_run, describe_differences, get_cfg, warn_of_unread_keys
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +59,14 @@ def build_opts(args: argparse.Namespace) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open the trained run, evaluate the directions asked for, write the report."""
     args = parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets import choose_cases, make_test_loader
+    from processor.build import make_extractor, make_ranking_options
+    from processor.evaluate import evaluate
+    from processor.report import format_results, write_report
+    from processor.trained import load_trained
+    from utils.runtime import prepare_output, start_logging
+
     opts = build_opts(args)
     cfg = get_cfg(args.config_file or config_of_run(opts), opts)
     results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
@@ -72,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         warn_of_unread_keys(cfg, "evaluation", opts)
         trained = load_trained(cfg, overrides=None if args.config_file else opts)
         cfg = trained.cfg
+        logger.info("What differs from the recipe: %s", describe_differences(cfg))
         processes = trained.runtime.processes
         with processes.first_on_machine():  # the first one lists the frames
             dataset = trained.read_dataset()
@@ -95,4 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
+    from utils.runtime import run_command
+
     sys.exit(run_command(main))

@@ -6,15 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-
-from configs import CONFIG_FILE, config_of_run, get_cfg, warn_of_unread_keys
-from datasets import make_dataset, make_train_loader, make_train_transform
-from processor.build import make_training_options, make_training_state
-from processor.state import LAST_CHECKPOINT, keep_old_checkpoints, prepare_run
-from processor.train import train
-from processor.validate import validate
-from utils.runtime import make_runtime, prepare_output, run_command, start_logging
+from configs import CONFIG_FILE, config_of_run, describe_differences, get_cfg, warn_of_unread_keys
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +33,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config_file", help="YAML; default: the winner's recipe, or with --resume that of the run")
     parser.add_argument("--output_dir", help="folder of the run (OUTPUT_DIR)")
     parser.add_argument(
-        "--resume", action="store_true", help=f"continue from {LAST_CHECKPOINT} if the output folder has it"
+        "--resume", action="store_true", help="continue from checkpoint_last.pth if the output folder has it"
+    )
+    parser.add_argument(
+        "--weights_only", action="store_true", help="also write the weights alone: weights_*.safetensors"
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
@@ -50,11 +45,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Build everything that the configuration names, then train."""
     args = parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    import torch
+
+    from datasets import make_dataset, make_train_loader, make_train_transform
+    from processor.build import make_training_options, make_training_state
+    from processor.state import LAST_CHECKPOINT, keep_old_checkpoints, prepare_run
+    from processor.train import train
+    from processor.validate import validate
+    from utils.runtime import make_runtime, prepare_output, start_logging
+
     opts = [*(["OUTPUT_DIR", args.output_dir] if args.output_dir else []), *args.opts]
     cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
     output = prepare_output(cfg.OUTPUT_DIR)
     with start_logging(output / "train.log"):
-        logger.info("Configuration:\n%s", cfg)
+        logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
         warn_of_unread_keys(cfg, "training")
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         processes = runtime.processes
@@ -64,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             dataset = make_dataset(cfg)
         loader = make_train_loader(cfg, dataset, processes)
         state = make_training_state(cfg, dataset, runtime, resume=resume)
+        state.with_weights = args.weights_only
         if resume:
             state.restore(output / LAST_CHECKPOINT)
         else:
@@ -82,4 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
+    from utils.runtime import run_command
+
     sys.exit(run_command(main))

@@ -19,6 +19,11 @@ from processor.report import write
 from utils.runtime import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
+HELPFUL = [f"run_path('{name}.py', run_name='__main__')" for name in ("train_main", "eval_main")] + [
+    f"run_module('tools.{path.stem}', run_name='__main__')"
+    for path in sorted((ROOT / "tools").glob("*.py"))
+    if path.stem != "__init__"
+]
 
 
 @pytest.fixture
@@ -175,7 +180,7 @@ def test_an_unexpected_error_is_in_the_log_and_is_raised_again(make_tree, tiny_o
     def fail(*args):
         raise RuntimeError("out of memory\nand more")
 
-    monkeypatch.setattr(train_main, "train", fail)
+    monkeypatch.setattr("processor.train.train", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         status_of(train_main, "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", make_tree())
     log = log_of("logs/all")
@@ -397,3 +402,26 @@ def test_no_true_match_ends_in_words(trained, capsys):
         person.rename(person.with_name(str(70 + number)))
     assert status_of(eval_main, "--output_dir", "logs/all") == 1
     assert "No query has a true match" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", HELPFUL)
+def test_help_does_not_wait_for_torch(command):
+    script = f"import runpy, sys; sys.argv = ['x', '--help']; sys.modules['torch'] = None; runpy.{command}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage:")
+
+
+def test_weights_only_writes_a_file_that_evaluates_alike(make_tree, tiny_opts, at_work):
+    root = make_tree()
+    train_main.main(["--output_dir", "run", "--weights_only", *tiny_opts, "DATASETS.ROOT_DIR", str(root)])
+    log = Path("run/train.log").read_text()
+    assert "What differs from the recipe (config.yml holds all): " in log
+    assert "MARGIN" not in log  # a key at its default
+    for name, weight in (("whole", "checkpoint_last.pth"), ("alone", "weights_last.safetensors")):
+        eval_main.main(["--custom_output_dir", name, "--output_dir", "run", "--weight", f"run/{weight}"])
+    whole, alone = result_rows(Path("whole")), result_rows(Path("alone"))
+    assert whole
+    assert alone == whole
+    sizes = [Path("run", name).stat().st_size for name in ("weights_last.safetensors", "checkpoint_last.pth")]
+    assert sizes[0] < 0.4 * sizes[1]

@@ -6,9 +6,12 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import get_cfg
-from datasets.doctor import Report, check_dataset, count_cores, format_report, make_check_settings, to_json
+
+if TYPE_CHECKING:
+    from datasets.doctor import Report
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +39,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--sample", type=int, default=0, metavar="N", help="decode only N frames of each tracklet; default: all"
     )
-    parser.add_argument("--workers", type=int, default=count_cores(), help="processes that decode (%(default)s)")
+    parser.add_argument("--workers", type=int, help="processes that decode; default: one for each core")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     args = parser.parse_args(argv)
-    if args.sample < 0 or args.workers < 1:
+    if args.sample < 0 or (args.workers is not None and args.workers < 1):
         parser.error("--sample must be at least 0 and --workers at least 1.")
     return args
 
@@ -48,10 +51,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the data set, log the report and return the exit status."""
     args = parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.doctor import check_dataset, count_cores, format_report, make_check_settings, to_json
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         cfg = get_cfg(args.config_file, args.opts)
-        report = check_dataset(make_check_settings(cfg, args.sample, args.workers), progress=True)
+        report = check_dataset(make_check_settings(cfg, args.sample, args.workers or count_cores()), progress=True)
         logger.info("%s", format_report(report))
         if args.json:
             args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _exit_status(report)
 
 
-def _exit_status(report: Report) -> int:
+def _exit_status(report: "Report") -> int:
     if not report.complete and not report.findings.get("worker"):
         return INTERRUPTED
     return 0 if report.can_train else 1

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from datasets.synthetic.contact_sheet import draw_contact_sheet
-
 logger = logging.getLogger(__name__)
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs/images/demo_people.png"
@@ -27,6 +25,9 @@ def draw_people(seed: int, num_people: int, width: int) -> Image.Image:
     Returns:
         Picture of the given width.
     """
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.synthetic.contact_sheet import draw_contact_sheet
+
     sheet = Image.fromarray(draw_contact_sheet(seed, num_people))
     size = (width, round(width * sheet.height / sheet.width))
     return sheet.resize(size, Image.Resampling.LANCZOS)

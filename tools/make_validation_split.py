@@ -5,15 +5,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.benchmarks.validation_split import (
-    LINKS,
-    PEOPLE_FILE,
-    SplitSettings,
-    format_splits,
-    make_validation_split,
-)
-
 logger = logging.getLogger(__name__)
+
+# As in datasets/benchmarks/validation_split.py (a test compares them), which imports torch: --help answers at once.
+FRACTION, DISTRACTOR_FRACTION, SEED = 0.2, 0.1, 0
+LINKS = ("symlink", "hard", "copy")
 
 EPILOG = """\
 example:
@@ -35,22 +31,21 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    defaults = SplitSettings()
     parser.add_argument("source", type=Path, help="copy of AG-VPReID; only its train/ and its table are used")
     parser.add_argument("output", type=Path, help="folder for the new copy")
     parser.add_argument(
         "--fraction",
         type=float,
-        default=defaults.fraction,
+        default=FRACTION,
         help="share of the people with both views who become test people (%(default)s)",
     )
     parser.add_argument(
         "--distractor_fraction",
         type=float,
-        default=defaults.distractor_fraction,
+        default=DISTRACTOR_FRACTION,
         help="share of the people seen from the air who become distractors (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="seed of the draw (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of the draw (%(default)s)")
     parser.add_argument(
         "--link", choices=LINKS, default="symlink", help="link folders, hard-link files, or copy files (%(default)s)"
     )
@@ -65,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the split and log what is in it."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.benchmarks.validation_split import PEOPLE_FILE, SplitSettings, format_splits, make_validation_split
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         settings = SplitSettings(args.fraction, args.distractor_fraction, args.seed)

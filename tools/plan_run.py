@@ -6,10 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs import get_cfg
-from datasets import make_dataset
-from processor.plan import DatasetSize, count_steps, format_plan, made_up_pids, make_plan, size_of
 from utils.arguments import at_least
-from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +21,8 @@ context and for fragmentation, which the column of batches allows for.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Plan the run of the command line and log the tables."""
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Plan a training run: parameters, operations, memory, steps and time.",
         epilog=EPILOG,
@@ -44,6 +41,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--identities and --tracklets belong together.")
     if args.tflops <= 0:
         parser.error("--tflops must be positive.")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Plan the run of the command line and log the tables."""
+    args = parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets import make_dataset
+    from processor.plan import DatasetSize, count_steps, format_plan, made_up_pids, make_plan, size_of
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cfg = get_cfg(args.config_file, args.opts)
     if args.identities:
@@ -56,4 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
+    from utils.runtime import run_command
+
     sys.exit(run_command(main))

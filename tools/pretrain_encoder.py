@@ -14,21 +14,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from configs import get_cfg
-from datasets.synthetic.crowd import render_crowd
-from model.encoder import ClipVideoEncoder, build_vit
-from processor.pretraining import PretrainingSettings, pretrain, save_timm
 from utils.arguments import at_least
-from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
 
 VALIDATION_PEOPLE = 100
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -53,6 +47,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Render, train, save."""
     args = parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    import torch
+
+    from datasets.synthetic.crowd import render_crowd
+    from model.encoder import ClipVideoEncoder, build_vit
+    from processor.pretraining import PretrainingSettings, pretrain, save_timm
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     cfg = get_cfg(args.config_file)
     torch.manual_seed(args.seed)
@@ -72,4 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
+    from utils.runtime import run_command
+
     sys.exit(run_command(main))

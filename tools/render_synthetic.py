@@ -10,18 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from datasets.synthetic.contact_sheet import draw_contact_sheet
-from datasets.synthetic.dataset import render_dataset
 from utils.arguments import at_least
-from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Render walking people seen by four ground cameras and two drones, in the AG-VPReID layout "
         "with attribute tables. The same options write the same bytes, whatever --workers is.",
@@ -54,15 +49,21 @@ def make_parser() -> argparse.ArgumentParser:
         help="write a picture of a dozen people to PATH instead of the data set: one row each, ground views on "
         "the left, aerial ones (15, 30, 80, 120 m) on the right",
     )
-    return parser
+    args = parser.parse_args(argv)
+    if args.train_people == args.test_people == 0:
+        parser.error("--train_people and --test_people must not both be 0.")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and render."""
-    parser = make_parser()
-    args = parser.parse_args(argv)
-    if args.train_people == args.test_people == 0:
-        parser.error("--train_people and --test_people must not both be 0.")
+    args = parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from PIL import Image
+
+    from datasets.synthetic.contact_sheet import draw_contact_sheet
+    from datasets.synthetic.dataset import render_dataset
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.contact_sheet:
         path = Path(args.contact_sheet)
@@ -87,4 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
+    from utils.runtime import run_command
+
     sys.exit(run_command(main))

@@ -2,7 +2,9 @@
 
 import pytest
 
+from datasets.benchmarks import validation_split
 from datasets.doctor import WARNING, check_dataset, make_check_settings
+from tools import make_validation_split
 from tools.make_validation_split import main
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
@@ -29,3 +31,10 @@ def test_the_command_and_the_doctor(make_tree, tmp_path, tiny_cfg, caplog):
         main([str(source), str(output)])
     with pytest.raises(SystemExit):
         main([str(source), str(tmp_path / "x"), "--fraction", "1"])
+
+
+def test_the_defaults_of_the_command_are_those_of_the_split():
+    defaults = validation_split.SplitSettings()
+    expected = (defaults.fraction, defaults.distractor_fraction, defaults.seed, validation_split.LINKS)
+    command = make_validation_split
+    assert expected == (command.FRACTION, command.DISTRACTOR_FRACTION, command.SEED, command.LINKS)
