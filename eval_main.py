@@ -33,19 +33,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config_file", help="YAML; default: the config kept in the checkpoint, else the winner's recipe"
-    )
+    parser.add_argument("--config_file", help="YAML; default: that of the checkpoint, else the winner's recipe")
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
     parser.add_argument("--custom_output_dir", help="folder for the results; default: results/ in the run's folder")
-    parser.add_argument(
-        "--eval_case",
-        choices=CHOICES["DATASETS.EVAL_CASE"],
-        help="direction (DATASETS.EVAL_CASE); not all sets have all",
-    )
-    parser.add_argument(
-        "--weight", help="checkpoint, ours or a published one (TEST.WEIGHT); default: the run's best, else its last"
-    )
+    cases = CHOICES["DATASETS.EVAL_CASE"]
+    parser.add_argument("--eval_case", choices=cases, help="direction (DATASETS.EVAL_CASE); not all sets have all")
+    parser.add_argument("--weight", help="checkpoint, ours or published (TEST.WEIGHT); default: the run's best or last")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
