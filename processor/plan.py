@@ -74,11 +74,11 @@ class FakeTraining:
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of a training step beside the weights and the optimiser's state.
+    """Bytes of a training step beside weights, gradients and the optimiser's state.
 
     Attributes:
         activations: What the forward pass leaves for the backward pass, the batch included.
-        peak: The most that is alive at one time in forward and backward: activations, gradients, temporary tensors.
+        peak: The most that is alive at one time in forward and backward: activations and temporary tensors.
     """
 
     activations: int
@@ -202,12 +202,18 @@ def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int
 def estimate_step_memory(
     cfg: CfgNode, batch_size: int, size: DatasetSize, checkpointing: bool, runtime: Runtime | None = None
 ) -> StepMemory:
-    """Estimate the memory of a training step, with or without checkpointing of the encoder's blocks."""
+    """Estimate the memory of a training step, with or without checkpointing of the encoder's blocks.
+
+    There are gradients from the step before, as in every step but the first.
+    """
     with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
         if checkpointing:
             _checkpoint_blocks(training.model.encoder.blocks)
         model, criterion = training.model, training.criterion
-        known = [*model.parameters(), *model.buffers(), *criterion.buffers(), training.memory]
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        known = [*model.parameters(), *gradients, *model.buffers(), *criterion.buffers(), training.memory]
         with MemoryTracker(known) as tracker:
             loss = training.compute_loss()
             activations = tracker.live
@@ -282,8 +288,8 @@ class Plan:
 
     @property
     def fixed_bytes(self) -> int:
-        """Weights and the optimiser's state; gradients are part of a step's peak."""
-        return (1 + ADAM_STATES) * self.weight_bytes
+        """Weights, gradients and the optimiser's state."""
+        return (2 + ADAM_STATES) * self.weight_bytes
 
 
 def make_plan(cfg: CfgNode, size: DatasetSize) -> Plan:

@@ -113,6 +113,9 @@ class TrainingState:
             {key: group[key] for key in ("initial_lr", "weight_decay", "fused")}
             for group in self.optimizer.param_groups
         ]
+        # The kind of Adam decides where its step counts lie, so it has to be this run's before they are loaded.
+        for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=False):
+            saved["fused"] = own["fused"]
         try:
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])

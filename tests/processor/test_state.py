@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from processor.build import make_training_state
 from processor.state import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -12,7 +13,7 @@ from processor.state import (
 )
 from processor.train import train
 from utils.checkpoint import read_checkpoint
-from utils.runtime import make_runtime
+from utils.runtime import Runtime, make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
 
@@ -30,6 +31,22 @@ def test_a_resumed_run_takes_its_rates_from_the_configuration(set_up, tmp_path):
     parts.state.schedule.step()
     expected = fresh[0]["initial_lr"] * parts.state.schedule.lr_lambdas[0](3)
     assert parts.state.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*which is a no-op:UserWarning")
+def test_fused_adam_finds_its_step_counts_on_its_device(set_up, tmp_path):
+    """A checkpoint of the CPU keeps them there, and fused Adam on CUDA fails with them; "meta" stands for CUDA here."""
+    before = set_up("SOLVER.STAGE2.MAX_EPOCHS", 1)
+    train(before.state, before.loader, before.augment, RUNTIME, before.options, tmp_path, lambda model: 0.0)
+    runtime = Runtime(torch.device("meta"), None)
+    state = make_training_state(before.cfg, before.dataset, runtime, resume=True)
+    for group in state.optimizer.param_groups:
+        group["fused"] = True
+    state.restore(tmp_path / LAST_CHECKPOINT)
+    assert {group["fused"] for group in state.optimizer.param_groups} == {True}
+    assert state.optimizer.state
+    for values in state.optimizer.state.values():
+        assert {value.device.type for value in values.values()} == {"meta"}
 
 
 def test_weights_alone_cannot_resume(set_up, tmp_path):

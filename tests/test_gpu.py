@@ -1,0 +1,176 @@
+"""Training, resuming and evaluation on CUDA, on generated people; every body also runs on the CPU, where CI sees it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
+from processor.build import make_extractor, make_training_options, make_training_state
+from processor.plan import ADAM_STATES, FLOAT32_BYTES, count_parameters, estimate_step_memory, size_of
+from processor.state import LAST_CHECKPOINT
+from processor.train import compute_losses, train, update_weights
+from utils.checkpoint import read_checkpoint
+from utils.runtime import DTYPES, Runtime, make_runtime
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN_PIDS = (1, 4, 6, 9)
+WITHOUT_CHANCE = ("MODEL.PROMPT_DROPOUT", "0.0")  # dropout draws other masks on another device
+
+
+def needs_gpus(number: int) -> list[pytest.MarkDecorator]:
+    missing = torch.cuda.device_count() < number
+    return [pytest.mark.gpu, pytest.mark.skipif(missing, reason=f"needs {number} CUDA device(s)")]
+
+
+on_cpu_and_cuda = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpus(1))])
+
+
+@pytest.fixture
+def set_up(make_tree, tiny_cfg, tmp_path):
+    """``set_up(device, precision, *overrides, resume=False)``: what ``train`` needs, as train_main builds it."""
+
+    def build(device, precision, *opts, resume=False):
+        root = tmp_path / "data"
+        if not root.is_dir():
+            make_tree(train=TRAIN_PIDS, test=TRAIN_PIDS)
+        cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "MODEL.DEVICE", device, *opts)
+        torch.manual_seed(cfg.SOLVER.SEED)
+        # Not by make_runtime: it refuses fp16 on the CPU, where only the code is tried here.
+        runtime = Runtime(torch.device(device), DTYPES[precision])
+        dataset = make_dataset(cfg)
+        return SimpleNamespace(
+            cfg=cfg,
+            dataset=dataset,
+            runtime=runtime,
+            state=make_training_state(cfg, dataset, runtime, resume=resume),
+            loader=make_train_loader(cfg, dataset),
+            augment=make_train_transform(cfg),
+            options=make_training_options(cfg),
+        )
+
+    return build
+
+
+def run(parts, output):
+    train(parts.state, parts.loader, parts.augment, parts.runtime, parts.options, output, lambda model: 0.0)
+
+
+def weights_of(parts):
+    return {name: value.detach().float().cpu().clone() for name, value in parts.state.model.named_parameters()}
+
+
+@on_cpu_and_cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_steps_in_every_precision_change_the_weights_and_stay_finite(device, precision, set_up, tmp_path):
+    parts = set_up(device, precision)
+    before = weights_of(parts)
+    run(parts, tmp_path)
+    after = weights_of(parts)
+    assert all(value.isfinite().all() for value in after.values())
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+    assert parts.state.scaler.is_enabled() == (precision == "fp16")
+    assert parts.state.scaler.get_scale() >= 1  # 1 when disabled; halved by each overflow
+
+
+@on_cpu_and_cuda
+def test_fp16_and_fp32_compute_the_same_losses(device, set_up):
+    totals = {}
+    for precision in ("fp32", "fp16"):
+        parts = set_up(device, precision, *WITHOUT_CHANCE)
+        batch = next(iter(parts.loader))
+        clips = parts.augment(batch["clips"].to(device), parts.state.generator)
+        terms, _ = compute_losses(
+            parts.state, clips, batch["camid"].to(device), batch["label"].to(device), parts.runtime
+        )
+        totals[precision] = terms["total"].item()
+    assert totals["fp16"] == pytest.approx(totals["fp32"], rel=0.02)
+
+
+@on_cpu_and_cuda
+@pytest.mark.parametrize("direction", ["from the CPU", "to the CPU"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_run_resumes_on_another_device(device, direction, precision, set_up, tmp_path):
+    first, second = ("cpu", device) if direction == "from the CPU" else (device, "cpu")
+    run(set_up(first, precision, "SOLVER.STAGE2.MAX_EPOCHS", 1), tmp_path)
+    parts = set_up(second, precision, "SOLVER.STAGE2.MAX_EPOCHS", 2, resume=True)
+    parts.state.restore(tmp_path / LAST_CHECKPOINT)
+    fused = {bool(group["fused"]) for group in parts.state.optimizer.param_groups}
+    assert fused == {second == "cuda"}
+    before = weights_of(parts)
+    run(parts, tmp_path)
+    assert parts.state.epoch == 2
+    after = weights_of(parts)
+    assert all(value.isfinite().all() for value in after.values())
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+    for parameter, values in parts.state.optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert values[name].device == parameter.device
+        if second == "cuda":
+            assert values["step"].device == parameter.device  # fused Adam fails otherwise
+
+
+@on_cpu_and_cuda
+def test_features_are_those_of_the_cpu(device, set_up):
+    features = []
+    for where in ("cpu", device):
+        parts = set_up(where, "fp32")
+        tracklets = parts.dataset.cases["case1"].query
+        extractor = make_extractor(parts.cfg, parts.state.model, parts.runtime)
+        features.append(extractor.extract(make_test_loader(parts.cfg, tracklets), tracklets, "queries").features)
+    # Unit vectors; convolutions on CUDA may use TF32, with ten bits of mantissa.
+    torch.testing.assert_close(features[1], features[0], rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=needs_gpus(1))])
+def test_peak_memory_is_as_planned(device, set_up):
+    """The CPU's peak is compared in tests/processor/test_plan.py, in a process of its own."""
+    sizes = ("MODEL.NAME", "ViT-B-16", "MODEL.VIT.EMBED_DIM", 768, "MODEL.VIT.NUM_HEADS", 12, "MODEL.VIT.DEPTH", 4)
+    parts = set_up(device, "fp16", *sizes, "INPUT.SIZE_TRAIN", "(288, 144)", "INPUT.SIZE_TEST", "(288, 144)")
+    batch = next(iter(parts.loader))
+    num_clips = len(batch["clips"])
+    for _ in range(2):  # the second step has gradients and Adam's state from the first
+        torch.cuda.reset_peak_memory_stats(device)
+        clips = parts.augment(batch["clips"].to(device), parts.state.generator)
+        camids, labels = batch["camid"].to(device), batch["label"].to(device)
+        terms, _ = compute_losses(parts.state, clips, camids, labels, parts.runtime)
+        update_weights(parts.state, terms["total"])
+    weights = FLOAT32_BYTES * count_parameters(parts.state.model).total()
+    cpu_twin = Runtime(torch.device("cpu"), torch.float16)
+    planned = estimate_step_memory(parts.cfg, num_clips, size_of(parts.dataset), checkpointing=False, runtime=cpu_twin)
+    expected = (2 + ADAM_STATES) * weights + planned.peak
+    assert expected / 1.3 < torch.cuda.max_memory_allocated(device) < expected * 1.3
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda:1", marks=needs_gpus(2))])
+def test_the_second_card_becomes_the_current_one(device):
+    """Pinned memory and the caches of kernels would otherwise open a context on card 0."""
+    before = torch.cuda.current_device()
+    try:
+        make_runtime(device, "fp16")
+        assert torch.cuda.current_device() == 1
+    finally:
+        torch.cuda.set_device(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("device", "processes"), [("cpu", 1), pytest.param("cuda", 2, marks=needs_gpus(2))])
+def test_torchrun_trains_as_one_process_does(device, processes, set_up, tiny_opts, tmp_path):
+    """On CUDA the two processes speak over nccl."""
+    alone = set_up(device, "fp32", *WITHOUT_CHANCE)
+    run(alone, tmp_path)
+    output = tmp_path / "torchrun"
+    opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(tmp_path / "data"), "MODEL.DEVICE", device, *WITHOUT_CHANCE]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = [*launch, "train_main.py", "--output_dir", str(output), *opts]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    expected = weights_of(alone)
+    actual = read_checkpoint(output / LAST_CHECKPOINT)["model"]
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name].float().cpu(), value, rtol=1e-3, atol=1e-4)
