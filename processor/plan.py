@@ -16,7 +16,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
-from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from yacs.config import CfgNode
 
@@ -130,6 +129,9 @@ def fake_training(cfg: CfgNode, runtime: Runtime, batch_size: int, size: Dataset
         size: Its identities and cameras are the rows of classifiers and camera embedding.
     """
     device = runtime.device
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.COMPILE = False  # compiling needs real tensors
     with torch.device("meta"):
         model = make_model(cfg, size.num_identities, size.num_cameras, pretrained=False)
         criterion = make_loss(cfg, size.num_identities)
@@ -207,8 +209,7 @@ def estimate_step_memory(
     There are gradients from the step before, as in every step but the first.
     """
     with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
-        if checkpointing:
-            _checkpoint_blocks(training.model.encoder.blocks)
+        training.model.encoder.gradient_checkpointing = checkpointing
         model, criterion = training.model, training.criterion
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -219,17 +220,6 @@ def estimate_step_memory(
             activations = tracker.live
             loss.backward()
     return StepMemory(activations + training.clips.nbytes, tracker.peak + training.clips.nbytes)
-
-
-def _checkpoint_blocks(blocks: nn.Sequential) -> None:
-    """Keep only the input of every block; blocks draw no random numbers, so no state of a generator is kept."""
-    for block in blocks:
-        forward = block.forward
-
-        def recompute(x: Tensor, forward: Callable = forward) -> Tensor:
-            return checkpoint(forward, x, use_reentrant=False, preserve_rng_state=False)
-
-        block.forward = recompute
 
 
 def count_steps(cfg: CfgNode, pids: Sequence[int]) -> int:
@@ -313,15 +303,15 @@ def format_plan(cfg: CfgNode, plan: Plan, num_steps: int, tflops: float) -> str:
     parameters = [(part, f"{number / 1e6:.2f}") for part, number in plan.parameters.items()]
     parameters.append(("all", f"{plan.parameters.total() / 1e6:.2f}"))
     # Checkpointing runs the forward pass of the blocks, which is nearly the whole forward pass, a second time.
-    hours = [
-        flops * num_steps / tflops / 1e12 / 3600 for flops in (plan.step_flops, plan.step_flops + plan.forward_flops)
+    minutes = [
+        flops * num_steps / tflops / 1e12 / 60 for flops in (plan.step_flops, plan.step_flops + plan.forward_flops)
     ]
     figures = [
         ("forward, TFLOP per clip", f"{plan.forward_flops / batch_size / 1e12:.3f}"),
         ("training step, TFLOP per clip", f"{plan.step_flops / batch_size / 1e12:.3f}"),
         ("steps per epoch", f"{num_steps:,}"),
-        (f"hours per epoch at {tflops:g} TFLOP/s", f"{hours[0]:.2f}"),
-        ("the same with checkpointing, at most", f"{hours[1]:.2f}"),
+        (f"minutes per epoch at {tflops:g} TFLOP/s", f"{minutes[0]:.1f}"),
+        ("the same with checkpointing, at most", f"{minutes[1]:.1f}"),
     ]
     rows = [
         ("weights", *[_gib(plan.weight_bytes)] * 2),

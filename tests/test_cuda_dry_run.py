@@ -22,7 +22,7 @@ from solver import centralize_gradients, make_optimizer
 from utils.runtime import Runtime
 
 CONFIGS = ["configs/xtfclip_vit_b16_288x144.yml", "configs/tfclip_vit_b16_256x128.yml"]
-SIZE = DatasetSize(num_identities=689, num_tracklets=5317, num_cameras=6)
+SIZE = DatasetSize(num_identities=689, num_tracklets=3300, num_cameras=6)
 BATCH_SIZE = 18
 CUDA = torch.device("cuda", 0)
 RUNTIME = Runtime(CUDA, torch.float16)

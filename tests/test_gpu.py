@@ -99,8 +99,6 @@ def test_a_run_resumes_on_another_device(device, direction, precision, set_up, t
     run(set_up(first, precision, "SOLVER.STAGE2.MAX_EPOCHS", 1), tmp_path)
     parts = set_up(second, precision, "SOLVER.STAGE2.MAX_EPOCHS", 2, resume=True)
     parts.state.restore(tmp_path / LAST_CHECKPOINT)
-    fused = {bool(group["fused"]) for group in parts.state.optimizer.param_groups}
-    assert fused == {second == "cuda"}
     before = weights_of(parts)
     run(parts, tmp_path)
     assert parts.state.epoch == 2
@@ -108,10 +106,7 @@ def test_a_run_resumes_on_another_device(device, direction, precision, set_up, t
     assert all(value.isfinite().all() for value in after.values())
     assert any(not torch.equal(after[name], before[name]) for name in after)
     for parameter, values in parts.state.optimizer.state.items():
-        for name in ("exp_avg", "exp_avg_sq"):
-            assert values[name].device == parameter.device
-        if second == "cuda":
-            assert values["step"].device == parameter.device  # fused Adam fails otherwise
+        assert {value.device for value in values.values()} == {parameter.device}  # fused Adam's step counts too
 
 
 @on_cpu_and_cuda

@@ -14,7 +14,7 @@ EPILOG = """\
 examples:
   python -m tools.plan_run DATASETS.ROOT_DIR /data/AG-VPReID
   python -m tools.plan_run --config_file configs/xtfclip_mars.yml --identities 625 --tracklets 8298 --cameras 6
-  python -m tools.plan_run --identities 689 --tracklets 5317 --tflops 60 SOLVER.STAGE2.IMS_PER_BATCH 36
+  python -m tools.plan_run --identities 689 --tracklets 3300 --tflops 60 SOLVER.STAGE2.IMS_PER_BATCH 36
 
 With --identities and --tracklets, no data set is read. Memory is that of tensors; a card also needs room for the CUDA
 context and for fragmentation, which the column of batches allows for.

@@ -1,5 +1,6 @@
 """The plan of a run: counts against the real network, memory against a measured step."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -77,7 +78,7 @@ def test_parameters_of_the_parts_add_up(tiny_cfg):
 def test_operations_of_the_full_network():
     """A forward pass costs about two operations a parameter of a block, for each token and frame."""
     cfg = get_cfg()
-    size = DatasetSize(689, 5317, 6)
+    size = DatasetSize(689, 3300, 6)
     forward, step = count_training_flops(cfg, 2, size)
     blocks = 12 * 12 * 768**2  # weights: 12 blocks of 12 D^2
     tokens = 2 * 8 * (18 * 9 + 1)
@@ -124,11 +125,13 @@ def test_the_estimate_is_near_the_measured_peak(tiny_cfg, tiny_opts):
     medium = [word for pair in MEDIUM.items() for word in pair]
     cfg = tiny_cfg(*medium)
     command = [sys.executable, "-c", MEASURE, str(batch), *tiny_opts, *medium]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    # glibc otherwise keeps pages whose tensors are gone, which adds about a quarter.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     measured = int(result.stdout)
     weights = FLOAT32_BYTES * count_parameters(make_model(cfg, 6, 2)).total()
     planned = (2 + ADAM_STATES) * weights + estimate_step_memory(cfg, batch, SIZE, checkpointing=False).peak
-    assert planned / 1.1 < measured < 1.5 * planned  # the allocator keeps pages that tensors have left
+    assert planned / 1.15 < measured < 1.15 * planned
 
 
 def test_steps_are_those_of_the_sampler(tiny_cfg):
@@ -145,11 +148,11 @@ def test_the_largest_batch_is_a_multiple_that_fits(room, expected):
 
 
 def test_the_tables_name_everything(tiny_cfg):
-    cfg = tiny_cfg()
+    cfg = tiny_cfg("MODEL.COMPILE", True)  # the plan does not compile
     text = format_plan(cfg, make_plan(cfg, SIZE), num_steps=7, tflops=2.5)
     for words in (
         "6 identities, 30 tracklets; 4 clips of 4 frames, float32",
-        "hours per epoch at 2.5 TFLOP/s",
+        "minutes per epoch at 2.5 TFLOP/s",
         "80 GiB",
     ):
         assert words in text
