@@ -30,6 +30,7 @@ POSITIVE = (
     "DATALOADER.NUM_INSTANCE",
     "DATALOADER.CACHE_GIB",
     "SOLVER.STAGE2.IMS_PER_BATCH",
+    "SOLVER.STAGE2.ACCUMULATION_STEPS",
     "SOLVER.STAGE2.BASE_LR",
     "SOLVER.STAGE2.LAYER_DECAY",
     "SOLVER.STAGE2.MAX_EPOCHS",
@@ -42,6 +43,7 @@ POSITIVE = (
 # Keys of numbers of at least 0.
 NOT_NEGATIVE = (
     "MODEL.FREEZE_BLOCKS",
+    "SOLVER.STAGE2.CLIP_GRADIENT_NORM",
     "SOLVER.STAGE2.WEIGHT_DECAY",
     "SOLVER.STAGE2.WEIGHT_DECAY_BIAS",
     "SOLVER.STAGE2.BIAS_LR_FACTOR",
@@ -116,6 +118,16 @@ def validate(cfg: CfgNode) -> None:
             f"SOLVER.STAGE2.IMS_PER_BATCH must be a multiple of DATALOADER.NUM_INSTANCE ({instances}) and hold at "
             f"least two identities, got {batch}."
         )
+    num_parts, num_identities = cfg.SOLVER.STAGE2.ACCUMULATION_STEPS, batch // instances
+    if num_identities % num_parts or num_identities // num_parts < 2:
+        raise ValueError(
+            f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch "
+            "(SOLVER.STAGE2.IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got "
+            f"{num_parts}."
+        )
+    decay = cfg.SOLVER.STAGE2.EMA_DECAY
+    if not 0 <= decay < 1:
+        raise ValueError(f"SOLVER.STAGE2.EMA_DECAY must be at least 0 and less than 1, got {decay}.")
     if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
         raise ValueError(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
     steps = cfg.SOLVER.STAGE2.STEPS
