@@ -38,8 +38,8 @@ _C.MODEL.INIT_WEIGHT = ""
 # class and position embeddings); 0 trains all. Camera and frame embeddings are trained in any case, so gradients still
 # pass through frozen blocks.
 _C.MODEL.FREEZE_BLOCKS = 0
-# True keeps only the inputs of the encoder's blocks in training and computes the rest again for the gradients, which
-# stay the same: less memory, about a third more time.
+# True keeps only the inputs of the large blocks (encoder, temporal memory, prompt) in training and computes the rest
+# again for the gradients, which stay the same: less memory, about a third more time.
 _C.MODEL.GRADIENT_CHECKPOINTING = False
 # True compiles the encoder's blocks with torch.compile. The first steps are slow; a C++ compiler is needed.
 _C.MODEL.COMPILE = False

@@ -209,7 +209,7 @@ def estimate_step_memory(
     There are gradients from the step before, as in every step but the first.
     """
     with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
-        training.model.encoder.gradient_checkpointing = checkpointing
+        training.model.set_gradient_checkpointing(checkpointing)
         model, criterion = training.model, training.criterion
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
