@@ -1,20 +1,20 @@
 """Read and write weight files safely: reading never runs code from the file, writing never leaves half a file."""
 
 import json
-import os
 import pickle
 import struct
-import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from .runtime import first_line
+from .whole_files import write_whole
 
 # Errors that torch, pickle, zipfile and safetensors raise for damaged files; pickle documents no shorter list.
 UNREADABLE = (
@@ -68,13 +68,9 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     return content
 
 
-def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint whole or not at all: an interruption or a full disk leaves the previous file as it was.
-
-    Raises:
-        OSError: If the folder is not writable or the disk is full; the message names the file.
-    """
-    _write_whole(lambda temporary: torch.save(content, temporary), Path(path))
+def write_checkpoint(content: dict[str, Any], path: str | Path, previous: str | Path | None = None) -> None:
+    """Write a checkpoint whole or not at all; see ``write_whole``, also for ``previous`` and errors."""
+    write_whole(partial(_save, content), path, previous)
 
 
 def write_weights(weights: Mapping[str, torch.Tensor], values: Mapping[str, Any], path: str | Path) -> None:
@@ -85,26 +81,22 @@ def write_weights(weights: Mapping[str, torch.Tensor], values: Mapping[str, Any]
         values: What JSON can write; ``read_checkpoint`` returns them beside the weights.
         path: The file; its name ends in .safetensors.
     Raises:
-        OSError: As ``write_checkpoint``.
+        OSError: As ``write_whole``.
     """
-    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {**WRITER, **{name: json.dumps(value) for name, value in values.items()}}
-    _write_whole(lambda temporary: save_file(tensors, temporary, metadata=metadata), Path(path))
+    # Not save_file, which writes a temporary file of its own and leaves that behind when it is killed.
+    write_whole(lambda file: file.write(save(tensors, metadata)), path)
 
 
-def _write_whole(write: Callable[[str], None], path: Path) -> None:
-    """Let ``write`` write a temporary file beside ``path``, then put it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+def _save(content: dict[str, Any], file: BinaryIO) -> None:
+    """Call ``torch.save``; where the file failed, raise the file's error and not torch's, which hides it."""
     try:
-        write(temporary)
-        os.chmod(temporary, 0o644)  # mkstemp's 0o600 would lock colleagues out
-        os.replace(temporary, path)
-    except (RuntimeError, SafetensorError) as error:  # how torch's and safetensors's writers report a full disk
-        raise OSError(f"Could not write {path}: {error}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Checkpoints are written whole or not at all."""
 
+import resource
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -7,31 +9,40 @@ from safetensors.torch import save_file
 from utils.checkpoint import read_checkpoint, write_checkpoint, write_weights
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space"), RuntimeError("unexpected pos 64 vs 0")])
-def test_an_interrupted_write_leaves_the_old_checkpoint(error, tmp_path, monkeypatch):
-    path = tmp_path / "checkpoint.pth"
-    write_checkpoint({"epoch": 1, "x": torch.ones(1000)}, path)
-
-    def save_half(content, file):
-        with open(file, "wb") as handle:
-            handle.write(b"half a checkpoint")
-        raise error
-
-    monkeypatch.setattr(torch, "save", save_half)
-    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError):
-        write_checkpoint({"epoch": 2}, path)
-    monkeypatch.undo()
-    assert read_checkpoint(path)["epoch"] == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth"]  # no temporary left behind
+def write_weights_like(content, path):
+    write_weights(content, {}, path)
 
 
-def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("write", [write_checkpoint, write_weights_like])
+def test_a_full_disk_leaves_the_old_file_and_is_explained(write, tmp_path):
+    path = tmp_path / "a.safetensors" if write is write_weights_like else tmp_path / "a.pth"
+    write({"x": torch.ones(3)}, path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"^Could not write .*/a\.\w+: File too large\. ") as caught:
+            write({"x": torch.ones(100_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "unexpected pos" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_torch_that_is_not_the_disks_stays_what_it_is(tmp_path, monkeypatch):
     def fail(content, file):
-        raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file")
+        raise RuntimeError("CUDA error")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match=r"Could not write .*a\.pth"):
+    with pytest.raises(RuntimeError, match="CUDA error"):
         write_checkpoint({}, tmp_path / "a.pth")
+
+
+def test_the_previous_checkpoint_is_kept(tmp_path):
+    for epoch in (1, 2):
+        write_checkpoint({"epoch": epoch}, tmp_path / "last.pth", previous=tmp_path / "previous.pth")
+    assert [read_checkpoint(tmp_path / f"{name}.pth")["epoch"] for name in ("last", "previous")] == [2, 1]
 
 
 def test_weights_come_back_with_their_values(tmp_path):
