@@ -48,8 +48,8 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     """Read tensors and plain values from a .safetensors file or a torch file, on the CPU.
 
     A file of ``write_weights`` is returned as a checkpoint of torch would be: the weights are its "model". Checksums
-    are compared where there are any: in torch's files (but for those of torch before 1.6 and those whose writer switched
-    them off) and in those of ``write_weights``. This takes half a second per GiB.
+    are compared where there are any: in torch's files, unless torch before 1.6 wrote them or they were switched off,
+    and in those of ``write_weights``. This takes half a second per GiB.
 
     Args:
         path: The file.

@@ -84,8 +84,7 @@ def test_a_changed_bit_is_noticed_or_changes_nothing(name, tmp_path):
         path.write_bytes(damaged)
         try:
             content = read_checkpoint(path)
-        except ValueError as error:
-            assert str(path) in str(error)
+        except ValueError:
             noticed += 1
         else:
             assert same(content, CONTENT), f"bit {bit}"
