@@ -374,16 +374,28 @@ def test_identities_whose_target_is_away_stop_the_loader_and_count_once_they_are
     assert open_it().folders == ["7/a", "7/b", "30/a"]
 
 
-@pytest.mark.parametrize("place", ["40", "7/c"])
-def test_a_skipped_link_whose_target_becomes_a_folder_is_found(split, open_it, tmp_path, place):
+def test_a_link_to_an_ignored_file_whose_target_becomes_a_folder_is_found(split, open_it, tmp_path):
     target = tmp_path / "target"
     target.touch()
-    (split / place).symlink_to(target)
+    (split / "7/c.d").symlink_to(target)
     settle(split)
     assert open_it().folders == ["7/a", "7/b", "30/a"]
     target.unlink()
-    write(target, "." if "/" in place else "a", "1.jpg")
-    assert len(open_it()) == 4
+    write(target, ".", "1.jpg")
+    assert open_it().folders == ["7/a", "7/b", "7/c.d", "30/a"]
+
+
+@pytest.mark.parametrize("place", ["40", "7/c"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_in_place_of_a_folder_stops_the_loader(split, open_it, tmp_path, place, is_link):
+    open_it()
+    (tmp_path / "target").touch()
+    if is_link:
+        (split / place).symlink_to(tmp_path / "target")
+    else:
+        (split / place).touch()
+    with pytest.raises(ValueError, match=f"train/{place} is a file, but a folder is expected here"):
+        open_it()
 
 
 @pytest.mark.parametrize("place", ["40", "7/c", "7/a/2.jpg"])
