@@ -20,6 +20,7 @@ import json
 import logging
 import mmap
 import os
+import stat
 import struct
 import tempfile
 import time
@@ -94,11 +95,13 @@ class FrameIndex:
             memory.
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedIndexError: If it is damaged, or is an index of another folder.
+        DamagedIndexError: If it is no regular file, is damaged, or is an index of another folder.
     """
 
     def __init__(self, path: str | Path, split: str | Path, verify: bool = True) -> None:
         self.path = str(path)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+            raise DamagedIndexError(f"{self.path} is not a regular file")
         with open(self.path, "rb") as file:
             header = _read_header(file, self.path)
             if header["split"] != os.path.abspath(split):

@@ -202,6 +202,20 @@ def test_no_damage_is_trusted(split, open_it, caplog):
         assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link to a device"])
+def test_only_a_regular_file_is_read_as_an_index(split, open_it, caplog, kind):
+    path = Path(open_it().path)
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)  # opening it would wait forever
+    else:
+        path.symlink_to("/dev/zero")
+    assert all_paths(open_it()) == expected(split)
+    assert f"{path} is not a regular file; it is rebuilt" in caplog.text
+    assert path.is_file()
+    assert not path.is_symlink()
+
+
 def test_an_index_of_another_folder_is_not_used(split, open_it, tmp_path):
     path = open_it().path
     with pytest.raises(DamagedIndexError, match="is an index of another folder"):
