@@ -286,7 +286,7 @@ def default_index_dir() -> Path:
 def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
     """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
 
-    Links are followed. A folder that is missing has zeros.
+    Links are followed. A folder that is missing, or cannot be examined, has zeros; listing it raises the error.
 
     Args:
         paths: Folders, or links to anything.
@@ -297,7 +297,7 @@ def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np
 
     def stamp_range(start: int, stop: int) -> None:
         for number in range(start, stop):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with contextlib.suppress(OSError):
                 status = os.stat(paths[number])
                 result[number] = status.st_ctime_ns, status.st_mtime_ns, status.st_size
 

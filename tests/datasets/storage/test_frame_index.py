@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -436,6 +437,15 @@ def test_entries_that_are_neither_folders_nor_files_stop_the_loader(split, open_
         "link to a device": "is a link to a character device",
     }
     with pytest.raises(ValueError, match=f"train/{place} {words[kind]}"):
+        open_it()
+
+
+@pytest.mark.parametrize("place", ["30", "30/a"])
+def test_a_loop_of_links_that_appears_after_indexing_is_named(split, open_it, place):
+    open_it()
+    shutil.rmtree(split / place)
+    (split / place).symlink_to(split / place)
+    with pytest.raises(ValueError, match=rf"^{split / place} cannot be examined: Too many levels of symbolic links\.$"):
         open_it()
 
 
