@@ -1,24 +1,29 @@
-"""Read and write weight files safely: reading never runs code from the file, writing never leaves half a file."""
+"""Read and write weight files safely.
+
+Reading never runs code from the file and notices a single changed bit; writing never leaves half a file.
+"""
 
 import json
-import os
 import pickle
 import struct
-import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from .runtime import first_line
+from .whole_files import write_whole
 
 # Errors that torch, pickle, zipfile and safetensors raise for damaged files; pickle documents no shorter list.
 UNREADABLE = (
     RuntimeError,
+    OSError,
     EOFError,
     LookupError,
     AttributeError,
@@ -26,17 +31,25 @@ UNREADABLE = (
     ValueError,
     TypeError,
     struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
     SafetensorError,
 )
 
 # Marks the .safetensors files of ``write_weights``: every other entry of their metadata is JSON.
 WRITER = {"written_by": "xtfclip"}
+CHECKSUM = "xtfclip_crc32"  # the entry of ``_checksum``
+# Marks a folder in a zip archive. torch.load leaves the memory of a tensor as it finds it if its part is marked so.
+FOLDER = 0x10
+CHUNK = 2**20  # bytes of an archive that are read at a time
 
 
 def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[str, Any]:
     """Read tensors and plain values from a .safetensors file or a torch file, on the CPU.
 
-    A file of ``write_weights`` is returned as a checkpoint of torch would be: the weights are its "model".
+    A file of ``write_weights`` is returned as a checkpoint of torch would be: the weights are its "model". Checksums
+    are compared where there are any: in torch's files, unless torch before 1.6 wrote them or they were switched off,
+    and in those of ``write_weights``. This takes half a second per GiB.
 
     Args:
         path: The file.
@@ -53,8 +66,10 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
-        if allow_torchscript and _is_torchscript(path):
-            return _read_torchscript(path)
+        if zipfile.is_zipfile(path):
+            _compare_checksums(path)
+            if allow_torchscript and _is_torchscript(path):
+                return _read_torchscript(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
@@ -68,13 +83,9 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     return content
 
 
-def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint whole or not at all: an interruption or a full disk leaves the previous file as it was.
-
-    Raises:
-        OSError: If the folder is not writable or the disk is full; the message names the file.
-    """
-    _write_whole(lambda temporary: torch.save(content, temporary), Path(path))
+def write_checkpoint(content: dict[str, Any], path: str | Path, previous: str | Path | None = None) -> None:
+    """Write a checkpoint whole or not at all; see ``write_whole``, also for ``previous`` and errors."""
+    write_whole(partial(_save, content), path, previous)
 
 
 def write_weights(weights: Mapping[str, torch.Tensor], values: Mapping[str, Any], path: str | Path) -> None:
@@ -85,26 +96,23 @@ def write_weights(weights: Mapping[str, torch.Tensor], values: Mapping[str, Any]
         values: What JSON can write; ``read_checkpoint`` returns them beside the weights.
         path: The file; its name ends in .safetensors.
     Raises:
-        OSError: As ``write_checkpoint``.
+        OSError: As ``write_whole``.
     """
-    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {**WRITER, **{name: json.dumps(value) for name, value in values.items()}}
-    _write_whole(lambda temporary: save_file(tensors, temporary, metadata=metadata), Path(path))
+    metadata[CHECKSUM] = _checksum(tensors, metadata)
+    # Not save_file, which writes a temporary file of its own and leaves that behind when it is killed.
+    write_whole(lambda file: file.write(save(tensors, metadata)), path)
 
 
-def _write_whole(write: Callable[[str], None], path: Path) -> None:
-    """Let ``write`` write a temporary file beside ``path``, then put it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+def _save(content: dict[str, Any], file: BinaryIO) -> None:
+    """Call ``torch.save``; where the file failed, raise the file's error and not torch's, which hides it."""
     try:
-        write(temporary)
-        os.chmod(temporary, 0o644)  # mkstemp's 0o600 would lock colleagues out
-        os.replace(temporary, path)
-    except (RuntimeError, SafetensorError) as error:  # how torch's and safetensors's writers report a full disk
-        raise OSError(f"Could not write {path}: {error}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -112,10 +120,42 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
     weights = load_file(path)
+    expected = metadata.pop(CHECKSUM, None)
+    if expected is not None and expected != _checksum(weights, metadata):
+        raise ValueError("it is damaged, its checksum differs")
     if not WRITER.items() <= metadata.items():
         return weights
     values = {name: json.loads(text) for name, text in metadata.items() if name not in WRITER}
     return {**values, "model": weights}
+
+
+def _checksum(weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the CRC-32 of all that a .safetensors file holds; the tensors are contiguous and on the CPU."""
+    crc = zlib.crc32(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(weights):
+        tensor = weights[name]
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
+
+
+def _compare_checksums(path: Path) -> None:
+    """Compare an archive's content with its CRC-32 sums, which torch.load does not do.
+
+    Raises:
+        zipfile.BadZipFile: If a part differs from its sum or would not be read; the message names the part.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        for member in members:
+            if member.external_attr & FOLDER:
+                raise zipfile.BadZipFile(f"{member.filename} is marked as a folder")
+        if not any(member.CRC for member in members):  # torch.serialization.set_crc32_options(False)
+            return
+        for member in members:
+            with archive.open(member) as file:
+                while file.read(CHUNK):
+                    pass
 
 
 def _read_torchscript(path: Path) -> dict[str, torch.Tensor]:
@@ -129,7 +169,5 @@ def _read_torchscript(path: Path) -> dict[str, torch.Tensor]:
 
 def _is_torchscript(path: Path) -> bool:
     """Recognise a TorchScript archive by its constants.pkl, which torch.save never writes."""
-    if not zipfile.is_zipfile(path):
-        return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())

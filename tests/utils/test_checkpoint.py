@@ -1,37 +1,51 @@
 """Checkpoints are written whole or not at all."""
 
+import json
+import random
+import resource
+
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from utils.checkpoint import read_checkpoint, write_checkpoint, write_weights
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space"), RuntimeError("unexpected pos 64 vs 0")])
-def test_an_interrupted_write_leaves_the_old_checkpoint(error, tmp_path, monkeypatch):
-    path = tmp_path / "checkpoint.pth"
-    write_checkpoint({"epoch": 1, "x": torch.ones(1000)}, path)
-
-    def save_half(content, file):
-        with open(file, "wb") as handle:
-            handle.write(b"half a checkpoint")
-        raise error
-
-    monkeypatch.setattr(torch, "save", save_half)
-    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError):
-        write_checkpoint({"epoch": 2}, path)
-    monkeypatch.undo()
-    assert read_checkpoint(path)["epoch"] == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth"]  # no temporary left behind
+def write_weights_like(content, path):
+    write_weights(content, {}, path)
 
 
-def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("write", [write_checkpoint, write_weights_like])
+def test_a_full_disk_leaves_the_old_file_and_is_explained(write, tmp_path):
+    path = tmp_path / "a.safetensors" if write is write_weights_like else tmp_path / "a.pth"
+    write({"x": torch.ones(3)}, path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"^Could not write .*/a\.\w+: File too large\. ") as caught:
+            write({"x": torch.ones(100_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "unexpected pos" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_torch_that_is_not_the_disks_stays_what_it_is(tmp_path, monkeypatch):
     def fail(content, file):
-        raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file")
+        raise RuntimeError("CUDA error")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match=r"Could not write .*a\.pth"):
+    with pytest.raises(RuntimeError, match="CUDA error"):
         write_checkpoint({}, tmp_path / "a.pth")
+
+
+def test_the_previous_checkpoint_is_kept(tmp_path):
+    for epoch in (1, 2):
+        write_checkpoint({"epoch": epoch}, tmp_path / "last.pth", previous=tmp_path / "previous.pth")
+    assert [read_checkpoint(tmp_path / f"{name}.pth")["epoch"] for name in ("last", "previous")] == [2, 1]
 
 
 def test_weights_come_back_with_their_values(tmp_path):
@@ -43,6 +57,74 @@ def test_weights_come_back_with_their_values(tmp_path):
     assert content["model"].keys() == weights.keys()
     assert all(torch.equal(content["model"][name], weights[name]) for name in weights)
     assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+CONTENT = {"model": {"a": torch.arange(60.0), "b": torch.ones(2, dtype=torch.int64)}, "config": "A: 0.3\n", "epoch": 3}
+
+
+def same(content, other):
+    if isinstance(content, dict):
+        return content.keys() == other.keys() and all(same(content[name], other[name]) for name in content)
+    return content.equal(other) if isinstance(content, torch.Tensor) else content == other
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_changed_bit_is_noticed_or_changes_nothing(name, tmp_path):
+    path = tmp_path / name
+    if name == "a.pth":
+        write_checkpoint(CONTENT, path)
+    else:
+        write_weights(CONTENT["model"], {"config": CONTENT["config"], "epoch": 3}, path)
+    assert same(read_checkpoint(path), CONTENT)
+    whole = path.read_bytes()
+    noticed = 0
+    for bit in random.Random(0).sample(range(8 * len(whole)), 200):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            content = read_checkpoint(path)
+        except ValueError:
+            noticed += 1
+        else:
+            assert same(content, CONTENT), f"bit {bit}"
+    assert noticed > 50  # the rest is padding
+
+
+def test_bits_of_the_weights_are_all_noticed(tmp_path):
+    path = tmp_path / "a.pth"
+    write_checkpoint({"a": torch.ones(1000)}, path)
+    whole = path.read_bytes()
+    start = whole.index(torch.ones(1000).numpy().tobytes())
+    for byte in random.Random(0).sample(range(start, start + 4000), 100):
+        path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 1]) + whole[byte + 1 :])
+        with pytest.raises(ValueError, match=r"a\.pth is not a readable weight file: Bad CRC-32 .*data/0"):
+            read_checkpoint(path)
+
+
+def test_a_part_that_torch_would_not_read_is_refused(tmp_path):
+    """torch takes a part with the mark of a folder for empty, and hands out a tensor of whatever was in the memory."""
+    path = tmp_path / "a.pth"
+    write_checkpoint({"a": torch.ones(3)}, path)
+    content = path.read_bytes()
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"data/0"))
+    path.write_bytes(content[: entry + 38] + b"\x10" + content[entry + 39 :])
+    with pytest.raises(ValueError, match="data/0 is marked as a folder"):
+        read_checkpoint(path)
+
+
+def test_files_without_checksums_are_read(tmp_path):
+    torch.save(CONTENT, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
+    with_sums = get_crc32_options()
+    set_crc32_options(False)
+    try:
+        torch.save(CONTENT, tmp_path / "without.pth")
+    finally:
+        set_crc32_options(with_sums)
+    metadata = {"written_by": "xtfclip", "config": json.dumps(CONTENT["config"]), "epoch": "3"}
+    save_file(CONTENT["model"], tmp_path / "older.safetensors", metadata)
+    for path in tmp_path.iterdir():
+        assert same(read_checkpoint(path), CONTENT), path
 
 
 def test_the_metadata_of_other_writers_are_left_alone(tmp_path):

@@ -1,0 +1,109 @@
+"""Write files whole or not at all: whatever interrupts a write, a whole file stays under its name."""
+
+import contextlib
+import errno
+import fcntl
+import glob
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+# A temporary file is named ".", the name of the file, "." and eight random characters, then this.
+SUFFIX = ".part"
+# Errors of a disk, or of somebody's share of it, that holds no more.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
+    """Let ``write`` fill a temporary file, and put it in place once the disk has it.
+
+    After an error, an interruption or a power cut the file at ``path`` is what it was before. Temporary files of
+    processes that were killed are removed.
+
+    Args:
+        write: Writes the content into an open file.
+        path: The file; missing folders are created.
+        previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
+            moment, a whole file is at ``path`` or at ``previous``.
+    Raises:
+        OSError: If the folder is not writable or the disk is full; the message names the file and says what to do.
+    """
+    path = Path(path)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        with _temporary_file(path) as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)  # mkstemp's 0o600 would lock colleagues out
+            if previous is not None and path.is_file():
+                _keep(path, Path(previous))
+            os.replace(file.name, path)
+        _sync_folder(path.parent)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file as UTF-8, whole or not at all; errors as ``write_whole``."""
+    write_whole(lambda file: file.write(text.encode()), path)
+
+
+@contextlib.contextmanager
+def _temporary_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path``; the lock on it tells other processes that its writer lives."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX)
+    os.close(handle)
+    try:
+        with open(name, "r+b") as file:
+            with contextlib.suppress(OSError):  # without locks, no process removes the temporary files of others
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files for ``path`` whose writers are dead: nobody holds a lock on them."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}{SUFFIX}"):
+        with contextlib.suppress(OSError), leftover.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give the file at ``path`` the name ``previous``, too; where there are no hard links, move it there."""
+    # Named like a temporary file for ``path``, so that it is removed should this process be killed here.
+    link = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
+    try:
+        os.link(path, link)
+    except OSError:
+        os.replace(path, previous)
+        return
+    os.replace(link, previous)
+    link.unlink(missing_ok=True)  # replacing does nothing if both names already stand for the same file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk note the new name."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot do this
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Raise errors of the file system with the name of the file and what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "Free space on this disk" if error.errno in FULL else "Make this folder writable"
+        raise OSError(
+            f"Could not write {path}: {error.strerror or error}. A file that was there is kept. {remedy} or choose "
+            "another folder (--output_dir); training then continues with --resume."
+        ) from error
