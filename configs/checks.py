@@ -15,6 +15,7 @@ CHOICES = {
     "DATASETS.EVAL_CASE": ("case1", "case2", "case3", "all"),
     "DATASETS.TRAIN_HALF": ("second", "first"),
     "SOLVER.STAGE2.OPTIMIZER_NAME": ("Adam", "AdamW"),
+    "SOLVER.STAGE2.NON_FINITE_LOSS": ("stop", "skip"),
     "SOLVER.STAGE2.SCHEDULE": ("step", "cosine", "linear"),
     "SOLVER.PRECISION": ("auto", "fp32", "bf16", "fp16"),
     "TEST.NECK_FEAT": ("before", "after"),
@@ -43,6 +44,7 @@ POSITIVE = (
 # Keys of numbers of at least 0.
 NOT_NEGATIVE = (
     "MODEL.FREEZE_BLOCKS",
+    "SOLVER.STAGE2.CHECKPOINT_MINUTES",
     "SOLVER.STAGE2.CLIP_GRADIENT_NORM",
     "SOLVER.STAGE2.WEIGHT_DECAY",
     "SOLVER.STAGE2.WEIGHT_DECAY_BIAS",

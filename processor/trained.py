@@ -1,7 +1,7 @@
 """A trained run opened again: its model, its cameras, and where they came from."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, loa
 from utils.checkpoint import read_checkpoint
 from utils.runtime import Runtime, make_runtime
 
-from .state import find_checkpoint
+from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class TrainedRun:
         camids: Training cameras as annotated, in the order of the model's camera embedding; None if the checkpoint
             does not hold them, as published ones do not.
         checkpoint: The file that the weights came from.
+        chosen: How the checkpoint was chosen, such as "the last, after epoch 80".
         cfg: The configuration to go on with.
     """
 
@@ -39,13 +40,14 @@ class TrainedRun:
     runtime: Runtime
     camids: tuple[int, ...] | None
     checkpoint: Path
+    chosen: str
     cfg: CfgNode
 
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
         return {
-            "checkpoint": str(self.checkpoint),
+            "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": self.cfg.DATASETS.ROOT_DIR,
             "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
         }
@@ -84,7 +86,7 @@ class TrainedRun:
 
 
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> TrainedRun:
-    """Open the checkpoint at TEST.WEIGHT or, if that is empty, the best or last one in OUTPUT_DIR.
+    """Open the checkpoint that TEST.WEIGHT means: a file, or the last or best one in OUTPUT_DIR.
 
     A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
 
@@ -96,7 +98,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
         FileNotFoundError: If there is no checkpoint.
         ValueError: If the checkpoint cannot be read or does not fit the configuration, or the device does not exist.
     """
-    path = Path(cfg.TEST.WEIGHT) if cfg.TEST.WEIGHT else find_checkpoint(Path(cfg.OUTPUT_DIR))
+    path = find_checkpoint(Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT)
     content = read_checkpoint(path)
     if "config" in content:
         if overrides is not None:
@@ -109,7 +111,19 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     camids = tuple(content["camids"]) if "camids" in content else None
-    return TrainedRun(model, runtime, camids, path, cfg)
+    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg)
+
+
+def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
+    """Say after which epoch a checkpoint was saved, and why it is evaluated."""
+    if "epoch" not in content:
+        return "named by --weight"
+    when = f"after epoch {content['epoch']}" + (f" and {content['step']} steps" if content.get("step") else "")
+    if path.name == LAST_CHECKPOINT:
+        return f"the last, {when}"
+    if path.name == BEST_CHECKPOINT:
+        return f"the best by validation, mAP {content['best']:.2%}, {when}"
+    return f"named by --weight, {when}"
 
 
 def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:

@@ -97,6 +97,14 @@ class Processes:
             distributed.all_reduce(tensor)
         return tensor
 
+    def maximum(self, number: int) -> int:
+        """Return the largest of the numbers of all processes."""
+        if self.is_alone:
+            return number
+        largest = torch.tensor(number)  # on the CPU: nothing waits for a GPU
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return int(largest)
+
     def gather_batch(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Join the slices of a batch that the processes hold, in the order of ranks, in one exchange.
 
