@@ -18,13 +18,20 @@ def fail(error):
     return main
 
 
+@pytest.fixture(autouse=True)
+def handlers(caplog, monkeypatch):
+    """The handlers of log lines, without the file of pytest itself."""
+    handlers = [caplog.handler]
+    monkeypatch.setattr(logging.getLogger(), "handlers", handlers)
+    return handlers
+
+
 @pytest.fixture
-def log_file(tmp_path):
+def log_file(handlers, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG, "utils.commands")
     handler = logging.FileHandler(tmp_path / "train.log")
-    logging.getLogger().addHandler(handler)
-    logging.getLogger("utils.commands").setLevel(logging.DEBUG)
+    handlers.append(handler)
     yield tmp_path / "train.log"
-    logging.getLogger().removeHandler(handler)
     handler.close()
 
 
