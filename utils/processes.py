@@ -140,7 +140,7 @@ class Processes:
             model,
             device_ids=[device] if device.type == "cuda" else None,
             # Batch norms see the whole batch in every process, so their statistics are equal without an exchange.
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             gradient_as_bucket_view=True,  # no second copy of the gradients
         )
 
