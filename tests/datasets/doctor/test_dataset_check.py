@@ -2,6 +2,9 @@
 
 import os
 
+from datasets import DATASETS
+from datasets.benchmarks.agvpreid import AGVPReID
+from datasets.benchmarks.counts import PublishedCounts
 from datasets.doctor import BLOCKING, dataset_check, report_as_dict
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
@@ -34,6 +37,19 @@ def test_the_real_sample(shared, check, found):
     assert not found(report, BLOCKING)
     assert report_as_dict(report)["splits"]["train"]["frames"] == 1140
     assert report.not_checked[0].startswith("whether 2930 frames can be decoded")
+
+
+class Toy(AGVPReID):
+    published = PublishedCounts({"train identities": 5, "train tracklets": 3}, frozenset({"train tracklets"}))
+
+
+def test_a_new_data_set_needs_a_row_in_the_registry_only(make_tree, check, monkeypatch):
+    monkeypatch.setitem(DATASETS, "toy", Toy)
+    report = check(make_tree(), "DATASETS.NAMES", "toy")
+    assert report.can_train
+    assert report.findings["published counts"] == ["train identities: 4 instead of 5"]
+    assert report.attributes["train"].people_with_known_code["gender"] == 4
+    assert report.not_checked == []  # its folders were walked
 
 
 def test_no_frame_cache_is_made(make_tree, check, tmp_path):
