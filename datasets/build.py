@@ -17,6 +17,7 @@ from utils.stopping import leave_signals_to_parent
 
 from .attributes import AttributeScheme
 from .benchmarks.agvpreid import AGVPReID
+from .benchmarks.benchmark import Benchmark
 from .benchmarks.dataset_options import DatasetOptions
 from .benchmarks.detreidx import DetReIDX
 from .benchmarks.g2avreid import G2AVReID
@@ -27,7 +28,7 @@ from .clips.batch_sampler import IdentityBatchSampler
 from .clips.clip_dataset import TrackletClips
 from .clips.transforms import Augmenter, Normalizer
 from .storage.frame_cache import FrameCache
-from .tracklet import Benchmark, Case, Tracklet, label_map
+from .tracklet import Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
 
