@@ -20,7 +20,11 @@ CONFIG_FILE = "config.yml"
 
 
 def get_cfg(
-    config_file: str | Path | None = None, opts: Sequence[str] = (), *, config_text: str | None = None
+    config_file: str | Path | None = None,
+    opts: Sequence[str] = (),
+    *,
+    config_text: str | None = None,
+    source: str = "config of the checkpoint",
 ) -> CfgNode:
     """Build the frozen configuration of a run.
 
@@ -28,6 +32,7 @@ def get_cfg(
         config_file: YAML with the keys that differ from ``configs/defaults.py``; None for the defaults alone.
         opts: Alternating keys and values, as typed after the options on the command line.
         config_text: Content of such a YAML instead of a file, as checkpoints keep it.
+        source: Where ``config_text`` comes from, for messages.
     Raises:
         FileNotFoundError: If ``config_file`` does not exist.
         ValueError: For an unsafe or damaged YAML, an unknown key (the message names the nearest), a value outside its
@@ -36,7 +41,7 @@ def get_cfg(
     """
     cfg = _C.clone()
     if config_text is not None:
-        _merge(cfg, parse_yaml(config_text, "config of the checkpoint"), "config of the checkpoint")
+        _merge(cfg, parse_yaml(config_text, source), source)
     elif config_file:
         _merge(cfg, parse_yaml(_read(Path(config_file)), str(config_file)), str(config_file))
     for key, text in _pairs(opts):

@@ -117,3 +117,28 @@ def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_p
         assert torch.equal(trained.model.state_dict()[name], value), name
     with pytest.raises(ValueError, match=r"weights_last\.safetensors holds weights only"):
         parts.state.restore(weights)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("config", 5, r"its entry 'config' must be text, got 5"),
+        (
+            "config",
+            "MODEL:\n  POOLIN: mean\n",
+            r"Unknown config key MODEL\.POOLIN \(config in .*_last\.pth\)",
+        ),
+        ("camids", "04", r"its entry 'camids' must be a list of integers, got str"),
+        ("camids", [0, 4.0], r"its entry 'camids' must be a list of integers, got list"),
+        ("camids", [4, 4], r"its entry 'camids' holds an integer twice"),
+        ("camids", [0, 4, 5], r"is damaged: 3 cameras in 'camids', 2 in its weights"),
+        ("model", {"classifier_image.weight": torch.tensor(1.0)}, r"does not fit this configuration"),
+        ("model", 5, r"does not fit this configuration"),
+    ],
+)
+def test_an_odd_entry_is_named_with_its_file(entry, value, message, cfg, tmp_path):
+    path = tmp_path / LAST_CHECKPOINT
+    torch.save({**torch.load(path, weights_only=True), entry: value}, path)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_trained(cfg, [])
+    assert str(path) in str(caught.value)
