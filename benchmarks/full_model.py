@@ -32,7 +32,7 @@ from loss import make_loss
 from model import make_model
 from processor.plan import DatasetSize, count_feature_flops, count_training_flops
 from processor.state import TrainingState
-from processor.train import compute_losses, update_weights
+from processor.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.runtime import Runtime, make_runtime, run_command
@@ -183,7 +183,8 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Step
         model.train()
         clips = augment(batches.train_clips, generator)
         terms, _ = compute_losses(state, clips, batches.camids, batches.labels, runtime)
-        update_weights(state, terms["total"])
+        add_gradients(state, terms["total"])
+        update_weights(state)
 
     @torch.inference_mode()
     def extract_step() -> None:

@@ -27,19 +27,18 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``, both included; neither NaN nor infinity lies in one."""
+    """Numbers from ``low`` to ``high``, but for ``without``; neither NaN nor infinity lies in one."""
 
     low: float
     high: float
-    without_low: bool = False
+    without: float | None = None
 
     def __contains__(self, number: float) -> bool:
-        return self.low <= number <= self.high and not (self.without_low and number == self.low)
+        return self.low <= number <= self.high and number != self.without
 
     def __str__(self) -> str:
-        if self.without_low:
-            return f"be above {self.low:,} and at most {self.high:,}"
-        return f"lie between {self.low:,} and {self.high:,}"
+        exception = "" if self.without is None else f" without {self.without:,}"
+        return f"between {self.low:,} and {self.high:,}{exception}"
 
 
 FRACTION = Range(0, 1)
@@ -76,11 +75,12 @@ RANGES = {
     "DATALOADER.NUM_INSTANCE": Range(1, 65_536),
     "DATALOADER.NUM_WORKERS": Range(0, 512),
     "DATALOADER.MAX_BAD_FRACTION": FRACTION,
-    "DATALOADER.CACHE_GIB": Range(0, 65_536, without_low=True),  # a process can map 128 TiB
+    "DATALOADER.CACHE_GIB": Range(0, 65_536, without=0),  # a process can map 128 TiB
     "SOLVER.SEED": Range(0, 2**63 - 1),
     "SOLVER.MARGIN": FACTOR,
     "SOLVER.STAGE2.IMS_PER_BATCH": Range(1, 65_536),
-    "SOLVER.STAGE2.BASE_LR": Range(0, 100, without_low=True),
+    "SOLVER.STAGE2.ACCUMULATION_STEPS": Range(1, 65_536),
+    "SOLVER.STAGE2.BASE_LR": Range(0, 100, without=0),
     "SOLVER.STAGE2.WEIGHT_DECAY": Range(0, 100),
     "SOLVER.STAGE2.WEIGHT_DECAY_BIAS": Range(0, 100),
     "SOLVER.STAGE2.BIAS_LR_FACTOR": FACTOR,
@@ -90,7 +90,9 @@ RANGES = {
         for module in ("ENCODER", "NEW_MODULE", "HEAD", "PROMPT")
         for kind in ("LR", "DECAY")
     },
-    "SOLVER.STAGE2.LAYER_DECAY": Range(0, 1, without_low=True),
+    "SOLVER.STAGE2.CLIP_GRADIENT_NORM": FACTOR,
+    "SOLVER.STAGE2.EMA_DECAY": Range(0, 1, without=1),
+    "SOLVER.STAGE2.LAYER_DECAY": Range(0, 1, without=0),
     "SOLVER.STAGE2.MAX_EPOCHS": Range(1, 1_000_000),
     "SOLVER.STAGE2.LR_MIN_FACTOR": FRACTION,
     "SOLVER.STAGE2.STEPS": Range(1, 1_000_000),
@@ -137,7 +139,7 @@ def validate(cfg: CfgNode) -> None:
     for key, allowed in RANGES.items():
         numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
         if any(number not in allowed for number in numbers):
-            raise ValueError(f"{key} must {allowed}, got {_shorten(values[key])}.")
+            raise ValueError(f"{key} must lie {allowed}, got {_shorten(values[key])}.")
     for key, value in values.items():
         if any("\0" in word for word in (value if isinstance(value, tuple) else (value,)) if isinstance(word, str)):
             raise ValueError(f"{key} must not hold a NUL character, got {_shorten(value)}.")
@@ -167,6 +169,13 @@ def _check_batches(cfg: CfgNode) -> None:
         raise ValueError(
             f"SOLVER.STAGE2.IMS_PER_BATCH must be a multiple of DATALOADER.NUM_INSTANCE ({instances}) and hold at "
             f"least two identities, got {batch}."
+        )
+    num_parts, num_identities = cfg.SOLVER.STAGE2.ACCUMULATION_STEPS, batch // instances
+    if num_identities % num_parts or num_identities // num_parts < 2:
+        raise ValueError(
+            f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch "
+            "(SOLVER.STAGE2.IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got "
+            f"{num_parts}."
         )
     if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
         raise ValueError(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")

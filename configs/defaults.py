@@ -38,8 +38,8 @@ _C.MODEL.INIT_WEIGHT = ""
 # class and position embeddings); 0 trains all. Camera and frame embeddings are trained in any case, so gradients still
 # pass through frozen blocks.
 _C.MODEL.FREEZE_BLOCKS = 0
-# True keeps only the inputs of the encoder's blocks in training and computes the rest again for the gradients, which
-# stay the same: less memory, about a third more time.
+# True keeps only the inputs of the large blocks (encoder, temporal memory, prompt) in training and computes the rest
+# again for the gradients, which stay the same: less memory, about a third more time.
 _C.MODEL.GRADIENT_CHECKPOINTING = False
 # True compiles the encoder's blocks with torch.compile. The first steps are slow; a C++ compiler is needed.
 _C.MODEL.COMPILE = False
@@ -150,6 +150,10 @@ _C.SOLVER.STAGE2 = CN()
 # Clips in a batch, P x K: the whole batch, whatever the number of processes (torchrun), which must divide it. It is a
 # multiple of DATALOADER.NUM_INSTANCE.
 _C.SOLVER.STAGE2.IMS_PER_BATCH = 18
+# Parts of a batch that are computed one after another, to save memory; the weights change once a batch, by the mean of
+# the parts' gradients. A part holds whole identities, at least two. It differs from a whole batch only in that triplets
+# are mined, and batch norms take their statistics, within a part. 1 (as published) computes the batch whole.
+_C.SOLVER.STAGE2.ACCUMULATION_STEPS = 1
 # Learning rate, and weight decay of weights and of biases.
 _C.SOLVER.STAGE2.BASE_LR = 5e-6
 _C.SOLVER.STAGE2.WEIGHT_DECAY = 1e-4
@@ -174,6 +178,12 @@ _C.SOLVER.STAGE2.HEAD_DECAY_FACTOR = 1.0
 _C.SOLVER.STAGE2.PROMPT_DECAY_FACTOR = 1.0
 # True subtracts from each weight's gradient its mean over all dimensions but the first (ECCV 2020).
 _C.SOLVER.STAGE2.GRADIENT_CENTRALIZATION = True
+# Largest Euclidean norm of all gradients together, after centralisation; larger gradients are scaled down to it.
+# 0 (as published) switches clipping off.
+_C.SOLVER.STAGE2.CLIP_GRADIENT_NORM = 0.0
+# Decay of a moving average of the weights (EMA), per update, 0..1 without 1; such as 0.999. The average is validated
+# beside the weights and saved in the checkpoint; TEST.AVERAGED_WEIGHTS evaluates it. 0 (as published) keeps none.
+_C.SOLVER.STAGE2.EMA_DECAY = 0.0
 _C.SOLVER.STAGE2.MAX_EPOCHS = 80
 # Learning rate after the warm-up: "step" (as published), "cosine" or "linear" (both fall from the end of the warm-up to
 # LR_MIN_FACTOR times the base rate in the last epoch).
@@ -193,6 +203,8 @@ _C.SOLVER.STAGE2.EVAL_PERIOD = 10
 _C.TEST = CN()
 # Checkpoint to evaluate. If this is empty, the best one in OUTPUT_DIR is evaluated, or the last if there is no best.
 _C.TEST.WEIGHT = ""
+# True evaluates the moving average of the weights, which a run with SOLVER.STAGE2.EMA_DECAY keeps in its checkpoints.
+_C.TEST.AVERAGED_WEIGHTS = False
 # Clips in a batch; with FLIP, the mirror image of each is computed as well.
 _C.TEST.IMS_PER_BATCH = 32
 # Clips of SEQ_LEN frames that describe a tracklet, at least 1; their features are averaged. A tracklet is cut into

@@ -134,6 +134,7 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = A
         seed=cfg.SOLVER.SEED,
         rank=processes.rank,
         world_size=processes.world_size,
+        num_parts=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
         views=[tracklet.view for tracklet in dataset.train],
         altitudes=[tracklet.altitude for tracklet in dataset.train],
         both_views=cfg.DATALOADER.BOTH_VIEWS,

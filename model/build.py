@@ -68,7 +68,6 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         num_frames=cfg.INPUT.SEQ_LEN if cfg.MODEL.FRAME_EMBEDDING else 0,
         camera_coefficient=cfg.MODEL.SIE_COE,
         position_mode=cfg.MODEL.POSITION_RESIZE,
-        gradient_checkpointing=cfg.MODEL.GRADIENT_CHECKPOINTING,
     )
     encoder.freeze(cfg.MODEL.FREEZE_BLOCKS)
     encoder.check_size(*cfg.INPUT.SIZE_TEST)
@@ -83,6 +82,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         prompt_dropout=cfg.MODEL.PROMPT_DROPOUT,
         descriptor=cfg.TEST.NECK_FEAT,
     )
+    model.set_gradient_checkpointing(cfg.MODEL.GRADIENT_CHECKPOINTING)
     if init_weight:
         load_weights(model, init_weight)
     if cfg.MODEL.COMPILE:

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from utils.roles import Role
 
+from .checkpointing import run_block
 from .quick_gelu import speed_up_mlp
 
 # OpenAI's names of its models, and timm's names of the same networks (with QuickGELU, as OpenAI trained them).
@@ -132,9 +132,8 @@ class ClipVideoEncoder(nn.Module):
         num_frames: Rows of the frame embedding, T; 0 for none.
         camera_coefficient: Factor of the camera embedding.
         position_mode: Interpolation of the position embedding, "bicubic" or "bilinear".
-        gradient_checkpointing: In training, keep only the input of each block and compute the rest again for its
-            gradient; the gradients stay the same.
     Attributes:
+        gradient_checkpointing: Whether training keeps only the input of each block.
         projection: Matrix that projects tokens to CLIP's joint space, (D, P), as OpenAI's files hold it: projected =
             tokens @ projection. Gradient centralisation therefore averages over P, as in the published training.
     Raises:
@@ -153,14 +152,13 @@ class ClipVideoEncoder(nn.Module):
         num_frames: int = 0,
         camera_coefficient: float = 1.0,
         position_mode: str = "bicubic",
-        gradient_checkpointing: bool = False,
     ):
         super().__init__()
         self.patch_size: int = vit.patch_embed.patch_size[0]
         self.stride = tuple(stride)
         self.position_mode = position_mode
         self.camera_coefficient = camera_coefficient
-        self.gradient_checkpointing = gradient_checkpointing
+        self.gradient_checkpointing = False
         if max(stride) > self.patch_size:
             raise ValueError(f"MODEL.STRIDE_SIZE must be at most the patch size {self.patch_size}, got {stride}.")
         self.check_size(*image_size)
@@ -282,12 +280,8 @@ class ClipVideoEncoder(nn.Module):
             position = _interpolate(position, self.grid, grid, self.position_mode)
         tokens = torch.cat([class_token, patches], dim=1) + position  # (n, N, D)
         tokens = self.norm_pre(tokens)
-        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for block in self.blocks:
-            # Blocks draw no random numbers, so the state of the generators need not be kept.
-            tokens = (
-                checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False) if recompute else block(tokens)
-            )
+            tokens = run_block(block, tokens, recompute=self.gradient_checkpointing)
         return self.norm(tokens)
 
     def project(self, tokens: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.layers import QuickGELU
 from torch import Tensor, nn
 
+from .checkpointing import run_block
 from .quick_gelu import quick_gelu_mlp
 
 HEAD_WIDTH = 64
@@ -94,10 +95,13 @@ class SequenceSpecificPrompt(nn.Module):
         width: Projected width P.
         depth: Decoder layers (2 in the published model).
         dropout: Dropout probability on the output of every sub-layer and inside the MLP.
+    Attributes:
+        gradient_checkpointing: Whether training keeps only the input of each layer.
     """
 
     def __init__(self, width: int, depth: int = 2, dropout: float = 0.1):
         super().__init__()
+        self.gradient_checkpointing = False
         self.text = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.visual = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.LayerNorm(width))
         self.layers = nn.ModuleList(PromptLayer(width, dropout) for _ in range(depth))
@@ -109,7 +113,7 @@ class SequenceSpecificPrompt(nn.Module):
         text = self.text(memory).unsqueeze(0)
         visual = self.visual(video_tokens)
         for layer in self.layers:
-            text = layer(text, visual)
+            text = run_block(layer, text, visual, recompute=self.gradient_checkpointing)
         return self.out(text)
 
 

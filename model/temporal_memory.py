@@ -11,6 +11,7 @@ from timm.layers import QuickGELU
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
+from .checkpointing import run_block
 from .quick_gelu import speed_up_mlp
 
 
@@ -23,10 +24,13 @@ class TemporalMemoryDiffusion(nn.Module):
     Args:
         width: Token width D.
         num_heads: Heads of both attentions (12 in the published model).
+    Attributes:
+        gradient_checkpointing: Whether training keeps only the input of the block.
     """
 
     def __init__(self, width: int, num_heads: int):
         super().__init__()
+        self.gradient_checkpointing = False
         self.message = nn.Linear(width, width)
         self.message_norm = nn.LayerNorm(width)
         self.message_attention = Attention(width, num_heads=num_heads, qkv_bias=True)
@@ -52,4 +56,4 @@ class TemporalMemoryDiffusion(nn.Module):
         messages = self.message(tokens.mean(dim=1)).unflatten(0, (-1, num_frames))  # (B, T, D)
         messages = messages + self.message_attention(self.message_norm(messages))
         messages = messages.flatten(0, 1).unsqueeze(1).to(tokens.dtype)  # (B*T, 1, D)
-        return self.block(torch.cat([tokens, messages], dim=1))
+        return run_block(self.block, torch.cat([tokens, messages], dim=1), recompute=self.gradient_checkpointing)

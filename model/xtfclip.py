@@ -94,6 +94,14 @@ class XTFCLIP(nn.Module):
         """Rows of the camera embedding; 0 if it is switched off."""
         return 0 if self.encoder.camera_embedding is None else len(self.encoder.camera_embedding)
 
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Choose whether training keeps only the inputs of the large blocks, and computes the rest again for gradients.
+
+        These are the blocks of the encoder, of temporal memory diffusion and of the prompt.
+        """
+        for module in (self.encoder, self.temporal_memory, self.memory_prompt):
+            module.gradient_checkpointing = enabled
+
     def parameter_roles(self) -> dict[str, Role]:
         """Return the role of every parameter, for its learning rate and weight decay."""
         roles = {f"encoder.{name}": role for name, role in self.encoder.parameter_roles().items()}

@@ -58,6 +58,8 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         camids,
         config=cfg.dump(),
         centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
+        max_gradient_norm=cfg.SOLVER.STAGE2.CLIP_GRADIENT_NORM,
+        ema_decay=cfg.SOLVER.STAGE2.EMA_DECAY,
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
         processes=runtime.processes,
     )
@@ -69,6 +71,7 @@ def make_training_options(cfg: CfgNode) -> TrainingOptions:
         num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
         log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
         eval_period=cfg.SOLVER.STAGE2.EVAL_PERIOD,
+        accumulation_steps=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
         max_bad_fraction=cfg.DATALOADER.MAX_BAD_FRACTION,
     )
 

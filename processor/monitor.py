@@ -31,6 +31,7 @@ SAMPLES = "samples.png"
 MAX_SAMPLES = 8  # clips, and frames of each, in the picture of samples
 PHASES = ("data", "forward", "backward", "update")
 VALIDATION = "validation_mAP"
+VALIDATION_AVERAGED = "validation_mAP_averaged"  # of the moving average of the weights
 
 Row = dict[str, float]
 
@@ -259,12 +260,15 @@ class TrainingMonitor:
             self._write_history()
         return means
 
-    def add_validation(self, mean_ap: float) -> None:
-        """Add the mAP, 0..1, of the model after the epoch that was finished last."""
-        if self._board:
-            self._board.add_scalar("validation/mAP", mean_ap, self._epoch.number)
-            self.rows[-1][VALIDATION] = mean_ap
-            self._write_history()
+    def add_validation(self, mean_ap: float, averaged: float | None = None) -> None:
+        """Add the mAP, 0..1, of the model, and of its averaged weights, after the epoch that was finished last."""
+        if self._board is None:
+            return
+        for column, value in ((VALIDATION, mean_ap), (VALIDATION_AVERAGED, averaged)):
+            if value is not None:
+                self._board.add_scalar(column.replace("_", "/", 1), value, self._epoch.number)
+                self.rows[-1][column] = value
+        self._write_history()
 
     def close(self) -> None:
         """Write what TensorBoard still holds back."""
@@ -299,10 +303,12 @@ class TrainingMonitor:
 
     def _write_history(self) -> None:
         """Rewrite the history, whole or not at all, and draw the curves."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row if name != VALIDATION))
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        last = [name for name in (VALIDATION, VALIDATION_AVERAGED) if name in names]
+        columns = [*(name for name in names if name not in last), *last]
         temporary = self.output / f".{HISTORY}"
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [*columns, VALIDATION])
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
         os.replace(temporary, self.output / HISTORY)

@@ -209,7 +209,7 @@ def estimate_step_memory(
     There are gradients from the step before, as in every step but the first.
     """
     with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
-        training.model.encoder.gradient_checkpointing = checkpointing
+        training.model.set_gradient_checkpointing(checkpointing)
         model, criterion = training.model, training.criterion
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -224,9 +224,21 @@ def estimate_step_memory(
 
 def count_steps(cfg: CfgNode, pids: Sequence[int]) -> int:
     """Return the steps of the first epoch over training tracklets of these identities."""
+    stage = cfg.SOLVER.STAGE2
     return len(
-        IdentityBatchSampler(pids, cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE, seed=cfg.SOLVER.SEED)
+        IdentityBatchSampler(
+            pids,
+            stage.IMS_PER_BATCH,
+            cfg.DATALOADER.NUM_INSTANCE,
+            seed=cfg.SOLVER.SEED,
+            num_parts=stage.ACCUMULATION_STEPS,
+        )
     )
+
+
+def step_size(cfg: CfgNode) -> int:
+    """Return the clips that a step computes: a batch, or a part of it if gradients are accumulated."""
+    return cfg.SOLVER.STAGE2.IMS_PER_BATCH // cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
 
 
 def largest_batch(room: float, peaks: Sequence[tuple[int, int]], multiple: int) -> int:
@@ -284,7 +296,7 @@ class Plan:
 
 def make_plan(cfg: CfgNode, size: DatasetSize) -> Plan:
     """Plan the run of a configuration on a training split of this size."""
-    batch_size = cfg.SOLVER.STAGE2.IMS_PER_BATCH
+    batch_size = step_size(cfg)
     forward, step = count_training_flops(cfg, batch_size, size)
     with fake_training(cfg, planning_runtime(cfg), batch_size, size) as training:
         parameters = count_parameters(training.model)
@@ -299,7 +311,7 @@ def make_plan(cfg: CfgNode, size: DatasetSize) -> Plan:
 
 def format_plan(cfg: CfgNode, plan: Plan, num_steps: int, tflops: float) -> str:
     """Lay out a plan as tables, for a sustained rate in TFLOP/s."""
-    batch_size, multiple = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
+    batch_size, multiple = step_size(cfg), cfg.DATALOADER.NUM_INSTANCE
     parameters = [(part, f"{number / 1e6:.2f}") for part, number in plan.parameters.items()]
     parameters.append(("all", f"{plan.parameters.total() / 1e6:.2f}"))
     # Checkpointing runs the forward pass of the blocks, which is nearly the whole forward pass, a second time.

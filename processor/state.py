@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -36,11 +37,14 @@ class TrainingState:
         camids: Training cameras as annotated; a camera's position is its index.
         config: The run's configuration, as YAML.
         centralize: Whether to centralise gradients.
+        max_gradient_norm: Norm to which larger gradients are scaled down; 0 for no limit.
+        ema_decay: Decay of the weights' moving average, per update; 0 for no average.
         generator: Source of the augmentation's random numbers.
         epoch: Number of finished epochs.
         best: Best validation mAP so far, visual only, 0..1.
         processes: Process 0 writes checkpoints. All else is the same in every process, but for the random numbers of
             dropout.
+        averaged: The moving average of the weights, as a model in evaluation mode; None without.
         parallel_model: The model as training calls it: the gradients of all processes are averaged.
         with_weights: Whether ``save`` also writes the weights alone, as .safetensors, for evaluation.
     """
@@ -55,14 +59,18 @@ class TrainingState:
     camids: list[int]
     config: str = ""
     centralize: bool = True
+    max_gradient_norm: float = 0.0
+    ema_decay: float = 0.0
     generator: torch.Generator = field(default_factory=torch.Generator)
     epoch: int = 0
     best: float = 0.0
     processes: Processes = ALONE
     with_weights: bool = False
+    averaged: ModelEmaV3 | None = field(init=False)
     parallel_model: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
+        self.averaged = ModelEmaV3(self.model, self.ema_decay) if self.ema_decay else None
         self.model.gather_batch = self.processes.gather_batch
         self.parallel_model = self.processes.parallelize(self.model)
 
@@ -86,6 +94,8 @@ class TrainingState:
             "best": self.best,
             "config": self.config,
         }
+        if self.averaged is not None:
+            content["averaged"] = self.averaged.module.state_dict()
         write_checkpoint(content, path)
         if self.with_weights:
             values = {name: content[name] for name in ("config", "pids", "camids", "epoch")}
@@ -119,6 +129,8 @@ class TrainingState:
         try:
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])
+            if self.averaged is not None:  # a run may begin to average when it resumes
+                self.averaged.module.load_state_dict(content.get("averaged", content["model"]))
             self.optimizer.load_state_dict(content["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(

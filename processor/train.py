@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.clips.batch_sampler import IdentityBatchSampler
@@ -32,12 +32,14 @@ class TrainingOptions:
         num_epochs: Epochs in all, those before a resume included.
         log_period: Steps between two log lines.
         eval_period: Epochs between two validations; the last epoch is always validated. 0 for none.
+        accumulation_steps: Steps whose gradients are averaged before the weights change.
         max_bad_fraction: Share of an epoch's frames, 0..1, that may be unreadable.
     """
 
     num_epochs: int
     log_period: int = 50
     eval_period: int = 0
+    accumulation_steps: int = 1
     max_bad_fraction: float = 1.0
 
 
@@ -61,7 +63,8 @@ def train(
         runtime: Device and precision.
         options: Length of the run and periods.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
-        validate: Returns the mAP, 0..1, that picks the best checkpoint; the same in every process.
+        validate: Returns the mAP, 0..1, of a model; the same in every process. That of the averaged weights, where
+            there are some, picks the best checkpoint.
     Raises:
         FloatingPointError: If a loss is not finite; the last checkpoint is from before.
         UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
@@ -93,12 +96,23 @@ def train(
             state.save(output / LAST_CHECKPOINT)  # before validation, which may fail
             is_last = state.epoch == options.num_epochs
             if options.eval_period and (state.epoch % options.eval_period == 0 or is_last):
-                mean_ap = validate(state.model)
-                monitor.add_validation(mean_ap)
+                mean_ap = validate_weights(state, monitor, validate)
                 if mean_ap >= state.best:
                     state.best = mean_ap
                     state.save(output / BEST_CHECKPOINT)
                     state.save(output / LAST_CHECKPOINT)
+
+
+def validate_weights(state: TrainingState, monitor: TrainingMonitor, validate: Callable[[XTFCLIP], float]) -> float:
+    """Validate the weights and, beside them, their moving average; returns the mAP that picks the best checkpoint."""
+    mean_ap = validate(state.model)
+    if state.averaged is None:
+        monitor.add_validation(mean_ap)
+        return mean_ap
+    logger.info("The table above is of the weights as they are, the next one of their moving average.")
+    averaged = validate(cast(XTFCLIP, state.averaged.module))
+    monitor.add_validation(mean_ap, averaged)
+    return averaged
 
 
 def train_one_epoch(
@@ -130,10 +144,14 @@ def train_one_epoch(
         camids = batch["camid"].to(runtime.device, non_blocking=True)
         if state.epoch == step == 0:
             monitor.show_samples(clips, augment.normalize.invert)
-        terms, _ = compute_losses(state, clips, camids, labels, runtime, monitor)
-        num_clips = len(clips) * runtime.processes.world_size
-        monitor.finish_forward(num_clips, state.optimizer.param_groups[0]["lr"])
-        update_weights(state, terms["total"], monitor)
+        completes_batch = (step + 1) % options.accumulation_steps == 0
+        with runtime.processes.exchange_gradients(state.parallel_model, now=completes_batch):
+            terms, _ = compute_losses(state, clips, camids, labels, runtime, monitor)
+            monitor.finish_forward(len(clips) * runtime.processes.world_size, state.optimizer.param_groups[0]["lr"])
+            add_gradients(state, terms["total"] / options.accumulation_steps)
+        monitor.finish_backward()
+        if completes_batch:
+            update_weights(state)
         monitor.finish_step()
     bad_frames.finish()
     return monitor.finish_epoch()
@@ -163,17 +181,20 @@ def compute_losses(
     return terms, accuracy
 
 
-def update_weights(state: TrainingState, loss: Tensor, monitor: TrainingMonitor | None = None) -> None:
-    """Compute the gradients of a loss, unscale and centralise them, and take one optimiser step.
-
-    The monitor stops training here, before the weights change, if a loss is not finite.
-    """
-    state.optimizer.zero_grad(set_to_none=True)
+def add_gradients(state: TrainingState, loss: Tensor) -> None:
+    """Add the gradients of a loss, scaled for their precision, to those of the steps since the last update."""
     state.scaler.scale(loss).backward()
-    if monitor is not None:
-        monitor.finish_backward()
+
+
+def update_weights(state: TrainingState) -> None:
+    """Unscale, centralise and clip the gradients, take one optimiser step with them, and remove them."""
     state.scaler.unscale_(state.optimizer)
     if state.centralize:
         centralize_gradients(state.model.parameters())
+    if state.max_gradient_norm:
+        nn.utils.clip_grad_norm_(state.model.parameters(), state.max_gradient_norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.averaged is not None:
+        state.averaged.update(state.model)

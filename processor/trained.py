@@ -48,7 +48,7 @@ class TrainedRun:
         return {
             "checkpoint": str(self.checkpoint),
             "data": self.cfg.DATASETS.ROOT_DIR,
-            "model": self.cfg.MODEL.NAME,
+            "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
         }
 
     def read_dataset(self) -> Benchmark:
@@ -106,6 +106,10 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
         if overrides is not None:
             cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
         _warn_of_other_switches(cfg, get_cfg(config_text=content["config"], source=source))
+    if cfg.TEST.AVERAGED_WEIGHTS:
+        if "averaged" not in content:
+            raise ValueError(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
+        content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     camids = tuple(content["camids"]) if "camids" in content else None

@@ -13,7 +13,7 @@ from datasets import make_dataset, make_test_loader, make_train_loader, make_tra
 from processor.build import make_extractor, make_training_options, make_training_state
 from processor.plan import ADAM_STATES, FLOAT32_BYTES, count_parameters, estimate_step_memory, size_of
 from processor.state import LAST_CHECKPOINT
-from processor.train import compute_losses, train, update_weights
+from processor.train import add_gradients, compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
 from utils.runtime import DTYPES, Runtime, make_runtime
 
@@ -133,7 +133,8 @@ def test_peak_memory_is_as_planned(device, set_up):
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
         camids, labels = batch["camid"].to(device), batch["label"].to(device)
         terms, _ = compute_losses(parts.state, clips, camids, labels, parts.runtime)
-        update_weights(parts.state, terms["total"])
+        add_gradients(parts.state, terms["total"])
+        update_weights(parts.state)
     weights = FLOAT32_BYTES * count_parameters(parts.state.model).total()
     cpu_twin = Runtime(torch.device("cpu"), torch.float16)
     planned = estimate_step_memory(parts.cfg, num_clips, size_of(parts.dataset), checkpointing=False, runtime=cpu_twin)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import get_cfg
+from utils.arguments import MAX_WORKERS, at_least
 
 if TYPE_CHECKING:
     from datasets.doctor import Report
@@ -37,15 +38,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
     parser.add_argument(
-        "--sample", type=int, default=0, metavar="N", help="decode only N frames of each tracklet; default: all"
+        "--sample", type=at_least(0), default=0, metavar="N", help="decode only N frames of each tracklet; default: all"
     )
-    parser.add_argument("--workers", type=int, help="processes that decode; default: one for each core")
+    parser.add_argument(
+        "--workers",
+        type=at_least(1, MAX_WORKERS),
+        help=f"processes that decode, at most {MAX_WORKERS}; default: one for each core",
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    args = parser.parse_args(argv)
-    if args.sample < 0 or (args.workers is not None and args.workers < 1):
-        parser.error("--sample must be at least 0 and --workers at least 1.")
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

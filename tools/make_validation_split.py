@@ -52,7 +52,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--index_dir", default="", help="folder for lists of frames (DATASETS.INDEX_DIR); default: the user's cache"
     )
-    parser.add_argument("--force", action="store_true", help="replace a validation split in the output folder")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace the validation split in the output folder; other files are never deleted",
+    )
     return parser
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.arguments import at_least
+from utils.arguments import MAX_WORKERS, at_least
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="aerial tracklets, and as many ground ones, of each person",
     )
     parser.add_argument("--frames", type=at_least(1), default=8, help="frames of each tracklet")
-    parser.add_argument("--workers", type=at_least(1), default=2, help="processes that render")
+    parser.add_argument(
+        "--workers", type=at_least(1, MAX_WORKERS), default=2, help=f"processes that render, at most {MAX_WORKERS}"
+    )
     parser.add_argument(
         "--force",
         action="store_true",

@@ -3,9 +3,16 @@
 import argparse
 from collections.abc import Callable
 
+MAX_WORKERS = 256  # processes that a command starts; a mistyped number could otherwise exhaust the machine's memory
 
-def at_least(minimum: int) -> Callable[[str], int]:
-    """Return an argparse type that accepts integers from ``minimum`` up; argparse's error names the option."""
+
+def at_least(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Return an argparse type that accepts integers from ``minimum`` up; argparse's error names the option.
+
+    Args:
+        minimum: The smallest value.
+        maximum: The largest value; None for no bound.
+    """
 
     def parse(text: str) -> int:
         try:
@@ -14,6 +21,8 @@ def at_least(minimum: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
         if value < minimum:
             raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {value}")
+        if maximum is not None and value > maximum:
+            raise argparse.ArgumentTypeError(f"must be at most {maximum}, got {value}")
         return value
 
     return parse

@@ -7,7 +7,7 @@ every exchange returns what it was given.
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -142,6 +142,13 @@ class Processes:
             broadcast_buffers=False,
             gradient_as_bucket_view=True,  # no second copy of the gradients
         )
+
+    def exchange_gradients(self, model: nn.Module, now: bool) -> AbstractContextManager:
+        """Return the context of a forward and backward pass of a model of ``parallelize``.
+
+        Unless gradients are exchanged now, they stay in each process and are added to those of the next exchange.
+        """
+        return nullcontext() if now or self.is_alone else cast(DistributedDataParallel, model).no_sync()
 
 
 ALONE = Processes()

@@ -1,5 +1,6 @@
 """Decisions that a run makes once: device, precision, output folder, and where log lines go."""
 
+import io
 import logging
 import platform
 import sys
@@ -120,6 +121,8 @@ def prepare_output(folder: str | Path) -> Path:
 def start_logging(log_file: str | Path) -> AbstractContextManager:
     """Send all log lines to the console and, appended, to ``log_file``; of other processes than 0, only warnings.
 
+    Characters that cannot be encoded, such as those of paths that are not UTF-8, are written as escapes (``\\udcff``).
+
     Returns:
         A context in which progress bars and log lines do not overwrite one another.
     """
@@ -129,7 +132,10 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     processes = read_launch()
     origin = "" if processes.is_main else f"[process {processes.rank}] "
     formatter = logging.Formatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-    console, file = logging.StreamHandler(sys.stdout), logging.FileHandler(log_file, encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console = logging.StreamHandler(sys.stdout)
+    file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     console.setLevel(logging.INFO)
     for handler in (console, file):
         handler.setFormatter(formatter)

@@ -22,12 +22,16 @@ def read_text(path: str | Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}: the file must be UTF-8 text ({error.reason}).") from None
+        raise _not_utf8(path, content[: error.start]) from None
     if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8, full of NUL
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{path}, line {line}: the file must be UTF-8 text (it holds a NUL character).")
+        raise _not_utf8(path, content[: content.index(b"\0")])
     return text
+
+
+def _not_utf8(path: str | Path, content_before: bytes) -> ValueError:
+    """Return the error for a file in another encoding; ``content_before`` ends where that shows."""
+    line = content_before.count(b"\n") + 1
+    return ValueError(f"{path}, line {line}: the file is not UTF-8 text. Open it in an editor and save it as UTF-8.")
 
 
 def read_lines(path: str | Path) -> list[str]:

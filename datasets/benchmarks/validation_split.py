@@ -8,19 +8,21 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from utils.tables import format_table
+from utils.text_files import read_lines
 
 from ..tracklet import Tracklet
 from .agvpreid import LAYOUT, AGVPReID, read_train
 from .dataset_options import DatasetOptions
 
 PEOPLE_FILE = "validation_people.json"
+FILE_LIST = "validation_files.txt"  # names every file and link of the split, relative to its folder, one a line
 # Stratified drawing does not control how often each altitude occurs, as a person may have several. So many sets are
 # drawn, and the one whose altitudes are distributed most like those of all candidates is kept.
 NUM_DRAWS = 200
@@ -79,10 +81,11 @@ def make_validation_split(
         output: Folder for the new copy.
         settings: Which people to draw.
         link: How frames get there: 'symlink' links tracklet folders, 'hard' links files, 'copy' copies files.
-        force: Whether to replace a validation split that is already in ``output``.
+        force: Whether to replace a validation split that is already in ``output``; other files are never deleted.
         index_dir: Where lists of frames are kept (DATASETS.INDEX_DIR); '' for the user's cache folder.
     Raises:
-        FileExistsError: If ``output`` is not empty, unless it holds a validation split and ``force`` is set.
+        FileExistsError: If ``output`` is not empty and ``force`` is not set, if it holds something else than a
+            validation split, or if the folders to replace hold files that this function did not write.
         FileNotFoundError: If the source is missing.
         ValueError: If the source cannot be read or has too few people, or if one folder is in the other.
     """
@@ -95,9 +98,10 @@ def make_validation_split(
     people = choose_people(tracklets, settings)
     _clear(output, force)
     output.mkdir(parents=True, exist_ok=True)
-    # This file comes first, so that an interrupted run can be repeated with force.
+    # Both lists come first, so that an interrupted run can be repeated with force.
     content = {"source": str(absolute_source), **asdict(settings), **asdict(people)}
     (output / PEOPLE_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write_file_list(source, output, tracklets, people, link)
     _write_split(source, output, tracklets, people, link)
     return AGVPReID(output, options=DatasetOptions(index_dir=index_dir))
 
@@ -187,21 +191,51 @@ def draw_stratified(
     return {order[place] for place in places}
 
 
+def _write_file_list(source: Path, output: Path, tracklets: Sequence[Tracklet], people: People, link: str) -> None:
+    """List the files and links that ``_write_split`` will write."""
+    with (output / FILE_LIST).open("w", encoding="utf-8") as file:
+        for table in _plan_tables(source, output).values():
+            file.write(f"{table.relative_to(output).as_posix()}\n")
+        for tracklet, folder in _plan_tracklets(output, tracklets, people):
+            place = folder.relative_to(output).as_posix()
+            names = [""] if link == "symlink" else [f"/{Path(path).name}" for path in tracklet.frame_paths]
+            file.writelines(f"{place}{name}\n" for name in names)
+
+
 def _write_split(source: Path, output: Path, tracklets: Sequence[Tracklet], people: People, link: str) -> None:
     """Write tracklets and attribute tables of the new copy."""
+    for tracklet, folder in _plan_tracklets(output, tracklets, people):
+        _write_tracklet(tracklet, folder, link)
+    for split, table in _plan_tables(source, output).items():
+        _write_rows(LAYOUT.attribute_table(source, "train"), table, _people_of(split, people))
+
+
+def _plan_tracklets(output: Path, tracklets: Sequence[Tracklet], people: People) -> Iterator[tuple[Tracklet, Path]]:
+    """Yield each tracklet of each split of the new copy, with its folder there."""
     test = [tracklet for tracklet in tracklets if tracklet.pid in people.test]
     names = {view: [tracklet.name for tracklet in test if tracklet.view == view] for view in ("ground", "aerial")}
     prefix = UNMASKED_PREFIX if LAYOUT.are_masked(names) else ""
     for split, view in LAYOUT.splits().items():
-        pids = set(people.train if view is None else people.test)
-        if split.startswith("case2") and split.endswith("gallery"):
-            pids |= set(people.distractors)
+        pids = _people_of(split, people)
         for tracklet in tracklets:
             if tracklet.pid in pids and view in (None, tracklet.view):
                 name = tracklet.name if view is None else prefix + tracklet.name
-                _write_tracklet(tracklet, output / split / str(tracklet.pid) / name, link)
-        if (table := LAYOUT.attribute_table(source, "train")).is_file():
-            _write_rows(table, LAYOUT.attribute_table(output, split), pids)
+                yield tracklet, output / split / str(tracklet.pid) / name
+
+
+def _plan_tables(source: Path, output: Path) -> dict[str, Path]:
+    """Return the path of each split's attribute table in the new copy; there are none if the source has none."""
+    if not LAYOUT.attribute_table(source, "train").is_file():
+        return {}
+    return {split: LAYOUT.attribute_table(output, split) for split in LAYOUT.splits()}
+
+
+def _people_of(split: str, people: People) -> set[int]:
+    """Return the people of a split of the new copy."""
+    if split == "train":
+        return set(people.train)
+    is_last_gallery = split.startswith("case2") and split.endswith("gallery")
+    return {*people.test, *(people.distractors if is_last_gallery else ())}
 
 
 def _write_tracklet(tracklet: Tracklet, target: Path, link: str) -> None:
@@ -231,16 +265,41 @@ def _write_rows(source: Path, target: Path, pids: set[int]) -> None:
 
 
 def _clear(output: Path, force: bool) -> None:
-    """Empty the output folder; with ``force``, remove the folders of a validation split in it and all they hold."""
+    """Empty the output folder; with ``force``, remove the validation split in it, and nothing else."""
     if not output.exists() or not any(output.iterdir()):
         return
     if not force:
         raise FileExistsError(f"{output} is not empty; choose another folder or pass --force.")
     if not (output / PEOPLE_FILE).is_file():
         raise FileExistsError(f"{output} holds no {PEOPLE_FILE}, so it is not a split to replace; choose another.")
-    for name in sorted({split.split("/")[0] for split in LAYOUT.splits()} | {"attributes"}):
-        if (output / name).is_dir():
-            shutil.rmtree(output / name)  # removes symbolic links, not the folders that they lead to
+    files, folders = _find_own(output)
+    for path in files:
+        path.unlink()  # removes a symbolic link, not the folder that it leads to
+    for folder in reversed(folders):  # the innermost first
+        folder.rmdir()
+
+
+def _find_own(output: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files and links of the split in a folder, and the folders that hold them, the outermost first.
+
+    Raises:
+        FileExistsError: If one of these folders holds a file that is not listed in ``FILE_LIST``.
+    """
+    listing = output / FILE_LIST
+    listed = set(read_lines(listing)) if listing.is_file() else set()
+    files, folders = [], []
+    for name in sorted({split.split("/")[0] for split in LAYOUT.splits()} | {LAYOUT.table_folder}):
+        for path in (output / name, *sorted((output / name).rglob("*"))):
+            if path.is_dir() and not path.is_symlink():
+                folders.append(path)
+            elif os.path.lexists(path):
+                if path.relative_to(output).as_posix() not in listed:
+                    raise FileExistsError(
+                        f"{path} is not listed in {listing}, so it is not part of the split and will not be deleted. "
+                        "Choose another folder, or move it away."
+                    )
+                files.append(path)
+    return files, folders
 
 
 def format_splits(dataset: AGVPReID) -> str:

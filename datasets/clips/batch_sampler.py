@@ -28,6 +28,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     The batches depend on the seed and epoch alone. Each of several processes draws them all and takes its slice of
     every batch: process ``rank`` of ``world_size`` the ``rank``-th part.
 
+    A batch may be returned in several parts, one after another, each of which holds whole identities.
+
     Args:
         pids: Identity (or label) of each item, in the order of the dataset.
         batch_size: Items in a batch of all processes together, P * K.
@@ -42,9 +44,10 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             least one item of each in every group.
         balance_altitudes: Whether to balance the altitudes of the aerial items in a group. The number of aerial items
             is random, or decided by ``both_views``.
+        num_parts: Parts in which a batch is returned.
     Raises:
-        ValueError: If ``batch_size`` is not a multiple of K or of ``world_size``, if there are fewer than P identities,
-            or if a view or an altitude that balancing needs is missing.
+        ValueError: If ``batch_size`` is not a multiple of K, if its parts are not multiples of K and of ``world_size``,
+            if there are fewer than P identities, or if a view or an altitude that balancing needs is missing.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         altitudes: Sequence[int | None] | None = None,
         both_views: bool = False,
         balance_altitudes: bool = False,
+        num_parts: int = 1,
     ) -> None:
         if batch_size < 1 or num_instances < 1 or batch_size % num_instances:
             raise ValueError(
@@ -67,11 +71,19 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             )
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in 0..{world_size - 1} (world_size - 1), got {rank}.")
-        if batch_size % world_size:
-            divisors = [number for number in range(1, batch_size + 1) if batch_size % number == 0]
+        if batch_size % (num_instances * num_parts):
+            num_identities = batch_size // num_instances
             raise ValueError(
-                f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) clips cannot be shared out equally among {world_size} "
-                f"processes: start {', '.join(map(str, divisors[:-1]))} or {divisors[-1]}."
+                f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch, "
+                f"got {num_parts}."
+            )
+        part_size = batch_size // num_parts
+        if part_size % world_size:
+            divisors = [number for number in range(1, part_size + 1) if part_size % number == 0]
+            raise ValueError(
+                f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({part_size}) clips cannot be shared "
+                f"out equally among {world_size} processes: start {', '.join(map(str, divisors[:-1]))} or "
+                f"{divisors[-1]}."
             )
         if both_views and num_instances < 2:
             raise ValueError(
@@ -87,6 +99,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.num_parts = num_parts
         self.both_views = both_views
         self.balance_altitudes = balance_altitudes
         self._is_aerial = np.array([view == "aerial" for view in views or ()], dtype=bool)
@@ -105,16 +118,18 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self._batches) * self.num_parts
 
     def __iter__(self) -> Iterator[list[ClipRequest]]:
         epoch, batches = self.epoch, self._batches
-        size = self.batch_size // self.world_size
-        start = self.rank * size
+        size = self.batch_size // self.num_parts // self.world_size
         for number, batch in enumerate(batches):
-            first = number * self.batch_size + start
-            own = batch[start : start + size]
-            yield [ClipRequest(int(item), epoch, first + offset) for offset, item in enumerate(own)]
+            requests = [
+                ClipRequest(int(item), epoch, number * self.batch_size + place) for place, item in enumerate(batch)
+            ]
+            for part in range(self.num_parts):
+                start = (part * self.world_size + self.rank) * size
+                yield requests[start : start + size]
 
     def _make_batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         P = self.identities_per_batch

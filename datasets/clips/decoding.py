@@ -24,7 +24,7 @@ DECODE_MARGIN = 1.25
 
 # Identifies the decoder in the keys of the frame cache. Bump the number when the pixels of ``decode_frame`` change;
 # other versions of the libraries may change them, too.
-DECODER = f"1, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
+DECODER = f"2, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
 class UnreadableFrameError(OSError):
@@ -67,8 +67,8 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
 
     JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
     average. Other formats (PNG, BMP, GIF, WebP) go through Pillow, and so do JPEG files in which the fast decoder finds
-    an irregularity, as Pillow tolerates some. The content decides on the format, not the name. Bump ``DECODER`` when
-    the pixels change.
+    an irregularity, as Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept. The content decides on the
+    format, not the name. Bump ``DECODER`` when the pixels change.
 
     Args:
         path: Image file.
@@ -124,5 +124,7 @@ def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tenso
     """Decode to pixels (C, H, W), resized as torchvision resizes a Pillow image."""
     height, width = size_hw
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        pixels = np.array(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+        # Only of 16-bit grey does Pillow keep all bits, and ``convert`` would cut every value above 255.
+        frame = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
+        pixels = np.array(frame.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

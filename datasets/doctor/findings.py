@@ -20,7 +20,7 @@ FRAME_FAULTS = ("missing frame", "empty frame", "unreadable frame")  # checks th
 CHECKS: dict[str, tuple[str, str]] = {
     "missing folder": (BLOCKING, "the data set cannot be read without it"),
     "unreachable folder": (BLOCKING, "it cannot be listed"),
-    "unusable entry": (BLOCKING, "the loader accepts only folders and regular files, and links to them"),
+    "unusable entry": (BLOCKING, "it is not the folder or regular file that is expected there, nor a link to one"),
     "identity folder": (BLOCKING, "an identity is a folder named by its own number, which holds tracklet folders"),
     "tracklet name": (BLOCKING, "ranking files separate names by spaces, in UTF-8"),
     "empty folder": (BLOCKING, "the loader refuses a tracklet without frames"),

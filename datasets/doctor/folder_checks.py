@@ -73,6 +73,7 @@ def _find_tracklets(splits: Iterable[str], root: Path, report: Report) -> dict[s
             folders_of[split] = listing.tracklets
             for problem in listing.problems:
                 report.add(problem.kind, problem.text)
+            report.add("stray file", *(entry.path for entry in listing.ignored_files))
     return folders_of
 
 

@@ -7,7 +7,7 @@ mapped into memory, so processes share its pages, and only pages that are used t
 An index belongs to a folder and to the reader that made it. It is rebuilt when it is damaged, and when the change time,
 modification time or size of a folder differs from when the folder was listed. The change time also moves when a copy
 restores the modification time (rsync -a, tar). Links are followed, so a link to another folder counts as changed; links
-to regular files that were skipped count too, as their target may become a folder. A frame whose content changes under
+to files that were ignored count too, as their target may become a folder. A frame whose content changes under
 the same name does not change its folder and needs no new index: frames are read when they are used.
 
 Index files are replaced atomically, so any number of processes may build the same index at once.
@@ -20,6 +20,7 @@ import json
 import logging
 import mmap
 import os
+import stat
 import struct
 import tempfile
 import time
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 SETTLED_NS = 2_000_000_000
 UNSETTLED = -1  # replaces the change time of such a folder; no real time equals it
 
-_MAGIC = b"XTFCIDX2"  # identifies the layout of the file; bump the number when the layout changes
+_MAGIC = b"XTFCIDX3"  # identifies the layout of the file and the rules of listing; bump the number when these change
 _PROLOGUE = struct.Struct("<8sQQI")  # magic, offset and length of the header, its CRC-32
 _CHUNK = 1 << 24  # bytes read at once for the checksum
 _ALIGNMENT = 64
@@ -94,11 +95,13 @@ class FrameIndex:
             memory.
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedIndexError: If it is damaged, or is an index of another folder.
+        DamagedIndexError: If it is no regular file, is damaged, or is an index of another folder.
     """
 
     def __init__(self, path: str | Path, split: str | Path, verify: bool = True) -> None:
         self.path = str(path)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+            raise DamagedIndexError(f"{self.path} is not a regular file")
         with open(self.path, "rb") as file:
             header = _read_header(file, self.path)
             if header["split"] != os.path.abspath(split):
@@ -116,7 +119,7 @@ class FrameIndex:
         self.checksum: int = header["checksum"]
         places = arrays["folders"].tobytes().decode("utf-8", "surrogateescape").split("\0")
         self._stamps = arrays["stamps"]
-        self._stamped = places  # tracklets, then identities and skipped links, then the split itself
+        self._stamped = places  # tracklets, then links to ignored files and identities, then the split itself
         self.folders = places[: len(arrays["values"])]
         self.values = arrays["values"]
         self._first_frames = arrays["first_frames"]
@@ -151,7 +154,7 @@ class FrameIndex:
         return [TrackletFolder(int(pid), name, self.folder_path(row)) for row, (pid, name) in enumerate(parts)]
 
     def is_current(self) -> bool:
-        """Return whether no folder, and no skipped link, has changed since it was listed."""
+        """Return whether no folder, and no link to an ignored file, has changed since it was listed."""
         paths = [os.path.join(self.split, place) for place in self._stamped]
         return np.array_equal(stamp_folders(paths), self._stamps)
 
@@ -197,8 +200,8 @@ class IndexWriter:
         """Complete the file.
 
         Args:
-            parents: What else the list of tracklets depends on, relative to the split: identity folders, skipped
-                links, and the split itself.
+            parents: What else the list of tracklets depends on, relative to the split: links to ignored files, identity
+                folders, and the split itself.
             stamps: ``stamp_folders`` of all tracklets' folders, then of ``parents``, (n, 3), int64.
         """
         self._arrays["names"] = ("|u1", [sum(self._sizes)], self._names_offset)
@@ -283,7 +286,7 @@ def default_index_dir() -> Path:
 def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
     """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
 
-    Links are followed. A folder that is missing has zeros.
+    Links are followed. A folder that is missing, or cannot be examined, has zeros; listing it raises the error.
 
     Args:
         paths: Folders, or links to anything.
@@ -294,7 +297,7 @@ def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np
 
     def stamp_range(start: int, stop: int) -> None:
         for number in range(start, stop):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with contextlib.suppress(OSError):
                 status = os.stat(paths[number])
                 result[number] = status.st_ctime_ns, status.st_mtime_ns, status.st_size
 
@@ -328,8 +331,8 @@ def _build(path: Path, split: Path, dataset: str, read: Reader, reader: str) -> 
     listing = list_split(split, dataset)
     tracklets = listing.tracklets
     logger.info("%s: listing the frames of %d tracklets; the list is kept in %s.", split, len(tracklets), path)
-    stamps = stamp_folders([*(tracklet.path for tracklet in tracklets), *listing.skipped_links], settled_before)
-    links = [os.path.relpath(link, split) for link in listing.skipped_links]
+    links = [entry.path for entry in listing.ignored_files if entry.is_symlink()]
+    stamps = stamp_folders([*(tracklet.path for tracklet in tracklets), *links], settled_before)
     # Not by tempfile, whose files only their owner may read: an index may serve several people.
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
@@ -339,7 +342,8 @@ def _build(path: Path, split: Path, dataset: str, read: Reader, reader: str) -> 
                 batch = tracklets[first : first + _BATCH]
                 for tracklet, names in zip(batch, pool.map(list_images, [each.path for each in batch]), strict=True):
                     writer.add(os.path.relpath(tracklet.path, split), *read(tracklet, names))
-            writer.finish([*links, *parents], np.concatenate([stamps, parent_stamps]))
+            others = [*(os.path.relpath(link, split) for link in links), *parents]
+            writer.finish(others, np.concatenate([stamps, parent_stamps]))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

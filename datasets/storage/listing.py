@@ -1,7 +1,9 @@
 """Lists a copy of a data set: identity folders, tracklet folders, their images, and the order of frames.
 
 An entry that is neither a folder nor a regular file (a link whose target is missing, a pipe, a device) is an error
-wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed.
+wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed. So
+is a regular file without a suffix where an identity or a tracklet is expected. Files with a suffix, such as notes.txt,
+are left out there.
 """
 
 import os
@@ -51,12 +53,12 @@ class SplitListing(NamedTuple):
 
     Attributes:
         tracklets: Sorted by pid, then name.
-        skipped_links: Paths of links to regular files that lie where a folder was expected; they are not used.
+        ignored_files: Regular files with a suffix, links included, beside identity and tracklet folders.
         problems: Everything that is wrong with the folders.
     """
 
     tracklets: list[TrackletFolder]
-    skipped_links: list[str]
+    ignored_files: list[os.DirEntry[str]]
     problems: list[FolderProblem]
 
 
@@ -65,12 +67,12 @@ class FolderContent(NamedTuple):
 
     Attributes:
         folders: Subfolders, links to folders included, sorted by name.
-        skipped_links: Paths of links to regular files.
-        problems: One sentence, with the path, for each entry that is neither a folder nor a regular file.
+        ignored_files: Regular files with a suffix, links included, sorted by name.
+        problems: One sentence, with the path, for each other entry.
     """
 
     folders: list[os.DirEntry[str]]
-    skipped_links: list[str]
+    ignored_files: list[os.DirEntry[str]]
     problems: list[str]
 
 
@@ -102,10 +104,10 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
-    """List the folders in a folder, hidden ones excepted, sorted by name; regular files are ignored.
+    """List the folders in a folder, hidden ones excepted, sorted by name; files with a suffix are ignored.
 
     Raises:
-        ValueError: If an entry is neither a folder nor a regular file.
+        ValueError: If an entry is neither a folder nor a regular file with a suffix.
     """
     content = scan_folder(path)
     if content.problems:
@@ -114,7 +116,7 @@ def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
 
 
 def scan_folder(path: str | Path) -> FolderContent:
-    """List the folders in a folder; entries that are neither folders nor regular files become problems."""
+    """List the folders in a folder and the files with a suffix; all other entries become problems."""
     content = FolderContent([], [], [])
     with os.scandir(path) as entries:
         for entry in sorted((entry for entry in entries if not entry.name.startswith(".")), key=_name_of):
@@ -122,8 +124,10 @@ def scan_folder(path: str | Path) -> FolderContent:
                 content.problems.append(problem)
             elif entry.is_dir():
                 content.folders.append(entry)
-            elif entry.is_symlink():
-                content.skipped_links.append(entry.path)
+            elif os.path.splitext(entry.name)[1]:
+                content.ignored_files.append(entry)
+            else:
+                content.problems.append(f"{printable(entry.path)} is a file, but a folder is expected here.")
     return content
 
 
@@ -197,13 +201,13 @@ def list_split(split: Path, dataset: str) -> SplitListing:
 def scan_split(split: Path) -> SplitListing:
     """List the tracklets of a split that is laid out as ``{identity}/{tracklet}/``, and every problem found.
 
-    A problem is an entry that is neither a folder nor a regular file; an identity that is not a number, beyond 64
+    A problem is an entry that is neither a folder nor a file with a suffix; an identity that is not a number, beyond 64
     bits, there twice, or without tracklets; or a tracklet name that cannot be written to a ranking file, as those
     separate names by spaces and are UTF-8. Such tracklets are listed nevertheless.
     """
     content = scan_folder(split)
     tracklets: list[TrackletFolder] = []
-    skipped_links = content.skipped_links
+    ignored_files = content.ignored_files
     problems = [FolderProblem("unusable entry", text) for text in content.problems]
     pid_of: dict[str, int] = {}  # by path
     path_of: dict[int, str] = {}
@@ -225,7 +229,7 @@ def scan_split(split: Path) -> SplitListing:
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         contents = list(pool.map(scan_folder, pid_of))
     for (path, pid), content in zip(pid_of.items(), contents, strict=True):
-        skipped_links += content.skipped_links
+        ignored_files += content.ignored_files
         problems += [FolderProblem("unusable entry", text) for text in content.problems]
         if not content.folders:
             text = f"{printable(path)}: this identity has no tracklet folder."
@@ -237,7 +241,7 @@ def scan_split(split: Path) -> SplitListing:
             tracklets.append(TrackletFolder(pid, tracklet.name, tracklet.path))
     if not tracklets and not problems:
         problems.append(FolderProblem("identity folder", f"{printable(split)}: this split has no identity folder."))
-    return SplitListing(sorted(tracklets), skipped_links, problems)
+    return SplitListing(sorted(tracklets), ignored_files, problems)
 
 
 def _find_name_fault(name: str) -> str | None:

@@ -168,7 +168,7 @@ def _write_identities(
     if num_workers == 1:
         yield from map(write, identities)
         return
-    with ProcessPoolExecutor(num_workers, initializer=_ignore_interrupts) as pool:
+    with ProcessPoolExecutor(min(num_workers, len(identities)), initializer=_ignore_interrupts) as pool:
         try:
             yield from pool.map(write, identities, chunksize=2)
         except BaseException:

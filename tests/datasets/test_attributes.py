@@ -68,7 +68,7 @@ def test_repeated_rows(tmp_path):
         (HEADER, line(1, age="9" * 5000), r"a\.csv, line 2: age must fit into 64 bits, got '9{60}'\.\.\."),
         (HEADER, line(1) + "\n" + '"' + "x\n" * 100_000, r"a\.csv, line 3: .*field larger than field limit"),
         (HEADER, line(1) + "\n" + line(2, age='"1'), r"a\.csv, line 3: .*not valid CSV: unexpected end of data"),
-        (HEADER, line(1) + "\n" + line(2, age="\0"), r"a\.csv, line 3: the file must be UTF-8 text"),
+        (HEADER, line(1) + "\n" + line(2, age="\0"), r"a\.csv, line 3: the file is not UTF-8 text"),
     ],
 )
 def test_bad_tables(tmp_path, header, row, message):
@@ -88,7 +88,7 @@ def test_a_quotation_mark_that_is_never_closed_does_not_swallow_people(tmp_path)
 def test_other_encodings_are_named(tmp_path, encoding):
     path = tmp_path / "a.csv"
     path.write_text(f"{HEADER},größe\n{line(7)},1\n", encoding=encoding)
-    with pytest.raises(ValueError, match=r"a\.csv, line 1: the file must be UTF-8 text"):
+    with pytest.raises(ValueError, match=r"a\.csv, line 1: the file is not UTF-8 text"):
         read_attributes(path)
 
 

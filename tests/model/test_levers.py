@@ -32,7 +32,7 @@ def make_twin(model, cfg):
 
 def count_block_calls(model):
     calls = []
-    for block in model.encoder.blocks:
+    for block in (*model.encoder.blocks, model.temporal_memory.block, *model.memory_prompt.layers):
         block.register_forward_pre_hook(lambda *_: calls.append(1))
     return calls
 
@@ -46,11 +46,11 @@ def test_checkpointing_computes_blocks_twice_and_the_same_gradients(batch, tiny_
     assert other_loss == loss
     assert others.keys() == gradients.keys()
     assert all(torch.equal(others[name], gradients[name]) for name in gradients)
-    assert len(calls) == 4  # two blocks, computed once for the loss and once for the gradient
+    assert len(calls) == 2 * 5  # five blocks, computed once for the loss and once for the gradient
     calls.clear()
     with torch.no_grad():
         twin.eval()(*batch)
-    assert len(calls) == 2
+    assert len(calls) == 3  # the prompt has no part in descriptors
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from configs import get_cfg
 from loss import make_loss
 from model import make_model
 from model.weights import convert_checkpoint
-from processor.train import compute_losses, update_weights
+from processor.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.runtime import make_runtime
 
@@ -72,7 +72,8 @@ def trained(request, recipe, read_fixture, disable_dropout):
             terms, _ = compute_losses(training, clips, camids, labels, runtime)
             losses.append(terms["total"].item())
             rates.append(optimizer.param_groups[0]["lr"])
-            update_weights(training, terms["total"])
+            add_gradients(training, terms["total"])
+            update_weights(training)
         training.criterion.next_epoch()
         schedule.step()
     updates = {name: (value.detach() - before[name]).double() for name, value in model.named_parameters()}

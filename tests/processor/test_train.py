@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from datasets import train_cameras
+from processor.monitor import HISTORY, read_history
 from processor.results import VISUAL
 from processor.state import BEST_CHECKPOINT, LAST_CHECKPOINT
-from processor.train import train, train_one_epoch
+from processor.train import add_gradients, compute_losses, train, train_one_epoch
 from utils.checkpoint import read_checkpoint
 from utils.runtime import make_runtime
 
@@ -119,7 +120,88 @@ def test_a_loss_that_is_not_finite_names_the_terms_and_leaves_the_last_checkpoin
 def test_gradients_are_centralised_only_when_asked(set_up):
     for centralize in (True, False):
         parts = set_up("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", centralize)
+        weight = parts.state.model.temporal_memory.message.weight
+        gradients = gradients_of_steps(parts, weight)
         train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
-        gradient = parts.state.model.temporal_memory.message.weight.grad
-        share = gradient.mean(dim=1).abs().max() / gradient.abs().max()
+        share = gradients[-1].mean(dim=1).abs().max() / gradients[-1].abs().max()
         assert (share < 1e-5) == centralize
+
+
+def gradients_of_steps(parts, weight):
+    """A list that receives the weight's gradient whenever the optimiser takes a step."""
+    gradients = []
+    parts.state.optimizer.register_step_pre_hook(lambda *_: gradients.append(weight.grad.clone()))
+    return gradients
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(set_up):
+    """Where nothing depends on the other clips of a part: no triplets, norms in evaluation mode, no dropout."""
+    whole = set_up("MODEL.TRIPLET_LOSS_WEIGHT", 0, "MODEL.PROMPT_DROPOUT", 0, "SOLVER.STAGE2.IMS_PER_BATCH", 8)
+    state = whole.state
+    for norm in state.model.modules():
+        if isinstance(norm, torch.nn.modules.batchnorm._NormBase):
+            norm.eval()
+    clips, labels = torch.randn(8, 4, 3, 64, 32), torch.arange(8) // 2
+    camids = labels % 2
+
+    def gradients(num_parts):
+        state.optimizer.zero_grad()
+        for part in range(num_parts):
+            rows = slice(part * 8 // num_parts, (part + 1) * 8 // num_parts)
+            terms, _ = compute_losses(state, clips[rows], camids[rows], labels[rows], RUNTIME)
+            add_gradients(state, terms["total"] / num_parts)
+        return [weight.grad.clone() for weight in state.model.parameters()]
+
+    expected = gradients(1)
+    largest = max(gradient.abs().max().item() for gradient in expected)
+    for accumulated, gradient in zip(gradients(2), expected, strict=True):
+        torch.testing.assert_close(accumulated, gradient, rtol=1e-5, atol=1e-6 * largest)
+
+
+def test_the_weights_change_once_a_batch(set_up):
+    common = ("SOLVER.STAGE2.IMS_PER_BATCH", 8, "DATALOADER.NUM_INSTANCE", 2)
+    numbers = []
+    for num_parts in (1, 2):
+        parts = set_up(*common, "SOLVER.STAGE2.ACCUMULATION_STEPS", num_parts)
+        gradients = gradients_of_steps(parts, parts.state.model.temporal_memory.message.weight)
+        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+        numbers.append((len(parts.loader), len(gradients)))
+    assert numbers[1] == (2 * numbers[0][0], numbers[0][1])
+
+
+def test_gradients_are_clipped_only_when_asked(set_up):
+    norms = []
+    for limit in (0, 0.01):
+        parts = set_up("SOLVER.STAGE2.CLIP_GRADIENT_NORM", limit)
+        weights = list(parts.state.model.parameters())
+        parts.state.optimizer.register_step_pre_hook(
+            lambda *_, weights=weights: norms.append(torch.nn.utils.get_total_norm([w.grad for w in weights]).item())
+        )
+        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+    unclipped, clipped = norms[: len(norms) // 2], norms[len(norms) // 2 :]
+    assert min(unclipped) > 0.1
+    assert clipped == pytest.approx([0.01] * len(clipped), rel=1e-4)
+
+
+def test_averaged_weights_follow_the_weights_and_are_validated_beside_them(set_up, tmp_path):
+    decay = 0.9
+    parts = set_up("SOLVER.STAGE2.EMA_DECAY", decay, "SOLVER.STAGE2.EVAL_PERIOD", 1, "SOLVER.STAGE2.MAX_EPOCHS", 1)
+    weight = parts.state.model.temporal_memory.message.weight
+    expected = weight.detach().clone()
+
+    def follow(*_):
+        expected.mul_(decay).add_(weight.detach(), alpha=1 - decay)
+
+    parts.state.optimizer.register_step_post_hook(follow)
+    scores = {id(parts.state.model): 0.5, id(parts.state.averaged.module): 0.25}
+    run(parts, validate=lambda model: scores[id(model)])
+    averaged = parts.state.averaged.module.temporal_memory.message.weight
+    torch.testing.assert_close(averaged, expected)
+    assert not torch.allclose(averaged, weight)
+    last = read_checkpoint(tmp_path / LAST_CHECKPOINT)
+    assert torch.equal(last["averaged"]["temporal_memory.message.weight"], averaged)
+    assert last["best"] == 0.25
+    assert read_history(tmp_path / HISTORY, 1)[0]["validation_mAP_averaged"] == 0.25
+    resumed = set_up("SOLVER.STAGE2.EMA_DECAY", decay, resume=True)
+    resumed.state.restore(tmp_path / LAST_CHECKPOINT)
+    assert torch.equal(resumed.state.averaged.module.temporal_memory.message.weight, averaged)

@@ -142,3 +142,22 @@ def test_an_odd_entry_is_named_with_its_file(entry, value, message, cfg, tmp_pat
     with pytest.raises(ValueError, match=message) as caught:
         load_trained(cfg, [])
     assert str(path) in str(caught.value)
+
+
+def test_averaged_weights_are_opened_on_request_only(set_up, tmp_path):
+    parts = set_up("SOLVER.STAGE2.EMA_DECAY", 0.5, "OUTPUT_DIR", tmp_path)
+    averaged = parts.state.averaged.module.pool_image
+    with torch.no_grad():
+        for parameter in averaged.parameters():
+            parameter += 1
+    parts.state.save(tmp_path / LAST_CHECKPOINT)
+    for wanted, expected in ((False, parts.state.model.pool_image), (True, averaged)):
+        trained = load_trained(with_keys(parts.cfg, "TEST.AVERAGED_WEIGHTS", wanted))
+        for opened, value in zip(trained.model.pool_image.parameters(), expected.parameters(), strict=True):
+            assert torch.equal(opened, value)
+        assert ("averaged" in trained.origin["model"]) == wanted
+
+
+def test_a_checkpoint_without_averaged_weights_says_so(cfg):
+    with pytest.raises(ValueError, match=r"checkpoint_last\.pth holds no averaged weights.*TEST\.AVERAGED_WEIGHTS"):
+        load_trained(with_keys(cfg, "TEST.AVERAGED_WEIGHTS", True))

@@ -27,6 +27,7 @@ def test_writes_a_contact_sheet(tmp_path, monkeypatch):
         (["--tracklets_per_view", "0"], "argument --tracklets_per_view: must be at least 1, got 0"),
         (["--frames", "0"], "argument --frames: must be at least 1, got 0"),
         (["--workers", "0"], "argument --workers: must be at least 1, got 0"),
+        (["--workers", "1000000"], "argument --workers: must be at most 256, got 1000000"),
         (["--seed", "-1"], "argument --seed: must be at least 0, got -1"),
         (["--train_people", "0", "--test_people", "0"], "--train_people and --test_people must not both be 0"),
     ],

@@ -9,6 +9,12 @@ def test_integers_from_the_minimum_up():
     assert [at_least(0)(text) for text in ("0", "7")] == [0, 7]
 
 
+def test_integers_up_to_the_maximum():
+    assert [at_least(1, 256)(text) for text in ("1", "256")] == [1, 256]
+    with pytest.raises(argparse.ArgumentTypeError, match="must be at most 256, got 257"):
+        at_least(1, 256)("257")
+
+
 @pytest.mark.parametrize(
     ("text", "message"), [("-1", "must be at least 0, got -1"), ("x", "must be an integer, got 'x'")]
 )

@@ -33,8 +33,9 @@ def test_line_ends_are_kept_in_text(tmp_path):
 def test_other_encodings_name_file_and_line(tmp_path, content, line):
     path = write(tmp_path, content)
     for read in (read_text, read_lines):
-        with pytest.raises(ValueError, match=rf"list\.txt, line {line}: the file must be UTF-8 text"):
+        with pytest.raises(ValueError, match=rf"list\.txt, line {line}: the file is not UTF-8 text") as error:
             read(path)
+        assert str(error.value).endswith("Open it in an editor and save it as UTF-8.")
 
 
 def test_only_regular_files_are_read(tmp_path):

@@ -107,7 +107,7 @@ def test_odd_lines(tmp_path, line, error):
 def test_lists_in_other_encodings(tmp_path, encoding, line):
     path = build(tmp_path) / "info/list_sequence/list_seq_test.txt"
     path.write_text(path.read_text() + "größe/0011_0001_02_ 11\n", encoding=encoding)
-    with pytest.raises(ValueError, match=rf"list_seq_test\.txt, line {line}: the file must be UTF-8 text"):
+    with pytest.raises(ValueError, match=rf"list_seq_test\.txt, line {line}: the file is not UTF-8 text"):
         LSVID(tmp_path)
 
 

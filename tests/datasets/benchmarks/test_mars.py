@@ -81,8 +81,8 @@ def test_lists_of_names_give_the_order(tree):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("0001C1T0001F001.jpg\n".encode("utf-16"), r"test_name\.txt, line 1: the file must be UTF-8 text"),
-        (b"0001C1T0001F001.jpg\n\xff.jpg", r"test_name\.txt, line 2: the file must be UTF-8 text"),
+        ("0001C1T0001F001.jpg\n".encode("utf-16"), r"test_name\.txt, line 1: the file is not UTF-8 text"),
+        (b"0001C1T0001F001.jpg\n\xff.jpg", r"test_name\.txt, line 2: the file is not UTF-8 text"),
         (b"0001C1T0001F001.jpg\n\n1.jpg 2.jpg\n", r"test_name\.txt, line 3: expected one image name a line"),
     ],
 )

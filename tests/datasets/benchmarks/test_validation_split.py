@@ -1,6 +1,7 @@
 """Validation splits of AG-VPReID: who is drawn, what is written, and that the loader reads it."""
 
 import json
+import re
 import shutil
 from collections import Counter
 
@@ -10,6 +11,7 @@ import pytest
 from datasets.attributes import read_attributes
 from datasets.benchmarks.agvpreid import AGVPReID
 from datasets.benchmarks.validation_split import (
+    FILE_LIST,
     PEOPLE_FILE,
     UNMASKED_PREFIX,
     SplitSettings,
@@ -168,6 +170,52 @@ def test_what_is_there_is_kept_unless_forced(make_tree, tmp_path):
     with pytest.raises(FileExistsError, match="not a split to replace"):
         make_validation_split(source, other, SplitSettings(0.3), force=True)
     assert (other / "train").is_dir()
+
+
+def entries(root):
+    """Files and links below a folder, relative to it."""
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or path.is_file())
+
+
+@pytest.mark.parametrize("link", ["symlink", "hard", "copy"])
+def test_the_list_names_exactly_what_is_written(make_tree, tmp_path, link):
+    source, output = make_tree(train=PIDS), tmp_path / "validation"
+    make_validation_split(source, output, SplitSettings(0.3, 0.2), link=link)
+    listed = (output / FILE_LIST).read_text().splitlines()
+    assert sorted([*listed, FILE_LIST, PEOPLE_FILE]) == entries(output)
+    make_validation_split(source, output, SplitSettings(0.3, 0.2, seed=1), link="symlink", force=True)
+    listed = (output / FILE_LIST).read_text().splitlines()
+    assert sorted([*listed, FILE_LIST, PEOPLE_FILE]) == entries(output)
+
+
+@pytest.mark.parametrize("link", ["symlink", "copy"])
+@pytest.mark.parametrize("place", ["train/notes.txt", "attributes/mine.csv", f"{CASE1}/query/999/a/1.jpg"])
+def test_files_of_others_are_never_deleted(make_tree, tmp_path, link, place):
+    source, output = make_tree(train=PIDS), tmp_path / "validation"
+    make_validation_split(source, output, SplitSettings(0.3), link=link)
+    foreign = output / place
+    foreign.parent.mkdir(parents=True, exist_ok=True)
+    foreign.write_text("mine")
+    before = entries(output)
+    with pytest.raises(FileExistsError, match=rf"^{re.escape(str(foreign))} is not listed in .*{FILE_LIST}"):
+        make_validation_split(source, output, SplitSettings(0.3, seed=1), force=True)
+    assert entries(output) == before
+    foreign.unlink()
+    (output / "notes.txt").write_text("beside the split, where nothing is deleted")
+    make_validation_split(source, output, SplitSettings(0.3, seed=1), force=True)
+    assert (output / "notes.txt").exists()
+
+
+def test_a_folder_in_place_of_a_link_is_not_deleted(make_tree, tmp_path):
+    source, output = make_tree(train=PIDS), tmp_path / "validation"
+    dataset = make_validation_split(source, output, SplitSettings(0.3))
+    folder = output / "train" / str(dataset.train[0].pid) / dataset.train[0].name
+    target = folder.resolve()
+    folder.unlink()
+    shutil.copytree(target, folder)
+    with pytest.raises(FileExistsError, match=rf"{folder.name}/.*\.jpg is not listed"):
+        make_validation_split(source, output, SplitSettings(0.3), force=True)
+    assert len(entries(folder)) == len(entries(target))
 
 
 @pytest.mark.parametrize("inside", [".", "validation", ".."])

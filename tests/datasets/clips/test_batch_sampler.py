@@ -103,6 +103,24 @@ def test_slices_of_all_processes_are_the_batches_of_one(problem, world_size, epo
     assert [sum(parts, []) for parts in zip(*slices, strict=True)] == whole
 
 
+@settings(max_examples=40, deadline=None)
+@given(problems(), st.integers(1, 3), st.integers(1, 3))
+def test_parts_hold_whole_identities_and_make_up_the_batches(problem, num_parts, world_size):
+    pids, P, K, seed = problem
+    assume(P % num_parts == 0)
+    assume(P * K // num_parts % world_size == 0)
+    whole = list(IdentityBatchSampler(pids, P * K, K, seed))
+    slices = [
+        list(IdentityBatchSampler(pids, P * K, K, seed, rank, world_size, num_parts=num_parts))
+        for rank in range(world_size)
+    ]
+    parts = [sum(of_processes, []) for of_processes in zip(*slices, strict=True)]
+    assert [draw for part in parts for draw in part] == [draw for batch in whole for draw in batch]
+    assert len(parts) == len(whole) * num_parts
+    for part in parts:
+        assert set(Counter(pids[draw.item] for draw in part).values()) == {K}
+
+
 @st.composite
 def balanced_problems(draw):
     """Sampler arguments with views and altitudes, at least one of them to be balanced."""
@@ -247,7 +265,8 @@ def test_one_person_is_not_enough(pids):
             r"SOLVER\.STAGE2\.IMS_PER_BATCH \(8\) / DATALOADER\.NUM_INSTANCE \(2\) = 4 identities .* only 3",
         ),
         ({"rank": 1}, r"rank must be in 0\.\.0 .* got 1"),
-        ({"world_size": 3}, r"SOLVER\.STAGE2\.IMS_PER_BATCH \(4\) .* among 3 processes: start 1, 2 or 4\."),
+        ({"world_size": 3}, r"SOLVER\.STAGE2\.IMS_PER_BATCH .*\(4\) .* among 3 processes: start 1, 2 or 4\."),
+        ({"num_parts": 3}, r"SOLVER\.STAGE2\.ACCUMULATION_STEPS must divide the 2 identities .* got 3"),
         ({"both_views": True, "views": ["ground"] * 5}, r"DATALOADER\.BOTH_VIEWS .* for each of 6 items"),
         ({"balance_altitudes": True}, r"DATALOADER\.BALANCE_ALTITUDES need a view"),
         ({"both_views": True, "views": ["above"] * 6}, r"need a view \(ground or aerial\)"),

@@ -3,6 +3,7 @@ import io
 import os
 import signal
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,24 @@ def test_decoding_resizes_as_torchvision(tmp_path, mode):
     assert frame.dtype == torch.uint8
     assert frame.is_contiguous()
     torch.testing.assert_close(frame, TF.pil_to_tensor(resized))
+
+
+def test_sixteen_bit_grey_keeps_its_upper_eight_bits(tmp_path):
+    path = tmp_path / "frame.png"
+    Image.fromarray(np.array([[0, 255, 256], [0x1234, 0x7FFF, 0xFFFF]], dtype=np.uint16)).save(path)
+    expected = torch.tensor([[0, 0, 1], [0x12, 0x7F, 0xFF]], dtype=torch.uint8)
+    assert torch.equal(decode_frame(str(path), (2, 3)), expected.expand(3, 2, 3))
+
+
+def test_sixteen_bit_colour_keeps_its_upper_eight_bits(tmp_path):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    path = tmp_path / "frame.png"  # by hand, as Pillow writes no such file: one pixel of 16 bits a channel
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    pixel = zlib.compress(b"\0" + struct.pack(">3H", 0x1234, 0x7FFF, 0xFF00))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b""))
+    assert decode_frame(str(path), (1, 1)).flatten().tolist() == [0x12, 0x7F, 0xFF]
 
 
 def plain_pillow(path, size_hw):

@@ -124,6 +124,21 @@ def test_links_to_nothing_and_pipes_in_place_of_folders(make_tree, check, found)
     assert report.can_train is False
 
 
+def test_files_in_place_of_folders(make_tree, check, found):
+    root = make_tree()
+    (root / "train/notes.txt").touch()
+    (root / "train/1/frame.jpg").touch()
+    report = check(root)
+    assert found(report) == set()
+    assert report.findings["stray file"] == [str(root / "train/notes.txt"), str(root / "train/1/frame.jpg")]
+    (root / "train/12").touch()
+    report = check(root)
+    assert found(report) == {"unusable entry", "loader"}
+    assert report.findings["unusable entry"] == [f"{root}/train/12 is a file, but a folder is expected here."]
+    assert report.findings["loader"] == report.findings["unusable entry"]
+    assert report.can_train is False
+
+
 def test_names_that_cannot_be_used(make_tree, check, found):
     root = make_tree()
     not_utf8 = os.path.join(os.fsencode(root), b"train/1/caf\xe9")

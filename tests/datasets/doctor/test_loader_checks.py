@@ -64,8 +64,8 @@ def test_an_unknown_or_absent_dataset_blocks(tmp_path, check):
     ("content", "message"),
     [
         (b'id,gender\n1,"endless\n' + 200_000 * b"x", r"line 2: this row is not valid CSV"),
-        ("id,gender\n1,0\n".encode("utf-16"), r"line 1: the file must be UTF-8 text"),
-        (b"id,gender\n1,\xff\n", r"line 2: the file must be UTF-8 text"),
+        ("id,gender\n1,0\n".encode("utf-16"), r"line 1: the file is not UTF-8 text"),
+        (b"id,gender\n1,\xff\n", r"line 2: the file is not UTF-8 text"),
     ],
     ids=["endless field", "UTF-16", "broken UTF-8"],
 )

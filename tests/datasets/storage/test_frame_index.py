@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -202,6 +203,20 @@ def test_no_damage_is_trusted(split, open_it, caplog):
         assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link to a device"])
+def test_only_a_regular_file_is_read_as_an_index(split, open_it, caplog, kind):
+    path = Path(open_it().path)
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)  # opening it would wait forever
+    else:
+        path.symlink_to("/dev/zero")
+    assert all_paths(open_it()) == expected(split)
+    assert f"{path} is not a regular file; it is rebuilt" in caplog.text
+    assert path.is_file()
+    assert not path.is_symlink()
+
+
 def test_an_index_of_another_folder_is_not_used(split, open_it, tmp_path):
     path = open_it().path
     with pytest.raises(DamagedIndexError, match="is an index of another folder"):
@@ -374,16 +389,28 @@ def test_identities_whose_target_is_away_stop_the_loader_and_count_once_they_are
     assert open_it().folders == ["7/a", "7/b", "30/a"]
 
 
-@pytest.mark.parametrize("place", ["40", "7/c"])
-def test_a_skipped_link_whose_target_becomes_a_folder_is_found(split, open_it, tmp_path, place):
+def test_a_link_to_an_ignored_file_whose_target_becomes_a_folder_is_found(split, open_it, tmp_path):
     target = tmp_path / "target"
     target.touch()
-    (split / place).symlink_to(target)
+    (split / "7/c.d").symlink_to(target)
     settle(split)
     assert open_it().folders == ["7/a", "7/b", "30/a"]
     target.unlink()
-    write(target, "." if "/" in place else "a", "1.jpg")
-    assert len(open_it()) == 4
+    write(target, ".", "1.jpg")
+    assert open_it().folders == ["7/a", "7/b", "7/c.d", "30/a"]
+
+
+@pytest.mark.parametrize("place", ["40", "7/c"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_in_place_of_a_folder_stops_the_loader(split, open_it, tmp_path, place, is_link):
+    open_it()
+    (tmp_path / "target").touch()
+    if is_link:
+        (split / place).symlink_to(tmp_path / "target")
+    else:
+        (split / place).touch()
+    with pytest.raises(ValueError, match=f"train/{place} is a file, but a folder is expected here"):
+        open_it()
 
 
 @pytest.mark.parametrize("place", ["40", "7/c", "7/a/2.jpg"])
@@ -410,6 +437,15 @@ def test_entries_that_are_neither_folders_nor_files_stop_the_loader(split, open_
         "link to a device": "is a link to a character device",
     }
     with pytest.raises(ValueError, match=f"train/{place} {words[kind]}"):
+        open_it()
+
+
+@pytest.mark.parametrize("place", ["30", "30/a"])
+def test_a_loop_of_links_that_appears_after_indexing_is_named(split, open_it, place):
+    open_it()
+    shutil.rmtree(split / place)
+    (split / place).symlink_to(split / place)
+    with pytest.raises(ValueError, match=rf"^{split / place} cannot be examined: Too many levels of symbolic links\.$"):
         open_it()
 
 

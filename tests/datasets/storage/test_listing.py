@@ -66,15 +66,17 @@ def test_every_problem_of_a_split_is_found(tmp_path):
     (tmp_path / "7/line\nbreak").mkdir()
     (tmp_path / "8").symlink_to("nowhere")
     os.mkfifo(tmp_path / "7/pipe")
-    for name in ("notes.txt", ".hidden"):
+    for name in ("notes.txt", ".hidden", "12", "7/13.zip"):
         (tmp_path / name).touch()
     (tmp_path / "7/.hidden").symlink_to("nowhere")
-    folders, _, problems = scan_split(tmp_path)
+    folders, ignored, problems = scan_split(tmp_path)
+    assert [entry.path for entry in ignored] == [f"{tmp_path}/notes.txt", f"{tmp_path}/7/13.zip"]
     assert [(folder.pid, folder.name) for folder in folders if folder.name == "a"] == [(7, "a"), (2**63 - 1, "a")]
     spaces = "the name of a tracklet folder must not contain spaces, which separate the names in ranking files."
     assert {problem.kind for problem in problems} == {"identity folder", "tracklet name", "unusable entry"}
     assert sorted(problem.text for problem in problems) == sorted(
         [
+            f"{tmp_path}/12 is a file, but a folder is expected here.",
             f"{tmp_path}/7/caf\\xe9: the name of a tracklet folder must be UTF-8.",
             f"{tmp_path}/7/line\\nbreak: {spaces}",
             f"{tmp_path}/7/pipe is a pipe: expected a folder or a regular file.",
@@ -123,6 +125,10 @@ def test_subfolders_leave_out_files_but_no_missing_target(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "notes.txt").touch()
     assert [entry.name for entry in list_subfolders(tmp_path)] == ["a", "b"]
+    (tmp_path / "0002").touch()
+    with pytest.raises(ValueError, match=r"/0002 is a file, but a folder is expected here"):
+        list_subfolders(tmp_path)
+    (tmp_path / "0002").unlink()
     (tmp_path / "c").symlink_to("nowhere")
     with pytest.raises(ValueError, match=r"/c is a link whose target is missing"):
         list_subfolders(tmp_path)
