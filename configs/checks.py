@@ -1,6 +1,8 @@
 """Allowed values of the keys, and the rules between keys."""
 
-from math import isfinite
+import re
+from dataclasses import dataclass
+from math import prod
 
 from yacs.config import CfgNode
 
@@ -22,53 +24,104 @@ CHOICES = {
     # The names of utils.metrics.PROTOCOLS, which this folder may not import; '' is the data set's own protocol.
     "TEST.PROTOCOL": ("", "cross-camera", "all-cameras", "mars-official", "vreid-xfd"),
 }
-# Keys of two positive integers, (vertical, horizontal).
-PAIRS = ("MODEL.STRIDE_SIZE", "INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST")
-# Keys of numbers above 0.
-POSITIVE = (
-    "DATASETS.SPLIT",
-    "INPUT.SEQ_LEN",
-    "DATALOADER.NUM_INSTANCE",
-    "DATALOADER.CACHE_GIB",
-    "SOLVER.STAGE2.IMS_PER_BATCH",
-    "SOLVER.STAGE2.ACCUMULATION_STEPS",
-    "SOLVER.STAGE2.BASE_LR",
-    "SOLVER.STAGE2.LAYER_DECAY",
-    "SOLVER.STAGE2.MAX_EPOCHS",
-    "SOLVER.STAGE2.LOG_PERIOD",
-    "TEST.IMS_PER_BATCH",
-    "TEST.NUM_CLIPS",
-    "TEST.RE_RANKING_K1",
-    "TEST.RE_RANKING_K2",
-)
-# Keys of numbers of at least 0.
-NOT_NEGATIVE = (
-    "MODEL.FREEZE_BLOCKS",
-    "SOLVER.STAGE2.CHECKPOINT_MINUTES",
-    "SOLVER.STAGE2.CLIP_GRADIENT_NORM",
-    "SOLVER.STAGE2.WEIGHT_DECAY",
-    "SOLVER.STAGE2.WEIGHT_DECAY_BIAS",
-    "SOLVER.STAGE2.BIAS_LR_FACTOR",
-    "SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR",
-    *(
-        f"SOLVER.STAGE2.{module}_{kind}_FACTOR"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, but for ``without``; neither NaN nor infinity lies in one."""
+
+    low: float
+    high: float
+    without: float | None = None
+
+    def __contains__(self, number: float) -> bool:
+        return self.low <= number <= self.high and number != self.without
+
+    def __str__(self) -> str:
+        exception = "" if self.without is None else f" without {self.without:,}"
+        return f"between {self.low:,} and {self.high:,}{exception}"
+
+
+FRACTION = Range(0, 1)
+FACTOR = Range(0, 1_000_000)  # of a rate, a decay or a loss term; more cannot be meant
+# Allowed numbers of every key that holds one, or several. No key takes a negative number. The upper bounds of sizes are
+# beyond what anybody trains; without them, a slip of the finger ends in an error about memory that names no key.
+RANGES = {
+    "MODEL.VIT.EMBED_DIM": Range(0, 8192),
+    "MODEL.VIT.DEPTH": Range(0, 100),
+    "MODEL.VIT.NUM_HEADS": Range(0, 256),
+    "MODEL.VIT.PATCH_SIZE": Range(0, 224),
+    "MODEL.VIT.PROJ_DIM": Range(0, 8192),
+    "MODEL.STRIDE_SIZE": Range(1, 224),
+    "MODEL.FREEZE_BLOCKS": Range(0, 100),
+    "MODEL.ID_LOSS_WEIGHT": FACTOR,
+    "MODEL.TRIPLET_LOSS_WEIGHT": FACTOR,
+    "MODEL.I2T_LOSS_WEIGHT": FACTOR,
+    "MODEL.FRAME_LOSS_WEIGHT": FACTOR,
+    "MODEL.SIE_COE": FACTOR,
+    "MODEL.PROMPT_DROPOUT": FRACTION,
+    "LOSS.SMOOTHING": FRACTION,
+    "LOSS.HARD_WEIGHT": FRACTION,
+    "INPUT.SIZE_TRAIN": Range(1, 4096),
+    "INPUT.SIZE_TEST": Range(1, 4096),
+    "INPUT.SEQ_LEN": Range(1, 1024),
+    "INPUT.PIXEL_MEAN": FRACTION,
+    "INPUT.PIXEL_STD": Range(0.001, 1),
+    "INPUT.PROB": FRACTION,
+    "INPUT.RE_PROB": FRACTION,
+    "INPUT.CROP_PADDING": Range(0, 4095),
+    "INPUT.COLOR_JITTER": FRACTION,
+    "DATASETS.SPLIT": Range(1, 1_000_000),
+    "DATASETS.AERIAL_CAMERA": Range(0, 1_000_000),
+    "DATALOADER.NUM_INSTANCE": Range(1, 65_536),
+    "DATALOADER.NUM_WORKERS": Range(0, 512),
+    "DATALOADER.MAX_BAD_FRACTION": FRACTION,
+    "DATALOADER.CACHE_GIB": Range(0, 65_536, without=0),  # a process can map 128 TiB
+    "SOLVER.SEED": Range(0, 2**63 - 1),
+    "SOLVER.MARGIN": FACTOR,
+    "SOLVER.STAGE2.IMS_PER_BATCH": Range(1, 65_536),
+    "SOLVER.STAGE2.ACCUMULATION_STEPS": Range(1, 65_536),
+    "SOLVER.STAGE2.BASE_LR": Range(0, 100, without=0),
+    "SOLVER.STAGE2.WEIGHT_DECAY": Range(0, 100),
+    "SOLVER.STAGE2.WEIGHT_DECAY_BIAS": Range(0, 100),
+    "SOLVER.STAGE2.BIAS_LR_FACTOR": FACTOR,
+    "SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR": FACTOR,
+    **{
+        f"SOLVER.STAGE2.{module}_{kind}_FACTOR": FACTOR
         for module in ("ENCODER", "NEW_MODULE", "HEAD", "PROMPT")
         for kind in ("LR", "DECAY")
-    ),
-)
-# Keys of numbers in 0..1.
-FRACTIONS = (
-    "INPUT.PROB",
-    "INPUT.RE_PROB",
-    "INPUT.COLOR_JITTER",
-    "DATALOADER.MAX_BAD_FRACTION",
-    "LOSS.SMOOTHING",
-    "LOSS.HARD_WEIGHT",
-    "MODEL.PROMPT_DROPOUT",
-    "SOLVER.STAGE2.LAYER_DECAY",
-    "SOLVER.STAGE2.LR_MIN_FACTOR",
-    "TEST.RE_RANKING_LAMBDA",
-)
+    },
+    "SOLVER.STAGE2.CLIP_GRADIENT_NORM": FACTOR,
+    "SOLVER.STAGE2.EMA_DECAY": Range(0, 1, without=1),
+    "SOLVER.STAGE2.LAYER_DECAY": Range(0, 1, without=0),
+    "SOLVER.STAGE2.MAX_EPOCHS": Range(1, 1_000_000),
+    "SOLVER.STAGE2.LR_MIN_FACTOR": FRACTION,
+    "SOLVER.STAGE2.STEPS": Range(1, 1_000_000),
+    "SOLVER.STAGE2.GAMMA": FRACTION,
+    "SOLVER.STAGE2.WARMUP_ITERS": Range(0, 1_000_000),
+    "SOLVER.STAGE2.WARMUP_FACTOR": FRACTION,
+    "SOLVER.STAGE2.LOG_PERIOD": Range(1, 1_000_000_000),
+    "SOLVER.STAGE2.EVAL_PERIOD": Range(0, 1_000_000),
+    "SOLVER.STAGE2.CHECKPOINT_MINUTES": Range(0, 1_000_000),
+    "TEST.IMS_PER_BATCH": Range(1, 65_536),
+    "TEST.NUM_CLIPS": Range(1, 1000),
+    "TEST.MASK_PENALTY": Range(0, 10_000),  # float32 adds more at the cost of the visual distance
+    "TEST.RE_RANKING_K1": Range(1, 10_000),
+    "TEST.RE_RANKING_K2": Range(1, 10_000),
+    "TEST.RE_RANKING_LAMBDA": FRACTION,
+    "TEST.RANKING_LENGTH": Range(0, 1_000_000_000),
+}
+# How many numbers a key holds, and which.
+LENGTHS = {
+    "MODEL.STRIDE_SIZE": (2, "vertical, horizontal"),
+    "INPUT.SIZE_TRAIN": (2, "height, width"),
+    "INPUT.SIZE_TEST": (2, "height, width"),
+    "INPUT.PIXEL_MEAN": (3, "R, G, B"),
+    "INPUT.PIXEL_STD": (3, "R, G, B"),
+}
+DEVICE = re.compile(r"auto|cpu|cuda(:(\d|[1-9]\d))?")
+# Bytes of a batch of frames, 4 for each number, that no device holds beside the network.
+MAX_BATCH_BYTES = 64 * 2**30
 
 
 def validate(cfg: CfgNode) -> None:
@@ -82,38 +135,37 @@ def validate(cfg: CfgNode) -> None:
         if values[key] not in choices:
             names = ", ".join(choice or "''" for choice in choices)
             raise ValueError(f"{key} must be one of {names}, got {values[key]!r}.")
+    for key, (length, meaning) in LENGTHS.items():
+        if len(values[key]) != length:
+            raise ValueError(f"{key} must be {length} numbers ({meaning}), got {_shorten(values[key])}.")
+    for key, allowed in RANGES.items():
+        numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
+        if any(number not in allowed for number in numbers):
+            raise ValueError(f"{key} must lie {allowed}, got {_shorten(values[key])}.")
     for key, value in values.items():
-        numbers = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(number, float) and not isfinite(number) for number in numbers):
-            raise ValueError(f"{key} must be finite, got {value}.")
-    for key in PAIRS:
-        if len(values[key]) != 2 or min(values[key]) < 1:
-            raise ValueError(f"{key} must be two positive integers (vertical, horizontal), got {values[key]}.")
-    for key in POSITIVE:
-        if values[key] <= 0:
-            raise ValueError(f"{key} must be positive, got {values[key]}.")
-    for key, meaning in (("DATASETS.AERIAL_CAMERA", "find out"), ("TEST.RANKING_LENGTH", "all")):
-        if values[key] < 0:
-            raise ValueError(f"{key} must be 0 ({meaning}) or positive, got {values[key]}.")
-    for key in NOT_NEGATIVE:
-        if values[key] < 0:
-            raise ValueError(f"{key} must be at least 0, got {values[key]}.")
-    for key in FRACTIONS:
-        if not 0 <= values[key] <= 1:
-            raise ValueError(f"{key} must lie between 0 and 1, got {values[key]}.")
-    for key in ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD"):
-        if len(values[key]) != 3:
-            raise ValueError(f"{key} must be three numbers (R, G, B), got {values[key]}.")
-    if not (min(cfg.INPUT.PIXEL_MEAN) >= 0 and max(cfg.INPUT.PIXEL_MEAN) <= 1 and min(cfg.INPUT.PIXEL_STD) > 0):
+        if any("\0" in word for word in (value if isinstance(value, tuple) else (value,)) if isinstance(word, str)):
+            raise ValueError(f"{key} must not hold a NUL character, got {_shorten(value)}.")
+    if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
+        raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
+    _check_sizes(cfg)
+    _check_batches(cfg)
+    steps = cfg.SOLVER.STAGE2.STEPS
+    if list(steps) != sorted(set(steps)):
+        raise ValueError(f"SOLVER.STAGE2.STEPS must increase, got {_shorten(steps)}.")
+
+
+def _check_sizes(cfg: CfgNode) -> None:
+    width, heads = cfg.MODEL.VIT.EMBED_DIM, cfg.MODEL.VIT.NUM_HEADS
+    if width and heads and width % heads:
+        raise ValueError(f"MODEL.VIT.EMBED_DIM must be a multiple of MODEL.VIT.NUM_HEADS ({heads}), got {width}.")
+    padding, size = cfg.INPUT.CROP_PADDING, cfg.INPUT.SIZE_TRAIN
+    if padding >= min(size):
         raise ValueError(
-            "INPUT.PIXEL_MEAN must lie within 0..1 and INPUT.PIXEL_STD be positive, "
-            f"got {cfg.INPUT.PIXEL_MEAN} and {cfg.INPUT.PIXEL_STD}."
+            f"INPUT.CROP_PADDING must be less than the shorter side of INPUT.SIZE_TRAIN {size}, got {padding}."
         )
-    if not 0 <= cfg.INPUT.CROP_PADDING < min(cfg.INPUT.SIZE_TRAIN):
-        raise ValueError(
-            "INPUT.CROP_PADDING must be at least 0 and less than the shorter side of INPUT.SIZE_TRAIN "
-            f"{cfg.INPUT.SIZE_TRAIN}, got {cfg.INPUT.CROP_PADDING}."
-        )
+
+
+def _check_batches(cfg: CfgNode) -> None:
     batch, instances = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
     if batch % instances or batch // instances < 2:
         raise ValueError(
@@ -127,11 +179,20 @@ def validate(cfg: CfgNode) -> None:
             "(SOLVER.STAGE2.IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got "
             f"{num_parts}."
         )
-    decay = cfg.SOLVER.STAGE2.EMA_DECAY
-    if not 0 <= decay < 1:
-        raise ValueError(f"SOLVER.STAGE2.EMA_DECAY must be at least 0 and less than 1, got {decay}.")
     if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
         raise ValueError(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
-    steps = cfg.SOLVER.STAGE2.STEPS
-    if list(steps) != sorted(set(steps)):
-        raise ValueError(f"SOLVER.STAGE2.STEPS must increase, got {steps}.")
+    for key, clips, size in (
+        ("SOLVER.STAGE2.IMS_PER_BATCH", batch, "SIZE_TRAIN"),
+        ("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, "SIZE_TEST"),
+    ):
+        num_bytes = 4 * 3 * clips * cfg.INPUT.SEQ_LEN * prod(cfg.INPUT[size])
+        if num_bytes > MAX_BATCH_BYTES:
+            raise ValueError(
+                f"{key} clips of INPUT.SEQ_LEN frames in INPUT.{size} take {num_bytes / 2**30:,.0f} GiB, "
+                f"and at most {MAX_BATCH_BYTES / 2**30:.0f} are allowed: lower one of the three."
+            )
+
+
+def _shorten(value: object) -> str:
+    """Write a value for a message, cut where it is long."""
+    return repr(value) if len(repr(value)) <= 100 else f"{value!r:.100}..."

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.checkpoint import read_checkpoint
+from utils.entries import dense
 
 from .encoder import ClipVideoEncoder, resize_position_embedding
 
@@ -125,24 +126,26 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
         path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, in any precision.
     Raises:
         FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if the file holds another
-            architecture.
+            architecture, or NaN or infinity.
     """
-    state = _unwrap(read_checkpoint(path, allow_torchscript=True))
+    state = _unwrap(read_checkpoint(path, allow_torchscript=True), path)
     report = LoadReport()
     converted = _convert_clip(state, report, path)
     own = {name: p for name, p in encoder.state_dict().items() if name not in ("camera_embedding", "frame_embedding")}
-    if "position_embedding" in converted:
+    position = converted.get("position_embedding", torch.empty(0))
+    if position.dim() == 3 and len(position) == 1 and position.shape[1] > 1:  # otherwise it is refused below
         converted["position_embedding"] = resize_position_embedding(
-            converted["position_embedding"].float(), encoder.grid, encoder.position_mode
+            position.float(), encoder.grid, encoder.position_mode
         )
     missing = [name for name in own if name not in converted]
-    wrong = [name for name in own if name in converted and converted[name].shape != own[name].shape]
+    wrong = [name for name in own if name in converted and not _fits(converted[name], own[name])]
     surplus = [name for name in converted if name not in own]
     if missing or wrong or surplus:
         raise ValueError(
             f"{path} holds another architecture than MODEL.NAME: {_describe_vit(converted)} in the file, "
             f"{_describe_vit(own)} in the model. Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH."
         )
+    _check_finite(converted, own, path)
     encoder.load_state_dict({name: converted[name].float() for name in own}, strict=False)
     report.loaded = list(own)
     logger.info("CLIP weights from %s: %s", path, report)
@@ -157,7 +160,7 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 
     Raises:
         FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if parameters are missing or have
-            another shape, because the checkpoint belongs to another configuration.
+            another shape, because the checkpoint belongs to another configuration, or hold NaN or infinity.
     """
     return load_state(model, read_checkpoint(path), path)
 
@@ -165,26 +168,27 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> LoadReport:
     """Load a checkpoint that was already read, as ``load_weights`` does; ``path`` appears in messages."""
     report = LoadReport()
-    state = convert_checkpoint(content, report)
+    state = convert_checkpoint(content, report, path)
     own = model.state_dict()
     for name in [name for name in state if name not in own]:
         report.ignored[name] = "this configuration has no such parameter"
         del state[name]
     for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
-        if name in own and name in state and state[name].shape != own[name].shape:
+        if name in own and name in state and _differ_in_rows(state[name], own[name]):
             report.skipped[name] = f"{len(state.pop(name))} rows in the file, {len(own[name])} in the model"
     missing = [name for name in own if name not in state and name not in report.skipped]
-    wrong = [name for name in state if state[name].shape != own[name].shape]
+    wrong = [name for name in state if not _fits(state[name], own[name])]
     if missing or wrong:
         first = (
             f"no value for {missing[0]}"
             if missing
-            else f"{wrong[0]} is {tuple(state[wrong[0]].shape)}, expected {tuple(own[wrong[0]].shape)}"
+            else f"{wrong[0]} is {_describe(state[wrong[0]])}, expected {_describe(own[wrong[0]])}"
         )
         raise ValueError(
             f"{path} does not fit this configuration ({len(missing)} parameters missing, {len(wrong)} of another "
             f"shape; first: {first}). Use the --config_file it was trained with."
         )
+    _check_finite(state, own, path)
     model.load_state_dict(state, strict=False)
     if CAMERA_EMBEDDING in report.skipped:
         with torch.no_grad():
@@ -194,18 +198,23 @@ def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> L
     return report
 
 
-def convert_checkpoint(content: dict[str, Any], report: LoadReport | None = None) -> dict[str, Tensor]:
+def convert_checkpoint(
+    content: dict[str, Any], report: LoadReport | None = None, path: str | Path = "The checkpoint"
+) -> dict[str, Tensor]:
     """Convert a checkpoint in our layout or the published one to a state dict in our names and shapes.
 
     Args:
         content: A state dict, or a training checkpoint that holds one.
         report: Receives the names that are ignored.
+        path: Its file, for messages.
+    Raises:
+        ValueError: If a tensor is sparse, quantised or without data, or its name is no text.
     """
     report = report if report is not None else LoadReport()
-    state = _unwrap(content)
+    state = _unwrap(content, path)
     published = any(name.startswith("image_encoder.") for name in state)
     if not published:
-        return {PROJECTION: state.pop(OLD_PROJECTION).T, **state} if OLD_PROJECTION in state else state
+        return {PROJECTION: state.pop(OLD_PROJECTION).transpose(0, -1), **state} if OLD_PROJECTION in state else state
     visual = {name.removeprefix("image_encoder."): v for name, v in state.items() if name.startswith("image_encoder.")}
     converted = {f"encoder.{name}": value for name, value in _from_openai(visual).items()}
     for name, value in state.items():
@@ -216,12 +225,38 @@ def convert_checkpoint(content: dict[str, Any], report: LoadReport | None = None
     return converted
 
 
-def _unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
+def _unwrap(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     """Return the state dict of a training checkpoint, without DataParallel's prefix."""
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), dict):
             content = content[key]
-    return {name.removeprefix("module."): v for name, v in content.items() if isinstance(v, Tensor)}
+    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise ValueError(f"{path} holds a tensor with the name {name!r:.50}, which is no text.")
+        if problem := dense(value):
+            raise ValueError(f"{path}: {name} {problem}.")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _fits(value: Tensor, own: Tensor) -> bool:
+    """Whether a tensor of a file can take the place of a parameter or buffer."""
+    return value.shape == own.shape and value.is_floating_point() == own.is_floating_point()
+
+
+def _differ_in_rows(value: Tensor, own: Tensor) -> bool:
+    """Whether two tensors would have the same shape if they had the same number of rows."""
+    return value.dim() == own.dim() and value.shape[1:] == own.shape[1:] and len(value) != len(own)
+
+
+def _check_finite(state: dict[str, Tensor], own: dict[str, Tensor], path: str | Path) -> None:
+    """Raise ValueError for the first tensor that would put NaN or infinity into the network."""
+    for name, parameter in own.items():
+        if name in state and not state[name].to(parameter.dtype).isfinite().all():
+            raise ValueError(
+                f"{path} is of no use: {name} holds NaN or infinity. Training went wrong before it was written, or the "
+                "file is damaged; use an earlier checkpoint."
+            )
 
 
 def rename(name: str, renames: Renames) -> str:
@@ -271,6 +306,11 @@ def _ignore(report: LoadReport, names: Iterable[str], reason: str) -> None:
 def _describe_vit(state: dict[str, Tensor]) -> str:
     """Describe the width, depth, patch and projection of an encoder state dict, for messages."""
     depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
-    width, _, patch, _ = state["patch_embed.weight"].shape if "patch_embed.weight" in state else (0, 0, 0, 0)
-    projected = state["projection"].shape[-1] if "projection" in state else 0
+    patches = state.get("patch_embed.weight", torch.empty(0))
+    width, _, patch, _ = patches.shape if patches.dim() == 4 else (0, 0, 0, 0)
+    projected = state["projection"].shape[-1] if "projection" in state and state["projection"].dim() else 0
     return f"width {width}, {depth} blocks, patch {patch}, projection {projected}"
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"

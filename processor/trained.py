@@ -13,12 +13,15 @@ from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
 from utils.checkpoint import read_checkpoint
+from utils.entries import check_entries, count, identifiers, number, tensors, text
 from utils.runtime import Runtime, make_runtime
 
 from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 
 logger = logging.getLogger(__name__)
 
+# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
+OWN_ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
 
 
@@ -96,21 +99,27 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
             warning for every switch of the network that differs from training.
     Raises:
         FileNotFoundError: If there is no checkpoint.
-        ValueError: If the checkpoint cannot be read or does not fit the configuration, or the device does not exist.
+        ValueError: If the checkpoint cannot be read, holds something odd or does not fit the configuration, or the
+            device does not exist.
     """
     path = find_checkpoint(Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT)
     content = read_checkpoint(path)
+    check_entries(content, path, OWN_ENTRIES, optional=tuple(OWN_ENTRIES))
     if "config" in content:
+        source = f"config in {path}"
         if overrides is not None:
-            cfg = get_cfg(opts=overrides, config_text=content["config"])
-        _warn_of_other_switches(cfg, get_cfg(config_text=content["config"]))
+            cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
+        _warn_of_other_switches(cfg, get_cfg(config_text=content["config"], source=source))
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise ValueError(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
+        check_entries(content, path, {"averaged": tensors})
         content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     camids = tuple(content["camids"]) if "camids" in content else None
+    if camids is not None and model.num_cameras not in (0, len(camids)):
+        raise ValueError(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
     return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg)
 
 
@@ -141,9 +150,10 @@ def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
 
 def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     """Build the network with as many classes and cameras as the checkpoint has, whatever the data set has."""
-    state = convert_checkpoint(content)
-    num_classes = len(state[CLASSIFIERS[0]]) if CLASSIFIERS[0] in state else 1
-    num_cameras = len(state[CAMERA_EMBEDDING]) if CAMERA_EMBEDDING in state else 1
+    state = convert_checkpoint(content, path=path)
+    num_classes, num_cameras = (
+        len(state[name]) if name in state and state[name].dim() else 1 for name in (CLASSIFIERS[0], CAMERA_EMBEDDING)
+    )
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
     load_state(model, content, path)
     return model

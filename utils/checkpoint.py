@@ -135,7 +135,7 @@ def _checksum(weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) 
     for name in sorted(weights):
         tensor = weights[name]
         crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
-        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
     return f"{crc:08x}"
 
 

@@ -1,6 +1,9 @@
 """The configuration: every key is read, every YAML loads, every mistake is named."""
 
 import ast
+import functools
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,9 @@ import yaml
 from yacs.config import CfgNode
 
 from configs import config_of_run, describe_differences, get_cfg, validate
+from configs.checks import RANGES
 from configs.defaults import _C
-from configs.keys import leaves
+from configs.keys import DEFAULTS, leaves
 from datasets import make_dataset
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS
 from loss import make_loss
@@ -220,27 +224,121 @@ def test_a_value_of_the_wrong_type_names_the_key(key, text):
         (["MODEL.POOLING", "max"], r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
         (["SOLVER.STAGE2.OPTIMIZER_NAME", "SGD"], r"OPTIMIZER_NAME must be one of Adam, AdamW, got 'SGD'"),
         (["SOLVER.STAGE2.SCHEDULE", "poly"], r"SCHEDULE must be one of step, cosine, linear, got 'poly'"),
-        (["SOLVER.STAGE2.LAYER_DECAY", "0"], r"LAYER_DECAY must be positive, got 0"),
-        (["SOLVER.STAGE2.LAYER_DECAY", "1.1"], r"LAYER_DECAY must lie between 0 and 1, got 1\.1"),
-        (["SOLVER.STAGE2.HEAD_LR_FACTOR", "-1"], r"SOLVER\.STAGE2\.HEAD_LR_FACTOR must be at least 0, got -1"),
-        (["MODEL.FREEZE_BLOCKS", "-1"], r"MODEL\.FREEZE_BLOCKS must be at least 0, got -1"),
+        (["SOLVER.STAGE2.LAYER_DECAY", "0"], r"LAYER_DECAY must lie between 0 and 1 without 0, got 0\.0"),
+        (["SOLVER.STAGE2.LAYER_DECAY", "1.1"], r"LAYER_DECAY must lie between 0 and 1 without 0, got 1\.1"),
+        (
+            ["SOLVER.STAGE2.HEAD_LR_FACTOR", "-1"],
+            r"HEAD_LR_FACTOR must lie between 0 and 1,000,000, got -1",
+        ),
+        (["MODEL.FREEZE_BLOCKS", "-1"], r"MODEL\.FREEZE_BLOCKS must lie between 0 and 100, got -1"),
         (["DATASETS.EVAL_CASE", "case4"], r"DATASETS\.EVAL_CASE must be one of case1, case2, case3, all"),
-        (["INPUT.SIZE_TEST", "(1, 2, 3)"], r"INPUT\.SIZE_TEST must be two positive integers"),
-        (["INPUT.SEQ_LEN", "0"], r"INPUT\.SEQ_LEN must be positive"),
+        (["INPUT.SIZE_TEST", "(1, 2, 3)"], r"INPUT\.SIZE_TEST must be 2 numbers \(height, width\), got \(1, 2, 3\)"),
+        (["INPUT.SEQ_LEN", "0"], r"INPUT\.SEQ_LEN must lie between 1 and 1,024, got 0"),
         (["DATALOADER.MAX_BAD_FRACTION", "5"], r"DATALOADER\.MAX_BAD_FRACTION must lie between 0 and 1, got 5"),
         (["INPUT.RE_PROB", "1.5"], r"INPUT\.RE_PROB must lie between 0 and 1"),
-        (["INPUT.PIXEL_STD", "(0.2, 0.2)"], r"INPUT\.PIXEL_STD must be three numbers"),
-        (["INPUT.PIXEL_STD", "(0.2, 0, 0.2)"], r"INPUT\.PIXEL_STD be positive"),
+        (["INPUT.PIXEL_STD", "(0.2, 0.2)"], r"INPUT\.PIXEL_STD must be 3 numbers \(R, G, B\)"),
+        (
+            ["INPUT.PIXEL_STD", "(0.2, 0, 0.2)"],
+            r"INPUT\.PIXEL_STD must lie between 0\.001 and 1, got \(0\.2, 0\.0",
+        ),
         (["SOLVER.STAGE2.STEPS", "(50, 30)"], r"SOLVER\.STAGE2\.STEPS must increase"),
         (["SOLVER.STAGE2.BASE_LR", "nan"], r"SOLVER\.STAGE2\.BASE_LR"),
-        (["SOLVER.STAGE2.BASE_LR", "1e999"], r"SOLVER\.STAGE2\.BASE_LR must be finite, got inf"),
-        (["INPUT.PIXEL_MEAN", "(0, 1e999, 0)"], r"INPUT\.PIXEL_MEAN must be finite"),
+        (["SOLVER.STAGE2.BASE_LR", "1e999"], r"SOLVER\.STAGE2\.BASE_LR must lie between 0 and 100 without 0, got inf"),
+        (["INPUT.PIXEL_MEAN", "(0, 1e999, 0)"], r"INPUT\.PIXEL_MEAN must lie between 0 and 1, got \(0\.0, inf, 0\.0\)"),
         (["SOLVER.MARGIN", "1" + "0" * 400], r"SOLVER\.MARGIN \(command line\) must be of type float"),
     ],
 )
 def test_a_mistake_names_the_key_to_change(opts, message):
     with pytest.raises((ValueError, TypeError), match=message):
         get_cfg(opts=opts)
+
+
+NUMBERS = [key for key, value in DEFAULTS.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+TUPLES = [key for key, value in DEFAULTS.items() if isinstance(value, tuple) and isinstance(value[0], int | float)]
+# Keys that may be 0: off, none, all, or a term that does not count. Each of them says so in configs/defaults.py.
+ZERO_HAS_A_MEANING = {
+    *(f"MODEL.VIT.{name}" for name in ("EMBED_DIM", "DEPTH", "NUM_HEADS", "PATCH_SIZE", "PROJ_DIM")),
+    *("MODEL.FREEZE_BLOCKS", "MODEL.SIE_COE", "MODEL.PROMPT_DROPOUT", "LOSS.SMOOTHING", "LOSS.HARD_WEIGHT"),
+    *(f"MODEL.{name}_LOSS_WEIGHT" for name in ("ID", "TRIPLET", "I2T", "FRAME")),
+    *("INPUT.PROB", "INPUT.RE_PROB", "INPUT.CROP_PADDING", "INPUT.COLOR_JITTER", "DATASETS.AERIAL_CAMERA"),
+    *("DATALOADER.NUM_WORKERS", "DATALOADER.MAX_BAD_FRACTION", "SOLVER.SEED", "SOLVER.MARGIN"),
+    *(key for key in NUMBERS if key.endswith(("_FACTOR", "WEIGHT_DECAY", "WEIGHT_DECAY_BIAS"))),
+    *(
+        "SOLVER.STAGE2.CHECKPOINT_MINUTES",
+        "SOLVER.STAGE2.CLIP_GRADIENT_NORM",
+        "SOLVER.STAGE2.EMA_DECAY",
+        "SOLVER.STAGE2.GAMMA",
+        "SOLVER.STAGE2.WARMUP_ITERS",
+        "SOLVER.STAGE2.EVAL_PERIOD",
+    ),
+    *("TEST.MASK_PENALTY", "TEST.RE_RANKING_LAMBDA", "TEST.RANKING_LENGTH"),
+}
+
+
+def with_value(key, value):
+    """The defaults with one value put in directly, past all conversions."""
+    cfg = _C.clone()
+    *sections, leaf = key.split(".")
+    functools.reduce(getattr, sections, cfg)[leaf] = value
+    return cfg
+
+
+def test_every_number_has_a_range():
+    assert set(RANGES) == {*NUMBERS, *TUPLES}
+
+
+@pytest.mark.parametrize("key", [*NUMBERS, *TUPLES])
+def test_no_key_takes_a_senseless_number(key):
+    """No key takes a negative number: none of them measures a change or a direction."""
+    for number in (math.nan, math.inf, -math.inf, -1, -1e-9, -(10**30), 10**30, 1e300):
+        value = (*DEFAULTS[key][:-1], number) if key in TUPLES else number
+        with pytest.raises(ValueError, match=rf"^{re.escape(key)} must lie between .*, got .*\.$") as error:
+            validate(with_value(key, value))
+        assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_zero_is_allowed_where_it_has_a_meaning(key):
+    if key in ZERO_HAS_A_MEANING:
+        validate(with_value(key, type(DEFAULTS[key])(0)))
+    else:
+        with pytest.raises(ValueError, match=rf"^{re.escape(key)} must "):
+            validate(with_value(key, 0))
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:15"])
+def test_devices_are_allowed(device):
+    validate(with_value("MODEL.DEVICE", device))
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "CPU", "mps", "cpu:0", "cuda:", "cuda:-1", "cuda:01", "cuda:100"])
+def test_other_devices_are_refused(device):
+    with pytest.raises(ValueError, match=r"^MODEL\.DEVICE must be auto, cpu, cuda or cuda:N, got "):
+        get_cfg(opts=["MODEL.DEVICE", device])
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        (
+            ["MODEL.VIT.EMBED_DIM", "64", "MODEL.VIT.NUM_HEADS", "3"],
+            r"EMBED_DIM must be a multiple of .*HEADS \(3\)",
+        ),
+        (
+            ["TEST.IMS_PER_BATCH", "60000"],
+            r"^TEST\.IMS_PER_BATCH clips of INPUT\.SEQ_LEN frames in INPUT\.SIZE_TEST",
+        ),
+        (["INPUT.SEQ_LEN", "1024", "SOLVER.STAGE2.IMS_PER_BATCH", "6000"], r"^SOLVER\.STAGE2\.IMS_PER_BATCH clips of"),
+    ],
+)
+def test_sizes_that_fit_no_memory_or_one_another_are_refused(opts, message):
+    with pytest.raises(ValueError, match=message):
+        get_cfg(opts=opts)
+
+
+def test_a_nul_character_names_its_key(tmp_path):
+    with pytest.raises(ValueError, match=r"^OUTPUT_DIR must not hold a NUL character"):
+        get_cfg(write(tmp_path / "a.yml", 'OUTPUT_DIR: "a\\0b"\n'))
 
 
 def test_an_unknown_attribute_column_names_the_key(make_tree, tiny_cfg):
@@ -289,7 +387,7 @@ def test_an_option_after_the_keys_is_explained():
 
 
 def test_a_yaml_value_that_is_not_finite_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"SOLVER\.MARGIN must be finite, got nan"):
+    with pytest.raises(ValueError, match=r"SOLVER\.MARGIN must lie between 0 and 1,000,000, got nan"):
         get_cfg(write(tmp_path / "a.yml", "SOLVER:\n  MARGIN: .nan\n"))
 
 

@@ -18,7 +18,7 @@ def test_balance_is_off_as_published():
 
 def test_one_clip_of_a_tracklet_as_published():
     assert get_cfg().TEST.NUM_CLIPS == 1
-    with pytest.raises(ValueError, match=r"TEST\.NUM_CLIPS must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"TEST\.NUM_CLIPS must lie between 1 and 1,000, got 0"):
         get_cfg(None, ["TEST.NUM_CLIPS", "0"])
 
 
@@ -30,7 +30,7 @@ def test_augmentation_is_off_as_published():
 @pytest.mark.parametrize(
     ("opts", "message"),
     [
-        (["INPUT.CROP_PADDING", "-1"], r"INPUT\.CROP_PADDING must be at least 0 .* got -1"),
+        (["INPUT.CROP_PADDING", "-1"], r"INPUT\.CROP_PADDING must lie between 0 and 4,095, got -1"),
         (
             ["INPUT.CROP_PADDING", "144"],
             r"INPUT\.CROP_PADDING .* shorter side of INPUT\.SIZE_TRAIN \(288, 144\), got 144",

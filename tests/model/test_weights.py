@@ -392,8 +392,67 @@ def test_a_parameter_that_is_missing_or_misshapen_is_named(model, tmp_path):
         load_weights(model, tmp_path / "less.pth")
     state = model.state_dict() | {"pool_image.score.0.weight": torch.zeros(2, 2)}
     torch.save(state, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"other\.pth.*pool_image\.score\.0\.weight is \(2, 2\), expected \(32, 64\)"):
+    with pytest.raises(
+        ValueError, match=r"other\.pth.*pool_image\.score\.0\.weight is \(2, 2\) .*, expected \(32, 64\)"
+    ):
         load_weights(model, tmp_path / "other.pth")
+
+
+def with_nan(value):
+    value = value.clone()
+    value.view(-1)[-1] = float("nan")
+    return value
+
+
+ODD_TENSORS = {
+    "of another shape": (lambda value: value[:1, :1], r"is \(1, 1\) of float32, expected"),
+    "without dimensions": (lambda value: torch.tensor(1.0), r"is \(\) of float32, expected"),
+    "of integers": (lambda value: value.long(), r"is .* of int64, expected .* of float32"),
+    "not a number": (with_nan, r"holds NaN or infinity"),
+    "beyond float32": (lambda value: torch.full_like(value, 1e300, dtype=torch.float64), r"holds NaN or infinity"),
+    "sparse": (lambda value: value.to_sparse(), r"must be a dense tensor of numbers, got a sparse tensor"),
+    "without data": (lambda value: value.to("meta"), r"must be a dense tensor of numbers, got a meta tensor"),
+    "complex": (lambda value: value.to(torch.complex64), r"must be a dense tensor of numbers, got .*complex64"),
+    "no tensor": (lambda value: value.tolist(), r"no value for"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*sparse:UserWarning")
+@pytest.mark.parametrize("name", ["classifier_image.weight", "encoder.camera_embedding", "encoder.projection"])
+@pytest.mark.parametrize("oddity", ODD_TENSORS)
+def test_an_odd_tensor_is_named_with_its_file(oddity, name, model, tmp_path):
+    change, message = ODD_TENSORS[oddity]
+    state = model.state_dict()
+    before = {key: value.clone() for key, value in state.items()}
+    torch.save({"model": {**state, name: change(state[name])}}, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=rf"odd\.pth.*{name}.*{message}|odd\.pth.*{message} {name}"):
+        load_weights(model, tmp_path / "odd.pth")
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+
+
+def test_a_name_that_is_no_text_is_refused(model, tmp_path):
+    torch.save({**model.state_dict(), 5: torch.ones(2)}, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=r"odd\.pth holds a tensor with the name 5, which is no text"):
+        load_weights(model, tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("name", ["visual.positional_embedding", "visual.proj", "visual.conv1.weight"])
+@pytest.mark.parametrize("value", [torch.tensor(1.0), torch.ones(1), torch.ones(2, 3), torch.ones(1, 1, 1, 1, 1)])
+def test_an_odd_tensor_of_a_clip_file_is_refused_in_words(name, value, vit, tmp_path):
+    torch.save({**openai_state(vit), name: value}, tmp_path / "odd.pt")
+    encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **VIT), SIZE, STRIDE)
+    with pytest.raises(ValueError, match=r"odd\.pt holds another architecture than MODEL\.NAME"):
+        load_clip_weights(encoder, tmp_path / "odd.pt")
+
+
+def test_nan_in_a_clip_file_is_named_and_that_of_its_text_tower_is_not_read(vit, tmp_path):
+    encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **VIT), SIZE, STRIDE)
+    state = openai_state(vit)
+    torch.save({**state, "text_projection": with_nan(state["text_projection"])}, tmp_path / "text.pt")
+    load_clip_weights(encoder, tmp_path / "text.pt")
+    torch.save({**state, "visual.proj": with_nan(state["visual.proj"])}, tmp_path / "image.pt")
+    with pytest.raises(ValueError, match=r"image\.pt is of no use: projection holds NaN or infinity"):
+        load_clip_weights(encoder, tmp_path / "image.pt")
 
 
 def test_a_published_checkpoint_without_a_part_of_its_encoder_is_refused_in_words(model, tmp_path):
