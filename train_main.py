@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from configs import CONFIG_FILE, config_of_run, describe_differences, get_cfg, warn_of_unread_keys
+from configs import CONFIG_FILE, config_of_run, describe_differences, dump_config, get_cfg, warn_of_unread_keys
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.train import train
     from processor.validate import validate
     from utils.runtime import make_runtime, prepare_output, start_logging
+    from utils.whole_files import write_text
 
     opts = [*(["OUTPUT_DIR", args.output_dir] if args.output_dir else []), *args.opts]
     cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             state.restore(output / LAST_CHECKPOINT)
         else:
             processes.run_on_main(partial(keep_old_checkpoints, output))
-        processes.run_on_main(partial((output / CONFIG_FILE).write_text, cfg.dump(), encoding="utf-8"))
+        processes.run_on_main(partial(write_text, dump_config(cfg), output / CONFIG_FILE))
         train(
             state,
             loader,

@@ -84,8 +84,21 @@ class TrainedRun:
         return cameras
 
 
+def locate_checkpoint(cfg: CfgNode) -> Path:
+    """Return the checkpoint at TEST.WEIGHT or, if that is empty, the best or last one in OUTPUT_DIR.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    if not cfg.TEST.WEIGHT:
+        return find_checkpoint(Path(cfg.OUTPUT_DIR))
+    if not Path(cfg.TEST.WEIGHT).is_file():
+        raise FileNotFoundError(f"Weight file not found: {cfg.TEST.WEIGHT} (--weight, TEST.WEIGHT).")
+    return Path(cfg.TEST.WEIGHT)
+
+
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> TrainedRun:
-    """Open the checkpoint at TEST.WEIGHT or, if that is empty, the best or last one in OUTPUT_DIR.
+    """Open the checkpoint that ``locate_checkpoint`` finds.
 
     A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
 
@@ -98,7 +111,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
         ValueError: If the checkpoint cannot be read, holds something odd or does not fit the configuration, or the
             device does not exist.
     """
-    path = Path(cfg.TEST.WEIGHT) if cfg.TEST.WEIGHT else find_checkpoint(Path(cfg.OUTPUT_DIR))
+    path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     check_entries(content, path, {"config": text, "camids": identifiers}, optional=("config", "camids"))
     if "config" in content:
