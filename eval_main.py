@@ -38,7 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--custom_output_dir", help="folder for the results; default: results/ in the run's folder")
     cases = CHOICES["DATASETS.EVAL_CASE"]
     parser.add_argument("--eval_case", choices=cases, help="direction (DATASETS.EVAL_CASE); not all sets have all")
-    parser.add_argument("--weight", help="checkpoint, ours or published (TEST.WEIGHT); default: the run's best or last")
+    parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
@@ -93,6 +93,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.runtime import run_command
+    from utils.commands import run_command
 
     sys.exit(run_command(main))

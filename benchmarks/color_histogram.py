@@ -18,8 +18,8 @@ from PIL import Image
 
 from datasets.benchmarks.agvpreid import AGVPReID
 from datasets.tracklet import Case, Tracklet
+from utils.commands import run_command
 from utils.metrics import evaluate_ranking
-from utils.runtime import run_command
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from datasets.clips.decoding import DECODER, decode_frame
 from datasets.storage.frame_cache import FrameCache, frame_key
 from utils.arguments import at_least
-from utils.runtime import run_command
+from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
 

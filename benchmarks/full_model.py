@@ -35,7 +35,8 @@ from processor.state import TrainingState
 from processor.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
-from utils.runtime import Runtime, make_runtime, run_command
+from utils.commands import run_command
+from utils.runtime import Runtime, make_runtime
 
 from .plain_model import PATCH, PlainModel, initial_soft_labels
 

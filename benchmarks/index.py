@@ -28,7 +28,7 @@ from datasets.benchmarks.dataset_options import DatasetOptions
 from datasets.storage.frame_index import IndexWriter, index_path, open_index, stamp_folders
 from datasets.tracklet import Tracklet
 from utils.arguments import at_least
-from utils.runtime import run_command
+from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
 

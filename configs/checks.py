@@ -18,6 +18,7 @@ CHOICES = {
     "DATASETS.TRAIN_HALF": ("second", "first"),
     "SOLVER.STAGE2.OPTIMIZER_NAME": ("Adam", "AdamW"),
     "SOLVER.STAGE2.SCHEDULE": ("step", "cosine", "linear"),
+    "SOLVER.STAGE2.NON_FINITE_LOSS": ("stop", "skip"),
     "SOLVER.PRECISION": ("auto", "fp32", "bf16", "fp16"),
     "TEST.NECK_FEAT": ("before", "after"),
     # The names of utils.metrics.PROTOCOLS, which this folder may not import; '' is the data set's own protocol.
@@ -90,6 +91,7 @@ RANGES = {
         for module in ("ENCODER", "NEW_MODULE", "HEAD", "PROMPT")
         for kind in ("LR", "DECAY")
     },
+    "SOLVER.STAGE2.CHECKPOINT_MINUTES": Range(0, 1_000_000),
     "SOLVER.STAGE2.CLIP_GRADIENT_NORM": FACTOR,
     "SOLVER.STAGE2.EMA_DECAY": Range(0, 1, without=1),
     "SOLVER.STAGE2.LAYER_DECAY": Range(0, 1, without=0),

@@ -110,6 +110,11 @@ _C.DATASETS.AERIAL_CAMERA = 0
 # True says that test people are numbered separately in query and gallery, as in challenges: rankings and submission are
 # then written, and nothing is scored. The challenge copy of AG-VPReID is recognised without this key.
 _C.DATASETS.IDENTITIES_MASKED = False
+# Folder of a validation split (tools/make_validation_split.py), of people who are neither trained on nor tested. With
+# it, validation during training scores these people and chooses checkpoint_best.pth. Without it, training only monitors
+# the scores of the test people, and the last checkpoint counts. To train on the split's own training people, name it in
+# ROOT_DIR, too.
+_C.DATASETS.VALIDATION_DIR = ""
 # Folder for lists of frames (AG-VPReID, DetReIDX). A list is written once and rebuilt when the tree changes. Empty
 # means xtfclip/ in $XDG_CACHE_HOME or in ~/.cache. A folder beside the data lets several people share the lists.
 _C.DATASETS.INDEX_DIR = ""
@@ -199,9 +204,15 @@ _C.SOLVER.STAGE2.WARMUP_FACTOR = 0.1
 _C.SOLVER.STAGE2.LOG_PERIOD = 50
 # Epochs between two evaluations; 0 switches them off.
 _C.SOLVER.STAGE2.EVAL_PERIOD = 10
+# Minutes between two checkpoints within an epoch; 0 saves between epochs only. A signal to stop (Ctrl-C, SIGTERM,
+# SIGUSR1) saves in any case.
+_C.SOLVER.STAGE2.CHECKPOINT_MINUTES = 30.0
+# A loss that is not finite: "stop" training before the weights change, or "skip" the batch and count it.
+_C.SOLVER.STAGE2.NON_FINITE_LOSS = "stop"
 
 _C.TEST = CN()
-# Checkpoint to evaluate. If this is empty, the best one in OUTPUT_DIR is evaluated, or the last if there is no best.
+# Checkpoint to evaluate: a file; "last" or nothing for the last one in OUTPUT_DIR; "best" for the one there that
+# validation chose (DATASETS.VALIDATION_DIR).
 _C.TEST.WEIGHT = ""
 # True evaluates the moving average of the weights, which a run with SOLVER.STAGE2.EMA_DECAY keeps in its checkpoints.
 _C.TEST.AVERAGED_WEIGHTS = False

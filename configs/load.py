@@ -84,6 +84,12 @@ def describe_differences(cfg: CfgNode) -> str:
     return ", ".join(changed) or "none"
 
 
+def changed_keys(before: CfgNode, after: CfgNode) -> dict[str, tuple[Any, Any]]:
+    """Return the values before and after of every key in which two configurations differ."""
+    values = dict(leaves(before))
+    return {key: (values[key], value) for key, value in leaves(after) if values[key] != value}
+
+
 def _read(path: Path) -> bytes:
     """Read a config file, at most as much of it as shows that it is too large."""
     if not path.is_file():

@@ -127,7 +127,7 @@ WITHOUT_MEANING = frozenset(
 )
 # Prompt learning of CLIP-ReID, which has no counterpart here: the whole section means nothing.
 SECTION_WITHOUT_MEANING = "SOLVER.STAGE1."
-# Published keys for which this project has one value only; the same value needs no word, another one is named.
+# Published keys for which this project has one value only; a file with another value is told so.
 ONLY_VALUES = {
     "DATALOADER.SAMPLER": "softmax_triplet",
     "MODEL.IF_LABELSMOOTH": "on",

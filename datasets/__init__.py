@@ -1,5 +1,6 @@
 """Data sets and loaders: tracklets on disk become records, and records become batches of clips."""
 
+from .benchmarks.benchmark import Benchmark
 from .benchmarks.dataset_options import DatasetOptions
 from .build import (
     DATASETS,
@@ -12,7 +13,7 @@ from .build import (
     make_train_transform,
     train_cameras,
 )
-from .tracklet import Benchmark, Case, Tracklet, label_map
+from .tracklet import Case, Tracklet, label_map
 
 __all__ = [
     "DATASETS",

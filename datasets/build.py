@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from utils.processes import ALONE, Processes
+from utils.stopping import leave_signals_to_parent
 
 from .attributes import AttributeScheme
 from .benchmarks.agvpreid import AGVPReID
+from .benchmarks.benchmark import Benchmark
 from .benchmarks.dataset_options import DatasetOptions
 from .benchmarks.detreidx import DetReIDX
 from .benchmarks.g2avreid import G2AVReID
@@ -26,7 +28,7 @@ from .clips.batch_sampler import IdentityBatchSampler
 from .clips.clip_dataset import TrackletClips
 from .clips.transforms import Augmenter, Normalizer
 from .storage.frame_cache import FrameCache
-from .tracklet import Benchmark, Case, Tracklet, label_map
+from .tracklet import Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +43,14 @@ DATASETS: dict[str, type[Benchmark]] = {
 }
 
 
-def make_dataset(cfg: CfgNode, with_train: bool = True) -> Benchmark:
+def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "") -> Benchmark:
     """Read the dataset that DATASETS.NAMES names.
 
     Args:
         cfg: DATASETS.* and TEST.PROTOCOL.
         with_train: Whether to read the training split. Without it ``train`` is empty, and the folder may be missing,
             empty or damaged.
+        root: Folder of the copy, if it is not DATASETS.ROOT_DIR.
     Raises:
         FileNotFoundError, ValueError: If a part that is read is missing or damaged.
     """
@@ -64,7 +67,7 @@ def make_dataset(cfg: CfgNode, with_train: bool = True) -> Benchmark:
         index_dir=cfg.DATASETS.INDEX_DIR,
     )
     read: Callable[..., Benchmark] = DATASETS[name]
-    return read(cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
+    return read(root or cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
 
 
 def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:
@@ -221,5 +224,6 @@ def _loader_options(cfg: CfgNode) -> dict[str, Any]:
         "generator": torch.Generator().manual_seed(cfg.SOLVER.SEED),
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
+        "worker_init_fn": leave_signals_to_parent,
         "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",
     }

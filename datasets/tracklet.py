@@ -1,6 +1,5 @@
 """The records that every data set returns: tracklets, and the matching directions made of them."""
 
-import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -83,30 +82,6 @@ class Case:
             raise ValueError(
                 f"Case {self.name}: ranking_form must be one of {', '.join(RANKING_FORMS)}, got {self.ranking_form!r}."
             )
-
-
-class Benchmark(typing.Protocol):
-    """A data set that has been read from disk; every class in ``datasets.benchmarks`` is one.
-
-    Attributes:
-        scheme: Columns and unknown codes of its annotated attributes; None if it has none.
-        train: Training tracklets, in a fixed order; empty without training data.
-        cases: The matching directions that the copy holds, by key, in order ('case1', 'case2', ...); at least one.
-
-    Args:
-        root: Folder of the copy (DATASETS.ROOT_DIR); its tree is in the docstring of the class.
-        with_train: Whether to read the training data. If so, they must exist; if not, ``train`` is empty, and their
-            folder, tables and lists are never touched.
-        options: Settings beyond the folder, ``datasets.benchmarks.dataset_options.DatasetOptions``; each class uses
-            those that apply to it.
-    Raises:
-        FileNotFoundError: If the root, or a part that is read, is missing.
-        ValueError: If the copy is damaged, or does not follow the expected tree.
-    """
-
-    scheme: AttributeScheme | None
-    train: tuple[Tracklet, ...]
-    cases: dict[str, Case]
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from utils.runtime import first_line
+from utils.commands import first_line
 
 from .encoder import OPENAI_FILES, ClipVideoEncoder, build_vit
 from .weights import load_clip_weights, load_weights

@@ -47,6 +47,16 @@ class BadFrames:
         self._num_expected = 0  # frames of the whole pass, at most
         self._num_batches_of_all = sum(processes.gather_values(num_batches))
 
+    def counts(self) -> list[tuple[int, dict[str, int]]]:
+        """Return what every process has counted so far, by rank; all processes call this."""
+        return self.processes.gather_values((self.num_frames, dict(self.replacements)))
+
+    def go_on_from(self, counts: Sequence[tuple[int, Mapping[str, int]]]) -> None:
+        """Go on from ``counts`` of the same pass, in which the number of processes may have differed."""
+        for num_frames, replacements in counts[self.processes.rank :: self.processes.world_size]:
+            self.num_frames += num_frames
+            self.replacements.update(replacements)
+
     @property
     def num_replaced(self) -> int:
         return self.replacements.total()
@@ -68,9 +78,9 @@ class BadFrames:
 
     def finish(self) -> None:
         """Add up all processes and log the list of replaced frames; raises UnreadableFrameError for too many."""
-        counts = self.processes.gather_values((self.num_frames, self.replacements))
+        counts = self.counts()
         self.num_frames = sum(num_frames for num_frames, _ in counts)
-        self.replacements = sum((replacements for _, replacements in counts), Counter())
+        self.replacements = sum((Counter(replacements) for _, replacements in counts), Counter())
         if not self.replacements:
             return
         if self.processes.is_main:

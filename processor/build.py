@@ -71,7 +71,10 @@ def make_training_options(cfg: CfgNode) -> TrainingOptions:
         num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
         log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
         eval_period=cfg.SOLVER.STAGE2.EVAL_PERIOD,
+        keeps_best=bool(cfg.DATASETS.VALIDATION_DIR),
+        checkpoint_minutes=cfg.SOLVER.STAGE2.CHECKPOINT_MINUTES,
         accumulation_steps=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
+        skips_non_finite=cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip",
         max_bad_fraction=cfg.DATALOADER.MAX_BAD_FRACTION,
     )
 

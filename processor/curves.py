@@ -29,8 +29,9 @@ def draw_curves(rows: History, path: Path) -> None:
     losses.set_yscale("log")
     losses.set_title("loss terms, unweighted (dotted: against the hard labels)")
     _plot(accuracy, rows, "accuracy")
-    _plot(accuracy, rows, "validation_mAP", linestyle="", marker="o")
-    _plot(accuracy, rows, "validation_mAP_averaged", linestyle="", marker="s")
+    for name in ("validation_mAP", "monitoring_mAP"):
+        _plot(accuracy, rows, name, linestyle="", marker="o")
+        _plot(accuracy, rows, f"{name}_averaged", linestyle="", marker="s")
     accuracy.set_ylim(0, 1.02)
     accuracy.set_title("accuracy in training, and validation mAP")
     _plot(rate, rows, "lr")

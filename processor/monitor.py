@@ -9,9 +9,11 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from utils.old_files import set_aside
 from utils.progress import format_duration
 
 from .curves import draw_curves
@@ -30,8 +33,8 @@ CURVES = "curves.png"
 SAMPLES = "samples.png"
 MAX_SAMPLES = 8  # clips, and frames of each, in the picture of samples
 PHASES = ("data", "forward", "backward", "update")
-VALIDATION = "validation_mAP"
-VALIDATION_AVERAGED = "validation_mAP_averaged"  # of the moving average of the weights
+SCORES = ("validation_mAP", "monitoring_mAP")  # of people who choose a checkpoint, and of the test people
+AVERAGED = "_averaged"  # added to the name of a score of the weights' moving average
 
 Row = dict[str, float]
 
@@ -84,6 +87,8 @@ class _Epoch:
     number: int
     num_steps: int
     steps: int = 0
+    measured_steps: int = 0  # those whose measures are finite
+    timed_steps: int = 0  # those that this process has taken; a resumed epoch has others
     clips: int = 0
     rate: float = 0.0
     sums: Row = field(default_factory=dict)
@@ -103,6 +108,7 @@ class TrainingMonitor:
         log_period: Steps between two log lines, and between two histograms of distances.
         device: Device that trains.
         finished_epochs: Epochs before a resume. The history keeps their rows, and drops all later ones.
+        first_step: The run's step, counted from 1, with which this begins: TensorBoard hides earlier points from there.
         enabled: Whether to write files; False in all processes but the first.
     """
 
@@ -113,6 +119,7 @@ class TrainingMonitor:
         log_period: int,
         device: torch.device,
         finished_epochs: int = 0,
+        first_step: int = 1,
         enabled: bool = True,
     ) -> None:
         self.output = output
@@ -120,7 +127,10 @@ class TrainingMonitor:
         self.log_period = log_period
         self.rows = read_history(output / HISTORY, finished_epochs) if enabled else []
         self._clock = Clock(device)
-        self._board = SummaryWriter(str(output / "tensorboard")) if enabled else None
+        self._board: SummaryWriter | None = None
+        if enabled:
+            with self._writing():
+                self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
         self._epoch = _Epoch(0, 0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
@@ -136,6 +146,28 @@ class TrainingMonitor:
         self._pending = None
         self._finished_marks = []
         self._marks = [self._clock.mark()]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Run a block that writes; training goes on if it cannot, because only checkpoints must be written."""
+        try:
+            yield
+        except OSError as error:
+            logger.warning(
+                "%s, curves and TensorBoard in %s are not written from here on: %s", HISTORY, self.output, error
+            )
+            self._board = None
+
+    def measures_so_far(self) -> dict[str, Any]:
+        """Return what an epoch that is resumed within needs: numbers of steps and sums of their measures."""
+        epoch = self._epoch
+        return {"steps": epoch.steps, "measured_steps": epoch.measured_steps, "sums": dict(epoch.sums)}
+
+    def go_on_from(self, measures: Mapping[str, Any]) -> None:
+        """Continue the epoch that was just started from ``measures_so_far``."""
+        self._epoch.steps = measures["steps"]
+        self._epoch.measured_steps = measures["measured_steps"]
+        self._epoch.sums = dict(measures["sums"])
 
     def start_step(self) -> None:
         """Note that the batch is there: what came before was waiting for data."""
@@ -170,8 +202,9 @@ class TrainingMonitor:
         pixels = restore(clips[:MAX_SAMPLES, :MAX_SAMPLES].float()).clamp(0, 1).mul(255).byte().cpu()
         rows, columns, channels, height, width = pixels.shape
         grid = pixels.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
-        Image.fromarray(grid).save(self.output / SAMPLES)
-        self._board.add_image("samples", grid, 0, dataformats="HWC")
+        with self._writing():
+            Image.fromarray(grid).save(self.output / SAMPLES)
+            self._board.add_image("samples", grid, 0, dataformats="HWC")
 
     def finish_forward(self, num_clips: int, rate: float) -> None:
         """Send the measures to the host, without waiting for them.
@@ -191,11 +224,10 @@ class TrainingMonitor:
         self._epoch.clips += num_clips
         self._epoch.rate = rate
 
-    def finish_backward(self) -> None:
-        """Read the measures of the step, whose backward pass is queued, and show them.
+    def finish_backward(self) -> Row:
+        """Read the measures of the step, whose backward pass is queued, show them, and return them.
 
-        Raises:
-            FloatingPointError: If one is not finite. The weights have not changed yet, and no checkpoint was written.
+        Means leave out the steps with measures that are not finite.
         """
         self._marks.append(self._clock.mark())
         pending, epoch = self._pending, self._epoch
@@ -207,14 +239,12 @@ class TrainingMonitor:
         values = dict(zip(pending.names, pending.values.tolist(), strict=True))
         epoch.steps += 1
         self._steps_of_run += 1
-        if not all(math.isfinite(value) for value in values.values()):
-            raise FloatingPointError(
-                f"Loss is not finite in epoch {epoch.number}, step {epoch.steps}: {_format(values)}. "
-                "Lower SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
-            )
-        for name, value in values.items():
-            epoch.sums[name] = epoch.sums.get(name, 0.0) + value
-        self._write_step(values, pending.distances)
+        if all(math.isfinite(value) for value in values.values()):
+            epoch.measured_steps += 1
+            for name, value in values.items():
+                epoch.sums[name] = epoch.sums.get(name, 0.0) + value
+            with self._writing():
+                self._write_step(values, pending.distances)
         self._read_marks()
         if epoch.steps % self.log_period == 0 or epoch.steps == epoch.num_steps:
             logger.info(
@@ -225,6 +255,7 @@ class TrainingMonitor:
                 _format({**self._averages(), **self._speed()}),
                 format_duration(self.seconds_left()),
             )
+        return values
 
     def finish_step(self) -> None:
         """Note that the weights have changed; the next wait for data begins."""
@@ -247,36 +278,48 @@ class TrainingMonitor:
         if not epoch.steps:
             raise ValueError("The training loader returned no batch: there are fewer identities than a batch holds.")
         self._read_marks()
-        seconds = {f"seconds_{name}": total / epoch.steps for name, total in epoch.phases.items()}
+        timed_steps = max(epoch.timed_steps, 1)
+        seconds = {f"seconds_{name}": total / timed_steps for name, total in epoch.phases.items()}
         means = {**self._averages(), **self._speed(), **seconds}
         whole = sum(seconds.values())
         if whole:
             shares = ", ".join(f"{name} {seconds[f'seconds_{name}'] / whole:.0%}" for name in PHASES)
             logger.info("epoch %d: %.3g s a step: %s", epoch.number, whole, shares)
         if self._board:
-            for name, value in means.items():
-                self._board.add_scalar(f"train/{name}", value, epoch.number)
             self.rows.append({"epoch": epoch.number, **means})
-            self._write_history()
+            with self._writing():
+                for name, value in means.items():
+                    self._board.add_scalar(f"train/{name}", value, epoch.number)
+                self._write_history()
         return means
 
-    def add_validation(self, mean_ap: float, averaged: float | None = None) -> None:
-        """Add the mAP, 0..1, of the model, and of its averaged weights, after the epoch that was finished last."""
+    def add_scores(self, epoch: int, mean_ap: float, averaged: float | None, chooses: bool) -> None:
+        """Add scores after an epoch.
+
+        Args:
+            epoch: Number of the epoch, counted from 1.
+            mean_ap: mAP, 0..1, of the weights.
+            averaged: mAP, 0..1, of their moving average; None without one.
+            chooses: Whether the scores choose a checkpoint: those of validation people, and not of test people.
+        """
         if self._board is None:
             return
-        for column, value in ((VALIDATION, mean_ap), (VALIDATION_AVERAGED, averaged)):
-            if value is not None:
-                self._board.add_scalar(column.replace("_", "/", 1), value, self._epoch.number)
-                self.rows[-1][column] = value
-        self._write_history()
+        with self._writing():
+            column = SCORES[0] if chooses else SCORES[1]
+            for name, value in ((column, mean_ap), (column + AVERAGED, averaged)):
+                if value is not None:
+                    self._board.add_scalar(name.replace("_", "/", 1), value, epoch)
+                    self.rows[-1][name] = value
+            self._write_history()
 
     def close(self) -> None:
         """Write what TensorBoard still holds back."""
         if self._board:
-            self._board.close()
+            with self._writing():
+                self._board.close()
 
     def _averages(self) -> Row:
-        return {name: value / self._epoch.steps for name, value in self._epoch.sums.items()}
+        return {name: value / self._epoch.measured_steps for name, value in self._epoch.sums.items()}
 
     def _speed(self) -> Row:
         epoch = self._epoch
@@ -284,6 +327,7 @@ class TrainingMonitor:
 
     def _read_marks(self) -> None:
         """Add the phases of the last finished step to those of the epoch."""
+        self._epoch.timed_steps += bool(self._finished_marks)
         for name, start, end in zip(PHASES, self._finished_marks, self._finished_marks[1:], strict=False):
             self._epoch.phases[name] += self._clock.seconds_between(start, end)
         self._finished_marks = []
@@ -304,8 +348,7 @@ class TrainingMonitor:
     def _write_history(self) -> None:
         """Rewrite the history, whole or not at all, and draw the curves."""
         names = dict.fromkeys(name for row in self.rows for name in row)
-        last = [name for name in (VALIDATION, VALIDATION_AVERAGED) if name in names]
-        columns = [*(name for name in names if name not in last), *last]
+        columns = sorted(names, key=lambda name: name.startswith(SCORES))  # scores last
         temporary = self.output / f".{HISTORY}"
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
@@ -318,7 +361,7 @@ class TrainingMonitor:
 def read_history(path: Path, finished_epochs: int) -> list[Row]:
     """Read the rows of the first epochs of a history; later rows are of epochs that a resumed run repeats.
 
-    The history of another run, of which no epoch counts, is renamed to ``history.csv.old``.
+    The history of another run, of which no epoch counts, is set aside as ``history.csv.old``.
 
     Raises:
         ValueError: If the file is damaged.
@@ -326,7 +369,7 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
     if not path.is_file():
         return []
     if not finished_epochs:
-        path.replace(path.with_name(f"{path.name}.old"))
+        set_aside(path)
         return []
     with path.open(newline="", encoding="utf-8") as file:
         try:

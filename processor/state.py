@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
@@ -11,13 +12,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from loss import ReidLoss
 from model import XTFCLIP
-from utils.checkpoint import read_checkpoint, write_checkpoint, write_weights
-from utils.processes import ALONE, Processes, may_be_restarted, was_restarted
+from utils.checkpoint import write_checkpoint, write_weights
+from utils.processes import ALONE, Processes
 
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "checkpoint_last.pth"
 BEST_CHECKPOINT = "checkpoint_best.pth"
+PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
 
 
 def weights_beside(path: Path) -> Path:
@@ -41,6 +43,9 @@ class TrainingState:
         ema_decay: Decay of the weights' moving average, per update; 0 for no average.
         generator: Source of the augmentation's random numbers.
         epoch: Number of finished epochs.
+        step: Number of finished steps of the epoch after these.
+        epoch_so_far: What the loop has counted in those steps; empty between two epochs.
+        validation_is_due: Whether the last finished epoch is still to be validated.
         best: Best validation mAP so far, visual only, 0..1.
         processes: Process 0 writes checkpoints. All else is the same in every process, but for the random numbers of
             dropout.
@@ -63,6 +68,9 @@ class TrainingState:
     ema_decay: float = 0.0
     generator: torch.Generator = field(default_factory=torch.Generator)
     epoch: int = 0
+    step: int = 0
+    epoch_so_far: dict[str, Any] = field(default_factory=dict)
+    validation_is_due: bool = False
     best: float = 0.0
     processes: Processes = ALONE
     with_weights: bool = False
@@ -74,8 +82,25 @@ class TrainingState:
         self.model.gather_batch = self.processes.gather_batch
         self.parallel_model = self.processes.parallelize(self.model)
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint from which training continues exactly; all processes call this, and process 0 writes."""
+    def finish_epoch(self) -> None:
+        """Go on to the next epoch: new soft labels, and the next learning rate."""
+        self.criterion.next_epoch()
+        self.schedule.step()
+        self.epoch += 1
+        self.step = 0
+        self.epoch_so_far = {}
+
+    def save(self, path: Path, previous: Path | None = None) -> None:
+        """Write a checkpoint from which training continues exactly; all processes call this, and process 0 writes.
+
+        Args:
+            path: The file.
+            previous: Where the file before is kept; None keeps none.
+        Raises:
+            FloatingPointError: If a weight is not finite; nothing is written.
+            OSError: If the file cannot be written; the file before is kept.
+        """
+        _require_finite_weights(self.model, self.epoch)
         random_states = self.processes.gather_values(_random_states(self.memory.device))
         if not self.processes.is_main:
             return
@@ -91,27 +116,31 @@ class TrainingState:
             "generator": self.generator.get_state(),
             "random_states": random_states,
             "epoch": self.epoch,
+            "step": self.step,
+            "epoch_so_far": self.epoch_so_far,
+            "validation_is_due": self.validation_is_due,
             "best": self.best,
             "config": self.config,
         }
         if self.averaged is not None:
             content["averaged"] = self.averaged.module.state_dict()
-        write_checkpoint(content, path)
+        write_checkpoint(content, path, previous)
         if self.with_weights:
             values = {name: content[name] for name in ("config", "pids", "camids", "epoch")}
             write_weights(self.model.state_dict(), values, weights_beside(path))
 
-    def restore(self, path: Path) -> None:
+    def restore(self, content: dict[str, Any], path: Path) -> None:
         """Continue from a checkpoint of the same data and configuration; the number of processes may differ.
 
         Learning rates, weight decay and ``config`` stay as they are here: a run may resume with others.
 
+        Args:
+            content: What ``save`` wrote, of ``read_checkpoint``.
+            path: Where it comes from, for messages.
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file is damaged, was not written by ``save``, or belongs to other identities, other
-                cameras or another configuration.
+            ValueError: If it was not written by ``save``, or belongs to other identities, other cameras or another
+                configuration.
         """
-        content = read_checkpoint(path)
         if "optimizer" not in content:
             raise ValueError(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
         if content["pids"] != self.pids or content["camids"] != self.camids:
@@ -144,11 +173,26 @@ class TrainingState:
         for states in content["random_states"][self.processes.rank :][:1]:  # none for a process that was not there
             _set_random_states(states, self.memory.device)
         self.epoch = content["epoch"]
+        self.step = content["step"]
+        self.epoch_so_far = content["epoch_so_far"]
+        self.validation_is_due = content["validation_is_due"]
         self.best = content["best"]
         self.schedule.base_lrs = [group["initial_lr"] for group in configured]
         for group, own, factor in zip(self.optimizer.param_groups, configured, self.schedule.lr_lambdas, strict=True):
             group.update(own, lr=own["initial_lr"] * factor(self.epoch))
-        logger.info("Resumed from %s after epoch %d", path, self.epoch)
+        logger.info("Resumed from %s after epoch %d and %d steps of the next", path, self.epoch, self.step)
+
+
+def _require_finite_weights(model: nn.Module, epoch: int) -> None:
+    """Raise FloatingPointError, naming the first one, if a weight is not finite; waits for the device once."""
+    named = [(name, value) for name, value in model.state_dict().items() if value.is_floating_point()]
+    finite = torch.stack([value.isfinite().all() for _, value in named]).tolist()
+    for (name, _), is_finite in zip(named, finite, strict=True):
+        if not is_finite:
+            raise FloatingPointError(
+                f"{name} is not finite after epoch {epoch}, so nothing was saved; the checkpoint before is kept. Lower "
+                "SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
+            )
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:
@@ -165,47 +209,27 @@ def _set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def prepare_run(output: Path, resume: bool) -> bool:
-    """Decide whether a run continues an earlier one in its folder; call this in process 0, before anything is built.
-
-    It continues if that is asked for, or if torchrun restarted the job, and there is a last checkpoint. If the job may
-    be restarted, checkpoints of an earlier run are moved aside at once: a restart would take them for its own.
+def find_checkpoint(folder: Path, weight: str) -> Path:
+    """Return the checkpoint that TEST.WEIGHT means.
 
     Args:
-        output: Folder of the run.
-        resume: Whether the command asks to continue (--resume).
-    """
-    if resume or was_restarted():
-        found = (output / LAST_CHECKPOINT).is_file()
-        if not found:
-            logger.warning("There is no %s in %s: training starts from the beginning.", LAST_CHECKPOINT, output)
-        return found
-    if may_be_restarted():
-        keep_old_checkpoints(output)
-    return False
-
-
-def keep_old_checkpoints(output: Path) -> None:
-    """Rename the checkpoints of an earlier run, so that a new run neither overwrites them nor is mistaken for them."""
-    weights = [weights_beside(Path(name)).name for name in (LAST_CHECKPOINT, BEST_CHECKPOINT)]
-    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT, *weights):
-        if (output / name).is_file():
-            (output / name).replace(output / f"{name}.old")
-            logger.warning(
-                "%s belongs to an earlier run: renamed to %s.old (--resume would have continued it)", name, name
-            )
-
-
-def find_checkpoint(folder: Path) -> Path:
-    """Return the run's best checkpoint, else its last one.
-
+        folder: Folder of the run, OUTPUT_DIR.
+        weight: '' or 'last' for the run's last checkpoint, 'best' for that which validation chose, or a file.
     Raises:
-        FileNotFoundError: If there is neither; says how to train, or to name another file.
+        FileNotFoundError: If the run has no such checkpoint; says how to get one.
     """
-    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
-        if (folder / name).is_file():
-            return folder / name
+    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
+    if weight not in names:
+        return Path(weight)
+    path = folder / names[weight]
+    if path.is_file():
+        return path
+    if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
+        raise FileNotFoundError(
+            f"No {BEST_CHECKPOINT} in {folder}: training keeps one if DATASETS.VALIDATION_DIR names people to choose "
+            "it on. Without --weight best, the last checkpoint is evaluated."
+        )
     raise FileNotFoundError(
-        f"No checkpoint in {folder}: expected {BEST_CHECKPOINT} or {LAST_CHECKPOINT}. Train first "
-        f'(python train_main.py --output_dir "{folder}"), or name a file with --weight.'
+        f'No {path.name} in {folder}. Train first (python train_main.py --output_dir "{folder}"), or name a file with '
+        "--weight."
     )

@@ -1,4 +1,4 @@
-"""The training loop: one function for the run, one for an epoch, one for each step of a batch."""
+"""The training loop: one function for the run, one for an epoch, one for each part of a step."""
 
 import logging
 from collections.abc import Callable
@@ -16,31 +16,44 @@ from datasets.clips.transforms import Augmenter
 from model import XTFCLIP
 from solver import centralize_gradients
 from utils.runtime import Runtime
+from utils.stopping import STOP_REQUESTS
 
 from .bad_frames import BadFrames
+from .finite import FiniteGuard
 from .monitor import TrainingMonitor
-from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, TrainingState
+from .save_points import SavePoints
+from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How long to train, and how often to report.
+    """How long to train, and how often to report, to save and to validate.
 
     Attributes:
         num_epochs: Epochs in all, those before a resume included.
         log_period: Steps between two log lines.
         eval_period: Epochs between two validations; the last epoch is always validated. 0 for none.
+        keeps_best: Whether validation chooses a best checkpoint; its people must be neither trained on nor tested.
+        checkpoint_minutes: Time between two checkpoints within an epoch; 0 for none.
         accumulation_steps: Steps whose gradients are averaged before the weights change.
+        skips_non_finite: Whether a batch whose loss is not finite is skipped instead of stopping training.
         max_bad_fraction: Share of an epoch's frames, 0..1, that may be unreadable.
     """
 
     num_epochs: int
     log_period: int = 50
     eval_period: int = 0
+    keeps_best: bool = False
+    checkpoint_minutes: float = 0.0
     accumulation_steps: int = 1
+    skips_non_finite: bool = False
     max_bad_fraction: float = 1.0
+
+    def validates_after(self, epoch: int) -> bool:
+        """Whether the model is validated after this epoch, counted from 1."""
+        return self.eval_period > 0 and (epoch % self.eval_period == 0 or epoch == self.num_epochs)
 
 
 def train(
@@ -52,22 +65,22 @@ def train(
     output: Path,
     validate: Callable[[XTFCLIP], float],
 ) -> None:
-    """Train up to the last epoch, and keep the last checkpoint and the best by validation.
+    """Train up to the last epoch, keeping the last checkpoint and, if validation chooses one, the best.
 
     With several processes, each gets its slice of every batch, and process 0 writes the files.
 
     Args:
-        state: Training continues from its epoch.
+        state: Training continues from its epoch and step, or with the validation that is due.
         loader: Batches of P x K clips, of ``datasets.make_train_loader``.
         augment: Turns uint8 clips into augmented, normalised floats.
         runtime: Device and precision.
         options: Length of the run and periods.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
-        validate: Returns the mAP, 0..1, of a model; the same in every process. That of the averaged weights, where
-            there are some, picks the best checkpoint.
+        validate: Returns the mAP, 0..1, of a model; the same in every process.
     Raises:
-        FloatingPointError: If a loss is not finite; the last checkpoint is from before.
+        FloatingPointError: If a loss or the weights are not finite; the last checkpoint is from before.
         UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
+        Stopped: If a signal asks training to stop; within an epoch the state is saved first.
     """
     if state.epoch >= options.num_epochs:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
@@ -78,41 +91,54 @@ def train(
         state.criterion.memory_weight,
         state.criterion.frame_weight,
     )
+    sampler = cast(IdentityBatchSampler, loader.batch_sampler)
     monitor = TrainingMonitor(
         output,
         options.num_epochs,
         options.log_period,
         runtime.device,
         state.epoch,
+        first_step=state.epoch * len(sampler) + state.step + 1,
         enabled=runtime.processes.is_main,
     )
+    save_points = SavePoints(state, output, options.checkpoint_minutes)
     with closing(monitor):
-        while state.epoch < options.num_epochs:
-            cast(IdentityBatchSampler, loader.batch_sampler).set_epoch(state.epoch)
-            train_one_epoch(state, loader, augment, runtime, options, monitor)
-            state.criterion.next_epoch()
-            state.schedule.step()
-            state.epoch += 1
-            state.save(output / LAST_CHECKPOINT)  # before validation, which may fail
-            is_last = state.epoch == options.num_epochs
-            if options.eval_period and (state.epoch % options.eval_period == 0 or is_last):
-                mean_ap = validate_weights(state, monitor, validate)
-                if mean_ap >= state.best:
-                    state.best = mean_ap
-                    state.save(output / BEST_CHECKPOINT)
-                    state.save(output / LAST_CHECKPOINT)
+        while True:
+            if state.validation_is_due:
+                validate_epoch(state, monitor, options, output, validate)
+            if state.epoch >= options.num_epochs:
+                break
+            sampler.set_epoch(state.epoch, done=state.step)
+            with STOP_REQUESTS.deferred():  # up to the next save point
+                train_one_epoch(state, loader, augment, runtime, options, monitor, save_points)
+                state.finish_epoch()
+                state.validation_is_due = options.validates_after(state.epoch)
+                save_points.save()
+                save_points.stop_if_asked()
 
 
-def validate_weights(state: TrainingState, monitor: TrainingMonitor, validate: Callable[[XTFCLIP], float]) -> float:
-    """Validate the weights and, beside them, their moving average; returns the mAP that picks the best checkpoint."""
-    mean_ap = validate(state.model)
-    if state.averaged is None:
-        monitor.add_validation(mean_ap)
-        return mean_ap
-    logger.info("The table above is of the weights as they are, the next one of their moving average.")
-    averaged = validate(cast(XTFCLIP, state.averaged.module))
-    monitor.add_validation(mean_ap, averaged)
-    return averaged
+def validate_epoch(
+    state: TrainingState,
+    monitor: TrainingMonitor,
+    options: TrainingOptions,
+    output: Path,
+    validate: Callable[[XTFCLIP], float],
+) -> None:
+    """Validate the weights and, beside them, their moving average; keep the best checkpoint if one is chosen.
+
+    Where there is a moving average, its mAP chooses.
+    """
+    mean_ap, averaged_map = validate(state.model), None
+    if state.averaged is not None:
+        logger.info("The table above is of the weights as they are, the next one of their moving average.")
+        averaged_map = validate(cast(XTFCLIP, state.averaged.module))
+    monitor.add_scores(state.epoch, mean_ap, averaged_map, chooses=options.keeps_best)
+    score = mean_ap if averaged_map is None else averaged_map
+    state.validation_is_due = False
+    if options.keeps_best and score >= state.best:
+        state.best = score
+        state.save(output / BEST_CHECKPOINT)
+    state.save(output / LAST_CHECKPOINT, previous=output / PREVIOUS_CHECKPOINT)
 
 
 def train_one_epoch(
@@ -122,10 +148,11 @@ def train_one_epoch(
     runtime: Runtime,
     options: TrainingOptions,
     monitor: TrainingMonitor | None = None,
+    save_points: SavePoints | None = None,
 ) -> dict[str, float]:
-    """Train on every batch once; returns the epoch's means of every loss term, accuracy, rate and speed.
+    """Train on every batch that is left of an epoch; returns its means of every loss term, accuracy, rate and speed.
 
-    Without a monitor, nothing but log lines is written.
+    Without a monitor, nothing but log lines is written; without save points, nothing is saved.
     """
     monitor = monitor or TrainingMonitor(
         Path(), options.num_epochs, options.log_period, runtime.device, state.epoch, enabled=False
@@ -135,25 +162,33 @@ def train_one_epoch(
     name = f"epoch {state.epoch + 1}"
     tracklets = cast(TrackletClips, loader.dataset).tracklets
     bad_frames = BadFrames(tracklets, name, len(loader), options.max_bad_fraction, runtime.processes)
+    guard = FiniteGuard(state, tracklets, options.skips_non_finite)
     monitor.start_epoch(state.epoch + 1, len(loader))
-    for step, batch in enumerate(runtime.show_progress(loader, name, "step")):
+    if state.step:
+        bad_frames.go_on_from(state.epoch_so_far["bad_frames"])
+        monitor.go_on_from(state.epoch_so_far["measures"])
+    for step, batch in enumerate(runtime.show_progress(loader, name, "step", done=state.step), start=state.step + 1):
         monitor.start_step()
         bad_frames.add(batch)
+        guard.remember()
         clips = augment(batch["clips"].to(runtime.device, non_blocking=True), state.generator)
         labels = batch["label"].to(runtime.device, non_blocking=True)
         camids = batch["camid"].to(runtime.device, non_blocking=True)
-        if state.epoch == step == 0:
+        if state.epoch == 0 and step == 1:
             monitor.show_samples(clips, augment.normalize.invert)
-        completes_batch = (step + 1) % options.accumulation_steps == 0
+        completes_batch = step % options.accumulation_steps == 0
         with runtime.processes.exchange_gradients(state.parallel_model, now=completes_batch):
             terms, _ = compute_losses(state, clips, camids, labels, runtime, monitor)
             monitor.finish_forward(len(clips) * runtime.processes.world_size, state.optimizer.param_groups[0]["lr"])
             add_gradients(state, terms["total"] / options.accumulation_steps)
-        monitor.finish_backward()
-        if completes_batch:
+        guard.check_losses(monitor.finish_backward(), batch, step)
+        if completes_batch and guard.may_update():
             update_weights(state)
         monitor.finish_step()
+        if completes_batch and step < len(loader) and save_points is not None:  # the end of the epoch saves, too
+            save_points.visit(step, monitor, bad_frames)
     bad_frames.finish()
+    guard.finish()
     return monitor.finish_epoch()
 
 

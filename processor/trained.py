@@ -1,7 +1,7 @@
 """A trained run opened again: its model, its cameras, and where they came from."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
 from utils.checkpoint import read_checkpoint
-from utils.entries import check_entries, identifiers, text
+from utils.entries import check_entries, count, identifiers, number, text
 from utils.runtime import Runtime, make_runtime
 
-from .state import find_checkpoint
+from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 
 logger = logging.getLogger(__name__)
 
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
+# What is read of a checkpoint beside its weights, where it is there.
+ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class TrainedRun:
         camids: Training cameras as annotated, in the order of the model's camera embedding; None if the checkpoint
             does not hold them, as published ones do not.
         checkpoint: The file that the weights came from.
+        chosen: How the checkpoint was chosen, such as "the last, after epoch 80".
         cfg: The configuration to go on with.
     """
 
@@ -40,13 +43,14 @@ class TrainedRun:
     runtime: Runtime
     camids: tuple[int, ...] | None
     checkpoint: Path
+    chosen: str
     cfg: CfgNode
 
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
         return {
-            "checkpoint": str(self.checkpoint),
+            "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": self.cfg.DATASETS.ROOT_DIR,
             "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
         }
@@ -85,16 +89,15 @@ class TrainedRun:
 
 
 def locate_checkpoint(cfg: CfgNode) -> Path:
-    """Return the checkpoint at TEST.WEIGHT or, if that is empty, the best or last one in OUTPUT_DIR.
+    """Return the checkpoint that TEST.WEIGHT means: a file, or the last or best one in OUTPUT_DIR.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is none; says how to get one.
     """
-    if not cfg.TEST.WEIGHT:
-        return find_checkpoint(Path(cfg.OUTPUT_DIR))
-    if not Path(cfg.TEST.WEIGHT).is_file():
-        raise FileNotFoundError(f"Weight file not found: {cfg.TEST.WEIGHT} (--weight, TEST.WEIGHT).")
-    return Path(cfg.TEST.WEIGHT)
+    path = find_checkpoint(Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT)
+    if not path.is_file():
+        raise FileNotFoundError(f"Weight file not found: {path} (--weight, TEST.WEIGHT).")
+    return path
 
 
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> TrainedRun:
@@ -113,7 +116,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
-    check_entries(content, path, {"config": text, "camids": identifiers}, optional=("config", "camids"))
+    check_entries(content, path, ENTRIES, optional=ENTRIES)
     if "config" in content:
         source = f"config in {path}"
         if overrides is not None:
@@ -128,7 +131,19 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     camids = tuple(content["camids"]) if "camids" in content else None
     if camids is not None and model.num_cameras not in (0, len(camids)):
         raise ValueError(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, cfg)
+    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg)
+
+
+def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
+    """Say after which epoch a checkpoint was saved, and why it is evaluated."""
+    if "epoch" not in content:
+        return "named by --weight"
+    when = f"after epoch {content['epoch']}" + (f" and {content['step']} steps" if content.get("step") else "")
+    if path.name == LAST_CHECKPOINT:
+        return f"the last, {when}"
+    if path.name == BEST_CHECKPOINT and "best" in content:
+        return f"the best by validation, mAP {content['best']:.2%}, {when}"
+    return f"named by --weight, {when}"
 
 
 def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:

@@ -78,7 +78,7 @@ def _detach_run_logging() -> Iterator[None]:
     logging.captureWarnings(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_opts() -> list[str]:
     """Overrides, alternating KEY VALUE, for a model that trains on a CPU in seconds."""
     return [word for pair in TINY_OPTS.items() for word in pair]
@@ -107,16 +107,26 @@ def make_tracklet() -> Callable[..., Tracklet]:
 
 
 @pytest.fixture
-def make_tree(tmp_path) -> Callable[..., Path]:
-    """Factory of tiny AG-VPReID copies in which every person wears a colour of their own.
+def make_tree(tmp_path, write_tree) -> Callable[..., Path]:
+    """``make_tree(name="data", **options)``: a folder of the test's own that ``write_tree`` fills; returns the root."""
 
-    ``make_tree(name="data", train=..., test=..., tracklets=2, num_frames=6, attributes=True, masked=False)`` writes
+    def build(name: str = "data", **options) -> Path:
+        return write_tree(tmp_path / name, **options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def write_tree() -> Callable[..., Path]:
+    """Writer of tiny AG-VPReID copies in which every person wears a colour of their own.
+
+    ``write_tree(root, train=..., test=..., tracklets=2, num_frames=6, attributes=True, masked=False)`` writes
     ``tracklets`` tracklets of each person from cameras C0 (ground) and C4 (aerial), with JPEGs of 32 x 64 pixels, and
     returns the root. People with one pid look alike wherever they are written.
     """
 
-    def build(
-        name: str = "data",
+    def write(
+        root: Path,
         train: tuple[int, ...] = TRAIN_PIDS,
         test: tuple[int, ...] = TEST_PIDS,
         tracklets: int = 2,
@@ -124,7 +134,6 @@ def make_tree(tmp_path) -> Callable[..., Path]:
         attributes: bool = True,
         masked: bool = False,
     ) -> Path:
-        root = tmp_path / name
         for pid in train:
             for camid in (0, 4):
                 for number in range(tracklets):
@@ -143,7 +152,7 @@ def make_tree(tmp_path) -> Callable[..., Path]:
                     _write_table(root / "attributes" / case / f"{side}.csv", test)
         return root
 
-    return build
+    return write
 
 
 def _write_tracklet(folder: Path, pid: int, camid: int, number: int, num_frames: int) -> None:

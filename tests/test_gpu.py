@@ -98,7 +98,7 @@ def test_a_run_resumes_on_another_device(device, direction, precision, set_up, t
     first, second = ("cpu", device) if direction == "from the CPU" else (device, "cpu")
     run(set_up(first, precision, "SOLVER.STAGE2.MAX_EPOCHS", 1), tmp_path)
     parts = set_up(second, precision, "SOLVER.STAGE2.MAX_EPOCHS", 2, resume=True)
-    parts.state.restore(tmp_path / LAST_CHECKPOINT)
+    parts.state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
     before = weights_of(parts)
     run(parts, tmp_path)
     assert parts.state.epoch == 2

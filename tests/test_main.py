@@ -16,7 +16,7 @@ import train_main
 from model import make_model
 from processor import monitor
 from processor.report import write
-from utils.runtime import run_command
+from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 HELPFUL = [f"run_path('{name}.py', run_name='__main__')" for name in ("train_main", "eval_main")] + [

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check the data set, log the report and return the exit status."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.doctor import check_dataset, count_cores, format_report, make_check_settings, to_json
+    from datasets.doctor import check_dataset, count_cores, format_report, make_check_settings, report_as_dict
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.info("%s", format_report(report))
         if args.json:
             args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(to_json(report), indent=2) + "\n", encoding="utf-8")
+            args.json.write_text(json.dumps(report_as_dict(report), indent=2) + "\n", encoding="utf-8")
     except (OSError, ValueError, TypeError) as error:
         logger.error("%s", error)
         return 1

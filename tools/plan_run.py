@@ -64,6 +64,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.runtime import run_command
+    from utils.commands import run_command
 
     sys.exit(run_command(main))

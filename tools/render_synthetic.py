@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.arguments import MAX_WORKERS, at_least
+from utils.stopping import Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +86,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             force=args.force,
             progress=True,
         )
-    except KeyboardInterrupt:  # run_command would say that what was written is kept
-        sys.exit(130)
+    except Stopped as stopped:  # run_command would say that what was written is kept
+        sys.exit(stopped.status)
 
 
 if __name__ == "__main__":
     parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.runtime import run_command
+    from utils.commands import run_command
 
     sys.exit(run_command(main))

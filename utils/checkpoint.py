@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
-from .runtime import first_line
+from .commands import first_line
 from .whole_files import write_whole
 
 # Errors that torch, pickle, zipfile and safetensors raise for damaged files; pickle documents no shorter list.

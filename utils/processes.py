@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed._functional_collectives import all_gather_single
+from torch.distributed._functional_collectives import all_gather_single, wait_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,14 @@ class Processes:
             distributed.all_reduce(tensor)
         return tensor
 
+    def maximum(self, number: int) -> int:
+        """Return the largest of the numbers of all processes."""
+        if self.is_alone:
+            return number
+        largest = torch.tensor(number)  # on the CPU: nothing waits for a GPU
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return int(largest)
+
     def gather_batch(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Join the slices of a batch that the processes hold, in the order of ranks, in one exchange.
 
@@ -112,6 +120,7 @@ class Processes:
         rows = [tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1) for tensor in tensors]
         everyone = cast(distributed.ProcessGroup, distributed.group.WORLD)
         joined = all_gather_single(torch.cat(rows, dim=1).contiguous(), 0, everyone)  # it passes gradients back
+        joined = wait_tensor(joined)  # else a wrapper that waits at its first use, and slows down every operation
         parts = joined.split([row.shape[1] for row in rows], dim=1)
         return tuple(
             part.to(tensor.dtype).reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True)
@@ -139,7 +148,7 @@ class Processes:
             model,
             device_ids=[device] if device.type == "cuda" else None,
             # Batch norms see the whole batch in every process, so their statistics are equal without an exchange.
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             gradient_as_bucket_view=True,  # no second copy of the gradients
         )
 

@@ -20,6 +20,7 @@ def track(
     description: str,
     unit: str,
     total: int | None = None,
+    done: int = 0,
     enabled: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterable[Item]:
@@ -30,6 +31,7 @@ def track(
         description: What the loop does, at the head of bar and lines.
         unit: What one item is, singular.
         total: Number of items; None asks ``iterable``, which may not know.
+        done: Number of items before the first, which another loop has done.
         enabled: False shows nothing.
         clock: Returns seconds from any fixed moment.
     Returns:
@@ -40,20 +42,20 @@ def track(
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if sys.stderr.isatty():
-        return tqdm(iterable, desc=description, unit=unit, total=total, leave=False)
-    return _log_progress(iterable, description, unit, total, clock)
+        return tqdm(iterable, desc=description, unit=unit, total=total, initial=done, leave=False)
+    return _log_progress(iterable, description, unit, total, done, clock)
 
 
 def _log_progress(
-    iterable: Iterable[Item], description: str, unit: str, total: int | None, clock: Callable[[], float]
+    iterable: Iterable[Item], description: str, unit: str, total: int | None, first: int, clock: Callable[[], float]
 ) -> Iterator[Item]:
     start = logged = clock()
-    for done, item in enumerate(iterable):
+    for done, item in enumerate(iterable, start=first):
         now = clock()
-        if done and now - logged >= LOG_INTERVAL:
+        if done > first and now - logged >= LOG_INTERVAL:
             logged = now
             if total:
-                left = format_duration((now - start) * (total - done) / done)
+                left = format_duration((now - start) * (total - done) / (done - first))
                 logger.info("%s: %d of %d %s, %s left", description, done, total, _plural(unit, total), left)
             else:
                 logger.info("%s: %d %s", description, done, _plural(unit, done))

@@ -108,10 +108,10 @@ def _expanded_reciprocal_sets(neighbours: np.ndarray, k1: int) -> sparse.csr_arr
     overlap = (full @ half.T).multiply(full).tocoo()  # |R(i) and R_half(c)| for the members c of R(i)
     half_sizes = half.sum(axis=1)
     accepted = 3 * overlap.data > 2 * half_sizes[overlap.col]
-    brings = sparse.csr_array(
+    contributors = sparse.csr_array(
         (overlap.data[accepted], (overlap.row[accepted], overlap.col[accepted])), shape=full.shape
     )
-    members = (full + brings @ half).tocsr()
+    members = (full + contributors @ half).tocsr()
     members.sort_indices()
     return members
 

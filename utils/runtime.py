@@ -5,7 +5,7 @@ import logging
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from .processes import ALONE, Processes, read_launch, start_processes, stop_processes
+from .processes import ALONE, Processes, read_launch, start_processes
 from .progress import track
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,14 @@ class Runtime:
         """Make a gradient scaler; it does nothing unless the precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
 
-    def show_progress(self, batches: Iterable, description: str, unit: str) -> Iterable:
-        """Return the same batches; process 0 shows how far the loop is, by a bar or by log lines."""
-        return track(batches, description, unit) if self.processes.is_main else batches
+    def show_progress(self, batches: Iterable, description: str, unit: str, done: int = 0) -> Iterable:
+        """Return the same batches; process 0 shows how far the loop is, by a bar or by log lines.
+
+        Args:
+            batches: What to loop over; it knows how many there are, with those done before.
+            description, unit, done: As in ``utils.progress.track``.
+        """
+        return track(batches, description, unit, done=done, enabled=self.processes.is_main)
 
 
 def make_runtime(device: str, precision: str) -> Runtime:
@@ -142,7 +147,7 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
         if not processes.is_main:
             handler.addFilter(_is_for_all_processes)
         root.addHandler(handler)
-    logger.setLevel(logging.DEBUG)  # run_command's tracebacks, which only the file takes
+    logging.getLogger("utils.commands").setLevel(logging.DEBUG)  # tracebacks, which only the file takes
     logging.captureWarnings(True)
     return logging_redirect_tqdm()
 
@@ -150,33 +155,3 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
 def _is_for_all_processes(record: logging.LogRecord) -> bool:
     """Whether a log line of another process than 0 is written: warnings, errors, and the tracebacks of errors."""
     return record.levelno >= logging.WARNING or record.exc_info is not None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the name of its type if it has no message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def run_command(main: Callable[[], None]) -> int:
-    """Run an entry point and return its exit status; a user's mistake ends in one line on the console.
-
-    Its traceback goes to the log file only. Any other error is raised again, after it was written to the log file, too.
-    """
-    try:
-        main()
-        stop_processes()  # after an error, the others may still wait for this process: torchrun ends them
-    except KeyboardInterrupt:
-        logger.error("Interrupted. What was written so far is kept.")
-        return 130
-    except (OSError, ValueError, TypeError, FloatingPointError) as error:
-        message = str(error).strip()
-        if message.startswith("Caught "):  # a loader process sent its whole traceback; the last line is the message
-            message = message.splitlines()[-1]
-        logger.error("%s", message)
-        logger.debug("Traceback:", exc_info=True)
-        return 1
-    except Exception as error:
-        logger.error("%s: %s", type(error).__name__, first_line(error))
-        logger.debug("Traceback:", exc_info=True)
-        raise
-    return 0

@@ -25,6 +25,7 @@ from .case_folders import (
     none_if_unknown,
     shared_value,
 )
+from .counts import PublishedCounts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 
 logger = logging.getLogger(__name__)
@@ -41,24 +42,26 @@ _MASKED_NAME = {
     "ground": re.compile(r"[a-z]{3}\d[a-z][A-Z]", re.ASCII),
 }
 
-# The challenge's copy, counted from its attribute tables and its sample submission.
-PUBLISHED = {
-    "train identities": 689,
-    "case1_aerial_to_ground/query identities": 645,
-    "case1_aerial_to_ground/query tracklets": 3023,
-    "case1_aerial_to_ground/gallery identities": 645,
-    "case1_aerial_to_ground/gallery tracklets": 2751,
-    "case2_ground_to_aerial/query identities": 645,
-    "case2_ground_to_aerial/query tracklets": 2751,
-    "case2_ground_to_aerial/gallery identities": 1309,
-}
-# The sample submission lists 4,416 tracklets; the real count may be higher.
-PUBLISHED_AT_LEAST = {"case2_ground_to_aerial/gallery tracklets": 4416}
-# Totals of both versions, from the papers; frames are rounded. The challenge's tables hold fewer people (1,998).
-PUBLISHED_TOTALS = {
-    "challenge": {"identities": 3027, "tracklets": 13511, "frames": 3_700_000, "altitudes": (80, 120)},
-    "full": {"identities": 6632, "tracklets": 32321, "frames": 9_600_000, "altitudes": (15, 30, 80, 120)},
-}
+# The challenge's copy, counted from its attribute tables and its sample submission. That lists 4,416 tracklets of case
+# 2's gallery; the real count may be higher. The totals are from the papers, frames rounded; the challenge's tables hold
+# fewer people (1,998).
+PUBLISHED = PublishedCounts(
+    {
+        "train identities": 689,
+        "case1_aerial_to_ground/query identities": 645,
+        "case1_aerial_to_ground/query tracklets": 3023,
+        "case1_aerial_to_ground/gallery identities": 645,
+        "case1_aerial_to_ground/gallery tracklets": 2751,
+        "case2_ground_to_aerial/query identities": 645,
+        "case2_ground_to_aerial/query tracklets": 2751,
+        "case2_ground_to_aerial/gallery identities": 1309,
+        "case2_ground_to_aerial/gallery tracklets": 4416,
+    },
+    lower_bounds=frozenset({"case2_ground_to_aerial/gallery tracklets"}),
+    remark="The published counts are of the challenge's copy. Published totals: challenge: 3027 people, 13511 "
+    "tracklets, about 3700000 frames from 80/120 m; full: 6632 people, 32321 tracklets, about 9600000 frames from "
+    "15/30/80/120 m.",
+)
 
 
 class FrameName(NamedTuple):
@@ -184,12 +187,12 @@ class AGVPReID:
 
     The full version and the challenge's copy have this tree, these names and the 15 attributes, so one class reads
     both. The full version was recorded on 20 days, with changes of clothing; ``Tracklet.day`` keeps the days apart.
-    Statistics of both are in docs/datasets.md; ``PUBLISHED`` describes the challenge's copy.
+    Statistics of both are in docs/datasets.md; ``published`` describes the challenge's copy.
 
     In the challenge's copy the test identities are masked: the same folder number on the query and the gallery side
     is not the same person. Such a copy can be ranked and submitted, but not scored.
 
-    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The cases are 'case1', aerial to ground, and 'case2',
+    Attributes and arguments: see ``datasets.Benchmark``. The cases are 'case1', aerial to ground, and 'case2',
     ground to aerial; one of them may be absent. Of the options, ``protocol`` ('cross-camera' unless chosen) and
     ``index_dir`` apply.
 
@@ -200,6 +203,8 @@ class AGVPReID:
     """
 
     scheme: AttributeScheme | None = AGVPREID_SCHEME
+    layout: FolderLayout | None = LAYOUT
+    published = PUBLISHED
 
     def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, LAYOUT.title)
@@ -286,11 +291,11 @@ def _read_split(
 
     tracklets = make_folder_tracklets(split, index, make_tracklet)
     pids = {tracklet.pid for tracklet in tracklets}
-    if table is not None and (strangers := pids - table.keys()):
+    if table is not None and (missing := pids - table.keys()):
         logger.warning(
             "%s: %d of %d identities are missing from the attribute table: all their attributes are unknown.",
             split,
-            len(strangers),
+            len(missing),
             len(pids),
         )
     return tracklets

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from utils.unknown import UNKNOWN
 
 from ..storage.frame_index import FrameIndex, FramePaths, Reader, open_index
-from ..storage.listing import TrackletFolder, missing_path, printable
+from ..storage.listing import TrackletFolder, missing_path_error, printable
 from ..tracklet import Tracklet
 from .counts import log_counts
 
@@ -130,7 +130,7 @@ class FolderLayout:
             if os.path.lexists(root / folder):
                 raise ValueError(f"{printable(root / folder)} is not a folder, nor a link to one.")
         if not present:
-            raise missing_path(root / absent[0], self.title)
+            raise missing_path_error(root / absent[0], self.title)
         for folder in absent:
             logger.warning("%s: there is no folder %s, so this direction is left out.", root, folder)
         return present

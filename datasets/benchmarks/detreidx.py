@@ -25,6 +25,7 @@ from .case_folders import (
     none_if_unknown,
     shared_value,
 )
+from .counts import PublishedCounts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ class DetReIDX:
     Rankings are written in the challenge's form: case, query, ranked gallery. The names do not show whether a copy
     renumbers the test people on each side; set DATASETS.IDENTITIES_MASKED for such a copy.
 
-    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The cases are 'case1', aerial to ground, 'case2',
+    Attributes and arguments: see ``datasets.Benchmark``. The cases are 'case1', aerial to ground, 'case2',
     ground to aerial, and 'case3', aerial to aerial; some of them may be absent. Of the options, ``protocol`` and
     ``index_dir`` apply.
 
@@ -214,6 +215,8 @@ class DetReIDX:
     """
 
     scheme: AttributeScheme | None = SCHEME
+    layout: FolderLayout | None = LAYOUT
+    published = PublishedCounts()
 
     def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, LAYOUT.title)

@@ -8,14 +8,15 @@ import numpy as np
 from ..attributes import AttributeScheme
 from ..storage.listing import find_root
 from ..tracklet import Case, Tracklet
-from .counts import compare_counts, log_counts
+from .case_folders import FolderLayout
+from .counts import PublishedCounts, compare_counts, log_counts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 from .mars_tables import CAMERA, MarsTables, list_frames, make_table_tracklets, read_tables
 
 logger = logging.getLogger(__name__)
 
 _TITLE = "G2A-VReID"
-PUBLISHED = {"tracklets": 5576}
+PUBLISHED = PublishedCounts({"tracklets": 5576})
 
 
 class G2AVReID:
@@ -40,7 +41,7 @@ class G2AVReID:
     The tables do not say which camera is the drone's. The queries come from the ground, so the aerial camera is the one
     that no query comes from; if queries come from both cameras, DATASETS.AERIAL_CAMERA must name it.
 
-    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The one case is 'case2', ground to aerial, as in
+    Attributes and arguments: see ``datasets.Benchmark``. The one case is 'case2', ground to aerial, as in
     AG-VPReID. Queries are not in the gallery. Of the options, ``protocol`` and ``aerial_camera`` apply.
 
     Raises:
@@ -50,6 +51,8 @@ class G2AVReID:
     """
 
     scheme: AttributeScheme | None = None
+    layout: FolderLayout | None = None
+    published = PUBLISHED
 
     def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)

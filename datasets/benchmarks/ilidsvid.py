@@ -8,10 +8,11 @@ from pathlib import Path
 from utils.text_files import parse_integer
 
 from ..attributes import AttributeScheme
-from ..storage.listing import find_root, list_images, list_subfolders, missing_path, sort_frames
+from ..storage.listing import find_root, list_images, list_subfolders, missing_path_error, sort_frames
 from ..storage.packed_paths import pack_tracklets
 from ..tracklet import Case, Tracklet
-from .counts import compare_counts, log_counts
+from .case_folders import FolderLayout
+from .counts import PublishedCounts, compare_counts, log_counts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 from .matlab import read_matrix
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 _TITLE = "iLIDS-VID"
 SPLITS_FILE = "train-test people splits/train_test_splits_ilidsvid.mat"
 CAMERAS = (1, 2)
-PUBLISHED = {"identities": 300, "splits": 10}
+PUBLISHED = PublishedCounts({"identities": 300, "splits": 10})
 
 
 class ILIDSVID:
@@ -45,7 +46,7 @@ class ILIDSVID:
     TF-CLIP. Queries are the test people's camera 1, the gallery is their camera 2. The result to report is the mean
     over the ten splits: ``python -m tools.average_results``.
 
-    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The one case is 'case1'. Of the options,
+    Attributes and arguments: see ``datasets.Benchmark``. The one case is 'case1'. Of the options,
     ``protocol``, ``split`` and ``train_half`` apply.
 
     Raises:
@@ -55,6 +56,8 @@ class ILIDSVID:
     """
 
     scheme: AttributeScheme | None = None
+    layout: FolderLayout | None = None
+    published = PUBLISHED
 
     def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
@@ -106,7 +109,7 @@ class ILIDSVID:
 def _list_people(folder: Path) -> dict[int, Path]:
     """Return the tracklet folder of each person that a camera saw, by pid; reads no frames."""
     if not folder.is_dir():
-        raise missing_path(folder, _TITLE)
+        raise missing_path_error(folder, _TITLE)
     people: dict[int, Path] = {}
     for person in list_subfolders(folder):
         match = re.fullmatch(r"person(\d+)", person.name, re.ASCII)

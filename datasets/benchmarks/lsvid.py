@@ -11,10 +11,11 @@ from typing import NamedTuple
 from utils.text_files import parse_integer, read_lines, shorten
 
 from ..attributes import AttributeScheme
-from ..storage.listing import find_root, list_images, missing_path, sort_frames
+from ..storage.listing import find_root, list_images, missing_path_error, sort_frames
 from ..storage.packed_paths import pack_tracklets
 from ..tracklet import Case, Tracklet
-from .counts import compare_counts, log_counts
+from .case_folders import FolderLayout
+from .counts import PublishedCounts, compare_counts, log_counts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 from .matlab import read_rows
 
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 _TITLE = "LS-VID"
 CAMERAS = range(1, 16)
-PUBLISHED = {"training tracklets": 2831, "queries": 3504, "gallery tracklets": 7829}
+PUBLISHED = PublishedCounts({"training tracklets": 2831, "queries": 3504, "gallery tracklets": 7829})
 # Two layouts are in use: that of TF-CLIP's loader, then that of VSLA-CLIP's.
 LIST_FOLDERS = ("info/list_sequence", "list_sequence")
 QUERY_FILES = ("info/data/info_test.mat", "test/data/info_test.mat")
@@ -50,7 +51,7 @@ class LSVID:
 
     Statistics are in docs/datasets.md.
 
-    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The one case is 'case1'. Of the options, ``protocol``
+    Attributes and arguments: see ``datasets.Benchmark``. The one case is 'case1'. Of the options, ``protocol``
     applies.
 
     Raises:
@@ -60,6 +61,8 @@ class LSVID:
     """
 
     scheme: AttributeScheme | None = None
+    layout: FolderLayout | None = None
+    published = PUBLISHED
 
     def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
@@ -86,7 +89,7 @@ class LSVID:
         found = {"queries": len(query), "gallery tracklets": len(gallery)}
         if self.train:
             found["training tracklets"] = len(self.train)
-        compare_counts(_TITLE, found, {name: PUBLISHED[name] for name in found})
+        compare_counts(_TITLE, found, PUBLISHED)
 
     def _find_list(self, split: str) -> Path:
         return self._find_file(f"{folder}/list_seq_{split}.txt" for folder in LIST_FOLDERS)
@@ -139,7 +142,7 @@ class _Line(NamedTuple):
 
 def _read_list(path: Path) -> list[_Line]:
     if not path.is_file():
-        raise missing_path(path, _TITLE)
+        raise missing_path_error(path, _TITLE)
     lines = []
     for number, text in enumerate(read_lines(path), start=1):
         if not text.strip():

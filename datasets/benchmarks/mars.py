@@ -8,7 +8,8 @@ from utils.metrics import MARS_OFFICIAL
 from ..attributes import AttributeScheme
 from ..storage.listing import find_root
 from ..tracklet import Case, Tracklet
-from .counts import compare_counts, log_counts
+from .case_folders import FolderLayout
+from .counts import PublishedCounts, compare_counts, log_counts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 from .mars_tables import DISTRACTOR, list_frames, make_table_tracklets, read_tables
 
@@ -16,12 +17,14 @@ logger = logging.getLogger(__name__)
 
 _TITLE = "MARS"
 VIEWS = dict.fromkeys(range(1, 7), "ground")
-PUBLISHED = {
-    "training identities": 625,
-    "training tracklets": 8298,
-    "queries": 1980,
-    "gallery tracklets without queries": 9330,
-}
+PUBLISHED = PublishedCounts(
+    {
+        "training identities": 625,
+        "training tracklets": 8298,
+        "queries": 1980,
+        "gallery tracklets without queries": 9330,
+    }
+)
 
 
 class MARS:
@@ -49,7 +52,7 @@ class MARS:
 
     Statistics, also of both conventions, are in docs/datasets.md.
 
-    Attributes and arguments: see ``datasets.tracklet.Benchmark``. The one case is 'case1'. Of the options, ``protocol``
+    Attributes and arguments: see ``datasets.Benchmark``. The one case is 'case1'. Of the options, ``protocol``
     applies.
 
     Raises:
@@ -58,6 +61,8 @@ class MARS:
     """
 
     scheme: AttributeScheme | None = None
+    layout: FolderLayout | None = None
+    published = PUBLISHED
 
     def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
         self.root = find_root(root, _TITLE)
@@ -87,4 +92,4 @@ class MARS:
         if self.train:
             found["training identities"] = len({tracklet.pid for tracklet in self.train})
             found["training tracklets"] = len(self.train)
-        compare_counts(_TITLE, found, {name: PUBLISHED[name] for name in found})
+        compare_counts(_TITLE, found, PUBLISHED)

@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.text_files import read_lines, shorten
 
-from ..storage.listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path
+from ..storage.listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path_error
 from ..storage.packed_paths import PackedPaths
 from ..tracklet import Tracklet
 from .matlab import read_matrix, read_rows
@@ -89,7 +89,7 @@ def list_frames(root: Path, split: str, dataset: str) -> PackedPaths:
     """
     images = root / f"bbox_{split}"
     if not images.is_dir():
-        raise missing_path(images, dataset)
+        raise missing_path_error(images, dataset)
     names_file = root / "info" / f"{split}_name.txt"
     if os.path.lexists(names_file):
         return PackedPaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
@@ -131,8 +131,8 @@ def make_table_tracklets(
             f"{where}: the table counts {table[:, _END].max()} frames, but the list has {len(frames)}: the copy is "
             "incomplete, or its names are not those of the table."
         )
-    if strangers := sorted(set(table[:, CAMERA].tolist()) - views.keys()):
-        raise ValueError(f"{where}: cameras {strangers} are not among {sorted(views)}.")
+    if unknown := sorted(set(table[:, CAMERA].tolist()) - views.keys()):
+        raise ValueError(f"{where}: cameras {unknown} are not among {sorted(views)}.")
     tracklets = []
     for row in rows:
         start, end, pid, camera = (int(value) for value in table[row])

@@ -10,7 +10,7 @@ from scipy.io.matlab import MatReadError
 
 from utils.text_files import INT64_MAX, INT64_MIN
 
-from ..storage.listing import missing_path
+from ..storage.listing import missing_path_error
 
 # Errors of scipy and h5py for files that are truncated, or not MATLAB files.
 _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError, NotImplementedError)
@@ -31,7 +31,7 @@ def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
             made of integers that fit into 64 bits.
     """
     if not path.is_file():
-        raise missing_path(path, dataset)
+        raise missing_path_error(path, dataset)
     try:
         content = _load(path)
     except _DAMAGED as error:

@@ -112,22 +112,26 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         _check_num_identities(len(self._items), batch_size, num_instances)
         self.set_epoch(0)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches the next iteration returns."""
+    def set_epoch(self, epoch: int, done: int = 0) -> None:
+        """Choose the epoch whose batches the next iteration returns, without the first ``done`` batches (parts)."""
+        self.done = done
         self._batches = self._make_batches(np.random.default_rng(np.random.SeedSequence([self.seed, epoch])))
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Return the number of batches (parts) of the epoch, with those that the iteration leaves out."""
         return len(self._batches) * self.num_parts
 
     def __iter__(self) -> Iterator[list[ClipRequest]]:
-        epoch, batches = self.epoch, self._batches
+        epoch, done, batches = self.epoch, self.done, self._batches
         size = self.batch_size // self.num_parts // self.world_size
         for number, batch in enumerate(batches):
+            if (number + 1) * self.num_parts <= done:
+                continue
             requests = [
                 ClipRequest(int(item), epoch, number * self.batch_size + place) for place, item in enumerate(batch)
             ]
-            for part in range(self.num_parts):
+            for part in range(max(done - number * self.num_parts, 0), self.num_parts):
                 start = (part * self.world_size + self.rank) * size
                 yield requests[start : start + size]
 

@@ -2,7 +2,7 @@
 
 from .dataset_check import check_dataset, count_cores
 from .findings import BLOCKING, CHECKS, REMARK, WARNING, Report
-from .report import format_report, to_json
+from .report import format_report, report_as_dict
 from .settings import CheckSettings, make_check_settings
 
 __all__ = [
@@ -16,5 +16,5 @@ __all__ = [
     "count_cores",
     "format_report",
     "make_check_settings",
-    "to_json",
+    "report_as_dict",
 ]

@@ -1,6 +1,6 @@
 """The data check: it examines a copy of a data set and reports every problem, where a loader stops at the first.
 
-It walks the folders of AG-VPReID and DetReIDX (``folder_checks``); of other data sets, it takes the tracklets that the
+It walks the folders of data sets that have a ``layout`` (``folder_checks``); of others, it takes the tracklets that the
 loader returns (``loader_checks``). Worker processes then examine each tracklet (``tracklet_checks``). At the end, all
 tracklets are compared (``split_checks``).
 """
@@ -18,23 +18,15 @@ import torch
 from utils.metrics import PROTOCOLS, Protocol
 from utils.progress import track
 
-from ..benchmarks import agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars
-from ..tracklet import Benchmark
+from ..benchmarks.benchmark import Benchmark
+from ..build import DATASETS
+from .attribute_checks import count_attributes
 from .findings import FRAME_FAULTS, EpochEstimate, ExaminedTracklet, Report
 from .folder_checks import walk_folders
-from .loader_checks import count_attributes, count_batches, list_records, read_dataset
+from .loader_checks import count_batches, list_records, read_dataset
 from .settings import CheckSettings
 from .split_checks import check_splits
 from .tracklet_checks import FolderJob, RecordJob, examine
-
-LAYOUTS = {"agvpreid": agvpreid.LAYOUT, "detreidx": detreidx.LAYOUT}  # data sets whose folders are walked
-PUBLISHED: dict[str, dict[str, int]] = {
-    "agvpreid": {**agvpreid.PUBLISHED, **agvpreid.PUBLISHED_AT_LEAST},
-    "g2avreid": g2avreid.PUBLISHED,
-    "ilidsvid": ilidsvid.PUBLISHED,
-    "lsvid": lsvid.PUBLISHED,
-    "mars": mars.PUBLISHED,
-}
 
 Job = FolderJob | RecordJob
 
@@ -48,23 +40,26 @@ def check_dataset(settings: CheckSettings, progress: bool = False) -> Report:
     Returns:
         Everything that was found; after Ctrl-C, everything that was found before.
     """
-    report = Report(settings.dataset, settings.root, published=PUBLISHED.get(settings.dataset, {}))
+    report = Report(settings.dataset, settings.root)
+    benchmark = DATASETS.get(settings.dataset)  # None for an unknown name, which the loader refuses
+    if benchmark is not None:
+        report.published = benchmark.published
     try:
-        _run_checks(settings, report, progress)
+        _run_checks(settings, benchmark, report, progress)
     except BrokenProcessPool as error:
         report.add("worker", f"{error} After {len(report.tracklets)} tracklets; --workers 1 shows which one is next.")
         report.complete = False
     except KeyboardInterrupt:
         report.complete = False
-    _note_unchecked(settings.sample, report)
+    _note_unchecked(settings.sample, benchmark is not None and benchmark.layout is not None, report)
     return report
 
 
-def _run_checks(settings: CheckSettings, report: Report, progress: bool) -> None:
-    layout = LAYOUTS.get(settings.dataset)
+def _run_checks(settings: CheckSettings, benchmark: type[Benchmark] | None, report: Report, progress: bool) -> None:
+    layout = None if benchmark is None else benchmark.layout
     jobs: list[Job] = []
-    if layout is not None:
-        jobs += walk_folders(layout, Path(settings.root), settings.identities_masked, report)
+    if benchmark is not None and layout is not None:
+        jobs += walk_folders(layout, benchmark.scheme, Path(settings.root), settings.identities_masked, report)
     dataset = read_dataset(settings, report, keep_remarks=layout is None)
     if dataset is not None and layout is None:
         jobs += list_records(dataset)
@@ -138,8 +133,8 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _note_unchecked(sample: int, report: Report) -> None:
-    """Say what the check left out."""
+def _note_unchecked(sample: int, is_walked: bool, report: Report) -> None:
+    """Say what the check left out; ``is_walked`` says whether it looked at all folders."""
     if not report.complete:
         report.not_checked.append("everything after the interruption, and what needs all tracklets")
     num_seen = sum(
@@ -150,5 +145,5 @@ def _note_unchecked(sample: int, report: Report) -> None:
         report.not_checked.append(
             f"whether {rest} frames can be decoded or are repeated (--sample {sample}); they exist and are not empty"
         )
-    if report.dataset not in LAYOUTS:
+    if not is_walked:
         report.not_checked.append("files that the loader does not read: the folders of this data set are not walked")

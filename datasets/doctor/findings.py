@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.unknown import UNKNOWN
 
+from ..benchmarks.counts import PublishedCounts
 from ..storage.listing import printable
 
 BLOCKING, WARNING, REMARK = "blocking", "warning", "remark"
@@ -62,7 +63,7 @@ CHECKS: dict[str, tuple[str, str]] = {
     "missing direction": (REMARK, "this case is left out of evaluation"),
     "no attribute table": (REMARK, "only visual results are reported for it"),
     "stray file": (REMARK, "it is ignored"),
-    "published counts": (REMARK, "copies differ; the published counts of AG-VPReID are of the challenge's copy"),
+    "published counts": (REMARK, "copies differ; docs/datasets.md says which copy was counted"),
     "loader's remark": (REMARK, "the loader logs this warning"),
 }
 
@@ -184,7 +185,7 @@ class Report:
         findings: Texts by check, a key of ``CHECKS``.
         tracklets: Those examined, in the order of the splits.
         attributes: By split, for those that have attributes.
-        published: Published counts by name.
+        published: Published counts of the data set.
         not_checked: What was left out, in words.
         epoch: Estimated decoding times; None when not known.
         complete: Whether the check ran to its end.
@@ -195,7 +196,7 @@ class Report:
     findings: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     tracklets: list[ExaminedTracklet] = field(default_factory=list)
     attributes: dict[str, AttributeCounts] = field(default_factory=dict)
-    published: dict[str, int] = field(default_factory=dict)
+    published: PublishedCounts = PublishedCounts()
     not_checked: list[str] = field(default_factory=list)
     epoch: EpochEstimate | None = None
     complete: bool = True

@@ -7,18 +7,22 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..attributes import AttributeScheme
 from ..benchmarks.case_folders import FolderLayout
 from ..storage.listing import TrackletFolder, scan_split
+from .attribute_checks import check_table
 from .findings import Report
-from .loader_checks import check_table
 from .tracklet_checks import FolderJob
 
 
-def walk_folders(layout: FolderLayout, root: Path, identities_masked: bool, report: Report) -> Iterator[FolderJob]:
+def walk_folders(
+    layout: FolderLayout, scheme: AttributeScheme | None, root: Path, identities_masked: bool, report: Report
+) -> Iterator[FolderJob]:
     """Yield the tracklet folders of a copy, and report everything that is wrong above them.
 
     Args:
         layout: Layout of the data set.
+        scheme: Its attributes; None if it has none.
         root: The copy.
         identities_masked: Whether the config says so (DATASETS.IDENTITIES_MASKED), whatever the names say.
         report: Receives the findings.
@@ -28,12 +32,13 @@ def walk_folders(layout: FolderLayout, root: Path, identities_masked: bool, repo
         return
     cases = _find_cases(layout, root, report)
     folders_of = _find_tracklets([split for split in layout.splits() if _is_wanted(split, cases)], root, report)
-    tolerant = _find_masked_cases(layout, cases, folders_of, identities_masked, report)
+    masked_cases = _find_masked_cases(layout, cases, folders_of, identities_masked, report)
     for split, folders in folders_of.items():
-        if layout.table_folder:
-            check_table(layout.attribute_table(root, split), split, {folder.pid for folder in folders}, report)
+        if layout.table_folder and scheme is not None:
+            check_table(layout.attribute_table(root, split), split, {folder.pid for folder in folders}, scheme, report)
         for folder in folders:
-            yield FolderJob(split, folder, layout.parse_sighting, layout.splits()[split], _case_of(split) in tolerant)
+            masked = _case_of(split) in masked_cases
+            yield FolderJob(split, folder, layout.parse_sighting, layout.splits()[split], masked)
 
 
 def _case_of(split: str) -> str:
@@ -85,7 +90,7 @@ def _find_masked_cases(
     report: Report,
 ) -> set[str]:
     """Report cases with masked identities; return those in which the loader accepts any frame name."""
-    tolerant = set()
+    masked_cases = set()
     for case in cases:
         names: dict[str, list[str]] = {}
         for split, view in layout.splits().items():
@@ -93,7 +98,7 @@ def _find_masked_cases(
                 names[view] = [folder.name for folder in folders_of.get(split, ())]
         recognised = all(names.values()) and layout.are_masked(names)
         if recognised:
-            tolerant.add(case)
+            masked_cases.add(case)
         if recognised or identities_masked:
             report.add("masked identities", case)
-    return tolerant
+    return masked_cases

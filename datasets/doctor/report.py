@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
-from ..benchmarks import agvpreid
 from ..storage.listing import printable
 from .findings import BLOCKING, CHECKS, LEVELS, REMARK, WARNING, EpochEstimate, ExaminedTracklet, Report
 
@@ -57,8 +56,8 @@ def format_report(report: Report) -> str:
     return "\n".join([*lines, "", _format_verdict(report)])
 
 
-def to_json(report: Report) -> dict[str, Any]:
-    """Convert the report, with every finding, for ``json.dump``."""
+def report_as_dict(report: Report) -> dict[str, Any]:
+    """Return the report, with every finding, as a dict that ``json.dump`` takes."""
     return {
         "dataset": report.dataset,
         "root": printable(report.root),
@@ -66,7 +65,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "complete": report.complete,
         "splits": {split: asdict(_count(tracklets)) for split, tracklets in report.splits().items()},
         "attributes": {split: asdict(counts) for split, counts in report.attributes.items()},
-        "published": report.published,
+        "published": dict(report.published.counts),
         "findings": [
             {"check": check, "level": level, "meaning": CHECKS[check][1], "count": len(texts), "places": texts}
             for level in LEVELS
@@ -111,10 +110,10 @@ def _format_splits(report: Report) -> str:
 
 
 def _beside_published(report: Report, name: str, count: int) -> str:
-    if report.dataset != "agvpreid" or name not in report.published:
+    if name not in report.published.counts:
         return str(count)
-    bound = ">=" if name in agvpreid.PUBLISHED_AT_LEAST else ""
-    return f"{count} [{bound}{report.published[name]}]"
+    bound = ">=" if name in report.published.lower_bounds else ""
+    return f"{count} [{bound}{report.published.counts[name]}]"
 
 
 def _format_attributes(report: Report) -> Iterator[str]:
@@ -127,15 +126,14 @@ def _format_attributes(report: Report) -> Iterator[str]:
 
 
 def _format_published(report: Report) -> Iterator[str]:
-    if report.dataset == "agvpreid":
-        totals = "; ".join(
-            f"{version}: {total['identities']} people, {total['tracklets']} tracklets, about {total['frames']} frames "
-            f"from {'/'.join(map(str, cast(Sequence[int], total['altitudes'])))} m"
-            for version, total in agvpreid.PUBLISHED_TOTALS.items()
-        )
-        yield f"Published counts are in brackets, for the challenge's copy. Published totals: {totals}."
-    elif report.published:
-        yield "Published counts: " + ", ".join(f"{name} {number}" for name, number in report.published.items()) + "."
+    published = report.published
+    in_table = {f"{split} {noun}" for split in report.splits() for noun in ("identities", "tracklets")}
+    if published.counts.keys() & in_table:
+        yield "Published counts are in brackets."
+    if others := [f"{name} {number}" for name, number in published.counts.items() if name not in in_table]:
+        yield f"Published counts: {', '.join(others)}."
+    if published.remark:
+        yield published.remark
 
 
 def _format_epoch(epoch: EpochEstimate) -> Iterator[str]:

@@ -9,8 +9,8 @@ from yacs.config import CfgNode
 
 from utils.metrics import CROSS_CAMERA
 
+from ..benchmarks.benchmark import Benchmark
 from ..build import make_dataset, make_train_loader
-from ..tracklet import Benchmark
 
 
 @dataclass(frozen=True)

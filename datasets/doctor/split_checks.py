@@ -8,7 +8,6 @@ import numpy as np
 from utils.metrics import Protocol
 from utils.unknown import UNKNOWN
 
-from ..benchmarks import agvpreid
 from .findings import FRAME_FAULTS, ExaminedTracklet, Report
 from .settings import CheckSettings
 from .tracklet_checks import frame_path
@@ -32,8 +31,7 @@ def check_splits(settings: CheckSettings, protocol: Protocol, report: Report) ->
     _check_people(settings.num_instances, train, report)
     _check_matches(splits, protocol, report)
     report.add("frame of two people", *_find_shared_frames(report))
-    if report.dataset == "agvpreid":
-        _compare_counts(report)
+    _compare_counts(report)
 
 
 def _check_overlap(train: Sequence[ExaminedTracklet], test: Sequence[ExaminedTracklet], report: Report) -> None:
@@ -152,15 +150,10 @@ def _find_shared_frames(report: Report) -> Iterator[str]:
 
 
 def _compare_counts(report: Report) -> None:
-    """Compare the counts of identities and tracklets with those of the challenge's copy of AG-VPReID."""
+    """Compare the counts of identities and tracklets of each split with the published ones."""
     counts = {}
     for split, tracklets in report.splits().items():
         counts[f"{split} identities"] = len({tracklet.pid for tracklet in tracklets})
         counts[f"{split} tracklets"] = len(tracklets)
-    for name, number in report.published.items():
-        if name not in counts:
-            continue
-        at_least = name in agvpreid.PUBLISHED_AT_LEAST
-        if counts[name] < number or (counts[name] > number and not at_least):
-            bound = "at least " if at_least else ""
-            report.add("published counts", f"{name}: {counts[name]} instead of {bound}{number}")
+    differing = report.published.differing(counts)
+    report.add("published counts", *(f"{name}: {counts[name]} instead of {differing[name]}" for name in differing))

@@ -114,9 +114,9 @@ def _read_names(job: FolderJob, names: Sequence[str], result: ExaminedTracklet) 
     cameras = {sighting.camid: sighting.view for sighting in sightings}
     if len(cameras) > 1:
         result.problems.append(Problem("several cameras", f"{path}: cameras {sorted(cameras)}"))
-    if strangers := [camid for camid, view in cameras.items() if view is None]:
-        result.problems.append(Problem("unknown camera", f"{path}: camera {min(strangers)}"))
-    if len(cameras) != 1 or strangers:
+    if unknown := [camid for camid, view in cameras.items() if view is None]:
+        result.problems.append(Problem("unknown camera", f"{path}: camera {min(unknown)}"))
+    if len(cameras) != 1 or unknown:
         return
     ((result.camid, result.view),) = cameras.items()
     if job.view not in (None, result.view):

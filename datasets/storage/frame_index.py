@@ -33,7 +33,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .listing import NUM_THREADS, TrackletFolder, list_images, list_split, list_subfolders
+from .listing import NUM_THREADS, ROOT_SETTING, TrackletFolder, list_images, list_split, list_subfolders
 from .packed_paths import PathSequence
 
 logger = logging.getLogger(__name__)
@@ -261,7 +261,7 @@ def open_index(split: Path, dataset: str, read: Reader, reader: str, index_dir: 
         if not split.is_dir():
             raise
         if place.is_relative_to(split) and not is_of_the_index:
-            message = f"{error.strerror}: a folder of {dataset} cannot be listed (DATASETS.ROOT_DIR)"
+            message = f"{error.strerror}: a folder of {dataset} cannot be listed ({ROOT_SETTING})"
             raise OSError(error.errno, message, error.filename) from error
         logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
     folder = tempfile.TemporaryDirectory(prefix="xtfclip-")

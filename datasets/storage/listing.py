@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# How messages call the folder of a copy; some commands take it by an option or argument of their own.
+ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
 LARGEST_PID = 2**63 - 1  # identities are kept as int64
 
 NUM_THREADS = 16  # folders listed at the same time: on network storage each listing mostly waits
@@ -76,15 +78,15 @@ class FolderContent(NamedTuple):
     problems: list[str]
 
 
-def missing_path(path: Path, dataset: str) -> FileNotFoundError:
+def missing_path_error(path: Path, dataset: str) -> FileNotFoundError:
     """Return the error for a folder or file that a data set must have."""
     kind = "file" if path.suffix in (".mat", ".txt") else "folder"
-    message = f"{path} is not a {kind}: set DATASETS.ROOT_DIR to a copy of {dataset}."
+    message = f"{path} is not a {kind}: set {ROOT_SETTING} to a copy of {dataset}."
     if path.parent.is_dir():
         for entry in path.parent.iterdir():
             if entry.name.lower() == path.name.lower():
                 message += f" {entry.name} is spelt otherwise."
-            elif (entry / path.name).exists():
+            elif os.path.exists(entry / path.name):  # Path.exists raises where a folder may not be searched
                 message += f" Did you mean {entry}?"
     return FileNotFoundError(message)
 
@@ -93,7 +95,7 @@ def find_root(root: str | Path, title: str) -> Path:
     """Return the folder of a copy; raise FileNotFoundError if it is missing."""
     root = Path(root)
     if not root.is_dir():
-        raise missing_path(root, title)
+        raise missing_path_error(root, title)
     return root
 
 
@@ -191,7 +193,7 @@ def list_split(split: Path, dataset: str) -> SplitListing:
         ValueError: On the first problem with its folders.
     """
     if not split.is_dir():
-        raise missing_path(split, dataset)
+        raise missing_path_error(split, dataset)
     listing = scan_split(split)
     if listing.problems:
         raise ValueError(listing.problems[0].text)

@@ -1,11 +1,21 @@
 """benchmarks/decoding.py runs, and the pixels that it compares are right (tests measure no time)."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from PIL import Image
 
 from benchmarks.decoding import CACHED, CROPS, OURS, PLAIN, SIZE, run, warm_cache, write_crops
 from datasets.clips.decoding import decode_frame
+
+
+@pytest.fixture(autouse=True)
+def _num_threads() -> Iterator[None]:
+    """The benchmark times one thread; no other test may inherit that."""
+    num_threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def test_reports_every_size_and_the_frames_of_a_data_set(tmp_path):

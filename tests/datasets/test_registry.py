@@ -1,3 +1,5 @@
+"""The registry of data sets: each is complete, in the code, in the configs and in the documents."""
+
 import inspect
 import re
 from pathlib import Path
@@ -5,22 +7,110 @@ from pathlib import Path
 import pytest
 
 from configs import get_cfg
-from datasets import DATASETS, DatasetOptions, make_dataset
+from datasets import DATASETS, Benchmark, DatasetOptions, make_dataset
+from datasets.attributes import AttributeScheme
+from datasets.benchmarks.case_folders import FolderLayout
+from datasets.benchmarks.counts import PublishedCounts
+from datasets.benchmarks.dataset_options import DEFAULT_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = "docs/datasets.md"
+# By name: heading in the document, how the data check reads the data set, and its published counts.
+EXPECTED = {
+    "agvpreid": (
+        "AG-VPReID",
+        "folders",
+        {
+            "train identities": 689,
+            "case1_aerial_to_ground/query identities": 645,
+            "case1_aerial_to_ground/query tracklets": 3023,
+            "case1_aerial_to_ground/gallery identities": 645,
+            "case1_aerial_to_ground/gallery tracklets": 2751,
+            "case2_ground_to_aerial/query identities": 645,
+            "case2_ground_to_aerial/query tracklets": 2751,
+            "case2_ground_to_aerial/gallery identities": 1309,
+            "case2_ground_to_aerial/gallery tracklets": 4416,
+        },
+    ),
+    "detreidx": ("DetReIDX", "folders", {}),
+    "g2avreid": ("G2A-VReID", "loader", {"tracklets": 5576}),
+    "ilidsvid": ("iLIDS-VID", "loader", {"identities": 300, "splits": 10}),
+    "lsvid": ("LS-VID", "loader", {"training tracklets": 2831, "queries": 3504, "gallery tracklets": 7829}),
+    "mars": (
+        "MARS",
+        "loader",
+        {
+            "training identities": 625,
+            "training tracklets": 8298,
+            "queries": 1980,
+            "gallery tracklets without queries": 9330,
+        },
+    ),
+}
+
+
+def section_of(heading):
+    """The part of the document under a heading of the third level."""
+    text = (ROOT / DOCUMENT).read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^### {re.escape(heading)}$(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    return section
+
+
+def test_every_data_set_is_expected_here():
+    assert DATASETS.keys() == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_what_is_known_of_the_class(name):
+    read = DATASETS[name]
+    wanted = set(inspect.get_annotations(Benchmark)) - {"train", "cases"}  # these two come with a copy
+    assert wanted == {"scheme", "layout", "published"}
+    assert isinstance(read.scheme, AttributeScheme | None)
+    assert isinstance(read.layout, FolderLayout | None)
+    assert isinstance(read.published, PublishedCounts)
+    assert read.published.lower_bounds <= read.published.counts.keys()
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_layout_and_published_counts(name):
+    _, way, counts = EXPECTED[name]
+    assert (DATASETS[name].layout is not None) == (way == "folders")
+    assert DATASETS[name].published.counts == counts
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if DATASETS[name].layout is not None])
+def test_published_counts_of_walked_folders_are_named_by_their_splits(name):
+    read = DATASETS[name]
+    names = {f"{split} {noun}" for split in read.layout.splits() for noun in ("identities", "tracklets")}
+    assert read.published.counts.keys() <= names
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_document_has_a_section_with_the_published_counts(name):
+    heading, _, counts = EXPECTED[name]
+    section = section_of(heading)
+    for count, number in counts.items():
+        word = "ten" if count == "splits" else f"{number:,}"
+        assert re.search(rf"(?<![\d,]){word}(?![\d,]*\d)", section), count
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_one_constructor(name):
     parameters = inspect.signature(DATASETS[name]).parameters
     assert list(parameters) == ["root", "with_train", "options"]
-    assert (parameters["with_train"].default, parameters["options"].default) == (True, DatasetOptions())
+    assert parameters["root"].default is inspect.Parameter.empty
+    assert parameters["with_train"].default is True
+    assert parameters["options"].default is DEFAULT_OPTIONS
+    assert DatasetOptions() == DEFAULT_OPTIONS
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_missing_copy_names_path_and_key(name, tmp_path):
     opts = ["DATASETS.NAMES", name, "DATASETS.ROOT_DIR", str(tmp_path / "nowhere"), "TEST.MASK_ATTRIBUTES", "()"]
-    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR to a copy of"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR or this command's own option .*to a copy of",
+    ):
         make_dataset(get_cfg(opts=opts))
 
 
@@ -33,7 +123,7 @@ def test_columns_of_another_data_set_do_not_mask(tmp_path):
 @pytest.mark.parametrize("name", DATASETS)
 def test_documented_with_tree_reference_and_statistics(name):
     text = inspect.getdoc(DATASETS[name])
-    for word in ("Reference:", "URL:", "root/", "Statistics", "docs/datasets.md", "datasets.tracklet.Benchmark"):
+    for word in ("Reference:", "URL:", "root/", "Statistics", "docs/datasets.md", "datasets.Benchmark"):
         assert word in text
 
 

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from processor import monitor as monitor_module
 from processor.monitor import HISTORY, SAMPLES, TrainingMonitor, read_history
-from processor.state import LAST_CHECKPOINT
+from processor.resume import restore_last
 from processor.train import train
 from utils.runtime import make_runtime
 
@@ -91,9 +91,39 @@ def test_measures_are_read_after_the_backward_pass(make_monitor):
     take_step(monitor, {"total": 1.0})
     monitor.start_step()
     monitor.add({"id": torch.tensor(1.0), "total": torch.tensor(math.nan)})
-    monitor.finish_forward(4, 0.5)  # reads nothing, so it raises nothing
-    with pytest.raises(FloatingPointError, match=r"epoch 2, step 2: id 1\.000 total nan"):
-        monitor.finish_backward()
+    monitor.finish_forward(4, 0.5)
+    measures = monitor.finish_backward()
+    assert measures["id"] == 1
+    assert math.isnan(measures["total"])
+    monitor.finish_step()
+    assert monitor.finish_epoch()["total"] == 1  # the mean of the steps that are finite
+
+
+def test_a_disk_that_is_full_stops_the_curves_and_not_training(make_monitor, monkeypatch, caplog):
+    def fail(rows, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(monitor_module, "draw_curves", fail)
+    monitor = make_monitor()
+    for epoch in (1, 2):
+        take_epoch(monitor, epoch)
+    monitor.add_scores(2, 0.5, None, chooses=True)
+    monitor.close()
+    (record,) = caplog.records
+    assert "history.csv, curves and TensorBoard in" in record.message
+    assert "No space left on device" in record.message
+
+
+def test_a_resumed_epoch_goes_on_from_its_sums(make_monitor):
+    monitor = make_monitor()
+    monitor.start_epoch(1, 3)
+    take_step(monitor, {"total": 1.0})
+    so_far = monitor.measures_so_far()
+    resumed = make_monitor()
+    resumed.start_epoch(1, 3)
+    resumed.go_on_from(so_far)
+    take_step(resumed, {"total": 2.0})
+    assert resumed.finish_epoch()["total"] == 1.5
 
 
 def test_the_time_left_counts_the_steps_left(make_monitor, monkeypatch):
@@ -110,11 +140,14 @@ def test_the_history_has_a_row_for_each_epoch_and_its_validation(make_monitor, t
     monitor = make_monitor()
     take_epoch(monitor, 1)
     take_epoch(monitor, 2, total=0.5)
-    monitor.add_validation(0.75)
-    rows = history_of(tmp_path)
-    assert [(row["epoch"], row["total"], row["validation_mAP"]) for row in rows] == [
-        ("1", "1.0", ""),
-        ("2", "0.5", "0.75"),
+    monitor.add_scores(2, 0.75, 0.25, chooses=True)
+    take_epoch(monitor, 3)
+    monitor.add_scores(3, 0.5, None, chooses=False)
+    columns = ("epoch", "total", "validation_mAP", "validation_mAP_averaged", "monitoring_mAP")
+    assert [tuple(row[column] for column in columns) for row in history_of(tmp_path)] == [
+        ("1", "1.0", "", "", ""),
+        ("2", "0.5", "0.75", "0.25", ""),
+        ("3", "1.0", "", "", "0.5"),
     ]
 
 
@@ -147,7 +180,7 @@ def test_other_processes_write_nothing(make_monitor, tmp_path):
     monitor.add_distances([torch.randn(4, 2)], torch.tensor([0, 0, 1, 1]))
     take_step(monitor, {"total": 1.0})
     assert monitor.finish_epoch()["total"] == 1
-    monitor.add_validation(0.5)
+    monitor.add_scores(1, 0.5, None, chooses=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,11 +221,11 @@ def test_a_run_writes_all_of_it_and_a_resumed_one_goes_on(set_up, tmp_path):
     run(set_up("SOLVER.STAGE2.MAX_EPOCHS", 1, "SOLVER.STAGE2.EVAL_PERIOD", 1))
     samples = (tmp_path / SAMPLES).read_bytes()
     parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 2, "SOLVER.STAGE2.EVAL_PERIOD", 1, resume=True)
-    parts.state.restore(tmp_path / LAST_CHECKPOINT)
+    restore_last(parts.state, tmp_path)
     run(parts)
     assert (tmp_path / SAMPLES).read_bytes() == samples
     rows = history_of(tmp_path)
-    assert [(row["epoch"], row["validation_mAP"]) for row in rows] == [("1", "0.5"), ("2", "0.5")]
+    assert [(row["epoch"], row["monitoring_mAP"]) for row in rows] == [("1", "0.5"), ("2", "0.5")]
     for name in ("id", "triplet", "memory", "frame", "total", "id_hard", "memory_hard", "frame_hard", "accuracy", "lr"):
         assert math.isfinite(float(rows[1][name])), name
     picture = Image.open(tmp_path / SAMPLES)

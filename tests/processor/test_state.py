@@ -1,5 +1,7 @@
 """What a checkpoint holds, and which checkpoints a run can go on with."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,7 +11,6 @@ from processor.state import (
     LAST_CHECKPOINT,
     TrainingState,
     find_checkpoint,
-    keep_old_checkpoints,
 )
 from processor.train import train
 from utils.checkpoint import read_checkpoint
@@ -24,7 +25,7 @@ def test_a_resumed_run_takes_its_rates_from_the_configuration(set_up, tmp_path):
     parts = set_up("SOLVER.STAGE2.BASE_LR", 2e-5, "SOLVER.STAGE2.WEIGHT_DECAY", 0.5, resume=True)
     fresh = [dict(group) for group in parts.state.optimizer.param_groups]
     factor = parts.state.schedule.lr_lambdas[0](2)
-    parts.state.restore(tmp_path / LAST_CHECKPOINT)
+    parts.state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
     for group, made in zip(parts.state.optimizer.param_groups, fresh, strict=True):
         assert group["lr"] == pytest.approx(made["initial_lr"] * factor)
         assert group["weight_decay"] == made["weight_decay"]
@@ -42,7 +43,7 @@ def test_fused_adam_finds_its_step_counts_on_its_device(set_up, tmp_path):
     state = make_training_state(before.cfg, before.dataset, runtime, resume=True)
     for group in state.optimizer.param_groups:
         group["fused"] = True
-    state.restore(tmp_path / LAST_CHECKPOINT)
+    state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
     assert {group["fused"] for group in state.optimizer.param_groups} == {True}
     assert state.optimizer.state
     for values in state.optimizer.state.values():
@@ -53,7 +54,7 @@ def test_weights_alone_cannot_resume(set_up, tmp_path):
     parts = set_up()
     torch.save({"model": parts.state.model.state_dict()}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"weights\.pth holds weights only"):
-        parts.state.restore(tmp_path / "weights.pth")
+        parts.state.restore(read_checkpoint(tmp_path / "weights.pth"), tmp_path / "weights.pth")
 
 
 def test_a_checkpoint_of_other_people_cannot_resume(set_up, tmp_path):
@@ -61,7 +62,7 @@ def test_a_checkpoint_of_other_people_cannot_resume(set_up, tmp_path):
     parts.state.save(tmp_path / "a.pth")
     parts.state.pids = [1, 4, 6, 10]
     with pytest.raises(ValueError, match=r"a\.pth was trained on 4 identities and 2 cameras.*DATASETS\.ROOT_DIR"):
-        parts.state.restore(tmp_path / "a.pth")
+        parts.state.restore(read_checkpoint(tmp_path / "a.pth"), tmp_path / "a.pth")
 
 
 def test_a_checkpoint_of_another_configuration_cannot_resume(set_up, tmp_path):
@@ -69,16 +70,7 @@ def test_a_checkpoint_of_another_configuration_cannot_resume(set_up, tmp_path):
     parts.state.save(tmp_path / "a.pth")
     other = set_up("MODEL.POOLING", "mean")
     with pytest.raises(ValueError, match=r"a\.pth belongs to another configuration"):
-        other.state.restore(tmp_path / "a.pth")
-
-
-def test_checkpoints_of_an_earlier_run_are_kept_aside(tmp_path, caplog):
-    keep_old_checkpoints(tmp_path)
-    assert not caplog.records
-    (tmp_path / LAST_CHECKPOINT).write_text("old")
-    keep_old_checkpoints(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{LAST_CHECKPOINT}.old"]
-    assert "earlier run" in caplog.text
+        other.state.restore(read_checkpoint(tmp_path / "a.pth"), tmp_path / "a.pth")
 
 
 def test_a_checkpoint_says_what_it_was_trained_on(set_up, tmp_path):
@@ -91,9 +83,22 @@ def test_a_checkpoint_says_what_it_was_trained_on(set_up, tmp_path):
     assert content["config"] == parts.cfg.dump()
 
 
-def test_the_best_checkpoint_is_found_before_the_last(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"No checkpoint in .*train_main\.py.*--weight"):
-        find_checkpoint(tmp_path)
-    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
-        (tmp_path / name).write_text("")
-        assert find_checkpoint(tmp_path) == tmp_path / name
+@pytest.mark.parametrize(
+    ("weight", "name"), [("", LAST_CHECKPOINT), ("last", LAST_CHECKPOINT), ("best", BEST_CHECKPOINT)]
+)
+def test_the_last_checkpoint_is_evaluated_unless_the_best_is_asked_for(weight, name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"No {name} in .*train_main\.py.*--weight"):
+        find_checkpoint(tmp_path, weight)
+    (tmp_path / BEST_CHECKPOINT).write_text("")
+    (tmp_path / LAST_CHECKPOINT).write_text("")
+    assert find_checkpoint(tmp_path, weight) == tmp_path / name
+
+
+def test_a_best_checkpoint_needs_people_to_choose_it_on(tmp_path):
+    (tmp_path / LAST_CHECKPOINT).write_text("")
+    with pytest.raises(FileNotFoundError, match=r"No checkpoint_best\.pth .*DATASETS\.VALIDATION_DIR"):
+        find_checkpoint(tmp_path, "best")
+
+
+def test_a_named_file_is_taken_as_it_is(tmp_path):
+    assert find_checkpoint(tmp_path, "other/best.pth") == Path("other/best.pth")

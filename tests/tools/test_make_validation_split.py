@@ -33,6 +33,14 @@ def test_the_command_and_the_doctor(make_tree, tmp_path, tiny_cfg, caplog):
         main([str(source), str(tmp_path / "x"), "--fraction", "1"])
 
 
+def test_a_missing_source_is_not_blamed_on_the_config_alone(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "nowhere"), str(tmp_path / "validation")])
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/nowhere/train is not a folder" in error
+    assert "or this command's own option for the folder" in error
+
+
 def test_the_defaults_of_the_command_are_those_of_the_split():
     defaults = validation_split.SplitSettings()
     expected = (defaults.fraction, defaults.distractor_fraction, defaults.seed, validation_split.LINKS)

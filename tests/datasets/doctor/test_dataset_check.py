@@ -2,7 +2,10 @@
 
 import os
 
-from datasets.doctor import BLOCKING, dataset_check, to_json
+from datasets import DATASETS
+from datasets.benchmarks.agvpreid import AGVPReID
+from datasets.benchmarks.counts import PublishedCounts
+from datasets.doctor import BLOCKING, dataset_check, report_as_dict
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
 
@@ -11,7 +14,7 @@ def test_a_sound_tree(make_tree, check, found):
     report = check(make_tree())
     assert report.can_train
     assert found(report) == set()
-    counts = to_json(report)["splits"]
+    counts = report_as_dict(report)["splits"]
     assert list(counts) == ["train", *(f"{case}/{side}" for case in (CASE1, CASE2) for side in ("query", "gallery"))]
     assert counts["train"] == {
         "people": 4,
@@ -32,8 +35,21 @@ def test_the_real_sample(shared, check, found):
     assert report.findings["query without match"] == [f"{CASE2}/query: identity 7, 3 queries"]
     assert report.findings["one view"] == ["identity 9: only ground", "identity 10: only ground"]
     assert not found(report, BLOCKING)
-    assert to_json(report)["splits"]["train"]["frames"] == 1140
+    assert report_as_dict(report)["splits"]["train"]["frames"] == 1140
     assert report.not_checked[0].startswith("whether 2930 frames can be decoded")
+
+
+class Toy(AGVPReID):
+    published = PublishedCounts({"train identities": 5, "train tracklets": 3}, frozenset({"train tracklets"}))
+
+
+def test_a_new_data_set_needs_a_row_in_the_registry_only(make_tree, check, monkeypatch):
+    monkeypatch.setitem(DATASETS, "toy", Toy)
+    report = check(make_tree(), "DATASETS.NAMES", "toy")
+    assert report.can_train
+    assert report.findings["published counts"] == ["train identities: 4 instead of 5"]
+    assert report.attributes["train"].people_with_known_code["gender"] == 4
+    assert report.not_checked == []  # its folders were walked
 
 
 def test_no_frame_cache_is_made(make_tree, check, tmp_path):
@@ -45,7 +61,7 @@ def test_no_frame_cache_is_made(make_tree, check, tmp_path):
 def test_processes_find_the_same(make_tree, check, frames_of):
     root = make_tree()
     frames_of(root)[0].write_bytes(b"")
-    one, two = (to_json(check(root, num_workers=workers)) for workers in (1, 2))
+    one, two = (report_as_dict(check(root, num_workers=workers)) for workers in (1, 2))
     assert {**one, "epoch": None} == {**two, "epoch": None}
 
 

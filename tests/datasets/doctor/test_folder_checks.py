@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 
-from datasets.doctor import BLOCKING, format_report, to_json
+from datasets.doctor import BLOCKING, format_report, report_as_dict
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
 TRACKLET = "train/1/c0n0"
@@ -75,7 +75,7 @@ def test_detreidx_is_walked(detreidx_tree, check_detreidx, found):
     report = check_detreidx()
     assert report.can_train
     assert found(report) == set()
-    assert to_json(report)["splits"]["train"]["altitudes"] == {30: 2}
+    assert report_as_dict(report)["splits"]["train"]["altitudes"] == {30: 2}
     known = report.attributes["train"].people_with_known_code
     assert (report.attributes["train"].people, known["attribute1"], known["attribute2"]) == (2, 1, 0)
     assert known["attribute3"] == 2
@@ -155,4 +155,4 @@ def test_names_that_cannot_be_used(make_tree, check, found):
     assert not_encoded.startswith(f"{root}/train/1/caf\\xe9: ")
     assert report.findings["frame name"][0].startswith(f"{root}/train/1/caf\\xe9/\\xff.jpg: expected a frame name")
     format_report(report).encode()  # any terminal and file takes it
-    assert json.loads(json.dumps(to_json(report), ensure_ascii=False).encode())["can_train"] is False
+    assert json.loads(json.dumps(report_as_dict(report), ensure_ascii=False).encode())["can_train"] is False

@@ -2,7 +2,9 @@
 
 import pytest
 
-from datasets.doctor import Report, format_report, to_json
+from datasets.benchmarks.counts import PublishedCounts
+from datasets.doctor import Report, format_report, report_as_dict
+from datasets.doctor.findings import ExaminedTracklet
 
 TRACKLET = "train/1/c0n0"
 
@@ -12,7 +14,7 @@ def test_people_on_several_days(make_tree, check, frames_of):
     for frame in frames_of(root, "train/4/c4n1"):
         frame.rename(frame.with_name(frame.name.replace("T231017", "T231018")))
     report = check(root)
-    assert to_json(report)["splits"]["train"]["people_on_several_days"] == 1
+    assert report_as_dict(report)["splits"]["train"]["people_on_several_days"] == 1
     assert "; 1 people on several days" in format_report(report)
 
 
@@ -44,6 +46,23 @@ def test_the_last_line_counts_kinds_and_places(tmp_path):
     assert last_line() == "The check was interrupted. Training cannot start: 1 kind of blocking problem (1 place)."
 
 
+def test_published_counts_stand_beside_those_of_a_split_or_in_a_list(tmp_path):
+    bound = frozenset({"test/query tracklets"})
+    published = PublishedCounts(
+        {"train identities": 3, "test/query tracklets": 5, "cameras": 2}, bound, "From a paper."
+    )
+    report = Report("toy", str(tmp_path), published=published)
+    report.tracklets = [ExaminedTracklet("train", 1, "a"), ExaminedTracklet("test/query", 2, "a")]
+    lines = format_report(report).splitlines()
+    assert any(line.startswith("train") and " 1 [3] " in line for line in lines)
+    assert any(line.startswith("test/query") and " 1 [>=5] " in line for line in lines)
+    assert lines[lines.index("Published counts are in brackets.") + 1 :][:2] == [
+        "Published counts: cameras 2.",
+        "From a paper.",
+    ]
+    assert report_as_dict(report)["published"] == {"train identities": 3, "test/query tracklets": 5, "cameras": 2}
+
+
 def test_findings_are_grouped_by_level_and_shortened(tmp_path):
     report = Report("mars", str(tmp_path))
     report.add("stray file", "x")
@@ -53,7 +72,7 @@ def test_findings_are_grouped_by_level_and_shortened(tmp_path):
     assert text.index("Blocking problems:") < text.index("Warnings:") < text.index("Remarks:")
     assert "  empty frame (7): " in text
     assert "    ... and 2 more" in text
-    findings = to_json(report)["findings"]
+    findings = report_as_dict(report)["findings"]
     assert [(finding["check"], finding["count"]) for finding in findings] == [
         ("loader", 1),
         ("empty frame", 7),

@@ -1,0 +1,228 @@
+"""What the child processes of test_processes.py and of tests/test_torchrun.py do.
+
+As a script, in one of two ways::
+
+    python process_scenarios.py compare FOLDER KEY VALUE ...
+    torchrun ... process_scenarios.py fail die|raise STEP OPTION ...
+
+The first runs the same scenarios by one, two and three processes and writes what each of them found to FOLDER. The
+second is ``train_main.py OPTION ...``, in which process 1 fails.
+"""
+
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, multiprocessing
+from torch.distributed import TCPStore
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from yacs.config import CfgNode
+
+from configs import get_cfg
+from datasets import Benchmark, make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
+from processor import monitor
+from processor.build import make_extractor, make_ranking_options, make_training_options, make_training_state
+from processor.evaluate import evaluate
+from processor.state import TrainingState
+from processor.train import train
+from utils.processes import Processes, read_launch, stop_processes, was_restarted
+from utils.runtime import Runtime, make_runtime
+
+ROOT = Path(__file__).resolve().parents[2]
+WORLD_SIZES = (1, 2, 3)
+WITHOUT_DROPOUT = ("MODEL.PROMPT_DROPOUT", "0.0")
+# Configuration files and switches: the two methods, and what changes which parameters are trained.
+MODELS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "xtfclip": (None, ()),
+    "tfclip": (str(ROOT / "configs/tfclip_vit_b16_256x128.yml"), ()),
+    "frozen": (
+        None,
+        (
+            *("MODEL.FREEZE_BLOCKS", "1", "MODEL.GRADIENT_CHECKPOINTING", "True"),
+            *("MODEL.SIE_CAMERA", "False", "MODEL.FRAME_EMBEDDING", "False", "TEST.NECK_FEAT", "after"),
+        ),
+    ),
+}
+NUM_DRAWS = 40  # of dropout masks
+
+
+def compare(folder: Path, opts: Sequence[str]) -> None:
+    """Fork one, then two, then three processes, so that what they import is imported once."""
+    torch.set_num_threads(1)
+    monitor.draw_curves = lambda rows, path: None  # takes longer than a tiny epoch
+    for world_size in WORLD_SIZES:
+        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        arguments = (world_size, store.port, folder, opts)
+        multiprocessing.start_processes(run_scenarios, arguments, nprocs=world_size, start_method="fork")
+
+
+def run_scenarios(rank: int, world_size: int, port: int, folder: Path, opts: Sequence[str]) -> None:
+    """Connect a process as torchrun does, run all scenarios, and save what it found."""
+    launch = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "localhost"}
+    launch |= {"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    os.environ.update({name: str(value) for name, value in launch.items()})
+    runtime = make_runtime("cpu", "fp32")
+    output = folder / f"{world_size}_{rank}"
+    output.mkdir()
+    found: dict[str, Any] = {"exchanges": exchange(runtime.processes, folder)}
+    cfg = get_cfg(None, [*opts, "MODEL.PROMPT_DROPOUT", "0.5"])
+    found["dropout"] = [train_model(cfg, runtime, output) for _ in range(2)]
+    found["dropout logits"] = draw_memory_logits(cfg, runtime)
+    bf16 = get_cfg(None, [*opts, *WITHOUT_DROPOUT, "SOLVER.STAGE2.MAX_EPOCHS", "1"])
+    found["bf16"] = train_model(bf16, make_runtime("cpu", "bf16"), output)
+    compute_in_double_precision()
+    for name, (config_file, switches) in MODELS.items():
+        cfg = get_cfg(config_file, [*opts, *switches, *WITHOUT_DROPOUT])
+        found[name] = train_model(cfg, runtime, output, evaluate_model)
+    torch.save(found, folder / f"{output.name}.pt")
+    stop_processes()
+
+
+def compute_in_double_precision() -> None:
+    """Make float64 the type of new tensors, and every cast to float32 one to float64.
+
+    Several processes add up in another order than one does. In double precision, Adam's eps of 1e-8 is far above the
+    rounding of gradients that are zero in theory, so rounding moves no weight; in float32 it moves some by whole steps.
+    """
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double
+
+
+def exchange(processes: Processes, folder: Path) -> dict[str, Any]:
+    """Call every exchange of ``Processes`` with values that depend on the process."""
+    rank = processes.rank
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]]) + 10 * rank  # (B, 2), B = 2
+    rows.requires_grad_()
+    halves = torch.full((2, 1, 3), 0.5 + rank, dtype=torch.bfloat16)
+    batch, other = processes.gather_batch(rows, halves)
+    factors = torch.arange(1.0, 1 + len(batch)).unsqueeze(1)  # of each row of the batch
+    ((rank + 1) * factors * batch).sum().backward()
+    matrices = {num_rows: np.arange(2.0 * num_rows, dtype=np.float32).reshape(num_rows, 2) for num_rows in (1, 2, 7)}
+    marker = folder / f"first_of_{processes.world_size}"
+    with processes.first_on_machine():
+        found_by_others = marker.exists()
+        marker.touch()
+    return {
+        "batch": batch.detach(),
+        "other": other,
+        "gradient": rows.grad,
+        "labels": processes.gather_batch(torch.tensor([2 * rank, 2 * rank + 1]))[0],
+        "rows": [
+            torch.equal(
+                torch.from_numpy(processes.gather_rows(matrix[processes.share(num_rows)], num_rows)),
+                torch.from_numpy(matrix),
+            )
+            for num_rows, matrix in matrices.items()
+        ],
+        "sum": processes.sum_over(torch.tensor([rank + 1, 1])),
+        "values": processes.gather_values({"rank": rank}),
+        "of main": processes.run_on_main(lambda: f"from {rank}"),
+        "found by others": found_by_others,
+    }
+
+
+def train_model(
+    cfg: CfgNode,
+    runtime: Runtime,
+    output: Path,
+    measure: Callable[[CfgNode, Benchmark, Runtime, TrainingState], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Train as train_main does; returns whatever several processes could get wrong, and what ``measure`` finds."""
+    torch.manual_seed(cfg.SOLVER.SEED)
+    dataset = make_dataset(cfg)
+    loader = make_train_loader(cfg, dataset, runtime.processes)
+    state = make_training_state(cfg, dataset, runtime)
+    losses: list[dict[str, float]] = []
+    gradients: list[dict[str, Tensor]] = []
+    state.criterion.register_forward_hook(
+        lambda module, args, terms: losses.append({name: float(term.detach()) for name, term in terms.items()})
+    )
+    state.optimizer.register_step_pre_hook(lambda *args: gradients.append(copy_gradients(state)))
+    augment, options = make_train_transform(cfg, runtime.processes), make_training_options(cfg)
+    train(state, loader, augment, runtime, options, output, lambda model: 0.0)
+    return {
+        "memory": state.memory,
+        "losses": losses,
+        "first gradients": gradients[0],
+        "model": state.model.state_dict(),
+        "criterion": state.criterion.state_dict(),
+        **(measure(cfg, dataset, runtime, state) if measure else {}),
+    }
+
+
+def copy_gradients(state: TrainingState) -> dict[str, Tensor]:
+    """Return the gradients that the optimizer is about to use, by parameter."""
+    return {name: p.grad.clone() for name, p in state.model.named_parameters() if p.grad is not None}
+
+
+def evaluate_model(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
+    """Rank all directions as eval_main does."""
+    extractor = make_extractor(cfg, state.model, runtime)
+    cameras = train_cameras(dataset.train)
+    make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=runtime.processes)
+    cases = list(dataset.cases.values())
+    features = {
+        f"{case.title}, {side}": extractor.extract(make_loader(tracklets), tracklets, side).features
+        for case in cases
+        for side, tracklets in (("query", case.query), ("gallery", case.gallery))
+    }
+    evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg))
+    distances, metrics = {}, {}
+    for result in evaluation.cases:
+        for method, distmat in result.distmats.items():
+            name = f"{result.case.title}, {method}"
+            distances[name] = torch.from_numpy(distmat)
+            ranking = result.rankings[method]
+            metrics[name] = {field.name: np.array(getattr(ranking, field.name)).tolist() for field in fields(ranking)}
+    return {"features": features, "distances": distances, "metrics": metrics}
+
+
+@torch.no_grad()
+def draw_memory_logits(cfg: CfgNode, runtime: Runtime) -> Tensor:
+    """Return the memory logits of a batch of equal clips, (NUM_DRAWS, B, K); only dropout tells the clips apart."""
+    torch.manual_seed(cfg.SOLVER.SEED)
+    dataset = make_dataset(cfg)
+    state = make_training_state(cfg, dataset, runtime)
+    height, width = cfg.INPUT.SIZE_TRAIN
+    clip = torch.rand(1, cfg.INPUT.SEQ_LEN, 3, height, width, generator=torch.Generator().manual_seed(0))
+    size = cfg.SOLVER.STAGE2.IMS_PER_BATCH // runtime.processes.world_size
+    clips, camids = clip.expand(size, -1, -1, -1, -1), torch.zeros(size, dtype=torch.int64)
+    draws = [state.parallel_model(clips, camids, memory=state.memory) for _ in range(NUM_DRAWS)]
+    return torch.stack([output.memory_logits for output in draws])
+
+
+def fail(how: str, step: int, words: Sequence[str]) -> None:
+    """Run train_main.py; process 1 fails before it takes a step, unless torchrun restarted it.
+
+    Args:
+        how: "die" by SIGKILL, or "raise" an error.
+        step: Number of the step of the optimizer, from 1.
+        words: Command line of train_main.py.
+    """
+    steps = count(1)
+
+    def fail_before_step(*args: object) -> None:
+        if next(steps) == step and read_launch().rank == 1 and not was_restarted():
+            if how == "raise":
+                raise OSError("the disk of process 1 is gone")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    register_optimizer_step_pre_hook(fail_before_step)
+    sys.argv[1:] = words
+    runpy.run_path(str(ROOT / "train_main.py"), run_name="__main__")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "compare":
+        compare(Path(sys.argv[2]), sys.argv[3:])
+    else:
+        fail(sys.argv[2], int(sys.argv[3]), sys.argv[4:])

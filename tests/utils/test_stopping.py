@@ -1,0 +1,64 @@
+"""Signals are obeyed at once, or noted until it is time."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from utils.stopping import SIGNALS, STOP_REQUESTS, Stopped, leave_signals_to_parent
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signals_stop_at_once(number):
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as stopped, STOP_REQUESTS.handled():
+        send(number)
+    assert stopped.value.name == signal.Signals(number).name
+    assert stopped.value.status == 128 + number
+    assert signal.getsignal(number) == before
+
+
+def test_deferred_signals_are_noted(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with STOP_REQUESTS.handled():
+        with STOP_REQUESTS.deferred():
+            send(signal.SIGTERM)
+            send(signal.SIGTERM)
+            assert STOP_REQUESTS.received == signal.SIGTERM
+            with pytest.raises(Stopped):
+                STOP_REQUESTS.obey()
+        with pytest.raises(Stopped), STOP_REQUESTS.deferred():  # nothing more is begun
+            pass
+
+
+@pytest.mark.parametrize("under_torchrun", [False, True])
+def test_a_second_ctrl_c_insists_unless_torchrun_passes_it_on(under_torchrun, monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    if under_torchrun:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with STOP_REQUESTS.handled(), STOP_REQUESTS.deferred():
+        send(signal.SIGINT)
+        if under_torchrun:
+            send(signal.SIGINT)
+        else:
+            with pytest.raises(Stopped):
+                send(signal.SIGINT)
+
+
+def _report_handlers(queue):
+    leave_signals_to_parent(0)
+    queue.put([signal.getsignal(number) == signal.SIG_IGN for number in SIGNALS])
+
+
+def test_loader_processes_leave_signals_to_their_parent():
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_report_handlers, args=(queue,))
+    process.start()
+    assert queue.get(timeout=30) == [True] * len(SIGNALS)
+    process.join()

@@ -1,0 +1,89 @@
+"""How a command ends: signals and errors become one line and an exit status.
+
+This imports no torch, which takes seconds: a signal during that time is handled, too.
+"""
+
+import logging
+import multiprocessing
+from collections.abc import Callable
+from contextlib import suppress
+
+from .stopping import STOP_REQUESTS, Stopped
+
+logger = logging.getLogger(__name__)
+
+# Mistakes of the user, such as a missing folder or a value out of range: their message says all.
+MISTAKES = (OSError, ValueError, TypeError, FloatingPointError)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type if it has no message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def run_command(main: Callable[[], None]) -> int:
+    """Run an entry point and return its exit status: 0, 1 after an error, 128 + number after a signal.
+
+    A mistake of the user ends in one line on the console. Any other error does, too, once there is a log file for its
+    traceback; before that it is raised again.
+    """
+    with STOP_REQUESTS.handled():
+        try:
+            main()
+            _leave_other_processes()  # after an error, the others may still wait for this process: torchrun ends them
+        except Stopped as stopped:
+            logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
+            return stopped.status
+        except MISTAKES as error:
+            message = str(error).strip()
+            if message.startswith("Caught "):  # a loader process sent its whole traceback; the last line is the message
+                message = message.splitlines()[-1]
+            logger.error("%s", message or type(error).__name__)
+            logger.debug("Traceback:", exc_info=True)
+            return 1
+        except Exception as error:
+            logger.error("%s", _explain(error))
+            logger.debug("Traceback:", exc_info=True)
+            log_file = _log_file()
+            if log_file is None:
+                raise
+            logger.error("The traceback is in %s", log_file)
+            return 1
+        finally:
+            _end_loader_processes()
+    return 0
+
+
+def _explain(error: Exception) -> str:
+    """Return an error that is no mistake of the user in one line, with what to do where that is known."""
+    message = first_line(error)
+    if message.startswith("DataLoader worker"):
+        return (
+            f"{message.strip()} The system ended a process that loads frames, mostly because memory or /dev/shm is "
+            "full: lower DATALOADER.NUM_WORKERS (0 needs neither), or give a container more (docker run --shm-size=8g)."
+        )
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"{message} Lower SOLVER.STAGE2.IMS_PER_BATCH or TEST.IMS_PER_BATCH, or set MODEL.GRADIENT_CHECKPOINTING "
+            "True; `python -m tools.plan_run` says what fits."
+        )
+    return f"{type(error).__name__}: {message}"
+
+
+def _log_file() -> str | None:
+    """Return the file that log lines go to; None without one."""
+    files = (handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler))
+    return next((file.baseFilename for file in files), None)
+
+
+def _leave_other_processes() -> None:
+    from .processes import stop_processes  # imported here, because it needs torch
+
+    stop_processes()
+
+
+def _end_loader_processes() -> None:
+    """End what is left of this process's children at once; they ignore signals (``leave_signals_to_parent``)."""
+    for child in multiprocessing.active_children():
+        with suppress(OSError):  # it may have ended by itself
+            child.kill()

@@ -1,0 +1,38 @@
+"""Locks the folder of a run, so that two runs do not write into it at the same time."""
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .processes import read_launch
+
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder within a block, in process 0; the system releases it if the process dies.
+
+    Raises:
+        OSError: If another run holds it; the message names its process.
+    """
+    if not read_launch().is_main:
+        yield
+        return
+    # A record lock belongs to one process: unlike that of flock, it does not live on in loader processes.
+    with (folder / LOCK_FILE).open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read(200).strip() or "another process"
+            raise OSError(
+                f"{folder} is in use by {holder}: wait until it ends, or choose another --output_dir."
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield

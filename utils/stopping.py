@@ -1,0 +1,89 @@
+"""Signals that ask a run to stop: obeyed at once, or noted during work that must first reach a point to save at.
+
+Ctrl-C sends SIGINT, batch systems send SIGTERM, and on request SIGUSR1 some time before a job's limit.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to stop; no ``except Exception`` swallows it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """Name of the signal, such as SIGTERM."""
+        return signal.Signals(self.number).name
+
+    @property
+    def status(self) -> int:
+        """Exit status by which shells report the signal."""
+        return 128 + self.number
+
+
+class StopRequests:
+    """The signals that this process received.
+
+    Attributes:
+        received: Number of the first signal; None before.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._is_deferred = False
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Turn the signals into ``Stopped`` within a block; this works in the main thread only."""
+        self.received = None
+        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only note signals within a block, which asks ``received`` and calls ``obey``; a second Ctrl-C is obeyed."""
+        self.obey()
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+
+    def obey(self) -> None:
+        """Raise Stopped if a signal was received."""
+        if self.received is not None:
+            raise Stopped(self.received)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        again = self.received is not None
+        self.received = self.received or number
+        # torchrun passes a signal on to processes that may have received it from the terminal already.
+        insists = again and number == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ
+        if insists or not self._is_deferred:
+            raise Stopped(number)
+
+
+STOP_REQUESTS = StopRequests()
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """Let a loader process ignore signals that its whole group received; its parent ends it.
+
+    Args:
+        worker: Its number, which torch passes.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
