@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from configs import CONFIG_FILE, config_of_run, describe_differences, get_cfg, warn_of_unread_keys
+from configs import CONFIG_FILE, config_of_run, describe_differences, dump_config, get_cfg, warn_of_unread_keys
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.validate import make_validation
     from utils.folder_lock import lock_run
     from utils.runtime import make_runtime, prepare_output, start_logging
+    from utils.whole_files import write_text
 
     opts = [*(["OUTPUT_DIR", args.output_dir] if args.output_dir else []), *args.opts]
     cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             processes.run_on_main(partial(keep_old_checkpoints, output))
             state.save(output / LAST_CHECKPOINT)  # with CLIP memory, for which all frames were decoded
-        processes.run_on_main(partial((output / CONFIG_FILE).write_text, cfg.dump(), encoding="utf-8"))
+        processes.run_on_main(partial(write_text, dump_config(cfg), output / CONFIG_FILE))
         augment = make_train_transform(cfg, processes)
         train(state, loader, augment, runtime, make_training_options(cfg), output, validation)
         logger.info("Done. Checkpoints, config and log are in %s", output)

@@ -1,7 +1,7 @@
 """Configuration: every key with its default, YAML files and command lines that change them, and their checks."""
 
 from .checks import CHOICES, validate
-from .load import CONFIG_FILE, changed_keys, config_of_run, describe_differences, get_cfg
+from .load import CONFIG_FILE, changed_keys, config_of_run, describe_differences, dump_config, get_cfg
 from .unread import unread_keys, warn_of_unread_keys
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "changed_keys",
     "config_of_run",
     "describe_differences",
+    "dump_config",
     "get_cfg",
     "unread_keys",
     "validate",

@@ -17,8 +17,8 @@ CHOICES = {
     "DATASETS.EVAL_CASE": ("case1", "case2", "case3", "all"),
     "DATASETS.TRAIN_HALF": ("second", "first"),
     "SOLVER.STAGE2.OPTIMIZER_NAME": ("Adam", "AdamW"),
-    "SOLVER.STAGE2.NON_FINITE_LOSS": ("stop", "skip"),
     "SOLVER.STAGE2.SCHEDULE": ("step", "cosine", "linear"),
+    "SOLVER.STAGE2.NON_FINITE_LOSS": ("stop", "skip"),
     "SOLVER.PRECISION": ("auto", "fp32", "bf16", "fp16"),
     "TEST.NECK_FEAT": ("before", "after"),
     # The names of utils.metrics.PROTOCOLS, which this folder may not import; '' is the data set's own protocol.
@@ -91,6 +91,7 @@ RANGES = {
         for module in ("ENCODER", "NEW_MODULE", "HEAD", "PROMPT")
         for kind in ("LR", "DECAY")
     },
+    "SOLVER.STAGE2.CHECKPOINT_MINUTES": Range(0, 1_000_000),
     "SOLVER.STAGE2.CLIP_GRADIENT_NORM": FACTOR,
     "SOLVER.STAGE2.EMA_DECAY": Range(0, 1, without=1),
     "SOLVER.STAGE2.LAYER_DECAY": Range(0, 1, without=0),
@@ -102,7 +103,6 @@ RANGES = {
     "SOLVER.STAGE2.WARMUP_FACTOR": FRACTION,
     "SOLVER.STAGE2.LOG_PERIOD": Range(1, 1_000_000_000),
     "SOLVER.STAGE2.EVAL_PERIOD": Range(0, 1_000_000),
-    "SOLVER.STAGE2.CHECKPOINT_MINUTES": Range(0, 1_000_000),
     "TEST.IMS_PER_BATCH": Range(1, 65_536),
     "TEST.NUM_CLIPS": Range(1, 1000),
     "TEST.MASK_PENALTY": Range(0, 10_000),  # float32 adds more at the cost of the visual distance

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 # Name under which a training run keeps its configuration, beside its checkpoints.
 CONFIG_FILE = "config.yml"
+# Last line of that file. One that was cut short, as by a full disk, has lost it; its missing keys must not be taken for
+# defaults.
+LAST_LINE = "# End of the configuration"
 
 
 def get_cfg(
@@ -58,11 +61,27 @@ def get_cfg(
     return cfg
 
 
+def dump_config(cfg: CfgNode) -> str:
+    """Return the content of the file in which a training run keeps its configuration."""
+    return f"{cfg.dump()}{LAST_LINE}\n"
+
+
 def config_of_run(opts: Sequence[str]) -> Path | None:
-    """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one."""
+    """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one.
+
+    Raises:
+        ValueError: If the file is cut short.
+    """
     folder = dict(zip(opts[::2], opts[1::2], strict=False)).get("OUTPUT_DIR", _C.OUTPUT_DIR)
     path = Path(folder) / CONFIG_FILE
-    return path if path.is_file() else None
+    if not path.is_file():
+        return None
+    if LAST_LINE.encode() not in _read(path):
+        raise ValueError(
+            f"{path} was cut short: its last line is missing. Name the configuration of this run with --config_file. "
+            f"If the file is complete, as one that somebody wrote by hand, add the line {LAST_LINE!r}."
+        )
+    return path
 
 
 def describe_differences(cfg: CfgNode) -> str:

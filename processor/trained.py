@@ -20,9 +20,9 @@ from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 
 logger = logging.getLogger(__name__)
 
-# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
-OWN_ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
+# What is read of a checkpoint beside its weights, where it is there.
+ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,20 @@ class TrainedRun:
         return cameras
 
 
+def locate_checkpoint(cfg: CfgNode) -> Path:
+    """Return the checkpoint that TEST.WEIGHT means: a file, or the last or best one in OUTPUT_DIR.
+
+    Raises:
+        FileNotFoundError: If there is none; says how to get one.
+    """
+    path = find_checkpoint(Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT)
+    if not path.is_file():
+        raise FileNotFoundError(f"Weight file not found: {path} (--weight, TEST.WEIGHT).")
+    return path
+
+
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> TrainedRun:
-    """Open the checkpoint that TEST.WEIGHT means: a file, or the last or best one in OUTPUT_DIR.
+    """Open the checkpoint that ``locate_checkpoint`` finds.
 
     A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
 
@@ -102,9 +114,9 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
         ValueError: If the checkpoint cannot be read, holds something odd or does not fit the configuration, or the
             device does not exist.
     """
-    path = find_checkpoint(Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT)
+    path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
-    check_entries(content, path, OWN_ENTRIES, optional=tuple(OWN_ENTRIES))
+    check_entries(content, path, ENTRIES, optional=ENTRIES)
     if "config" in content:
         source = f"config in {path}"
         if overrides is not None:
@@ -130,7 +142,7 @@ def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
     when = f"after epoch {content['epoch']}" + (f" and {content['step']} steps" if content.get("step") else "")
     if path.name == LAST_CHECKPOINT:
         return f"the last, {when}"
-    if path.name == BEST_CHECKPOINT:
+    if path.name == BEST_CHECKPOINT and "best" in content:
         return f"the best by validation, mAP {content['best']:.2%}, {when}"
     return f"named by --weight, {when}"
 

@@ -191,7 +191,7 @@ def test_an_unexpected_error_is_in_the_log_and_is_raised_again(make_tree, tiny_o
 @pytest.mark.parametrize(("main", "option"), [(train_main, "--output_dir"), (eval_main, "--custom_output_dir")])
 def test_an_output_folder_that_cannot_be_written_is_named_in_one_line(main, option, tiny_opts, at_work, caplog):
     (at_work / "taken").write_text("a file in its place")
-    assert status_of(main, option, "taken", *tiny_opts) == 1
+    assert status_of(main, option, "taken", *tiny_opts, "TEST.WEIGHT", "taken") == 1
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "Cannot write to the output folder taken" in record.getMessage()
     assert "--output_dir" in record.getMessage()
@@ -210,14 +210,25 @@ def test_a_missing_data_set_names_its_key(tiny_opts, at_work, capsys):
     assert "nowhere is not a folder: set DATASETS.ROOT_DIR" in capsys.readouterr().out
 
 
-def test_a_missing_checkpoint_says_what_to_type(make_tree, tiny_opts, at_work, capsys):
-    root = make_tree()
-    assert status_of(eval_main, "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", root) == 1
-    message = capsys.readouterr().out
-    assert 'python train_main.py --output_dir "logs/all"' in message
-    assert "--weight" in message
-    assert status_of(eval_main, "--weight", "gone.pth", *tiny_opts, "DATASETS.ROOT_DIR", root) == 1
-    assert "gone.pth" in capsys.readouterr().out
+def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, caplog):
+    """The folder that was misspelt, or has no checkpoint, is not created, nor are results in it."""
+    assert status_of(eval_main, "--output_dir", "logs/typo", *tiny_opts) == 1
+    assert "No checkpoint in logs/typo: expected" in caplog.text
+    assert 'python train_main.py --output_dir "logs/typo"' in caplog.text
+    assert "--weight" in caplog.text
+    assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
+    assert "Weight file not found: gone.pth (--weight, TEST.WEIGHT)" in caplog.text
+    assert not any(at_work.iterdir())
+
+
+def test_a_config_that_was_cut_short_continues_no_run(trained, at_work, capsys):
+    trained()
+    path = at_work / "logs/all/config.yml"
+    path.write_text(path.read_text()[:1000])
+    checkpoint = (at_work / "logs/all/checkpoint_last.pth").read_bytes()
+    assert status_of(train_main, "--output_dir", "logs/all", "--resume", "SOLVER.STAGE2.MAX_EPOCHS", 3) == 1
+    assert "logs/all/config.yml was cut short" in capsys.readouterr().out
+    assert (at_work / "logs/all/checkpoint_last.pth").read_bytes() == checkpoint
 
 
 class Malicious:

@@ -11,7 +11,7 @@ import torch
 import yaml
 from yacs.config import CfgNode
 
-from configs import config_of_run, describe_differences, get_cfg, validate
+from configs import config_of_run, describe_differences, dump_config, get_cfg, validate
 from configs.checks import RANGES
 from configs.defaults import _C
 from configs.keys import DEFAULTS, leaves
@@ -366,9 +366,24 @@ def test_an_empty_yaml_is_the_defaults(tmp_path):
 def test_the_config_of_a_run_is_found_or_none(tmp_path):
     opts = ["TEST.FLIP", "False", "OUTPUT_DIR", str(tmp_path)]
     assert config_of_run(opts) is None
-    path = write(tmp_path / "config.yml", "")
+    path = write(tmp_path / "config.yml", dump_config(get_cfg()))
     assert config_of_run(opts) == path
     assert config_of_run([]) != path
+
+
+def test_a_run_is_dumped_to_the_same_configuration(tmp_path):
+    cfg = get_cfg(TFCLIP, ["SOLVER.STAGE2.STEPS", "()"])
+    assert flat(get_cfg(write(tmp_path / "config.yml", dump_config(cfg)))) == flat(cfg)
+
+
+def test_a_config_of_a_run_that_was_cut_short_is_refused_wherever_it_ends(tmp_path):
+    text = dump_config(get_cfg())
+    for length in range(0, len(text.rstrip()), 37):
+        write(tmp_path / "config.yml", text[:length])
+        with pytest.raises(ValueError, match=r"config\.yml was cut short.*--config_file.*'# End of the configuration'"):
+            config_of_run(["OUTPUT_DIR", str(tmp_path)])
+    write(tmp_path / "config.yml", text + "# a note of mine\n")
+    assert config_of_run(["OUTPUT_DIR", str(tmp_path)])
 
 
 def test_a_string_stays_as_typed():
