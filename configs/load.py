@@ -34,7 +34,8 @@ def get_cfg(
     Args:
         config_file: YAML with the keys that differ from ``configs/defaults.py``; None for the defaults alone.
         opts: Alternating keys and values, as typed after the options on the command line.
-        config_text: Content of such a YAML instead of a file, as checkpoints keep it.
+        config_text: Content of such a YAML instead of a file, as checkpoints keep it. Keys that do not exist (any more)
+            are left out, with a warning.
         source: Where ``config_text`` comes from, for messages.
     Raises:
         FileNotFoundError: If ``config_file`` does not exist.
@@ -44,7 +45,7 @@ def get_cfg(
     """
     cfg = _C.clone()
     if config_text is not None:
-        _merge(cfg, parse_yaml(config_text, source), source)
+        _merge(cfg, parse_yaml(config_text, source), source, skip_unknown=True)
     elif config_file:
         _merge(cfg, parse_yaml(_read(Path(config_file)), str(config_file)), str(config_file))
     for key, text in _pairs(opts):
@@ -111,7 +112,7 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(opts[::2], opts[1::2], strict=True))
 
 
-def _merge(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
+def _merge(cfg: CfgNode, content: Mapping[str, Any], source: str, skip_unknown: bool = False) -> None:
     """Merge the content of a YAML into ``cfg``; one warning says what published keys and values become."""
     written: dict[str, Any] = {}
     for key, value in leaves(content):
@@ -120,6 +121,9 @@ def _merge(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
         written[key] = value
     translation = translate(written, source)
     for key, value in translation.values.items():
+        if skip_unknown and key not in DEFAULTS:
+            logger.warning("%s has the key %s, which does not exist (any more): it is left out.", source, key)
+            continue
         _check_known(key, source)
         set_key(cfg, key, value, source)
     message = translation.message()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs import CONFIG_FILE, changed_keys, get_cfg
 from utils.checkpoint import read_checkpoint
+from utils.entries import check_entries, text
 from utils.old_files import set_aside
 from utils.processes import may_be_restarted, was_restarted
 
@@ -101,7 +102,8 @@ def restore_last(state: TrainingState, output: Path) -> None:
         content = read_checkpoint(previous)
         state.processes.run_on_main(partial(set_aside, last, "damaged"))
         last = previous
-    check_config(content.get("config", ""), state.config, last)
+    check_entries(content, last, {"config": text})
+    check_config(content["config"], state.config, last)
     state.restore(content, last)
 
 

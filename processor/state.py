@@ -13,7 +13,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import write_checkpoint, write_weights
+from utils.entries import check_entries, tensors
 from utils.processes import ALONE, Processes
+
+from .checkpoint_checks import checks_for
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +111,7 @@ class TrainingState:
             "model": self.model.state_dict(),
             "criterion": self.criterion.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "schedule": {"last_epoch": self.schedule.last_epoch},
             "scaler": self.scaler.state_dict(),
             "memory": self.memory,
             "pids": self.pids,
@@ -143,6 +146,7 @@ class TrainingState:
         """
         if "optimizer" not in content:
             raise ValueError(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
+        check_entries(content, path, checks_for(self.optimizer, self.scaler, self.generator))
         if content["pids"] != self.pids or content["camids"] != self.camids:
             raise ValueError(
                 f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
@@ -153,21 +157,25 @@ class TrainingState:
             for group in self.optimizer.param_groups
         ]
         # The kind of Adam decides where its step counts lie, so it has to be this run's before they are loaded.
-        for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=False):
+        for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=True):
             saved["fused"] = own["fused"]
         try:
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])
             if self.averaged is not None:  # a run may begin to average when it resumes
-                self.averaged.module.load_state_dict(content.get("averaged", content["model"]))
+                averaged = content.get("averaged", content["model"])
+                check_entries({"averaged": averaged}, path, {"averaged": tensors})
+                self.averaged.module.load_state_dict(averaged)
             self.optimizer.load_state_dict(content["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{path} belongs to another configuration: resume with the one it was trained with: {error}"
             ) from error
-        self.schedule.load_state_dict(content["schedule"])
+        self.schedule.last_epoch = content["schedule"]["last_epoch"]
         if content["scaler"] and self.scaler.is_enabled():  # a run may resume in another precision
             self.scaler.load_state_dict(content["scaler"])
+        if len(content["memory"]) != len(self.pids):
+            raise ValueError(f"{path} is damaged: CLIP memory of {len(content['memory'])} people for {len(self.pids)}.")
         self.memory = content["memory"].to(self.memory.device)
         self.generator.set_state(content["generator"])
         for states in content["random_states"][self.processes.rank :][:1]:  # none for a process that was not there

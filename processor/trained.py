@@ -13,16 +13,16 @@ from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
 from utils.checkpoint import read_checkpoint
-from utils.entries import check_entries, count, identifiers, number, text
+from utils.entries import check_entries, count, identifiers, number, tensors, text
 from utils.runtime import Runtime, make_runtime
 
 from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 
 logger = logging.getLogger(__name__)
 
+# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
+OWN_ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
-# What is read of a checkpoint beside its weights, where it is there.
-ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
-    check_entries(content, path, ENTRIES, optional=ENTRIES)
+    check_entries(content, path, OWN_ENTRIES, optional=tuple(OWN_ENTRIES))
     if "config" in content:
         source = f"config in {path}"
         if overrides is not None:
@@ -125,6 +125,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise ValueError(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
+        check_entries(content, path, {"averaged": tensors})
         content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()

@@ -10,6 +10,7 @@ from datasets import make_dataset
 from model import make_model
 from processor.state import LAST_CHECKPOINT
 from processor.trained import load_trained
+from utils.checkpoint import read_checkpoint
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
     assert trained.camids == (0, 4)
     assert (trained.checkpoint, trained.cfg) == (tmp_path / LAST_CHECKPOINT, cfg)
     assert trained.origin == {
-        "checkpoint": str(tmp_path / LAST_CHECKPOINT),
+        "checkpoint": f"{tmp_path / LAST_CHECKPOINT} (the last, after epoch 0)",
         "data": str(tmp_path / "data"),
         "model": cfg.MODEL.NAME,
     }
@@ -116,18 +117,14 @@ def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_p
     for name, value in parts.state.model.state_dict().items():
         assert torch.equal(trained.model.state_dict()[name], value), name
     with pytest.raises(ValueError, match=r"weights_last\.safetensors holds weights only"):
-        parts.state.restore(weights)
+        parts.state.restore(read_checkpoint(weights), weights)
 
 
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
         ("config", 5, r"its entry 'config' must be text, got 5"),
-        (
-            "config",
-            "MODEL:\n  POOLIN: mean\n",
-            r"Unknown config key MODEL\.POOLIN \(config in .*_last\.pth\)",
-        ),
+        ("config", "MODEL:\n  POOLING: max\n", r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
         ("camids", "04", r"its entry 'camids' must be a list of integers, got str"),
         ("camids", [0, 4.0], r"its entry 'camids' must be a list of integers, got list"),
         ("camids", [4, 4], r"its entry 'camids' holds an integer twice"),
@@ -161,3 +158,10 @@ def test_averaged_weights_are_opened_on_request_only(set_up, tmp_path):
 def test_a_checkpoint_without_averaged_weights_says_so(cfg):
     with pytest.raises(ValueError, match=r"checkpoint_last\.pth holds no averaged weights.*TEST\.AVERAGED_WEIGHTS"):
         load_trained(with_keys(cfg, "TEST.AVERAGED_WEIGHTS", True))
+
+
+def test_a_key_that_no_longer_exists_is_left_out_with_a_warning(cfg, tmp_path, caplog):
+    content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
+    torch.save({**content, "config": content["config"] + "OLD_KEY: 3\n"}, tmp_path / LAST_CHECKPOINT)
+    assert load_trained(cfg, overrides=["OUTPUT_DIR", str(tmp_path)]).cfg.MODEL.POOLING == "mean"
+    assert "OLD_KEY, which does not exist (any more)" in caplog.text
