@@ -51,7 +51,12 @@ def get_cfg(
     for key, text in _pairs(opts):
         _check_known(key, "command line")
         set_key(cfg, key, text, "command line")
-    validate(cfg)
+    try:
+        validate(cfg)
+    except ValueError as error:
+        if config_text is None:
+            raise
+        raise ValueError(f"{source}, with what was added to it: {error}") from error
     cfg.freeze()
     return cfg
 

@@ -23,7 +23,7 @@ def checks_for(
         "criterion": tensors,
         "optimizer": lambda value: check_optimizer(value, optimizer),
         "schedule": lambda value: check_members(value, {"last_epoch": count}),
-        "scaler": lambda value: check_members(value, dict.fromkeys(scaler.state_dict(), number)) if value else None,
+        "scaler": lambda value: check_members(value, {} if value == {} else dict.fromkeys(scaler.state_dict(), number)),
         "memory": tensor(None, None),
         "pids": identifiers,
         "camids": identifiers,
@@ -62,7 +62,7 @@ def check_optimizer(value: Any, optimizer: torch.optim.Optimizer) -> str | None:
     sizes = [len(group["params"]) for group in optimizer.param_groups]
     groups = [group.get("params") for group in value["param_groups"]]
     if any(not isinstance(numbers, list) for numbers in groups) or [len(numbers) for numbers in groups] != sizes:
-        return f"must hold groups of {sizes} parameters"
+        return f"holds other groups than {sizes} parameters: it belongs to another configuration"
     if sum(groups, []) != list(range(sum(sizes))):
         return "must number its parameters from 0"
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -62,6 +62,8 @@ def prepare_run(output: Path, resume: bool) -> bool:
         output: Folder of the run.
         resume: Whether the command asks to continue (--resume).
     """
+    if was_restarted():
+        logger.warning("A process of this job died or failed, and torchrun restarted them all.")
     if resume or was_restarted():
         found = (output / LAST_CHECKPOINT).is_file()
         if not found:

@@ -6,6 +6,8 @@ every exchange returns what it was given.
 
 import logging
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ T = TypeVar("T")
 # How long a process waits for the others. Process 0 may list the frames of a large data set or write pictures for hours
 # while the others wait; a process that died is noticed by torchrun, not by this limit.
 TIMEOUT = timedelta(days=1)
+POLL_SECONDS = 0.05  # between two looks at what other processes wrote
 
 
 @dataclass(frozen=True)
@@ -180,9 +183,38 @@ def start_processes(device: torch.device) -> Processes:
     processes = read_launch()
     if not processes.is_alone and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=TIMEOUT)
+        store = open_store(processes)
+        distributed.init_process_group(
+            backend, store=store, rank=processes.rank, world_size=processes.world_size, timeout=TIMEOUT
+        )
         logger.info("Process %d of %d, on %s", processes.rank, processes.world_size, device)
     return processes
+
+
+def open_store(processes: Processes) -> distributed.Store:
+    """Open a store of keys that only this start of the processes uses; all processes call this.
+
+    torchrun keeps its store when it restarts the processes, with the addresses of those that died: a process that reads
+    such an address waits for it in vain. Restarts are counted on each machine by itself, so process 0 invents a name
+    for this start. It tells the name only to those that asked in this start, for they confirm it.
+
+    Reference: https://github.com/pytorch/pytorch/issues/135712
+    """
+    store, _, _ = next(distributed.rendezvous("env://", timeout=TIMEOUT))
+    own_name = uuid.uuid4().hex
+    if processes.is_main:
+        missing = set(range(1, processes.world_size))
+        while missing:
+            for rank in missing:
+                if store.check([f"name/{rank}"]):
+                    store.set(f"start/{store.get(f'name/{rank}').decode()}", own_name)
+            time.sleep(POLL_SECONDS)
+            missing = {rank for rank in missing if not store.check([f"{own_name}/{rank}"])}
+        return distributed.PrefixStore(own_name, store)
+    store.set(f"name/{processes.rank}", own_name)
+    start = store.get(f"start/{own_name}").decode()
+    store.set(f"{start}/{processes.rank}", "confirmed")
+    return distributed.PrefixStore(start, store)
 
 
 def stop_processes() -> None:

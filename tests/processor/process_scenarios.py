@@ -56,11 +56,14 @@ NUM_DRAWS = 40  # of dropout masks
 
 
 def compare(folder: Path, opts: Sequence[str]) -> None:
-    """Fork one, then two, then three processes, so that what they import is imported once."""
+    """Fork one, then two, then three processes, so that what they import is imported once.
+
+    They use one store, as processes do that torchrun restarts.
+    """
     torch.set_num_threads(1)
     monitor.draw_curves = lambda rows, path: None  # takes longer than a tiny epoch
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     for world_size in WORLD_SIZES:
-        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
         arguments = (world_size, store.port, folder, opts)
         multiprocessing.start_processes(run_scenarios, arguments, nprocs=world_size, start_method="fork")
 

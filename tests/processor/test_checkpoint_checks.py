@@ -12,6 +12,7 @@ from utils.checkpoint import read_checkpoint
 from utils.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
+MEASURES = {"steps": 1, "measured_steps": 1, "sums": {}}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_every_entry_is_needed_and_checked(saved):
 @pytest.mark.parametrize(
     ("path", "wrong", "message"),
     [
-        (("optimizer", "param_groups"), [], "must hold groups of"),
+        (("optimizer", "param_groups"), [], "holds other groups than"),
         (
             ("optimizer", "state", 0, "exp_avg"),
             torch.zeros(1),

@@ -1,0 +1,130 @@
+"""Both commands under torchrun with two processes: a run that is killed goes on, one that fails says why."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import eval_main
+from processor.report import write
+from utils.checkpoint import read_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+FAILING = str(ROOT / "tests/processor/process_scenarios.py")
+STEPS_PER_EPOCH = 2  # batches of 6 clips from 16 tracklets, as the log says
+MIDDLE_OF_EPOCH_2 = str(STEPS_PER_EPOCH + 2)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory, write_tree, tiny_opts):
+    """Options of train_main.py, but for the folder."""
+    root = write_tree(tmp_path_factory.mktemp("data") / "tree")
+    sizes = ["SOLVER.STAGE2.IMS_PER_BATCH", "6", "SOLVER.STAGE2.LOG_PERIOD", "1", "SOLVER.STAGE2.EVAL_PERIOD", "1"]
+    return [*tiny_opts, "DATASETS.ROOT_DIR", str(root), *sizes]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, options):
+    """Folder of a run by two processes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = torchrun("train_main.py", "--output_dir", folder, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def torchrun(*words, restarts=0):
+    """Run a script with two processes."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*launch, f"--max-restarts={restarts}", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def history(folder):
+    with (folder / "history.csv").open(newline="") as file:
+        return [{name: row[name] for name in ("epoch", "total", "validation_mAP")} for row in csv.DictReader(file)]
+
+
+def assert_same(actual, expected, where=""):
+    """Compare nested dicts, lists and tensors bit by bit."""
+    if isinstance(expected, dict):
+        assert actual.keys() == expected.keys(), where
+        for key in expected:
+            assert_same(actual[key], expected[key], f"{where}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(actual) == len(expected), where
+        for index, value in enumerate(expected):
+            assert_same(actual[index], value, f"{where}/{index}")
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(actual, expected), where
+    else:
+        assert actual == expected, where
+
+
+def test_a_killed_process_is_restarted_and_the_run_ends_as_if_undisturbed(undisturbed, options, tmp_path):
+    done = torchrun(FAILING, "fail", "die", MIDDLE_OF_EPOCH_2, "--output_dir", tmp_path, *options, restarts=1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "failed (exitcode: -9) local_rank: 1" in done.stderr
+    before, restarted, after = (tmp_path / "train.log").read_text().partition("torchrun restarted them all")
+    assert restarted
+    assert f"epoch 2 step 1/{STEPS_PER_EPOCH}" in before
+    assert "epoch 2: " not in before  # the line at the end of an epoch
+    assert f"Resumed from {tmp_path}/checkpoint_last.pth after epoch 1" in after
+    assert "epoch 1 step" not in after
+    for name in ("checkpoint_last.pth", "checkpoint_best.pth"):
+        actual, expected = (read_checkpoint(folder / name) for folder in (tmp_path, undisturbed))
+        assert expected["epoch"] == 2
+        first, second = expected["random_states"]  # of dropout, one per process
+        assert not torch.equal(first["cpu"], second["cpu"])
+        assert_same(
+            *({key: value for key, value in content.items() if key != "config"} for content in (actual, expected))
+        )
+    assert history(tmp_path) == history(undisturbed)
+    assert [row["epoch"] for row in history(undisturbed)] == ["1", "2"]
+    assert not list(tmp_path.glob("*.old"))
+
+
+def test_an_error_in_one_process_ends_the_job_and_is_in_the_log(options, tmp_path):
+    done = torchrun(FAILING, "fail", "raise", MIDDLE_OF_EPOCH_2, "--output_dir", tmp_path, *options)
+    assert done.returncode == 1, done.stdout + done.stderr
+    log = (tmp_path / "train.log").read_text()
+    (error,) = [line for line in log.splitlines() if "the disk of process 1 is gone" in line and "ERROR" in line]
+    assert "[process 1]" in error
+    assert 'raise OSError("the disk of process 1 is gone")' in log  # of the traceback
+    assert "Done." not in log
+    assert read_checkpoint(tmp_path / "checkpoint_last.pth")["epoch"] == 1
+
+
+def test_processes_of_a_run_write_one_log_and_no_warnings_of_torch(undisturbed):
+    log = (undisturbed / "train.log").read_text()
+    assert log.count("Done.") == 1
+    assert log.count(f"epoch 2 step 2/{STEPS_PER_EPOCH}") == 1
+    assert "Process 0 of 2, on cpu" in log
+    assert "py.warnings" not in log
+
+
+def test_evaluation_writes_what_one_process_writes(undisturbed, tmp_path, monkeypatch):
+    several, alone = tmp_path / "several", tmp_path / "alone"
+    words = ["--output_dir", str(undisturbed), "--eval_case", "all"]
+    done = torchrun("eval_main.py", "--custom_output_dir", several, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
+    eval_main.main(["--custom_output_dir", str(alone), *words])
+    results = json.loads((alone / "results.json").read_text())
+    assert len(results["results"]) == 6  # two directions and overall, without and with annotated attributes
+    assert json.loads((several / "results.json").read_text()) == results
+    tables = sorted(path.relative_to(alone) for path in alone.rglob("*.csv"))
+    assert len(tables) == 6  # rankings of both directions and the submission, without and with annotated attributes
+    for table in tables:
+        assert (several / table).read_text() == (alone / table).read_text(), table
+    for path in sorted(alone.rglob("distmat*.npz")):
+        with np.load(path) as expected, np.load(several / path.relative_to(alone)) as actual:
+            np.testing.assert_allclose(actual["distmat"], expected["distmat"], atol=1e-5)

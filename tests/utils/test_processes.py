@@ -1,0 +1,87 @@
+"""Which process this is, and what it takes part in; ``tests/processor/test_processes.py`` runs several."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributed import TCPStore
+
+from utils.processes import ALONE, Processes, may_be_restarted, open_store, read_launch, was_restarted
+
+LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS")
+
+
+@pytest.fixture
+def launch(monkeypatch):
+    """``launch(RANK=1, ...)``: the environment that torchrun makes, with these variables only."""
+
+    def build(**variables):
+        for name in LAUNCH:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+
+    return build
+
+
+def test_without_torchrun_there_is_one_process(launch):
+    launch()
+    assert read_launch() == ALONE == Processes(0, 1, 0)
+    assert (ALONE.is_main, ALONE.is_alone) == (True, True)
+    assert not was_restarted()
+    assert not may_be_restarted()
+
+
+def test_torchruns_environment_says_which_process_this_is(launch):
+    launch(RANK=5, WORLD_SIZE=8, LOCAL_RANK=1, TORCHELASTIC_RESTART_COUNT=2, TORCHELASTIC_MAX_RESTARTS=3)
+    processes = read_launch()
+    assert processes == Processes(rank=5, world_size=8, local_rank=1)
+    assert (processes.is_main, processes.is_alone) == (False, False)
+    assert was_restarted()
+    assert may_be_restarted()
+    launch(RANK=5, WORLD_SIZE=8, LOCAL_RANK=1, TORCHELASTIC_RESTART_COUNT=0, TORCHELASTIC_MAX_RESTARTS=0)
+    assert not was_restarted()
+    assert not may_be_restarted()
+
+
+@pytest.mark.parametrize("num_items", [0, 1, 7, 12])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_shares_cover_all_items_once_and_are_of_almost_one_size(num_items, world_size):
+    items = list(range(num_items))
+    shares = [items[Processes(rank, world_size).share(num_items)] for rank in range(world_size)]
+    assert sum(shares, []) == items
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    assert items[ALONE.share(num_items)] == items
+    assert [items[Processes(0, world_size).share(num_items, rank)] for rank in range(world_size)] == shares
+
+
+def test_alone_every_exchange_returns_what_it_was_given():
+    tensors, rows, model = (torch.rand(2, 3), torch.rand(2)), np.ones((3, 2)), nn.Linear(2, 2)
+    assert ALONE.gather_batch(*tensors) == tensors
+    assert ALONE.sum_over(tensors[0]) is tensors[0]
+    assert ALONE.gather_values("a") == ["a"]
+    assert ALONE.run_on_main(lambda: "b") == "b"
+    assert ALONE.gather_rows(rows, 3) is rows
+    assert ALONE.parallelize(model) is model
+    ALONE.barrier()
+    with ALONE.first_on_machine():
+        pass
+
+
+def test_a_restart_does_not_read_what_the_processes_before_it_wrote(launch):
+    """Threads stand for the processes. torchrun's store outlives them, and the last ones died at different points."""
+    server = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    launch(RANK=0, WORLD_SIZE=3, MASTER_ADDR="localhost", MASTER_PORT=server.port, TORCHELASTIC_USE_AGENT_STORE=True)
+    processes = [Processes(rank, 3, rank) for rank in range(3)]
+    server.set("name/2", "of a process that died before it got an answer")
+    with ThreadPoolExecutor(3) as pool:
+        before = list(pool.map(open_store, processes))
+        before[1].set("address", "old")
+        assert [store.get("address") for store in before] == [b"old"] * 3
+        after = list(pool.map(open_store, reversed(processes)))
+        assert not any(store.check(["address"]) for store in after)
+        after[2].set("address", "new")
+        assert [store.get("address") for store in after] == [b"new"] * 3
