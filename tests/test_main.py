@@ -213,7 +213,7 @@ def test_a_missing_data_set_names_its_key(tiny_opts, at_work, capsys):
 def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, caplog):
     """The folder that was misspelt, or has no checkpoint, is not created, nor are results in it."""
     assert status_of(eval_main, "--output_dir", "logs/typo", *tiny_opts) == 1
-    assert "No checkpoint in logs/typo: expected" in caplog.text
+    assert "No checkpoint_last.pth in logs/typo" in caplog.text
     assert 'python train_main.py --output_dir "logs/typo"' in caplog.text
     assert "--weight" in caplog.text
     assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
