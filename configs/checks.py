@@ -91,7 +91,6 @@ RANGES = {
         for module in ("ENCODER", "NEW_MODULE", "HEAD", "PROMPT")
         for kind in ("LR", "DECAY")
     },
-    "SOLVER.STAGE2.CHECKPOINT_MINUTES": Range(0, 1_000_000),
     "SOLVER.STAGE2.CLIP_GRADIENT_NORM": FACTOR,
     "SOLVER.STAGE2.EMA_DECAY": Range(0, 1, without=1),
     "SOLVER.STAGE2.LAYER_DECAY": Range(0, 1, without=0),

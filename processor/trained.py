@@ -21,8 +21,6 @@ from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 logger = logging.getLogger(__name__)
 
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
-# What is read of a checkpoint beside its weights, where it is there.
-ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 
 
 @dataclass(frozen=True)
