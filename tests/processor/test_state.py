@@ -10,6 +10,7 @@ from processor.state import (
     TrainingState,
     find_checkpoint,
     keep_old_checkpoints,
+    prepare_run,
 )
 from processor.train import train
 from utils.checkpoint import read_checkpoint
@@ -79,6 +80,36 @@ def test_checkpoints_of_an_earlier_run_are_kept_aside(tmp_path, caplog):
     keep_old_checkpoints(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f"{LAST_CHECKPOINT}.old"]
     assert "earlier run" in caplog.text
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """``started(restarts, max_restarts, resume=False)``: what prepare_run decides beside a checkpoint."""
+
+    def decide(restarts, max_restarts, resume=False):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restarts))
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", str(max_restarts))
+        return prepare_run(tmp_path, resume)
+
+    return decide
+
+
+def test_a_run_continues_if_that_is_asked_for_or_torchrun_restarted_it(started, tmp_path, caplog):
+    (tmp_path / LAST_CHECKPOINT).write_text("mine")
+    assert started(0, 0, resume=True)
+    assert not caplog.records
+    assert started(1, 3)
+    assert "torchrun restarted them all" in caplog.text
+    assert not started(0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [LAST_CHECKPOINT]
+
+
+def test_a_run_that_may_be_restarted_never_continues_an_earlier_one(started, tmp_path, caplog):
+    (tmp_path / LAST_CHECKPOINT).write_text("of an earlier run")
+    assert not started(0, 3)
+    assert not started(1, 3)  # killed before its first checkpoint
+    assert "training starts from the beginning" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [f"{LAST_CHECKPOINT}.old"]
 
 
 def test_a_checkpoint_says_what_it_was_trained_on(set_up, tmp_path):
