@@ -20,6 +20,8 @@ from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 
 logger = logging.getLogger(__name__)
 
+# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
+ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
 
 
