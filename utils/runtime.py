@@ -128,7 +128,9 @@ class LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Stop writing to the file; the name is that of the method of ``logging.Handler``."""
-        logging.getLogger().removeHandler(self)
+        root = logging.getLogger()
+        # A new list: removing an item from the old one would hide the record from the handler behind it.
+        root.handlers = [handler for handler in root.handlers if handler is not self]
         logger.warning(
             "%s cannot be written (%s): log lines go to the console only.", self.baseFilename, sys.exc_info()[1]
         )
