@@ -16,6 +16,6 @@ def test_lengths_come_from_the_table(shared):
 
 def test_both_kinds_are_measured(shared, tiny_opts):
     table = str(shared / "data/mars_info/tracks_train_info.mat")
-    result = run([table, "--tracklets", "3", "--repeats", "1", *tiny_opts])
+    result = run(["--table", table, "--tracklets", "3", "--repeats", "1", *tiny_opts])
     assert set(result) == {"packed", "one tracklet at a time"}
     assert all(rate > 0 for rate in result.values())
