@@ -37,9 +37,7 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, orig
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
     try:
-        written = [
-            str(path.relative_to(temporary)) for path in _write_all(evaluation, temporary, ranking_length, origin)
-        ]
+        paths = _write_all(evaluation, temporary, ranking_length, origin)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
