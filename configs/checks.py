@@ -102,7 +102,6 @@ RANGES = {
     "SOLVER.STAGE2.WARMUP_FACTOR": FRACTION,
     "SOLVER.STAGE2.LOG_PERIOD": Range(1, 1_000_000_000),
     "SOLVER.STAGE2.EVAL_PERIOD": Range(0, 1_000_000),
-    "SOLVER.STAGE2.CHECKPOINT_MINUTES": Range(0, 1_000_000),
     "TEST.IMS_PER_BATCH": Range(1, 65_536),
     "TEST.NUM_CLIPS": Range(1, 1000),
     "TEST.MASK_PENALTY": Range(0, 10_000),  # float32 adds more at the cost of the visual distance

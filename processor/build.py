@@ -1,11 +1,13 @@
 """Build the processors' records from a config: training state, feature extractor, and the options of both loops."""
 
+import hashlib
 import logging
+from collections.abc import Sequence
 
 import torch
 from yacs.config import CfgNode
 
-from datasets import Benchmark, label_map, make_memory_loader, make_test_transform, train_cameras
+from datasets import Benchmark, Tracklet, label_map, make_memory_loader, make_test_transform, train_cameras
 from loss import make_loss
 from model import XTFCLIP, make_model
 from solver import describe_groups, make_optimizer, make_schedule
@@ -56,6 +58,7 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         memory,
         pids,
         camids,
+        data_hash=hash_tracklets(dataset.train),
         config=cfg.dump(),
         centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
         max_gradient_norm=cfg.SOLVER.STAGE2.CLIP_GRADIENT_NORM,
@@ -63,6 +66,12 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
         processes=runtime.processes,
     )
+
+
+def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:
+    """Return a hash of the tracklets' names and numbers of frames, which recognises the same data in another folder."""
+    lines = "".join(f"{tracklet.key} {tracklet.camid} {len(tracklet.frame_paths)}\n" for tracklet in tracklets)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def make_training_options(cfg: CfgNode) -> TrainingOptions:

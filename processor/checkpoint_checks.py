@@ -27,6 +27,7 @@ def checks_for(
         "memory": tensor(None, None),
         "pids": identifiers,
         "camids": identifiers,
+        "data_hash": text,
         "generator": tensor(len(generator.get_state()), dtype=torch.uint8),
         "random_states": check_random_states,
         "epoch": count,

@@ -40,6 +40,7 @@ class TrainingState:
         memory: CLIP memory (K, P), frozen.
         pids: Training identities as annotated; an identity's position is its label.
         camids: Training cameras as annotated; a camera's position is its index.
+        data_hash: Hash of the training tracklets' names and lengths.
         config: The run's configuration, as YAML.
         centralize: Whether to centralise gradients.
         max_gradient_norm: Norm to which larger gradients are scaled down; 0 for no limit.
@@ -65,6 +66,7 @@ class TrainingState:
     memory: Tensor
     pids: list[int]
     camids: list[int]
+    data_hash: str = ""
     config: str = ""
     centralize: bool = True
     max_gradient_norm: float = 0.0
@@ -116,6 +118,7 @@ class TrainingState:
             "memory": self.memory,
             "pids": self.pids,
             "camids": self.camids,
+            "data_hash": self.data_hash,
             "generator": self.generator.get_state(),
             "random_states": random_states,
             "epoch": self.epoch,
@@ -151,6 +154,12 @@ class TrainingState:
             raise ValueError(
                 f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
                 f"the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
+            )
+        if content["data_hash"] != self.data_hash:
+            logger.warning(
+                "%s was trained on other tracklets of the same people (names or lengths differ from those in "
+                "DATASETS.ROOT_DIR), so this run ends otherwise, and its CLIP memory is of the tracklets before.",
+                path,
             )
         configured = [
             {key: group[key] for key in ("initial_lr", "weight_decay", "fused")}

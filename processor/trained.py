@@ -21,7 +21,7 @@ from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
 logger = logging.getLogger(__name__)
 
 # Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
-OWN_ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
+ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
 
 
@@ -116,7 +116,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
-    check_entries(content, path, OWN_ENTRIES, optional=tuple(OWN_ENTRIES))
+    check_entries(content, path, ENTRIES, optional=ENTRIES)
     if "config" in content:
         source = f"config in {path}"
         if overrides is not None:

@@ -123,6 +123,19 @@ def prepare_output(folder: str | Path) -> Path:
     return folder
 
 
+class LogFile(logging.FileHandler):
+    """A log file; when it can no longer be written, as on a full disk, one warning says so, and work goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Stop writing to the file; the name is that of the method of ``logging.Handler``."""
+        root = logging.getLogger()
+        # A new list: removing an item from the old one would hide the record from the handler behind it.
+        root.handlers = [handler for handler in root.handlers if handler is not self]
+        logger.warning(
+            "%s cannot be written (%s): log lines go to the console only.", self.baseFilename, sys.exc_info()[1]
+        )
+
+
 def start_logging(log_file: str | Path) -> AbstractContextManager:
     """Send all log lines to the console and, appended, to ``log_file``; of other processes than 0, only warnings.
 
@@ -140,7 +153,7 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     console = logging.StreamHandler(sys.stdout)
-    file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+    file = LogFile(log_file, encoding="utf-8", errors="backslashreplace")
     console.setLevel(logging.INFO)
     for handler in (console, file):
         handler.setFormatter(formatter)

@@ -20,9 +20,20 @@ def test_training_options_are_the_configs(tiny_cfg):
     stage = "SOLVER.STAGE2"
     cfg = tiny_cfg(
         *(f"{stage}.MAX_EPOCHS", 7, f"{stage}.LOG_PERIOD", 11, f"{stage}.EVAL_PERIOD", 3),
-        *("DATALOADER.MAX_BAD_FRACTION", 0.125),
+        *(f"{stage}.CHECKPOINT_MINUTES", 9, f"{stage}.NON_FINITE_LOSS", "skip"),
+        *(f"{stage}.IMS_PER_BATCH", 8, f"{stage}.ACCUMULATION_STEPS", 2),
+        *("DATALOADER.MAX_BAD_FRACTION", 0.125, "DATASETS.VALIDATION_DIR", "split"),
     )
-    assert make_training_options(cfg) == TrainingOptions(7, 11, 3, 0.125)
+    assert make_training_options(cfg) == TrainingOptions(
+        num_epochs=7,
+        log_period=11,
+        eval_period=3,
+        keeps_best=True,
+        checkpoint_minutes=9,
+        accumulation_steps=2,
+        skips_non_finite=True,
+        max_bad_fraction=0.125,
+    )
 
 
 def test_the_extractor_flips_and_normalises_as_the_config_says(tiny_cfg):

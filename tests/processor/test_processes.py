@@ -15,7 +15,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "tests/processor/process_scenarios.py"
-MODELS = ("xtfclip", "tfclip", "frozen")
+METHODS = ("xtfclip", "tfclip")
+MODELS = (*METHODS, "frozen")
 SEVERAL = (2, 3)
 
 pytestmark = pytest.mark.slow
@@ -102,7 +103,7 @@ def test_the_comparison_of_training_is_not_empty(model, found):
     assert ("neck_image.running_mean" in alone["model"]) == (model == "tfclip")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", METHODS)
 def test_features_and_distances_are_those_of_one_process(model, found):
     expected = found[1][0][model]
     lengths = {name: len(features) for name, features in expected["features"].items()}
@@ -114,7 +115,7 @@ def test_features_and_distances_are_those_of_one_process(model, found):
         assert_close(process[model]["distances"], expected["distances"], 1e-6, f"{world_size}")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", METHODS)
 def test_rankings_and_scores_are_those_of_one_process(model, found):
     expected = found[1][0][model]
     for _, process in others(found):
@@ -165,9 +166,9 @@ def test_every_clip_of_a_batch_gets_a_dropout_mask_of_its_own(world_size, found)
 
 @pytest.mark.parametrize("world_size", SEVERAL)
 def test_dropout_spreads_the_logits_as_in_one_process(world_size, found):
-    """240 draws: their standard deviation is known to 5 %, and their mean to a fifteenth of it."""
+    """150 draws: their standard deviation is known to 6 %, and their mean to a twelfth of it."""
     alone, several = (found[size][0]["dropout logits"].flatten(0, 1) for size in (1, world_size))  # (n, K)
-    assert len(alone) == len(several) == 240
+    assert len(alone) == len(several) == 150
     errors = (several.mean(dim=0) - alone.mean(dim=0)).abs() / (alone.std(dim=0) * (2 / len(alone)) ** 0.5)
     assert errors.max() < 4
     assert (several.std(dim=0) / alone.std(dim=0) - 1).abs().max() < 0.25

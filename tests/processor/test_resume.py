@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from processor import train as train_module
-from processor.resume import check_config, keep_old_checkpoints, restore_last
+from processor.resume import check_config, keep_old_checkpoints, prepare_run, restore_last
 from processor.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
 from processor.train import train
 from utils.checkpoint import read_checkpoint
@@ -204,3 +204,33 @@ def test_checkpoints_of_earlier_runs_are_kept_aside(tmp_path, caplog):
         f"{LAST_CHECKPOINT}.old2": "second",
     }
     assert "earlier run" in caplog.text
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """``started(restarts, max_restarts, resume=False)``: what prepare_run decides beside a checkpoint."""
+
+    def decide(restarts, max_restarts, resume=False):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restarts))
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", str(max_restarts))
+        return prepare_run(tmp_path, resume)
+
+    return decide
+
+
+def test_a_run_continues_if_that_is_asked_for_or_torchrun_restarted_it(started, tmp_path, caplog):
+    (tmp_path / LAST_CHECKPOINT).write_text("mine")
+    assert started(0, 0, resume=True)
+    assert not caplog.records
+    assert started(1, 3)
+    assert "torchrun restarted them all" in caplog.text
+    assert not started(0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [LAST_CHECKPOINT]
+
+
+def test_a_run_that_may_be_restarted_never_continues_an_earlier_one(started, tmp_path, caplog):
+    (tmp_path / LAST_CHECKPOINT).write_text("of an earlier run")
+    assert not started(0, 3)
+    assert not started(1, 3)  # killed before its first checkpoint
+    assert "training starts from the beginning" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [f"{LAST_CHECKPOINT}.old"]

@@ -102,3 +102,15 @@ def test_a_best_checkpoint_needs_people_to_choose_it_on(tmp_path):
 
 def test_a_named_file_is_taken_as_it_is(tmp_path):
     assert find_checkpoint(tmp_path, "other/best.pth") == Path("other/best.pth")
+
+
+def test_other_tracklets_of_the_same_people_are_a_warning(set_up, tmp_path, caplog):
+    parts = set_up()
+    parts.state.save(tmp_path / "a.pth")
+    content = read_checkpoint(tmp_path / "a.pth")
+    parts.state.restore(content, "a.pth")
+    assert "other tracklets" not in caplog.text
+    folder = next((tmp_path / "data/train/4").iterdir())
+    next(folder.iterdir()).unlink()
+    set_up().state.restore(content, "a.pth")
+    assert "a.pth was trained on other tracklets of the same people" in caplog.text

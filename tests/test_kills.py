@@ -1,0 +1,108 @@
+"""Training that is killed again and again, at random moments, ends where an undisturbed run ends."""
+
+import os
+import random
+import signal
+import time
+from functools import partial
+
+import pytest
+import torch
+
+import train_main
+from processor.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
+from utils.checkpoint import read_checkpoint
+from utils.commands import run_command
+
+NUM_KILLS = 30
+DAMAGED_SHARE = 0.3
+TIMEOUT = 120  # seconds that no run takes
+SAVE_EVERY_STEP = ("SOLVER.STAGE2.CHECKPOINT_MINUTES", "1e-9")
+
+
+def start(words, log):
+    """Run train_main in a forked child, which has imported everything already; returns its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    torch.set_num_threads(1)
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os._exit(run_command(partial(train_main.main, words)))
+
+
+def wait(pid, seconds):
+    """Return the child's status, or None if it is still running after some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.002)
+
+
+def damage(path, chance):
+    """Flip a bit of a file, or cut it short."""
+    content = bytearray(path.read_bytes())
+    if chance.random() < 0.5:
+        del content[chance.randrange(len(content)) :]
+    else:
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+
+
+def assert_same(actual, expected, where):
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(actual, expected), where
+    elif isinstance(expected, dict):
+        assert actual.keys() == expected.keys(), where
+        for key in expected.keys() - {"config"}:
+            assert_same(actual[key], expected[key], f"{where}.{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(actual) == len(expected), where
+        for index, value in enumerate(expected):
+            assert_same(actual[index], value, f"{where}[{index}]")
+    else:
+        assert actual == expected, where
+
+
+@pytest.mark.slow
+def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch):
+    monkeypatch.setattr("processor.monitor.draw_curves", lambda rows, path: None)  # it takes longer than an epoch
+    options = ["DATASETS.ROOT_DIR", str(make_tree()), "DATASETS.VALIDATION_DIR", str(make_tree("split", test=(30, 31)))]
+    options += ["SOLVER.STAGE2.EVAL_PERIOD", "1", "SOLVER.STAGE2.MAX_EPOCHS", "2", *SAVE_EVERY_STEP]
+
+    def words(output):
+        return ["--resume", "--output_dir", str(output), *tiny_opts, *options]
+
+    began = time.monotonic()
+    assert wait(start(words(tmp_path / "undisturbed"), tmp_path / "undisturbed.txt"), TIMEOUT) == 0
+    duration = time.monotonic() - began
+    names = (LAST_CHECKPOINT, BEST_CHECKPOINT)
+    expected = {name: read_checkpoint(tmp_path / "undisturbed" / name) for name in names}
+
+    chance = random.Random(0)
+    kills = damages = runs = 0
+    while kills < NUM_KILLS:
+        runs += 1
+        output, log = tmp_path / f"killed{runs}", tmp_path / f"killed{runs}.txt"
+        while True:
+            pid = start(words(output), log)
+            patience = chance.uniform(0, duration) if kills < NUM_KILLS else TIMEOUT
+            status = wait(pid, patience)
+            if status is not None:
+                assert status == 0, log.read_text()
+                break
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            kills += 1
+            if (output / PREVIOUS_CHECKPOINT).exists() and chance.random() < DAMAGED_SHARE:
+                damage(output / LAST_CHECKPOINT, chance)
+                damages += 1
+        for name in names:
+            assert_same(read_checkpoint(output / name), expected[name], f"{output.name}/{name}")
+        assert not [path.name for path in output.iterdir() if path.name.startswith(".checkpoint")]
+    assert damages > 0
