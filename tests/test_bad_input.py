@@ -1,0 +1,797 @@
+"""Hundreds of bad command lines, configs, checkpoints and data sets: each ends in one line, soon, and with its status.
+
+Every case runs in a child that is forked after torch was imported, in a folder of its own. A case fails if it raises,
+hangs, succeeds where it must not, or ends in words that do not say what is wrong.
+"""
+
+import itertools
+import logging
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+import eval_main
+import train_main
+from configs import CHOICES
+from configs.checks import RANGES
+from configs.keys import DEFAULTS
+from datasets.build import DATASETS
+from processor import monitor
+from processor.report import write
+from utils.checkpoint import read_checkpoint
+from utils.commands import run_command
+
+logger = logging.getLogger(__name__)
+
+pytestmark = pytest.mark.slow
+
+TIME_LIMIT = 60.0  # seconds of a case
+NUM_CHILDREN = 2
+RUN = Path("logs/run")
+LAST = RUN / "checkpoint_last.pth"
+# Words of libraries that tell a user nothing, and the line that points to a traceback.
+MEANINGLESS = ("[Errno", "enforce fail", "unexpected pos", "The traceback is in")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line, and what is wrong with what it reads.
+
+    Attributes:
+        name: What is wrong, for messages.
+        main: Module of the command.
+        words: Its command line.
+        change: Called in the folder of the case, before the command.
+        must_fail: Whether the command must not succeed; otherwise it may also do with what it finds.
+        named: What its message must hold.
+    """
+
+    name: str
+    main: ModuleType
+    words: tuple[str, ...]
+    change: Callable[[], Any] = lambda: None
+    must_fail: bool = True
+    named: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a case ended: its exit status (None after the time limit, negative after a signal) and what it wrote."""
+
+    status: int | None
+    console: str
+
+
+@pytest.fixture
+def workshop(tmp_path, make_tree, tiny_opts, monkeypatch):
+    """``workshop(cases, copy_data=False)``: run cases, each beside a copy of a trained run; returns the failures."""
+    monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
+    for main in (train_main, eval_main):  # this imports what the commands need, so that no child has to
+        assert run_command(partial(main.main, ["a mistake"])) == 1
+    root = make_tree()
+    base = tmp_path / "base"
+    base.mkdir()
+    words = ("--output_dir", str(RUN), "--weights_only", *tiny_opts, "DATASETS.ROOT_DIR", str(root))
+    train = Case("the run itself", train_main, (*words, "SOLVER.STAGE2.MAX_EPOCHS", "1"))
+    ((_, outcome),) = run_all([train], lambda case: base)
+    assert outcome.status == 0, outcome.console
+
+    numbers = itertools.count()
+
+    def prepare(case: Case, copy_data: bool) -> Path:
+        folder = tmp_path / f"case{next(numbers)}"
+        shutil.copytree(base / RUN, folder / RUN, ignore=shutil.ignore_patterns("tensorboard", "*.log"))
+        if copy_data:  # frames are replaced by cases, and never written into
+            shutil.copytree(root, folder / "data", copy_function=os.link)
+        else:
+            (folder / "data").symlink_to(root)
+        return folder
+
+    def run(cases: Iterable[Case], copy_data: bool = False) -> list[str]:
+        failures, counts = [], {"ended in one line": 0, "succeeded": 0, "failed": 0}
+        for case, outcome in run_all(cases, partial(prepare, copy_data=copy_data)):
+            problem = find_problem(case, outcome)
+            counts["failed" if problem else "ended in one line" if outcome.status else "succeeded"] += 1
+            if problem:
+                failures.append(f"{case.name}: {problem}")
+                logger.warning("%s", failures[-1])
+        logger.info("%d cases: %s", sum(counts.values()), counts)
+        return failures
+
+    return run
+
+
+def run_all(cases: Iterable[Case], prepare: Callable[[Case], Path]) -> Iterator[tuple[Case, Outcome]]:
+    """Run cases in children, several at a time; the folder of a case is removed after it."""
+    waiting = iter(cases)
+    running: dict[int, tuple[Case, Path, float]] = {}
+    while True:
+        while len(running) < NUM_CHILDREN and (case := next(waiting, None)):
+            folder = prepare(case)
+            running[start_child(case, folder)] = case, folder, time.monotonic() + TIME_LIMIT
+        if not running:
+            return
+        time.sleep(0.002)
+        for child, (case, folder, deadline) in list(running.items()):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            is_late = not ended and time.monotonic() > deadline
+            if is_late:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            if ended or is_late:
+                del running[child]
+                console = (folder / "console").read_text(encoding="utf-8", errors="replace")
+                yield case, Outcome(None if is_late else os.waitstatus_to_exitcode(status), console)
+                if folder.name != "base":
+                    shutil.rmtree(folder)
+
+
+def start_child(case: Case, folder: Path) -> int:
+    """Fork a child that runs a case in a folder, its console going to a file there; returns its number."""
+    child = os.fork()
+    if child:
+        return child
+    status = 99
+    try:
+        os.setsid()
+        os.chdir(folder)
+        torch.set_num_threads(1)  # the parent's threads do not exist here
+        logging.getLogger().handlers.clear()
+        handle = os.open("console", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        sys.stdout = sys.stderr = os.fdopen(handle, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        case.change()
+        status = run_command(partial(case.main.main, list(case.words)))
+    except SystemExit as error:  # argparse
+        status = error.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def find_problem(case: Case, outcome: Outcome) -> str | None:
+    """Return what is wrong with the end of a case; None if nothing is."""
+    lines = outcome.console.strip().splitlines() or [""]
+    if outcome.status is None:
+        return f"took more than {TIME_LIMIT:.0f} s: {lines[-1]}"
+    if "Traceback" in outcome.console or outcome.status not in (0, 1, 2):
+        return f"ended with status {outcome.status}: {' | '.join(lines[-6:])}"
+    if outcome.status == 0:
+        return f"succeeded: {lines[-1]}" if case.must_fail else None
+    errors = [line for line in lines if " ERROR " in line] or lines[-1:]
+    if len(errors) > 1 or errors[0] != lines[-1] or any(word in errors[0] for word in MEANINGLESS):
+        return f"said: {' | '.join(lines[-4:])}"
+    if case.named not in errors[0]:
+        return f"does not name {case.named}: {errors[0]}"
+    return None
+
+
+# ---- command lines
+
+
+RESUME = ("--output_dir", str(RUN), "--resume", "SOLVER.STAGE2.MAX_EPOCHS", "2")
+EVALUATE = ("--output_dir", str(RUN), "--custom_output_dir", "results")
+
+
+def test_command_lines(workshop, tiny_opts):
+    tiny = (*tiny_opts, "DATASETS.ROOT_DIR", "data")
+    too_long = "x" * 300
+
+    def block(name: str) -> Callable[[], Any]:
+        return lambda: Path(name).write_text("a file")
+
+    both = [
+        ("an odd number of words", ("SOLVER.SEED",), "SOLVER.SEED"),
+        ("an equals sign", ("SOLVER.SEED=1",), "SOLVER.SEED=1"),
+        ("an unknown key", ("SOLVER.SED", "1"), "SOLVER.SEED"),
+        ("a section", ("SOLVER.STAGE2", "1"), "SOLVER.STAGE2"),
+        ("a key of no section", ("SEED", "1"), "SOLVER.SEED"),
+        ("an empty key", ("", "1"), "Unknown config key"),
+        ("only dots", ("...", "1"), "..."),
+        ("a key in lower case", ("solver.seed", "1"), "SOLVER.SEED"),
+        ("an option after the keys", ("SOLVER.SEED", "1", "--eval_case", "all"), "--eval_case"),
+        ("a key of the first stage", ("SOLVER.STAGE1.BASE_LR", "1"), "SOLVER.STAGE1.BASE_LR"),
+        ("an unknown option", ("--nonsense", "1"), "--nonsense"),
+        ("an option without its value", ("--output_dir",), "--output_dir"),
+        ("a config file that is not there", ("--config_file", "gone.yml"), "gone.yml"),
+        ("a config file that is a folder", ("--config_file", "data"), "data"),
+        ("a config file that is a device", ("--config_file", "/dev/zero"), "/dev/zero"),
+        ("a config file with a long name", ("--config_file", too_long), too_long[:50]),
+        ("a config file that is a checkpoint", ("--config_file", str(LAST)), "checkpoint_last.pth"),
+        ("an output folder with a long name", ("--output_dir", too_long), too_long[:50]),
+    ]
+    cases = [Case(name, main, words, named=named) for name, words, named in both for main in (train_main, eval_main)]
+    for name, words, named in [
+        ("a direction that does not exist", ("--eval_case", "case9"), "--eval_case"),
+        ("a weight file that is not there", ("--weight", "gone.pth"), "gone.pth"),
+        ("a weight file that is a folder", ("--weight", "data"), "data"),
+        ("a best checkpoint that is not there", ("--weight", "best"), "checkpoint_best.pth"),
+        ("a run that is not there", ("--output_dir", "logs/typo"), "logs/typo"),
+        ("a direction that this data set lacks", ("--eval_case", "case3", *EVALUATE[:2]), "DATASETS.EVAL_CASE"),
+    ]:
+        cases.append(Case(name, eval_main, words, named=named))
+    for name, words, named in [
+        ("an output folder that is a file", ("--output_dir", "taken"), "taken"),
+        ("an output folder in a file", ("--output_dir", "taken/run"), "taken"),
+        ("an output folder in a system's folder", ("--output_dir", "/proc/run"), "/proc/run"),
+    ]:
+        cases.append(Case(name, train_main, (*words, *tiny), block("taken"), named=named))
+        words = ("--custom_output_dir", words[1], *EVALUATE[:2])
+        cases.append(Case(f"results: {name}", eval_main, words, block("taken"), named=named))
+    assert workshop(cases) == []
+
+
+# ---- values
+
+
+def bad_values(key: str) -> Iterator[tuple[str, bool]]:
+    """Yield values for a key, as typed, and whether each is certainly bad."""
+    default = DEFAULTS[key]
+    if isinstance(default, bool):
+        yield from ((value, True) for value in ("2", "maybe", "None", "(True,)"))
+    elif isinstance(default, int | float):
+        certain = ("nan", "1e999", "-1", "1" + "0" * 30, "many", "(1, 2)", "None", "", "1" + "0" * 2000)
+        yield from ((value, True) for value in certain)
+        yield "0", RANGES[key].low > 0
+    elif isinstance(default, tuple):
+        numbers = key in RANGES
+        yield from ((value, True) for value in ("5", "('a', 2)", "((1, 2), 3)", "(nan, nan)", "{}"))
+        yield from ((value, numbers) for value in ("(-1, -1)", "(1.5, 1e999)"))
+        yield from ((value, key != "SOLVER.STAGE2.STEPS" and numbers) for value in ("()", "(1,)", "(1, 2, 3, 4)"))
+    else:
+        certain = key in CHOICES
+        yield from ((value, certain) for value in ("nonsense", "5", "\n", "a" * 5000))
+        yield from ((value, "None" not in CHOICES.get(key, ("None",))) for value in ("None", ""))
+
+
+def test_values(workshop, tiny_opts):
+    words = ("--output_dir", "logs/new", *tiny_opts, "DATASETS.ROOT_DIR", "data", "SOLVER.STAGE2.MAX_EPOCHS", "1")
+    cases = [
+        Case(f"{key} {value[:40]!r}", train_main, (*words, key, value), must_fail=certain, named=named_in(key))
+        for key in DEFAULTS
+        for value, certain in bad_values(key)
+    ]
+    assert workshop(cases) == []
+
+
+def named_in(key: str) -> str:
+    """What a message about a key must hold: a part of its name."""
+    return "" if key in ("OUTPUT_DIR", "DATASETS.INDEX_DIR") else key.split(".")[1]
+
+
+def test_values_of_evaluation(workshop):
+    keys = [key for key in DEFAULTS if key.startswith(("TEST.", "INPUT.", "DATASETS.", "MODEL."))]
+    cases = [
+        Case(f"{key} {value[:40]!r}", eval_main, (*EVALUATE, key, value), must_fail=certain, named=named_in(key))
+        for key in keys
+        for value, certain in list(bad_values(key))[::2]
+    ]
+    assert workshop(cases) == []
+
+
+def test_odd_sizes(workshop, tiny_opts):
+    """Sizes that are allowed one by one, and fit neither one another nor the ViT, or just do."""
+    words = ("--output_dir", "logs/new", *tiny_opts, "DATASETS.ROOT_DIR", "data", "SOLVER.STAGE2.MAX_EPOCHS", "1")
+    odd = [
+        *(("MODEL.VIT.EMBED_DIM", value) for value in ("1", "2", "7", "65", "100")),
+        *(("MODEL.VIT.NUM_HEADS", value) for value in ("3", "64", "0")),
+        *(("MODEL.VIT.PATCH_SIZE", value) for value in ("1", "7", "15", "32", "64", "224")),
+        *(("MODEL.VIT.PROJ_DIM", value) for value in ("1", "7")),
+        *(("INPUT.SIZE_TRAIN", value) for value in ("(16, 16)", "(17, 16)", "(1, 1)", "(256, 16)")),
+        *(("INPUT.SIZE_TEST", value) for value in ("(16, 16)", "(17, 16)", "(1, 1)", "(256, 16)")),
+        *(("MODEL.STRIDE_SIZE", value) for value in ("(1, 1)", "(17, 17)", "(5, 16)", "(224, 224)")),
+        *(("INPUT.SEQ_LEN", value) for value in ("1", "7", "100")),
+        *(("SOLVER.STAGE2.IMS_PER_BATCH", value) for value in ("2", "3", "6", "60000")),
+        *(("DATALOADER.NUM_INSTANCE", value) for value in ("1", "3", "4")),
+        *(("SOLVER.STAGE2.ACCUMULATION_STEPS", value) for value in ("2", "3")),
+        *(("MODEL.FREEZE_BLOCKS", value) for value in ("2", "3")),
+        *(("MODEL.NAME", value) for value in ("ViT-B-16.pt", "resnet50", "vit_base_patch16_224", "vit", "clip")),
+        *(("DATASETS.SPLIT", value) for value in ("2", "1000000")),
+        *(("DATALOADER.CACHE_GIB", value, "DATALOADER.CACHE_DIR", "cache") for value in ("1e-9", "65536")),
+        *(("SOLVER.SEED", value) for value in (str(2**32), str(2**63 - 1))),
+        *(("SOLVER.STAGE2.BASE_LR", value) for value in ("1e-300", "100")),
+        *(("LOSS.SMOOTHING", value) for value in ("1",)),
+        *(("MODEL.PROMPT_DROPOUT", value) for value in ("1",)),
+        *(("SOLVER.STAGE2.STEPS", value) for value in ("(1, 1)", "(3, 2, 1)", "(1000000,)")),
+        *(("INPUT.CROP_PADDING", value) for value in ("31", "32", "4095")),
+        ("SOLVER.PRECISION", "fp16"),
+        ("MODEL.DEVICE", "cuda"),
+        ("MODEL.DEVICE", "cuda:7"),
+        ("MODEL.PRETRAINED", "True"),
+    ]
+    cases = [Case(" ".join(pair), train_main, (*words, *pair), must_fail=False) for pair in odd]
+    assert workshop(cases) == []
+
+
+# ---- configs
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """A config with one dotted key."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+DOCUMENTS = {
+    "a list": "- MODEL\n",
+    "a number": "5\n",
+    "a text": "MODEL\n",
+    "an open bracket": "MODEL: [1, 2\n",
+    "a tab": "MODEL:\n\tNAME: a\n",
+    "a section that is a number": "MODEL: 5\n",
+    "a section that is a list": "MODEL: [NAME]\n",
+    "a section twice": "TEST:\n  FLIP: True\nTEST:\n  FLIP: False\n",
+    "a key twice": "TEST:\n  FLIP: True\n  FLIP: False\n",
+    "a key twice, once dotted": "TEST:\n  FLIP: True\nTEST.FLIP: False\n",
+    "a number as a key": "5: 5\n",
+    "null as a key": "~: 5\n",
+    "a list as a key": "[a, b]: 5\n",
+    "a tag": "MODEL: !!python/object/apply:os.system [ls]\n",
+    "an alias of itself": "MODEL: &a\n  NAME: *a\n",
+    "an alias of nothing": "MODEL:\n  NAME: *a\n",
+    "deep nesting": "[" * 5000,
+    "deep sections": "".join(f"{' ' * depth}a:\n" for depth in range(60)),
+    "many sections": "".join(f"a{number}: 1\n" for number in range(20_000)),
+    "two documents": "TEST:\n  FLIP: True\n---\nTEST:\n  FLIP: True\n",
+    "a number of 5000 digits": f"SOLVER:\n  SEED: {'9' * 5000}\n",
+    "a date": "SOLVER:\n  SEED: 2026-11-40\n",
+    "an unknown key": "SOLVER:\n  SED: 1\n",
+    "a NUL": 'OUTPUT_DIR: "a\\0b"\n',
+    "a control character": "OUTPUT_DIR: a\x07b\n",
+    "a lone surrogate": 'OUTPUT_DIR: "\\ud800"\n',
+}
+BYTES = {
+    "UTF-16": "TEST:\n  FLIP: True\n".encode("utf-16"),
+    "Latin-1": "OUTPUT_DIR: \xe4\n".encode("latin-1"),
+    "zeros": bytes(1000),
+    "noise": random.Random(0).randbytes(2000),
+    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
+}
+
+
+def test_configs(workshop, tiny_opts):
+    words = ("--config_file", "bad.yml", "--output_dir", "logs/new", *tiny_opts, "DATASETS.ROOT_DIR", "data")
+    contents = {**{name: text.encode() for name, text in DOCUMENTS.items()}, **BYTES}
+    cases = [
+        Case(f"a config with {name}", main, words, partial(Path("bad.yml").write_bytes, content), named=named)
+        for name, content in contents.items()
+        for main, named in ((train_main, ""), (eval_main, ""))
+    ]
+    for key in DEFAULTS:
+        for value in ({"a": 1}, [[1], {"b": 2}]):
+            text = yaml.safe_dump(nested(key, value))
+            change = partial(Path("bad.yml").write_text, text)
+            cases.append(Case(f"a config with {key}: {value}", train_main, words, change, named=key))
+    assert workshop(cases) == []
+
+
+def test_damaged_configs_of_runs(workshop):
+    path = RUN / "config.yml"
+
+    def cut(share: float) -> None:
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * len(content))])
+
+    def flip(seed: int) -> None:
+        content = bytearray(path.read_bytes())
+        bit = random.Random(seed).randrange(8 * len(content))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+
+    cases = [
+        Case(f"{main.__name__}: config.yml cut at {share:.0%}", main, words, partial(cut, share), named="config.yml")
+        for share in np.linspace(0, 0.99, 10)
+        for main, words in ((train_main, RESUME), (eval_main, EVALUATE))
+    ]
+    cases += [
+        Case(f"config.yml with a changed bit, {seed}", train_main, RESUME, partial(flip, seed), must_fail=False)
+        for seed in range(40)
+    ]
+    assert workshop(cases) == []
+
+
+# ---- checkpoints
+
+CONTENT = (
+    *("model", "criterion", "optimizer", "schedule", "scaler", "memory", "pids", "camids", "generator"),
+    *("random_states", "epoch", "step", "epoch_so_far", "validation_is_due", "best", "config"),
+)
+MISSING = object()
+WRONG = {
+    "missing": MISSING,
+    "None": None,
+    "5": 5,
+    "-1": -1,
+    "nan": float("nan"),
+    "text": "text",
+    "[]": [],
+    "[None]": [None],
+    "{}": {},
+    "{5: 5}": {5: 5},
+    "a number's tensor": torch.tensor(5.0),
+    "a tensor": torch.ones(2, 3),
+    "NaN in a tensor": torch.full((4, 64), float("nan")),
+}
+# What training may find in an entry and go on, and what evaluation does not need or may do without.
+RIGHT = {
+    *(("scaler", "{}"), ("random_states", "[]"), ("epoch_so_far", "{}")),
+    *((name, "5") for name in ("epoch", "step", "best")),
+    ("best", "-1"),
+}
+READ_BY_EVALUATION = {"config": ("missing",), "camids": ("missing", "[]"), "model": (), "epoch": ("missing", "5")}
+
+
+def change_entry(name: str, value: Any) -> None:
+    """Give the last checkpoint another value of an entry."""
+    content = torch.load(LAST, weights_only=True)
+    if value is MISSING:
+        del content[name]
+    else:
+        content[name] = value
+    torch.save(content, LAST)
+
+
+def test_entries_to_resume_from(workshop):
+    cases = [
+        Case(
+            f"{name}: {kind}",
+            train_main,
+            RESUME,
+            partial(change_entry, name, value),
+            must_fail=(name, kind) not in RIGHT,
+            named="checkpoint_last.pth",
+        )
+        for name in CONTENT
+        for kind, value in WRONG.items()
+    ]
+    assert workshop(cases) == []
+
+
+def test_entries_to_evaluate(workshop):
+    cases = [
+        Case(
+            f"{name}: {kind}",
+            eval_main,
+            EVALUATE,
+            partial(change_entry, name, value),
+            must_fail=name in READ_BY_EVALUATION and kind not in READ_BY_EVALUATION[name],
+            named="checkpoint_last.pth",
+        )
+        for name in CONTENT
+        for kind, value in WRONG.items()
+    ]
+    assert workshop(cases) == []
+
+
+def test_checkpoints_hold_no_entry_that_is_not_tried(tmp_path, workshop):
+    assert set(read_checkpoint(tmp_path / "base" / LAST)) == set(CONTENT)
+
+
+NAMES = (
+    "classifier_image.weight",
+    "encoder.camera_embedding",
+    "encoder.position_embedding",
+    "encoder.blocks.0.attn.qkv.weight",
+    "neck_image.0.running_var",
+    "memory_weight",
+)
+ODD_WEIGHTS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "missing": lambda value: MISSING,
+    "None": lambda value: None,
+    "a list": lambda value: value.tolist(),
+    "more dimensions": lambda value: value[None],
+    "one number": lambda value: torch.ones(7),
+    "empty": lambda value: torch.empty(0),
+    "NaN": lambda value: torch.full_like(value, float("nan")),
+    "infinity": lambda value: torch.full_like(value, float("inf")),
+    "beyond float32": lambda value: torch.full_like(value, 1e300, dtype=torch.float64),
+    "integers": lambda value: value.long(),
+    "complex": lambda value: value.to(torch.complex64),
+    "meta": lambda value: value.to("meta"),
+    "sparse": lambda value: value.to_sparse(),
+}
+
+
+def change_weight(name: str, change: Callable[[torch.Tensor], Any]) -> None:
+    """Change one weight of the last checkpoint."""
+    content = torch.load(LAST, weights_only=True)
+    state = content["model"]
+    value = change(state[name])
+    if value is MISSING:
+        del state[name]
+    else:
+        state[name] = value
+    torch.save(content, LAST)
+
+
+def test_weights(workshop):
+    cases = [
+        Case(f"{main.__name__}: {name}: {kind}", main, words, partial(change_weight, name, change), named=name)
+        for name in NAMES
+        for kind, change in ODD_WEIGHTS.items()
+        for main, words in ((train_main, RESUME), (eval_main, EVALUATE))
+    ]
+    assert workshop(cases) == []
+
+
+FOREIGN: dict[str, Callable[[], Any]] = {
+    "empty": lambda: Path("bad.pth").touch(),
+    "text": lambda: Path("bad.pth").write_text("weights"),
+    "zeros": lambda: Path("bad.pth").write_bytes(bytes(100_000)),
+    "noise": lambda: Path("bad.pth").write_bytes(random.Random(0).randbytes(100_000)),
+    "a list": lambda: torch.save([1, 2], "bad.pth"),
+    "a tensor": lambda: torch.save(torch.ones(3), "bad.pth"),
+    "None": lambda: torch.save(None, "bad.pth"),
+    "nothing": lambda: torch.save({}, "bad.pth"),
+    "a model of nothing": lambda: torch.save({"model": {}}, "bad.pth"),
+    "a model of a list": lambda: torch.save({"model": [torch.ones(3)]}, "bad.pth"),
+    "a model in a model": lambda: torch.save({"model": {"model": {"model": {}}}}, "bad.pth"),
+    "a model that is itself": lambda: torch.save(loop(), "bad.pth"),
+    "numbers as names": lambda: torch.save({"model": {5: torch.ones(3)}}, "bad.pth"),
+    "other names": lambda: torch.save({"state_dict": {"a": torch.ones(3)}}, "bad.pth"),
+    "an array": lambda: torch.save({"model": {"a": np.ones(3)}}, "bad.pth"),
+    "a function": lambda: torch.save({"model": print}, "bad.pth"),
+    "a module": lambda: torch.save(torch.nn.Linear(2, 2), "bad.pth"),
+    "arrays": lambda: [np.savez("bad.npz", a=np.ones(3)), Path("bad.npz").rename("bad.pth")],
+    "a folder": lambda: Path("bad.pth").mkdir(),
+    "a pipe": lambda: os.mkfifo("bad.pth"),
+    "a link to itself": lambda: Path("bad.pth").symlink_to("bad.pth"),
+    "safetensors": lambda: save_file({"a": torch.ones(3)}, "bad.pth"),
+}
+
+
+def loop() -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    content["model"] = content
+    return content
+
+
+def test_files_of_other_programs(workshop, tiny_opts):
+    train = ("--output_dir", "logs/new", *tiny_opts, "DATASETS.ROOT_DIR", "data", "MODEL.PRETRAINED", "True")
+    commands = (
+        (eval_main, (*EVALUATE, "--weight", "bad.pth")),
+        (train_main, (*train, "MODEL.INIT_WEIGHT", "bad.pth")),
+        (train_main, (*train, "MODEL.PRETRAIN_PATH", "bad.pth")),
+    )
+    cases = [
+        Case(f"{words[-2]}: {name}", main, words, change, named="bad.pth")
+        for name, change in FOREIGN.items()
+        for main, words in commands
+    ]
+    renamed = [(main, (*words[:-1], "bad.safetensors")) for main, words in commands]
+    cases += [
+        Case(f"{words[-2]}: {name}, {words[-1]}", main, words, partial(as_safetensors, change), named="bad.safetensors")
+        for name, change in FOREIGN.items()
+        for main, words in renamed
+    ]
+    assert workshop(cases) == []
+
+
+def as_safetensors(change: Callable[[], Any]) -> None:
+    change()
+    Path("bad.pth").rename("bad.safetensors")
+
+
+def test_damaged_files(workshop):
+    def cut(path: Path, share: float) -> None:
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * len(content))])
+
+    def flip(path: Path, seed: int) -> None:
+        content = bytearray(path.read_bytes())
+        bit = random.Random(seed).randrange(8 * len(content))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+
+    weights = RUN / "weights_last.safetensors"
+    commands = (
+        (train_main, RESUME, LAST),
+        (eval_main, EVALUATE, LAST),
+        (eval_main, (*EVALUATE, "--weight", str(weights)), weights),
+    )
+    cases = []
+    for main, words, path in commands:
+        for share in (0, 0.0001, 0.001, 0.1, 0.5, 0.9, 0.99, 0.9999):
+            name = f"{main.__name__}: {path.name} cut at {share:.2%}"
+            cases.append(Case(name, main, words, partial(cut, path, share), named=path.name))
+        for seed in range(20):  # most bits are of weights; none of the first is padding
+            name = f"{main.__name__}: {path.name} with a changed bit, {seed}"
+            cases.append(Case(name, main, words, partial(flip, path, seed), named=path.name))
+    assert workshop(cases) == []
+
+
+# ---- data
+
+TRAIN, QUERY, GALLERY = "data/train", "data/case1_aerial_to_ground/query", "data/case1_aerial_to_ground/gallery"
+TABLES = ("data/attributes/train.csv", "data/attributes/case1_aerial_to_ground/query.csv")
+
+
+def first(folder: str) -> Path:
+    return sorted(Path(folder).iterdir())[0]
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put another file at a path; the file there, which other cases share, stays as it is."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def empty(path: Path) -> None:
+    remove(path)
+    path.mkdir()
+
+
+def put_file(path: Path) -> None:
+    remove(path)
+    path.write_text("a file")
+
+
+def put_loop(path: Path) -> None:
+    remove(path)
+    path.symlink_to(path.name)
+
+
+def put_pipe(path: Path) -> None:
+    remove(path)
+    os.mkfifo(path)
+
+
+def rename(path: Path, name: str) -> None:
+    path.rename(path.with_name(name))
+
+
+def picture(size: tuple[int, int], kind: str = "RGB", form: str = "PNG") -> bytes:
+    Image.new(kind, size).save("picture", form)
+    content = Path("picture").read_bytes()
+    Path("picture").unlink()
+    return content
+
+
+FOLDER_DAMAGE: dict[str, Callable[[Path], None]] = {
+    "missing": remove,
+    "empty": empty,
+    "a file": put_file,
+    "a link to itself": put_loop,
+    "a pipe": put_pipe,
+}
+FRAME_DAMAGE: dict[str, Callable[[Path], None]] = {
+    **FOLDER_DAMAGE,
+    "no bytes": lambda path: replace(path, b""),
+    "cut": lambda path: replace(path, path.read_bytes()[:200]),
+    "text": lambda path: replace(path, b"frame"),
+    "noise": lambda path: replace(path, b"\xff\xd8\xff" + random.Random(0).randbytes(500)),
+    "one pixel": lambda path: replace(path, picture((1, 1))),
+    "a palette": lambda path: replace(path, picture((32, 64), "P")),
+    "grey": lambda path: replace(path, picture((32, 64), "L", "JPEG")),
+    "CMYK": lambda path: replace(path, picture((32, 64), "CMYK", "JPEG")),
+    "a bomb": lambda path: replace(path, picture((20_000, 20_000), "1")),
+}
+NAMES_OF_FRAMES = (
+    "frame.jpg",
+    "P1T2310171A2C9E1K1F10.jpg",
+    "P1T2310171A9C0E1K1F10.jpg",
+    "P1T2310171A2C4E1K1F10.jpg",
+    f"P1T2310171A2C0E1K1F{'9' * 100}.jpg",
+    "P1T9999991A2C0E1K1F10.jpg",
+    ".jpg",
+    "\udcff.jpg",
+    "a\nb.jpg",
+)
+NAMES_OF_PEOPLE = ("person", "-1", "0", "0x1", "01", "1.5", "9" * 30, "1 ", "\udcff", "a\nb")
+CONTENTS_OF_TABLES = {
+    "empty": b"",
+    "a header only": b"id,gender\n",
+    "another header": b"name,colour\n1,2\n",
+    "a cell that is text": b"id,gender\n1,male\n",
+    "too few cells": b"id,gender,age\n1\n",
+    "too many cells": b"id,gender\n1,2,3,4,5\n",
+    "huge numbers": b"id,gender\n99999999999999999999999,99999999999999999999999\n",
+    "not a number": b"id,gender\nnan,nan\n",
+    "an open quote": b'id,gender\n"1,2\n',
+    "a person twice": b"id,gender\n1,0\n1,1\n",
+    "UTF-16": "id,gender\n1,0\n".encode("utf-16"),
+    "zeros": bytes(1000),
+    "noise": random.Random(0).randbytes(1000),
+}
+
+
+def data_cases(tiny_opts: list[str]) -> Iterator[Case]:
+    train = ("--output_dir", "logs/new", *tiny_opts, "DATASETS.ROOT_DIR", "data", "SOLVER.STAGE2.MAX_EPOCHS", "1")
+    evaluate = (*EVALUATE, "DATASETS.ROOT_DIR", "data", "DATASETS.EVAL_CASE", "all")
+    commands = ((train_main, train), (eval_main, evaluate))
+
+    def pair(name: str, change: Callable[[], Any], must_fail: bool = False) -> Iterator[Case]:
+        for main, words in commands:
+            yield Case(f"{main.__name__}: {name}", main, words, change, must_fail)
+
+    for kind, damage in FOLDER_DAMAGE.items():
+        yield from pair(f"root {kind}", lambda damage=damage: damage(Path("data")), must_fail=True)
+        yield Case(
+            f"training split {kind}", train_main, train, lambda damage=damage: damage(Path(TRAIN)), named="train"
+        )
+        for folder in (QUERY, GALLERY, TABLES[0], TABLES[1], "data/attributes", "data/case1_aerial_to_ground"):
+            yield from pair(f"{folder} {kind}", lambda damage=damage, folder=folder: damage(Path(folder)))
+        for folder in (TRAIN, QUERY, GALLERY):
+            yield from pair(f"a person in {folder} {kind}", lambda damage=damage, folder=folder: damage(first(folder)))
+            yield from pair(
+                f"a tracklet in {folder} {kind}",
+                lambda damage=damage, folder=folder: damage(first(str(first(folder)))),
+            )
+    for kind, damage in FRAME_DAMAGE.items():
+        for folder in (TRAIN, QUERY):
+            yield from pair(
+                f"a frame in {folder} {kind}",
+                lambda damage=damage, folder=folder: damage(next(path for path in frames_of(folder))),
+            )
+            yield from pair(
+                f"all frames in {folder} {kind}",
+                lambda damage=damage, folder=folder: [damage(path) for path in frames_of(folder)],
+            )
+    for name in NAMES_OF_FRAMES:
+        for folder in (TRAIN, QUERY):
+            yield from pair(
+                f"a frame in {folder} named {name!r:.40}",
+                lambda name=name, folder=folder: rename(frames_of(folder)[0], name),
+            )
+    for name in NAMES_OF_PEOPLE:
+        for folder in (TRAIN, QUERY):
+            yield from pair(
+                f"a person in {folder} named {name!r}", lambda name=name, folder=folder: rename(first(folder), name)
+            )
+    for name, content in CONTENTS_OF_TABLES.items():
+        for table in TABLES:
+            yield from pair(f"{table} with {name}", lambda content=content, table=table: replace(Path(table), content))
+
+
+def frames_of(folder: str) -> list[Path]:
+    return sorted(path for path in Path(folder).glob("*/*/*") if not path.is_dir())
+
+
+def test_data(workshop, tiny_opts):
+    assert workshop(data_cases(tiny_opts), copy_data=True) == []
+
+
+def test_other_data_sets(workshop, tiny_opts):
+    changes = {"of another data set": lambda: None}
+    changes |= {kind: partial(damage, Path("data")) for kind, damage in FOLDER_DAMAGE.items()}
+    words = ("--output_dir", "logs/new", *tiny_opts, "DATASETS.ROOT_DIR", "data", "TEST.MASK_ATTRIBUTES", "()")
+    cases = [
+        Case(
+            f"{main.__name__}: {name} in a folder {kind}",
+            main,
+            (*words, "DATASETS.NAMES", name, *more),
+            change,
+            must_fail=(name, kind) != ("agvpreid", "of another data set"),
+        )
+        for name in DATASETS
+        for kind, change in changes.items()
+        for main, more in ((train_main, ()), (eval_main, ("TEST.WEIGHT", str(LAST))))
+        if name != "agvpreid"
+    ]
+    assert workshop(cases, copy_data=True) == []
