@@ -91,6 +91,7 @@ RANGES = {
         for module in ("ENCODER", "NEW_MODULE", "HEAD", "PROMPT")
         for kind in ("LR", "DECAY")
     },
+    "SOLVER.STAGE2.CHECKPOINT_MINUTES": Range(0, 1_000_000),
     "SOLVER.STAGE2.CLIP_GRADIENT_NORM": FACTOR,
     "SOLVER.STAGE2.EMA_DECAY": Range(0, 1, without=1),
     "SOLVER.STAGE2.LAYER_DECAY": Range(0, 1, without=0),
@@ -119,6 +120,9 @@ LENGTHS = {
     "INPUT.PIXEL_STD": (3, "R, G, B"),
 }
 DEVICE = re.compile(r"auto|cpu|cuda(:(\d|[1-9]\d))?")
+# Control characters, and surrogates that stand for no character and, unlike \udc80 to \udcff, for no byte of a path.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
+MAX_WORD = 4096  # the longest path of Linux
 # Bytes of a batch of frames, 4 for each number, that no device holds beside the network.
 MAX_BATCH_BYTES = 64 * 2**30
 
@@ -142,8 +146,12 @@ def validate(cfg: CfgNode) -> None:
         if any(number not in allowed for number in numbers):
             raise ValueError(f"{key} must lie {allowed}, got {_shorten(values[key])}.")
     for key, value in values.items():
-        if any("\0" in word for word in (value if isinstance(value, tuple) else (value,)) if isinstance(word, str)):
-            raise ValueError(f"{key} must not hold a NUL character, got {_shorten(value)}.")
+        words = [word for word in (value if isinstance(value, tuple) else (value,)) if isinstance(word, str)]
+        if any(len(word) > MAX_WORD or UNPRINTABLE.search(word) for word in words):
+            raise ValueError(
+                f"{key} must hold at most {MAX_WORD:,} characters of text, and no control characters, "
+                f"got {_shorten(value)}."
+            )
     if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
         raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
     _check_sizes(cfg)

@@ -183,7 +183,8 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     """Build the network with as many classes and cameras as the checkpoint has, whatever the data set has."""
     state = convert_checkpoint(content, path=path)
     num_classes, num_cameras = (
-        len(state[name]) if name in state and state[name].dim() else 1 for name in (CLASSIFIERS[0], CAMERA_EMBEDDING)
+        max(len(state[name]), 1) if name in state and state[name].dim() else 1
+        for name in (CLASSIFIERS[0], CAMERA_EMBEDDING)
     )
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
     load_state(model, content, path)

@@ -5,6 +5,7 @@ Reading never runs code from the file and notices a single changed bit; writing 
 
 import json
 import pickle
+import re
 import struct
 import zipfile
 import zlib
@@ -62,7 +63,7 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Weight file not found: {path}")
+        raise FileNotFoundError(f"Weight file not found: {path} (MODEL.PRETRAIN_PATH, MODEL.INIT_WEIGHT or --weight).")
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
@@ -77,7 +78,9 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
             f"loaded, or it is damaged ({first_line(error)})."
         ) from error
     except UNREADABLE as error:
-        raise ValueError(f"{path} is not a readable weight file: {first_line(error)}") from error
+        # torch's errors begin with the place in its source: "[enforce fail at inline_container.cc:180] . ".
+        reason = re.sub(r"^\[enforce fail at [^]]*\] \. ", "", first_line(error))
+        raise ValueError(f"{path} is not a readable weight file: {reason}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
     return content
@@ -153,6 +156,8 @@ def _compare_checksums(path: Path) -> None:
         if not any(member.CRC for member in members):  # torch.serialization.set_crc32_options(False)
             return
         for member in members:
+            if not 0 <= member.header_offset < path.stat().st_size:
+                raise zipfile.BadZipFile(f"{member.filename} lies outside of the file")
             with archive.open(member) as file:
                 while file.read(CHUNK):
                     pass

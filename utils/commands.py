@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 # Mistakes of the user, such as a missing folder or a value out of range: their message says all.
 MISTAKES = (OSError, ValueError, TypeError, FloatingPointError)
+MAX_LENGTH = 1000  # characters of a message on the console
 
 
 def first_line(error: BaseException) -> str:
@@ -35,10 +36,7 @@ def run_command(main: Callable[[], None]) -> int:
             logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
             return stopped.status
         except MISTAKES as error:
-            message = str(error).strip()
-            if message.startswith("Caught "):  # a loader process sent its whole traceback; the last line is the message
-                message = message.splitlines()[-1]
-            logger.error("%s", message or type(error).__name__)
+            logger.error("%s", _describe(error))
             logger.debug("Traceback:", exc_info=True)
             return 1
         except Exception as error:
@@ -54,6 +52,22 @@ def run_command(main: Callable[[], None]) -> int:
     return 0
 
 
+def _describe(error: Exception) -> str:
+    """Return a mistake of the user in one line of bounded length."""
+    if isinstance(error, OSError) and error.strerror:  # of the system, which numbers its errors: "[Errno 28] ..."
+        if error.filename is None:
+            return f"{error.strerror}: a file cannot be read or written, and the system does not say which."
+        return _shorten(f"{error.filename}: {error.strerror}.")
+    lines = str(error).strip().splitlines()
+    if lines and lines[0].startswith("Caught "):  # a loader process sent its traceback, whose last line is the message
+        lines = lines[-1:]
+    return _shorten(" ".join(line.strip() for line in lines)) or type(error).__name__
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= MAX_LENGTH else f"{message[:MAX_LENGTH]} ... (the log file holds all of it)"
+
+
 def _explain(error: Exception) -> str:
     """Return an error that is no mistake of the user in one line, with what to do where that is known."""
     message = first_line(error)
@@ -62,9 +76,11 @@ def _explain(error: Exception) -> str:
             f"{message.strip()} The system ended a process that loads frames, mostly because memory or /dev/shm is "
             "full: lower DATALOADER.NUM_WORKERS (0 needs neither), or give a container more (docker run --shm-size=8g)."
         )
-    if type(error).__name__ == "OutOfMemoryError":
+    on_cpu = "can't allocate memory" in message or isinstance(error, MemoryError)
+    if on_cpu or type(error).__name__ == "OutOfMemoryError":
+        cause = "This machine has too little memory." if on_cpu else message
         return (
-            f"{message} Lower SOLVER.STAGE2.IMS_PER_BATCH or TEST.IMS_PER_BATCH, or set MODEL.GRADIENT_CHECKPOINTING "
+            f"{cause} Lower SOLVER.STAGE2.IMS_PER_BATCH or TEST.IMS_PER_BATCH, or set MODEL.GRADIENT_CHECKPOINTING "
             "True; `python -m tools.plan_run` says what fits."
         )
     return f"{type(error).__name__}: {message}"

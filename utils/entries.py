@@ -81,6 +81,31 @@ def tensors(value: Any) -> str | None:
     return None
 
 
+def state_dict_like(own: Mapping[str, Tensor]) -> Check:
+    """Return the check that a value is a state dict that can take the place of another, entry by entry.
+
+    It holds the same names. Each tensor has the same shape, holds floats where the other does, and is finite in the
+    other's type. ``load_state_dict`` cannot fail after it.
+    """
+
+    def check(value: Any) -> str | None:
+        if problem := mapping(value):
+            return problem
+        if differing := [name for name in (*own, *value) if name not in own or name not in value]:
+            verb = "has no" if differing[0] in own else "holds"
+            return f"belongs to another configuration: it {verb} {differing[0]} ({len(differing)} names differ)"
+        for name, expected in own.items():
+            if problem := dense(value[name]):
+                return f"holds {name}, which {problem}"
+            if value[name].shape != expected.shape or value[name].is_floating_point() != expected.is_floating_point():
+                return f"holds {name}, which is {describe(value[name])} and must be {describe(expected)}"
+            if not value[name].to(expected.dtype).isfinite().all():
+                return f"holds {name}, which holds NaN or infinity"
+        return None
+
+    return check
+
+
 def tensor(*shape: int | None, dtype: torch.dtype | None = None) -> Check:
     """Return the check that a value is a dense tensor of finite numbers in this shape and type.
 

@@ -336,9 +336,17 @@ def test_sizes_that_fit_no_memory_or_one_another_are_refused(opts, message):
         get_cfg(opts=opts)
 
 
-def test_a_nul_character_names_its_key(tmp_path):
-    with pytest.raises(ValueError, match=r"^OUTPUT_DIR must not hold a NUL character"):
-        get_cfg(write(tmp_path / "a.yml", 'OUTPUT_DIR: "a\\0b"\n'))
+@pytest.mark.parametrize("value", ['"a\\0b"', '"a\\nb"', '"\\ud800"', "x" * 4097])
+def test_text_that_cannot_be_a_path_or_a_name_is_refused(value, tmp_path):
+    with pytest.raises(ValueError, match=r"^OUTPUT_DIR must hold at most 4,096 characters of text") as error:
+        get_cfg(write(tmp_path / "a.yml", f"OUTPUT_DIR: {value}\n"))
+    assert len(str(error.value)) < 250
+
+
+def test_a_path_that_is_not_utf8_survives_the_config_of_a_run(tmp_path):
+    cfg = get_cfg(opts=["OUTPUT_DIR", "caf\udce9"])
+    write(tmp_path / "config.yml", dump_config(cfg))
+    assert flat(get_cfg(tmp_path / "config.yml")) == flat(cfg)
 
 
 def test_an_unknown_attribute_column_names_the_key(make_tree, tiny_cfg):

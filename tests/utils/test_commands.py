@@ -1,5 +1,6 @@
 """How commands end: status, one line on the console, the traceback in the log file."""
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -43,6 +44,28 @@ def test_status_of_success():
 def test_a_mistake_is_one_line(error, caplog):
     assert run_command(fail(error)) == 1
     assert [record.message for record in caplog.records] == [str(error)]
+
+
+def test_an_error_of_the_system_is_told_in_words(caplog, tmp_path):
+    assert run_command(lambda: (tmp_path / "gone").read_text()) == 1
+    assert caplog.records[0].message == f"{tmp_path}/gone: No such file or directory."
+    assert run_command(fail(OSError(errno.ENOSPC, "No space left on device"))) == 1
+    assert caplog.records[1].message.startswith("No space left on device: a file cannot be read or written")
+
+
+def test_a_message_of_many_lines_becomes_one_of_bounded_length(caplog):
+    assert run_command(fail(ValueError("a.pth does not fit:\n\tsize mismatch for b\n"))) == 1
+    assert caplog.records[0].message == "a.pth does not fit: size mismatch for b"
+    assert run_command(fail(ValueError("x" * 5000))) == 1
+    assert len(caplog.records[1].message) < 1100
+    assert caplog.records[1].message.endswith("... (the log file holds all of it)")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("x: can't allocate memory")])
+def test_too_little_memory_names_the_keys(error, caplog, log_file):
+    assert run_command(fail(error)) == 1
+    message = caplog.records[0].message
+    assert message.startswith("This machine has too little memory. Lower SOLVER.STAGE2.IMS_PER_BATCH")
 
 
 def test_an_error_without_a_message_is_named(caplog):

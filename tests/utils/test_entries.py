@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from utils.entries import check_entries, check_tensor, count, identifiers, mapping, number, tensor, tensors, text
+from utils.entries import (
+    check_entries,
+    check_tensor,
+    count,
+    identifiers,
+    mapping,
+    number,
+    state_dict_like,
+    tensor,
+    tensors,
+    text,
+)
 
 ONES = torch.ones(3, 2)
 
@@ -84,6 +95,44 @@ def test_right_values_pass(check, good):
 )
 def test_wrong_values_are_described(check, value, problem):
     assert check(value) == problem
+
+
+OWN = {"a": ONES, "b": torch.tensor(3), "c": torch.tensor(0.5)}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({}, None),
+        ({"a": ONES.double(), "b": torch.tensor(3, dtype=torch.int32)}, None),
+        ({"d": ONES}, "belongs to another configuration: it holds d (1 names differ)"),
+        ({3: ONES}, "has the key 3, which is no text"),
+        (
+            {"a": ONES[None]},
+            "holds a, which is a tensor of torch.float32 in the shape (1, 3, 2) and must be a tensor of torch.float32 "
+            "in the shape (3, 2)",
+        ),
+        (
+            {"c": torch.tensor([0.5])},
+            "holds c, which is a tensor of torch.float32 in the shape (1,) and must be a tensor of torch.float32 "
+            "in the shape ()",
+        ),
+        (
+            {"a": ONES.long()},
+            "holds a, which is a tensor of torch.int64 in the shape (3, 2) and must be a tensor of torch.float32 "
+            "in the shape (3, 2)",
+        ),
+        ({"a": 1e300 * ONES.double()}, "holds a, which holds NaN or infinity"),
+        ({"a": None}, "holds a, which must be a tensor, got None"),
+    ],
+)
+def test_a_state_dict_that_takes_the_place_of_another(change, problem):
+    assert state_dict_like(OWN)({**OWN, **change}) == problem
+
+
+def test_a_state_dict_without_names_of_another():
+    assert state_dict_like(OWN)({"c": OWN["c"]}) == ("belongs to another configuration: it has no a (2 names differ)")
+    assert state_dict_like(OWN)(None) == "must be a dictionary, got None"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # both kinds of tensor are on their way out of torch
