@@ -58,13 +58,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.evaluate import evaluate
     from processor.report import format_results, write_report
     from processor.trained import load_trained, locate_checkpoint
+    from utils.folder_lock import lock_folder
     from utils.runtime import prepare_output, start_logging
 
     opts = build_opts(args)
     cfg = get_cfg(args.config_file or config_of_run(opts), opts)
     locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
-    with start_logging(results / "eval.log"):
+    with lock_folder(results), start_logging(results / "eval.log"):
         warn_of_unread_keys(cfg, "evaluation", opts)
         trained = load_trained(cfg, overrides=None if args.config_file else opts)
         cfg = trained.cfg

@@ -18,8 +18,9 @@ examples:
   python train_main.py --output_dir "logs/all" --resume
   torchrun --nproc_per_node=4 --max-restarts=3 train_main.py --output_dir "logs/all" DATASETS.ROOT_DIR /data/AG-VPReID
 
-written to the output folder: config.yml, train.log, tensorboard/, checkpoint_last.pth and, with a validation split
-(DATASETS.VALIDATION_DIR), checkpoint_best.pth. Every key and its meaning: configs/defaults.py.
+written to the output folder: config.yml, train.log, history.csv, curves.png, samples.png, tensorboard/, the last two
+checkpoints (checkpoint_last.pth, checkpoint_previous.pth) and, with a validation split (DATASETS.VALIDATION_DIR),
+checkpoint_best.pth. Every key and its meaning: configs/defaults.py.
 """
 
 
@@ -49,19 +50,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from datasets import make_dataset, make_train_loader, make_train_transform
-    from processor.build import make_training_options, make_training_state
+    from processor.build import make_memory, make_training_options, make_training_state
     from processor.resume import keep_old_checkpoints, prepare_run, restore_last
     from processor.state import LAST_CHECKPOINT
     from processor.train import train
     from processor.validate import make_validation
-    from utils.folder_lock import lock_run
+    from utils.folder_lock import lock_folder
     from utils.runtime import make_runtime, prepare_output, start_logging
     from utils.whole_files import write_text
 
     opts = [*(["OUTPUT_DIR", args.output_dir] if args.output_dir else []), *args.opts]
     cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
     output = prepare_output(cfg.OUTPUT_DIR)
-    with lock_run(output), start_logging(output / "train.log"):
+    with lock_folder(output), start_logging(output / "train.log"):
         logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
         warn_of_unread_keys(cfg, "training")
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
@@ -78,8 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             restore_last(state, output)
         else:
             processes.run_on_main(partial(keep_old_checkpoints, output))
-            state.save(output / LAST_CHECKPOINT)  # with CLIP memory, for which all frames were decoded
         processes.run_on_main(partial(write_text, dump_config(cfg), output / CONFIG_FILE))
+        if not resume:
+            state.memory = make_memory(cfg, dataset, state.model, runtime)
+            state.save(output / LAST_CHECKPOINT)  # for CLIP memory all frames were decoded
         augment = make_train_transform(cfg, processes)
         train(state, loader, augment, runtime, make_training_options(cfg), output, validation)
         logger.info("Done. Checkpoints, config and log are in %s", output)

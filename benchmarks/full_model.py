@@ -183,7 +183,7 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Step
     def train_step() -> None:
         model.train()
         clips = augment(batches.train_clips, generator)
-        terms, _ = compute_losses(state, clips, batches.camids, batches.labels, runtime)
+        terms = compute_losses(state, clips, batches.camids, batches.labels, runtime)
         add_gradients(state, terms["total"])
         update_weights(state)
 

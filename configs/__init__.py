@@ -1,12 +1,14 @@
 """Configuration: every key with its default, YAML files and command lines that change them, and their checks."""
 
 from .checks import CHOICES, validate
+from .keys import NETWORK_KEYS
 from .load import CONFIG_FILE, changed_keys, config_of_run, describe_differences, dump_config, get_cfg
 from .unread import unread_keys, warn_of_unread_keys
 
 __all__ = [
     "CHOICES",
     "CONFIG_FILE",
+    "NETWORK_KEYS",
     "changed_keys",
     "config_of_run",
     "describe_differences",

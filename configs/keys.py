@@ -14,6 +14,25 @@ from .defaults import _C
 BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 # No value of a key is longer than this when it is written as Python; longer strings are not parsed.
 MAX_PARSED_LENGTH = 1000
+# Keys, and sections with a dot at the end, that decide what the weights of a network mean.
+NETWORK_KEYS = (
+    "MODEL.NAME",
+    "MODEL.VIT.",
+    "MODEL.STRIDE_SIZE",
+    "MODEL.SIE_CAMERA",
+    "MODEL.SIE_COE",
+    "MODEL.POSITION_RESIZE",
+    "MODEL.POOLING",
+    "MODEL.FRAME_EMBEDDING",
+    "MODEL.MEMORY_WEIGHTING",
+    "MODEL.FEATURE_NECK",
+    "LOSS.LABEL_SMOOTHING",
+    "INPUT.SIZE_TRAIN",
+    "INPUT.SEQ_LEN",
+    "INPUT.PIXEL_MEAN",
+    "INPUT.PIXEL_STD",
+    "DATASETS.NAMES",
+)
 # How similar the last words of two keys must be, 0..1, for one to be suggested for the other.
 MIN_SIMILARITY = 0.7
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from yacs.config import CfgNode
 
 from datasets import Benchmark, Tracklet, label_map, make_memory_loader, make_test_transform, train_cameras
@@ -23,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
-    """Build model, losses, solver and CLIP memory for a data set.
+    """Build model, losses and solver for a data set; ``make_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
     Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
     slices of a batch need different dropout masks.
 
     Args:
-        cfg: MODEL.*, LOSS.*, SOLVER.* and, for CLIP memory, DATALOADER.* and INPUT.*.
+        cfg: MODEL.*, LOSS.*, SOLVER.* and INPUT.*.
         dataset: Its training split says how many identities and cameras there are.
         runtime: Device and precision.
-        resume: Build neither CLIP weights nor CLIP memory: ``TrainingState.restore`` follows and replaces them.
+        resume: Read no CLIP weights: ``TrainingState.restore`` follows and replaces them.
     """
     pids = list(label_map(tracklet.pid for tracklet in dataset.train))
     camids = list(train_cameras(dataset.train))
@@ -41,12 +42,6 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
     criterion = make_loss(cfg, len(pids)).to(runtime.device)
     optimizer = make_optimizer(cfg, model)
     logger.info("Parameters:\n%s", describe_groups(cfg, model))
-    if resume:
-        memory = torch.empty(0, device=runtime.device)
-    else:
-        extractor = make_extractor(cfg, model, runtime)
-        loader = make_memory_loader(cfg, dataset, runtime.processes)
-        memory = build_memory(extractor, loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)
     if not runtime.processes.is_main:
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
     return TrainingState(
@@ -55,7 +50,7 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         optimizer,
         make_schedule(cfg, optimizer),
         runtime.make_scaler(),
-        memory,
+        torch.empty(0, model.encoder.projected_width, device=runtime.device),
         pids,
         camids,
         data_hash=hash_tracklets(dataset.train),
@@ -66,6 +61,12 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
         processes=runtime.processes,
     )
+
+
+def make_memory(cfg: CfgNode, dataset: Benchmark, model: XTFCLIP, runtime: Runtime) -> Tensor:
+    """Compute CLIP memory, (K, P), from all frames of the training tracklets, by a model that is still untrained."""
+    loader = make_memory_loader(cfg, dataset, runtime.processes)
+    return build_memory(make_extractor(cfg, model, runtime), loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)
 
 
 def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:

@@ -304,6 +304,8 @@ class TrainingMonitor:
         """
         if self._board is None:
             return
+        if not self.rows or self.rows[-1]["epoch"] != epoch:  # the history of a resumed run was removed
+            self.rows.append({"epoch": epoch})
         with self._writing():
             column = SCORES[0] if chooses else SCORES[1]
             for name, value in ((column, mean_ap), (column + AVERAGED, averaged)):

@@ -204,7 +204,7 @@ def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int
 def estimate_step_memory(
     cfg: CfgNode, batch_size: int, size: DatasetSize, checkpointing: bool, runtime: Runtime | None = None
 ) -> StepMemory:
-    """Estimate the memory of a training step, with or without checkpointing of the encoder's blocks.
+    """Estimate the memory of a training step, with or without gradient checkpointing.
 
     There are gradients from the step before, as in every step but the first.
     """
@@ -273,7 +273,7 @@ class Plan:
     Attributes:
         size: The training split.
         parameters: Parameters of each part of the network.
-        forward_flops: Operations of the forward pass of a batch.
+        forward_flops: Operations of the forward pass of a step, which is a batch or a part of one.
         step_flops: Operations of a training step, without recomputation.
         memory: Memory of a step by batch, for checkpointing off and on: the run's batch and twice as many clips.
     """

@@ -25,9 +25,9 @@ BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
 
 
-def weights_beside(path: Path) -> Path:
+def weights_beside(path: Path, ending: str = "") -> Path:
     """Return the file of the weights that belong to a checkpoint: weights_last.safetensors for checkpoint_last.pth."""
-    return path.with_name(path.stem.replace("checkpoint", "weights") + ".safetensors")
+    return path.with_name(f"{path.stem.replace('checkpoint', 'weights')}{ending}.safetensors")
 
 
 @dataclass
@@ -132,8 +132,10 @@ class TrainingState:
             content["averaged"] = self.averaged.module.state_dict()
         write_checkpoint(content, path, previous)
         if self.with_weights:
-            values = {name: content[name] for name in ("config", "pids", "camids", "epoch")}
+            values = {name: content[name] for name in ("config", "pids", "camids", "epoch", "step")}
             write_weights(self.model.state_dict(), values, weights_beside(path))
+            if self.averaged is not None:
+                write_weights(self.averaged.module.state_dict(), values, weights_beside(path, "_averaged"))
 
     def restore(self, content: dict[str, Any], path: Path) -> None:
         """Continue from a checkpoint of the same data and configuration; the number of processes may differ.

@@ -63,7 +63,7 @@ def train(
     runtime: Runtime,
     options: TrainingOptions,
     output: Path,
-    validate: Callable[[XTFCLIP], float],
+    validate: Callable[[XTFCLIP], float | None],
 ) -> None:
     """Train up to the last epoch, keeping the last checkpoint and, if validation chooses one, the best.
 
@@ -76,7 +76,7 @@ def train(
         runtime: Device and precision.
         options: Length of the run and periods.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
-        validate: Returns the mAP, 0..1, of a model; the same in every process.
+        validate: Returns the mAP, 0..1, of a model, or None if nobody can be scored; the same in every process.
     Raises:
         FloatingPointError: If a loss or the weights are not finite; the last checkpoint is from before.
         UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
@@ -122,7 +122,7 @@ def validate_epoch(
     monitor: TrainingMonitor,
     options: TrainingOptions,
     output: Path,
-    validate: Callable[[XTFCLIP], float],
+    validate: Callable[[XTFCLIP], float | None],
 ) -> None:
     """Validate the weights and, beside them, their moving average; keep the best checkpoint if one is chosen.
 
@@ -132,10 +132,11 @@ def validate_epoch(
     if state.averaged is not None:
         logger.info("The table above is of the weights as they are, the next one of their moving average.")
         averaged_map = validate(cast(XTFCLIP, state.averaged.module))
-    monitor.add_scores(state.epoch, mean_ap, averaged_map, chooses=options.keeps_best)
+    if mean_ap is not None:
+        monitor.add_scores(state.epoch, mean_ap, averaged_map, chooses=options.keeps_best)
     score = mean_ap if averaged_map is None else averaged_map
     state.validation_is_due = False
-    if options.keeps_best and score >= state.best:
+    if options.keeps_best and score is not None and score >= state.best:
         state.best = score
         state.save(output / BEST_CHECKPOINT)
     state.save(output / LAST_CHECKPOINT, previous=output / PREVIOUS_CHECKPOINT)
@@ -178,7 +179,7 @@ def train_one_epoch(
             monitor.show_samples(clips, augment.normalize.invert)
         completes_batch = step % options.accumulation_steps == 0
         with runtime.processes.exchange_gradients(state.parallel_model, now=completes_batch):
-            terms, _ = compute_losses(state, clips, camids, labels, runtime, monitor)
+            terms = compute_losses(state, clips, camids, labels, runtime, monitor)
             monitor.finish_forward(len(clips) * runtime.processes.world_size, state.optimizer.param_groups[0]["lr"])
             add_gradients(state, terms["total"] / options.accumulation_steps)
         guard.check_losses(monitor.finish_backward(), batch, step)
@@ -199,8 +200,8 @@ def compute_losses(
     labels: Tensor,
     runtime: Runtime,
     monitor: TrainingMonitor | None = None,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Run a batch through model and losses; returns the terms and the share of clips that f_img's classifier knows.
+) -> dict[str, Tensor]:
+    """Run a batch through model and losses; returns the loss terms.
 
     The clips are this process's slice of the batch. The model returns the whole batch, so the losses, and all that they
     mine and accumulate, are the same in every process.
@@ -209,11 +210,11 @@ def compute_losses(
     with runtime.autocast():
         output = state.parallel_model(clips, camids, memory=state.memory)
         terms = state.criterion(output, labels)
-    accuracy = (output.id_logits[0].argmax(dim=1) == labels).float().mean()
     if monitor is not None:
+        accuracy = (output.id_logits[0].argmax(dim=1) == labels).float().mean()  # of f_img's classifier
         monitor.add({**terms, **state.criterion.hard_terms(output, labels), "accuracy": accuracy})
         monitor.add_distances(output.features, labels)
-    return terms, accuracy
+    return terms
 
 
 def add_gradients(state: TrainingState, loss: Tensor) -> None:

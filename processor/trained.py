@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import changed_keys, get_cfg
+from configs import NETWORK_KEYS, changed_keys, get_cfg
 from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 # Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
 ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
-# Keys that change the results of a trained network; what differs from the recipe is written above them.
+# Keys of the evaluation that change its results; with those of the network, they are written above the results.
 CHANGE_RESULTS = (
-    "INPUT.",
+    "INPUT.SIZE_TEST",
     "TEST.NUM_CLIPS",
     "TEST.NECK_FEAT",
     "TEST.FEAT",
@@ -35,7 +35,6 @@ CHANGE_RESULTS = (
     "TEST.MASK",
     "TEST.RE_RANKING",
 )
-NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,9 @@ class TrainedRun:
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
-        test_keys = {key: value for key, (_, value) in changed_keys(get_cfg(), self.cfg).items()}
-        settings = ", ".join(f"{key} {value}" for key, value in test_keys.items() if key.startswith(CHANGE_RESULTS))
+        changed = {key: value for key, (_, value) in changed_keys(get_cfg(), self.cfg).items()}
+        counted = (*NETWORK_KEYS, *CHANGE_RESULTS)
+        settings = ", ".join(f"{key} {value}" for key, value in changed.items() if key.startswith(counted))
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
@@ -162,20 +162,21 @@ def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
     if path.name == LAST_CHECKPOINT:
         return f"the last, {when}"
     if path.name == BEST_CHECKPOINT and "best" in content:
-        return f"the best by validation, mAP {content['best']:.2%}, {when}"
+        chooser = "their moving average" if "averaged" in content else "the weights"
+        return f"the best by validation, {when}: {content['best']:.2%} mAP of {chooser}"
     return f"named by --weight, {when}"
 
 
 def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
     """Name the switches of the network that differ from those that the checkpoint was trained with."""
-    for key in NETWORK_SWITCHES:
-        if cfg.MODEL[key] != trained.MODEL[key]:
+    for key, (before, now) in changed_keys(trained, cfg).items():
+        if key.startswith("MODEL.") and key.startswith(NETWORK_KEYS):
             logger.warning(
-                "MODEL.%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was "
-                "never trained. Switches are set when training.",
+                "%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was never "
+                "trained. Switches are set when training.",
                 key,
-                cfg.MODEL[key],
-                trained.MODEL[key],
+                now,
+                before,
             )
 
 

@@ -37,11 +37,11 @@ class Validation:
     cameras: dict[int, int]
     people: str
 
-    def __call__(self, model: XTFCLIP) -> float:
-        """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; 0 without one."""
+    def __call__(self, model: XTFCLIP) -> float | None:
+        """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
         if not self.cases:
             logger.warning("The test identities are masked: there is nothing to score. See DATASETS.VALIDATION_DIR.")
-            return 0.0
+            return None
         make_loader = partial(make_test_loader, self.cfg, cameras=self.cameras, processes=self.runtime.processes)
         extractor = make_extractor(self.cfg, model, self.runtime)
         evaluation = evaluate(extractor, self.cases, make_loader, make_ranking_options(self.cfg))
@@ -66,6 +66,11 @@ def make_validation(cfg: CfgNode, dataset: Benchmark, runtime: Runtime) -> Valid
         _require_other_people(scored, dataset, cfg)
         people = f"validation on the people of {cfg.DATASETS.VALIDATION_DIR}"
     cases = [case for case in scored.cases.values() if not case.identities_masked]
+    if cfg.DATASETS.VALIDATION_DIR and not cases:
+        raise ValueError(
+            f"DATASETS.VALIDATION_DIR {cfg.DATASETS.VALIDATION_DIR} has masked identities, so nobody can be scored: "
+            "make a split with `python -m tools.make_validation_split`."
+        )
     return Validation(cfg, runtime, cases, train_cameras(dataset.train), people)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
-from processor.build import make_extractor, make_training_options, make_training_state
+from processor.build import make_extractor, make_memory, make_training_options, make_training_state
 from processor.plan import ADAM_STATES, FLOAT32_BYTES, count_parameters, estimate_step_memory, size_of
 from processor.state import LAST_CHECKPOINT
 from processor.train import add_gradients, compute_losses, train, update_weights
@@ -43,11 +43,14 @@ def set_up(make_tree, tiny_cfg, tmp_path):
         # Not by make_runtime: it refuses fp16 on the CPU, where only the code is tried here.
         runtime = Runtime(torch.device(device), DTYPES[precision])
         dataset = make_dataset(cfg)
+        state = make_training_state(cfg, dataset, runtime, resume=resume)
+        if not resume:
+            state.memory = make_memory(cfg, dataset, state.model, runtime)
         return SimpleNamespace(
             cfg=cfg,
             dataset=dataset,
             runtime=runtime,
-            state=make_training_state(cfg, dataset, runtime, resume=resume),
+            state=state,
             loader=make_train_loader(cfg, dataset),
             augment=make_train_transform(cfg),
             options=make_training_options(cfg),
@@ -84,9 +87,7 @@ def test_fp16_and_fp32_compute_the_same_losses(device, set_up):
         parts = set_up(device, precision, *WITHOUT_CHANCE)
         batch = next(iter(parts.loader))
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
-        terms, _ = compute_losses(
-            parts.state, clips, batch["camid"].to(device), batch["label"].to(device), parts.runtime
-        )
+        terms = compute_losses(parts.state, clips, batch["camid"].to(device), batch["label"].to(device), parts.runtime)
         totals[precision] = terms["total"].item()
     assert totals["fp16"] == pytest.approx(totals["fp32"], rel=0.02)
 
@@ -132,7 +133,7 @@ def test_peak_memory_is_as_planned(device, set_up):
         torch.cuda.reset_peak_memory_stats(device)
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
         camids, labels = batch["camid"].to(device), batch["label"].to(device)
-        terms, _ = compute_losses(parts.state, clips, camids, labels, parts.runtime)
+        terms = compute_losses(parts.state, clips, camids, labels, parts.runtime)
         add_gradients(parts.state, terms["total"])
         update_weights(parts.state)
     weights = FLOAT32_BYTES * count_parameters(parts.state.model).total()

@@ -1,6 +1,7 @@
 """Locks the folder of a run, so that two runs do not write into it at the same time."""
 
 import fcntl
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -9,15 +10,17 @@ from pathlib import Path
 
 from .processes import read_launch
 
+logger = logging.getLogger(__name__)
+
 LOCK_FILE = ".lock"
 
 
 @contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder within a block, in process 0; the system releases it if the process dies.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock of an output folder within a block, in process 0; the system releases it if the process dies.
 
     Raises:
-        OSError: If another run holds it; the message names its process.
+        OSError: If another command holds it; the message names its process.
     """
     if not read_launch().is_main:
         yield
@@ -26,12 +29,15 @@ def lock_run(folder: Path) -> Iterator[None]:
     with (folder / LOCK_FILE).open("a+") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:
             file.seek(0)
             holder = file.read(200).strip() or "another process"
             raise OSError(
-                f"{folder} is in use by {holder}: wait until it ends, or choose another --output_dir."
+                f"{folder} is in use by {holder}: wait until it ends, or choose another output folder "
+                "(--output_dir or --custom_output_dir)."
             ) from error
+        except OSError as error:  # some network file systems have no locks
+            logger.warning("%s cannot be locked (%s): make sure that no other command writes there.", folder, error)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
         file.flush()

@@ -61,6 +61,7 @@ class StopRequests:
             yield
         finally:
             self._is_deferred = False
+        self.obey()  # a signal that came after the block last asked
 
     def obey(self) -> None:
         """Raise Stopped if a signal was received."""

@@ -104,6 +104,6 @@ def _naming(path: Path) -> Iterator[None]:
     except OSError as error:
         remedy = "Free space on this disk" if error.errno in FULL else "Make this folder writable"
         raise OSError(
-            f"Could not write {path}: {error.strerror or error}. A file that was there is kept. {remedy} or choose "
-            "another folder (--output_dir); training then continues with --resume."
+            f"Could not write {path}: {error.strerror or error}. A file that was there is kept. {remedy}, or choose "
+            "another. A training continues with --resume."
         ) from error

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 MEASURES = ("R1", "R5", "R10", "R20", "mAP", "mINP")
 # Rows of two runs are averaged if they agree in these.
 KEYS = ("method", "direction", "protocol")
-# What eval_main.py writes about how results were made; a difference is worth a word.
+# What eval_main.py writes about how results were made; a difference is warned about.
 SETTINGS = ("settings", "model", "precision")
 
 
@@ -42,7 +42,7 @@ def warn_of_other_settings(paths: Sequence[Path]) -> None:
     for path, other in zip(paths[1:], others, strict=True):
         for name in SETTINGS:
             if other.get(name) != first.get(name):
-                logger.warning("%s: %s are %r, but in %s %r.", path, name, other.get(name), paths[0], first.get(name))
+                logger.warning("%s differ: %r in %s, %r in %s.", name, first.get(name), paths[0], other.get(name), path)
 
 
 def average(paths: Sequence[Path]) -> list[dict]:

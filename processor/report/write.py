@@ -56,7 +56,8 @@ def _move(names: list[str], source: Path, folder: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).replace(folder / name)
     except OSError as error:
-        raise OSError(f"{error}. The results are complete in {source}: move them by hand.") from error
+        rest = source.rename(folder / source.name.lstrip("."))  # under a name that the next evaluation leaves alone
+        raise OSError(f"{error}. The results that are not in place are in {rest}: move them by hand.") from error
     for name in earlier:
         if name not in names:
             (folder / name).unlink(missing_ok=True)

@@ -72,7 +72,7 @@ def trained(request, recipe, read_fixture, disable_dropout):
         for step in range(fixture["steps_per_epoch"]):
             number = epoch * fixture["steps_per_epoch"] + step
             clips = recipe.clip_for(fixture["seed"] + number, fixture["input"])
-            terms, _ = compute_losses(training, clips, camids, labels, runtime)
+            terms = compute_losses(training, clips, camids, labels, runtime)
             losses.append(terms["total"].item())
             rates.append(optimizer.param_groups[0]["lr"])
             add_gradients(training, terms["total"])

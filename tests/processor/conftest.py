@@ -8,7 +8,13 @@ import torch
 
 from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
 from processor import monitor
-from processor.build import make_extractor, make_ranking_options, make_training_options, make_training_state
+from processor.build import (
+    make_extractor,
+    make_memory,
+    make_ranking_options,
+    make_training_options,
+    make_training_state,
+)
 from processor.evaluate import evaluate
 from utils.runtime import make_runtime
 
@@ -44,10 +50,13 @@ def set_up(make_tree, tiny_cfg, tmp_path):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", root, *opts)
         torch.manual_seed(cfg.SOLVER.SEED)
         dataset = make_dataset(cfg)
+        state = make_training_state(cfg, dataset, RUNTIME, resume=resume)
+        if not resume:
+            state.memory = make_memory(cfg, dataset, state.model, RUNTIME)
         return SimpleNamespace(
             cfg=cfg,
             dataset=dataset,
-            state=make_training_state(cfg, dataset, RUNTIME, resume=resume),
+            state=state,
             loader=make_train_loader(cfg, dataset),
             augment=make_train_transform(cfg),
             options=make_training_options(cfg),

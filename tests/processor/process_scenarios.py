@@ -30,7 +30,13 @@ from yacs.config import CfgNode
 from configs import get_cfg
 from datasets import Benchmark, make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
 from processor import monitor
-from processor.build import make_extractor, make_ranking_options, make_training_options, make_training_state
+from processor.build import (
+    make_extractor,
+    make_memory,
+    make_ranking_options,
+    make_training_options,
+    make_training_state,
+)
 from processor.evaluate import evaluate
 from processor.state import TrainingState
 from processor.train import train
@@ -145,6 +151,7 @@ def train_model(
     dataset = make_dataset(cfg)
     loader = make_train_loader(cfg, dataset, runtime.processes)
     state = make_training_state(cfg, dataset, runtime)
+    state.memory = make_memory(cfg, dataset, state.model, runtime)
     losses: list[dict[str, float]] = []
     gradients: list[dict[str, Tensor]] = []
     state.criterion.register_forward_hook(
@@ -196,6 +203,7 @@ def draw_memory_logits(cfg: CfgNode, runtime: Runtime) -> Tensor:
     torch.manual_seed(cfg.SOLVER.SEED)
     dataset = make_dataset(cfg)
     state = make_training_state(cfg, dataset, runtime)
+    state.memory = make_memory(cfg, dataset, state.model, runtime)
     height, width = cfg.INPUT.SIZE_TRAIN
     clip = torch.rand(1, cfg.INPUT.SEQ_LEN, 3, height, width, generator=torch.Generator().manual_seed(0))
     size = cfg.SOLVER.STAGE2.IMS_PER_BATCH // runtime.processes.world_size

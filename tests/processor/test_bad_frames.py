@@ -10,7 +10,7 @@ from datasets import make_dataset, make_train_loader, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import Augmenter
 from processor.bad_frames import MAX_LISTED, BadFrames
-from processor.build import make_training_options, make_training_state
+from processor.build import make_memory, make_training_options, make_training_state
 from processor.state import LAST_CHECKPOINT
 from processor.train import train
 from utils.runtime import make_runtime
@@ -88,6 +88,7 @@ def run_one_epoch(make_tree, tiny_cfg, tmp_path):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "SOLVER.STAGE2.MAX_EPOCHS", 2, *opts)
         dataset = make_dataset(cfg)
         state = make_training_state(cfg, dataset, RUNTIME)
+        state.memory = make_memory(cfg, dataset, state.model, RUNTIME)
         augment = Augmenter(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
         state.save(tmp_path / LAST_CHECKPOINT)
         broken = break_frames(cfg.DATASETS.ROOT_DIR, pattern)
@@ -117,8 +118,10 @@ def test_too_many_bad_frames_stop_training_and_leave_the_last_checkpoint(run_one
 def test_clip_memory_of_a_bad_copy_is_not_built(make_tree, tiny_cfg):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
     break_frames(cfg.DATASETS.ROOT_DIR, "train/1/*/*F1.jpg")
+    dataset = make_dataset(cfg)
+    model = make_training_state(cfg, dataset, RUNTIME).model
     with pytest.raises(UnreadableFrameError, match=r"CLIP memory: .*DATALOADER\.MAX_BAD_FRACTION"):
-        make_training_state(cfg, make_dataset(cfg), RUNTIME)
+        make_memory(cfg, dataset, model, RUNTIME)
 
 
 def test_evaluation_lists_and_goes_on(make_tree, tiny_cfg, run_evaluation, caplog):

@@ -45,9 +45,9 @@ def score(model):
 def run(set_up, monkeypatch):
     """``run(output, power, stop_at, *overrides)``: train, or resume, as train_main does."""
 
-    def train_once(output, power=None, stop_at=math.inf, opts=()):
+    def train_once(output, power=None, stop_at=math.inf, opts=(), resume=None):
         power = power or Power()
-        resume = (output / LAST_CHECKPOINT).exists()
+        resume = (output / LAST_CHECKPOINT).exists() if resume is None else resume
         parts = set_up(*OPTS, *opts, resume=resume)
         output.mkdir(exist_ok=True)
         if resume:
@@ -187,10 +187,29 @@ def test_a_run_cannot_go_on_as_another_network(change, tiny_cfg):
 def test_changes_of_the_curve_are_named_and_others_are_not(tiny_cfg, caplog):
     before = tiny_cfg().dump()
     check_config(before, before, "a.pth")
-    check_config(before, tiny_cfg("SOLVER.STAGE2.MAX_EPOCHS", 9, "TEST.FLIP", False).dump(), "a.pth")
+    check_config(before, tiny_cfg("DATASETS.ROOT_DIR", "elsewhere", "TEST.FLIP", False).dump(), "a.pth")
     assert not caplog.records
-    check_config(before, tiny_cfg("SOLVER.STAGE2.BASE_LR", 0.5, "DATASETS.ROOT_DIR", "elsewhere").dump(), "a.pth")
-    assert "DATASETS.ROOT_DIR elsewhere (was data/AG-VPReID), SOLVER.STAGE2.BASE_LR 0.5 (was 0.001)" in caplog.text
+    check_config(before, tiny_cfg("SOLVER.MARGIN", 0.5, "SOLVER.STAGE2.BASE_LR", 0.5).dump(), "a.pth")
+    assert "SOLVER.MARGIN 0.5 (was 0.3), SOLVER.STAGE2.BASE_LR 0.5 (was 0.001)" in caplog.text
+
+
+def test_batches_cannot_change_within_an_epoch(tiny_cfg, caplog):
+    before, after = tiny_cfg().dump(), tiny_cfg("SOLVER.STAGE2.IMS_PER_BATCH", 8).dump()
+    check_config(before, after, "a.pth")
+    assert "SOLVER.STAGE2.IMS_PER_BATCH 8 (was 4)" in caplog.text
+    with pytest.raises(ValueError, match=r"a\.pth is from within an epoch, .*IMS_PER_BATCH 8 \(was 4\)"):
+        check_config(before, after, "a.pth", within_epoch=True)
+
+
+def test_a_last_checkpoint_that_is_gone_is_replaced_by_the_one_before(run, undisturbed, tmp_path, caplog):
+    output = tmp_path / "gone"
+    with pytest.raises(Stopped):
+        run(output, stop_at=5)
+    (output / LAST_CHECKPOINT).unlink()
+    assert prepare_run(output, resume=True)
+    run(output, resume=True)
+    assert "checkpoint_last.pth is gone. The checkpoint before it is used" in caplog.text
+    assert_same(contents(output), undisturbed)
 
 
 def test_checkpoints_of_earlier_runs_are_kept_aside(tmp_path, caplog):

@@ -150,7 +150,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(set_up):
         state.optimizer.zero_grad()
         for part in range(num_parts):
             rows = slice(part * 8 // num_parts, (part + 1) * 8 // num_parts)
-            terms, _ = compute_losses(state, clips[rows], camids[rows], labels[rows], RUNTIME)
+            terms = compute_losses(state, clips[rows], camids[rows], labels[rows], RUNTIME)
             add_gradients(state, terms["total"] / num_parts)
         return [weight.grad.clone() for weight in state.model.parameters()]
 

@@ -54,7 +54,8 @@ def test_results_made_otherwise_are_named(tmp_path, caplog):
     ):
         path.write_text(json.dumps({**json.loads(path.read_text()), "settings": settings}))
     main(list(map(str, paths)))
-    assert "b.json: settings are 'those of the recipe but for TEST.FLIP False', but in" in caplog.text
+    assert "settings differ: 'those of the recipe' in" in caplog.text
+    assert "'those of the recipe but for TEST.FLIP False' in" in caplog.text
 
 
 def test_results_by_other_protocols_are_not_averaged(tmp_path):
