@@ -30,7 +30,7 @@ class FiniteGuard:
         self.skip = skip
         self.num_skipped = 0
         self._num_updates = 0
-        self._first_adam_step = self._adam_step()
+        self._first_adam_step = self._adam_step() if state.scaler.is_enabled() else 0
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._spoiled = False
 
@@ -104,6 +104,5 @@ class FiniteGuard:
             )
 
     def _adam_step(self) -> int:
-        """Return how many steps Adam has counted; waits for the device."""
-        steps = [int(values["step"]) for values in self.state.optimizer.state.values() if "step" in values]
-        return max(steps, default=0)
+        """Return how many steps Adam has counted, which is the same for all parameters; waits for the device."""
+        return int(next((values["step"] for values in self.state.optimizer.state.values()), 0))

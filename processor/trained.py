@@ -1,19 +1,22 @@
 """A trained run opened again: its model, its cameras, and where they came from."""
 
+import datetime
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from yacs.config import CfgNode
 
-from configs import get_cfg
+from configs import changed_keys, get_cfg
 from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
 from utils.checkpoint import read_checkpoint
 from utils.entries import check_entries, count, identifiers, number, tensors, text
+from utils.revision import find_revision
 from utils.runtime import Runtime, make_runtime
 
 from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
@@ -22,6 +25,16 @@ logger = logging.getLogger(__name__)
 
 # Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
 ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
+# Keys that change the results of a trained network; what differs from the recipe is written above them.
+CHANGE_RESULTS = (
+    "INPUT.",
+    "TEST.NUM_CLIPS",
+    "TEST.NECK_FEAT",
+    "TEST.FEAT",
+    "TEST.FLIP",
+    "TEST.MASK",
+    "TEST.RE_RANKING",
+)
 NETWORK_SWITCHES = ("POSITION_RESIZE", "POOLING", "FRAME_EMBEDDING", "MEMORY_WEIGHTING", "FEATURE_NECK", "STRIDE_SIZE")
 
 
@@ -49,10 +62,16 @@ class TrainedRun:
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
+        test_keys = {key: value for key, (_, value) in changed_keys(get_cfg(), self.cfg).items()}
+        settings = ", ".join(f"{key} {value}" for key, value in test_keys.items() if key.startswith(CHANGE_RESULTS))
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
-            "data": self.cfg.DATASETS.ROOT_DIR,
+            "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
             "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
+            "settings": f"those of the recipe but for {settings}" if settings else "those of the recipe",
+            "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
+            "code": find_revision(),
+            "date": datetime.date.today().isoformat(),
         }
 
     def read_dataset(self) -> Benchmark:

@@ -199,7 +199,7 @@ def check_python(command: str, argv: Sequence[str]) -> list[str]:
     if not hasattr(args, "opts"):
         return []
     try:
-        get_cfg(args.config_file, args.opts)
+        get_cfg(getattr(args, "config_file", None), args.opts)
     except (OSError, TypeError, ValueError) as error:
         return [f"{command}: {error}"]
     return []

@@ -1,4 +1,4 @@
-"""Pictures of rankings: the best and the worst ranked queries, each beside its nearest gallery tracklets."""
+"""Pictures of rankings: the best and the worst ranked people, each beside the nearest gallery tracklets."""
 
 from pathlib import Path
 
@@ -16,17 +16,20 @@ from ..results import VISUAL, CaseResult
 NUM_QUERIES = 8
 NUM_RANKS = 8
 FRAME_SIZE = (128, 64)  # height and width, pixels
+MAX_NAME = 24  # characters of a tracklet's name that fit above its picture
 
 
 def draw_best_and_worst(result: CaseResult, folder: Path) -> list[Path]:
-    """Draw the queries with the highest and the lowest average precision of the visual ranking."""
+    """Draw the people with the highest and the lowest average precision of the visual ranking, a query of each."""
     ranking = result.rankings[VISUAL]
     queries = np.flatnonzero(ranking.valid_queries)
     best_first = np.argsort(-ranking.average_precisions, kind="stable")
     written = []
-    for name, chosen in (("best", best_first), ("worst", best_first[::-1])):
+    for name, order in (("best", best_first), ("worst", best_first[::-1])):
+        pids = [result.case.query[queries[place]].pid for place in order]
+        chosen = order[[pids.index(pid) for pid in dict.fromkeys(pids)][:NUM_QUERIES]]  # the first query of each person
         path = folder / f"ranked_{name}.png"
-        _draw_ranked_lists(result, queries[chosen[:NUM_QUERIES]], ranking.average_precisions[chosen], name, path)
+        _draw_ranked_lists(result, queries[chosen], ranking.average_precisions[chosen], name, path)
         written.append(path)
     return written
 
@@ -34,28 +37,42 @@ def draw_best_and_worst(result: CaseResult, folder: Path) -> list[Path]:
 def _draw_ranked_lists(
     result: CaseResult, queries: np.ndarray, average_precisions: np.ndarray, name: str, path: Path
 ) -> None:
-    """Draw one row per query: the query, then its nearest gallery tracklets, green if right and red if wrong."""
+    """Draw one row per query: the query, then its nearest gallery tracklets, green if right and red if wrong.
+
+    If all of these are wrong, the last place shows the first right one instead.
+    """
     case, distmat = result.case, result.distmats[VISUAL]
     g_pids = np.array([tracklet.pid for tracklet in case.gallery])
     g_camids = np.array([tracklet.camid for tracklet in case.gallery])
     figure, axes = plt.subplots(
-        len(queries), 1 + NUM_RANKS, figsize=(1.3 * (1 + NUM_RANKS), 2.5 * len(queries)), squeeze=False
+        len(queries), 1 + NUM_RANKS, figsize=(1.3 * (1 + NUM_RANKS), 2.8 * len(queries)), squeeze=False
     )
     for axis in axes.flat:
         axis.set_axis_off()
     for row, index in enumerate(queries):
         query = case.query[index]
-        _draw_tracklet(axes[row, 0], query, f"query AP {average_precisions[row]:.2f}\n", "black")
+        _draw_tracklet(axes[row, 0], query, f"query, AP {average_precisions[row]:.2f}", "black")
         nearest = np.argsort(distmat[index], kind="stable")
         left_out = result.protocol.leaves_out(query.pid, query.camid, g_pids[nearest], g_camids[nearest])
-        for rank, column in enumerate(nearest[~left_out][:NUM_RANKS], start=1):
-            shown = case.gallery[column]
-            colour = "tab:green" if shown.pid == query.pid else "tab:red"
-            _draw_tracklet(axes[row, rank], shown, f"{rank}: {distmat[index, column]:.2f}\n", colour)
-    figure.suptitle(f"{case.title}: the {len(queries)} {name} ranked queries (visual only; number: distance)")
+        ranked = nearest[~left_out]
+        for place, rank in enumerate(_ranks_to_show(g_pids[ranked] == query.pid), start=1):
+            column = ranked[rank]
+            is_right = g_pids[column] == query.pid
+            title = f"{rank + 1}. {'right' if is_right else 'wrong'}, distance {distmat[index, column]:.2f}"
+            _draw_tracklet(axes[row, place], case.gallery[column], title, "tab:green" if is_right else "tab:red")
+    figure.suptitle(f"{case.title}: the {len(queries)} {name} ranked people, a query of each (visual only)")
     figure.tight_layout(rect=(0, 0, 1, 0.98))
     figure.savefig(path, dpi=80)
     plt.close(figure)
+
+
+def _ranks_to_show(is_match: np.ndarray) -> list[int]:
+    """Return the first ranks, counted from 0; the last of them is that of the first match if there is none before."""
+    ranks = list(range(min(NUM_RANKS, len(is_match))))
+    matches = np.flatnonzero(is_match)
+    if len(matches) and matches[0] >= NUM_RANKS:
+        ranks[-1] = int(matches[0])
+    return ranks
 
 
 def _draw_tracklet(axis: plt.Axes, tracklet: Tracklet, title: str, colour: str) -> None:
@@ -70,4 +87,6 @@ def _draw_tracklet(axis: plt.Axes, tracklet: Tracklet, title: str, colour: str) 
     for spine in axis.spines.values():
         spine.set_edgecolor(colour)
         spine.set_linewidth(3)
-    axis.set_title(f"{title}{tracklet.pid} C{tracklet.camid}", fontsize=7, color=colour)
+    where = tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
+    caption = f"{title}\nperson {tracklet.pid}, camera {tracklet.camid}\n{where}\n{tracklet.name[:MAX_NAME]}"
+    axis.set_title(caption, fontsize=6, color=colour)

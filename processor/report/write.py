@@ -1,6 +1,8 @@
 """Write everything about an evaluation into its results folder."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,11 +11,15 @@ from .pictures import draw_best_and_worst
 from .rankings import write_distances, write_rankings
 from .tables import format_results, results_as_dict
 
-OUTPUTS = ("results.*", "submission*.csv", "tracklet_rankings*.csv", "distmat*.npz", "ranked_*.png")
+WRITTEN_LIST = ".written.txt"  # what an evaluation wrote into the folder, a name a line
+TEMPORARY = ".results-"  # beginning of the folder that a report is written to first
 
 
 def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str]) -> list[Path]:
-    """Write tables, ranking files and pictures; files of an earlier evaluation in the folder are deleted.
+    """Write tables, ranking files and pictures in place of those of an earlier evaluation.
+
+    All files are written beside the earlier ones first, and moved when they are complete. Of the earlier evaluation's
+    files, those that have no successor are deleted; other files in the folder stay.
 
     Args:
         evaluation: What to write. Scores and pictures are left out where identities are masked.
@@ -23,8 +29,42 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, orig
         origin: Where the numbers come from (checkpoint, data set, ...), written above them.
     Returns:
         The files written.
+    Raises:
+        OSError: If a file cannot be written; the earlier files are then still there. If one cannot be moved, the
+            message says where the new ones are.
     """
-    _delete_outputs(folder)
+    for leftover in folder.glob(f"{TEMPORARY}*"):  # of an evaluation that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
+    try:
+        paths = _write_all(evaluation, temporary, ranking_length, origin)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    names = [str(path.relative_to(temporary)) for path in paths]
+    _move(names, temporary, folder)
+    return [folder / name for name in names]
+
+
+def _move(names: list[str], source: Path, folder: Path) -> None:
+    """Move files into a folder, and delete those of the evaluation before that have no successor."""
+    list_file = folder / WRITTEN_LIST
+    earlier = list_file.read_text(encoding="utf-8").splitlines() if list_file.is_file() else []
+    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), encoding="utf-8")
+    try:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).replace(folder / name)
+    except OSError as error:
+        raise OSError(f"{error}. The results are complete in {source}: move them by hand.") from error
+    for name in earlier:
+        if name not in names:
+            (folder / name).unlink(missing_ok=True)
+    list_file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    shutil.rmtree(source)
+
+
+def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str]) -> list[Path]:
     written = []
     if evaluation.scored():
         header = "".join(f"{name}: {value}\n" for name, value in origin.items())
@@ -40,13 +80,6 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, orig
     if several:
         written += _write_submissions(evaluation, folder, ranking_length)
     return written
-
-
-def _delete_outputs(folder: Path) -> None:
-    """Delete what an earlier evaluation wrote, so that it is not mistaken for this one's."""
-    for pattern in OUTPUTS:
-        for path in (*folder.glob(pattern), *folder.glob(f"case*/{pattern}")):
-            path.unlink()
 
 
 def _write_case(result: CaseResult, folder: Path, ranking_length: int) -> list[Path]:

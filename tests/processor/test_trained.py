@@ -34,14 +34,21 @@ def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
     assert {parameter.device.type for parameter in trained.model.parameters()} == {"cpu"}
     assert trained.camids == (0, 4)
     assert (trained.checkpoint, trained.cfg) == (tmp_path / LAST_CHECKPOINT, cfg)
-    assert trained.origin == {
+    assert {name: trained.origin[name] for name in ("checkpoint", "data", "model")} == {
         "checkpoint": f"{tmp_path / LAST_CHECKPOINT} (the last, after epoch 0)",
-        "data": str(tmp_path / "data"),
+        "data": f"agvpreid in {tmp_path / 'data'}",
         "model": cfg.MODEL.NAME,
     }
     saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)["model"]
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, saved[name]), name
+
+
+def test_the_origin_names_settings_that_differ_from_the_recipe(cfg):
+    changed = with_keys(cfg, "TEST.FLIP", False, "TEST.NUM_CLIPS", 3)
+    settings = load_trained(changed).origin["settings"]
+    assert settings.startswith("those of the recipe but for INPUT.")
+    assert settings.endswith("TEST.NUM_CLIPS 3, TEST.FLIP False")
 
 
 def test_a_checkpoint_that_names_its_cameras_needs_no_training_split(cfg):

@@ -7,6 +7,7 @@ import pytest
 from datasets import make_dataset
 from processor.report import write_report
 from processor.report.tables import results_as_dict
+from processor.results import Evaluation
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 HEADER = ["row_id", "query_tracklet", "gallery_tracklets"]
@@ -18,7 +19,8 @@ def read(path):
 
 
 def names(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """All files of a report; the list of them is hidden."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name[0] != "."}
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -90,3 +92,46 @@ def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, tm
     assert {"submission.csv", "case1_aerial_to_ground/tracklet_rankings.csv"} <= written
     assert not {name for name in written if "results" in name or name.endswith(".png")}
     assert len(read(folder / "submission.csv")) == 13
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_second_evaluation_deletes_the_first_ones_files_and_no_others(run, tmp_path):
+    folder = tmp_path / "results"
+    own = ("results.xlsx", "submission_final.csv", "distmat_mine.npz", "case1_notes/results.txt", "ranked_me.png")
+    for name in own:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    (folder / "results.d").mkdir()
+    evaluation = run()
+    write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
+    assert "case1_aerial_to_ground/distmat.npz" in names(folder)
+    written = write_report(Evaluation(evaluation.cases[1:]), folder, ranking_length=4, origin=ORIGIN)
+    assert names(folder) == {*own, *(str(path.relative_to(folder)) for path in written)}
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_full_disk_leaves_the_earlier_results(run, tmp_path, monkeypatch):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    evaluation = run()
+    write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
+    before = {name: (folder / name).read_bytes() for name in names(folder)}
+
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("processor.report.write.write_distances", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(evaluation, folder, ranking_length=2, origin=ORIGIN)
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == before
+    assert not list(folder.glob(".results-*"))
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_results_that_cannot_be_moved_are_kept(run, tmp_path):
+    folder = tmp_path / "results"
+    (folder / "results.json").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"The results are complete in .*\.results-.*: move them by hand"):
+        write_report(run(), folder, ranking_length=4, origin=ORIGIN)
+    (kept,) = folder.glob(".results-*")
+    assert (kept / "results.json").is_file()
