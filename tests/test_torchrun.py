@@ -50,7 +50,7 @@ def torchrun(*words, restarts=0):
 
 def history(folder):
     with (folder / "history.csv").open(newline="") as file:
-        return [{name: row[name] for name in ("epoch", "total", "validation_mAP")} for row in csv.DictReader(file)]
+        return [{name: row[name] for name in ("epoch", "total", "monitoring_mAP")} for row in csv.DictReader(file)]
 
 
 def assert_same(actual, expected, where=""):
@@ -69,24 +69,26 @@ def assert_same(actual, expected, where=""):
         assert actual == expected, where
 
 
-def test_a_killed_process_is_restarted_and_the_run_ends_as_if_undisturbed(undisturbed, options, tmp_path):
-    done = torchrun(FAILING, "fail", "die", MIDDLE_OF_EPOCH_2, "--output_dir", tmp_path, *options, restarts=1)
+@pytest.mark.parametrize(("minutes", "last_save"), [("0", "epoch 1 and 0 steps"), ("1e-9", "epoch 1 and 1 steps")])
+def test_a_killed_process_is_restarted_and_the_run_ends_as_if_undisturbed(
+    minutes, last_save, undisturbed, options, tmp_path
+):
+    """With checkpoints between epochs only, and after every step."""
+    words = ["--output_dir", tmp_path, *options, "SOLVER.STAGE2.CHECKPOINT_MINUTES", minutes]
+    done = torchrun(FAILING, "fail", "die", MIDDLE_OF_EPOCH_2, *words, restarts=1)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failed (exitcode: -9) local_rank: 1" in done.stderr
     before, restarted, after = (tmp_path / "train.log").read_text().partition("torchrun restarted them all")
     assert restarted
     assert f"epoch 2 step 1/{STEPS_PER_EPOCH}" in before
     assert "epoch 2: " not in before  # the line at the end of an epoch
-    assert f"Resumed from {tmp_path}/checkpoint_last.pth after epoch 1" in after
+    assert f"Resumed from {tmp_path}/checkpoint_last.pth after {last_save} of the next" in after
     assert "epoch 1 step" not in after
-    for name in ("checkpoint_last.pth", "checkpoint_best.pth"):
-        actual, expected = (read_checkpoint(folder / name) for folder in (tmp_path, undisturbed))
-        assert expected["epoch"] == 2
-        first, second = expected["random_states"]  # of dropout, one per process
-        assert not torch.equal(first["cpu"], second["cpu"])
-        assert_same(
-            *({key: value for key, value in content.items() if key != "config"} for content in (actual, expected))
-        )
+    actual, expected = (read_checkpoint(folder / "checkpoint_last.pth") for folder in (tmp_path, undisturbed))
+    assert expected["epoch"] == 2
+    first, second = expected["random_states"]  # of dropout, one per process
+    assert not torch.equal(first["cpu"], second["cpu"])
+    assert_same(*({key: value for key, value in content.items() if key != "config"} for content in (actual, expected)))
     assert history(tmp_path) == history(undisturbed)
     assert [row["epoch"] for row in history(undisturbed)] == ["1", "2"]
     assert not list(tmp_path.glob("*.old"))

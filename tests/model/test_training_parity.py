@@ -16,6 +16,7 @@ from configs import get_cfg
 from loss import make_loss
 from model import make_model
 from model.weights import convert_checkpoint
+from processor.state import TrainingState
 from processor.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.runtime import make_runtime
@@ -54,13 +55,15 @@ def trained(request, recipe, read_fixture, disable_dropout):
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     optimizer = make_optimizer(cfg, model)
     schedule = make_schedule(cfg, optimizer)
-    training = SimpleNamespace(
-        model=model.train(),
-        parallel_model=model,
-        criterion=make_loss(cfg, K).train(),
-        optimizer=optimizer,
-        scaler=runtime.make_scaler(),
+    training = TrainingState(
+        model.train(),
+        make_loss(cfg, K).train(),
+        optimizer,
+        schedule,
+        runtime.make_scaler(),
         memory=0.3 * recipe.clip_for(11, (K, 512)),
+        pids=list(range(K)),
+        camids=list(range(num_cameras)),
         centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
     )
     camids, labels = torch.arange(B) % num_cameras, torch.arange(B) // 2 % K
