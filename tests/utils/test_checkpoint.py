@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import resource
 
 import pytest
@@ -89,6 +90,16 @@ def test_a_changed_bit_is_noticed_or_changes_nothing(name, tmp_path):
         else:
             assert same(content, CONTENT), f"bit {bit}"
     assert noticed > 50  # the rest is padding
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 1000, 3000, 20_000])
+def test_a_file_that_was_cut_short_is_told_in_words(size, tmp_path):
+    path = tmp_path / "a.pth"
+    write_checkpoint({str(number): torch.ones(100) for number in range(50)}, path)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"a\.pth (is not a readable weight file|was refused)") as error:
+        read_checkpoint(path)
+    assert not re.search(r"Errno|enforce fail", str(error.value))
 
 
 def test_bits_of_the_weights_are_all_noticed(tmp_path):
