@@ -29,7 +29,8 @@ from utils.metrics import CROSS_CAMERA, evaluate_features
 
 logger = logging.getLogger(__name__)
 
-NOISE = 1.7  # standard deviation of a feature around its identity's centre, whose own deviation is 1
+# Cosine of two features of one identity, in standard deviations of the cosine of two people's.
+SIGNAL = 3.5
 NUM_CAMERAS = 6
 
 
@@ -45,10 +46,11 @@ class Data:
         generator = torch.Generator().manual_seed(0)
         num_identities = max(1, num_gallery // per_identity)
         centres = torch.randn(num_identities, width, generator=generator)
+        noise = max(0.0, width**0.5 / SIGNAL - 1) ** 0.5  # its deviation; that of the centres is 1
         sides = []
         for size in (num_queries, num_gallery):
             pids = torch.arange(size) % num_identities
-            features = torch.randn(size, width, generator=generator).mul_(NOISE)
+            features = torch.randn(size, width, generator=generator).mul_(noise)
             for start in range(0, size, 10_000):  # no second copy of the features
                 part = slice(start, start + 10_000)
                 features[part] = F.normalize(features[part] + centres[pids[part]], dim=1)
