@@ -3,15 +3,19 @@
 Axes: Q queries, G galleries, D feature width.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 
+ALL = slice(None)
 METRICS = ("sqeuclidean", "euclidean", "cosine")
 # Distances computed at a time: 256 MiB in float32. Blocks of fewer rows are slower: a matrix product of 50 rows took
 # twice as long per row as one of 3,000.
@@ -94,8 +98,28 @@ class SquaredDistances(Distances):
         step = max(1, _BLOCK_ELEMENTS // max(1, G))
         for start in range(0, max(1, Q), step):
             rows = slice(start, min(start + step, Q))
-            block = self._expand(self._left[rows], self._right, self._left_norms[rows], self._right_norms)
+            block = self.tile(rows)
             yield DistanceBlock(rows, block, self._margins(rows, block))
+
+    def tile(self, rows: slice, columns: slice = ALL) -> Tensor:
+        """Compute a rectangle of the matrix, (rows, columns); a distance near zero may come out negative."""
+        left, right = self._left[rows], self._right[columns]
+        return self._expand(left, right, self._left_norms[rows], self._right_norms[columns])
+
+    def sparse(self, pattern: sparse.csr_array) -> Tensor:
+        """Compute the distances of the pairs that a sparse matrix, (Q, G), stores; (nnz,), in its order, at least 0."""
+        device = self._left.device
+        rows = torch.as_tensor(np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr)), device=device)
+        columns = torch.as_tensor(pattern.indices, device=device, dtype=torch.long)
+        starts = torch.as_tensor(pattern.indptr, device=device, dtype=torch.long)
+        with _full_precision(device), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+            zeros = torch.sparse_csr_tensor(
+                starts, columns, self._left.new_zeros(len(columns)), pattern.shape, check_invariants=False
+            )
+            products = torch.sparse.sampled_addmm(zeros, self._left, self._right.T).values()
+        norms = self._left_norms[rows] + self._right_norms[columns]
+        return (norms - 2 * products).clamp_min(0).to(self._dtype)
 
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Compute single distances from differences in double precision."""
@@ -105,6 +129,11 @@ class SquaredDistances(Distances):
             left, right = self._query[rows[start : start + step]], self._gallery[columns[start : start + step]]
             parts.append(_square(left.double() - right.double()))
         return torch.cat(parts)
+
+    def near_limits(self) -> Tensor:
+        """Return the distance of each query below which ``exact`` is worth its time, (Q,), float64."""
+        unit = torch.finfo(self._dtype).eps / 2
+        return _NEAR * _ERROR_UNITS * unit * (self._left_norms + self._right_norms.max())
 
     def double(self, rows: slice) -> Tensor:
         """Compute the rows of some queries, (rows, G), by a matrix product in double precision."""

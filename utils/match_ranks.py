@@ -52,7 +52,9 @@ class GivenDistances(Distances):
     @staticmethod
     def _to_floats(part: np.ndarray | Tensor) -> Tensor:
         values = part.detach() if isinstance(part, Tensor) else torch.tensor(part)
-        return values.to(torch.promote_types(values.dtype, torch.float32) if values.is_floating_point() else torch.double)
+        return values.to(
+            torch.promote_types(values.dtype, torch.float32) if values.is_floating_point() else torch.double
+        )
 
 
 def rank_matches(
@@ -129,9 +131,7 @@ def _count_in_block(
     values = block.distances
     if torch.isnan(values.amax()):
         num_nan = int(torch.isnan(values).sum())
-        raise ValueError(
-            f"distmat holds NaN: {num_nan} value(s) in rows {block.rows.start} to {block.rows.stop - 1}."
-        )
+        raise ValueError(f"distmat holds NaN: {num_nan} value(s) in rows {block.rows.start} to {block.rows.stop - 1}.")
     removed = _on_device(row[left_out], values), _on_device(column[left_out], values)
     kept = values[removed]
     values[removed] = torch.inf  # behind all that is ranked
@@ -142,7 +142,7 @@ def _count_in_block(
     margin = torch.zeros_like(own) if block.margins is None else 2 * block.margins[at_row]
     count = _count_on_cpu if values.device.type == "cpu" else _count_by_sorting
     below, up_to = count(values, row, own - margin, own + margin)
-    up_to = np.minimum(up_to, values.shape[1] - num_left_out[row])  # of entries at infinity, those left out do not count
+    up_to = np.minimum(up_to, values.shape[1] - num_left_out[row])  # at infinity, less those left out
     if block.margins is not None:
         for match, near in _find_near(values, row, own - margin, own + margin, up_to - below > 1):
             exact = _compute_exactly(distances, row[match] + block.rows.start, near, values.device)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .distances import Distances, SquaredDistances
