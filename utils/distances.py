@@ -224,7 +224,7 @@ def _square(features: Tensor) -> Tensor:
 @contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
     """Keep matrix products out of autocast and TF32, whatever the surrounding code chose."""
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]  # set late
     chosen = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

@@ -109,19 +109,20 @@ class _Nearest:
 
     def __init__(self, num_samples: int, size: int) -> None:
         self._values = np.full((num_samples, size), np.inf, dtype=np.float32)
-        self._indices: np.ndarray = np.zeros((num_samples, size), dtype=np.int32)
+        self._indices = np.zeros((num_samples, size), dtype=np.int32)
         self._largest = np.zeros(num_samples, dtype=np.float32)
 
     def add(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
         """Take the distances of the samples ``rows`` to the samples ``columns`` into account."""
         size = self._values.shape[1]
         self._largest[rows] = np.maximum(self._largest[rows], tile.amax(dim=1).cpu().numpy())
-        values, indices = tile.topk(min(size, tile.shape[1]), dim=1, largest=False)
-        values = np.concatenate([self._values[rows], values.cpu().numpy()], axis=1)
-        indices = np.concatenate([self._indices[rows], indices.int().cpu().numpy() + np.int32(columns.start)], axis=1)
-        order = np.argpartition(values, size - 1, axis=1)[:, :size]
-        self._values[rows] = np.take_along_axis(values, order, axis=1)
-        self._indices[rows] = np.take_along_axis(indices, order, axis=1)
+        nearest = tile.topk(min(size, tile.shape[1]), dim=1, largest=False)
+        found = nearest.indices.int().cpu().numpy() + np.int32(columns.start)
+        values = np.concatenate([self._values[rows], nearest.values.cpu().numpy()], axis=1)
+        indices = np.concatenate([self._indices[rows], found], axis=1)
+        chosen = np.argpartition(values, size - 1, axis=1)[:, :size]
+        self._values[rows] = np.take_along_axis(values, chosen, axis=1)
+        self._indices[rows] = np.take_along_axis(indices, chosen, axis=1)
 
     def neighbours(self, distances: SquaredDistances) -> tuple[np.ndarray, np.ndarray]:
         """Return the nearest, nearest first, equal ones by index, and the largest distances (1 where all are 0).
