@@ -1,4 +1,7 @@
-"""Retrieval metrics: CMC, mAP and mINP of a ranking by distance, by a named protocol. Arrays in, numbers out.
+"""Retrieval metrics: CMC, mAP, mINP and mAP@k of a ranking by distance, by a named protocol.
+
+The gallery is not sorted: the scores of a query need only the ranks of its true matches. ``match_ranks`` says how they
+are counted, and what becomes of equal distances: a rank among them is the mean of the best and the worst possible.
 
 A protocol says how a ranking is scored. The dataset that builds query and gallery decides what is ranked: whether
 queries stay in the gallery, and which tracklets are junk.
@@ -10,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
+from torch import Tensor
 
+from .distances import Distances, SquaredDistances
+from .match_ranks import GivenDistances, rank_matches
 from .unknown import UNKNOWN
 
 AVERAGE_PRECISIONS = ("step", "trapezoidal")
-# Elements of the distance matrix ranked at a time: with the sort's index array about 200 MiB of temporaries.
-_BLOCK_ELEMENTS = 1 << 22
+TOP_K = 20  # of mAP@k: AG-VPReID's challenge scores 20
+Ids = Sequence[int] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Protocol:
         count_unmatched: Whether a query without a true match counts as zero; otherwise it is left out of every mean.
         average_precision: 'step', the mean of the precisions at the true matches, or 'trapezoidal', the mean over the
             true matches of the precisions at and just before them (1 before the first rank), as Oxford-buildings
-            style code integrates it.
+            style code integrates it. AP@k takes steps in any case.
     """
 
     name: str
@@ -110,11 +115,15 @@ class RankingResult:
         cmc: Share of valid queries (those that the protocol counts) whose first true match is at rank r or better,
             (R,), rank 1 first.
         mAP: Mean of the average precisions over valid queries.
-        mINP: Mean inverse negative penalty: number of true matches over the rank of the last one (Ye et al.,
-            "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021).
+        mINP: Mean inverse negative penalty: the precision at the last true match, which is the number of true matches
+            over its rank (Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021).
+        mAP_at_k: Mean over valid queries of AP@k: the sum of the precisions at the true matches of ranks up to k, over
+            the number of true matches or k, whichever is smaller.
+        k: Of ``mAP_at_k``.
         num_valid_queries: Number of queries that count: those with at least one true match, or all if the protocol
             counts the others as zero.
         average_precisions: One per valid query, in query order, (V,).
+        first_ranks: Rank of the first true match of each valid query, (V,); infinity if it has none.
         valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins ``average_precisions`` to
             queries.
         num_unmatched: Number of queries without a true match, counted or not.
@@ -123,8 +132,11 @@ class RankingResult:
     cmc: np.ndarray
     mAP: float  # noqa: N815 - the field's name for it
     mINP: float  # noqa: N815
+    mAP_at_k: float  # noqa: N815
+    k: int
     num_valid_queries: int
     average_precisions: np.ndarray
+    first_ranks: np.ndarray
     valid_queries: np.ndarray
     num_unmatched: int = 0
 
@@ -135,15 +147,17 @@ class QueryScores:
 
     Attributes:
         num_matches: Number of true matches, (Q,), int64.
-        first_ranks: Rank of the first true match, from 1, (Q,), int64.
-        last_ranks: Rank of the last true match, likewise.
-        precisions: Average precision, (Q,), float64.
+        first_ranks: Rank of the first true match, from 1, (Q,), float64.
+        last_precisions: Precision at the last true match, (Q,), float64.
+        precisions: Average precision, likewise.
+        precisions_at_k: AP@k, likewise.
     """
 
     num_matches: np.ndarray
     first_ranks: np.ndarray
-    last_ranks: np.ndarray
+    last_precisions: np.ndarray
     precisions: np.ndarray
+    precisions_at_k: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence["QueryScores"]) -> "QueryScores":
@@ -152,19 +166,19 @@ class QueryScores:
 
 
 def evaluate_ranking(
-    distmat: np.ndarray | torch.Tensor,
-    q_pids: Sequence[int] | np.ndarray | torch.Tensor,
-    g_pids: Sequence[int] | np.ndarray | torch.Tensor,
-    q_camids: Sequence[int] | np.ndarray | torch.Tensor,
-    g_camids: Sequence[int] | np.ndarray | torch.Tensor,
+    distmat: np.ndarray | Tensor,
+    q_pids: Ids,
+    g_pids: Ids,
+    q_camids: Ids,
+    g_camids: Ids,
     max_rank: int = 50,
     protocol: Protocol = CROSS_CAMERA,
+    k: int = TOP_K,
 ) -> RankingResult:
     """Rank the gallery for every query and score the ranking by a protocol.
 
     Args:
-        distmat: Distances, (Q, G); smaller is more alike. Infinity is allowed, NaN is not. Equal distances
-            keep the order of the gallery.
+        distmat: Distances, (Q, G); smaller is more alike. Infinity is allowed, NaN is not.
         q_pids: Identities of the queries, (Q,).
         g_pids: Identities of the gallery, (G,).
         q_camids: Cameras of the queries, (Q,). -1 is unknown and equals no camera, not even another unknown one, so
@@ -172,72 +186,111 @@ def evaluate_ranking(
         g_camids: Cameras of the gallery, (G,).
         max_rank: Length of the CMC curve. Where the gallery is smaller, the curve keeps its last value.
         protocol: Rules of scoring.
+        k: Ranks that ``mAP_at_k`` looks at.
     Raises:
         ValueError: On shapes that do not fit, NaN distances, or when no query has a true match.
     """
-    if max_rank < 1:
-        raise ValueError(f"max_rank must be at least 1, got {max_rank}.")
-    scores = score_queries(distmat, q_pids, g_pids, q_camids, g_camids, protocol)
-    return summarize_scores(scores, len(g_pids), protocol, max_rank)
+    scores = score_queries(distmat, q_pids, g_pids, q_camids, g_camids, protocol, k)
+    return summarize_scores(scores, len(g_pids), protocol, max_rank, k)
+
+
+def evaluate_features(
+    query: Tensor,
+    gallery: Tensor,
+    q_pids: Ids,
+    g_pids: Ids,
+    q_camids: Ids,
+    g_camids: Ids,
+    max_rank: int = 50,
+    protocol: Protocol = CROSS_CAMERA,
+    k: int = TOP_K,
+) -> RankingResult:
+    """Rank the gallery by the squared Euclidean distance of features, without ever holding all distances.
+
+    Features of length 1 are ranked as by cosine. Distances are computed in float32, and those too near to a true
+    match's to tell which is smaller again in double precision: on the CPU the result does not depend, to the last bit,
+    on the order of the gallery or on how the work is cut into blocks.
+
+    Args:
+        query: (Q, D), on the CPU or a GPU; any floating type.
+        gallery: (G, D), on the same device.
+        Others: As in ``evaluate_ranking``.
+    Raises:
+        ValueError: On shapes that do not fit, NaN or infinite features, or when no query has a true match.
+    """
+    scores = score_distances(SquaredDistances(query, gallery), q_pids, g_pids, q_camids, g_camids, protocol, k)
+    return summarize_scores(scores, len(g_pids), protocol, max_rank, k)
 
 
 def score_queries(
-    distmat: np.ndarray | torch.Tensor,
-    q_pids: Sequence[int] | np.ndarray | torch.Tensor,
-    g_pids: Sequence[int] | np.ndarray | torch.Tensor,
-    q_camids: Sequence[int] | np.ndarray | torch.Tensor,
-    g_camids: Sequence[int] | np.ndarray | torch.Tensor,
+    distmat: np.ndarray | Tensor,
+    q_pids: Ids,
+    g_pids: Ids,
+    q_camids: Ids,
+    g_camids: Ids,
     protocol: Protocol = CROSS_CAMERA,
+    k: int = TOP_K,
 ) -> QueryScores:
     """Rank the gallery for every query and score each ranking by itself.
 
     Args and errors: as in ``evaluate_ranking``; there may be no query, or none with a true match.
     """
-    distmat = _to_numpy(distmat)
     if distmat.ndim != 2:
-        raise ValueError(f"distmat must be 2-D (queries, galleries), got shape {distmat.shape}.")
-    Q, G = distmat.shape
-    q_pids = _check_ids("q_pids", q_pids, Q)
-    q_camids = _check_ids("q_camids", q_camids, Q)
-    g_pids = _check_ids("g_pids", g_pids, G)
-    g_camids = _check_ids("g_camids", g_camids, G)
+        raise ValueError(f"distmat must be 2-D (queries, galleries), got shape {tuple(distmat.shape)}.")
+    return score_distances(GivenDistances(distmat), q_pids, g_pids, q_camids, g_camids, protocol, k)
 
-    num_matches = np.zeros(Q, dtype=np.int64)
-    first_ranks = np.zeros(Q, dtype=np.int64)
-    last_ranks = np.zeros(Q, dtype=np.int64)
-    precisions = np.zeros(Q, dtype=np.float64)
-    step = max(1, _BLOCK_ELEMENTS // max(G, 1))
-    for start in range(0, Q if G else 0, step):
-        rows = slice(start, min(start + step, Q))
-        block = distmat[rows]
-        num_nan = int(np.isnan(block).sum())
-        if num_nan:
-            raise ValueError(f"distmat holds NaN: {num_nan} value(s) in rows {rows.start} to {rows.stop - 1}.")
-        order = np.argsort(block, axis=1, kind="stable")
-        same_pid = g_pids[order] == q_pids[rows, None]
-        kept = ~protocol.leaves_out(q_pids[rows, None], q_camids[rows, None], g_pids[order], g_camids[order])
-        matches = same_pid & kept
 
-        row, column = np.nonzero(matches)  # row by row, best rank first
-        counts = matches.sum(axis=1)
-        found = np.cumsum(kept, axis=1)[row, column]  # rank of each match among the kept, from 1
-        ends = np.cumsum(counts)
-        ordinal = np.arange(1, row.size + 1) - np.repeat(ends - counts, counts)  # 1, 2, ... within each query
-        has_match = counts > 0
-        num_matches[rows] = counts
-        first_ranks[rows][has_match] = found[(ends - counts)[has_match]]
-        last_ranks[rows][has_match] = found[(ends - 1)[has_match]]
-        precision = ordinal / found
-        if protocol.average_precision == "trapezoidal":
-            before = np.where(found > 1, (ordinal - 1) / np.maximum(found - 1, 1), 1.0)
-            precision = (before + precision) / 2
-        sums = np.bincount(row, weights=precision, minlength=counts.size)
-        precisions[rows] = sums / np.maximum(counts, 1)
-    return QueryScores(num_matches, first_ranks, last_ranks, precisions)
+def score_distances(
+    distances: Distances,
+    q_pids: Ids,
+    g_pids: Ids,
+    q_camids: Ids,
+    g_camids: Ids,
+    protocol: Protocol = CROSS_CAMERA,
+    k: int = TOP_K,
+) -> QueryScores:
+    """Score each query by distances, (Q, G), that come in blocks.
+
+    Args and errors: as in ``score_queries``.
+    """
+    Q, G = distances.shape
+    ids = (
+        _check_ids("q_pids", q_pids, Q),
+        _check_ids("g_pids", g_pids, G),
+        _check_ids("q_camids", q_camids, Q),
+        _check_ids("g_camids", g_camids, G),
+    )
+    if k < 1:
+        raise ValueError(f"k of mAP@k must be at least 1, got {k}.")
+    query, rank = rank_matches(distances, *ids, protocol.leaves_out)
+    return _score_ranks(query, rank, Q, protocol, k)
+
+
+def _score_ranks(query: np.ndarray, rank: np.ndarray, num_queries: int, protocol: Protocol, k: int) -> QueryScores:
+    """Score the ranks of all true matches; arguments as ``rank_matches`` returns them, and Q, the rules and k."""
+    counts = np.bincount(query, minlength=num_queries)
+    ends = np.cumsum(counts)
+    has_match = counts > 0
+    number = np.arange(1, len(query) + 1) - (ends - counts)[query]  # 1, 2, ... within each query
+    precision = number / rank
+    at_k = np.bincount(query, weights=precision * (rank <= k), minlength=num_queries)
+    first_ranks, last_precisions = np.zeros(num_queries), np.zeros(num_queries)
+    first_ranks[has_match] = rank[(ends - counts)[has_match]]
+    last_precisions[has_match] = precision[(ends - 1)[has_match]]
+    if protocol.average_precision == "trapezoidal":
+        before = np.where(rank > 1, (number - 1) / np.maximum(rank - 1, 0.5), 1.0)  # the next rank after 1 is 1.5
+        precision = (before + precision) / 2
+    sums = np.bincount(query, weights=precision, minlength=num_queries)
+    precisions, precisions_at_k = sums / np.maximum(counts, 1), at_k / np.clip(counts, 1, k)
+    return QueryScores(counts, first_ranks, last_precisions, precisions, precisions_at_k)
 
 
 def summarize_scores(
-    scores: QueryScores, num_galleries: int, protocol: Protocol = CROSS_CAMERA, max_rank: int = 50
+    scores: QueryScores,
+    num_galleries: int,
+    protocol: Protocol = CROSS_CAMERA,
+    max_rank: int = 50,
+    k: int = TOP_K,
 ) -> RankingResult:
     """Summarise the scores of all queries of a ranking by a protocol.
 
@@ -246,9 +299,12 @@ def summarize_scores(
         num_galleries: G, for the message of the error.
         protocol: The one that the queries were scored by.
         max_rank: As in ``evaluate_ranking``.
+        k: The one that the queries were scored with.
     Raises:
         ValueError: If no query has a true match.
     """
+    if max_rank < 1:
+        raise ValueError(f"max_rank must be at least 1, got {max_rank}.")
     Q = len(scores.num_matches)
     matched = scores.num_matches > 0
     num_unmatched = Q - int(matched.sum())
@@ -260,15 +316,17 @@ def summarize_scores(
         )
     valid = np.ones_like(matched) if protocol.count_unmatched else matched
     num_valid = int(valid.sum())
-    ranks = np.minimum(scores.first_ranks[matched], max_rank + 1)
+    ranks = np.minimum(np.ceil(scores.first_ranks[matched]), max_rank + 1).astype(np.int64)
     cmc = np.cumsum(np.bincount(ranks, minlength=max_rank + 2)[1 : max_rank + 1]) / num_valid
-    penalties = scores.num_matches / np.maximum(scores.last_ranks, 1)  # 0 without a true match
     return RankingResult(
         cmc=cmc,
         mAP=float(scores.precisions[valid].mean()),
-        mINP=float(penalties[valid].mean()),
+        mINP=float(scores.last_precisions[valid].mean()),
+        mAP_at_k=float(scores.precisions_at_k[valid].mean()),
+        k=k,
         num_valid_queries=num_valid,
         average_precisions=scores.precisions[valid],
+        first_ranks=np.where(matched, scores.first_ranks, np.inf)[valid],
         valid_queries=valid,
         num_unmatched=num_unmatched,
     )
@@ -278,8 +336,8 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
     """Merge the results of several rankings, each weighted by its number of valid queries.
 
     Args:
-        results: At least one result, all with CMC curves of one length. Per-query arrays are joined in this
-            order.
+        results: At least one result, all with CMC curves of one length and one k. Per-query arrays are joined in
+            this order.
     """
     results = list(results)
     if not results:
@@ -287,30 +345,27 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
     lengths = {len(result.cmc) for result in results}
     if len(lengths) > 1:
         raise ValueError(f"Results to merge must have CMC curves of one length, got {sorted(lengths)}.")
+    ks = {result.k for result in results}
+    if len(ks) > 1:
+        raise ValueError(f"Results to merge must have mAP@k of one k, got {sorted(ks)}.")
     weights = np.array([result.num_valid_queries for result in results], dtype=np.float64)
     weights /= weights.sum()
     return RankingResult(
         cmc=weights @ np.stack([result.cmc for result in results]),
         mAP=float(weights @ [result.mAP for result in results]),
         mINP=float(weights @ [result.mINP for result in results]),
+        mAP_at_k=float(weights @ [result.mAP_at_k for result in results]),
+        k=results[0].k,
         num_valid_queries=sum(result.num_valid_queries for result in results),
         average_precisions=np.concatenate([result.average_precisions for result in results]),
+        first_ranks=np.concatenate([result.first_ranks for result in results]),
         valid_queries=np.concatenate([result.valid_queries for result in results]),
         num_unmatched=sum(result.num_unmatched for result in results),
     )
 
 
-def _to_numpy(values: Sequence[int] | np.ndarray | torch.Tensor) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        if values.dtype == torch.bfloat16:  # numpy has no such type
-            values = values.float()
-        return values.numpy()
-    return np.asarray(values)
-
-
-def _check_ids(name: str, values: Sequence[int] | np.ndarray | torch.Tensor, length: int) -> np.ndarray:
-    ids = _to_numpy(values)
+def _check_ids(name: str, values: Ids, length: int) -> np.ndarray:
+    ids = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if ids.shape != (length,):
         raise ValueError(f"{name} must have shape ({length},) to match distmat, got {ids.shape}.")
     return ids

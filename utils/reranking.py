@@ -1,7 +1,8 @@
 """k-reciprocal re-ranking of a retrieval result.
 
-Works from features, block by block, and describes samples by sparse vectors. The largest array in memory is the (Q, G)
-result; the matrix of all distances, (Q + G)^2, is never held. N = Q + G samples, queries first.
+Works from features, tile by tile in float32, and describes samples by sparse vectors. The largest array in memory is
+the (Q, G) result; the matrix of all distances, (Q + G)^2, is never held, and only its upper half is computed. N = Q + G
+samples, queries first.
 """
 
 from collections.abc import Iterator
@@ -10,10 +11,14 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from .distances import distance_blocks
+from .distances import SquaredDistances
 
-# Elements of temporaries at a time: about 100 MiB in the widest type.
-_BLOCK_ELEMENTS = 1 << 23
+# Samples to a side of a tile of distances: smaller tiles skip more of the lower half, larger ones are faster.
+_TILE = 2048
+_MAX_TILES = 32  # to a side; beyond, tiles grow up to _MAX_TILE (64 MiB, and as much for a copy)
+_MAX_TILE = 4096
+# Elements of temporaries at a time: 8 MiB in the widest type. Eight times as many took a quarter longer.
+_BLOCK_ELEMENTS = 1 << 20
 
 
 def re_rank(
@@ -39,6 +44,7 @@ def re_rank(
         Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017. As in the
         authors' code, squared Euclidean distances are divided by the largest distance of each sample. We
         deviate in that a sample is always its own first neighbour, also among exact duplicates.
+        docs/benchmarks.md states time and memory.
     """
     query, gallery = _as_features("query", query), _as_features("gallery", gallery)
     if query.shape[1] != gallery.shape[1]:
@@ -50,11 +56,12 @@ def re_rank(
 
     Q, G = len(query), len(gallery)
     features = torch.cat([query, gallery.to(query)])
+    distances = SquaredDistances(features, features)
     result = np.empty((Q, G), dtype=np.float32)
-    neighbours, scales = _rank_neighbours(features, max(k1, k2 - 1), result)
+    neighbours, scales = _rank_neighbours(distances, max(k1, k2 - 1), result)
 
     members = _expanded_reciprocal_sets(neighbours, k1)
-    weights = _encode(features, members, scales)
+    weights = _encode(distances, members, scales)
     nearest = neighbours[:, :k2]
     weights = (_indicator(nearest).astype(np.float32) / nearest.shape[1]) @ weights  # local query expansion
     _blend(result, weights, lambda_value)
@@ -70,31 +77,64 @@ def _as_features(name: str, values: torch.Tensor | np.ndarray) -> torch.Tensor:
     return features
 
 
-def _rank_neighbours(features: torch.Tensor, k: int, original: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rank_neighbours(distances: SquaredDistances, k: int, original: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,).
 
     Also fills ``original``, (Q, G), with the normalised distances of queries to galleries.
     """
-    N, Q = len(features), len(original)
+    N, Q = distances.shape[0], len(original)
     size = min(k + 1, N)
-    neighbours = np.empty((N, size), dtype=np.int32)
-    scales = np.empty(N, dtype=np.float32)
-    for rows, block in distance_blocks(features, features):
-        for start in range(rows.start, rows.stop, step := max(1, _BLOCK_ELEMENTS // N)):
-            part = slice(start, min(start + step, rows.stop))
-            distances = block[part.start - rows.start : part.stop - rows.start].cpu().numpy().astype(np.float32)
-            largest = distances.max(axis=1)
-            scales[part] = np.where(largest > 0, largest, 1)  # all samples alike: leave the zeros alone
-            queries = slice(part.start, min(part.stop, Q))
-            num_queries = max(0, queries.stop - queries.start)
-            original[queries] = distances[:num_queries, Q:] / scales[queries, None]
-
-            distances[np.arange(len(distances)), np.arange(part.start, part.stop)] = -1
-            closest = np.argpartition(distances, size - 1, axis=1)[:, :size]
-            closest.sort(axis=1)  # then a stable sort by distance: equal distances go by index
-            order = np.argsort(np.take_along_axis(distances, closest, axis=1), axis=1, kind="stable")
-            neighbours[part] = np.take_along_axis(closest, order, axis=1)
+    nearest = _Nearest(N, size)
+    side = min(_MAX_TILE, max(_TILE, -(-N // _MAX_TILES)))
+    parts = [slice(start, min(start + side, N)) for start in range(0, N, side)]
+    for number, rows in enumerate(parts):
+        for columns in parts[number:]:
+            tile = distances.tile(rows, columns).clamp_min_(0)
+            if rows == columns:
+                tile.fill_diagonal_(-1)  # a sample is its own first neighbour
+            nearest.add(rows, columns, tile)
+            if rows != columns:
+                nearest.add(columns, rows, tile.T.contiguous())
+            if rows.start < Q < columns.stop:
+                cells = tile[: Q - rows.start, max(0, Q - columns.start) :]
+                into = slice(max(0, columns.start - Q), columns.stop - Q)
+                original[rows.start : min(rows.stop, Q), into] = cells.cpu().numpy()
+    neighbours, scales = nearest.neighbours(distances)
+    original /= scales[:Q, None]
     return neighbours, scales
+
+
+class _Nearest:
+    """The nearest of the samples seen so far, and the largest distance, of every sample."""
+
+    def __init__(self, num_samples: int, size: int) -> None:
+        self._values = np.full((num_samples, size), np.inf, dtype=np.float32)
+        self._indices = np.zeros((num_samples, size), dtype=np.int32)
+        self._largest = np.zeros(num_samples, dtype=np.float32)
+
+    def add(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
+        """Take the distances of the samples ``rows`` to the samples ``columns`` into account."""
+        size = self._values.shape[1]
+        self._largest[rows] = np.maximum(self._largest[rows], tile.amax(dim=1).cpu().numpy())
+        nearest = tile.topk(min(size, tile.shape[1]), dim=1, largest=False)
+        found = nearest.indices.int().cpu().numpy() + np.int32(columns.start)
+        values = np.concatenate([self._values[rows], nearest.values.cpu().numpy()], axis=1)
+        indices = np.concatenate([self._indices[rows], found], axis=1)
+        chosen = np.argpartition(values, size - 1, axis=1)[:, :size]
+        self._values[rows] = np.take_along_axis(values, chosen, axis=1)
+        self._indices[rows] = np.take_along_axis(indices, chosen, axis=1)
+
+    def neighbours(self, distances: SquaredDistances) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nearest, nearest first, equal ones by index, and the largest distances (1 where all are 0).
+
+        Where float32 has lost the digits of a distance, it is computed again, exactly.
+        """
+        row, number = np.nonzero((self._values >= 0) & (self._values < distances.near_limits().cpu().numpy()[:, None]))
+        pairs = torch.as_tensor(row), torch.as_tensor(self._indices[row, number], dtype=torch.long)
+        self._values[row, number] = distances.exact(*pairs).cpu().numpy()
+        order = np.lexsort((self._indices, self._values), axis=1)
+        scales = np.where(self._largest > 0, self._largest, 1)
+        return np.take_along_axis(self._indices, order, axis=1), scales
 
 
 def _expanded_reciprocal_sets(neighbours: np.ndarray, k1: int) -> sparse.csr_array:
@@ -128,21 +168,12 @@ def _indicator(neighbours: np.ndarray) -> sparse.csr_array:
     )
 
 
-def _encode(features: torch.Tensor, members: sparse.csr_array, scales: np.ndarray) -> sparse.csr_array:
+def _encode(distances: SquaredDistances, members: sparse.csr_array, scales: np.ndarray) -> sparse.csr_array:
     """Describe each sample by its members, weighted by exp(-distance) and summing to one, (N, N)."""
-    N, D = features.shape
-    rows = np.repeat(np.arange(N), np.diff(members.indptr))
-    columns = members.indices
-    values = np.empty(len(rows), dtype=np.float32)
-    step = max(1, _BLOCK_ELEMENTS // D)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        left = features[torch.as_tensor(rows[part], device=features.device)]
-        right = features[torch.as_tensor(columns[part], device=features.device, dtype=torch.long)]
-        distances = (left.float() - right.float()).square().sum(dim=1).cpu().numpy()
-        values[part] = np.exp(-distances / scales[rows[part]])
-    values /= np.bincount(rows, weights=values, minlength=N)[rows]
-    return sparse.csr_array((values, columns, members.indptr), shape=(N, N))
+    rows = np.repeat(np.arange(len(scales)), np.diff(members.indptr))
+    values = np.exp(-distances.sparse(members).cpu().numpy().astype(np.float32) / scales[rows])
+    values /= np.bincount(rows, weights=values, minlength=len(scales))[rows]
+    return sparse.csr_array((values, members.indices, members.indptr), shape=members.shape)
 
 
 def _blend(distances: np.ndarray, weights: sparse.csr_array, lambda_value: float) -> None:
@@ -162,8 +193,10 @@ def _blend(distances: np.ndarray, weights: sparse.csr_array, lambda_value: float
         cell = np.repeat(row, hits) * G + gallery.indices[entry]
         intersection = np.bincount(cell, weights=shared, minlength=chunk.shape[0] * G).reshape(-1, G)
         # Both descriptions sum to one, so the union is 2 - intersection.
-        jaccard = 1 - intersection / (2 - intersection)
-        distances[part] = lambda_value * distances[part] + (1 - lambda_value) * jaccard
+        overlap = np.divide(intersection, 2 - intersection, out=intersection)
+        blended = distances[part]
+        blended *= lambda_value
+        blended += (1 - lambda_value) * (1 - overlap)
 
 
 def _query_parts(num_nonzeros: np.ndarray, hits: np.ndarray, num_gallery: int) -> Iterator[slice]:

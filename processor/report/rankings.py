@@ -36,11 +36,22 @@ def write_rankings(path: Path, rankings: Sequence[tuple[Case, np.ndarray]], leng
         writer.writerow(RANKING_HEADERS[form])
         row_id = 0
         for case, distmat in rankings:
-            nearest = np.argsort(distmat, axis=1, kind="stable")[:, : length or None]
-            for query, order in zip(case.query, nearest, strict=True):
+            for query, distances in zip(case.query, distmat, strict=True):
                 row_id += 1
                 first = row_id if form == AGVPREID_RANKING else case.name
-                writer.writerow((first, query.name, " ".join(case.gallery[index].name for index in order)))
+                nearest = find_nearest(distances, length or len(distances))
+                writer.writerow((first, query.name, " ".join(case.gallery[index].name for index in nearest)))
+
+
+def find_nearest(distances: np.ndarray, length: int) -> np.ndarray:
+    """Return the indices of the smallest distances, (length,) or all if there are fewer, nearest first.
+
+    Equal distances keep the order of the gallery. Only the distances up to the last one wanted are sorted.
+    """
+    if length >= len(distances):
+        return np.argsort(distances, kind="stable")
+    candidates = np.flatnonzero(distances <= np.partition(distances, length - 1)[length - 1])
+    return candidates[np.argsort(distances[candidates], kind="stable")[:length]]
 
 
 def write_distances(path: Path, case: Case, distmat: np.ndarray) -> None:

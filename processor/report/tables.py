@@ -54,6 +54,7 @@ def results_as_dict(evaluation: Evaluation, origin: Mapping[str, str]) -> dict[s
                 "num_valid_queries": ranking.num_valid_queries,
                 "num_queries_without_match": ranking.num_unmatched,
                 **_measures(ranking),
+                f"mAP@{ranking.k}": ranking.mAP_at_k,
             }
             for method, direction, protocol, ranking in _rows(evaluation)
         ],

@@ -6,35 +6,48 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from configs import CHOICES, get_cfg
-from utils import metrics
+from utils import distances, match_ranks
+from utils.distances import SquaredDistances, pairwise_distance
 from utils.metrics import (
     ALL_CAMERAS,
     CROSS_CAMERA,
     MARS_OFFICIAL,
     PROTOCOLS,
     Protocol,
+    QueryScores,
+    evaluate_features,
     evaluate_ranking,
     merge_rankings,
+    score_distances,
+    summarize_scores,
 )
+from utils.processes import Processes
 
 
-def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank):
-    """The protocol, one query and one gallery entry at a time."""
-    curves, precisions, penalties = [], [], []
+def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, k=20):
+    """The protocol by sorting, one query at a time: with true matches first among equals, with them last, and between.
+
+    Returns:
+        For each query with a match its CMC curve, AP, trapezoidal AP, inverse negative penalty and AP@k.
+    """
+    scores = []
     for i in range(len(q_pids)):
-        ranked = []
-        for j in sorted(range(len(g_pids)), key=lambda j: (distmat[i][j], j)):
-            known = q_camids[i] != -1 and g_camids[j] != -1
-            if g_pids[j] == q_pids[i] and known and g_camids[j] == q_camids[i]:
-                continue
-            ranked.append(g_pids[j] == q_pids[i])
-        hits = [rank for rank, match in enumerate(ranked, 1) if match]
+        known = [q_camids[i] != -1 and camid != -1 for camid in g_camids]
+        own = [pid == q_pids[i] for pid in g_pids]
+        kept = [j for j in range(len(g_pids)) if not (own[j] and known[j] and g_camids[j] == q_camids[i])]
+        best = sorted(kept, key=lambda j: (distmat[i][j], not own[j]))
+        worst = sorted(kept, key=lambda j: (distmat[i][j], own[j]))
+        ranks = [[rank for rank, j in enumerate(order, 1) if own[j]] for order in (best, worst)]
+        hits = [(low + high) / 2 for low, high in zip(*ranks, strict=True)]
         if not hits:
             continue
-        curves.append([float(hits[0] <= rank) for rank in range(1, max_rank + 1)])
-        precisions.append(sum(n / rank for n, rank in enumerate(hits, 1)) / len(hits))
-        penalties.append(len(hits) / hits[-1])
-    return curves, precisions, penalties
+        precisions = [n / rank for n, rank in enumerate(hits, 1)]
+        before = [(n - 1) / (rank - 1) if rank > 1 else 1.0 for n, rank in enumerate(hits, 1)]
+        curve = [float(hits[0] <= rank) for rank in range(1, max_rank + 1)]
+        at_k = sum(p for p, rank in zip(precisions, hits, strict=True) if rank <= k) / min(len(hits), k)
+        trapezoidal = (sum(precisions) + sum(before)) / 2 / len(hits)
+        scores.append((curve, sum(precisions) / len(hits), trapezoidal, len(hits) / hits[-1], at_k, hits[0]))
+    return [list(column) for column in zip(*scores, strict=True)] or [[]] * 6
 
 
 def test_hand_worked_case():
@@ -64,9 +77,35 @@ def test_unknown_camera_leaves_nothing_out():
     assert result.mAP == 1
 
 
-def test_equal_distances_keep_gallery_order():
-    result = evaluate_ranking(np.zeros((1, 4)), [1], [2, 3, 1, 4], [0], [1, 1, 1, 1], max_rank=4)
-    np.testing.assert_array_equal(result.cmc, [0, 0, 1, 1])
+def test_a_rank_among_equal_distances_is_the_mean_of_the_best_and_the_worst():
+    # Ranks 1 to 4 are possible: 2.5. Among two matches and two others: 1 to 3 for the first, 2 to 4 for the second.
+    one = evaluate_ranking(np.zeros((1, 4)), [1], [2, 3, 1, 4], [0], [1, 1, 1, 1], max_rank=4)
+    two = evaluate_ranking(np.zeros((1, 4)), [1], [2, 1, 1, 4], [0], [1, 1, 1, 1], max_rank=4)
+    assert (one.first_ranks.tolist(), two.first_ranks.tolist()) == ([2.5], [2.0])
+    assert (one.mAP, two.mAP) == pytest.approx((1 / 2.5, (1 / 2 + 2 / 3) / 2))
+    assert (one.mINP, two.mINP) == pytest.approx((1 / 2.5, 2 / 3))
+    np.testing.assert_array_equal(one.cmc, [0, 0, 1, 1])
+    np.testing.assert_array_equal(two.cmc, [0, 1, 1, 1])
+
+
+def test_equal_matches_alone_are_ranked_perfectly():
+    result = evaluate_ranking(np.zeros((1, 3)), [1], [1, 1, 1], [0], [1, 1, 1])
+    assert (result.cmc[0], result.mAP, result.mINP, result.mAP_at_k) == (1, 1, 1, 1)
+
+
+def test_equal_distances_at_infinity_do_not_count_what_is_left_out():
+    result = evaluate_ranking(np.full((1, 4), np.inf), [1], [1, 1, 2, 1], [0], [0, 0, 0, 1])
+    assert result.first_ranks.tolist() == [1.5]
+
+
+def test_precision_at_k_of_hand_worked_cases():
+    # Matches at ranks 1, 3 and 4 of 4. AP@3 = (1 + 2/3) / 3; AP@1 = 1 / 1.
+    problem = np.arange(4.0)[None], [1], [1, 2, 1, 1], [0], [1] * 4
+    assert evaluate_ranking(*problem, k=3).mAP_at_k == pytest.approx((1 + 2 / 3) / 3)
+    assert evaluate_ranking(*problem, k=1).mAP_at_k == 1
+    assert evaluate_ranking(*problem).mAP_at_k == pytest.approx(evaluate_ranking(*problem).mAP)
+    with pytest.raises(ValueError, match="k of mAP@k must be at least 1, got 0"):
+        evaluate_ranking(*problem, k=0)
 
 
 def test_cmc_is_padded_to_max_rank():
@@ -91,44 +130,131 @@ def problems(draw):
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_agrees_with_the_obvious_reference(problem):
-    curves, precisions, penalties = reference(*problem, max_rank=8)
+    curves, precisions, trapezoidal, penalties, at_k, first_ranks = reference(*problem, max_rank=8, k=3)
     if not precisions:
         with pytest.raises(ValueError, match="No query has a true match"):
             evaluate_ranking(*problem, max_rank=8)
         return
-    result = evaluate_ranking(*problem, max_rank=8)
+    result = evaluate_ranking(*problem, max_rank=8, k=3)
     np.testing.assert_allclose(result.average_precisions, precisions)
     np.testing.assert_allclose(result.cmc, np.mean(curves, axis=0))
-    assert result.mAP == pytest.approx(np.mean(precisions))
-    assert result.mINP == pytest.approx(np.mean(penalties))
+    np.testing.assert_array_equal(result.first_ranks, first_ranks)
+    assert (result.mAP, result.mINP) == pytest.approx((np.mean(precisions), np.mean(penalties)))
+    assert result.mAP_at_k == pytest.approx(np.mean(at_k))
+    mars = evaluate_ranking(*problem, protocol=MARS_OFFICIAL)
+    np.testing.assert_allclose(mars.average_precisions[mars.first_ranks < np.inf], trapezoidal)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_order_of_queries_and_gallery_does_not_matter(seed):
+def assert_same_bits(one, other, queries=slice(None)):
+    """Two results are equal to the last bit; ``queries`` orders the valid ones of the second."""
+    assert (one.mAP_at_k, one.num_valid_queries) == (other.mAP_at_k, other.num_valid_queries)
+    for name in ("cmc", "average_precisions", "first_ranks"):
+        part = slice(None) if name == "cmc" else queries
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[part])
+
+
+def make_features(rng, num_query=40, num_gallery=150, width=64):
+    """Features of 12 people with entries that occur twice, nearly twice, and on both sides; and their ids."""
+    gallery = rng.normal(size=(num_gallery, width)).astype(np.float32)
+    gallery[50:90] = gallery[:40]
+    gallery[90:110] = gallery[:20] + np.float32(1e-4) * rng.normal(size=(20, width)).astype(np.float32)
+    query = rng.normal(size=(num_query, width)).astype(np.float32)
+    query[:10], query[10:20] = gallery[:10], gallery[40:50] + np.float32(1e-3)
+    ids = [rng.integers(-1, 12, size) for size in (num_query, num_gallery)]
+    cameras = [rng.integers(-1, 4, size) for size in (num_query, num_gallery)]
+    return torch.from_numpy(query), torch.from_numpy(gallery), [*ids, *cameras]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_features_are_ranked_by_their_exact_distances(seed, protocol):
+    query, gallery, ids = make_features(np.random.default_rng(seed))
+    exact = (query.double().unsqueeze(1) - gallery.double()).square().sum(dim=2)
+    result = evaluate_features(query, gallery, *ids, protocol=protocol)
+    assert_same_bits(result, evaluate_ranking(exact, *ids, protocol=protocol))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_the_gallery_changes_no_bit(seed):
     rng = np.random.default_rng(seed)
-    distmat = rng.permutation(8 * 20).reshape(8, 20).astype(float)  # no ties
-    q_pids, g_pids = np.arange(8) % 4, rng.integers(0, 4, 20)
-    g_pids[:4] = np.arange(4)
-    q_camids, g_camids = np.full(8, 7), rng.integers(0, 3, 20)
-    rows, columns = rng.permutation(8), rng.permutation(20)
-    plain = evaluate_ranking(distmat, q_pids, g_pids, q_camids, g_camids)
-    shuffled = evaluate_ranking(
-        distmat[rows][:, columns], q_pids[rows], g_pids[columns], q_camids[rows], g_camids[columns]
+    query, gallery, (q_pids, g_pids, q_camids, g_camids) = make_features(rng)
+    ties = rng.integers(0, 5, (len(query), len(gallery))).astype(np.float32)
+    by_features = evaluate_features(query, gallery, q_pids, g_pids, q_camids, g_camids)
+    by_distances = evaluate_ranking(ties, q_pids, g_pids, q_camids, g_camids)
+    for _ in range(3):
+        order = rng.permutation(len(gallery))
+        ids = q_pids, g_pids[order], q_camids, g_camids[order]
+        assert_same_bits(evaluate_features(query, gallery[order], *ids), by_features)
+        assert_same_bits(evaluate_ranking(ties[:, order], *ids), by_distances)
+
+
+def test_the_order_of_the_queries_does_not_matter():
+    query, gallery, (q_pids, g_pids, q_camids, g_camids) = make_features(np.random.default_rng(0))
+    order = np.random.default_rng(1).permutation(len(query))
+    plain = evaluate_features(query, gallery, q_pids, g_pids, q_camids, g_camids, protocol=MARS_OFFICIAL)
+    shuffled = evaluate_features(
+        query[order], gallery, q_pids[order], g_pids, q_camids[order], g_camids, protocol=MARS_OFFICIAL
     )
-    np.testing.assert_allclose(shuffled.cmc, plain.cmc)
-    np.testing.assert_allclose(shuffled.average_precisions, plain.average_precisions[rows])
-    assert shuffled.mINP == pytest.approx(plain.mINP)
+    np.testing.assert_array_equal(shuffled.average_precisions, plain.average_precisions[order])
 
 
-def test_blocks_do_not_change_the_result(monkeypatch):
-    rng = np.random.default_rng(0)
-    problem = rng.random((23, 40)), *(rng.integers(0, 5, size) for size in (23, 40, 23, 40))
-    whole = evaluate_ranking(*problem)
-    monkeypatch.setattr(metrics, "_BLOCK_ELEMENTS", 41)  # one query at a time
-    single = evaluate_ranking(*problem)
-    np.testing.assert_array_equal(single.average_precisions, whole.average_precisions)
-    np.testing.assert_array_equal(single.cmc, whole.cmc)
+@pytest.mark.parametrize("elements", [1, 500])
+def test_blocks_do_not_change_the_result(monkeypatch, elements):
+    query, gallery, ids = make_features(np.random.default_rng(0))
+    distmat = pairwise_distance(query, gallery)
+    whole = evaluate_features(query, gallery, *ids), evaluate_ranking(distmat, *ids)
+    for module, name in ((distances, "_BLOCK_ELEMENTS"), (match_ranks, "_BLOCK_ELEMENTS")):
+        monkeypatch.setattr(module, name, elements)
+    monkeypatch.setattr(distances, "_PAIR_ELEMENTS", elements)
+    monkeypatch.setattr(match_ranks, "_SCAN_ELEMENTS", elements)
+    assert_same_bits(evaluate_features(query, gallery, *ids), whole[0])
+    assert_same_bits(evaluate_ranking(distmat, *ids), whole[1])
+
+
+def test_counting_and_both_ways_of_sorting_agree(monkeypatch):
+    query, gallery, ids = make_features(np.random.default_rng(0))
+    monkeypatch.setattr(match_ranks, "_MIN_SORTED", 1000)
+    counted = evaluate_features(query, gallery, *ids)
+    monkeypatch.setattr(match_ranks, "_MIN_SORTED", 1)
+    assert_same_bits(evaluate_features(query, gallery, *ids), counted)
+    monkeypatch.setattr(match_ranks, "_count_on_cpu", match_ranks._count_by_sorting)  # what a GPU does
+    assert_same_bits(evaluate_features(query, gallery, *ids), counted)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_ranks_as_the_cpu_does():
+    query, gallery, ids = make_features(np.random.default_rng(0))
+    assert_same_bits(evaluate_features(query.cuda(), gallery.cuda(), *ids), evaluate_features(query, gallery, *ids))
+
+
+def test_shares_of_queries_are_scored_as_all_at_once():
+    query, gallery, (q_pids, g_pids, q_camids, g_camids) = make_features(np.random.default_rng(0))
+    processes = [Processes(rank, 3) for rank in range(3)]
+    shares = [process.share(len(query)) for process in processes]
+    parts = [
+        score_distances(SquaredDistances(query[rows], gallery), q_pids[rows], g_pids, q_camids[rows], g_camids)
+        for rows in shares
+    ]
+    whole = evaluate_features(query, gallery, q_pids, g_pids, q_camids, g_camids)
+    assert_same_bits(summarize_scores(QueryScores.join(parts), len(gallery)), whole)
+
+
+def test_features_that_cannot_be_ranked():
+    query, gallery, ids = make_features(np.random.default_rng(0))
+    query[3, 2] = torch.nan
+    with pytest.raises(ValueError, match="features hold NaN or infinity"):
+        evaluate_features(query, gallery, *ids)
+
+
+def test_a_read_only_matrix_and_whole_numbers_stay_as_they_are():
+    distmat = np.array([[0, 1, 2]])
+    distmat.flags.writeable = False
+    result = evaluate_ranking(distmat, [1], [1, 2, 1], [0], [0, 1, 1])  # the first is left out
+    assert (result.mAP, distmat.tolist()) == (1 / 2, [[0, 1, 2]])
+    floats = torch.tensor([[0.0, 1.0, 2.0]])
+    evaluate_ranking(floats, [1], [1, 2, 1], [0], [0, 1, 1])
+    assert floats.tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -186,6 +312,8 @@ def test_merge_weighs_by_valid_queries():
     np.testing.assert_allclose(merged.cmc, [2 / 3, 1])
     np.testing.assert_allclose(merged.average_precisions, [0.5, 1, 1])
     assert merged.valid_queries.tolist() == [True, True, True, False]
+    assert merged.first_ranks.tolist() == [2, 1, 1]
+    assert (merged.k, merged.mAP_at_k) == (20, pytest.approx((0.5 + 2) / 3))
 
 
 def test_merge_rejects_nothing_and_unequal_curves():
@@ -194,6 +322,8 @@ def test_merge_rejects_nothing_and_unequal_curves():
         merge_rankings([])
     with pytest.raises(ValueError, match=r"one length, got \[2, 3\]"):
         merge_rankings([evaluate_ranking(*problem, max_rank=2), evaluate_ranking(*problem, max_rank=3)])
+    with pytest.raises(ValueError, match=r"mAP@k of one k, got \[5, 20\]"):
+        merge_rankings([evaluate_ranking(*problem), evaluate_ranking(*problem, k=5)])
 
 
 def official_mars(distmat, q_pids, g_pids, q_camids, g_camids):

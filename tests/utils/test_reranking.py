@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from utils import reranking
+from utils.distances import SquaredDistances
 from utils.metrics import evaluate_ranking
 from utils.reranking import re_rank
 
@@ -49,14 +50,16 @@ def test_agrees_with_sets(k1, k2, lambda_value):
     query, gallery = rng.normal(size=(6, 4)), rng.normal(size=(17, 4))
     result = re_rank(query, gallery, k1, k2, lambda_value)
     assert result.dtype == np.float32
-    np.testing.assert_allclose(result, reference(query, gallery, k1, k2, lambda_value), atol=1e-5)
+    np.testing.assert_allclose(result, reference(query, gallery, k1, k2, lambda_value), rtol=0, atol=5e-7)
 
 
-def test_blocks_do_not_change_the_result(monkeypatch):
+@pytest.mark.parametrize("tile", [1, 4, 9, 10, 100])
+def test_blocks_do_not_change_the_result(monkeypatch, tile):
     query, gallery = torch.randn(9, 4), torch.randn(30, 4)
     whole = re_rank(query, gallery, k1=7, k2=3)
     monkeypatch.setattr(reranking, "_BLOCK_ELEMENTS", 50)
-    np.testing.assert_allclose(re_rank(query, gallery, k1=7, k2=3), whole, atol=1e-6)
+    monkeypatch.setattr(reranking, "_MAX_TILE", tile)
+    np.testing.assert_allclose(re_rank(query, gallery, k1=7, k2=3), whole, rtol=0, atol=5e-7)
 
 
 def test_lambda_one_is_the_normalised_distance():
@@ -65,6 +68,26 @@ def test_lambda_one_is_the_normalised_distance():
     distances = torch.cdist(query, everything).square()
     expected = (distances / distances.amax(dim=1, keepdim=True))[:, 4:]
     np.testing.assert_allclose(re_rank(query, gallery, lambda_value=1.0), expected.numpy(), atol=1e-5)
+
+
+def test_neighbours_and_distances_of_tiles_are_those_of_the_whole_matrix(monkeypatch):
+    torch.manual_seed(0)
+    features = torch.randn(23, 5)
+    exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
+    monkeypatch.setattr(reranking, "_MAX_TILE", 4)
+    original = np.empty((7, 16), dtype=np.float32)
+    neighbours, scales = reranking._rank_neighbours(SquaredDistances(features, features), 6, original)
+    np.testing.assert_array_equal(neighbours, exact.argsort(dim=1)[:, :7])
+    np.testing.assert_allclose(scales, exact.amax(dim=1), rtol=1e-6)
+    np.testing.assert_allclose(original, (exact / exact.amax(dim=1, keepdim=True))[:7, 7:], rtol=0, atol=5e-7)
+
+
+def test_neighbours_among_near_duplicates_are_ordered_by_exact_distances():
+    torch.manual_seed(0)
+    features = torch.cat([torch.randn(6, 2048), torch.randn(1, 2048) + 1e-4 * torch.randn(9, 2048)])
+    exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
+    neighbours, _ = reranking._rank_neighbours(SquaredDistances(features, features), 9, np.empty((1, 14), np.float32))
+    np.testing.assert_array_equal(neighbours[6:], exact.argsort(dim=1)[6:, :10])
 
 
 def test_duplicates_are_survived():

@@ -42,7 +42,7 @@ def test_json_labels_annotated_rows_and_states_the_protocol(run):
     assert [row["annotated_attributes"] for row in rows] == [False] * 3 + [True] * 3
     assert [row["direction"] for row in rows] == ["aerial to ground", "ground to aerial", "overall"] * 2
     assert all(("annotated attributes" in row["method"]) == row["annotated_attributes"] for row in rows)
-    assert all(0 <= row[name] <= 1 for row in rows for name in ("R1", "R5", "R10", "R20", "mAP", "mINP"))
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("R1", "R5", "R10", "R20", "mAP", "mINP", "mAP@20"))
     assert [row["num_valid_queries"] for row in rows[:3]] == [6, 6, 12]
 
 
