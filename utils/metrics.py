@@ -115,7 +115,9 @@ class RankingResult:
         num_valid_queries: Number of queries that count: those with at least one true match, or all if the protocol
             counts the others as zero.
         average_precisions: One per valid query, in query order, (V,).
-        valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins ``average_precisions`` to
+        first_ranks: Rank of the first true match, from 1, of each valid query, (V,), int64; 0 without a true match.
+        inverse_penalties: Inverse negative penalty of each valid query, (V,), whose mean is ``mINP``.
+        valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins the arrays of valid queries to
             queries.
         num_unmatched: Number of queries without a true match, counted or not.
     """
@@ -125,6 +127,8 @@ class RankingResult:
     mINP: float  # noqa: N815
     num_valid_queries: int
     average_precisions: np.ndarray
+    first_ranks: np.ndarray
+    inverse_penalties: np.ndarray
     valid_queries: np.ndarray
     num_unmatched: int = 0
 
@@ -269,6 +273,8 @@ def summarize_scores(
         mINP=float(penalties[valid].mean()),
         num_valid_queries=num_valid,
         average_precisions=scores.precisions[valid],
+        first_ranks=scores.first_ranks[valid],
+        inverse_penalties=penalties[valid],
         valid_queries=valid,
         num_unmatched=num_unmatched,
     )
@@ -295,6 +301,8 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
         mINP=float(weights @ [result.mINP for result in results]),
         num_valid_queries=sum(result.num_valid_queries for result in results),
         average_precisions=np.concatenate([result.average_precisions for result in results]),
+        first_ranks=np.concatenate([result.first_ranks for result in results]),
+        inverse_penalties=np.concatenate([result.inverse_penalties for result in results]),
         valid_queries=np.concatenate([result.valid_queries for result in results]),
         num_unmatched=sum(result.num_unmatched for result in results),
     )
