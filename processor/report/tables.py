@@ -92,7 +92,7 @@ def results_as_dict(evaluation: Evaluation, origin: Mapping[str, str]) -> dict[s
 
 
 def _row_as_dict(row: _Row) -> dict[str, Any]:
-    measures = {}
+    measures: dict[str, float] = {}
     intervals = measure_intervals(row.ranking, row.pids)
     for name, value in mean_measures(row.ranking).items():
         low, high = intervals[name]

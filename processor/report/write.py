@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..results import CaseResult, Evaluation
 from .pictures import draw_best_and_worst
+from .queries import write_queries
 from .rankings import write_distances, write_rankings
 from .tables import format_results, results_as_dict
 
@@ -71,7 +72,8 @@ def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin
         data = json.dumps(results_as_dict(evaluation, origin), indent=2)
         (folder / "results.txt").write_text(f"{header}{format_results(evaluation)}\n", encoding="utf-8")
         (folder / "results.json").write_text(f"{data}\n", encoding="utf-8")
-        written += [folder / "results.txt", folder / "results.json"]
+        write_queries(folder / "queries.csv", evaluation)
+        written += [folder / "results.txt", folder / "results.json", folder / "queries.csv"]
     several = len(evaluation.cases) > 1
     for result in evaluation.cases:
         case_folder = folder / result.case.name if several else folder
