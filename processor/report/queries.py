@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +32,10 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class ScoredQueries:
-    """The counted queries of one method and direction.
+    """The counted queries of one method, in one direction or several.
 
     Attributes:
-        keys: Key of each query's tracklet, each once; V of them.
+        keys: Key of each query's tracklet, V of them; each once in a direction.
         pids: Identities, (V,), int64.
         average_precisions, inverse_penalties: 0..1, (V,).
         first_ranks: Rank of the first true match, from 1, (V,), int64; 0 without a true match.
@@ -50,6 +50,17 @@ class ScoredQueries:
     def measures(self) -> dict[str, np.ndarray]:
         """Return the value of every measure for each query, (V,)."""
         return measures_by_query(self.first_ranks, self.average_precisions, self.inverse_penalties)
+
+    @classmethod
+    def join(cls, parts: Sequence["ScoredQueries"]) -> "ScoredQueries":
+        """Join the queries of several directions."""
+        return cls(
+            [key for part in parts for key in part.keys],
+            np.concatenate([part.pids for part in parts]),
+            np.concatenate([part.average_precisions for part in parts]),
+            np.concatenate([part.first_ranks for part in parts]),
+            np.concatenate([part.inverse_penalties for part in parts]),
+        )
 
     def take(self, order: list[int]) -> "ScoredQueries":
         """Return the queries at these positions, in this order."""
