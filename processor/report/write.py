@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..results import CaseResult, Evaluation
+from .pairs import format_verification, verify_evaluation
 from .pictures import draw_best_and_worst
 from .queries import write_queries
 from .rankings import write_distances, write_rankings
@@ -69,8 +70,10 @@ def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin
     written = []
     if evaluation.scored():
         header = "".join(f"{name}: {value}\n" for name, value in origin.items())
-        data = json.dumps(results_as_dict(evaluation, origin), indent=2)
-        (folder / "results.txt").write_text(f"{header}{format_results(evaluation)}\n", encoding="utf-8")
+        verification = verify_evaluation(evaluation)
+        text = f"{header}{format_results(evaluation)}\n\n{format_verification(verification)}\n"
+        data = json.dumps({**results_as_dict(evaluation, origin), "verification": verification}, indent=2)
+        (folder / "results.txt").write_text(text, encoding="utf-8")
         (folder / "results.json").write_text(f"{data}\n", encoding="utf-8")
         write_queries(folder / "queries.csv", evaluation)
         written += [folder / "results.txt", folder / "results.json", folder / "queries.csv"]
