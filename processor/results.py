@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets import Case
+from datasets import Case, Tracklet
 from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings
 
 
@@ -47,6 +47,10 @@ class CaseResult:
     def protocol(self) -> Protocol:
         """The rules by which it was scored."""
         return PROTOCOLS[self.case.protocol]
+
+    def valid_queries(self, method: Method) -> list[Tracklet]:
+        """The queries that count in a method's scores, in the order of its per-query arrays."""
+        return [self.case.query[index] for index in np.flatnonzero(self.rankings[method].valid_queries)]
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def test_evaluation_writes_what_one_process_writes(undisturbed, tmp_path, monkey
     assert len(results["results"]) == 6  # two directions and overall, without and with annotated attributes
     assert json.loads((several / "results.json").read_text()) == results
     tables = sorted(path.relative_to(alone) for path in alone.rglob("*.csv"))
-    assert len(tables) == 6  # rankings of both directions and the submission, without and with annotated attributes
+    # Scores of queries; rankings of both directions and the submission, without and with annotated attributes.
+    assert len(tables) == 7
     for table in tables:
         assert (several / table).read_text() == (alone / table).read_text(), table
     for path in sorted(alone.rglob("distmat*.npz")):

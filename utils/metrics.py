@@ -124,7 +124,8 @@ class RankingResult:
             counts the others as zero.
         average_precisions: One per valid query, in query order, (V,).
         first_ranks: Rank of the first true match of each valid query, (V,); infinity if it has none.
-        valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins ``average_precisions`` to
+        inverse_penalties: Inverse negative penalty of each valid query, (V,), whose mean is ``mINP``.
+        valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins the arrays of valid queries to
             queries.
         num_unmatched: Number of queries without a true match, counted or not.
     """
@@ -137,6 +138,7 @@ class RankingResult:
     num_valid_queries: int
     average_precisions: np.ndarray
     first_ranks: np.ndarray
+    inverse_penalties: np.ndarray
     valid_queries: np.ndarray
     num_unmatched: int = 0
 
@@ -327,6 +329,7 @@ def summarize_scores(
         num_valid_queries=num_valid,
         average_precisions=scores.precisions[valid],
         first_ranks=np.where(matched, scores.first_ranks, np.inf)[valid],
+        inverse_penalties=scores.last_precisions[valid],
         valid_queries=valid,
         num_unmatched=num_unmatched,
     )
@@ -359,6 +362,7 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
         num_valid_queries=sum(result.num_valid_queries for result in results),
         average_precisions=np.concatenate([result.average_precisions for result in results]),
         first_ranks=np.concatenate([result.first_ranks for result in results]),
+        inverse_penalties=np.concatenate([result.inverse_penalties for result in results]),
         valid_queries=np.concatenate([result.valid_queries for result in results]),
         num_unmatched=sum(result.num_unmatched for result in results),
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from utils.tables import format_table
 
+from .measures import MEASURES
+
 logger = logging.getLogger(__name__)
 
-MEASURES = ("R1", "R5", "R10", "R20", "mAP", "mINP")
 # Rows of two runs are averaged if they agree in these.
 KEYS = ("method", "direction", "protocol")
 # What eval_main.py writes about how results were made; a difference is warned about.

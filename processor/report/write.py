@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..results import CaseResult, Evaluation
+from .breakdown import break_down, format_breakdown
+from .pairs import format_verification, verify_evaluation
 from .pictures import draw_best_and_worst
+from .queries import write_queries
 from .rankings import write_distances, write_rankings
 from .tables import format_results, results_as_dict
 
@@ -69,10 +72,16 @@ def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin
     written = []
     if evaluation.scored():
         header = "".join(f"{name}: {value}\n" for name, value in origin.items())
-        data = json.dumps(results_as_dict(evaluation, origin), indent=2)
-        (folder / "results.txt").write_text(f"{header}{format_results(evaluation)}\n", encoding="utf-8")
-        (folder / "results.json").write_text(f"{data}\n", encoding="utf-8")
-        written += [folder / "results.txt", folder / "results.json"]
+        verification = verify_evaluation(evaluation)
+        text = f"{header}{format_results(evaluation)}\n\n{format_verification(verification)}\n"
+        breakdown = break_down(evaluation)
+        results = {**results_as_dict(evaluation, origin), "verification": verification, "breakdown": breakdown}
+        (folder / "results.txt").write_text(text, encoding="utf-8")
+        (folder / "results.json").write_text(f"{json.dumps(results, indent=2)}\n", encoding="utf-8")
+        (folder / "breakdown.txt").write_text(f"{header}\n{format_breakdown(breakdown)}\n", encoding="utf-8")
+        write_queries(folder / "queries.csv", evaluation)
+        names = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
+        written += [folder / name for name in names]
     several = len(evaluation.cases) > 1
     for result in evaluation.cases:
         case_folder = folder / result.case.name if several else folder

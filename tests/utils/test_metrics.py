@@ -58,6 +58,8 @@ def test_hand_worked_case():
     np.testing.assert_allclose(result.average_precisions, [7 / 12, 1 / 2])
     np.testing.assert_allclose(result.cmc, [0, 1, 1])
     assert result.mAP == pytest.approx(13 / 24)
+    assert result.first_ranks.tolist() == [2, 2]
+    np.testing.assert_allclose(result.inverse_penalties, [2 / 3, 1 / 2])
     assert result.mINP == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert result.num_valid_queries == 2
 
@@ -311,6 +313,8 @@ def test_merge_weighs_by_valid_queries():
     assert merged.mINP == pytest.approx((0.5 + 2) / 3)
     np.testing.assert_allclose(merged.cmc, [2 / 3, 1])
     np.testing.assert_allclose(merged.average_precisions, [0.5, 1, 1])
+    np.testing.assert_allclose(merged.inverse_penalties, [0.5, 1, 1])
+    assert merged.first_ranks.tolist() == [2, 1, 1]
     assert merged.valid_queries.tolist() == [True, True, True, False]
     assert merged.first_ranks.tolist() == [2, 1, 1]
     assert (merged.k, merged.mAP_at_k) == (20, pytest.approx((0.5 + 2) / 3))

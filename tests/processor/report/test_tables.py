@@ -3,8 +3,18 @@
 import json
 from dataclasses import replace
 
-from processor.report.tables import format_protocols, format_results, format_scores, results_as_dict
-from processor.results import Evaluation
+import numpy as np
+import pytest
+
+from processor.report.tables import (
+    format_intervals,
+    format_protocols,
+    format_results,
+    format_scores,
+    results_as_dict,
+)
+from processor.results import VISUAL, Evaluation
+from utils.bootstrap import bootstrap_interval
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 
@@ -44,6 +54,7 @@ def test_json_labels_annotated_rows_and_states_the_protocol(run):
     assert all(("annotated attributes" in row["method"]) == row["annotated_attributes"] for row in rows)
     assert all(0 <= row[name] <= 1 for row in rows for name in ("R1", "R5", "R10", "R20", "mAP", "mINP", "mAP@20"))
     assert [row["num_valid_queries"] for row in rows[:3]] == [6, 6, 12]
+    assert [row["num_people"] for row in rows[:3]] == [3, 3, 3]
 
 
 def test_a_masked_direction_is_named_and_has_no_row(run):
@@ -53,10 +64,33 @@ def test_a_masked_direction_is_named_and_has_no_row(run):
     text = format_results(evaluation)
     assert "not scored, because their test identities are masked: aerial to ground" in text.splitlines()
     assert "overall" not in text
-    assert text.endswith(format_scores(evaluation))
+    assert format_scores(evaluation) in text
+    assert text.endswith(format_intervals(evaluation))
     content = results_as_dict(evaluation, ORIGIN)
     assert content["identities_masked"] is True
     assert [row["direction"] for row in content["results"]] == ["ground to aerial"] * 2
     assert format_protocols(Evaluation([first, second])).endswith(
         "overall weighs directions by their numbers of counted queries"
     )
+
+
+def with_precisions(result, precisions):
+    """The result with other average precisions of the visual ranking."""
+    ranking = replace(result.rankings[VISUAL], average_precisions=precisions, mAP=float(precisions.mean()))
+    return replace(result, rankings={VISUAL: ranking}, distmats={VISUAL: result.distmats[VISUAL]})
+
+
+def test_intervals_are_those_of_people_who_are_the_same_in_both_directions(run):
+    rng = np.random.default_rng(0)
+    evaluation = Evaluation([with_precisions(result, rng.random(6)) for result in run().cases])
+    rows = results_as_dict(evaluation, ORIGIN)["results"]
+    queries = [query for result in evaluation.cases for query in result.case.query]
+    precisions = np.concatenate([result.rankings[VISUAL].average_precisions for result in evaluation.cases])
+    for row, part in zip(rows, (slice(6), slice(6, 12), slice(12)), strict=True):
+        pids = np.array([query.pid for query in queries[part]])
+        assert (row["mAP_low"], row["mAP_high"]) == pytest.approx(bootstrap_interval(precisions[part], pids))
+        assert row["mAP_low"] < row["mAP"] < row["mAP_high"]
+        assert (row["R1_low"], row["R1"], row["R1_high"]) == (1, 1, 1)
+    table = format_intervals(evaluation).splitlines()
+    assert f"{100 * rows[2]['mAP_low']:.1f}-{100 * rows[2]['mAP_high']:.1f}" in table[-1]
+    assert table[-1].split()[-1] == "3"

@@ -71,6 +71,8 @@ def test_a_single_direction_is_written_into_the_folder_itself(run, tmp_path):
     assert names(folder) == {
         "results.txt",
         "results.json",
+        "queries.csv",
+        "breakdown.txt",
         "ranked_best.png",
         "ranked_worst.png",
         "tracklet_rankings.csv",
@@ -90,7 +92,11 @@ def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, tm
     write_report(run(masked=True), folder, ranking_length=20, origin=ORIGIN)
     written = names(folder)
     assert {"submission.csv", "case1_aerial_to_ground/tracklet_rankings.csv"} <= written
-    assert not {name for name in written if "results" in name or name.endswith(".png")}
+    assert not {
+        name
+        for name in written
+        if "results" in name or name in ("queries.csv", "breakdown.txt") or name.endswith(".png")
+    }
     assert len(read(folder / "submission.csv")) == 13
 
 

@@ -1,0 +1,120 @@
+"""Where a ranking fails: R1 and mAP by camera, altitude, day, tracklet length and attribute of the queries."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from datasets import Tracklet
+from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
+from utils.metrics import RankingResult
+from utils.tables import format_table
+from utils.unknown import UNKNOWN
+
+from ..results import CaseResult, Evaluation, Method
+from .measures import measures_by_query
+
+# What queries are grouped by: something to sort by, and its label; None if it is unknown or does not apply.
+Value = tuple[Any, str] | None
+
+
+def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Score the groups of every method and scored direction; returns plain data, in fractions of 1.
+
+    A query of which a property is unknown, or does not apply, is left out of that property's groups only.
+    """
+    rows = []
+    for method in evaluation.methods():
+        for result in evaluation.scored():
+            if method in result.rankings:
+                for name, values in _properties(result, method):
+                    for label, group in _group(values):
+                        scores = _score(result.rankings[method], group)
+                        title = {"method": str(method), "direction": result.case.title}
+                        rows.append({**title, "property": name, "value": label, **scores})
+    return rows
+
+
+def format_breakdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Lay out a table for each method and direction, in percent."""
+    tables = defaultdict(list)
+    for row in rows:
+        cells = [f"{row['property']}: {row['value']}", f"{100 * row['R1']:.2f}", f"{100 * row['mAP']:.2f}"]
+        tables[row["method"], row["direction"]].append([*cells, row["num_queries"]])
+    return "\n\n".join(
+        format_table([", ".join(title), "R1", "mAP", "queries"], cells) for title, cells in tables.items()
+    )
+
+
+def _properties(result: CaseResult, method: Method) -> Iterator[tuple[str, list[Value]]]:
+    """Yield every property with its value for each valid query."""
+    queries = result.valid_queries(method)
+    matches = _true_matches(result, queries)
+    yield "query camera", [None if query.camid == UNKNOWN else (query.camid, str(query.camid)) for query in queries]
+    yield "altitude", [_altitude(*pair) for pair in zip(queries, matches, strict=True)]
+    yield "day of the true matches", [_day_distance(*pair) for pair in zip(queries, matches, strict=True)]
+    yield "frames of the query", _length_quarters([len(query.frame_paths) for query in queries])
+    if scheme := result.case.scheme:
+        for index, column in enumerate(scheme.columns):
+            yield column, [_attribute(query, scheme, index) for query in queries]
+
+
+def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[Tracklet]]:
+    """Return the gallery tracklets that the protocol counts as matches of each query."""
+    by_pid = defaultdict(list)
+    for tracklet in result.case.gallery:
+        by_pid[tracklet.pid].append(tracklet)
+    matches = []
+    for query in queries:
+        same = by_pid[query.pid]
+        pids, camids = np.full(len(same), query.pid), np.array([tracklet.camid for tracklet in same])
+        left_out = result.protocol.leaves_out(query.pid, query.camid, pids, camids)
+        matches.append([tracklet for tracklet, out in zip(same, left_out, strict=True) if not out])
+    return matches
+
+
+def _altitude(query: Tracklet, matches: Sequence[Tracklet]) -> Value:
+    """Altitude of an aerial query; of a ground query the altitudes of its aerial matches, which may be several."""
+    aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
+    metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
+    return (metres, f"{', '.join(map(str, metres))} m") if metres else None
+
+
+def _day_distance(query: Tracklet, matches: Sequence[Tracklet]) -> Value:
+    """Whether the true matches are of the query's day."""
+    days = {match.day for match in matches}
+    if query.day is None or None in days or not days:
+        return None
+    if query.day not in days:
+        return (2, "another")
+    return (0, "the same") if len(days) == 1 else (1, "the same and others")
+
+
+def _length_quarters(lengths: Sequence[int]) -> list[Value]:
+    """Divide the queries into quarters by their number of frames; equal lengths stay together."""
+    quarters = np.searchsorted(np.quantile(lengths, [0.25, 0.5, 0.75]), lengths)
+    ends = {int(quarter): np.array(lengths)[quarters == quarter] for quarter in np.unique(quarters)}
+    return [(quarter, f"{ends[quarter].min()} to {ends[quarter].max()}") for quarter in quarters.tolist()]
+
+
+def _attribute(query: Tracklet, scheme: AttributeScheme, index: int) -> Value:
+    if query.attributes is None or query.attributes[index] == scheme.unknown[index]:
+        return None
+    code = query.attributes[index]
+    return (code, CODES[scheme.columns[index]][code] if scheme == AGVPREID_SCHEME else str(code))
+
+
+def _group(values: Sequence[Value]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the label of every value, in order, and which queries have it, (V,), bool."""
+    for value in sorted({value for value in values if value is not None}):
+        yield value[1], np.array([own == value for own in values])
+
+
+def _score(ranking: RankingResult, group: np.ndarray) -> dict[str, float]:
+    values = measures_by_query(ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties)
+    return {
+        "num_queries": int(group.sum()),
+        "R1": float(values["R1"][group].mean()),
+        "mAP": float(values["mAP"][group].mean()),
+    }

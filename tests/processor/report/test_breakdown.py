@@ -1,0 +1,103 @@
+"""Scores of groups of queries."""
+
+import json
+
+import numpy as np
+import pytest
+
+from datasets import Case, Tracklet
+from datasets.attributes import AGVPREID_SCHEME, AttributeScheme
+from processor.report import write_report
+from processor.report.breakdown import break_down, format_breakdown
+from processor.results import VISUAL, CaseResult, Evaluation
+from utils.metrics import PROTOCOLS, evaluate_ranking
+
+SCHEME = AttributeScheme(("hat",), (2,))
+
+
+def tracklet(pid, camid, name="a", view="ground", altitude=None, day=None, frames=8, hat=None):
+    attributes = None if hat is None else (hat,)
+    return Tracklet(name, ("frame.jpg",) * frames, pid, camid, view, altitude, attributes, day)
+
+
+def evaluate(query, gallery, distmat, scheme=SCHEME, protocol="cross-camera"):
+    ids = [[getattr(one, name) for one in side] for name in ("pid", "camid") for side in (query, gallery)]
+    ranking = evaluate_ranking(np.array(distmat), *ids, protocol=PROTOCOLS[protocol])
+    case = Case("case1", "a to b", tuple(query), tuple(gallery), protocol, scheme)
+    return Evaluation([CaseResult(case, {VISUAL: np.array(distmat)}, {VISUAL: ranking})])
+
+
+def groups(evaluation, name):
+    """(value, number of queries, R1, mAP) of each group of a property."""
+    rows = [row for row in break_down(evaluation) if row["property"] == name]
+    return [(row["value"], row["num_queries"], row["R1"], row["mAP"]) for row in rows]
+
+
+def test_ground_queries_are_grouped_by_what_they_and_their_matches_are():
+    query = [
+        tracklet(1, 10, day=230101, frames=8, hat=0),
+        tracklet(1, 9, "b", day=230102, frames=100, hat=1),
+        tracklet(2, 9, day=230103, frames=9, hat=2),
+        tracklet(3, -1, frames=40),
+        tracklet(7, 9, hat=0),  # has no match: not counted
+    ]
+    gallery = [
+        tracklet(1, 4, view="aerial", altitude=120, day=230101),
+        tracklet(1, 9, view="aerial", altitude=30, day=230102),  # left out of the ranking of the second query
+        tracklet(2, 4, view="aerial", altitude=15, day=230103),
+        tracklet(3, 4, view="aerial", day=230103),
+    ]
+    # Average precisions: 1; 1/2; 1; 1/4.
+    distmat = [[0, 1, 2, 3], [1, 2, 0, 3], [2, 3, 0, 1], [0, 1, 2, 3], [0, 1, 2, 3]]
+    evaluation = evaluate(query, gallery, distmat)
+    assert groups(evaluation, "query camera") == [("9", 2, 0.5, 0.75), ("10", 1, 1, 1)]
+    assert groups(evaluation, "altitude") == [("15 m", 1, 1, 1), ("30, 120 m", 1, 1, 1), ("120 m", 1, 0, 0.5)]
+    assert groups(evaluation, "day of the true matches") == [
+        ("the same", 1, 1, 1),
+        ("the same and others", 1, 1, 1),
+        ("another", 1, 0, 0.5),
+    ]
+    assert groups(evaluation, "frames of the query") == [
+        ("8 to 8", 1, 1, 1),
+        ("9 to 9", 1, 1, 1),
+        ("40 to 40", 1, 0, 0.25),
+        ("100 to 100", 1, 0, 0.5),
+    ]
+    assert groups(evaluation, "hat") == [("0", 1, 1, 1), ("1", 1, 0, 0.5)]
+
+
+def test_aerial_queries_are_grouped_by_their_own_altitude():
+    query = [tracklet(1, 4, view="aerial", altitude=80), tracklet(2, 4, view="aerial", altitude=15)]
+    evaluation = evaluate(query, [tracklet(1, 0), tracklet(2, 0)], [[0, 1], [0, 1]], scheme=None)
+    assert groups(evaluation, "altitude") == [("15 m", 1, 0, 0.5), ("80 m", 1, 1, 1)]
+    assert groups(evaluation, "day of the true matches") == []
+    assert groups(evaluation, "frames of the query") == [("8 to 8", 2, 0.5, 0.75)]
+
+
+def test_queries_that_count_without_a_match_are_in_the_groups():
+    query = [tracklet(1, 0), tracklet(2, 0, day=230101)]
+    evaluation = evaluate(query, [tracklet(1, 1)], [[0], [0]], protocol="mars-official")
+    assert groups(evaluation, "query camera") == [("0", 2, 0.5, 0.5)]
+    assert groups(evaluation, "day of the true matches") == groups(evaluation, "altitude") == []
+
+
+def test_attributes_of_agvpreid_have_names(run):
+    evaluation = run(cases=("case1",))
+    rows = [row for row in break_down(evaluation) if row["property"] == "gender"]
+    genders = [query.attributes[AGVPREID_SCHEME.columns.index("gender")] for query in evaluation.cases[0].case.query]
+    assert {row["value"] for row in rows} <= {"male", "female"}
+    assert sum(row["num_queries"] for row in rows) == 2 * sum(code < 2 for code in genders)  # by two methods
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_the_breakdown_is_written(run, tmp_path):
+    evaluation = run()
+    write_report(evaluation, tmp_path, ranking_length=4, origin={"data": "data/AG-VPReID"})
+    rows = break_down(evaluation)
+    assert json.loads((tmp_path / "results.json").read_text())["breakdown"] == rows
+    text = (tmp_path / "breakdown.txt").read_text()
+    assert text == f"data: data/AG-VPReID\n\n{format_breakdown(rows)}\n"
+    titles = [line for line in text.splitlines() if line.endswith("queries")]
+    assert len(titles) == 4  # two methods, two directions
+    assert titles[0].startswith("visual only, aerial to ground ")
+    assert "query camera: 4" in text

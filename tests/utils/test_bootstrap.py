@@ -1,0 +1,112 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from utils import bootstrap
+from utils.bootstrap import bootstrap_interval, compare_paired
+
+
+def queries(num_people=12, seed=0):
+    """Values of people who have one to five queries each and differ from one another; in no order."""
+    rng = np.random.default_rng(seed)
+    pids = rng.permutation(np.repeat(100 + np.arange(num_people), rng.integers(1, 6, num_people)))
+    levels = rng.random(num_people)
+    return np.clip(levels[pids - 100] + 0.1 * rng.standard_normal(len(pids)), 0, 1), pids
+
+
+def resample_slowly(values, pids, num_resamples, seed):
+    """Draw people one resample at a time and average all values of those drawn."""
+    rng = np.random.default_rng(seed)
+    people = np.unique(pids)
+    means = []
+    for _ in range(num_resamples):
+        drawn = rng.choice(people, size=len(people))
+        means.append(np.concatenate([values[pids == person] for person in drawn]).mean())
+    return np.quantile(means, [0.025, 0.975])
+
+
+def test_interval_agrees_with_a_slow_loop():
+    values, pids = queries()
+    slow = resample_slowly(values, pids, num_resamples=4000, seed=1)
+    fast = bootstrap_interval(values, pids, num_resamples=40_000, seed=2)
+    np.testing.assert_allclose(fast, slow, atol=0.015)
+    assert fast[0] < values.mean() < fast[1]
+
+
+def test_people_are_drawn_not_queries():
+    """Copies of a person's queries are no evidence; copies of people are."""
+    values, pids = queries()
+    interval = np.subtract(*bootstrap_interval(values, pids))
+    copied = np.subtract(*bootstrap_interval(np.tile(values, 9), np.tile(pids, 9)))
+    assert copied == pytest.approx(interval)
+    others = np.concatenate([pids + 1000 * copy for copy in range(9)])
+    assert np.subtract(*bootstrap_interval(np.tile(values, 9), others)) == pytest.approx(interval / 3, rel=0.15)
+
+
+def test_interval_of_many_people_is_that_of_the_normal_distribution():
+    values = np.repeat([0.0, 1.0], 500)
+    low, high = bootstrap_interval(values, np.arange(1000), num_resamples=20_000)
+    half = 1.96 * 0.5 / np.sqrt(1000)
+    assert (low, high) == (pytest.approx(0.5 - half, abs=2e-3), pytest.approx(0.5 + half, abs=2e-3))
+
+
+def test_one_person_and_equal_values_leave_no_width():
+    assert bootstrap_interval(np.array([0.2, 0.6]), np.array([7, 7])) == pytest.approx((0.4, 0.4))
+    assert bootstrap_interval(np.full(9, 0.3), np.arange(9) // 2) == pytest.approx((0.3, 0.3))
+
+
+def test_measures_share_the_draws_and_the_seed_fixes_them():
+    values, pids = queries()
+    low, high = bootstrap_interval(np.stack([values, 1 - values], axis=1), pids)
+    alone = bootstrap_interval(values, pids)
+    assert (low[0], high[0]) == pytest.approx(alone)
+    assert (1 - high[1], 1 - low[1]) == pytest.approx(alone)
+    assert bootstrap_interval(values, pids, seed=1)[0] != alone[0]
+
+
+def test_blocks_cover_all_resamples(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_BLOCK_ELEMENTS", 100)
+    values, pids = queries()
+    assert sum(bootstrap._blocks(1001, 12)) == 1001
+    slow = resample_slowly(values, pids, num_resamples=4000, seed=1)
+    np.testing.assert_allclose(bootstrap_interval(values, pids, num_resamples=4001), slow, atol=0.02)
+
+
+def test_p_value_agrees_with_all_sign_flips():
+    values, pids = queries(num_people=8)
+    second = values + 0.03 + 0.1 * np.random.default_rng(3).standard_normal(len(values))
+    sums = [(second - values)[pids == person].sum() for person in np.unique(pids)]
+    totals = [abs(np.dot(signs, sums)) for signs in itertools.product((-1, 1), repeat=8)]
+    exact = np.mean([total >= abs(sum(sums)) - 1e-9 for total in totals])
+    assert 0.02 < exact < 0.98
+    result = compare_paired(values, second, pids)
+    assert result.p_value == pytest.approx(exact, abs=0.02)
+    assert result.difference == pytest.approx(second.mean() - values.mean())
+    assert result.low < result.difference < result.high
+
+
+def test_p_value_where_it_is_known():
+    values, pids = queries(num_people=6)
+    assert compare_paired(values, values, pids) == bootstrap.PairedDifference(0, 0, 0, 1)
+    # Everybody gains equally: only the two flips of all signs at once are as extreme, of 2^6.
+    better = compare_paired(np.zeros(6), np.full(6, 0.1), np.arange(6))
+    assert better.p_value == pytest.approx(2 / 64, abs=0.006)
+    assert (better.low, better.high) == pytest.approx((0.1, 0.1))
+    assert compare_paired(np.zeros(5), np.ones(5), np.full(5, 3)).p_value == 1  # one person proves nothing
+
+
+def test_the_order_of_the_two_results_changes_the_sign_only():
+    first, pids = queries()
+    second = first[::-1]
+    there, back = compare_paired(first, second, pids), compare_paired(second, first, pids)
+    assert there.difference == -back.difference
+    assert there.p_value == back.p_value
+
+
+@pytest.mark.parametrize(("values", "pids"), [(np.zeros(0), np.zeros(0)), (np.zeros(3), np.zeros(2))])
+def test_lengths_must_fit(values, pids):
+    with pytest.raises(ValueError, match="at least one value and a pid for each"):
+        bootstrap_interval(values, pids)
+    with pytest.raises(ValueError, match="one shape"):
+        compare_paired(values, np.zeros(7), pids)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from utils import verification
+from utils.metrics import ALL_CAMERAS, CROSS_CAMERA
+from utils.verification import Verification, verify
+
+
+def problem(seed=0, decimals=8):
+    """Distances of 30 queries and 40 galleries; people 6 and 7 have no match; positives are nearer on average."""
+    rng = np.random.default_rng(seed)
+    q_pids, g_pids = rng.integers(8, size=30), rng.integers(6, size=40)
+    distmat = rng.random((30, 40)) - 0.3 * (q_pids[:, None] == g_pids)
+    return distmat.round(decimals), q_pids, g_pids, rng.integers(3, size=30), rng.integers(-1, 3, size=40)
+
+
+def pairs_of(distmat, q_pids, g_pids, q_camids, g_camids, protocol):
+    """Distances of positive and negative pairs, one pair at a time."""
+    positives, negatives = [], []
+    for i, row in enumerate(distmat):
+        for j, distance in enumerate(row):
+            same = q_pids[i] == g_pids[j]
+            if not (protocol.leave_out_same_camera and same and q_camids[i] == g_camids[j]):
+                (positives if same else negatives).append(distance)
+    return np.array(positives), np.array(negatives)
+
+
+@pytest.mark.parametrize("protocol", [CROSS_CAMERA, ALL_CAMERAS], ids=str)
+@pytest.mark.parametrize("decimals", [8, 1], ids=["distinct distances", "many ties"])
+@pytest.mark.parametrize("block", [1 << 22, 100], ids=["one block", "blocks"])
+def test_points_agree_with_every_threshold_tried(protocol, decimals, block, monkeypatch):
+    monkeypatch.setattr(verification, "_BLOCK_ELEMENTS", block)
+    ids = problem(decimals=decimals)
+    positives, negatives = pairs_of(*ids, protocol)
+    result = verify(*ids, protocol)
+    assert (len(result.thresholds), result.num_negatives) == (len(positives), len(negatives))
+    tried = [
+        (float((positives <= threshold).mean()), float((negatives <= threshold).mean()), threshold)
+        for threshold in (-np.inf, *np.unique(ids[0]))
+    ]
+    for rate in (0.5, 0.1, 1e-2, 1e-3):
+        point = result.at_false_positive_rate(rate)
+        best = max(hit for hit, false, _ in tried if false <= rate)
+        assert point.true_positive_rate == best
+        # The smallest of the thresholds that reach it.
+        smallest = min(threshold for hit, _, threshold in tried if hit == best)
+        assert point.threshold == (None if smallest == -np.inf else smallest)
+        assert point.false_positive_rate == float((negatives <= smallest).mean()) <= rate
+    point = result.equal_error()
+    assert point.error_rate == pytest.approx(min(max(1 - hit, false) for hit, false, _ in tried))
+    assert point.error_rate == pytest.approx(
+        max((positives > point.threshold).mean(), (negatives <= point.threshold).mean())
+    )
+
+
+def test_hand_worked_case():
+    # Person 1 at 0.1 and 0.3, person 2 at 0.4; others at 0.2, 0.5, 0.6.
+    distmat = np.array([[0.1, 0.3, 0.2], [0.5, 0.6, 0.4]])
+    result = verify(distmat, np.array([1, 2]), np.array([1, 1, 2]), np.array([0, 0]), np.array([1, 1, 1]))
+    assert result.thresholds.tolist() == [0.1, 0.3, 0.4]
+    assert result.false_positives.tolist() == [0, 1, 1]
+    strict = result.at_false_positive_rate(0.3)
+    assert (strict.threshold, strict.true_positive_rate, strict.false_positive_rate) == (0.1, 1 / 3, 0)
+    assert result.at_false_positive_rate(1 / 3).true_positive_rate == 1
+    assert result.equal_error().threshold in (0.3, 0.4)
+    assert result.equal_error().error_rate == pytest.approx(1 / 3)
+
+
+def test_perfect_and_hopeless_distances():
+    ids = np.array([1, 2]), np.array([1, 2]), np.array([0, 0]), np.array([1, 1])
+    perfect = verify(np.array([[0.0, 1.0], [1.0, 0.5]]), *ids)
+    assert perfect.at_false_positive_rate(0).true_positive_rate == 1
+    assert (perfect.equal_error().error_rate, perfect.equal_error().threshold) == (0, 0.5)
+    hopeless = verify(np.array([[1.0, 0.0], [0.0, 1.0]]), *ids).at_false_positive_rate(0.4)
+    assert (hopeless.threshold, hopeless.true_positive_rate, hopeless.false_positive_rate) == (None, 0, 0)
+
+
+def test_without_negatives_everything_may_be_accepted():
+    result = Verification(np.array([0.1, 0.9]), np.zeros(2, dtype=int), 0)
+    assert result.at_false_positive_rate(1e-4).true_positive_rate == 1
+    assert result.equal_error().error_rate == 0
+
+
+def test_without_positives_there_is_nothing_to_verify():
+    with pytest.raises(ValueError, match="nothing to verify"):
+        verify(np.zeros((1, 1)), np.array([1]), np.array([2]), np.array([0]), np.array([1]))
