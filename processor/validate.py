@@ -7,7 +7,7 @@ from functools import partial
 
 from yacs.config import CfgNode
 
-from datasets import Benchmark, Case, make_dataset, make_test_loader, train_cameras
+from datasets import Benchmark, Case, make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
 from model import XTFCLIP
 from utils.runtime import Runtime
 
@@ -66,6 +66,7 @@ def make_validation(cfg: CfgNode, dataset: Benchmark, runtime: Runtime) -> Valid
         _require_other_people(scored, dataset, cfg)
         people = f"validation on the people of {cfg.DATASETS.VALIDATION_DIR}"
     cases = [case for case in scored.cases.values() if not case.identities_masked]
+    warn_of_equal_clips(cfg, cases)
     return Validation(cfg, runtime, cases, train_cameras(dataset.train), people)
 
 
