@@ -44,16 +44,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def build_opts(args: argparse.Namespace) -> list[str]:
-    """List all overrides on the command line as KEY VALUE pairs."""
+    """List all overrides as KEY VALUE pairs: those typed, and TEST.WEIGHT, which no run's own configuration decides."""
+    own = [] if args.config_file else ["TEST.WEIGHT", ""]
     options = {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
-    return [word for key, value in options.items() if value for word in (key, value)] + args.opts
+    return own + [word for key, value in options.items() if value for word in (key, value)] + args.opts
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Open the trained run, evaluate the directions asked for, write the report."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets import choose_cases, make_test_loader
+    from datasets import choose_cases, make_test_loader, warn_of_equal_clips
     from processor.build import make_extractor, make_ranking_options
     from processor.evaluate import evaluate
     from processor.report import format_results, write_report
@@ -73,12 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         processes = trained.runtime.processes
         with processes.first_on_machine():  # the first one lists the frames
             dataset = trained.read_dataset()
-        evaluation = evaluate(
-            make_extractor(cfg, trained.model, trained.runtime),
-            choose_cases(cfg, dataset),
-            partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes),
-            make_ranking_options(cfg),
-        )
+        cases = choose_cases(cfg, dataset)
+        warn_of_equal_clips(cfg, cases)
+        make_loader = partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes)
+        extractor = make_extractor(cfg, trained.model, trained.runtime)
+        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg))
         written = processes.run_on_main(
             partial(write_report, evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin)
         )

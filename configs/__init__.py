@@ -1,6 +1,6 @@
 """Configuration: every key with its default, YAML files and command lines that change them, and their checks."""
 
-from .checks import CHOICES, validate
+from .checks import CHOICES, parse_camera_map, validate
 from .keys import NETWORK_KEYS
 from .load import CONFIG_FILE, changed_keys, config_of_run, describe_differences, dump_config, get_cfg
 from .unread import unread_keys, warn_of_unread_keys
@@ -14,6 +14,7 @@ __all__ = [
     "describe_differences",
     "dump_config",
     "get_cfg",
+    "parse_camera_map",
     "unread_keys",
     "validate",
     "warn_of_unread_keys",

@@ -119,6 +119,7 @@ LENGTHS = {
     "INPUT.PIXEL_MEAN": (3, "R, G, B"),
     "INPUT.PIXEL_STD": (3, "R, G, B"),
 }
+CAMERA_PAIR = re.compile(r"\s*(\d{1,6})\s*:\s*(\d{1,6})\s*", re.ASCII)
 DEVICE = re.compile(r"auto|cpu|cuda(:(\d|[1-9]\d))?")
 # Control characters, and surrogates that stand for no character and, unlike \udc80 to \udcff, for no byte of a path.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
@@ -154,11 +155,31 @@ def validate(cfg: CfgNode) -> None:
             )
     if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
         raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
+    parse_camera_map(cfg.TEST.CAMERA_MAP)
     _check_sizes(cfg)
     _check_batches(cfg)
     steps = cfg.SOLVER.STAGE2.STEPS
     if list(steps) != sorted(set(steps)):
         raise ValueError(f"SOLVER.STAGE2.STEPS must increase, got {_shorten(steps)}.")
+
+
+def parse_camera_map(text: str) -> dict[int, int]:
+    """Return the training camera of each test camera of TEST.CAMERA_MAP, both as annotated; empty for ''.
+
+    Raises:
+        ValueError: If the text is no list of pairs, or names a test camera twice.
+    """
+    pairs = [CAMERA_PAIR.fullmatch(pair) for pair in text.split(",")] if text.strip() else []
+    numbers = [(int(pair[1]), int(pair[2])) for pair in pairs if pair]
+    if len(numbers) < len(pairs):
+        raise ValueError(
+            "TEST.CAMERA_MAP must be pairs of a test camera and a training camera such as '0:4,1:5' (quoted in a YAML "
+            f"file), got {_shorten(text)}."
+        )
+    cameras = dict(numbers)
+    if len(cameras) < len(numbers):
+        raise ValueError(f"TEST.CAMERA_MAP must name every test camera once, got {_shorten(text)}.")
+    return cameras
 
 
 def _check_sizes(cfg: CfgNode) -> None:

@@ -31,8 +31,9 @@ _C.MODEL.PRETRAINED = True
 # If this is empty, timm downloads them from its hub.
 _C.MODEL.PRETRAIN_PATH = ""
 # Checkpoint of another run (ours or a published one) to start from instead of CLIP weights, as in fine-tuning; other
-# people and cameras may be trained on. Classifiers and camera embeddings with another number of rows start anew; all
-# other parameters must fit. CLIP memory is then computed by this encoder. Empty starts from CLIP.
+# people and cameras may be trained on. Classifiers that the file lacks start anew, and so do classifiers and camera
+# embeddings with another number of rows; all other parameters must fit. CLIP memory is then computed by this encoder.
+# Empty starts from CLIP.
 _C.MODEL.INIT_WEIGHT = ""
 # Blocks of the encoder, counted from the input, that are not trained, together with all of CLIP below them (patch,
 # class and position embeddings); 0 trains all. Camera and frame embeddings are trained in any case, so gradients still
@@ -233,6 +234,10 @@ _C.TEST.FLIP = True
 _C.TEST.MASK_ATTRIBUTES = ("gender", "age", "ethnicity", "body_volume")
 # Added to the distance for each of these columns in which query and gallery differ and both are known.
 _C.TEST.MASK_PENALTY = 100.0
+# Training cameras whose embeddings the cameras of the test set get, as annotated: "0:4,1:5" gives test camera 0 the
+# embedding of training camera 4, and 1 that of 5. All other cameras then count as unknown. '' leaves the numbers as
+# they are on the data set that was trained on; on another one, whose numbers mean other cameras, all count as unknown.
+_C.TEST.CAMERA_MAP = ""
 # True also reports k-reciprocal re-ranking (CVPR 2017), with these k1, k2 and lambda.
 _C.TEST.RE_RANKING = False
 _C.TEST.RE_RANKING_K1 = 20

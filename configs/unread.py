@@ -38,7 +38,13 @@ READ_BY_ONE: dict[Command, tuple[str, ...]] = {
         "SOLVER.SEED",
         "SOLVER.STAGE2.",
     ),
-    "evaluation": ("DATASETS.EVAL_CASE", "TEST.AVERAGED_WEIGHTS", "TEST.RANKING_LENGTH", "TEST.WEIGHT"),
+    "evaluation": (
+        "DATASETS.EVAL_CASE",
+        "TEST.AVERAGED_WEIGHTS",
+        "TEST.CAMERA_MAP",
+        "TEST.RANKING_LENGTH",
+        "TEST.WEIGHT",
+    ),
 }
 
 

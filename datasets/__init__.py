@@ -12,6 +12,7 @@ from .build import (
     make_train_loader,
     make_train_transform,
     train_cameras,
+    warn_of_equal_clips,
 )
 from .tracklet import Case, Tracklet, label_map
 
@@ -30,4 +31,5 @@ __all__ = [
     "make_train_loader",
     "make_train_transform",
     "train_cameras",
+    "warn_of_equal_clips",
 ]

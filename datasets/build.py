@@ -26,6 +26,7 @@ from .benchmarks.lsvid import LSVID
 from .benchmarks.mars import MARS
 from .clips.batch_sampler import IdentityBatchSampler
 from .clips.clip_dataset import TrackletClips
+from .clips.sampling import count_test_clips
 from .clips.transforms import Augmenter, Normalizer
 from .storage.frame_cache import FrameCache
 from .tracklet import Case, Tracklet, label_map
@@ -186,8 +187,25 @@ def make_test_loader(
         cameras=cameras,
         num_clips=cfg.TEST.NUM_CLIPS,
         cache=_make_frame_cache(cfg),
+        black_if_unreadable=True,  # left out of query or gallery
     )
     return _make_shared_loader(cfg, clips, processes)
+
+
+def warn_of_equal_clips(cfg: CfgNode, cases: Sequence[Case]) -> None:
+    """Log one warning that counts the tracklets too short for TEST.NUM_CLIPS different clips; nothing without any."""
+    tracklets = [tracklet for case in cases for tracklet in (*case.query, *case.gallery)]
+    length, num_clips = cfg.INPUT.SEQ_LEN, cfg.TEST.NUM_CLIPS
+    num_short = sum(count_test_clips(len(each.frame_paths), length, num_clips) < num_clips for each in tracklets)
+    if num_short:
+        logger.warning(
+            "%d of %d query and gallery tracklets have fewer than TEST.NUM_CLIPS (%d) frames in each of INPUT.SEQ_LEN "
+            "(%d) segments: some of their clips are equal.",
+            num_short,
+            len(tracklets),
+            num_clips,
+            length,
+        )
 
 
 def _make_shared_loader(cfg: CfgNode, clips: TrackletClips, processes: Processes) -> DataLoader:

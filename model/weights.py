@@ -86,6 +86,7 @@ PUBLISHED_RENAMES: Renames = (
 # Published parameters that the published forward pass never reads.
 PUBLISHED_UNUSED = ("classifier_proj_temp2.weight", "SSP.alpha", "SSP.norm.weight", "SSP.norm.bias")
 # Parameters whose number of rows depends on the training set; with another number they are skipped, not refused.
+# Classifiers may be missing, too: weights are often passed on without them.
 CLASSIFIERS = ("classifier_image.weight", "classifier_projected.weight", "classifier_temporal.weight")
 CAMERA_EMBEDDING = "encoder.camera_embedding"
 PROJECTION = "encoder.projection"  # (D, P)
@@ -155,7 +156,8 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
 def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     """Load a checkpoint into the network: our own, or one published for X-TFCLIP or TF-CLIP.
 
-    Classifiers for another number of classes are skipped. A camera embedding for another number of cameras is skipped
+    Classifiers that the file lacks, or holds for another number of classes, are skipped and keep their values: test
+    descriptors do not need them. A camera embedding for another number of cameras is skipped
     too; ours is then set to zero, so that every camera counts as unknown.
 
     Raises:
@@ -173,6 +175,9 @@ def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> L
     for name in [name for name in state if name not in own]:
         report.ignored[name] = "this configuration has no such parameter"
         del state[name]
+    for name in CLASSIFIERS:
+        if name in own and name not in state:
+            report.skipped[name] = "not in the file"
     for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
         if name in own and name in state and _differ_in_rows(state[name], own[name]):
             report.skipped[name] = f"{len(state.pop(name))} rows in the file, {len(own[name])} in the model"

@@ -70,7 +70,7 @@ class BadFrames:
         unreadable = batch["unreadable"]  # (B, T)
         self._num_expected = self._num_expected or self._num_batches_of_all * unreadable.numel()
         self.num_frames += unreadable.numel()
-        for row, place in (unreadable != NOT_REPLACED).nonzero().tolist():
+        for row, place in (unreadable > NOT_REPLACED).nonzero().tolist():
             tracklet = self.tracklets[int(batch["tracklet"][row])]
             self.replacements[tracklet.frame_paths[int(unreadable[row, place])]] += 1
         if self.processes.is_alone or self.num_batches > 1:  # an only batch may be smaller than those of the others

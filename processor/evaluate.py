@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -54,7 +54,8 @@ def evaluate(
 
     Args:
         extractor: Computes test descriptors; its model's mode is restored.
-        cases: Directions to rank; one whose identities are masked is ranked, but not scored.
+        cases: Directions to rank; one whose identities are masked is ranked, but not scored. Tracklets without a
+            readable frame are left out of query and gallery.
         make_loader: Builds the loader of a side's clips.
         options: Rankings to make beside the visual one.
     """
@@ -63,13 +64,15 @@ def evaluate(
     for case in cases:
         query = extractor.extract(make_loader(case.query), case.query, f"{case.title}: query")
         gallery = extractor.extract(make_loader(case.gallery), case.gallery, f"{case.title}: gallery")
+        if num_left_out := query.num_left_out + gallery.num_left_out:
+            case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
         distmats = compute_distances(query, gallery, case.scheme, options, processes.share(len(case.query)))
         if options.mask_columns and not any(method.annotated_attributes for method in distmats):
             logger.warning("%s: the data have no annotated attributes: only visual rows are reported.", case.title)
         protocol = PROTOCOLS[case.protocol]
         rankings = {} if case.identities_masked else score_distances(distmats, query, gallery, protocol, processes)
         whole = {method: processes.gather_rows(distmat, len(case.query)) for method, distmat in distmats.items()}
-        results.append(CaseResult(case, whole, rankings))
+        results.append(CaseResult(case, whole, rankings, num_left_out))
     return Evaluation(results)
 
 

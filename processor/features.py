@@ -1,5 +1,6 @@
 """Clips to keyed features: every feature travels with the tracklet it describes."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets import Tracklet
+from datasets.clips.clip_dataset import NO_FRAME
+from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import flip_clips
 from model import XTFCLIP
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
+
+logger = logging.getLogger(__name__)
+
+MAX_LISTED = 20  # tracklets that the warning about unreadable ones names
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,12 @@ class FeatureSet:
     Attributes:
         tracklets: n records.
         features: (n, D), float32, on the CPU.
+        num_left_out: Tracklets that have no feature, and no row, because none of their frames can be read.
     """
 
     tracklets: Sequence[Tracklet]
     features: Tensor
+    num_left_out: int = 0
 
     @property
     def pids(self) -> list[int]:
@@ -63,16 +72,37 @@ class FeatureExtractor:
     def extract(self, loader: DataLoader, tracklets: Sequence[Tracklet], description: str) -> FeatureSet:
         """Compute the test descriptor of every tracklet, and list the frames that could not be read.
 
+        A tracklet without a readable frame is left out, with a warning.
+
         Args:
             loader: Batches of ``TrackletClips`` over ``tracklets``; a tracklet with several clips gets their mean. With
                 several processes, the batches of this process's share; every process gets all features.
             tracklets: The records that the batches' ``tracklet`` indices refer to.
             description: What is computed, for the progress bar and messages.
+        Raises:
+            UnreadableFrameError: If no tracklet has a readable frame.
+            ValueError: If there are no tracklets.
         """
-        features = self.average_over_tracklets(self._describe, loader, tracklets, description)
-        return FeatureSet(tracklets, (F.normalize(features, dim=1) if self.normalize else features).cpu())
+        sums, counts = self._sum_over_tracklets(self._describe, loader, tracklets, description)
+        features = sums / counts
+        features = (F.normalize(features, dim=1) if self.normalize else features).cpu()
+        readable = (counts[:, 0] > 0).tolist()
+        if all(readable):
+            return FeatureSet(tracklets, features)
+        if not any(readable):
+            raise UnreadableFrameError(f"{description}: no frame of any of the {len(tracklets)} tracklets can be read.")
+        left_out = [tracklet.key for tracklet, kept in zip(tracklets, readable, strict=True) if not kept]
+        if self.runtime.processes.is_main:
+            logger.warning(
+                "%s: %d of %d tracklets are left out, because none of their frames can be read: %s",
+                description,
+                len(left_out),
+                len(tracklets),
+                ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else ""),
+            )
+        kept = tuple(tracklet for tracklet, kept in zip(tracklets, readable, strict=True) if kept)
+        return FeatureSet(kept, features[readable], len(left_out))
 
-    @torch.inference_mode()
     def average_over_tracklets(
         self,
         encode: Callable[[Tensor, Tensor], Tensor],
@@ -93,6 +123,22 @@ class FeatureExtractor:
             UnreadableFrameError: If too many frames cannot be read.
             ValueError: If there are no tracklets.
         """
+        sums, counts = self._sum_over_tracklets(encode, loader, tracklets, description, max_bad_fraction)
+        return sums / counts
+
+    @torch.inference_mode()
+    def _sum_over_tracklets(
+        self,
+        encode: Callable[[Tensor, Tensor], Tensor],
+        loader: DataLoader,
+        tracklets: Sequence[Tracklet],
+        description: str,
+        max_bad_fraction: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Add up ``encode`` over the readable clips of each tracklet, and count these clips, (number of tracklets, 1).
+
+        Arguments and errors as for ``average_over_tracklets``.
+        """
         device, processes = self.runtime.device, self.runtime.processes
         bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction, processes)
         sums: Tensor | None = None
@@ -104,6 +150,9 @@ class FeatureExtractor:
                 rows = batch["tracklet"].to(device)
                 with self.runtime.autocast():
                     features = encode(clips, batch["camid"].to(device)).float()  # (B, width)
+                if (batch["unreadable"] == NO_FRAME).any():  # black clips
+                    has_frames = (batch["unreadable"] != NO_FRAME).all(dim=1).to(device)
+                    features, rows = features[has_frames], rows[has_frames]
                 if sums is None:
                     sums = torch.zeros(len(tracklets), features.shape[1], device=device)
                 sums.index_add_(0, rows, features)
@@ -115,7 +164,7 @@ class FeatureExtractor:
         if sums is None:  # fewer tracklets than processes: none for this one
             sums = torch.zeros(len(tracklets), width, device=device)
         # A tracklet is in one process only, and its sums are zero in the others: adding them up changes no digit.
-        return processes.sum_over(sums) / processes.sum_over(counts)
+        return processes.sum_over(sums), processes.sum_over(counts)
 
     def _describe(self, clips: Tensor, camids: Tensor) -> Tensor:
         """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""

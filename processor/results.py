@@ -34,14 +34,16 @@ class CaseResult:
     """One direction: its tracklets, its distance matrices and, unless identities are masked, its scores.
 
     Attributes:
-        case: Query and gallery tracklets.
+        case: Query and gallery tracklets that were ranked.
         distmats: (Q, G) by method, the visual one first.
         rankings: Scores by method; empty when the case's identities are masked.
+        num_left_out: Tracklets of query and gallery that were not ranked, because none of their frames can be read.
     """
 
     case: Case
     distmats: dict[Method, np.ndarray]
     rankings: dict[Method, RankingResult]
+    num_left_out: int = 0
 
     @property
     def protocol(self) -> Protocol:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import NETWORK_KEYS, changed_keys, get_cfg
+from configs import NETWORK_KEYS, changed_keys, get_cfg, parse_camera_map
 from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
@@ -28,6 +28,7 @@ ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count,
 # Keys of the evaluation that change its results; with those of the network, they are written above the results.
 CHANGE_RESULTS = (
     "INPUT.SIZE_TEST",
+    "TEST.CAMERA_MAP",
     "TEST.NUM_CLIPS",
     "TEST.NECK_FEAT",
     "TEST.FEAT",
@@ -49,6 +50,7 @@ class TrainedRun:
         checkpoint: The file that the weights came from.
         chosen: How the checkpoint was chosen, such as "the last, after epoch 80".
         cfg: The configuration to go on with.
+        trained_on: Name of the data set that was trained on (DATASETS.NAMES); None if the checkpoint does not say.
     """
 
     model: XTFCLIP
@@ -57,6 +59,7 @@ class TrainedRun:
     checkpoint: Path
     chosen: str
     cfg: CfgNode
+    trained_on: str | None = None
 
     @property
     def origin(self) -> dict[str, str]:
@@ -86,16 +89,39 @@ class TrainedRun:
             return dataset
 
     def cameras_for(self, dataset: Benchmark) -> dict[int, int]:
-        """Return the index of each camera, by camid, in the model's camera embedding.
+        """Return the index of each camera, by camid, in the model's camera embedding; others count as unknown.
+
+        On another data set than the one that was trained on, the same number is another camera: only those that
+        TEST.CAMERA_MAP maps are known.
 
         Args:
             dataset: Its training split numbers the cameras if the checkpoint does not name them; it must then have as
                 many as the model, or every camera counts as unknown.
+        Raises:
+            ValueError: If TEST.CAMERA_MAP names a training camera that the model does not have.
         """
-        if self.camids is not None:
-            return {camid: index for index, camid in enumerate(self.camids)}
         if not self.model.num_cameras:
             return {}
+        cfg, cameras = self.cfg, self._training_cameras(dataset)
+        if mapping := parse_camera_map(cfg.TEST.CAMERA_MAP):
+            if strange := sorted(set(mapping.values()) - set(cameras)):
+                known = ", ".join(map(str, cameras)) or "not known"
+                raise ValueError(f"TEST.CAMERA_MAP names training camera {strange[0]}; those of the model are {known}.")
+            return {camid: cameras[trained] for camid, trained in mapping.items()}
+        if self.trained_on not in (None, cfg.DATASETS.NAMES):
+            logger.warning(
+                "The checkpoint was trained on %s, whose cameras are not those of %s: every camera counts as unknown. "
+                "TEST.CAMERA_MAP can name the training camera that each resembles.",
+                self.trained_on,
+                cfg.DATASETS.NAMES,
+            )
+            return {}
+        return cameras
+
+    def _training_cameras(self, dataset: Benchmark) -> dict[int, int]:
+        """Return the index of each training camera, by camid; as ``cameras_for``, but without looking at TEST."""
+        if self.camids is not None:
+            return {camid: index for index, camid in enumerate(self.camids)}
         cameras = train_cameras(dataset.train)
         if len(cameras) != self.model.num_cameras:
             logger.warning(
@@ -136,11 +162,14 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     check_entries(content, path, ENTRIES, optional=ENTRIES)
+    trained_on = None
     if "config" in content:
         source = f"config in {path}"
         if overrides is not None:
             cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
-        _warn_of_other_switches(cfg, get_cfg(config_text=content["config"], source=source))
+        trained_cfg = get_cfg(config_text=content["config"], source=source)
+        trained_on = trained_cfg.DATASETS.NAMES
+        _warn_of_other_switches(cfg, trained_cfg)
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise ValueError(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
@@ -151,7 +180,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     camids = tuple(content["camids"]) if "camids" in content else None
     if camids is not None and model.num_cameras not in (0, len(camids)):
         raise ValueError(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg)
+    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg, trained_on)
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:

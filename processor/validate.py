@@ -7,7 +7,7 @@ from functools import partial
 
 from yacs.config import CfgNode
 
-from datasets import Benchmark, Case, make_dataset, make_test_loader, train_cameras
+from datasets import Benchmark, Case, make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
 from model import XTFCLIP
 from utils.runtime import Runtime
 
@@ -71,6 +71,7 @@ def make_validation(cfg: CfgNode, dataset: Benchmark, runtime: Runtime) -> Valid
             f"DATASETS.VALIDATION_DIR {cfg.DATASETS.VALIDATION_DIR} has masked identities, so nobody can be scored: "
             "make a split with `python -m tools.make_validation_split`."
         )
+    warn_of_equal_clips(cfg, cases)
     return Validation(cfg, runtime, cases, train_cameras(dataset.train), people)
 
 

@@ -323,6 +323,17 @@ def test_a_checkpoint_alone_knows_its_network(trained, at_work):
     assert "never trained" not in log_of("results/alone")
 
 
+def test_weights_named_when_training_are_not_what_is_evaluated(trained, at_work):
+    trained("TEST.WEIGHT", "elsewhere.pth")
+    assert "TEST.WEIGHT: elsewhere.pth" in (at_work / "logs/all/config.yml").read_text()
+    assert status_of(eval_main, "--output_dir", "logs/all") == 0
+    results = (at_work / "logs/all/results/results.txt").read_text()
+    assert "logs/all/checkpoint_last.pth (the last, after epoch 2)" in results
+    file = ("--config_file", "logs/all/config.yml")
+    assert status_of(eval_main, *file, "--output_dir", "logs/all") == 1
+    assert status_of(eval_main, *file, "--output_dir", "logs/all", "--weight", "last") == 0
+
+
 def test_a_switch_that_differs_from_training_is_a_warning(trained, at_work):
     trained()
     options = ["--output_dir", "logs/all", "--custom_output_dir", "results/other"]

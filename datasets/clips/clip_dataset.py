@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLINGS = ("train", "test", "consecutive")
 NOT_REPLACED = -1  # in ``unreadable``: the frame was read
+NO_FRAME = -2  # in ``unreadable``: the tracklet has no readable frame, and the clip is black
 
 
 class ClipRequest(NamedTuple):
@@ -46,7 +47,9 @@ class TrackletClips(Dataset):
     the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``; and ``unreadable``,
     (T,), int64: for each frame that could not be read its index in the tracklet, and -1 for all others.
 
-    A frame that cannot be read is replaced by the nearest readable one of its tracklet, and one warning is logged.
+    A frame that cannot be read is replaced by the nearest readable one of its tracklet, and one warning is logged. If
+    none can be read, ``UnreadableFrameError`` is raised; with ``black_if_unreadable``, the clip is black instead, and
+    ``unreadable`` holds ``NO_FRAME`` only.
     Worker processes share which frames are unreadable (one byte a frame), so no other worker tries them again.
 
     Args:
@@ -62,6 +65,7 @@ class TrackletClips(Dataset):
         cameras: 0-based training camera by camid; None for none.
         num_clips: Clips of each tracklet with sampling 'test'; must be 1 otherwise.
         cache: Cache of decoded frames; None for none. It does not change the items.
+        black_if_unreadable: What becomes of a tracklet without a readable frame, as above.
     Raises:
         ValueError: If an argument is out of range, or a tracklet has no frames.
     """
@@ -77,6 +81,7 @@ class TrackletClips(Dataset):
         cameras: Mapping[int, int] | None = None,
         num_clips: int = 1,
         cache: FrameCache | None = None,
+        black_if_unreadable: bool = False,
     ) -> None:
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
@@ -95,6 +100,7 @@ class TrackletClips(Dataset):
         self.sampling = sampling
         self.num_clips = num_clips
         self.cache = cache
+        self.black_if_unreadable = black_if_unreadable
         self.seed = seed
         self.labels = labels or {}
         self.cameras = cameras or {}
@@ -126,20 +132,32 @@ class TrackletClips(Dataset):
         if not 0 <= request.item < len(self):
             raise IndexError(f"Item {request.item} of {len(self)} clips.")
         number = int(np.searchsorted(self._ends, request.item, side="right"))
-        tracklet = self.tracklets[number]
         indices = self._sample(request, number)
         decoded: dict[bytes, torch.Tensor] = {}
-        frames = {index: self._read_frame(number, index, decoded) for index in dict.fromkeys(indices.tolist())}
+        try:
+            frames = {index: self._read_frame(number, index, decoded) for index in dict.fromkeys(indices.tolist())}
+        except UnreadableFrameError:
+            if not self.black_if_unreadable:
+                raise
+            frames = dict.fromkeys(indices.tolist(), torch.zeros(3, *self.size, dtype=torch.uint8))
+            return self._make_item(number, indices, frames, torch.full((self.clip_length,), NO_FRAME))
         if self.cache is not None and decoded:
             self.cache.put(decoded)
         requested = torch.from_numpy(indices)
         is_unreadable = self._is_unreadable[requested + int(self._first_frames[number])]
+        return self._make_item(number, indices, frames, torch.where(is_unreadable, requested, NOT_REPLACED))
+
+    def _make_item(
+        self, number: int, indices: np.ndarray, frames: Mapping[int, torch.Tensor], unreadable: torch.Tensor
+    ) -> dict[str, torch.Tensor | int]:
+        """Put a clip of tracklet ``number`` together; ``frames`` by their indices in the tracklet."""
+        tracklet = self.tracklets[number]
         return {
             "clips": torch.stack([frames[index] for index in indices.tolist()]),
             "label": self.labels.get(tracklet.pid, UNKNOWN),
             "camid": self.cameras.get(tracklet.camid, UNKNOWN),
             "tracklet": number,
-            "unreadable": torch.where(is_unreadable, requested, NOT_REPLACED),
+            "unreadable": unreadable,
         }
 
     def _sample(self, request: ClipRequest, number: int) -> np.ndarray:
@@ -158,14 +176,19 @@ class TrackletClips(Dataset):
         """Return a frame of a tracklet, or the nearest readable one; ``decoded`` as in ``_load_frame``."""
         paths = self.tracklets[number].frame_paths
         first = int(self._first_frames[number])
+        errors = []
         for candidate in _by_closeness(index, len(paths)):
             if self._is_unreadable[first + candidate]:
                 continue
             try:
-                return self._load_frame(paths[candidate], decoded)
+                frame = self._load_frame(paths[candidate], decoded)
             except UnreadableFrameError as error:
                 self._is_unreadable[first + candidate] = True
+                errors.append(error)
+                continue
+            for error in errors:
                 logger.warning("%s; the nearest readable frame of the tracklet replaces it.", error)
+            return frame
         folder = os.path.dirname(paths[0])
         raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")
 

@@ -43,8 +43,13 @@ def format_results(evaluation: Evaluation) -> str:
 
 
 def format_protocols(evaluation: Evaluation) -> str:
-    """State the rules behind the scores, one protocol a line, and which directions have none."""
+    """State the rules behind the scores, one protocol a line, and what has no scores."""
     lines = [f"protocol: {protocol}" for protocol in evaluation.protocols()]
+    lines += [
+        f"left out of {result.case.title}, because none of their frames can be read: {result.num_left_out} tracklets"
+        for result in evaluation.cases
+        if result.num_left_out
+    ]
     if masked := evaluation.masked():
         names = ", ".join(result.case.title for result in masked)
         lines.append(f"not scored, because their test identities are masked: {names}")
@@ -87,6 +92,7 @@ def results_as_dict(evaluation: Evaluation, origin: Mapping[str, str]) -> dict[s
         **origin,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
         "identities_masked": bool(evaluation.masked()),
+        "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
         "results": [_row_as_dict(row) for row in _rows(evaluation)],
     }
 

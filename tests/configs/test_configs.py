@@ -11,7 +11,7 @@ import torch
 import yaml
 from yacs.config import CfgNode
 
-from configs import config_of_run, describe_differences, dump_config, get_cfg, validate
+from configs import config_of_run, describe_differences, dump_config, get_cfg, parse_camera_map, validate
 from configs.checks import RANGES
 from configs.defaults import _C
 from configs.keys import DEFAULTS, leaves
@@ -397,6 +397,18 @@ def test_a_config_of_a_run_that_was_cut_short_is_refused_wherever_it_ends(tmp_pa
 def test_a_string_stays_as_typed():
     cfg = get_cfg(None, ["OUTPUT_DIR", "2026_11_23", "DATASETS.ROOT_DIR", "1e3", "DATASETS.NAMES", "('agvpreid')"])
     assert (cfg.OUTPUT_DIR, cfg.DATASETS.ROOT_DIR, cfg.DATASETS.NAMES) == ("2026_11_23", "1e3", "agvpreid")
+
+
+def test_a_camera_map_is_pairs_of_cameras(tmp_path):
+    assert parse_camera_map("") == {}
+    assert parse_camera_map(get_cfg(opts=["TEST.CAMERA_MAP", "0:4, 12:5"]).TEST.CAMERA_MAP) == {0: 4, 12: 5}
+    written = get_cfg(write(tmp_path / "map.yml", "TEST:\n  CAMERA_MAP: '1:5'\n"))
+    assert get_cfg(write(tmp_path / "config.yml", dump_config(written))).TEST.CAMERA_MAP == "1:5"
+    for text in ("4", "0:4,", "0:-1", "0:4;1:5", "a:b", "0:1:2"):
+        with pytest.raises(ValueError, match=r"TEST\.CAMERA_MAP must be pairs .* such as '0:4,1:5'"):
+            get_cfg(opts=["TEST.CAMERA_MAP", text])
+    with pytest.raises(ValueError, match=r"TEST\.CAMERA_MAP must name every test camera once, got '0:4,0:5'"):
+        get_cfg(opts=["TEST.CAMERA_MAP", "0:4,0:5"])
 
 
 def test_key_equals_value_is_explained():

@@ -9,9 +9,11 @@ from torch import nn
 
 from datasets import Case, make_dataset
 from datasets.attributes import AGVPREID_SCHEME
+from datasets.clips.decoding import UnreadableFrameError
 from processor.build import make_ranking_options
 from processor.evaluate import compute_distances, score_distances
 from processor.features import FeatureSet
+from processor.report.tables import format_results, results_as_dict
 from processor.results import VISUAL, Method
 from utils.reranking import re_rank
 
@@ -140,6 +142,50 @@ def test_masked_identities_are_ranked_but_not_scored(make_tree, tiny_cfg, run_ev
     assert all(case.identities_masked for case in dataset.cases.values())
     evaluation = run_evaluation(cfg, Colour(), list(dataset.cases.values()))
     assert all(not result.rankings and result.distmats[VISUAL].shape == (6, 6) for result in evaluation.cases)
+
+
+@pytest.mark.parametrize(("num_workers", "num_clips"), [(0, 1), (1, 2)])
+def test_unreadable_tracklets_are_left_out_and_named_once(
+    num_workers, num_clips, make_tree, tiny_cfg, run_evaluation, tmp_path, caplog
+):
+    """One query and one gallery tracklet cannot be read, and one query has no match; the rest is ranked as ever."""
+    root = make_tree(test=(20, 21, 22, 23))
+    for folder in ("query/20/c4n1", "gallery/21/c0n0"):
+        for path in (root / "case1_aerial_to_ground" / folder).iterdir():
+            path.write_bytes(b"damaged")
+    (root / "case1_aerial_to_ground/gallery/23").rename(root / "away")
+    opts = ("DATALOADER.NUM_WORKERS", num_workers, "TEST.NUM_CLIPS", num_clips, "TEST.IMS_PER_BATCH", 1)
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", root, *opts)
+    case = make_dataset(cfg).cases["case1"]
+    evaluation = run_evaluation(cfg, Colour(), [case])
+    (result,) = evaluation.cases
+    assert [query.key for query in result.case.query] == [t.key for t in case.query if t.key != "20/c4n1"]
+    assert [entry.key for entry in result.case.gallery] == [t.key for t in case.gallery if t.key != "21/c0n0"]
+    assert result.distmats[VISUAL].shape == (7, 5)
+    assert np.isfinite(result.distmats[VISUAL]).all()
+    ranking = result.rankings[VISUAL]
+    assert (ranking.num_valid_queries, ranking.num_unmatched, ranking.mAP) == (5, 2, 1.0)
+    named = [text for text in caplog.messages if "left out" in text]
+    assert named == [
+        f"aerial to ground: {side}: 1 of {number} tracklets are left out, because none of their frames can be read: {key}"
+        for side, number, key in (("query", 8, "20/c4n1"), ("gallery", 6, "21/c0n0"))
+    ]
+    assert "takes their place" not in caplog.text
+    assert "replaces it" not in caplog.text
+    assert result.num_left_out == 2
+    assert "left out of aerial to ground, because none of their frames can be read: 2 tracklets" in format_results(
+        evaluation
+    )
+    assert results_as_dict(evaluation, {})["unreadable_tracklets_left_out"] == {"aerial to ground": 2}
+
+
+def test_a_side_without_a_readable_frame_is_an_error(make_tree, tiny_cfg, run_evaluation):
+    root = make_tree()
+    for path in (root / "case1_aerial_to_ground/gallery").rglob("*.jpg"):
+        path.write_bytes(b"damaged")
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
+    with pytest.raises(UnreadableFrameError, match=r"gallery: no frame of any of the 6 tracklets can be read"):
+        run_evaluation(cfg, Colour(), [make_dataset(cfg).cases["case1"]])
 
 
 def test_evaluation_restores_training_mode(make_tree, tiny_cfg, run_evaluation):

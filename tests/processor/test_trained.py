@@ -1,6 +1,7 @@
 """A trained run is opened by one call."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,6 +57,39 @@ def test_a_checkpoint_that_names_its_cameras_needs_no_training_split(cfg):
     dataset = trained.read_dataset()
     assert dataset.train == ()
     assert trained.cameras_for(dataset) == {0: 0, 4: 1}
+
+
+def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):
+    """The numbers of MARS's cameras are those of AG-VPReID's, too, but not the cameras."""
+    opts = ["OUTPUT_DIR", str(tmp_path), "DATASETS.NAMES", "mars"]
+    trained = load_trained(cfg, opts)
+    assert trained.cameras_for(SimpleNamespace(train=())) == {}
+    (message,) = [text for text in caplog.messages if "unknown" in text]
+    assert message.startswith("The checkpoint was trained on agvpreid, whose cameras are not those of mars")
+    caplog.clear()
+    trained = load_trained(cfg, [*opts, "TEST.CAMERA_MAP", "1:4,2:0,3:4"])
+    assert trained.cameras_for(SimpleNamespace(train=())) == {1: 1, 2: 0, 3: 1}
+    assert "unknown" not in caplog.text
+    assert "TEST.CAMERA_MAP 1:4,2:0,3:4" in trained.origin["settings"]
+
+
+def test_a_map_knows_no_other_cameras_and_names_strange_ones(cfg, tmp_path):
+    opts = ["OUTPUT_DIR", str(tmp_path), "TEST.CAMERA_MAP"]
+    assert load_trained(cfg, [*opts, "4:0"]).cameras_for(SimpleNamespace(train=())) == {4: 0}
+    trained = load_trained(cfg, [*opts, "0:0,1:5"])
+    with pytest.raises(ValueError, match=r"TEST\.CAMERA_MAP names training camera 5; those of the model are 0, 4"):
+        trained.cameras_for(SimpleNamespace(train=()))
+
+
+def test_weights_without_classifiers_are_evaluated(cfg, tmp_path, caplog):
+    model = make_model(cfg, 4, 2)
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier")}
+    torch.save(state, tmp_path / "other.pth")
+    trained = load_trained(with_keys(cfg, "TEST.WEIGHT", str(tmp_path / "other.pth")))
+    clips = torch.rand(2, 4, 3, 64, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(trained.model(clips, None), model.eval()(clips, None))
+    assert "not in the file" in caplog.text
 
 
 @pytest.mark.parametrize(("cameras", "expected"), [(2, {0: 0, 4: 1}), (3, {})])

@@ -19,7 +19,7 @@ from torchvision.transforms import functional as TF
 from datasets.clips import decoding
 from datasets.clips.clip_dataset import ClipRequest, TrackletClips
 from datasets.clips.decoding import UnreadableFrameError, decode_frame, read_frame_file
-from datasets.clips.sampling import consecutive_clips, sample_test_indices, sample_train_indices
+from datasets.clips.sampling import consecutive_clips, count_test_clips, sample_test_indices, sample_train_indices
 from datasets.tracklet import Tracklet
 
 SIZE = (2, 3)
@@ -107,6 +107,12 @@ def test_bad_lengths(sample):
         sample(0, 4)
     with pytest.raises(ValueError, match=r"INPUT\.SEQ_LEN\) must be at least 1, got 4 and 0"):
         sample(4, 0)
+
+
+@given(num_frames=st.integers(1, 40), clip_length=st.integers(1, 12), num_clips=st.integers(1, 6))
+def test_different_clips_are_counted(num_frames, clip_length, num_clips):
+    clips = [tuple(sample_test_indices(num_frames, clip_length, clip, num_clips)) for clip in range(num_clips)]
+    assert count_test_clips(num_frames, clip_length, num_clips) == len(set(clips))
 
 
 def test_bad_clip_number():

@@ -1,0 +1,259 @@
+"""Submissions to the AG-VPReID challenge: made from an evaluation's distances, joined, and checked against the sample.
+
+A submission is a ranking file with rows numbered from 1 through all directions (``rankings.RANKING_HEADERS``). Other
+forms of ranking files, such as that of VReID-XFD, are refused.
+"""
+
+import csv
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datasets.tracklet import AGVPREID_RANKING
+from utils.text_files import read_lines, shorten
+from utils.whole_files import write_text
+
+from ..results import VISUAL, Method
+from .rankings import RANKING_HEADERS
+
+HEADER = RANKING_HEADERS[AGVPREID_RANKING]
+MAX_SHOWN = 40  # problems that a report lists; it counts all
+# Every ranking that an evaluation may have made, by the name that the command line gives it.
+METHODS = {
+    (method.slug.removeprefix("_") or "visual"): method
+    for method in (VISUAL, *(Method(*flags) for flags in ((True, False), (False, True), (True, True))))
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a submission: a query and the names of gallery tracklets, nearest first.
+
+    Attributes:
+        line: Line of the file, from 1; 0 for a row that was not read from one.
+        number: Number of the row as written.
+        query: Name of the query tracklet.
+        gallery: Names of the gallery tracklets.
+    """
+
+    line: int
+    number: str
+    query: str
+    gallery: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a submission that its reader would refuse or count as wrong.
+
+    Attributes:
+        line: Line of the file; 0 if the problem belongs to none.
+        kind: What is wrong, in a few words; problems are counted by it.
+        detail: The names or numbers that are wrong.
+    """
+
+    line: int
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        return f"{where}{self.kind}: {self.detail}"
+
+
+def read_submission(path: Path) -> list[Row]:
+    """Read the rows of a submission.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no text, has another header, no rows, or a row without three columns; names the line.
+    """
+    reader = csv.reader(io.StringIO("\n".join(read_lines(path))), strict=True)
+    rows = []
+    try:
+        header = next(reader, [])
+        if tuple(header) != HEADER:
+            raise ValueError(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(HEADER):
+                raise ValueError(f"{path}, line {reader.line_num}: expected {len(HEADER)} columns, got {len(cells)}.")
+            number, query, gallery = cells
+            rows.append(Row(reader.line_num, number, query, tuple(gallery.split())))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
+    if not rows:
+        raise ValueError(f"{path} holds no rankings.")
+    return rows
+
+
+def write_submission(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as a submission, numbered from 1 in this order; the file is written whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows((number, row.query, " ".join(row.gallery)) for number, row in enumerate(rows, start=1))
+    write_text(text.getvalue(), path)
+
+
+def check_submission(
+    rows: Sequence[Row], sample: Sequence[Row], known: Collection[str] = (), length: int = 0
+) -> list[Problem]:
+    """Compare a submission with the organisers' sample.
+
+    Args:
+        rows: The submission.
+        sample: The sample, with all queries; it need not list the whole gallery.
+        known: More names of gallery tracklets, such as those of the folders of the copy.
+        length: Gallery tracklets that every row must list; 0 for as many as the sample's longest list has.
+    Returns:
+        Problems in the order of lines; missing queries last.
+    """
+    queries = {row.query for row in sample}
+    galleries = {name for row in sample for name in row.gallery}.union(known)
+    length = length or max(len(row.gallery) for row in sample)
+    problems = []
+    first_lines: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        if row.number != str(number):
+            problems.append(Problem(row.line, "wrong row number", f"{shorten(row.number)}, expected {number}"))
+        if row.query not in queries:
+            problems.append(Problem(row.line, "unknown query", shorten(row.query)))
+        if row.query in first_lines:
+            detail = f"{row.query} (first in line {first_lines[row.query]})"
+            problems.append(Problem(row.line, "repeated query", detail))
+        first_lines.setdefault(row.query, row.line)
+        problems += _check_gallery(row, galleries, length)
+    for row in sample:
+        if row.query not in first_lines:
+            problems.append(Problem(0, "missing query", f"{row.query} (line {row.line} of the sample)"))
+    return problems
+
+
+def _check_gallery(row: Row, known: Collection[str], length: int) -> list[Problem]:
+    """Return what is wrong with the list of one row."""
+    counts = Counter(row.gallery)
+    problems = []
+    if unknown := [name for name in counts if name not in known]:
+        problems.append(Problem(row.line, "unknown gallery tracklets", _join(unknown)))
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        problems.append(Problem(row.line, "repeated gallery tracklets", _join(repeated)))
+    if len(row.gallery) < length:
+        problems.append(Problem(row.line, "short list", f"{len(row.gallery)} gallery tracklets, expected {length}"))
+    return problems
+
+
+def _join(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def format_problems(problems: Sequence[Problem]) -> str:
+    """Count problems by kind, and list the first ``MAX_SHOWN`` of them, one a line."""
+    if not problems:
+        return "no problems"
+    counts = Counter(problem.kind for problem in problems)
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    lines = [f"  {problem}" for problem in problems[:MAX_SHOWN]]
+    if len(problems) > MAX_SHOWN:
+        lines.append(f"  and {len(problems) - MAX_SHOWN} more")
+    return "\n".join([f"{len(problems)} problems ({summary}):", *lines])
+
+
+def gallery_names(root: Path) -> frozenset[str]:
+    """Return the names of the tracklets in the gallery folders of a copy of AG-VPReID.
+
+    Raises:
+        FileNotFoundError: If there are none.
+    """
+    names = frozenset(path.name for path in root.glob("case*/gallery/*/*"))
+    if not names:
+        raise FileNotFoundError(f"{root} holds no tracklets in case*/gallery/: it is no copy of AG-VPReID.")
+    return names
+
+
+def merge_submissions(paths: Sequence[Path]) -> list[Row]:
+    """Join the rankings of several directions in the order of the files.
+
+    Raises:
+        FileNotFoundError, ValueError: As ``read_submission`` does; also ValueError if a query is ranked twice.
+    """
+    joined: list[Row] = []
+    seen: dict[str, str] = {}
+    for path in paths:
+        for row in read_submission(path):
+            where = f"{path}, line {row.line}"
+            if row.query in seen:
+                raise ValueError(f"{where}: the query {row.query} is already ranked in {seen[row.query]}.")
+            seen[row.query] = where
+            joined.append(row)
+    return joined
+
+
+def order_as(rows: Sequence[Row], sample: Sequence[Row]) -> list[Row]:
+    """Sort rows by the place of their query in the sample; queries that it does not name come last, as they were."""
+    places = {row.query: place for place, row in enumerate(sample)}
+    return sorted(rows, key=lambda row: places.get(row.query, len(places)))
+
+
+def rank_results(folder: Path, method: str, length: int) -> list[Row]:
+    """Rank the gallery for every query by the distances that an evaluation left.
+
+    Args:
+        folder: Results folder: of one direction, or with a folder for each direction, which are joined by name.
+        method: A name of ``METHODS``.
+        length: Gallery tracklets per query; 0 for all.
+    Raises:
+        FileNotFoundError: If there are no distances by this method.
+        ValueError: If a direction lacks them, a file is damaged, or a query is ranked twice.
+    """
+    name = f"distmat{METHODS[method].slug}.npz"
+    ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}
+    if not ranked:
+        raise FileNotFoundError(f"{folder} holds no distmat*.npz, neither itself nor in a folder for each direction.")
+    if lacking := [direction for direction in sorted(ranked) if not (direction / name).is_file()]:
+        raise FileNotFoundError(
+            f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}. Choose another, or "
+            "evaluate again."
+        )
+    rows: list[Row] = []
+    seen: dict[str, Path] = {}
+    for direction in sorted(ranked):
+        path = direction / name
+        for row in _rank_file(path, length):
+            if row.query in seen:
+                raise ValueError(f"{path}: the query {row.query} is already ranked in {seen[row.query]}.")
+            seen[row.query] = path
+            rows.append(row)
+    return rows
+
+
+def _rank_file(path: Path, length: int) -> list[Row]:
+    """Rank the gallery for every query of one file of distances; of equal distances, the earlier column is first."""
+    try:
+        with np.load(path) as content:
+            distmat = content["distmat"]
+            queries, galleries = ([_name_of(key) for key in content[f"{side}_keys"]] for side in ("query", "gallery"))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
+    if distmat.shape != (len(queries), len(galleries)):
+        raise ValueError(
+            f"{path} is damaged: {distmat.shape} distances of {len(queries)} queries to {len(galleries)} tracklets."
+        )
+    if np.isnan(distmat).any():
+        raise ValueError(f"{path} holds NaN: evaluate again with another checkpoint.")
+    nearest = np.argsort(distmat, axis=1, kind="stable")[:, : length or None]
+    return [
+        Row(0, "", query, tuple(galleries[index] for index in order))
+        for query, order in zip(queries, nearest, strict=True)
+    ]
+
+
+def _name_of(key: str) -> str:
+    """Return the name of a tracklet from its key, which begins with the identity (``Tracklet.key``)."""
+    return str(key).partition("/")[2]
