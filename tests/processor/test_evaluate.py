@@ -167,7 +167,8 @@ def test_unreadable_tracklets_are_left_out_and_named_once(
     assert (ranking.num_valid_queries, ranking.num_unmatched, ranking.mAP) == (5, 2, 1.0)
     named = [text for text in caplog.messages if "left out" in text]
     assert named == [
-        f"aerial to ground: {side}: 1 of {number} tracklets are left out, because none of their frames can be read: {key}"
+        f"aerial to ground: {side}: 1 of {number} tracklets are left out, "
+        f"because none of their frames can be read: {key}"
         for side, number, key in (("query", 8, "20/c4n1"), ("gallery", 6, "21/c0n0"))
     ]
     assert "takes their place" not in caplog.text
