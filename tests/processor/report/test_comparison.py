@@ -75,7 +75,7 @@ def test_other_settings_and_missing_parts_are_warned_about(tmp_path, caplog):
     one = write(tmp_path / "one", values, settings="those of the recipe")
     other = write(tmp_path / "other", values, settings="TEST.FLIP False", directions=DIRECTIONS[:1])
     assert [pair.direction for pair in read_pairs(one, other)] == ["a to b"]
-    assert "settings are 'TEST.FLIP False', but in" in caplog.text
+    assert "settings differ: 'those of the recipe' in" in caplog.text
     assert f"Only {one} has visual only | b to a: left out." in caplog.text
 
 
