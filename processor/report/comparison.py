@@ -54,7 +54,7 @@ def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
         ValueError: If a file is damaged, if the evaluations were scored by other protocols, have no method and
             direction in common, or differ in their queries.
     """
-    folders = [path if path.is_dir() else path.parent for path in (first, second)]
+    folders = [path.parent if path.is_file() else path for path in (first, second)]
     _require_one_protocol([folder / "results.json" for folder in folders])
     warn_of_other_settings([folder / "results.json" for folder in folders])
     one, other = (read_queries(folder / "queries.csv") for folder in folders)

@@ -96,6 +96,8 @@ def test_evaluations_that_cannot_be_compared_are_refused(tmp_path, capsys):
     ):
         with pytest.raises(ValueError, match=message):
             read_pairs(one, write(tmp_path / name, **options))
+    with pytest.raises(FileNotFoundError, match=r"mistyped/results\.json is not a file"):
+        read_pairs(one, tmp_path / "mistyped")
     (one / "queries.csv").unlink()
     with pytest.raises(SystemExit):
         main([str(one), str(one)])
