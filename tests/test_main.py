@@ -325,7 +325,7 @@ def test_a_checkpoint_alone_knows_its_network(trained, at_work):
 
 def test_weights_named_when_training_are_not_what_is_evaluated(trained, at_work):
     trained("TEST.WEIGHT", "elsewhere.pth")
-    assert "TEST.WEIGHT: elsewhere.pth" in (at_work / "logs/all/config.yml").read_text()
+    assert "  WEIGHT: elsewhere.pth" in (at_work / "logs/all/config.yml").read_text()
     assert status_of(eval_main, "--output_dir", "logs/all") == 0
     results = (at_work / "logs/all/results/results.txt").read_text()
     assert "logs/all/checkpoint_last.pth (the last, after epoch 2)" in results

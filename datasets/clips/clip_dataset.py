@@ -186,8 +186,8 @@ class TrackletClips(Dataset):
                 self._is_unreadable[first + candidate] = True
                 errors.append(error)
                 continue
-            for unread in errors:
-                logger.warning("%s; the nearest readable frame of the tracklet replaces it.", unread)
+            for problem in errors:
+                logger.warning("%s; the nearest readable frame of the tracklet replaces it.", problem)
             return frame
         folder = os.path.dirname(paths[0])
         raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")
