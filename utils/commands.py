@@ -5,6 +5,7 @@ This imports no torch, which takes seconds: a signal during that time is handled
 
 import logging
 import multiprocessing
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -100,6 +101,12 @@ def _leave_other_processes() -> None:
 
 def _end_loader_processes() -> None:
     """End what is left of this process's children at once; they ignore signals (``leave_signals_to_parent``)."""
-    for child in multiprocessing.active_children():
+    children = multiprocessing.active_children()
+    if not children:
+        return
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's raises an error when a loader process is killed
+    for child in children:
         with suppress(OSError):  # it may have ended by itself
             child.kill()
+        child.join()
+    signal.signal(signal.SIGCHLD, handler)

@@ -45,22 +45,25 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, orig
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     names = [str(path.relative_to(temporary)) for path in paths]
-    _move(names, temporary, folder)
+    try:
+        _move(names, temporary, folder)
+    except OSError as error:
+        rest = temporary.rename(folder / temporary.name.lstrip("."))  # the next evaluation leaves this name alone
+        raise OSError(f"{error} The results that are not in place are in {rest}.") from error
     return [folder / name for name in names]
 
 
 def _move(names: list[str], source: Path, folder: Path) -> None:
     """Move files into a folder, and delete those of the evaluation before that have no successor."""
+    for name in names:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(f"{folder / name} is a folder where a file of the results belongs: move it away.")
     list_file = folder / WRITTEN_LIST
     earlier = list_file.read_text(encoding="utf-8").splitlines() if list_file.is_file() else []
     list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), encoding="utf-8")
-    try:
-        for name in names:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).replace(folder / name)
-    except OSError as error:
-        rest = source.rename(folder / source.name.lstrip("."))  # under a name that the next evaluation leaves alone
-        raise OSError(f"{error}. The results that are not in place are in {rest}: move them by hand.") from error
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).replace(folder / name)
     for name in earlier:
         if name not in names:
             (folder / name).unlink(missing_ok=True)
