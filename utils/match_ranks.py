@@ -82,7 +82,7 @@ def rank_matches(
     sorted_pids = g_pids[by_pid]
     none = np.empty(0, dtype=np.int64)
     queries, belows, up_tos = [none], [none], [none]
-    for block in distances.blocks() if len(g_pids) else ():
+    for block in distances.blocks() if len(q_pids) and len(g_pids) else ():
         pids = q_pids[block.rows]
         first, end = np.searchsorted(sorted_pids, pids, "left"), np.searchsorted(sorted_pids, pids, "right")
         row = np.repeat(np.arange(len(pids)), end - first)

@@ -167,9 +167,10 @@ def make_features(rng, num_query=40, num_gallery=150, width=64):
     return torch.from_numpy(query), torch.from_numpy(gallery), [*ids, *cameras]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=str)
+@pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("seed", range(3))
-def test_features_are_ranked_by_their_exact_distances(seed, protocol):
+def test_features_are_ranked_by_their_exact_distances(seed, name):
+    protocol = PROTOCOLS[name]
     query, gallery, ids = make_features(np.random.default_rng(seed))
     exact = (query.double().unsqueeze(1) - gallery.double()).square().sum(dim=2)
     result = evaluate_features(query, gallery, *ids, protocol=protocol)
@@ -240,6 +241,22 @@ def test_shares_of_queries_are_scored_as_all_at_once():
     ]
     whole = evaluate_features(query, gallery, q_pids, g_pids, q_camids, g_camids)
     assert_same_bits(summarize_scores(QueryScores.join(parts), len(gallery)), whole)
+
+
+@pytest.mark.parametrize(("num_query", "num_gallery"), [(0, 5), (3, 0), (0, 0)])
+def test_no_query_or_no_gallery_has_no_match(num_query, num_gallery):
+    ids = [1] * num_query, [1] * num_gallery, [0] * num_query, [1] * num_gallery
+    with pytest.raises(ValueError, match="No query has a true match"):
+        evaluate_features(torch.zeros(num_query, 8), torch.zeros(num_gallery, 8), *ids)
+    with pytest.raises(ValueError, match="No query has a true match"):
+        evaluate_ranking(np.zeros((num_query, num_gallery)), *ids)
+
+
+def test_features_that_are_all_alike_are_one_tie():
+    result = evaluate_features(
+        torch.full((2, 64), 0.3), torch.full((9, 64), 0.3), [1, 1], [1, *[2] * 8], [0, 0], [1] * 9
+    )
+    assert result.first_ranks.tolist() == [5, 5]
 
 
 def test_features_that_cannot_be_ranked():
