@@ -1,7 +1,7 @@
 """Clips to keyed features: every feature travels with the tracklet it describes."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -86,7 +86,7 @@ class FeatureExtractor:
         sums, counts = self._sum_over_tracklets(self._describe, loader, tracklets, description)
         features = sums / counts
         features = (F.normalize(features, dim=1) if self.normalize else features).cpu()
-        readable = (counts[:, 0] > 0).tolist()
+        readable = find_readable(counts)
         if all(readable):
             return FeatureSet(tracklets, features)
         if not any(readable):
@@ -150,9 +150,9 @@ class FeatureExtractor:
                 rows = batch["tracklet"].to(device)
                 with self.runtime.autocast():
                     features = encode(clips, batch["camid"].to(device)).float()  # (B, width)
-                if (batch["unreadable"] == NO_FRAME).any():  # black clips
-                    has_frames = (batch["unreadable"] != NO_FRAME).all(dim=1).to(device)
-                    features, rows = features[has_frames], rows[has_frames]
+                if black := find_black_clips(batch):
+                    kept = [row for row in range(len(rows)) if row not in black]
+                    features, rows = features[kept], rows[kept]
                 if sums is None:
                     sums = torch.zeros(len(tracklets), features.shape[1], device=device)
                 sums.index_add_(0, rows, features)
@@ -172,6 +172,16 @@ class FeatureExtractor:
             return self.model(clips, camids)
         both = self.model(torch.cat([clips, flip_clips(clips)]), torch.cat([camids, camids]))
         return both.unflatten(0, (2, -1)).float().mean(dim=0)
+
+
+def find_black_clips(batch: Mapping[str, Tensor]) -> set[int]:
+    """Return the rows of a batch of ``TrackletClips``, on the CPU, whose tracklets have no readable frame."""
+    return set((batch["unreadable"] == NO_FRAME).any(dim=1).nonzero().flatten().tolist())
+
+
+def find_readable(counts: Tensor) -> list[bool]:
+    """Say which tracklets have a readable clip, by their numbers of such clips, (number of tracklets, 1)."""
+    return (counts[:, 0] > 0).tolist()
 
 
 @contextmanager

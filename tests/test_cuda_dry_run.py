@@ -97,6 +97,8 @@ def test_features_with_mirror_images_and_normalisation(cfg, make_tracklet, monke
     # The counter reads values of the loader's batch, which is on the CPU: that is allowed.
     counter = SimpleNamespace(add=lambda batch: None, finish=lambda: None)
     monkeypatch.setattr(processor.features, "BadFrames", lambda *args: counter)
+    monkeypatch.setattr(processor.features, "find_black_clips", lambda batch: set())
+    monkeypatch.setattr(processor.features, "find_readable", lambda counts: [True] * len(counts))
     tracklets = [make_tracklet(pid) for pid in range(BATCH_SIZE)]
     with fake_training(cfg, RUNTIME, BATCH_SIZE, SIZE) as training:
         batch = {
