@@ -4,23 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
-from utils.entries import Check, count, describe, identifiers, mapping, number, tensor, tensors, text
+from utils.entries import Check, count, describe, identifiers, mapping, number, state_dict_like, tensor, text
 
 
 def checks_for(
-    optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, generator: torch.Generator
+    model: nn.Module,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    generator: torch.Generator,
 ) -> dict[str, Check]:
     """Return the checks of a checkpoint's entries, by name, for ``utils.entries.check_entries``.
 
-    Names and shapes of weights are left to ``load_state_dict``, whose errors name them.
-
     Args:
-        optimizer, scaler, generator: Those that the checkpoint is to be loaded into.
+        model, criterion, optimizer, scaler, generator: Those that the checkpoint is to be loaded into.
     """
     return {
-        "model": tensors,
-        "criterion": tensors,
+        "model": state_dict_like(model.state_dict()),
+        "criterion": state_dict_like(criterion.state_dict()),
         "optimizer": lambda value: check_optimizer(value, optimizer),
         "schedule": lambda value: check_members(value, {"last_epoch": count}),
         "scaler": lambda value: check_members(value, {} if value == {} else dict.fromkeys(scaler.state_dict(), number)),

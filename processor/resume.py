@@ -129,7 +129,7 @@ def check_config(saved: str, current: str, path: Path, within_epoch: bool = Fals
     Raises:
         ValueError: If a key of NETWORK_KEYS differs or, within an epoch, one of BATCHES.
     """
-    changes = changed_keys(get_cfg(config_text=saved), get_cfg(config_text=current))
+    changes = changed_keys(get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current))
     batches = {key: values for key, values in changes.items() if key in BATCHES}
     if within_epoch and batches:
         raise ValueError(

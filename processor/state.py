@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import write_checkpoint, write_weights
-from utils.entries import check_entries, tensors
+from utils.entries import check_entries
 from utils.processes import ALONE, Processes
 
 from .checkpoint_checks import checks_for
@@ -151,7 +151,10 @@ class TrainingState:
         """
         if "optimizer" not in content:
             raise ValueError(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
-        check_entries(content, path, checks_for(self.optimizer, self.scaler, self.generator))
+        checks = checks_for(self.model, self.criterion, self.optimizer, self.scaler, self.generator)
+        check_entries(content, path, {**checks, "averaged": checks["model"]}, optional=("averaged",))
+        if content["step"] and not content["epoch_so_far"]:
+            raise ValueError(f"{path} is damaged: it is from within an epoch, and its entry 'epoch_so_far' is empty.")
         if content["pids"] != self.pids or content["camids"] != self.camids:
             raise ValueError(
                 f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
@@ -170,18 +173,11 @@ class TrainingState:
         # The kind of Adam decides where its step counts lie, so it has to be this run's before they are loaded.
         for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=True):
             saved["fused"] = own["fused"]
-        try:
-            self.model.load_state_dict(content["model"])
-            self.criterion.load_state_dict(content["criterion"])
-            if self.averaged is not None:  # a run may begin to average when it resumes
-                averaged = content.get("averaged", content["model"])
-                check_entries({"averaged": averaged}, path, {"averaged": tensors})
-                self.averaged.module.load_state_dict(averaged)
-            self.optimizer.load_state_dict(content["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"{path} belongs to another configuration: resume with the one it was trained with: {error}"
-            ) from error
+        self.model.load_state_dict(content["model"])
+        self.criterion.load_state_dict(content["criterion"])
+        if self.averaged is not None:  # a run may begin to average when it resumes
+            self.averaged.module.load_state_dict(content.get("averaged", content["model"]))
+        self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.last_epoch = content["schedule"]["last_epoch"]
         if content["scaler"] and self.scaler.is_enabled():  # a run may resume in another precision
             self.scaler.load_state_dict(content["scaler"])
