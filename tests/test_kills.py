@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 import time
 from functools import partial
 
@@ -29,7 +30,9 @@ def start(words, log):
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    os._exit(run_command(partial(train_main.main, words)))
+    status = run_command(partial(train_main.main, words))
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def wait(pid, seconds):

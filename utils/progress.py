@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
@@ -11,6 +12,10 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+
+# The lock that tqdm makes is shared with forked processes: one that is killed while it holds the lock would block all
+# others for ever.
+tqdm.set_lock(threading.RLock())
 
 LOG_INTERVAL = 60.0  # seconds between two log lines, at least
 
