@@ -48,7 +48,7 @@ def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
 def test_the_origin_names_settings_that_differ_from_the_recipe(cfg):
     changed = with_keys(cfg, "TEST.FLIP", False, "TEST.NUM_CLIPS", 3)
     settings = load_trained(changed).origin["settings"]
-    assert settings.startswith("those of the recipe but for INPUT.")
+    assert settings.startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224, ")
     assert settings.endswith("TEST.NUM_CLIPS 3, TEST.FLIP False")
 
 

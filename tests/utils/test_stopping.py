@@ -23,17 +23,23 @@ def test_signals_stop_at_once(number):
     assert signal.getsignal(number) == before
 
 
-def test_deferred_signals_are_noted(monkeypatch):
+def send_while_deferred(*numbers):
+    """Send signals within a block that defers them."""
+    with STOP_REQUESTS.deferred():
+        for number in numbers:
+            send(number)
+
+
+def test_deferred_signals_are_noted_and_obeyed_in_the_end(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     with STOP_REQUESTS.handled():
         with STOP_REQUESTS.deferred():
-            send(signal.SIGTERM)
-            send(signal.SIGTERM)
-            assert STOP_REQUESTS.received == signal.SIGTERM
-            with pytest.raises(Stopped):
-                STOP_REQUESTS.obey()
-        with pytest.raises(Stopped), STOP_REQUESTS.deferred():  # nothing more is begun
             pass
+        with pytest.raises(Stopped) as stopped:
+            send_while_deferred(signal.SIGTERM, signal.SIGTERM)
+        assert stopped.value.number == STOP_REQUESTS.received == signal.SIGTERM
+        with pytest.raises(Stopped):  # nothing more may begin
+            send_while_deferred()
 
 
 @pytest.mark.parametrize("under_torchrun", [False, True])
@@ -41,13 +47,17 @@ def test_a_second_ctrl_c_insists_unless_torchrun_passes_it_on(under_torchrun, mo
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     if under_torchrun:
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    with STOP_REQUESTS.handled(), STOP_REQUESTS.deferred():
-        send(signal.SIGINT)
-        if under_torchrun:
-            send(signal.SIGINT)
-        else:
-            with pytest.raises(Stopped):
+    sent = []
+
+    def work():
+        with STOP_REQUESTS.deferred():
+            for number in range(2):
                 send(signal.SIGINT)
+                sent.append(number)
+
+    with STOP_REQUESTS.handled(), pytest.raises(Stopped):
+        work()
+    assert sent == ([0, 1] if under_torchrun else [0])
 
 
 def _report_handlers(queue):

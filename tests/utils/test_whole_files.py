@@ -42,7 +42,7 @@ def test_an_interrupted_write_leaves_the_old_file(error, tmp_path):
 
 def test_a_full_disk_names_the_file_and_what_to_do(tmp_path):
     write_text("old", tmp_path / "a.txt")
-    message = r"Could not write .*/a\.txt: File too large\. .*Free space .*--output_dir.*--resume\.$"
+    message = r"Could not write .*/a\.txt: File too large\. .*Free space .*choose another\..*--resume\.$"
     with full_disk(), pytest.raises(OSError, match=message) as caught:
         write_text("x" * 2000, tmp_path / "a.txt")
     assert "Errno" not in str(caught.value)
