@@ -495,7 +495,7 @@ def test_loaders_give_the_same_with_without_and_only_from_the_cache(cfg, monkeyp
     monkeypatch.setattr(datasets.clips.clip_dataset, "decode_frame", fail)
     second = passes(cfg)
     with pytest.raises(UnreadableFrameError):
-        make_test_loader(plain, case.query).dataset[0]
+        make_memory_loader(plain, dataset).dataset[0]
     assert len(expected) == len(first) == len(second) > 3
     for batches in zip(expected, first, second, strict=True):
         for name, value in batches[0].items():
