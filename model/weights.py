@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.checkpoint import read_checkpoint
-from utils.entries import dense
+from utils.entries import dense, fits
 
 from .encoder import ClipVideoEncoder, resize_position_embedding
 
@@ -139,7 +139,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
             position.float(), encoder.grid, encoder.position_mode
         )
     missing = [name for name in own if name not in converted]
-    wrong = [name for name in own if name in converted and not _fits(converted[name], own[name])]
+    wrong = [name for name in own if name in converted and not fits(converted[name], own[name])]
     surplus = [name for name in converted if name not in own]
     if missing or wrong or surplus:
         raise ValueError(
@@ -182,7 +182,7 @@ def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> L
         if name in own and name in state and _differ_in_rows(state[name], own[name]):
             report.skipped[name] = f"{len(state.pop(name))} rows in the file, {len(own[name])} in the model"
     missing = [name for name in own if name not in state and name not in report.skipped]
-    wrong = [name for name in state if not _fits(state[name], own[name])]
+    wrong = [name for name in state if not fits(state[name], own[name])]
     if missing or wrong:
         first = (
             f"no value for {missing[0]}"
@@ -242,11 +242,6 @@ def _unwrap(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
         if problem := dense(value):
             raise ValueError(f"{path}: {name} {problem}.")
     return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def _fits(value: Tensor, own: Tensor) -> bool:
-    """Whether a tensor of a file can take the place of a parameter or buffer."""
-    return value.shape == own.shape and value.is_floating_point() == own.is_floating_point()
 
 
 def _differ_in_rows(value: Tensor, own: Tensor) -> bool:

@@ -5,9 +5,9 @@ device goes on computing. This is the only wait of a step.
 """
 
 import csv
+import io
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from utils.old_files import set_aside
 from utils.progress import format_duration
+from utils.whole_files import write_text
 
 from .curves import draw_curves
 
@@ -351,12 +352,11 @@ class TrainingMonitor:
         """Rewrite the history, whole or not at all, and draw the curves."""
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = sorted(names, key=lambda name: name.startswith(SCORES))  # scores last
-        temporary = self.output / f".{HISTORY}"
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(temporary, self.output / HISTORY)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(text.getvalue(), self.output / HISTORY)
         draw_curves(self.rows, self.output / CURVES)
 
 

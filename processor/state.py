@@ -160,6 +160,8 @@ class TrainingState:
                 f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
                 f"the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
             )
+        if len(content["memory"]) != len(self.pids):
+            raise ValueError(f"{path} is damaged: CLIP memory of {len(content['memory'])} people for {len(self.pids)}.")
         if content["data_hash"] != self.data_hash:
             logger.warning(
                 "%s was trained on other tracklets of the same people (names or lengths differ from those in "
@@ -181,8 +183,6 @@ class TrainingState:
         self.schedule.last_epoch = content["schedule"]["last_epoch"]
         if content["scaler"] and self.scaler.is_enabled():  # a run may resume in another precision
             self.scaler.load_state_dict(content["scaler"])
-        if len(content["memory"]) != len(self.pids):
-            raise ValueError(f"{path} is damaged: CLIP memory of {len(content['memory'])} people for {len(self.pids)}.")
         self.memory = content["memory"].to(self.memory.device)
         self.generator.set_state(content["generator"])
         for states in content["random_states"][self.processes.rank :][:1]:  # none for a process that was not there

@@ -22,7 +22,7 @@ from .bad_frames import BadFrames
 from .finite import FiniteGuard
 from .monitor import TrainingMonitor
 from .save_points import SavePoints
-from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState
+from .state import BEST_CHECKPOINT, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def train(
     with closing(monitor):
         while True:
             if state.validation_is_due:
-                validate_epoch(state, monitor, options, output, validate)
+                validate_epoch(state, monitor, options, save_points, validate)
             if state.epoch >= options.num_epochs:
                 break
             sampler.set_epoch(state.epoch, done=state.step)
@@ -121,7 +121,7 @@ def validate_epoch(
     state: TrainingState,
     monitor: TrainingMonitor,
     options: TrainingOptions,
-    output: Path,
+    save_points: SavePoints,
     validate: Callable[[XTFCLIP], float | None],
 ) -> None:
     """Validate the weights and, beside them, their moving average; keep the best checkpoint if one is chosen.
@@ -138,8 +138,8 @@ def validate_epoch(
     state.validation_is_due = False
     if options.keeps_best and score is not None and score >= state.best:
         state.best = score
-        state.save(output / BEST_CHECKPOINT)
-    state.save(output / LAST_CHECKPOINT, previous=output / PREVIOUS_CHECKPOINT)
+        state.save(save_points.output / BEST_CHECKPOINT)
+    save_points.save()
 
 
 def train_one_epoch(

@@ -60,6 +60,27 @@ def _cache_home(tmp_path_factory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[..., None]:
+    """``assert_same(actual, expected, where)``: compare nested dicts, lists and tensors bit by bit."""
+
+    def compare(actual: object, expected: object, where: object = "") -> None:
+        if isinstance(expected, torch.Tensor):
+            assert torch.equal(actual, expected), where
+        elif isinstance(expected, dict):
+            assert actual.keys() == expected.keys(), where
+            for key in expected:
+                compare(actual[key], expected[key], f"{where}/{key}")
+        elif isinstance(expected, list | tuple):
+            assert len(actual) == len(expected), where
+            for index, value in enumerate(expected):
+                compare(actual[index], value, f"{where}/{index}")
+        else:
+            assert actual == expected, where
+
+    return compare
+
+
 @pytest.fixture(autouse=True)
 def _seed_torch() -> None:
     torch.manual_seed(1234)

@@ -53,25 +53,9 @@ def history(folder):
         return [{name: row[name] for name in ("epoch", "total", "monitoring_mAP")} for row in csv.DictReader(file)]
 
 
-def assert_same(actual, expected, where=""):
-    """Compare nested dicts, lists and tensors bit by bit."""
-    if isinstance(expected, dict):
-        assert actual.keys() == expected.keys(), where
-        for key in expected:
-            assert_same(actual[key], expected[key], f"{where}/{key}")
-    elif isinstance(expected, list | tuple):
-        assert len(actual) == len(expected), where
-        for index, value in enumerate(expected):
-            assert_same(actual[index], value, f"{where}/{index}")
-    elif isinstance(expected, torch.Tensor):
-        assert torch.equal(actual, expected), where
-    else:
-        assert actual == expected, where
-
-
 @pytest.mark.parametrize(("minutes", "last_save"), [("0", "epoch 1 and 0 steps"), ("1e-9", "epoch 1 and 1 steps")])
 def test_a_killed_process_is_restarted_and_the_run_ends_as_if_undisturbed(
-    minutes, last_save, undisturbed, options, tmp_path
+    minutes, last_save, undisturbed, options, tmp_path, assert_same
 ):
     """With checkpoints between epochs only, and after every step."""
     words = ["--output_dir", tmp_path, *options, "SOLVER.STAGE2.CHECKPOINT_MINUTES", minutes]

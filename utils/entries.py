@@ -97,7 +97,7 @@ def state_dict_like(own: Mapping[str, Tensor]) -> Check:
         for name, expected in own.items():
             if problem := dense(value[name]):
                 return f"holds {name}, which {problem}"
-            if value[name].shape != expected.shape or value[name].is_floating_point() != expected.is_floating_point():
+            if not fits(value[name], expected):
                 return f"holds {name}, which is {describe(value[name])} and must be {describe(expected)}"
             if not value[name].to(expected.dtype).isfinite().all():
                 return f"holds {name}, which holds NaN or infinity"
@@ -134,6 +134,11 @@ def check_tensor(value: Any) -> str | None:
     if problem := dense(value):
         return problem
     return None if value.isfinite().all() else "holds NaN or infinity"
+
+
+def fits(value: Tensor, own: Tensor) -> bool:
+    """Whether a tensor of a file can take the place of a parameter or buffer."""
+    return value.shape == own.shape and value.is_floating_point() == own.is_floating_point()
 
 
 def dense(value: Any) -> str | None:

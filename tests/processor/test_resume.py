@@ -85,26 +85,13 @@ def undisturbed(run, tmp_path):
 
 
 def contents(folder):
-    return {name: read_checkpoint(folder / name) for name in (LAST_CHECKPOINT, BEST_CHECKPOINT)}
-
-
-def assert_same(actual, expected, where=""):
-    if isinstance(expected, torch.Tensor):
-        assert torch.equal(actual, expected), where
-    elif isinstance(expected, dict):
-        assert actual.keys() == expected.keys(), where
-        for key in expected.keys() - {"config"}:
-            assert_same(actual[key], expected[key], f"{where}.{key}")
-    elif isinstance(expected, list | tuple):
-        assert len(actual) == len(expected), where
-        for index, value in enumerate(expected):
-            assert_same(actual[index], value, f"{where}[{index}]")
-    else:
-        assert actual == expected, where
+    """Both checkpoints of a run, but for their configuration, which names the run's folder."""
+    files = {name: read_checkpoint(folder / name) for name in (LAST_CHECKPOINT, BEST_CHECKPOINT)}
+    return {name: {key: content[key] for key in content.keys() - {"config"}} for name, content in files.items()}
 
 
 @pytest.mark.parametrize("opts", [(), ("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", 2)])
-def test_a_run_stopped_by_signals_within_epochs_ends_as_an_undisturbed_one(opts, run, tmp_path):
+def test_a_run_stopped_by_signals_within_epochs_ends_as_an_undisturbed_one(opts, run, tmp_path, assert_same):
     run(tmp_path / "undisturbed", opts=opts)
     output = tmp_path / "stopped"
     steps = []
@@ -117,7 +104,7 @@ def test_a_run_stopped_by_signals_within_epochs_ends_as_an_undisturbed_one(opts,
     assert_same(contents(output), contents(tmp_path / "undisturbed"))
 
 
-def test_a_run_that_loses_power_anywhere_ends_as_an_undisturbed_one(run, undisturbed, tmp_path):
+def test_a_run_that_loses_power_anywhere_ends_as_an_undisturbed_one(run, undisturbed, tmp_path, assert_same):
     counter = Power()
     run(tmp_path / "counted", counter)
     for last_moment in range(1, counter.moments + 1, 2):  # each takes a second; test_kills.py tries random moments
@@ -136,7 +123,9 @@ def test_checkpoints_within_an_epoch_come_after_their_minutes(run, tmp_path, cap
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b""])
-def test_the_checkpoint_before_takes_the_place_of_a_damaged_one(damage, run, undisturbed, tmp_path, caplog):
+def test_the_checkpoint_before_takes_the_place_of_a_damaged_one(
+    damage, run, undisturbed, tmp_path, caplog, assert_same
+):
     output = tmp_path / "damaged"
     with pytest.raises(Stopped):
         run(output, stop_at=5)
@@ -201,7 +190,7 @@ def test_batches_cannot_change_within_an_epoch(tiny_cfg, caplog):
         check_config(before, after, "a.pth", within_epoch=True)
 
 
-def test_a_last_checkpoint_that_is_gone_is_replaced_by_the_one_before(run, undisturbed, tmp_path, caplog):
+def test_a_last_checkpoint_that_is_gone_is_replaced_by_the_one_before(run, undisturbed, tmp_path, caplog, assert_same):
     output = tmp_path / "gone"
     with pytest.raises(Stopped):
         run(output, stop_at=5)

@@ -44,7 +44,9 @@ def test_the_model_overfits_the_generated_people(set_up, rank1):
 
 
 @pytest.mark.parametrize(("smoothing", "workers"), [("online", 0), ("uniform", 0), ("online", 1)])
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(smoothing, workers, set_up, rank1, tmp_path):
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
+    smoothing, workers, set_up, rank1, tmp_path, assert_same
+):
     common = ("LOSS.LABEL_SMOOTHING", smoothing, "SOLVER.STAGE2.STEPS", "(3,)", "SOLVER.STAGE2.EVAL_PERIOD", 2)
     common += ("DATALOADER.NUM_WORKERS", workers)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
@@ -58,24 +60,8 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(smoothing, worke
     expected, actual = (read_checkpoint(folder / LAST_CHECKPOINT) for folder in (whole, halves))
     assert actual.keys() == expected.keys()
     for key in expected.keys() - {"config"}:
-        assert_equal(actual[key], expected[key], key)
+        assert_same(actual[key], expected[key], key)
     assert bool(expected["criterion"]) == (smoothing == "online")
-
-
-def assert_equal(actual, expected, where):
-    """Compare nested dicts, lists and tensors bit by bit."""
-    if isinstance(expected, torch.Tensor):
-        assert torch.equal(actual, expected), where
-    elif isinstance(expected, dict):
-        assert actual.keys() == expected.keys(), where
-        for key in expected:
-            assert_equal(actual[key], expected[key], f"{where}.{key}")
-    elif isinstance(expected, list | tuple):
-        assert len(actual) == len(expected), where
-        for index, value in enumerate(expected):
-            assert_equal(actual[index], value, f"{where}[{index}]")
-    else:
-        assert actual == expected, where
 
 
 def test_online_smoothing_learns_between_epochs(set_up):
