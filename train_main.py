@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from datasets import make_dataset, make_train_loader, make_train_transform
     from processor.build import make_memory, make_training_options, make_training_state
+    from processor.plan import compute_ideal_step_seconds, size_of
     from processor.resume import keep_old_checkpoints, prepare_run, restore_last
     from processor.state import LAST_CHECKPOINT
     from processor.train import train
@@ -84,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             state.memory = make_memory(cfg, dataset, state.model, runtime)
             state.save(output / LAST_CHECKPOINT)  # for CLIP memory all frames were decoded
         augment = make_train_transform(cfg, processes)
-        train(state, loader, augment, runtime, make_training_options(cfg), output, validation)
+        measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
+        ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0
+        train(state, loader, augment, runtime, make_training_options(cfg, ideal), output, validation)
         logger.info("Done. Checkpoints, config and log are in %s", output)
 
 

@@ -36,6 +36,7 @@ from processor.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command
+from utils.matrix_rate import measure_matrix_rate
 from utils.runtime import Runtime, make_runtime
 
 from .plain_model import PATCH, PlainModel, initial_soft_labels
@@ -45,7 +46,6 @@ logger = logging.getLogger(__name__)
 NUM_CLASSES = 689  # training identities of AG-VPReID 2025
 NUM_CAMERAS = 6
 NUM_INSTANCES = 2  # clips of each identity; the cost of a step does not depend on it
-MATRIX_SIDE = 4096
 
 
 def synchronize(device: torch.device) -> None:
@@ -67,13 +67,6 @@ def time_once(function: Callable[[], object], device: torch.device) -> float:
     function()
     synchronize(device)
     return time.perf_counter() - start
-
-
-def measure_matrix_rate(runtime: Runtime, repeats: int) -> float:
-    """Return the floating-point operations per second of a large square matrix product in the run's precision."""
-    dtype = runtime.dtype or torch.float32
-    a, b = (torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=runtime.device).to(dtype) for _ in range(2))
-    return 2 * MATRIX_SIDE**3 / time_calls(lambda: torch.mm(a, b), runtime.device, repeats)
 
 
 def peak_memory(device: torch.device) -> float:
@@ -317,7 +310,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     torch.manual_seed(cfg.SOLVER.SEED)
     steps = make_steps(cfg, args, runtime)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    rate = measure_matrix_rate(runtime, args.repeats)
+    rate = measure_matrix_rate(runtime.device, runtime.dtype, args.repeats)
     logger.info(
         "%s, %s, torch %s: matrix product %.2f TFLOP/s",
         name,

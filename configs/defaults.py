@@ -203,6 +203,9 @@ _C.SOLVER.STAGE2.WARMUP_ITERS = 10
 _C.SOLVER.STAGE2.WARMUP_FACTOR = 0.1
 # Steps between two log lines.
 _C.SOLVER.STAGE2.LOG_PERIOD = 50
+# True measures at start, in some seconds, how fast the device multiplies matrices. The log and history.csv then say
+# what share of that rate the matrix products of a training step reach.
+_C.SOLVER.STAGE2.MEASURE_RATE = True
 # Epochs between two evaluations; 0 switches them off.
 _C.SOLVER.STAGE2.EVAL_PERIOD = 10
 # Minutes between two checkpoints within an epoch; 0 saves between epochs only. A signal to stop (Ctrl-C, SIGTERM,

@@ -75,8 +75,8 @@ def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def make_training_options(cfg: CfgNode) -> TrainingOptions:
-    """Read the length of a training run and its periods."""
+def make_training_options(cfg: CfgNode, ideal_step_seconds: float = 0.0) -> TrainingOptions:
+    """Read the length of a training run and its periods; ``ideal_step_seconds`` as in ``TrainingOptions``."""
     return TrainingOptions(
         num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
         log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
@@ -86,6 +86,7 @@ def make_training_options(cfg: CfgNode) -> TrainingOptions:
         accumulation_steps=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
         skips_non_finite=cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip",
         max_bad_fraction=cfg.DATALOADER.MAX_BAD_FRACTION,
+        ideal_step_seconds=ideal_step_seconds,
     )
 
 

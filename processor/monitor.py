@@ -111,6 +111,7 @@ class TrainingMonitor:
         finished_epochs: Epochs before a resume. The history keeps their rows, and drops all later ones.
         first_step: The run's step, counted from 1, with which this begins: TensorBoard hides earlier points from there.
         enabled: Whether to write files; False in all processes but the first.
+        ideal_step_seconds: What a step would take at the device's rate of matrix products; 0 if that is not known.
     """
 
     def __init__(
@@ -122,8 +123,10 @@ class TrainingMonitor:
         finished_epochs: int = 0,
         first_step: int = 1,
         enabled: bool = True,
+        ideal_step_seconds: float = 0.0,
     ) -> None:
         self.output = output
+        self.ideal_step_seconds = ideal_step_seconds
         self.num_epochs = num_epochs
         self.log_period = log_period
         self.rows = read_history(output / HISTORY, finished_epochs) if enabled else []
@@ -285,6 +288,9 @@ class TrainingMonitor:
         whole = sum(seconds.values())
         if whole:
             shares = ", ".join(f"{name} {seconds[f'seconds_{name}'] / whole:.0%}" for name in PHASES)
+            if self.ideal_step_seconds:
+                means["share_of_rate"] = self.ideal_step_seconds / whole
+                shares += f"; {means['share_of_rate']:.0%} of the device's rate of matrix products"
             logger.info("epoch %d: %.3g s a step: %s", epoch.number, whole, shares)
         if self._board:
             self.rows.append({"epoch": epoch.number, **means})

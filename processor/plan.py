@@ -24,6 +24,7 @@ from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.clips.transforms import Augmenter
 from loss import ReidLoss, make_loss
 from model import XTFCLIP, make_model
+from utils.matrix_rate import measure_matrix_rate
 from utils.runtime import DTYPES, Runtime
 from utils.tables import format_table
 
@@ -186,6 +187,19 @@ def count_training_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> tu
         forward = counter.get_total_flops()
         loss.backward()
         return forward, counter.get_total_flops()
+
+
+def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime) -> float:
+    """Return the seconds that a training step would take if it were nothing but matrix products at the device's rate.
+
+    Args:
+        cfg: SOLVER.STAGE2.IMS_PER_BATCH is the batch of all processes together.
+        size: The training split.
+        runtime: Its device is measured, in the run's precision.
+    """
+    own_clips = cfg.SOLVER.STAGE2.IMS_PER_BATCH // runtime.processes.world_size
+    _, step = count_training_flops(cfg, own_clips, size)
+    return step / measure_matrix_rate(runtime.device, runtime.dtype)
 
 
 def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int:

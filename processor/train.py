@@ -40,6 +40,7 @@ class TrainingOptions:
         accumulation_steps: Steps whose gradients are averaged before the weights change.
         skips_non_finite: Whether a batch whose loss is not finite is skipped instead of stopping training.
         max_bad_fraction: Share of an epoch's frames, 0..1, that may be unreadable.
+        ideal_step_seconds: What a step would take at the device's rate of matrix products; 0 if that was not measured.
     """
 
     num_epochs: int
@@ -50,6 +51,7 @@ class TrainingOptions:
     accumulation_steps: int = 1
     skips_non_finite: bool = False
     max_bad_fraction: float = 1.0
+    ideal_step_seconds: float = 0.0
 
     def validates_after(self, epoch: int) -> bool:
         """Whether the model is validated after this epoch, counted from 1."""
@@ -100,6 +102,7 @@ def train(
         state.epoch,
         first_step=state.epoch * len(sampler) + state.step + 1,
         enabled=runtime.processes.is_main,
+        ideal_step_seconds=options.ideal_step_seconds,
     )
     save_points = SavePoints(state, output, options.checkpoint_minutes)
     with closing(monitor):

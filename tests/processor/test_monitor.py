@@ -73,16 +73,19 @@ def test_an_epoch_without_a_batch_is_an_error(make_monitor):
         monitor.finish_epoch()
 
 
-def test_a_step_is_split_into_its_phases(make_monitor, monkeypatch):
+def test_a_step_is_split_into_its_phases(make_monitor, monkeypatch, caplog):
+    caplog.set_level("INFO")
     times = iter([0.0, 1.0, 3.0, 6.0, 10.0, 15.0, 15.0, 15.0, 15.0])  # an epoch's start, then two steps
     monkeypatch.setattr(monitor_module.Clock, "mark", lambda self: next(times))
-    monitor = make_monitor()
+    monitor = make_monitor(ideal_step_seconds=3.0)
     monitor.start_epoch(1, 2)
     take_step(monitor, {"total": 1.0})
     take_step(monitor, {"total": 1.0})
     means = monitor.finish_epoch()
     seconds = [means[f"seconds_{name}"] for name in ("data", "forward", "backward", "update")]
     assert seconds == [(1 + 5) / 2, 2 / 2, 3 / 2, 4 / 2]
+    assert means["share_of_rate"] == 3 / 7.5
+    assert "40% of the device's rate" in caplog.text
 
 
 def test_measures_are_read_after_the_backward_pass(make_monitor):

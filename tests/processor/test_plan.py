@@ -11,11 +11,13 @@ import torch
 
 from configs import get_cfg
 from model import make_model
+from processor import plan
 from processor.plan import (
     ADAM_STATES,
     FLOAT32_BYTES,
     DatasetSize,
     MemoryTracker,
+    compute_ideal_step_seconds,
     count_feature_flops,
     count_parameters,
     count_steps,
@@ -47,7 +49,6 @@ import torch
 from configs import get_cfg
 from datasets import make_train_transform
 from loss import make_loss
-from configs import get_cfg
 from model import make_model
 from solver import make_optimizer
 cfg = get_cfg(None, sys.argv[2:])
@@ -85,6 +86,13 @@ def test_operations_of_the_full_network():
     assert 1 < forward / (2 * blocks * tokens) < 1.3
     assert 2.8 < step / forward < 3.05
     assert count_feature_flops(cfg, 2, size) < forward  # neither prompt nor classifiers
+
+
+def test_ideal_seconds_are_operations_over_the_rate(tiny_cfg, monkeypatch):
+    monkeypatch.setattr(plan, "measure_matrix_rate", lambda device, dtype: 1e9)
+    cfg = tiny_cfg("SOLVER.STAGE2.IMS_PER_BATCH", 8)
+    _, whole_batch = count_training_flops(cfg, 8, SIZE)
+    assert compute_ideal_step_seconds(cfg, SIZE, Runtime(torch.device("cpu"), None)) == pytest.approx(whole_batch / 1e9)
 
 
 def test_operations_grow_with_the_batch(tiny_cfg):
