@@ -98,7 +98,7 @@ def _detach_run_logging() -> Iterator[None]:
     yield
     root = logging.getLogger()
     for handler in list(root.handlers):
-        if type(handler) in (logging.StreamHandler, logging.FileHandler):
+        if not type(handler).__module__.startswith("_pytest"):
             root.removeHandler(handler)
             handler.close()
     root.setLevel(logging.WARNING)
