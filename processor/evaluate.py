@@ -16,7 +16,7 @@ from utils.reranking import re_rank
 
 from .features import FeatureExtractor, FeatureSet
 from .masking import attribute_penalty
-from .results import CaseResult, Evaluation, Method
+from .results import ANNOTATED, PLAIN, RERANKED, CaseResult, Evaluation, Method
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def evaluate(
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
         distmats = compute_distances(query, gallery, case.scheme, options, processes.share(len(case.query)))
-        if options.mask_columns and not any(method.annotated_attributes for method in distmats):
+        if options.mask_columns and not any(method.mask == ANNOTATED for method in distmats):
             logger.warning("%s: the data have no annotated attributes: only visual rows are reported.", case.title)
         protocol = PROTOCOLS[case.protocol]
         rankings = {} if case.identities_masked else score_distances(distmats, query, gallery, protocol, processes)
@@ -93,17 +93,17 @@ def compute_distances(
         options: The methods.
         rows: Queries whose rows are returned.
     """
-    base = {False: pairwise_distance(query.features[rows], gallery.features).numpy()}
+    base = {PLAIN: pairwise_distance(query.features[rows], gallery.features).numpy()}
     if options.reranking:
-        base[True] = re_rank(query.features, gallery.features, options.k1, options.k2, options.lambda_value)[rows]
-    distmats = {Method(reranked, annotated_attributes=False): distmat for reranked, distmat in base.items()}
+        base[RERANKED] = re_rank(query.features, gallery.features, options.k1, options.k2, options.lambda_value)[rows]
+    distmats = {Method(ranking): distmat for ranking, distmat in base.items()}
     annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
     if options.mask_columns and scheme is not None and annotated:
         penalty = attribute_penalty(
             query.tracklets[rows], gallery.tracklets, scheme, options.mask_columns, options.mask_penalty
         )
-        for reranked, distmat in base.items():
-            distmats[Method(reranked, annotated_attributes=True)] = distmat + penalty
+        for ranking, distmat in base.items():
+            distmats[Method(ranking, ANNOTATED)] = distmat + penalty
     return distmats
 
 

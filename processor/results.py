@@ -9,24 +9,64 @@ from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings
 
 
 @dataclass(frozen=True)
-class Method:
-    """The method that computed a distance matrix."""
+class Ranking:
+    """How the gallery is ranked, apart from attributes.
 
-    reranked: bool
-    annotated_attributes: bool
+    Attributes:
+        label: As in the tables.
+        slug: For file names; '' for the plain visual ranking.
+        uses_query_set: Whether the ranking of a query depends on the other queries, which a system that answers one
+            query at a time does not have.
+    """
+
+    label: str
+    slug: str
+    uses_query_set: bool = False
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What a penalty for contradicting attributes is computed from.
+
+    Attributes:
+        label: As in the tables; '' for no mask.
+        slug: For file names; '' for no mask.
+        annotated: Whether it reads annotations of the test set.
+    """
+
+    label: str
+    slug: str
+    annotated: bool = False
+
+
+PLAIN = Ranking("visual only", "")
+RERANKED = Ranking("re-ranked", "reranked", uses_query_set=True)
+NO_MASK = Mask("", "")
+ANNOTATED = Mask("annotated attributes", "annotated_attributes", annotated=True)
+
+
+@dataclass(frozen=True)
+class Method:
+    """The method that computed a row of the results: a ranking, with or without a mask."""
+
+    ranking: Ranking = PLAIN
+    mask: Mask = NO_MASK
 
     def __str__(self) -> str:
-        base = "re-ranked" if self.reranked else "visual only"
-        return f"{base} + mask (annotated attributes)" if self.annotated_attributes else base
+        return f"{self.ranking.label} + mask ({self.mask.label})" if self.mask.label else self.ranking.label
+
+    @property
+    def heading(self) -> str:
+        """The name with what a reader must know beside it, for tables; two evaluations are joined by the name."""
+        return f"{self} (uses the whole query set)" if self.ranking.uses_query_set else str(self)
 
     @property
     def slug(self) -> str:
         """For file names; '' for the plain visual ranking."""
-        parts = ["reranked"] * self.reranked + ["annotated_attributes"] * self.annotated_attributes
-        return "".join(f"_{part}" for part in parts)
+        return "".join(f"_{part}" for part in (self.ranking.slug, self.mask.slug) if part)
 
 
-VISUAL = Method(reranked=False, annotated_attributes=False)
+VISUAL = Method()
 
 
 @dataclass(frozen=True)
@@ -76,7 +116,7 @@ class Evaluation:
     def methods(self) -> list[Method]:
         """Methods that at least one direction was ranked by, the visual ones first."""
         methods = dict.fromkeys(method for result in self.cases for method in result.distmats)
-        return sorted(methods, key=lambda method: method.annotated_attributes)
+        return sorted(methods, key=lambda method: method.mask != NO_MASK)
 
     def ranked_by(self, method: Method) -> list[CaseResult]:
         """The directions that were ranked by a method: annotated attributes may be missing in some."""

@@ -14,10 +14,10 @@ from processor.build import make_ranking_options
 from processor.evaluate import compute_distances, score_distances
 from processor.features import FeatureSet
 from processor.report.tables import format_results, results_as_dict
-from processor.results import VISUAL, Method
+from processor.results import ANNOTATED, PLAIN, RERANKED, VISUAL, Method
 from utils.reranking import re_rank
 
-MASKED = Method(reranked=False, annotated_attributes=True)
+MASKED = Method(PLAIN, ANNOTATED)
 
 
 class Colour(nn.Module):
@@ -91,9 +91,10 @@ def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet
         "_reranked_annotated_attributes",
     ]
     expected = re_rank(query.features, gallery.features, k1=3, k2=2, lambda_value=0.3)
-    np.testing.assert_allclose(distmats[Method(True, False)], expected)
+    np.testing.assert_allclose(distmats[Method(RERANKED)], expected)
     np.testing.assert_array_equal(
-        np.round(distmats[Method(True, True)] - distmats[Method(True, False)]), 100 * np.array([[0, 1] * 3, [1, 0] * 3])
+        np.round(distmats[Method(RERANKED, ANNOTATED)] - distmats[Method(RERANKED)]),
+        100 * np.array([[0, 1] * 3, [1, 0] * 3]),
     )
 
 

@@ -16,7 +16,7 @@ from processor.report.submission import (
     read_submission,
     write_submission,
 )
-from processor.results import Method
+from processor.results import ANNOTATED, NO_MASK, PLAIN, RERANKED, Method
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
 SAMPLE = (HEADER, "1,q1,g1 g2 g3", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3")
@@ -180,7 +180,9 @@ def test_damaged_repeated_and_missing_distances_are_refused(tmp_path):
 
 
 def test_every_method_has_a_name():
-    assert set(METHODS.values()) == {Method(reranked, masked) for reranked in (0, 1) for masked in (0, 1)}
+    assert set(METHODS.values()) == {
+        Method(ranking, mask) for ranking in (PLAIN, RERANKED) for mask in (NO_MASK, ANNOTATED)
+    }
     assert [method.slug for method in METHODS.values()] == [
         "",
         "_reranked",
