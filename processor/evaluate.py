@@ -1,26 +1,46 @@
-"""Features to rankings: every direction is ranked visually, with annotated attributes, and re-ranked, then scored."""
+"""Features to rankings: every direction is ranked visually and by what else is asked for, and scored."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets import Case, Tracklet
 from datasets.attributes import AttributeScheme
-from utils.distances import pairwise_distance
-from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, score_queries, summarize_scores
+from datasets.tracklet import VIEWS
+from utils import metrics
+from utils.distances import Distances, SquaredDistances
+from utils.match_ranks import GivenDistances
+from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, summarize_scores
 from utils.processes import ALONE, Processes
+from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
 from utils.reranking import re_rank
 
+from .feature_cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
+from .masked_distances import MaskedDistances, Penalty
 from .masking import attribute_penalty
-from .results import CaseResult, Evaluation, Method
+from .results import (
+    ANNOTATED,
+    CAMERA_NORMALIZED,
+    CENTRALIZED,
+    EXPANDED,
+    PLAIN,
+    RERANKED,
+    VIEW_NORMALIZED,
+    CaseResult,
+    Evaluation,
+    Mask,
+    Method,
+    Ranking,
+)
 
 logger = logging.getLogger(__name__)
-
-ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,12 @@ class RankingOptions:
         mask_penalty: Added to a distance for each column that contradicts.
         reranking: Whether to re-rank by k-reciprocal neighbours, too.
         k1, k2, lambda_value: As in ``utils.reranking.re_rank``.
+        query_expansion: '', 'average' or 'weighted'.
+        expansion_k, expansion_alpha: As in ``utils.refinement.expand_queries``; alpha for 'weighted' only.
+        mutual_neighbours: Whose features get those of their mutual neighbours: '', 'gallery' or 'both'.
+        camera_normalization: '', 'gallery' (by statistics of the gallery) or 'both' (each side by its own).
+        normalizes_by_view: Whether the statistics are of views instead of cameras.
+        unit_length: Whether refined features are L2-normalised, as the others are.
     """
 
     mask_columns: tuple[str, ...] = ()
@@ -40,6 +66,13 @@ class RankingOptions:
     k1: int = 20
     k2: int = 6
     lambda_value: float = 0.3
+    query_expansion: str = ""
+    expansion_k: int = 10
+    expansion_alpha: float = 3.0
+    mutual_neighbours: str = ""
+    camera_normalization: str = ""
+    normalizes_by_view: bool = False
+    unit_length: bool = True
 
 
 def evaluate(
@@ -47,6 +80,7 @@ def evaluate(
     cases: Sequence[Case],
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
     options: RankingOptions,
+    cache: FeatureCache | None = None,
 ) -> Evaluation:
     """Rank the gallery of every case for each of its queries, and score the rankings.
 
@@ -58,67 +92,124 @@ def evaluate(
             readable frame are left out of query and gallery.
         make_loader: Builds the loader of a side's clips.
         options: Rankings to make beside the visual one.
+        cache: Keeps features for the next evaluation; None keeps none.
     """
     processes = extractor.runtime.processes
     results = []
     for case in cases:
-        query = extractor.extract(make_loader(case.query), case.query, f"{case.title}: query")
-        gallery = extractor.extract(make_loader(case.gallery), case.gallery, f"{case.title}: gallery")
+        query, gallery = (
+            _describe(extractor, make_loader, case, side, tracklets, cache)
+            for side, tracklets in (("query", case.query), ("gallery", case.gallery))
+        )
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
-        distmats = compute_distances(query, gallery, case.scheme, options, processes.share(len(case.query)))
-        if options.mask_columns and not any(method.annotated_attributes for method in distmats):
+        distances = compute_distances(query, gallery, case.scheme, options)
+        if options.mask_columns and not any(method.mask == ANNOTATED for method in distances):
             logger.warning("%s: the data have no annotated attributes: only visual rows are reported.", case.title)
         protocol = PROTOCOLS[case.protocol]
-        rankings = {} if case.identities_masked else score_distances(distmats, query, gallery, protocol, processes)
-        whole = {method: processes.gather_rows(distmat, len(case.query)) for method, distmat in distmats.items()}
-        results.append(CaseResult(case, whole, rankings, num_left_out))
+        rankings = {} if case.identities_masked else score_distances(distances, query, gallery, protocol, processes)
+        results.append(CaseResult(case, distances, rankings, num_left_out))
     return Evaluation(results)
 
 
-def compute_distances(
-    query: FeatureSet,
-    gallery: FeatureSet,
-    scheme: AttributeScheme | None,
-    options: RankingOptions,
-    rows: slice = ALL_ROWS,
-) -> dict[Method, np.ndarray]:
-    """Compute distance matrices (Q, G) by every method that the options ask for and the data allow.
+def _describe(
+    extractor: FeatureExtractor,
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    case: Case,
+    side: str,
+    tracklets: Sequence[Tracklet],
+    cache: FeatureCache | None,
+) -> FeatureSet:
+    """Compute the features of one side of a case, or read those that were kept."""
 
-    Re-ranking compares all queries with one another, so it is computed whole even if only some rows are wanted.
+    def compute() -> FeatureSet:
+        return extractor.extract(make_loader(tracklets), tracklets, f"{case.title}: {side}")
+
+    return cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
+
+
+def compute_distances(
+    query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: RankingOptions
+) -> dict[Method, Distances]:
+    """Prepare the distances, (Q, G), by every method that the options ask for and the data allow.
+
+    Only those of re-ranking are held as a matrix.
 
     Args:
         query, gallery: Features of both sides.
         scheme: What the tracklets' attributes mean; None for a data set without attributes.
         options: The methods.
-        rows: Queries whose rows are returned.
     """
-    base = {False: pairwise_distance(query.features[rows], gallery.features).numpy()}
+    base = _rank(query, gallery, options)
+    distances = {Method(ranking): own for ranking, own in base.items()}
+    for mask, penalty in _make_penalties(query, gallery, scheme, options).items():
+        for ranking, own in base.items():
+            distances[Method(ranking, mask)] = MaskedDistances(own, query.tracklets, penalty)
+    return distances
+
+
+def _rank(query: FeatureSet, gallery: FeatureSet, options: RankingOptions) -> dict[Ranking, Distances]:
+    """Prepare the distances of every ranking, the plain one first."""
+    q, g = query.features, gallery.features
+    distances: dict[Ranking, Distances] = {PLAIN: SquaredDistances(q, g)}
     if options.reranking:
-        base[True] = re_rank(query.features, gallery.features, options.k1, options.k2, options.lambda_value)[rows]
-    distmats = {Method(reranked, annotated_attributes=False): distmat for reranked, distmat in base.items()}
-    annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
-    if options.mask_columns and scheme is not None and annotated:
-        penalty = attribute_penalty(
-            query.tracklets[rows], gallery.tracklets, scheme, options.mask_columns, options.mask_penalty
+        distances[RERANKED] = GivenDistances(re_rank(q, g, options.k1, options.k2, options.lambda_value))
+
+    def add(ranking: Ranking, *sides: Tensor) -> None:
+        distances[ranking] = SquaredDistances(*(F.normalize(side) if options.unit_length else side for side in sides))
+
+    if how := options.query_expansion:
+        alpha = options.expansion_alpha if how == "weighted" else 0.0
+        add(EXPANDED[how], expand_queries(q, g, options.expansion_k, alpha), g)
+    if sides := options.mutual_neighbours:
+        add(CENTRALIZED[sides], add_mutual_neighbours(q) if sides == "both" else q, add_mutual_neighbours(g))
+    if statistics := options.camera_normalization:
+        q_groups, g_groups = (_number_groups(side, options.normalizes_by_view) for side in (query, gallery))
+        pool = (q, q_groups) if statistics == "both" else (g, g_groups)
+        rankings = VIEW_NORMALIZED if options.normalizes_by_view else CAMERA_NORMALIZED
+        add(
+            rankings[statistics],
+            standardize_groups(q, q_groups, *pool),
+            standardize_groups(g, g_groups, g, g_groups),
         )
-        for reranked, distmat in base.items():
-            distmats[Method(reranked, annotated_attributes=True)] = distmat + penalty
-    return distmats
+    return distances
+
+
+def _number_groups(side: FeatureSet, by_view: bool) -> np.ndarray:
+    """Return the camera of each tracklet, -1 if unknown, or the number of its view, (n,)."""
+    return np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets] if by_view else side.camids)
+
+
+def _make_penalties(
+    query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: RankingOptions
+) -> dict[Mask, Penalty]:
+    """Return what each mask adds to the distances of queries to the gallery."""
+    annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
+    if not (options.mask_columns and scheme is not None and annotated):
+        return {}
+    penalty = partial(
+        attribute_penalty,
+        gallery=gallery.tracklets,
+        scheme=scheme,
+        columns=options.mask_columns,
+        penalty=options.mask_penalty,
+    )
+    return {ANNOTATED: penalty}
 
 
 def score_distances(
-    distmats: Mapping[Method, np.ndarray],
+    distances: Mapping[Method, Distances],
     query: FeatureSet,
     gallery: FeatureSet,
     protocol: Protocol = CROSS_CAMERA,
     processes: Processes = ALONE,
 ) -> dict[Method, RankingResult]:
-    """Score distance matrices (Q, G) by a protocol; each process holds and ranks the rows of its share of queries."""
+    """Score distances, (Q, G), by a protocol; each process ranks its share of the queries."""
     rows = processes.share(len(query.tracklets))
     ids = (query.pids[rows], gallery.pids, query.camids[rows], gallery.camids)
     results = {}
-    for method, distmat in distmats.items():
-        scores = processes.gather_values(score_queries(distmat, *ids, protocol=protocol))
+    for method, whole in distances.items():
+        own = whole if processes.is_alone else whole.part(rows)
+        scores = processes.gather_values(metrics.score_distances(own, *ids, protocol=protocol))
         results[method] = summarize_scores(QueryScores.join(scores), len(gallery.tracklets), protocol)
     return results

@@ -5,43 +5,101 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets import Case, Tracklet
+from utils.distances import Distances
 from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings
 
 
 @dataclass(frozen=True)
-class Method:
-    """The method that computed a distance matrix."""
+class Ranking:
+    """How the gallery is ranked, apart from attributes.
 
-    reranked: bool
-    annotated_attributes: bool
+    Attributes:
+        label: As in the tables.
+        slug: For file names; '' for the plain visual ranking.
+        uses_query_set: Whether the ranking of a query depends on the other queries, which a system that answers one
+            query at a time does not have.
+    """
+
+    label: str
+    slug: str
+    uses_query_set: bool = False
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What a penalty for contradicting attributes is computed from.
+
+    Attributes:
+        label: As in the tables; '' for no mask.
+        slug: For file names; '' for no mask.
+        annotated: Whether it reads annotations of the test set.
+    """
+
+    label: str
+    slug: str
+    annotated: bool = False
+
+
+PLAIN = Ranking("visual only", "")
+RERANKED = Ranking("re-ranked", "reranked", uses_query_set=True)
+# By the value of the key that asks for them.
+EXPANDED = {
+    "average": Ranking("query expansion (average)", "query_expansion_average"),
+    "weighted": Ranking("query expansion (weighted)", "query_expansion_weighted"),
+}
+CENTRALIZED = {
+    "gallery": Ranking("mutual neighbours (gallery)", "mutual_neighbours_gallery"),
+    "both": Ranking("mutual neighbours", "mutual_neighbours", uses_query_set=True),
+}
+CAMERA_NORMALIZED = {
+    "gallery": Ranking("camera-normalised (gallery)", "camera_normalised_gallery"),
+    "both": Ranking("camera-normalised", "camera_normalised", uses_query_set=True),
+}
+VIEW_NORMALIZED = {
+    "gallery": Ranking("view-normalised (gallery)", "view_normalised_gallery"),
+    "both": Ranking("view-normalised", "view_normalised", uses_query_set=True),
+}
+NO_MASK = Mask("", "")
+ANNOTATED = Mask("annotated attributes", "annotated_attributes", annotated=True)
+
+
+@dataclass(frozen=True)
+class Method:
+    """The method that computed a row of the results: a ranking, with or without a mask."""
+
+    ranking: Ranking = PLAIN
+    mask: Mask = NO_MASK
 
     def __str__(self) -> str:
-        base = "re-ranked" if self.reranked else "visual only"
-        return f"{base} + mask (annotated attributes)" if self.annotated_attributes else base
+        return f"{self.ranking.label} + mask ({self.mask.label})" if self.mask.label else self.ranking.label
+
+    @property
+    def heading(self) -> str:
+        """The name with what a reader must know beside it, for tables; two evaluations are joined by the name."""
+        return f"{self} (uses the whole query set)" if self.ranking.uses_query_set else str(self)
 
     @property
     def slug(self) -> str:
         """For file names; '' for the plain visual ranking."""
-        parts = ["reranked"] * self.reranked + ["annotated_attributes"] * self.annotated_attributes
-        return "".join(f"_{part}" for part in parts)
+        return "".join(f"_{part}" for part in (self.ranking.slug, self.mask.slug) if part)
 
 
-VISUAL = Method(reranked=False, annotated_attributes=False)
+VISUAL = Method()
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One direction: its tracklets, its distance matrices and, unless identities are masked, its scores.
+    """One direction: its tracklets, its distances and, unless identities are masked, its scores.
 
     Attributes:
         case: Query and gallery tracklets that were ranked.
-        distmats: (Q, G) by method, the visual one first.
+        distances: (Q, G) by method, the visual one first; computed in blocks whenever they are looked at.
         rankings: Scores by method; empty when the case's identities are masked.
         num_left_out: Tracklets of query and gallery that were not ranked, because none of their frames can be read.
     """
 
     case: Case
-    distmats: dict[Method, np.ndarray]
+    distances: dict[Method, Distances]
     rankings: dict[Method, RankingResult]
     num_left_out: int = 0
 
@@ -75,12 +133,12 @@ class Evaluation:
 
     def methods(self) -> list[Method]:
         """Methods that at least one direction was ranked by, the visual ones first."""
-        methods = dict.fromkeys(method for result in self.cases for method in result.distmats)
-        return sorted(methods, key=lambda method: method.annotated_attributes)
+        methods = dict.fromkeys(method for result in self.cases for method in result.distances)
+        return sorted(methods, key=lambda method: method.mask != NO_MASK)
 
     def ranked_by(self, method: Method) -> list[CaseResult]:
         """The directions that were ranked by a method: annotated attributes may be missing in some."""
-        return [result for result in self.cases if method in result.distmats]
+        return [result for result in self.cases if method in result.distances]
 
     def overall(self, method: Method) -> RankingResult:
         """Merge the scored directions, each weighted by the number of its queries that count."""

@@ -9,7 +9,7 @@ import numpy as np
 from utils.metrics import RankingResult
 from utils.tables import format_table
 
-from ..results import Evaluation, Method
+from ..results import RERANKED, Evaluation, Method
 from .measures import MEASURES, mean_measures, measure_intervals
 
 
@@ -61,7 +61,7 @@ def format_protocols(evaluation: Evaluation) -> str:
 def format_scores(evaluation: Evaluation) -> str:
     """Lay out the scores in percent: for each method one row a direction, and overall when there are several."""
     rows = [
-        [row.method, row.direction, *_percent(mean_measures(row.ranking)), row.ranking.num_valid_queries]
+        [row.method.heading, row.direction, *_percent(mean_measures(row.ranking)), row.ranking.num_valid_queries]
         for row in _rows(evaluation)
     ]
     return _format_table("method", "queries", rows)
@@ -73,7 +73,7 @@ def format_intervals(evaluation: Evaluation) -> str:
     for row in _rows(evaluation):
         intervals = measure_intervals(row.ranking, row.pids).values()
         cells = [f"{100 * low:.1f}-{100 * high:.1f}" for low, high in intervals]
-        rows.append([row.method, row.direction, *cells, row.num_people])
+        rows.append([row.method.heading, row.direction, *cells, row.num_people])
     return _format_table("95 % interval over people", "people", rows)
 
 
@@ -87,7 +87,7 @@ def _format_table(title: str, count: str, rows: Sequence[Sequence[object]]) -> s
 
 
 def results_as_dict(evaluation: Evaluation, origin: Mapping[str, str]) -> dict[str, Any]:
-    """Collect the results as plain data, in fractions of 1; every row says whether annotated attributes were used."""
+    """Collect the results as plain data, in fractions of 1; every row says what it uses."""
     return {
         **origin,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
@@ -106,8 +106,9 @@ def _row_as_dict(row: _Row) -> dict[str, Any]:
     return {
         "direction": row.direction,
         "method": str(row.method),
-        "re_ranked": row.method.reranked,
-        "annotated_attributes": row.method.annotated_attributes,
+        "re_ranked": row.method.ranking == RERANKED,
+        "uses_whole_query_set": row.method.ranking.uses_query_set,
+        "annotated_attributes": row.method.mask.annotated,
         "protocol": row.protocol,
         "num_valid_queries": row.ranking.num_valid_queries,
         "num_queries_without_match": row.ranking.num_unmatched,

@@ -8,6 +8,8 @@ from datasets import make_dataset
 from processor.report import write_report
 from processor.report.tables import results_as_dict
 from processor.results import Evaluation
+from utils import distances
+from utils.distances import Distances
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 HEADER = ["row_id", "query_tracklet", "gallery_tracklets"]
@@ -77,8 +79,6 @@ def test_a_single_direction_is_written_into_the_folder_itself(run, tmp_path):
         "ranked_worst.png",
         "tracklet_rankings.csv",
         "tracklet_rankings_annotated_attributes.csv",
-        "distmat.npz",
-        "distmat_annotated_attributes.npz",
     }
     text = (folder / "results.txt").read_text()
     assert "checkpoint: logs/all/checkpoint_best.pth" in text
@@ -110,7 +110,7 @@ def test_a_second_evaluation_deletes_the_first_ones_files_and_no_others(run, tmp
     (folder / "results.d").mkdir()
     evaluation = run()
     write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
-    assert "case1_aerial_to_ground/distmat.npz" in names(folder)
+    assert "case1_aerial_to_ground/tracklet_rankings.csv" in names(folder)
     written = write_report(Evaluation(evaluation.cases[1:]), folder, ranking_length=4, origin=ORIGIN)
     assert names(folder) == {*own, *(str(path.relative_to(folder)) for path in written)}
 
@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_earlier_results(run, tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("processor.report.write.write_distances", fail)
+    monkeypatch.setattr("processor.report.write.write_rankings", fail)
     with pytest.raises(OSError, match="No space left"):
         write_report(evaluation, folder, ranking_length=2, origin=ORIGIN)
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before
@@ -141,3 +141,19 @@ def test_results_that_cannot_be_moved_are_kept(run, tmp_path):
         write_report(run(), folder, ranking_length=4, origin=ORIGIN)
     (kept,) = folder.glob("results-*")
     assert (kept / "results.json").is_file()
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_no_matrix_is_held_and_the_size_of_blocks_changes_nothing(run, tmp_path, monkeypatch):
+    def hold(self):
+        raise AssertionError("the whole matrix was computed")
+
+    monkeypatch.setattr(Distances, "matrix", hold)
+    opts = ("TEST.QUERY_EXPANSION", "average", "TEST.MUTUAL_NEIGHBOURS", "both")
+    for name, block in (("whole", 1 << 26), ("rows", 1)):
+        monkeypatch.setattr(distances, "_BLOCK_ELEMENTS", block)
+        (tmp_path / name).mkdir()
+        write_report(run(("case1",), *opts, name=f"data of {name}"), tmp_path / name, ranking_length=0, origin=ORIGIN)
+    assert names(tmp_path / "whole") == names(tmp_path / "rows") >= {"tracklet_rankings_query_expansion_average.csv"}
+    for name in names(tmp_path / "whole") - {"results.json", "results.txt"}:  # thresholds differ in their last digit
+        assert (tmp_path / "whole" / name).read_text() == (tmp_path / "rows" / name).read_text(), name
