@@ -20,8 +20,8 @@ examples:
   python -m tools.describe_features xtfclip.onnx /data/tracklet1 /data/tracklet2 --output features.npz
   python -m tools.describe_features xtfclip.onnx /data/people/* --camera 2 --output features.npz
 
-Each folder holds the frames of one tracklet. features.npz holds 'keys' (the folders), 'features' (n, D) and
-'distances' (n, n), squared: small for the same person.
+Each folder holds the frames of one tracklet. The file holds 'keys' (the folders), 'features' (n, D) and 'distances'
+(n, n), which are squared.
 """
 
 
