@@ -271,7 +271,7 @@ class ClipVideoEncoder(nn.Module):
             Tokens after the last norm, (n, N, D). The class token comes first.
         """
         patches = self.patch_embed(frames).flatten(2).transpose(1, 2)  # (n, N - 1, D)
-        class_token = self.class_token.expand(len(frames), -1, -1)
+        class_token = self.class_token.expand(frames.shape[0], -1, -1)
         if class_token_extra is not None:
             class_token = class_token + class_token_extra
         position: Tensor = self.position_embedding
