@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed._functional_collectives import all_gather_single, wait_tensor
@@ -128,19 +127,6 @@ class Processes:
         return tuple(
             part.to(tensor.dtype).reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True)
         )
-
-    def gather_rows(self, rows: np.ndarray, num_rows: int) -> np.ndarray:
-        """Join the rows that each process computed for its ``share(num_rows)``; on the CPU."""
-        if self.is_alone:
-            return rows
-        own = torch.from_numpy(np.ascontiguousarray(rows))
-        whole = own.new_empty((num_rows, *rows.shape[1:]))
-        whole[self.share(num_rows)] = own
-        for rank in range(self.world_size):
-            part = whole[self.share(num_rows, rank)]
-            if part.numel():
-                distributed.broadcast(part, src=rank)
-        return whole.numpy()
 
     def parallelize(self, model: nn.Module) -> nn.Module:
         """Wrap a model so that its gradients are averaged over all processes; alone, return the model itself."""

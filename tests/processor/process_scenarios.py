@@ -116,7 +116,6 @@ def exchange(processes: Processes, folder: Path) -> dict[str, Any]:
     batch, other = processes.gather_batch(rows, halves)
     factors = torch.arange(1.0, 1 + len(batch)).unsqueeze(1)  # of each row of the batch
     ((rank + 1) * factors * batch).sum().backward()
-    matrices = {num_rows: np.arange(2.0 * num_rows, dtype=np.float32).reshape(num_rows, 2) for num_rows in (1, 2, 7)}
     marker = folder / f"first_of_{processes.world_size}"
     with processes.first_on_machine():
         found_by_others = marker.exists()
@@ -126,13 +125,6 @@ def exchange(processes: Processes, folder: Path) -> dict[str, Any]:
         "other": other,
         "gradient": rows.grad,
         "labels": processes.gather_batch(torch.tensor([2 * rank, 2 * rank + 1]))[0],
-        "rows": [
-            torch.equal(
-                torch.from_numpy(processes.gather_rows(matrix[processes.share(num_rows)], num_rows)),
-                torch.from_numpy(matrix),
-            )
-            for num_rows, matrix in matrices.items()
-        ],
         "sum": processes.sum_over(torch.tensor([rank + 1, 1])),
         "values": processes.gather_values({"rank": rank}),
         "of main": processes.run_on_main(lambda: f"from {rank}"),

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -59,12 +58,11 @@ def test_shares_cover_all_items_once_and_are_of_almost_one_size(num_items, world
 
 
 def test_alone_every_exchange_returns_what_it_was_given():
-    tensors, rows, model = (torch.rand(2, 3), torch.rand(2)), np.ones((3, 2)), nn.Linear(2, 2)
+    tensors, model = (torch.rand(2, 3), torch.rand(2)), nn.Linear(2, 2)
     assert ALONE.gather_batch(*tensors) == tensors
     assert ALONE.sum_over(tensors[0]) is tensors[0]
     assert ALONE.gather_values("a") == ["a"]
     assert ALONE.run_on_main(lambda: "b") == "b"
-    assert ALONE.gather_rows(rows, 3) is rows
     assert ALONE.parallelize(model) is model
     ALONE.barrier()
     with ALONE.first_on_machine():
