@@ -14,9 +14,11 @@ from model import XTFCLIP, make_model
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
+from .attribute_heads import AttributeHeads
 from .clip_memory import build_memory
 from .evaluate import RankingOptions
 from .features import FeatureExtractor
+from .masking import MaskOptions
 from .state import TrainingState
 from .train import TrainingOptions
 
@@ -94,11 +96,21 @@ def make_extractor(cfg: CfgNode, model: XTFCLIP, runtime: Runtime) -> FeatureExt
     return FeatureExtractor(model, make_test_transform(cfg), runtime, flip=cfg.TEST.FLIP, normalize=cfg.TEST.FEAT_NORM)
 
 
-def make_ranking_options(cfg: CfgNode) -> RankingOptions:
-    """Read which rankings are made beside the visual one."""
+def make_ranking_options(cfg: CfgNode, heads: AttributeHeads | None = None) -> RankingOptions:
+    """Read which rankings are made beside the visual one.
+
+    Args:
+        cfg: TEST.*.
+        heads: Classifiers of attributes, if TEST.MASK needs them; without, as in training, such a mask is left out.
+    """
     return RankingOptions(
-        mask_columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
-        mask_penalty=cfg.TEST.MASK_PENALTY,
+        mask=MaskOptions(
+            kind=cfg.TEST.MASK,
+            columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
+            penalty=cfg.TEST.MASK_PENALTY,
+            predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
+            heads=heads,
+        ),
         reranking=cfg.TEST.RE_RANKING,
         k1=cfg.TEST.RE_RANKING_K1,
         k2=cfg.TEST.RE_RANKING_K2,

@@ -15,8 +15,8 @@ from utils.processes import ALONE, Processes
 from utils.reranking import re_rank
 
 from .features import FeatureExtractor, FeatureSet
-from .masking import attribute_penalty
-from .results import ANNOTATED, PLAIN, RERANKED, CaseResult, Evaluation, Method
+from .masking import MaskOptions, make_penalty
+from .results import ATTRIBUTES_ALONE, NO_MASK, PLAIN, RERANKED, CaseResult, Evaluation, Method
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +28,12 @@ class RankingOptions:
     """Rankings to make beside the plain visual one.
 
     Attributes:
-        mask_columns: Annotated attributes that the soft-biometric mask compares; none for no mask.
-        mask_penalty: Added to a distance for each column that contradicts.
+        mask: The soft-biometric mask, if any.
         reranking: Whether to re-rank by k-reciprocal neighbours, too.
         k1, k2, lambda_value: As in ``utils.reranking.re_rank``.
     """
 
-    mask_columns: tuple[str, ...] = ()
-    mask_penalty: float = 100.0
+    mask: MaskOptions = MaskOptions()
     reranking: bool = False
     k1: int = 20
     k2: int = 6
@@ -67,8 +65,11 @@ def evaluate(
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
         distmats = compute_distances(query, gallery, case.scheme, options, processes.share(len(case.query)))
-        if options.mask_columns and not any(method.mask == ANNOTATED for method in distmats):
-            logger.warning("%s: the data have no annotated attributes: only visual rows are reported.", case.title)
+        if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distmats):
+            logger.warning(
+                "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs none.",
+                case.title,
+            )
         protocol = PROTOCOLS[case.protocol]
         rankings = {} if case.identities_masked else score_distances(distmats, query, gallery, protocol, processes)
         whole = {method: processes.gather_rows(distmat, len(case.query)) for method, distmat in distmats.items()}
@@ -97,13 +98,13 @@ def compute_distances(
     if options.reranking:
         base[RERANKED] = re_rank(query.features, gallery.features, options.k1, options.k2, options.lambda_value)[rows]
     distmats = {Method(ranking): distmat for ranking, distmat in base.items()}
-    annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
-    if options.mask_columns and scheme is not None and annotated:
-        penalty = attribute_penalty(
-            query.tracklets[rows], gallery.tracklets, scheme, options.mask_columns, options.mask_penalty
-        )
+    mask, penalty = make_penalty(query, gallery, scheme, options.mask)
+    if penalty is not None:
+        total = penalty.rows(rows).numpy()
         for ranking, distmat in base.items():
-            distmats[Method(ranking, ANNOTATED)] = distmat + penalty
+            distmats[Method(ranking, mask)] = distmat + total
+        if mask.annotated:
+            distmats[Method(ATTRIBUTES_ALONE, mask)] = total
     return distmats
 
 

@@ -1,39 +1,148 @@
-"""Soft-biometric masking: a penalty where annotated attributes contradict each other (METHOD section 8)."""
+"""Soft-biometric masking: a penalty where attributes of query and gallery contradict each other (METHOD section 8).
 
-from collections.abc import Sequence
+Annotated codes and predicted probabilities take one form. Each side describes a column by numbers over its known codes:
+1 for the annotated code, or a probability for each code; all are 0 where the code is unknown. The penalty of a pair is
+a weight times the probability that the codes of both differ, if each side is drawn by itself:
+``known_q * known_g - sum_c p_c q_c``. It lies between 0 and the weight, and it is a product of two thin matrices, so
+any rows of it can be computed alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from datasets import Tracklet
 from datasets.attributes import AttributeScheme
 
+from .attribute_heads import AttributeHeads
+from .features import FeatureSet
+from .results import ANNOTATED, NO_MASK, PREDICTED, SOFT, Mask
 
-def attribute_penalty(
-    query: Sequence[Tracklet],
-    gallery: Sequence[Tracklet],
-    scheme: AttributeScheme,
-    columns: Sequence[str],
-    penalty: float,
-) -> np.ndarray:
-    """Compute the penalties to add to a distance matrix.
+
+@dataclass(frozen=True, eq=False)
+class ColumnPenalty:
+    """What both sides show of one attribute.
+
+    Attributes:
+        query, gallery: Probabilities of the known codes, (Q, C) and (G, C), float32; a row sums to 1, or to 0 where
+            the code is unknown.
+        weight: Penalty of a certain contradiction.
+    """
+
+    query: Tensor
+    gallery: Tensor
+    weight: float
+
+    def rows(self, rows: slice) -> Tensor:
+        """Compute the penalties of some queries, (R, G), between 0 and ``weight`` up to rounding."""
+        query = self.query[rows]
+        both_known = torch.outer(query.sum(dim=1), self.gallery.sum(dim=1))
+        return self.weight * both_known.addmm_(query, self.gallery.T, alpha=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """The penalties to add to a distance matrix (Q, G): the sum over columns, of which there is at least one."""
+
+    columns: tuple[ColumnPenalty, ...]
+
+    def rows(self, rows: slice = slice(None)) -> Tensor:
+        """Compute the penalties of some queries against the whole gallery, (R, G), float32.
+
+        Products of annotated codes are 0 or 1 exactly, so equal contradictions stay equal, in any block.
+        """
+        first, *others = self.columns
+        total = first.rows(rows)
+        for column in others:
+            total += column.rows(rows)
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class MaskOptions:
+    """The mask to rank with, beside the rankings without one.
+
+    Attributes:
+        kind: TEST.MASK.
+        columns: Annotated columns to compare; none for no mask by annotations.
+        penalty: Added to a distance for each annotated column that contradicts; 'soft' multiplies it by the column's
+            reliability.
+        predicted_penalty: Added to a distance for each predicted column that contradicts for certain.
+        heads: Classifiers of attributes; without, 'soft' and 'predicted' are no masks.
+    """
+
+    kind: Literal["none", "annotated", "soft", "predicted"] = "none"
+    columns: tuple[str, ...] = ()
+    penalty: float = 100.0
+    predicted_penalty: float = 1.0
+    heads: AttributeHeads | None = None
+
+    @property
+    def needs_annotations(self) -> bool:
+        """Whether a mask is asked for that only annotated data can have."""
+        return bool(self.columns) and (self.kind == "annotated" or (self.kind == "soft" and self.heads is not None))
+
+
+def make_penalty(
+    query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: MaskOptions
+) -> tuple[Mask, Penalty | None]:
+    """Make the penalty that the options ask for; no mask and None if they ask for none, or the data do not allow it.
+
+    Args:
+        query, gallery: Descriptors and tracklets of both sides.
+        scheme: What the tracklets' attributes mean; None for a data set without attributes.
+        options: The mask.
+    """
+    if options.kind == "predicted" and options.heads is not None:
+        sides = [options.heads.probabilities(side.features) for side in (query, gallery)]
+        return PREDICTED, expected_penalty(*sides, options.predicted_penalty)
+    annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
+    if not options.needs_annotations or scheme is None or not annotated:
+        return NO_MASK, None
+    weights = dict.fromkeys(options.columns, options.penalty)
+    if options.kind == "soft" and options.heads is not None:
+        reliabilities = options.heads.reliabilities(options.columns)
+        weights = {column: reliabilities[column] * options.penalty for column in options.columns}
+    mask = SOFT if options.kind == "soft" else ANNOTATED
+    return mask, annotated_penalty(query.tracklets, gallery.tracklets, scheme, weights)
+
+
+def annotated_penalty(
+    query: Sequence[Tracklet], gallery: Sequence[Tracklet], scheme: AttributeScheme, weights: Mapping[str, float]
+) -> Penalty:
+    """Penalise annotated codes that are known on both sides and differ.
 
     Args:
         query, gallery: Tracklets whose ``attributes`` are annotated.
         scheme: What their codes mean.
-        columns: Columns of the scheme to compare.
-        penalty: Number to add for each column in which both codes are known and differ.
-    Returns:
-        (Q, G), float32.
+        weights: Penalty by column of the scheme; at least one column.
     Raises:
         ValueError: If a tracklet has no attributes.
     """
-    total = np.zeros((len(query), len(gallery)), dtype=np.float32)
-    for column in columns:
+    columns = []
+    for column, weight in weights.items():
         index = scheme.columns.index(column)
-        unknown = scheme.unknown[index]
-        q, g = _codes(query, index)[:, None], _codes(gallery, index)[None, :]
-        total += penalty * ((q != g) & (q != unknown) & (g != unknown))
-    return total
+        q, g = _codes(query, index), _codes(gallery, index)
+        known = np.setdiff1d(np.union1d(q, g), scheme.unknown[index])
+        columns.append(ColumnPenalty(_one_hot(q, known), _one_hot(g, known), weight))
+    return Penalty(tuple(columns))
+
+
+def expected_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor], weight: float) -> Penalty:
+    """Penalise predicted codes by the probability that they differ.
+
+    The two sides are taken to be independent, so two equally unsure predictions get a penalty, too: a column that the
+    pictures do not show adds about the same to every pair, and changes no ranking.
+
+    Args:
+        query, gallery: Probabilities by column, (Q, C) and (G, C); both have the same columns, at least one.
+        weight: Penalty of a certain contradiction in a column.
+    """
+    return Penalty(tuple(ColumnPenalty(query[column], gallery[column], weight) for column in query))
 
 
 def _codes(tracklets: Sequence[Tracklet], index: int) -> np.ndarray:
@@ -41,3 +150,8 @@ def _codes(tracklets: Sequence[Tracklet], index: int) -> np.ndarray:
     if len(codes) < len(tracklets):
         raise ValueError(f"{len(tracklets) - len(codes)} of {len(tracklets)} tracklets have no annotated attributes.")
     return np.array(codes)
+
+
+def _one_hot(codes: np.ndarray, known: np.ndarray) -> Tensor:
+    """Return 1 in the column of each row's code, (n, C), float32; 0 everywhere if the code is not among the known."""
+    return torch.from_numpy((codes[:, None] == known[None, :]).astype(np.float32))

@@ -34,6 +34,7 @@ CHANGE_RESULTS = (
     "TEST.FEAT",
     "TEST.FLIP",
     "TEST.MASK",
+    "TEST.PREDICT",
     "TEST.RE_RANKING",
 )
 

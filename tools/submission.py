@@ -8,7 +8,10 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 # As in processor/report/submission.py (a test compares them), which imports torch: --help answers at once.
-METHODS = ("visual", "reranked", "annotated_attributes", "reranked_annotated_attributes")
+METHODS = (
+    *("visual", "reranked", "annotated_attributes", "reranked_annotated_attributes", "soft_annotated_attributes"),
+    *("reranked_soft_annotated_attributes", "predicted_attributes", "reranked_predicted_attributes"),
+)
 LENGTH = 20  # the challenge's server scores the first 20
 
 EPILOG = """\

@@ -18,15 +18,17 @@ from datasets.tracklet import AGVPREID_RANKING
 from utils.text_files import read_lines, shorten
 from utils.whole_files import write_text
 
-from ..results import ANNOTATED, NO_MASK, PLAIN, RERANKED, Method
+from ..results import ANNOTATED, NO_MASK, PLAIN, PREDICTED, RERANKED, SOFT, Method
 from .rankings import RANKING_HEADERS
 
 HEADER = RANKING_HEADERS[AGVPREID_RANKING]
 MAX_SHOWN = 40  # problems that a report lists; it counts all
-# Every ranking that an evaluation may have made, by the name that the command line gives it.
+# Every ranking by pictures that an evaluation may have made, by the name that the command line gives it.
 METHODS = {
     (method.slug.removeprefix("_") or "visual"): method
-    for method in (Method(ranking, mask) for mask in (NO_MASK, ANNOTATED) for ranking in (PLAIN, RERANKED))
+    for method in (
+        Method(ranking, mask) for mask in (NO_MASK, ANNOTATED, SOFT, PREDICTED) for ranking in (PLAIN, RERANKED)
+    )
 }
 
 
