@@ -81,9 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_loader = partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, find_heads(trained)))
-        written = processes.run_on_main(
-            partial(write_report, evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin)
-        )
+        write = partial(write_report, evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin)
+        written = processes.run_on_main(write)
         if evaluation.scored():
             logger.info("results\n%s", format_results(evaluation))
         else:

@@ -12,7 +12,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from utils.checkpoint import read_checkpoint, write_weights
-from utils.entries import check_entries, mapping, tensors, text
+from utils.entries import check_entries, mapping, tensors
 from utils.tables import format_table
 
 from .trained import TrainedRun
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 HEADS_FILE = "attributes.safetensors"  # beside the checkpoint
 # Columns that no classifier is kept of, unless TEST.PREDICT_SENSITIVE asks for it.
 SENSITIVE = ("gender", "age", "ethnicity")
-# Keys that decide what the numbers of a descriptor mean, beside the checkpoint.
-DESCRIPTOR_KEYS = ("TEST.AVERAGED_WEIGHTS", "TEST.NECK_FEAT", "TEST.FEAT_NORM")
+# Keys of TEST that decide what the numbers of a descriptor mean, beside the checkpoint.
+DESCRIPTOR_KEYS = ("AVERAGED_WEIGHTS", "NECK_FEAT", "FEAT_NORM")
 CHUNK = 2**20  # bytes of a checkpoint that are hashed at a time
 
 
@@ -201,15 +201,9 @@ def training_command(cfg: CfgNode) -> str:
 
 def describe_descriptors(trained: TrainedRun) -> dict[str, Any]:
     """Return what decides the meaning of a run's descriptors: the hash of its checkpoint, and keys."""
-    return {
-        "checkpoint": _hash_file(trained.checkpoint),
-        **{key: _read_key(trained.cfg, key) for key in DESCRIPTOR_KEYS},
-    }
-
-
-def _read_key(cfg: CfgNode, key: str) -> Any:
-    section, name = key.split(".")
-    return cfg[section][name]
+    test = trained.cfg.TEST
+    keys = {f"TEST.{name}": test[name] for name in DESCRIPTOR_KEYS}
+    return {"checkpoint": _hash_file(trained.checkpoint), **keys}
 
 
 def _hash_file(path: Path) -> str:

@@ -41,8 +41,8 @@ class Parts:
     scores: Tensor
 
 
-def annotated_tracklets(dataset: Benchmark, name: str) -> list[Tracklet]:
-    """Return the training tracklets that have attributes.
+def find_annotated(dataset: Benchmark, name: str) -> tuple[list[Tracklet], AttributeScheme]:
+    """Return the training tracklets that have attributes, and what these mean.
 
     Args:
         dataset: Its training split was read.
@@ -56,14 +56,15 @@ def annotated_tracklets(dataset: Benchmark, name: str) -> list[Tracklet]:
     tracklets = [each for each in dataset.train if each.attributes is not None and each.attributes != unknown]
     if not tracklets:
         raise ValueError(
-            f"No training tracklet of {name} has a known attribute: is the training people's table in DATASETS.ROOT_DIR?"
+            f"No training tracklet of {name} has a known attribute: DATASETS.ROOT_DIR must hold the training people's "
+            "table."
         )
     if (num_people := len({tracklet.pid for tracklet in tracklets})) < MIN_PEOPLE:
         raise ValueError(
             f"Classifiers of attributes need at least {MIN_PEOPLE} training people with attributes, because some are "
             f"held out; {name} in DATASETS.ROOT_DIR has {num_people}."
         )
-    return tracklets
+    return tracklets, dataset.scheme
 
 
 def split_people(pids: Sequence[int], seed: int) -> Parts:

@@ -67,7 +67,8 @@ def evaluate(
         distmats = compute_distances(query, gallery, case.scheme, options, processes.share(len(case.query)))
         if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distmats):
             logger.warning(
-                "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs none.",
+                "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs "
+                "none.",
                 case.title,
             )
         protocol = PROTOCOLS[case.protocol]

@@ -98,8 +98,8 @@ def make_penalty(
         options: The mask.
     """
     if options.kind == "predicted" and options.heads is not None:
-        sides = [options.heads.probabilities(side.features) for side in (query, gallery)]
-        return PREDICTED, expected_penalty(*sides, options.predicted_penalty)
+        query_codes, gallery_codes = (options.heads.probabilities(side.features) for side in (query, gallery))
+        return PREDICTED, expected_penalty(query_codes, gallery_codes, options.predicted_penalty)
     annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
     if not options.needs_annotations or scheme is None or not annotated:
         return NO_MASK, None

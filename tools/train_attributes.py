@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import make_dataset, make_test_loader
     from processor.attribute_heads import write_heads
-    from processor.attribute_training import annotated_tracklets, train_heads
+    from processor.attribute_training import find_annotated, train_heads
     from processor.build import make_extractor
     from processor.trained import load_trained, locate_checkpoint
     from utils.folder_lock import lock_folder
@@ -70,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg, processes = trained.cfg, trained.runtime.processes
         with processes.first_on_machine():  # the first one lists the frames
             dataset = make_dataset(cfg)
-        tracklets = annotated_tracklets(dataset, cfg.DATASETS.NAMES)
+        tracklets, scheme = find_annotated(dataset, cfg.DATASETS.NAMES)
         cameras = trained.cameras_for(dataset)
         loader = make_test_loader(cfg, tracklets, cameras, processes)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         features = extractor.extract(loader, tracklets, "training people")
-        heads = train_heads(features, dataset.scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE)
+        heads = train_heads(features, scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE)
         path = processes.run_on_main(partial(write_heads, heads, trained))
         logger.info("Held-out training people, in percent:\n%s", heads.format_scores())
         logger.info("Written: %s, with classifiers of %s", path, ", ".join(heads.heads) or "no attribute")
