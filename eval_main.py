@@ -20,10 +20,10 @@ examples:
   torchrun --nproc_per_node=4 eval_main.py --custom_output_dir "results/all" --output_dir "logs/all" --eval_case all
 
 written to the results folder: results.txt and results.json (the tables), queries.csv (the scores of every query, for
-tools/compare_results.py), breakdown.txt, tracklet_rankings*.csv (the challenge's form), distmat*.npz (distances with
-the keys of their rows and columns), ranked_best.png and ranked_worst.png; for --eval_case all a folder per direction
-and submission*.csv, the rankings merged. Files named *_annotated_attributes used the
-test set's annotations. Every key and its meaning: configs/defaults.py.
+tools/compare_results.py), breakdown.txt, tracklet_rankings*.csv (the challenge's form), ranked_best.png and
+ranked_worst.png; with TEST.SAVE_DISTANCES True distmat*.npz; for --eval_case all a folder per direction and
+submission*.csv, the rankings merged. Files named *_annotated_attributes used the test set's annotations. features/
+keeps the features for the next evaluation. Every key and its meaning: configs/defaults.py.
 """
 
 
@@ -81,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_loader = partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, find_heads(trained)))
-        write = partial(write_report, evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin)
-        written = processes.run_on_main(write)
+        files = (results, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES)
+        written = processes.run_on_main(partial(write_report, evaluation, *files))
         if evaluation.scored():
             logger.info("results\n%s", format_results(evaluation))
         else:

@@ -22,6 +22,10 @@ CHOICES = {
     "SOLVER.PRECISION": ("auto", "fp32", "bf16", "fp16"),
     "TEST.NECK_FEAT": ("before", "after"),
     "TEST.MASK": ("none", "annotated", "soft", "predicted"),
+    "TEST.QUERY_EXPANSION": ("", "average", "weighted"),
+    "TEST.MUTUAL_NEIGHBOURS": ("", "gallery", "both"),
+    "TEST.CAMERA_NORMALIZATION": ("", "gallery", "both"),
+    "TEST.NORMALIZATION_GROUPS": ("camera", "view"),
     # The names of utils.metrics.PROTOCOLS, which this folder may not import; '' is the data set's own protocol.
     "TEST.PROTOCOL": ("", "cross-camera", "all-cameras", "mars-official", "vreid-xfd"),
 }
@@ -111,6 +115,8 @@ RANGES = {
     "TEST.RE_RANKING_K1": Range(1, 10_000),
     "TEST.RE_RANKING_K2": Range(1, 10_000),
     "TEST.RE_RANKING_LAMBDA": FRACTION,
+    "TEST.QUERY_EXPANSION_K": Range(1, 10_000),
+    "TEST.QUERY_EXPANSION_ALPHA": Range(0, 100),
     "TEST.RANKING_LENGTH": Range(0, 1_000_000_000),
 }
 # How many numbers a key holds, and which.

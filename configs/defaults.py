@@ -254,9 +254,25 @@ _C.TEST.RE_RANKING = False
 _C.TEST.RE_RANKING_K1 = 20
 _C.TEST.RE_RANKING_K2 = 6
 _C.TEST.RE_RANKING_LAMBDA = 0.3
+# Also report query expansion: the mean of a query's feature and those of its K nearest gallery tracklets, "average", or
+# "weighted" by the similarity to the power of ALPHA; '' switches it off.
+_C.TEST.QUERY_EXPANSION = ""
+_C.TEST.QUERY_EXPANSION_K = 10
+_C.TEST.QUERY_EXPANSION_ALPHA = 3.0
+# Also report features to which those of their mutual nearest neighbours are added (Pose2ID, CVPR 2025, k1 = k2 = 2): in
+# the "gallery" only, or on "both" sides, each by itself, which uses the whole query set; '' switches it off.
+_C.TEST.MUTUAL_NEIGHBOURS = ""
+# Also report features normalised by the mean and deviation of their camera (arXiv 2502.10195): statistics of the
+# "gallery", or on "both" sides each side's own, which uses the whole query set; '' switches it off. Features of a
+# camera that is unknown, or has fewer than two tracklets there, are normalised by all.
+_C.TEST.CAMERA_NORMALIZATION = ""
+# What CAMERA_NORMALIZATION takes statistics of: each "camera", or each "view" (aerial, ground).
+_C.TEST.NORMALIZATION_GROUPS = "camera"
 # Gallery tracklets that tracklet_rankings.csv lists for a query; 0 lists all. The challenge of AG-VPReID scores 20; its
 # sample file lists 10.
 _C.TEST.RANKING_LENGTH = 20
+# True also writes all distances, distmat*.npz, 4 bytes for each query and gallery tracklet before compression.
+_C.TEST.SAVE_DISTANCES = False
 # Protocol of scoring: '' (the data set's own), "cross-camera", "all-cameras", "mars-official" (in MARS, queries then
 # also stay in the gallery), "vreid-xfd". Every result names its protocol.
 _C.TEST.PROTOCOL = ""

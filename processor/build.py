@@ -115,4 +115,11 @@ def make_ranking_options(cfg: CfgNode, heads: AttributeHeads | None = None) -> R
         k1=cfg.TEST.RE_RANKING_K1,
         k2=cfg.TEST.RE_RANKING_K2,
         lambda_value=cfg.TEST.RE_RANKING_LAMBDA,
+        query_expansion=cfg.TEST.QUERY_EXPANSION,
+        expansion_k=cfg.TEST.QUERY_EXPANSION_K,
+        expansion_alpha=cfg.TEST.QUERY_EXPANSION_ALPHA,
+        mutual_neighbours=cfg.TEST.MUTUAL_NEIGHBOURS,
+        camera_normalization=cfg.TEST.CAMERA_NORMALIZATION,
+        normalizes_by_view=cfg.TEST.NORMALIZATION_GROUPS == "view",
+        unit_length=cfg.TEST.FEAT_NORM,
     )

@@ -1,26 +1,44 @@
-"""Features to rankings: every direction is ranked visually, with annotated attributes, and re-ranked, then scored."""
+"""Features to rankings: every direction is ranked visually and by what else is asked for, and scored."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets import Case, Tracklet
 from datasets.attributes import AttributeScheme
-from utils.distances import pairwise_distance
-from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, score_queries, summarize_scores
+from datasets.tracklet import VIEWS
+from utils import metrics
+from utils.distances import Distances, SquaredDistances
+from utils.match_ranks import GivenDistances
+from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, summarize_scores
 from utils.processes import ALONE, Processes
+from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
 from utils.reranking import re_rank
 
 from .features import FeatureExtractor, FeatureSet
+from .masked_distances import MaskedDistances
 from .masking import MaskOptions, make_penalty
-from .results import ATTRIBUTES_ALONE, NO_MASK, PLAIN, RERANKED, CaseResult, Evaluation, Method
+from .results import (
+    ATTRIBUTES_ALONE,
+    CAMERA_NORMALIZED,
+    CENTRALIZED,
+    EXPANDED,
+    NO_MASK,
+    PLAIN,
+    RERANKED,
+    VIEW_NORMALIZED,
+    CaseResult,
+    Evaluation,
+    Method,
+    Ranking,
+)
 
 logger = logging.getLogger(__name__)
-
-ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,12 @@ class RankingOptions:
         mask: The soft-biometric mask, if any.
         reranking: Whether to re-rank by k-reciprocal neighbours, too.
         k1, k2, lambda_value: As in ``utils.reranking.re_rank``.
+        query_expansion: '', 'average' or 'weighted'.
+        expansion_k, expansion_alpha: As in ``utils.refinement.expand_queries``; alpha for 'weighted' only.
+        mutual_neighbours: Whose features get those of their mutual neighbours: '', 'gallery' or 'both'.
+        camera_normalization: '', 'gallery' (by statistics of the gallery) or 'both' (each side by its own).
+        normalizes_by_view: Whether the statistics are of views instead of cameras.
+        unit_length: Whether refined features are L2-normalised, as the others are.
     """
 
     mask: MaskOptions = MaskOptions()
@@ -38,6 +62,13 @@ class RankingOptions:
     k1: int = 20
     k2: int = 6
     lambda_value: float = 0.3
+    query_expansion: str = ""
+    expansion_k: int = 10
+    expansion_alpha: float = 3.0
+    mutual_neighbours: str = ""
+    camera_normalization: str = ""
+    normalizes_by_view: bool = False
+    unit_length: bool = True
 
 
 def evaluate(
@@ -64,63 +95,87 @@ def evaluate(
         gallery = extractor.extract(make_loader(case.gallery), case.gallery, f"{case.title}: gallery")
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
-        distmats = compute_distances(query, gallery, case.scheme, options, processes.share(len(case.query)))
-        if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distmats):
+        distances = compute_distances(query, gallery, case.scheme, options)
+        if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distances):
             logger.warning(
                 "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs "
                 "none.",
                 case.title,
             )
         protocol = PROTOCOLS[case.protocol]
-        rankings = {} if case.identities_masked else score_distances(distmats, query, gallery, protocol, processes)
-        whole = {method: processes.gather_rows(distmat, len(case.query)) for method, distmat in distmats.items()}
-        results.append(CaseResult(case, whole, rankings, num_left_out))
+        rankings = {} if case.identities_masked else score_distances(distances, query, gallery, protocol, processes)
+        results.append(CaseResult(case, distances, rankings, num_left_out))
     return Evaluation(results)
 
 
 def compute_distances(
-    query: FeatureSet,
-    gallery: FeatureSet,
-    scheme: AttributeScheme | None,
-    options: RankingOptions,
-    rows: slice = ALL_ROWS,
-) -> dict[Method, np.ndarray]:
-    """Compute distance matrices (Q, G) by every method that the options ask for and the data allow.
+    query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: RankingOptions
+) -> dict[Method, Distances]:
+    """Prepare the distances, (Q, G), by every method that the options ask for and the data allow.
 
-    Re-ranking compares all queries with one another, so it is computed whole even if only some rows are wanted.
+    Only those of re-ranking are held as a matrix.
 
     Args:
         query, gallery: Features of both sides.
         scheme: What the tracklets' attributes mean; None for a data set without attributes.
         options: The methods.
-        rows: Queries whose rows are returned.
     """
-    base = {PLAIN: pairwise_distance(query.features[rows], gallery.features).numpy()}
-    if options.reranking:
-        base[RERANKED] = re_rank(query.features, gallery.features, options.k1, options.k2, options.lambda_value)[rows]
-    distmats = {Method(ranking): distmat for ranking, distmat in base.items()}
+    base = _rank(query, gallery, options)
+    distances = {Method(ranking): own for ranking, own in base.items()}
     mask, penalty = make_penalty(query, gallery, scheme, options.mask)
     if penalty is not None:
-        total = penalty.rows(rows).numpy()
-        for ranking, distmat in base.items():
-            distmats[Method(ranking, mask)] = distmat + total
+        for ranking, own in base.items():
+            distances[Method(ranking, mask)] = MaskedDistances(own, penalty)
         if mask.annotated:
-            distmats[Method(ATTRIBUTES_ALONE, mask)] = total
-    return distmats
+            distances[Method(ATTRIBUTES_ALONE, mask)] = penalty
+    return distances
+
+
+def _rank(query: FeatureSet, gallery: FeatureSet, options: RankingOptions) -> dict[Ranking, Distances]:
+    """Prepare the distances of every ranking, the plain one first."""
+    q, g = query.features, gallery.features
+    distances: dict[Ranking, Distances] = {PLAIN: SquaredDistances(q, g)}
+    if options.reranking:
+        distances[RERANKED] = GivenDistances(re_rank(q, g, options.k1, options.k2, options.lambda_value))
+
+    def add(ranking: Ranking, *sides: Tensor) -> None:
+        distances[ranking] = SquaredDistances(*(F.normalize(side) if options.unit_length else side for side in sides))
+
+    if how := options.query_expansion:
+        alpha = options.expansion_alpha if how == "weighted" else 0.0
+        add(EXPANDED[how], expand_queries(q, g, options.expansion_k, alpha), g)
+    if sides := options.mutual_neighbours:
+        add(CENTRALIZED[sides], add_mutual_neighbours(q) if sides == "both" else q, add_mutual_neighbours(g))
+    if statistics := options.camera_normalization:
+        q_groups, g_groups = (_number_groups(side, options.normalizes_by_view) for side in (query, gallery))
+        pool = (q, q_groups) if statistics == "both" else (g, g_groups)
+        rankings = VIEW_NORMALIZED if options.normalizes_by_view else CAMERA_NORMALIZED
+        add(
+            rankings[statistics],
+            standardize_groups(q, q_groups, *pool),
+            standardize_groups(g, g_groups, g, g_groups),
+        )
+    return distances
+
+
+def _number_groups(side: FeatureSet, by_view: bool) -> np.ndarray:
+    """Return the camera of each tracklet, -1 if unknown, or the number of its view, (n,)."""
+    return np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets] if by_view else side.camids)
 
 
 def score_distances(
-    distmats: Mapping[Method, np.ndarray],
+    distances: Mapping[Method, Distances],
     query: FeatureSet,
     gallery: FeatureSet,
     protocol: Protocol = CROSS_CAMERA,
     processes: Processes = ALONE,
 ) -> dict[Method, RankingResult]:
-    """Score distance matrices (Q, G) by a protocol; each process holds and ranks the rows of its share of queries."""
+    """Score distances, (Q, G), by a protocol; each process ranks its share of the queries."""
     rows = processes.share(len(query.tracklets))
     ids = (query.pids[rows], gallery.pids, query.camids[rows], gallery.camids)
     results = {}
-    for method, distmat in distmats.items():
-        scores = processes.gather_values(score_queries(distmat, *ids, protocol=protocol))
+    for method, whole in distances.items():
+        own = whole if processes.is_alone else whole.part(rows)
+        scores = processes.gather_values(metrics.score_distances(own, *ids, protocol=protocol))
         results[method] = summarize_scores(QueryScores.join(scores), len(gallery.tracklets), protocol)
     return results

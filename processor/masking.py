@@ -7,8 +7,8 @@ a weight times the probability that the codes of both differ, if each side is dr
 any rows of it can be computed alone.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,10 +17,13 @@ from torch import Tensor
 
 from datasets import Tracklet
 from datasets.attributes import AttributeScheme
+from utils.distances import DistanceBlock, Distances
 
 from .attribute_heads import AttributeHeads
 from .features import FeatureSet
 from .results import ANNOTATED, NO_MASK, PREDICTED, SOFT, Mask
+
+BLOCK_ELEMENTS = 1 << 24  # penalties computed at a time: 64 MiB for each of the two matrices of a column
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,22 +47,38 @@ class ColumnPenalty:
         return self.weight * both_known.addmm_(query, self.gallery.T, alpha=-1)
 
 
-@dataclass(frozen=True, eq=False)
-class Penalty:
-    """The penalties to add to a distance matrix (Q, G): the sum over columns, of which there is at least one."""
+class Penalty(Distances):
+    """The penalties to add to distances, (Q, G); by themselves, distances that count as exact.
 
-    columns: tuple[ColumnPenalty, ...]
+    Products of annotated codes are 0 or 1 exactly, so pairs that contradict each other equally stay tied in any block.
 
-    def rows(self, rows: slice = slice(None)) -> Tensor:
-        """Compute the penalties of some queries against the whole gallery, (R, G), float32.
+    Args:
+        columns: At least one; the penalties of all are added.
+    """
 
-        Products of annotated codes are 0 or 1 exactly, so equal contradictions stay equal, in any block.
-        """
-        first, *others = self.columns
+    def __init__(self, columns: Sequence[ColumnPenalty]) -> None:
+        self.shape = (len(columns[0].query), len(columns[0].gallery))
+        self._columns = columns
+
+    def rows(self, rows: slice) -> Tensor:
+        """Compute the penalties of some queries, (R, G), float32."""
+        first, *others = self._columns
         total = first.rows(rows)
         for column in others:
             total += column.rows(rows)
         return total
+
+    def blocks(self) -> Iterator[DistanceBlock]:
+        """Compute all rows, in order."""
+        Q, G = self.shape
+        step = max(1, BLOCK_ELEMENTS // max(1, G))
+        for start in range(0, Q, step):
+            rows = slice(start, min(start + step, Q))
+            yield DistanceBlock(rows, self.rows(rows), None)
+
+    def part(self, rows: slice) -> "Penalty":
+        """Return the penalties of some queries."""
+        return Penalty([replace(column, query=column.query[rows]) for column in self._columns])
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +148,7 @@ def annotated_penalty(
         q, g = _codes(query, index), _codes(gallery, index)
         known = np.setdiff1d(np.union1d(q, g), scheme.unknown[index])
         columns.append(ColumnPenalty(_one_hot(q, known), _one_hot(g, known), weight))
-    return Penalty(tuple(columns))
+    return Penalty(columns)
 
 
 def expected_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor], weight: float) -> Penalty:
@@ -142,7 +161,7 @@ def expected_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor],
         query, gallery: Probabilities by column, (Q, C) and (G, C); both have the same columns, at least one.
         weight: Penalty of a certain contradiction in a column.
     """
-    return Penalty(tuple(ColumnPenalty(query[column], gallery[column], weight) for column in query))
+    return Penalty([ColumnPenalty(query[column], gallery[column], weight) for column in query])
 
 
 def _codes(tracklets: Sequence[Tracklet], index: int) -> np.ndarray:

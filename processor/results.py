@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets import Case, Tracklet
+from utils.distances import Distances
 from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings
 
 
@@ -44,6 +45,23 @@ class Mask:
 PLAIN = Ranking("visual only", "")
 RERANKED = Ranking("re-ranked", "reranked", uses_query_set=True)
 ATTRIBUTES_ALONE = Ranking("attributes alone", "attributes_alone", uses_pictures=False)
+# By the value of the key that asks for them.
+EXPANDED = {
+    "average": Ranking("query expansion (average)", "query_expansion_average"),
+    "weighted": Ranking("query expansion (weighted)", "query_expansion_weighted"),
+}
+CENTRALIZED = {
+    "gallery": Ranking("mutual neighbours (gallery)", "mutual_neighbours_gallery"),
+    "both": Ranking("mutual neighbours", "mutual_neighbours", uses_query_set=True),
+}
+CAMERA_NORMALIZED = {
+    "gallery": Ranking("camera-normalised (gallery)", "camera_normalised_gallery"),
+    "both": Ranking("camera-normalised", "camera_normalised", uses_query_set=True),
+}
+VIEW_NORMALIZED = {
+    "gallery": Ranking("view-normalised (gallery)", "view_normalised_gallery"),
+    "both": Ranking("view-normalised", "view_normalised", uses_query_set=True),
+}
 NO_MASK = Mask("", "")
 ANNOTATED = Mask("annotated attributes", "annotated_attributes", annotated=True)
 SOFT = Mask("annotated attributes, weighed by reliability", "soft_annotated_attributes", annotated=True)
@@ -79,17 +97,17 @@ VISUAL = Method()
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One direction: its tracklets, its distance matrices and, unless identities are masked, its scores.
+    """One direction: its tracklets, its distances and, unless identities are masked, its scores.
 
     Attributes:
         case: Query and gallery tracklets that were ranked.
-        distmats: (Q, G) by method, the visual one first.
+        distances: (Q, G) by method, the visual one first; computed in blocks whenever they are looked at.
         rankings: Scores by method; empty when the case's identities are masked.
         num_left_out: Tracklets of query and gallery that were not ranked, because none of their frames can be read.
     """
 
     case: Case
-    distmats: dict[Method, np.ndarray]
+    distances: dict[Method, Distances]
     rankings: dict[Method, RankingResult]
     num_left_out: int = 0
 
@@ -123,12 +141,12 @@ class Evaluation:
 
     def methods(self) -> list[Method]:
         """Methods that at least one direction was ranked by, the visual ones first."""
-        methods = dict.fromkeys(method for result in self.cases for method in result.distmats)
+        methods = dict.fromkeys(method for result in self.cases for method in result.distances)
         return sorted(methods, key=lambda method: method.mask != NO_MASK)
 
     def ranked_by(self, method: Method) -> list[CaseResult]:
         """The directions that were ranked by a method: annotated attributes may be missing in some."""
-        return [result for result in self.cases if method in result.distmats]
+        return [result for result in self.cases if method in result.distances]
 
     def overall(self, method: Method) -> RankingResult:
         """Merge the scored directions, each weighted by the number of its queries that count."""

@@ -104,7 +104,7 @@ def read_rounded(path):
 
 def test_evaluation_writes_what_one_process_writes(undisturbed, tmp_path, monkeypatch):
     several, alone = tmp_path / "several", tmp_path / "alone"
-    words = ["--output_dir", str(undisturbed), "--eval_case", "all"]
+    words = ["--output_dir", str(undisturbed), "--eval_case", "all", "TEST.SAVE_DISTANCES", "True"]
     done = torchrun("eval_main.py", "--custom_output_dir", several, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])

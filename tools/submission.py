@@ -7,11 +7,6 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# As in processor/report/submission.py (a test compares them), which imports torch: --help answers at once.
-METHODS = (
-    *("visual", "reranked", "annotated_attributes", "reranked_annotated_attributes", "soft_annotated_attributes"),
-    *("reranked_soft_annotated_attributes", "predicted_attributes", "reranked_predicted_attributes"),
-)
 LENGTH = 20  # the challenge's server scores the first 20
 
 EPILOG = """\
@@ -34,9 +29,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    write = commands.add_parser("write", help="make a submission from the distances of an evaluation")
+    write = commands.add_parser("write", help="make a submission from distmat*.npz (TEST.SAVE_DISTANCES)")
     write.add_argument("results", type=Path, help="results folder of eval_main.py (--custom_output_dir)")
-    write.add_argument("--method", choices=METHODS, default=METHODS[0], help="ranking to submit (%(default)s)")
+    write.add_argument("--method", default="visual", help="visual (default), or as after distmat_ in a file's name")
     write.add_argument("--length", type=int, default=LENGTH, help="gallery tracklets per query (%(default)s); 0: all")
     check = commands.add_parser("check", help="compare a submission with the organisers' sample")
     check.add_argument("file", type=Path, help="the submission")

@@ -59,8 +59,31 @@ class Distances(ABC):
         """Compute all rows, in order; a block is the caller's to change."""
 
     @abstractmethod
+    def part(self, rows: slice) -> "Distances":
+        """Return the distances of some queries."""
+
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Compute single distances, (n,), float64; a pair's has the same bits in any company (on the CPU)."""
+        """Compute single distances, (n,), float64; a pair's has the same bits in any company (on the CPU).
+
+        Where blocks have no margins, their distances are exact, and nobody asks.
+        """
+        raise NotImplementedError(f"The blocks of {type(self).__name__} have no margins.")
+
+    def values(self) -> Iterator[tuple[slice, Tensor]]:
+        """Compute all rows, in order, as they are written to files: at least 0, near-duplicates correct, too.
+
+        Yields:
+            The query rows of the block, and their distances, (rows, G).
+        """
+        yield from ((block.rows, block.distances) for block in self.blocks())
+
+    def matrix(self) -> Tensor:
+        """Compute the whole matrix, (Q, G)."""
+        return torch.cat([block for _, block in self.values()])
+
+    def row(self, query: int) -> Tensor:
+        """Compute the distances of one query, (G,)."""
+        return self.part(slice(query, query + 1)).matrix()[0]
 
 
 class SquaredDistances(Distances):
@@ -100,6 +123,15 @@ class SquaredDistances(Distances):
             rows = slice(start, min(start + step, Q))
             block = self.tile(rows)
             yield DistanceBlock(rows, block, self._margins(rows, block))
+
+    def part(self, rows: slice) -> "SquaredDistances":
+        """Return the distances of some queries."""
+        return SquaredDistances(self._query[rows], self._gallery)
+
+    def values(self) -> Iterator[tuple[slice, Tensor]]:
+        """Compute all rows, those of near-duplicates, where float32 loses more than about three digits, exactly."""
+        for block in self.blocks():
+            yield block.rows, _correct(block, self)
 
     def tile(self, rows: slice, columns: slice = ALL) -> Tensor:
         """Compute a rectangle of the matrix, (rows, columns); a distance near zero may come out negative."""
@@ -192,14 +224,13 @@ def distance_blocks(query: Tensor, gallery: Tensor, metric: str = "sqeuclidean")
         squared = SquaredDistances(query, gallery)
     else:  # of vectors of length 1 it is half the squared distance
         squared = SquaredDistances(F.normalize(query.double(), dim=-1), F.normalize(gallery.double(), dim=-1))
-    for block in squared.blocks():
-        distances = _correct(block, squared)
+    for rows, distances in squared.values():
         if metric == "euclidean":
             distances = distances.sqrt()
         if metric == "cosine":
-            zero = (query[block.rows] == 0).all(dim=1, keepdim=True) | (gallery == 0).all(dim=1)
+            zero = (query[rows] == 0).all(dim=1, keepdim=True) | (gallery == 0).all(dim=1)
             distances = (distances / 2).masked_fill(zero, 1).to(torch.promote_types(query.dtype, torch.float32))
-        yield block.rows, distances
+        yield rows, distances
 
 
 def _correct(block: DistanceBlock, squared: SquaredDistances) -> Tensor:

@@ -45,9 +45,9 @@ class GivenDistances(Distances):
             rows = slice(start, min(start + step, Q))
             yield DistanceBlock(rows, self._to_floats(self._distmat[rows]).clone(), None)
 
-    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return single distances, (n,), float64."""
-        return self._to_floats(self._distmat[rows, columns]).double()
+    def part(self, rows: slice) -> "GivenDistances":
+        """Return the distances of some queries."""
+        return GivenDistances(self._distmat[rows])
 
     @staticmethod
     def _to_floats(part: np.ndarray | Tensor) -> Tensor:

@@ -7,13 +7,15 @@ and more negative pairs are accepted. So the positives are sorted, and the negat
 Axes: Q queries, G galleries, P positive pairs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from .distances import Distances
 from .metrics import CROSS_CAMERA, Protocol
 
-# Elements of the distance matrix looked at a time: about 100 MiB of temporaries.
+# Distances looked at a time: about 100 MiB of temporaries.
 _BLOCK_ELEMENTS = 1 << 22
 
 
@@ -75,7 +77,7 @@ class Verification:
 
 
 def verify(
-    distmat: np.ndarray,
+    distances: Distances,
     q_pids: np.ndarray,
     g_pids: np.ndarray,
     q_camids: np.ndarray,
@@ -87,34 +89,40 @@ def verify(
     Queries without a true match take part: their pairs are negative.
 
     Args:
-        distmat: Distances, (Q, G); smaller is more alike; without NaN.
+        distances: (Q, G); smaller is more alike; without NaN. They are computed twice, block by block.
         q_pids, g_pids: Identities, (Q,) and (G,).
         q_camids, g_camids: Cameras, likewise; -1 is unknown.
         protocol: Says which pairs are left out.
     Raises:
         ValueError: If there is no positive pair.
     """
-    Q, G = distmat.shape
-    step = max(1, _BLOCK_ELEMENTS // max(G, 1))
-    blocks = [slice(start, start + step) for start in range(0, Q, step)]
-
     ids = (q_pids, g_pids, q_camids, g_camids)
-    thresholds = np.sort(np.concatenate([_select(distmat, ids, protocol, rows, positive=True) for rows in blocks]))
+    positives = [_select(part, ids, protocol, rows, positive=True) for rows, part in _parts(distances)]
+    thresholds = np.sort(np.concatenate(positives)) if positives else np.empty(0)
     if not len(thresholds):
         raise ValueError("No query-gallery pair is of one person: there is nothing to verify.")
     false_positives = np.zeros(len(thresholds), dtype=np.int64)
     num_negatives = 0
-    for rows in blocks:
-        negatives = np.sort(_select(distmat, ids, protocol, rows, positive=False))
+    for rows, part in _parts(distances):
+        negatives = np.sort(_select(part, ids, protocol, rows, positive=False))
         false_positives += np.searchsorted(negatives, thresholds, side="right")
         num_negatives += len(negatives)
     return Verification(thresholds, false_positives, num_negatives)
 
 
+def _parts(distances: Distances) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield the distances of a few queries at a time, with the rows that they are."""
+    step = max(1, _BLOCK_ELEMENTS // max(distances.shape[1], 1))
+    for rows, block in distances.values():
+        for start in range(0, len(block), step):
+            part = block[start : start + step].cpu().numpy()
+            yield slice(rows.start + start, rows.start + start + len(part)), part
+
+
 def _select(
-    distmat: np.ndarray, ids: tuple[np.ndarray, ...], protocol: Protocol, rows: slice, positive: bool
+    part: np.ndarray, ids: tuple[np.ndarray, ...], protocol: Protocol, rows: slice, positive: bool
 ) -> np.ndarray:
     """Return the distances of the positive, or of the negative, pairs of some queries."""
     q_pids, g_pids, q_camids, g_camids = ids
     kept = ~protocol.leaves_out(q_pids[rows, None], q_camids[rows, None], g_pids, g_camids)
-    return distmat[rows][kept & ((q_pids[rows, None] == g_pids) == positive)]
+    return part[kept & ((q_pids[rows, None] == g_pids) == positive)]

@@ -20,10 +20,10 @@ def verify_evaluation(evaluation: Evaluation) -> list[dict[str, Any]]:
     rows = []
     for method in evaluation.methods():
         for result in evaluation.scored():
-            if method in result.distmats:
+            if method in result.distances:
                 query, gallery = result.case.query, result.case.gallery
                 verification = verify(
-                    result.distmats[method],
+                    result.distances[method],
                     np.array([tracklet.pid for tracklet in query]),
                     np.array([tracklet.pid for tracklet in gallery]),
                     np.array([tracklet.camid for tracklet in query]),

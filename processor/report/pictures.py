@@ -41,7 +41,7 @@ def _draw_ranked_lists(
 
     If all of these are wrong, the last place shows the first right one instead.
     """
-    case, distmat = result.case, result.distmats[VISUAL]
+    case = result.case
     g_pids = np.array([tracklet.pid for tracklet in case.gallery])
     g_camids = np.array([tracklet.camid for tracklet in case.gallery])
     figure, axes = plt.subplots(
@@ -52,13 +52,14 @@ def _draw_ranked_lists(
     for row, index in enumerate(queries):
         query = case.query[index]
         _draw_tracklet(axes[row, 0], query, f"query, AP {average_precisions[row]:.2f}", "black")
-        nearest = np.argsort(distmat[index], kind="stable")
+        distances = result.distances[VISUAL].row(index).numpy()
+        nearest = np.argsort(distances, kind="stable")
         left_out = result.protocol.leaves_out(query.pid, query.camid, g_pids[nearest], g_camids[nearest])
         ranked = nearest[~left_out]
         for place, rank in enumerate(_ranks_to_show(g_pids[ranked] == query.pid), start=1):
             column = ranked[rank]
             is_right = g_pids[column] == query.pid
-            title = f"{rank + 1}. {'right' if is_right else 'wrong'}, distance {distmat[index, column]:.2f}"
+            title = f"{rank + 1}. {'right' if is_right else 'wrong'}, distance {distances[column]:.2f}"
             _draw_tracklet(axes[row, place], case.gallery[column], title, "tab:green" if is_right else "tab:red")
     figure.suptitle(f"{case.title}: the {len(queries)} {name} ranked people, a query of each (visual only)")
     figure.tight_layout(rect=(0, 0, 1, 0.98))

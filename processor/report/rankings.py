@@ -9,6 +9,8 @@ import numpy as np
 
 from datasets import Case, Tracklet
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
+from utils.distances import Distances
+from utils.nearest import iterate_nearest
 
 # First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
 # through; VReID-XFD names the case instead. Two things are not stated in what we read: how VReID-XFD spells a case
@@ -19,7 +21,7 @@ RANKING_HEADERS = {
 }
 
 
-def write_rankings(path: Path, rankings: Sequence[tuple[Case, np.ndarray]], length: int) -> None:
+def write_rankings(path: Path, rankings: Sequence[tuple[Case, Distances]], length: int) -> None:
     """Write the CSV of the data set's challenge.
 
     It has one row per query of the directions given, with the names of gallery tracklets, nearest first, separated by
@@ -35,27 +37,16 @@ def write_rankings(path: Path, rankings: Sequence[tuple[Case, np.ndarray]], leng
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(RANKING_HEADERS[form])
         row_id = 0
-        for case, distmat in rankings:
-            for query, distances in zip(case.query, distmat, strict=True):
+        for case, distances in rankings:
+            for query, nearest in zip(case.query, iterate_nearest(distances, length or len(case.gallery)), strict=True):
                 row_id += 1
                 first = row_id if form == AGVPREID_RANKING else case.name
-                nearest = find_nearest(distances, length or len(distances))
                 writer.writerow((first, query.name, " ".join(case.gallery[index].name for index in nearest)))
 
 
-def find_nearest(distances: np.ndarray, length: int) -> np.ndarray:
-    """Return the indices of the smallest distances, (length,) or all if there are fewer, nearest first.
-
-    Equal distances keep the order of the gallery. Only the distances up to the last one wanted are sorted.
-    """
-    if length >= len(distances):
-        return np.argsort(distances, kind="stable")
-    candidates = np.flatnonzero(distances <= np.partition(distances, length - 1)[length - 1])
-    return candidates[np.argsort(distances[candidates], kind="stable")[:length]]
-
-
-def write_distances(path: Path, case: Case, distmat: np.ndarray) -> None:
-    """Write a distance matrix (Q, G) as .npz, with key, pid and camid of every row (query) and column (gallery)."""
+def write_distances(path: Path, case: Case, distances: Distances) -> None:
+    """Write all distances, (Q, G), as .npz, with key, pid and camid of every row (query) and column (gallery)."""
+    distmat = distances.matrix().numpy()
     np.savez_compressed(path, distmat=distmat, **_identify("query", case.query), **_identify("gallery", case.gallery))
 
 

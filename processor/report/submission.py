@@ -18,18 +18,11 @@ from datasets.tracklet import AGVPREID_RANKING
 from utils.text_files import read_lines, shorten
 from utils.whole_files import write_text
 
-from ..results import ANNOTATED, NO_MASK, PLAIN, PREDICTED, RERANKED, SOFT, Method
 from .rankings import RANKING_HEADERS
 
 HEADER = RANKING_HEADERS[AGVPREID_RANKING]
+VISUAL_NAME = "visual"  # of the method whose files have no suffix
 MAX_SHOWN = 40  # problems that a report lists; it counts all
-# Every ranking by pictures that an evaluation may have made, by the name that the command line gives it.
-METHODS = {
-    (method.slug.removeprefix("_") or "visual"): method
-    for method in (
-        Method(ranking, mask) for mask in (NO_MASK, ANNOTATED, SOFT, PREDICTED) for ranking in (PLAIN, RERANKED)
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -208,16 +201,19 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
 
     Args:
         folder: Results folder: of one direction, or with a folder for each direction, which are joined by name.
-        method: A name of ``METHODS``.
+        method: 'visual', or what the name of another method's file of distances holds after ``distmat_``.
         length: Gallery tracklets per query; 0 for all.
     Raises:
         FileNotFoundError: If there are no distances by this method.
         ValueError: If a direction lacks them, a file is damaged, or a query is ranked twice.
     """
-    name = f"distmat{METHODS[method].slug}.npz"
+    name = "distmat.npz" if method == VISUAL_NAME else f"distmat_{method}.npz"
     ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}
     if not ranked:
-        raise FileNotFoundError(f"{folder} holds no distmat*.npz, neither itself nor in a folder for each direction.")
+        raise FileNotFoundError(
+            f"{folder} holds no distmat*.npz, neither itself nor in a folder for each direction: evaluate with "
+            "TEST.SAVE_DISTANCES True."
+        )
     if lacking := [direction for direction in sorted(ranked) if not (direction / name).is_file()]:
         raise FileNotFoundError(
             f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}. Choose another, or "

@@ -18,7 +18,9 @@ WRITTEN_LIST = ".written.txt"  # what an evaluation wrote into the folder, a nam
 TEMPORARY = ".results-"  # beginning of the folder that a report is written to first
 
 
-def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str]) -> list[Path]:
+def write_report(
+    evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str], save_distances: bool = False
+) -> list[Path]:
     """Write tables, ranking files and pictures in place of those of an earlier evaluation.
 
     All files are written beside the earlier ones first, and moved when they are complete. Of the earlier evaluation's
@@ -30,6 +32,7 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, orig
             submission in ``folder`` itself.
         ranking_length: Gallery tracklets per query in the ranking files; 0 for all.
         origin: Where the numbers come from (checkpoint, data set, ...), written above them.
+        save_distances: Whether to write all distances, too.
     Returns:
         The files written.
     Raises:
@@ -40,7 +43,7 @@ def write_report(evaluation: Evaluation, folder: Path, ranking_length: int, orig
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
     try:
-        paths = _write_all(evaluation, temporary, ranking_length, origin)
+        paths = _write_all(evaluation, temporary, ranking_length, origin, save_distances)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -71,7 +74,9 @@ def _move(names: list[str], source: Path, folder: Path) -> None:
     shutil.rmtree(source)
 
 
-def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str]) -> list[Path]:
+def _write_all(
+    evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str], save_distances: bool
+) -> list[Path]:
     written = []
     if evaluation.scored():
         header = "".join(f"{name}: {value}\n" for name, value in origin.items())
@@ -89,20 +94,20 @@ def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin
     for result in evaluation.cases:
         case_folder = folder / result.case.name if several else folder
         case_folder.mkdir(parents=True, exist_ok=True)
-        written += _write_case(result, case_folder, ranking_length)
+        written += _write_case(result, case_folder, ranking_length, save_distances)
     if several:
         written += _write_submissions(evaluation, folder, ranking_length)
     return written
 
 
-def _write_case(result: CaseResult, folder: Path, ranking_length: int) -> list[Path]:
+def _write_case(result: CaseResult, folder: Path, ranking_length: int, save_distances: bool) -> list[Path]:
     written = []
-    for method, distmat in result.distmats.items():
-        rankings = folder / f"tracklet_rankings{method.slug}.csv"
-        write_rankings(rankings, [(result.case, distmat)], ranking_length)
-        distances = folder / f"distmat{method.slug}.npz"
-        write_distances(distances, result.case, distmat)
-        written += [rankings, distances]
+    for method, distances in result.distances.items():
+        written.append(folder / f"tracklet_rankings{method.slug}.csv")
+        write_rankings(written[-1], [(result.case, distances)], ranking_length)
+        if save_distances:
+            written.append(folder / f"distmat{method.slug}.npz")
+            write_distances(written[-1], result.case, distances)
     if result.rankings:
         written += draw_best_and_worst(result, folder)
     return written
@@ -115,6 +120,6 @@ def _write_submissions(evaluation: Evaluation, folder: Path, ranking_length: int
         ranked = evaluation.ranked_by(method)
         if len(ranked) == len(evaluation.cases):  # a challenge wants all directions
             path = folder / f"submission{method.slug}.csv"
-            write_rankings(path, [(result.case, result.distmats[method]) for result in ranked], ranking_length)
+            write_rankings(path, [(result.case, result.distances[method]) for result in ranked], ranking_length)
             written.append(path)
     return written

@@ -189,9 +189,9 @@ def evaluate_model(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, state: Tr
     evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg))
     distances, metrics = {}, {}
     for result in evaluation.cases:
-        for method, distmat in result.distmats.items():
+        for method, own in result.distances.items():
             name = f"{result.case.title}, {method}"
-            distances[name] = torch.from_numpy(distmat)
+            distances[name] = own.matrix()
             ranking = result.rankings[method]
             metrics[name] = {field.name: np.array(getattr(ranking, field.name)).tolist() for field in fields(ranking)}
     return {"features": features, "distances": distances, "metrics": metrics}

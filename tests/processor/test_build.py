@@ -14,6 +14,20 @@ def test_ranking_options_are_the_configs(tiny_cfg):
         *("TEST.RE_RANKING_K1", 9, "TEST.RE_RANKING_K2", 3, "TEST.RE_RANKING_LAMBDA", 0.4),
     )
     assert make_ranking_options(cfg) == RankingOptions(("gender",), 2.5, True, 9, 3, 0.4)
+    cfg = tiny_cfg(
+        *("TEST.MASK_ATTRIBUTES", "()", "TEST.QUERY_EXPANSION", "weighted", "TEST.QUERY_EXPANSION_K", 7),
+        *("TEST.QUERY_EXPANSION_ALPHA", 1.5, "TEST.MUTUAL_NEIGHBOURS", "both", "TEST.FEAT_NORM", False),
+        *("TEST.CAMERA_NORMALIZATION", "gallery", "TEST.NORMALIZATION_GROUPS", "view"),
+    )
+    assert make_ranking_options(cfg) == RankingOptions(
+        query_expansion="weighted",
+        expansion_k=7,
+        expansion_alpha=1.5,
+        mutual_neighbours="both",
+        camera_normalization="gallery",
+        normalizes_by_view=True,
+        unit_length=False,
+    )
 
 
 def test_training_options_are_the_configs(tiny_cfg):

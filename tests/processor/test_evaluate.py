@@ -27,6 +27,11 @@ class Colour(nn.Module):
         return torch.cat([half.mean(dim=(1, 3, 4)) for half in clips.chunk(2, dim=3)], dim=1)
 
 
+def matrices(*args):
+    """The whole matrix of each method."""
+    return {method: distances.matrix().numpy() for method, distances in compute_distances(*args).items()}
+
+
 @pytest.fixture
 def sides(make_tracklet):
     """A query man, and a gallery where a woman is nearest and he is second."""
@@ -36,7 +41,7 @@ def sides(make_tracklet):
 
 
 def test_distances_are_squared_euclidean_and_the_mask_is_added(tiny_cfg, sides):
-    distmats = compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg()))
+    distmats = matrices(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg()))
     assert list(distmats) == [VISUAL, MASKED]
     np.testing.assert_allclose(distmats[VISUAL], [[0.01, 0.09, 1.0]], rtol=1e-5)
     np.testing.assert_allclose(distmats[MASKED], [[100.01, 0.09, 1.0]], rtol=1e-5)
@@ -55,7 +60,7 @@ def test_no_columns_no_mask(tiny_cfg, sides):
 
 
 def test_the_penalty_is_the_configs(tiny_cfg, sides):
-    distmats = compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg("TEST.MASK_PENALTY", 2.5)))
+    distmats = matrices(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg("TEST.MASK_PENALTY", 2.5)))
     np.testing.assert_allclose(distmats[MASKED] - distmats[VISUAL], [[2.5, 0, 0]])
 
 
@@ -77,7 +82,7 @@ def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet
     people = [make_tracklet(i, gender=i % 2) for i in range(6)]
     query, gallery = FeatureSet(people[:2], torch.randn(2, 4)), FeatureSet(people, torch.randn(6, 4))
     cfg = tiny_cfg("TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3, "TEST.RE_RANKING_K2", 2)
-    distmats = compute_distances(query, gallery, AGVPREID_SCHEME, make_ranking_options(cfg))
+    distmats = matrices(query, gallery, AGVPREID_SCHEME, make_ranking_options(cfg))
     assert [str(method) for method in distmats] == [
         "visual only",
         "re-ranked",
@@ -142,7 +147,7 @@ def test_masked_identities_are_ranked_but_not_scored(make_tree, tiny_cfg, run_ev
     dataset = make_dataset(cfg)
     assert all(case.identities_masked for case in dataset.cases.values())
     evaluation = run_evaluation(cfg, Colour(), list(dataset.cases.values()))
-    assert all(not result.rankings and result.distmats[VISUAL].shape == (6, 6) for result in evaluation.cases)
+    assert all(not result.rankings and result.distances[VISUAL].shape == (6, 6) for result in evaluation.cases)
 
 
 @pytest.mark.parametrize(("num_workers", "num_clips"), [(0, 1), (1, 2)])
@@ -162,8 +167,8 @@ def test_unreadable_tracklets_are_left_out_and_named_once(
     (result,) = evaluation.cases
     assert [query.key for query in result.case.query] == [t.key for t in case.query if t.key != "20/c4n1"]
     assert [entry.key for entry in result.case.gallery] == [t.key for t in case.gallery if t.key != "21/c0n0"]
-    assert result.distmats[VISUAL].shape == (7, 5)
-    assert np.isfinite(result.distmats[VISUAL]).all()
+    assert result.distances[VISUAL].shape == (7, 5)
+    assert torch.isfinite(result.distances[VISUAL].matrix()).all()
     ranking = result.rankings[VISUAL]
     assert (ranking.num_valid_queries, ranking.num_unmatched, ranking.mAP) == (5, 2, 1.0)
     named = [text for text in caplog.messages if "left out" in text]
@@ -204,5 +209,50 @@ def test_a_copy_with_one_masked_case_scores_the_open_one(make_tree, tiny_cfg, ru
     assert [result.case for result in evaluation.masked()] == [masked]
     assert [result.case for result in evaluation.scored()] == [scored]
     assert not evaluation.cases[0].rankings
-    assert evaluation.cases[0].distmats.keys() == evaluation.cases[1].distmats.keys() == {VISUAL, MASKED}
+    assert evaluation.cases[0].distances.keys() == evaluation.cases[1].distances.keys() == {VISUAL, MASKED}
     assert evaluation.overall(VISUAL).mAP == evaluation.cases[1].rankings[VISUAL].mAP == 1
+
+
+@pytest.mark.parametrize(
+    ("expansion", "sides", "groups", "expected"),
+    [
+        (
+            "average",
+            "gallery",
+            "camera",
+            ("query expansion (average)", "mutual neighbours (gallery)", "camera-normalised (gallery)"),
+        ),
+        ("weighted", "both", "view", ("query expansion (weighted)", "mutual neighbours", "view-normalised")),
+    ],
+)
+def test_rankings_beside_the_visual_one_say_whether_they_use_other_queries(
+    expansion, sides, groups, expected, tiny_cfg, make_tracklet
+):
+    cfg = tiny_cfg(
+        *("TEST.QUERY_EXPANSION", expansion, "TEST.MUTUAL_NEIGHBOURS", sides, "TEST.CAMERA_NORMALIZATION", sides),
+        *("TEST.NORMALIZATION_GROUPS", groups),
+    )
+    generator = torch.Generator().manual_seed(0)
+    query, gallery = (
+        FeatureSet([make_tracklet(i, i % 2) for i in range(8)], torch.randn(8, 4, generator=generator))
+        for _ in range(2)
+    )
+    query.features[1] = query.features[0] + 0.01  # mutual neighbours
+    whole = compute_distances(query, gallery, None, make_ranking_options(cfg))
+    assert [str(method) for method in whole] == ["visual only", *expected]
+    one = FeatureSet(query.tracklets[:1], query.features[:1])
+    for method, alone in compute_distances(one, gallery, None, make_ranking_options(cfg)).items():
+        changes = not torch.allclose(alone.matrix(), whole[method].matrix()[:1], atol=1e-5)
+        assert changes == method.ranking.uses_query_set
+    assert any(method.ranking.uses_query_set for method in whole) == (sides == "both")
+
+
+def test_a_part_is_those_rows(tiny_cfg, make_tracklet):
+    people = [make_tracklet(i, gender=i % 2) for i in range(6)]
+    features = FeatureSet(people, torch.randn(6, 4))
+    options = make_ranking_options(tiny_cfg("TEST.RE_RANKING", True))
+    distances = compute_distances(features, features, AGVPREID_SCHEME, options)
+    assert len(distances) == 4
+    for whole in distances.values():
+        torch.testing.assert_close(whole.part(slice(2, 5)).matrix(), whole.matrix()[2:5])
+        torch.testing.assert_close(whole.row(4), whole.matrix()[4])

@@ -5,8 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from processor.report import submission
-from tools.submission import METHODS, main
+from tools.submission import main
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
 
@@ -18,10 +17,6 @@ def write(tmp_path):
         return str(tmp_path / name)
 
     return build
-
-
-def test_the_methods_are_those_of_the_module():
-    assert tuple(submission.METHODS) == METHODS
 
 
 def test_check_ends_with_1_if_there_is_a_problem(write, make_tree, caplog):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from utils import verification
+from utils.match_ranks import GivenDistances
 from utils.metrics import ALL_CAMERAS, CROSS_CAMERA
 from utils.verification import Verification, verify
 
@@ -32,7 +33,7 @@ def test_points_agree_with_every_threshold_tried(protocol, decimals, block, monk
     monkeypatch.setattr(verification, "_BLOCK_ELEMENTS", block)
     ids = problem(decimals=decimals)
     positives, negatives = pairs_of(*ids, protocol)
-    result = verify(*ids, protocol)
+    result = verify(GivenDistances(ids[0]), *ids[1:], protocol)
     assert (len(result.thresholds), result.num_negatives) == (len(positives), len(negatives))
     tried = [
         (float((positives <= threshold).mean()), float((negatives <= threshold).mean()), threshold)
@@ -56,7 +57,9 @@ def test_points_agree_with_every_threshold_tried(protocol, decimals, block, monk
 def test_hand_worked_case():
     # Person 1 at 0.1 and 0.3, person 2 at 0.4; others at 0.2, 0.5, 0.6.
     distmat = np.array([[0.1, 0.3, 0.2], [0.5, 0.6, 0.4]])
-    result = verify(distmat, np.array([1, 2]), np.array([1, 1, 2]), np.array([0, 0]), np.array([1, 1, 1]))
+    result = verify(
+        GivenDistances(distmat), np.array([1, 2]), np.array([1, 1, 2]), np.array([0, 0]), np.array([1, 1, 1])
+    )
     assert result.thresholds.tolist() == [0.1, 0.3, 0.4]
     assert result.false_positives.tolist() == [0, 1, 1]
     strict = result.at_false_positive_rate(0.3)
@@ -68,10 +71,10 @@ def test_hand_worked_case():
 
 def test_perfect_and_hopeless_distances():
     ids = np.array([1, 2]), np.array([1, 2]), np.array([0, 0]), np.array([1, 1])
-    perfect = verify(np.array([[0.0, 1.0], [1.0, 0.5]]), *ids)
+    perfect = verify(GivenDistances(np.array([[0.0, 1.0], [1.0, 0.5]])), *ids)
     assert perfect.at_false_positive_rate(0).true_positive_rate == 1
     assert (perfect.equal_error().error_rate, perfect.equal_error().threshold) == (0, 0.5)
-    hopeless = verify(np.array([[1.0, 0.0], [0.0, 1.0]]), *ids).at_false_positive_rate(0.4)
+    hopeless = verify(GivenDistances(np.array([[1.0, 0.0], [0.0, 1.0]])), *ids).at_false_positive_rate(0.4)
     assert (hopeless.threshold, hopeless.true_positive_rate, hopeless.false_positive_rate) == (None, 0, 0)
 
 
@@ -83,4 +86,4 @@ def test_without_negatives_everything_may_be_accepted():
 
 def test_without_positives_there_is_nothing_to_verify():
     with pytest.raises(ValueError, match="nothing to verify"):
-        verify(np.zeros((1, 1)), np.array([1]), np.array([2]), np.array([0]), np.array([1]))
+        verify(GivenDistances(np.zeros((1, 1))), np.array([1]), np.array([2]), np.array([0]), np.array([1]))

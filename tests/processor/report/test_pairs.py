@@ -23,7 +23,7 @@ def test_every_method_and_direction_is_verified(run, tmp_path):
     result = evaluation.cases[0]
     same = [
         distance
-        for query, distances in zip(result.case.query, result.distmats[VISUAL], strict=True)
+        for query, distances in zip(result.case.query, result.distances[VISUAL].matrix().tolist(), strict=True)
         for tracklet, distance in zip(result.case.gallery, distances, strict=True)
         if query.pid == tracklet.pid
     ]

@@ -34,7 +34,7 @@ def test_scores_come_back_exactly(run, tmp_path):
         inverse_penalties=np.random.default_rng(1).random(5),
         valid_queries=np.arange(6) != 2,
     )
-    result = replace(result, rankings={VISUAL: ranking}, distmats={VISUAL: result.distmats[VISUAL]})
+    result = replace(result, rankings={VISUAL: ranking}, distances={VISUAL: result.distances[VISUAL]})
     write_queries(tmp_path / "queries.csv", Evaluation([result]))
     read = read_queries(tmp_path / "queries.csv")
     assert list(read) == [("visual only", "aerial to ground")]

@@ -6,7 +6,6 @@ import pytest
 from processor.report import write_report
 from processor.report.submission import (
     MAX_SHOWN,
-    METHODS,
     check_submission,
     format_problems,
     gallery_names,
@@ -16,7 +15,6 @@ from processor.report.submission import (
     read_submission,
     write_submission,
 )
-from processor.results import ANNOTATED, NO_MASK, PLAIN, RERANKED, Method
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
 SAMPLE = (HEADER, "1,q1,g1 g2 g3", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3")
@@ -137,10 +135,10 @@ def test_names_of_gallery_folders(make_tree, tmp_path):
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("length", [3, 0])
 def test_distances_give_the_submission_of_the_evaluation(length, run, tmp_path):
-    write_report(run(masked=True), tmp_path, ranking_length=length, origin={})
-    for name in ("visual", "annotated_attributes"):
+    write_report(run(masked=True), tmp_path, ranking_length=length, origin={}, save_distances=True)
+    for name, slug in (("visual", ""), ("annotated_attributes", "_annotated_attributes")):
         write_submission(tmp_path / "out.csv", rank_results(tmp_path, name, length))
-        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / f"submission{METHODS[name].slug}.csv").read_bytes()
+        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / f"submission{slug}.csv").read_bytes()
     with pytest.raises(FileNotFoundError, match=r"case1_aerial_to_ground holds no distmat_reranked\.npz"):
         rank_results(tmp_path, "reranked", length)
 
@@ -168,7 +166,7 @@ def test_distances_of_no_use_are_refused(distances, message, tmp_path):
 
 
 def test_damaged_repeated_and_missing_distances_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no distmat\*\.npz"):
+    with pytest.raises(FileNotFoundError, match=r"holds no distmat\*\.npz.*TEST\.SAVE_DISTANCES True"):
         rank_results(tmp_path, "visual", 0)
     for name in ("case1", "case2"):
         save(tmp_path / name, [[0.1, 0.2, 0.3]])
@@ -177,15 +175,3 @@ def test_damaged_repeated_and_missing_distances_are_refused(tmp_path):
     (tmp_path / "case2/distmat.npz").write_bytes(b"PK\3\4 cut short")
     with pytest.raises(ValueError, match=r"case2/distmat\.npz is damaged, or no distances of an evaluation"):
         rank_results(tmp_path, "visual", 0)
-
-
-def test_every_method_has_a_name():
-    assert set(METHODS.values()) == {
-        Method(ranking, mask) for ranking in (PLAIN, RERANKED) for mask in (NO_MASK, ANNOTATED)
-    }
-    assert [method.slug for method in METHODS.values()] == [
-        "",
-        "_reranked",
-        "_annotated_attributes",
-        "_reranked_annotated_attributes",
-    ]

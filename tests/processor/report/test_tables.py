@@ -77,7 +77,7 @@ def test_a_masked_direction_is_named_and_has_no_row(run):
 def with_precisions(result, precisions):
     """The result with other average precisions of the visual ranking."""
     ranking = replace(result.rankings[VISUAL], average_precisions=precisions, mAP=float(precisions.mean()))
-    return replace(result, rankings={VISUAL: ranking}, distmats={VISUAL: result.distmats[VISUAL]})
+    return replace(result, rankings={VISUAL: ranking}, distances={VISUAL: result.distances[VISUAL]})
 
 
 def test_intervals_are_those_of_people_who_are_the_same_in_both_directions(run):

@@ -77,8 +77,6 @@ def test_a_single_direction_is_written_into_the_folder_itself(run, tmp_path):
         "ranked_worst.png",
         "tracklet_rankings.csv",
         "tracklet_rankings_annotated_attributes.csv",
-        "distmat.npz",
-        "distmat_annotated_attributes.npz",
     }
     text = (folder / "results.txt").read_text()
     assert "checkpoint: logs/all/checkpoint_best.pth" in text
@@ -110,7 +108,7 @@ def test_a_second_evaluation_deletes_the_first_ones_files_and_no_others(run, tmp
     (folder / "results.d").mkdir()
     evaluation = run()
     write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
-    assert "case1_aerial_to_ground/distmat.npz" in names(folder)
+    assert "case1_aerial_to_ground/tracklet_rankings.csv" in names(folder)
     written = write_report(Evaluation(evaluation.cases[1:]), folder, ranking_length=4, origin=ORIGIN)
     assert names(folder) == {*own, *(str(path.relative_to(folder)) for path in written)}
 
@@ -126,7 +124,7 @@ def test_a_full_disk_leaves_the_earlier_results(run, tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("processor.report.write.write_distances", fail)
+    monkeypatch.setattr("processor.report.write.write_rankings", fail)
     with pytest.raises(OSError, match="No space left"):
         write_report(evaluation, folder, ranking_length=2, origin=ORIGIN)
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before

@@ -1,0 +1,95 @@
+"""Features refined before they are compared: by the nearest gallery features, by mutual neighbours, or by camera.
+
+Axes: Q queries, G galleries, N features, D feature width.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .distances import SquaredDistances
+from .nearest import iterate_nearest
+from .unknown import UNKNOWN
+
+MIN_MEMBERS = 2  # features of a group from which a deviation can be estimated
+
+
+def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0) -> Tensor:
+    """Average each query with its nearest gallery features (query expansion).
+
+    No query depends on another one.
+
+    Args:
+        query: (Q, D).
+        gallery: (G, D), at least one.
+        k: Number of gallery features, at least 1; all if there are fewer.
+        alpha: A gallery feature has the weight s^alpha, where s is its cosine similarity to the query, at least 0; the
+            query has the weight 1. With 0 all weigh the same.
+    Returns:
+        (Q, D), the weighted means.
+    Reference:
+        Chum et al., "Total Recall", ICCV 2007 (average). Radenovic et al., "Fine-tuning CNN Image Retrieval with No
+        Human Annotation", TPAMI 2018 (weighted).
+    """
+    if not len(query):
+        return query
+    nearest = torch.from_numpy(np.stack(list(iterate_nearest(SquaredDistances(query, gallery), k))))
+    expanded = torch.empty_like(query)
+    for own, columns, result in zip(query, nearest, expanded, strict=True):  # a query at a time holds k features only
+        neighbours = gallery[columns]
+        weights = F.cosine_similarity(own, neighbours, dim=1).clamp_min(0) ** alpha  # (k,); 0 ** 0 is 1
+        result.copy_((own + weights @ neighbours) / (1 + weights.sum()))
+    return expanded
+
+
+def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2) -> Tensor:
+    """Add to each feature those of its mutual nearest neighbours.
+
+    Two features are mutual neighbours if the second is among the k1 nearest others of the first, and the first among
+    the k2 nearest others of the second.
+
+    Args:
+        features: (N, D).
+        k1, k2: At least 1; the paper's are 2.
+    Returns:
+        (N, D), the sums; normalise them if the features were.
+    Reference:
+        Yuan et al., "From Poses to Identity: Training-Free Person Re-Identification via Feature Centralization"
+        (Pose2ID), CVPR 2025, neighbour feature centralization.
+    """
+    k = max(k1, k2)
+    is_k1: set[tuple[int, int]] = set()
+    is_k2: set[tuple[int, int]] = set()
+    for own, found in enumerate(iterate_nearest(SquaredDistances(features, features), k + 1)):
+        others = found[found != own][:k].tolist()
+        is_k1.update((own, other) for other in others[:k1])
+        is_k2.update((other, own) for other in others[:k2])
+    pairs = torch.tensor(sorted(is_k1 & is_k2), dtype=torch.long).reshape(-1, 2)
+    return features.index_add(0, pairs[:, 0], features[pairs[:, 1]])
+
+
+def standardize_groups(features: Tensor, groups: np.ndarray, pool: Tensor, pool_groups: np.ndarray) -> Tensor:
+    """Subtract from each feature the mean of its group, such as its camera, and divide by the group's deviation.
+
+    Args:
+        features: (N, D).
+        groups: Group of each, (N,); -1 is unknown.
+        pool: Features that mean and deviation are taken of, (M, D).
+        pool_groups: Group of each of these, (M,).
+    Returns:
+        (N, D). Features of an unknown group, or of one that has fewer than two members in the pool, get mean and
+        deviation of the whole pool. A number that does not vary in a group is only centred.
+    Reference:
+        Song et al., "Exploring the Camera Bias of Person Re-identification", ICLR 2025 (arXiv 2502.10195).
+    """
+    result = torch.empty_like(features)
+    for group in np.unique(groups):
+        members = torch.from_numpy(pool_groups == group)
+        chosen = pool if group == UNKNOWN or members.sum() < MIN_MEMBERS else pool[members]
+        deviation, mean = torch.std_mean(chosen.double(), dim=0, correction=0)
+        varies = deviation > torch.finfo(features.dtype).eps * mean.abs()
+        own = torch.from_numpy(groups == group)
+        centred = features[own].double() - mean
+        result[own] = (centred / deviation.where(varies, 1.0)).to(features.dtype)
+    return result
