@@ -81,7 +81,7 @@ class Penalty(Distances):
         return Penalty([replace(column, query=column.query[rows]) for column in self._columns])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class MaskOptions:
     """The mask to rank with, beside the rankings without one.
 
