@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import choose_cases, make_test_loader, warn_of_equal_clips
     from processor.attribute_heads import find_heads
-    from processor.build import make_extractor, make_ranking_options
+    from processor.build import make_extractor, make_feature_cache, make_ranking_options
     from processor.evaluate import evaluate
     from processor.report import format_results, write_report
     from processor.trained import load_trained, locate_checkpoint
@@ -71,24 +71,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     with lock_folder(results), start_logging(results / "eval.log"):
         warn_of_unread_keys(cfg, "evaluation", opts)
         trained = load_trained(cfg, overrides=None if args.config_file else opts)
-        cfg = trained.cfg
+        cfg, processes = trained.cfg, trained.runtime.processes
         logger.info("What differs from the recipe: %s", describe_differences(cfg))
-        processes = trained.runtime.processes
         with processes.first_on_machine():  # the first one lists the frames
             dataset = trained.read_dataset()
         cases = choose_cases(cfg, dataset)
         warn_of_equal_clips(cfg, cases)
-        make_loader = partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes)
+        cameras = trained.cameras_for(dataset)
+        make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
+        cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, results)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
-        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, find_heads(trained)))
-        files = (results, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES)
-        written = processes.run_on_main(partial(write_report, evaluation, *files))
+        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, find_heads(trained)), cache)
+        settings = cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES
+        written = processes.run_on_main(partial(write_report, evaluation, results, *settings))
         if evaluation.scored():
             logger.info("results\n%s", format_results(evaluation))
         else:
             logger.warning(
-                "The test identities are masked (the challenge's copy): scores computed here would mean nothing and "
-                "are left out. The submission is written; the challenge's server scores it."
+                "The test identities are masked (the challenge's copy): scores would mean nothing and are left out. "
+                "The submission is written; the challenge's server scores it."
             )
         logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
 

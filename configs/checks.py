@@ -116,7 +116,7 @@ RANGES = {
     "TEST.RE_RANKING_K2": Range(1, 10_000),
     "TEST.RE_RANKING_LAMBDA": FRACTION,
     "TEST.QUERY_EXPANSION_K": Range(1, 10_000),
-    "TEST.QUERY_EXPANSION_ALPHA": Range(0, 100),
+    "TEST.QUERY_EXPANSION_ALPHA": Range(0, 100, without=0),
     "TEST.RANKING_LENGTH": Range(0, 1_000_000_000),
 }
 # How many numbers a key holds, and which.

@@ -273,6 +273,9 @@ _C.TEST.NORMALIZATION_GROUPS = "camera"
 _C.TEST.RANKING_LENGTH = 20
 # True also writes all distances, distmat*.npz, 4 bytes for each query and gallery tracklet before compression.
 _C.TEST.SAVE_DISTANCES = False
+# True keeps the features of both sides in features/ of the results folder, 4 bytes a number. The next evaluation into
+# this folder reads them if weights, tracklets, paths of frames, settings and code are the same.
+_C.TEST.KEEP_FEATURES = True
 # Protocol of scoring: '' (the data set's own), "cross-camera", "all-cameras", "mars-official" (in MARS, queries then
 # also stay in the gallery), "vreid-xfd". Every result names its protocol.
 _C.TEST.PROTOCOL = ""

@@ -2,13 +2,18 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from configs import NETWORK_KEYS
+from configs.keys import leaves
 from datasets import Benchmark, Tracklet, label_map, make_memory_loader, make_test_transform, train_cameras
+from datasets.clips.decoding import DECODER
 from loss import make_loss
 from model import XTFCLIP, make_model
 from solver import describe_groups, make_optimizer, make_schedule
@@ -17,12 +22,24 @@ from utils.runtime import Runtime
 from .attribute_heads import AttributeHeads
 from .clip_memory import build_memory
 from .evaluate import RankingOptions
+from .feature_cache import FeatureCache, hash_code, hash_weights
 from .features import FeatureExtractor
 from .masking import MaskOptions
 from .state import TrainingState
 from .train import TrainingOptions
 
 logger = logging.getLogger(__name__)
+
+# Keys that features depend on, beside the weights; names that begin so.
+FEATURE_KEYS = (
+    *NETWORK_KEYS,
+    "MODEL.COMPILE",
+    "INPUT.SIZE_TEST",
+    "TEST.NUM_CLIPS",
+    "TEST.NECK_FEAT",
+    "TEST.FEAT_NORM",
+    "TEST.FLIP",
+)
 
 
 def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
@@ -94,6 +111,32 @@ def make_training_options(cfg: CfgNode) -> TrainingOptions:
 def make_extractor(cfg: CfgNode, model: XTFCLIP, runtime: Runtime) -> FeatureExtractor:
     """Build the feature extractor around a model that is on the runtime's device."""
     return FeatureExtractor(model, make_test_transform(cfg), runtime, flip=cfg.TEST.FLIP, normalize=cfg.TEST.FEAT_NORM)
+
+
+def make_feature_cache(
+    cfg: CfgNode, model: XTFCLIP, runtime: Runtime, cameras: Mapping[int, int], folder: Path
+) -> FeatureCache | None:
+    """Build the cache of features in a results folder; None if TEST.KEEP_FEATURES is False.
+
+    Args:
+        cfg: MODEL.*, INPUT.* and TEST.*.
+        model: Computes the features.
+        runtime: Device and precision.
+        cameras: Index of each camera in the model, by camid.
+        folder: Results folder.
+    """
+    if not cfg.TEST.KEEP_FEATURES:
+        return None
+    keys = {key: value for key, value in leaves(cfg) if key.startswith(FEATURE_KEYS)}
+    origin = {
+        "weights": hash_weights(model),
+        "settings": repr(sorted(keys.items())),
+        "cameras": repr(sorted(cameras.items())),
+        "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}",
+        "code": hash_code(),
+        "versions": f"timm {version('timm')}, decoder {DECODER}",
+    }
+    return FeatureCache(folder / "features", origin, runtime.processes)
 
 
 def make_ranking_options(cfg: CfgNode, heads: AttributeHeads | None = None) -> RankingOptions:

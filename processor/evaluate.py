@@ -20,6 +20,7 @@ from utils.processes import ALONE, Processes
 from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
 from utils.reranking import re_rank
 
+from .feature_cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
 from .masked_distances import MaskedDistances
 from .masking import MaskOptions, make_penalty
@@ -76,6 +77,7 @@ def evaluate(
     cases: Sequence[Case],
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
     options: RankingOptions,
+    cache: FeatureCache | None = None,
 ) -> Evaluation:
     """Rank the gallery of every case for each of its queries, and score the rankings.
 
@@ -87,12 +89,15 @@ def evaluate(
             readable frame are left out of query and gallery.
         make_loader: Builds the loader of a side's clips.
         options: Rankings to make beside the visual one.
+        cache: Keeps features for the next evaluation; None keeps none.
     """
     processes = extractor.runtime.processes
     results = []
     for case in cases:
-        query = extractor.extract(make_loader(case.query), case.query, f"{case.title}: query")
-        gallery = extractor.extract(make_loader(case.gallery), case.gallery, f"{case.title}: gallery")
+        query, gallery = (
+            _describe(extractor, make_loader, case, side, tracklets, cache)
+            for side, tracklets in (("query", case.query), ("gallery", case.gallery))
+        )
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
         distances = compute_distances(query, gallery, case.scheme, options)
@@ -106,6 +111,22 @@ def evaluate(
         rankings = {} if case.identities_masked else score_distances(distances, query, gallery, protocol, processes)
         results.append(CaseResult(case, distances, rankings, num_left_out))
     return Evaluation(results)
+
+
+def _describe(
+    extractor: FeatureExtractor,
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    case: Case,
+    side: str,
+    tracklets: Sequence[Tracklet],
+    cache: FeatureCache | None,
+) -> FeatureSet:
+    """Compute the features of one side of a case, or read those that were kept."""
+
+    def compute() -> FeatureSet:
+        return extractor.extract(make_loader(tracklets), tracklets, f"{case.title}: {side}")
+
+    return cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
 
 
 def compute_distances(

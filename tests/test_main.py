@@ -109,6 +109,12 @@ def test_train_and_evaluate_pets09_as_the_readme_types_it(shared, tiny_opts, at_
         for name in ("tracklet_rankings.csv", "ranked_best.png", "ranked_worst.png"):
             assert (at_work / "results/all" / folder / name).is_file()
     assert "visual only" in log_of(at_work / "results/all")
+    assert "were read from" not in log_of(at_work / "results/all")
+    weight = ["--weight", "logs/all/checkpoint_last.pth"]
+    assert status_of(eval_main, *both, *weight, "TEST.PROTOCOL", "all-cameras", "TEST.MASK_ATTRIBUTES", "()") == 0
+    assert log_of(at_work / "results/all").count("features were read from") == 4
+    again = result_rows(at_work / "results/all")
+    assert [row["protocol"] for row in again] == ["all-cameras"] * 3
 
 
 @pytest.mark.parametrize(
