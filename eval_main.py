@@ -56,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import choose_cases, make_test_loader, warn_of_equal_clips
-    from processor.attribute_heads import find_heads
     from processor.build import make_extractor, make_feature_cache, make_ranking_options
     from processor.evaluate import evaluate
     from processor.report import format_results, write_report
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, results)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
-        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, find_heads(trained)), cache)
+        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
         settings = cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES
         written = processes.run_on_main(partial(write_report, evaluation, results, *settings))
         if evaluation.scored():

@@ -19,7 +19,7 @@ from model import XTFCLIP, make_model
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
-from .attribute_heads import AttributeHeads
+from .attribute_heads import find_heads
 from .clip_memory import build_memory
 from .evaluate import RankingOptions
 from .feature_cache import FeatureCache, hash_code, hash_weights
@@ -27,6 +27,7 @@ from .features import FeatureExtractor
 from .masking import MaskOptions
 from .state import TrainingState
 from .train import TrainingOptions
+from .trained import TrainedRun
 
 logger = logging.getLogger(__name__)
 
@@ -139,12 +140,15 @@ def make_feature_cache(
     return FeatureCache(folder / "features", origin, runtime.processes)
 
 
-def make_ranking_options(cfg: CfgNode, heads: AttributeHeads | None = None) -> RankingOptions:
+def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> RankingOptions:
     """Read which rankings are made beside the visual one.
 
     Args:
         cfg: TEST.*.
-        heads: Classifiers of attributes, if TEST.MASK needs them; without, as in training, such a mask is left out.
+        trained: The run whose classifiers of attributes TEST.MASK may need; None in training, where there are none yet
+            and such a mask is left out.
+    Raises:
+        FileNotFoundError, ValueError: If the run lacks the classifiers that are needed, as ``find_heads``.
     """
     return RankingOptions(
         mask=MaskOptions(
@@ -152,7 +156,7 @@ def make_ranking_options(cfg: CfgNode, heads: AttributeHeads | None = None) -> R
             columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
             penalty=cfg.TEST.MASK_PENALTY,
             predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
-            heads=heads,
+            heads=find_heads(trained) if trained else None,
         ),
         reranking=cfg.TEST.RE_RANKING,
         k1=cfg.TEST.RE_RANKING_K1,
