@@ -8,6 +8,8 @@ from datasets import make_dataset
 from processor.report import write_report
 from processor.report.tables import results_as_dict
 from processor.results import Evaluation
+from utils import distances
+from utils.distances import Distances
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 HEADER = ["row_id", "query_tracklet", "gallery_tracklets"]
@@ -140,3 +142,19 @@ def test_results_that_cannot_be_moved_are_kept(run, tmp_path):
         write_report(run(), folder, ranking_length=4, origin=ORIGIN)
     (kept,) = folder.glob("results-*")
     assert (kept / "results.json").is_file()
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_no_matrix_is_held_and_the_size_of_blocks_changes_nothing(run, tmp_path, monkeypatch):
+    def hold(self):
+        raise AssertionError("the whole matrix was computed")
+
+    monkeypatch.setattr(Distances, "matrix", hold)
+    opts = ("TEST.QUERY_EXPANSION", "average", "TEST.MUTUAL_NEIGHBOURS", "both")
+    for name, block in (("whole", 1 << 26), ("rows", 1)):
+        monkeypatch.setattr(distances, "_BLOCK_ELEMENTS", block)
+        (tmp_path / name).mkdir()
+        write_report(run(("case1",), *opts, name=f"data of {name}"), tmp_path / name, ranking_length=0, origin=ORIGIN)
+    assert names(tmp_path / "whole") == names(tmp_path / "rows") >= {"tracklet_rankings_query_expansion_average.csv"}
+    for name in names(tmp_path / "whole") - {"results.json", "results.txt"}:  # thresholds differ in their last digit
+        assert (tmp_path / "whole" / name).read_text() == (tmp_path / "rows" / name).read_text(), name
