@@ -1,10 +1,10 @@
 """Soft-biometric masking: a penalty where attributes of query and gallery contradict each other (METHOD section 8).
 
-Annotated codes and predicted probabilities take one form. Each side describes a column by numbers over its known codes:
-1 for the annotated code, or a probability for each code; all are 0 where the code is unknown. The penalty of a pair is
-a weight times the probability that the codes of both differ, if each side is drawn by itself:
-``known_q * known_g - sum_c p_c q_c``. It lies between 0 and the weight, and it is a product of two thin matrices, so
-any rows of it can be computed alone.
+Annotated codes and predicted probabilities take one form. Each side describes a column by a vector over its known codes:
+1 for the annotated code, or the square root of each code's probability. Its length is 1, or 0 where the code is unknown.
+The penalty of a pair is a weight times ``|q|^2 |g|^2 - q.g``: the weight for annotated codes that differ, nothing for
+equal ones, and the squared Hellinger distance of two predictions. It lies between 0 and the weight, and it is a product
+of two thin matrices, so any rows of it can be computed alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ class ColumnPenalty:
     """What both sides show of one attribute.
 
     Attributes:
-        query, gallery: Probabilities of the known codes, (Q, C) and (G, C), float32; a row sums to 1, or to 0 where
-            the code is unknown.
+        query, gallery: Vectors over the known codes, (Q, C) and (G, C), float32, at least 0; of length 1, or 0 where the
+            code is unknown.
         weight: Penalty of a certain contradiction.
     """
 
@@ -43,7 +43,7 @@ class ColumnPenalty:
     def rows(self, rows: slice) -> Tensor:
         """Compute the penalties of some queries, (R, G), between 0 and ``weight`` up to rounding."""
         query = self.query[rows]
-        both_known = torch.outer(query.sum(dim=1), self.gallery.sum(dim=1))
+        both_known = torch.outer(query.square().sum(dim=1), self.gallery.square().sum(dim=1))
         return self.weight * both_known.addmm_(query, self.gallery.T, alpha=-1)
 
 
@@ -97,7 +97,7 @@ class MaskOptions:
     kind: Literal["none", "annotated", "soft", "predicted"] = "none"
     columns: tuple[str, ...] = ()
     penalty: float = 100.0
-    predicted_penalty: float = 1.0
+    predicted_penalty: float = 0.1
     heads: AttributeHeads | None = None
 
     @property
@@ -118,7 +118,7 @@ def make_penalty(
     """
     if options.kind == "predicted" and options.heads is not None:
         query_codes, gallery_codes = (options.heads.probabilities(side.features) for side in (query, gallery))
-        return PREDICTED, expected_penalty(query_codes, gallery_codes, options.predicted_penalty)
+        return PREDICTED, predicted_penalty(query_codes, gallery_codes, options.predicted_penalty)
     annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
     if not options.needs_annotations or scheme is None or not annotated:
         return NO_MASK, None
@@ -151,17 +151,17 @@ def annotated_penalty(
     return Penalty(columns)
 
 
-def expected_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor], weight: float) -> Penalty:
-    """Penalise predicted codes by the probability that they differ.
+def predicted_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor], weight: float) -> Penalty:
+    """Penalise predicted codes by the squared Hellinger distance of their probabilities, 1 - sum_c sqrt(p_c q_c).
 
-    The two sides are taken to be independent, so two equally unsure predictions get a penalty, too: a column that the
-    pictures do not show adds about the same to every pair, and changes no ranking.
+    It is 0 for equal predictions only, sure or not. The probability that two independent draws differ, 1 - sum_c p_c q_c,
+    is not: an unsure query would get the least penalty from a gallery tracklet that is sure of its likeliest code.
 
     Args:
         query, gallery: Probabilities by column, (Q, C) and (G, C); both have the same columns, at least one.
         weight: Penalty of a certain contradiction in a column.
     """
-    return Penalty([ColumnPenalty(query[column], gallery[column], weight) for column in query])
+    return Penalty([ColumnPenalty(query[column].sqrt(), gallery[column].sqrt(), weight) for column in query])
 
 
 def _codes(tracklets: Sequence[Tracklet], index: int) -> np.ndarray:

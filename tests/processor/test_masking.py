@@ -9,7 +9,7 @@ from datasets.tracklet import Tracklet
 from processor import masking
 from processor.attribute_heads import AttributeHead, AttributeHeads, ColumnScores
 from processor.features import FeatureSet
-from processor.masking import MaskOptions, annotated_penalty, expected_penalty, make_penalty
+from processor.masking import MaskOptions, annotated_penalty, make_penalty, predicted_penalty
 from processor.results import ANNOTATED, NO_MASK, PREDICTED, SOFT
 
 SCORES = ColumnScores(10, 40, 0.5, 0.8, 0.6, 0.2, 0.1, 2.0)
@@ -62,31 +62,31 @@ def test_a_tracklet_without_attributes_is_refused(make_tracklet):
         annotated_penalty([make_tracklet(1)], [make_tracklet(2, gender=1)], AGVPREID_SCHEME, {"gender": 1.0})
 
 
-def test_the_expected_penalty_is_the_probability_that_the_codes_differ():
-    """0.9 * 0.8 + 0.1 * 0.2 = 0.74 of equal codes; 0.9 * 0.5 + 0.1 * 0.5 = 0.5."""
-    query = {"gender": torch.tensor([[0.9, 0.1]])}
-    gallery = {"gender": torch.tensor([[0.8, 0.2], [0.5, 0.5], [1.0, 0.0], [0.0, 1.0]])}
-    penalty = expected_penalty(query, gallery, 10.0).matrix()
-    torch.testing.assert_close(penalty, torch.tensor([[2.6, 5.0, 1.0, 9.0]]))
+def test_the_predicted_penalty_is_the_squared_hellinger_distance():
+    """1 - sqrt(0.64 * 0.36) - sqrt(0.36 * 0.64) = 0.04; 1 - sqrt(0.64 * 1) = 0.2; 1 - sqrt(0.36 * 1) = 0.4."""
+    query = {"gender": torch.tensor([[0.64, 0.36]])}
+    gallery = {"gender": torch.tensor([[0.64, 0.36], [0.36, 0.64], [1.0, 0.0], [0.0, 1.0]])}
+    penalty = predicted_penalty(query, gallery, 10.0).matrix()
+    torch.testing.assert_close(penalty, torch.tensor([[0.0, 0.4, 2.0, 4.0]]), atol=1e-5, rtol=0)
 
 
-def test_the_expected_penalty_of_certain_codes_is_the_annotated_one(make_tracklet):
+def test_the_predicted_penalty_of_certain_codes_is_the_annotated_one(make_tracklet):
     codes = torch.tensor([0, 1, 1, 0])
     people = [make_tracklet(pid, beard=int(code)) for pid, code in enumerate(codes)]
     certain = {"beard": torch.nn.functional.one_hot(codes, 2).float()}
-    expected = expected_penalty(certain, certain, 3.0).matrix()
-    assert torch.equal(expected, annotated_penalty(people, people, AGVPREID_SCHEME, {"beard": 3.0}).matrix())
+    predicted = predicted_penalty(certain, certain, 3.0).matrix()
+    assert torch.equal(predicted, annotated_penalty(people, people, AGVPREID_SCHEME, {"beard": 3.0}).matrix())
 
 
-def test_the_expected_penalty_lies_between_nothing_and_the_weights():
+def test_the_predicted_penalty_lies_between_nothing_and_the_weights_and_is_least_for_oneself():
     generator = torch.Generator().manual_seed(0)
-    sides = [
-        {name: torch.rand(20, width, generator=generator).softmax(dim=1) for name, width in (("a", 2), ("b", 7))}
-        for _ in range(2)
-    ]
-    penalty = expected_penalty(*sides, 5.0).matrix()
-    assert penalty.min() >= 0
+    people = {
+        name: (4 * torch.randn(20, width, generator=generator)).softmax(dim=1) for name, width in (("a", 2), ("b", 7))
+    }
+    penalty = predicted_penalty(people, people, 5.0).matrix()
+    assert penalty.min() >= -1e-5
     assert penalty.max() <= 10
+    assert penalty.argmin(dim=1).tolist() == list(range(20))
 
 
 def test_blocks_and_parts_hold_the_bits_of_the_whole(make_tracklet, monkeypatch):
@@ -132,7 +132,7 @@ def test_a_predicted_mask_reads_no_annotation(sides, heads, make_tracklet):
     for query, gallery in (sides, bare):
         mask, penalty = make_penalty(query, gallery, None, MaskOptions("predicted", predicted_penalty=4.0, heads=heads))
         assert (mask, mask.annotated) == (PREDICTED, False)
-        assert penalty.matrix().item() == pytest.approx(4 * (1 - 2 * p * (1 - p)))
+        assert penalty.matrix().item() == pytest.approx(4 * (1 - 2 * np.sqrt(p * (1 - p))))
 
 
 @pytest.mark.parametrize(
