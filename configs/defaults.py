@@ -241,7 +241,8 @@ _C.TEST.MASK_ATTRIBUTES = ("gender", "age", "ethnicity", "body_volume")
 # Added to the distance for each of these columns in which query and gallery differ and both are known.
 _C.TEST.MASK_PENALTY = 100.0
 # "predicted": added to the distance, times the squared Hellinger distance (0..1) of the two sides' probabilities, for
-# each column that has a classifier. Squared distances of unit descriptors lie between 0 and 4, so it must be far below MASK_PENALTY.
+# each column that has a classifier. Squared distances of unit descriptors lie between 0 and 4, so it must be far below
+# MASK_PENALTY.
 _C.TEST.PREDICTED_PENALTY = 0.1
 # True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.
 _C.TEST.PREDICT_SENSITIVE = False

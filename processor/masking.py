@@ -1,10 +1,10 @@
 """Soft-biometric masking: a penalty where attributes of query and gallery contradict each other (METHOD section 8).
 
-Annotated codes and predicted probabilities take one form. Each side describes a column by a vector over its known codes:
-1 for the annotated code, or the square root of each code's probability. Its length is 1, or 0 where the code is unknown.
-The penalty of a pair is a weight times ``|q|^2 |g|^2 - q.g``: the weight for annotated codes that differ, nothing for
-equal ones, and the squared Hellinger distance of two predictions. It lies between 0 and the weight, and it is a product
-of two thin matrices, so any rows of it can be computed alone.
+Annotated codes and predicted probabilities take one form. Each side describes a column by a vector over its known
+codes: 1 for the annotated code, or the square root of each code's probability. Its length is 1, or 0 where the code is
+unknown. The penalty of a pair is a weight times ``|q|^2 |g|^2 - q.g``: the weight for annotated codes that differ,
+nothing for equal ones, and the squared Hellinger distance of two predictions. It lies between 0 and the weight, and it
+is a product of two thin matrices, so any rows of it can be computed alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ class ColumnPenalty:
     """What both sides show of one attribute.
 
     Attributes:
-        query, gallery: Vectors over the known codes, (Q, C) and (G, C), float32, at least 0; of length 1, or 0 where the
-            code is unknown.
+        query, gallery: Vectors over the known codes, (Q, C) and (G, C), float32, at least 0; of length 1, or 0 where
+            the code is unknown.
         weight: Penalty of a certain contradiction.
     """
 
@@ -154,8 +154,8 @@ def annotated_penalty(
 def predicted_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor], weight: float) -> Penalty:
     """Penalise predicted codes by the squared Hellinger distance of their probabilities, 1 - sum_c sqrt(p_c q_c).
 
-    It is 0 for equal predictions only, sure or not. The probability that two independent draws differ, 1 - sum_c p_c q_c,
-    is not: an unsure query would get the least penalty from a gallery tracklet that is sure of its likeliest code.
+    It is 0 for equal predictions only, sure or not. The probability that two independent draws differ, 1 - sum_c p_c
+    q_c, is not: it would be least between an unsure query and a gallery tracklet that is sure of the likeliest code.
 
     Args:
         query, gallery: Probabilities by column, (Q, C) and (G, C); both have the same columns, at least one.
