@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, results)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
-        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg), cache)
+        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
         settings = cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES
         written = processes.run_on_main(partial(write_report, evaluation, results, *settings))
         if evaluation.scored():

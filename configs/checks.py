@@ -21,6 +21,7 @@ CHOICES = {
     "SOLVER.STAGE2.NON_FINITE_LOSS": ("stop", "skip"),
     "SOLVER.PRECISION": ("auto", "fp32", "bf16", "fp16"),
     "TEST.NECK_FEAT": ("before", "after"),
+    "TEST.MASK": ("none", "annotated", "soft", "predicted"),
     "TEST.QUERY_EXPANSION": ("", "average", "weighted"),
     "TEST.MUTUAL_NEIGHBOURS": ("", "gallery", "both"),
     "TEST.CAMERA_NORMALIZATION": ("", "gallery", "both"),
@@ -110,6 +111,7 @@ RANGES = {
     "TEST.IMS_PER_BATCH": Range(1, 65_536),
     "TEST.NUM_CLIPS": Range(1, 1000),
     "TEST.MASK_PENALTY": Range(0, 10_000),  # float32 adds more at the cost of the visual distance
+    "TEST.PREDICTED_PENALTY": Range(0, 10_000),
     "TEST.RE_RANKING_K1": Range(1, 10_000),
     "TEST.RE_RANKING_K2": Range(1, 10_000),
     "TEST.RE_RANKING_LAMBDA": FRACTION,

@@ -232,11 +232,23 @@ _C.TEST.NECK_FEAT = "before"
 _C.TEST.FEAT_NORM = True
 # True averages the features of each clip and its mirror image.
 _C.TEST.FLIP = True
-# Attribute columns of the soft-biometric mask, among those that the data set has; () switches the mask off (TF-CLIP).
-# Masked results are always labelled 'annotated attributes' and printed beside the visual ones.
+# Soft-biometric mask, whose rows stand beside the visual ones: "none"; "annotated" (as published) reads the attributes
+# that are annotated in the test set; "soft" reads them, too, and multiplies each column's penalty by its reliability;
+# "predicted" reads no annotation, but predicts attributes from descriptors. "soft" and "predicted" need the file that
+# `python -m tools.train_attributes` writes after training; evaluations during training leave them out. Every row that
+# uses annotations is labelled 'annotated attributes', and a row 'attributes alone' shows how far these get without a
+# picture.
+_C.TEST.MASK = "annotated"
+# Attribute columns of "annotated" and "soft", among those that the data set has; () switches these masks off (TF-CLIP).
 _C.TEST.MASK_ATTRIBUTES = ("gender", "age", "ethnicity", "body_volume")
 # Added to the distance for each of these columns in which query and gallery differ and both are known.
 _C.TEST.MASK_PENALTY = 100.0
+# "predicted": added to the distance, times the squared Hellinger distance (0..1) of the two sides' probabilities, for
+# each column that has a classifier. Squared distances of unit descriptors lie between 0 and 4, so it must be far below
+# MASK_PENALTY.
+_C.TEST.PREDICTED_PENALTY = 0.1
+# True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.
+_C.TEST.PREDICT_SENSITIVE = False
 # Training cameras whose embeddings the cameras of the test set get, as annotated: "0:4,1:5" gives test camera 0 the
 # embedding of training camera 4, and 1 that of 5. All other cameras then count as unknown. '' leaves the numbers as
 # they are on the data set that was trained on; on another one, whose numbers mean other cameras, all count as unknown.

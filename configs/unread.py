@@ -42,6 +42,8 @@ READ_BY_ONE: dict[Command, tuple[str, ...]] = {
         "DATASETS.EVAL_CASE",
         "TEST.AVERAGED_WEIGHTS",
         "TEST.CAMERA_MAP",
+        "TEST.PREDICTED_PENALTY",
+        "TEST.PREDICT_SENSITIVE",
         "TEST.RANKING_LENGTH",
         "TEST.WEIGHT",
     ),

@@ -19,12 +19,15 @@ from model import XTFCLIP, make_model
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
+from .attribute_heads import find_heads
 from .clip_memory import build_memory
 from .evaluate import RankingOptions
 from .feature_cache import FeatureCache, hash_code, hash_weights
 from .features import FeatureExtractor
+from .masking import MaskOptions
 from .state import TrainingState
 from .train import TrainingOptions
+from .trained import TrainedRun
 
 logger = logging.getLogger(__name__)
 
@@ -138,11 +141,24 @@ def make_feature_cache(
     return FeatureCache(folder / "features", origin, runtime.processes)
 
 
-def make_ranking_options(cfg: CfgNode) -> RankingOptions:
-    """Read which rankings are made beside the visual one."""
+def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> RankingOptions:
+    """Read which rankings are made beside the visual one.
+
+    Args:
+        cfg: TEST.*.
+        trained: The run whose classifiers of attributes TEST.MASK may need; None in training, where there are none yet
+            and such a mask is left out.
+    Raises:
+        FileNotFoundError, ValueError: If the run lacks the classifiers that are needed, as ``find_heads``.
+    """
     return RankingOptions(
-        mask_columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
-        mask_penalty=cfg.TEST.MASK_PENALTY,
+        mask=MaskOptions(
+            kind=cfg.TEST.MASK,
+            columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
+            penalty=cfg.TEST.MASK_PENALTY,
+            predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
+            heads=find_heads(trained) if trained else None,
+        ),
         reranking=cfg.TEST.RE_RANKING,
         k1=cfg.TEST.RE_RANKING_K1,
         k2=cfg.TEST.RE_RANKING_K2,

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch.nn.functional as F
@@ -23,19 +22,19 @@ from utils.reranking import re_rank
 
 from .feature_cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
-from .masked_distances import MaskedDistances, Penalty
-from .masking import attribute_penalty
+from .masked_distances import MaskedDistances
+from .masking import MaskOptions, make_penalty
 from .results import (
-    ANNOTATED,
+    ATTRIBUTES_ALONE,
     CAMERA_NORMALIZED,
     CENTRALIZED,
     EXPANDED,
+    NO_MASK,
     PLAIN,
     RERANKED,
     VIEW_NORMALIZED,
     CaseResult,
     Evaluation,
-    Mask,
     Method,
     Ranking,
 )
@@ -48,8 +47,7 @@ class RankingOptions:
     """Rankings to make beside the plain visual one.
 
     Attributes:
-        mask_columns: Annotated attributes that the soft-biometric mask compares; none for no mask.
-        mask_penalty: Added to a distance for each column that contradicts.
+        mask: The soft-biometric mask, if any.
         reranking: Whether to re-rank by k-reciprocal neighbours, too.
         k1, k2, lambda_value: As in ``utils.reranking.re_rank``.
         query_expansion: '', 'average' or 'weighted'.
@@ -60,8 +58,7 @@ class RankingOptions:
         unit_length: Whether refined features are L2-normalised, as the others are.
     """
 
-    mask_columns: tuple[str, ...] = ()
-    mask_penalty: float = 100.0
+    mask: MaskOptions = MaskOptions()
     reranking: bool = False
     k1: int = 20
     k2: int = 6
@@ -104,8 +101,12 @@ def evaluate(
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
         distances = compute_distances(query, gallery, case.scheme, options)
-        if options.mask_columns and not any(method.mask == ANNOTATED for method in distances):
-            logger.warning("%s: the data have no annotated attributes: only visual rows are reported.", case.title)
+        if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distances):
+            logger.warning(
+                "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs "
+                "none.",
+                case.title,
+            )
         protocol = PROTOCOLS[case.protocol]
         rankings = {} if case.identities_masked else score_distances(distances, query, gallery, protocol, processes)
         results.append(CaseResult(case, distances, rankings, num_left_out))
@@ -142,9 +143,12 @@ def compute_distances(
     """
     base = _rank(query, gallery, options)
     distances = {Method(ranking): own for ranking, own in base.items()}
-    for mask, penalty in _make_penalties(query, gallery, scheme, options).items():
+    mask, penalty = make_penalty(query, gallery, scheme, options.mask)
+    if penalty is not None:
         for ranking, own in base.items():
-            distances[Method(ranking, mask)] = MaskedDistances(own, query.tracklets, penalty)
+            distances[Method(ranking, mask)] = MaskedDistances(own, penalty)
+        if mask.annotated:
+            distances[Method(ATTRIBUTES_ALONE, mask)] = penalty
     return distances
 
 
@@ -178,23 +182,6 @@ def _rank(query: FeatureSet, gallery: FeatureSet, options: RankingOptions) -> di
 def _number_groups(side: FeatureSet, by_view: bool) -> np.ndarray:
     """Return the camera of each tracklet, -1 if unknown, or the number of its view, (n,)."""
     return np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets] if by_view else side.camids)
-
-
-def _make_penalties(
-    query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: RankingOptions
-) -> dict[Mask, Penalty]:
-    """Return what each mask adds to the distances of queries to the gallery."""
-    annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
-    if not (options.mask_columns and scheme is not None and annotated):
-        return {}
-    penalty = partial(
-        attribute_penalty,
-        gallery=gallery.tracklets,
-        scheme=scheme,
-        columns=options.mask_columns,
-        penalty=options.mask_penalty,
-    )
-    return {ANNOTATED: penalty}
 
 
 def score_distances(

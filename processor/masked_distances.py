@@ -1,15 +1,10 @@
 """Distances with a penalty added, block by block."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
-import torch
-
-from datasets import Tracklet
 from utils.distances import DistanceBlock, Distances
 
-# Returns the penalties of some queries, (q, G), float32.
-Penalty = Callable[[Sequence[Tracklet]], np.ndarray]
+from .masking import Penalty
 
 
 class MaskedDistances(Distances):
@@ -17,19 +12,18 @@ class MaskedDistances(Distances):
 
     Args:
         distances: (Q, G).
-        query: The Q tracklets.
-        penalty: Called with the queries of a block.
+        penalty: (Q, G).
     """
 
-    def __init__(self, distances: Distances, query: Sequence[Tracklet], penalty: Penalty) -> None:
+    def __init__(self, distances: Distances, penalty: Penalty) -> None:
         self.shape = distances.shape
-        self._distances, self._query, self._penalty = distances, query, penalty
+        self._distances, self._penalty = distances, penalty
 
     def blocks(self) -> Iterator[DistanceBlock]:
         """Compute all rows, in order."""
         for rows, block in self._distances.values():
-            yield DistanceBlock(rows, block + torch.from_numpy(self._penalty(self._query[rows])).to(block), None)
+            yield DistanceBlock(rows, block.add_(self._penalty.rows(rows).to(block)), None)
 
     def part(self, rows: slice) -> "MaskedDistances":
         """Return the distances of some queries."""
-        return MaskedDistances(self._distances.part(rows), self._query[rows], self._penalty)
+        return MaskedDistances(self._distances.part(rows), self._penalty.part(rows))

@@ -18,11 +18,13 @@ class Ranking:
         slug: For file names; '' for the plain visual ranking.
         uses_query_set: Whether the ranking of a query depends on the other queries, which a system that answers one
             query at a time does not have.
+        uses_pictures: Whether pictures are compared; without, the mask's penalty is the distance.
     """
 
     label: str
     slug: str
     uses_query_set: bool = False
+    uses_pictures: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Mask:
 
 PLAIN = Ranking("visual only", "")
 RERANKED = Ranking("re-ranked", "reranked", uses_query_set=True)
+ATTRIBUTES_ALONE = Ranking("attributes alone", "attributes_alone", uses_pictures=False)
 # By the value of the key that asks for them.
 EXPANDED = {
     "average": Ranking("query expansion (average)", "query_expansion_average"),
@@ -61,6 +64,8 @@ VIEW_NORMALIZED = {
 }
 NO_MASK = Mask("", "")
 ANNOTATED = Mask("annotated attributes", "annotated_attributes", annotated=True)
+SOFT = Mask("annotated attributes, weighed by reliability", "soft_annotated_attributes", annotated=True)
+PREDICTED = Mask("predicted attributes", "predicted_attributes")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,10 @@ class Method:
     mask: Mask = NO_MASK
 
     def __str__(self) -> str:
-        return f"{self.ranking.label} + mask ({self.mask.label})" if self.mask.label else self.ranking.label
+        if not self.mask.label:
+            return self.ranking.label
+        joint = " + mask" if self.ranking.uses_pictures else ""
+        return f"{self.ranking.label}{joint} ({self.mask.label})"
 
     @property
     def heading(self) -> str:

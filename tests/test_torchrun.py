@@ -110,7 +110,9 @@ def test_evaluation_writes_what_one_process_writes(undisturbed, tmp_path, monkey
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
     eval_main.main(["--custom_output_dir", str(alone), *words])
     results = read_rounded(alone / "results.json")
-    assert len(results["results"]) == 6  # two directions and overall, without and with annotated attributes
+    assert (
+        len(results["results"]) == 9
+    )  # two directions and overall: visual, with annotated attributes, and by these alone
     assert read_rounded(several / "results.json") == results
     tables = sorted(path.relative_to(alone) for path in alone.rglob("*.csv"))
     # Scores of queries; rankings of both directions and the submission, without and with annotated attributes.

@@ -103,6 +103,8 @@ def _write_all(
 def _write_case(result: CaseResult, folder: Path, ranking_length: int, save_distances: bool) -> list[Path]:
     written = []
     for method, distances in result.distances.items():
+        if not method.ranking.uses_pictures:  # most of its distances are equal: their order means nothing
+            continue
         written.append(folder / f"tracklet_rankings{method.slug}.csv")
         write_rankings(written[-1], [(result.case, distances)], ranking_length)
         if save_distances:
@@ -114,11 +116,11 @@ def _write_case(result: CaseResult, folder: Path, ranking_length: int, save_dist
 
 
 def _write_submissions(evaluation: Evaluation, folder: Path, ranking_length: int) -> list[Path]:
-    """Write the rankings of all directions as one file, for each method that ranked them all."""
+    """Write the rankings of all directions as one file, for each method by pictures that ranked them all."""
     written = []
     for method in evaluation.methods():
         ranked = evaluation.ranked_by(method)
-        if len(ranked) == len(evaluation.cases):  # a challenge wants all directions
+        if method.ranking.uses_pictures and len(ranked) == len(evaluation.cases):  # a challenge wants all directions
             path = folder / f"submission{method.slug}.csv"
             write_rankings(path, [(result.case, result.distances[method]) for result in ranked], ranking_length)
             written.append(path)

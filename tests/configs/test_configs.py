@@ -19,7 +19,9 @@ from datasets import make_dataset
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS
 from loss import make_loss
 from model import make_model
-from processor.masking import attribute_penalty
+from processor.build import make_ranking_options
+from processor.features import FeatureSet
+from processor.masking import make_penalty
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "configs").glob("*.yml"))
@@ -114,11 +116,10 @@ def test_every_extra_alone_can_be_switched_off(key, tiny_cfg, make_tracklet):
     loss.backward()
     assert loss.isfinite()
     assert model.eval()(torch.randn(2, 4, 3, 64, 32)).shape == (2, 192)
-    tracklets = [make_tracklet(1, gender=0), make_tracklet(2, gender=1)]
-    penalty = attribute_penalty(
-        tracklets[:1], tracklets, AGVPREID_SCHEME, cfg.TEST.MASK_ATTRIBUTES, cfg.TEST.MASK_PENALTY
-    )
-    assert penalty.tolist() == ([[0, 0]] if key == "TEST.MASK_ATTRIBUTES" else [[0, 100]])
+    people = FeatureSet([make_tracklet(1, gender=0), make_tracklet(2, gender=1)], torch.zeros(2, 1))
+    _, penalty = make_penalty(people, people, AGVPREID_SCHEME, make_ranking_options(cfg).mask)
+    masked = None if penalty is None else penalty.matrix().tolist()
+    assert masked == (None if key == "TEST.MASK_ATTRIBUTES" else [[0, 100], [100, 0]])
 
 
 def test_default_mask_names_columns_of_the_tables():
@@ -271,7 +272,7 @@ ZERO_HAS_A_MEANING = {
         "SOLVER.STAGE2.WARMUP_ITERS",
         "SOLVER.STAGE2.EVAL_PERIOD",
     ),
-    *("TEST.MASK_PENALTY", "TEST.RE_RANKING_LAMBDA", "TEST.RANKING_LENGTH"),
+    *("TEST.MASK_PENALTY", "TEST.PREDICTED_PENALTY", "TEST.RE_RANKING_LAMBDA", "TEST.RANKING_LENGTH"),
 }
 
 

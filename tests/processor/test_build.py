@@ -4,6 +4,7 @@ from torch import nn
 
 from processor.build import make_extractor, make_ranking_options, make_training_options
 from processor.evaluate import RankingOptions
+from processor.masking import MaskOptions
 from processor.train import TrainingOptions
 from utils.runtime import make_runtime
 
@@ -13,13 +14,16 @@ def test_ranking_options_are_the_configs(tiny_cfg):
         *("TEST.MASK_ATTRIBUTES", "('gender',)", "TEST.MASK_PENALTY", 2.5, "TEST.RE_RANKING", True),
         *("TEST.RE_RANKING_K1", 9, "TEST.RE_RANKING_K2", 3, "TEST.RE_RANKING_LAMBDA", 0.4),
     )
-    assert make_ranking_options(cfg) == RankingOptions(("gender",), 2.5, True, 9, 3, 0.4)
+    mask = MaskOptions("annotated", ("gender",), 2.5)
+    assert make_ranking_options(cfg) == RankingOptions(mask, True, 9, 3, 0.4)
     cfg = tiny_cfg(
-        *("TEST.MASK_ATTRIBUTES", "()", "TEST.QUERY_EXPANSION", "weighted", "TEST.QUERY_EXPANSION_K", 7),
+        *("TEST.MASK", "predicted", "TEST.MASK_ATTRIBUTES", "()", "TEST.PREDICTED_PENALTY", 0.5),
+        *("TEST.QUERY_EXPANSION", "weighted", "TEST.QUERY_EXPANSION_K", 7),
         *("TEST.QUERY_EXPANSION_ALPHA", 1.5, "TEST.MUTUAL_NEIGHBOURS", "both", "TEST.FEAT_NORM", False),
         *("TEST.CAMERA_NORMALIZATION", "gallery", "TEST.NORMALIZATION_GROUPS", "view"),
     )
     assert make_ranking_options(cfg) == RankingOptions(
+        mask=MaskOptions("predicted", predicted_penalty=0.5),
         query_expansion="weighted",
         expansion_k=7,
         expansion_alpha=1.5,

@@ -14,10 +14,11 @@ from processor.build import make_ranking_options
 from processor.evaluate import compute_distances, score_distances
 from processor.features import FeatureSet
 from processor.report.tables import format_results, results_as_dict
-from processor.results import ANNOTATED, PLAIN, RERANKED, VISUAL, Method
+from processor.results import ANNOTATED, ATTRIBUTES_ALONE, PLAIN, RERANKED, VISUAL, Method
 from utils.reranking import re_rank
 
 MASKED = Method(PLAIN, ANNOTATED)
+ALONE = Method(ATTRIBUTES_ALONE, ANNOTATED)
 
 
 class Colour(nn.Module):
@@ -42,15 +43,23 @@ def sides(make_tracklet):
 
 def test_distances_are_squared_euclidean_and_the_mask_is_added(tiny_cfg, sides):
     distmats = matrices(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg()))
-    assert list(distmats) == [VISUAL, MASKED]
+    assert list(distmats) == [VISUAL, MASKED, ALONE]
     np.testing.assert_allclose(distmats[VISUAL], [[0.01, 0.09, 1.0]], rtol=1e-5)
     np.testing.assert_allclose(distmats[MASKED], [[100.01, 0.09, 1.0]], rtol=1e-5)
+    np.testing.assert_array_equal(distmats[ALONE], [[100, 0, 0]])
 
 
 def test_the_mask_changes_the_ranking_before_it_is_scored(tiny_cfg, sides):
     rankings = score_distances(compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg())), *sides)
     assert (rankings[VISUAL].cmc[0], rankings[VISUAL].mAP) == (0.0, 0.5)
     assert (rankings[MASKED].cmc[0], rankings[MASKED].mAP) == (1.0, 1.0)
+
+
+def test_attributes_alone_rank_equal_attributes_as_tied(tiny_cfg, sides):
+    """The true match shares the first two ranks with another man: rank 1.5, average precision 1 / 1.5."""
+    rankings = score_distances(compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg())), *sides)
+    assert (rankings[ALONE].cmc[0], rankings[ALONE].mAP) == (0.0, pytest.approx(2 / 3))
+    assert rankings[ALONE].first_ranks.tolist() == [1.5]
 
 
 def test_no_columns_no_mask(tiny_cfg, sides):
@@ -88,12 +97,14 @@ def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet
         "re-ranked",
         "visual only + mask (annotated attributes)",
         "re-ranked + mask (annotated attributes)",
+        "attributes alone (annotated attributes)",
     ]
     assert [method.slug for method in distmats] == [
         "",
         "_reranked",
         "_annotated_attributes",
         "_reranked_annotated_attributes",
+        "_attributes_alone_annotated_attributes",
     ]
     expected = re_rank(query.features, gallery.features, k1=3, k2=2, lambda_value=0.3)
     np.testing.assert_allclose(distmats[Method(RERANKED)], expected)
@@ -110,7 +121,7 @@ def test_both_directions_of_files_and_overall(make_tree, tiny_cfg, run_evaluatio
     cases[1] = replace(cases[1], query=cases[1].query[:1])
     evaluation = run_evaluation(cfg, Colour(), cases, {0: 0, 4: 1})
     assert [len(result.case.query) for result in evaluation.cases] == [6, 1]
-    assert evaluation.methods() == [VISUAL, MASKED]
+    assert evaluation.methods() == [VISUAL, MASKED, ALONE]
     assert [result.rankings[VISUAL].cmc[0] for result in evaluation.cases] == [1.0, 1.0]
     assert evaluation.overall(VISUAL).num_valid_queries == 7
 
@@ -136,8 +147,8 @@ def test_a_method_need_not_rank_every_direction(make_tree, tiny_cfg, run_evaluat
     (root / "attributes/case2_ground_to_aerial/gallery.csv").unlink()
     cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
     evaluation = run_evaluation(cfg, Colour(), list(make_dataset(cfg).cases.values()))
-    assert list(evaluation.cases[0].rankings) == [VISUAL, MASKED]
-    assert evaluation.methods() == [VISUAL, MASKED]
+    assert list(evaluation.cases[0].rankings) == [VISUAL, MASKED, ALONE]
+    assert evaluation.methods() == [VISUAL, MASKED, ALONE]
     assert evaluation.ranked_by(VISUAL) == evaluation.cases
     assert evaluation.ranked_by(MASKED) == evaluation.cases[:1]
 
@@ -209,7 +220,7 @@ def test_a_copy_with_one_masked_case_scores_the_open_one(make_tree, tiny_cfg, ru
     assert [result.case for result in evaluation.masked()] == [masked]
     assert [result.case for result in evaluation.scored()] == [scored]
     assert not evaluation.cases[0].rankings
-    assert evaluation.cases[0].distances.keys() == evaluation.cases[1].distances.keys() == {VISUAL, MASKED}
+    assert evaluation.cases[0].distances.keys() == evaluation.cases[1].distances.keys() == {VISUAL, MASKED, ALONE}
     assert evaluation.overall(VISUAL).mAP == evaluation.cases[1].rankings[VISUAL].mAP == 1
 
 
@@ -252,7 +263,7 @@ def test_a_part_is_those_rows(tiny_cfg, make_tracklet):
     features = FeatureSet(people, torch.randn(6, 4))
     options = make_ranking_options(tiny_cfg("TEST.RE_RANKING", True))
     distances = compute_distances(features, features, AGVPREID_SCHEME, options)
-    assert len(distances) == 4
+    assert len(distances) == 5
     for whole in distances.values():
         torch.testing.assert_close(whole.part(slice(2, 5)).matrix(), whole.matrix()[2:5])
         torch.testing.assert_close(whole.row(4), whole.matrix()[4])

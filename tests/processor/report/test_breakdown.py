@@ -87,7 +87,7 @@ def test_attributes_of_agvpreid_have_names(run):
     rows = [row for row in break_down(evaluation) if row["property"] == "gender"]
     genders = [query.attributes[AGVPREID_SCHEME.columns.index("gender")] for query in evaluation.cases[0].case.query]
     assert {row["value"] for row in rows} <= {"male", "female"}
-    assert sum(row["num_queries"] for row in rows) == 2 * sum(code < 2 for code in genders)  # by two methods
+    assert sum(row["num_queries"] for row in rows) == 3 * sum(code < 2 for code in genders)  # by three methods
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -99,6 +99,6 @@ def test_the_breakdown_is_written(run, tmp_path):
     text = (tmp_path / "breakdown.txt").read_text()
     assert text == f"data: data/AG-VPReID\n\n{format_breakdown(rows)}\n"
     titles = [line for line in text.splitlines() if line.endswith("queries")]
-    assert len(titles) == 4  # two methods, two directions
+    assert len(titles) == 6  # three methods, two directions
     assert titles[0].startswith("visual only, aerial to ground ")
     assert "query camera: 4" in text

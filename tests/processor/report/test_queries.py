@@ -16,7 +16,7 @@ def test_the_file_has_every_counted_query_of_every_method(run, tmp_path):
     with (tmp_path / "queries.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == COLUMNS
-    assert len(rows) == 2 * 12  # visual and with annotated attributes
+    assert len(rows) == 3 * 12  # visual, with annotated attributes, and by these alone
     queries = [query for result in evaluation.cases for query in result.case.query]
     for row, query in zip(rows[:12], queries, strict=True):
         assert row[2:6] == [query.key, str(query.pid), str(query.camid), query.view]

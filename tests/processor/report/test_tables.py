@@ -23,7 +23,7 @@ def test_table_puts_visual_rows_first_and_labels_the_others(run):
     table = format_scores(run())
     rows = table.splitlines()
     assert rows[0].split() == ["method", "direction", "R1", "R5", "R10", "R20", "mAP", "mINP", "queries"]
-    assert [row.startswith("visual only  ") for row in rows[2:]] == [True] * 3 + [False] * 3
+    assert [row.startswith("visual only  ") for row in rows[2:]] == [True] * 3 + [False] * 6
     assert all("annotated attributes" in row for row in rows[5:])
     assert rows[2].split()[-8:] == ["ground", *["100.00"] * 6, "6"]
     assert "overall" in rows[4]
@@ -49,8 +49,8 @@ def test_json_labels_annotated_rows_and_states_the_protocol(run):
     assert content["identities_masked"] is False
     assert content.items() >= ORIGIN.items()
     rows = content["results"]
-    assert [row["annotated_attributes"] for row in rows] == [False] * 3 + [True] * 3
-    assert [row["direction"] for row in rows] == ["aerial to ground", "ground to aerial", "overall"] * 2
+    assert [row["annotated_attributes"] for row in rows] == [False] * 3 + [True] * 6
+    assert [row["direction"] for row in rows] == ["aerial to ground", "ground to aerial", "overall"] * 3
     assert all(("annotated attributes" in row["method"]) == row["annotated_attributes"] for row in rows)
     assert all(0 <= row[name] <= 1 for row in rows for name in ("R1", "R5", "R10", "R20", "mAP", "mINP", "mAP@20"))
     assert [row["num_valid_queries"] for row in rows[:3]] == [6, 6, 12]
@@ -68,7 +68,7 @@ def test_a_masked_direction_is_named_and_has_no_row(run):
     assert text.endswith(format_intervals(evaluation))
     content = results_as_dict(evaluation, ORIGIN)
     assert content["identities_masked"] is True
-    assert [row["direction"] for row in content["results"]] == ["ground to aerial"] * 2
+    assert [row["direction"] for row in content["results"]] == ["ground to aerial"] * 3
     assert format_protocols(Evaluation([first, second])).endswith(
         "overall weighs directions by their numbers of counted queries"
     )

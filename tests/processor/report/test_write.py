@@ -59,6 +59,7 @@ def test_attributes_in_one_direction_only(make_tree, tiny_cfg, run_evaluation, c
         ("ground to aerial", False),
         ("overall", False),
         ("aerial to ground", True),
+        ("aerial to ground", True),
     ]
     folder = tmp_path / "results"
     folder.mkdir()

@@ -1,0 +1,148 @@
+"""tools/train_attributes.py: classifiers of attributes beside a checkpoint, and the evaluations that use them."""
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import eval_main
+import train_main
+from datasets.attributes import COLUMNS
+from processor import monitor
+from processor.attribute_heads import HEADS_FILE
+from processor.report import write
+from tools import train_attributes
+from utils.checkpoint import read_checkpoint, write_weights
+from utils.commands import run_command
+
+PEOPLE = tuple(range(1, 21))
+ALL = ["visual only", "visual only + mask (predicted attributes)"]
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    """Drawing takes longer than all the rest."""
+    monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
+
+
+def status_of(main, *argv):
+    return run_command(partial(main.main, [str(word) for word in argv]))
+
+
+def evaluate(folder, *opts):
+    """Evaluate a run in logs; returns the methods of its rows."""
+    assert status_of(eval_main, "--output_dir", "logs", "--custom_output_dir", folder, *opts) == 0
+    return [row["method"] for row in json.loads(Path(folder, "results.json").read_text())["results"]]
+
+
+def vary(table):
+    """Let hairstyles differ in an attribute table: in the others' column everybody has one code."""
+    header, *rows = list(csv.reader(table.read_text().splitlines()))
+    for row in rows:
+        row[header.index("hairstyle")] = str(int(row[0]) % 3)
+    table.write_text("".join(",".join(row) + "\n" for row in (header, *rows)))
+
+
+@pytest.fixture
+def trained(make_tree, tiny_opts, tmp_path, monkeypatch):
+    """A run in logs/ on twenty people with two genders and three hairstyles; returns the root of the data."""
+    monkeypatch.chdir(tmp_path)
+    root = make_tree(train=PEOPLE, tracklets=1, num_frames=2)
+    for table in (root / "attributes").rglob("*.csv"):
+        vary(table)
+    opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(root), "SOLVER.STAGE2.MAX_EPOCHS", "1"]
+    train_main.main(["--output_dir", "logs", *opts])
+    return root
+
+
+def test_a_mask_without_annotations_from_training_to_results(trained, capsys):
+    assert status_of(eval_main, "--output_dir", "logs", "TEST.MASK", "predicted") == 1
+    command = "run `python -m tools.train_attributes --output_dir logs`"
+    assert f"TEST.MASK predicted needs logs/{HEADS_FILE}: {command}" in capsys.readouterr().out
+    assert status_of(train_attributes, "--output_dir", "logs") == 0
+    log = Path("logs/attributes.log").read_text()
+    assert "classifiers of hairstyle" in log
+    assert "gender " in log  # scored, for the soft mask, but not kept
+    content = read_checkpoint(Path("logs", HEADS_FILE))
+    assert list(content["model"]) == ["hairstyle.bias", "hairstyle.weight"]
+    assert list(content["scores"]) == ["gender", "hairstyle"]
+
+    assert evaluate("predicted", "TEST.MASK", "predicted") == ALL
+    assert "TEST.MASK predicted" in Path("predicted/results.txt").read_text()
+    assert Path("predicted/tracklet_rankings_predicted_attributes.csv").is_file()
+    label = "annotated attributes, weighed by reliability"
+    assert evaluate("soft", "TEST.MASK", "soft") == [
+        "visual only",
+        f"visual only + mask ({label})",
+        f"attributes alone ({label})",
+    ]
+    assert evaluate("annotated") == [
+        "visual only",
+        "visual only + mask (annotated attributes)",
+        "attributes alone (annotated attributes)",
+    ]
+    assert evaluate("none", "TEST.MASK", "none") == ["visual only"]
+
+    for table in (trained / "attributes").rglob("*.csv"):
+        table.unlink()
+    assert evaluate("bare", "TEST.MASK", "predicted") == ALL
+    assert evaluate("bare", "TEST.MASK", "soft") == ["visual only"]
+
+
+def test_sensitive_columns_are_predicted_only_if_asked_for(trained, capsys):
+    assert status_of(train_attributes, "--output_dir", "logs") == 0
+    sensitive = ("TEST.PREDICT_SENSITIVE", "True")
+    words = ("--output_dir", "logs", "--custom_output_dir", "here", "TEST.MASK", "predicted")
+    assert status_of(eval_main, *words, *sensitive) == 1
+    assert (
+        "run `python -m tools.train_attributes --output_dir logs TEST.PREDICT_SENSITIVE True`"
+        in capsys.readouterr().out
+    )
+    assert status_of(train_attributes, "--output_dir", "logs", *sensitive) == 0
+    assert list(read_checkpoint(Path("logs", HEADS_FILE))["columns"]) == ["gender", "hairstyle"]
+    evaluate("with", *words[4:], *sensitive, "TEST.SAVE_DISTANCES", "True")
+    evaluate("without", *words[4:], "TEST.SAVE_DISTANCES", "True")
+    files = [Path(name, "distmat_predicted_attributes.npz").read_bytes() for name in ("with", "without")]
+    assert files[0] != files[1]
+
+
+def test_classifiers_of_other_descriptors_are_refused(trained, capsys):
+    """After more training, under another neck, and when damaged; each message names the command."""
+    assert status_of(train_attributes, "--output_dir", "logs") == 0
+    words = ("--output_dir", "logs", "--custom_output_dir", "here", "TEST.MASK", "predicted")
+    command = "run `python -m tools.train_attributes --output_dir logs`"
+    assert status_of(eval_main, *words, "TEST.NECK_FEAT", "after") == 1
+    assert f"of another TEST.NECK_FEAT than logs/checkpoint_last.pth gives now: {command}" in capsys.readouterr().out
+    assert status_of(train_main, "--output_dir", "logs", "--resume", "SOLVER.STAGE2.MAX_EPOCHS", "2") == 0
+    assert status_of(eval_main, *words) == 1
+    assert f"of another checkpoint than logs/checkpoint_last.pth gives now: {command}" in capsys.readouterr().out
+    assert status_of(train_attributes, "--output_dir", "logs") == 0
+    assert status_of(eval_main, *words) == 0
+    path = Path("logs", HEADS_FILE)
+    content = read_checkpoint(path)
+    content["columns"]["hairstyle"].pop("codes")
+    write_weights(content.pop("model"), content, path)
+    assert status_of(eval_main, *words) == 1
+    assert f"logs/{HEADS_FILE} is damaged (KeyError('codes')): {command}" in capsys.readouterr().out
+
+
+def test_tables_that_teach_nothing_are_named(trained, capsys):
+    """Only gender is left to learn, then nobody is annotated, then there is no training split."""
+    table = trained / "attributes/train.csv"
+    header, *rows = table.read_text().splitlines()
+    place = 1 + COLUMNS.index("hairstyle")
+    same = [",".join([*row.split(",")[:place], "1", *row.split(",")[place + 1 :]]) for row in rows]
+    table.write_text("\n".join([header, *same]) + "\n")
+    assert status_of(train_attributes, "--output_dir", "logs") == 0
+    words = ("--output_dir", "logs", "--custom_output_dir", "here", "TEST.MASK", "predicted")
+    assert status_of(eval_main, *words) == 1
+    assert "holds no classifier that TEST.MASK predicted may use" in capsys.readouterr().out
+    table.unlink()
+    assert status_of(train_attributes, "--output_dir", "logs") == 1
+    assert "No training tracklet of agvpreid has a known attribute" in capsys.readouterr().out
+    (trained / "train").rename(trained / "moved")
+    assert status_of(train_attributes, "--output_dir", "logs") == 1
+    assert str(trained / "train") in capsys.readouterr().out

@@ -1,0 +1,88 @@
+"""Train classifiers of attributes on a checkpoint's descriptors, from the training people's table."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from configs import config_of_run, get_cfg, warn_of_unread_keys
+from utils.arguments import at_least
+
+logger = logging.getLogger(__name__)
+
+EPILOG = """\
+examples:
+  python -m tools.train_attributes --output_dir logs/all
+  python -m tools.train_attributes --output_dir logs/all --weight best
+  python eval_main.py --output_dir logs/all --custom_output_dir results/predicted TEST.MASK predicted
+  python eval_main.py --output_dir logs/all --custom_output_dir results/soft TEST.MASK soft
+
+Run it after training. It describes every training tracklet that has attributes, and trains a linear classifier of each
+attribute on 60 % of these people. Another 20 % choose its regularisation and its temperature, which makes its
+probabilities honest; the last 20 % give the scores that are printed: accuracy beside chance (always the most frequent
+code), agreement beyond chance (Cohen's kappa), and the calibration error before and after. The network was trained on
+all of these people, so test people may be harder.
+
+attributes.safetensors is written beside the checkpoint, and is refused for any other checkpoint: train the classifiers
+again after more training. Classifiers of gender, age and ethnicity are not kept, unless TEST.PREDICT_SENSITIVE True.
+"""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config_file", help="YAML; default: that of the checkpoint, else the winner's recipe")
+    parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
+    parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the draw of people (%(default)s)")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    return parser.parse_args(argv)
+
+
+def build_opts(args: argparse.Namespace) -> list[str]:
+    """List all overrides as KEY VALUE pairs: those typed, and TEST.WEIGHT, which no run's own configuration decides."""
+    own = [] if args.config_file else ["TEST.WEIGHT", ""]
+    options = {"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}
+    return own + [word for key, value in options.items() if value for word in (key, value)] + args.opts
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Describe the training people, train the classifiers, write them beside the checkpoint."""
+    args = parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets import make_dataset, make_test_loader
+    from processor.attribute_heads import write_heads
+    from processor.attribute_training import find_annotated, train_heads
+    from processor.build import make_extractor
+    from processor.trained import load_trained, locate_checkpoint
+    from utils.folder_lock import lock_folder
+    from utils.runtime import prepare_output, start_logging
+
+    opts = build_opts(args)
+    cfg = get_cfg(args.config_file or config_of_run(opts), opts)
+    folder = prepare_output(locate_checkpoint(cfg).parent)
+    with lock_folder(folder), start_logging(folder / "attributes.log"):
+        warn_of_unread_keys(cfg, "evaluation", opts)
+        trained = load_trained(cfg, overrides=None if args.config_file else opts)
+        cfg, processes = trained.cfg, trained.runtime.processes
+        with processes.first_on_machine():  # the first one lists the frames
+            dataset = make_dataset(cfg)
+        tracklets, scheme = find_annotated(dataset, cfg.DATASETS.NAMES)
+        cameras = trained.cameras_for(dataset)
+        loader = make_test_loader(cfg, tracklets, cameras, processes)
+        extractor = make_extractor(cfg, trained.model, trained.runtime)
+        features = extractor.extract(loader, tracklets, "training people")
+        heads = train_heads(features, scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE)
+        path = processes.run_on_main(partial(write_heads, heads, trained))
+        logger.info("Held-out training people, in percent:\n%s", heads.format_scores())
+        logger.info("Written: %s, with classifiers of %s", path, ", ".join(heads.heads) or "no attribute")
+
+
+if __name__ == "__main__":
+    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
+    from utils.commands import run_command
+
+    sys.exit(run_command(main))
