@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..results import CaseResult, Evaluation
 from .breakdown import break_down, format_breakdown
+from .page import write_page
+from .page_data import collect_page
 from .pairs import format_verification, verify_evaluation
 from .pictures import draw_best_and_worst
 from .queries import write_queries
@@ -72,7 +74,7 @@ def _move(names: list[str], source: Path, folder: Path) -> None:
 
 
 def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str]) -> list[Path]:
-    written = []
+    written, pages = [], []
     if evaluation.scored():
         header = "".join(f"{name}: {value}\n" for name, value in origin.items())
         verification = verify_evaluation(evaluation)
@@ -85,6 +87,7 @@ def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin
         write_queries(folder / "queries.csv", evaluation)
         names = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
         written += [folder / name for name in names]
+        pages = write_page(collect_page(evaluation, results, origin), folder)
     several = len(evaluation.cases) > 1
     for result in evaluation.cases:
         case_folder = folder / result.case.name if several else folder
@@ -92,7 +95,7 @@ def _write_all(evaluation: Evaluation, folder: Path, ranking_length: int, origin
         written += _write_case(result, case_folder, ranking_length)
     if several:
         written += _write_submissions(evaluation, folder, ranking_length)
-    return written
+    return written + pages  # the page last: it is the one to open
 
 
 def _write_case(result: CaseResult, folder: Path, ranking_length: int) -> list[Path]:
