@@ -81,7 +81,8 @@ def _draw_cmc(direction: DirectionData) -> tuple[str, Figure]:
         axes.plot(range(1, len(shown) + 1), shown, label=str(method), **look)
     axes.set_xlim(1, MAX_RANK)
     axes.set_xticks((1, 5, 10, 15, 20))
-    axes.set_ylim(top=101)
+    lowest = 100 * min(cmc[0] for cmc in direction.cmc.values())
+    axes.set_ylim(min(10 * (lowest // 10), 90), 101)
     axes.legend(loc="lower right")
     values = "; ".join(f"{method} {100 * cmc[0]:.2f} % at rank 1" for method, cmc in direction.cmc.items())
     return f"Share of queries with a true match up to each rank. {values}.", figure
@@ -110,7 +111,7 @@ def _draw_distances(direction: DirectionData) -> tuple[str, Figure]:
         shares = 100 * counts / max(counts.sum(), 1)
         axes.stairs(shares, histogram.edges, color=colour, fill=True, alpha=0.25)
         axes.stairs(shares, histogram.edges, color=colour, linestyle=dash, linewidth=1.8, label=label)
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: peaks may be anywhere
     return "Histograms of the distances of pairs of one person, and of pairs of two, each of 100 % in all.", figure
 
 

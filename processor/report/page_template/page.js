@@ -120,7 +120,7 @@
         : make("p", { class: "quiet", text: "To keep the page small, only the queries with the lowest average precision show more frames." })));
     const maps = data.maps[query.number];
     if (maps && maps.attention.length) {
-      const largest = Math.max(...maps.attention);
+      const largest = Math.max(...maps.attention) || 1;
       more.append(make("div", {},
         make("h3", { text: "Attention over the frames of the clip, %" }),
         make("ol", { class: "attention" }, ...maps.attention.map((weight) => {
@@ -199,12 +199,13 @@
       if (!groups.has(row.property)) groups.set(row.property, []);
       groups.get(row.property).push(row);
     }
-    const heads = (property) => make("tr", {},
-      make("th", { scope: "col", text: property }),
-      ...["", "R1", "mAP", "Queries"].map((text) => make("th", { scope: "col", class: "number", text })));
+    const heads = () => make("tr", {},
+      make("th", { scope: "col", text: "group" }),
+      ...["", "R1", "mAP", "queries"].map((text) => make("th", { scope: "col", class: "number", text })));
     document.getElementById("groups").replaceChildren(...[...groups].map(([property, rows]) =>
       make("div", {}, make("table", {},
-        make("thead", {}, heads(property.replaceAll("_", " "))),
+        make("caption", { text: property.replaceAll("_", " ") }),
+        make("thead", {}, heads()),
         make("tbody", {}, ...rows.map((row) => {
           const bar = make("i");
           bar.style.width = `${100 * row.mAP}%`;
@@ -257,7 +258,7 @@
       if (field.value && !(field.options && field.selectedIndex === 0)) words.set(name, field.value);
     }
     for (const key of opened) words.append("open", key);
-    history.replaceState(null, "", words.size ? `#${words}` : location.pathname + location.search);
+    history.replaceState(null, "", words.toString() ? `#${words}` : location.pathname + location.search);
   }
 
   function recallChoices() {
