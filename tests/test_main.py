@@ -49,6 +49,7 @@ def trained(make_tree, tiny_opts, at_work):
 def _without_pictures(monkeypatch):
     """Drawing takes longer than all the rest; the one test that wants it undoes this."""
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr(write, "write_page", lambda data, folder: [])
     monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
 
 
@@ -108,7 +109,9 @@ def test_train_and_evaluate_pets09_as_the_readme_types_it(shared, tiny_opts, at_
     for folder in ("case1_aerial_to_ground", "case2_ground_to_aerial"):
         for name in ("tracklet_rankings.csv", "distmat.npz", "ranked_best.png", "ranked_worst.png"):
             assert (at_work / "results/all" / folder / name).is_file()
-    assert "visual only" in log_of(at_work / "results/all")
+    log = log_of(at_work / "results/all")
+    assert "visual only" in log
+    assert log.rstrip().endswith(str(Path("results/all/report.html")))
 
 
 @pytest.mark.parametrize(
