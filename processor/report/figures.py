@@ -22,7 +22,7 @@ LOWEST_RATE = 1e-5  # false-positive rates below it are drawn at it: a logarithm
 COLOURS = ("#2f7de1", "#d9730d", "#1f9d63", "#a35be0")
 DASHES = ("-", "--", "-.", ":")
 INK = "#000001"  # becomes the colour of the page's text
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.spines.right": False,
@@ -51,16 +51,17 @@ class PageFigure:
 def write_figures(data: PageData, folder: Path) -> tuple[list[PageFigure], list[Path]]:
     """Draw every figure once; write it as PNG and PDF, and return it as SVG for the page, with the files written."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures, written = [], []
-    for direction in data.directions:
-        for name, title, description, figure in _draw_direction(direction, data.results["verification"]):
-            stem = f"{name}_{direction.case.name}"
-            for suffix in ("png", "pdf"):
-                path = folder / f"{stem}.{suffix}"
-                metadata = {"CreationDate": None} if suffix == "pdf" else None
-                figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata=metadata)
-                written.append(path)
-            figures.append(PageFigure(f"{title}, {direction.case.title}", description, _as_svg(figure, stem)))
+    figures: list[PageFigure] = []
+    written: list[Path] = []
+    with mpl.rc_context(STYLE):
+        for direction in data.directions:
+            for name, title, description, figure in _draw_direction(direction, data.results["verification"]):
+                stem = f"{name}_{direction.case.name}"
+                paths = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
+                figure.savefig(paths[0], dpi=DOTS_PER_INCH, facecolor="white")
+                figure.savefig(paths[1], facecolor="white", metadata={"CreationDate": None})
+                written += paths
+                figures.append(PageFigure(f"{title}, {direction.case.title}", description, _as_svg(figure, stem)))
     return figures, written
 
 
@@ -68,10 +69,9 @@ def _draw_direction(
     direction: DirectionData, verification: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str, str, Figure]]:
     """Yield name, title, description and figure."""
-    with mpl.rc_context(STYLE):
-        yield "cmc", "CMC", *_draw_cmc(direction)
-        yield "roc", "ROC", *_draw_roc([row for row in verification if row["direction"] == direction.case.title])
-        yield "distances", "Distances, visual only", *_draw_distances(direction)
+    yield "cmc", "CMC", *_draw_cmc(direction)
+    yield "roc", "ROC", *_draw_roc([row for row in verification if row["direction"] == direction.case.title])
+    yield "distances", "Distances, visual only", *_draw_distances(direction)
 
 
 def _draw_cmc(direction: DirectionData) -> tuple[str, Figure]:
@@ -133,7 +133,7 @@ def _looks() -> Iterator[dict[str, Any]]:
 def _as_svg(figure: Figure, name: str) -> str:
     """Return SVG that stands in a page beside others: no header, no ids but those referred to, the page's ink."""
     buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):  # ids depend on the figure, not on chance
+    with mpl.rc_context({"svg.hashsalt": name}):  # ids depend on the figure, not on chance
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

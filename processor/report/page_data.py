@@ -115,12 +115,13 @@ def _rank_queries(result: CaseResult, method: Method) -> list[RankedQuery]:
     ranking, distmat = result.rankings[method], result.distmats[method]
     scores = zip(ranking.average_precisions.tolist(), ranking.first_ranks.tolist(), strict=True)
     ranked = []
-    for index, (average_precision, first_rank) in zip(np.flatnonzero(ranking.valid_queries), scores, strict=True):
+    valid = np.flatnonzero(ranking.valid_queries).tolist()
+    for index, (average_precision, first_rank) in zip(valid, scores, strict=True):
         distances = np.where(_left_out(result, index), np.inf, distmat[index])
         nearest = find_nearest(distances, NUM_NEAREST)[:NUM_NEAREST]
         nearest = nearest[np.isfinite(distances[nearest])]
         neighbours = tuple(nearest.tolist()), tuple(distances[nearest].tolist())
-        ranked.append(RankedQuery(int(index), average_precision, first_rank, *neighbours))
+        ranked.append(RankedQuery(index, average_precision, first_rank, *neighbours))
     return ranked
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from processor.report import page, thumbnails, write_report
+from processor.report import page, thumbnails, write, write_report
 from processor.report.figures import PageFigure
 from processor.report.page import render_page
 from processor.report.page_data import QueryMaps, collect_page
@@ -76,7 +76,9 @@ def shown_keys(dom):
     return [html.unescape(key) for key in re.findall(r'<li class="query" data-key="([^"]*)"', dom)]
 
 
-def test_the_numbers_are_those_of_results_json(run, tmp_path):
+@pytest.mark.slow
+def test_the_numbers_are_those_of_results_json(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
     evaluation = run()
     written = write_report(evaluation, tmp_path, ranking_length=4, origin=ORIGIN)
     assert written[-1] == tmp_path / "report.html"
@@ -154,22 +156,31 @@ def test_every_picture_is_embedded_once_and_frames_are_in_time_order(run, collec
     ]
 
 
-def test_a_small_page_has_pictures_as_far_as_they_go(run, collect, monkeypatch):
+def test_a_small_page_has_pictures_as_far_as_there_is_room(run, collect, monkeypatch):
     data = collect(run(cases=("case1",)))
-    whole = len(render_page(data, []))
-    bare = len(page._as_json({**embedded(render_page(data, [])), "pictures": []}))
-    monkeypatch.setattr(page, "MAX_BYTES", bare + 4000)
-    small = render_page(data, [])
-    shown = embedded(small)
-    largest = max(map(len, shown["pictures"]))
-    assert shown["height"] < 160
-    assert sum(len(picture) + 3 for picture in shown["pictures"]) <= 4000 + largest + bare // 2
-    assert len(small) < whole
+    largest = page.MAX_BYTES
+    whole = embedded(render_page(data, []))
+    for room in (2000, 500, 0):
+        monkeypatch.setattr(page, "MAX_BYTES", len(page._as_json({**whole, "pictures": []})) + room)
+        small = embedded(render_page(data, []))
+        assert len(page._as_json(small)) < page.MAX_BYTES + max(map(len, whole["pictures"])) < largest
+        assert 0 < len(small["pictures"]) < len(whole["pictures"])
     monkeypatch.setattr(page, "MAX_BYTES", 0)
     none = embedded(render_page(data, []))
     assert none["pictures"] == []
-    assert {row[-1] for row in none["tracklets"]} == {None}
     assert none["frames"] == {}
+    assert {row[-1] for row in none["tracklets"]} == {None}
+
+
+def test_the_sharpest_form_that_fits_is_chosen(run):
+    (result,) = run(cases=("case1",), tracklets=1).cases
+    sizes = [
+        sum(len(thumbnails._encode_frame(thumbnails.middle_frame(one), form)) for one in result.case.query)
+        for form in thumbnails.FORMS
+    ]
+    for max_bytes in (sizes[0], sizes[1], sizes[-1], 1):
+        fitting = [form for form, size in zip(thumbnails.FORMS, sizes, strict=True) if size <= max_bytes]
+        assert thumbnails.choose_form(result.case.query, max_bytes) == [*fitting, thumbnails.FORMS[-1]][0]
 
 
 def test_an_unreadable_tracklet_has_no_picture(run, collect):
