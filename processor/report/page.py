@@ -25,7 +25,7 @@ PAGE_NAME = "report.html"
 FIGURES_FOLDER = "figures"
 TEMPLATES = Path(__file__).parent / "page_template"
 MAX_BYTES = 18_000_000  # of the page: the pictures get what the rest leaves
-FRAMES_SHARE = 0.2  # of the pictures' bytes, for more frames of queries; the lowest average precisions come first
+FRAMES_SHARE = 0.2  # of the pictures' bytes, for maps, and more frames of the queries with the lowest average precision
 NUM_FRAMES = 6  # of such a query
 DIGITS = 5  # significant, of distances, precisions and weights in a query's row
 
@@ -107,9 +107,9 @@ def _embed(data: PageData) -> Json:
     }
     room = MAX_BYTES - len(_as_json(embedded))
     pictures = PictureTable(choose_form(shown.tracklets, int((1 - FRAMES_SHARE) * room)), room)
-    maps = dict(_rows_of_maps(data.directions, shown, pictures))
     for row, tracklet in zip(embedded["tracklets"], shown.tracklets, strict=True):
         row.append(pictures.add_frame(middle_frame(tracklet)))
+    maps = dict(_rows_of_maps(data.directions, shown, pictures))
     frames = dict(_rows_of_frames(data.directions, shown, pictures))
     height, width = pictures.form.size_hw
     return {
@@ -144,8 +144,7 @@ def _rows_of_frames(
     queries = [(direction.case, query) for direction in directions for query in direction.rankings[VISUAL]]
     for case, query in sorted(queries, key=lambda pair: pair[1].average_precision):
         paths = spread_frames(case.query[query.query], NUM_FRAMES)
-        added = [pictures.add_frame(path) for path in paths]
-        if frames := [picture for picture in added if picture is not None]:
+        if frames := _known([pictures.add_frame(path) for path in paths]):
             yield shown.query(case, query.query), frames
 
 
@@ -159,10 +158,14 @@ def _rows_of_maps(
                 shown.query(direction.case, index),
                 {
                     "attention": [_short(weight) for weight in maps.attention],
-                    "frames": [pictures.add_pixels(pixels) for pixels in maps.frames],
+                    "frames": _known([pictures.add_pixels(pixels) for pixels in maps.frames]),
                     "match": None if maps.match is None else pictures.add_pixels(maps.match),
                 },
             )
+
+
+def _known(indices: Sequence[int | None]) -> list[int]:
+    return [index for index in indices if index is not None]
 
 
 def _as_json(data: Json) -> Markup:

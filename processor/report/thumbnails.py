@@ -50,16 +50,18 @@ class PictureTable:
 
     def add_frame(self, path: str) -> int | None:
         """Add a frame; returns its index, or None if it cannot be read or there is no room left."""
-        if self.num_bytes >= self.max_bytes:
+        return self._add(_encode_frame(path, self.form)) if self._has_room() else None
+
+    def add_pixels(self, pixels: np.ndarray) -> int | None:
+        """Add an image (H, W, 3), uint8, scaled to the table's form; returns its index, or None without room."""
+        return self._add(_encode(pixels, self.form)) if self._has_room() else None
+
+    def _has_room(self) -> bool:
+        return self.num_bytes < self.max_bytes
+
+    def _add(self, picture: str | None) -> int | None:
+        if picture is None:
             return None
-        picture = _encode_frame(path, self.form)
-        return None if picture is None else self._add(picture)
-
-    def add_pixels(self, pixels: np.ndarray) -> int:
-        """Add an image (H, W, 3), uint8, scaled to the table's form; returns its index."""
-        return self._add(_encode(pixels, self.form))
-
-    def _add(self, picture: str) -> int:
         self.pictures.append(picture)
         self.num_bytes += len(picture) + len('"",')
         return len(self.pictures) - 1
