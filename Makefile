@@ -1,4 +1,5 @@
-# make demo      render a synthetic data set, train a small X-TFCLIP on it, evaluate both directions (two CPU cores)
+# make demo      render a synthetic data set, train a small X-TFCLIP on it, evaluate both directions (two CPU cores);
+#                the last line is the path of a page to open in a browser
 # make test      lint, types and the test suite
 # make format    put the code in the formatter's shape
 # make bench     speed of the full-size model on this machine

@@ -28,7 +28,7 @@ def draw_people(seed: int, num_people: int, width: int) -> Image.Image:
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.synthetic.contact_sheet import draw_contact_sheet
 
-    sheet = Image.fromarray(draw_contact_sheet(seed, num_people))
+    sheet = Image.fromarray(draw_contact_sheet(seed, num_people, captions=False))
     size = (width, round(width * sheet.height / sheet.width))
     return sheet.resize(size, Image.Resampling.LANCZOS)
 

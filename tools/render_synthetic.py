@@ -50,7 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--contact_sheet",
         metavar="PATH",
         help="write a picture of a dozen people to PATH instead of the data set: one row each, ground views on "
-        "the left, aerial ones (15, 30, 80, 120 m) on the right",
+        "the left, aerial ones (15, 30, 80, 120 m) on the right, a description below",
     )
     args = parser.parse_args(argv)
     if args.train_people == args.test_people == 0:

@@ -1,29 +1,28 @@
-"""A picture of synthetic people as all cameras see them."""
-
-import logging
+"""A picture of synthetic people as all cameras see them, described in words."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from .cameras import CAMERAS
 from .people import Person
 from .rendering import render_tracklet
 
-logger = logging.getLogger(__name__)
-
 NUM_PEOPLE = 12
 NUM_FRAMES = 2  # of each tracklet
 AERIAL_ALTITUDES = (15, 30, 80, 120)  # metres, one aerial tracklet each
 CELL = (130, 80)  # height and width, pixels
+CAPTION_HEIGHT = 26  # pixels
+FONT_SIZE = 13  # the longest caption is as wide as a sheet
 MAX_ZOOM = 2.5  # small aerial crops grow by at most this, so that they stay visibly small
 
 
-def draw_contact_sheet(seed: int, num_people: int = NUM_PEOPLE) -> np.ndarray:
+def draw_contact_sheet(seed: int, num_people: int = NUM_PEOPLE, captions: bool = True) -> np.ndarray:
     """Draw people in rows: on the left one tracklet per ground camera, on the right one per altitude.
 
     Args:
         seed: Seed of people and tracklets.
         num_people: Rows.
+        captions: Whether each person is described in words below the row.
     Returns:
         Sheet, (H, W, 3), uint8.
     """
@@ -31,11 +30,14 @@ def draw_contact_sheet(seed: int, num_people: int = NUM_PEOPLE) -> np.ndarray:
     drones = [camera for camera in CAMERAS if camera.view == "aerial"]
     aerial = [(drones[index % len(drones)], altitude) for index, altitude in enumerate(AERIAL_ALTITUDES)]
     shots = ground + aerial
-    height, width = CELL
+    width = CELL[1]
+    height = CELL[0] + CAPTION_HEIGHT * captions
     sheet = np.full((num_people * height, len(shots) * NUM_FRAMES * width, 3), 255, dtype=np.uint8)
     for row in range(num_people):
         person = Person.sample(np.random.default_rng([seed, row]))
-        logger.info("Row %d: %s.", row + 1, person.caption())
+        if captions:
+            top = row * height + CELL[0]
+            sheet[top : top + CAPTION_HEIGHT] = _draw_caption(person.caption(), sheet.shape[1])
         for index, (camera, altitude) in enumerate(shots):
             rng = np.random.default_rng([seed, row, index])
             frames = render_tracklet(person, camera, 2 * NUM_FRAMES, rng, altitude)[::2]
@@ -44,6 +46,14 @@ def draw_contact_sheet(seed: int, num_people: int = NUM_PEOPLE) -> np.ndarray:
                 top, left = row * height, column * width
                 sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
     return sheet
+
+
+def _draw_caption(caption: str, width: int) -> np.ndarray:
+    """Draw a line of text, (CAPTION_HEIGHT, width, 3), uint8."""
+    strip = Image.new("RGB", (width, CAPTION_HEIGHT), "white")
+    text = f"{caption[0].upper()}{caption[1:]}."
+    ImageDraw.Draw(strip).text((4, 2), text, fill="black", font=ImageFont.load_default(FONT_SIZE))
+    return np.asarray(strip)
 
 
 def _fit(frame: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where a ranking fails: R1 and mAP by camera, altitude, day, tracklet length and attribute of the queries."""
+"""Where a ranking fails: R1 and mAP by cameras, altitude, day, tracklet length and attribute of the queries."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,10 @@ from utils.unknown import UNKNOWN
 from ..results import CaseResult, Evaluation, Method
 from .measures import measures_by_query
 
-# What queries are grouped by: something to sort by, and its label; None if it is unknown or does not apply.
-Value = tuple[Any, str] | None
+# What queries are grouped by: something to sort by, and its label.
+Value = tuple[Any, str]
+# The values that a query has: none if it is unknown or does not apply; several for pairs of cameras.
+Values = tuple[Value, ...]
 
 
 def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -47,11 +49,12 @@ def format_breakdown(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _properties(result: CaseResult, method: Method) -> Iterator[tuple[str, list[Value]]]:
-    """Yield every property with its value for each valid query."""
+def _properties(result: CaseResult, method: Method) -> Iterator[tuple[str, list[Values]]]:
+    """Yield every property with its values for each valid query."""
     queries = result.valid_queries(method)
     matches = _true_matches(result, queries)
-    yield "query camera", [None if query.camid == UNKNOWN else (query.camid, str(query.camid)) for query in queries]
+    yield "query camera", [_camera(query) for query in queries]
+    yield "query camera to match camera", [_camera_pairs(*pair) for pair in zip(queries, matches, strict=True)]
     yield "altitude", [_altitude(*pair) for pair in zip(queries, matches, strict=True)]
     yield "day of the true matches", [_day_distance(*pair) for pair in zip(queries, matches, strict=True)]
     yield "frames of the query", _length_quarters([len(query.frame_paths) for query in queries])
@@ -74,41 +77,53 @@ def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[
     return matches
 
 
-def _altitude(query: Tracklet, matches: Sequence[Tracklet]) -> Value:
+def _camera(query: Tracklet) -> Values:
+    return () if query.camid == UNKNOWN else ((query.camid, str(query.camid)),)
+
+
+def _camera_pairs(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
+    """Pair the query's camera with every camera that has a true match of it."""
+    cameras = {match.camid for match in matches} - {UNKNOWN}
+    if query.camid == UNKNOWN:
+        return ()
+    return tuple(((query.camid, camera), f"{query.camid} to {camera}") for camera in sorted(cameras))
+
+
+def _altitude(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
     """Altitude of an aerial query; of a ground query the altitudes of its aerial matches, which may be several."""
     aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
     metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
-    return (metres, f"{', '.join(map(str, metres))} m") if metres else None
+    return ((metres, f"{', '.join(map(str, metres))} m"),) if metres else ()
 
 
-def _day_distance(query: Tracklet, matches: Sequence[Tracklet]) -> Value:
+def _day_distance(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
     """Whether the true matches are of the query's day."""
     days = {match.day for match in matches}
     if query.day is None or None in days or not days:
-        return None
+        return ()
     if query.day not in days:
-        return (2, "another")
-    return (0, "the same") if len(days) == 1 else (1, "the same and others")
+        return ((2, "another"),)
+    return ((0, "the same"),) if len(days) == 1 else ((1, "the same and others"),)
 
 
-def _length_quarters(lengths: Sequence[int]) -> list[Value]:
+def _length_quarters(lengths: Sequence[int]) -> list[Values]:
     """Divide the queries into quarters by their number of frames; equal lengths stay together."""
     quarters = np.searchsorted(np.quantile(lengths, [0.25, 0.5, 0.75]), lengths)
     ends = {int(quarter): np.array(lengths)[quarters == quarter] for quarter in np.unique(quarters)}
-    return [(quarter, f"{ends[quarter].min()} to {ends[quarter].max()}") for quarter in quarters.tolist()]
+    return [((quarter, f"{ends[quarter].min()} to {ends[quarter].max()}"),) for quarter in quarters.tolist()]
 
 
-def _attribute(query: Tracklet, scheme: AttributeScheme, index: int) -> Value:
+def _attribute(query: Tracklet, scheme: AttributeScheme, index: int) -> Values:
     if query.attributes is None or query.attributes[index] == scheme.unknown[index]:
-        return None
+        return ()
     code = query.attributes[index]
-    return (code, CODES[scheme.columns[index]][code] if scheme == AGVPREID_SCHEME else str(code))
+    return ((code, CODES[scheme.columns[index]][code] if scheme == AGVPREID_SCHEME else str(code)),)
 
 
-def _group(values: Sequence[Value]) -> Iterator[tuple[str, np.ndarray]]:
+def _group(values: Sequence[Values]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the label of every value, in order, and which queries have it, (V,), bool."""
-    for value in sorted({value for value in values if value is not None}):
-        yield value[1], np.array([own == value for own in values])
+    for value in sorted({value for own in values for value in own}):
+        yield value[1], np.array([value in own for own in values])
 
 
 def _score(ranking: RankingResult, group: np.ndarray) -> dict[str, float]:

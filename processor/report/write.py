@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..results import CaseResult, Evaluation
 from .breakdown import break_down, format_breakdown
+from .page import write_page
+from .page_data import collect_page
 from .pairs import format_verification, verify_evaluation
 from .pictures import draw_best_and_worst
 from .queries import write_queries
@@ -77,7 +79,7 @@ def _move(names: list[str], source: Path, folder: Path) -> None:
 def _write_all(
     evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str], save_distances: bool
 ) -> list[Path]:
-    written = []
+    written, pages = [], []
     if evaluation.scored():
         header = "".join(f"{name}: {value}\n" for name, value in origin.items())
         verification = verify_evaluation(evaluation)
@@ -90,6 +92,7 @@ def _write_all(
         write_queries(folder / "queries.csv", evaluation)
         names = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
         written += [folder / name for name in names]
+        pages = write_page(collect_page(evaluation, results, origin), folder)
     several = len(evaluation.cases) > 1
     for result in evaluation.cases:
         case_folder = folder / result.case.name if several else folder
@@ -97,7 +100,7 @@ def _write_all(
         written += _write_case(result, case_folder, ranking_length, save_distances)
     if several:
         written += _write_submissions(evaluation, folder, ranking_length)
-    return written
+    return written + pages  # the page last: it is the one to open
 
 
 def _write_case(result: CaseResult, folder: Path, ranking_length: int, save_distances: bool) -> list[Path]:

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from datasets.benchmarks.agvpreid import AGVPReID
 from datasets.synthetic import contact_sheet
+from datasets.synthetic.people import Person
 from tools.render_synthetic import main
 
 
@@ -13,10 +15,30 @@ def test_writes_a_data_set(tmp_path):
 
 
 def test_writes_a_contact_sheet(tmp_path, monkeypatch):
-    monkeypatch.setattr(contact_sheet.draw_contact_sheet, "__defaults__", (1,))
+    monkeypatch.setattr(contact_sheet.draw_contact_sheet, "__defaults__", (1, True))
     main(["--contact_sheet", str(tmp_path / "new/people.png")])
     with Image.open(tmp_path / "new/people.png") as image:
-        assert image.size == (8 * 2 * 80, 130)
+        assert image.size == (8 * 2 * 80, 130 + 26)
+
+
+def test_every_row_of_the_contact_sheet_ends_with_the_persons_description(monkeypatch):
+    described = []
+    monkeypatch.setattr(
+        contact_sheet,
+        "_draw_caption",
+        lambda caption, width: described.append(caption) or np.full((26, width, 3), len(described), dtype=np.uint8),
+    )
+    sheet = contact_sheet.draw_contact_sheet(seed=3, num_people=2)
+    people = [Person.sample(np.random.default_rng([3, row])) for row in range(2)]
+    assert described == [person.caption() for person in people]
+    assert [np.unique(sheet[bottom - 26 : bottom]).tolist() for bottom in (156, 312)] == [[1], [2]]
+    assert contact_sheet.draw_contact_sheet(seed=3, num_people=2, captions=False).shape[0] == 2 * 130
+
+
+def test_the_longest_descriptions_fit_below_their_row():
+    font = ImageFont.load_default(contact_sheet.FONT_SIZE)
+    captions = [Person.sample(np.random.default_rng([0, row])).caption() for row in range(300)]
+    assert max(font.getlength(caption) for caption in captions) < 8 * 2 * 80 - 4
 
 
 @pytest.mark.parametrize(

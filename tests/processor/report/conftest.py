@@ -33,3 +33,4 @@ def run(make_tree, tiny_cfg, run_evaluation):
 def without_pictures(monkeypatch):
     """Drawing takes longer than all the rest."""
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr(write, "write_page", lambda data, folder: [])

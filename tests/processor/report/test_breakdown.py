@@ -52,6 +52,11 @@ def test_ground_queries_are_grouped_by_what_they_and_their_matches_are():
     distmat = [[0, 1, 2, 3], [1, 2, 0, 3], [2, 3, 0, 1], [0, 1, 2, 3], [0, 1, 2, 3]]
     evaluation = evaluate(query, gallery, distmat)
     assert groups(evaluation, "query camera") == [("9", 2, 0.5, 0.75), ("10", 1, 1, 1)]
+    assert groups(evaluation, "query camera to match camera") == [
+        ("9 to 4", 2, 0.5, 0.75),
+        ("10 to 4", 1, 1, 1),
+        ("10 to 9", 1, 1, 1),  # the first query has matches in two cameras
+    ]
     assert groups(evaluation, "altitude") == [("15 m", 1, 1, 1), ("30, 120 m", 1, 1, 1), ("120 m", 1, 0, 0.5)]
     assert groups(evaluation, "day of the true matches") == [
         ("the same", 1, 1, 1),

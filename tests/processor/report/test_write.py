@@ -80,6 +80,12 @@ def test_a_single_direction_is_written_into_the_folder_itself(run, tmp_path):
         "ranked_worst.png",
         "tracklet_rankings.csv",
         "tracklet_rankings_annotated_attributes.csv",
+        "report.html",
+        *(
+            f"figures/{name}_case2_ground_to_aerial.{suffix}"
+            for name in ("cmc", "roc", "distances")
+            for suffix in ("png", "pdf")
+        ),
     }
     text = (folder / "results.txt").read_text()
     assert "checkpoint: logs/all/checkpoint_best.pth" in text
@@ -96,7 +102,7 @@ def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, tm
     assert not {
         name
         for name in written
-        if "results" in name or name in ("queries.csv", "breakdown.txt") or name.endswith(".png")
+        if "results" in name or name in ("queries.csv", "breakdown.txt") or name.endswith((".png", ".html", ".pdf"))
     }
     assert len(read(folder / "submission.csv")) == 13
 

@@ -1,0 +1,141 @@
+"""Figures of an evaluation: CMC, ROC and histograms of distances, for the page and, as PNG and PDF, for a paper."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .page_data import DirectionData, PageData
+
+SIZE = (5.2, 3.6)  # inches
+DOTS_PER_INCH = 200  # of the PNG files
+MAX_RANK = 20  # of the CMC curve
+LOWEST_RATE = 1e-5  # false-positive rates below it are drawn at it: a logarithmic axis has no zero
+# Colours that stand out from white and from near-black; lines differ in their dashes, too.
+COLOURS = ("#2f7de1", "#d9730d", "#1f9d63", "#a35be0")
+DASHES = ("-", "--", "-.", ":")
+INK = "#000001"  # becomes the colour of the page's text
+STYLE: dict[Any, Any] = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.size": 10,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.fonttype": "none",  # text stays text
+    "pdf.fonttype": 42,  # TrueType: journals refuse matplotlib's Type 3
+}
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure as the page embeds it: a title, a sentence for those who cannot see it, and SVG."""
+
+    title: str
+    description: str
+    svg: str
+
+
+def write_figures(data: PageData, folder: Path) -> tuple[list[PageFigure], list[Path]]:
+    """Draw every figure once; write it as PNG and PDF, and return it as SVG for the page, with the files written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures: list[PageFigure] = []
+    written: list[Path] = []
+    with mpl.rc_context(STYLE):
+        for direction in data.directions:
+            for name, title, description, figure in _draw_direction(direction, data.results["verification"]):
+                stem = f"{name}_{direction.case.name}"
+                paths = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
+                figure.savefig(paths[0], dpi=DOTS_PER_INCH, facecolor="white")
+                figure.savefig(paths[1], facecolor="white", metadata={"CreationDate": None})
+                written += paths
+                figures.append(PageFigure(f"{title}, {direction.case.title}", description, _as_svg(figure, stem)))
+    return figures, written
+
+
+def _draw_direction(
+    direction: DirectionData, verification: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, str, str, Figure]]:
+    """Yield name, title, description and figure."""
+    yield "cmc", "CMC", *_draw_cmc(direction)
+    yield "roc", "ROC", *_draw_roc([row for row in verification if row["direction"] == direction.case.title])
+    yield "distances", "Distances, visual only", *_draw_distances(direction)
+
+
+def _draw_cmc(direction: DirectionData) -> tuple[str, Figure]:
+    figure, axes = _axes("rank", "queries with a true match, %")
+    for (method, cmc), look in zip(direction.cmc.items(), _looks(), strict=False):
+        shown = 100 * cmc[:MAX_RANK]
+        axes.plot(range(1, len(shown) + 1), shown, label=str(method), **look)
+    axes.set_xlim(1, MAX_RANK)
+    axes.set_xticks((1, 5, 10, 15, 20))
+    lowest = 100 * min(cmc[0] for cmc in direction.cmc.values())
+    axes.set_ylim(min(10 * (lowest // 10), 90), 101)
+    axes.legend(loc="lower right")
+    values = "; ".join(f"{method} {100 * cmc[0]:.2f} % at rank 1" for method, cmc in direction.cmc.items())
+    return f"Share of queries with a true match up to each rank. {values}.", figure
+
+
+def _draw_roc(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Figure]:
+    figure, axes = _axes("false pairs accepted (FPR)", "true pairs accepted (TPR), %")
+    for row, look in zip(rows, _looks(), strict=False):
+        rates = [max(point["false_positive_rate"], LOWEST_RATE) for point in row["roc"]]
+        accepted = [100 * point["true_positive_rate"] for point in row["roc"]]
+        axes.plot(rates, accepted, label=row["method"], drawstyle="steps-post", **look)
+    axes.set_xscale("log")
+    axes.set_xlim(LOWEST_RATE, 1)
+    axes.set_ylim(0, 101)
+    axes.legend(loc="lower right")
+    values = "; ".join(f"{row['method']} {100 * row['equal_error_rate']:.2f} %" for row in rows)
+    return f"True pairs accepted against false pairs accepted. Equal error rate: {values}.", figure
+
+
+def _draw_distances(direction: DirectionData) -> tuple[str, Figure]:
+    histogram = direction.histogram
+    figure, axes = _axes("distance", "share of the pairs in a bin, %")
+    kinds = (("false pairs", histogram.num_false), ("true pairs", histogram.num_true))
+    for (label, counts), colour, dash in zip(kinds, ("#d9730d", "#2f7de1"), ("--", "-"), strict=True):
+        label = f"{label} ({int(counts.sum()):,})"
+        shares = 100 * counts / max(counts.sum(), 1)
+        axes.stairs(shares, histogram.edges, color=colour, fill=True, alpha=0.25)
+        axes.stairs(shares, histogram.edges, color=colour, linestyle=dash, linewidth=1.8, label=label)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: peaks may be anywhere
+    return "Histograms of the distances of pairs of one person, and of pairs of two, each of 100 % in all.", figure
+
+
+def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")  # no pyplot: it needs no display and keeps no state
+    axes = figure.subplots()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.2, color=INK, linewidth=0.6)
+    return figure, axes
+
+
+def _looks() -> Iterator[dict[str, Any]]:
+    for index in count():
+        dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
+        yield {"color": COLOURS[index % len(COLOURS)], "linestyle": dash, "linewidth": 2}
+
+
+def _as_svg(figure: Figure, name: str) -> str:
+    """Return SVG that stands in a page beside others: no header, no ids but those referred to, the page's ink."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):  # ids depend on the figure, not on chance
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(r'<g id="[^"]*"', "<g", svg).replace(INK, "currentColor")

@@ -1,0 +1,161 @@
+"""What the page shows, as plain records: ``collect_page`` makes them of an evaluation, ``page.py`` draws them.
+
+Axes: Q queries, G galleries, V valid queries, R ranks, T frames.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from datasets import Case
+from utils.distances import Distances
+from utils.nearest import find_nearest
+
+from ..results import VISUAL, CaseResult, Evaluation, Method
+
+NUM_NEAREST = 10  # gallery tracklets shown for a query
+NUM_BINS = 50  # of a distance histogram
+
+
+@dataclass(frozen=True)
+class RankedQuery:
+    """A query that counts, and what was ranked first for it; entries that the protocol leaves out are not in it.
+
+    Attributes:
+        query: Index in the case's queries.
+        average_precision: 0..1.
+        first_rank: Rank of the first true match, from 1; infinity without one.
+        nearest: Indices of gallery tracklets, nearest first, at most ``NUM_NEAREST``.
+        distances: Their distances to the query.
+    """
+
+    query: int
+    average_precision: float
+    first_rank: float
+    nearest: tuple[int, ...]
+    distances: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PairHistogram:
+    """How the distances of query-gallery pairs are spread.
+
+    Attributes:
+        edges: Ends of the bins, (NUM_BINS + 1,).
+        num_true, num_false: Pairs of one person, and of two, in each bin, (NUM_BINS,).
+    """
+
+    edges: np.ndarray
+    num_true: np.ndarray
+    num_false: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class QueryMaps:
+    """What the network looked at in a query; every part may be missing.
+
+    Attributes:
+        attention: Weight of each frame of the clip, in time order, at least 0, T of them.
+        frames: Frames of the clip with their relevance drawn over them, each (H, W, 3), uint8.
+        match: The same for the gallery tracklet that was ranked first, (H, W, 3), uint8.
+    """
+
+    attention: tuple[float, ...] = ()
+    frames: tuple[np.ndarray, ...] = ()
+    match: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class DirectionData:
+    """One scored direction.
+
+    Attributes:
+        case: Its tracklets.
+        rankings: The queries that count, in query order, by method.
+        cmc: Share of queries with a true match at rank r or better, (R,), by method.
+        histogram: Distances of the visual ranking.
+        maps: What the network looked at, by the query's index.
+    """
+
+    case: Case
+    rankings: dict[Method, list[RankedQuery]]
+    cmc: dict[Method, np.ndarray]
+    histogram: PairHistogram
+    maps: dict[int, QueryMaps] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PageData:
+    """Everything on the page.
+
+    Attributes:
+        results: What results.json holds: scores, verification, breakdown.
+        origin: Where the numbers come from, as above the tables.
+        directions: The scored ones.
+    """
+
+    results: Mapping[str, Any]
+    origin: Mapping[str, str]
+    directions: Sequence[DirectionData]
+
+
+def collect_page(evaluation: Evaluation, results: Mapping[str, Any], origin: Mapping[str, str]) -> PageData:
+    """Collect what the page shows of the scored directions; ``results`` is what results.json holds."""
+    return PageData(results, origin, [_collect_direction(result) for result in evaluation.scored()])
+
+
+def _collect_direction(result: CaseResult) -> DirectionData:
+    kept = _KeptPairs(result)
+    shown = [method for method in result.rankings if method.ranking.uses_pictures]
+    rankings = {method: _rank_queries(result, method, kept) for method in shown}
+    cmc = {method: ranking.cmc for method, ranking in result.rankings.items()}
+    return DirectionData(result.case, rankings, cmc, _count_pairs(result, kept))
+
+
+class _KeptPairs:
+    """Which gallery entries the protocol keeps for a query."""
+
+    def __init__(self, result: CaseResult) -> None:
+        self.case, self.protocol = result.case, result.protocol
+        self.pids = np.array([tracklet.pid for tracklet in self.case.gallery])
+        self.camids = np.array([tracklet.camid for tracklet in self.case.gallery])
+
+    def of(self, index: int) -> np.ndarray:
+        """Mark the entries that are kept for a query, (G,)."""
+        query = self.case.query[index]
+        return ~self.protocol.leaves_out(query.pid, query.camid, self.pids, self.camids)
+
+
+def _iterate_rows(distances: Distances) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the index of each query and its distances, (G,)."""
+    for rows, block in distances.values():
+        yield from enumerate(block.cpu().numpy(), start=rows.start)
+
+
+def _rank_queries(result: CaseResult, method: Method, kept: _KeptPairs) -> list[RankedQuery]:
+    ranking = result.rankings[method]
+    scores = zip(ranking.average_precisions.tolist(), ranking.first_ranks.tolist(), strict=True)
+    ranked = []
+    for index, row in _iterate_rows(result.distances[method]):
+        if ranking.valid_queries[index]:
+            distances = np.where(kept.of(index), row, np.inf)
+            nearest = find_nearest(distances, NUM_NEAREST)[:NUM_NEAREST]
+            nearest = nearest[np.isfinite(distances[nearest])]
+            neighbours = tuple(nearest.tolist()), tuple(distances[nearest].tolist())
+            ranked.append(RankedQuery(index, *next(scores), *neighbours))
+    return ranked
+
+
+def _count_pairs(result: CaseResult, kept: _KeptPairs) -> PairHistogram:
+    """Count the visual distances of the pairs that the protocol keeps."""
+    distances = result.distances[VISUAL]
+    ends = [(float(block.min()), float(block.max())) for _, block in distances.values()]
+    edges = np.linspace(min(low for low, _ in ends), max(high for _, high in ends), NUM_BINS + 1)
+    counts = np.zeros((2, NUM_BINS), dtype=np.int64)
+    for index, row in _iterate_rows(distances):
+        is_same, of_query = kept.pids == result.case.query[index].pid, kept.of(index)
+        for number, chosen in enumerate((is_same, ~is_same)):
+            counts[number] += np.histogram(row[of_query & chosen], edges)[0]
+    return PairHistogram(edges, *counts)
