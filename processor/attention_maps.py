@@ -122,8 +122,10 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     figure, axes = plt.subplots(
         6, T, figsize=(max(1.1 * T, 6), 11), squeeze=False, height_ratios=[4, 4, 1.2] * 2, layout="constrained"
     )
-    sides = (("query", explanation.query_maps, explanation.query_weights),)
-    sides += (("gallery", explanation.gallery_maps, explanation.gallery_weights),)
+    sides = [
+        ("query", explanation.query_maps, explanation.query_weights),
+        ("gallery", explanation.gallery_maps, explanation.gallery_weights),
+    ]
     highest = max(float(weights.max()) for _, _, weights in sides)
     for row, (side, maps, weights) in enumerate(sides):
         frames = clips[row].permute(0, 2, 3, 1).numpy()
@@ -139,13 +141,17 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
                 axis.set(xticks=[], yticks=[])
         tracklet = tracklets[row]
         where = tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
-        axes[3 * row, 0].set_title(f"{side} {tracklet.key}, camera {tracklet.camid}, {where}", loc="left", fontsize=9)
+        title = f"{side} {tracklet.key}, camera {tracklet.camid}, {where}"
+        axes[3 * row, 0].annotate(  # a title of this length would widen the first column
+            title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=9, in_layout=False
+        )
         for axis, name in zip(axes[3 * row :, 0], ("frames", "relevance", "weight"), strict=False):
             axis.set_ylabel(name, fontsize=8)
     figure.suptitle(f"Cosine similarity {explanation.similarity:.3f}", fontsize=11)
     figure.supxlabel(
-        "Relevance: yellow is the patch that counts most for this similarity, in all frames of the tracklet; no colour "
-        "is none.\nWeight: share of the frame in the pooling.",
+        "Relevance: yellow marks the patches of the tracklet that count most\n"
+        "for this similarity; no colour means none.\n"
+        "Weight: share of the frame in the pooling.",
         fontsize=8,
     )
     figure.savefig(path, dpi=100)
