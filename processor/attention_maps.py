@@ -119,9 +119,8 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
         path: PNG to write.
     """
     T = len(explanation.query_weights)
-    figure, axes = plt.subplots(
-        6, T, figsize=(max(1.1 * T, 6), 11), squeeze=False, height_ratios=[4, 4, 1.2] * 2, layout="constrained"
-    )
+    figure = plt.figure(figsize=(max(1.1 * T, 6), 11), layout="constrained")
+    halves = figure.subfigures(2, 1)
     sides = [
         ("query", explanation.query_maps, explanation.query_weights),
         ("gallery", explanation.gallery_maps, explanation.gallery_weights),
@@ -130,8 +129,9 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     for row, (side, maps, weights) in enumerate(sides):
         frames = clips[row].permute(0, 2, 3, 1).numpy()
         scaled = (maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)).numpy()
+        axes = halves[row].subplots(3, T, squeeze=False, height_ratios=[4, 4, 1.2])
         for t in range(T):
-            picture, covered, bar = axes[3 * row : 3 * row + 3, t]
+            picture, covered, bar = axes[:, t]
             picture.imshow(frames[t])
             covered.imshow(overlay(frames[t], scaled[t]))
             bar.bar(0, float(weights[t]), color="tab:gray")
@@ -142,10 +142,8 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
         tracklet = tracklets[row]
         where = tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
         title = f"{side} {tracklet.key}, camera {tracklet.camid}, {where}"
-        axes[3 * row, 0].annotate(  # a title of this length would widen the first column
-            title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=9, in_layout=False
-        )
-        for axis, name in zip(axes[3 * row :, 0], ("frames", "relevance", "weight"), strict=False):
+        halves[row].suptitle(title, x=0.02, ha="left", fontsize=9)
+        for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
             axis.set_ylabel(name, fontsize=8)
     figure.suptitle(f"Cosine similarity {explanation.similarity:.3f}", fontsize=11)
     figure.supxlabel(
