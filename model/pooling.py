@@ -19,8 +19,11 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool axis 1: (B, S, ..., width) -> (B, ..., width)."""
-        weights = self.score(x).softmax(dim=1)  # (B, S, ..., 1)
-        return (weights * x).sum(dim=1)
+        return (self.weigh(x).unsqueeze(-1) * x).sum(dim=1)
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """Return the weight of each vector of (B, S, ..., width): (B, S, ...), which sum to 1 over axis 1."""
+        return self.score(x).softmax(dim=1).squeeze(-1)
 
 
 class MeanPool(nn.Module):
@@ -29,6 +32,10 @@ class MeanPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool axis 1: (B, S, ..., width) -> (B, ..., width)."""
         return x.mean(dim=1)
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """Return the weight of each vector of (B, S, ..., width): 1 / S, in the shape (B, S, ...)."""
+        return x.new_full(x.shape[:-1], 1 / x.shape[1])
 
 
 def make_pool(kind: str, width: int) -> nn.Module:

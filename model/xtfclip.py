@@ -144,7 +144,7 @@ class XTFCLIP(nn.Module):
         projected = self.encoder.project(tokens).unflatten(0, (-1, T))  # (B, T, N, P)
         f_img = self.pool_image(tokens[:, 0].unflatten(0, (-1, T)))  # (B, D)
         f_proj = self.pool_projected(projected[:, :, 0])  # (B, P)
-        f_frames, f_tmp = self.encode_temporal(tokens, T)
+        f_frames, f_tmp = self.encode_temporal(tokens.detach(), T)  # the encoder learns nothing from f_tmp
         memory_logits = self.compare_with_memory(f_proj, projected, memory)
         f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
             f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
@@ -181,9 +181,9 @@ class XTFCLIP(nn.Module):
     def encode_temporal(self, tokens: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
         """Compute temporal features of frames (B*T, D) and of clips (B, D) from tokens (B*T, N, D).
 
-        The tokens are detached, so the encoder receives no gradient from these features (METHOD section 3).
+        Training passes detached tokens, so the encoder receives no gradient from these features (METHOD section 3).
         """
-        diffused = self.temporal_memory(tokens.detach(), num_frames)
+        diffused = self.temporal_memory(tokens, num_frames)
         f_frames = self.pool_tokens(diffused)
         return f_frames, self.pool_frames(f_frames.unflatten(0, (-1, num_frames)))
 

@@ -1,0 +1,138 @@
+"""Relevance of patches for a score of descriptors: which patches the encoder's last blocks draw it from.
+
+Axes: B clips, T frames, N tokens (patches + 1), n frames of all clips (B*T).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from timm.models.vision_transformer import Attention, Block
+from torch import Tensor, nn
+
+from .xtfclip import XTFCLIP
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """What a score was drawn from.
+
+    Attributes:
+        maps: Relevance of each patch, (B, T, rows, columns), at least 0, in no particular unit; comparable between the
+            frames of all clips.
+        frame_weights: Weight of each frame in its clip, (B, T), summing to 1: the mean over the pools of the
+            descriptor's parts.
+    """
+
+    maps: Tensor
+    frame_weights: Tensor
+
+
+def trace_relevance(
+    model: XTFCLIP,
+    clips: Tensor,
+    camids: Tensor | None,
+    score: Callable[[Tensor], Tensor],
+    num_layers: int,
+) -> tuple[Tensor, Relevance]:
+    """Compute a score of descriptors, and how much each patch contributed to it.
+
+    In each of the last blocks, the attention A of every head is multiplied by the score's gradient with respect to it;
+    what is positive is averaged over the heads. R, at first the identity, becomes R + A R from block to block. The
+    class token's row of R is the map. No gradient of a parameter is computed.
+
+    Args:
+        model: In evaluation mode, in float32.
+        clips: (B, T, C, H, W), normalised, on the model's device.
+        camids: As in ``XTFCLIP.forward``.
+        score: From descriptors (B, width) to a scalar.
+        num_layers: Blocks of the encoder to go back, from the last.
+    Returns:
+        The score, a scalar without a graph, and the relevance.
+    Raises:
+        ValueError: If the model is in training mode, or has fewer blocks.
+    Reference:
+        Chefer et al., "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
+        Transformers", ICCV 2021, Eqs. (5) and (6), for a score of descriptors instead of one of a class.
+    """
+    if model.training:
+        raise ValueError("Relevance is that of a test descriptor: the model must be in evaluation mode.")
+    if not 1 <= num_layers <= len(model.encoder.blocks):
+        raise ValueError(
+            f"num_layers must be between 1 and the {len(model.encoder.blocks)} blocks of the encoder, got {num_layers}."
+        )
+    attentions = [cast(Attention, cast(Block, block).attn) for block in model.encoder.blocks][-num_layers:]
+    pools = (model.pool_image, model.pool_projected, model.pool_frames)
+    with torch.enable_grad(), _frozen(model), _recorded(attentions) as kept, _weighed(pools) as weights:
+        value = score(model(clips, camids))
+        gradients = torch.autograd.grad(value, kept)
+    rows, columns = model.encoder.grid_for(*clips.shape[-2:])
+    maps = accumulate_relevance([attention.detach() for attention in kept], gradients)[:, 0, 1:]  # (n, N - 1)
+    maps = maps.unflatten(1, (rows, columns)).unflatten(0, clips.shape[:2])
+    return value.detach(), Relevance(maps, torch.stack(weights).mean(dim=0).detach())
+
+
+def accumulate_relevance(attentions: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    """Return the relevance of input tokens (columns) for output tokens (rows), (n, N, N).
+
+    Args:
+        attentions: For each block, the lowest first, its attention (n, heads, N, N), whose rows sum to 1.
+        gradients: Gradients of the score with respect to them.
+    """
+    N = attentions[0].shape[-1]
+    relevance = torch.eye(N, device=attentions[0].device, dtype=attentions[0].dtype)
+    for attention, gradient in zip(attentions, gradients, strict=True):
+        relevance = relevance + (attention * gradient).relu().mean(dim=1) @ relevance
+    return relevance
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require a gradient; then restore which did."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _recorded(attentions: Sequence[Attention]) -> Iterator[list[Tensor]]:
+    """Compute softmax attention explicitly, and list what it is, (n, heads, N, N), with gradients; then restore."""
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, attention: Tensor) -> None:
+        # The lowest one starts the graph; those above it are part of it.
+        kept.append(attention if attention.requires_grad else attention.requires_grad_())
+
+    was_fused = [attention.fused_attn for attention in attentions]
+    hooks = [attention.attn_drop.register_forward_hook(keep) for attention in attentions]
+    for attention in attentions:
+        attention.fused_attn = False  # type: ignore[misc]  # final for TorchScript only
+    try:
+        yield kept
+    finally:
+        for attention, fused, hook in zip(attentions, was_fused, hooks, strict=True):
+            attention.fused_attn = fused  # type: ignore[misc]
+            hook.remove()
+
+
+@contextmanager
+def _weighed(pools: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """List the weights, (B, T), of each pool that is called."""
+    weights: list[Tensor] = []
+
+    def weigh(pool: Any, inputs: tuple[Tensor], pooled: Tensor) -> None:
+        weights.append(pool.weigh(inputs[0]))
+
+    hooks = [pool.register_forward_hook(weigh) for pool in pools]
+    try:
+        yield weights
+    finally:
+        for hook in hooks:
+            hook.remove()
