@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import choose_cases, make_test_loader, warn_of_equal_clips
-    from processor.build import make_extractor, make_feature_cache, make_ranking_options
+    from processor.build import make_extractor, make_feature_cache, make_query_mapper, make_ranking_options
     from processor.evaluate import evaluate
     from processor.report import format_results, write_report
     from processor.trained import load_trained, locate_checkpoint
@@ -74,14 +74,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.info("What differs from the recipe: %s", describe_differences(cfg))
         with processes.first_on_machine():  # the first one lists the frames
             dataset = trained.read_dataset()
-        cases = choose_cases(cfg, dataset)
+        cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
         warn_of_equal_clips(cfg, cases)
-        cameras = trained.cameras_for(dataset)
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, results)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
-        settings = cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES
+        maps = make_query_mapper(cfg, extractor, cameras)
+        settings = cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
         written = processes.run_on_main(partial(write_report, evaluation, results, *settings))
         if evaluation.scored():
             logger.info("results\n%s", format_results(evaluation))

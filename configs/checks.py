@@ -118,6 +118,7 @@ RANGES = {
     "TEST.QUERY_EXPANSION_K": Range(1, 10_000),
     "TEST.QUERY_EXPANSION_ALPHA": Range(0, 100, without=0),
     "TEST.RANKING_LENGTH": Range(0, 1_000_000_000),
+    "TEST.NUM_MAPS": Range(0, 1_000_000_000),
 }
 # How many numbers a key holds, and which.
 LENGTHS = {

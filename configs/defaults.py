@@ -275,6 +275,9 @@ _C.TEST.NORMALIZATION_GROUPS = "camera"
 # Gallery tracklets that tracklet_rankings.csv lists for a query; 0 lists all. The challenge of AG-VPReID scores 20; its
 # sample file lists 10.
 _C.TEST.RANKING_LENGTH = 20
+# People of each direction, those with the lowest average precision, for whom report.html shows what the network looked
+# at in their worst query; 0 for none. A pair of clips takes about as long as ten clips of evaluation.
+_C.TEST.NUM_MAPS = 8
 # True also writes all distances, distmat*.npz, 4 bytes for each query and gallery tracklet before compression.
 _C.TEST.SAVE_DISTANCES = False
 # True keeps the features of both sides in features/ of the results folder, 4 bytes a number. The next evaluation into

@@ -120,7 +120,7 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     """
     T = len(explanation.query_weights)
     figure = plt.figure(figsize=(max(1.1 * T, 6), 11), layout="constrained")
-    halves = figure.subfigures(2, 1)
+    halves = figure.subfigures(2, 1, squeeze=False)[:, 0]
     sides = [
         ("query", explanation.query_maps, explanation.query_weights),
         ("gallery", explanation.gallery_maps, explanation.gallery_weights),

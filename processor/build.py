@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from yacs.config import CfgNode
 
 from configs import NETWORK_KEYS
 from configs.keys import leaves
-from datasets import Benchmark, Tracklet, label_map, make_memory_loader, make_test_transform, train_cameras
+from datasets import (
+    Benchmark,
+    Tracklet,
+    label_map,
+    make_memory_loader,
+    make_test_loader,
+    make_test_transform,
+    train_cameras,
+)
 from datasets.clips.decoding import DECODER
 from loss import make_loss
 from model import XTFCLIP, make_model
@@ -25,6 +34,7 @@ from .evaluate import RankingOptions
 from .feature_cache import FeatureCache, hash_code, hash_weights
 from .features import FeatureExtractor
 from .masking import MaskOptions
+from .query_maps import QueryMapper
 from .state import TrainingState
 from .train import TrainingOptions
 from .trained import TrainedRun
@@ -139,6 +149,12 @@ def make_feature_cache(
         "versions": f"timm {version('timm')}, decoder {DECODER}",
     }
     return FeatureCache(folder / "features", origin, runtime.processes)
+
+
+def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> QueryMapper:
+    """Build what maps the hardest queries; a compiled model has no attention to read, so it maps none."""
+    num_people = 0 if cfg.MODEL.COMPILE else cfg.TEST.NUM_MAPS
+    return QueryMapper(extractor, partial(make_test_loader, cfg, cameras=cameras), num_people)
 
 
 def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> RankingOptions:

@@ -41,6 +41,7 @@ TINY_OPTS = {
     "SOLVER.STAGE2.EVAL_PERIOD": "0",
     "SOLVER.STAGE2.MEASURE_RATE": "False",
     "TEST.IMS_PER_BATCH": "16",
+    "TEST.NUM_MAPS": "0",
 }
 
 

@@ -3,7 +3,7 @@
 Axes: Q queries, G galleries, V valid queries, R ranks, T frames.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ class DirectionData:
     rankings: dict[Method, list[RankedQuery]]
     cmc: dict[Method, np.ndarray]
     histogram: PairHistogram
-    maps: dict[int, QueryMaps] = field(default_factory=dict)
+    maps: Mapping[int, QueryMaps] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,17 +101,34 @@ class PageData:
     directions: Sequence[DirectionData]
 
 
-def collect_page(evaluation: Evaluation, results: Mapping[str, Any], origin: Mapping[str, str]) -> PageData:
-    """Collect what the page shows of the scored directions; ``results`` is what results.json holds."""
-    return PageData(results, origin, [_collect_direction(result) for result in evaluation.scored()])
+MakeMaps = Callable[[CaseResult], dict[int, QueryMaps]]
 
 
-def _collect_direction(result: CaseResult) -> DirectionData:
+def map_nothing(result: CaseResult) -> dict[int, QueryMaps]:
+    """Return no maps: a page needs no network."""
+    return {}
+
+
+def collect_page(
+    evaluation: Evaluation, results: Mapping[str, Any], origin: Mapping[str, str], make_maps: MakeMaps = map_nothing
+) -> PageData:
+    """Collect what the page shows of the scored directions.
+
+    Args:
+        evaluation: Its directions.
+        results: What results.json holds.
+        origin: Where the numbers come from.
+        make_maps: Maps some queries of a direction.
+    """
+    return PageData(results, origin, [_collect_direction(result, make_maps(result)) for result in evaluation.scored()])
+
+
+def _collect_direction(result: CaseResult, maps: dict[int, QueryMaps]) -> DirectionData:
     kept = _KeptPairs(result)
     shown = [method for method in result.rankings if method.ranking.uses_pictures]
     rankings = {method: _rank_queries(result, method, kept) for method in shown}
     cmc = {method: ranking.cmc for method, ranking in result.rankings.items()}
-    return DirectionData(result.case, rankings, cmc, _count_pairs(result, kept))
+    return DirectionData(result.case, rankings, cmc, _count_pairs(result, kept), maps)
 
 
 class _KeptPairs:

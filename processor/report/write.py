@@ -9,7 +9,7 @@ from pathlib import Path
 from ..results import CaseResult, Evaluation
 from .breakdown import break_down, format_breakdown
 from .page import write_page
-from .page_data import collect_page
+from .page_data import MakeMaps, collect_page, map_nothing
 from .pairs import format_verification, verify_evaluation
 from .pictures import draw_best_and_worst
 from .queries import write_queries
@@ -21,7 +21,12 @@ TEMPORARY = ".results-"  # beginning of the folder that a report is written to f
 
 
 def write_report(
-    evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str], save_distances: bool = False
+    evaluation: Evaluation,
+    folder: Path,
+    ranking_length: int,
+    origin: Mapping[str, str],
+    save_distances: bool = False,
+    make_maps: MakeMaps = map_nothing,
 ) -> list[Path]:
     """Write tables, ranking files and pictures in place of those of an earlier evaluation.
 
@@ -35,6 +40,7 @@ def write_report(
         ranking_length: Gallery tracklets per query in the ranking files; 0 for all.
         origin: Where the numbers come from (checkpoint, data set, ...), written above them.
         save_distances: Whether to write all distances, too.
+        make_maps: Maps some queries of a direction, for the page.
     Returns:
         The files written.
     Raises:
@@ -45,7 +51,7 @@ def write_report(
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
     try:
-        paths = _write_all(evaluation, temporary, ranking_length, origin, save_distances)
+        paths = _write_all(evaluation, temporary, ranking_length, origin, save_distances, make_maps)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -77,7 +83,12 @@ def _move(names: list[str], source: Path, folder: Path) -> None:
 
 
 def _write_all(
-    evaluation: Evaluation, folder: Path, ranking_length: int, origin: Mapping[str, str], save_distances: bool
+    evaluation: Evaluation,
+    folder: Path,
+    ranking_length: int,
+    origin: Mapping[str, str],
+    save_distances: bool,
+    make_maps: MakeMaps,
 ) -> list[Path]:
     written, pages = [], []
     if evaluation.scored():
@@ -92,7 +103,7 @@ def _write_all(
         write_queries(folder / "queries.csv", evaluation)
         names = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
         written += [folder / name for name in names]
-        pages = write_page(collect_page(evaluation, results, origin), folder)
+        pages = write_page(collect_page(evaluation, results, origin, make_maps), folder)
     several = len(evaluation.cases) > 1
     for result in evaluation.cases:
         case_folder = folder / result.case.name if several else folder

@@ -1,0 +1,76 @@
+"""What the network looked at in the queries that it found hardest, for the page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datasets import Tracklet
+
+from .attention_maps import NUM_LAYERS, explain_pair, overlay
+from .features import FeatureExtractor
+from .report.page_data import QueryMaps
+from .results import VISUAL, CaseResult
+
+
+@dataclass(frozen=True)
+class QueryMapper:
+    """Maps queries with the gallery tracklet that is ranked first for them.
+
+    Attributes:
+        extractor: The one that described them; its model must not be compiled.
+        make_loader: Builds the loader of a few tracklets' clips.
+        num_people: People of a direction whose worst query is mapped: those with the lowest average precision.
+    """
+
+    extractor: FeatureExtractor
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader]
+    num_people: int
+
+    def __call__(self, result: CaseResult) -> dict[int, QueryMaps]:
+        """Return the maps by the query's index in the case."""
+        chosen = choose_hardest(result, self.num_people)
+        progress = self.extractor.runtime.show_progress(chosen, f"{result.case.title}: maps", "query")
+        return {index: self._map(result, index) for index in progress}
+
+    def _map(self, result: CaseResult, index: int) -> QueryMaps:
+        query, match = result.case.query[index], result.case.gallery[find_first(result, index)]
+        clips = self.make_loader([query, match]).dataset
+        num_clips = len(clips) // 2  # type: ignore[arg-type]
+        items = [clips[0], clips[num_clips]]  # the first clip of each
+        pixels = [item["clips"] for item in items]
+        num_layers = min(NUM_LAYERS, len(self.extractor.model.encoder.blocks))
+        cameras = (int(items[0]["camid"]), int(items[1]["camid"]))
+        explained = explain_pair(self.extractor, pixels[0], pixels[1], cameras, num_layers)
+        best = int(explained.gallery_maps.flatten(1).amax(dim=1).argmax())
+        (match_frame,) = _overlay(pixels[1][best : best + 1], explained.gallery_maps[best : best + 1])
+        frames = _overlay(pixels[0], explained.query_maps)
+        return QueryMaps(tuple(explained.query_weights.tolist()), tuple(frames), match_frame)
+
+
+def choose_hardest(result: CaseResult, num_people: int) -> list[int]:
+    """Return the worst query of each of the people with the lowest average precision of the visual ranking."""
+    ranking = result.rankings[VISUAL]
+    queries = np.flatnonzero(ranking.valid_queries)[np.argsort(ranking.average_precisions, kind="stable")]
+    by_person: dict[int, int] = {}
+    for index in queries.tolist():
+        by_person.setdefault(result.case.query[index].pid, index)
+    return list(by_person.values())[:num_people]
+
+
+def find_first(result: CaseResult, index: int) -> int:
+    """Return the gallery tracklet that the visual ranking puts first for a query, by the rules of its protocol."""
+    query, gallery = result.case.query[index], result.case.gallery
+    pids, camids = (np.array([getattr(each, name) for each in gallery]) for name in ("pid", "camid"))
+    distances = result.distances[VISUAL].row(index).cpu().numpy()
+    return int(np.where(result.protocol.leaves_out(query.pid, query.camid, pids, camids), np.inf, distances).argmin())
+
+
+def _overlay(frames: Tensor, maps: Tensor) -> list[np.ndarray]:
+    """Lay maps (T, rows, columns) over frames (T, C, H, W), uint8; the highest value of all maps is 1."""
+    scaled = maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
+    pixels = frames.permute(0, 2, 3, 1).numpy()
+    return [overlay(frame, relevance) for frame, relevance in zip(pixels, scaled.numpy(), strict=True)]
