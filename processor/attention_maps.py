@@ -120,7 +120,7 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     """
     T = len(explanation.query_weights)
     figure = plt.figure(figsize=(max(1.1 * T, 6), 11), layout="constrained")
-    halves = figure.subfigures(2, 1)
+    halves = figure.add_gridspec(2, 1)
     sides = [
         ("query", explanation.query_maps, explanation.query_weights),
         ("gallery", explanation.gallery_maps, explanation.gallery_weights),
@@ -129,7 +129,8 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     for row, (side, maps, weights) in enumerate(sides):
         frames = clips[row].permute(0, 2, 3, 1).numpy()
         scaled = (maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)).numpy()
-        axes = halves[row].subplots(3, T, squeeze=False, height_ratios=[4, 4, 1.2])
+        half = figure.add_subfigure(halves[row])
+        axes = half.subplots(3, T, squeeze=False, height_ratios=[4, 4, 1.2])
         for t in range(T):
             picture, covered, bar = axes[:, t]
             picture.imshow(frames[t])
@@ -142,7 +143,7 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
         tracklet = tracklets[row]
         where = tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
         title = f"{side} {tracklet.key}, camera {tracklet.camid}, {where}"
-        halves[row].suptitle(title, x=0.02, ha="left", fontsize=9)
+        half.suptitle(title, x=0.02, ha="left", fontsize=9)
         for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
             axis.set_ylabel(name, fontsize=8)
     figure.suptitle(f"Cosine similarity {explanation.similarity:.3f}", fontsize=11)
