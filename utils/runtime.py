@@ -161,6 +161,7 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
             handler.addFilter(_is_for_all_processes)
         root.addHandler(handler)
     logging.getLogger("utils.commands").setLevel(logging.DEBUG)  # tracebacks, which only the file takes
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every step when matplotlib writes a PDF
     logging.captureWarnings(True)
     return logging_redirect_tqdm()
 
