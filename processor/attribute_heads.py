@@ -1,6 +1,5 @@
 """Classifiers of attributes on a checkpoint's descriptors: their records, and the file beside the checkpoint."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode
 
-from utils.checkpoint import read_checkpoint, write_weights
+from utils.checkpoint import hash_file, read_checkpoint, write_weights
 from utils.entries import check_entries, mapping, tensors
 from utils.tables import format_table
 
@@ -24,7 +23,6 @@ HEADS_FILE = "attributes.safetensors"  # beside the checkpoint
 SENSITIVE = ("gender", "age", "ethnicity")
 # Keys of TEST that decide what the numbers of a descriptor mean, beside the checkpoint.
 DESCRIPTOR_KEYS = ("AVERAGED_WEIGHTS", "NECK_FEAT", "FEAT_NORM")
-CHUNK = 2**20  # bytes of a checkpoint that are hashed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +145,14 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
     content = read_checkpoint(path)
     entries = {"descriptors": mapping, "columns": mapping, "scores": mapping, "model": tensors}
     check_entries(content, path, entries)
-    for name, value in describe_descriptors(trained).items():
-        if content["descriptors"].get(name) != value:
-            what = "another checkpoint" if name == "checkpoint" else f"another {name}"
-            raise ValueError(
-                f"{path} was trained on the descriptors of {what} than {trained.checkpoint} gives now: run `{command}`."
-            )
+    descriptors = describe_descriptors(trained)
+    if changed := [name for name, value in descriptors.items() if content["descriptors"].get(name) != value]:
+        # Keys of the command line must be given to the training of the classifiers, too.
+        keys = "".join(f" {name} {descriptors[name]}" for name in changed if name != "checkpoint")
+        raise ValueError(
+            f"{path} was trained on the descriptors of another {changed[0]} than {trained.checkpoint} gives now: run "
+            f"`{command}{keys}`."
+        )
     weights = content["model"]
     try:
         heads = {
@@ -203,12 +203,4 @@ def describe_descriptors(trained: TrainedRun) -> dict[str, Any]:
     """Return what decides the meaning of a run's descriptors: the hash of its checkpoint, and keys."""
     test = trained.cfg.TEST
     keys = {f"TEST.{name}": test[name] for name in DESCRIPTOR_KEYS}
-    return {"checkpoint": _hash_file(trained.checkpoint), **keys}
-
-
-def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return {"checkpoint": hash_file(trained.checkpoint), **keys}

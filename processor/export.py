@@ -1,6 +1,5 @@
 """A trained run as files for other programs: one ONNX network from bytes to descriptors, or weights with a card."""
 
-import hashlib
 import io
 import json
 import logging
@@ -19,6 +18,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from model import XTFCLIP
+from utils.checkpoint import hash_file
 from utils.whole_files import write_whole
 
 from .describer import TrackletDescriber
@@ -76,15 +76,6 @@ def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Pa
         "licence": LICENCE,
         **origin,
     }
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def export_onnx(describer: TrackletDescriber, clips: Tensor, metadata: Mapping[str, str], opset: int) -> bytes:

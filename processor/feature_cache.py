@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
 # The code that features are computed by; after a change of it, kept features are not used.
-SOURCES = ("model", "datasets/clips", "processor/features.py")
+SOURCES = ("model", "datasets/build.py", "datasets/clips", "processor/features.py")
 # What a file holds: features, and the indices of their tracklets; those without a readable frame have none.
 ENTRIES = {"features": tensor(None, None, dtype=torch.float32), "readable": tensor(None, dtype=torch.int64)}
 

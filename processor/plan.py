@@ -193,11 +193,11 @@ def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime
     """Return the seconds that a training step would take if it were nothing but matrix products at the device's rate.
 
     Args:
-        cfg: SOLVER.STAGE2.IMS_PER_BATCH is the batch of all processes together.
+        cfg: A step is a batch of all processes together, or a part of it (SOLVER.STAGE2.ACCUMULATION_STEPS).
         size: The training split.
         runtime: Its device is measured, in the run's precision.
     """
-    own_clips = cfg.SOLVER.STAGE2.IMS_PER_BATCH // runtime.processes.world_size
+    own_clips = step_size(cfg) // runtime.processes.world_size
     _, step = count_training_flops(cfg, own_clips, size)
     return step / measure_matrix_rate(runtime.device, runtime.dtype)
 

@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     features = np.concatenate(
         [session.run(None, {"frames": read_clip(folder, *shape), "cameras": camera})[0] for folder in args.tracklets]
     )
-    distances = np.square(features[:, None] - features[None]).sum(axis=2)
+    distances = np.stack([np.square(features - own).sum(axis=1) for own in features])
     np.savez(args.output, keys=[str(folder) for folder in args.tracklets], features=features, distances=distances)
     logger.info("%d descriptors of %d numbers are in %s", *features.shape, args.output)
 

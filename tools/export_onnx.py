@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for word in (key, value)
     ]
     opts = ["TEST.WEIGHT", "", *named, *args.opts, "MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32"]
+    opts += ["MODEL.COMPILE", "False"]  # a compiled block cannot be exported
     trained = load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
     cfg = trained.cfg
     size = tuple(cfg.INPUT.SIZE_TEST)

@@ -52,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = prepare_output(args.output)
     state = trained.model.state_dict()
     metadata = describe_export(trained.cfg, trained.camids, trained.checkpoint, trained.origin)
-    values = {"config": trained.cfg.dump()} | ({"camids": list(trained.camids)} if trained.camids else {})
+    cfg = trained.cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
+    values = {"config": cfg.dump()} | ({"camids": list(trained.camids)} if trained.camids else {})
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
     if trained.model.num_cameras:

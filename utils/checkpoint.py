@@ -4,6 +4,7 @@ Reading never runs code from the file and notices a single changed bit; writing 
 """
 
 import errno
+import hashlib
 import json
 import pickle
 import re
@@ -43,7 +44,7 @@ WRITER = {"written_by": "xtfclip"}
 CHECKSUM = "xtfclip_crc32"  # the entry of ``_checksum``
 # Marks a folder in a zip archive. torch.load leaves the memory of a tensor as it finds it if its part is marked so.
 FOLDER = 0x10
-CHUNK = 2**20  # bytes of an archive that are read at a time
+CHUNK = 2**20  # bytes of a file that are read at a time
 
 
 def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[str, Any]:
@@ -87,6 +88,15 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
     return content
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path, previous: str | Path | None = None) -> None:

@@ -11,14 +11,17 @@ SIDE = 4096  # of the square matrices: large enough to keep any GPU busy
 def measure_matrix_rate(device: torch.device, dtype: torch.dtype | None, repeats: int = 3) -> float:
     """Return the floating-point operations per second of a large square matrix product, the median of some repeats.
 
-    An addition and a multiplication are two operations.
+    An addition and a multiplication are two operations. The matrices come from a generator of their own, so that
+    measuring changes no random number of a training run.
 
     Args:
         device: Where to multiply.
         dtype: Of both matrices; None for float32.
         repeats: Measured products, after one that is not.
     """
-    a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype or torch.float32) for _ in range(2))
+    generator = torch.Generator(device).manual_seed(0)
+    shape = (2, SIDE, SIDE)
+    a, b = torch.randn(shape, device=device, generator=generator).to(dtype or torch.float32)
     seconds = []
     for _ in range(1 + repeats):
         _wait_for(device)

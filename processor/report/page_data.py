@@ -158,7 +158,7 @@ def _rank_queries(result: CaseResult, method: Method, kept: _KeptPairs) -> list[
     for index, row in _iterate_rows(result.distances[method]):
         if ranking.valid_queries[index]:
             distances = np.where(kept.of(index), row, np.inf)
-            nearest = find_nearest(distances, NUM_NEAREST)[:NUM_NEAREST]
+            nearest = find_nearest(distances, NUM_NEAREST)
             nearest = nearest[np.isfinite(distances[nearest])]
             neighbours = tuple(nearest.tolist()), tuple(distances[nearest].tolist())
             ranked.append(RankedQuery(index, *next(scores), *neighbours))

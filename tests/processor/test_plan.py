@@ -92,9 +92,11 @@ def test_operations_of_the_full_network():
 
 def test_ideal_seconds_are_operations_over_the_rate(tiny_cfg, monkeypatch):
     monkeypatch.setattr(plan, "measure_matrix_rate", lambda device, dtype: 1e9)
-    cfg = tiny_cfg("SOLVER.STAGE2.IMS_PER_BATCH", 8)
-    _, whole_batch = count_training_flops(cfg, 8, SIZE)
-    assert compute_ideal_step_seconds(cfg, SIZE, Runtime(torch.device("cpu"), None)) == pytest.approx(whole_batch / 1e9)
+    runtime = Runtime(torch.device("cpu"), None)
+    for num_parts in (1, 2):
+        cfg = tiny_cfg("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", num_parts)
+        _, flops = count_training_flops(cfg, 8 // num_parts, SIZE)  # the monitor times the parts of a batch
+        assert compute_ideal_step_seconds(cfg, SIZE, runtime) == pytest.approx(flops / 1e9)
 
 
 def test_operations_grow_with_the_batch(tiny_cfg):

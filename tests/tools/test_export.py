@@ -65,6 +65,7 @@ def test_weights_go_out_and_come_back(run, tmp_path, assert_same):
     export_weights.main(["--output_dir", str(log), "--output", str(tmp_path / "export")])
     original = read_checkpoint(log / "checkpoint_last.pth")["model"]
     assert_same(load_file(tmp_path / "export/weights.safetensors"), original)
+    assert "DEVICE: auto\n" in read_checkpoint(tmp_path / "export/weights.safetensors")["config"]
     published = torch.load(tmp_path / "export/published_layout.pth", weights_only=True)
     assert "image_encoder.class_embedding" in published
     assert_same(convert_checkpoint(published), original)

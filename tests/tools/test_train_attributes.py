@@ -115,7 +115,8 @@ def test_classifiers_of_other_descriptors_are_refused(trained, capsys):
     words = ("--output_dir", "logs", "--custom_output_dir", "here", "TEST.MASK", "predicted")
     command = "run `python -m tools.train_attributes --output_dir logs`"
     assert status_of(eval_main, *words, "TEST.NECK_FEAT", "after") == 1
-    assert f"of another TEST.NECK_FEAT than logs/checkpoint_last.pth gives now: {command}" in capsys.readouterr().out
+    with_key = f"{command[:-1]} TEST.NECK_FEAT after`"
+    assert f"of another TEST.NECK_FEAT than logs/checkpoint_last.pth gives now: {with_key}" in capsys.readouterr().out
     assert status_of(train_main, "--output_dir", "logs", "--resume", "SOLVER.STAGE2.MAX_EPOCHS", "2") == 0
     assert status_of(eval_main, *words) == 1
     assert f"of another checkpoint than logs/checkpoint_last.pth gives now: {command}" in capsys.readouterr().out

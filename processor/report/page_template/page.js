@@ -239,7 +239,8 @@
 
   function drawAll() {
     const queries = queriesNow();
-    offer(filters.elements.camera, queries.map((query) => query.tracklet.camera), String);
+    const cameras = queries.map((query) => query.tracklet.camera);
+    offer(filters.elements.camera, cameras, (value) => (value < 0 ? "unknown" : value));
     const altitudes = queries.map((query) => query.tracklet.altitude).filter((altitude) => altitude !== null);
     offer(filters.elements.altitude, altitudes, (altitude) => `${altitude} m`);
     filters.elements.altitude.closest("label").hidden = !altitudes.length;

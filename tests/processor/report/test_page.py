@@ -108,6 +108,14 @@ def test_the_numbers_are_those_of_results_json(run, tmp_path, monkeypatch):
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://(?!www\.w3\.org)', text)  # no network
 
 
+def test_rows_that_depend_on_other_queries_say_so(run, collect):
+    data = collect(run(cases=("case1",), tracklets=1))
+    rows = data.results["results"]
+    assert "uses the whole query set" not in render_page(data, [])
+    changed = {**data.results, "results": [{**rows[0], "uses_whole_query_set": True}, *rows[1:]]}
+    assert render_page(replace(data, results=changed), []).count("uses the whole query set</span>") == 1
+
+
 def test_neighbours_are_the_nearest_that_the_protocol_keeps(run, collect):
     evaluation = run(cases=("case1",), tracklets=2)
     (result,) = evaluation.cases
