@@ -2,9 +2,12 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from utils.arguments import at_least
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--test_share", type=float, default=FRACTION, metavar="SHARE", help="share of the people to test (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=SEED, help="seed by which they are drawn (%(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=SEED, help="seed by which they are drawn (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace the table")
     return parser
 
@@ -71,11 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_table(output, rows, table.attributes)
     written = read_table(output)  # refuses what cannot be trained on, such as a person in train and test
     logger.info("%s\n", format_counts(written.rows, num_frames))
-    place = "" if output.resolve() == (args.root / TABLE).resolve() else f" DATASETS.TABLE {output.resolve()}"
+    words = ["DATASETS.ROOT_DIR", str(args.root)]
+    if output.resolve() != (args.root / TABLE).resolve():
+        words += ["DATASETS.TABLE", str(output.resolve())]
     logger.info("Wrote %s. Check it, and the frames, with:", output)
-    logger.info(
-        "python -m tools.check_dataset --config_file configs/own_data.yml DATASETS.ROOT_DIR %s%s", args.root, place
-    )
+    logger.info("python -m tools.check_dataset --config_file configs/own_data.yml %s", shlex.join(words))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +77,8 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
         place = path
         if compiled.names_frames:
             start, end = match.span("frame")
-            place = f"{glob.escape(path[:start])}*{glob.escape(path[end:])}"
+            name = path.rfind("/") + 1
+            place = f"{path[:name]}{glob.escape(path[name:start])}*{glob.escape(path[end:])}"
         if printable(place) != place:
             unread.append(f"{printable(path)}: rename it; this name has unprintable characters.")
         elif place not in found:
@@ -160,9 +162,13 @@ def _join_names(images_of: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _guess(images_of: Mapping[str, Sequence[str]]) -> str:
-    if len(images_of) < MIN_TRACKLETS:
-        return guess_pattern(_join_names(images_of), names_frames=True)
-    return guess_pattern(list(images_of))
+    """Guess a pattern of the folders; of the frames, if the folders can be no tracklets that show people twice."""
+    pattern = guess_pattern(list(images_of))
+    matches = map(FolderPattern(pattern).match, images_of) if "{person}" in pattern else ()
+    people = Counter(match["person"] for match in matches if match)
+    if len(images_of) >= MIN_TRACKLETS and people and max(people.values()) > 1:
+        return pattern
+    return guess_pattern(_join_names(images_of), names_frames=True)
 
 
 def _make_row(line: int, path: str, fields: Mapping[str, str | None]) -> TableRow:

@@ -23,7 +23,7 @@ FIELDS = {
     "tracklet": r"[^/]+?",
     "view": "|".join(VIEWS),
     "altitude": "[0-9]+",
-    "day": "[0-9-]+?",
+    "day": "(?:20)?[0-9]{2}-?[0-9]{2}-?[0-9]{2}",
     "split": "|".join((TRAIN, QUERY, GALLERY, TEST)),
     "frame": r"[^/]+?",
 }
@@ -43,7 +43,7 @@ class FolderPattern:
     """A pattern that is ready to be matched; ``names_frames`` says whether it does so with frames instead of folders.
 
     Raises:
-        ValueError: If a field does not exist, or if there is no person.
+        ValueError: If a field does not exist, if there is no person, or if the frame is not in the last part.
     """
 
     def __init__(self, text: str) -> None:
@@ -64,6 +64,8 @@ class FolderPattern:
         if "person" not in seen:
             raise ValueError(f"--pattern must say where the {{person}} stands, got {shorten(text)}.")
         self.names_frames = "frame" in seen
+        if self.names_frames and "{frame}" not in text.rpartition("/")[2]:
+            raise ValueError(f"--pattern must have {{frame}} in its last part, behind the last /, got {shorten(text)}.")
         self._expression = re.compile(expression, re.DOTALL)
 
     def match(self, path: str) -> re.Match[str] | None:

@@ -54,8 +54,8 @@ class OwnData:
       ``own_splits.choose_queries`` says. Nobody may be in train and in another split.
     - attribute:NAME: any number of columns of numbers or words; may be empty.
 
-    People, cameras and attributes that are whole numbers keep them; words are numbered in natural order. The table
-    keeps the words.
+    People, cameras and attributes that are whole numbers keep them; words are numbered in natural order
+    (``tracklet_table.number_words``). The table keeps the words.
 
     A tracklet's name is its path in the table. Ranking files separate names by spaces, so white space, unprintable
     characters and percent signs in it are percent-encoded, as in a URL: ``anna m/1`` is ``anna%20m/1``. A table holds

@@ -31,13 +31,15 @@ def draw_split(rows: Sequence[TableRow], fraction: float = FRACTION, seed: int =
 
     Args:
         rows: Tracklets; their splits do not matter.
-        fraction: Share of all people who are tested, 0..1, as far as there are enough who can be found.
+        fraction: Share of all people who are tested, between 0 and 1, as far as there are enough who can be found.
         seed: Seed of the draw.
     Returns:
         The rows in the same order, with their splits.
     Raises:
-        ValueError: If fewer than two test people, or nobody to train on, would result.
+        ValueError: If the share is out of range, or if fewer than two test people, or nobody to train on, would result.
     """
+    if not 0 < fraction < 1:
+        raise ValueError(f"--test_share must lie between 0 and 1, got {fraction:g}.")
     tracklets = _by_person(rows)
     with_cameras, with_views = have_cameras(rows), have_both_views(rows)
     can_be_found = [person for person, own in tracklets.items() if _choose_queries_of(own, with_cameras, with_views)]

@@ -117,12 +117,14 @@ def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence
 def number_words(words: Iterable[str]) -> dict[str, int]:
     """Number words for people, cameras or attributes; unknown ones ('' and '-1') get no number.
 
-    Words that are all whole numbers keep these. All other sets of words are numbered from 0 in natural order, in which
-    'cam2' comes before 'cam10'.
+    Words that are different whole numbers, such as '7' or '0012', keep these. All other sets of words are numbered from
+    0 in natural order, in which 'cam2' comes before 'cam10'.
     """
     distinct = sorted(set(words).difference(UNKNOWN_WORDS), key=natural_key)
-    if all(re.fullmatch(r"0|[1-9]\d{0,17}", word, re.ASCII) for word in distinct):
-        return {word: int(word) for word in distinct}
+    if all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in distinct):
+        numbers = {word: int(word) for word in distinct}
+        if len(set(numbers.values())) == len(numbers):
+            return numbers
     return {word: number for number, word in enumerate(distinct)}
 
 
