@@ -178,6 +178,7 @@ def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: s
 def _divide_by_view(
     table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow]
 ) -> dict[str, _Direction]:
+    """Make a case of each direction that has tracklets on both sides; with both views, at least one has."""
     directions = {}
     for key, layout in (("case1", AERIAL_TO_GROUND), ("case2", GROUND_TO_AERIAL)):
         direction = _Direction(
@@ -190,11 +191,6 @@ def _divide_by_view(
             directions[key] = direction
         else:
             logger.warning("%s: %s has no queries or no gallery, so it is left out.", table.path, layout.title)
-    if not directions:
-        raise ValueError(
-            f"{table.path}: all queries and all gallery tracklets are from one view; put tracklets of both views on "
-            "either side (column split)."
-        )
     return directions
 
 
