@@ -43,12 +43,14 @@ def test_with_views_people_of_one_view_are_distractors():
 
 
 def test_other_splits_stay():
-    rows = [replace(row, split=split) for row, split in zip(rows_of("a 1 ground", "b 2 ground"), ("train", "query"))]
+    one, other = rows_of("a 1 ground", "b 2 ground")
+    rows = [replace(one, split="train"), replace(other, split="query")]
     assert choose_queries(rows) == rows
 
 
 def test_the_first_tracklet_is_the_first_in_natural_order():
-    rows = [replace(row, path=path) for row, path in zip(rows_of("a . ground", "a . ground"), ("x10", "x9"))]
+    one, other = rows_of("a . ground", "a . ground")
+    rows = [replace(one, path="x10"), replace(other, path="x9")]
     assert [row.split for row in choose_queries(rows)] == ["gallery", "query"]
 
 
