@@ -94,10 +94,13 @@ _C.INPUT.COLOR_JITTER = 0.0
 _C.INPUT.CONSISTENT_AUGMENTATION = False
 
 _C.DATASETS = CN()
-# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars.
+# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder, your own data (docs/datasets.md, 'Your own
+# data').
 _C.DATASETS.NAMES = "agvpreid"
 # Folder of the data set; for agvpreid the folder that holds train/, case1_aerial_to_ground/, and so on.
 _C.DATASETS.ROOT_DIR = "data/AG-VPReID"
+# Table of the tracklets in ROOT_DIR, for NAMES folder; a relative path begins in ROOT_DIR.
+_C.DATASETS.TABLE = "tracklets.csv"
 # Direction that eval_main.py ranks: "case1" (aerial to ground), "case2" (ground to aerial), "case3" (aerial to aerial)
 # or "all" directions of the data set. Data sets without aerial cameras have one direction, "case1".
 _C.DATASETS.EVAL_CASE = "case1"

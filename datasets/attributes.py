@@ -5,14 +5,12 @@ after the last known one means 'unknown'. The same code means something else in 
 these tables.
 """
 
-import csv
-import io
 import logging
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.text_files import parse_integer, read_text
+from utils.text_files import parse_integer, read_csv
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +99,7 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
     path = Path(path)
     table: dict[int, tuple[int, ...]] = {}
     out_of_range: Counter[tuple[str, int]] = Counter()
-    rows = _read_rows(path)
+    rows = read_csv(path)
     header = [name.strip() for name in rows[0][1]] if rows else []
     positions = [_find_column(path, header, column) for column in ("id", *COLUMNS)]
     for line, row in rows[1:]:
@@ -127,23 +125,6 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
             num_rows,
         )
     return table
-
-
-def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Read the rows of a CSV file, each with the number of the line on which it begins.
-
-    The reader is strict: a quotation mark that is never closed would otherwise swallow the rest of the table.
-    """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    line = 1
-    try:
-        for row in reader:
-            rows.append((line, row))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
-    return rows
 
 
 def _find_column(path: Path, header: list[str], column: str) -> int:

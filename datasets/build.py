@@ -24,6 +24,7 @@ from .benchmarks.g2avreid import G2AVReID
 from .benchmarks.ilidsvid import ILIDSVID
 from .benchmarks.lsvid import LSVID
 from .benchmarks.mars import MARS
+from .benchmarks.own_data import OwnData
 from .clips.batch_sampler import IdentityBatchSampler
 from .clips.clip_dataset import TrackletClips
 from .clips.sampling import count_test_clips
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 DATASETS: dict[str, type[Benchmark]] = {
     "agvpreid": AGVPReID,
     "detreidx": DetReIDX,
+    "folder": OwnData,
     "g2avreid": G2AVReID,
     "ilidsvid": ILIDSVID,
     "lsvid": LSVID,
@@ -66,9 +68,12 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "") -> Bench
         aerial_camera=cfg.DATASETS.AERIAL_CAMERA,
         identities_masked=cfg.DATASETS.IDENTITIES_MASKED,
         index_dir=cfg.DATASETS.INDEX_DIR,
+        table=cfg.DATASETS.TABLE,
     )
     read: Callable[..., Benchmark] = DATASETS[name]
-    return read(root or cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
+    dataset = read(root or cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
+    _check_columns(name, dataset.scheme, cfg.TEST.MASK_ATTRIBUTES)  # some schemes are known of the copy only
+    return dataset
 
 
 def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:

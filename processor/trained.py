@@ -221,6 +221,8 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
         max(len(state[name]), 1) if name in state and state[name].dim() else 1
         for name in (CLASSIFIERS[0], CAMERA_EMBEDDING)
     )
+    if content.get("camids") == []:  # trained on data without camera labels
+        num_cameras = 0
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
     load_state(model, content, path)
     return model

@@ -1,5 +1,6 @@
 """Reading small text files and the integers in them, with errors that name the file and the line."""
 
+import csv
 import io
 import re
 from pathlib import Path
@@ -37,6 +38,26 @@ def _not_utf8(path: str | Path, content_before: bytes) -> ValueError:
 def read_lines(path: str | Path) -> list[str]:
     """Read the lines of a text file without their ends, which may be Unix's, Windows's or both; errors as above."""
     return io.StringIO(read_text(path), newline=None).read().split("\n")
+
+
+def read_csv(path: str | Path) -> list[tuple[int, list[str]]]:
+    """Read the rows of a CSV file, each with the number of the line on which it begins; errors as above.
+
+    The reader is strict: a quotation mark that is never closed would otherwise swallow the rest of the table.
+
+    Raises:
+        ValueError: If a row is not valid CSV; names the line.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for row in reader:
+            rows.append((line, row))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
+    return rows
 
 
 def parse_integer(text: str, where: str) -> int:

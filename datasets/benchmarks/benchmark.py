@@ -12,7 +12,8 @@ class Benchmark(typing.Protocol):
     """A data set that has been read from disk; every class in the registry (``datasets.DATASETS``) is one.
 
     Attributes:
-        scheme: Columns and unknown codes of its annotated attributes; None if it has none. Known of the class.
+        scheme: Columns and unknown codes of its annotated attributes; None if it has none. Known of the class, except
+            for a user's own data, whose table defines it.
         layout: How its folders are laid out, if the data check can walk them; None if only the loader knows. Known of
             the class.
         published: Published counts, to compare a copy with; empty if there are none. Known of the class.

@@ -20,6 +20,7 @@ class DatasetOptions:
             names of a copy do not show it.
         index_dir: Folder for frame indices (``datasets.storage.frame_index``); '' for the user's cache folder
             (AG-VPReID, DetReIDX).
+        table: Table of the tracklets, relative to the root (``own_data.OwnData``).
     """
 
     protocol: str = ""
@@ -28,6 +29,7 @@ class DatasetOptions:
     aerial_camera: int = 0
     identities_masked: bool = False
     index_dir: str = ""
+    table: str = "tracklets.csv"
 
     def __post_init__(self) -> None:
         if self.train_half not in HALVES:

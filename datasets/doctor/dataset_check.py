@@ -63,6 +63,7 @@ def _run_checks(settings: CheckSettings, benchmark: type[Benchmark] | None, repo
     dataset = read_dataset(settings, report, keep_remarks=layout is None)
     if dataset is not None and layout is None:
         jobs += list_records(dataset)
+        count_attributes(dataset.scheme, list_records(dataset), report)
         if masked := [case.name for case in dataset.cases.values() if case.identities_masked]:
             report.add("masked identities", *masked)
     elif dataset is not None and layout is not None and not layout.table_folder:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from utils.text_files import parse_integer, read_lines, read_text
+from utils.text_files import parse_integer, read_csv, read_lines, read_text
 
 
 def write(tmp_path, content):
@@ -64,3 +64,12 @@ def test_integers_beyond_64_bits(text):
 def test_not_integers(text):
     with pytest.raises(ValueError, match="^a must be an integer, got"):
         parse_integer(text, "a")
+
+
+def test_rows_of_csv_know_their_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbfa,"b\r\nc"\r\n\r\n"d ""e""", f\r\n')
+    assert read_csv(path) == [(1, ["a", "b\r\nc"]), (3, []), (4, ['d "e"', " f"])]
+    path.write_text('a,b\n"c"d,e\n')
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: this row is not valid CSV"):
+        read_csv(path)
