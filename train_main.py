@@ -16,7 +16,7 @@ examples:
   python train_main.py --config_file configs/tfclip_vit_b16_256x128.yml --output_dir logs/tfclip
   python train_main.py --config_file configs/demo.yml --output_dir logs/demo MODEL.DEVICE cpu
   python train_main.py --output_dir "logs/all" --resume
-  torchrun --nproc_per_node=4 --max-restarts=3 train_main.py --output_dir "logs/all" DATASETS.ROOT_DIR /data/AG-VPReID
+  torchrun --nproc_per_node=3 --max-restarts=3 train_main.py --output_dir "logs/all" DATASETS.ROOT_DIR /data/AG-VPReID
 
 written to the output folder: config.yml, train.log, history.csv, curves.png, samples.png, tensorboard/, the last two
 checkpoints (checkpoint_last.pth, checkpoint_previous.pth) and, with a validation split (DATASETS.VALIDATION_DIR),

@@ -14,7 +14,7 @@ _C.OUTPUT_DIR = "logs/xtfclip"
 _C.MODEL = CN()
 # Device: "auto" (CUDA if there is a device, otherwise the CPU, with a warning), "cuda", "cuda:1", "cpu".
 _C.MODEL.DEVICE = "auto"
-# CLIP-style ViT: "ViT-B-16" (as published), "ViT-L-14", or any timm name that contains "clip".
+# CLIP-style ViT: "ViT-B-16" (as published), "ViT-B-32", "ViT-L-14", or any timm name that contains "clip".
 _C.MODEL.NAME = "ViT-B-16"
 # Dimensions that replace those of the named ViT; 0 keeps the ViT's own. They are for small models such as the demo's.
 _C.MODEL.VIT = CN()
@@ -94,8 +94,8 @@ _C.INPUT.COLOR_JITTER = 0.0
 _C.INPUT.CONSISTENT_AUGMENTATION = False
 
 _C.DATASETS = CN()
-# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder, your own data (docs/datasets.md, 'Your own
-# data').
+# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder, for which
+# docs/datasets.md, 'Your own data', explains the table.
 _C.DATASETS.NAMES = "agvpreid"
 # Folder of the data set; for agvpreid the folder that holds train/, case1_aerial_to_ground/, and so on.
 _C.DATASETS.ROOT_DIR = "data/AG-VPReID"
