@@ -94,8 +94,7 @@ _C.INPUT.COLOR_JITTER = 0.0
 _C.INPUT.CONSISTENT_AUGMENTATION = False
 
 _C.DATASETS = CN()
-# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder, for which
-# docs/datasets.md, 'Your own data', explains the table.
+# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder (docs/datasets.md, 'Your own data').
 _C.DATASETS.NAMES = "agvpreid"
 # Folder of the data set; for agvpreid the folder that holds train/, case1_aerial_to_ground/, and so on.
 _C.DATASETS.ROOT_DIR = "data/AG-VPReID"

@@ -56,15 +56,14 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
         pattern: What the names mean, as in ``folder_pattern``; '' to guess.
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If there are no images, if the pattern is no pattern, or if it fits nothing.
+        ValueError: If there are no images, if the pattern is no pattern, if it fits nothing, or if none can be guessed.
     """
     root = find_root(root, "folders of tracklets")
-    images_of, empty = _find_images(root)
+    images_of, unread = _find_images(root)
     if not images_of:
         raise ValueError(f"{root}: no folder below it has images ({', '.join(IMAGE_SUFFIXES)}).")
-    unread = [f"{printable(path)}: this folder has no images." for path in empty]
     source = "as given" if pattern else "guessed; --pattern corrects it"
-    pattern = pattern or _guess(images_of)
+    pattern = pattern or _guess(root, images_of)
     compiled = FolderPattern(pattern)
     found: dict[str, TableRow] = {}
     paths = _join_names(images_of) if compiled.names_frames else list(images_of)
@@ -135,25 +134,40 @@ def format_counts(rows: Sequence[TableRow], num_frames: Mapping[int, int]) -> st
 
 
 def _find_images(root: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the names of the images in each folder that has some, and the innermost folders that have none.
+    """Find the folders that have images.
 
-    Folders are relative to the root, '.' being the root itself. Links are followed, but for those into a folder that
-    was seen already; what is hidden is left out.
+    Links are followed, except into a folder that was seen already; what is hidden is left out.
+
+    Returns:
+        The names of the images by folder, relative to the root, which is '.'; and one sentence for each innermost
+        folder without images, link that leads nowhere, and folder that cannot be listed.
     """
-    images_of, empty, seen = {}, [], set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    images_of: dict[str, list[str]] = {}
+    problems: list[str] = []
+    seen = set()
+
+    def note_error(error: OSError) -> None:
+        problems.append(f"{printable(os.path.relpath(error.filename, root))}: it cannot be listed: {error.strerror}.")
+
+    for folder, subfolders, names in os.walk(root, onerror=note_error, followlinks=True):
         place = os.path.realpath(folder)
         subfolders[:] = [] if place in seen else sorted(name for name in subfolders if not name.startswith("."))
         if place in seen:
             continue
         seen.add(place)
-        images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
         relative = Path(folder).relative_to(root).as_posix()
+        images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+        others = (os.path.join(folder, name) for name in set(names).difference(images))
+        problems += [
+            f"{printable(os.path.relpath(path, root))}: this link leads nowhere."
+            for path in others
+            if not os.path.exists(path)
+        ]
         if images:
             images_of[relative] = images
         elif not subfolders:
-            empty.append(relative)
-    return images_of, sorted(empty, key=natural_key)
+            problems.append(f"{printable(relative)}: this folder has no images.")
+    return images_of, sorted(problems, key=natural_key)
 
 
 def _join_names(images_of: Mapping[str, Sequence[str]]) -> list[str]:
@@ -161,25 +175,32 @@ def _join_names(images_of: Mapping[str, Sequence[str]]) -> list[str]:
     return [name if folder == "." else f"{folder}/{name}" for folder, names in images_of.items() for name in names]
 
 
-def _guess(images_of: Mapping[str, Sequence[str]]) -> str:
+def _guess(root: Path, images_of: Mapping[str, Sequence[str]]) -> str:
     """Guess a pattern of the folders; of the frames, if the folders can be no tracklets that show people twice."""
     pattern = guess_pattern(list(images_of))
     matches = map(FolderPattern(pattern).match, images_of) if "{person}" in pattern else ()
     people = Counter(match["person"] for match in matches if match)
     if len(images_of) >= MIN_TRACKLETS and people and max(people.values()) > 1:
         return pattern
-    return guess_pattern(_join_names(images_of), names_frames=True)
+    paths = _join_names(images_of)
+    pattern = guess_pattern(paths, names_frames=True)
+    if "{person}" not in pattern:
+        raise ValueError(
+            f"{root}: the names of folders and images, such as {shorten(paths[0])}, do not show who is who; say it "
+            'with --pattern, as in --pattern "{person}/{camera}".'
+        )
+    return pattern
 
 
 def _make_row(line: int, path: str, fields: Mapping[str, str | None]) -> TableRow:
     """Make the row of a tracklet from the fields of its pattern."""
-    texts = {name: text or "" for name, text in fields.items()}
+    texts = {name: (text or "").strip() for name, text in fields.items()}
     person, camera = ("" if (word := texts.get(name, "")) in UNKNOWN_WORDS else word for name in ("person", "camera"))
     return TableRow(
         line,
         path,
-        person.strip(),
-        camera.strip(),
+        person,
+        camera,
         texts.get("view", VIEWS[0]),
         int(texts["altitude"]) if "altitude" in texts else None,
         parse_day(texts.get("day", ""), path),

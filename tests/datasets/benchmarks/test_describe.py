@@ -1,6 +1,7 @@
 """Describing folders of tracklets: what is found, and what is said about the rest."""
 
 import itertools
+import os
 import re
 
 import pytest
@@ -80,6 +81,31 @@ def test_what_is_not_read_is_listed(build):
     )
     text = format_description(description, count_frames(root, description.table))
     assert "Not read (3):\n  bob/cam1_11: this folder has no images." in text
+
+
+def test_what_cannot_be_listed_is_said(build, monkeypatch):
+    root = build("{person}/cam{camera}_{tracklet}/{frame}.jpg")
+    (root / "bob" / "cam3_1").symlink_to("nowhere")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("carla"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    description = describe(root)
+    assert description.unread == (
+        "bob/cam3_1: this link leads nowhere.",
+        "carla: it cannot be listed: Permission denied.",
+    )
+    assert {row.person for row in description.table.rows} == set(PEOPLE) - {"carla"}
+
+
+def test_names_that_name_nobody_ask_for_a_pattern(build):
+    root = build("all/{frame}.jpg")
+    with pytest.raises(ValueError, match=r"such as 'all/\d+\.jpg', do not show who is who; say it with --pattern"):
+        describe(root)
 
 
 def test_links_are_followed_once(build):
