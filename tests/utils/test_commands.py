@@ -3,7 +3,6 @@
 import errno
 import logging
 import multiprocessing
-import os
 import signal
 import time
 
@@ -113,7 +112,7 @@ def test_out_of_memory_names_the_keys_to_change(log_file, caplog):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_ends_with_its_status(number, caplog):
-    assert run_command(lambda: os.kill(os.getpid(), number)) == 128 + number
+    assert run_command(lambda: signal.raise_signal(number)) == 128 + number
     assert f"Stopped by {signal.Signals(number).name}." in caplog.text
 
 
