@@ -3,6 +3,7 @@
 import colorsys
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,7 +102,8 @@ def _detach_run_logging() -> Iterator[None]:
     for handler in list(root.handlers):
         if not type(handler).__module__.startswith("_pytest"):
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # the test of a full disk
+                handler.close()
     root.setLevel(logging.WARNING)
     logging.getLogger("utils.commands").setLevel(logging.NOTSET)
     logging.captureWarnings(False)
