@@ -188,7 +188,9 @@ def test_real_frames_are_within_a_grey_level_of_pillow(shared):
 
 def test_a_jpeg_that_only_pillow_reads_is_read_as_before(tmp_path):
     path = tmp_path / "frame.jpg"
-    Image.effect_noise((64, 64), 50).convert("RGB").save(path)
+    # Whether Pillow misses the end marker depends on the picture: it does not with this seed.
+    pixels = np.random.default_rng(6).normal(128, 50, (64, 64)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[:-2])  # without its end marker
     torch.testing.assert_close(decode_frame(str(path), (12, 8)), plain_pillow(path, [12, 8]))
 
