@@ -63,10 +63,8 @@ def choose_hardest(result: CaseResult, num_people: int) -> list[int]:
 
 def find_first(result: CaseResult, index: int) -> int:
     """Return the gallery tracklet that the visual ranking puts first for a query, by the rules of its protocol."""
-    query, gallery = result.case.query[index], result.case.gallery
-    pids, camids = (np.array([getattr(each, name) for each in gallery]) for name in ("pid", "camid"))
     distances = result.distances[VISUAL].row(index).cpu().numpy()
-    return int(np.where(result.protocol.leaves_out(query.pid, query.camid, pids, camids), np.inf, distances).argmin())
+    return int(np.where(result.kept(index), distances, np.inf).argmin())
 
 
 def _overlay(frames: Tensor, maps: Tensor) -> list[np.ndarray]:

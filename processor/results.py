@@ -1,6 +1,7 @@
 """The records of an evaluation: which method ranked, one matching direction's outcome, and all directions together."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -115,6 +116,20 @@ class CaseResult:
     def protocol(self) -> Protocol:
         """The rules by which it was scored."""
         return PROTOCOLS[self.case.protocol]
+
+    @cached_property
+    def gallery_pids(self) -> np.ndarray:
+        """Identities of the gallery, (G,)."""
+        return np.array([tracklet.pid for tracklet in self.case.gallery])
+
+    @cached_property
+    def _gallery_camids(self) -> np.ndarray:
+        return np.array([tracklet.camid for tracklet in self.case.gallery])
+
+    def kept(self, index: int) -> np.ndarray:
+        """Mark the gallery entries that the protocol does not leave out of the ranking of a query, (G,), bool."""
+        query = self.case.query[index]
+        return ~self.protocol.leaves_out(query.pid, query.camid, self.gallery_pids, self._gallery_camids)
 
     def valid_queries(self, method: Method) -> list[Tracklet]:
         """The queries that count in a method's scores, in the order of its per-query arrays."""

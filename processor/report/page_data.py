@@ -124,25 +124,10 @@ def collect_page(
 
 
 def _collect_direction(result: CaseResult, maps: dict[int, QueryMaps]) -> DirectionData:
-    kept = _KeptPairs(result)
     shown = [method for method in result.rankings if method.ranking.uses_pictures]
-    rankings = {method: _rank_queries(result, method, kept) for method in shown}
+    rankings = {method: _rank_queries(result, method) for method in shown}
     cmc = {method: ranking.cmc for method, ranking in result.rankings.items()}
-    return DirectionData(result.case, rankings, cmc, _count_pairs(result, kept), maps)
-
-
-class _KeptPairs:
-    """Which gallery entries the protocol keeps for a query."""
-
-    def __init__(self, result: CaseResult) -> None:
-        self.case, self.protocol = result.case, result.protocol
-        self.pids = np.array([tracklet.pid for tracklet in self.case.gallery])
-        self.camids = np.array([tracklet.camid for tracklet in self.case.gallery])
-
-    def of(self, index: int) -> np.ndarray:
-        """Mark the entries that are kept for a query, (G,)."""
-        query = self.case.query[index]
-        return ~self.protocol.leaves_out(query.pid, query.camid, self.pids, self.camids)
+    return DirectionData(result.case, rankings, cmc, _count_pairs(result), maps)
 
 
 def _iterate_rows(distances: Distances) -> Iterator[tuple[int, np.ndarray]]:
@@ -151,13 +136,13 @@ def _iterate_rows(distances: Distances) -> Iterator[tuple[int, np.ndarray]]:
         yield from enumerate(block.cpu().numpy(), start=rows.start)
 
 
-def _rank_queries(result: CaseResult, method: Method, kept: _KeptPairs) -> list[RankedQuery]:
+def _rank_queries(result: CaseResult, method: Method) -> list[RankedQuery]:
     ranking = result.rankings[method]
     scores = zip(ranking.average_precisions.tolist(), ranking.first_ranks.tolist(), strict=True)
     ranked = []
     for index, row in _iterate_rows(result.distances[method]):
         if ranking.valid_queries[index]:
-            distances = np.where(kept.of(index), row, np.inf)
+            distances = np.where(result.kept(index), row, np.inf)
             nearest = find_nearest(distances, NUM_NEAREST)
             nearest = nearest[np.isfinite(distances[nearest])]
             neighbours = tuple(nearest.tolist()), tuple(distances[nearest].tolist())
@@ -165,14 +150,14 @@ def _rank_queries(result: CaseResult, method: Method, kept: _KeptPairs) -> list[
     return ranked
 
 
-def _count_pairs(result: CaseResult, kept: _KeptPairs) -> PairHistogram:
+def _count_pairs(result: CaseResult) -> PairHistogram:
     """Count the visual distances of the pairs that the protocol keeps."""
     distances = result.distances[VISUAL]
     ends = [(float(block.min()), float(block.max())) for _, block in distances.values()]
     edges = np.linspace(min(low for low, _ in ends), max(high for _, high in ends), NUM_BINS + 1)
     counts = np.zeros((2, NUM_BINS), dtype=np.int64)
     for index, row in _iterate_rows(distances):
-        is_same, of_query = kept.pids == result.case.query[index].pid, kept.of(index)
+        is_same, kept = result.gallery_pids == result.case.query[index].pid, result.kept(index)
         for number, chosen in enumerate((is_same, ~is_same)):
-            counts[number] += np.histogram(row[of_query & chosen], edges)[0]
+            counts[number] += np.histogram(row[kept & chosen], edges)[0]
     return PairHistogram(edges, *counts)

@@ -42,8 +42,7 @@ def _draw_ranked_lists(
     If all of these are wrong, the last place shows the first right one instead.
     """
     case = result.case
-    g_pids = np.array([tracklet.pid for tracklet in case.gallery])
-    g_camids = np.array([tracklet.camid for tracklet in case.gallery])
+    g_pids = result.gallery_pids
     figure, axes = plt.subplots(
         len(queries), 1 + NUM_RANKS, figsize=(1.3 * (1 + NUM_RANKS), 2.8 * len(queries)), squeeze=False
     )
@@ -54,8 +53,7 @@ def _draw_ranked_lists(
         _draw_tracklet(axes[row, 0], query, f"query, AP {average_precisions[row]:.2f}", "black")
         distances = result.distances[VISUAL].row(index).numpy()
         nearest = np.argsort(distances, kind="stable")
-        left_out = result.protocol.leaves_out(query.pid, query.camid, g_pids[nearest], g_camids[nearest])
-        ranked = nearest[~left_out]
+        ranked = nearest[result.kept(index)[nearest]]
         for place, rank in enumerate(_ranks_to_show(g_pids[ranked] == query.pid), start=1):
             column = ranked[rank]
             is_right = g_pids[column] == query.pid
