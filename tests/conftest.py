@@ -17,7 +17,6 @@ from yacs.config import CfgNode
 from configs import get_cfg
 from datasets import Tracklet
 from datasets.attributes import COLUMNS
-from utils.stopping import STOP_REQUESTS
 
 TRAIN_PIDS = (1, 4, 6, 9)
 TEST_PIDS = (20, 21, 22)
@@ -108,13 +107,6 @@ def _detach_run_logging() -> Iterator[None]:
     root.setLevel(logging.WARNING)
     logging.getLogger("utils.commands").setLevel(logging.NOTSET)
     logging.captureWarnings(False)
-
-
-@pytest.fixture(autouse=True)
-def _forget_signals() -> Iterator[None]:
-    """A signal that one test received stops no training of another."""
-    yield
-    STOP_REQUESTS.received = None
 
 
 @pytest.fixture(scope="session")

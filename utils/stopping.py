@@ -49,6 +49,7 @@ class StopRequests:
         try:
             yield
         finally:
+            self.received = None  # it concerned this block, and stops nothing after it
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -39,6 +39,7 @@ def test_deferred_signals_are_noted_and_obeyed_in_the_end(monkeypatch):
         assert stopped.value.number == STOP_REQUESTS.received == signal.SIGTERM
         with pytest.raises(Stopped):  # nothing more may begin
             send_while_deferred()
+    send_while_deferred()  # after the block, the signals are over
 
 
 @pytest.mark.parametrize("under_torchrun", [False, True])
