@@ -108,7 +108,7 @@ def test_features_and_distances_are_those_of_one_process(model, found):
     expected = found[1][0][model]
     lengths = {name: len(features) for name, features in expected["features"].items()}
     assert list(lengths.values()) == [2, 5, 5, 6]
-    num_methods = 2 if model == "tfclip" else 5  # plain and re-ranked; X-TFCLIP masks both and ranks by attributes alone
+    num_methods = 2 if model == "tfclip" else 5  # X-TFCLIP: both masked, attributes alone
     assert len(expected["distances"]) == 2 * num_methods
     for world_size, process in others(found):
         assert_close(process[model]["features"], expected["features"], 1e-9, f"{world_size}")
