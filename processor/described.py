@@ -1,6 +1,6 @@
 """Tracklets described once and kept: the file that feature extraction writes and search reads.
 
-A file holds rows of arrays and a text with what they depend on, so it needs NumPy only, and no code is run by reading it.
+A file holds rows of arrays and a text with what they depend on, so reading it runs no code.
 """
 
 import json
@@ -50,7 +50,7 @@ def write_described(described: DescribedTracklets, path: Path) -> None:
     }
     if described.words is not None:
         arrays["words"] = described.words
-    write_whole(lambda file: np.savez(file, **arrays), path)
+    write_whole(lambda file: np.savez(file, **arrays), path)  # type: ignore[arg-type]
 
 
 def read_described(path: Path) -> DescribedTracklets:
@@ -69,7 +69,7 @@ def read_described(path: Path) -> DescribedTracklets:
                 content["features"],
                 content["cameras"],
                 content["pictures"].tolist(),
-                content["words"] if "words" in content else None,
+                content.get("words"),
                 json.loads(str(content[ORIGIN])),
             )
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
