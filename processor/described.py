@@ -14,6 +14,8 @@ import numpy as np
 from utils.whole_files import write_whole
 
 ORIGIN = "origin"  # entry of the file with the origin as JSON
+# Entries of the origin that two files must share for their features to be comparable.
+COMPARED = ("weights", "transform")
 
 
 @dataclass(frozen=True, eq=False)
