@@ -86,6 +86,4 @@ def _check_encoding(paths: Sequence[str]) -> None:
     try:
         "".join(paths).encode()
     except UnicodeEncodeError:
-        raise ValueError(
-            f"{printable(paths[0])}: names of folders and frames must be UTF-8; rename them."
-        ) from None
+        raise ValueError(f"{printable(paths[0])}: names of folders and frames must be UTF-8; rename them.") from None
