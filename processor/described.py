@@ -22,6 +22,17 @@ ORIGIN = "origin"  # entry of the file with the origin as JSON
 # Entries of the origin that two files must share for their features to be comparable.
 COMPARED = ("weights", "transform")
 NPZ, PARQUET = ".npz", ".parquet"
+# Errors that NumPy, zipfile, json and pyarrow raise for damaged files and for those of other programs.
+UNREADABLE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
 ROW_GROUP = 4096  # rows that a reader of Parquet takes at a time: 32 MiB of descriptors
 
 
@@ -78,7 +89,7 @@ def read_described(path: Path) -> DescribedTracklets:
     try:
         described = (_read_parquet if path.suffix == PARQUET else _read_npz)(path)
         _check_rows(described)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is damaged, or was not written by tools/extract_features.py: {error}") from error
     return described
 

@@ -81,7 +81,11 @@ def test_a_damaged_file_is_refused(described, suffix, tmp_path):
 def test_files_of_other_programs_are_refused(described, tmp_path):
     np.savez(tmp_path / "a.npz", keys=["a"], features=np.zeros((1, 2)), distances=np.zeros((1, 1)))
     pq.write_table(pa.table({"key": ["a"], "feature": [[1.0, 2.0]]}), tmp_path / "a.parquet")
-    for name in ("a.npz", "a.parquet"):
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, described.features)
+    columns = {"key": ["a"], "feature": [1.0], "camera": [1], "picture": ["a"]}
+    pq.write_table(pa.table(columns, metadata={"origin": "{}"}), tmp_path / "plain.parquet")
+    for name in ("a.npz", "a.parquet", "array.npz", "plain.parquet"):
         with pytest.raises(ValueError, match=f"{name} is damaged, or was not written by tools/extract_features.py"):
             read_described(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"b.npz is not a file: tools/extract_features.py makes one"):
