@@ -1,19 +1,39 @@
 """Tracklets described once and kept: the file that feature extraction writes and search reads.
 
-A file holds rows of arrays and a text with what they depend on, so reading it runs no code.
+A file holds rows of arrays and a text with what they depend on, so reading it runs no code. NumPy reads .npz files;
+.parquet files, with one row a tracklet, are for tables and databases.
 """
 
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from utils.whole_files import write_whole
 
 ORIGIN = "origin"  # entry of the file with the origin as JSON
+# Entries of the origin that two files must share for their features to be comparable.
+COMPARED = ("weights", "transform")
+NPZ, PARQUET = ".npz", ".parquet"
+# Errors that NumPy, zipfile, json and pyarrow raise for damaged files and for those of other programs.
+UNREADABLE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
+ROW_GROUP = 4096  # rows that a reader of Parquet takes at a time: 32 MiB of descriptors
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +59,21 @@ class DescribedTracklets:
     origin: Mapping[str, str] = field(default_factory=dict)
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a file that is neither .npz nor .parquet: ValueError."""
+    if path.suffix not in (NPZ, PARQUET):
+        raise ValueError(f"{path}: a file of described tracklets must end in {NPZ} or {PARQUET}, got {path.suffix!r}.")
+
+
 def write_described(described: DescribedTracklets, path: Path) -> None:
-    """Write a .npz file, whole or not at all. OSError: if the disk is full or the folder cannot be written."""
-    arrays = {
-        "keys": np.array(described.keys, dtype=np.str_),
-        "features": described.features,
-        "cameras": described.cameras,
-        "pictures": np.array(described.pictures, dtype=np.str_),
-        ORIGIN: np.array(json.dumps(dict(described.origin))),
-    }
-    if described.words is not None:
-        arrays["words"] = described.words
-    write_whole(lambda file: np.savez(file, **arrays), path)  # type: ignore[arg-type]
+    """Write a .npz or .parquet file, whole or not at all.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written.
+        ValueError: If the name ends otherwise.
+    """
+    check_suffix(path)
+    write_whole(partial(_write_parquet if path.suffix == PARQUET else _write_npz, described), path)
 
 
 def read_described(path: Path) -> DescribedTracklets:
@@ -60,17 +83,83 @@ def read_described(path: Path) -> DescribedTracklets:
         FileNotFoundError: If there is none.
         ValueError: If it is damaged, or another file.
     """
+    check_suffix(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file: tools/extract_features.py makes one.")
     try:
-        with np.load(path, allow_pickle=False) as content:
-            return DescribedTracklets(
-                content["keys"].tolist(),
-                content["features"],
-                content["cameras"],
-                content["pictures"].tolist(),
-                content.get("words"),
-                json.loads(str(content[ORIGIN])),
-            )
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        described = (_read_parquet if path.suffix == PARQUET else _read_npz)(path)
+        _check_rows(described)
+    except UNREADABLE as error:
         raise ValueError(f"{path} is damaged, or was not written by tools/extract_features.py: {error}") from error
+    return described
+
+
+def _write_npz(described: DescribedTracklets, file: BinaryIO) -> None:
+    arrays = {
+        "keys": np.array(described.keys, dtype=np.str_),
+        "features": described.features,
+        "cameras": described.cameras,
+        "pictures": np.array(described.pictures, dtype=np.str_),
+        ORIGIN: np.array(json.dumps(dict(described.origin))),
+    }
+    if described.words is not None:
+        arrays["words"] = described.words
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _read_npz(path: Path) -> DescribedTracklets:
+    with np.load(path, allow_pickle=False) as content:
+        return DescribedTracklets(
+            content["keys"].tolist(),
+            content["features"],
+            content["cameras"],
+            content["pictures"].tolist(),
+            content.get("words"),
+            json.loads(str(content[ORIGIN])),
+        )
+
+
+def _write_parquet(described: DescribedTracklets, file: BinaryIO) -> None:
+    columns = {
+        "key": pa.array(described.keys, pa.string()),
+        "camera": pa.array(described.cameras),
+        "picture": pa.array(described.pictures, pa.string()),
+        "feature": _to_lists(described.features),
+    }
+    if described.words is not None:
+        columns["words"] = _to_lists(described.words)
+    table = pa.table(columns, metadata={ORIGIN: json.dumps(dict(described.origin))})
+    pq.write_table(table, file, row_group_size=ROW_GROUP, write_page_checksum=True)
+
+
+def _read_parquet(path: Path) -> DescribedTracklets:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        table = file.read()
+    origin = (table.schema.metadata or {})[ORIGIN.encode()]
+    return DescribedTracklets(
+        table["key"].to_pylist(),
+        _from_lists(table["feature"]),
+        table["camera"].to_numpy(),
+        table["picture"].to_pylist(),
+        _from_lists(table["words"]) if "words" in table.column_names else None,
+        json.loads(origin),
+    )
+
+
+def _to_lists(rows: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+
+
+def _from_lists(column: pa.ChunkedArray) -> np.ndarray:
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks]).reshape(len(column), -1)
+
+
+def _check_rows(described: DescribedTracklets) -> None:
+    """Raise ValueError unless all columns have the types and the length that a file of ours has."""
+    floats = [described.features] if described.words is None else [described.features, described.words]
+    if any(rows.ndim != 2 or rows.dtype != np.float32 for rows in floats) or described.cameras.dtype != np.int64:
+        raise ValueError("descriptors must be (n, D), float32, and cameras int64")
+    if len({len(described.keys), len(described.cameras), len(described.pictures), *map(len, floats)}) != 1:
+        raise ValueError("its columns have different lengths")
+    if not isinstance(described.origin, dict):
+        raise ValueError(f"its entry {ORIGIN!r} is no dictionary")
