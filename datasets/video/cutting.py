@@ -124,6 +124,7 @@ def _cut(
     last = int(boxes.frames[-1])
     number = 0
     walked = track(islice(chain([first], frames), last), "cutting", "frame", last, enabled=progress)
+    del first  # one frame is held, not two
     for number, frame in enumerate(walked, start=1):
         if upright_size(frame) != size:
             sizes = "{1}x{0} pixels from frame {2} on, {4}x{3} before".format(*upright_size(frame), number, *size)

@@ -31,9 +31,9 @@ def read_frames(path: Path) -> Iterator[av.VideoFrame]:
             for packet in container.demux(stream):
                 # A packet that the end of the file cuts short is decoded to a frame that is partly grey.
                 frames = stream.decode(None) if packet.is_corrupt else packet.decode()
-                for frame in frames:
+                while frames:
                     number += 1
-                    yield frame
+                    yield frames.pop(0)
                 if packet.is_corrupt:
                     raise ValueError(f"{path} is cut short or damaged: it breaks off after frame {number}.")
         except av.error.FFmpegError as error:
