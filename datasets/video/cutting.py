@@ -6,13 +6,11 @@ The video is walked once. Memory holds the boxes and one decoded frame, however 
 import csv
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
-import av
 import numpy as np
 import simplejpeg
 
@@ -21,7 +19,7 @@ from utils.whole_files import whole_folder
 
 from .boxes import Boxes, read_boxes
 from .contact_sheet import draw_contact_sheet
-from .frames import read_frames, upright_pixels, upright_size
+from .frames import read_frames, read_size, upright_pixels, upright_size
 from .selection import CutTracklet, Selection, SelectionRules, select_crops
 
 TABLE = "cut.csv"  # lists the tracklets; marks a folder as written here
@@ -68,8 +66,7 @@ def cut_tracklets(
     _check_folders((output, contact_sheets), force)
     read = read_boxes(boxes)
     with whole_folder(contact_sheets) as sheets, whole_folder(output) as tracklets:
-        with closing(read_frames(video)) as frames:
-            selection = _cut(video, read, frames, tracklets, rules, quality, progress)
+        selection = _cut(video, read, tracklets, rules, quality, progress)
         for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet", enabled=progress):
             paths = sorted((tracklets / tracklet.folder).iterdir(), key=lambda path: int(path.stem))
             draw_contact_sheet(paths).save(sheets / f"{tracklet.folder}.jpg", quality=_SHEET_QUALITY)
@@ -104,27 +101,15 @@ def _check_folders(folders: Sequence[Path], force: bool) -> None:
                 )
 
 
-def _cut(
-    video: Path,
-    boxes: Boxes,
-    frames: Iterator[av.VideoFrame],
-    output: Path,
-    rules: SelectionRules,
-    quality: int,
-    progress: bool,
-) -> Selection:
+def _cut(video: Path, boxes: Boxes, output: Path, rules: SelectionRules, quality: int, progress: bool) -> Selection:
     """Walk a video up to the last box, and write the crops of each frame."""
-    first = next(frames, None)
-    if first is None:
-        raise ValueError(f"{video} holds no frame that can be decoded.")
-    size = upright_size(first)
+    size = read_size(video)
     selection = select_crops(boxes, *size, rules)
     for tracklet in selection.tracklets:
         (output / tracklet.folder).mkdir()
     last = int(boxes.frames[-1])
     number = 0
-    walked = track(islice(chain([first], frames), last), "cutting", "frame", last, enabled=progress)
-    del first  # one frame is held, not two
+    walked = track(islice(read_frames(video), last), "cutting", "frame", last, enabled=progress)
     for number, frame in enumerate(walked, start=1):
         if upright_size(frame) != size:
             sizes = "{1}x{0} pixels from frame {2} on, {4}x{3} before".format(*upright_size(frame), number, *size)

@@ -1,13 +1,14 @@
 """The frames of a video, one after the other and as a player shows them: upright."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import av
 import numpy as np
 
 
-def read_frames(path: Path) -> Iterator[av.VideoFrame]:
+def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
     """Decode a video in the order in which it is shown; one frame is held at a time.
 
     Raises:
@@ -38,6 +39,14 @@ def read_frames(path: Path) -> Iterator[av.VideoFrame]:
                     raise ValueError(f"{path} is cut short or damaged: it breaks off after frame {number}.")
         except av.error.FFmpegError as error:
             raise ValueError(f"{path} cannot be decoded after frame {number}: {error.strerror}.") from error
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a video, upright, from its first frame; errors as ``read_frames``."""
+    with closing(read_frames(path)) as frames:
+        for frame in frames:
+            return upright_size(frame)
+    raise ValueError(f"{path} holds no frame that can be decoded.")
 
 
 def upright_pixels(frame: av.VideoFrame) -> np.ndarray:
