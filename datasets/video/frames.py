@@ -24,14 +24,14 @@ def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
         raise ValueError(f"{path} cannot be read as a video: {error.strerror}.") from error
     with container:
         stream = container.streams.best("video")
-        if stream is None:
+        if not isinstance(stream, av.VideoStream):
             raise ValueError(f"{path} holds no video.")
         stream.thread_type = "AUTO"
         number = 0
         try:
             for packet in container.demux(stream):
                 # A packet that the end of the file cuts short is decoded to a frame that is partly grey.
-                frames = stream.decode(None) if packet.is_corrupt else packet.decode()
+                frames = stream.decode(None if packet.is_corrupt else packet)
                 while frames:
                     number += 1
                     yield frames.pop(0)

@@ -84,7 +84,7 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
 
     pieces, names = _split_tracks(boxes, kept, rules.gap)
     left_out[f"skipped by --stride {rules.stride}"] = _remove(kept, (boxes.frames - 1) % rules.stride != 0)
-    num_frames = np.bincount(pieces[kept], minlength=len(names))
+    num_frames = np.bincount(pieces[kept], minlength=len(boxes))
     short = f"in tracklets of fewer than {rules.min_frames} frames (--min_frames)"
     left_out[short] = _remove(kept, num_frames[pieces] < rules.min_frames)
 
