@@ -4,9 +4,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from utils.arguments import at_least, real_number
+from utils.stopping import Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +19,11 @@ examples:
 
 BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, with frame (from 1), id,
 left, top, width, height, confidence, and columns that are not read, with commas between them. Lines may be in any
-order. Every track id is taken for one person: where a tracker switches from one person to another, so does the
-tracklet. Look at the contact sheets, and lower --gap or raise --min_confidence, or use a better tracker.
+order. A box that is partly outside of the frame is clipped. Frames that a camera marks as rotated are turned upright, as
+players and OpenCV do, and boxes must refer to upright frames.
+
+Every track id is taken for one person: where a tracker switches from one person to another, so does the tracklet. Look
+at the contact sheets, and lower --gap or raise --min_confidence, or use a better tracker.
 
 Written are data/drone/track_0007/000123.jpg (track 7 in frame 123), data/drone/cut.csv, a table of the tracklets, and
 data/drone_contact_sheets/track_0007.jpg. Nothing is written if anything goes wrong. docs/video.md explains more.
@@ -32,13 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "video",
-        type=Path,
-        metavar="VIDEO",
-        help="the video; frames that are marked as rotated are "
-        "turned upright, as players do, and boxes must refer to the upright frames",
-    )
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads")
     parser.add_argument("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the tracklets")
     parser.add_argument(
@@ -76,18 +75,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     output = args.output.resolve()  # also of '.' and 'data/..', which have no name
     sheets = args.contact_sheets or output.with_name(f"{output.name}_contact_sheets")
-    rules = SelectionRules(
-        min_frames=args.min_frames,
-        min_width=args.min_width,
-        min_height=args.min_height,
-        min_confidence=args.min_confidence,
-        margin=args.margin,
-        stride=args.stride,
-        gap=args.gap,
-    )
-    summary = cut_tracklets(
-        args.video, args.boxes, output, sheets, rules, args.quality, force=args.force, progress=True
-    )
+    rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
+    try:
+        summary = cut_tracklets(args.video, args.boxes, output, sheets, rules, args.quality, args.force, progress=True)
+    except Stopped as stopped:  # run_command would say that what was written is kept
+        logger.error("Stopped by %s. Nothing was written.", stopped.name)
+        sys.exit(stopped.status)
     logger.info("%s", summary)
     logger.info("Look at %s, one picture per tracklet: does each show one person?", sheets)
 

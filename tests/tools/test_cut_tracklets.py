@@ -1,5 +1,7 @@
 """tools/cut_tracklets.py: from a video to a folder that other commands read."""
 
+import signal
+
 import av
 import numpy as np
 import pytest
@@ -74,3 +76,12 @@ def test_a_bad_command_line(words, message, capsys):
     with pytest.raises(SystemExit):
         main(["clip.avi", "boxes.txt", "--output", "out", *words])
     assert message in capsys.readouterr().err
+
+
+def test_a_signal_writes_nothing(clip, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("datasets.video.cutting.draw_contact_sheet", lambda paths: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as stopped:
+        run_command(lambda: main([*clip, "--output", str(tmp_path / "out")]))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert "Stopped by SIGTERM. Nothing was written." in caplog.text
+    assert names_in(tmp_path) == ["boxes.txt", "clip.avi"]
