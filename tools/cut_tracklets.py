@@ -19,8 +19,8 @@ examples:
 
 BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, with frame (from 1), id,
 left, top, width, height, confidence, and columns that are not read, with commas between them. Lines may be in any
-order. A box that is partly outside of the frame is clipped. Frames that a camera marks as rotated are turned upright, as
-players and OpenCV do, and boxes must refer to upright frames.
+order. A box that is partly outside of the frame is clipped. Frames that a camera marks as rotated are turned upright,
+as players and OpenCV do, and boxes must refer to upright frames.
 
 Every track id is taken for one person: where a tracker switches from one person to another, so does the tracklet. Look
 at the contact sheets, and lower --gap or raise --min_confidence, or use a better tracker.

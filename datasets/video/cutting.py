@@ -65,8 +65,10 @@ def cut_tracklets(
         )
     _check_folders((output, contact_sheets), force)
     read = read_boxes(boxes)
+    size = read_size(video)
+    selection = select_crops(read, *size, rules)
     with whole_folder(contact_sheets) as sheets, whole_folder(output) as tracklets:
-        selection = _cut(video, read, tracklets, rules, quality, progress)
+        _cut(video, size, read, selection, tracklets, quality, progress)
         for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet", enabled=progress):
             paths = sorted((tracklets / tracklet.folder).iterdir(), key=lambda path: int(path.stem))
             draw_contact_sheet(paths).save(sheets / f"{tracklet.folder}.jpg", quality=_SHEET_QUALITY)
@@ -101,10 +103,16 @@ def _check_folders(folders: Sequence[Path], force: bool) -> None:
                 )
 
 
-def _cut(video: Path, boxes: Boxes, output: Path, rules: SelectionRules, quality: int, progress: bool) -> Selection:
+def _cut(
+    video: Path,
+    size: tuple[int, int],
+    boxes: Boxes,
+    selection: Selection,
+    output: Path,
+    quality: int,
+    progress: bool,
+) -> None:
     """Walk a video up to the last box, and write the crops of each frame."""
-    size = read_size(video)
-    selection = select_crops(boxes, *size, rules)
     for tracklet in selection.tracklets:
         (output / tracklet.folder).mkdir()
     last = int(boxes.frames[-1])
@@ -126,7 +134,6 @@ def _cut(video: Path, boxes: Boxes, output: Path, rules: SelectionRules, quality
             f"{video} ends after frame {number}, but {boxes.path}, line {boxes.lines[place]}, has a box in frame "
             f"{boxes.frames[place]}: the video breaks off, or the boxes belong to another one."
         )
-    return selection
 
 
 def _write_crop(path: Path, pixels: np.ndarray, edges: np.ndarray, quality: int) -> None:
