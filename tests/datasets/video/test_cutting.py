@@ -1,7 +1,10 @@
 """Tracklets cut out of tiny videos: their pixels and names, and that they are written whole or not at all."""
 
 import csv
+import errno
+import os
 import weakref
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -176,6 +179,25 @@ def test_only_one_frame_is_held(cut, moving, monkeypatch):
     monkeypatch.setattr(cutting, "read_frames", read)
     cut()
     assert held == [0] + [1] * 11
+
+
+def test_a_video_that_changes_its_size(cut, tmp_path, moving, write_video, monkeypatch):
+    small = write_video(moving[:, :32], "small.avi")
+    read = cutting.read_frames
+    monkeypatch.setattr(cutting, "read_frames", lambda path: chain(islice(read(path), 6), read(small)))
+    with pytest.raises(ValueError, match=r"video\.avi changes its size: 96x32 pixels from frame 7 on, 96x64 before\."):
+        cut()
+    assert names_in(tmp_path) == ["boxes.txt", "small.avi", "video.avi"]
+
+
+def test_a_full_disk_is_named(cut, tmp_path, monkeypatch):
+    def fail(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(cutting, "_write_crop", fail)
+    with pytest.raises(OSError, match=r"^Could not write .*/out: No space left on device\. Nothing of it is kept; "):
+        cut()
+    assert names_in(tmp_path) == ["boxes.txt", "video.avi"]
 
 
 def test_the_real_clip(shared, tmp_path):
