@@ -24,7 +24,8 @@ def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
         raise ValueError(f"{path} cannot be read as a video: {error.strerror}.") from error
     with container:
         stream = container.streams.best("video")
-        if not isinstance(stream, av.VideoStream):
+        # FFmpeg draws any text as on a terminal, such as the file of boxes.
+        if not isinstance(stream, av.VideoStream) or container.format.name == "tty":
             raise ValueError(f"{path} holds no video.")
         stream.thread_type = "AUTO"
         number = 0
