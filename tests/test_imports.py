@@ -33,6 +33,7 @@ ALLOWED_IN_DATASETS = {
     "benchmarks": {*RECORDS, "storage"},
     "clips": {*RECORDS, "storage"},
     "synthetic": {"attributes"},
+    "video": set(),
     "build": {*RECORDS, "storage", "benchmarks", "clips"},
     "__init__": {"build", "benchmarks", *RECORDS},
     "doctor": {*RECORDS, "storage", "benchmarks", "clips", "build", "synthetic"},

@@ -1,6 +1,7 @@
 """Types of command-line options."""
 
 import argparse
+import math
 from collections.abc import Callable
 
 MAX_WORKERS = 256  # processes that a command starts; a mistyped number could otherwise exhaust the machine's memory
@@ -23,6 +24,22 @@ def at_least(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {value}")
         if maximum is not None and value > maximum:
             raise argparse.ArgumentTypeError(f"must be at most {maximum}, got {value}")
+        return value
+
+    return parse
+
+
+def real_number(minimum: float = -math.inf) -> Callable[[str], float]:
+    """Return an argparse type that accepts finite numbers from ``minimum`` up; argparse's error names the option."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+        if not math.isfinite(value) or value < minimum:
+            least = "" if minimum == -math.inf else f" of at least {minimum:g}"
+            raise argparse.ArgumentTypeError(f"must be a finite number{least}, got {text}")
         return value
 
     return parse

@@ -1,4 +1,4 @@
-"""Write files whole or not at all: whatever interrupts a write, a whole file stays under its name."""
+"""Write files and folders whole or not at all: whatever interrupts a write, what is under a name is whole."""
 
 import contextlib
 import errno
@@ -6,6 +6,7 @@ import fcntl
 import glob
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import BinaryIO
 
 # A temporary file is named ".", the name of the file, "." and eight random characters, then this.
 SUFFIX = ".part"
+# Ends the name of a folder that is being replaced, instead of SUFFIX.
+REPLACED = ".old"
 # Errors of a disk, or of somebody's share of it, that holds no more.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -49,6 +52,79 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
 def write_text(text: str, path: str | Path) -> None:
     """Write a text file as UTF-8, whole or not at all; errors as ``write_whole``."""
     write_whole(lambda file: file.write(text.encode()), path)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Provide a temporary folder, which gets the name ``path`` when the block ends without an error.
+
+    After an error or an interruption the folder at ``path`` is what it was before, and the temporary one is removed;
+    those of processes that were killed are removed by the next call. A process that is killed between the two renames
+    of a replacement leaves the old folder, whole, beside ``path`` under a hidden name.
+
+    Args:
+        path: The folder; missing parents are created. A folder that is there is replaced: the caller has asked for it.
+    Raises:
+        OSError: If the parent is not writable or the disk is full; the message names the folder and says what to do.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftover_folders(path)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX))
+    except OSError as error:
+        raise _folder_error(path, error, "Make the folder around it writable") from error
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # without locks, no process removes the temporary folders of others
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
+        folder.chmod(0o755)  # mkdtemp's 0o700 would lock colleagues out
+        _put_in_place(folder, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise _folder_error(path, error, "Free space on this disk") from error
+    finally:
+        os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, path: Path) -> None:
+    """Rename a folder; one that has the name already is renamed before, and removed after."""
+    if not path.is_dir():
+        folder.rename(path)
+        return
+    replaced = folder.with_suffix(REPLACED)
+    path.rename(replaced)
+    try:
+        folder.rename(path)
+    except BaseException:
+        replaced.rename(path)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _remove_leftover_folders(path: Path) -> None:
+    """Remove the temporary folders for ``path`` whose writers are dead, and folders that it has replaced."""
+    name = f".{glob.escape(path.name)}.{'?' * 8}"
+    for leftover in path.parent.glob(f"{name}{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(leftover)
+            finally:
+                os.close(handle)
+    if path.is_dir():  # else a process was killed in between, and the replaced folder is the only one
+        for leftover in path.parent.glob(f"{name}{REPLACED}"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _folder_error(path: Path, error: OSError, remedy: str) -> OSError:
+    return OSError(
+        f"Could not write {path}: {error.strerror or error}. Nothing of it is kept; a folder that was there is. "
+        f"{remedy}, or choose another."
+    )
 
 
 @contextlib.contextmanager

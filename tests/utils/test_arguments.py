@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from utils.arguments import at_least
+from utils.arguments import at_least, real_number
 
 
 def test_integers_from_the_minimum_up():
@@ -21,3 +21,22 @@ def test_integers_up_to_the_maximum():
 def test_others_are_refused(text, message):
     with pytest.raises(argparse.ArgumentTypeError, match=message):
         at_least(0)(text)
+
+
+def test_finite_numbers_from_the_minimum_up():
+    assert [real_number(0)(text) for text in ("0", "2.5")] == [0, 2.5]
+    assert real_number()("-1e3") == -1000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-1", "must be a finite number of at least 0, got -1"),
+        ("nan", "must be a finite number of at least 0, got nan"),
+        ("inf", "must be a finite number of at least 0, got inf"),
+        ("x", "must be a number, got 'x'"),
+    ],
+)
+def test_other_numbers_are_refused(text, message):
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
+        real_number(0)(text)

@@ -5,10 +5,11 @@ import errno
 import os
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 
-from utils.whole_files import SUFFIX, write_text, write_whole
+from utils.whole_files import SUFFIX, whole_folder, write_text, write_whole
 
 
 @contextlib.contextmanager
@@ -131,3 +132,82 @@ def test_one_of_both_names_is_a_whole_file_wherever_a_write_stops(links, step, t
     write_whole(lambda file: file.write(b"three"), path, previous)
     assert path.read_text() == "three"
     assert names_in(tmp_path) == ["a.txt", "previous.txt"]
+
+
+# ---- folders
+
+
+def write_folder(path, content, error=None):
+    with whole_folder(path) as folder:
+        (folder / content).write_text(content)
+        if error:
+            raise error
+
+
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
+    with whole_folder(tmp_path / "new/a") as folder:
+        (folder / "b").touch()
+        assert not (tmp_path / "new/a").exists()
+    assert names_in(tmp_path / "new") == ["a"]
+    assert names_in(tmp_path / "new/a") == ["b"]
+    assert (tmp_path / "new/a").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
+    write_folder(tmp_path / "a", "old")
+    with whole_folder(tmp_path / "a") as folder:
+        (folder / "new").touch()
+        assert names_in(tmp_path / "a") == ["old"]
+    assert names_in(tmp_path / "a") == ["new"]
+    assert names_in(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError("no file")])
+def test_an_interrupted_folder_leaves_the_old_one(error, tmp_path):
+    write_folder(tmp_path / "a", "old")
+    with pytest.raises(type(error)):
+        write_folder(tmp_path / "a", "new", error)
+    assert names_in(tmp_path / "a") == ["old"]
+    assert names_in(tmp_path) == ["a"]
+
+
+def test_a_full_disk_names_the_folder_and_what_to_do(tmp_path):
+    message = r"^Could not write .*/a: File too large\. Nothing of it is kept; .*Free space on this disk, or choose"
+    with full_disk(), pytest.raises(OSError, match=message), whole_folder(tmp_path / "a") as folder:
+        (folder / "b").write_text("x" * 2000)
+    assert names_in(tmp_path) == []
+
+
+def test_a_failed_exchange_brings_the_old_folder_back(tmp_path, monkeypatch):
+    write_folder(tmp_path / "a", "old")
+    rename = Path.rename
+    calls = []
+
+    def fail_at_the_second(old, new):
+        calls.append(new)
+        if len(calls) == 2:
+            raise FileNotFoundError(new)
+        return rename(old, new)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_second)
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "a"):
+        pass
+    assert names_in(tmp_path) == ["a"]
+    assert names_in(tmp_path / "a") == ["old"]
+
+
+def test_folders_of_killed_processes_are_removed_and_those_of_others_are_not(tmp_path):
+    (tmp_path / ".a.12345678.part").mkdir()
+    (tmp_path / ".a.12345678.part/b").touch()
+    with whole_folder(tmp_path / "a") as folder:
+        assert names_in(tmp_path) == [folder.name]
+        write_folder(tmp_path / "a", "of another process")
+        assert folder.is_dir()
+
+
+def test_the_only_copy_of_a_replaced_folder_is_never_removed(tmp_path):
+    (tmp_path / ".a.12345678.old").mkdir()  # of a process that was killed between the renames
+    write_folder(tmp_path / "a", "new")
+    assert names_in(tmp_path) == [".a.12345678.old", "a"]
+    write_folder(tmp_path / "a", "newer")
+    assert names_in(tmp_path) == ["a"]

@@ -1,0 +1,87 @@
+"""tools/cut_tracklets.py: from a video to a folder that other commands read."""
+
+import signal
+
+import av
+import numpy as np
+import pytest
+
+from tools.cut_tracklets import main
+from utils.commands import run_command
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A video of ten grey frames of 64 x 96 pixels, and a track in each of them; returns both paths."""
+    with av.open(str(tmp_path / "clip.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuvj420p"
+        for number in range(10):
+            pixels = np.full((64, 96, 3), 20 * number, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    lines = [f"{number},7,10,10,20,40,0.9,-1,-1,-1\n" for number in range(1, 11)]
+    (tmp_path / "boxes.txt").write_text("".join(lines))
+    return [str(tmp_path / "clip.avi"), str(tmp_path / "boxes.txt")]
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_cuts_with_the_defaults_and_says_where(clip, tmp_path, caplog):
+    caplog.set_level("INFO")
+    main([*clip, "--output", str(tmp_path / "data/out")])
+    assert names_in(tmp_path / "data") == ["out", "out_contact_sheets"]
+    assert len(names_in(tmp_path / "data/out/track_0007")) == 10
+    assert "Cut 10 frames of 1 tracklets" in caplog.text
+    assert f"Look at {tmp_path / 'data/out_contact_sheets'}" in caplog.text
+
+
+def test_options_reach_the_rules(clip, tmp_path):
+    out = tmp_path / "out"
+    words = ["--stride", "4", "--min_frames", "3", "--margin", "0.1", "--contact_sheets", str(tmp_path / "pictures")]
+    main([*clip, "--output", str(out), *words])
+    assert names_in(out / "track_0007") == ["000001.jpg", "000005.jpg", "000009.jpg"]
+    assert names_in(tmp_path / "pictures") == ["cut.csv", "track_0007.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--min_frames", "11"], "10 are in tracklets of fewer than 11 frames (--min_frames)"),
+        (["--min_width", "21"], "10 are smaller than 21x32 pixels (--min_width, --min_height)"),
+        (["--min_height", "41"], "10 are smaller than 16x41 pixels (--min_width, --min_height)"),
+        (["--min_confidence", "0.95"], "10 are below --min_confidence 0.95"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(words, reason, clip, tmp_path, caplog):
+    assert run_command(lambda: main([*clip, "--output", str(tmp_path / "out"), *words])) == 1
+    (line,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert line.startswith(f"No tracklet is left: of 10 boxes, {reason}. The boxes are those of ")
+    assert names_in(tmp_path) == ["boxes.txt", "clip.avi"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--margin", "-0.1"], "argument --margin: must be a finite number of at least 0, got -0.1"),
+        (["--min_confidence", "nan"], "argument --min_confidence: must be a finite number, got nan"),
+        (["--margin", "wide"], "argument --margin: must be a number, got 'wide'"),
+        (["--stride", "0"], "argument --stride: must be at least 1, got 0"),
+        (["--quality", "101"], "argument --quality: must be at most 100, got 101"),
+    ],
+)
+def test_a_bad_command_line(words, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["clip.avi", "boxes.txt", "--output", "out", *words])
+    assert message in capsys.readouterr().err
+
+
+def test_a_signal_writes_nothing(clip, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("datasets.video.cutting.draw_contact_sheet", lambda paths: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as stopped:
+        run_command(lambda: main([*clip, "--output", str(tmp_path / "out")]))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert "Stopped by SIGTERM. Nothing was written." in caplog.text
+    assert names_in(tmp_path) == ["boxes.txt", "clip.avi"]

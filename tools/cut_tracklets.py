@@ -1,0 +1,92 @@
+"""Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from utils.arguments import at_least, real_number
+from utils.stopping import Stopped
+
+logger = logging.getLogger(__name__)
+
+EPILOG = """\
+examples:
+  python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone
+  python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone --min_confidence 0.6 --stride 5
+
+BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, with frame (from 1), id,
+left, top, width, height, confidence, and columns that are not read, with commas between them. Lines may be in any
+order. A box that is partly outside of the frame is clipped. Frames that a camera marks as rotated are turned upright,
+as players and OpenCV do, and boxes must refer to upright frames.
+
+Every track id is taken for one person: where a tracker switches from one person to another, so does the tracklet. Look
+at the contact sheets, and lower --gap or raise --min_confidence, or use a better tracker.
+
+Written are data/drone/track_0007/000123.jpg (track 7 in frame 123), data/drone/cut.csv, a table of the tracklets, and
+data/drone_contact_sheets/track_0007.jpg. Nothing is written if anything goes wrong. docs/video.md explains more.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description="Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads")
+    parser.add_argument("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the tracklets")
+    parser.add_argument(
+        "--contact_sheets",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for one picture per tracklet, outside of the tracklets; default: FOLDER_contact_sheets",
+    )
+    whole = at_least(1)
+    add = parser.add_argument
+    add("--min_frames", type=whole, default=8, help="frames that a tracklet must have after --stride (%(default)s)")
+    add("--min_width", type=whole, default=16, help="smallest width of a box inside the frame, pixels (%(default)s)")
+    add("--min_height", type=whole, default=32, help="smallest height of a box inside the frame, pixels (%(default)s)")
+    add("--min_confidence", type=real_number(), help="smallest confidence, in the tracker's scale; default: any")
+    add("--margin", type=real_number(0), default=0.0, help="added on each side, share of a box's size (%(default)s)")
+    add("--stride", type=whole, default=1, metavar="N", help="keep every Nth frame of the video (%(default)s)")
+    add(
+        "--gap",
+        type=at_least(0),
+        default=30,
+        metavar="N",
+        help="split a track that is absent for more than N frames, into track_0007, track_0007_2, ... (%(default)s)",
+    )
+    add("--quality", type=at_least(1, 100), default=95, help="JPEG quality of the frames, 1 to 100 (%(default)s)")
+    add("--force", action="store_true", help="replace folders that this command wrote before; no others are touched")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Cut the tracklets and say what was kept."""
+    args = make_parser().parse_args(argv)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.video import SelectionRules, cut_tracklets
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    output = args.output.resolve()  # also of '.' and 'data/..', which have no name
+    sheets = args.contact_sheets or output.with_name(f"{output.name}_contact_sheets")
+    rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
+    try:
+        summary = cut_tracklets(args.video, args.boxes, output, sheets, rules, args.quality, args.force, progress=True)
+    except Stopped as stopped:  # run_command would say that what was written is kept
+        logger.error("Stopped by %s. Nothing was written.", stopped.name)
+        sys.exit(stopped.status)
+    logger.info("%s", summary)
+    logger.info("Look at %s, one picture per tracklet: does each show one person?", sheets)
+
+
+if __name__ == "__main__":
+    make_parser().parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
+    from utils.commands import run_command
+
+    sys.exit(run_command(main))
