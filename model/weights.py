@@ -129,7 +129,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
         FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if the file holds another
             architecture, or NaN or infinity.
     """
-    state = _unwrap(read_checkpoint(path, allow_torchscript=True), path)
+    state = unwrap(read_checkpoint(path, allow_torchscript=True), path)
     log_identity(path)
     report = LoadReport()
     converted = _convert_clip(state, report, path)
@@ -219,7 +219,7 @@ def convert_checkpoint(
         ValueError: If a tensor is sparse, quantised or without data, or its name is no text.
     """
     report = report if report is not None else LoadReport()
-    state = _unwrap(content, path)
+    state = unwrap(content, path)
     published = any(name.startswith("image_encoder.") for name in state)
     if not published:
         return {PROJECTION: state.pop(OLD_PROJECTION).transpose(0, -1), **state} if OLD_PROJECTION in state else state
@@ -233,7 +233,7 @@ def convert_checkpoint(
     return converted
 
 
-def _unwrap(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
+def unwrap(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     """Return the state dict of a training checkpoint, without DataParallel's prefix."""
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), dict):

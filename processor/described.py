@@ -21,6 +21,7 @@ from utils.whole_files import write_whole
 ORIGIN = "origin"  # entry of the file with the origin as JSON
 # Entries of the origin that two files must share for their features to be comparable.
 COMPARED = ("weights", "transform")
+TEXT_TOWER = "text tower"  # the entry in which they must agree, too, where words are compared
 NPZ, PARQUET = ".npz", ".parquet"
 # Errors that NumPy, zipfile, json and pyarrow raise for damaged files and for those of other programs.
 UNREADABLE = (

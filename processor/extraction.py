@@ -2,21 +2,25 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets import Tracklet, make_test_loader
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.storage.unlabelled import read_unlabelled
+from model.text_space import TextSpace
 from utils.unknown import UNKNOWN
 
 from .build import describe_transform, make_extractor, make_feature_cache
-from .described import DescribedTracklets
+from .described import TEXT_TOWER, DescribedTracklets
 from .feature_cache import FeatureCache, hash_weights
 from .features import FeatureExtractor, FeatureSet
 from .trained import TrainedRun
@@ -32,6 +36,7 @@ def describe_folder(
     camera: int | None = None,
     parts: Path | None = None,
     part_size: int = PART_SIZE,
+    text_space: TextSpace | None = None,
 ) -> DescribedTracklets:
     """Describe every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
@@ -42,6 +47,7 @@ def describe_folder(
         parts: Folder in which finished parts are kept for the next call; None to keep none. They are used again if
             weights, settings, code and the frames' paths are the same.
         part_size: Tracklets in a part; at least 1.
+        text_space: Also gives each tracklet a vector that texts can be compared with.
     Returns:
         The descriptors; tracklets without a readable frame are left out, with a warning.
     Raises:
@@ -51,21 +57,37 @@ def describe_folder(
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)
     tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, UNKNOWN if camera is None else camera))
+    extractor = make_extractor(cfg, model, runtime)
     cache = make_feature_cache(cfg, model, runtime, cameras, parts) if parts else None
+    origin = {**trained.origin, "data": str(root), "weights": hash_weights(model), "transform": describe_transform(cfg)}
+    if text_space is not None:
+        extractor = add_words(extractor, text_space.to(runtime.device))
+        origin[TEXT_TOWER] = text_space.sha256
+        cache = cache and replace(cache, origin={**cache.origin, TEXT_TOWER: text_space.sha256})
     make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=runtime.processes)
-    described = extract_in_parts(make_extractor(cfg, model, runtime), make_loader, tracklets, cache, part_size)
+    described = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
+    width = text_space.width if text_space else 0
+    features, words = described.features.split([described.features.shape[1] - width, width], dim=1)
     return DescribedTracklets(
         keys=[tracklet.name for tracklet in described.tracklets],
-        features=described.features.numpy(),
+        features=(F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
         cameras=np.array(described.camids, dtype=np.int64),
         pictures=[tracklet.frame_paths[len(tracklet.frame_paths) // 2] for tracklet in described.tracklets],
-        origin={
-            **trained.origin,
-            "data": str(root),
-            "weights": hash_weights(model),
-            "transform": describe_transform(cfg),
-        },
+        words=F.normalize(words).numpy() if text_space else None,
+        origin=origin,
     )
+
+
+def add_words(extractor: FeatureExtractor, text_space: TextSpace) -> FeatureExtractor:
+    """Return an extractor that computes a text space's vector of each clip, too, behind the descriptor.
+
+    Both come from the same frames, decoded once; neither is normalised over the clips of a tracklet.
+    """
+
+    def encode(clips: Tensor, camids: Tensor) -> Tensor:
+        return torch.cat([extractor.describe(extractor.transform(clips), camids), text_space.encode_frames(clips)], 1)
+
+    return replace(extractor, transform=lambda clips: clips, encode=encode, normalize=False)
 
 
 def extract_in_parts(

@@ -61,6 +61,8 @@ class FeatureExtractor:
         runtime: Device and precision.
         flip: Whether a test descriptor is the mean of a clip's feature and that of its mirror image.
         normalize: Whether test descriptors are L2-normalised.
+        encode: Takes the place of the model's test descriptors: transformed clips (B, T, C, H, W) and their camera
+            indices (B,) to features (B, width). None for the model's.
     """
 
     model: XTFCLIP
@@ -68,6 +70,7 @@ class FeatureExtractor:
     runtime: Runtime
     flip: bool = True
     normalize: bool = True
+    encode: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def extract(self, loader: DataLoader, tracklets: Sequence[Tracklet], description: str) -> FeatureSet:
         """Compute the test descriptor of every tracklet, and list the frames that could not be read.
@@ -83,7 +86,7 @@ class FeatureExtractor:
             UnreadableFrameError: If no tracklet has a readable frame.
             ValueError: If there are no tracklets.
         """
-        sums, counts = self._sum_over_tracklets(self._describe, loader, tracklets, description)
+        sums, counts = self._sum_over_tracklets(self.encode or self.describe, loader, tracklets, description)
         features = sums / counts
         features = (F.normalize(features, dim=1) if self.normalize else features).cpu()
         readable = find_readable(counts)
@@ -166,7 +169,7 @@ class FeatureExtractor:
         # A tracklet is in one process only, and its sums are zero in the others: adding them up changes no digit.
         return processes.sum_over(sums), processes.sum_over(counts)
 
-    def _describe(self, clips: Tensor, camids: Tensor) -> Tensor:
+    def describe(self, clips: Tensor, camids: Tensor) -> Tensor:
         """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""
         if not self.flip:
             return self.model(clips, camids)

@@ -6,7 +6,8 @@ Each step pulls together
   (CLIP's loss; all frames of a person count as positives);
 - every ground frame and the aerial frames of the same person, against all aerial frames, and the reverse.
 
-Only the image tower is kept; ``save_timm`` writes it in timm's names.
+Only the image tower is kept; ``save_timm`` writes it in timm's names. ``processor.caption_training`` then trains the
+caption encoder that is kept.
 
 Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021; Khosla et
 al., "Supervised Contrastive Learning", NeurIPS 2020, Eq. (2).
@@ -27,6 +28,7 @@ from torchvision.transforms.v2.functional import normalize
 
 from datasets.clips.transforms import Normalizer
 from datasets.synthetic.crowd import TRACKLETS_PER_VIEW, Crowd
+from model.caption_encoder import CaptionEncoder
 from model.encoder import ClipVideoEncoder
 from model.weights import TIMM_RENAMES
 from utils.distances import pairwise_distance
@@ -62,45 +64,6 @@ class PretrainingSettings:
     log_period: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-
-
-class CaptionEncoder(nn.Module):
-    """A small transformer over the words of a caption; its vocabulary is closed.
-
-    Args:
-        captions: All captions; their words are the vocabulary.
-        width: Width of words and output, D.
-    """
-
-    def __init__(self, captions: list[str], width: int) -> None:
-        super().__init__()
-        words = sorted({word for caption in captions for word in _split(caption)})
-        self.vocabulary = {word: index for index, word in enumerate(words, start=1)}  # 0 is padding
-        self.length = max(len(_split(caption)) for caption in captions)
-        self.words = nn.Embedding(len(words) + 1, width, padding_idx=0)
-        self.positions = nn.Parameter(0.02 * torch.randn(self.length, width))
-        layer = nn.TransformerEncoderLayer(
-            width, nhead=max(width // 64, 1), dim_feedforward=4 * width, dropout=0.0, batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, num_layers=2, enable_nested_tensor=False)
-        self.projection = nn.Linear(width, width, bias=False)
-
-    def tokenize(self, captions: list[str]) -> Tensor:
-        """Turn captions into word numbers, (n, length), padded with 0."""
-        rows = [[self.vocabulary[word] for word in _split(caption)] for caption in captions]
-        return torch.tensor([row + [0] * (self.length - len(row)) for row in rows])
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Encode word numbers, (n, length), as the mean over the words, (n, D)."""
-        padding = tokens == 0
-        encoded = self.layers(self.words(tokens) + self.positions, src_key_padding_mask=padding)
-        encoded = encoded.masked_fill(padding.unsqueeze(-1), 0.0).sum(dim=1) / (~padding).sum(dim=1, keepdim=True)
-        return self.projection(encoded)
-
-
-def _split(caption: str) -> list[str]:
-    """Split a caption into words."""
-    return caption.replace(",", "").split()
 
 
 def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -158,7 +121,7 @@ def compute_loss(images: Tensor, texts: Tensor, num_people: int, scale: Tensor) 
 
 def pretrain(encoder: ClipVideoEncoder, crowd: Crowd, validation: Crowd, settings: PretrainingSettings) -> None:
     """Train the encoder in place on ``crowd``, and log its rank-1 accuracy on ``validation``."""
-    captions = CaptionEncoder(crowd.captions, encoder.projected_width)
+    captions = CaptionEncoder.for_texts(crowd.captions, encoder.projected_width)
     tokens = captions.tokenize(crowd.captions)
     logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
     weights = [*encoder.parameters(), *captions.parameters()]

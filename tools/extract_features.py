@@ -17,6 +17,8 @@ examples:
   python -m tools.extract_features --output_dir logs/all --tracklets /data/people --output people.npz
   python -m tools.extract_features --output_dir logs/all --tracklets /data/people/anna/1 --output query.parquet
   python -m tools.extract_features --output_dir logs/all --tracklets photo.jpg --output photo.npz --weight best
+  python -m tools.extract_features --output_dir logs/all --tracklets /data/people --output people.npz \\
+      --text_tower ViT-B-16.pt
   torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
 
 Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
@@ -36,6 +38,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tracklets", required=True, type=Path, help="folder of tracklets, of one, or an image")
     parser.add_argument("--output", required=True, type=Path, help="file to write, .npz or .parquet")
     parser.add_argument("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
+    parser.add_argument(
+        "--text_tower", type=Path, help="CLIP file, for search by words; default: none (docs/text.md names files)"
+    )
     parser.add_argument("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
     parser.add_argument("--force", action="store_true", help="replace the file")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
@@ -46,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open the trained run, describe the tracklets, write the file."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
+    from model.text_space import open_text_space
     from processor.described import check_suffix, write_described
     from processor.extraction import describe_folder
     from processor.trained import load_trained, locate_checkpoint
@@ -62,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parts = output.with_name(f"{output.name}.parts")
     with start_logging(output.with_name(f"{output.name}.log")):
         trained = load_trained(cfg, overrides=opts)
-        described = describe_folder(trained, args.tracklets, args.camera, parts)
+        text_space = open_text_space(args.text_tower) if args.text_tower else None
+        described = describe_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
         trained.runtime.processes.run_on_main(partial(write_described, described, output))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)

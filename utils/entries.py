@@ -64,6 +64,13 @@ def identifiers(value: Any) -> str | None:
     return None if len(set(value)) == len(value) else "holds an integer twice"
 
 
+def words(value: Any) -> str | None:
+    """Check that a value is a list of different strings."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        return f"must be a list of texts, got {describe(value)}"
+    return None if len(set(value)) == len(value) else "holds a text twice"
+
+
 def mapping(value: Any) -> str | None:
     """Check that a value is a dictionary whose keys are strings."""
     if not isinstance(value, dict):

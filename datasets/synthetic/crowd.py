@@ -30,14 +30,16 @@ class Crowd:
     Attributes:
         frames: (people, views, tracklets, frames, C, H, W), uint8; views in the order of ``VIEWS``.
         captions: One sentence for each person.
+        phrases: What is seen of each person, as ``Person.phrases``.
     """
 
     frames: Tensor
     captions: list[str]
+    phrases: list[dict[str, str]]
 
 
-def render_person(index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """Render one person; returns frames (views, tracklets, frames, H, W, 3), uint8, and the caption."""
+def render_person(index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndarray, Person]:
+    """Render one person; returns frames (views, tracklets, frames, H, W, 3), uint8, and the person."""
     rng = np.random.default_rng([SEED_KEY, seed, index])
     cameras = make_cameras(np.random.default_rng([SEED_KEY, seed, index // PEOPLE_PER_CAMERA_SET, 1]))
     person = Person.sample(rng)
@@ -50,7 +52,7 @@ def render_person(index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndar
             for number, crop in enumerate(render_tracklet(person, camera, FRAMES_PER_TRACKLET, rng)):
                 resized = Image.fromarray(crop).resize((W, H), Image.Resampling.BILINEAR)
                 frames[view, tracklet, number] = np.asarray(resized)
-    return frames, person.caption()
+    return frames, person
 
 
 def render_crowd(num_people: int, seed: int, size: tuple[int, int], num_workers: int) -> Crowd:
@@ -59,4 +61,6 @@ def render_crowd(num_people: int, seed: int, size: tuple[int, int], num_workers:
     with ProcessPoolExecutor(num_workers) as pool:
         people = list(track(pool.map(render, range(num_people), chunksize=25), "rendering", "person", num_people))
     frames = torch.from_numpy(np.stack([frames for frames, _ in people])).permute(0, 1, 2, 3, 6, 4, 5)
-    return Crowd(frames.contiguous(), [caption for _, caption in people])
+    return Crowd(
+        frames.contiguous(), [person.caption() for _, person in people], [person.phrases() for _, person in people]
+    )

@@ -268,8 +268,11 @@ class Person:
             lean=float(rng.uniform(0.0, 0.10)),
         )
 
-    def caption(self) -> str:
-        """Describe the person in one English sentence with a closed vocabulary."""
+    def phrases(self) -> dict[str, str]:
+        """Describe what is seen of the person, each thing in a few words of a closed vocabulary.
+
+        The keys are 'person', 'hair', 'upper' and 'shoes', and where there are any 'beard', 'lower', 'bag' and 'hat'.
+        """
         noun = {"male": "man", "female": "woman"}[self.gender]
         if self.age in ("0-11", "12-17"):
             noun = {"male": "boy", "female": "girl"}[self.gender]
@@ -279,22 +282,36 @@ class Person:
             "bald": "no hair",
             "horse tail": f"{self.hair_color} hair in a horse tail",
         }.get(self.hairstyle, f"{self.hairstyle} {self.hair_color} hair")
-        beard = " and a beard" if self.beard == "yes" else ""
-        upper = self.upper.words(self.upper_body_clothing)
-        article = "an" if upper[0] in "aeiou" else "a"
-        outfit = f"{article} {upper}"
+        shoes = {"sport": "sport shoes", "classic": "classic shoes"}.get(self.footwear, self.footwear)
+        phrases = {
+            "person": _with_article(f"{tall}{build}{AGE_WORDS[self.age]} {noun}"),
+            "hair": hair,
+            "upper": _with_article(self.upper.words(self.upper_body_clothing)),
+            "shoes": self.shoes.words(shoes),
+        }
+        if self.beard == "yes":
+            phrases["beard"] = "a beard"
         if self.lower_body_clothing not in ("dress", "suit"):
             lower = self.lower.words(self.lower_body_clothing)
-            outfit += f" and a {lower}" if self.lower_body_clothing == "skirt" else f" and {lower}"
-        carried = ""
+            phrases["lower"] = f"a {lower}" if self.lower_body_clothing == "skirt" else lower
         if self.accessories != "nothing":
-            bag = self.bag.words(ACCESSORY_WORDS.get(self.accessories, self.accessories))
-            carried = f", with {'an' if bag[0] in 'aeiou' else 'a'} {bag}"
-        worn = f", wearing a {self.hat.words(self.head_accessories)}" if self.head_accessories else ""
-        shoes = {"sport": "sport shoes", "classic": "classic shoes"}.get(self.footwear, self.footwear)
-        person = f"{tall}{build}{AGE_WORDS[self.age]} {noun}"
-        article = "an" if person[0] in "aeiou" else "a"
-        return f"{article} {person} with {hair}{beard} in {outfit} and {self.shoes.words(shoes)}{carried}{worn}"
+            phrases["bag"] = _with_article(self.bag.words(ACCESSORY_WORDS.get(self.accessories, self.accessories)))
+        if self.head_accessories:
+            phrases["hat"] = f"a {self.hat.words(self.head_accessories)}"
+        return phrases
+
+    def caption(self) -> str:
+        """Describe the person in one English sentence with a closed vocabulary."""
+        phrases = self.phrases()
+        joints = {
+            "hair": " with ", "beard": " and ", "upper": " in ", "lower": " and ", "shoes": " and ", "bag": ", with ",
+            "hat": ", wearing ",
+        }  # fmt: skip
+        return phrases["person"] + "".join(f"{joint}{phrases[key]}" for key, joint in joints.items() if key in phrases)
+
+
+def _with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _pick(rng: np.random.Generator, weights: Mapping[Any, float]) -> Any:

@@ -79,7 +79,7 @@ def test_the_similarity_is_that_of_the_test_descriptors(extractor):
     query, gallery = next(synthetic_pairs())
     clips = extractor.transform(torch.stack([query, gallery]))
     with torch.inference_mode():
-        descriptors = extractor._describe(clips, torch.tensor([-1, -1]))
+        descriptors = extractor.describe(clips, torch.tensor([-1, -1]))
     expected = torch.cosine_similarity(*descriptors, dim=0).item()
     assert explain_pair(extractor, query, gallery).similarity == pytest.approx(expected, abs=1e-5)
 

@@ -60,7 +60,7 @@ def test_descriptors_are_those_of_evaluation(exported, tiny_cfg):
     extractor = make_extractor(cfg, describer.model, make_runtime("cpu", "fp32"))
     clips, cameras = clips_of(cfg, 2), torch.tensor([1, -1])
     with torch.inference_mode():
-        expected = torch.nn.functional.normalize(extractor._describe(extractor.transform(clips), cameras), dim=1)
+        expected = torch.nn.functional.normalize(extractor.describe(extractor.transform(clips), cameras), dim=1)
         torch.testing.assert_close(describer(clips, cameras), expected)
 
 

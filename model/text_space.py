@@ -1,0 +1,213 @@
+"""Texts and tracklets in one space: a CLIP text tower beside the image tower that it was trained with.
+
+Training moves the network's own encoder away from CLIP's space, so tracklets are compared with texts through CLIP's
+untouched image tower. Two kinds of files are read: whole CLIPs in OpenAI's or open_clip's form, which open_clip
+computes, and the caption encoder of the demo, which is beside the demo's image encoder.
+
+Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from torch import Tensor, nn
+
+from utils.checkpoint import hash_file, log_identity, read_checkpoint, write_weights
+from utils.entries import check_entries, count, mapping, number, state_dict_like, tensors, text, words
+
+from .caption_encoder import CaptionEncoder
+from .clip_texts import ClipTexts, build_clip, is_clip
+from .encoder import ClipVideoEncoder, build_vit
+from .weights import load_clip_weights, unwrap
+
+logger = logging.getLogger(__name__)
+
+TOWER = "tower"  # entry of a caption file: its image tower
+
+
+class TextTower(Protocol):
+    """What turns texts into vectors: ``tokenize`` refuses texts, calling it encodes tokens (n, L) as (n, P)."""
+
+    width: int  # P
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor: ...
+
+    def unknown_words(self, text: str) -> list[str]: ...
+
+    def __call__(self, tokens: Tensor) -> Tensor: ...
+
+
+class TextSpace(nn.Module):
+    """Compare texts with tracklets: the inner product of their vectors is their similarity.
+
+    Args:
+        images: Turns normalised frames, (n, C, H, W), into vectors, (n, P).
+        texts: A module that is a ``TextTower``.
+        image_size: (H, W) that frames are resized to, pixels.
+        mean, std: Mean and standard deviation of red, green and blue that frames are normalised with.
+        scale: Factor on similarities that makes them logits, as the towers were trained.
+        name: Of the file.
+        sha256: Of the file, in hexadecimal digits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        images: nn.Module,
+        texts: nn.Module,
+        image_size: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        scale: float,
+        name: str = "",
+        sha256: str = "",
+    ) -> None:
+        super().__init__()
+        self.images, self.texts = images, texts
+        self.image_size = tuple(image_size)
+        self.scale, self.name, self.sha256 = scale, name, sha256
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Encode tracklets as the mean of their frames' vectors.
+
+        Args:
+            frames: (B, T, C, H, W), uint8, on the device of the towers; of any size, which is changed to that of the
+                towers without regard to the aspect.
+        Returns:
+            (B, P), float32, unit length.
+        """
+        pixels = frames.flatten(0, 1).float()
+        if pixels.shape[-2:] != self.image_size:
+            pixels = F.interpolate(pixels, self.image_size, mode="bicubic", antialias=True).clamp(0, 255)
+        vectors = F.normalize(self.images((pixels / 255 - self.mean) / self.std), dim=1)
+        return F.normalize(vectors.unflatten(0, frames.shape[:2]).mean(dim=1), dim=1)
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Encode texts, (n, P), float32, unit length.
+
+        Raises:
+            ValueError: If a text is empty or too long, or holds a word that a closed vocabulary lacks.
+        """
+        return F.normalize(self._tower(self._tower.tokenize(texts).to(self.mean.device)), dim=1)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector, P."""
+        return self._tower.width
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of a text that the text tower does not know; CLIP's own knows all."""
+        return self._tower.unknown_words(text)
+
+    @property
+    def _tower(self) -> TextTower:
+        return cast(TextTower, self.texts)
+
+
+class ClassToken(nn.Module):
+    """The projected class token of a ViT that encodes frames. Args: vit: the ViT."""
+
+    def __init__(self, vit: ClipVideoEncoder) -> None:
+        super().__init__()
+        self.vit = vit
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encode normalised frames, (n, C, H, W), as (n, P)."""
+        return self.vit.project(self.vit.encode_frames(frames)[:, 0])
+
+
+def open_text_space(path: str | Path) -> TextSpace:
+    """Open a text tower and its image tower, on the CPU.
+
+    Args:
+        path: OpenAI's archive of a CLIP with a ViT, or open_clip's state dict of one; or a file of captions that
+            tools/pretrain_encoder.py wrote, whose image tower is the file beside it that it names.
+    Raises:
+        FileNotFoundError, ValueError: As ``read_checkpoint``; also ValueError if the file is neither, is damaged, or
+            its image tower has changed.
+    """
+    path = Path(path)
+    content = read_checkpoint(path, allow_torchscript=True)
+    log_identity(path)
+    if TOWER in content:
+        return _open_captions(content, path)
+    state = unwrap(content, path)
+    if not is_clip(state):
+        raise ValueError(
+            f"{path} is no text tower: expected a whole CLIP with a ViT in OpenAI's or open_clip's form "
+            "(visual.conv1.weight, ..., text_projection), or captions of tools/pretrain_encoder.py "
+            f"(configs/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
+        )
+    clip = build_clip(state, path)
+    size = clip.visual.image_size
+    mean, std = OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+    scale = clip.logit_scale.exp().item()
+    return TextSpace(clip.visual, ClipTexts(clip), size, mean, std, scale, path.name, hash_file(path))
+
+
+def write_captions(space: TextSpace, tower: Mapping[str, Any], values: Mapping[str, Any], path: Path) -> None:
+    """Write the caption encoder of a space in half precision.
+
+    Args:
+        space: Its text tower is a ``CaptionEncoder``.
+        tower: Its image tower: 'file', which is beside ``path``, and 'sha256' of that; 'vit', the arguments of
+            ``build_vit``; 'stride', 'size', 'mean' and 'std', as in ``ClipVideoEncoder`` and ``TextSpace``.
+        values: Further entries of the metadata.
+        path: The file, .safetensors.
+    Raises:
+        OSError: As ``write_whole``.
+    """
+    captions = cast(CaptionEncoder, space.texts)
+    weights = {name: value.half() for name, value in captions.state_dict().items()}
+    words = list(captions.vocabulary)
+    entries = {TOWER: dict(tower), "vocabulary": words, "length": captions.length, "scale": space.scale}
+    write_weights(weights, {**values, **entries}, path)
+
+
+def _open_captions(content: Mapping[str, Any], path: Path) -> TextSpace:
+    """Open a file of ``write_captions`` and its image tower."""
+    check_entries(
+        content, path, {TOWER: mapping, "vocabulary": words, "length": count, "scale": number, "model": tensors}
+    )
+    tower, state = content[TOWER], content["model"]
+    check_entries(tower, f"{path}, {TOWER}", {"file": text, "sha256": text, "vit": mapping})
+    image_file = path.with_name(Path(tower["file"]).name)
+    if not image_file.is_file():
+        raise FileNotFoundError(f"{path} needs its image tower beside it: there is no {image_file}.")
+    if hash_file(image_file) != tower["sha256"]:
+        raise ValueError(
+            f"{path} was trained beside another {image_file} than this one: run `python -m tools.pretrain_encoder "
+            f"--image_tower {image_file} --captions {path}`."
+        )
+    try:
+        vit = ClipVideoEncoder(build_vit(**tower["vit"]), tower["size"], tower["stride"])
+        captions = CaptionEncoder(content["vocabulary"], content["length"], vit.projected_width)
+        space = TextSpace(
+            ClassToken(vit),
+            captions,
+            tower["size"],
+            tower["mean"],
+            tower["std"],
+            content["scale"],
+            path.name,
+            hash_file(path),
+        )
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged: it does not describe its towers ({error!r:.200}).") from error
+    load_clip_weights(vit, image_file)
+    if problem := state_dict_like(captions.state_dict())(state):
+        raise ValueError(f"{path} is damaged: it {problem}.")
+    captions.load_state_dict({name: value.float() for name, value in state.items()})
+    return space
