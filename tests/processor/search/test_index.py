@@ -86,9 +86,7 @@ def test_words_are_compared_by_their_own_origin(describe):
     with pytest.raises(ValueError, match="its text tower is 't2'"):
         index.add(describe(c=50, words=words, origin={**ORIGIN, "text tower": "t2"}), "c.npz")
     with pytest.raises(ValueError, match="vectors of 4 numbers, the index of 3"):
-        index.add(
-            describe(c=50, words=np.eye(1, 4, dtype=np.float32), origin={**ORIGIN, "text tower": "t1"}), "c.npz"
-        )
+        index.add(describe(c=50, words=np.eye(1, 4, dtype=np.float32), origin={**ORIGIN, "text tower": "t1"}), "c.npz")
     index.add(describe(c=50, words=2 * words, origin={**ORIGIN, "text tower": "t1"}), "c.npz")
     assert index.tracklets.words.tolist() == [[1, 0, 0], [2, 0, 0]]
 
