@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
         warn_of_equal_clips(cfg, cases)
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
-        cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, results)
+        cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, results / "features")
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
         maps = make_query_mapper(cfg, extractor, cameras)

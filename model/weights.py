@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utils.checkpoint import read_checkpoint
+from utils.checkpoint import log_identity, read_checkpoint
 from utils.entries import dense, fits
 
 from .encoder import ClipVideoEncoder, resize_position_embedding
@@ -130,6 +130,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
             architecture, or NaN or infinity.
     """
     state = _unwrap(read_checkpoint(path, allow_torchscript=True), path)
+    log_identity(path)
     report = LoadReport()
     converted = _convert_clip(state, report, path)
     own = {name: p for name, p in encoder.state_dict().items() if name not in ("camera_embedding", "frame_embedding")}
@@ -164,7 +165,9 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if parameters are missing or have
             another shape, because the checkpoint belongs to another configuration, or hold NaN or infinity.
     """
-    return load_state(model, read_checkpoint(path), path)
+    content = read_checkpoint(path)
+    log_identity(path)
+    return load_state(model, content, path)
 
 
 def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> LoadReport:

@@ -51,6 +51,7 @@ FEATURE_KEYS = (
     "TEST.FEAT_NORM",
     "TEST.FLIP",
 )
+NOT_COMPARED = ("MODEL.COMPILE", "LOSS.LABEL_SMOOTHING", "DATASETS.NAMES")  # those that no descriptor depends on
 
 
 def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
@@ -135,7 +136,7 @@ def make_feature_cache(
         model: Computes the features.
         runtime: Device and precision.
         cameras: Index of each camera in the model, by camid.
-        folder: Results folder.
+        folder: Folder of the files.
     """
     if not cfg.TEST.KEEP_FEATURES:
         return None
@@ -148,7 +149,13 @@ def make_feature_cache(
         "code": hash_code(),
         "versions": f"timm {version('timm')}, decoder {DECODER}",
     }
-    return FeatureCache(folder / "features", origin, runtime.processes)
+    return FeatureCache(folder, origin, runtime.processes)
+
+
+def describe_transform(cfg: CfgNode) -> str:
+    """Name all settings without which descriptors of the same weights cannot be compared, in one line."""
+    keys = [(key, value) for key, value in leaves(cfg) if key.startswith(FEATURE_KEYS) and key not in NOT_COMPARED]
+    return ", ".join(f"{key} {value}" for key, value in keys)
 
 
 def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> QueryMapper:

@@ -1,6 +1,7 @@
 """Tracklets described once and kept: the file that feature extraction writes and search reads.
 
-A file holds rows of arrays and a text with what they depend on, so reading it runs no code.
+A file holds rows of arrays and a text with what they depend on, so reading it runs no code. NumPy reads .npz files;
+.parquet files, with one row a tracklet, are for tables and databases.
 """
 
 import json
@@ -8,19 +9,34 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from utils.text_files import shorten
 from utils.whole_files import write_whole
 
-# Errors of a file that is damaged, or of another kind.
-UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile)
 ORIGIN = "origin"  # entry of the file with the origin as JSON
 # Entries of the origin that two files must share for their features to be comparable.
 COMPARED = ("weights", "transform")
 TEXT_TOWER = "text tower"  # the entry in which they must agree, too, where words are compared
+NPZ, PARQUET = ".npz", ".parquet"
+# Errors that NumPy, zipfile, json and pyarrow raise for damaged files and for those of other programs.
+UNREADABLE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
+ROW_GROUP = 4096  # rows that a reader of Parquet takes at a time: 32 MiB of descriptors
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +92,21 @@ class DescribedTracklets:
         )
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a file that is neither .npz nor .parquet: ValueError."""
+    if path.suffix not in (NPZ, PARQUET):
+        raise ValueError(f"{path}: a file of described tracklets must end in {NPZ} or {PARQUET}, got {path.suffix!r}.")
+
+
 def write_described(described: DescribedTracklets, path: Path) -> None:
-    """Write a .npz file, whole or not at all. OSError: if the disk is full or the folder cannot be written."""
-    arrays = described_as_arrays(described)
-    write_whole(lambda file: np.savez(file, **arrays), path)  # type: ignore[arg-type]
+    """Write a .npz or .parquet file, whole or not at all.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written.
+        ValueError: If the name ends otherwise.
+    """
+    check_suffix(path)
+    write_whole(partial(_write_parquet if path.suffix == PARQUET else _write_npz, described), path)
 
 
 def read_described(path: Path) -> DescribedTracklets:
@@ -87,22 +114,30 @@ def read_described(path: Path) -> DescribedTracklets:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it is damaged, or another file, or its rows do not line up, or it holds a key twice or NaN.
+        ValueError: If it is damaged, or another file.
     """
+    check_suffix(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file: tools/extract_features.py makes one.")
     try:
-        with np.load(path, allow_pickle=False) as content:
-            described = described_from_arrays(content)
+        described = (_read_parquet if path.suffix == PARQUET else _read_npz)(path)
+        check_rows(described)
     except UNREADABLE as error:
         raise ValueError(f"{path} is damaged, or was not written by tools/extract_features.py: {error}") from error
-    if problem := find_problem(described):
-        raise ValueError(f"{path} {problem}. Describe these tracklets again with tools/extract_features.py.")
     return described
 
 
+def _write_npz(described: DescribedTracklets, file: BinaryIO) -> None:
+    np.savez(file, **described_as_arrays(described))  # type: ignore[arg-type]
+
+
+def _read_npz(path: Path) -> DescribedTracklets:
+    with np.load(path, allow_pickle=False) as content:
+        return described_from_arrays(content)
+
+
 def described_as_arrays(described: DescribedTracklets) -> dict[str, np.ndarray]:
-    """Return the entries of a file of described tracklets, by name."""
+    """Return the entries of a .npz file of described tracklets."""
     arrays = {
         "keys": np.array(described.keys, dtype=np.str_),
         "features": described.features,
@@ -114,31 +149,63 @@ def described_as_arrays(described: DescribedTracklets) -> dict[str, np.ndarray]:
 
 
 def described_from_arrays(content: Mapping[str, np.ndarray]) -> DescribedTracklets:
-    """Return the described tracklets whose entries these are; raises one of ``UNREADABLE`` if they are others."""
+    """Return the tracklets of such entries; raises one of ``UNREADABLE`` for others."""
     return DescribedTracklets(
         content["keys"].tolist(),
-        np.ascontiguousarray(content["features"], dtype=np.float32),
+        content["features"],
         content["cameras"],
         content["pictures"].tolist(),
-        np.ascontiguousarray(content["words"], dtype=np.float32) if "words" in content else None,
+        content.get("words"),
         json.loads(str(content[ORIGIN])),
     )
 
 
-def find_problem(described: DescribedTracklets) -> str | None:
-    """Return what is wrong with described tracklets, to be read after the name of their file; None if nothing is."""
-    count = len(described.keys)
-    if repeated := next((key for key, times in Counter(described.keys).items() if times > 1), None):
-        return f"holds the key {repeated!r} twice"
-    for name, values in (("cameras", described.cameras), ("pictures", described.pictures)):
-        if np.shape(values) != (count,):
-            return f"has {count} keys, and {name} in the shape {np.shape(values)}"
-    for name, rows in (("features", described.features), ("words", described.words)):
-        if rows is None:
-            continue
-        if rows.ndim != 2 or len(rows) != count:
-            return f"has {count} keys, and {name} in the shape {rows.shape}"
-        finite = np.isfinite(rows).all(axis=1)
-        if not finite.all():
-            return f"has NaN or infinity in the {name} of {described.keys[int(np.flatnonzero(~finite)[0])]!r}"
-    return None
+def _write_parquet(described: DescribedTracklets, file: BinaryIO) -> None:
+    columns = {
+        "key": pa.array(described.keys, pa.string()),
+        "camera": pa.array(described.cameras),
+        "picture": pa.array(described.pictures, pa.string()),
+        "feature": _to_lists(described.features),
+    }
+    if described.words is not None:
+        columns["words"] = _to_lists(described.words)
+    table = pa.table(columns, metadata={ORIGIN: json.dumps(dict(described.origin))})
+    pq.write_table(table, file, row_group_size=ROW_GROUP, write_page_checksum=True)
+
+
+def _read_parquet(path: Path) -> DescribedTracklets:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        table = file.read()
+    origin = (table.schema.metadata or {})[ORIGIN.encode()]
+    return DescribedTracklets(
+        table["key"].to_pylist(),
+        _from_lists(table["feature"]),
+        table["camera"].to_numpy(),
+        table["picture"].to_pylist(),
+        _from_lists(table["words"]) if "words" in table.column_names else None,
+        json.loads(origin),
+    )
+
+
+def _to_lists(rows: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+
+
+def _from_lists(column: pa.ChunkedArray) -> np.ndarray:
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks]).reshape(len(column), -1)
+
+
+def check_rows(described: DescribedTracklets) -> None:
+    """Raise ValueError unless columns have our types and one length, keys are unique, and vectors are finite."""
+    floats = [described.features] if described.words is None else [described.features, described.words]
+    if any(rows.ndim != 2 or rows.dtype != np.float32 for rows in floats) or described.cameras.dtype != np.int64:
+        raise ValueError("descriptors must be (n, D), float32, and cameras int64")
+    if len({len(described.keys), len(described.cameras), len(described.pictures), *map(len, floats)}) != 1:
+        raise ValueError("its columns have different lengths")
+    if not isinstance(described.origin, dict):
+        raise ValueError(f"its entry {ORIGIN!r} is no dictionary")
+    if len(set(described.keys)) < len(described.keys):
+        raise ValueError(f"it holds the key {Counter(described.keys).most_common(1)[0][0]!r} twice")
+    for rows in floats:
+        if not (finite := np.isfinite(rows).all(axis=1)).all():
+            raise ValueError(f"it holds NaN or infinity for {described.keys[int(finite.argmin())]!r}")

@@ -14,11 +14,10 @@ from datasets.attributes import AttributeScheme
 from datasets.tracklet import VIEWS
 from utils import metrics
 from utils.distances import Distances, SquaredDistances
-from utils.match_ranks import GivenDistances
 from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, summarize_scores
 from utils.processes import ALONE, Processes
 from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
-from utils.reranking import re_rank
+from utils.reranking import prepare_re_ranking
 
 from .feature_cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
@@ -49,7 +48,7 @@ class RankingOptions:
     Attributes:
         mask: The soft-biometric mask, if any.
         reranking: Whether to re-rank by k-reciprocal neighbours, too.
-        k1, k2, lambda_value: As in ``utils.reranking.re_rank``.
+        k1, k2, lambda_value: As in ``utils.reranking.prepare_re_ranking``.
         query_expansion: '', 'average' or 'weighted'.
         expansion_k, expansion_alpha: As in ``utils.refinement.expand_queries``; alpha for 'weighted' only.
         mutual_neighbours: Whose features get those of their mutual neighbours: '', 'gallery' or 'both'.
@@ -134,8 +133,6 @@ def compute_distances(
 ) -> dict[Method, Distances]:
     """Prepare the distances, (Q, G), by every method that the options ask for and the data allow.
 
-    Only those of re-ranking are held as a matrix.
-
     Args:
         query, gallery: Features of both sides.
         scheme: What the tracklets' attributes mean; None for a data set without attributes.
@@ -157,7 +154,7 @@ def _rank(query: FeatureSet, gallery: FeatureSet, options: RankingOptions) -> di
     q, g = query.features, gallery.features
     distances: dict[Ranking, Distances] = {PLAIN: SquaredDistances(q, g)}
     if options.reranking:
-        distances[RERANKED] = GivenDistances(re_rank(q, g, options.k1, options.k2, options.lambda_value))
+        distances[RERANKED] = prepare_re_ranking(q, g, options.k1, options.k2, options.lambda_value)
 
     def add(ranking: Ranking, *sides: Tensor) -> None:
         distances[ranking] = SquaredDistances(*(F.normalize(side) if options.unit_length else side for side in sides))

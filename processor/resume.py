@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from configs import CONFIG_FILE, NETWORK_KEYS, changed_keys, get_cfg
-from utils.checkpoint import read_checkpoint
+from utils.checkpoint import log_identity, read_checkpoint
 from utils.entries import check_entries, count, text
 from utils.old_files import set_aside
 from utils.processes import may_be_restarted, was_restarted
@@ -89,6 +89,7 @@ def restore_last(state: TrainingState, output: Path) -> None:
     """
     path = state.processes.run_on_main(partial(find_whole_checkpoint, output))
     content = read_checkpoint(path)
+    log_identity(path)
     check_entries(content, path, {"config": text, "step": count})
     check_config(content["config"], state.config, path, within_epoch=content["step"] > 0)
     state.restore(content, path)

@@ -14,7 +14,7 @@ from configs import NETWORK_KEYS, changed_keys, get_cfg, parse_camera_map
 from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
-from utils.checkpoint import read_checkpoint
+from utils.checkpoint import log_identity, read_checkpoint
 from utils.entries import check_entries, count, identifiers, number, tensors, text
 from utils.revision import find_revision
 from utils.runtime import Runtime, make_runtime
@@ -166,6 +166,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
+    log_identity(path)
     check_entries(content, path, ENTRIES, optional=ENTRIES)
     trained_on = None
     if "config" in content:

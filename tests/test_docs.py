@@ -227,9 +227,7 @@ def check_command(words: Sequence[str]) -> list[str]:
         case ["python" | ".venv/bin/python", script, *argv]:
             return check_python(script, argv)
         case ["torchrun", *argv]:
-            options = list(itertools.takewhile(lambda word: word.startswith("--"), argv))
-            script, *rest = argv[len(options) :]
-            return check_python(script, rest)
+            return check_command(["python", *itertools.dropwhile(lambda word: word.startswith("--"), argv)])
         case ["pip", "install", "-r" | "--requirement", path]:
             return [] if (ROOT / path).is_file() else [f"no such file: {path}"]
         case _ if " ".join(words) in SETUP_COMMANDS:

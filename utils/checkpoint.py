@@ -6,6 +6,7 @@ Reading never runs code from the file and notices a single changed bit; writing 
 import errno
 import hashlib
 import json
+import logging
 import pickle
 import re
 import struct
@@ -22,6 +23,8 @@ from safetensors.torch import load_file, save
 
 from .commands import first_line
 from .whole_files import write_whole
+
+logger = logging.getLogger(__name__)
 
 # Errors that torch, pickle, zipfile and safetensors raise for damaged files; pickle documents no shorter list.
 UNREADABLE = (
@@ -45,6 +48,13 @@ CHECKSUM = "xtfclip_crc32"  # the entry of ``_checksum``
 # Marks a folder in a zip archive. torch.load leaves the memory of a tensor as it finds it if its part is marked so.
 FOLDER = 0x10
 CHUNK = 2**20  # bytes of a file that are read at a time
+# Published files that many runs start from or are compared with, by their SHA-256. OpenAI's are in the addresses that
+# OpenAI serves its models from.
+PUBLISHED_FILES = {
+    "7371584d202e57cc3f27404f37d2a61678be071881ec4ffbe13ebff32d08bd07": "X-TFCLIP as its authors published it",
+    "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f": "OpenAI's CLIP ViT-B/16",
+    "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836": "OpenAI's CLIP ViT-L/14",
+}
 
 
 def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[str, Any]:
@@ -88,6 +98,14 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
     return content
+
+
+def log_identity(path: str | Path) -> None:
+    """Log the size and the hash of a weight file that was read, and its name if it is one that everybody knows."""
+    path = Path(path)
+    digest = hash_file(path)
+    name = f": {PUBLISHED_FILES[digest]}" if digest in PUBLISHED_FILES else ""
+    logger.info("%s has %s bytes, SHA-256 %s%s", path, f"{path.stat().st_size:,}", digest, name)
 
 
 def hash_file(path: Path) -> str:

@@ -1,8 +1,8 @@
 """k-reciprocal re-ranking of a retrieval result.
 
-Works from features, tile by tile in float32, and describes samples by sparse vectors. The largest array in memory is
-the (Q, G) result; the matrix of all distances, (Q + G)^2, is never held, and only its upper half is computed. N = Q + G
-samples, queries first.
+Works from features, tile by tile in float32, and describes samples by sparse vectors. The matrix of all distances,
+(Q + G)^2, is never held, and only its upper half is computed; re-ranked distances, (Q, G), come in blocks.
+N = Q + G samples, queries first.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from .distances import SquaredDistances
+from .distances import DistanceBlock, Distances, SquaredDistances
 
 # Samples to a side of a tile of distances: smaller tiles skip more of the lower half, larger ones are faster.
 _TILE = 2048
@@ -19,6 +19,7 @@ _MAX_TILES = 32  # to a side; beyond, tiles grow up to _MAX_TILE (64 MiB, and as
 _MAX_TILE = 4096
 # Elements of temporaries at a time: 8 MiB in the widest type. Eight times as many took a quarter longer.
 _BLOCK_ELEMENTS = 1 << 20
+_PART_ELEMENTS = 1 << 25  # re-ranked distances at a time: 128 MiB
 
 
 def re_rank(
@@ -28,7 +29,18 @@ def re_rank(
     k2: int = 6,
     lambda_value: float = 0.3,
 ) -> np.ndarray:
-    """Compute distances that also count the neighbours which query and gallery entries share.
+    """Compute the whole matrix of ``prepare_re_ranking``, (Q, G), float32."""
+    return prepare_re_ranking(query, gallery, k1, k2, lambda_value).matrix().numpy()
+
+
+def prepare_re_ranking(
+    query: torch.Tensor | np.ndarray,
+    gallery: torch.Tensor | np.ndarray,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+) -> "ReRankedDistances":
+    """Prepare distances that also count the neighbours which query and gallery entries share.
 
     Args:
         query: Query features, (Q, D); normalise them first if the plain ranking does.
@@ -54,18 +66,80 @@ def re_rank(
     if not 0 <= lambda_value <= 1:
         raise ValueError(f"lambda_value must be between 0 and 1, got {lambda_value}.")
 
-    Q, G = len(query), len(gallery)
-    features = torch.cat([query, gallery.to(query)])
+    Q, gallery = len(query), gallery.to(query)
+    features = torch.cat([query, gallery])
     distances = SquaredDistances(features, features)
-    result = np.empty((Q, G), dtype=np.float32)
-    neighbours, scales = _rank_neighbours(distances, max(k1, k2 - 1), result)
-
-    members = _expanded_reciprocal_sets(neighbours, k1)
-    weights = _encode(distances, members, scales)
+    neighbours, scales = _rank_neighbours(distances, max(k1, k2 - 1))
+    weights = _encode(distances, _expanded_reciprocal_sets(neighbours, k1), scales)
     nearest = neighbours[:, :k2]
     weights = (_indicator(nearest).astype(np.float32) / nearest.shape[1]) @ weights  # local query expansion
-    _blend(result, weights, lambda_value)
-    return result
+    return ReRankedDistances(distances, slice(0, Q), scales, weights[:Q], weights[Q:].tocsc(), lambda_value)
+
+
+class ReRankedDistances(Distances):
+    """Lambda times the original distances plus (1 - lambda) times the Jaccard distances, Eq. (12) of the paper.
+
+    Args:
+        distances: Of all samples, (N, N); the gallery entries are the last.
+        rows: Which samples are the queries.
+        scales: Largest distance of each sample, (N,).
+        queries: Descriptions of the queries, (Q, N); each sums to one.
+        gallery: Descriptions of the gallery entries, (G, N), likewise.
+        lambda_value: Weight of the original distances.
+    """
+
+    def __init__(
+        self,
+        distances: SquaredDistances,
+        rows: slice,
+        scales: np.ndarray,
+        queries: sparse.csr_array,
+        gallery: sparse.csc_array,
+        lambda_value: float,
+    ) -> None:
+        self.shape = (queries.shape[0], gallery.shape[0])
+        self._distances, self._rows, self._scales = distances, rows, scales
+        self._queries, self._gallery = queries, gallery
+        self._lambda_value = lambda_value
+
+    def part(self, rows: slice) -> "ReRankedDistances":
+        """Return the distances of some queries."""
+        start, stop, _ = rows.indices(self.shape[0])
+        own = slice(self._rows.start + start, self._rows.start + stop)
+        return ReRankedDistances(
+            self._distances, own, self._scales, self._queries[rows], self._gallery, self._lambda_value
+        )
+
+    def blocks(self) -> Iterator[DistanceBlock]:
+        """Compute all rows, in order; the sums, in float32, count as exact."""
+        Q, G = self.shape
+        step = max(1, _PART_ELEMENTS // G)
+        for start in range(0, Q, step):
+            rows = slice(start, min(start + step, Q))
+            samples = slice(self._rows.start + rows.start, self._rows.start + rows.stop)
+            tile = self._distances.tile(samples, slice(len(self._scales) - G, None)).clamp_min_(0)
+            distances = tile.float().cpu().numpy()
+            distances *= (self._lambda_value / self._scales[samples])[:, None]
+            self._add_jaccard(distances, self._queries[rows])
+            yield DistanceBlock(rows, torch.from_numpy(distances), None)
+
+    def _add_jaccard(self, distances: np.ndarray, queries: sparse.csr_array) -> None:
+        """Add (1 - lambda) times the Jaccard distances of some queries to ``distances``, (queries, G)."""
+        G = self.shape[1]
+        lengths = np.diff(self._gallery.indptr)
+        for part in _query_parts(np.diff(queries.indptr), lengths[queries.indices], G):
+            chunk = queries[part]
+            row = np.repeat(np.arange(chunk.shape[0]), np.diff(chunk.indptr))
+            # Every non-zero of a query meets all gallery entries that are non-zero in the same column.
+            hits = lengths[chunk.indices]
+            ends = np.cumsum(hits)
+            entry = np.arange(hits.sum()) + np.repeat(self._gallery.indptr[chunk.indices] - (ends - hits), hits)
+            shared = np.minimum(self._gallery.data[entry], np.repeat(chunk.data, hits))
+            cell = np.repeat(row, hits) * G + self._gallery.indices[entry]
+            intersection = np.bincount(cell, weights=shared, minlength=chunk.shape[0] * G).reshape(-1, G)
+            # Both descriptions sum to one, so the union is 2 - intersection.
+            overlap = np.divide(intersection, 2 - intersection, out=intersection)
+            distances[part] += (1 - self._lambda_value) * (1 - overlap)
 
 
 def _as_features(name: str, values: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -77,12 +151,9 @@ def _as_features(name: str, values: torch.Tensor | np.ndarray) -> torch.Tensor:
     return features
 
 
-def _rank_neighbours(distances: SquaredDistances, k: int, original: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,).
-
-    Also fills ``original``, (Q, G), with the normalised distances of queries to galleries.
-    """
-    N, Q = distances.shape[0], len(original)
+def _rank_neighbours(distances: SquaredDistances, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,)."""
+    N = distances.shape[0]
     size = min(k + 1, N)
     nearest = _Nearest(N, size)
     side = min(_MAX_TILE, max(_TILE, -(-N // _MAX_TILES)))
@@ -95,13 +166,7 @@ def _rank_neighbours(distances: SquaredDistances, k: int, original: np.ndarray) 
             nearest.add(rows, columns, tile)
             if rows != columns:
                 nearest.add(columns, rows, tile.T.contiguous())
-            if rows.start < Q < columns.stop:
-                cells = tile[: Q - rows.start, max(0, Q - columns.start) :]
-                into = slice(max(0, columns.start - Q), columns.stop - Q)
-                original[rows.start : min(rows.stop, Q), into] = cells.cpu().numpy()
-    neighbours, scales = nearest.neighbours(distances)
-    original /= scales[:Q, None]
-    return neighbours, scales
+    return nearest.neighbours(distances)
 
 
 class _Nearest:
@@ -174,29 +239,6 @@ def _encode(distances: SquaredDistances, members: sparse.csr_array, scales: np.n
     values = np.exp(-distances.sparse(members).cpu().numpy().astype(np.float32) / scales[rows])
     values /= np.bincount(rows, weights=values, minlength=len(scales))[rows]
     return sparse.csr_array((values, members.indices, members.indptr), shape=members.shape)
-
-
-def _blend(distances: np.ndarray, weights: sparse.csr_array, lambda_value: float) -> None:
-    """Replace ``distances``, (Q, G), by lambda times them plus (1 - lambda) times the Jaccard distance, Eq. (12)."""
-    Q, G = distances.shape
-    queries = weights[:Q]
-    gallery = weights[Q:].tocsc()
-    lengths = np.diff(gallery.indptr)
-    for part in _query_parts(np.diff(queries.indptr), lengths[queries.indices], G):
-        chunk = queries[part]
-        row = np.repeat(np.arange(chunk.shape[0]), np.diff(chunk.indptr))
-        # Every non-zero of a query meets all gallery entries that are non-zero in the same column.
-        hits = lengths[chunk.indices]
-        ends = np.cumsum(hits)
-        entry = np.arange(hits.sum()) + np.repeat(gallery.indptr[chunk.indices] - (ends - hits), hits)
-        shared = np.minimum(gallery.data[entry], np.repeat(chunk.data, hits))
-        cell = np.repeat(row, hits) * G + gallery.indices[entry]
-        intersection = np.bincount(cell, weights=shared, minlength=chunk.shape[0] * G).reshape(-1, G)
-        # Both descriptions sum to one, so the union is 2 - intersection.
-        overlap = np.divide(intersection, 2 - intersection, out=intersection)
-        blended = distances[part]
-        blended *= lambda_value
-        blended += (1 - lambda_value) * (1 - overlap)
 
 
 def _query_parts(num_nonzeros: np.ndarray, hits: np.ndarray, num_gallery: int) -> Iterator[slice]:

@@ -17,9 +17,9 @@ from ..described import (
     TEXT_TOWER,
     UNREADABLE,
     DescribedTracklets,
+    check_rows,
     described_as_arrays,
     described_from_arrays,
-    find_problem,
 )
 from .neighbours import CompactCodes, Effort, find_exactly
 
@@ -165,10 +165,9 @@ def read_index(path: Path, exact_limit: int = EXACT_LIMIT) -> TrackletIndex:
     try:
         with np.load(path, allow_pickle=False) as content:
             tracklets = described_from_arrays(content)
+            check_rows(tracklets)
             effort = json.loads(str(content[EFFORT]))
             codes = CompactCodes.restore(content[CODES], tracklets.features.shape, Effort(**effort)) if effort else None
     except (*UNREADABLE, RuntimeError) as error:  # RuntimeError: of faiss
         raise ValueError(f"{path} is damaged, or no index of `python -m tools.search build`: {error}") from error
-    if problem := find_problem(tracklets):
-        raise ValueError(f"{path} {problem}: build the index again.")
     return TrackletIndex(tracklets, codes, exact_limit)

@@ -38,8 +38,10 @@ from processor.build import (
     make_training_state,
 )
 from processor.evaluate import evaluate
+from processor.extraction import describe_folder
 from processor.state import TrainingState
 from processor.train import train
+from processor.trained import TrainedRun
 from utils.processes import Processes, read_launch, stop_processes, was_restarted
 from utils.runtime import Runtime, make_runtime
 
@@ -186,7 +188,19 @@ def evaluate_model(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, state: Tr
             distances[name] = own.matrix()
             ranking = result.rankings[method]
             metrics[name] = {field.name: np.array(getattr(ranking, field.name)).tolist() for field in fields(ranking)}
-    return {"features": features, "distances": distances, "metrics": metrics}
+    return {
+        "features": features,
+        "distances": distances,
+        "metrics": metrics,
+        "described": describe(cfg, runtime, state),
+    }
+
+
+def describe(cfg: CfgNode, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
+    """Describe a folder of tracklets as tools/extract_features.py does, in parts of four and one."""
+    trained = TrainedRun(state.model, runtime, tuple(state.camids), Path("none"), "the last", cfg)
+    folder = Path(cfg.DATASETS.ROOT_DIR) / "case1_aerial_to_ground/gallery"
+    return torch.from_numpy(describe_folder(trained, folder, camera=0, part_size=4).features)
 
 
 @torch.no_grad()

@@ -116,6 +116,15 @@ def test_features_and_distances_are_those_of_one_process(model, found):
 
 
 @pytest.mark.parametrize("model", METHODS)
+def test_a_folder_is_described_as_by_one_process(model, found):
+    """The last of its parts has one tracklet, so all but one process have none."""
+    expected = found[1][0][model]["described"]
+    assert_close(expected, found[1][0][model]["features"]["aerial to ground, gallery"], 1e-9)
+    for _, process in others(found):
+        assert_close(process[model]["described"], expected, 1e-9)
+
+
+@pytest.mark.parametrize("model", METHODS)
 def test_rankings_and_scores_are_those_of_one_process(model, found):
     expected = found[1][0][model]
     for _, process in others(found):

@@ -1,5 +1,6 @@
 """A trained run is opened by one call."""
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from datasets import make_dataset
 from model import make_model
 from processor.state import LAST_CHECKPOINT
 from processor.trained import load_trained
-from utils.checkpoint import read_checkpoint
+from utils.checkpoint import hash_file, read_checkpoint
 
 
 @pytest.fixture
@@ -43,6 +44,12 @@ def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
     saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)["model"]
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, saved[name]), name
+
+
+def test_the_weight_file_is_identified_in_the_log(cfg, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        load_trained(cfg)
+    assert f"SHA-256 {hash_file(tmp_path / LAST_CHECKPOINT)}" in caplog.text
 
 
 def test_the_origin_names_settings_that_differ_from_the_recipe(cfg):

@@ -1,6 +1,8 @@
 """Checkpoints are written whole or not at all."""
 
+import hashlib
 import json
+import logging
 import random
 import re
 import resource
@@ -10,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch.serialization import get_crc32_options, set_crc32_options
 
-from utils.checkpoint import read_checkpoint, write_checkpoint, write_weights
+from utils.checkpoint import PUBLISHED_FILES, log_identity, read_checkpoint, write_checkpoint, write_weights
 
 
 def write_weights_like(content, path):
@@ -147,3 +149,16 @@ def test_damaged_values_are_an_unreadable_file(tmp_path):
     save_file({"a": torch.ones(2)}, tmp_path / "bad.safetensors", metadata={"written_by": "xtfclip", "config": "{"})
     with pytest.raises(ValueError, match=r"bad\.safetensors is not a readable weight file"):
         read_checkpoint(tmp_path / "bad.safetensors")
+
+
+def test_a_file_is_identified_by_its_hash(tmp_path, caplog, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(bytes(2_000_000))
+    digest = hashlib.sha256(bytes(2_000_000)).hexdigest()
+    with caplog.at_level(logging.INFO):
+        log_identity(path)
+        monkeypatch.setitem(PUBLISHED_FILES, digest, "zeros that everybody has")
+        log_identity(path)
+    stranger, known = caplog.messages
+    assert stranger == f"{path} has 2,000,000 bytes, SHA-256 {digest}"
+    assert known == f"{stranger}: zeros that everybody has"

@@ -7,7 +7,7 @@ import torch
 from utils import reranking
 from utils.distances import SquaredDistances
 from utils.metrics import evaluate_ranking
-from utils.reranking import re_rank
+from utils.reranking import prepare_re_ranking, re_rank
 
 
 def reference(query, gallery, k1, k2, lambda_value):
@@ -62,6 +62,15 @@ def test_blocks_do_not_change_the_result(monkeypatch, tile):
     np.testing.assert_allclose(re_rank(query, gallery, k1=7, k2=3), whole, rtol=0, atol=5e-7)
 
 
+def test_some_queries_have_the_distances_that_they_have_among_all():
+    query, gallery = torch.randn(9, 4), torch.randn(30, 4)
+    distances = prepare_re_ranking(query, gallery, k1=7, k2=3)
+    whole = re_rank(query, gallery, k1=7, k2=3)
+    np.testing.assert_allclose(distances.part(slice(2, 6)).matrix(), whole[2:6], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(distances.row(8), whole[8], rtol=0, atol=1e-7)
+    assert [block.rows for block in distances.blocks()] == [slice(0, 9)]
+
+
 def test_lambda_one_is_the_normalised_distance():
     query, gallery = torch.randn(4, 3), torch.randn(8, 3)
     everything = torch.cat([query, gallery])
@@ -70,23 +79,21 @@ def test_lambda_one_is_the_normalised_distance():
     np.testing.assert_allclose(re_rank(query, gallery, lambda_value=1.0), expected.numpy(), atol=1e-5)
 
 
-def test_neighbours_and_distances_of_tiles_are_those_of_the_whole_matrix(monkeypatch):
+def test_neighbours_of_tiles_are_those_of_the_whole_matrix(monkeypatch):
     torch.manual_seed(0)
     features = torch.randn(23, 5)
     exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
     monkeypatch.setattr(reranking, "_MAX_TILE", 4)
-    original = np.empty((7, 16), dtype=np.float32)
-    neighbours, scales = reranking._rank_neighbours(SquaredDistances(features, features), 6, original)
+    neighbours, scales = reranking._rank_neighbours(SquaredDistances(features, features), 6)
     np.testing.assert_array_equal(neighbours, exact.argsort(dim=1)[:, :7])
     np.testing.assert_allclose(scales, exact.amax(dim=1), rtol=1e-6)
-    np.testing.assert_allclose(original, (exact / exact.amax(dim=1, keepdim=True))[:7, 7:], rtol=0, atol=5e-7)
 
 
 def test_neighbours_among_near_duplicates_are_ordered_by_exact_distances():
     torch.manual_seed(0)
     features = torch.cat([torch.randn(6, 2048), torch.randn(1, 2048) + 1e-4 * torch.randn(9, 2048)])
     exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
-    neighbours, _ = reranking._rank_neighbours(SquaredDistances(features, features), 9, np.empty((1, 14), np.float32))
+    neighbours, _ = reranking._rank_neighbours(SquaredDistances(features, features), 9)
     np.testing.assert_array_equal(neighbours[6:], exact.argsort(dim=1)[6:, :10])
 
 
