@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-# Codes are chosen, and not a graph or inverted lists, by a measurement on one core: 200,000 features of 512 numbers in
-# clusters of 10, whose spectrum decays. Exact search took 40 ms a query.
-#                                              made in   a query   recall@10
-#   HNSW, 32 links, efSearch 512                 404 s      5 ms       0.917
-#   1,788 inverted lists, 256 of them searched    66 s     30 ms       0.905
-#   codes of 4 bits for 2 numbers, 200 candidates 18 s      5 ms       0.981
-#   the same, 1,000 candidates                    18 s      8 ms       0.998
+# Codes are chosen, and not a graph or inverted lists, by a measurement on generated features in clusters of 10, whose
+# spectrum decays; one thread. The machine had other work, so times are rough; recall does not depend on that.
+#                                                  200,000 x 512 numbers            50,000 x 2,048 numbers
+#                                                  made in  a query  recall@10      made in  a query  recall@10
+#   exact                                                    40 ms                             120 ms
+#   HNSW, 32 links, efSearch 512                   404 s      5 ms   0.917          258 s       17 ms   0.956
+#   4 sqrt(n) inverted lists, 256 searched          66 s     31 ms   0.905          113 s      104 ms   0.970
+#   codes of 4 bits for 2 numbers, 200 candidates   18 s     12 ms   0.981           94 s       27 ms   0.988
+#   the same, 1,000 candidates                      18 s     18 ms   0.998           94 s       55 ms   0.998
 NUMBERS_PER_CODE = 2
 CODE_BITS = 4  # the size that faiss compares fastest
 NUM_TRAINED = 16_384  # rows that the codes are fitted to
