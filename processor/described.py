@@ -6,6 +6,7 @@ A file holds rows of arrays and a text with what they depend on, so reading it r
 
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from utils.text_files import shorten
 from utils.whole_files import write_whole
 
 ORIGIN = "origin"  # entry of the file with the origin as JSON
@@ -59,6 +61,36 @@ class DescribedTracklets:
     words: np.ndarray | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
 
+    def find_rows(self, keys: Sequence[str], source: str) -> np.ndarray:
+        """Return the rows of some keys, (len(keys),); ValueError, which begins with ``source``, if one is not there."""
+        rows = {key: row for row, key in enumerate(self.keys)}
+        if strange := [key for key in keys if key not in rows]:
+            example = f"; its first is {shorten(self.keys[0])}" if self.keys else ""
+            raise ValueError(f"{source} holds no tracklet {shorten(strange[0])}: it has {len(rows)}{example}.")
+        return np.array([rows[key] for key in keys], dtype=np.int64)
+
+    def select(self, rows: np.ndarray) -> "DescribedTracklets":
+        """Return some rows, named by their numbers or marked, in this order."""
+        return DescribedTracklets(
+            np.array(self.keys, dtype=np.str_)[rows].tolist(),
+            self.features[rows],
+            self.cameras[rows],
+            np.array(self.pictures, dtype=np.str_)[rows].tolist(),
+            None if self.words is None else self.words[rows],
+            self.origin,
+        )
+
+    def join(self, other: "DescribedTracklets") -> "DescribedTracklets":
+        """Return these rows and then another's, which have the same width, words too or not either, and other keys."""
+        return DescribedTracklets(
+            [*self.keys, *other.keys],
+            np.concatenate([self.features, other.features]),
+            np.concatenate([self.cameras, other.cameras]),
+            [*self.pictures, *other.pictures],
+            None if self.words is None or other.words is None else np.concatenate([self.words, other.words]),
+            self.origin,
+        )
+
 
 def check_suffix(path: Path) -> None:
     """Refuse a file that is neither .npz nor .parquet: ValueError."""
@@ -89,13 +121,23 @@ def read_described(path: Path) -> DescribedTracklets:
         raise FileNotFoundError(f"{path} is not a file: tools/extract_features.py makes one.")
     try:
         described = (_read_parquet if path.suffix == PARQUET else _read_npz)(path)
-        _check_rows(described)
+        check_rows(described)
     except UNREADABLE as error:
         raise ValueError(f"{path} is damaged, or was not written by tools/extract_features.py: {error}") from error
     return described
 
 
 def _write_npz(described: DescribedTracklets, file: BinaryIO) -> None:
+    np.savez(file, **described_as_arrays(described))  # type: ignore[arg-type]
+
+
+def _read_npz(path: Path) -> DescribedTracklets:
+    with np.load(path, allow_pickle=False) as content:
+        return described_from_arrays(content)
+
+
+def described_as_arrays(described: DescribedTracklets) -> dict[str, np.ndarray]:
+    """Return the entries of a .npz file of described tracklets."""
     arrays = {
         "keys": np.array(described.keys, dtype=np.str_),
         "features": described.features,
@@ -103,21 +145,19 @@ def _write_npz(described: DescribedTracklets, file: BinaryIO) -> None:
         "pictures": np.array(described.pictures, dtype=np.str_),
         ORIGIN: np.array(json.dumps(dict(described.origin))),
     }
-    if described.words is not None:
-        arrays["words"] = described.words
-    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return arrays if described.words is None else {**arrays, "words": described.words}
 
 
-def _read_npz(path: Path) -> DescribedTracklets:
-    with np.load(path, allow_pickle=False) as content:
-        return DescribedTracklets(
-            content["keys"].tolist(),
-            content["features"],
-            content["cameras"],
-            content["pictures"].tolist(),
-            content.get("words"),
-            json.loads(str(content[ORIGIN])),
-        )
+def described_from_arrays(content: Mapping[str, np.ndarray]) -> DescribedTracklets:
+    """Return the tracklets of such entries; raises one of ``UNREADABLE`` for others."""
+    return DescribedTracklets(
+        content["keys"].tolist(),
+        content["features"],
+        content["cameras"],
+        content["pictures"].tolist(),
+        content.get("words"),
+        json.loads(str(content[ORIGIN])),
+    )
 
 
 def _write_parquet(described: DescribedTracklets, file: BinaryIO) -> None:
@@ -155,8 +195,8 @@ def _from_lists(column: pa.ChunkedArray) -> np.ndarray:
     return np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks]).reshape(len(column), -1)
 
 
-def _check_rows(described: DescribedTracklets) -> None:
-    """Raise ValueError unless all columns have the types and the length that a file of ours has."""
+def check_rows(described: DescribedTracklets) -> None:
+    """Raise ValueError unless columns have our types and one length, keys are unique, and vectors are finite."""
     floats = [described.features] if described.words is None else [described.features, described.words]
     if any(rows.ndim != 2 or rows.dtype != np.float32 for rows in floats) or described.cameras.dtype != np.int64:
         raise ValueError("descriptors must be (n, D), float32, and cameras int64")
@@ -164,3 +204,8 @@ def _check_rows(described: DescribedTracklets) -> None:
         raise ValueError("its columns have different lengths")
     if not isinstance(described.origin, dict):
         raise ValueError(f"its entry {ORIGIN!r} is no dictionary")
+    if len(set(described.keys)) < len(described.keys):
+        raise ValueError(f"it holds the key {Counter(described.keys).most_common(1)[0][0]!r} twice")
+    for rows in floats:
+        if not (finite := np.isfinite(rows).all(axis=1)).all():
+            raise ValueError(f"it holds NaN or infinity for {described.keys[int(finite.argmin())]!r}")

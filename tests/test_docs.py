@@ -180,7 +180,14 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 @functools.cache
 def all_options() -> set[str]:
     """Options of all commands."""
-    return {option for command in (*ENTRY_POINTS, *MODULES) for option in parser_of(command)._option_string_actions}
+    return {option for command in (*ENTRY_POINTS, *MODULES) for option in options_of(parser_of(command))}
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Options of a parser and of its subcommands."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    subparsers = [subparser for group in groups for subparser in group.choices.values()]
+    return set(parser._option_string_actions).union(*map(options_of, subparsers))
 
 
 # ---- checkers

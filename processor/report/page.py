@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
@@ -19,11 +18,11 @@ from ..results import VISUAL
 from .figures import PageFigure, write_figures
 from .measures import MEASURES
 from .page_data import DirectionData, PageData, RankedQuery
+from .templates import TEMPLATES, render_template
 from .thumbnails import PictureTable, choose_form, middle_frame, spread_frames
 
 PAGE_NAME = "report.html"
 FIGURES_FOLDER = "figures"
-TEMPLATES = Path(__file__).parent / "page_template"
 MAX_BYTES = 18_000_000  # of the page: the pictures get what the rest leaves
 FRAMES_SHARE = 0.2  # of the pictures' bytes, for maps, and more frames of the queries with the lowest average precision
 NUM_FRAMES = 6  # of such a query
@@ -67,21 +66,14 @@ def write_page(data: PageData, folder: Path) -> list[Path]:
 
 def render_page(data: PageData, figures: Sequence[PageFigure]) -> str:
     """Return the page as HTML; every string of the data is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("page.html")
-    return template.render(
+    return render_template(
+        "page",
+        title="Evaluation results",
         origin=data.origin,
         results=data.results,
         measures=MEASURES,
         figures=figures,
         embedded=_as_json(_embed(data)),
-        style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
     )
 
@@ -106,16 +98,17 @@ def _embed(data: PageData) -> Json:
         "tracklets": [_row_of_tracklet(tracklet) for tracklet in shown.tracklets],
     }
     room = MAX_BYTES - len(_as_json(embedded))
-    pictures = PictureTable(choose_form(shown.tracklets, int((1 - FRAMES_SHARE) * room)), room)
-    for row, tracklet in zip(embedded["tracklets"], shown.tracklets, strict=True):
-        row.append(pictures.add_frame(middle_frame(tracklet)))
+    frames = [middle_frame(tracklet) for tracklet in shown.tracklets]
+    pictures = PictureTable(choose_form(frames, int((1 - FRAMES_SHARE) * room)), room)
+    for row, path in zip(embedded["tracklets"], frames, strict=True):
+        row.append(pictures.add_frame(path))
     maps = dict(_rows_of_maps(data.directions, shown, pictures))
-    frames = dict(_rows_of_frames(data.directions, shown, pictures))
+    more_frames = dict(_rows_of_frames(data.directions, shown, pictures))
     height, width = pictures.form.size_hw
     return {
         **embedded,
         "maps": maps,
-        "frames": frames,
+        "frames": more_frames,
         "pictures": pictures.pictures,
         "height": height,
         "width": width,

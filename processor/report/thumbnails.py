@@ -11,7 +11,7 @@ from PIL import Image
 from datasets import Tracklet
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
 
-NUM_SAMPLES = 48  # tracklets whose pictures tell how many bytes one takes
+NUM_SAMPLES = 48  # frames whose pictures tell how many bytes one takes
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ class PictureTable:
         return len(self.pictures) - 1
 
 
-def choose_form(tracklets: Sequence[Tracklet], max_bytes: int) -> PictureForm:
-    """Choose the sharpest form in which a picture of each tracklet probably fits into ``max_bytes``, else the smallest.
+def choose_form(paths: Sequence[str], max_bytes: int) -> PictureForm:
+    """Choose the sharpest form in which a picture of each frame probably fits into ``max_bytes``, else the smallest.
 
-    The bytes of a picture are measured on tracklets at equal steps.
+    The bytes of a picture are measured on frames at equal steps.
     """
-    samples = tracklets[:: max(1, len(tracklets) // NUM_SAMPLES)]
+    samples = paths[:: max(1, len(paths) // NUM_SAMPLES)]
     for form in FORMS:
-        pictures = [_encode_frame(middle_frame(tracklet), form) for tracklet in samples]
+        pictures = [_encode_frame(path, form) for path in samples]
         sizes = [len(picture) for picture in pictures if picture is not None]
-        if not sizes or np.mean(sizes) * len(tracklets) <= max_bytes:
+        if not sizes or np.mean(sizes) * len(paths) <= max_bytes:
             return form
     return FORMS[-1]
 

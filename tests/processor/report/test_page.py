@@ -184,13 +184,11 @@ def test_a_small_page_has_pictures_as_far_as_there_is_room(run, collect, monkeyp
 
 def test_the_sharpest_form_that_fits_is_chosen(run):
     (result,) = run(cases=("case1",), tracklets=1).cases
-    sizes = [
-        sum(len(thumbnails._encode_frame(thumbnails.middle_frame(one), form)) for one in result.case.query)
-        for form in thumbnails.FORMS
-    ]
+    frames = [thumbnails.middle_frame(one) for one in result.case.query]
+    sizes = [sum(len(thumbnails._encode_frame(path, form)) for path in frames) for form in thumbnails.FORMS]
     for max_bytes in (sizes[0], sizes[1], sizes[-1], 1):
         fitting = [form for form, size in zip(thumbnails.FORMS, sizes, strict=True) if size <= max_bytes]
-        assert thumbnails.choose_form(result.case.query, max_bytes) == [*fitting, thumbnails.FORMS[-1]][0]
+        assert thumbnails.choose_form(frames, max_bytes) == [*fitting, thumbnails.FORMS[-1]][0]
 
 
 def test_an_unreadable_tracklet_has_no_picture(run, collect):

@@ -1,0 +1,29 @@
+"""benchmarks/search.py: its features are clustered, and every step is measured (tests measure no time)."""
+
+import numpy as np
+
+from benchmarks.search import make_features, run
+
+
+def test_a_persons_features_are_nearer_than_others():
+    features = make_features(60, 64, per_person=3)  # row and row + 20 are of one person
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    cosines = features @ features.T
+    same = np.arange(60)[:, None] % 20 == np.arange(60) % 20
+    assert cosines[same & ~np.eye(60, dtype=bool)].mean() > cosines[~same].mean() + 0.3
+
+
+def test_every_step_is_measured():
+    figures = run(["--tracklets", "400", "--width", "16", "--queries", "5"])
+    assert 0.9 < figures["recall"] <= 1
+    names = (
+        "exact alone",
+        "exact together",
+        "approximate alone",
+        "approximate together",
+        "build",
+        "write",
+        "read",
+        "file",
+    )
+    assert all(figures[name] > 0 for name in names)
