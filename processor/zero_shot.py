@@ -180,19 +180,22 @@ def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHea
         return head
     labels = torch.searchsorted(own, codes[usable])
     similarity = F.linear(words[usable], head.weight)
+    mean = similarity.mean(dim=0)  # the biases that are fitted, and decay, are relative to it
     log_scale = torch.tensor(1 / head.temperature).log().requires_grad_()
     bias = torch.zeros(len(own), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_scale, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
 
     def measure_loss() -> Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(log_scale.exp() * similarity + bias, labels) + BIAS_DECAY * bias.square().sum() / 2
+        loss = (
+            F.cross_entropy(log_scale.exp() * (similarity - mean) + bias, labels) + BIAS_DECAY * bias.square().sum() / 2
+        )
         loss.backward()
         return loss
 
     optimizer.step(measure_loss)
     temperature = (-log_scale.detach()).exp()
-    return replace(head, bias=bias.detach() * temperature, temperature=temperature.item())
+    return replace(head, bias=bias.detach() * temperature - mean, temperature=temperature.item())
 
 
 def encode_words(
