@@ -55,7 +55,7 @@ def test_scores_by_hand():
 
 
 def test_drawn_texts_use_known_words_and_often_name_few_things(crowd):
-    rng, known = random.Random(0), set(list_vocabulary(crowd))
+    rng, known = random.Random(0), set(list_vocabulary())
     texts = [draw_text(crowd.captions[0], crowd.phrases[0], rng) for _ in range(300)]
     assert {word.lower() for text in texts for word in text.replace(",", "").split()} <= known
     assert crowd.captions[0] in texts
@@ -79,7 +79,7 @@ def test_the_demo_finds_unseen_people(crowd):
 def test_training_fits_a_few_people(crowd):
     torch.manual_seed(0)
     trained = open_text_space("configs/demo_captions.safetensors")
-    space = start_text_space(trained.images.vit, crowd, SIZE, (0.5,) * 3, (0.5,) * 3)
+    space = start_text_space(trained.images.vit, SIZE, (0.5,) * 3, (0.5,) * 3)
     images = encode_crowd(space, crowd)
     train_captions(space, crowd, images, steps=25, lr=2e-3, seed=0)
     assert score_search(space, crowd.captions, images.flatten(1, 2)).hits[1] > 0.6
