@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.synthetic.crowd import VIEWS, Crowd
-from model.caption_encoder import CaptionEncoder
+from datasets.synthetic.people import Person
+from model.caption_encoder import CaptionEncoder, split_words
 from model.encoder import ClipVideoEncoder
 from model.text_space import ClassToken, TextSpace
 from utils.progress import track
@@ -31,6 +33,7 @@ MAX_WORDS = 48  # of a text; the longest captions have about 40
 JOINTS = ("with", "in", "and", "wearing")
 ANYBODY = "person"  # what a man, woman, girl or boy is called at times
 ARTICLES = ("a", "an")
+PEOPLE_WITH_ALL_WORDS = 2000  # so many use every word of the closed vocabulary
 FULL_CAPTIONS, WITHOUT_ARTICLES, SHORTENED, WORD_DROPPED, UNNAMED = 0.2, 0.3, 0.4, 0.3, 0.3  # probabilities
 BATCH_OF_TRACKLETS = 64
 PEOPLE_PER_STEP = 64
@@ -67,22 +70,23 @@ def draw_text(caption: str, phrases: Mapping[str, str], rng: random.Random) -> s
     return text
 
 
-def list_vocabulary(crowd: Crowd) -> list[str]:
-    """List the words that ``draw_text`` may use for people of a crowd."""
-    return sorted(CaptionEncoder.for_texts([*crowd.captions, *JOINTS, *ARTICLES, ANYBODY], 1).vocabulary)
+def list_vocabulary() -> list[str]:
+    """List the words that ``draw_text`` may use."""
+    people = (Person.sample(np.random.default_rng(seed)) for seed in range(PEOPLE_WITH_ALL_WORDS))
+    texts = [*(person.caption() for person in people), *JOINTS, *ARTICLES, ANYBODY]
+    return sorted({word for text in texts for word in split_words(text)})
 
 
 def start_text_space(
-    encoder: ClipVideoEncoder, crowd: Crowd, size: Sequence[int], mean: Sequence[float], std: Sequence[float]
+    encoder: ClipVideoEncoder, size: Sequence[int], mean: Sequence[float], std: Sequence[float]
 ) -> TextSpace:
-    """Put an untrained caption encoder, for the words of a crowd, beside an image tower.
+    """Put an untrained caption encoder, which knows ``list_vocabulary``, beside an image tower.
 
     Args:
         encoder: The image tower; it is frozen.
-        crowd: People to train on.
         size, mean, std: As in ``TextSpace``.
     """
-    captions = CaptionEncoder(list_vocabulary(crowd), MAX_WORDS, encoder.projected_width)
+    captions = CaptionEncoder(list_vocabulary(), MAX_WORDS, encoder.projected_width)
     return TextSpace(ClassToken(encoder), captions, size, mean, std, scale=math.exp(INITIAL_LOGIT_SCALE))
 
 
@@ -98,7 +102,7 @@ def train_captions(space: TextSpace, crowd: Crowd, images: Tensor, steps: int, l
     """Train the text tower of ``space``, a caption encoder, in place, and set the scale of ``space``.
 
     Args:
-        space: Its text tower knows ``list_vocabulary``.
+        space: As of ``start_text_space``.
         crowd: The people.
         images: ``encode_crowd`` of them.
         steps: Optimiser steps.
@@ -171,7 +175,7 @@ def score_search(
         space: The space.
         texts: A text about each person.
         tracklets: Tracklets of each person, (people, tracklets, P).
-        ranks: The k of the scores.
+        ranks: The k of the scores; those above the number of tracklets are left out.
     """
     asked = list(dict.fromkeys(texts))
     right = torch.tensor([[text == other for other in texts] for text in asked])
@@ -179,6 +183,7 @@ def score_search(
     similarity = space.encode_texts(asked) @ tracklets.flatten(0, 1).T
     ranked = right.gather(1, similarity.argsort(dim=1, descending=True, stable=True))
     total, num_right = right.shape[1], right.sum(dim=1).tolist()
+    ranks = [k for k in ranks if k <= total]
     return SearchScores(
         len(asked),
         total,

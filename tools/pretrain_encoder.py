@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         save_timm(encoder, args.output, origin)
         logger.info("Wrote %s (%.1f MB)", args.output, args.output.stat().st_size / 1e6)
         load_clip_weights(encoder, args.output)  # the text tower sees what half precision left
-    space = start_text_space(encoder, crowd, size, mean, std)
+    space = start_text_space(encoder, size, mean, std)
     train_captions(space, crowd, encode_crowd(space, crowd), args.caption_steps, args.lr, args.seed)
     scores = describe_search(space, validation, encode_crowd(space, validation))
     for what, score in scores.items():

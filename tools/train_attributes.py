@@ -15,6 +15,7 @@ EPILOG = """\
 examples:
   python -m tools.train_attributes --output_dir logs/all
   python -m tools.train_attributes --output_dir logs/all --weight best
+  python -m tools.train_attributes --output_dir logs/all --text_tower ViT-B-16.pt
   python eval_main.py --output_dir logs/all --custom_output_dir results/predicted TEST.MASK predicted
   python eval_main.py --output_dir logs/all --custom_output_dir results/soft TEST.MASK soft
 
@@ -26,6 +27,8 @@ all of these people, so test people may be harder.
 
 attributes.safetensors is written beside the checkpoint, and is refused for any other checkpoint: train the classifiers
 again after more training. Classifiers of gender, age and ethnicity are not kept, unless TEST.PREDICT_SENSITIVE True.
+
+--text_tower also scores descriptions of the values in CLIP's space, as they are and calibrated on the same people.
 """
 
 
@@ -38,6 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
     parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the draw of people (%(default)s)")
+    parser.add_argument("--text_tower", help="CLIP file or captions: compare with zero-shot classifiers (AG-VPReID)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
@@ -54,10 +58,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import make_dataset, make_test_loader
+    from model.text_space import open_text_space
     from processor.attribute_heads import write_heads
     from processor.attribute_training import find_annotated, train_heads
     from processor.build import make_extractor
     from processor.trained import load_trained, locate_checkpoint
+    from processor.zero_shot import compare_with_trained, encode_words, make_zero_shot_heads
     from utils.folder_lock import lock_folder
     from utils.runtime import prepare_output, start_logging
 
@@ -71,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         with processes.first_on_machine():  # the first one lists the frames
             dataset = make_dataset(cfg)
         tracklets, scheme = find_annotated(dataset, cfg.DATASETS.NAMES)
+        space = open_text_space(args.text_tower).to(trained.runtime.device) if args.text_tower else None
+        zero_shot = make_zero_shot_heads(space, scheme) if space else None
         cameras = trained.cameras_for(dataset)
         loader = make_test_loader(cfg, tracklets, cameras, processes)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
@@ -78,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         heads = train_heads(features, scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE)
         path = processes.run_on_main(partial(write_heads, heads, trained))
         logger.info("Held-out training people, in percent:\n%s", heads.format_scores())
+        if space and zero_shot:
+            loader = make_test_loader(cfg, features.tracklets, cameras, processes)
+            words = encode_words(space, extractor, loader, features.tracklets)
+            table = compare_with_trained(zero_shot, words, features, heads.scores, args.seed)
+            logger.info("Zero-shot classifiers by %s on the same people, in percent:\n%s", space.name, table)
         logger.info("Written: %s, with classifiers of %s", path, ", ".join(heads.heads) or "no attribute")
 
 

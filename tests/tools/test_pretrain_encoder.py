@@ -1,23 +1,33 @@
-"""tools/pretrain_encoder.py writes a file that MODEL.PRETRAIN_PATH accepts."""
+"""tools/pretrain_encoder.py writes a file that MODEL.PRETRAIN_PATH accepts, and a text tower beside it."""
 
 import pytest
 import torch
 
 from configs import get_cfg
 from model import make_model
+from model.text_space import open_text_space
 from tools import pretrain_encoder
 from tools.pretrain_encoder import main
+from utils.checkpoint import read_checkpoint
 
 
-def test_trains_and_writes_a_clip_file(tmp_path, monkeypatch):
+def test_trains_and_writes_both_towers(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain_encoder, "VALIDATION_PEOPLE", 3)
     path = tmp_path / "encoder.safetensors"
-    main(["--output", str(path), "--people", "4", "--batch", "2", "--steps", "2"])
+    captions = tmp_path / "captions.safetensors"
+    words = ["--captions", str(captions), "--people", "4", "--batch", "2", "--caption_steps", "2"]
+    main(["--output", str(path), "--steps", "2", *words])
     cfg = get_cfg("configs/demo.yml", ["MODEL.PRETRAIN_PATH", str(path)])
     loaded = make_model(cfg, num_classes=3, num_cameras=2)
     fresh = make_model(cfg, num_classes=3, num_cameras=2, pretrained=False)
     assert not torch.equal(loaded.encoder.class_token, fresh.encoder.class_token)
-    assert path.stat().st_size < 4e6
+    assert path.stat().st_size + captions.stat().st_size < 4e6
+    assert torch.equal(open_text_space(captions).images.vit.class_token, loaded.encoder.class_token)
+
+    captions.unlink()
+    main(["--image_tower", str(path), *words])  # the text tower alone
+    assert open_text_space(captions).encode_texts(["a person"]).shape == (1, 128)
+    assert read_checkpoint(captions)["unseen people"]["people"] == 3
 
 
 @pytest.mark.parametrize(
@@ -25,6 +35,7 @@ def test_trains_and_writes_a_clip_file(tmp_path, monkeypatch):
     [
         (["--people", "0"], "argument --people: must be at least 2, got 0"),
         (["--workers", "-1"], "argument --workers: must be at least 1, got -1"),
+        (["--image_tower", "elsewhere/tower.safetensors"], "--captions must be in the folder of the image tower"),
         (["--people", "4", "--batch", "5"], "--batch must be at most --people (4), got 5"),
     ],
 )

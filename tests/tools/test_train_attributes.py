@@ -17,6 +17,7 @@ from tools import train_attributes
 from utils.checkpoint import read_checkpoint, write_weights
 from utils.commands import run_command
 
+ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = tuple(range(1, 21))
 ALL = ["visual only", "visual only + mask (predicted attributes)"]
 
@@ -90,6 +91,16 @@ def test_a_mask_without_annotations_from_training_to_results(trained, capsys):
         table.unlink()
     assert evaluate("bare", "TEST.MASK", "predicted") == ALL
     assert evaluate("bare", "TEST.MASK", "soft") == ["visual only"]
+
+
+def test_zero_shot_classifiers_are_scored_beside_them(trained, monkeypatch):
+    captions = ROOT / "configs/demo_captions.safetensors"
+    assert status_of(train_attributes, "--output_dir", "logs", "--text_tower", captions) == 0
+    log = Path("logs/attributes.log").read_text()
+    table = log[log.index("Zero-shot classifiers by demo_captions.safetensors") :].splitlines()
+    assert table[1].split()[:3] == ["attribute", "tracklets", "chance"]
+    assert table[3].startswith("hairstyle ")  # the other columns have one code, or are sensitive
+    assert status_of(train_attributes, "--output_dir", "logs", "--text_tower", "nowhere.pt") == 1
 
 
 def test_sensitive_columns_are_predicted_only_if_asked_for(trained, capsys):

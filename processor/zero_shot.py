@@ -1,0 +1,251 @@
+"""Attributes without training: a tracklet has the value whose description is nearest to it in the space of texts.
+
+Each value has a prompt, worded by view, and prompts are the weights of a linear classifier on the tracklets' vectors in
+the space of texts (``AttributeHead``). Where people are annotated, a factor and a bias for each value are fitted to
+them, which corrects for how often values occur and for how readily CLIP calls them.
+
+Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from datasets import Tracklet
+from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, AttributeScheme
+from model.text_space import TextSpace
+from utils.tables import format_table
+
+from .attribute_heads import AttributeHead, ColumnScores
+from .attribute_training import cohen_kappa, split_people
+from .features import FeatureExtractor, FeatureSet
+
+# The first template whose words the text tower knows is used; a closed vocabulary has no words for views.
+TEMPLATES = {"aerial": ("a photo of {}, seen from above", "{}"), "ground": ("a photo of {}", "{}")}
+# What people with each code look like, in the order of preference; no gender, age or ethnicity. A value without a
+# prompt, or with words that a closed vocabulary lacks, is never predicted.
+PROMPTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "height": {
+        "child": ("a child",),
+        "short": ("a short person",),
+        "medium": ("a person of medium height", "a person"),
+        "tall": ("a tall person",),
+    },
+    "body_volume": {
+        "thin": ("a thin person",),
+        "medium": ("a person of medium build", "a person"),
+        "fat": ("a heavy person",),
+    },
+    "hair_color": {color: (f"a person with {color} hair",) for color in ("black", "brown", "white", "red", "gray")},
+    "hairstyle": {
+        "bald": ("a bald person", "a person with no hair"),
+        "short": ("a person with short hair",),
+        "medium": ("a person with medium-length hair", "a person with medium hair"),
+        "long": ("a person with long hair",),
+        "horse tail": ("a person with a ponytail", "a person with hair in a horse tail"),
+    },
+    "beard": {"yes": ("a person with a beard",), "no": ("a person without a beard", "a person")},
+    "moustache": {"yes": ("a person with a moustache",), "no": ("a person without a moustache",)},
+    "glasses": {
+        "normal": ("a person with glasses",),
+        "sun": ("a person with sunglasses",),
+        "none": ("a person without glasses",),
+    },
+    "head_accessories": {
+        "hat": ("a person wearing a hat",),
+        "scarf": ("a person wearing a scarf",),
+        "necklace": ("a person wearing a necklace",),
+    },
+    "upper_body_clothing": {
+        **{name: (f"a person in a {name}",) for name in CODES["upper_body_clothing"]},
+        "naked": ("a person with a naked upper body",),
+    },
+    "lower_body_clothing": {
+        **{name: (f"a person in {name}",) for name in ("jeans", "leggings", "pants", "shorts")},
+        **{name: (f"a person in a {name}",) for name in ("skirt", "bikini", "dress", "uniform", "suit")},
+    },
+    "footwear": {
+        "sport": ("a person in sport shoes",),
+        "classic": ("a person in classic shoes",),
+        "high heels": ("a person in high heels",),
+        "boots": ("a person in boots",),
+        "sandals": ("a person in sandals",),
+        "nothing": ("a person without shoes",),
+    },
+    "accessories": {
+        "bag": ("a person with a shoulder bag",),
+        "backpack": ("a person with a backpack",),
+        "handbag": ("a person with a handbag",),
+        "rolling bag": ("a person with a rolling suitcase",),
+        "umbrella": ("a person with an umbrella",),
+        "sport bag": ("a person with a sport bag",),
+        "market bag": ("a person with a shopping bag",),
+        "nothing": ("a person carrying nothing", "a person"),
+    },
+}
+BIAS_DECAY = 0.01  # L2 penalty of the biases: a value that nobody has would otherwise get an infinite one
+MAX_STEPS = 100  # of L-BFGS
+
+Heads = dict[str, AttributeHead]  # by column
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotHeads:
+    """Zero-shot classifiers by view, 'aerial' and 'ground', then by column; both views have the same columns."""
+
+    by_view: dict[str, Heads]
+
+    def probabilities(self, words: Tensor, views: Sequence[str]) -> dict[str, Tensor]:
+        """Return the probabilities of tracklets over the codes of each column, (n, C).
+
+        Args:
+            words: Their vectors in the space of texts, (n, P), unit length.
+            views: Their views, as in ``Tracklet``.
+        """
+        aerial = torch.tensor([view == "aerial" for view in views]).unsqueeze(1)
+        return {
+            column: torch.where(aerial, self.by_view["aerial"][column].probabilities(words), head.probabilities(words))
+            for column, head in self.by_view["ground"].items()
+        }
+
+    def calibrated(self, words: Tensor, views: Sequence[str], codes: Mapping[str, Tensor]) -> "ZeroShotHeads":
+        """Fit the factor and the biases of each classifier.
+
+        Args:
+            words, views: As in ``probabilities``.
+            codes: Annotated codes by column, (n,); those that a classifier does not have are left out.
+        """
+        aerial = torch.tensor([view == "aerial" for view in views])
+        chosen = {"aerial": aerial, "ground": ~aerial}
+        return ZeroShotHeads(
+            {
+                view: {
+                    column: calibrate(head, words[chosen[view]], codes[column][chosen[view]])
+                    for column, head in heads.items()
+                }
+                for view, heads in self.by_view.items()
+            }
+        )
+
+
+def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme) -> ZeroShotHeads:
+    """Make the classifiers of every column with at least two values that the text tower has words for.
+
+    Raises:
+        ValueError: If the attributes are not AG-VPReID's, whose codes the prompts describe.
+    """
+    if scheme != AGVPREID_SCHEME:
+        raise ValueError(
+            f"Zero-shot attributes have prompts for AG-VPReID's columns only ({', '.join(PROMPTS)}); this data set has "
+            f"others: {', '.join(scheme.columns)}."
+        )
+    by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
+    for view, heads in by_view.items():
+        for column, values in PROMPTS.items():
+            prompts = {
+                CODES[column].index(name): prompt
+                for name, phrases in values.items()
+                if (prompt := choose_prompt(space, phrases, view)) is not None
+            }
+            if len(prompts) > 1:
+                codes = tuple(sorted(prompts))
+                weight = space.encode_texts([prompts[code] for code in codes]).cpu()
+                heads[column] = AttributeHead(codes, weight, torch.zeros(len(codes)), 1 / space.scale)
+    return ZeroShotHeads(by_view)
+
+
+def choose_prompt(space: TextSpace, phrases: Sequence[str], view: str) -> str | None:
+    """Return the first phrase, in the first template, whose words the text tower knows; None if there is none."""
+    prompts = (template.format(phrase) for phrase in phrases for template in TEMPLATES[view])
+    return next((prompt for prompt in prompts if not space.unknown_words(prompt)), None)
+
+
+def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHead:
+    """Fit the temperature and the bias of a zero-shot classifier to annotated tracklets.
+
+    Args:
+        head: The classifier.
+        words: (n, P).
+        codes: Annotated codes, (n,).
+    Returns:
+        The classifier with the same weights; ``head`` itself if no code is among its own.
+    """
+    own = torch.tensor(head.codes)
+    usable = torch.isin(codes, own)
+    if not usable.any():
+        return head
+    labels = torch.searchsorted(own, codes[usable])
+    similarity = F.linear(words[usable], head.weight)
+    mean = similarity.mean(dim=0)  # the biases that are fitted, and decay, are relative to it
+    log_scale = torch.tensor(1 / head.temperature).log().requires_grad_()
+    bias = torch.zeros(len(own), requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_scale, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
+
+    def measure_loss() -> Tensor:
+        optimizer.zero_grad()
+        loss = (
+            F.cross_entropy(log_scale.exp() * (similarity - mean) + bias, labels) + BIAS_DECAY * bias.square().sum() / 2
+        )
+        loss.backward()
+        return loss
+
+    optimizer.step(measure_loss)
+    temperature = (-log_scale.detach()).exp()
+    return replace(head, bias=bias.detach() * temperature - mean, temperature=temperature.item())
+
+
+def encode_words(
+    space: TextSpace, extractor: FeatureExtractor, loader: DataLoader, tracklets: Sequence[Tracklet]
+) -> Tensor:
+    """Encode tracklets in the space of texts, (n, P), unit length, on the CPU.
+
+    Args:
+        space: On the device of ``extractor``.
+        extractor: Moves clips to its device and averages over tracklets.
+        loader, tracklets: As in ``FeatureExtractor.extract``; every tracklet has a readable frame.
+    """
+    raw = replace(extractor, transform=nn.Identity())
+    words = raw.average_over_tracklets(
+        lambda clips, camids: space.encode_frames(clips), loader, tracklets, "frames beside texts"
+    )
+    return F.normalize(words, dim=1).cpu()
+
+
+def compare_with_trained(
+    plain: ZeroShotHeads, words: Tensor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int
+) -> str:
+    """Lay out how well zero-shot and trained classifiers do on the same held-out people, in percent.
+
+    Args:
+        plain: Zero-shot classifiers as ``make_zero_shot_heads`` makes them.
+        words: Vectors of the tracklets of ``features`` in the space of texts, (n, P), unit length.
+        features: Their descriptors, of AG-VPReID's attributes.
+        scores: Of the trained classifiers, by column.
+        seed: That the trained classifiers' people were drawn by.
+    """
+    parts = split_people(features.pids, seed)
+    views = [tracklet.view for tracklet in features.tracklets]
+    table = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
+    codes = {column: table[:, index] for index, column in enumerate(COLUMNS)}
+    known = parts.fit | parts.calibration
+    of_known = [view for view, chosen in zip(views, known.tolist(), strict=True) if chosen]
+    fitted = plain.calibrated(words[known], of_known, {column: each[known] for column, each in codes.items()})
+    methods = [heads.probabilities(words, views) for heads in (plain, fitted)]
+    rows = []
+    for column, head in plain.by_view["ground"].items():
+        if column not in scores:
+            continue
+        chosen = parts.scores & (codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)])
+        own = torch.tensor(head.codes)
+        predicted = [own[each[column][chosen].argmax(dim=1)] for each in methods]
+        right = [(each == codes[column][chosen]).double().mean().item() for each in predicted]
+        agreement = cohen_kappa(codes[column][chosen], predicted[1])
+        trained = scores[column]
+        shares = (trained.chance, trained.accuracy, *right, trained.agreement, agreement)
+        rows.append([column, int(chosen.sum()), *(f"{100 * share:.1f}" for share in shares)])
+    header = ["attribute", "tracklets", "chance", "trained", "zero-shot", "and calibrated", "agreement", "zero-shot's"]
+    return format_table(header, rows)

@@ -1,0 +1,44 @@
+"""model/caption_encoder.py: words, padding, and texts that are refused."""
+
+import pytest
+import torch
+
+from model.caption_encoder import CaptionEncoder
+
+SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black backpack"
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return CaptionEncoder.for_texts([SHORT, LONG], 64).eval()
+
+
+def test_padding_does_not_change_a_text(encoder):
+    tokens = encoder.tokenize([SHORT, LONG])
+    before = encoder(tokens)
+    torch.testing.assert_close(encoder(encoder.tokenize([SHORT]))[0], before[0])
+    with torch.no_grad():
+        encoder.positions[6:] += 5.0  # only the longer text has words there
+    after = encoder(tokens)
+    assert torch.allclose(before[0], after[0], atol=1e-6)
+    assert not torch.allclose(before[1], after[1], atol=1e-3)
+
+
+def test_case_and_punctuation_do_not_count(encoder):
+    assert encoder.tokenize(["Red t-shirt!"]).tolist() == encoder.tokenize(["red, 'T-SHIRT'"]).tolist()
+    assert encoder.tokenize(["red backpack"]).tolist() != encoder.tokenize(["backpack red"]).tolist()
+
+
+def test_texts_that_are_refused(encoder):
+    with pytest.raises(
+        ValueError, match=r"does not know 'rad', 'shirt'; the nearest words that it knows: red, t-shirt"
+    ):
+        encoder.tokenize(["red backpack", "rad shirt"])
+    with pytest.raises(ValueError, match=r"It knows 8 words only: a, backpack, black, in, man, red, t-shirt, with\."):
+        encoder.tokenize(["zebra"])
+    with pytest.raises(ValueError, match="at least one word, got ' ,'"):
+        encoder.tokenize([" ,"])
+    with pytest.raises(ValueError, match="at most 10 words for this text tower, got 40"):
+        encoder.tokenize(["red " * 40])
+    assert encoder.unknown_words("A rad man, rad!") == ["rad"]

@@ -1,0 +1,136 @@
+"""model/text_space.py: CLIP files and the demo's captions read back; what is refused."""
+
+import logging
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from configs import get_cfg
+from model.caption_encoder import CaptionEncoder
+from model.encoder import ClipVideoEncoder, build_vit
+from model.text_space import ClassToken, TextSpace, open_text_space, write_captions
+from processor.pretraining import save_timm
+from utils.checkpoint import hash_file
+
+TEXTS = ["a man in a red shirt", "a woman with a black backpack, seen from above"]
+
+
+def make_clip(quick_gelu=False):
+    """A small CLIP with random weights."""
+    torch.manual_seed(0)
+    vision = open_clip.CLIPVisionCfg(layers=2, width=64, patch_size=8, image_size=16)
+    texts = open_clip.CLIPTextCfg(width=64, heads=1, layers=3)
+    return open_clip.CLIP(32, vision, texts, quick_gelu).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "quick_gelu", "extra", "half"),
+    [
+        ("clip.pt", False, {}, False),
+        ("ViT-quickgelu.pt", True, {}, False),
+        ("clip.pt", True, {"input_resolution": 16, "context_length": 77, "vocab_size": 49408}, True),
+    ],
+)
+def test_a_clip_gives_what_open_clip_computes(tmp_path, name, quick_gelu, extra, half):
+    clip = make_clip(quick_gelu)
+    if half:
+        clip.load_state_dict({key: value.half() for key, value in clip.state_dict().items()})
+    state = {key: value.half() if half else value for key, value in clip.state_dict().items()}
+    torch.save({**state, **{key: torch.tensor(value) for key, value in extra.items()}}, tmp_path / name)
+    space = open_text_space(tmp_path / name)
+    assert (space.name, space.sha256) == (name, hash_file(tmp_path / name))
+    assert space.image_size == (16, 16)
+    frames = torch.randint(256, (2, 3, 3, 16, 16), dtype=torch.uint8)
+    mean, std = (
+        torch.tensor(value)[:, None, None] for value in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    )
+    with torch.no_grad():
+        images = clip.encode_image((frames.flatten(0, 1) / 255 - mean) / std, normalize=True).unflatten(0, (2, 3))
+        texts = clip.encode_text(open_clip.tokenize(TEXTS), normalize=True)
+    torch.testing.assert_close(space.encode_frames(frames), F.normalize(images.mean(dim=1), dim=1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(space.encode_texts(TEXTS), texts, atol=1e-5, rtol=0)
+    assert space.scale == pytest.approx(1 / 0.07, rel=1e-3)
+
+
+def test_frames_of_another_size_are_resized_and_texts_refused(tmp_path):
+    torch.save(make_clip().state_dict(), tmp_path / "clip.pt")
+    space = open_text_space(tmp_path / "clip.pt")
+    even = torch.full((1, 1, 3, 16, 16), 90, dtype=torch.uint8)
+    torch.testing.assert_close(space.encode_frames(even), space.encode_frames(even[..., :8, :5].repeat(1, 1, 1, 4, 1)))
+    for text in ("", " \n"):
+        with pytest.raises(ValueError, match="at least one word"):
+            space.encode_texts(["fine", text])
+    with pytest.raises(ValueError, match="'red red .* is too long: 75 of its 2500 words fit in the 77 tokens"):
+        space.encode_texts(["red " * 2500])
+    with pytest.raises(ValueError, match="0 of its 1 words"):
+        space.encode_texts(["x" * 10_000])
+    assert space.encode_texts(["red " * 75]).shape == (1, 32)
+
+
+def test_foreign_files_are_refused_in_one_line(tmp_path):
+    foreign = tmp_path / "weights.safetensors"
+    save_file({"layer.weight": torch.zeros(2, 2)}, foreign)
+    with pytest.raises(ValueError, match=r"weights.safetensors is no text tower: expected .* got layer.weight, ...$"):
+        open_text_space(foreign)
+    with pytest.raises(ValueError, match="is no text tower"):  # an image tower alone
+        open_text_space("configs/demo_encoder.safetensors")
+    state = make_clip().state_dict()
+    del state["transformer.resblocks.1.ln_1.bias"]
+    torch.save(state, tmp_path / "clip.pt")
+    with pytest.raises(ValueError, match=r"clip.pt is no CLIP .* it .*transformer.resblocks.1.ln_1.bias"):
+        open_text_space(tmp_path / "clip.pt")
+    with pytest.raises(FileNotFoundError, match="none.pt"):
+        open_text_space(tmp_path / "none.pt")
+
+
+@pytest.fixture
+def captions_file(tmp_path):
+    """A caption file beside its image tower; returns its space, too."""
+    torch.manual_seed(0)
+    vit = {"name": "vit_base_patch16_clip_quickgelu_224", "embed_dim": 64, "depth": 1, "num_heads": 1, "patch_size": 8}
+    vit = {**vit, "proj_dim": 64}
+    encoder = ClipVideoEncoder(build_vit(**vit), (16, 8), (8, 8))
+    encoder.load_state_dict({name: value.half().float() for name, value in encoder.state_dict().items()})
+    save_timm(encoder, tmp_path / "tower.safetensors", {})
+    captions = CaptionEncoder(["a", "man", "red", "shirt", "t-shirt"], 4, 64)
+    captions.load_state_dict({name: value.half().float() for name, value in captions.state_dict().items()})
+    cfg = get_cfg()
+    look = {"size": (16, 8), "mean": cfg.INPUT.PIXEL_MEAN, "std": cfg.INPUT.PIXEL_STD}
+    space = TextSpace(ClassToken(encoder), captions, *look.values(), scale=20.0)
+    tower = {"file": "tower.safetensors", "sha256": hash_file(tmp_path / "tower.safetensors"), "vit": vit}
+    write_captions(space, {**tower, "stride": (8, 8), **look}, {}, tmp_path / "captions.safetensors")
+    return tmp_path / "captions.safetensors", space
+
+
+def test_captions_read_back(captions_file):
+    path, space = captions_file
+    opened = open_text_space(path)
+    frames = torch.randint(256, (2, 2, 3, 16, 8), dtype=torch.uint8)
+    torch.testing.assert_close(opened.encode_frames(frames), space.encode_frames(frames))
+    torch.testing.assert_close(opened.encode_texts(["red shirt"]), space.encode_texts(["red shirt"]))
+    assert (opened.scale, opened.name, opened.sha256) == (20.0, path.name, hash_file(path))
+
+
+def test_captions_beside_another_tower_or_none(captions_file):
+    path, _ = captions_file
+    tower = path.with_name("tower.safetensors")
+    weights = load_file(tower)
+    save_file({**weights, "cls_token": weights["cls_token"] + 1}, tower)
+    command = (
+        "run `python -m tools.pretrain_encoder --image_tower .*tower.safetensors --captions .*captions.safetensors`"
+    )
+    with pytest.raises(ValueError, match=f"trained beside another .*tower.safetensors than this one: {command}"):
+        open_text_space(path)
+    tower.unlink()
+    with pytest.raises(FileNotFoundError, match=r"needs its image tower beside it: there is no .*tower.safetensors"):
+        open_text_space(path)
+
+
+def test_the_activation_is_logged(tmp_path, caplog):
+    torch.save(make_clip().state_dict(), tmp_path / "clip.pt")
+    with caplog.at_level(logging.INFO):
+        open_text_space(tmp_path / "clip.pt")
+    assert "ViT of width 64, 2 layers, patch 8, 16 pixels; text tower of width 64, 3 layers; GELU" in caplog.text

@@ -1,0 +1,80 @@
+"""processor/zero_shot.py: prompts, calibration, and views, on hand-made spaces."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
+from model.text_space import TextSpace
+from processor.attribute_heads import SENSITIVE, AttributeHead
+from processor.zero_shot import PROMPTS, ZeroShotHeads, calibrate, choose_prompt, make_zero_shot_heads
+
+
+class Words(nn.Module):
+    """A text tower that counts letters; it knows some words, or all."""
+
+    def __init__(self, known=None):
+        super().__init__()
+        self.known = known
+
+    def unknown_words(self, text):
+        return [] if self.known is None else [word for word in text.split() if word not in self.known]
+
+    def tokenize(self, texts):
+        return torch.tensor([[float(text.count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz,"] for text in texts])
+
+    def forward(self, tokens):
+        return tokens
+
+
+def make_space(known=None):
+    return TextSpace(nn.Identity(), Words(known), (2, 2), (0.0,) * 3, (1.0,) * 3, scale=10.0)
+
+
+def test_prompts_name_codes_and_no_sensitive_attribute():
+    assert not set(PROMPTS) & set(SENSITIVE)
+    for column, values in PROMPTS.items():
+        assert set(values) <= set(CODES[column])
+
+
+def test_prompts_are_worded_by_view_as_far_as_the_words_are_known():
+    every, few = make_space(), make_space({"a", "person", "with", "no", "hair", "short"})
+    phrases = PROMPTS["hairstyle"]["bald"]
+    assert choose_prompt(every, phrases, "aerial") == "a photo of a bald person, seen from above"
+    assert choose_prompt(every, phrases, "ground") == "a photo of a bald person"
+    assert choose_prompt(few, phrases, "aerial") == "a person with no hair"
+    assert choose_prompt(few, PROMPTS["hairstyle"]["long"], "ground") is None
+    heads = make_zero_shot_heads(few, AGVPREID_SCHEME).by_view
+    assert list(heads["aerial"]) == list(heads["ground"]) == ["height", "hairstyle"]
+    assert heads["ground"]["hairstyle"].codes == (0, 1)
+    assert heads["ground"]["height"].temperature == pytest.approx(0.1)
+
+
+def test_other_attributes_are_refused():
+    with pytest.raises(ValueError, match="AG-VPReID's columns only .* this data set has others: vest"):
+        make_zero_shot_heads(make_space(), AttributeScheme(("vest",), (2,)))
+
+
+def test_probabilities_by_view():
+    even = AttributeHead((0, 1), torch.eye(2), torch.zeros(2))
+    swapped = AttributeHead((0, 1), torch.eye(2).flip(0), torch.zeros(2))
+    heads = ZeroShotHeads({"aerial": {"hat": swapped}, "ground": {"hat": even}})
+    likely, unlikely = torch.tensor([1.0, 0.0]).softmax(0).tolist()
+    got = heads.probabilities(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), ["ground", "aerial"])["hat"]
+    assert got.tolist() == [pytest.approx([likely, unlikely]), pytest.approx([unlikely, likely])]
+
+
+def test_calibration_learns_how_often_values_occur_and_how_sure_to_be():
+    """Similarities that always lean to class 0, though half of the tracklets are of class 1."""
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(2, (400,), generator=generator)
+    lean = 0.5 + 0.2 * (codes == 0) + 0.05 * torch.randn(400, generator=generator)
+    words = torch.stack([lean, torch.zeros(400)], dim=1)
+    head = AttributeHead((0, 4), torch.eye(2), torch.zeros(2), 0.1)
+    annotated = torch.where(codes == 1, 4, 0)
+    assert (head.probabilities(words).argmax(dim=1) == 0).all()
+    fitted = calibrate(head, words, torch.cat([annotated[:-1], torch.tensor([3])]))  # a code without a prompt
+    assert (fitted.probabilities(words).argmax(dim=1) == codes).float().mean() > 0.95
+    assert F.nll_loss(fitted.probabilities(words).log(), codes) < 0.2
+    assert calibrate(head, words, torch.full((400,), 2)) is head
