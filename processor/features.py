@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets import Tracklet
-from datasets.clips.clip_dataset import NO_FRAME, NOT_REPLACED
+from datasets.clips.clip_dataset import NO_FRAME
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import flip_clips
 from model import XTFCLIP
@@ -160,11 +160,9 @@ class FeatureExtractor:
         bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction, processes)
         sums: Tensor | None = None
         counts = torch.zeros(len(tracklets), 1, device=device)
-        num_unreadable = 0
         with evaluation_mode(self.model):
             for batch in self.runtime.show_progress(loader, description, "batch"):
                 bad_frames.add(batch)
-                num_unreadable += int((batch["unreadable"] != NOT_REPLACED).sum())
                 clips = self.transform(batch["clips"].to(device, non_blocking=True))
                 rows = batch["tracklet"].to(device)
                 with self.runtime.autocast():
@@ -183,8 +181,7 @@ class FeatureExtractor:
         if sums is None:  # fewer tracklets than processes: none for this one
             sums = torch.zeros(len(tracklets), width, device=device)
         # A tracklet is in one process only, and its sums are zero in the others: adding them up changes no digit.
-        num_unreadable = sum(processes.gather_values(num_unreadable))
-        return _Sums(processes.sum_over(sums), processes.sum_over(counts), num_unreadable)
+        return _Sums(processes.sum_over(sums), processes.sum_over(counts), bad_frames.num_unreadable)
 
     def _describe(self, clips: Tensor, camids: Tensor) -> Tensor:
         """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""
