@@ -14,6 +14,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from datasets import Case, Tracklet
+from utils.commands import going_on_without
 
 from ..results import VISUAL
 from .figures import PageFigure, write_figures
@@ -59,7 +60,9 @@ class _ShownTracklets:
 
 def write_page(data: PageData, folder: Path) -> list[Path]:
     """Write the page and its figures into a folder; returns the files written, the page last."""
-    figures, written = write_figures(data, folder / FIGURES_FOLDER)
+    figures, written = [], []
+    with going_on_without(FIGURES_FOLDER):
+        figures, written = write_figures(data, folder / FIGURES_FOLDER)
     path = folder / PAGE_NAME
     path.write_text(render_page(data, figures), encoding="utf-8")
     return [*written, path]

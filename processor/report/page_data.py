@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets import Case
+from utils.commands import going_on_without
 from utils.distances import Distances
 from utils.nearest import find_nearest
 
@@ -120,10 +121,13 @@ def collect_page(
         origin: Where the numbers come from.
         make_maps: Maps some queries of a direction.
     """
-    return PageData(results, origin, [_collect_direction(result, make_maps(result)) for result in evaluation.scored()])
+    return PageData(results, origin, [_collect_direction(result, make_maps) for result in evaluation.scored()])
 
 
-def _collect_direction(result: CaseResult, maps: dict[int, QueryMaps]) -> DirectionData:
+def _collect_direction(result: CaseResult, make_maps: MakeMaps) -> DirectionData:
+    maps: dict[int, QueryMaps] = {}
+    with going_on_without(f"{result.case.title}: the maps of queries"):
+        maps = make_maps(result)
     shown = [method for method in result.rankings if method.ranking.uses_pictures]
     rankings = {method: _rank_queries(result, method) for method in shown}
     cmc = {method: ranking.cmc for method, ranking in result.rankings.items()}
