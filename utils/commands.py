@@ -69,7 +69,9 @@ def going_on_without(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
-        logger.warning("%s: left out because of an error (%s). Its traceback is in the log file.", what, _explain(error))
+        logger.warning(
+            "%s: left out because of an error (%s). Its traceback is in the log file.", what, _explain(error)
+        )
         logger.debug("Traceback:", exc_info=True)
 
 

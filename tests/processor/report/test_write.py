@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_the_earlier_results(full, run, tmp_path, monkeypatch
         ("write.collect_page", {"report.html", "figures/cmc.pdf"}, "report.html: left out"),
     ],
 )
-def test_an_error_in_a_picture_or_the_page_costs_no_number(broken, missing, warning, run, tmp_path, monkeypatch, caplog):
+def test_an_error_in_a_picture_or_the_page_costs_no_score(broken, missing, warning, run, tmp_path, monkeypatch, caplog):
     def write_files(folder, names):
         folder.mkdir(exist_ok=True)
         for name in names:
