@@ -30,6 +30,7 @@ MAX_BYTES = 19_500_000  # of the page: the pictures get what the rest leaves
 ROWS_SHARE = 0.6  # of these bytes, about, for the data without pictures: more costs rankings, the last ones first
 FRAMES_SHARE = 0.2  # of the pictures' bytes, for maps, and more frames of the queries with the lowest average precision
 NUM_FRAMES = 6  # of such a query
+ESCAPES = "backslashreplace"  # of characters that are not UTF-8, as in the log
 DIGITS = 5  # significant, of precisions and weights
 DISTANCE_DIGITS = 4
 
@@ -68,7 +69,7 @@ def write_page(data: PageData, folder: Path) -> list[Path]:
     with going_on_without(FIGURES_FOLDER):
         figures, written = write_figures(data, folder / FIGURES_FOLDER)
     path = folder / PAGE_NAME
-    path.write_text(render_page(data, figures), encoding="utf-8")
+    path.write_text(render_page(data, figures), "utf-8", ESCAPES)
     return [*written, path]
 
 
@@ -97,7 +98,7 @@ def render_page(data: PageData, figures: Sequence[PageFigure]) -> str:
         style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
     )
-    room = MAX_BYTES - size - len(render(embedded="").encode())
+    room = MAX_BYTES - size - len(render(embedded="").encode("utf-8", ESCAPES))
     return render(embedded=_as_json(_embed_pictures(rows, data, shown, room)))
 
 

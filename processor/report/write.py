@@ -10,7 +10,7 @@ from utils.commands import going_on_without
 
 from ..results import CaseResult, Evaluation
 from .breakdown import break_down, format_breakdown
-from .page import PAGE_NAME, write_page
+from .page import ESCAPES, PAGE_NAME, write_page
 from .page_data import MakeMaps, collect_page, map_nothing
 from .pairs import format_verification, verify_evaluation
 from .pictures import draw_best_and_worst
@@ -100,9 +100,9 @@ def _write_all(
         text = f"{header}{format_results(evaluation)}\n\n{format_verification(verification)}\n"
         breakdown = break_down(evaluation)
         results = {**results_as_dict(evaluation, origin), "verification": verification, "breakdown": breakdown}
-        (folder / "results.txt").write_text(text, encoding="utf-8")
+        (folder / "results.txt").write_text(text, "utf-8", ESCAPES)
         (folder / "results.json").write_text(f"{json.dumps(results, indent=2)}\n", encoding="utf-8")
-        (folder / "breakdown.txt").write_text(f"{header}\n{format_breakdown(breakdown)}\n", encoding="utf-8")
+        (folder / "breakdown.txt").write_text(f"{header}\n{format_breakdown(breakdown)}\n", "utf-8", ESCAPES)
         write_queries(folder / "queries.csv", evaluation)
         names = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
         written += [folder / name for name in names]

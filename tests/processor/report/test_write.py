@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -177,6 +178,24 @@ def test_an_error_in_a_picture_or_the_page_costs_no_score(broken, missing, warni
     assert record.message.startswith(warning)
     assert "ZeroDivisionError: a width of 0" in record.message
     assert "in fail" in caplog.text  # the traceback
+
+
+@pytest.mark.parametrize("name", ["$\\frac{_^%", '"quoted"\'', "b\udcffd", "x" * 3000, "人"])
+def test_strange_names_cost_nothing(name, run, tmp_path, caplog):
+    """Half a formula, quotes, bytes that are not UTF-8, a long one: in tracklets, title and origin."""
+    evaluation = run(("case1",), tracklets=1)
+    (result,) = evaluation.cases
+    sides = {
+        side: tuple(replace(each, name=f"{name}{index}") for index, each in enumerate(getattr(result.case, side)))
+        for side in ("query", "gallery")
+    }
+    case = replace(result.case, title=name[:100], **sides)
+    written = write_report(replace(evaluation, cases=[replace(result, case=case)]), tmp_path, 4, {"data": name})
+    assert written[-1].name == "report.html"
+    assert (tmp_path / "ranked_worst.png").is_file()
+    assert not [record for record in caplog.records if record.name == "utils.commands"]
+    rows = (tmp_path / "tracklet_rankings.csv").read_text("utf-8", "surrogateescape").splitlines()
+    assert name.replace('"', '""') in rows[1]
 
 
 def test_an_error_in_the_maps_costs_neither_the_page_nor_a_number(run, tmp_path, monkeypatch, caplog):
