@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
     with lock_folder(results), start_logging(results / "eval.log"):
         warn_of_unread_keys(cfg, "evaluation", opts)
-        trained = load_trained(cfg, overrides=None if args.config_file else opts)
+        trained = load_trained(cfg, None if args.config_file else opts, args.config_file)
         cfg, processes = trained.cfg, trained.runtime.processes
         logger.info("What differs from the recipe: %s", describe_differences(cfg))
         with processes.first_on_machine():  # the first one lists the frames

@@ -94,6 +94,11 @@ class XTFCLIP(nn.Module):
         """Rows of the camera embedding; 0 if it is switched off."""
         return 0 if self.encoder.camera_embedding is None else len(self.encoder.camera_embedding)
 
+    @property
+    def descriptor_width(self) -> int:
+        """Numbers of a test descriptor."""
+        return 2 * self.encoder.width + self.encoder.projected_width
+
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Choose whether training keeps only the inputs of the large blocks, and computes the rest again for gradients.
 

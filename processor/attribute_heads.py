@@ -1,6 +1,7 @@
 """Classifiers of attributes on a checkpoint's descriptors: their records, and the file beside the checkpoint."""
 
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,10 +9,9 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
-from yacs.config import CfgNode
 
 from utils.checkpoint import hash_file, read_checkpoint, write_weights
-from utils.entries import check_entries, mapping, tensors
+from utils.entries import check_entries, mapping, tensor, tensors
 from utils.tables import format_table
 
 from .trained import TrainedRun
@@ -124,7 +124,7 @@ def find_heads(trained: TrainedRun) -> AttributeHeads | None:
     if cfg.TEST.PREDICT_SENSITIVE and not heads.has_sensitive:
         raise ValueError(
             f"{heads_path(trained)} holds no classifier of {', '.join(SENSITIVE)}, which TEST.PREDICT_SENSITIVE asks "
-            f"for: run `{training_command(cfg)} TEST.PREDICT_SENSITIVE True`."
+            f"for: run `{training_command(trained)} TEST.PREDICT_SENSITIVE True`."
         )
     if not cfg.TEST.PREDICT_SENSITIVE:
         allowed = {column: head for column, head in heads.heads.items() if column not in SENSITIVE}
@@ -139,7 +139,7 @@ def find_heads(trained: TrainedRun) -> AttributeHeads | None:
 
 def read_heads(trained: TrainedRun) -> AttributeHeads:
     """Read the file of a checkpoint's classifiers; errors as ``find_heads``."""
-    path, command = heads_path(trained), training_command(trained.cfg)
+    path, command = heads_path(trained), training_command(trained)
     if not path.is_file():
         raise FileNotFoundError(f"TEST.MASK {trained.cfg.TEST.MASK} needs {path}: run `{command}`.")
     content = read_checkpoint(path)
@@ -167,6 +167,10 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
         scores = {column: ColumnScores(**values) for column, values in content["scores"].items()}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): run `{command}`.") from error
+    for column, head in heads.items():
+        num_classes, width = len(head.codes), trained.model.descriptor_width
+        if problem := tensor(num_classes, width)(head.weight) or tensor(num_classes)(head.bias):
+            raise ValueError(f"{path} is damaged, its classifier of {column} {problem}: run `{command}`.")
     return AttributeHeads(heads, scores, bool(content.get("has_sensitive")))
 
 
@@ -193,10 +197,12 @@ def heads_path(trained: TrainedRun) -> Path:
     return trained.checkpoint.parent / HEADS_FILE
 
 
-def training_command(cfg: CfgNode) -> str:
-    """Return the command that trains the classifiers of the checkpoint that ``cfg`` means."""
-    weight = f" --weight {cfg.TEST.WEIGHT}" if cfg.TEST.WEIGHT else ""
-    return f"python -m tools.train_attributes --output_dir {cfg.OUTPUT_DIR}{weight}"
+def training_command(trained: TrainedRun) -> str:
+    """Return the command that trains the classifiers of a run's checkpoint."""
+    cfg = trained.cfg
+    options = {"--config_file": trained.config_file, "--output_dir": cfg.OUTPUT_DIR, "--weight": cfg.TEST.WEIGHT}
+    words = [word for name, value in options.items() if value for word in (name, value)]
+    return f"python -m tools.train_attributes {shlex.join(words)}"
 
 
 def describe_descriptors(trained: TrainedRun) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from datasets import Benchmark, Tracklet
 from datasets.attributes import AttributeScheme
+from utils.processes import ALONE, Processes
 from utils.progress import track
 
 from .attribute_heads import SENSITIVE, AttributeHead, AttributeHeads, ColumnScores
@@ -76,7 +77,9 @@ def split_people(pids: Sequence[int], seed: int) -> Parts:
     return Parts(*(torch.from_numpy(np.isin(pids, part)) for part in parts))
 
 
-def train_heads(features: FeatureSet, scheme: AttributeScheme, seed: int, keep_sensitive: bool) -> AttributeHeads:
+def train_heads(
+    features: FeatureSet, scheme: AttributeScheme, seed: int, keep_sensitive: bool, processes: Processes = ALONE
+) -> AttributeHeads:
     """Train a classifier of every column of which the people of each part show enough.
 
     Sensitive columns are learned and scored, too, because TEST.MASK soft weighs by the scores; their classifiers are
@@ -87,13 +90,15 @@ def train_heads(features: FeatureSet, scheme: AttributeScheme, seed: int, keep_s
         scheme: What their attributes mean.
         seed: Draws the parts.
         keep_sensitive: Whether to keep the classifiers of ``SENSITIVE`` columns.
+        processes: Each of them trains; process 0 shows how far it is.
     Raises:
         ValueError: If no column can be learned.
     """
     parts = split_people(features.pids, seed)
     codes = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
     heads, scores, skipped = {}, {}, []
-    for index, column in enumerate(track(scheme.columns, "training on attributes", "column")):
+    columns = track(scheme.columns, "training on attributes", "column", enabled=processes.is_main)
+    for index, column in enumerate(columns):
         known = codes[:, index] != scheme.unknown[index]
         of_part = Parts(parts.fit & known, parts.calibration & known, parts.scores & known)
         if len(codes[of_part.fit, index].unique()) < 2 or not (of_part.calibration.any() and of_part.scores.any()):
@@ -103,7 +108,7 @@ def train_heads(features: FeatureSet, scheme: AttributeScheme, seed: int, keep_s
         scores[column] = score_head(head, features, codes[:, index], of_part)
         if keep_sensitive or column not in SENSITIVE:
             heads[column] = head
-    if skipped:
+    if skipped and processes.is_main:
         logger.warning(
             "Not learned, because too few people are annotated or all have the same code: %s", ", ".join(skipped)
         )

@@ -44,6 +44,7 @@ class BadFrames:
         self.processes = processes
         self.num_frames = 0  # served so far, with the replaced ones
         self.replacements: Counter[str] = Counter()  # how often each unreadable path was replaced
+        self.num_unreadable = 0  # those replaced so far, and those of black clips; after ``finish`` of all processes
         self._num_expected = 0  # frames of the whole pass, at most
         self._num_batches_of_all = sum(processes.gather_values(num_batches))
 
@@ -70,6 +71,7 @@ class BadFrames:
         unreadable = batch["unreadable"]  # (B, T)
         self._num_expected = self._num_expected or self._num_batches_of_all * unreadable.numel()
         self.num_frames += unreadable.numel()
+        self.num_unreadable += int((unreadable != NOT_REPLACED).sum())
         for row, place in (unreadable > NOT_REPLACED).nonzero().tolist():
             tracklet = self.tracklets[int(batch["tracklet"][row])]
             self.replacements[tracklet.frame_paths[int(unreadable[row, place])]] += 1
@@ -81,6 +83,7 @@ class BadFrames:
         counts = self.counts()
         self.num_frames = sum(num_frames for num_frames, _ in counts)
         self.replacements = sum((Counter(replacements) for _, replacements in counts), Counter())
+        self.num_unreadable = sum(self.processes.gather_values(self.num_unreadable))
         if not self.replacements:
             return
         if self.processes.is_main:

@@ -99,7 +99,7 @@ def evaluate(
         )
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
-        distances = compute_distances(query, gallery, case.scheme, options)
+        distances = compute_distances(query, gallery, case.scheme, options, processes)
         if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distances):
             logger.warning(
                 "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs "
@@ -129,7 +129,11 @@ def _describe(
 
 
 def compute_distances(
-    query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: RankingOptions
+    query: FeatureSet,
+    gallery: FeatureSet,
+    scheme: AttributeScheme | None,
+    options: RankingOptions,
+    processes: Processes = ALONE,
 ) -> dict[Method, Distances]:
     """Prepare the distances, (Q, G), by every method that the options ask for and the data allow.
 
@@ -137,8 +141,10 @@ def compute_distances(
         query, gallery: Features of both sides.
         scheme: What the tracklets' attributes mean; None for a data set without attributes.
         options: The methods.
+        processes: All of them call this. Process 0 re-ranks and finds neighbours, and sends the others what it found:
+            on one machine they would take its cores.
     """
-    base = _rank(query, gallery, options)
+    base = _rank(query, gallery, options, processes)
     distances = {Method(ranking): own for ranking, own in base.items()}
     mask, penalty = make_penalty(query, gallery, scheme, options.mask)
     if penalty is not None:
@@ -149,21 +155,26 @@ def compute_distances(
     return distances
 
 
-def _rank(query: FeatureSet, gallery: FeatureSet, options: RankingOptions) -> dict[Ranking, Distances]:
+def _rank(
+    query: FeatureSet, gallery: FeatureSet, options: RankingOptions, processes: Processes
+) -> dict[Ranking, Distances]:
     """Prepare the distances of every ranking, the plain one first."""
     q, g = query.features, gallery.features
     distances: dict[Ranking, Distances] = {PLAIN: SquaredDistances(q, g)}
     if options.reranking:
-        distances[RERANKED] = prepare_re_ranking(q, g, options.k1, options.k2, options.lambda_value)
+        distances[RERANKED] = processes.run_on_main(
+            lambda: prepare_re_ranking(q, g, options.k1, options.k2, options.lambda_value)
+        )
 
     def add(ranking: Ranking, *sides: Tensor) -> None:
         distances[ranking] = SquaredDistances(*(F.normalize(side) if options.unit_length else side for side in sides))
 
     if how := options.query_expansion:
         alpha = options.expansion_alpha if how == "weighted" else 0.0
-        add(EXPANDED[how], expand_queries(q, g, options.expansion_k, alpha), g)
+        add(EXPANDED[how], processes.run_on_main(lambda: expand_queries(q, g, options.expansion_k, alpha)), g)
     if sides := options.mutual_neighbours:
-        add(CENTRALIZED[sides], add_mutual_neighbours(q) if sides == "both" else q, add_mutual_neighbours(g))
+        own = processes.run_on_main(lambda: add_mutual_neighbours(q)) if sides == "both" else q
+        add(CENTRALIZED[sides], own, processes.run_on_main(lambda: add_mutual_neighbours(g)))
     if statistics := options.camera_normalization:
         q_groups, g_groups = (_number_groups(side, options.normalizes_by_view) for side in (query, gallery))
         pool = (q, q_groups) if statistics == "both" else (g, g_groups)

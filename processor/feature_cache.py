@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
 # The code that features are computed by; after a change of it, kept features are not used.
 SOURCES = ("model", "datasets/build.py", "datasets/clips", "processor/features.py")
-# What a file holds: features, and the indices of their tracklets; those without a readable frame have none.
-ENTRIES = {"features": tensor(None, None, dtype=torch.float32), "readable": tensor(None, dtype=torch.int64)}
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class FeatureCache:
 
     A file names what its features were computed from. If that has changed, or the file is damaged, the features are
     computed again and the file is replaced, so the folder does not grow. Frames are recognised by their paths: that a
-    frame's content has changed is not noticed.
+    frame's content has changed is not noticed. So features are kept only if every frame was read: a frame that could
+    not be read once may be readable next time.
 
     Attributes:
         folder: Where the files are; it is created when the first one is written.
@@ -55,12 +54,10 @@ class FeatureCache:
         origin = {**self.origin, "tracklets and frames": hash_frames(tracklets)} if self.processes.is_main else {}
         kept = self.processes.run_on_main(lambda: _read(path, origin, len(tracklets)))
         if kept is not None:
-            features, readable = kept
-            described = [tracklets[index] for index in readable]
-            return FeatureSet(described, features, len(tracklets) - len(described))
+            return FeatureSet(tracklets, kept)
         computed = compute()
         if self.processes.is_main:
-            _write(path, origin, tracklets, computed)
+            _write(path, origin, computed)
         return computed
 
 
@@ -95,36 +92,38 @@ def _hash_lines(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, origin: Mapping[str, str], num_tracklets: int) -> tuple[Tensor, list[int]] | None:
-    """Read features, (n, D), and the indices of their tracklets; None, and a line in the log, if they do not serve."""
+def _read(path: Path, origin: Mapping[str, str], num_tracklets: int) -> Tensor | None:
+    """Read the features of all tracklets, (n, D); None, and a line in the log, if they do not serve."""
     if not path.is_file():
         return None
     try:
         content = read_checkpoint(path)
         check_entries(content, path, {"model": tensors, "origin": mapping})
-        check_entries(content["model"], path, ENTRIES)
-        features, readable = content["model"]["features"], content["model"]["readable"].tolist()
+        check_entries(content["model"], path, {"features": tensor(None, None, dtype=torch.float32)})
     except ValueError as error:
         logger.warning("Kept features are not used: %s", error)
         return None
     if changed := [name for name, value in origin.items() if content["origin"].get(name) != value]:
         logger.info("%s is of other %s: the features are computed again.", path, ", ".join(changed))
         return None
-    if len(features) != len(readable) or not set(readable) <= set(range(num_tracklets)):
+    features = content["model"]["features"]
+    if len(features) != num_tracklets:
         logger.warning("Kept features are not used: %s is damaged, its features are not of these tracklets.", path)
         return None
-    num_left_out = num_tracklets - len(features)
-    left_out = f"; {num_left_out} tracklets without a readable frame are left out" if num_left_out else ""
-    logger.info("%d features were read from %s and not computed%s.", len(features), path, left_out)
-    return features, readable
+    logger.info("%d features were read from %s and not computed.", len(features), path)
+    return features
 
 
-def _write(path: Path, origin: Mapping[str, str], tracklets: Sequence[Tracklet], features: FeatureSet) -> None:
-    """Keep features; a disk that is full costs the file, not the evaluation."""
-    described = set(features.keys)
-    readable = [index for index, tracklet in enumerate(tracklets) if tracklet.key in described]
-    entries = {"features": features.features, "readable": torch.tensor(readable)}
+def _write(path: Path, origin: Mapping[str, str], computed: FeatureSet) -> None:
+    """Keep features of which every frame was read; a disk that is full costs the file, not the evaluation."""
+    if computed.num_unreadable:
+        logger.warning(
+            "The features are not kept in %s: %d of their frames could not be read, and may be readable next time.",
+            path,
+            computed.num_unreadable,
+        )
+        return
     try:
-        write_weights(entries, {"origin": dict(origin)}, path)
+        write_weights({"features": computed.features}, {"origin": dict(origin)}, path)
     except OSError as error:
         logger.warning("Features are not kept for the next evaluation (TEST.KEEP_FEATURES): %s", error)

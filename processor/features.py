@@ -32,11 +32,13 @@ class FeatureSet:
         tracklets: n records.
         features: (n, D), float32, on the CPU.
         num_left_out: Tracklets that have no feature, and no row, because none of their frames can be read.
+        num_unreadable: Frames of the clips that could not be read, so that neighbours or nothing took their place.
     """
 
     tracklets: Sequence[Tracklet]
     features: Tensor
     num_left_out: int = 0
+    num_unreadable: int = 0
 
     @property
     def pids(self) -> list[int]:
@@ -49,6 +51,21 @@ class FeatureSet:
     @property
     def keys(self) -> list[str]:
         return [tracklet.key for tracklet in self.tracklets]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What a pass over clips adds up.
+
+    Attributes:
+        features: Sums over the readable clips of each tracklet, (number of tracklets, width).
+        counts: Numbers of these clips, (number of tracklets, 1).
+        num_unreadable: As in ``FeatureSet``.
+    """
+
+    features: Tensor
+    counts: Tensor
+    num_unreadable: int
 
 
 @dataclass(frozen=True)
@@ -86,12 +103,12 @@ class FeatureExtractor:
             UnreadableFrameError: If no tracklet has a readable frame.
             ValueError: If there are no tracklets.
         """
-        sums, counts = self._sum_over_tracklets(self.encode or self.describe, loader, tracklets, description)
-        features = sums / counts
+        sums = self._sum_over_tracklets(self.encode or self.describe, loader, tracklets, description)
+        features = sums.features / sums.counts
         features = (F.normalize(features, dim=1) if self.normalize else features).cpu()
-        readable = find_readable(counts)
+        readable = find_readable(sums.counts)
         if all(readable):
-            return FeatureSet(tracklets, features)
+            return FeatureSet(tracklets, features, num_unreadable=sums.num_unreadable)
         if not any(readable):
             raise UnreadableFrameError(f"{description}: no frame of any of the {len(tracklets)} tracklets can be read.")
         left_out = [tracklet.key for tracklet, kept in zip(tracklets, readable, strict=True) if not kept]
@@ -104,7 +121,7 @@ class FeatureExtractor:
                 ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else ""),
             )
         kept = tuple(tracklet for tracklet, kept in zip(tracklets, readable, strict=True) if kept)
-        return FeatureSet(kept, features[readable], len(left_out))
+        return FeatureSet(kept, features[readable], len(left_out), sums.num_unreadable)
 
     def average_over_tracklets(
         self,
@@ -126,8 +143,8 @@ class FeatureExtractor:
             UnreadableFrameError: If too many frames cannot be read.
             ValueError: If there are no tracklets.
         """
-        sums, counts = self._sum_over_tracklets(encode, loader, tracklets, description, max_bad_fraction)
-        return sums / counts
+        sums = self._sum_over_tracklets(encode, loader, tracklets, description, max_bad_fraction)
+        return sums.features / sums.counts
 
     @torch.inference_mode()
     def _sum_over_tracklets(
@@ -137,8 +154,8 @@ class FeatureExtractor:
         tracklets: Sequence[Tracklet],
         description: str,
         max_bad_fraction: float = 1.0,
-    ) -> tuple[Tensor, Tensor]:
-        """Add up ``encode`` over the readable clips of each tracklet, and count these clips, (number of tracklets, 1).
+    ) -> _Sums:
+        """Add up ``encode`` over the readable clips of each tracklet.
 
         Arguments and errors as for ``average_over_tracklets``.
         """
@@ -167,7 +184,7 @@ class FeatureExtractor:
         if sums is None:  # fewer tracklets than processes: none for this one
             sums = torch.zeros(len(tracklets), width, device=device)
         # A tracklet is in one process only, and its sums are zero in the others: adding them up changes no digit.
-        return processes.sum_over(sums), processes.sum_over(counts)
+        return _Sums(processes.sum_over(sums), processes.sum_over(counts), bad_frames.num_unreadable)
 
     def describe(self, clips: Tensor, camids: Tensor) -> Tensor:
         """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""

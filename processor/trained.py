@@ -56,6 +56,7 @@ class TrainedRun:
         chosen: How the checkpoint was chosen, such as "the last, after epoch 80".
         cfg: The configuration to go on with.
         trained_on: Name of the data set that was trained on (DATASETS.NAMES); None if the checkpoint does not say.
+        config_file: As in ``load_trained``.
     """
 
     model: XTFCLIP
@@ -65,6 +66,7 @@ class TrainedRun:
     chosen: str
     cfg: CfgNode
     trained_on: str | None = None
+    config_file: str | None = None
 
     @property
     def origin(self) -> dict[str, str]:
@@ -150,7 +152,7 @@ def locate_checkpoint(cfg: CfgNode) -> Path:
     return path
 
 
-def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> TrainedRun:
+def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:
     """Open the checkpoint that ``locate_checkpoint`` finds.
 
     A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
@@ -159,6 +161,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
         cfg: Says where the checkpoint is, and how to build the network if the checkpoint does not say.
         overrides: KEY VALUE pairs to lay over the checkpoint's own configuration; None to use ``cfg`` as it is, with a
             warning for every switch of the network that differs from training.
+        config_file: The --config_file that ``cfg`` is from, for the commands that messages name; None without.
     Raises:
         FileNotFoundError: If there is no checkpoint.
         ValueError: If the checkpoint cannot be read, holds something odd or does not fit the configuration, or the
@@ -186,7 +189,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None) -> Traine
     camids = tuple(content["camids"]) if "camids" in content else None
     if camids is not None and model.num_cameras not in (0, len(camids)):
         raise ValueError(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg, trained_on)
+    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg, trained_on, config_file)
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:

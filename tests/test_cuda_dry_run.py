@@ -95,7 +95,7 @@ def test_features_with_mirror_images_and_normalisation(cfg, make_tracklet, monke
     cfg.defrost()
     cfg.TEST.FLIP = cfg.TEST.FEAT_NORM = True
     # The counter reads values of the loader's batch, which is on the CPU: that is allowed.
-    counter = SimpleNamespace(add=lambda batch: None, finish=lambda: None)
+    counter = SimpleNamespace(add=lambda batch: None, finish=lambda: None, num_unreadable=0)
     monkeypatch.setattr(processor.features, "BadFrames", lambda *args: counter)
     monkeypatch.setattr(processor.features, "find_black_clips", lambda batch: set())
     monkeypatch.setattr(processor.features, "find_readable", lambda counts: [True] * len(counts))

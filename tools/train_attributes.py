@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         loader = make_test_loader(cfg, tracklets, cameras, processes)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         features = extractor.extract(loader, tracklets, "training people")
-        heads = train_heads(features, scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE)
+        heads = train_heads(features, scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE, processes)
         path = processes.run_on_main(partial(write_heads, heads, trained))
         logger.info("Held-out training people, in percent:\n%s", heads.format_scores())
         if space and zero_shot:

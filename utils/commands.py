@@ -1,13 +1,14 @@
-"""How a command ends: signals and errors become one line and an exit status.
+"""How a command ends, or goes on: signals and errors become one line and an exit status, or a warning.
 
 This imports no torch, which takes seconds: a signal during that time is handled, too.
 """
 
+import errno
 import logging
 import multiprocessing
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from .stopping import STOP_REQUESTS, Stopped
 
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 # Mistakes of the user, such as a missing folder or a value out of range: their message says all.
 MISTAKES = (OSError, ValueError, TypeError, FloatingPointError)
 MAX_LENGTH = 1000  # characters of a message on the console
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def first_line(error: BaseException) -> str:
@@ -51,6 +53,26 @@ def run_command(main: Callable[[], None]) -> int:
         finally:
             _end_loader_processes()
     return 0
+
+
+@contextmanager
+def going_on_without(what: str) -> Iterator[None]:
+    """Turn an error of a block into one warning, with its traceback in the log file: what it makes is dispensable.
+
+    A full disk and a signal still end the command.
+
+    Args:
+        what: What is missing after an error, as the beginning of the warning.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
+        logger.warning(
+            "%s: left out because of an error (%s). Its traceback is in the log file.", what, _explain(error)
+        )
+        logger.debug("Traceback:", exc_info=True)
 
 
 def _describe(error: Exception) -> str:

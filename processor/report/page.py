@@ -6,6 +6,7 @@ names their columns. A picture is embedded once and named by its index.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from datasets import Case, Tracklet
+from utils.commands import going_on_without
 
-from ..results import VISUAL
+from ..results import VISUAL, Method
 from .figures import PageFigure, write_figures
 from .measures import MEASURES
 from .page_data import DirectionData, PageData, RankedQuery
@@ -23,10 +25,13 @@ from .thumbnails import PictureTable, choose_form, middle_frame, spread_frames
 
 PAGE_NAME = "report.html"
 FIGURES_FOLDER = "figures"
-MAX_BYTES = 18_000_000  # of the page: the pictures get what the rest leaves
+MAX_BYTES = 19_500_000  # of the page: the pictures get what the rest leaves
+ROWS_SHARE = 0.6  # of these bytes, about, for the data without pictures: more costs rankings, the last ones first
 FRAMES_SHARE = 0.2  # of the pictures' bytes, for maps, and more frames of the queries with the lowest average precision
 NUM_FRAMES = 6  # of such a query
-DIGITS = 5  # significant, of distances, precisions and weights in a query's row
+ESCAPES = "backslashreplace"  # of characters that are not UTF-8, as in the log
+DIGITS = 5  # significant, of precisions and weights
+DISTANCE_DIGITS = 4
 
 Json = dict[str, Any]
 
@@ -34,13 +39,13 @@ Json = dict[str, Any]
 class _ShownTracklets:
     """The tracklets on the page, numbered: the queries that count and what is ranked first for them."""
 
-    def __init__(self, directions: Sequence[DirectionData]) -> None:
+    def __init__(self, directions: Sequence[DirectionData], methods: Sequence[Method]) -> None:
         self.tracklets: list[Tracklet] = []
         self._places: dict[tuple[str, str, int], int] = {}
         for direction in directions:
-            ranked = [query for queries in direction.rankings.values() for query in queries]
+            ranked = [query for method in methods for query in direction.rankings.get(method, ())]
             self._add(direction.case, "query", sorted({query.query for query in ranked}))
-            self._add(direction.case, "gallery", sorted({index for query in ranked for index in query.nearest}))
+            self._add(direction.case, "gallery", sorted({index for query in ranked for index in query.shown}))
 
     def _add(self, case: Case, side: str, indices: Sequence[int]) -> None:
         for index in indices:
@@ -58,57 +63,83 @@ class _ShownTracklets:
 
 def write_page(data: PageData, folder: Path) -> list[Path]:
     """Write the page and its figures into a folder; returns the files written, the page last."""
-    figures, written = write_figures(data, folder / FIGURES_FOLDER)
+    figures: list[PageFigure] = []
+    written: list[Path] = []
+    with going_on_without(FIGURES_FOLDER):
+        figures, written = write_figures(data, folder / FIGURES_FOLDER)
     path = folder / PAGE_NAME
-    path.write_text(render_page(data, figures), encoding="utf-8")
+    path.write_text(render_page(data, figures), "utf-8", ESCAPES)
     return [*written, path]
 
 
 def render_page(data: PageData, figures: Sequence[PageFigure]) -> str:
     """Return the page as HTML; every string of the data is escaped."""
-    return render_template(
+    methods = list(dict.fromkeys(method for direction in data.directions for method in direction.rankings))
+    rows, shown = _embed_rows(data, methods, len(methods))
+    size, max_size = len(_as_json(rows)), ROWS_SHARE * MAX_BYTES
+    if size > max_size:
+        rows, shown = _embed_rows(data, methods, max(1, int(len(methods) * max_size / size)))
+        size = len(_as_json(rows))
+    render = partial(
+        render_template,
         "page",
         title="Evaluation results",
         origin=data.origin,
         results=data.results,
         measures=MEASURES,
         figures=figures,
-        embedded=_as_json(_embed(data)),
+        left_out=[str(methods[place]) for place in rows["left_out"]],
         script=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
     )
+    room = MAX_BYTES - size - len(render(embedded="").encode("utf-8", ESCAPES))
+    return render(embedded=_as_json(_embed_pictures(rows, data, shown, room)))
 
 
-def _embed(data: PageData) -> Json:
-    """Collect the page's data for its script, with as many pictures as there is room for."""
-    shown = _ShownTracklets(data.directions)
-    methods = list(dict.fromkeys(method for direction in data.directions for method in direction.rankings))
-    embedded: Json = {
+def _embed_rows(data: PageData, methods: Sequence[Method], number: int) -> tuple[Json, _ShownTracklets]:
+    """Collect the page's data for its script without pictures, and the tracklets in it.
+
+    Args:
+        data: What the page shows.
+        methods: Its methods.
+        number: How many of them have their rankings embedded, the first ones.
+    """
+    shown = _ShownTracklets(data.directions, methods[:number])
+    rows = {
         "methods": [str(method) for method in methods],
         "directions": [
             {
                 "title": direction.case.title,
                 "rankings": {
-                    methods.index(method): [_row_of_query(direction.case, query, shown) for query in queries]
-                    for method, queries in direction.rankings.items()
+                    place: [_row_of_query(direction.case, query, shown) for query in direction.rankings[method]]
+                    for place, method in enumerate(methods[:number])
+                    if method in direction.rankings
                 },
             }
             for direction in data.directions
         ],
+        "left_out": list(range(number, len(methods))),
         "breakdown": data.results["breakdown"],
         "tracklets": [_row_of_tracklet(tracklet) for tracklet in shown.tracklets],
     }
-    room = MAX_BYTES - len(_as_json(embedded))
-    frames = [middle_frame(tracklet) for tracklet in shown.tracklets]
-    pictures = PictureTable(choose_form(frames, int((1 - FRAMES_SHARE) * room)), room)
-    for row, path in zip(embedded["tracklets"], frames, strict=True):
-        row.append(pictures.add_frame(path))
+    return rows, shown
+
+
+def _embed_pictures(rows: Json, data: PageData, shown: _ShownTracklets, room: int) -> Json:
+    """Add as many pictures to the page's data as there is room for, in bytes."""
+    middles = dict.fromkeys(middle_frame(tracklet) for tracklet in shown.tracklets)
+    pictures = PictureTable(choose_form(list(middles), int((1 - FRAMES_SHARE) * room)), room)
+    tracklets = [
+        [*row, pictures.add_frame(middle_frame(tracklet))]
+        for row, tracklet in zip(rows["tracklets"], shown.tracklets, strict=True)
+    ]
     maps = dict(_rows_of_maps(data.directions, shown, pictures))
-    more_frames = dict(_rows_of_frames(data.directions, shown, pictures))
+    frames = dict(_rows_of_frames(data.directions, shown, pictures))
     height, width = pictures.form.size_hw
     return {
-        **embedded,
+        **rows,
+        "tracklets": tracklets,
         "maps": maps,
-        "frames": more_frames,
+        "frames": frames,
         "pictures": pictures.pictures,
         "height": height,
         "width": width,
@@ -121,7 +152,8 @@ def _row_of_query(case: Case, query: RankedQuery, shown: _ShownTracklets) -> lis
         _short(query.average_precision),
         query.first_rank if math.isfinite(query.first_rank) else None,
         [shown.gallery(case, index) for index in query.nearest],
-        [_short(distance) for distance in query.distances],
+        [_short(distance, DISTANCE_DIGITS) for distance in query.distances],
+        query.late_match and [shown.gallery(case, query.late_match[0]), _short(query.late_match[1], DISTANCE_DIGITS)],
     ]
 
 
@@ -166,5 +198,5 @@ def _as_json(data: Json) -> Markup:
     return htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False)
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _short(value: float, digits: int = DIGITS) -> float:
+    return float(f"{value:.{digits}g}")

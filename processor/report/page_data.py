@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets import Case
+from utils.commands import going_on_without
 from utils.distances import Distances
 from utils.nearest import find_nearest
 
@@ -29,6 +30,7 @@ class RankedQuery:
         first_rank: Rank of the first true match, from 1; infinity without one.
         nearest: Indices of gallery tracklets, nearest first, at most ``NUM_NEAREST``.
         distances: Their distances to the query.
+        late_match: Index and distance of the first true match, if it is not among the nearest.
     """
 
     query: int
@@ -36,6 +38,12 @@ class RankedQuery:
     first_rank: float
     nearest: tuple[int, ...]
     distances: tuple[float, ...]
+    late_match: tuple[int, float] | None = None
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Indices of the gallery tracklets on the page."""
+        return self.nearest if self.late_match is None else (*self.nearest, self.late_match[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +128,13 @@ def collect_page(
         origin: Where the numbers come from.
         make_maps: Maps some queries of a direction.
     """
-    return PageData(results, origin, [_collect_direction(result, make_maps(result)) for result in evaluation.scored()])
+    return PageData(results, origin, [_collect_direction(result, make_maps) for result in evaluation.scored()])
 
 
-def _collect_direction(result: CaseResult, maps: dict[int, QueryMaps]) -> DirectionData:
+def _collect_direction(result: CaseResult, make_maps: MakeMaps) -> DirectionData:
+    maps: dict[int, QueryMaps] = {}
+    with going_on_without(f"{result.case.title}: the maps of queries"):
+        maps = make_maps(result)
     shown = [method for method in result.rankings if method.ranking.uses_pictures]
     rankings = {method: _rank_queries(result, method) for method in shown}
     cmc = {method: ranking.cmc for method, ranking in result.rankings.items()}
@@ -146,7 +157,11 @@ def _rank_queries(result: CaseResult, method: Method) -> list[RankedQuery]:
             nearest = find_nearest(distances, NUM_NEAREST)
             nearest = nearest[np.isfinite(distances[nearest])]
             neighbours = tuple(nearest.tolist()), tuple(distances[nearest].tolist())
-            ranked.append(RankedQuery(index, *next(scores), *neighbours))
+            is_match = result.gallery_pids == result.case.query[index].pid
+            match = int(np.where(is_match, distances, np.inf).argmin())
+            is_late = np.isfinite(distances[match]) and is_match[match] and not is_match[nearest].any()
+            late_match = (match, float(distances[match])) if is_late else None
+            ranked.append(RankedQuery(index, *next(scores), *neighbours, late_match))
     return ranked
 
 

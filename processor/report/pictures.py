@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 
-matplotlib.use("Agg")  # no display on a GPU box
+mpl.use("Agg")  # no display on a GPU box
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -29,7 +29,8 @@ def draw_best_and_worst(result: CaseResult, folder: Path) -> list[Path]:
         pids = [result.case.query[queries[place]].pid for place in order]
         chosen = order[[pids.index(pid) for pid in dict.fromkeys(pids)][:NUM_QUERIES]]  # the first query of each person
         path = folder / f"ranked_{name}.png"
-        _draw_ranked_lists(result, queries[chosen], ranking.average_precisions[chosen], name, path)
+        with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
+            _draw_ranked_lists(result, queries[chosen], ranking.average_precisions[chosen], name, path)
         written.append(path)
     return written
 
@@ -59,7 +60,7 @@ def _draw_ranked_lists(
             is_right = g_pids[column] == query.pid
             title = f"{rank + 1}. {'right' if is_right else 'wrong'}, distance {distances[column]:.2f}"
             _draw_tracklet(axes[row, place], case.gallery[column], title, "tab:green" if is_right else "tab:red")
-    figure.suptitle(f"{case.title}: the {len(queries)} {name} ranked people, a query of each (visual only)")
+    figure.suptitle(_printable(f"{case.title}: the {len(queries)} {name} ranked people, a query of each (visual only)"))
     figure.tight_layout(rect=(0, 0, 1, 0.98))
     figure.savefig(path, dpi=80)
     plt.close(figure)
@@ -88,4 +89,9 @@ def _draw_tracklet(axis: plt.Axes, tracklet: Tracklet, title: str, colour: str) 
         spine.set_linewidth(3)
     where = tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
     caption = f"{title}\nperson {tracklet.pid}, camera {tracklet.camid}\n{where}\n{tracklet.name[:MAX_NAME]}"
-    axis.set_title(caption, fontsize=6, color=colour)
+    axis.set_title(_printable(caption), fontsize=6, color=colour)
+
+
+def _printable(words: str) -> str:
+    """Return words that can be drawn: characters that are not UTF-8 become escapes, as in the log."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8")

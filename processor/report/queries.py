@@ -75,7 +75,7 @@ class ScoredQueries:
 
 def write_queries(path: Path, evaluation: Evaluation) -> None:
     """Write a row for each method and counted query; numbers are written in full, unknown ones as nothing."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for method in evaluation.methods():

@@ -33,7 +33,7 @@ def write_rankings(path: Path, rankings: Sequence[tuple[Case, Distances]], lengt
         length: Gallery tracklets per query; 0 for all.
     """
     form = rankings[0][0].ranking_form
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(RANKING_HEADERS[form])
         row_id = 0

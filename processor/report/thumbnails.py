@@ -11,6 +11,7 @@ from PIL import Image
 from datasets import Tracklet
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
 
+INDEX_BYTES = 8  # at most, of a picture's index with a comma
 NUM_SAMPLES = 48  # frames whose pictures tell how many bytes one takes
 
 
@@ -40,17 +41,22 @@ class PictureTable:
         form: Of every picture.
         max_bytes: What all of them may take.
         pictures: WebP files in base64.
-        num_bytes: What they take together.
+        num_bytes: What they take together, with the places that name them.
     """
 
     form: PictureForm
     max_bytes: int
     pictures: list[str] = field(default_factory=list)
     num_bytes: int = 0
+    _indices: dict[str, int | None] = field(default_factory=dict)  # by the frame's path
 
     def add_frame(self, path: str) -> int | None:
-        """Add a frame; returns its index, or None if it cannot be read or there is no room left."""
-        return self._add(_encode_frame(path, self.form)) if self._has_room() else None
+        """Add a frame, if it is new; returns its index, or None if it cannot be read or there is no room left."""
+        if path in self._indices:
+            self.num_bytes += INDEX_BYTES
+        elif self._has_room():
+            self._indices[path] = self._add(_encode_frame(path, self.form))
+        return self._indices.get(path)
 
     def add_pixels(self, pixels: np.ndarray) -> int | None:
         """Add an image (H, W, 3), uint8, scaled to the table's form; returns its index, or None without room."""
@@ -63,7 +69,7 @@ class PictureTable:
         if picture is None:
             return None
         self.pictures.append(picture)
-        self.num_bytes += len(picture) + len('"",')
+        self.num_bytes += len(picture) + len('"",') + INDEX_BYTES
         return len(self.pictures) - 1
 
 

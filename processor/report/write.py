@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from utils.commands import going_on_without
+
 from ..results import CaseResult, Evaluation
 from .breakdown import break_down, format_breakdown
-from .page import write_page
+from .page import ESCAPES, PAGE_NAME, write_page
 from .page_data import MakeMaps, collect_page, map_nothing
 from .pairs import format_verification, verify_evaluation
 from .pictures import draw_best_and_worst
@@ -31,7 +33,8 @@ def write_report(
     """Write tables, ranking files and pictures in place of those of an earlier evaluation.
 
     All files are written beside the earlier ones first, and moved when they are complete. Of the earlier evaluation's
-    files, those that have no successor are deleted; other files in the folder stay.
+    files, those that have no successor are deleted; other files in the folder stay. An error in the page, a figure or a
+    picture costs that file and a warning, never the numbers.
 
     Args:
         evaluation: What to write. Scores and pictures are left out where identities are masked.
@@ -97,13 +100,14 @@ def _write_all(
         text = f"{header}{format_results(evaluation)}\n\n{format_verification(verification)}\n"
         breakdown = break_down(evaluation)
         results = {**results_as_dict(evaluation, origin), "verification": verification, "breakdown": breakdown}
-        (folder / "results.txt").write_text(text, encoding="utf-8")
+        (folder / "results.txt").write_text(text, "utf-8", ESCAPES)
         (folder / "results.json").write_text(f"{json.dumps(results, indent=2)}\n", encoding="utf-8")
-        (folder / "breakdown.txt").write_text(f"{header}\n{format_breakdown(breakdown)}\n", encoding="utf-8")
+        (folder / "breakdown.txt").write_text(f"{header}\n{format_breakdown(breakdown)}\n", "utf-8", ESCAPES)
         write_queries(folder / "queries.csv", evaluation)
         names = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
         written += [folder / name for name in names]
-        pages = write_page(collect_page(evaluation, results, origin, make_maps), folder)
+        with going_on_without(PAGE_NAME):
+            pages = write_page(collect_page(evaluation, results, origin, make_maps), folder)
     several = len(evaluation.cases) > 1
     for result in evaluation.cases:
         case_folder = folder / result.case.name if several else folder
@@ -125,7 +129,8 @@ def _write_case(result: CaseResult, folder: Path, ranking_length: int, save_dist
             written.append(folder / f"distmat{method.slug}.npz")
             write_distances(written[-1], result.case, distances)
     if result.rankings:
-        written += draw_best_and_worst(result, folder)
+        with going_on_without(f"{result.case.title}: the pictures of the best and worst ranked"):
+            written += draw_best_and_worst(result, folder)
     return written
 
 

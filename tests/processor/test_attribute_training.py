@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS, UNKNOWN_CODES
+from processor import attribute_training
 from processor.attribute_heads import SENSITIVE, AttributeHead
 from processor.attribute_training import (
     Parts,
@@ -21,6 +22,7 @@ from processor.attribute_training import (
     train_heads,
 )
 from processor.features import FeatureSet
+from utils.processes import Processes
 
 UNKNOWN = dict(UNKNOWN_CODES)
 
@@ -73,6 +75,15 @@ def test_what_descriptors_show_is_learned_and_what_they_do_not_is_not(crowd, cap
     assert "Not learned" in caplog.text
     assert "footwear" in caplog.text
     assert "height" in caplog.text
+
+
+def test_only_process_0_shows_how_far_it_is(crowd, caplog, monkeypatch):
+    shown = []
+    monkeypatch.setattr(attribute_training, "track", lambda columns, *words, enabled: shown.append(enabled) or columns)
+    for rank in (0, 1):
+        train_heads(crowd, AGVPREID_SCHEME, 0, keep_sensitive=False, processes=Processes(rank, world_size=2))
+    assert shown == [True, False]
+    assert caplog.text.count("Not learned") == 1
 
 
 def test_classifiers_of_sensitive_columns_are_scored_and_dropped(crowd):

@@ -10,11 +10,13 @@ from torch import nn
 from datasets import Case, make_dataset
 from datasets.attributes import AGVPREID_SCHEME
 from datasets.clips.decoding import UnreadableFrameError
+from processor import evaluate
 from processor.build import make_ranking_options
 from processor.evaluate import compute_distances, score_distances
 from processor.features import FeatureSet
 from processor.report.tables import format_results, results_as_dict
 from processor.results import ANNOTATED, ATTRIBUTES_ALONE, PLAIN, RERANKED, VISUAL, Method
+from utils.processes import Processes
 from utils.reranking import re_rank
 
 MASKED = Method(PLAIN, ANNOTATED)
@@ -256,6 +258,33 @@ def test_rankings_beside_the_visual_one_say_whether_they_use_other_queries(
         changes = not torch.allclose(alone.matrix(), whole[method].matrix()[:1], atol=1e-5)
         assert changes == method.ranking.uses_query_set
     assert any(method.ranking.uses_query_set for method in whole) == (sides == "both")
+
+
+@pytest.mark.parametrize("sides", ["gallery", "both"])
+def test_another_process_takes_from_process_0_what_takes_long(sides, tiny_cfg, make_tracklet, monkeypatch):
+    class Main(Processes):
+        def run_on_main(self, function):
+            sent.append(function())
+            return sent[-1]
+
+    class Other(Processes):
+        def run_on_main(self, function):
+            return sent.pop(0)
+
+    def refuse(*args):
+        raise AssertionError("computed in every process")
+
+    sent = []
+    opts = ("TEST.RE_RANKING", True, "TEST.QUERY_EXPANSION", "average", "TEST.MUTUAL_NEIGHBOURS", sides)
+    options = make_ranking_options(tiny_cfg(*opts))
+    features = FeatureSet([make_tracklet(i) for i in range(6)], torch.randn(6, 4))
+    expected = matrices(features, features, None, options, Main(0, 2))
+    for name in ("re_rank", "expand_queries", "add_mutual_neighbours"):
+        monkeypatch.setattr(evaluate, name, refuse)
+    found = matrices(features, features, None, options, Other(1, 2))
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[method], expected[method]) for method in expected)
+    assert not sent
 
 
 def test_a_part_is_those_rows(tiny_cfg, make_tracklet):

@@ -52,14 +52,21 @@ def test_features_come_back_with_their_bits_and_are_computed_once(cache, trackle
     assert f"4 features were read from {cache.folder / 'query.safetensors'}" in caplog.text
 
 
-def test_tracklets_without_a_readable_frame_stay_left_out(cache, tracklets, caplog):
-    caplog.set_level(logging.INFO)
-    compute, calls = count(FeatureSet(tracklets[1:], torch.randn(3, 3), num_left_out=1))
-    cache.fetch("query", tracklets, compute)
-    again = cache.fetch("query", tracklets, compute)
+def test_features_of_unreadable_frames_are_not_kept(cache, tracklets, caplog):
+    """The frames may be readable next time."""
+    for broken in (
+        FeatureSet(tracklets, torch.zeros(4, 3), num_unreadable=2),
+        FeatureSet(tracklets[1:], torch.zeros(3, 3), num_left_out=1, num_unreadable=2),
+    ):
+        caplog.clear()
+        assert cache.fetch("query", tracklets, count(broken)[0]) is broken
+        assert not cache.folder.exists()
+        assert "are not kept" in caplog.text
+        assert "2 of their frames could not be read" in caplog.text
+    compute, calls = count(FeatureSet(tracklets, torch.ones(4, 3)))
+    for _ in range(2):
+        assert cache.fetch("query", tracklets, compute).features.sum() == 12
     assert len(calls) == 1
-    assert (again.keys, again.num_left_out) == ([tracklet.key for tracklet in tracklets[1:]], 1)
-    assert "1 tracklets without a readable frame are left out" in caplog.text
 
 
 @pytest.mark.parametrize("changed", ["weights", "settings", "tracklets and frames"])
@@ -99,9 +106,8 @@ def test_a_file_of_another_number_of_tracklets_is_damaged(cache, tracklets, capl
     cache.fetch("query", tracklets, compute)
     path = cache.folder / "query.safetensors"
     content = read_checkpoint(path)
-    for readable in ([0, 1, 2], [0, 1, 2, 4]):
-        entries = {"features": torch.randn(4, 3), "readable": torch.tensor(readable)}
-        write_weights(entries, {"origin": content["origin"]}, path)
+    for number in (3, 5):
+        write_weights({"features": torch.randn(number, 3)}, {"origin": content["origin"]}, path)
         cache.fetch("query", tracklets, compute)
     assert len(calls) == 3
     assert caplog.text.count("query.safetensors is damaged") == 2

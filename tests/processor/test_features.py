@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from datasets import make_dataset, make_test_loader
+from datasets.clips.clip_dataset import NO_FRAME
 from datasets.clips.transforms import Normalizer
 from processor.features import FeatureExtractor, evaluation_mode
 from utils.runtime import make_runtime
@@ -66,6 +67,20 @@ def test_a_tracklet_of_several_clips_gets_their_mean(make_tracklet):
     loader = [batch([0, 1, 0], [[0, 0], [255, 255], [51, 102]]), batch([0], [[102, 153]])]
     features = extract(loader, [make_tracklet(1), make_tracklet(2)]).features
     torch.testing.assert_close(features[:, :2], torch.tensor([[0.2, 1 / 3], [1.0, 1.0]]))
+
+
+def test_unreadable_frames_are_counted_whether_neighbours_or_nothing_took_their_place(make_tracklet):
+    tracklets = [make_tracklet(1), make_tracklet(2)]
+    whole = [batch([0, 1], [[0, 0], [0, 0]]), batch([0, 1], [[0, 0], [0, 0]])]
+    assert extract(whole, tracklets).num_unreadable == 0
+    whole[0]["unreadable"][0] = 0
+    whole[1]["unreadable"][0] = NO_FRAME
+    assert extract(whole, tracklets).num_unreadable == 2
+    whole[1]["unreadable"][:] = NO_FRAME
+    whole[0]["unreadable"][:] = NO_FRAME
+    whole[0]["unreadable"][1] = -1
+    features = extract(whole, tracklets)
+    assert (features.keys, features.num_left_out, features.num_unreadable) == (["2/a"], 1, 3)
 
 
 def test_no_tracklets_is_an_error():

@@ -29,6 +29,7 @@ def found(tmp_path_factory, write_tree, tiny_opts):
     root = write_uneven_tree(write_tree, folder / "data")
     opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(root), "SOLVER.STAGE2.IMS_PER_BATCH", "6"]
     opts += ["TEST.IMS_PER_BATCH", "4", "TEST.NUM_CLIPS", "2", "TEST.RE_RANKING", "True"]
+    opts += ["TEST.QUERY_EXPANSION", "average", "TEST.MUTUAL_NEIGHBOURS", "both"]
     command = [sys.executable, str(SCENARIOS), "compare", str(folder), *opts]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
@@ -108,7 +109,7 @@ def test_features_and_distances_are_those_of_one_process(model, found):
     expected = found[1][0][model]
     lengths = {name: len(features) for name, features in expected["features"].items()}
     assert list(lengths.values()) == [2, 5, 5, 6]
-    num_methods = 2 if model == "tfclip" else 5  # X-TFCLIP: both masked, attributes alone
+    num_methods = 4 if model == "tfclip" else 9  # X-TFCLIP: all masked, attributes alone
     assert len(expected["distances"]) == 2 * num_methods
     for world_size, process in others(found):
         assert_close(process[model]["features"], expected["features"], 1e-9, f"{world_size}")

@@ -135,8 +135,15 @@ def test_classifiers_of_other_descriptors_are_refused(trained, capsys):
     assert status_of(eval_main, *words) == 0
     path = Path("logs", HEADS_FILE)
     content = read_checkpoint(path)
+    weights = content.pop("model")
+    narrow = {**weights, "hairstyle.weight": weights["hairstyle.weight"][:, 1:].contiguous()}
+    write_weights(narrow, content, path)
+    assert status_of(eval_main, "--config_file", "logs/config.yml", *words) == 1
+    message = capsys.readouterr().out
+    assert f"logs/{HEADS_FILE} is damaged, its classifier of hairstyle must be a tensor in the shape (3, " in message
+    assert "run `python -m tools.train_attributes --config_file logs/config.yml --output_dir logs`" in message
     content["columns"]["hairstyle"].pop("codes")
-    write_weights(content.pop("model"), content, path)
+    write_weights(weights, content, path)
     assert status_of(eval_main, *words) == 1
     assert f"logs/{HEADS_FILE} is damaged (KeyError('codes')): {command}" in capsys.readouterr().out
 

@@ -2,17 +2,23 @@
 "use strict";
 {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const BATCH = 30; // queries drawn at a time, as the end of the list comes into view
+  const BATCH = 15; // queries drawn at a time, as the end of the list comes into view
   const NEVER = 1e9; // sorts what has no rank or no altitude to the end
   const FILTERS = ["sort", "order", "match", "camera", "altitude", "person", "from", "to"];
 
   // Columns of the rows in the data.
   const tracklets = data.tracklets.map(([name, person, camera, view, altitude, day, frames, picture]) =>
     ({ name, person, camera, view, altitude, day, frames, picture }));
-  const readQuery = ([number, ap, rank, nearest, distances]) => {
+  const readQuery = ([number, ap, rank, nearest, distances, late]) => {
     const tracklet = tracklets[number];
-    return { number, ap, rank, nearest, distances, tracklet, key: `${tracklet.person}/${tracklet.name}` };
+    return { number, ap, rank, nearest, distances, late, tracklet, key: `${tracklet.person}/${tracklet.name}` };
   };
+  // The nearest gallery tracklets, and the first match if it is not among them.
+  function listRanked({ rank, nearest, distances, late }) {
+    const ranked = nearest.map((number, index) =>
+      ({ other: tracklets[number], shownRank: index + 1, distance: distances[index] }));
+    return late ? [...ranked, { other: tracklets[late[0]], shownRank: rank, distance: late[1] }] : ranked;
+  }
 
   const filters = document.getElementById("filters");
   const list = document.getElementById("list");
@@ -49,8 +55,14 @@
 
   // ---- the queries
 
-  const queriesNow = () =>
-    (data.directions[choices.direction].rankings[choices.method] || []).map(readQuery);
+  const known = new Map(); // queries by direction and method, read when they are first asked for
+
+  function queriesNow() {
+    const name = `${choices.direction} ${choices.method}`;
+    const rows = data.directions[choices.direction].rankings[choices.method] || [];
+    if (!known.has(name)) known.set(name, rows.map(readQuery));
+    return known.get(name);
+  }
 
   const SORTS = {
     ap: (query) => query.ap,
@@ -84,15 +96,14 @@
       make("div", { class: "quiet", text: place(tracklet) }),
       button);
     const asked = make("div", { class: "asked" }, picture(tracklet.picture, `query ${query.key}`), words);
-    const ranked = make("ol", { class: "ranked" }, ...query.nearest.map((number, index) => {
-      const other = tracklets[number];
+    const ranked = make("ol", { class: "ranked" }, ...listRanked(query).map(({ other, shownRank, distance }) => {
       const isRight = other.person === tracklet.person;
       return make("li", { class: isRight ? "right" : "wrong" },
         picture(other.picture, `person ${other.person}`),
-        make("span", { class: "verdict", text: `${index + 1}. ${isRight ? "✓ right" : "✗ wrong"}` }),
+        make("span", { class: "verdict", text: `${shownRank}. ${isRight ? "✓ right" : "✗ wrong"}` }),
         make("div", { text: camera(other) }),
         make("div", { text: place(other) }),
-        make("div", { class: "quiet", text: `distance ${query.distances[index].toFixed(3)}` }));
+        make("div", { class: "quiet", text: `distance ${distance.toFixed(3)}` }));
     }));
     const item = make("li", { class: "query", "data-key": query.key },
       make("div", { class: "row" }, asked, ranked));
@@ -142,12 +153,11 @@
       make("h3", { text: "Nearest gallery tracklets" }),
       make("table", { class: "details" },
         make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))),
-        make("tbody", {}, ...query.nearest.map((number, index) => {
-          const other = tracklets[number];
+        make("tbody", {}, ...listRanked(query).map(({ other, shownRank, distance }) => {
           const verdict = other.person === tracklet.person ? "right" : "wrong";
           return make("tr", {}, ...[
-            `${index + 1}, ${verdict}`, `${other.person}/${other.name}`, camera(other), place(other),
-            other.day === null ? "day unknown" : `day ${other.day}`, `${other.frames} frames`, query.distances[index],
+            `${shownRank}, ${verdict}`, `${other.person}/${other.name}`, camera(other), place(other),
+            other.day === null ? "day unknown" : `day ${other.day}`, `${other.frames} frames`, distance,
           ].map((text) => make("td", { text })));
         })))));
     return more;
@@ -165,7 +175,9 @@
     chosen = queries.filter(isWanted).sort((one, other) => sign * (value(one) - value(other)));
     count.textContent = queries.length
       ? `${chosen.length.toLocaleString("en")} of ${queries.length.toLocaleString("en")} queries`
-      : "This method did not rank this direction.";
+      : data.left_out.includes(choices.method)
+        ? "To keep the page small, the queries of this method are not listed; their scores are in queries.csv."
+        : "This method did not rank this direction.";
     list.replaceChildren();
     drawn = 0;
     drawNext();
@@ -237,7 +249,7 @@
     }
   }
 
-  function drawAll() {
+  function showChoices() {
     const queries = queriesNow();
     const cameras = queries.map((query) => query.tracklet.camera);
     offer(filters.elements.camera, cameras, (value) => (value < 0 ? "unknown" : value));
@@ -248,7 +260,6 @@
       for (const select of document.querySelectorAll(`select[name=${name}]`)) select.value = choices[name];
     }
     drawBreakdown();
-    drawList();
   }
 
   function rememberChoices() {
@@ -270,7 +281,7 @@
     }
     clearFilters();
     for (const key of words.getAll("open")) opened.add(key);
-    drawAll();
+    showChoices();
     for (const name of FILTERS) if (words.has(name)) filters.elements[name].value = words.get(name);
     for (const select of filters.querySelectorAll("select")) if (select.selectedIndex < 0) select.selectedIndex = 0;
     drawList();
@@ -288,7 +299,8 @@
       const select = make("select", { name }, ...options.map(([value, words]) => make("option", { value, text: words })));
       select.addEventListener("change", () => {
         choices[name] = Number(select.value);
-        drawAll();
+        showChoices();
+        drawList();
         rememberChoices();
       });
       return make("label", { text }, select);

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from processor.report import page, thumbnails, write, write_report
+from datasets import Case
+from processor.report import page, page_data, thumbnails, write, write_report
 from processor.report.figures import PageFigure
 from processor.report.page import render_page
-from processor.report.page_data import QueryMaps, collect_page
+from processor.report.page_data import DirectionData, PageData, PairHistogram, QueryMaps, RankedQuery, collect_page
 from processor.report.tables import results_as_dict
-from processor.results import VISUAL
+from processor.results import VISUAL, Mask, Method
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"
@@ -57,8 +58,12 @@ def rename(evaluation, name):
     return replace(evaluation, cases=[replace(result, case=replace(result.case, title=f"a{name}b", **sides))])
 
 
-def browse(path, fragment=""):
-    """The page as a browser builds it for a fragment of the address."""
+def browse(path, fragment="", script=""):
+    """The page as a browser builds it for a fragment of the address, after a script that runs behind the page's own."""
+    if script:
+        text = path.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>")
+        path = path.with_name("with_script.html")
+        path.write_text(text, encoding="utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
     profile = f"--user-data-dir={path.parent / 'profile'}"
     url = f"{path.resolve().as_uri()}#{fragment}"
@@ -155,8 +160,9 @@ def test_names_cannot_leave_their_place(run, collect):
 def test_every_picture_is_embedded_once_and_frames_are_in_time_order(run, collect):
     data = collect(run(cases=("case1",), num_frames=4))
     shown = embedded(render_page(data, []))
-    used = [row[-1] for row in shown["tracklets"]] + [index for frames in shown["frames"].values() for index in frames]
-    assert sorted(used) == list(range(len(shown["pictures"])))
+    used = {row[-1] for row in shown["tracklets"]} | {index for frames in shown["frames"].values() for index in frames}
+    assert used == set(range(len(shown["pictures"])))
+    assert len(set(shown["pictures"])) == len(shown["pictures"])
     with Image.open(io.BytesIO(base64.b64decode(shown["pictures"][0]))) as image:
         assert (image.format, image.size) == ("WEBP", (shown["width"], shown["height"]))
     (direction,) = data.directions
@@ -168,18 +174,114 @@ def test_every_picture_is_embedded_once_and_frames_are_in_time_order(run, collec
 
 def test_a_small_page_has_pictures_as_far_as_there_is_room(run, collect, monkeypatch):
     data = collect(run(cases=("case1",)))
-    largest = page.MAX_BYTES
-    whole = embedded(render_page(data, []))
-    for room in (2000, 500, 0):
-        monkeypatch.setattr(page, "MAX_BYTES", len(page._as_json({**whole, "pictures": []})) + room)
-        small = embedded(render_page(data, []))
-        assert len(page._as_json(small)) < page.MAX_BYTES + max(map(len, whole["pictures"])) < largest
-        assert 0 < len(small["pictures"]) < len(whole["pictures"])
+    figures = [PageFigure("title", "description", f"<svg>{'é' * 1000}</svg>")]
+    text = render_page(data, figures)
+    whole = embedded(text)["pictures"]
+    without = len(text.encode()) - sum(map(len, whole))
+    monkeypatch.setattr(page, "ROWS_SHARE", 1)
+    for room in (2000, 500):
+        monkeypatch.setattr(page, "MAX_BYTES", without + room)
+        small = render_page(data, figures)
+        assert len(small.encode()) < page.MAX_BYTES + max(map(len, whole))
+        assert 0 < len(embedded(small)["pictures"]) < len(whole)
     monkeypatch.setattr(page, "MAX_BYTES", 0)
     none = embedded(render_page(data, []))
     assert none["pictures"] == []
     assert none["frames"] == {}
     assert {row[-1] for row in none["tracklets"]} == {None}
+
+
+@pytest.fixture
+def crowd(make_tracklet):
+    """``crowd(num_queries, num_methods)``: a page's data by hand; each query's only match is the last gallery entry."""
+
+    def build(num_queries, num_methods):
+        people = range(num_queries)
+        query = tuple(make_tracklet(pid, 0, f"{pid:04d}C0T{pid:05d}") for pid in people)
+        others = tuple(make_tracklet(100_000 + index, 1, f"other{index}") for index in people)
+        matches = tuple(make_tracklet(pid, 2, f"match{pid}") for pid in people)
+        case = Case("case1_aerial_to_ground", "aerial to ground", query, others + matches)
+        distances = tuple(0.123456 + place / 7 for place in range(10))
+        ranked = [
+            RankedQuery(
+                pid,
+                1 / (11 + pid),
+                11 + pid,
+                tuple((pid + 17 * place) % num_queries for place in range(10)),
+                distances,
+                (num_queries + pid, 9.87654),
+            )
+            for pid in people
+        ]
+        masks = [Mask(f"mask {number}", f"mask_{number}") for number in range(1, num_methods)]
+        methods = [VISUAL, *(Method(mask=mask) for mask in masks)]
+        histogram = PairHistogram(np.linspace(0, 1, 3), np.array([1, 2]), np.array([2, 1]))
+        direction = DirectionData(case, dict.fromkeys(methods, ranked), {}, histogram)
+        results = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
+        return PageData(results, ORIGIN, [direction])
+
+    return build
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_methods", [8, 20])
+def test_a_page_of_agvpreids_queries_stays_under_20_mb(num_methods, crowd, monkeypatch):
+    monkeypatch.setattr(thumbnails, "_encode_frame", lambda path, form: "A" * (form.size_hw[0] * 16))
+    data = crowd(5774, num_methods)
+    text = render_page(data, [PageFigure("title", "words", f"<svg>{'l 1 2 ' * 20_000}</svg>")] * 6)
+    assert 19_000_000 < len(text.encode()) < 20_000_000
+    shown = embedded(text)
+    num_embedded = len(shown["directions"][0]["rankings"])
+    assert num_embedded == 8 or (num_methods > 8 and 8 < num_embedded < 20)
+    assert shown["left_out"] == list(range(num_embedded, num_methods))
+    assert len(shown["methods"]) == num_methods
+    notes = re.findall(r"To keep the page small, it lists no queries of (.*?)\. Their", text, re.DOTALL)
+    assert notes == ([", ".join(shown["methods"][place] for place in shown["left_out"])] if shown["left_out"] else [])
+
+
+def test_the_first_ranking_is_shown_however_large(crowd, monkeypatch):
+    monkeypatch.setattr(page, "MAX_BYTES", 1000)
+    shown = embedded(render_page(crowd(30, 3), []))
+    assert list(shown["directions"][0]["rankings"]) == ["0"]
+    assert shown["left_out"] == [1, 2]
+
+
+def test_a_tracklet_in_both_directions_is_one_picture(run, collect, monkeypatch):
+    """Queries of one direction are the gallery of the other."""
+    evaluation = run()
+    first, second = evaluation.cases
+    swapped = replace(second, case=replace(second.case, query=first.case.gallery, gallery=first.case.query))
+    monkeypatch.setattr(thumbnails, "_encode_frame", lambda path, form: path)
+    shown = embedded(render_page(collect(replace(evaluation, cases=[first, swapped])), []))
+    assert len(set(shown["pictures"])) == len(shown["pictures"])
+    pictures = [shown["pictures"][row[-1]] for row in shown["tracklets"]]
+    tracklets = [*first.case.query, *first.case.gallery]
+    assert sorted(pictures) == sorted(2 * [thumbnails.middle_frame(tracklet) for tracklet in tracklets])
+
+
+def test_a_match_after_the_nearest_is_shown_with_its_rank(run, collect, monkeypatch):
+    monkeypatch.setattr(page_data, "NUM_NEAREST", 1)
+    evaluation = run(cases=("case1",), tracklets=2)
+    (result,) = evaluation.cases
+    pids = result.gallery_pids[::-1].tolist()
+    gallery = tuple(replace(tracklet, pid=pid) for tracklet, pid in zip(result.case.gallery, pids, strict=True))
+    result = replace(result, case=replace(result.case, gallery=gallery))
+    (direction,) = collect(replace(evaluation, cases=[result])).directions
+    distmat = result.distances[VISUAL].matrix().numpy()
+    late = 0
+    for ranked in direction.rankings[VISUAL]:
+        query = result.case.query[ranked.query]
+        matches = [
+            index
+            for index in np.argsort(distmat[ranked.query], kind="stable").tolist()
+            if result.gallery_pids[index] == query.pid and result.kept(ranked.query)[index]
+        ]
+        if ranked.nearest[0] in matches:
+            assert ranked.late_match is None
+        else:
+            late += 1
+            assert ranked.late_match == (matches[0], distmat[ranked.query, matches[0]])
+    assert 0 < late < len(direction.rankings[VISUAL])
 
 
 def test_the_sharpest_form_that_fits_is_chosen(run):
@@ -245,3 +347,80 @@ def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, collect, tmp
     assert dom.count("of 6</li>") == 6  # its frames
     assert "Attention over the frames" in dom
     assert "relevance, ranked first" in dom
+
+
+USE = """
+const found = {};
+const list = (selector) => [...document.querySelectorAll(selector)].map((query) => query.dataset.key);
+const keys = () => list(".query");
+const opened = () => list(".query:has([aria-expanded=true])");
+const focused = () => document.activeElement.closest(".query").dataset.key;
+const choose = (name, value) => {
+  const field = document.querySelector(`#filters [name=${name}]`);
+  field.value = value;
+  for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
+};
+const press = (key) => {
+  document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+  return focused();
+};
+found.first = keys();
+choose("sort", "person");
+choose("order", "down");
+found.sorted = keys();
+document.querySelector(".query button").click();
+found.opened = opened();
+found.address = location.hash;
+found.steps = [focused(), ...["ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowUp"].map(press)];
+for (let step = 0; step < 40; step += 1) press("ArrowDown");
+found.last = focused();
+document.querySelector(".query button").click();
+found.closed = opened();
+choose("method", "1");
+found.leftOut = [keys().length, document.getElementById("count").textContent];
+choose("method", "0");
+document.getElementById("clear").click();
+found.cleared = [keys(), location.hash];
+document.body.dataset.found = JSON.stringify(found);
+"""
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_browser_sorts_opens_and_moves_as_it_is_told(crowd, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MAX_BYTES", 1000)
+    path = tmp_path / "report.html"
+    path.write_text(render_page(crowd(40, 2), []), encoding="utf-8")
+    dom = browse(path, script=USE)
+    found = json.loads(html.unescape(re.search('data-found="([^"]*)"', dom)[1]))
+    names = [f"{pid}/{pid:04d}C0T{pid:05d}" for pid in range(40)]
+    by_person, by_precision = names[::-1], names[::-1]  # the later a query, the later its match
+    drawn = len(found["first"])
+    assert 0 < drawn < 40
+    assert found["first"] == by_precision[:drawn]
+    assert found["sorted"][:5] == by_person[:5]
+    assert found["opened"] == [names[39]]
+    assert found["address"] == "#sort=person&order=down&open=39%2F0039C0T00039"
+    assert found["steps"] == [names[place] for place in (39, 38, 37, 38, 39, 39)]
+    assert found["last"] == names[0]  # the list was drawn on, as it is when one scrolls
+    assert found["closed"] == []
+    assert found["leftOut"] == [
+        0,
+        "To keep the page small, the queries of this method are not listed; their scores are in queries.csv.",
+    ]
+    assert found["cleared"] == [by_precision[:drawn], ""]
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_browser_shows_the_first_match_behind_ten_wrong_ones(crowd, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(render_page(crowd(12, 1), []), encoding="utf-8")
+    dom = browse(path, "open=3/0003C0T00003&person=3")
+    assert re.findall(r"(\d+)\. (?:✓|✗) (\w+)</span>", dom) == [
+        *((str(rank), "wrong") for rank in range(1, 11)),
+        ("14", "right"),
+    ]
+    assert "first match at rank 14" in dom
+    assert "distance 9.877" in dom
+    assert "<td>14, right</td><td>3/match3</td>" in dom

@@ -1,6 +1,8 @@
 """The files of a report."""
 
 import csv
+import logging
+from dataclasses import replace
 
 import pytest
 
@@ -122,8 +124,9 @@ def test_a_second_evaluation_deletes_the_first_ones_files_and_no_others(run, tmp
     assert names(folder) == {*own, *(str(path.relative_to(folder)) for path in written)}
 
 
+@pytest.mark.parametrize("full", ["write_rankings", "write_page", "draw_best_and_worst"])
 @pytest.mark.usefixtures("without_pictures")
-def test_a_full_disk_leaves_the_earlier_results(run, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_earlier_results(full, run, tmp_path, monkeypatch):
     folder = tmp_path / "results"
     folder.mkdir()
     evaluation = run()
@@ -133,11 +136,78 @@ def test_a_full_disk_leaves_the_earlier_results(run, tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("processor.report.write.write_rankings", fail)
+    monkeypatch.setattr(f"processor.report.write.{full}", fail)
     with pytest.raises(OSError, match="No space left"):
         write_report(evaluation, folder, ranking_length=2, origin=ORIGIN)
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before
     assert not list(folder.glob(".results-*"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "missing", "warning"),
+    [
+        ("write.draw_best_and_worst", {"ranked_best.png", "ranked_worst.png"}, "aerial to ground: the pictures of"),
+        ("page.write_figures", {"figures/cmc.pdf"}, "figures: left out"),
+        ("write.collect_page", {"report.html", "figures/cmc.pdf"}, "report.html: left out"),
+    ],
+)
+def test_an_error_in_a_picture_or_the_page_costs_no_score(broken, missing, warning, run, tmp_path, monkeypatch, caplog):
+    def write_files(folder, names):
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).write_text("drawn")
+        return [folder / name for name in names]
+
+    def fail(*args):
+        raise ZeroDivisionError("a width of 0")
+
+    pictures = ("ranked_best.png", "ranked_worst.png")
+    monkeypatch.setattr("processor.report.write.draw_best_and_worst", lambda result, to: write_files(to, pictures))
+    monkeypatch.setattr("processor.report.page.write_figures", lambda data, to: ([], write_files(to, ["cmc.pdf"])))
+    evaluation = run(("case1",), tracklets=1)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
+    whole = names(folder)
+    monkeypatch.setattr(f"processor.report.{broken}", fail)
+    caplog.set_level(logging.DEBUG, "utils.commands")
+    write_report(evaluation, folder, ranking_length=4, origin=ORIGIN)
+    assert names(folder) == whole - missing
+    assert missing <= whole
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.message.startswith(warning)
+    assert "ZeroDivisionError: a width of 0" in record.message
+    assert "in fail" in caplog.text  # the traceback
+
+
+@pytest.mark.parametrize("name", ["$\\frac{_^%", '"quoted"\'', "b\udcffd", "x" * 3000, "人"])
+def test_strange_names_cost_nothing(name, run, tmp_path, caplog):
+    """Half a formula, quotes, bytes that are not UTF-8, a long one: in tracklets, title and origin."""
+    evaluation = run(("case1",), tracklets=1)
+    (result,) = evaluation.cases
+    sides = {
+        side: tuple(replace(each, name=f"{name}{index}") for index, each in enumerate(getattr(result.case, side)))
+        for side in ("query", "gallery")
+    }
+    case = replace(result.case, title=name[:100], **sides)
+    written = write_report(replace(evaluation, cases=[replace(result, case=case)]), tmp_path, 4, {"data": name})
+    assert written[-1].name == "report.html"
+    assert (tmp_path / "ranked_worst.png").is_file()
+    assert not [record for record in caplog.records if record.name == "utils.commands"]
+    rows = (tmp_path / "tracklet_rankings.csv").read_text("utf-8", "surrogateescape").splitlines()
+    assert name.replace('"', '""') in rows[1]
+
+
+def test_an_error_in_the_maps_costs_neither_the_page_nor_a_number(run, tmp_path, monkeypatch, caplog):
+    def fail(result):
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr("processor.report.write.draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr("processor.report.page.write_figures", lambda data, folder: ([], []))
+    evaluation = run(("case1",), tracklets=1)
+    write_report(evaluation, tmp_path, ranking_length=4, origin=ORIGIN, make_maps=fail)
+    assert {"report.html", "results.json"} <= names(tmp_path)
+    assert "aerial to ground: the maps of queries: left out because of an error" in caplog.text
 
 
 @pytest.mark.usefixtures("without_pictures")
