@@ -17,8 +17,7 @@ examples:
   python -m tools.extract_features --output_dir logs/all --tracklets /data/people --output people.npz
   python -m tools.extract_features --output_dir logs/all --tracklets /data/people/anna/1 --output query.parquet
   python -m tools.extract_features --output_dir logs/all --tracklets photo.jpg --output photo.npz --weight best
-  python -m tools.extract_features --output_dir logs/all --tracklets /data/people --output people.npz \\
-      --text_tower ViT-B-16.pt
+  python -m tools.extract_features --output_dir logs/all --tracklets people --output p.npz --text_tower ViT-B-16.pt
   torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
 
 Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those

@@ -15,6 +15,7 @@ examples:
   python -m tools.search remove people.index camera2/0007
   python -m tools.search find people.index --queries aerial.npz --results results/all/results.json --output found
   python -m tools.search find people.index --key camera2/0012 --max_distance 0.6
+  python -m tools.search find people.index --text "woman with a red backpack" --text_tower ViT-B-16.pt --output found
 
 Files of features come from `python -m tools.extract_features`; all of an index must be described by one model in one
 way. Distances are squared Euclidean ones of descriptors of length 1, 0 to 4, as evaluation computes them. Without a
@@ -42,6 +43,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     remove.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
     find.add_argument("--queries", metavar="FEATURES", type=Path, help="described tracklets; default: the index's own")
     find.add_argument("--key", nargs="+", help="keys of the queries; default: all of --queries")
+    find.add_argument("--text", nargs="+", help="descriptions in words; the index must hold vectors of a text tower")
+    find.add_argument("--text_tower", type=Path, help="with --text: the file that the tracklets were described with")
     find.add_argument("--top", type=at_least(1), default=10, help="tracklets found for each (%(default)s)")
     limits = find.add_mutually_exclusive_group()
     limits.add_argument("--max_distance", type=float, help="largest distance that is accepted")
@@ -49,8 +52,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     find.add_argument("--false_positive_rate", type=float, default=0.01, help="with --results (%(default)s)")
     find.add_argument("--output", type=Path, help="folder for search.html, search.csv and search.json")
     args = parser.parse_args(argv)
-    if args.command == "find" and not (args.queries or args.key):
-        find.error("name the queries: --queries FEATURES, or --key KEY of the index's own")
+    if args.command == "find" and not (args.queries or args.key or args.text):
+        find.error("name the queries: --queries FEATURES, --key KEY of the index's own, or --text")
+    if args.command == "find" and args.text:
+        if not args.text_tower:
+            find.error("--text needs --text_tower")
+        if args.queries or args.key or args.max_distance is not None or args.results:
+            find.error("--text goes with --text_tower, --top and --output only: a similarity to words has no threshold")
     return args
 
 
@@ -67,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         commands.add(args.index, args.features, args.replace)
     elif args.command == "remove":
         commands.remove(args.index, args.keys)
+    elif args.text:
+        commands.find_words(args.index, args.text, args.text_tower, args.top, args.output)
     else:
         threshold = commands.choose_threshold(args.max_distance, args.results, args.false_positive_rate)
         commands.find(args.index, args.queries, args.key, args.top, threshold, args.output)

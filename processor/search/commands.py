@@ -5,8 +5,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.text_space import open_text_space
+
 from ..described import read_described
-from .find import find_tracklets
+from .find import find_texts, find_tracklets
 from .index import TrackletIndex, read_index, write_index
 from .results import format_answers, write_results
 from .threshold import Threshold, read_threshold
@@ -86,6 +88,24 @@ def find(
             len(index),
             threshold.false_positive_rate * len(index),
         )
+    if output is not None:
+        logger.info("Written: %s", ", ".join(map(str, write_results(answers, output))))
+
+
+def find_words(path: Path, texts: Sequence[str], text_tower: Path, top: int, output: Path | None) -> None:
+    """Find the tracklets that resemble texts, log a table, and write files if a folder is named.
+
+    Args:
+        path: File of the index.
+        texts: Descriptions in words.
+        text_tower: The file that the index's tracklets were described with.
+        top: Tracklets found for each.
+        output: The folder.
+    """
+    index = read_index(path)
+    space = open_text_space(text_tower)
+    answers = find_texts(index, texts, space.encode_texts(texts).numpy(), space.sha256, top)
+    logger.info("%s", format_answers(answers))
     if output is not None:
         logger.info("Written: %s", ", ".join(map(str, write_results(answers, output))))
 
