@@ -30,7 +30,8 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
         write: Writes the content into an open file.
         path: The file; missing folders are created.
         previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
-            moment, a whole file is at ``path`` or at ``previous``.
+            moment, a whole file is at ``path`` or at ``previous``. Where there are hard links, both names have files of
+            their own once there were two, so that damage to one file leaves the other.
     Raises:
         OSError: If the folder is not writable or the disk is full; the message names the file and says what to do.
     """
@@ -44,8 +45,9 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
             os.fsync(file.fileno())
             os.chmod(file.name, 0o644)  # mkstemp's 0o600 would lock colleagues out
             if previous is not None and path.is_file():
-                _keep(path, Path(previous))
-            os.replace(file.name, path)
+                _replace_and_keep(file.name, path, Path(previous))
+            else:
+                os.replace(file.name, path)
         _sync_folder(path.parent)
 
 
@@ -149,15 +151,21 @@ def _remove_leftovers(path: Path) -> None:
             leftover.unlink()
 
 
-def _keep(path: Path, previous: Path) -> None:
-    """Give the file at ``path`` the name ``previous``, too; where there are no hard links, move it there."""
+def _replace_and_keep(new: str, path: Path, previous: Path) -> None:
+    """Put the file ``new`` in the place of ``path``, whose file becomes ``previous``.
+
+    The old file gets its new name last: were it named ``previous`` first, a process killed then would leave one file
+    under both names. Where there are no hard links, the old file is moved first.
+    """
     # Named like a temporary file for ``path``, so that it is removed should this process be killed here.
     link = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
         os.link(path, link)
     except OSError:
         os.replace(path, previous)
+        os.replace(new, path)
         return
+    os.replace(new, path)
     os.replace(link, previous)
     link.unlink(missing_ok=True)  # replacing does nothing if both names already stand for the same file
 

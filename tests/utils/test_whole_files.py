@@ -128,7 +128,9 @@ def test_one_of_both_names_is_a_whole_file_wherever_a_write_stops(links, step, t
     with pytest.raises(KeyboardInterrupt):
         write_whole(lambda file: file.write(b"three"), path, previous)
     monkeypatch.undo()
-    assert "two" in [name.read_text() for name in (path, previous) if name.exists()]
+    found = [name.read_text() for name in (path, previous) if name.exists()]
+    assert "two" in found or found == ["three", "one"]  # the new file is whole before it gets its name
+    assert len(found) == 1 or not path.samefile(previous)  # damage to one leaves the other
     write_whole(lambda file: file.write(b"three"), path, previous)
     assert path.read_text() == "three"
     assert names_in(tmp_path) == ["a.txt", "previous.txt"]
