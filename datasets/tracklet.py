@@ -47,6 +47,11 @@ class Tracklet:
         """The pid and the name, which are unique within a split; names alone may repeat between identities."""
         return f"{self.pid}/{self.name}"
 
+    @property
+    def middle_frame(self) -> str:
+        """The path of the frame in the middle, which stands for the tracklet in pictures."""
+        return self.frame_paths[len(self.frame_paths) // 2]
+
 
 @dataclass(frozen=True, slots=True)
 class Case:

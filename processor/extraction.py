@@ -72,7 +72,7 @@ def describe_folder(
         keys=[tracklet.name for tracklet in described.tracklets],
         features=(F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
         cameras=np.array(described.camids, dtype=np.int64),
-        pictures=[tracklet.frame_paths[len(tracklet.frame_paths) // 2] for tracklet in described.tracklets],
+        pictures=[tracklet.middle_frame for tracklet in described.tracklets],
         words=F.normalize(words).numpy() if text_space else None,
         origin=origin,
     )

@@ -21,7 +21,7 @@ from .figures import PageFigure, write_figures
 from .measures import MEASURES
 from .page_data import DirectionData, PageData, RankedQuery
 from .templates import TEMPLATES, render_template
-from .thumbnails import PictureTable, choose_form, middle_frame, spread_frames
+from .thumbnails import PictureTable, choose_form, spread_frames
 
 PAGE_NAME = "report.html"
 FIGURES_FOLDER = "figures"
@@ -126,10 +126,10 @@ def _embed_rows(data: PageData, methods: Sequence[Method], number: int) -> tuple
 
 def _embed_pictures(rows: Json, data: PageData, shown: _ShownTracklets, room: int) -> Json:
     """Add as many pictures to the page's data as there is room for, in bytes."""
-    middles = dict.fromkeys(middle_frame(tracklet) for tracklet in shown.tracklets)
+    middles = dict.fromkeys(tracklet.middle_frame for tracklet in shown.tracklets)
     pictures = PictureTable(choose_form(list(middles), int((1 - FRAMES_SHARE) * room)), room)
     tracklets = [
-        [*row, pictures.add_frame(middle_frame(tracklet))]
+        [*row, pictures.add_frame(tracklet.middle_frame)]
         for row, tracklet in zip(rows["tracklets"], shown.tracklets, strict=True)
     ]
     maps = dict(_rows_of_maps(data.directions, shown, pictures))

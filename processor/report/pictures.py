@@ -77,7 +77,7 @@ def _ranks_to_show(is_match: np.ndarray) -> list[int]:
 
 def _draw_tracklet(axis: plt.Axes, tracklet: Tracklet, title: str, colour: str) -> None:
     try:
-        frame = decode_frame(tracklet.frame_paths[len(tracklet.frame_paths) // 2], FRAME_SIZE)
+        frame = decode_frame(tracklet.middle_frame, FRAME_SIZE)
         axis.imshow(frame.permute(1, 2, 0).numpy())
     except UnreadableFrameError:  # already warned about when its feature was computed
         axis.text(0.5, 0.5, "unreadable", ha="center", fontsize=7)

@@ -87,11 +87,6 @@ def choose_form(paths: Sequence[str], max_bytes: int) -> PictureForm:
     return FORMS[-1]
 
 
-def middle_frame(tracklet: Tracklet) -> str:
-    """Return the path of the frame in the middle of a tracklet."""
-    return tracklet.frame_paths[len(tracklet.frame_paths) // 2]
-
-
 def spread_frames(tracklet: Tracklet, number: int) -> list[str]:
     """Return the paths of frames at equal steps in time order, ``number`` of them or all if there are fewer."""
     count = len(tracklet.frame_paths)

@@ -256,7 +256,7 @@ def test_a_tracklet_in_both_directions_is_one_picture(run, collect, monkeypatch)
     assert len(set(shown["pictures"])) == len(shown["pictures"])
     pictures = [shown["pictures"][row[-1]] for row in shown["tracklets"]]
     tracklets = [*first.case.query, *first.case.gallery]
-    assert sorted(pictures) == sorted(2 * [thumbnails.middle_frame(tracklet) for tracklet in tracklets])
+    assert sorted(pictures) == sorted(2 * [tracklet.middle_frame for tracklet in tracklets])
 
 
 def test_a_match_after_the_nearest_is_shown_with_its_rank(run, collect, monkeypatch):
@@ -286,7 +286,7 @@ def test_a_match_after_the_nearest_is_shown_with_its_rank(run, collect, monkeypa
 
 def test_the_sharpest_form_that_fits_is_chosen(run):
     (result,) = run(cases=("case1",), tracklets=1).cases
-    frames = [thumbnails.middle_frame(one) for one in result.case.query]
+    frames = [one.middle_frame for one in result.case.query]
     sizes = [sum(len(thumbnails._encode_frame(path, form)) for path in frames) for form in thumbnails.FORMS]
     for max_bytes in (sizes[0], sizes[1], sizes[-1], 1):
         fitting = [form for form, size in zip(thumbnails.FORMS, sizes, strict=True) if size <= max_bytes]
