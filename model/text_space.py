@@ -140,9 +140,9 @@ def open_text_space(path: str | Path) -> TextSpace:
     """
     path = Path(path)
     content = read_checkpoint(path, allow_torchscript=True)
-    log_identity(path)
+    sha256 = log_identity(path)
     if TOWER in content:
-        return _open_captions(content, path)
+        return _open_captions(content, path, sha256)
     state = unwrap(content, path)
     if not is_clip(state):
         raise ValueError(
@@ -154,7 +154,7 @@ def open_text_space(path: str | Path) -> TextSpace:
     size = clip.visual.image_size
     mean, std = OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
     scale = clip.logit_scale.exp().item()
-    return TextSpace(clip.visual, ClipTexts(clip), size, mean, std, scale, path.name, hash_file(path))
+    return TextSpace(clip.visual, ClipTexts(clip), size, mean, std, scale, path.name, sha256)
 
 
 def write_captions(space: TextSpace, tower: Mapping[str, Any], values: Mapping[str, Any], path: Path) -> None:
@@ -176,8 +176,8 @@ def write_captions(space: TextSpace, tower: Mapping[str, Any], values: Mapping[s
     write_weights(weights, {**values, **entries}, path)
 
 
-def _open_captions(content: Mapping[str, Any], path: Path) -> TextSpace:
-    """Open a file of ``write_captions`` and its image tower."""
+def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextSpace:
+    """Open a file of ``write_captions``, whose hash is ``sha256``, and its image tower."""
     check_entries(
         content, path, {TOWER: mapping, "vocabulary": words, "length": count, "scale": number, "model": tensors}
     )
@@ -202,7 +202,7 @@ def _open_captions(content: Mapping[str, Any], path: Path) -> TextSpace:
             tower["std"],
             content["scale"],
             path.name,
-            hash_file(path),
+            sha256,
         )
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: it does not describe its towers ({error!r:.200}).") from error

@@ -100,12 +100,13 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     return content
 
 
-def log_identity(path: str | Path) -> None:
-    """Log the size and the hash of a weight file that was read, and its name if it is one that everybody knows."""
+def log_identity(path: str | Path) -> str:
+    """Log size and hash of a weight file that was read, and its name if it is published; returns the SHA-256."""
     path = Path(path)
     digest = hash_file(path)
     name = f": {PUBLISHED_FILES[digest]}" if digest in PUBLISHED_FILES else ""
     logger.info("%s has %s bytes, SHA-256 %s%s", path, f"{path.stat().st_size:,}", digest, name)
+    return digest
 
 
 def hash_file(path: Path) -> str:
