@@ -34,7 +34,6 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "text.parse_math": False,  # a title may hold dollar signs
     "svg.fonttype": "none",  # text stays text
     "pdf.fonttype": 42,  # TrueType: journals refuse matplotlib's Type 3
 }

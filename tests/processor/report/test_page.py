@@ -111,6 +111,7 @@ def test_the_numbers_are_those_of_results_json(run, tmp_path, monkeypatch):
             with Image.open(tmp_path / f"figures/{name}_{case}.png") as image:
                 assert min(image.size) > 600
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://(?!www\.w3\.org)', text)  # no network
+    assert not re.search(r"<text[^>]*>[^<]*mathdefault", text)  # powers of ten are drawn, not spelled out
 
 
 def test_rows_that_depend_on_other_queries_say_so(run, collect):
