@@ -1,6 +1,7 @@
 """Measure how fast and in how much memory features are ranked, against the usual argsort and loop in NumPy.
 
     python -m benchmarks.ranking
+    python -m benchmarks.ranking --device cuda
 
 The features are generated: an identity's are its centre plus noise, so that true matches lie among other people as a
 trained model's do. The usual code, kept here as the peer, computes all distances, sorts their indices, and loops over
@@ -10,7 +11,6 @@ the time that all would take.
 
 import argparse
 import logging
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,9 @@ from utils.commands import run_command
 from utils.distances import DistanceBlock, SquaredDistances
 from utils.match_ranks import rank_matches
 from utils.metrics import CROSS_CAMERA, evaluate_features
+from utils.runtime import make_runtime
+
+from .full_model import peak_memory, synchronize
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +43,11 @@ class Data:
     """Generated features and their identities and cameras.
 
     Attributes:
-        query, gallery: (Q, D) and (G, D), float32, of length 1.
+        query, gallery: (Q, D) and (G, D), float32, of length 1, on ``device``.
         ids: q_pids, g_pids, q_camids and g_camids.
     """
 
-    def __init__(self, num_queries: int, num_gallery: int, width: int, per_identity: int) -> None:
+    def __init__(self, num_queries: int, num_gallery: int, width: int, per_identity: int, device: str = "cpu") -> None:
         generator = torch.Generator().manual_seed(0)
         num_identities = max(1, num_gallery // per_identity)
         centres = torch.randn(num_identities, width, generator=generator)
@@ -56,7 +59,7 @@ class Data:
             for start in range(0, size, 10_000):  # no second copy of the features
                 part = slice(start, start + 10_000)
                 features[part] = F.normalize(features[part] + centres[pids[part]], dim=1)
-            sides.append((features, pids.numpy()))
+            sides.append((features.to(device), pids.numpy()))
         (self.query, q_pids), (self.gallery, g_pids) = sides
         rng = np.random.default_rng(0)
         cameras = rng.integers(NUM_CAMERAS, size=num_queries), rng.integers(NUM_CAMERAS, size=num_gallery)
@@ -93,7 +96,7 @@ def rank_usually(
     return np.mean(curves, axis=0), float(np.mean(precisions))
 
 
-def time_all(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def time_all(functions: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
     """Call the functions in turn; returns the median seconds of each, and those of the processor as ``cpu NAME``.
 
     Seconds of the processor, of all threads together, depend less on other work of the machine.
@@ -103,14 +106,10 @@ def time_all(functions: dict[str, Callable[[], object]], repeats: int) -> dict[s
         for name, function in functions.items():
             start, cpu_start = time.perf_counter(), time.process_time()
             function()
+            synchronize(device)
             seconds.setdefault(name, []).append(time.perf_counter() - start)
             seconds.setdefault(f"cpu {name}", []).append(time.process_time() - cpu_start)
     return {name: median(values) for name, values in seconds.items()}
-
-
-def peak_memory() -> float:
-    """Return the largest memory that this process has held so far, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def compute_blocks(query: Tensor, gallery: Tensor) -> SquaredDistances:
@@ -142,13 +141,15 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--per_identity", type=at_least(1), default=5, help="gallery entries of each identity")
     parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--measured_queries", type=at_least(1), help="rank only so many of the queries; no peer")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; the peer stays on the CPU")
     args = parser.parse_args(argv)
-    data = Data(args.queries, args.gallery, args.width, args.per_identity)
-    before = peak_memory()
+    device = make_runtime(args.device, "fp32").device
+    data = Data(args.queries, args.gallery, args.width, args.per_identity, args.device)
+    before = peak_memory(device)
     query, gallery, ids = data.first(args.measured_queries or args.queries)
     start = time.perf_counter()
     result = evaluate_features(query, gallery, *ids)
-    figures = {"both": time.perf_counter() - start, "features": before, "memory": peak_memory() - before}
+    figures = {"both": time.perf_counter() - start, "features": before, "memory": peak_memory(device) - before}
     logger.info(
         "%s queries, %s gallery entries, %s numbers", *(f"{n:,}" for n in (*data.query.shape[:1], *gallery.shape))
     )
@@ -160,16 +161,17 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
         return figures
 
     kept = KeptBlocks(query, gallery)
-    distmat = compute_distances_usually(query.numpy(), gallery.numpy())
+    query_array, gallery_array = query.cpu().numpy(), gallery.cpu().numpy()
+    distmat = compute_distances_usually(query_array, gallery_array)
     functions: dict[str, Callable[[], object]] = {
         "product": lambda: torch.mm(query, gallery.T),
         "distances": lambda: compute_blocks(query, gallery),
         "ranking": lambda: rank_matches(kept, *ids, CROSS_CAMERA.leaves_out),
         "both": lambda: evaluate_features(query, gallery, *ids),
-        "usual distances": lambda: compute_distances_usually(query.numpy(), gallery.numpy()),
+        "usual distances": lambda: compute_distances_usually(query_array, gallery_array),
         "usual ranking": lambda: rank_usually(distmat, *ids),
     }
-    figures |= time_all(functions, args.repeats)
+    figures |= time_all(functions, args.repeats, device)
     for name in functions:
         logger.info("%-16s %7.2f s, processor %7.2f s", name, figures[name], figures[f"cpu {name}"])
     for clock in ("", "cpu "):

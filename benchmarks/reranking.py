@@ -15,17 +15,20 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from utils.arguments import at_least
 from utils.commands import run_command
 from utils.metrics import score_distances, summarize_scores
 from utils.reranking import prepare_re_ranking, re_rank
 
-from .ranking import Data, peak_memory, time_all
+from .full_model import peak_memory
+from .ranking import Data, time_all
 
 logger = logging.getLogger(__name__)
 
 K1, K2, LAMBDA = 20, 6, 0.3
+CPU = torch.device("cpu")
 
 
 def re_rank_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -76,25 +79,25 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(argv)
     data = Data(args.queries, args.gallery, args.width, args.per_identity)
     query, gallery = data.query, data.gallery
-    before, start = peak_memory(), time.perf_counter()
+    before, start = peak_memory(CPU), time.perf_counter()
     distances = prepare_re_ranking(query, gallery, K1, K2, LAMBDA)
     prepared = time.perf_counter() - start
     result = summarize_scores(score_distances(distances, *data.ids), len(gallery))
-    figures = {"prepared": prepared, "scored": time.perf_counter() - start, "memory": peak_memory() - before}
+    figures = {"prepared": prepared, "scored": time.perf_counter() - start, "memory": peak_memory(CPU) - before}
     logger.info("%s queries, %s gallery entries, %s numbers", *(f"{n:,}" for n in (len(query), *gallery.shape)))
     logger.info("R1 %.1f %%, mAP %.1f %%", 100 * result.cmc[0], 100 * result.mAP)
     logger.info(
         "prepared in %.1f s, scored after %.1f s; peak memory %.2f GiB, of which the features and Python are %.2f GiB",
         prepared,
         figures["scored"],
-        peak_memory(),
+        peak_memory(CPU),
         before,
     )
     if args.without_peer:
         return figures
     sides = query.numpy(), gallery.numpy()
     difference = float(np.abs(re_rank(*sides, K1, K2, LAMBDA) - re_rank_usually(*sides)).max())
-    figures |= time_all({"ours": lambda: re_rank(*sides), "usual": lambda: re_rank_usually(*sides)}, args.repeats)
+    figures |= time_all({"ours": lambda: re_rank(*sides), "usual": lambda: re_rank_usually(*sides)}, args.repeats, CPU)
     figures["difference"] = difference
     for clock in ("", "cpu "):
         logger.info(

@@ -270,7 +270,7 @@ class ClipVideoEncoder(nn.Module):
         Returns:
             Tokens after the last norm, (n, N, D). The class token comes first.
         """
-        patches = self.patch_embed(frames).flatten(2).transpose(1, 2)  # (n, N - 1, D)
+        patches = self.embed_patches(frames)  # (n, N - 1, D)
         class_token = self.class_token.expand(frames.shape[0], -1, -1)
         if class_token_extra is not None:
             class_token = class_token + class_token_extra
@@ -283,6 +283,16 @@ class ClipVideoEncoder(nn.Module):
         for block in self.blocks:
             tokens = run_block(block, tokens, recompute=self.gradient_checkpointing)
         return self.norm(tokens)
+
+    def embed_patches(self, frames: Tensor) -> Tensor:
+        """Project the patches of frames (n, C, H, W), row by row, to tokens (n, N - 1, D)."""
+        patch = self.patch_size
+        if self.stride != (patch, patch):
+            return self.patch_embed(frames).flatten(2).transpose(1, 2)
+        # Patches that do not overlap need no convolution, which takes a GPU longer than this product.
+        patches = frames.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))  # (n, C, rows, patch, columns, patch)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (n, N - 1, C * patch * patch)
+        return F.linear(patches, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Project tokens (..., D) into CLIP's joint space, (..., P)."""

@@ -64,7 +64,7 @@ def test_compiled_blocks_compute_the_same_under_the_same_names(batch, tiny_cfg):
     other_loss, others = training_gradients(twin, *batch)
     assert other_loss == pytest.approx(loss, rel=1e-5)
     for name, gradient in gradients.items():
-        torch.testing.assert_close(others[name], gradient, atol=1e-3 * gradient.abs().max().item() + 1e-7, rtol=0)
+        torch.testing.assert_close(others[name], gradient, atol=1e-3 * gradient.abs().max().item() + 1e-6, rtol=0)
 
 
 def test_a_machine_that_cannot_compile_is_told_so(tiny_cfg, monkeypatch):

@@ -23,12 +23,22 @@ ZERO_GRADIENT = 1e-4
 
 
 def relative_error(actual: torch.Tensor, expected: np.ndarray) -> float:
-    actual = actual.detach().numpy()
+    actual = actual.detach().cpu().numpy()
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
+NO_GPU = not torch.cuda.is_available()
+ON_CUDA = [pytest.mark.gpu, pytest.mark.skipif(NO_GPU, reason="needs a CUDA device")]
+
+
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=ON_CUDA)])
+def device(request):
+    with torch.backends.cudnn.flags(allow_tf32=False):  # the patch embedding is a convolution
+        yield request.param
+
+
 @pytest.fixture(scope="module", params=CASES)
-def parity(request, shared, recipe, read_fixture, disable_dropout, tmp_path_factory):
+def parity(request, device, shared, recipe, read_fixture, disable_dropout, tmp_path_factory):
     """One forward and backward of the full-size model, in training and test mode, beside the fixture's values."""
     folder = shared / "parity"
     fixture = read_fixture(request.param)
@@ -39,10 +49,11 @@ def parity(request, shared, recipe, read_fixture, disable_dropout, tmp_path_fact
     model = make_model(cfg, fixture["num_classes"], fixture["num_cameras"])
     report = load_weights(model, checkpoint)
     B = fixture["input"][0]
-    clips = recipe.clip_for(7, fixture["input"])
-    camids = torch.arange(B) % fixture["num_cameras"]
-    labels = torch.arange(B) // 2 % fixture["num_classes"]
-    memory = 0.3 * recipe.clip_for(11, (fixture["num_classes"], 512))
+    model.to(device)
+    clips = recipe.clip_for(7, fixture["input"]).to(device)
+    camids = (torch.arange(B) % fixture["num_cameras"]).to(device)
+    labels = (torch.arange(B) // 2 % fixture["num_classes"]).to(device)
+    memory = 0.3 * recipe.clip_for(11, (fixture["num_classes"], 512)).to(device)
 
     model.eval()
     with torch.inference_mode():
@@ -53,7 +64,7 @@ def parity(request, shared, recipe, read_fixture, disable_dropout, tmp_path_fact
     model.train()
     disable_dropout(model)
     output = model(clips, camids, memory=memory)
-    criterion = make_loss(cfg, fixture["num_classes"])
+    criterion = make_loss(cfg, fixture["num_classes"]).to(device)
     terms = criterion(output, labels)
     terms["total"].backward()
     criterion.next_epoch()
