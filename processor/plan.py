@@ -290,6 +290,7 @@ class Plan:
         forward_flops: Operations of the forward pass of a step, which is a batch or a part of one.
         step_flops: Operations of a training step, without recomputation.
         memory: Memory of a step by batch, for checkpointing off and on: the run's batch and twice as many clips.
+        keeps_average: Whether a moving average of the weights is kept beside them.
     """
 
     size: DatasetSize
@@ -297,6 +298,7 @@ class Plan:
     forward_flops: int
     step_flops: int
     memory: dict[bool, dict[int, StepMemory]]
+    keeps_average: bool = False
 
     @property
     def weight_bytes(self) -> int:
@@ -304,8 +306,8 @@ class Plan:
 
     @property
     def fixed_bytes(self) -> int:
-        """Weights, gradients and the optimiser's state."""
-        return (2 + ADAM_STATES) * self.weight_bytes
+        """Weights, their moving average, gradients and the optimiser's state."""
+        return (2 + ADAM_STATES + self.keeps_average) * self.weight_bytes
 
 
 def make_plan(cfg: CfgNode, size: DatasetSize) -> Plan:
@@ -320,7 +322,7 @@ def make_plan(cfg: CfgNode, size: DatasetSize) -> Plan:
         }
         for checkpointing in (False, True)
     }
-    return Plan(size, parameters, forward, step, memory)
+    return Plan(size, parameters, forward, step, memory, keeps_average=cfg.SOLVER.STAGE2.EMA_DECAY > 0)
 
 
 def format_plan(cfg: CfgNode, plan: Plan, num_steps: int, tflops: float) -> str:
@@ -341,6 +343,7 @@ def format_plan(cfg: CfgNode, plan: Plan, num_steps: int, tflops: float) -> str:
     ]
     rows = [
         ("weights", *[_gib(plan.weight_bytes)] * 2),
+        *[("moving average", *[_gib(plan.weight_bytes)] * 2)] * plan.keeps_average,
         ("state of Adam", *[_gib(ADAM_STATES * plan.weight_bytes)] * 2),
         ("gradients", *[_gib(plan.weight_bytes)] * 2),
         ("activations", *(_gib(plan.memory[on][batch_size].activations) for on in (False, True))),

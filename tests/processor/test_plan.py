@@ -171,3 +171,11 @@ def test_the_tables_name_everything(tiny_cfg):
     ):
         assert words in text
     assert [line.split()[-1] for line in text.splitlines() if line.startswith("steps per epoch")] == ["7"]
+
+
+def test_a_moving_average_takes_the_room_of_the_weights(tiny_cfg):
+    cfgs = [tiny_cfg("SOLVER.STAGE2.EMA_DECAY", decay) for decay in (0.0, 0.9)]
+    plain, averaged = (make_plan(cfg, SIZE) for cfg in cfgs)
+    assert averaged.fixed_bytes - plain.fixed_bytes == averaged.weight_bytes
+    texts = [format_plan(cfg, plan, num_steps=7, tflops=2.5) for cfg, plan in zip(cfgs, (plain, averaged), strict=True)]
+    assert ["moving average" in text for text in texts] == [False, True]
