@@ -20,8 +20,8 @@ from .encoder import ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
 
-# Pairs of a layout's name and ours: whole names, or beginnings of names, which end in "." or "_"; # stands for a number.
-# The first pair that fits a name renames it.
+# Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
+# first pair that fits a name renames it.
 Renames = tuple[tuple[str, str], ...]
 
 # A block of OpenAI's transformers.
