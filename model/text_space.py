@@ -140,7 +140,8 @@ def open_text_space(path: str | Path) -> TextSpace:
     """
     path = Path(path)
     content = read_checkpoint(path, allow_torchscript=True)
-    sha256 = log_identity(path)
+    sha256 = hash_file(path)
+    log_identity(path, sha256)
     if TOWER in content:
         return _open_captions(content, path, sha256)
     state = unwrap(content, path)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import config_of_run, get_cfg
+from utils.arguments import list_overrides
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
-    parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
+    parser.add_argument("--weight", default="", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--frames", type=Path, help="folder of a tracklet to compare both networks on; default: noise")
     parser.add_argument("--opset", type=int, default=18, choices=range(18, 24), help="ONNX operators (%(default)s)")
@@ -47,20 +47,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.clips.decoding import decode_frame
     from datasets.clips.sampling import sample_test_indices
     from processor.export import describe_export, make_describer, write_onnx
-    from processor.trained import load_trained
+    from processor.trained import open_run
 
     from .describe_features import list_frames
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    named = [
-        word
-        for key, value in (("OUTPUT_DIR", args.output_dir), ("TEST.WEIGHT", args.weight))
-        if value
-        for word in (key, value)
-    ]
-    opts = ["TEST.WEIGHT", "", *named, *args.opts, "MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32"]
+    opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
+    opts += ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32"]
     opts += ["MODEL.COMPILE", "False"]  # a compiled block cannot be exported
-    trained = load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
+    trained = open_run(opts)
     cfg = trained.cfg
     size = tuple(cfg.INPUT.SIZE_TEST)
     if args.frames:

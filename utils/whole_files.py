@@ -17,7 +17,7 @@ SUFFIX = ".part"
 # Ends the name of a folder that is being replaced, instead of SUFFIX.
 REPLACED = ".old"
 # Errors of a disk, or of somebody's share of it, that holds no more.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
@@ -56,6 +56,11 @@ def write_text(text: str, path: str | Path) -> None:
     write_whole(lambda file: file.write(text.encode()), path)
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, by itself or, as those of ``write_whole``, by its cause."""
+    return any(isinstance(each, OSError) and each.errno in _FULL for each in (error, error.__cause__))
+
+
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Provide a temporary folder, which gets the name ``path`` when the block ends without an error.
@@ -83,7 +88,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         folder.chmod(0o755)  # mkdtemp's 0o700 would lock colleagues out
         _put_in_place(folder, path)
     except OSError as error:
-        if error.errno not in FULL:
+        if not is_disk_full(error):
             raise
         raise _folder_error(path, error, "Free space on this disk") from error
     finally:
@@ -186,7 +191,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = "Free space on this disk" if error.errno in FULL else "Make this folder writable"
+        remedy = "Free space on this disk" if is_disk_full(error) else "Make this folder writable"
         raise OSError(
             f"Could not write {path}: {error.strerror or error}. A file that was there is kept. {remedy}, or choose "
             "another. A training continues with --resume."
