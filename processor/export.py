@@ -22,11 +22,11 @@ from utils.checkpoint import hash_file
 from utils.whole_files import write_whole
 
 from .describer import TrackletDescriber
+from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest difference of a number of a descriptor from torch's
-FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"
 LICENCE = "MIT for the code; weights that began as OpenAI's CLIP are under CLIP's MIT licence, too"
 PREPROCESSING = (
     "Pad the tracklet with its last frame to a multiple of T and take the first frame of each of T equal segments; "
@@ -69,8 +69,8 @@ def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Pa
     height, width = cfg.INPUT.SIZE_TEST
     return {
         "preprocessing": PREPROCESSING,
-        "T, H, W": json.dumps([cfg.INPUT.SEQ_LEN, height, width]),
-        "cameras": json.dumps(camids),
+        CLIP_SHAPE: json.dumps([cfg.INPUT.SEQ_LEN, height, width]),
+        CAMIDS: json.dumps(camids),
         "compare by": "squared Euclidean distance",
         "SHA-256 of the checkpoint": hash_file(checkpoint),
         "licence": LICENCE,

@@ -47,9 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.clips.decoding import decode_frame
     from datasets.clips.sampling import sample_test_indices
     from processor.export import describe_export, make_describer, write_onnx
+    from processor.exported_network import list_frames
     from processor.trained import open_run
-
-    from .describe_features import list_frames
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]

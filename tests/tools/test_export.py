@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 import eval_main
 import train_main
 from model.weights import convert_checkpoint
+from processor.exported_network import list_frames
 from tools import describe_features, export_onnx, export_weights
 from utils.checkpoint import read_checkpoint
 
@@ -90,4 +91,5 @@ def test_frames_are_in_natural_order(tmp_path):
     for number in (10, 9, 1):
         (tmp_path / f"F{number}.jpg").touch()
     (tmp_path / "notes.txt").touch()
-    assert [path.name for path in describe_features.list_frames(tmp_path)] == ["F1.jpg", "F9.jpg", "F10.jpg"]
+    (tmp_path / "._F2.jpg").touch()  # of macOS
+    assert [path.name for path in list_frames(tmp_path)] == ["F1.jpg", "F9.jpg", "F10.jpg"]
