@@ -1,7 +1,5 @@
 """What a checkpoint holds, and which checkpoints a run can go on with."""
 
-from pathlib import Path
-
 import pytest
 import torch
 

@@ -16,6 +16,14 @@ from tools.extract_features import main
 from utils.runtime import make_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
+HOLD_LOCK = """
+import pathlib, sys, time
+from utils.folder_lock import lock_folder
+with lock_folder(pathlib.Path(sys.argv[1])):
+    sys.stdout.write("locked\\n")
+    sys.stdout.flush()
+    time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -101,10 +109,7 @@ def test_a_command_that_fails_keeps_its_parts(run, extract, monkeypatch):
 
 def test_a_second_command_with_the_same_output_is_refused(run, extract):
     (run / "people.npz.parts").mkdir()
-    code = (
-        "import sys, time; from utils.folder_lock import *; l = lock_folder(Path(sys.argv[1])); l.__enter__(); print()"
-    )
-    words = [sys.executable, "-c", f"{code}; sys.stdout.flush(); time.sleep(600)", str(run / "people.npz.parts")]
+    words = [sys.executable, "-c", HOLD_LOCK, str(run / "people.npz.parts")]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE) as other:
         other.stdout.readline()  # it holds the lock
         with pytest.raises(OSError, match=rf"parts is in use by process {other.pid} on .* another place \(--output\)"):
