@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from datasets.clips.decoding import decode_frame
+from datasets.clips.sampling import sample_test_indices
 from model import XTFCLIP
 from utils.checkpoint import hash_file
 from utils.whole_files import write_whole
 
 from .describer import TrackletDescriber
-from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
+from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES, list_frames
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,25 @@ def make_describer(cfg: CfgNode, model: XTFCLIP) -> TrackletDescriber:
         model, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD, flip=cfg.TEST.FLIP, normalize=cfg.TEST.FEAT_NORM
     )
     return describer.float().cpu().eval()
+
+
+def make_example_clips(cfg: CfgNode, folder: Path | None = None) -> Tensor:
+    """Return two clips that show the shapes and that networks are compared on, (2, T, C, H, W), uint8.
+
+    Args:
+        cfg: Says what a clip is.
+        folder: The frames of a tracklet, of which both clips are; None for noise.
+    Raises:
+        FileNotFoundError: If the folder is missing or holds no image.
+        UnreadableFrameError: If a frame cannot be decoded.
+    """
+    size, num_frames = tuple(cfg.INPUT.SIZE_TEST), cfg.INPUT.SEQ_LEN
+    if folder is None:
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(256, (2, num_frames, 3, *size), dtype=torch.uint8, generator=generator)
+    paths = list_frames(folder)
+    clip = torch.stack([decode_frame(str(paths[index]), size) for index in sample_test_indices(len(paths), num_frames)])
+    return clip.expand(2, -1, -1, -1, -1).contiguous()
 
 
 def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Path, origin: Mapping[str, str]) -> dict:

@@ -42,12 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open the run, export it, compare it with torch, write it."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    import torch
-
-    from datasets.clips.decoding import decode_frame
-    from datasets.clips.sampling import sample_test_indices
-    from processor.export import describe_export, make_describer, write_onnx
-    from processor.exported_network import list_frames
+    from processor.export import describe_export, make_describer, make_example_clips, write_onnx
     from processor.trained import open_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -55,17 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     opts += ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32"]
     opts += ["MODEL.COMPILE", "False"]  # a compiled block cannot be exported
     trained = open_run(opts)
-    cfg = trained.cfg
-    size = tuple(cfg.INPUT.SIZE_TEST)
-    if args.frames:
-        paths = list_frames(args.frames)
-        frames = [decode_frame(str(paths[index]), size) for index in sample_test_indices(len(paths), cfg.INPUT.SEQ_LEN)]
-        clips = torch.stack(frames).expand(2, -1, -1, -1, -1).contiguous()
-    else:
-        generator = torch.Generator().manual_seed(0)
-        clips = torch.randint(256, (2, cfg.INPUT.SEQ_LEN, 3, *size), dtype=torch.uint8, generator=generator)
-    metadata = describe_export(cfg, trained.camids, trained.checkpoint, trained.origin)
-    check = write_onnx(make_describer(cfg, trained.model), clips, metadata, args.output, args.opset)
+    clips = make_example_clips(trained.cfg, args.frames)
+    metadata = describe_export(trained.cfg, trained.camids, trained.checkpoint, trained.origin)
+    check = write_onnx(make_describer(trained.cfg, trained.model), clips, metadata, args.output, args.opset)
     logger.info(
         "%s: differs from torch by at most %.1e; 2 clips and their mirror images took %.2f s in torch, %.2f s in ONNX.",
         args.output,

@@ -82,7 +82,7 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
         if printable(place) != place:
             unread.append(f"{printable(path)}: rename it; this name has unprintable characters.")
         elif place not in found:
-            found[place] = _make_row(len(found) + 2, place, fields)
+            found[place] = _make_row(len(found) + 2, place, fields)  # line 1 is the table's head
     if not found:
         kind = "images" if compiled.names_frames else "folders with images"
         examples = ", ".join(shorten(path) for path in paths[:3])
