@@ -66,7 +66,8 @@ def open_network(path: Path) -> ExportedNetwork:
     metadata = session.get_modelmeta().custom_metadata_map
     if CLIP_SHAPE not in metadata:
         raise ValueError(f"{path} was not made by tools/export_onnx.py: its metadata lacks {CLIP_SHAPE!r}.")
-    return ExportedNetwork(session, tuple(json.loads(metadata[CLIP_SHAPE])), json.loads(metadata[CAMIDS]) or [])
+    num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
+    return ExportedNetwork(session, (num_frames, height, width), json.loads(metadata[CAMIDS]) or [])
 
 
 def list_frames(folder: Path) -> list[Path]:
