@@ -30,8 +30,8 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
         write: Writes the content into an open file.
         path: The file; missing folders are created.
         previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
-            moment, a whole file is at ``path`` or at ``previous``. Where there are hard links, both names have files of
-            their own once there were two, so that damage to one file leaves the other.
+            moment, a whole file is at ``path`` or at ``previous``. Where the file system has hard links, the two names
+            never stand for one file, so that damage to one leaves the other.
     Raises:
         OSError: If the folder is not writable or the disk is full; the message names the file and says what to do.
     """

@@ -18,7 +18,9 @@ from utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 # Runs tools.describe_features where torch cannot be imported.
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from tools import describe_features; describe_features.main()"
+WITHOUT_TORCH = (
+    "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('tools.describe_features', run_name='__main__')"
+)
 
 
 @pytest.fixture(scope="module")
