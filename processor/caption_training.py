@@ -211,7 +211,7 @@ def describe_search(space: TextSpace, crowd: Crowd, images: Tensor) -> dict[str,
 def train_text_tower(
     encoder: ClipVideoEncoder,
     tower: Mapping[str, Any],
-    crowds: Sequence[Crowd],
+    crowds: tuple[Crowd, Crowd],
     steps: int,
     lr: float,
     seed: int,
