@@ -165,6 +165,8 @@ def validate(cfg: CfgNode) -> None:
     if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
         raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
     parse_camera_map(cfg.TEST.CAMERA_MAP)
+    if cfg.TEST.TEXT_TOWER and cfg.TEST.MASK != "predicted":
+        raise ValueError(f"TEST.TEXT_TOWER needs TEST.MASK predicted, got {cfg.TEST.MASK}.")
     _check_sizes(cfg)
     _check_batches(cfg)
     steps = cfg.SOLVER.STAGE2.STEPS

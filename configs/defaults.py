@@ -236,10 +236,10 @@ _C.TEST.FEAT_NORM = True
 _C.TEST.FLIP = True
 # Soft-biometric mask, whose rows stand beside the visual ones: "none"; "annotated" (as published) reads the attributes
 # that are annotated in the test set; "soft" reads them, too, and multiplies each column's penalty by its reliability;
-# "predicted" reads no annotation, but predicts attributes from descriptors. "soft" and "predicted" need the file that
-# `python -m tools.train_attributes` writes after training; evaluations during training leave them out. Every row that
-# uses annotations is labelled 'annotated attributes', and a row 'attributes alone' shows how far these get without a
-# picture.
+# "predicted" reads no annotation, but predicts attributes from descriptors or by TEXT_TOWER. "soft" and, without a
+# TEXT_TOWER, "predicted" need the file that `python -m tools.train_attributes` writes after training; evaluations
+# during training leave both out. Every row that uses annotations is labelled 'annotated attributes', and a row
+# 'attributes alone' shows how far these get without a picture.
 _C.TEST.MASK = "annotated"
 # Attribute columns of "annotated" and "soft", among those that the data set has; () switches these masks off (TF-CLIP).
 _C.TEST.MASK_ATTRIBUTES = ("gender", "age", "ethnicity", "body_volume")
@@ -249,6 +249,10 @@ _C.TEST.MASK_PENALTY = 100.0
 # each column that has a classifier. Squared distances of unit descriptors lie between 0 and 4, so it must be far below
 # MASK_PENALTY.
 _C.TEST.PREDICTED_PENALTY = 0.1
+# "predicted" without trained classifiers: a CLIP file whose text and image towers predict attributes from their
+# descriptions (zero-shot), or captions such as configs/demo_captions.safetensors. '' takes the classifiers that
+# `python -m tools.train_attributes` trained; the same command with --text_tower calibrates the zero-shot ones.
+_C.TEST.TEXT_TOWER = ""
 # True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.
 _C.TEST.PREDICT_SENSITIVE = False
 # Training cameras whose embeddings the cameras of the test set get, as annotated: "0:4,1:5" gives test camera 0 the

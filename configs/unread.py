@@ -45,6 +45,7 @@ READ_BY_ONE: dict[Command, tuple[str, ...]] = {
         "TEST.PREDICTED_PENALTY",
         "TEST.PREDICT_SENSITIVE",
         "TEST.RANKING_LENGTH",
+        "TEST.TEXT_TOWER",
         "TEST.WEIGHT",
     ),
 }

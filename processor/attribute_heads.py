@@ -2,10 +2,10 @@
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +14,8 @@ from utils.checkpoint import hash_file, read_checkpoint, write_weights
 from utils.entries import check_entries, mapping, tensor, tensors
 from utils.tables import format_table
 
+from .features import FeatureSet
+from .results import PREDICTED, Mask
 from .trained import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -86,10 +88,11 @@ class AttributeHeads:
     heads: dict[str, AttributeHead]
     scores: dict[str, ColumnScores]
     has_sensitive: bool
+    mask: ClassVar[Mask] = PREDICTED
 
-    def probabilities(self, features: Tensor) -> dict[str, Tensor]:
-        """Return the probabilities of descriptors (n, D) over the codes of each column, (n, C)."""
-        return {column: head.probabilities(features) for column, head in self.heads.items()}
+    def predict(self, side: FeatureSet) -> dict[str, Tensor]:
+        """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
+        return {column: head.probabilities(side.features) for column, head in self.heads.items()}
 
     def reliabilities(self, columns: Sequence[str]) -> dict[str, float]:
         """Return how far pictures bear out each annotated column, 0..1; 0 if it could not be learned."""
@@ -107,7 +110,7 @@ class AttributeHeads:
 
 
 def find_heads(trained: TrainedRun) -> AttributeHeads | None:
-    """Read the classifiers that TEST.MASK needs for a checkpoint; None if it needs none.
+    """Read the trained classifiers that TEST.MASK needs for a checkpoint; None if it needs none.
 
     Raises:
         FileNotFoundError: If the checkpoint has none.
@@ -115,7 +118,7 @@ def find_heads(trained: TrainedRun) -> AttributeHeads | None:
             sensitive columns that TEST.PREDICT_SENSITIVE asks for. The message names the command to run.
     """
     cfg = trained.cfg
-    if cfg.TEST.MASK not in ("soft", "predicted"):
+    if cfg.TEST.MASK not in ("soft", "predicted") or cfg.TEST.TEXT_TOWER:
         return None
     heads = read_heads(trained)
     logger.info("Attributes of held-out training people, in percent:\n%s", heads.format_scores())
@@ -153,43 +156,51 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
             f"{path} was trained on the descriptors of another {changed[0]} than {trained.checkpoint} gives now: run "
             f"`{command}{keys}`."
         )
-    weights = content["model"]
     try:
-        heads = {
-            column: AttributeHead(
-                tuple(map(int, values["codes"])),
-                weights[f"{column}.weight"],
-                weights[f"{column}.bias"],
-                float(values["temperature"]),
-            )
-            for column, values in content["columns"].items()
-        }
+        heads = unpack_heads(content, trained.model.descriptor_width)
         scores = {column: ColumnScores(**values) for column, values in content["scores"].items()}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}): run `{command}`.") from error
-    for column, head in heads.items():
-        num_classes, width = len(head.codes), trained.model.descriptor_width
-        if problem := tensor(num_classes, width)(head.weight) or tensor(num_classes)(head.bias):
-            raise ValueError(f"{path} is damaged, its classifier of {column} {problem}: run `{command}`.")
+        raise ValueError(f"{path} is damaged ({error}): run `{command}`.") from error
     return AttributeHeads(heads, scores, bool(content.get("has_sensitive")))
 
 
 def write_heads(heads: AttributeHeads, trained: TrainedRun) -> Path:
     """Write the classifiers beside the checkpoint whose descriptors they were trained on; returns the file."""
-    weights = {
-        f"{column}.{name}": getattr(head, name) for column, head in heads.heads.items() for name in ("weight", "bias")
-    }
+    weights, columns = pack_heads(heads.heads)
     values: dict[str, Any] = {
         "descriptors": describe_descriptors(trained),
-        "columns": {
-            column: {"codes": head.codes, "temperature": head.temperature} for column, head in heads.heads.items()
-        },
+        "columns": columns,
         "scores": {column: asdict(scores) for column, scores in heads.scores.items()},
         "has_sensitive": heads.has_sensitive,
     }
     path = heads_path(trained)
     write_weights(weights, values, path)
     return path
+
+
+def pack_heads(heads: Mapping[str, AttributeHead]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Turn classifiers into the tensors and the entry 'columns' of their file."""
+    weights = {f"{column}.{name}": getattr(head, name) for column, head in heads.items() for name in ("weight", "bias")}
+    return weights, {column: {"codes": head.codes, "temperature": head.temperature} for column, head in heads.items()}
+
+
+def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeHead]:
+    """Return the classifiers of a file's content, whose entries 'columns' and 'model' are dictionaries.
+
+    Args:
+        content: What ``read_checkpoint`` returned for a file that ``pack_heads`` filled.
+        width: Numbers of the vectors that are classified.
+    Raises:
+        KeyError, TypeError, ValueError: If the content does not describe classifiers of such vectors.
+    """
+    heads = {}
+    for column, values in content["columns"].items():
+        codes = tuple(map(int, values["codes"]))
+        weight, bias = (content["model"][f"{column}.{name}"] for name in ("weight", "bias"))
+        if problem := tensor(len(codes), width)(weight) or tensor(len(codes))(bias):
+            raise ValueError(f"its classifier of {column} {problem}")
+        heads[column] = AttributeHead(codes, weight, bias, float(values["temperature"]))
+    return heads
 
 
 def heads_path(trained: TrainedRun) -> Path:

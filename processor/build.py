@@ -25,6 +25,7 @@ from datasets import (
 from datasets.clips.decoding import DECODER
 from loss import make_loss
 from model import XTFCLIP, make_model
+from model.text_space import open_text_space
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
@@ -38,6 +39,7 @@ from .query_maps import QueryMapper
 from .state import TrainingState
 from .train import TrainingOptions
 from .trained import TrainedRun
+from .zero_shot import ZeroShotPredictor, find_zero_shot_heads
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +160,21 @@ def describe_transform(cfg: CfgNode) -> str:
     return ", ".join(f"{key} {value}" for key, value in keys)
 
 
+def make_zero_shot_predictor(cfg: CfgNode, trained: TrainedRun) -> ZeroShotPredictor:
+    """Open TEST.TEXT_TOWER, which predicts attributes, calibrated if ``tools.train_attributes`` did that for the run.
+
+    Raises:
+        FileNotFoundError, ValueError: As ``open_text_space``; ValueError also if the calibration is of another tower.
+    """
+    space = open_text_space(cfg.TEST.TEXT_TOWER).to(trained.runtime.device)
+    return ZeroShotPredictor(
+        find_zero_shot_heads(space, trained.checkpoint.parent),
+        space,
+        make_extractor(cfg, trained.model, trained.runtime),
+        partial(make_test_loader, cfg, processes=trained.runtime.processes),
+    )
+
+
 def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> QueryMapper:
     """Build what maps the hardest queries; a compiled model has no attention to read, so it maps none."""
     num_people = 0 if cfg.MODEL.COMPILE else cfg.TEST.NUM_MAPS
@@ -172,15 +189,19 @@ def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> Ran
         trained: The run whose classifiers of attributes TEST.MASK may need; None in training, where there are none yet
             and such a mask is left out.
     Raises:
-        FileNotFoundError, ValueError: If the run lacks the classifiers that are needed, as ``find_heads``.
+        FileNotFoundError, ValueError: If the run lacks the classifiers that are needed, as ``find_heads``, or
+            TEST.TEXT_TOWER cannot be opened, as ``make_zero_shot_predictor``.
     """
+    heads = find_heads(trained) if trained else None
+    zero_shot = make_zero_shot_predictor(cfg, trained) if trained and cfg.TEST.TEXT_TOWER else None
     return RankingOptions(
         mask=MaskOptions(
             kind=cfg.TEST.MASK,
             columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
             penalty=cfg.TEST.MASK_PENALTY,
             predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
-            heads=find_heads(trained) if trained else None,
+            heads=heads,
+            predictor=zero_shot or heads,
         ),
         reranking=cfg.TEST.RE_RANKING,
         k1=cfg.TEST.RE_RANKING_K1,

@@ -9,7 +9,7 @@ is a product of two thin matrices, so any rows of it can be computed alone.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from utils.distances import DistanceBlock, Distances
 
 from .attribute_heads import AttributeHeads
 from .features import FeatureSet
-from .results import ANNOTATED, NO_MASK, PREDICTED, SOFT, Mask
+from .results import ANNOTATED, NO_MASK, SOFT, Mask
 
 BLOCK_ELEMENTS = 1 << 24  # penalties computed at a time: 64 MiB for each of the two matrices of a column
 
@@ -81,6 +81,16 @@ class Penalty(Distances):
         return Penalty([replace(column, query=column.query[rows]) for column in self._columns])
 
 
+class AttributePredictor(Protocol):
+    """What predicts attributes that nobody annotated; ``mask`` labels the rows."""
+
+    @property
+    def mask(self) -> Mask: ...
+
+    def predict(self, side: FeatureSet) -> dict[str, Tensor]:
+        """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
+
+
 @dataclass(frozen=True)
 class MaskOptions:
     """The mask to rank with, beside the rankings without one.
@@ -91,7 +101,8 @@ class MaskOptions:
         penalty: Added to a distance for each annotated column that contradicts; 'soft' multiplies it by the column's
             reliability.
         predicted_penalty: Added to a distance for each predicted column that contradicts for certain.
-        heads: Classifiers of attributes; without, 'soft' and 'predicted' are no masks.
+        heads: Trained classifiers, whose scores are the reliabilities; without, 'soft' is no mask.
+        predictor: Predicts attributes; without, 'predicted' is no mask.
     """
 
     kind: Literal["none", "annotated", "soft", "predicted"] = "none"
@@ -99,6 +110,7 @@ class MaskOptions:
     penalty: float = 100.0
     predicted_penalty: float = 0.1
     heads: AttributeHeads | None = None
+    predictor: AttributePredictor | None = None
 
     @property
     def needs_annotations(self) -> bool:
@@ -116,9 +128,10 @@ def make_penalty(
         scheme: What the tracklets' attributes mean; None for a data set without attributes.
         options: The mask.
     """
-    if options.kind == "predicted" and options.heads is not None:
-        query_codes, gallery_codes = (options.heads.probabilities(side.features) for side in (query, gallery))
-        return PREDICTED, predicted_penalty(query_codes, gallery_codes, options.predicted_penalty)
+    if options.kind == "predicted" and options.predictor is not None:
+        predictor = options.predictor
+        penalty = predicted_penalty(predictor.predict(query), predictor.predict(gallery), options.predicted_penalty)
+        return predictor.mask, penalty
     annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
     if not options.needs_annotations or scheme is None or not annotated:
         return NO_MASK, None

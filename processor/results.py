@@ -67,6 +67,7 @@ NO_MASK = Mask("", "")
 ANNOTATED = Mask("annotated attributes", "annotated_attributes", annotated=True)
 SOFT = Mask("annotated attributes, weighed by reliability", "soft_annotated_attributes", annotated=True)
 PREDICTED = Mask("predicted attributes", "predicted_attributes")
+ZERO_SHOT = Mask("zero-shot attributes", "zero_shot_attributes")
 
 
 @dataclass(frozen=True)

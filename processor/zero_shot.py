@@ -7,8 +7,12 @@ them, which corrects for how often values occur and for how readily CLIP calls t
 Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +22,18 @@ from torch.utils.data import DataLoader
 from datasets import Tracklet
 from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, AttributeScheme
 from model.text_space import TextSpace
+from utils.checkpoint import read_checkpoint, write_weights
+from utils.entries import check_entries, mapping, tensors, text
 from utils.tables import format_table
 
-from .attribute_heads import AttributeHead, ColumnScores
+from .attribute_heads import AttributeHead, ColumnScores, pack_heads, unpack_heads
 from .attribute_training import cohen_kappa, split_people
 from .features import FeatureExtractor, FeatureSet
+from .results import ZERO_SHOT, Mask
 
+logger = logging.getLogger(__name__)
+
+CALIBRATION_FILE = "zero_shot.safetensors"  # beside the checkpoint
 # The first template whose words the text tower knows is used; a closed vocabulary has no words for views.
 TEMPLATES = {"aerial": ("a photo of {}, seen from above", "{}"), "ground": ("a photo of {}", "{}")}
 # What people with each code look like, in the order of preference; no gender, age or ethnicity. A value without a
@@ -132,7 +142,30 @@ class ZeroShotHeads:
         )
 
 
-def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme) -> ZeroShotHeads:
+@dataclass(frozen=True, eq=False)
+class ZeroShotPredictor:
+    """Predicts attributes of tracklets from their frames, which are read once more for it.
+
+    Attributes:
+        heads: Classifiers of vectors of ``space``.
+        space: On the device of ``extractor``.
+        extractor: As ``encode_words`` takes it.
+        make_loader: Builds the loader of tracklets' clips.
+    """
+
+    heads: ZeroShotHeads
+    space: TextSpace
+    extractor: FeatureExtractor
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader]
+    mask: ClassVar[Mask] = ZERO_SHOT
+
+    def predict(self, side: FeatureSet) -> dict[str, Tensor]:
+        """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
+        words = encode_words(self.space, self.extractor, self.make_loader(side.tracklets), side.tracklets)
+        return self.heads.probabilities(words, [tracklet.view for tracklet in side.tracklets])
+
+
+def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> ZeroShotHeads:
     """Make the classifiers of every column with at least two values that the text tower has words for.
 
     Raises:
@@ -215,17 +248,74 @@ def encode_words(
     return F.normalize(words, dim=1).cpu()
 
 
-def compare_with_trained(
+def find_zero_shot_heads(space: TextSpace, folder: Path) -> ZeroShotHeads:
+    """Read the calibrated classifiers beside a checkpoint; those without calibration if there are none.
+
+    Raises:
+        ValueError: If the file is damaged or of another text tower.
+    """
+    path = folder / CALIBRATION_FILE
+    if not path.is_file():
+        logger.warning(
+            "There is no %s: zero-shot attributes are not calibrated. Where training people are annotated, "
+            "`python -m tools.train_attributes --output_dir %s --text_tower FILE` calibrates them.",
+            path,
+            folder,
+        )
+        return make_zero_shot_heads(space)
+    content = read_checkpoint(path)
+    check_entries(content, path, {"text_tower": text, "columns": mapping, "model": tensors})
+    if content["text_tower"] != space.sha256:
+        raise ValueError(
+            f"{path} was calibrated with another text tower than {space.name} (TEST.TEXT_TOWER): remove it, or write "
+            "it again by tools/train_attributes.py with --text_tower."
+        )
+    by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
+    try:
+        for name, head in unpack_heads(content, space.width).items():
+            view, column = name.split(".")
+            by_view[view][column] = head
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it, or write it again.") from error
+    if not by_view["ground"] or list(by_view["aerial"]) != list(by_view["ground"]):
+        raise ValueError(f"{path} is damaged (its views have different columns): remove it, or write it again.")
+    return ZeroShotHeads(by_view)
+
+
+def write_calibrated(
+    predictor: ZeroShotPredictor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int, folder: Path
+) -> None:
+    """Calibrate zero-shot classifiers on training people, log how well they do, and write them beside a checkpoint.
+
+    Args:
+        predictor: Has classifiers as ``make_zero_shot_heads`` makes them.
+        features, scores, seed: As in ``fit_and_compare``.
+        folder: Of the checkpoint.
+    Raises:
+        OSError: As ``write_whole``.
+    """
+    space, processes = predictor.space, predictor.extractor.runtime.processes
+    tracklets = features.tracklets
+    words = encode_words(space, predictor.extractor, predictor.make_loader(tracklets), tracklets)
+    fitted, table = fit_and_compare(predictor.heads, words, features, scores, seed)
+    logger.info("Zero-shot classifiers by %s on the same people, in percent:\n%s", space.name, table)
+    path = processes.run_on_main(partial(write_zero_shot_heads, fitted, space, folder))
+    logger.info("Written: %s, for TEST.MASK predicted with TEST.TEXT_TOWER", path)
+
+
+def fit_and_compare(
     plain: ZeroShotHeads, words: Tensor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int
-) -> str:
-    """Lay out how well zero-shot and trained classifiers do on the same held-out people, in percent.
+) -> tuple[ZeroShotHeads, str]:
+    """Calibrate zero-shot classifiers, and lay out how they and trained ones do on the same held-out people.
 
     Args:
         plain: Zero-shot classifiers as ``make_zero_shot_heads`` makes them.
         words: Vectors of the tracklets of ``features`` in the space of texts, (n, P), unit length.
-        features: Their descriptors, of AG-VPReID's attributes.
+        features: Descriptors of tracklets that have AG-VPReID's attributes.
         scores: Of the trained classifiers, by column.
         seed: That the trained classifiers' people were drawn by.
+    Returns:
+        The calibrated classifiers, and the table, in percent.
     """
     parts = split_people(features.pids, seed)
     views = [tracklet.view for tracklet in features.tracklets]
@@ -248,4 +338,13 @@ def compare_with_trained(
         shares = (trained.chance, trained.accuracy, *right, trained.agreement, agreement)
         rows.append([column, int(chosen.sum()), *(f"{100 * share:.1f}" for share in shares)])
     header = ["attribute", "tracklets", "chance", "trained", "zero-shot", "and calibrated", "agreement", "zero-shot's"]
-    return format_table(header, rows)
+    return fitted, format_table(header, rows)
+
+
+def write_zero_shot_heads(heads: ZeroShotHeads, space: TextSpace, folder: Path) -> Path:
+    """Write classifiers beside a checkpoint, with the hash of their text tower; returns the file."""
+    named = {f"{view}.{column}": head for view, of_view in heads.by_view.items() for column, head in of_view.items()}
+    weights, columns = pack_heads(named)
+    path = folder / CALIBRATION_FILE
+    write_weights(weights, {"text_tower": space.sha256, "columns": columns}, path)
+    return path

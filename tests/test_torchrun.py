@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import eval_main
+import train_main
 from processor.report import write
 from utils.checkpoint import read_checkpoint
 
@@ -95,6 +96,19 @@ def test_processes_of_a_run_write_one_log_and_no_warnings_of_torch(undisturbed):
     assert log.count(f"epoch 2 step 2/{STEPS_PER_EPOCH}") == 1
     assert "Process 0 of 2, on cpu" in log
     assert "py.warnings" not in log
+
+
+def test_a_run_of_two_processes_goes_on_with_one(options, tmp_path):
+    """Without dropout, whose masks depend on the number of processes."""
+    words = [*options, "MODEL.PROMPT_DROPOUT", "0.0"]
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    done = torchrun("train_main.py", "--output_dir", run, *words, "SOLVER.STAGE2.MAX_EPOCHS", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    train_main.main(["--resume", "--output_dir", str(run), *words])
+    train_main.main(["--output_dir", str(alone), *words])
+    totals, expected = ([float(row["total"]) for row in history(folder)] for folder in (run, alone))
+    assert len(expected) == 2
+    assert totals == pytest.approx(expected, rel=1e-4)
 
 
 def read_rounded(path):

@@ -18,6 +18,7 @@ examples:
   python -m tools.train_attributes --output_dir logs/all --text_tower ViT-B-16.pt
   python eval_main.py --output_dir logs/all --custom_output_dir results/predicted TEST.MASK predicted
   python eval_main.py --output_dir logs/all --custom_output_dir results/soft TEST.MASK soft
+  python eval_main.py --output_dir logs/all --eval_case all TEST.MASK predicted TEST.TEXT_TOWER ViT-B-16.pt
 
 Run it after training. It describes every training tracklet that has attributes, and trains a linear classifier of each
 attribute on 60 % of these people. Another 20 % choose its regularisation and its temperature, which makes its
@@ -28,7 +29,8 @@ all of these people, so test people may be harder.
 attributes.safetensors is written beside the checkpoint, and is refused for any other checkpoint: train the classifiers
 again after more training. Classifiers of gender, age and ethnicity are not kept, unless TEST.PREDICT_SENSITIVE True.
 
---text_tower also scores descriptions of the values in CLIP's space, as they are and calibrated on the same people.
+--text_tower also scores descriptions of the values in CLIP's space, as they are and calibrated on the same people. The
+calibrated ones are written to zero_shot.safetensors, and TEST.TEXT_TOWER has evaluation use them.
 """
 
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.attribute_training import find_annotated, train_heads
     from processor.build import make_extractor
     from processor.trained import load_trained, locate_checkpoint
-    from processor.zero_shot import compare_with_trained, encode_words, make_zero_shot_heads
+    from processor.zero_shot import ZeroShotPredictor, make_zero_shot_heads, write_calibrated
     from utils.folder_lock import lock_folder
     from utils.runtime import prepare_output, start_logging
 
@@ -77,20 +79,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         with processes.first_on_machine():  # the first one lists the frames
             dataset = make_dataset(cfg)
         tracklets, scheme = find_annotated(dataset, cfg.DATASETS.NAMES)
-        space = open_text_space(args.text_tower).to(trained.runtime.device) if args.text_tower else None
-        zero_shot = make_zero_shot_heads(space, scheme) if space else None
-        cameras = trained.cameras_for(dataset)
-        loader = make_test_loader(cfg, tracklets, cameras, processes)
+        make_loader = partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
-        features = extractor.extract(loader, tracklets, "training people")
+        if args.text_tower:
+            space = open_text_space(args.text_tower).to(trained.runtime.device)
+            zero_shot = ZeroShotPredictor(make_zero_shot_heads(space, scheme), space, extractor, make_loader)
+        features = extractor.extract(make_loader(tracklets), tracklets, "training people")
         heads = train_heads(features, scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE, processes)
         path = processes.run_on_main(partial(write_heads, heads, trained))
         logger.info("Held-out training people, in percent:\n%s", heads.format_scores())
-        if space and zero_shot:
-            loader = make_test_loader(cfg, features.tracklets, cameras, processes)
-            words = encode_words(space, extractor, loader, features.tracklets)
-            table = compare_with_trained(zero_shot, words, features, heads.scores, args.seed)
-            logger.info("Zero-shot classifiers by %s on the same people, in percent:\n%s", space.name, table)
+        if args.text_tower:
+            write_calibrated(zero_shot, features, heads.scores, args.seed, folder)
         logger.info("Written: %s, with classifiers of %s", path, ", ".join(heads.heads) or "no attribute")
 
 

@@ -130,7 +130,9 @@ def test_a_predicted_mask_reads_no_annotation(sides, heads, make_tracklet):
     p = 1 / (1 + np.exp(-1))  # of a beard, in the query; of none, in the gallery
     bare = [FeatureSet([make_tracklet(each.pids[0])], each.features) for each in sides]
     for query, gallery in (sides, bare):
-        mask, penalty = make_penalty(query, gallery, None, MaskOptions("predicted", predicted_penalty=4.0, heads=heads))
+        mask, penalty = make_penalty(
+            query, gallery, None, MaskOptions("predicted", predicted_penalty=4.0, predictor=heads)
+        )
         assert (mask, mask.annotated) == (PREDICTED, False)
         assert penalty.matrix().item() == pytest.approx(4 * (1 - 2 * np.sqrt(p * (1 - p))), rel=1e-5)
 

@@ -8,11 +8,23 @@ from torch import nn
 from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
 from model.text_space import TextSpace
 from processor.attribute_heads import SENSITIVE, AttributeHead
-from processor.zero_shot import PROMPTS, ZeroShotHeads, calibrate, choose_prompt, make_zero_shot_heads
+from processor.zero_shot import (
+    CALIBRATION_FILE,
+    PROMPTS,
+    ZeroShotHeads,
+    calibrate,
+    choose_prompt,
+    find_zero_shot_heads,
+    make_zero_shot_heads,
+    write_zero_shot_heads,
+)
+from utils.checkpoint import write_weights
 
 
 class Words(nn.Module):
     """A text tower that counts letters; it knows some words, or all."""
+
+    width = 27
 
     def __init__(self, known=None):
         super().__init__()
@@ -28,8 +40,8 @@ class Words(nn.Module):
         return tokens
 
 
-def make_space(known=None):
-    return TextSpace(nn.Identity(), Words(known), (2, 2), (0.0,) * 3, (1.0,) * 3, scale=10.0)
+def make_space(known=None, sha256="a"):
+    return TextSpace(nn.Identity(), Words(known), (2, 2), (0.0,) * 3, (1.0,) * 3, 10.0, "letters", sha256)
 
 
 def test_prompts_name_codes_and_no_sensitive_attribute():
@@ -78,3 +90,46 @@ def test_calibration_learns_how_often_values_occur_and_how_sure_to_be():
     assert (fitted.probabilities(words).argmax(dim=1) == codes).float().mean() > 0.95
     assert F.nll_loss(fitted.probabilities(words).log(), codes) < 0.2
     assert calibrate(head, words, torch.full((400,), 2)) is head
+
+
+def test_calibrated_classifiers_are_found_again_by_their_tower(tmp_path):
+    plain = make_zero_shot_heads(make_space())
+    words = F.normalize(torch.randn(60, 27, generator=torch.Generator().manual_seed(0)), dim=1)
+    codes = {column: torch.tensor(head.codes).repeat(60)[:60] for column, head in plain.by_view["ground"].items()}
+    fitted = plain.calibrated(words, ["aerial", "ground"] * 30, codes)
+    write_zero_shot_heads(fitted, make_space(), tmp_path)
+    found = find_zero_shot_heads(make_space(), tmp_path)
+    views = ["ground", "aerial", "ground"]
+    expected, got = (heads.probabilities(words[:3], views) for heads in (fitted, found))
+    assert list(got) == list(PROMPTS)
+    for column, values in expected.items():
+        assert torch.equal(got[column], values)
+        assert not torch.equal(values, plain.probabilities(words[:3], views)[column])
+    with pytest.raises(ValueError, match=r"zero_shot\.safetensors was calibrated with another text tower than letters"):
+        find_zero_shot_heads(make_space(sha256="b"), tmp_path)
+
+
+def test_without_calibration_the_classifiers_are_plain(tmp_path, caplog):
+    found = find_zero_shot_heads(make_space(), tmp_path)
+    assert found.by_view["ground"]["beard"].temperature == pytest.approx(0.1)
+    assert "zero-shot attributes are not calibrated" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"ground.hat": {"codes": [0, 1], "temperature": 1.0}},  # of one view
+        {"above.hat": {"codes": [0, 1], "temperature": 1.0}},
+        {"ground.hat": {"codes": [0, 1, 2], "temperature": 1.0}},
+        {"ground.hat": {"codes": [0, 1]}},
+        {},
+    ],
+)
+def test_a_damaged_calibration_is_refused(columns, tmp_path):
+    weights = {f"{name}.weight": torch.zeros(2, 27) for name in columns}
+    weights |= {f"{name}.bias": torch.zeros(2) for name in columns}
+    write_weights(
+        {**weights, "other": torch.zeros(1)}, {"text_tower": "a", "columns": columns}, tmp_path / CALIBRATION_FILE
+    )
+    with pytest.raises(ValueError, match=r"zero_shot\.safetensors is damaged .*: remove it"):
+        find_zero_shot_heads(make_space(), tmp_path)

@@ -13,6 +13,7 @@ from datasets.attributes import COLUMNS
 from processor import monitor
 from processor.attribute_heads import HEADS_FILE
 from processor.report import write
+from processor.zero_shot import CALIBRATION_FILE
 from tools import train_attributes
 from utils.checkpoint import read_checkpoint, write_weights
 from utils.commands import run_command
@@ -100,6 +101,15 @@ def test_zero_shot_classifiers_are_scored_beside_them(trained, monkeypatch):
     table = log[log.index("Zero-shot classifiers by demo_captions.safetensors") :].splitlines()
     assert table[1].split()[:3] == ["attribute", "tracklets", "chance"]
     assert table[3].startswith("hairstyle ")  # the other columns have one code, or are sensitive
+
+    words = ("TEST.MASK", "predicted", "TEST.TEXT_TOWER", captions)
+    assert evaluate("words", *words) == ["visual only", "visual only + mask (zero-shot attributes)"]
+    assert Path("words/tracklet_rankings_zero_shot_attributes.csv").is_file()
+    assert "not calibrated" not in Path("words/eval.log").read_text()
+    Path("logs", CALIBRATION_FILE).unlink()
+    Path("logs", HEADS_FILE).unlink()  # of the trained classifiers, which this mask does without
+    assert evaluate("plain", *words) == ["visual only", "visual only + mask (zero-shot attributes)"]
+    assert "zero-shot attributes are not calibrated" in Path("plain/eval.log").read_text()
     assert status_of(train_attributes, "--output_dir", "logs", "--text_tower", "nowhere.pt") == 1
 
 
