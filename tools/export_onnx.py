@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.trained import open_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for exporter in ("onnx_ir", "onnxscript"):  # each logs every step of its work
+        logging.getLogger(exporter).setLevel(logging.WARNING)
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
     opts += ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32"]
     opts += ["MODEL.COMPILE", "False"]  # a compiled block cannot be exported

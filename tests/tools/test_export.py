@@ -61,6 +61,7 @@ def test_real_crops_give_what_torch_gives(run, shared, caplog):
     tracklet = next(path.parent for path in sorted((shared / "data/pets09").rglob("*.jpg")))
     export_onnx.main(["--output_dir", str(log), "--output", str(log / "b.onnx"), "--frames", str(tracklet)])
     assert "differs from torch by at most" in caplog.text
+    assert "initializer" not in caplog.text  # of the exporter
 
 
 def test_weights_go_out_and_come_back(run, tmp_path, assert_same):
