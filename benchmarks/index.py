@@ -25,7 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.benchmarks.agvpreid import LAYOUT, AGVPReID
 from datasets.benchmarks.dataset_options import DatasetOptions
-from datasets.storage.frame_index import IndexWriter, index_path, open_index, stamp_folders
+from datasets.storage.folder_stamps import stamp_folders
+from datasets.storage.frame_index import index_path, open_index
+from datasets.storage.index_file import IndexWriter
 from datasets.tracklet import Tracklet
 from utils.arguments import at_least
 from utils.commands import run_command

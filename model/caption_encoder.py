@@ -1,6 +1,6 @@
 """A small text tower over the words of the synthetic people's captions, for the demo's image encoder.
 
-Its vocabulary is closed: a word that no caption holds is refused, and the nearest known words are named.
+Its vocabulary is closed: a word that no caption holds is refused, and the known words are listed.
 """
 
 import difflib
@@ -87,11 +87,12 @@ def split_words(text: str) -> list[str]:
 
 
 def describe_unknown(words: Sequence[str], vocabulary: Iterable[str]) -> str:
-    """Say which words are unknown, which known ones are nearest, and what is known."""
+    """Say which words are unknown, which known ones are spelt alike, and which words there are."""
     known = sorted(vocabulary)
-    near = list(dict.fromkeys(match for word in words for match in difflib.get_close_matches(word, known, n=2)))
+    # Only typing errors have neighbours by spelling: trousers are not spelt like pants, so all words are listed, too.
+    near = dict.fromkeys(match for word in words for match in difflib.get_close_matches(word, known, n=1))
     return (
-        f"This text tower does not know {', '.join(map(repr, words))}"
-        + (f"; the nearest words that it knows: {', '.join(near)}" if near else "")
-        + f". It knows {len(known)} words only: {', '.join(known)}."
+        f"This text tower does not know {', '.join(map(repr, words))}."
+        + (f" Did you mean {', '.join(near)}?" if near else "")
+        + f" Say it with the {len(known)} words that it knows: {', '.join(known)}."
     )

@@ -16,7 +16,7 @@ HEAD_WIDTH = 64  # channels of an attention head
 # open_clip's ViTs with other heads (H, g and bigG), by the width of their image tower.
 OTHER_HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104}
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
-# What a file's name says of a network with QuickGELU, for files without OPENAI_ENTRIES.
+# Words in the names of files whose network has QuickGELU, for files without OPENAI_ENTRIES.
 QUICK_GELU_NAMES = ("quickgelu", "openai")
 # Tensors that the dimensions of a CLIP with a ViT are read from, with their number of dimensions.
 MEASURED = {

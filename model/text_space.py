@@ -31,7 +31,7 @@ TOWER = "tower"  # entry of a caption file: its image tower
 
 
 class TextTower(Protocol):
-    """What turns texts into vectors: ``tokenize`` refuses texts, calling it encodes tokens (n, L) as (n, P)."""
+    """Turns texts into vectors: ``tokenize`` makes tokens, (n, L), or refuses a text; a call encodes them, (n, P)."""
 
     width: int  # P
 
@@ -82,8 +82,8 @@ class TextSpace(nn.Module):
         """Encode tracklets as the mean of their frames' vectors.
 
         Args:
-            frames: (B, T, C, H, W), uint8, on the device of the towers; of any size, which is changed to that of the
-                towers without regard to the aspect.
+            frames: (B, T, C, H, W), uint8, on the device of the towers; resized to their size without regard to the
+                aspect.
         Returns:
             (B, P), float32, unit length.
         """
@@ -140,7 +140,8 @@ def open_text_space(path: str | Path) -> TextSpace:
     """
     path = Path(path)
     content = read_checkpoint(path, allow_torchscript=True)
-    sha256 = log_identity(path)
+    sha256 = hash_file(path)
+    log_identity(path, sha256)
     if TOWER in content:
         return _open_captions(content, path, sha256)
     state = unwrap(content, path)

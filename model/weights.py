@@ -20,68 +20,71 @@ from .encoder import ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
 
+# Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
+# first pair that fits a name renames it.
 Renames = tuple[tuple[str, str], ...]
 
+# A block of OpenAI's transformers.
+_BLOCK: Renames = (
+    ("attn.in_proj_", "attn.qkv."),
+    ("attn.out_proj.", "attn.proj."),
+    ("mlp.c_fc.", "mlp.fc1."),
+    ("mlp.c_proj.", "mlp.fc2."),
+    ("ln_1.", "norm1."),
+    ("ln_2.", "norm2."),
+    ("", ""),
+)
 # OpenAI's visual tower (also open_clip's, and the published checkpoints' image_encoder) to our encoder.
 OPENAI_RENAMES: Renames = (
-    (r"^class_embedding$", "class_token"),
-    (r"^positional_embedding$", "position_embedding"),
-    (r"^proj$", "projection"),
-    (r"^conv1\.", "patch_embed."),
-    (r"^ln_pre\.", "norm_pre."),
-    (r"^ln_post\.", "norm."),
-    (r"^transformer\.resblocks\.", "blocks."),
-    (r"\.attn\.in_proj_", ".attn.qkv."),
-    (r"\.attn\.out_proj\.", ".attn.proj."),
-    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
-    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
-    (r"\.ln_(\d)\.", r".norm\1."),
+    ("class_embedding", "class_token"),
+    ("positional_embedding", "position_embedding"),
+    ("proj", "projection"),
+    ("conv1.", "patch_embed."),
+    ("ln_pre.", "norm_pre."),
+    ("ln_post.", "norm."),
+    *((f"transformer.resblocks.#.{theirs}", f"blocks.#.{ours}") for theirs, ours in _BLOCK),
 )
 # timm's CLIP ViTs; timm stores the projection transposed.
 TIMM_RENAMES: Renames = (
-    (r"^cls_token$", "class_token"),
-    (r"^pos_embed$", "position_embedding"),
-    (r"^patch_embed\.proj\.", "patch_embed."),
-    (r"^head\.weight$", "projection"),
+    ("cls_token", "class_token"),
+    ("pos_embed", "position_embedding"),
+    ("patch_embed.proj.", "patch_embed."),
+    ("head.weight", "projection"),
 )
 # The published X-TFCLIP and TF-CLIP checkpoints, without their image_encoder.
 PUBLISHED_RENAMES: Renames = (
-    (r"^cv_embed$", "encoder.camera_embedding"),
-    (r"^video_embed$", "encoder.frame_embedding"),
-    (r"^memory_alpha$", "memory_weight"),
-    (r"^classifier2\.", "classifier_image."),
-    (r"^classifier_proj\.", "classifier_projected."),
-    (r"^classifier_proj_temp\.", "classifier_temporal."),
-    (r"^bottleneck\.", "neck_image."),
-    (r"^bottleneck_proj\.", "neck_projected."),
-    (r"^bottleneck_proj_temp\.", "neck_frame."),
-    (r"^bottleneck_proj_temp2\.", "neck_temporal."),
-    (r"^tap_img_feature\.attn_mlp\.", "pool_image.score."),
-    (r"^tap_img_feature_proj\.attn_mlp\.", "pool_projected.score."),
-    (r"^tap_cls_f_sp\.attn_mlp\.", "pool_tokens.score."),
-    (r"^tap_cls_f_tp\.attn_mlp\.", "pool_frames.score."),
-    (r"^tap_video\.attn_mlp\.", "pool_video.score."),
-    (r"^TMD\.resblocks\.0\.message_fc\.", "temporal_memory.message."),
-    (r"^TMD\.resblocks\.0\.message_ln\.", "temporal_memory.message_norm."),
-    (r"^TMD\.resblocks\.0\.message_attn\.in_proj_", "temporal_memory.message_attention.qkv."),
-    (r"^TMD\.resblocks\.0\.message_attn\.out_proj\.", "temporal_memory.message_attention.proj."),
-    (r"^TMD\.resblocks\.0\.", "temporal_memory.block."),
-    (r"^(temporal_memory\.block\.attn)\.in_proj_", r"\1.qkv."),
-    (r"^(temporal_memory\.block\.attn)\.out_proj\.", r"\1.proj."),
-    (r"^(temporal_memory\.block)\.ln_(\d)\.", r"\1.norm\2."),
-    (r"^(temporal_memory\.block\.mlp)\.c_fc\.", r"\1.fc1."),
-    (r"^(temporal_memory\.block\.mlp)\.c_proj\.", r"\1.fc2."),
-    (r"^SSP\.text_proj\.", "memory_prompt.text."),
-    (r"^SSP\.memory_proj\.", "memory_prompt.visual."),
-    (r"^SSP\.out_proj\.", "memory_prompt.out."),
-    (r"^SSP\.decoder\.", "memory_prompt.layers."),
-    (r"^(memory_prompt\.layers\.\d+)\.norm1\.", r"\1.self_norm."),
-    (r"^(memory_prompt\.layers\.\d+)\.norm2\.", r"\1.cross_norm."),
-    (r"^(memory_prompt\.layers\.\d+)\.norm3\.", r"\1.mlp_norm."),
-    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.q_proj\.", r"\1_attention.query."),
-    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.k_proj\.", r"\1_attention.key."),
-    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.v_proj\.", r"\1_attention.value."),
-    (r"^(memory_prompt\.layers\.\d+\.(?:self|cross))_attn\.proj\.", r"\1_attention.out."),
+    ("cv_embed", "encoder.camera_embedding"),
+    ("video_embed", "encoder.frame_embedding"),
+    ("memory_alpha", "memory_weight"),
+    ("classifier2.", "classifier_image."),
+    ("classifier_proj.", "classifier_projected."),
+    ("classifier_proj_temp.", "classifier_temporal."),
+    ("bottleneck.", "neck_image."),
+    ("bottleneck_proj.", "neck_projected."),
+    ("bottleneck_proj_temp.", "neck_frame."),
+    ("bottleneck_proj_temp2.", "neck_temporal."),
+    ("tap_img_feature.attn_mlp.", "pool_image.score."),
+    ("tap_img_feature_proj.attn_mlp.", "pool_projected.score."),
+    ("tap_cls_f_sp.attn_mlp.", "pool_tokens.score."),
+    ("tap_cls_f_tp.attn_mlp.", "pool_frames.score."),
+    ("tap_video.attn_mlp.", "pool_video.score."),
+    ("TMD.resblocks.0.message_fc.", "temporal_memory.message."),
+    ("TMD.resblocks.0.message_ln.", "temporal_memory.message_norm."),
+    ("TMD.resblocks.0.message_attn.in_proj_", "temporal_memory.message_attention.qkv."),
+    ("TMD.resblocks.0.message_attn.out_proj.", "temporal_memory.message_attention.proj."),
+    *((f"TMD.resblocks.0.{theirs}", f"temporal_memory.block.{ours}") for theirs, ours in _BLOCK),
+    ("SSP.text_proj.", "memory_prompt.text."),
+    ("SSP.memory_proj.", "memory_prompt.visual."),
+    ("SSP.out_proj.", "memory_prompt.out."),
+    ("SSP.decoder.#.norm1.", "memory_prompt.layers.#.self_norm."),
+    ("SSP.decoder.#.norm2.", "memory_prompt.layers.#.cross_norm."),
+    ("SSP.decoder.#.norm3.", "memory_prompt.layers.#.mlp_norm."),
+    *(
+        (f"SSP.decoder.#.{kind}_attn.{theirs}.", f"memory_prompt.layers.#.{kind}_attention.{ours}.")
+        for kind in ("self", "cross")
+        for theirs, ours in (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("proj", "out"))
+    ),
+    ("SSP.decoder.", "memory_prompt.layers."),
 )
 # Published parameters that the published forward pass never reads.
 PUBLISHED_UNUSED = ("classifier_proj_temp2.weight", "SSP.alpha", "SSP.norm.weight", "SSP.norm.bias")
@@ -263,10 +266,18 @@ def _check_finite(state: dict[str, Tensor], own: dict[str, Tensor], path: str | 
 
 
 def rename(name: str, renames: Renames) -> str:
-    """Apply a table of renames, each to the result of the one before."""
-    for pattern, replacement in renames:
-        name = re.sub(pattern, replacement, name)
+    """Rename a parameter by the first pair that fits it; a name that none fits stays as it is."""
+    for old, new in renames:
+        end = "" if old.endswith((".", "_")) else r"\Z"
+        pattern = re.escape(old).replace(r"\#", "([0-9]+)") + end
+        if re.match(pattern, name):
+            return re.sub(pattern, new.replace("#", r"\1"), name, count=1)
     return name
+
+
+def invert(renames: Renames) -> Renames:
+    """Return the table that leads from our names to a layout's."""
+    return tuple((ours, theirs) for theirs, ours in renames)
 
 
 def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:

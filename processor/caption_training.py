@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -206,3 +206,30 @@ def describe_search(space: TextSpace, crowd: Crowd, images: Tensor) -> dict[str,
         for what, texts in asked.items()
         for index, view in enumerate(VIEWS)
     }
+
+
+def train_text_tower(
+    encoder: ClipVideoEncoder,
+    tower: Mapping[str, Any],
+    crowds: tuple[Crowd, Crowd],
+    steps: int,
+    lr: float,
+    seed: int,
+) -> tuple[TextSpace, dict[str, str]]:
+    """Train a text tower beside an image tower, and score searches for people whom neither tower has seen.
+
+    Args:
+        encoder: The image tower; it is frozen.
+        tower: 'size', 'mean' and 'std' of its frames, as in ``TextSpace``.
+        crowds: The people to train on, and those to search for.
+        steps, lr, seed: As in ``train_captions``.
+    Returns:
+        The space, and the scores of ``describe_search``.
+    """
+    crowd, unseen = crowds
+    space = start_text_space(encoder, tower["size"], tower["mean"], tower["std"])
+    train_captions(space, crowd, encode_crowd(space, crowd), steps, lr, seed)
+    scores = describe_search(space, unseen, encode_crowd(space, unseen))
+    for what, score in scores.items():
+        logger.info("%d unseen people, %s: %s", len(unseen.captions), what, score)
+    return space, scores

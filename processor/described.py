@@ -81,7 +81,7 @@ class DescribedTracklets:
         )
 
     def join(self, other: "DescribedTracklets") -> "DescribedTracklets":
-        """Return these rows and then another's, which have the same width, words too or not either, and other keys."""
+        """Return these rows and then another's: of the same widths, other keys, and ``words`` in both or neither."""
         return DescribedTracklets(
             [*self.keys, *other.keys],
             np.concatenate([self.features, other.features]),

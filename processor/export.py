@@ -17,16 +17,18 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from datasets.clips.decoding import decode_frame
+from datasets.clips.sampling import sample_test_indices
 from model import XTFCLIP
 from utils.checkpoint import hash_file
 from utils.whole_files import write_whole
 
 from .describer import TrackletDescriber
+from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES, list_frames
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest difference of a number of a descriptor from torch's
-FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"
 LICENCE = "MIT for the code; weights that began as OpenAI's CLIP are under CLIP's MIT licence, too"
 PREPROCESSING = (
     "Pad the tracklet with its last frame to a multiple of T and take the first frame of each of T equal segments; "
@@ -57,6 +59,25 @@ def make_describer(cfg: CfgNode, model: XTFCLIP) -> TrackletDescriber:
     return describer.float().cpu().eval()
 
 
+def make_example_clips(cfg: CfgNode, folder: Path | None = None) -> Tensor:
+    """Return two clips that show the shapes and that networks are compared on, (2, T, C, H, W), uint8.
+
+    Args:
+        cfg: Says what a clip is.
+        folder: The frames of a tracklet, of which both clips are; None for noise.
+    Raises:
+        FileNotFoundError: If the folder is missing or holds no image.
+        UnreadableFrameError: If a frame cannot be decoded.
+    """
+    size, num_frames = tuple(cfg.INPUT.SIZE_TEST), cfg.INPUT.SEQ_LEN
+    if folder is None:
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(256, (2, num_frames, 3, *size), dtype=torch.uint8, generator=generator)
+    paths = list_frames(folder)
+    clip = torch.stack([decode_frame(str(paths[index]), size) for index in sample_test_indices(len(paths), num_frames)])
+    return clip.expand(2, -1, -1, -1, -1).contiguous()
+
+
 def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Path, origin: Mapping[str, str]) -> dict:
     """Collect what a user of the file must know, as text by name.
 
@@ -69,8 +90,8 @@ def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Pa
     height, width = cfg.INPUT.SIZE_TEST
     return {
         "preprocessing": PREPROCESSING,
-        "T, H, W": json.dumps([cfg.INPUT.SEQ_LEN, height, width]),
-        "cameras": json.dumps(camids),
+        CLIP_SHAPE: json.dumps([cfg.INPUT.SEQ_LEN, height, width]),
+        CAMIDS: json.dumps(camids),
         "compare by": "squared Euclidean distance",
         "SHA-256 of the checkpoint": hash_file(checkpoint),
         "licence": LICENCE,

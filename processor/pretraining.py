@@ -18,22 +18,25 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
+from yacs.config import CfgNode
 
 from datasets.clips.transforms import Normalizer
 from datasets.synthetic.crowd import TRACKLETS_PER_VIEW, Crowd
 from model.caption_encoder import CaptionEncoder
-from model.encoder import ClipVideoEncoder
-from model.weights import TIMM_RENAMES
+from model.encoder import ClipVideoEncoder, build_vit
+from model.weights import TIMM_RENAMES, invert, rename
 from utils.distances import pairwise_distance
 from utils.metrics import evaluate_ranking
 from utils.progress import track
+from utils.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,15 @@ class PretrainingSettings:
     log_period: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+def make_image_tower(cfg: CfgNode) -> tuple[ClipVideoEncoder, dict[str, Any]]:
+    """Build the encoder of a config with random weights; the second value describes it, as ``write_captions`` does."""
+    vit = {"name": cfg.MODEL.NAME, **{name.lower(): value for name, value in cfg.MODEL.VIT.items()}}
+    size, stride = cfg.INPUT.SIZE_TRAIN, cfg.MODEL.STRIDE_SIZE
+    encoder = ClipVideoEncoder(build_vit(**vit), size, stride, position_mode=cfg.MODEL.POSITION_RESIZE)
+    pixels = {"size": size, "mean": cfg.INPUT.PIXEL_MEAN, "std": cfg.INPUT.PIXEL_STD}
+    return encoder, {"vit": vit, "stride": stride, **pixels}
 
 
 def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -186,11 +198,7 @@ def describe_rank1(encoder: ClipVideoEncoder, crowd: Crowd, transform: Normalize
 
 def save_timm(encoder: ClipVideoEncoder, path: Path, metadata: dict[str, str]) -> None:
     """Write the image tower as a timm state dict in half precision, a file that MODEL.PRETRAIN_PATH reads."""
-    back = {"class_token": "cls_token", "position_embedding": "pos_embed", "projection": "head.weight"}
-    back["patch_embed.weight"] = "patch_embed.proj.weight"
-    assert len(back) == len(TIMM_RENAMES)
-    state = {back.get(name, name): value.half() for name, value in encoder.state_dict().items()}
-    state["head.weight"] = state["head.weight"].T  # timm stores the projection transposed
-    state = {name: value.contiguous() for name, value in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path, metadata=metadata)
+    names = invert(TIMM_RENAMES)
+    state = {rename(name, names): value.half() for name, value in encoder.state_dict().items()}
+    state["head.weight"] = state["head.weight"].T.contiguous()  # timm stores the projection transposed
+    write_whole(lambda file: file.write(save(state, metadata)), path)

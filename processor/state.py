@@ -222,29 +222,3 @@ def _set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:  # a run may resume on another device
         torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def find_checkpoint(folder: Path, weight: str) -> Path:
-    """Return the checkpoint that TEST.WEIGHT means.
-
-    Args:
-        folder: Folder of the run, OUTPUT_DIR.
-        weight: '' or 'last' for the run's last checkpoint, 'best' for that which validation chose, or a file.
-    Raises:
-        FileNotFoundError: If the run has no such checkpoint; says how to get one.
-    """
-    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
-    if weight not in names:
-        return Path(weight)
-    path = folder / names[weight]
-    if path.is_file():
-        return path
-    if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
-        raise FileNotFoundError(
-            f"No {BEST_CHECKPOINT} in {folder}: training keeps one if DATASETS.VALIDATION_DIR names people to choose "
-            "it on. Without --weight best, the last checkpoint is evaluated."
-        )
-    raise FileNotFoundError(
-        f'No {path.name} in {folder}. Train first (python train_main.py --output_dir "{folder}"), or name a file with '
-        "--weight."
-    )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import NETWORK_KEYS, changed_keys, get_cfg, parse_camera_map
+from configs import NETWORK_KEYS, changed_keys, config_of_run, get_cfg, parse_camera_map
 from datasets import Benchmark, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
@@ -19,7 +19,7 @@ from utils.entries import check_entries, count, identifiers, number, tensors, te
 from utils.revision import find_revision
 from utils.runtime import Runtime, make_runtime
 
-from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, find_checkpoint
+from .state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
@@ -142,15 +142,35 @@ class TrainedRun:
 
 
 def locate_checkpoint(cfg: CfgNode) -> Path:
-    """Return the checkpoint that TEST.WEIGHT means: a file, or the last or best one in OUTPUT_DIR.
+    """Return the checkpoint that TEST.WEIGHT means: the last ('' or 'last') or best one in OUTPUT_DIR, or a file.
 
     Raises:
         FileNotFoundError: If there is none; says how to get one.
     """
-    path = find_checkpoint(Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT)
-    if not path.is_file():
+    folder, weight = Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT
+    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
+    path = folder / names[weight] if weight in names else Path(weight)
+    if path.is_file():
+        return path
+    if weight not in names:
         raise FileNotFoundError(f"Weight file not found: {path} (--weight, TEST.WEIGHT).")
-    return path
+    if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
+        raise FileNotFoundError(
+            f"No {BEST_CHECKPOINT} in {folder}: training keeps one if DATASETS.VALIDATION_DIR names people to choose "
+            "it on. Without --weight best, the last checkpoint is evaluated."
+        )
+    raise FileNotFoundError(
+        f'No {path.name} in {folder}. Train first (python train_main.py --output_dir "{folder}"), or name a file with '
+        "--weight."
+    )
+
+
+def open_run(opts: Sequence[str]) -> TrainedRun:
+    """Open a run with its own configuration and KEY VALUE pairs over it, of which OUTPUT_DIR and TEST.WEIGHT name it.
+
+    Errors are those of ``load_trained``.
+    """
+    return load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
 
 
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:

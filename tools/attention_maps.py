@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import CHOICES, config_of_run, get_cfg
+from configs import CHOICES
 from utils.arguments import at_least
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.clips.decoding import UnreadableFrameError
     from processor.attention_maps import draw_pair, explain_pair, find_tracklet
     from processor.build import make_extractor
-    from processor.trained import load_trained
+    from processor.trained import open_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, "DATASETS.EVAL_CASE", args.eval_case]
     # One clip of each tracklet is drawn; a compiled block has no attention to read.
     opts += [*args.opts, "TEST.NUM_CLIPS", "1", "MODEL.COMPILE", "False"]
-    trained = load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
+    trained = open_run(opts)
     dataset = trained.read_dataset()
     (case,) = choose_cases(trained.cfg, dataset)
     query = case.query[find_tracklet(args.query, case.query, "--query")]

@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.doctor import check_dataset, count_cores, format_report, make_check_settings, report_as_dict
+    from utils.whole_files import write_text
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -62,8 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = check_dataset(make_check_settings(cfg, args.sample, args.workers or count_cores()), progress=True)
         logger.info("%s", format_report(report))
         if args.json:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(report_as_dict(report), indent=2) + "\n", encoding="utf-8")
+            write_text(json.dumps(report_as_dict(report), indent=2) + "\n", args.json)
     except (OSError, ValueError, TypeError) as error:
         logger.error("%s", error)
         return 1

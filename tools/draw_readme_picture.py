@@ -5,10 +5,13 @@ python -m tools.draw_readme_picture
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+
+from utils.arguments import at_least
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=PICTURE, help="PNG file to write")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the people, as in 'make demo'")
-    parser.add_argument("--people", type=int, default=4, help="rows")
-    parser.add_argument("--width", type=int, default=640, help="pixels")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the people, as in 'make demo'")
+    parser.add_argument("--people", type=at_least(1), default=4, help="rows")
+    parser.add_argument("--width", type=at_least(1), default=640, help="pixels")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -51,4 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from utils.commands import run_command
+
+    sys.exit(run_command(main))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import config_of_run, get_cfg
+from utils.arguments import list_overrides
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
-    parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
+    parser.add_argument("--weight", default="", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--frames", type=Path, help="folder of a tracklet to compare both networks on; default: noise")
     parser.add_argument("--opset", type=int, default=18, choices=range(18, 24), help="ONNX operators (%(default)s)")
@@ -42,36 +42,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open the run, export it, compare it with torch, write it."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    import torch
-
-    from datasets.clips.decoding import decode_frame
-    from datasets.clips.sampling import sample_test_indices
-    from processor.export import describe_export, make_describer, write_onnx
-    from processor.trained import load_trained
-
-    from .describe_features import list_frames
+    from processor.export import describe_export, make_describer, make_example_clips, write_onnx
+    from processor.trained import open_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    named = [
-        word
-        for key, value in (("OUTPUT_DIR", args.output_dir), ("TEST.WEIGHT", args.weight))
-        if value
-        for word in (key, value)
-    ]
-    opts = ["TEST.WEIGHT", "", *named, *args.opts, "MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32"]
+    for exporter in ("onnx_ir", "onnxscript"):  # each logs every step of its work
+        logging.getLogger(exporter).setLevel(logging.WARNING)
+    opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
+    opts += ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32"]
     opts += ["MODEL.COMPILE", "False"]  # a compiled block cannot be exported
-    trained = load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
-    cfg = trained.cfg
-    size = tuple(cfg.INPUT.SIZE_TEST)
-    if args.frames:
-        paths = list_frames(args.frames)
-        frames = [decode_frame(str(paths[index]), size) for index in sample_test_indices(len(paths), cfg.INPUT.SEQ_LEN)]
-        clips = torch.stack(frames).expand(2, -1, -1, -1, -1).contiguous()
-    else:
-        generator = torch.Generator().manual_seed(0)
-        clips = torch.randint(256, (2, cfg.INPUT.SEQ_LEN, 3, *size), dtype=torch.uint8, generator=generator)
-    metadata = describe_export(cfg, trained.camids, trained.checkpoint, trained.origin)
-    check = write_onnx(make_describer(cfg, trained.model), clips, metadata, args.output, args.opset)
+    trained = open_run(opts)
+    clips = make_example_clips(trained.cfg, args.frames)
+    metadata = describe_export(trained.cfg, trained.camids, trained.checkpoint, trained.origin)
+    check = write_onnx(make_describer(trained.cfg, trained.model), clips, metadata, args.output, args.opset)
     logger.info(
         "%s: differs from torch by at most %.1e; 2 clips and their mirror images took %.2f s in torch, %.2f s in ONNX.",
         args.output,

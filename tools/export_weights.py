@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import config_of_run, get_cfg
+from configs import get_cfg
+from utils.arguments import list_overrides
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
-    parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
+    parser.add_argument("--weight", default="", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; files there are replaced")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
@@ -40,15 +41,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     from model.published_layout import to_published
     from processor.export import describe_export, format_card
-    from processor.trained import load_trained
+    from processor.trained import open_run
     from utils.checkpoint import write_checkpoint, write_weights
     from utils.runtime import prepare_output
     from utils.whole_files import write_text
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    options = {"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight or "", "MODEL.DEVICE": "cpu"}
-    opts = [word for key, value in options.items() if value is not None for word in (key, value)] + args.opts
-    trained = load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
+    options = {"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight, "MODEL.DEVICE": "cpu"}
+    trained = open_run([*list_overrides(options), *args.opts])
     folder = prepare_output(args.output)
     state = trained.model.state_dict()
     metadata = describe_export(trained.cfg, trained.camids, trained.checkpoint, trained.origin)

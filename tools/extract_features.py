@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.described import check_suffix, write_described
     from processor.extraction import describe_folder
     from processor.trained import load_trained, locate_checkpoint
+    from utils.folder_lock import lock_folder
     from utils.runtime import start_logging
 
     output: Path = args.output
@@ -63,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, *args.opts]
     cfg = get_cfg(config_of_run(opts), opts)
     locate_checkpoint(cfg)  # a folder that is misspelt must not be created
-    output.parent.mkdir(parents=True, exist_ok=True)
     parts = output.with_name(f"{output.name}.parts")
-    with start_logging(output.with_name(f"{output.name}.log")):
+    parts.mkdir(parents=True, exist_ok=True)
+    with lock_folder(parts, option="--output"), start_logging(output.with_name(f"{output.name}.log")):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
         described = describe_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)

@@ -28,27 +28,24 @@ VALIDATION_PEOPLE = 100
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--config_file", default="configs/demo.yml", help="names the ViT, the input size and the normalisation"
-    )
-    parser.add_argument("--output", type=Path, default=Path("configs/demo_encoder.safetensors"), help="the image tower")
-    parser.add_argument("--image_tower", type=Path, help="train the text tower only, for this image tower")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--config_file", default="configs/demo.yml", help="names the ViT, the input size and the normalisation")
+    add("--output", type=Path, default=Path("configs/demo_encoder.safetensors"), help="the image tower (%(default)s)")
+    add("--image_tower", type=Path, help="train the text tower only, for this image tower")
+    add(
         "--captions",
         type=Path,
         default=Path("configs/demo_captions.safetensors"),
         help="the text tower, in the folder of the image tower (%(default)s)",
     )
-    parser.add_argument("--people", type=at_least(2), default=3000, help="people to train on (%(default)s)")
-    parser.add_argument("--steps", type=at_least(1), default=2600, help="of the image tower (%(default)s)")
-    parser.add_argument("--caption_steps", type=at_least(1), default=600, help="of the text tower (%(default)s)")
-    parser.add_argument("--batch", type=at_least(2), default=64, help="people in a step (%(default)s)")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=at_least(0), default=0)
-    parser.add_argument("--workers", type=at_least(1), default=2, help="processes that render (%(default)s)")
-    parser.add_argument(
-        "--log_period", type=at_least(1), default=250, help="steps between two log lines with validation"
-    )
+    add("--people", type=at_least(2), default=3000, help="people to train on (%(default)s)")
+    add("--steps", type=at_least(1), default=2600, help="of the image tower (%(default)s)")
+    add("--caption_steps", type=at_least(1), default=600, help="of the text tower (%(default)s)")
+    add("--batch", type=at_least(2), default=64, help="people in a step (%(default)s)")
+    add("--lr", type=float, default=1e-3, help="highest learning rate of both towers (%(default)s)")
+    add("--seed", type=at_least(0), default=0, help="of the people, weights and batches (%(default)s)")
+    add("--workers", type=at_least(1), default=2, help="processes that render (%(default)s)")
+    add("--log_period", type=at_least(1), default=250, help="steps between two validations (%(default)s)")
     args = parser.parse_args(argv)
     if args.batch > args.people:
         parser.error(f"--batch must be at most --people ({args.people}), got {args.batch}.")
@@ -64,40 +61,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from datasets.synthetic.crowd import render_crowd
-    from model.encoder import ClipVideoEncoder, build_vit
     from model.text_space import write_captions
     from model.weights import load_clip_weights
-    from processor.caption_training import describe_search, encode_crowd, start_text_space, train_captions
-    from processor.pretraining import PretrainingSettings, pretrain, save_timm
+    from processor.caption_training import train_text_tower
+    from processor.pretraining import PretrainingSettings, make_image_tower, pretrain, save_timm
     from utils.checkpoint import hash_file
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    cfg = get_cfg(args.config_file)
     torch.manual_seed(args.seed)
-    size, mean, std = cfg.INPUT.SIZE_TRAIN, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD
-    vit = {"name": cfg.MODEL.NAME, **{name.lower(): value for name, value in cfg.MODEL.VIT.items()}}
-    encoder = ClipVideoEncoder(build_vit(**vit), size, cfg.MODEL.STRIDE_SIZE, position_mode=cfg.MODEL.POSITION_RESIZE)
+    encoder, tower = make_image_tower(get_cfg(args.config_file))
     image_tower = args.image_tower or args.output
     if args.image_tower:
-        load_clip_weights(encoder, args.image_tower)
+        load_clip_weights(encoder, image_tower)
     args.captions.parent.mkdir(parents=True, exist_ok=True)
-    crowd = render_crowd(args.people, args.seed, size, args.workers)
-    validation = render_crowd(VALIDATION_PEOPLE, args.seed + 1, size, args.workers)
+    draws = ((args.people, args.seed), (VALIDATION_PEOPLE, args.seed + 1))
+    crowd, unseen = (render_crowd(people, seed, tower["size"], args.workers) for people, seed in draws)
     options = {name: str(value) for name, value in vars(args).items() if name != "workers"}
     origin = {"license": "MIT", "made_by": "tools/pretrain_encoder.py", **options}
     if not args.image_tower:
-        settings = PretrainingSettings(args.steps, args.batch, args.lr, args.seed, args.log_period, mean, std)
-        pretrain(encoder, crowd, validation, settings)
-        save_timm(encoder, args.output, origin)
-        logger.info("Wrote %s (%.1f MB)", args.output, args.output.stat().st_size / 1e6)
-        load_clip_weights(encoder, args.output)  # the text tower sees what half precision left
-    space = start_text_space(encoder, size, mean, std)
-    train_captions(space, crowd, encode_crowd(space, crowd), args.caption_steps, args.lr, args.seed)
-    scores = describe_search(space, validation, encode_crowd(space, validation))
-    for what, score in scores.items():
-        logger.info("%d unseen people, %s: %s", VALIDATION_PEOPLE, what, score)
-    tower = {"file": image_tower.name, "sha256": hash_file(image_tower), "vit": vit, "stride": cfg.MODEL.STRIDE_SIZE}
-    tower = {**tower, "size": size, "mean": mean, "std": std}
+        frames = tower["mean"], tower["std"]
+        settings = PretrainingSettings(args.steps, args.batch, args.lr, args.seed, args.log_period, *frames)
+        pretrain(encoder, crowd, unseen, settings)
+        save_timm(encoder, image_tower, origin)
+        logger.info("Wrote %s (%.1f MB)", image_tower, image_tower.stat().st_size / 1e6)
+        load_clip_weights(encoder, image_tower)  # the text tower sees what half precision left
+    space, scores = train_text_tower(encoder, tower, (crowd, unseen), args.caption_steps, args.lr, args.seed)
+    tower |= {"file": image_tower.name, "sha256": hash_file(image_tower)}
     figures = {"people": VALIDATION_PEOPLE, "seed": args.seed + 1, **scores}
     write_captions(space, tower, {**origin, "unseen people": figures}, args.captions)
     logger.info("Wrote %s (%.1f MB)", args.captions, args.captions.stat().st_size / 1e6)

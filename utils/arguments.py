@@ -1,10 +1,15 @@
-"""Types of command-line options."""
+"""Types of command-line options, and what becomes of their values."""
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 MAX_WORKERS = 256  # processes that a command starts; a mistyped number could otherwise exhaust the machine's memory
+
+
+def list_overrides(options: Mapping[str, str | None]) -> list[str]:
+    """Return config keys and the values that options of the command line have for them; None leaves a key out."""
+    return [word for key, value in options.items() if value is not None for word in (key, value)]
 
 
 def at_least(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from .commands import first_line
+from .processes import read_launch
 from .whole_files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -100,13 +101,19 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     return content
 
 
-def log_identity(path: str | Path) -> str:
-    """Log size and hash of a weight file that was read, and its name if it is published; returns the SHA-256."""
+def log_identity(path: str | Path, digest: str = "") -> None:
+    """Log size and hash of a weight file that was read, and its name if it is published; process 0 does this.
+
+    Args:
+        path: The file.
+        digest: Its SHA-256; '' to compute it.
+    """
+    if not read_launch().is_main:
+        return
     path = Path(path)
-    digest = hash_file(path)
+    digest = digest or hash_file(path)
     name = f": {PUBLISHED_FILES[digest]}" if digest in PUBLISHED_FILES else ""
     logger.info("%s has %s bytes, SHA-256 %s%s", path, f"{path.stat().st_size:,}", digest, name)
-    return digest
 
 
 def hash_file(path: Path) -> str:

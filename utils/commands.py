@@ -3,21 +3,21 @@
 This imports no torch, which takes seconds: a signal during that time is handled, too.
 """
 
-import errno
 import logging
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from .stopping import STOP_REQUESTS, Stopped
+from .whole_files import is_disk_full
 
 logger = logging.getLogger(__name__)
 
 # Mistakes of the user, such as a missing folder or a value out of range: their message says all.
 MISTAKES = (OSError, ValueError, TypeError, FloatingPointError)
 MAX_LENGTH = 1000  # characters of a message on the console
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def first_line(error: BaseException) -> str:
@@ -67,7 +67,7 @@ def going_on_without(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
+        if is_disk_full(error):
             raise
         logger.warning(
             "%s: left out because of an error (%s). Its traceback is in the log file.", what, _explain(error)
@@ -116,9 +116,10 @@ def _log_file() -> str | None:
 
 
 def _leave_other_processes() -> None:
-    from .processes import stop_processes  # imported here, because it needs torch
+    if sys.modules.get("torch"):  # else there are none: some commands run where torch is not installed
+        from .processes import stop_processes
 
-    stop_processes()
+        stop_processes()
 
 
 def _end_loader_processes() -> None:

@@ -1,4 +1,4 @@
-"""Locks the folder of a run, so that two runs do not write into it at the same time."""
+"""Locks an output folder, so that two commands do not write into it at the same time."""
 
 import fcntl
 import logging
@@ -16,9 +16,12 @@ LOCK_FILE = ".lock"
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir") -> Iterator[None]:
     """Hold the lock of an output folder within a block, in process 0; the system releases it if the process dies.
 
+    Args:
+        folder: The folder.
+        option: What names another one, for the message.
     Raises:
         OSError: If another command holds it; the message names its process.
     """
@@ -33,8 +36,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read(200).strip() or "another process"
             raise OSError(
-                f"{folder} is in use by {holder}: wait until it ends, or choose another output folder "
-                "(--output_dir or --custom_output_dir)."
+                f"{folder} is in use by {holder}: wait until it ends, or write to another place ({option})."
             ) from error
         except OSError as error:  # some network file systems have no locks
             logger.warning("%s cannot be locked (%s): make sure that no other command writes there.", folder, error)

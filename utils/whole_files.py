@@ -17,7 +17,7 @@ SUFFIX = ".part"
 # Ends the name of a folder that is being replaced, instead of SUFFIX.
 REPLACED = ".old"
 # Errors of a disk, or of somebody's share of it, that holds no more.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
@@ -30,8 +30,8 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
         write: Writes the content into an open file.
         path: The file; missing folders are created.
         previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
-            moment, a whole file is at ``path`` or at ``previous``. Where there are hard links, both names have files of
-            their own once there were two, so that damage to one file leaves the other.
+            moment, a whole file is at ``path`` or at ``previous``. Where the file system has hard links, the two names
+            never stand for one file, so that damage to one leaves the other.
     Raises:
         OSError: If the folder is not writable or the disk is full; the message names the file and says what to do.
     """
@@ -54,6 +54,11 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
 def write_text(text: str, path: str | Path) -> None:
     """Write a text file as UTF-8, whole or not at all; errors as ``write_whole``."""
     write_whole(lambda file: file.write(text.encode()), path)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, by itself or, as those of ``write_whole``, by its cause."""
+    return any(isinstance(each, OSError) and each.errno in _FULL for each in (error, error.__cause__))
 
 
 @contextlib.contextmanager
@@ -83,7 +88,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         folder.chmod(0o755)  # mkdtemp's 0o700 would lock colleagues out
         _put_in_place(folder, path)
     except OSError as error:
-        if error.errno not in FULL:
+        if not is_disk_full(error):
             raise
         raise _folder_error(path, error, "Free space on this disk") from error
     finally:
@@ -186,7 +191,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = "Free space on this disk" if error.errno in FULL else "Make this folder writable"
+        remedy = "Free space on this disk" if is_disk_full(error) else "Make this folder writable"
         raise OSError(
             f"Could not write {path}: {error.strerror or error}. A file that was there is kept. {remedy}, or choose "
             "another. A training continues with --resume."

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from utils.unknown import UNKNOWN
 
 from ..attributes import AGVPREID_SCHEME, AttributeScheme, read_attributes
-from ..storage.frame_index import FrameIndex, FramePaths
+from ..storage.index_file import FrameIndex, FramePaths
 from ..storage.listing import TrackletFolder, find_root, last_integer
 from ..tracklet import Case, Tracklet
 from .case_folders import (

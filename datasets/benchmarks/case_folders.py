@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from utils.unknown import UNKNOWN
 
-from ..storage.frame_index import FrameIndex, FramePaths, Reader, open_index
+from ..storage.frame_index import Reader, open_index
+from ..storage.index_file import FrameIndex, FramePaths
 from ..storage.listing import TrackletFolder, missing_path_error, printable
 from ..tracklet import Tracklet
 from .counts import log_counts

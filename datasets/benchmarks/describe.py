@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from utils.natural_order import natural_key
 from utils.tables import format_table
 from utils.text_files import shorten
 
-from ..storage.listing import IMAGE_SUFFIXES, find_root, natural_key, printable
+from ..storage.listing import IMAGE_SUFFIXES, find_root, is_image_name, printable
 from ..tracklet import VIEWS
 from .folder_pattern import FolderPattern, guess_pattern
 from .own_data import list_frames
@@ -81,7 +82,7 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
         if printable(place) != place:
             unread.append(f"{printable(path)}: rename it; this name has unprintable characters.")
         elif place not in found:
-            found[place] = _make_row(len(found) + 2, place, fields)
+            found[place] = _make_row(len(found) + 2, place, fields)  # line 1 is the table's head
     if not found:
         kind = "images" if compiled.names_frames else "folders with images"
         examples = ", ".join(shorten(path) for path in paths[:3])
@@ -156,7 +157,7 @@ def _find_images(root: Path) -> tuple[dict[str, list[str]], list[str]]:
             continue
         seen.add(place)
         relative = Path(folder).relative_to(root).as_posix()
-        images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+        images = [name for name in names if is_image_name(name)]
         others = (os.path.join(folder, name) for name in set(names).difference(images))
         problems += [
             f"{printable(os.path.relpath(path, root))}: this link leads nowhere."

@@ -11,7 +11,7 @@ from utils.metrics import VREID_XFD
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
-from ..storage.frame_index import FramePaths
+from ..storage.index_file import FramePaths
 from ..storage.listing import TrackletFolder, find_root, last_integer
 from ..tracklet import VREID_XFD_RANKING, Case, Tracklet
 from .case_folders import (

@@ -13,10 +13,11 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from utils.metrics import ALL_CAMERAS, CROSS_CAMERA, PROTOCOLS
+from utils.natural_order import natural_key
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
-from ..storage.listing import NUM_THREADS, find_root, list_images, natural_key
+from ..storage.listing import NUM_THREADS, find_root, list_images
 from ..storage.packed_paths import pack_tracklets
 from ..tracklet import Case, Tracklet
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, FolderLayout

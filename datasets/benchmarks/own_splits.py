@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..storage.listing import natural_key
+from utils.natural_order import natural_key
+
 from .tracklet_table import BOTH, GALLERY, QUERY, TEST, TRAIN, TableRow
 
 FRACTION, SEED = 0.3, 0

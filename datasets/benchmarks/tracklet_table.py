@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.natural_order import natural_key
 from utils.text_files import parse_integer, read_csv, shorten
 from utils.whole_files import write_text
 
-from ..storage.listing import natural_key
 from ..tracklet import VIEWS
 
 TABLE = "tracklets.csv"  # the name under which the command writes it, and DATASETS.TABLE looks for it

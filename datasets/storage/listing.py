@@ -158,12 +158,14 @@ def find_images(path: str | Path) -> tuple[list[str], dict[str, str]]:
         of them that is neither a folder nor a regular file. A folder with such a name is listed, and cannot be read.
     """
     with os.scandir(path) as entries:
-        images = [
-            entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".")
-        ]
-        images.sort(key=_name_of)
+        images = sorted((entry for entry in entries if is_image_name(entry.name)), key=_name_of)
         problems = {entry.name: problem for entry in images if (problem := _find_problem(entry))}
     return [entry.name for entry in images], problems
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name is that of an image, and not hidden."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 def _name_of(entry: os.DirEntry[str]) -> str:
@@ -265,11 +267,3 @@ def last_integer(name: str) -> int:
 def sort_frames(folder: str | Path, names: Sequence[str]) -> tuple[str, ...]:
     """Return paths of frames by the last number in their name, so that 9 comes before 10, then by name."""
     return tuple(os.path.join(folder, name) for name in sorted(names, key=lambda name: (last_integer(name), name)))
-
-
-def natural_key(text: str) -> tuple[tuple[int, str], ...]:
-    """Return a key that sorts texts by the numbers in them, so that 'cam2_9' comes before 'cam2_10' and 'cam10_1'."""
-    parts = re.split(r"([0-9]+)", text)  # text and digits take turns
-    numbers = [digits.lstrip("0") for digits in parts[1::2]]
-    parts[1::2] = numbers
-    return (*((len(part) if place % 2 else 0, part) for place, part in enumerate(parts)), (0, text))

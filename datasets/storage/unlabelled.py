@@ -5,10 +5,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.natural_order import natural_key
 from utils.unknown import UNKNOWN
 
 from ..tracklet import VIEWS, Tracklet
-from .listing import IMAGE_SUFFIXES, natural_key, printable
+from .listing import IMAGE_SUFFIXES, is_image_name, printable
 from .packed_paths import pack_tracklets
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,7 @@ def _list_folders(root: str) -> dict[str, Sequence[str]]:
         subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural_key)
         for subfolder in subfolders:
             above[os.path.join(folder, subfolder)] = above[folder] | {identity}
-        images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
-        if images:
+        if images := [name for name in names if is_image_name(name)]:
             name = os.path.basename(root) if folder == root else os.path.relpath(folder, root)
             if name in frames:
                 raise ValueError(f"{root} and {folder} would have the same name: move the frames out of {root}.")

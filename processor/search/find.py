@@ -115,7 +115,7 @@ def find_texts(index: TrackletIndex, texts: Sequence[str], vectors: np.ndarray, 
         index: Is searched; every row is compared.
         texts: The queries.
         vectors: Of the texts, (Q, P), float32, unit length.
-        text_tower: What made them, as in an origin.
+        text_tower: SHA-256 of the file that made them.
         top: Tracklets found for a text; all if the index has fewer.
     Raises:
         ValueError: If the index is empty, has no vectors to compare with texts, or those of another text tower.
@@ -127,8 +127,8 @@ def find_texts(index: TrackletIndex, texts: Sequence[str], vectors: np.ndarray, 
     own = index.tracklets.origin.get(TEXT_TOWER)
     if own != text_tower or words.shape[1] != vectors.shape[1]:
         raise ValueError(
-            f"The text tower is {text_tower}, of vectors of {vectors.shape[1]} numbers; the index was described with "
-            f"{own}, of {words.shape[1]}."
+            f"The index was described with another text tower, of SHA-256 {own}; this one has {text_tower}. Name the "
+            "file that its tracklets were described with."
         )
     answers = []
     for text, similarities in zip(texts, vectors @ words.T, strict=True):

@@ -31,12 +31,11 @@ def test_case_and_punctuation_do_not_count(encoder):
 
 
 def test_texts_that_are_refused(encoder):
-    with pytest.raises(
-        ValueError, match=r"does not know 'rad', 'shirt'; the nearest words that it knows: red, t-shirt"
-    ):
+    with pytest.raises(ValueError, match=r"does not know 'rad', 'shirt'\. Did you mean red, t-shirt\? Say it with"):
         encoder.tokenize(["red backpack", "rad shirt"])
-    with pytest.raises(ValueError, match=r"It knows 8 words only: a, backpack, black, in, man, red, t-shirt, with\."):
-        encoder.tokenize(["zebra"])
+    words = "a, backpack, black, in, man, red, t-shirt, with"
+    with pytest.raises(ValueError, match=rf"know 'trousers'\. Say it with the 8 words that it knows: {words}\."):
+        encoder.tokenize(["trousers"])
     with pytest.raises(ValueError, match="at least one word, got ' ,'"):
         encoder.tokenize([" ,"])
     with pytest.raises(ValueError, match="at most 10 words for this text tower, got 40"):

@@ -1,17 +1,10 @@
 """What a checkpoint holds, and which checkpoints a run can go on with."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from processor.build import make_training_state
-from processor.state import (
-    BEST_CHECKPOINT,
-    LAST_CHECKPOINT,
-    TrainingState,
-    find_checkpoint,
-)
+from processor.state import LAST_CHECKPOINT, TrainingState
 from processor.train import train
 from utils.checkpoint import read_checkpoint
 from utils.runtime import Runtime, make_runtime
@@ -81,27 +74,6 @@ def test_a_checkpoint_says_what_it_was_trained_on(set_up, tmp_path):
     assert (content["pids"], content["camids"]) == ([1, 4, 6, 9], [0, 4])
     assert content["memory"].shape == (4, 64)
     assert content["config"] == parts.cfg.dump()
-
-
-@pytest.mark.parametrize(
-    ("weight", "name"), [("", LAST_CHECKPOINT), ("last", LAST_CHECKPOINT), ("best", BEST_CHECKPOINT)]
-)
-def test_the_last_checkpoint_is_evaluated_unless_the_best_is_asked_for(weight, name, tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf"No {name} in .*train_main\.py.*--weight"):
-        find_checkpoint(tmp_path, weight)
-    (tmp_path / BEST_CHECKPOINT).write_text("")
-    (tmp_path / LAST_CHECKPOINT).write_text("")
-    assert find_checkpoint(tmp_path, weight) == tmp_path / name
-
-
-def test_a_best_checkpoint_needs_people_to_choose_it_on(tmp_path):
-    (tmp_path / LAST_CHECKPOINT).write_text("")
-    with pytest.raises(FileNotFoundError, match=r"No checkpoint_best\.pth .*DATASETS\.VALIDATION_DIR"):
-        find_checkpoint(tmp_path, "best")
-
-
-def test_a_named_file_is_taken_as_it_is(tmp_path):
-    assert find_checkpoint(tmp_path, "other/best.pth") == Path("other/best.pth")
 
 
 def test_other_tracklets_of_the_same_people_are_a_warning(set_up, tmp_path, caplog):

@@ -10,8 +10,8 @@ import torch
 from configs import get_cfg
 from datasets import make_dataset
 from model import make_model
-from processor.state import LAST_CHECKPOINT
-from processor.trained import load_trained
+from processor.state import BEST_CHECKPOINT, LAST_CHECKPOINT
+from processor.trained import load_trained, locate_checkpoint, open_run
 from utils.checkpoint import hash_file, read_checkpoint
 
 
@@ -23,11 +23,42 @@ def cfg(set_up, tmp_path):
     return parts.cfg
 
 
+@pytest.fixture
+def locate(tmp_path):
+    """``locate(weight)``: which checkpoint of a run in ``tmp_path`` TEST.WEIGHT names."""
+    return lambda weight: locate_checkpoint(get_cfg(opts=["OUTPUT_DIR", str(tmp_path), "TEST.WEIGHT", weight]))
+
+
 def with_keys(cfg, *opts):
     changed = cfg.clone()
     changed.defrost()
     changed.merge_from_list(opts)
     return changed
+
+
+@pytest.mark.parametrize(
+    ("weight", "name"), [("", LAST_CHECKPOINT), ("last", LAST_CHECKPOINT), ("best", BEST_CHECKPOINT)]
+)
+def test_the_last_checkpoint_is_evaluated_unless_the_best_is_asked_for(weight, name, tmp_path, locate):
+    with pytest.raises(FileNotFoundError, match=rf"No {name} in .*train_main\.py.*--weight"):
+        locate(weight)
+    (tmp_path / BEST_CHECKPOINT).write_text("")
+    (tmp_path / LAST_CHECKPOINT).write_text("")
+    assert locate(weight) == tmp_path / name
+
+
+def test_a_best_checkpoint_needs_people_to_choose_it_on(tmp_path, locate):
+    (tmp_path / LAST_CHECKPOINT).write_text("")
+    with pytest.raises(FileNotFoundError, match=r"No checkpoint_best\.pth .*DATASETS\.VALIDATION_DIR"):
+        locate("best")
+
+
+def test_a_named_file_is_taken_as_it_is(tmp_path, locate):
+    path = tmp_path / "best.pth"
+    with pytest.raises(FileNotFoundError, match=rf"Weight file not found: {path} \(--weight"):
+        locate(str(path))
+    path.write_text("")
+    assert locate(str(path)) == path
 
 
 def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
@@ -142,6 +173,11 @@ def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg,
     assert (trained.cfg.MODEL.POOLING, trained.cfg.MODEL.NAME) == ("mean", cfg.MODEL.NAME)
     assert trained.cfg.TEST.FLIP is False
     assert "never trained" not in caplog.text
+
+
+def test_a_run_is_opened_with_its_own_configuration_and_some_keys(cfg, tmp_path):
+    opened = open_run(["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"]).cfg
+    assert (opened.MODEL.POOLING, opened.TEST.FLIP) == ("mean", False)
 
 
 @pytest.mark.parametrize("overrides", [None, ["MODEL.POOLING", "attention"]])

@@ -1,5 +1,9 @@
 """tools/extract_features.py writes a file of descriptors for any folder of tracklets."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +14,16 @@ from processor.described import read_described
 from processor.state import LAST_CHECKPOINT
 from tools.extract_features import main
 from utils.runtime import make_runtime
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD_LOCK = """
+import pathlib, sys, time
+from utils.folder_lock import lock_folder
+with lock_folder(pathlib.Path(sys.argv[1])):
+    sys.stdout.write("locked\\n")
+    sys.stdout.flush()
+    time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -72,7 +86,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(run, extract):
     (run / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty has no frames: expected a folder with frames"):
         extract("empty", "a/people.npz")
-    assert [path.name for path in (run / "a").iterdir()] == ["people.npz.log"]
+    assert sorted(path.name for path in (run / "a").iterdir()) == ["people.npz.log", "people.npz.parts"]
 
 
 def test_a_command_that_fails_keeps_its_parts(run, extract, monkeypatch):
@@ -87,7 +101,19 @@ def test_a_command_that_fails_keeps_its_parts(run, extract, monkeypatch):
         patch.setattr("processor.described.write_described", fail)
         with pytest.raises(OSError, match="No space left"):
             extract(folder, "people.npz")
-    assert [path.name for path in (run / "people.npz.parts").iterdir()] == ["part_00000.safetensors"]
+    assert [path.name for path in (run / "people.npz.parts").glob("[!.]*")] == ["part_00000.safetensors"]
     monkeypatch.setattr("processor.features.FeatureExtractor.extract", lambda *_: pytest.fail("computed again"))
     assert np.array_equal(extract(folder, "people.npz").features, fails[0].features)
     assert not (run / "people.npz.parts").exists()
+
+
+def test_a_second_command_with_the_same_output_is_refused(run, extract):
+    (run / "people.npz.parts").mkdir()
+    words = [sys.executable, "-c", HOLD_LOCK, str(run / "people.npz.parts")]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()  # it holds the lock
+        with pytest.raises(OSError, match=rf"parts is in use by process {other.pid} on .* another place \(--output\)"):
+            extract("data/case1_aerial_to_ground/query", "people.npz")
+        other.kill()
+    assert sorted(path.name for path in run.glob("people*")) == ["people.npz.parts"]
+    assert len(extract("data/case1_aerial_to_ground/query", "people.npz").keys) == 6

@@ -162,3 +162,10 @@ def test_a_file_is_identified_by_its_hash(tmp_path, caplog, monkeypatch):
     stranger, known = caplog.messages
     assert stranger == f"{path} has 2,000,000 bytes, SHA-256 {digest}"
     assert known == f"{stranger}: zeros that everybody has"
+
+
+def test_only_process_0_of_a_run_identifies_a_file(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with caplog.at_level(logging.INFO):
+        log_identity(tmp_path / "is not even opened")
+    assert not caplog.messages

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from utils.commands import run_command
+from utils.commands import going_on_without, run_command
+from utils.whole_files import write_whole
 
 
 def fail(error):
@@ -134,3 +135,20 @@ def test_no_child_outlives_the_command():
     assert run_command(main) == 1
     children[0].join(timeout=10)
     assert children[0].exitcode == -signal.SIGKILL
+
+
+def test_an_error_of_what_is_dispensable_is_a_warning(caplog):
+    with going_on_without("the picture"):
+        raise KeyError("x")
+    assert caplog.messages[0].startswith("the picture: left out because of an error (KeyError: 'x').")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_ends_what_is_dispensable_too(number, tmp_path):
+    def write(file):
+        raise OSError(number, "full")
+
+    with pytest.raises(OSError, match="full"), going_on_without("the page"):
+        write(None)
+    with pytest.raises(OSError, match="Free space on this disk"), going_on_without("the page"):
+        write_whole(write, tmp_path / "page.html")

@@ -13,14 +13,8 @@ import pytest
 from datasets.benchmarks.agvpreid import AGVPReID, read_train
 from datasets.benchmarks.dataset_options import DatasetOptions
 from datasets.storage import frame_index as index_module
-from datasets.storage.frame_index import (
-    DamagedIndexError,
-    FrameIndex,
-    FramePaths,
-    default_index_dir,
-    index_path,
-    open_index,
-)
+from datasets.storage.frame_index import default_index_dir, index_path, open_index
+from datasets.storage.index_file import DamagedIndexError, FrameIndex, FramePaths
 
 LONG_AGO = 1_600_000_000
 SETTLED_AT_ONCE = -(10**18)  # ns: stands for SETTLED_NS where folders that have just changed shall count as settled
@@ -342,7 +336,7 @@ def test_a_full_disk_only_costs_the_index(split, open_it, monkeypatch, caplog):
             raise OSError(28, "No space left on device")
         finish(writer, parents, stamps)
 
-    monkeypatch.setattr(index_module.IndexWriter, "finish", fill)
+    monkeypatch.setattr("datasets.storage.index_file.IndexWriter.finish", fill)
     assert all_paths(open_it()) == expected(split)
     assert "No index can be kept" in caplog.text
     assert "No space left on device" in caplog.text

@@ -13,7 +13,6 @@ from datasets.storage.listing import (
     list_images,
     list_split,
     list_subfolders,
-    natural_key,
     printable,
     scan_split,
     sort_frames,
@@ -138,11 +137,3 @@ def test_subfolders_leave_out_files_but_no_missing_target(tmp_path):
 def test_paths_are_made_printable():
     assert printable("/a/caf\u00e9 b") == "/a/caf\u00e9 b"
     assert printable(os.fsdecode(b"/a\n\xff\x1b")) == "/a\\n\\xff\\x1b"
-
-
-def test_natural_order():
-    names = ["f10.jpg", "f2.jpg", "f02.jpg", "f", "f1_10", "f1_9", "g1", "10", "9", "", "f" + "9" * 5000]
-    ordered = ["", "9", "10", "f", "f1_9", "f1_10", "f02.jpg", "f2.jpg", "f10.jpg", "f" + "9" * 5000, "g1"]
-    assert sorted(names, key=natural_key) == ordered
-    names.reverse()
-    assert sorted(names, key=natural_key) == ordered

@@ -57,7 +57,7 @@ def test_texts_are_ranked_by_the_inner_product(describe):
     assert keys_of(answers) == [["b", "a"], ["c", "b"]]
     assert [hit.value for hit in answers.answers[0].hits] == pytest.approx([0.96, 0.8])
     assert answers.answers[0].query.key == "a red coat"
-    with pytest.raises(ValueError, match="The text tower is t2, of vectors of 2 numbers; the index was described with"):
+    with pytest.raises(ValueError, match="with another text tower, of SHA-256 .*; this one has t2. Name the file"):
         find_texts(index, ["a"], vectors[:1], "t2", top=2)
     with pytest.raises(ValueError, match="no vectors to compare with texts"):
         find_texts(TrackletIndex(describe(a=0)), ["a"], vectors[:1], "t1", top=2)
