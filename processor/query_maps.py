@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet
+from datasets import Case, Tracklet
 
 from .attention_maps import NUM_LAYERS, explain_pair, overlay
 from .features import FeatureExtractor
 from .report.page_data import QueryMaps
-from .results import VISUAL, CaseResult
+from .report.survey import RankedQuery, Survey
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class QueryMapper:
     make_loader: Callable[[Sequence[Tracklet]], DataLoader]
     num_people: int
 
-    def __call__(self, result: CaseResult) -> dict[int, QueryMaps]:
+    def __call__(self, survey: Survey) -> dict[int, QueryMaps]:
         """Return the maps by the query's index in the case."""
-        chosen = choose_hardest(result, self.num_people)
-        progress = self.extractor.runtime.show_progress(chosen, f"{result.case.title}: maps", "query")
-        return {index: self._map(result, index) for index in progress}
+        chosen = choose_hardest(survey, self.num_people)
+        progress = self.extractor.runtime.show_progress(chosen, f"{survey.case.title}: maps", "query")
+        return {query.query: self._map(survey.case, query) for query in progress}
 
-    def _map(self, result: CaseResult, index: int) -> QueryMaps:
-        query, match = result.case.query[index], result.case.gallery[find_first(result, index)]
+    def _map(self, case: Case, ranked: RankedQuery) -> QueryMaps:
+        query, match = case.query[ranked.query], case.gallery[ranked.nearest[0]]
         clips = self.make_loader([query, match]).dataset
         num_clips = len(clips) // 2  # type: ignore[arg-type]
         items = [clips[0], clips[num_clips]]  # the first clip of each
@@ -51,20 +51,16 @@ class QueryMapper:
         return QueryMaps(tuple(explained.query_weights.tolist()), tuple(frames), match_frame)
 
 
-def choose_hardest(result: CaseResult, num_people: int) -> list[int]:
-    """Return the worst query of each of the people with the lowest average precision of the visual ranking."""
-    ranking = result.rankings[VISUAL]
-    queries = np.flatnonzero(ranking.valid_queries)[np.argsort(ranking.average_precisions, kind="stable")]
-    by_person: dict[int, int] = {}
-    for index in queries.tolist():
-        by_person.setdefault(result.case.query[index].pid, index)
+def choose_hardest(survey: Survey, num_people: int) -> list[RankedQuery]:
+    """Return the worst query of each of the people with the lowest average precision.
+
+    Queries for which the protocol leaves nothing of the gallery are passed over.
+    """
+    by_person: dict[int, RankedQuery] = {}
+    for query in sorted(survey.ranked, key=lambda query: query.average_precision):
+        if query.nearest:
+            by_person.setdefault(survey.case.query[query.query].pid, query)
     return list(by_person.values())[:num_people]
-
-
-def find_first(result: CaseResult, index: int) -> int:
-    """Return the gallery tracklet that the visual ranking puts first for a query, by the rules of its protocol."""
-    distances = result.distances[VISUAL].row(index).cpu().numpy()
-    return int(np.where(result.kept(index), distances, np.inf).argmin())
 
 
 def _overlay(frames: Tensor, maps: Tensor) -> list[np.ndarray]:

@@ -118,18 +118,25 @@ class CaseResult:
         return PROTOCOLS[self.case.protocol]
 
     @cached_property
-    def gallery_pids(self) -> np.ndarray:
-        """Identities of the gallery, (G,)."""
-        return np.array([tracklet.pid for tracklet in self.case.gallery])
+    def ids(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Identities of the queries, (Q,), and of the gallery, (G,), then their cameras, likewise."""
+        query, gallery = self.case.query, self.case.gallery
+        return (
+            np.array([tracklet.pid for tracklet in query]),
+            np.array([tracklet.pid for tracklet in gallery]),
+            np.array([tracklet.camid for tracklet in query]),
+            np.array([tracklet.camid for tracklet in gallery]),
+        )
 
-    @cached_property
-    def _gallery_camids(self) -> np.ndarray:
-        return np.array([tracklet.camid for tracklet in self.case.gallery])
+    def matches(self, index: int) -> np.ndarray:
+        """Mark the gallery entries of a query's identity, (G,), bool."""
+        q_pids, g_pids, _, _ = self.ids
+        return g_pids == q_pids[index]
 
     def kept(self, index: int) -> np.ndarray:
         """Mark the gallery entries that the protocol does not leave out of the ranking of a query, (G,), bool."""
-        query = self.case.query[index]
-        return ~self.protocol.leaves_out(query.pid, query.camid, self.gallery_pids, self._gallery_camids)
+        q_pids, g_pids, q_camids, g_camids = self.ids
+        return ~self.protocol.leaves_out(q_pids[index], q_camids[index], g_pids, g_camids)
 
     def valid_queries(self, method: Method) -> list[Tracklet]:
         """The queries that count in a method's scores, in the order of its per-query arrays."""

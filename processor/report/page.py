@@ -19,7 +19,8 @@ from utils.commands import going_on_without
 from ..results import VISUAL, Method
 from .figures import PageFigure, write_figures
 from .measures import MEASURES
-from .page_data import DirectionData, PageData, RankedQuery
+from .page_data import DirectionData, PageData
+from .survey import RankedQuery
 from .templates import TEMPLATES, render_template
 from .thumbnails import PictureTable, choose_form, spread_frames
 
@@ -45,7 +46,7 @@ class _ShownTracklets:
         for direction in directions:
             ranked = [query for method in methods for query in direction.rankings.get(method, ())]
             self._add(direction.case, "query", sorted({query.query for query in ranked}))
-            self._add(direction.case, "gallery", sorted({index for query in ranked for index in query.shown}))
+            self._add(direction.case, "gallery", sorted({index for query in ranked for _, index, _ in query.places()}))
 
     def _add(self, case: Case, side: str, indices: Sequence[int]) -> None:
         for index in indices:
