@@ -15,6 +15,7 @@ from utils.commands import going_on_without
 from ..results import VISUAL, CaseResult, Evaluation, Method
 from .survey import PairHistogram, RankedQuery, Survey
 
+
 @dataclass(frozen=True, eq=False)
 class QueryMaps:
     """What the network looked at in a query; every part may be missing.

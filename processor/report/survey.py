@@ -44,7 +44,8 @@ class RankedQuery:
 
     def places(self) -> list[tuple[float, int, float]]:
         """Return rank, index and distance of the nearest, then those of the late match."""
-        nearest = [(float(rank), *place) for rank, place in enumerate(zip(self.nearest, self.distances), start=1)]
+        near = zip(self.nearest, self.distances, strict=True)
+        nearest = [(float(rank), *place) for rank, place in enumerate(near, start=1)]
         return nearest if self.late_match is None else [*nearest, (self.first_rank, *self.late_match)]
 
 
@@ -53,7 +54,7 @@ class PairHistogram:
     """How the distances of query-gallery pairs are spread.
 
     Attributes:
-        edges: Ends of the bins, (NUM_BINS + 1,).
+        edges: Ends of the bins, (NUM_BINS + 1,), ascending; each bin holds its upper end.
         num_true, num_false: Pairs of one person, and of two, in each bin, (NUM_BINS,).
     """
 
@@ -100,20 +101,17 @@ def survey_distances(result: CaseResult, method: Method, files: Sequence[Ranking
         add_ranking(files, result.case, result.case.query[index], row, length)
         kept, is_match = result.kept(index), result.matches(index)
         positives.append(row[kept & is_match])
-        lowest, highest = min(lowest, row.min()), max(highest, row.max())
+        lowest, highest = min(lowest, float(row.min())), max(highest, float(row.max()))
         if ranking.valid_queries[index] and method.ranking.uses_pictures:
             ranked.append(_rank_query(index, next(scores), np.where(kept, row, np.inf), is_match))
-    thresholds = np.sort(np.concatenate(positives))
-    edges = np.linspace(lowest, highest, NUM_BINS + 1)
-    inner = edges[1:-1]
-    limits = np.concatenate([thresholds, inner])
+    thresholds, edges = np.sort(np.concatenate(positives)), np.linspace(lowest, highest, NUM_BINS + 1)
     q_pids, g_pids, _, _ = result.ids
-    counts, num_negatives = count_negatives(distances, limits, q_pids, g_pids)
+    limits = np.concatenate([thresholds, edges[1:-1]])
+    counts, num_negatives = count_negatives(distances, limits, q_pids, g_pids)  # the second pass
     verification = Verification(thresholds, counts[: len(thresholds)], num_negatives)
-    num_true = np.searchsorted(thresholds, inner, side="right")
     histogram = PairHistogram(
         edges,
-        np.diff(num_true, prepend=0, append=len(thresholds)),
+        np.diff(np.searchsorted(thresholds, edges[1:-1], side="right"), prepend=0, append=len(thresholds)),
         np.diff(counts[len(thresholds) :], prepend=0, append=num_negatives),
     )
     return Survey(result.case, method, ranked, verification, histogram)

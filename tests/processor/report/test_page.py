@@ -16,10 +16,12 @@ import pytest
 from PIL import Image
 
 from datasets import Case
-from processor.report import page, page_data, thumbnails, write, write_report
+from processor.report import page, thumbnails, write, write_report
+from processor.report import survey as surveys
 from processor.report.figures import PageFigure
 from processor.report.page import render_page
-from processor.report.page_data import DirectionData, PageData, PairHistogram, QueryMaps, RankedQuery, collect_page
+from processor.report.page_data import DirectionData, PageData, QueryMaps, collect_page
+from processor.report.survey import PairHistogram, RankedQuery
 from processor.report.tables import results_as_dict
 from processor.results import VISUAL, Mask, Method
 
@@ -30,13 +32,13 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Deb
 
 
 @pytest.fixture
-def collect(run):
+def collect(run, survey):
     """``collect(evaluation)``: what the page shows of an evaluation, by default of both directions."""
 
     def build(evaluation=None, origin=ORIGIN):
         evaluation = evaluation or run()
         results = {**results_as_dict(evaluation, origin), "verification": [], "breakdown": []}
-        return collect_page(evaluation, results, origin)
+        return collect_page(evaluation, survey(evaluation), results, origin)
 
     return build
 
@@ -261,22 +263,18 @@ def test_a_tracklet_in_both_directions_is_one_picture(run, collect, monkeypatch)
 
 
 def test_a_match_after_the_nearest_is_shown_with_its_rank(run, collect, monkeypatch):
-    monkeypatch.setattr(page_data, "NUM_NEAREST", 1)
+    monkeypatch.setattr(surveys, "NUM_NEAREST", 1)
     evaluation = run(cases=("case1",), tracklets=2)
     (result,) = evaluation.cases
-    pids = result.gallery_pids[::-1].tolist()
+    pids = result.ids[1][::-1].tolist()
     gallery = tuple(replace(tracklet, pid=pid) for tracklet, pid in zip(result.case.gallery, pids, strict=True))
     result = replace(result, case=replace(result.case, gallery=gallery))
     (direction,) = collect(replace(evaluation, cases=[result])).directions
     distmat = result.distances[VISUAL].matrix().numpy()
     late = 0
     for ranked in direction.rankings[VISUAL]:
-        query = result.case.query[ranked.query]
-        matches = [
-            index
-            for index in np.argsort(distmat[ranked.query], kind="stable").tolist()
-            if result.gallery_pids[index] == query.pid and result.kept(ranked.query)[index]
-        ]
+        counted = result.matches(ranked.query) & result.kept(ranked.query)
+        matches = [index for index in np.argsort(distmat[ranked.query], kind="stable").tolist() if counted[index]]
         if ranked.nearest[0] in matches:
             assert ranked.late_match is None
         else:
