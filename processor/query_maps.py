@@ -34,10 +34,10 @@ class QueryMapper:
         """Return the maps by the query's index in the case."""
         chosen = choose_hardest(survey, self.num_people)
         progress = self.extractor.runtime.show_progress(chosen, f"{survey.case.title}: maps", "query")
-        return {query.query: self._map(survey.case, query) for query in progress}
+        return {query.index: self._map(survey.case, query) for query in progress}
 
     def _map(self, case: Case, ranked: RankedQuery) -> QueryMaps:
-        query, match = case.query[ranked.query], case.gallery[ranked.nearest[0]]
+        query, match = case.query[ranked.index], case.gallery[ranked.nearest[0]]
         clips = self.make_loader([query, match]).dataset
         num_clips = len(clips) // 2  # type: ignore[arg-type]
         items = [clips[0], clips[num_clips]]  # the first clip of each
@@ -56,11 +56,8 @@ def choose_hardest(survey: Survey, num_people: int) -> list[RankedQuery]:
 
     Queries for which the protocol leaves nothing of the gallery are passed over.
     """
-    by_person: dict[int, RankedQuery] = {}
-    for query in sorted(survey.ranked, key=lambda query: query.average_precision):
-        if query.nearest:
-            by_person.setdefault(survey.case.query[query.query].pid, query)
-    return list(by_person.values())[:num_people]
+    queries = [query for query in survey.ranked if query.nearest]
+    return survey.one_of_each_person(sorted(queries, key=lambda query: query.average_precision))[:num_people]
 
 
 def _overlay(frames: Tensor, maps: Tensor) -> list[np.ndarray]:

@@ -45,7 +45,7 @@ class _ShownTracklets:
         self._places: dict[tuple[str, str, int], int] = {}
         for direction in directions:
             ranked = [query for method in methods for query in direction.rankings.get(method, ())]
-            self._add(direction.case, "query", sorted({query.query for query in ranked}))
+            self._add(direction.case, "query", sorted({query.index for query in ranked}))
             self._add(direction.case, "gallery", sorted({index for query in ranked for _, index, _ in query.places()}))
 
     def _add(self, case: Case, side: str, indices: Sequence[int]) -> None:
@@ -149,7 +149,7 @@ def _embed_pictures(rows: Json, data: PageData, shown: _ShownTracklets, room: in
 
 def _row_of_query(case: Case, query: RankedQuery, shown: _ShownTracklets) -> list[Any]:
     return [
-        shown.query(case, query.query),
+        shown.query(case, query.index),
         _short(query.average_precision),
         query.first_rank if math.isfinite(query.first_rank) else None,
         [shown.gallery(case, index) for index in query.nearest],
@@ -169,9 +169,9 @@ def _rows_of_frames(
     """Yield number and frames' pictures of queries, the hardest for the visual ranking first, while there is room."""
     queries = [(direction.case, query) for direction in directions for query in direction.rankings[VISUAL]]
     for case, query in sorted(queries, key=lambda pair: pair[1].average_precision):
-        paths = spread_frames(case.query[query.query], NUM_FRAMES)
+        paths = spread_frames(case.query[query.index], NUM_FRAMES)
         if frames := _known([pictures.add_frame(path) for path in paths]):
-            yield shown.query(case, query.query), frames
+            yield shown.query(case, query.index), frames
 
 
 def _rows_of_maps(

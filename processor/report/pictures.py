@@ -25,12 +25,10 @@ def draw_best_and_worst(survey: Survey, folder: Path) -> list[Path]:
     best_first = sorted(survey.ranked, key=lambda query: -query.average_precision)
     written = []
     for name, order in (("best", best_first), ("worst", best_first[::-1])):
-        by_person: dict[int, RankedQuery] = {}
-        for query in order:
-            by_person.setdefault(survey.case.query[query.query].pid, query)
+        chosen = survey.one_of_each_person(order)[:NUM_QUERIES]
         path = folder / f"ranked_{name}.png"
         with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
-            _draw_ranked_lists(survey.case, list(by_person.values())[:NUM_QUERIES], name, path)
+            _draw_ranked_lists(survey.case, chosen, name, path)
         written.append(path)
     return written
 
@@ -46,7 +44,7 @@ def _draw_ranked_lists(case: Case, queries: Sequence[RankedQuery], name: str, pa
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in zip(axes, queries, strict=True):
-        tracklet = case.query[query.query]
+        tracklet = case.query[query.index]
         _draw_tracklet(row[0], tracklet, f"query, AP {query.average_precision:.2f}", "black")
         places = query.places()
         is_right = np.array([case.gallery[index].pid == tracklet.pid for _, index, _ in places], dtype=bool)

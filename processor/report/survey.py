@@ -6,7 +6,7 @@ about a direction is made of this.
 Axes: Q queries, G galleries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class RankedQuery:
     """A query that counts, and what was ranked first for it; entries that the protocol leaves out are not in it.
 
     Attributes:
-        query: Index in the case's queries.
+        index: Place in the case's queries, from 0.
         average_precision: 0..1.
         first_rank: Rank of the first true match, from 1; infinity without one.
         nearest: Indices of gallery tracklets, nearest first, at most ``NUM_NEAREST``.
@@ -35,7 +35,7 @@ class RankedQuery:
         late_match: Index and distance of the first true match, if it is not among the nearest.
     """
 
-    query: int
+    index: int
     average_precision: float
     first_rank: float
     nearest: tuple[int, ...]
@@ -81,6 +81,13 @@ class Survey:
     ranked: list[RankedQuery]
     verification: Verification
     histogram: PairHistogram
+
+    def one_of_each_person(self, queries: Iterable[RankedQuery]) -> list[RankedQuery]:
+        """Return the first of the queries of each person, in order."""
+        first: dict[int, RankedQuery] = {}
+        for query in queries:
+            first.setdefault(self.case.query[query.index].pid, query)
+        return list(first.values())
 
 
 def survey_distances(result: CaseResult, method: Method, files: Sequence[RankingFile], length: int) -> Survey:

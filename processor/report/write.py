@@ -1,10 +1,9 @@
 """Write everything about an evaluation into its results folder."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from utils.commands import going_on_without
@@ -17,11 +16,9 @@ from .pairs import describe_verification, format_verification
 from .pictures import draw_best_and_worst
 from .queries import write_queries
 from .rankings import RankingFile, add_ranking, write_distances
+from .replacement import replace_files
 from .survey import Survey, survey_distances
 from .tables import format_results, results_as_dict
-
-WRITTEN_LIST = ".written.txt"  # what an evaluation wrote into the folder, a name a line
-TEMPORARY = ".results-"  # beginning of the folder that a report is written to first
 
 
 def write_report(
@@ -34,9 +31,8 @@ def write_report(
 ) -> list[Path]:
     """Write tables, ranking files and pictures in place of those of an earlier evaluation.
 
-    All files are written beside the earlier ones first, and moved when they are complete. Of the earlier evaluation's
-    files, those that have no successor are deleted; other files in the folder stay. An error in the page, a figure or a
-    picture costs that file and a warning, never the numbers.
+    All files are written beside the earlier ones first, and moved when they are complete (``replace_files``). An error
+    in the page, a figure or a picture costs that file and a warning, never the numbers.
 
     Args:
         evaluation: What to write. Scores and pictures are left out where identities are masked.
@@ -47,53 +43,21 @@ def write_report(
         save_distances: Whether to write all distances, too.
         make_maps: Maps some queries of a direction, for the page.
     Returns:
-        The files written.
+        The files written, the page last.
     Raises:
-        OSError: If a file cannot be written; the earlier files are then still there. If one cannot be moved, the
-            message says where the new ones are.
+        OSError: As in ``replace_files``.
     """
-    for leftover in folder.glob(f"{TEMPORARY}*"):  # of an evaluation that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
-    try:
-        paths = _write_all(evaluation, temporary, ranking_length, origin, save_distances, make_maps)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    names = [str(path.relative_to(temporary)) for path in paths]
-    try:
-        _move(names, temporary, folder)
-    except OSError as error:
-        rest = temporary.rename(folder / temporary.name.lstrip("."))  # the next evaluation leaves this name alone
-        raise OSError(f"{error} The results that are not in place are in {rest}.") from error
-    return [folder / name for name in names]
-
-
-def _move(names: list[str], source: Path, folder: Path) -> None:
-    """Move files into a folder, and delete those of the evaluation before that have no successor."""
-    for name in names:
-        if (folder / name).is_dir():
-            raise IsADirectoryError(f"{folder / name} is a folder where a file of the results belongs: move it away.")
-    list_file = folder / WRITTEN_LIST
-    earlier = list_file.read_text(encoding="utf-8").splitlines() if list_file.is_file() else []
-    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), encoding="utf-8")
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).replace(folder / name)
-    for name in earlier:
-        if name not in names:
-            (folder / name).unlink(missing_ok=True)
-    list_file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    shutil.rmtree(source)
+    write = partial(_write_all, evaluation, ranking_length, origin, save_distances, make_maps)
+    return replace_files(folder, write)
 
 
 def _write_all(
     evaluation: Evaluation,
-    folder: Path,
     ranking_length: int,
     origin: Mapping[str, str],
     save_distances: bool,
     make_maps: MakeMaps,
+    folder: Path,
 ) -> list[Path]:
     several = len(evaluation.cases) > 1
     folders = {result.case.name: folder / result.case.name if several else folder for result in evaluation.cases}

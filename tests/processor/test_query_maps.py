@@ -33,7 +33,7 @@ def test_the_hardest_queries_are_of_different_people(world):
     precisions = [0.5, 0.1, 0.2, 0.9, 0.3, 0.4]
     ranked = [replace(query, average_precision=ap) for query, ap in zip(survey.ranked, precisions, strict=True)]
     changed = replace(survey, ranked=ranked)
-    assert [survey.case.query[query.query].pid for query in ranked] == [20, 20, 21, 21, 22, 22]
+    assert [survey.case.query[query.index].pid for query in ranked] == [20, 20, 21, 21, 22, 22]
     assert choose_hardest(changed, 2) == [ranked[1], ranked[2]]
     assert choose_hardest(changed, 5) == [ranked[1], ranked[2], ranked[4]]
     assert choose_hardest(changed, 0) == []
@@ -44,7 +44,7 @@ def test_the_hardest_queries_are_of_different_people(world):
 def test_maps_have_weights_and_pictures_of_both_tracklets(world):
     cfg, extractor, survey = world
     maps = make_query_mapper(cfg, extractor, {0: 0, 4: 1})(survey)
-    assert list(maps) == [query.query for query in choose_hardest(survey, 2)]
+    assert list(maps) == [query.index for query in choose_hardest(survey, 2)]
     for of_query in maps.values():
         assert sum(of_query.attention) == pytest.approx(1)
         assert len(of_query.attention) == len(of_query.frames) == cfg.INPUT.SEQ_LEN
