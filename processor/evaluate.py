@@ -166,7 +166,7 @@ def compute_distances(
         processes: All of them call this. Process 0 re-ranks and finds neighbours, and sends the others what it found:
             on one machine they would take its cores.
     """
-    base = _rank(query, gallery, options, processes)
+    base = _prepare_rankings(query, gallery, options, processes)
     distances = {Method(ranking): own for ranking, own in base.items()}
     mask, penalty = make_penalty(query, gallery, scheme, options.mask)
     if penalty is not None:
@@ -177,7 +177,7 @@ def compute_distances(
     return distances
 
 
-def _rank(
+def _prepare_rankings(
     query: FeatureSet, gallery: FeatureSet, options: RankingOptions, processes: Processes
 ) -> dict[Ranking, Distances]:
     """Prepare the distances of every ranking, the plain one first."""

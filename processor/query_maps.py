@@ -3,14 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets import Case, Tracklet
 
-from .attention_maps import NUM_LAYERS, explain_pair, overlay
+from .attention_maps import NUM_LAYERS, explain_pair, overlay_clip
 from .features import FeatureExtractor
 from .report.page_data import QueryMaps
 from .report.survey import RankedQuery, Survey
@@ -46,8 +43,8 @@ class QueryMapper:
         cameras = (int(items[0]["camid"]), int(items[1]["camid"]))
         explained = explain_pair(self.extractor, pixels[0], pixels[1], cameras, num_layers)
         best = int(explained.gallery_maps.flatten(1).amax(dim=1).argmax())
-        (match_frame,) = _overlay(pixels[1][best : best + 1], explained.gallery_maps[best : best + 1])
-        frames = _overlay(pixels[0], explained.query_maps)
+        match_frame = overlay_clip(pixels[1], explained.gallery_maps)[best]
+        frames = overlay_clip(pixels[0], explained.query_maps)
         return QueryMaps(tuple(explained.query_weights.tolist()), tuple(frames), match_frame)
 
 
@@ -58,10 +55,3 @@ def choose_hardest(survey: Survey, num_people: int) -> list[RankedQuery]:
     """
     queries = [query for query in survey.ranked if query.nearest]
     return survey.one_of_each_person(sorted(queries, key=lambda query: query.average_precision))[:num_people]
-
-
-def _overlay(frames: Tensor, maps: Tensor) -> list[np.ndarray]:
-    """Lay maps (T, rows, columns) over frames (T, C, H, W), uint8; the highest value of all maps is 1."""
-    scaled = maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
-    pixels = frames.permute(0, 2, 3, 1).numpy()
-    return [overlay(frame, relevance) for frame, relevance in zip(pixels, scaled.numpy(), strict=True)]

@@ -1,5 +1,6 @@
 """The records of an evaluation: which method ranked, one matching direction's outcome, and all directions together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -165,6 +166,13 @@ class Evaluation:
         """Methods that at least one direction was ranked by, the visual ones first."""
         methods = dict.fromkeys(method for result in self.cases for method in result.distances)
         return sorted(methods, key=lambda method: method.mask != NO_MASK)
+
+    def scored_rankings(self) -> Iterator[tuple[Method, CaseResult, RankingResult]]:
+        """Yield each method with every scored direction that it ranked, and the scores."""
+        for method in self.methods():
+            for result in self.scored():
+                if method in result.rankings:
+                    yield method, result, result.rankings[method]
 
     def ranked_by(self, method: Method) -> list[CaseResult]:
         """The directions that were ranked by a method: annotated attributes may be missing in some."""

@@ -1,4 +1,4 @@
-"""The page, report.html: one file without a network that shows the results and every query with its ranking.
+"""The page, report.html: one file that needs no network and shows the results and every query with its ranking.
 
 The data are embedded as JSON in short rows, because there may be thousands of queries; page.js in the template's folder
 names their columns. A picture is embedded once and named by its index.
@@ -27,8 +27,10 @@ from .thumbnails import PictureTable, choose_form, spread_frames
 PAGE_NAME = "report.html"
 FIGURES_FOLDER = "figures"
 MAX_BYTES = 19_500_000  # of the page: the pictures get what the rest leaves
-ROWS_SHARE = 0.6  # of these bytes, about, for the data without pictures: more costs rankings, the last ones first
-FRAMES_SHARE = 0.2  # of the pictures' bytes, for maps, and more frames of the queries with the lowest average precision
+# Share of these bytes, about, that the data without pictures may take; beyond it, the last rankings are left out.
+ROWS_SHARE = 0.6
+# Share of the pictures' bytes for maps, and for more frames of the queries with the lowest average precision.
+FRAMES_SHARE = 0.2
 NUM_FRAMES = 6  # of such a query
 ESCAPES = "backslashreplace"  # of characters that are not UTF-8, as in the log
 DIGITS = 5  # significant, of precisions and weights

@@ -59,6 +59,7 @@ def _write_all(
     make_maps: MakeMaps,
     folder: Path,
 ) -> list[Path]:
+    """Write the files into an empty folder; arguments as in ``write_report``."""
     several = len(evaluation.cases) > 1
     folders = {result.case.name: folder / result.case.name if several else folder for result in evaluation.cases}
     for own_folder in folders.values():

@@ -35,12 +35,7 @@ def survey():
     """``survey(evaluation)``: the surveys of an evaluation as its report makes them, method by method."""
 
     def build(evaluation):
-        return [
-            survey_distances(result, method, [], 0)
-            for method in evaluation.methods()
-            for result in evaluation.scored()
-            if method in result.rankings
-        ]
+        return [survey_distances(result, method, [], 0) for method, result, _ in evaluation.scored_rankings()]
 
     return build
 
