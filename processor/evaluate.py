@@ -119,8 +119,8 @@ def _require_finite(side: FeatureSet, title: str) -> None:
     if not finite.all():
         raise ValueError(
             f"{title}: the features of {int((~finite).sum())} of {len(finite)} tracklets, such as "
-            f"{side.keys[int(finite.int().argmin())]}, hold NaN or infinity: the network's weights are damaged. "
-            "Evaluate another checkpoint (--weight)."
+            f"{side.keys[int(finite.int().argmin())]}, hold NaN or infinity: the weights are damaged, or their "
+            "training diverged. Use an earlier checkpoint."
         )
 
 

@@ -216,7 +216,7 @@ def test_features_that_are_not_numbers_are_refused(make_tree, tiny_cfg, run_eval
     case = make_dataset(cfg).cases["case1"]
     message = (
         rf"{case.title}: the features of 6 of 6 tracklets, such as {case.query[0].key}, hold NaN or infinity: "
-        r"the network's weights are damaged\. Evaluate another checkpoint \(--weight\)\."
+        "the weights are damaged, or their training diverged. Use an earlier checkpoint."
     )
     with pytest.raises(ValueError, match=message):
         run_evaluation(cfg, Broken(), [case])
