@@ -118,14 +118,15 @@ class Keyboard:
 
 @pytest.fixture
 def keyboard(tmp_path):
-    with subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True) as driver:
-        port = next(
-            int(found[1]) for line in driver.stdout if (found := re.search(r"successfully on port (\d+)", line))
-        )
+    driver = subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
+    try:
+        port = next(int(port) for line in driver.stdout for port in re.findall(r"successfully on port (\d+)", line))
         browser = Keyboard(port, tmp_path / "profile")
         yield browser
         browser.quit()
+    finally:
         driver.terminate()
+        driver.communicate()
 
 
 def shown_keys(dom):
