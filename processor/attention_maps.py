@@ -128,13 +128,13 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     """
     T = len(explanation.query_weights)
     figure = plt.figure(figsize=(max(1.1 * T, 6), 11), layout="constrained")
-    above, below = figure.subfigures(2, 1)
+    halves = figure.subfigures(2, 1, squeeze=False)[:, 0]
     highest = max(float(explanation.query_weights.max()), float(explanation.gallery_weights.max()))
-    rows = [
-        (above, "query", explanation.query_maps, explanation.query_weights),
-        (below, "gallery", explanation.gallery_maps, explanation.gallery_weights),
+    sides = [
+        ("query", explanation.query_maps, explanation.query_weights),
+        ("gallery", explanation.gallery_maps, explanation.gallery_weights),
     ]
-    for (half, side, maps, weights), clip, tracklet in zip(rows, clips, tracklets, strict=True):
+    for half, (side, maps, weights), clip, tracklet in zip(halves, sides, clips, tracklets, strict=True):
         _draw_side(half, clip, maps, weights.tolist(), highest)
         where = tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
         title = f"{side} {tracklet.key}, camera {tracklet.camid}, {where}"
