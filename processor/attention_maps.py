@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import SubFigure
 from torch import Tensor
 
 from datasets import Tracklet
@@ -109,6 +110,13 @@ def overlay(frame: np.ndarray, relevance: np.ndarray) -> np.ndarray:
     return blended.round().astype(np.uint8)
 
 
+def overlay_clip(clip: Tensor, maps: Tensor) -> list[np.ndarray]:
+    """Lay maps, (T, rows, columns), over frames, (T, C, H, W), uint8; the highest value of all maps becomes 1."""
+    scaled = maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
+    frames = clip.permute(0, 2, 3, 1).numpy()
+    return [overlay(frame, relevance) for frame, relevance in zip(frames, scaled.numpy(), strict=True)]
+
+
 def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], path: Path) -> None:
     """Draw frames, maps and weights of the query (above) and of the gallery tracklet (below).
 
@@ -121,30 +129,16 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     T = len(explanation.query_weights)
     figure = plt.figure(figsize=(max(1.1 * T, 6), 11), layout="constrained")
     halves = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    highest = max(float(explanation.query_weights.max()), float(explanation.gallery_weights.max()))
     sides = [
         ("query", explanation.query_maps, explanation.query_weights),
         ("gallery", explanation.gallery_maps, explanation.gallery_weights),
     ]
-    highest = max(float(weights.max()) for _, _, weights in sides)
-    for row, (side, maps, weights) in enumerate(sides):
-        frames = clips[row].permute(0, 2, 3, 1).numpy()
-        scaled = (maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)).numpy()
-        axes = halves[row].subplots(3, T, squeeze=False, height_ratios=[4, 4, 1.2])
-        for t in range(T):
-            picture, covered, bar = axes[:, t]
-            picture.imshow(frames[t])
-            covered.imshow(overlay(frames[t], scaled[t]))
-            bar.bar(0, float(weights[t]), color="tab:gray")
-            bar.set(xlim=(-1, 1), ylim=(0, 1.5 * highest))
-            bar.text(0, float(weights[t]), f"{float(weights[t]):.0%}", ha="center", va="bottom", fontsize=8)
-            for axis in (picture, covered, bar):
-                axis.set(xticks=[], yticks=[])
-        tracklet = tracklets[row]
+    for half, (side, maps, weights), clip, tracklet in zip(halves, sides, clips, tracklets, strict=True):
+        _draw_side(half, clip, maps, weights.tolist(), highest)
         where = tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
         title = f"{side} {tracklet.key}, camera {tracklet.camid}, {where}"
-        halves[row].suptitle(title, x=0.02, ha="left", fontsize=9)
-        for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
-            axis.set_ylabel(name, fontsize=8)
+        half.suptitle(title, x=0.02, ha="left", fontsize=9)
     figure.suptitle(f"Cosine similarity {explanation.similarity:.3f}", fontsize=11)
     figure.supxlabel(
         "Relevance: yellow marks the patches of the tracklet that count most\n"
@@ -154,3 +148,29 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     )
     figure.savefig(path, dpi=100)
     plt.close(figure)
+
+
+def _draw_side(half: SubFigure, clip: Tensor, maps: Tensor, weights: Sequence[float], highest: float) -> None:
+    """Draw each frame of a clip, below it the frame with its map, and below that its weight as a bar.
+
+    Args:
+        half: Where to draw.
+        clip: Pixels, (T, C, H, W), uint8.
+        maps: Relevance, (T, rows, columns).
+        weights: Weight of each frame, T of them.
+        highest: Weight whose bar is the longest.
+    """
+    frames = clip.permute(0, 2, 3, 1).numpy()
+    axes = half.subplots(3, len(weights), squeeze=False, height_ratios=[4, 4, 1.2])
+    for (picture, covered, bar), frame, blended, weight in zip(
+        axes.T, frames, overlay_clip(clip, maps), weights, strict=True
+    ):
+        picture.imshow(frame)
+        covered.imshow(blended)
+        bar.bar(0, weight, color="tab:gray")
+        bar.set(xlim=(-1, 1), ylim=(0, 1.5 * highest))
+        bar.text(0, weight, f"{weight:.0%}", ha="center", va="bottom", fontsize=8)
+        for axis in (picture, covered, bar):
+            axis.set(xticks=[], yticks=[])
+    for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
+        axis.set_ylabel(name, fontsize=8)

@@ -99,6 +99,8 @@ def evaluate(
         )
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
+        for side in (query, gallery):
+            _require_finite(side, case.title)
         distances = compute_distances(query, gallery, case.scheme, options, processes)
         if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distances):
             logger.warning(
@@ -106,10 +108,30 @@ def evaluate(
                 "none.",
                 case.title,
             )
-        protocol = PROTOCOLS[case.protocol]
-        rankings = {} if case.identities_masked else score_distances(distances, query, gallery, protocol, processes)
+        rankings = {} if case.identities_masked else _score_case(case, distances, query, gallery, processes)
         results.append(CaseResult(case, distances, rankings, num_left_out))
     return Evaluation(results)
+
+
+def _require_finite(side: FeatureSet, title: str) -> None:
+    """Refuse features that cannot be compared; names the direction and a tracklet."""
+    finite = side.features.isfinite().all(dim=1)
+    if not finite.all():
+        raise ValueError(
+            f"{title}: the features of {int((~finite).sum())} of {len(finite)} tracklets, such as "
+            f"{side.keys[int(finite.int().argmin())]}, hold NaN or infinity: the weights are damaged, or their "
+            "training diverged. Use an earlier checkpoint."
+        )
+
+
+def _score_case(
+    case: Case, distances: Mapping[Method, Distances], query: FeatureSet, gallery: FeatureSet, processes: Processes
+) -> dict[Method, RankingResult]:
+    """Score a direction by its protocol; an error names the direction."""
+    try:
+        return score_distances(distances, query, gallery, PROTOCOLS[case.protocol], processes)
+    except ValueError as error:
+        raise ValueError(f"{case.title}: {error}") from error
 
 
 def _describe(
@@ -144,7 +166,7 @@ def compute_distances(
         processes: All of them call this. Process 0 re-ranks and finds neighbours, and sends the others what it found:
             on one machine they would take its cores.
     """
-    base = _rank(query, gallery, options, processes)
+    base = _prepare_rankings(query, gallery, options, processes)
     distances = {Method(ranking): own for ranking, own in base.items()}
     mask, penalty = make_penalty(query, gallery, scheme, options.mask)
     if penalty is not None:
@@ -155,7 +177,7 @@ def compute_distances(
     return distances
 
 
-def _rank(
+def _prepare_rankings(
     query: FeatureSet, gallery: FeatureSet, options: RankingOptions, processes: Processes
 ) -> dict[Ranking, Distances]:
     """Prepare the distances of every ranking, the plain one first."""

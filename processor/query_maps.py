@@ -3,17 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet
+from datasets import Case, Tracklet
 
-from .attention_maps import NUM_LAYERS, explain_pair, overlay
+from .attention_maps import NUM_LAYERS, explain_pair, overlay_clip
 from .features import FeatureExtractor
 from .report.page_data import QueryMaps
-from .results import VISUAL, CaseResult
+from .report.survey import RankedQuery, Survey
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,14 @@ class QueryMapper:
     make_loader: Callable[[Sequence[Tracklet]], DataLoader]
     num_people: int
 
-    def __call__(self, result: CaseResult) -> dict[int, QueryMaps]:
+    def __call__(self, survey: Survey) -> dict[int, QueryMaps]:
         """Return the maps by the query's index in the case."""
-        chosen = choose_hardest(result, self.num_people)
-        progress = self.extractor.runtime.show_progress(chosen, f"{result.case.title}: maps", "query")
-        return {index: self._map(result, index) for index in progress}
+        chosen = choose_hardest(survey, self.num_people)
+        progress = self.extractor.runtime.show_progress(chosen, f"{survey.case.title}: maps", "query")
+        return {query.index: self._map(survey.case, query) for query in progress}
 
-    def _map(self, result: CaseResult, index: int) -> QueryMaps:
-        query, match = result.case.query[index], result.case.gallery[find_first(result, index)]
+    def _map(self, case: Case, ranked: RankedQuery) -> QueryMaps:
+        query, match = case.query[ranked.index], case.gallery[ranked.nearest[0]]
         clips = self.make_loader([query, match]).dataset
         num_clips = len(clips) // 2  # type: ignore[arg-type]
         items = [clips[0], clips[num_clips]]  # the first clip of each
@@ -46,29 +43,15 @@ class QueryMapper:
         cameras = (int(items[0]["camid"]), int(items[1]["camid"]))
         explained = explain_pair(self.extractor, pixels[0], pixels[1], cameras, num_layers)
         best = int(explained.gallery_maps.flatten(1).amax(dim=1).argmax())
-        (match_frame,) = _overlay(pixels[1][best : best + 1], explained.gallery_maps[best : best + 1])
-        frames = _overlay(pixels[0], explained.query_maps)
+        match_frame = overlay_clip(pixels[1], explained.gallery_maps)[best]
+        frames = overlay_clip(pixels[0], explained.query_maps)
         return QueryMaps(tuple(explained.query_weights.tolist()), tuple(frames), match_frame)
 
 
-def choose_hardest(result: CaseResult, num_people: int) -> list[int]:
-    """Return the worst query of each of the people with the lowest average precision of the visual ranking."""
-    ranking = result.rankings[VISUAL]
-    queries = np.flatnonzero(ranking.valid_queries)[np.argsort(ranking.average_precisions, kind="stable")]
-    by_person: dict[int, int] = {}
-    for index in queries.tolist():
-        by_person.setdefault(result.case.query[index].pid, index)
-    return list(by_person.values())[:num_people]
+def choose_hardest(survey: Survey, num_people: int) -> list[RankedQuery]:
+    """Return the worst query of each of the people with the lowest average precision.
 
-
-def find_first(result: CaseResult, index: int) -> int:
-    """Return the gallery tracklet that the visual ranking puts first for a query, by the rules of its protocol."""
-    distances = result.distances[VISUAL].row(index).cpu().numpy()
-    return int(np.where(result.kept(index), distances, np.inf).argmin())
-
-
-def _overlay(frames: Tensor, maps: Tensor) -> list[np.ndarray]:
-    """Lay maps (T, rows, columns) over frames (T, C, H, W), uint8; the highest value of all maps is 1."""
-    scaled = maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
-    pixels = frames.permute(0, 2, 3, 1).numpy()
-    return [overlay(frame, relevance) for frame, relevance in zip(pixels, scaled.numpy(), strict=True)]
+    Queries for which the protocol leaves nothing of the gallery are passed over.
+    """
+    queries = [query for query in survey.ranked if query.nearest]
+    return survey.one_of_each_person(sorted(queries, key=lambda query: query.average_precision))[:num_people]

@@ -1,5 +1,6 @@
 """The records of an evaluation: which method ranked, one matching direction's outcome, and all directions together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,18 +120,25 @@ class CaseResult:
         return PROTOCOLS[self.case.protocol]
 
     @cached_property
-    def gallery_pids(self) -> np.ndarray:
-        """Identities of the gallery, (G,)."""
-        return np.array([tracklet.pid for tracklet in self.case.gallery])
+    def ids(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Identities of the queries, (Q,), and of the gallery, (G,), then their cameras, likewise."""
+        query, gallery = self.case.query, self.case.gallery
+        return (
+            np.array([tracklet.pid for tracklet in query]),
+            np.array([tracklet.pid for tracklet in gallery]),
+            np.array([tracklet.camid for tracklet in query]),
+            np.array([tracklet.camid for tracklet in gallery]),
+        )
 
-    @cached_property
-    def _gallery_camids(self) -> np.ndarray:
-        return np.array([tracklet.camid for tracklet in self.case.gallery])
+    def matches(self, index: int) -> np.ndarray:
+        """Mark the gallery entries of a query's identity, (G,), bool."""
+        q_pids, g_pids, _, _ = self.ids
+        return g_pids == q_pids[index]
 
     def kept(self, index: int) -> np.ndarray:
         """Mark the gallery entries that the protocol does not leave out of the ranking of a query, (G,), bool."""
-        query = self.case.query[index]
-        return ~self.protocol.leaves_out(query.pid, query.camid, self.gallery_pids, self._gallery_camids)
+        q_pids, g_pids, q_camids, g_camids = self.ids
+        return ~self.protocol.leaves_out(q_pids[index], q_camids[index], g_pids, g_camids)
 
     def valid_queries(self, method: Method) -> list[Tracklet]:
         """The queries that count in a method's scores, in the order of its per-query arrays."""
@@ -159,6 +167,13 @@ class Evaluation:
         """Methods that at least one direction was ranked by, the visual ones first."""
         methods = dict.fromkeys(method for result in self.cases for method in result.distances)
         return sorted(methods, key=lambda method: method.mask != NO_MASK)
+
+    def scored_rankings(self) -> Iterator[tuple[Method, CaseResult, RankingResult]]:
+        """Yield each method with every scored direction that it ranked, and the scores."""
+        for method in self.methods():
+            for result in self.scored():
+                if method in result.rankings:
+                    yield method, result, result.rankings[method]
 
     def ranked_by(self, method: Method) -> list[CaseResult]:
         """The directions that were ranked by a method: annotated attributes may be missing in some."""

@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -81,9 +82,10 @@ class Distances(ABC):
         """Compute the whole matrix, (Q, G)."""
         return torch.cat([block for _, block in self.values()])
 
-    def row(self, query: int) -> Tensor:
-        """Compute the distances of one query, (G,)."""
-        return self.part(slice(query, query + 1)).matrix()[0]
+    def iterate_rows(self) -> Iterator[np.ndarray]:
+        """Compute the distances of each query, (G,), in order, as ``values`` does."""
+        for _, block in self.values():
+            yield from block.cpu().numpy()
 
 
 class SquaredDistances(Distances):
@@ -125,8 +127,11 @@ class SquaredDistances(Distances):
             yield DistanceBlock(rows, block, self._margins(rows, block))
 
     def part(self, rows: slice) -> "SquaredDistances":
-        """Return the distances of some queries."""
-        return SquaredDistances(self._query[rows], self._gallery)
+        """Return the distances of some queries; what is known of the gallery is shared."""
+        own = copy(self)
+        own._query, own._left, own._left_norms = self._query[rows], self._left[rows], self._left_norms[rows]
+        own.shape = (len(own._query), self.shape[1])
+        return own
 
     def values(self) -> Iterator[tuple[slice, Tensor]]:
         """Compute all rows, those of near-duplicates, where float32 loses more than about three digits, exactly."""

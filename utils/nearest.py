@@ -14,9 +14,8 @@ def iterate_nearest(distances: Distances, length: int) -> Iterator[np.ndarray]:
         distances: (Q, G).
         length: How many, at least 1; a gallery that is smaller is listed whole.
     """
-    for _, block in distances.values():
-        for row in block.cpu().numpy():
-            yield find_nearest(row, length)
+    for row in distances.iterate_rows():
+        yield find_nearest(row, length)
 
 
 def find_nearest(distances: np.ndarray, length: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .distances import Distances
-from .metrics import CROSS_CAMERA, Protocol
 
 # Distances looked at a time: about 100 MiB of temporaries.
 _BLOCK_ELEMENTS = 1 << 22
@@ -53,6 +52,10 @@ class Verification:
     false_positives: np.ndarray
     num_negatives: int
 
+    def __post_init__(self) -> None:
+        if not len(self.thresholds):
+            raise ValueError("No query-gallery pair is of one person: there is nothing to verify.")
+
     def at_false_positive_rate(self, rate: float) -> OperatingPoint:
         """Return the point with the highest true positive rate whose false positive rate is at most ``rate``."""
         return self._point(int((self._false_positive_rates() <= rate).sum()))
@@ -76,38 +79,26 @@ class Verification:
         )
 
 
-def verify(
-    distances: Distances,
-    q_pids: np.ndarray,
-    g_pids: np.ndarray,
-    q_camids: np.ndarray,
-    g_camids: np.ndarray,
-    protocol: Protocol = CROSS_CAMERA,
-) -> Verification:
-    """Compute the ROC curve of all query-gallery pairs that the protocol does not leave out.
+def count_negatives(
+    distances: Distances, limits: np.ndarray, q_pids: np.ndarray, g_pids: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Count the negative pairs at or below each limit, and all of them.
 
-    Queries without a true match take part: their pairs are negative.
+    No protocol leaves a negative pair out, and queries without a true match have negative pairs, too.
 
     Args:
-        distances: (Q, G); smaller is more alike; without NaN. They are computed twice, block by block.
+        distances: (Q, G); smaller is more alike; without NaN.
+        limits: Distances, (n,), in any order.
         q_pids, g_pids: Identities, (Q,) and (G,).
-        q_camids, g_camids: Cameras, likewise; -1 is unknown.
-        protocol: Says which pairs are left out.
-    Raises:
-        ValueError: If there is no positive pair.
+    Returns:
+        The counts, (n,), int64, and their total.
     """
-    ids = (q_pids, g_pids, q_camids, g_camids)
-    positives = [_select(part, ids, protocol, rows, positive=True) for rows, part in _parts(distances)]
-    thresholds = np.sort(np.concatenate(positives)) if positives else np.empty(0)
-    if not len(thresholds):
-        raise ValueError("No query-gallery pair is of one person: there is nothing to verify.")
-    false_positives = np.zeros(len(thresholds), dtype=np.int64)
-    num_negatives = 0
+    counts, total = np.zeros(len(limits), dtype=np.int64), 0
     for rows, part in _parts(distances):
-        negatives = np.sort(_select(part, ids, protocol, rows, positive=False))
-        false_positives += np.searchsorted(negatives, thresholds, side="right")
-        num_negatives += len(negatives)
-    return Verification(thresholds, false_positives, num_negatives)
+        negatives = np.sort(part[q_pids[rows, None] != g_pids])
+        counts += np.searchsorted(negatives, limits, side="right")
+        total += len(negatives)
+    return counts, total
 
 
 def _parts(distances: Distances) -> Iterator[tuple[slice, np.ndarray]]:
@@ -117,12 +108,3 @@ def _parts(distances: Distances) -> Iterator[tuple[slice, np.ndarray]]:
         for start in range(0, len(block), step):
             part = block[start : start + step].cpu().numpy()
             yield slice(rows.start + start, rows.start + start + len(part)), part
-
-
-def _select(
-    part: np.ndarray, ids: tuple[np.ndarray, ...], protocol: Protocol, rows: slice, positive: bool
-) -> np.ndarray:
-    """Return the distances of the positive, or of the negative, pairs of some queries."""
-    q_pids, g_pids, q_camids, g_camids = ids
-    kept = ~protocol.leaves_out(q_pids[rows, None], q_camids[rows, None], g_pids, g_camids)
-    return part[kept & ((q_pids[rows, None] == g_pids) == positive)]

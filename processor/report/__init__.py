@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: tables, ranking files, pictures."""
+"""The files that an evaluation writes: tables, ranking files, pictures and a page."""
 
 from .tables import format_results
 from .write import write_report

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 # Rows of two runs are averaged if they agree in these.
 KEYS = ("method", "direction", "protocol")
-# What eval_main.py writes about how results were made; a difference is warned about.
+# Entries in which eval_main.py says how results were made; a difference is warned about.
 SETTINGS = ("settings", "model", "precision")
 
 
@@ -38,7 +38,7 @@ def read_rows(path: Path) -> dict[tuple[str, ...], dict[str, float]]:
 
 
 def warn_of_other_settings(paths: Sequence[Path]) -> None:
-    """Name the files whose results were made otherwise than the first file's."""
+    """Warn of every file whose results were made by other settings than the first file's."""
     first, *others = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
         for name in SETTINGS:

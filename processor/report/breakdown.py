@@ -27,14 +27,11 @@ def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
     A query of which a property is unknown, or does not apply, is left out of that property's groups only.
     """
     rows = []
-    for method in evaluation.methods():
-        for result in evaluation.scored():
-            if method in result.rankings:
-                for name, values in _properties(result, method):
-                    for label, group in _group(values):
-                        scores = _score(result.rankings[method], group)
-                        title = {"method": str(method), "direction": result.case.title}
-                        rows.append({**title, "property": name, "value": label, **scores})
+    for method, result, ranking in evaluation.scored_rankings():
+        title = {"method": str(method), "direction": result.case.title}
+        for name, values in _properties(result, method):
+            for label, group in _group(values):
+                rows.append({**title, "property": name, "value": label, **_score(ranking, group)})
     return rows
 
 
@@ -56,7 +53,7 @@ def _properties(result: CaseResult, method: Method) -> Iterator[tuple[str, list[
     yield "query camera", [_camera(query) for query in queries]
     yield "query camera to match camera", [_camera_pairs(*pair) for pair in zip(queries, matches, strict=True)]
     yield "altitude", [_altitude(*pair) for pair in zip(queries, matches, strict=True)]
-    yield "day of the true matches", [_day_distance(*pair) for pair in zip(queries, matches, strict=True)]
+    yield "day of the true matches", [_days_of_matches(*pair) for pair in zip(queries, matches, strict=True)]
     yield "frames of the query", _length_quarters([len(query.frame_paths) for query in queries])
     if scheme := result.case.scheme:
         for index, column in enumerate(scheme.columns):
@@ -90,14 +87,14 @@ def _camera_pairs(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
 
 
 def _altitude(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
-    """Altitude of an aerial query; of a ground query the altitudes of its aerial matches, which may be several."""
+    """Return the altitude of an aerial query, or those of a ground query's aerial matches, which may be several."""
     aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
     metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
     return ((metres, f"{', '.join(map(str, metres))} m"),) if metres else ()
 
 
-def _day_distance(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
-    """Whether the true matches are of the query's day."""
+def _days_of_matches(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
+    """Say whether the true matches are of the query's day."""
     days = {match.day for match in matches}
     if query.day is None or None in days or not days:
         return ()

@@ -125,6 +125,7 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def _looks() -> Iterator[dict[str, Any]]:
+    """Yield styles of lines that differ in colour and dashes."""
     for index in count():
         dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
         yield {"color": COLOURS[index % len(COLOURS)], "linestyle": dash, "linewidth": 2}

@@ -1,4 +1,4 @@
-"""The page, report.html: one file without a network that shows the results and every query with its ranking.
+"""The page, report.html: one file that needs no network and shows the results and every query with its ranking.
 
 The data are embedded as JSON in short rows, because there may be thousands of queries; page.js in the template's folder
 names their columns. A picture is embedded once and named by its index.
@@ -19,15 +19,18 @@ from utils.commands import going_on_without
 from ..results import VISUAL, Method
 from .figures import PageFigure, write_figures
 from .measures import MEASURES
-from .page_data import DirectionData, PageData, RankedQuery
+from .page_data import DirectionData, PageData
+from .survey import RankedQuery
 from .templates import TEMPLATES, render_template
 from .thumbnails import PictureTable, choose_form, spread_frames
 
 PAGE_NAME = "report.html"
 FIGURES_FOLDER = "figures"
 MAX_BYTES = 19_500_000  # of the page: the pictures get what the rest leaves
-ROWS_SHARE = 0.6  # of these bytes, about, for the data without pictures: more costs rankings, the last ones first
-FRAMES_SHARE = 0.2  # of the pictures' bytes, for maps, and more frames of the queries with the lowest average precision
+# Share of these bytes, about, that the data without pictures may take; beyond it, the last rankings are left out.
+ROWS_SHARE = 0.6
+# Share of the pictures' bytes for maps, and for more frames of the queries with the lowest average precision.
+FRAMES_SHARE = 0.2
 NUM_FRAMES = 6  # of such a query
 ESCAPES = "backslashreplace"  # of characters that are not UTF-8, as in the log
 DIGITS = 5  # significant, of precisions and weights
@@ -44,8 +47,8 @@ class _ShownTracklets:
         self._places: dict[tuple[str, str, int], int] = {}
         for direction in directions:
             ranked = [query for method in methods for query in direction.rankings.get(method, ())]
-            self._add(direction.case, "query", sorted({query.query for query in ranked}))
-            self._add(direction.case, "gallery", sorted({index for query in ranked for index in query.shown}))
+            self._add(direction.case, "query", sorted({query.index for query in ranked}))
+            self._add(direction.case, "gallery", sorted({index for query in ranked for _, index, _ in query.places()}))
 
     def _add(self, case: Case, side: str, indices: Sequence[int]) -> None:
         for index in indices:
@@ -148,7 +151,7 @@ def _embed_pictures(rows: Json, data: PageData, shown: _ShownTracklets, room: in
 
 def _row_of_query(case: Case, query: RankedQuery, shown: _ShownTracklets) -> list[Any]:
     return [
-        shown.query(case, query.query),
+        shown.query(case, query.index),
         _short(query.average_precision),
         query.first_rank if math.isfinite(query.first_rank) else None,
         [shown.gallery(case, index) for index in query.nearest],
@@ -168,9 +171,9 @@ def _rows_of_frames(
     """Yield number and frames' pictures of queries, the hardest for the visual ranking first, while there is room."""
     queries = [(direction.case, query) for direction in directions for query in direction.rankings[VISUAL]]
     for case, query in sorted(queries, key=lambda pair: pair[1].average_precision):
-        paths = spread_frames(case.query[query.query], NUM_FRAMES)
+        paths = spread_frames(case.query[query.index], NUM_FRAMES)
         if frames := _known([pictures.add_frame(path) for path in paths]):
-            yield shown.query(case, query.query), frames
+            yield shown.query(case, query.index), frames
 
 
 def _rows_of_maps(

@@ -3,52 +3,35 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from utils.tables import format_table
-from utils.verification import OperatingPoint, verify
+from utils.verification import OperatingPoint
 
-from ..results import Evaluation
+from .survey import Survey
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
 # Where results.json shows the ROC curve: five points for each factor of ten.
 CURVE_RATES = tuple(10 ** (exponent / 5) for exponent in range(-25, 1))
 
 
-def verify_evaluation(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Verify the pairs of every method and scored direction; returns plain data, rates as fractions of 1."""
-    rows = []
-    for method in evaluation.methods():
-        for result in evaluation.scored():
-            if method in result.distances:
-                query, gallery = result.case.query, result.case.gallery
-                verification = verify(
-                    result.distances[method],
-                    np.array([tracklet.pid for tracklet in query]),
-                    np.array([tracklet.pid for tracklet in gallery]),
-                    np.array([tracklet.camid for tracklet in query]),
-                    np.array([tracklet.camid for tracklet in gallery]),
-                    result.protocol,
-                )
-                equal = verification.equal_error()
-                points = [verification.at_false_positive_rate(rate) for rate in FALSE_POSITIVE_RATES]
-                curve = [verification.at_false_positive_rate(rate) for rate in CURVE_RATES]
-                rows.append(
-                    {
-                        "method": str(method),
-                        "direction": result.case.title,
-                        "num_positive_pairs": len(verification.thresholds),
-                        "num_negative_pairs": verification.num_negatives,
-                        "equal_error_rate": equal.error_rate,
-                        "equal_error_threshold": equal.threshold,
-                        "operating_points": [
-                            {"at_most": rate, **_as_dict(point)}
-                            for rate, point in zip(FALSE_POSITIVE_RATES, points, strict=True)
-                        ],
-                        "roc": [_as_dict(point) for point in curve],
-                    }
-                )
-    return rows
+def describe_verification(surveys: Sequence[Survey]) -> list[dict[str, Any]]:
+    """Describe the verification of every method and scored direction as plain data, rates as fractions of 1."""
+    return [_describe(survey) for survey in surveys]
+
+
+def _describe(survey: Survey) -> dict[str, Any]:
+    verification = survey.verification
+    equal = verification.equal_error()
+    at_rate = verification.at_false_positive_rate
+    return {
+        "method": str(survey.method),
+        "direction": survey.case.title,
+        "num_positive_pairs": len(verification.thresholds),
+        "num_negative_pairs": verification.num_negatives,
+        "equal_error_rate": equal.error_rate,
+        "equal_error_threshold": equal.threshold,
+        "operating_points": [{"at_most": rate, **_as_dict(at_rate(rate))} for rate in FALSE_POSITIVE_RATES],
+        "roc": [_as_dict(at_rate(rate)) for rate in CURVE_RATES],
+    }
 
 
 def _as_dict(point: OperatingPoint) -> dict[str, float | None]:

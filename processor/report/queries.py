@@ -74,22 +74,19 @@ class ScoredQueries:
 
 
 def write_queries(path: Path, evaluation: Evaluation) -> None:
-    """Write a row for each method and counted query; numbers are written in full, unknown ones as nothing."""
+    """Write a row for each method and counted query: numbers with all digits, and an empty cell for what is unknown."""
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for method in evaluation.methods():
-            for result in evaluation.scored():
-                if method in result.rankings:
-                    ranking = result.rankings[method]
-                    scores = zip(
-                        result.valid_queries(method),
-                        ranking.average_precisions.tolist(),
-                        ranking.first_ranks.tolist(),
-                        ranking.inverse_penalties.tolist(),
-                        strict=True,
-                    )
-                    writer.writerows((method, result.case.title, *_identify(query), *row) for query, *row in scores)
+        for method, result, ranking in evaluation.scored_rankings():
+            scores = zip(
+                result.valid_queries(method),
+                ranking.average_precisions.tolist(),
+                ranking.first_ranks.tolist(),
+                ranking.inverse_penalties.tolist(),
+                strict=True,
+            )
+            writer.writerows((method, result.case.title, *_identify(query), *row) for query, *row in scores)
 
 
 def _identify(query: Tracklet) -> Iterator[object]:
@@ -103,7 +100,7 @@ def read_queries(path: Path) -> dict[tuple[str, str], ScoredQueries]:
         The queries by method and direction, in the file's order.
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is none of ``write_queries``, holds no query, or a query twice.
+        ValueError: If the file is not one of ``write_queries``, holds no query, or holds a query twice.
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     parts: dict[tuple[str, str], list[dict[str, str]]] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Case, Tracklet
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.distances import Distances
-from utils.nearest import iterate_nearest
+from utils.nearest import find_nearest
 
 # First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
 # through; VReID-XFD names the case instead. Two things are not stated in what we read: how VReID-XFD spells a case
@@ -21,27 +21,49 @@ RANKING_HEADERS = {
 }
 
 
-def write_rankings(path: Path, rankings: Sequence[tuple[Case, Distances]], length: int) -> None:
-    """Write the CSV of the data set's challenge.
+class RankingFile:
+    """The CSV of the data set's challenge: a row for each query, of one direction or several.
 
-    It has one row per query of the directions given, with the names of gallery tracklets, nearest first, separated by
-    spaces.
+    A row holds the names of gallery tracklets, nearest first, separated by spaces.
 
     Args:
         path: File to write.
-        rankings: Directions of one data set, with their distances (Q, G).
-        length: Gallery tracklets per query; 0 for all.
+        form: The ``ranking_form`` of the directions.
     """
-    form = rankings[0][0].ranking_form
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(RANKING_HEADERS[form])
-        row_id = 0
-        for case, distances in rankings:
-            for query, nearest in zip(case.query, iterate_nearest(distances, length or len(case.gallery)), strict=True):
-                row_id += 1
-                first = row_id if form == AGVPREID_RANKING else case.name
-                writer.writerow((first, query.name, " ".join(case.gallery[index].name for index in nearest)))
+
+    def __init__(self, path: Path, form: str) -> None:
+        self._form, self._num_rows = form, 0
+        self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(RANKING_HEADERS[form])
+
+    def add(self, case: Case, query: Tracklet, nearest: np.ndarray) -> None:
+        """Write a query of a direction, with the indices of its nearest gallery tracklets."""
+        self._num_rows += 1
+        first = self._num_rows if self._form == AGVPREID_RANKING else case.name
+        self._writer.writerow((first, query.name, " ".join(case.gallery[index].name for index in nearest)))
+
+    def __enter__(self) -> "RankingFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+
+def add_ranking(files: Sequence[RankingFile], case: Case, query: Tracklet, distances: np.ndarray, length: int) -> None:
+    """Add the ranking of a query to files.
+
+    Args:
+        files: Open files, if any.
+        case: The query's direction.
+        query: One of its queries.
+        distances: Those of the query, (G,).
+        length: Gallery tracklets to list; 0 for all.
+    """
+    if files:
+        nearest = find_nearest(distances, length or len(distances))
+        for file in files:
+            file.add(case, query, nearest)
 
 
 def write_distances(path: Path, case: Case, distances: Distances) -> None:

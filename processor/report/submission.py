@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.tracklet import AGVPREID_RANKING
+from utils.nearest import find_nearest
 from utils.text_files import read_lines, shorten
 from utils.whole_files import write_text
 
@@ -178,15 +179,18 @@ def merge_submissions(paths: Sequence[Path]) -> list[Row]:
     Raises:
         FileNotFoundError, ValueError: As ``read_submission`` does; also ValueError if a query is ranked twice.
     """
-    joined: list[Row] = []
-    seen: dict[str, str] = {}
-    for path in paths:
-        for row in read_submission(path):
-            where = f"{path}, line {row.line}"
-            if row.query in seen:
-                raise ValueError(f"{where}: the query {row.query} is already ranked in {seen[row.query]}.")
-            seen[row.query] = where
-            joined.append(row)
+    return _join_rows((f"{path}, line {row.line}", row) for path in paths for row in read_submission(path))
+
+
+def _join_rows(rows: Iterable[tuple[str, Row]]) -> list[Row]:
+    """Return rows that come with the place that they are from; ValueError if a query is ranked twice."""
+    places: dict[str, str] = {}
+    joined = []
+    for place, row in rows:
+        if row.query in places:
+            raise ValueError(f"{place}: the query {row.query} is already ranked in {places[row.query]}.")
+        places[row.query] = place
+        joined.append(row)
     return joined
 
 
@@ -219,16 +223,8 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
             f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}. Choose another, or "
             "evaluate again."
         )
-    rows: list[Row] = []
-    seen: dict[str, Path] = {}
-    for direction in sorted(ranked):
-        path = direction / name
-        for row in _rank_file(path, length):
-            if row.query in seen:
-                raise ValueError(f"{path}: the query {row.query} is already ranked in {seen[row.query]}.")
-            seen[row.query] = path
-            rows.append(row)
-    return rows
+    paths = [direction / name for direction in sorted(ranked)]
+    return _join_rows((str(path), row) for path in paths for row in _rank_file(path, length))
 
 
 def _rank_file(path: Path, length: int) -> list[Row]:
@@ -245,10 +241,9 @@ def _rank_file(path: Path, length: int) -> list[Row]:
         )
     if np.isnan(distmat).any():
         raise ValueError(f"{path} holds NaN: evaluate again with another checkpoint.")
-    nearest = np.argsort(distmat, axis=1, kind="stable")[:, : length or None]
     return [
-        Row(0, "", query, tuple(galleries[index] for index in order))
-        for query, order in zip(queries, nearest, strict=True)
+        Row(0, "", query, tuple(galleries[index] for index in find_nearest(distances, length or len(galleries))))
+        for query, distances in zip(queries, distmat, strict=True)
     ]
 
 

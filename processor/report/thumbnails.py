@@ -12,7 +12,7 @@ from datasets import Tracklet
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
 
 INDEX_BYTES = 8  # at most, of a picture's index with a comma
-NUM_SAMPLES = 48  # frames whose pictures tell how many bytes one takes
+NUM_SAMPLES = 48  # frames whose pictures are measured, to estimate the bytes of all
 
 
 @dataclass(frozen=True)

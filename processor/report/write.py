@@ -1,25 +1,24 @@
 """Write everything about an evaluation into its results folder."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from utils.commands import going_on_without
 
-from ..results import CaseResult, Evaluation
+from ..results import VISUAL, Evaluation, Method
 from .breakdown import break_down, format_breakdown
 from .page import ESCAPES, PAGE_NAME, write_page
 from .page_data import MakeMaps, collect_page, map_nothing
-from .pairs import format_verification, verify_evaluation
+from .pairs import describe_verification, format_verification
 from .pictures import draw_best_and_worst
 from .queries import write_queries
-from .rankings import write_distances, write_rankings
+from .rankings import RankingFile, add_ranking, write_distances
+from .replacement import replace_files
+from .survey import Survey, survey_distances
 from .tables import format_results, results_as_dict
-
-WRITTEN_LIST = ".written.txt"  # what an evaluation wrote into the folder, a name a line
-TEMPORARY = ".results-"  # beginning of the folder that a report is written to first
 
 
 def write_report(
@@ -32,9 +31,8 @@ def write_report(
 ) -> list[Path]:
     """Write tables, ranking files and pictures in place of those of an earlier evaluation.
 
-    All files are written beside the earlier ones first, and moved when they are complete. Of the earlier evaluation's
-    files, those that have no successor are deleted; other files in the folder stay. An error in the page, a figure or a
-    picture costs that file and a warning, never the numbers.
+    All files are written beside the earlier ones first, and moved when they are complete (``replace_files``). An error
+    in the page, a figure or a picture costs that file and a warning, never the numbers.
 
     Args:
         evaluation: What to write. Scores and pictures are left out where identities are masked.
@@ -45,102 +43,92 @@ def write_report(
         save_distances: Whether to write all distances, too.
         make_maps: Maps some queries of a direction, for the page.
     Returns:
-        The files written.
+        The files written, the page last.
     Raises:
-        OSError: If a file cannot be written; the earlier files are then still there. If one cannot be moved, the
-            message says where the new ones are.
+        OSError: As in ``replace_files``.
     """
-    for leftover in folder.glob(f"{TEMPORARY}*"):  # of an evaluation that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
-    try:
-        paths = _write_all(evaluation, temporary, ranking_length, origin, save_distances, make_maps)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    names = [str(path.relative_to(temporary)) for path in paths]
-    try:
-        _move(names, temporary, folder)
-    except OSError as error:
-        rest = temporary.rename(folder / temporary.name.lstrip("."))  # the next evaluation leaves this name alone
-        raise OSError(f"{error} The results that are not in place are in {rest}.") from error
-    return [folder / name for name in names]
-
-
-def _move(names: list[str], source: Path, folder: Path) -> None:
-    """Move files into a folder, and delete those of the evaluation before that have no successor."""
-    for name in names:
-        if (folder / name).is_dir():
-            raise IsADirectoryError(f"{folder / name} is a folder where a file of the results belongs: move it away.")
-    list_file = folder / WRITTEN_LIST
-    earlier = list_file.read_text(encoding="utf-8").splitlines() if list_file.is_file() else []
-    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), encoding="utf-8")
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).replace(folder / name)
-    for name in earlier:
-        if name not in names:
-            (folder / name).unlink(missing_ok=True)
-    list_file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    shutil.rmtree(source)
+    write = partial(_write_all, evaluation, ranking_length, origin, save_distances, make_maps)
+    return replace_files(folder, write)
 
 
 def _write_all(
     evaluation: Evaluation,
-    folder: Path,
     ranking_length: int,
     origin: Mapping[str, str],
     save_distances: bool,
     make_maps: MakeMaps,
+    folder: Path,
 ) -> list[Path]:
-    written, pages = [], []
-    if evaluation.scored():
-        header = "".join(f"{name}: {value}\n" for name, value in origin.items())
-        verification = verify_evaluation(evaluation)
-        text = f"{header}{format_results(evaluation)}\n\n{format_verification(verification)}\n"
-        breakdown = break_down(evaluation)
-        results = {**results_as_dict(evaluation, origin), "verification": verification, "breakdown": breakdown}
-        (folder / "results.txt").write_text(text, "utf-8", ESCAPES)
-        (folder / "results.json").write_text(f"{json.dumps(results, indent=2)}\n", encoding="utf-8")
-        (folder / "breakdown.txt").write_text(f"{header}\n{format_breakdown(breakdown)}\n", "utf-8", ESCAPES)
-        write_queries(folder / "queries.csv", evaluation)
-        names = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
-        written += [folder / name for name in names]
-        with going_on_without(PAGE_NAME):
-            pages = write_page(collect_page(evaluation, results, origin, make_maps), folder)
+    """Write the files into an empty folder; arguments as in ``write_report``."""
     several = len(evaluation.cases) > 1
-    for result in evaluation.cases:
-        case_folder = folder / result.case.name if several else folder
-        case_folder.mkdir(parents=True, exist_ok=True)
-        written += _write_case(result, case_folder, ranking_length, save_distances)
-    if several:
-        written += _write_submissions(evaluation, folder, ranking_length)
-    return written + pages  # the page last: it is the one to open
-
-
-def _write_case(result: CaseResult, folder: Path, ranking_length: int, save_distances: bool) -> list[Path]:
-    written = []
-    for method, distances in result.distances.items():
-        if not method.ranking.uses_pictures:  # most of its distances are equal: their order means nothing
-            continue
-        written.append(folder / f"tracklet_rankings{method.slug}.csv")
-        write_rankings(written[-1], [(result.case, distances)], ranking_length)
-        if save_distances:
-            written.append(folder / f"distmat{method.slug}.npz")
-            write_distances(written[-1], result.case, distances)
-    if result.rankings:
-        with going_on_without(f"{result.case.title}: the pictures of the best and worst ranked"):
-            written += draw_best_and_worst(result, folder)
+    folders = {result.case.name: folder / result.case.name if several else folder for result in evaluation.cases}
+    for own_folder in folders.values():
+        own_folder.mkdir(parents=True, exist_ok=True)
+    surveys: list[Survey] = []
+    written: list[Path] = []
+    for method in evaluation.methods():
+        own_surveys, rankings = _survey_method(evaluation, method, folder, folders, ranking_length)
+        surveys += own_surveys
+        written += rankings
+    if save_distances:
+        written += _write_distances(evaluation, folders)
+    for survey in surveys:
+        if survey.method == VISUAL:
+            with going_on_without(f"{survey.case.title}: the pictures of the best and worst ranked"):
+                written += draw_best_and_worst(survey, folders[survey.case.name])
+    if surveys:
+        written += _write_scores(evaluation, surveys, folder, origin, make_maps)
     return written
 
 
-def _write_submissions(evaluation: Evaluation, folder: Path, ranking_length: int) -> list[Path]:
-    """Write the rankings of all directions as one file, for each method by pictures that ranked them all."""
+def _survey_method(
+    evaluation: Evaluation, method: Method, folder: Path, folders: Mapping[str, Path], ranking_length: int
+) -> tuple[list[Survey], list[Path]]:
+    """Survey the scored directions by a method and write the rankings of all, each by itself and together."""
+    results = evaluation.ranked_by(method)
+    listed = method.ranking.uses_pictures  # otherwise most distances are equal: their order means nothing
+    surveys, written = [], []
+    with ExitStack() as stack:
+        shared = []
+        if listed and 1 < len(results) == len(evaluation.cases):  # a challenge wants all directions
+            written.append(folder / f"submission{method.slug}.csv")
+            shared.append(stack.enter_context(RankingFile(written[-1], results[0].case.ranking_form)))
+        for result in results:
+            files = list(shared)
+            if listed:
+                written.append(folders[result.case.name] / f"tracklet_rankings{method.slug}.csv")
+                files.append(stack.enter_context(RankingFile(written[-1], result.case.ranking_form)))
+            if result.rankings:
+                surveys.append(survey_distances(result, method, files, ranking_length))
+            else:
+                for query, row in zip(result.case.query, result.distances[method].iterate_rows(), strict=True):
+                    add_ranking(files, result.case, query, row, ranking_length)
+    return surveys, written
+
+
+def _write_distances(evaluation: Evaluation, folders: Mapping[str, Path]) -> list[Path]:
     written = []
-    for method in evaluation.methods():
-        ranked = evaluation.ranked_by(method)
-        if method.ranking.uses_pictures and len(ranked) == len(evaluation.cases):  # a challenge wants all directions
-            path = folder / f"submission{method.slug}.csv"
-            write_rankings(path, [(result.case, result.distances[method]) for result in ranked], ranking_length)
-            written.append(path)
+    for result in evaluation.cases:
+        for method, distances in result.distances.items():
+            if method.ranking.uses_pictures:
+                written.append(folders[result.case.name] / f"distmat{method.slug}.npz")
+                write_distances(written[-1], result.case, distances)
+    return written
+
+
+def _write_scores(
+    evaluation: Evaluation, surveys: Sequence[Survey], folder: Path, origin: Mapping[str, str], make_maps: MakeMaps
+) -> list[Path]:
+    """Write tables, queries and, last, the page: it is the one to open."""
+    header = "".join(f"{name}: {value}\n" for name, value in origin.items())
+    verification, breakdown = describe_verification(surveys), break_down(evaluation)
+    text = f"{header}{format_results(evaluation)}\n\n{format_verification(verification)}\n"
+    results = {**results_as_dict(evaluation, origin), "verification": verification, "breakdown": breakdown}
+    (folder / "results.txt").write_text(text, "utf-8", ESCAPES)
+    (folder / "results.json").write_text(f"{json.dumps(results, indent=2)}\n", encoding="utf-8")
+    (folder / "breakdown.txt").write_text(f"{header}\n{format_breakdown(breakdown)}\n", "utf-8", ESCAPES)
+    write_queries(folder / "queries.csv", evaluation)
+    written = [folder / name for name in ("results.txt", "results.json", "queries.csv", "breakdown.txt")]
+    with going_on_without(PAGE_NAME):
+        written += write_page(collect_page(evaluation, surveys, results, origin, make_maps), folder)
     return written

@@ -4,7 +4,7 @@ import pytest
 from utils import verification
 from utils.match_ranks import GivenDistances
 from utils.metrics import ALL_CAMERAS, CROSS_CAMERA
-from utils.verification import Verification, verify
+from utils.verification import Verification, count_negatives
 
 
 def problem(seed=0, decimals=8):
@@ -26,6 +26,11 @@ def pairs_of(distmat, q_pids, g_pids, q_camids, g_camids, protocol):
     return np.array(positives), np.array(negatives)
 
 
+def verify(distmat, q_pids, g_pids, q_camids, g_camids, protocol=CROSS_CAMERA):
+    thresholds = np.sort(pairs_of(distmat, q_pids, g_pids, q_camids, g_camids, protocol)[0])
+    return Verification(thresholds, *count_negatives(GivenDistances(distmat), thresholds, q_pids, g_pids))
+
+
 @pytest.mark.parametrize("protocol", [CROSS_CAMERA, ALL_CAMERAS], ids=str)
 @pytest.mark.parametrize("decimals", [8, 1], ids=["distinct distances", "many ties"])
 @pytest.mark.parametrize("block", [1 << 22, 100], ids=["one block", "blocks"])
@@ -33,7 +38,7 @@ def test_points_agree_with_every_threshold_tried(protocol, decimals, block, monk
     monkeypatch.setattr(verification, "_BLOCK_ELEMENTS", block)
     ids = problem(decimals=decimals)
     positives, negatives = pairs_of(*ids, protocol)
-    result = verify(GivenDistances(ids[0]), *ids[1:], protocol)
+    result = verify(*ids, protocol)
     assert (len(result.thresholds), result.num_negatives) == (len(positives), len(negatives))
     tried = [
         (float((positives <= threshold).mean()), float((negatives <= threshold).mean()), threshold)
@@ -57,9 +62,7 @@ def test_points_agree_with_every_threshold_tried(protocol, decimals, block, monk
 def test_hand_worked_case():
     # Person 1 at 0.1 and 0.3, person 2 at 0.4; others at 0.2, 0.5, 0.6.
     distmat = np.array([[0.1, 0.3, 0.2], [0.5, 0.6, 0.4]])
-    result = verify(
-        GivenDistances(distmat), np.array([1, 2]), np.array([1, 1, 2]), np.array([0, 0]), np.array([1, 1, 1])
-    )
+    result = verify(distmat, np.array([1, 2]), np.array([1, 1, 2]), np.array([0, 0]), np.array([1, 1, 1]))
     assert result.thresholds.tolist() == [0.1, 0.3, 0.4]
     assert result.false_positives.tolist() == [0, 1, 1]
     strict = result.at_false_positive_rate(0.3)
@@ -71,10 +74,10 @@ def test_hand_worked_case():
 
 def test_perfect_and_hopeless_distances():
     ids = np.array([1, 2]), np.array([1, 2]), np.array([0, 0]), np.array([1, 1])
-    perfect = verify(GivenDistances(np.array([[0.0, 1.0], [1.0, 0.5]])), *ids)
+    perfect = verify(np.array([[0.0, 1.0], [1.0, 0.5]]), *ids)
     assert perfect.at_false_positive_rate(0).true_positive_rate == 1
     assert (perfect.equal_error().error_rate, perfect.equal_error().threshold) == (0, 0.5)
-    hopeless = verify(GivenDistances(np.array([[1.0, 0.0], [0.0, 1.0]])), *ids).at_false_positive_rate(0.4)
+    hopeless = verify(np.array([[1.0, 0.0], [0.0, 1.0]]), *ids).at_false_positive_rate(0.4)
     assert (hopeless.threshold, hopeless.true_positive_rate, hopeless.false_positive_rate) == (None, 0, 0)
 
 
@@ -86,4 +89,4 @@ def test_without_negatives_everything_may_be_accepted():
 
 def test_without_positives_there_is_nothing_to_verify():
     with pytest.raises(ValueError, match="nothing to verify"):
-        verify(GivenDistances(np.zeros((1, 1))), np.array([1]), np.array([2]), np.array([0]), np.array([1]))
+        Verification(np.empty(0), np.empty(0, dtype=int), 1)

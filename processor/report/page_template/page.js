@@ -119,48 +119,51 @@
   }
 
   function drawMore(query) {
-    const { tracklet } = query;
-    const more = make("div", { class: "more" });
+    const maps = data.maps[query.number] || { attention: [], frames: [], match: null };
+    const parts = [drawFrames(query), drawAttention(maps.attention), drawMaps(maps), drawNeighbours(query)];
+    return make("div", { class: "more" }, ...parts.filter((part) => part !== null));
+  }
+
+  const titled = (text, element) => make("div", {}, make("h3", { text }), element);
+
+  function drawFrames({ number, key, tracklet }) {
     const day = tracklet.day === null ? "" : `, day ${tracklet.day}`;
-    const frames = data.frames[query.number];
-    more.append(make("div", {},
-      make("h3", { text: `Query ${query.key}: ${tracklet.frames} frames${day}` }),
-      frames
-        ? make("ol", { class: "frames" }, ...frames.map((index, step) =>
-          make("li", {}, picture(index, `frame ${step + 1}`), `${step + 1} of ${frames.length}`)))
-        : make("p", { class: "quiet", text: "To keep the page small, only the queries with the lowest average precision show more frames." })));
-    const maps = data.maps[query.number];
-    if (maps && maps.attention.length) {
-      const largest = Math.max(...maps.attention) || 1;
-      more.append(make("div", {},
-        make("h3", { text: "Attention over the frames of the clip, %" }),
-        make("ol", { class: "attention" }, ...maps.attention.map((weight) => {
-          const bar = make("i");
-          bar.style.height = `${(100 * weight) / largest}%`;
-          return make("li", {}, make("span", {}, bar), (100 * weight).toFixed(0));
-        }))));
-    }
-    if (maps && (maps.frames.length || maps.match !== null)) {
-      const shown = maps.frames.map((index, step) => [index, `frame ${step + 1}`]);
-      if (maps.match !== null) shown.push([maps.match, "ranked first"]);
-      more.append(make("div", {},
-        make("h3", { text: "Where the network looked" }),
-        make("ol", { class: "frames" }, ...shown.map(([index, words]) =>
-          make("li", {}, picture(index, `relevance, ${words}`), words)))));
-    }
+    const frames = data.frames[number];
+    return titled(`Query ${key}: ${tracklet.frames} frames${day}`, frames
+      ? make("ol", { class: "frames" }, ...frames.map((index, step) =>
+        make("li", {}, picture(index, `frame ${step + 1}`), `${step + 1} of ${frames.length}`)))
+      : make("p", { class: "quiet", text: "To keep the page small, only the queries with the lowest average precision show more frames." }));
+  }
+
+  function drawAttention(weights) {
+    if (!weights.length) return null;
+    const largest = Math.max(...weights) || 1;
+    return titled("Attention over the frames of the clip, %", make("ol", { class: "attention" }, ...weights.map((weight) => {
+      const bar = make("i");
+      bar.style.height = `${(100 * weight) / largest}%`;
+      return make("li", {}, make("span", {}, bar), (100 * weight).toFixed(0));
+    })));
+  }
+
+  function drawMaps({ frames, match }) {
+    const shown = frames.map((index, step) => [index, `frame ${step + 1}`]);
+    if (match !== null) shown.push([match, "ranked first"]);
+    if (!shown.length) return null;
+    return titled("Where the network looked", make("ol", { class: "frames" }, ...shown.map(([index, words]) =>
+      make("li", {}, picture(index, `relevance, ${words}`), words))));
+  }
+
+  function drawNeighbours(query) {
     const heads = ["Rank", "Tracklet", "Camera", "View", "Day", "Frames", "Distance"];
-    more.append(make("div", {},
-      make("h3", { text: "Nearest gallery tracklets" }),
-      make("table", { class: "details" },
-        make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))),
-        make("tbody", {}, ...listRanked(query).map(({ other, shownRank, distance }) => {
-          const verdict = other.person === tracklet.person ? "right" : "wrong";
-          return make("tr", {}, ...[
-            `${shownRank}, ${verdict}`, `${other.person}/${other.name}`, camera(other), place(other),
-            other.day === null ? "day unknown" : `day ${other.day}`, `${other.frames} frames`, distance,
-          ].map((text) => make("td", { text })));
-        })))));
-    return more;
+    return titled("Nearest gallery tracklets", make("table", { class: "details" },
+      make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))),
+      make("tbody", {}, ...listRanked(query).map(({ other, shownRank, distance }) => {
+        const verdict = other.person === query.tracklet.person ? "right" : "wrong";
+        return make("tr", {}, ...[
+          `${shownRank}, ${verdict}`, `${other.person}/${other.name}`, camera(other), place(other),
+          other.day === null ? "day unknown" : `day ${other.day}`, `${other.frames} frames`, distance,
+        ].map((text) => make("td", { text })));
+      }))));
   }
 
   function drawNext() {

@@ -5,6 +5,7 @@ from torch import nn
 
 from datasets import make_dataset
 from processor.report import write
+from processor.report.survey import survey_distances
 
 
 class Colour(nn.Module):
@@ -25,6 +26,16 @@ def run(make_tree, tiny_cfg, run_evaluation):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(**tree), *opts)
         dataset = make_dataset(cfg)
         return run_evaluation(cfg, Colour(), [dataset.cases[name] for name in cases])
+
+    return build
+
+
+@pytest.fixture
+def survey():
+    """``survey(evaluation)``: the surveys of an evaluation as its report makes them, method by method."""
+
+    def build(evaluation):
+        return [survey_distances(result, method, [], 0) for method, result, _ in evaluation.scored_rankings()]
 
     return build
 

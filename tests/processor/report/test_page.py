@@ -2,6 +2,7 @@
 
 import base64
 import html
+import http.client
 import io
 import json
 import re
@@ -16,10 +17,12 @@ import pytest
 from PIL import Image
 
 from datasets import Case
-from processor.report import page, page_data, thumbnails, write, write_report
+from processor.report import page, thumbnails, write, write_report
+from processor.report import survey as surveys
 from processor.report.figures import PageFigure
 from processor.report.page import render_page
-from processor.report.page_data import DirectionData, PageData, PairHistogram, QueryMaps, RankedQuery, collect_page
+from processor.report.page_data import DirectionData, PageData, QueryMaps, collect_page
+from processor.report.survey import PairHistogram, RankedQuery
 from processor.report.tables import results_as_dict
 from processor.results import VISUAL, Mask, Method
 
@@ -27,16 +30,18 @@ ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"
 HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian's package chromium)")
+CHROMEDRIVER = shutil.which("chromedriver")
+needs_driver = pytest.mark.skipif(CHROMEDRIVER is None, reason="needs ChromeDriver (Debian's package chromium-driver)")
 
 
 @pytest.fixture
-def collect(run):
+def collect(run, survey):
     """``collect(evaluation)``: what the page shows of an evaluation, by default of both directions."""
 
     def build(evaluation=None, origin=ORIGIN):
         evaluation = evaluation or run()
         results = {**results_as_dict(evaluation, origin), "verification": [], "breakdown": []}
-        return collect_page(evaluation, results, origin)
+        return collect_page(evaluation, survey(evaluation), results, origin)
 
     return build
 
@@ -75,6 +80,53 @@ def browse(path, fragment="", script=""):
         timeout=120,
     )
     return done.stdout
+
+
+class Keyboard:
+    """A browser that shows a page and takes real keys, which an event made by a script cannot replace."""
+
+    ENTER, DOWN = "\ue007", "\ue015"  # as WebDriver numbers them
+
+    def __init__(self, driver_port, profile):
+        self._port = driver_port
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+        options = {"goog:chromeOptions": {"binary": CHROMIUM, "args": arguments}}
+        self._session = ""
+        self._session = "/" + self._ask("", capabilities={"alwaysMatch": options})["sessionId"]
+
+    def _ask(self, command, method="POST", **arguments):
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection.request(method, f"/session{self._session}{command}", json.dumps(arguments))
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        assert response.status == 200, answer
+        return answer["value"]
+
+    def show(self, path):
+        self._ask("/url", url=path.resolve().as_uri())
+
+    def run(self, script):
+        return self._ask("/execute/sync", script=script, args=[])
+
+    def press(self, key):
+        strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self._ask("/actions", actions=[{"type": "key", "id": "keyboard", "actions": strokes}])
+
+    def quit(self):
+        self._ask("", "DELETE")
+
+
+@pytest.fixture
+def keyboard(tmp_path):
+    driver = subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
+    try:
+        port = next(int(port) for line in driver.stdout for port in re.findall(r"successfully on port (\d+)", line))
+        browser = Keyboard(port, tmp_path / "profile")
+        yield browser
+        browser.quit()
+    finally:
+        driver.terminate()
+        driver.communicate()
 
 
 def shown_keys(dom):
@@ -133,7 +185,7 @@ def test_neighbours_are_the_nearest_that_the_protocol_keeps(run, collect):
     changed = replace(result, case=replace(result.case, gallery=gallery))
     (direction,) = collect(replace(evaluation, cases=[changed])).directions
     for ranked in direction.rankings[VISUAL]:
-        query, distances = result.case.query[ranked.query], result.distances[VISUAL].matrix()[ranked.query]
+        query, distances = result.case.query[ranked.index], result.distances[VISUAL].matrix()[ranked.index]
         kept = [
             index
             for index, tracklet in enumerate(gallery)
@@ -261,27 +313,23 @@ def test_a_tracklet_in_both_directions_is_one_picture(run, collect, monkeypatch)
 
 
 def test_a_match_after_the_nearest_is_shown_with_its_rank(run, collect, monkeypatch):
-    monkeypatch.setattr(page_data, "NUM_NEAREST", 1)
+    monkeypatch.setattr(surveys, "NUM_NEAREST", 1)
     evaluation = run(cases=("case1",), tracklets=2)
     (result,) = evaluation.cases
-    pids = result.gallery_pids[::-1].tolist()
+    pids = result.ids[1][::-1].tolist()
     gallery = tuple(replace(tracklet, pid=pid) for tracklet, pid in zip(result.case.gallery, pids, strict=True))
     result = replace(result, case=replace(result.case, gallery=gallery))
     (direction,) = collect(replace(evaluation, cases=[result])).directions
     distmat = result.distances[VISUAL].matrix().numpy()
     late = 0
     for ranked in direction.rankings[VISUAL]:
-        query = result.case.query[ranked.query]
-        matches = [
-            index
-            for index in np.argsort(distmat[ranked.query], kind="stable").tolist()
-            if result.gallery_pids[index] == query.pid and result.kept(ranked.query)[index]
-        ]
+        counted = result.matches(ranked.index) & result.kept(ranked.index)
+        matches = [index for index in np.argsort(distmat[ranked.index], kind="stable").tolist() if counted[index]]
         if ranked.nearest[0] in matches:
             assert ranked.late_match is None
         else:
             late += 1
-            assert ranked.late_match == (matches[0], distmat[ranked.query, matches[0]])
+            assert ranked.late_match == (matches[0], distmat[ranked.index, matches[0]])
     assert 0 < late < len(direction.rankings[VISUAL])
 
 
@@ -310,7 +358,7 @@ def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, collect, tmp
     (direction,) = data.directions
     queries = direction.rankings[VISUAL]
     maps = {
-        queries[0].query: QueryMaps(
+        queries[0].index: QueryMaps(
             attention=(0.25, 0.75),
             frames=(np.zeros((64, 32, 3), np.uint8),),
             match=np.zeros((64, 32, 3), np.uint8),
@@ -320,14 +368,14 @@ def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, collect, tmp
     path = tmp_path / "report.html"
     path.write_text(render_page(data, []), encoding="utf-8")
 
-    keys = {query.query: direction.case.query[query.query].key for query in queries}
+    keys = {query.index: direction.case.query[query.index].key for query in queries}
     by_precision = sorted(queries, key=lambda query: query.average_precision)
     dom = browse(path)
-    assert shown_keys(dom) == [keys[query.query] for query in by_precision]
+    assert shown_keys(dom) == [keys[query.index] for query in by_precision]
     assert f"{len(queries)} of {len(queries)} queries" in dom
     assert "<title>Evaluation results</title>" in dom  # no name ran as a script
     verdicts = sum(
-        direction.case.gallery[index].pid == direction.case.query[query.query].pid
+        direction.case.gallery[index].pid == direction.case.query[query.index].pid
         for query in queries
         for index in query.nearest
     )
@@ -335,15 +383,15 @@ def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, collect, tmp
     wrong = sum(len(query.nearest) for query in queries) - verdicts
     assert dom.count('<li class="wrong">') == len(re.findall(r"\d\. ✗ wrong</span>", dom)) == wrong
 
-    pid = direction.case.query[queries[0].query].pid
+    pid = direction.case.query[queries[0].index].pid
     dom = browse(path, f"sort=person&order=down&person={pid}")
-    own = [query for query in queries if direction.case.query[query.query].pid == pid]
-    assert shown_keys(dom) == [keys[query.query] for query in own]
+    own = [query for query in queries if direction.case.query[query.index].pid == pid]
+    assert shown_keys(dom) == [keys[query.index] for query in own]
     assert f"{len(own)} of {len(queries)} queries" in dom
-    assert shown_keys(browse(path, "camera=4")) == [keys[query.query] for query in by_precision]
+    assert shown_keys(browse(path, "camera=4")) == [keys[query.index] for query in by_precision]
     assert shown_keys(browse(path, "match=10.5-&person=999")) == []
 
-    dom = browse(path, f"open={quote(keys[queries[0].query])}")
+    dom = browse(path, f"open={quote(keys[queries[0].index])}")
     assert dom.count('aria-expanded="true"') == 1
     assert dom.count("of 6</li>") == 6  # its frames
     assert "Attention over the frames" in dom
@@ -425,3 +473,23 @@ def test_a_browser_shows_the_first_match_behind_ten_wrong_ones(crowd, tmp_path):
     assert "first match at rank 14" in dom
     assert "distance 9.877" in dom
     assert "<td>14, right</td><td>3/match3</td>" in dom
+
+
+@needs_browser
+@needs_driver
+@pytest.mark.slow
+def test_enter_opens_and_closes_the_query_that_arrow_keys_reached(crowd, keyboard, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(render_page(crowd(12, 1), []), encoding="utf-8")
+    keyboard.show(path)
+    keyboard.run("document.querySelector('.query button').focus()")
+    opened = "return [...document.querySelectorAll('.query:has([aria-expanded=true])')].map((item) => item.dataset.key)"
+    for key, expected in (
+        (keyboard.ENTER, ["11/0011C0T00011"]),  # the first of the list: its match comes last
+        (keyboard.ENTER, []),
+        (keyboard.DOWN, []),
+        (keyboard.ENTER, ["10/0010C0T00010"]),
+        (keyboard.ENTER, []),
+    ):
+        keyboard.press(key)
+        assert keyboard.run(opened) == expected

@@ -5,16 +5,16 @@ import json
 import pytest
 
 from processor.report import write_report
-from processor.report.pairs import format_verification, verify_evaluation
+from processor.report.pairs import describe_verification, format_verification
 from processor.results import VISUAL
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
-def test_every_method_and_direction_is_verified(run, tmp_path):
+def test_every_method_and_direction_is_verified(run, survey, tmp_path):
     evaluation = run()
-    rows = verify_evaluation(evaluation)
+    rows = describe_verification(survey(evaluation))
     assert [row["direction"] for row in rows] == ["aerial to ground", "ground to aerial"] * 3
     assert ["annotated attributes" in row["method"] for row in rows] == [False] * 2 + [True] * 4
     # Three people with two tracklets on each side, told apart by their colour.

@@ -34,36 +34,38 @@ def test_pictures_survive_an_unreadable_frame(run, tmp_path):
     assert tmp_path / "ranked_best.png" in written
 
 
-def test_pictures_leave_out_what_the_protocol_leaves_out(run, tmp_path, monkeypatch):
-    (result,) = run(cases=("case1",), tracklets=1).cases
+def test_pictures_leave_out_what_the_protocol_leaves_out(run, survey, tmp_path, monkeypatch):
+    evaluation = run(cases=("case1",), tracklets=1)
+    (result,) = evaluation.cases
     drawn = []
     monkeypatch.setattr(pictures, "_draw_tracklet", lambda axis, tracklet, title, colour: drawn.append(tracklet))
-    gallery = tuple(replace(tracklet, camid=result.case.query[0].camid) for tracklet in result.case.gallery)
+    first, *others = result.case.gallery
+    gallery = (replace(first, camid=result.case.query[0].camid), *others)
     for protocol, leaves_out in (("cross-camera", True), ("all-cameras", False)):
         drawn.clear()
-        draw_best_and_worst(replace(result, case=replace(result.case, gallery=gallery, protocol=protocol)), tmp_path)
-        rows = len(gallery) + 1 - leaves_out  # of 3 people, and the query itself
-        assert len(drawn) == 2 * 3 * rows
+        changed = replace(result, case=replace(result.case, gallery=gallery, protocol=protocol))
+        draw_best_and_worst(survey(replace(evaluation, cases=[changed]))[0], tmp_path)
+        assert len(drawn) == 2 * (3 * (1 + 3) - leaves_out)  # of 3 people the query and the gallery, best and worst
 
 
-def test_every_row_shows_another_person(run, tmp_path, monkeypatch):
-    (result,) = run(cases=("case1",), tracklets=2).cases
-    assert len(result.case.query) == 2 * 3
+def test_every_row_shows_another_person(run, survey, tmp_path, monkeypatch):
+    visual, *_ = survey(run(cases=("case1",), tracklets=2))
+    assert len(visual.case.query) == 2 * 3
     queries = []
     monkeypatch.setattr(
         pictures,
         "_draw_tracklet",
         lambda axis, tracklet, title, colour: queries.append(tracklet.pid) if title.startswith("query") else None,
     )
-    draw_best_and_worst(result, tmp_path)
+    draw_best_and_worst(visual, tmp_path)
     assert [sorted(queries[:3]), sorted(queries[3:])] == [[20, 21, 22]] * 2
 
 
 def test_the_first_match_is_shown_however_far_down_it_is():
     matches = np.zeros(50, dtype=bool)
-    assert pictures._ranks_to_show(matches) == list(range(8))
+    assert pictures._places_to_show(matches) == list(range(8))
     matches[40] = True
-    assert pictures._ranks_to_show(matches) == [0, 1, 2, 3, 4, 5, 6, 40]
+    assert pictures._places_to_show(matches) == [0, 1, 2, 3, 4, 5, 6, 40]
     matches[3] = True
-    assert pictures._ranks_to_show(matches) == list(range(8))
-    assert pictures._ranks_to_show(np.array([False, True])) == [0, 1]
+    assert pictures._places_to_show(matches) == list(range(8))
+    assert pictures._places_to_show(np.array([False, True])) == [0, 1]

@@ -2,7 +2,9 @@
 
 import csv
 import logging
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -124,7 +126,7 @@ def test_a_second_evaluation_deletes_the_first_ones_files_and_no_others(run, tmp
     assert names(folder) == {*own, *(str(path.relative_to(folder)) for path in written)}
 
 
-@pytest.mark.parametrize("full", ["write_rankings", "write_page", "draw_best_and_worst"])
+@pytest.mark.parametrize("full", ["RankingFile", "write_page", "draw_best_and_worst"])
 @pytest.mark.usefixtures("without_pictures")
 def test_a_full_disk_leaves_the_earlier_results(full, run, tmp_path, monkeypatch):
     folder = tmp_path / "results"
@@ -199,7 +201,7 @@ def test_strange_names_cost_nothing(name, run, tmp_path, caplog):
 
 
 def test_an_error_in_the_maps_costs_neither_the_page_nor_a_number(run, tmp_path, monkeypatch, caplog):
-    def fail(result):
+    def fail(survey):
         raise RuntimeError("CUDA error")
 
     monkeypatch.setattr("processor.report.write.draw_best_and_worst", lambda result, folder: [])
@@ -234,3 +236,22 @@ def test_no_matrix_is_held_and_the_size_of_blocks_changes_nothing(run, tmp_path,
     assert names(tmp_path / "whole") == names(tmp_path / "rows") >= {"tracklet_rankings_query_expansion_average.csv"}
     for name in names(tmp_path / "whole") - {"results.json", "results.txt"}:  # thresholds differ in their last digit
         assert (tmp_path / "whole" / name).read_text() == (tmp_path / "rows" / name).read_text(), name
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_report_computes_the_distances_of_a_method_twice(run, tmp_path, monkeypatch):
+    """In two directions, which are submitted together."""
+    evaluation = run(("case1", "case2"), "TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3)
+    computed = Counter()
+    for result in evaluation.cases:
+        for method, own in result.distances.items():
+            monkeypatch.setattr(own, "blocks", partial(_count, own.blocks, computed, str(method)))
+    write_report(evaluation, tmp_path, ranking_length=4, origin=ORIGIN)
+    assert (tmp_path / "submission_reranked.csv").is_file()
+    with_mask = {"visual only": 2, "re-ranked": 2}  # the distances that a mask is added to are computed for it, too
+    assert computed == {method: 2 * 2 * with_mask.get(method, 1) for method in map(str, evaluation.methods())}
+
+
+def _count(blocks, computed, method):
+    computed[method] += 1
+    return blocks()
