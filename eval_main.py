@@ -81,9 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
         maps = make_query_mapper(cfg, extractor, cameras)
-        settings = {"save_distances": cfg.TEST.SAVE_DISTANCES, "make_maps": maps}
-        write = partial(write_report, evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin, **settings)
-        written = processes.run_on_main(write)
+        report = evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
+        written = processes.run_on_main(partial(write_report, *report))
         if evaluation.scored():
             logger.info("results\n%s", format_results(evaluation))
         else:

@@ -205,7 +205,10 @@ def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextS
             path.name,
             sha256,
         )
-    except (KeyError, TypeError, RuntimeError) as error:
+        if not space.scale > 0:
+            raise ValueError(f"its scale must be above 0, got {space.scale}")
+    # timm refuses numbers of heads by an assertion; a stride of 0 divides by it.
+    except (KeyError, TypeError, RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
         raise ValueError(f"{path} is damaged: it does not describe its towers ({error!r:.200}).") from error
     load_clip_weights(vit, image_file)
     if problem := state_dict_like(captions.state_dict())(state):

@@ -1,6 +1,7 @@
 """Classifiers of attributes on a checkpoint's descriptors: their records, and the file beside the checkpoint."""
 
 import logging
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -100,7 +101,17 @@ class AttributeHeads:
 
     def format_scores(self) -> str:
         """Lay out the scores in percent."""
-        header = ["attribute", "people", "tracklets", "chance", "accuracy", "agreement", "ECE before", "after", "T"]
+        header = [
+            "attribute",
+            "people",
+            "tracklets",
+            "chance",
+            "accuracy",
+            "kappa",
+            "ECE before",
+            "after",
+            "temperature",
+        ]
         rows = []
         for column, each in self.scores.items():
             shares = (each.chance, each.accuracy, each.agreement, each.ece_before, each.ece_after)
@@ -159,8 +170,10 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
     try:
         heads = unpack_heads(content, trained.model.descriptor_width)
         scores = {column: ColumnScores(**values) for column, values in content["scores"].items()}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}): run `{command}`.") from error
+        if any(not math.isfinite(value) for each in scores.values() for value in asdict(each).values()):
+            raise ValueError("its scores must be finite numbers")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged, {error}: run `{command}`.") from error
     return AttributeHeads(heads, scores, bool(content.get("has_sensitive")))
 
 
@@ -191,16 +204,24 @@ def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeH
         content: What ``read_checkpoint`` returned for a file that ``pack_heads`` filled.
         width: Numbers of the vectors that are classified.
     Raises:
-        KeyError, TypeError, ValueError: If the content does not describe classifiers of such vectors.
+        ValueError: If the content does not describe classifiers of such vectors; says why.
     """
-    heads = {}
-    for column, values in content["columns"].items():
-        codes = tuple(map(int, values["codes"]))
-        weight, bias = (content["model"][f"{column}.{name}"] for name in ("weight", "bias"))
-        if problem := tensor(len(codes), width)(weight) or tensor(len(codes))(bias):
-            raise ValueError(f"its classifier of {column} {problem}")
-        heads[column] = AttributeHead(codes, weight, bias, float(values["temperature"]))
-    return heads
+    return {
+        column: _unpack_head(column, values, content["model"], width) for column, values in content["columns"].items()
+    }
+
+
+def _unpack_head(column: str, values: Any, weights: Mapping[str, Tensor], width: int) -> AttributeHead:
+    try:
+        codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
+        weight, bias = (weights[f"{column}.{name}"] for name in ("weight", "bias"))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"its classifier of {column} is not complete ({error!r})") from error
+    if problem := tensor(len(codes), width)(weight) or tensor(len(codes))(bias):
+        raise ValueError(f"its classifier of {column} {problem}")
+    if not (weight.isfinite().all() and bias.isfinite().all() and 0 < temperature < math.inf):
+        raise ValueError(f"its classifier of {column} must hold finite numbers and a temperature above 0")
+    return AttributeHead(codes, weight, bias, temperature)
 
 
 def heads_path(trained: TrainedRun) -> Path:

@@ -169,7 +169,8 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
     """Make the classifiers of every column with at least two values that the text tower has words for.
 
     Raises:
-        ValueError: If the attributes are not AG-VPReID's, whose codes the prompts describe.
+        ValueError: If the attributes are not AG-VPReID's, whose codes the prompts describe, or the text tower has words
+            for no column.
     """
     if scheme != AGVPREID_SCHEME:
         raise ValueError(
@@ -188,6 +189,8 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
                 codes = tuple(sorted(prompts))
                 weight = space.encode_texts([prompts[code] for code in codes]).cpu()
                 heads[column] = AttributeHead(codes, weight, torch.zeros(len(codes)), 1 / space.scale)
+    if not by_view["ground"]:
+        raise ValueError(f"{space.name} knows the words of no attribute: zero-shot attributes need another text tower.")
     return ZeroShotHeads(by_view)
 
 
@@ -273,12 +276,16 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> ZeroShotHeads:
     by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
     try:
         for name, head in unpack_heads(content, space.width).items():
-            view, column = name.split(".")
-            by_view[view][column] = head
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove it, or write it again.") from error
-    if not by_view["ground"] or list(by_view["aerial"]) != list(by_view["ground"]):
-        raise ValueError(f"{path} is damaged (its views have different columns): remove it, or write it again.")
+            view, _, column = name.partition(".")
+            by_view.setdefault(view, {})[column] = head
+        if (
+            set(by_view) != set(TEMPLATES)
+            or not by_view["ground"]
+            or list(by_view["aerial"]) != list(by_view["ground"])
+        ):
+            raise ValueError("it must hold the same columns for both views")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, {error}: remove it, or write it again.") from error
     return ZeroShotHeads(by_view)
 
 
@@ -337,7 +344,7 @@ def fit_and_compare(
         trained = scores[column]
         shares = (trained.chance, trained.accuracy, *right, trained.agreement, agreement)
         rows.append([column, int(chosen.sum()), *(f"{100 * share:.1f}" for share in shares)])
-    header = ["attribute", "tracklets", "chance", "trained", "zero-shot", "and calibrated", "agreement", "zero-shot's"]
+    header = ["attribute", "tracklets", "chance", "trained", "zero-shot", "calibrated", "kappa", "kappa calibrated"]
     return fitted, format_table(header, rows)
 
 

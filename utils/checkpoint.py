@@ -76,7 +76,7 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Weight file not found: {path} (MODEL.PRETRAIN_PATH, MODEL.INIT_WEIGHT or --weight).")
+        raise FileNotFoundError(f"Weight file not found: {path}. Change the option or the key that names it.")
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)

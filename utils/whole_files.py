@@ -33,9 +33,12 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
             moment, a whole file is at ``path`` or at ``previous``. Where the file system has hard links, the two names
             never stand for one file, so that damage to one leaves the other.
     Raises:
-        OSError: If the folder is not writable or the disk is full; the message names the file and says what to do.
+        OSError: If the folder is not writable, the disk is full, or ``path`` is something else than a file; the message
+            names it and says what to do.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file, and is not replaced: choose another name.")
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)

@@ -43,13 +43,13 @@ def _move(names: list[str], source: Path, folder: Path) -> None:
         if (folder / name).is_dir():
             raise IsADirectoryError(f"{folder / name} is a folder where a file of the results belongs: move it away.")
     list_file = folder / WRITTEN_LIST
-    earlier = list_file.read_text(encoding="utf-8").splitlines() if list_file.is_file() else []
-    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), encoding="utf-8")
+    earlier = list_file.read_text("utf-8", "surrogateescape").splitlines() if list_file.is_file() else []
+    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), "utf-8", "surrogateescape")
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).replace(folder / name)
     for name in earlier:
         if name not in names:
             (folder / name).unlink(missing_ok=True)
-    list_file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    list_file.write_text("".join(f"{name}\n" for name in names), "utf-8", "surrogateescape")
     shutil.rmtree(source)

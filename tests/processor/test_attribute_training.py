@@ -66,7 +66,7 @@ def test_what_descriptors_show_is_learned_and_what_they_do_not_is_not(crowd, cap
         assert scores.chance < 0.8
     assert heads.scores["beard"].agreement < 0.5
     assert heads.heads["hairstyle"].codes == (0, 2, 4)
-    probabilities = heads.probabilities(crowd.features)["hairstyle"]
+    probabilities = heads.predict(crowd)["hairstyle"]
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(180))
     right = torch.tensor([0, 2, 4])[probabilities.argmax(dim=1)] == torch.tensor(
         [tracklet.attributes[COLUMNS.index("hairstyle")] for tracklet in crowd.tracklets]

@@ -63,6 +63,11 @@ def test_prompts_are_worded_by_view_as_far_as_the_words_are_known():
     assert heads["ground"]["height"].temperature == pytest.approx(0.1)
 
 
+def test_a_text_tower_that_knows_no_value_is_refused():
+    with pytest.raises(ValueError, match="letters knows the words of no attribute"):
+        make_zero_shot_heads(make_space({"red"}))
+
+
 def test_other_attributes_are_refused():
     with pytest.raises(ValueError, match="AG-VPReID's columns only .* this data set has others: vest"):
         make_zero_shot_heads(make_space(), AttributeScheme(("vest",), (2,)))
@@ -122,6 +127,7 @@ def test_without_calibration_the_classifiers_are_plain(tmp_path, caplog):
         {"above.hat": {"codes": [0, 1], "temperature": 1.0}},
         {"ground.hat": {"codes": [0, 1, 2], "temperature": 1.0}},
         {"ground.hat": {"codes": [0, 1]}},
+        {"ground.hat": {"codes": [0, 1], "temperature": 0.0}, "aerial.hat": {"codes": [0, 1], "temperature": 1.0}},
         {},
     ],
 )
@@ -131,5 +137,5 @@ def test_a_damaged_calibration_is_refused(columns, tmp_path):
     write_weights(
         {**weights, "other": torch.zeros(1)}, {"text_tower": "a", "columns": columns}, tmp_path / CALIBRATION_FILE
     )
-    with pytest.raises(ValueError, match=r"zero_shot\.safetensors is damaged .*: remove it"):
+    with pytest.raises(ValueError, match=r"zero_shot\.safetensors is damaged, .*: remove it"):
         find_zero_shot_heads(make_space(), tmp_path)

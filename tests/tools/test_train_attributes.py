@@ -155,7 +155,10 @@ def test_classifiers_of_other_descriptors_are_refused(trained, capsys):
     content["columns"]["hairstyle"].pop("codes")
     write_weights(weights, content, path)
     assert status_of(eval_main, *words) == 1
-    assert f"logs/{HEADS_FILE} is damaged (KeyError('codes')): {command}" in capsys.readouterr().out
+    assert (
+        f"logs/{HEADS_FILE} is damaged, its classifier of hairstyle is not complete (KeyError('codes')): {command}"
+        in capsys.readouterr().out
+    )
 
 
 def test_tables_that_teach_nothing_are_named(trained, capsys):
