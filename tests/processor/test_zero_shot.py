@@ -8,12 +8,11 @@ from torch import nn
 from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
 from model.text_space import TextSpace
 from processor.attribute_heads import SENSITIVE, AttributeHead
+from processor.attribute_prompts import PROMPTS, choose_prompt
 from processor.zero_shot import (
     CALIBRATION_FILE,
-    PROMPTS,
     ZeroShotHeads,
     calibrate,
-    choose_prompt,
     find_zero_shot_heads,
     make_zero_shot_heads,
     write_zero_shot_heads,
