@@ -17,6 +17,7 @@ from utils.natural_order import natural_key
 from utils.whole_files import write_whole
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, as training does
 FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network's inputs and its output
 CLIP_SHAPE, CAMIDS = "T, H, W", "cameras"  # entries of its metadata
 
@@ -73,23 +74,41 @@ def open_network(path: Path) -> ExportedNetwork:
 def list_frames(folder: Path) -> list[Path]:
     """Return the images of a folder in natural order, hidden ones excepted.
 
+    Only regular files, and links to them, are images: a pipe would wait for its writer for ever.
+
     Raises:
         FileNotFoundError: If the folder is missing or holds no image.
     """
-    images = [path for path in folder.glob("[!.]*") if path.suffix.lower() in FRAME_SUFFIXES]
+    shown = list(folder.glob("[!.]*"))
+    images = [path for path in shown if path.suffix.lower() in FRAME_SUFFIXES and path.is_file()]
     if not images:
-        raise FileNotFoundError(f"{folder} is not a folder with frames ({', '.join(FRAME_SUFFIXES)}).")
+        message = f"{folder} is not a folder with frames ({', '.join(FRAME_SUFFIXES)})."
+        if any(path.is_dir() for path in shown):
+            message += f" It holds folders: if these are the tracklets, name them, in a shell by {folder}/*/ at once."
+        raise FileNotFoundError(message)
     return sorted(images, key=lambda path: natural_key(path.name))
 
 
 def read_clip(paths: Sequence[Path], num_frames: int, height: int, width: int) -> np.ndarray:
-    """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8."""
+    """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8.
+
+    Raises:
+        OSError: If a frame cannot be read; names it.
+    """
     segment = -(-len(paths) // num_frames)
-    frames = []
-    for number in range(num_frames):
-        with Image.open(paths[min(number * segment, len(paths) - 1)]) as image:
-            frames.append(np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)))
-    return np.stack(frames).transpose(0, 3, 1, 2)
+    chosen = [paths[min(number * segment, len(paths) - 1)] for number in range(num_frames)]
+    return np.stack([_read_frame(path, (width, height)) for path in chosen]).transpose(0, 3, 1, 2)
+
+
+def _read_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Return the pixels that training takes for a frame, (H, W, 3), uint8; ``size`` is (W, H)."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            # Of 16 bits a pixel, which only grey images keep, training takes the upper 8.
+            frame = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
+            return np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+    except Exception as error:  # Pillow promises no list of what it raises for damaged files
+        raise OSError(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
 
 
 def write_features(path: Path, folders: Sequence[Path], features: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -46,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folder for one picture per tracklet, outside of the tracklets; default: FOLDER_contact_sheets",
     )
-    whole = at_least(1)
+    whole = at_least(1, sys.maxsize)
     add = parser.add_argument
     add("--min_frames", type=whole, default=8, help="frames that a tracklet must have after --stride (%(default)s)")
     add("--min_width", type=whole, default=16, help="smallest width of a box inside the frame, pixels (%(default)s)")
@@ -56,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--stride", type=whole, default=1, metavar="N", help="keep every Nth frame of the video (%(default)s)")
     add(
         "--gap",
-        type=at_least(0),
+        type=at_least(0, sys.maxsize),
         default=30,
         metavar="N",
         help="split a track that is absent for more than N frames, into track_0007, track_0007_2, ... (%(default)s)",
@@ -73,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.video import SelectionRules, cut_tracklets
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    output = args.output.resolve()  # also of '.' and 'data/..', which have no name
+    output = Path(os.path.realpath(args.output))  # also of '.' and 'data/..', which have no name
+    if not output.name:
+        raise ValueError(f"--output must be a folder inside of another one, got {args.output}.")
     sheets = args.contact_sheets or output.with_name(f"{output.name}_contact_sheets")
     rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
     try:

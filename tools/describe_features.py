@@ -11,10 +11,11 @@ logger = logging.getLogger(__name__)
 EPILOG = """\
 examples:
   python -m tools.describe_features xtfclip.onnx /data/tracklet1 /data/tracklet2 --output features.npz
-  python -m tools.describe_features xtfclip.onnx /data/people/* --camera 2 --output features.npz
+  python -m tools.describe_features xtfclip.onnx /data/people/*/ --camera 2 --output features.npz
 
-Each folder holds the frames of one tracklet. The file holds 'keys' (the folders), 'features' (n, D) and 'distances'
-(n, n), which are squared.
+Each folder holds the frames of one tracklet; those that tools.cut_tracklets wrote into data/drone are data/drone/*/.
+The file holds 'keys' (the folders), 'features' (n, D) and 'distances' (n, n), which are squared. tools.search does not
+read it; tools.extract_features writes files for a search.
 """
 
 
@@ -29,6 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("tracklets", type=Path, nargs="+", help="folder of each tracklet's frames")
     parser.add_argument("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
     parser.add_argument("--output", type=Path, required=True, help=".npz file to write")
+    parser.add_argument("--force", action="store_true", help="replace the file")
     return parser.parse_args(argv)
 
 
@@ -39,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.exported_network import open_network, write_features
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.output.exists() and not args.force:
+        raise FileExistsError(f"{args.output} exists already: --force replaces it, --output names another file.")
     features = open_network(args.network).describe(args.tracklets, args.camera)
     write_features(args.output, args.tracklets, features)
     logger.info("%d descriptors of %d numbers are in %s", *features.shape, args.output)

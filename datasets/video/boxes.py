@@ -5,7 +5,6 @@ Everything that the file alone can be wrong about is found here, with the line, 
 Axes: N boxes.
 """
 
-import csv
 import math
 from array import array
 from collections.abc import Sequence
@@ -72,19 +71,17 @@ def _read_table(path: Path) -> np.ndarray:
     values = array("d")  # eight bytes a value: a list of rows would take ten times as much
     num_columns = 0
     # Bytes that are no text become characters that are no number, so that the line is named.
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.reader(file)
-        try:
-            for row in reader:
-                if not any(cell.strip() for cell in row):
-                    continue
-                where = f"{path}, line {reader.line_num}"
-                num_columns = num_columns or len(row)
-                _check_columns(row, num_columns, where)
-                values.append(reader.line_num)
-                values.extend(_parse_row(row, where))
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {reader.line_num}: this is no line of boxes: {error}.") from None
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        # Not the csv module: to it, a quotation mark may join lines.
+        for line_number, line in enumerate(file, start=1):
+            row = line.strip().split(",")
+            if not any(cell.strip() for cell in row):
+                continue
+            where = f"{path}, line {line_number}"
+            num_columns = num_columns or len(row)
+            _check_columns(row, num_columns, where)
+            values.append(line_number)
+            values.extend(_parse_row(row, where))
     if not values:
         raise ValueError(f"{path} holds no box.")
     return np.frombuffer(values).reshape(-1, 1 + len(COLUMNS))
@@ -107,7 +104,9 @@ def _parse_row(row: Sequence[str], where: str) -> list[float]:
         try:
             number = float(text)
         except ValueError:
-            raise ValueError(f"{where}: {name} must be a number, got {shorten(text)}.") from None
+            number = None
+        if number is None or "_" in text or not text.isascii():  # Python reads 1_0 and digits of other scripts, too
+            raise ValueError(f"{where}: {name} must be a number, got {shorten(text)}.")
         if not math.isfinite(number):
             raise ValueError(f"{where}: {name} must be finite, got {shorten(text)}.")
         numbers.append(number)

@@ -57,7 +57,8 @@ def cut_tracklets(
         ValueError: If video or boxes cannot be read or do not fit together, or if no tracklet is left.
         OSError: If a folder cannot be written.
     """
-    output, contact_sheets = output.resolve(), contact_sheets.resolve()
+    # Not Path.resolve, to which a loop of links is no error of the file system.
+    output, contact_sheets = (Path(os.path.realpath(folder)) for folder in (output, contact_sheets))
     if contact_sheets == output or output in contact_sheets.parents or contact_sheets in output.parents:
         raise ValueError(
             f"--contact_sheets must be a folder outside of the tracklets in {output}, got {contact_sheets}: other "
@@ -87,7 +88,8 @@ def _check_folders(folders: Sequence[Path], force: bool) -> None:
         if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
             continue
         if not folder.is_dir():
-            raise NotADirectoryError(f"{folder} is a file, not a folder.")
+            kind = "link that leads nowhere" if folder.is_symlink() else "file"
+            raise NotADirectoryError(f"{folder} is a {kind}, not a folder.")
         if not force:
             raise FileExistsError(f"{folder} is not empty; choose another folder, or replace it with --force.")
         if not (folder / TABLE).is_file():

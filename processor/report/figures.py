@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from .page_data import DirectionData, PageData
 
 SIZE = (5.2, 3.6)  # inches
+LEGEND_LINE = 0.22  # inches, of a line of the legend
 DOTS_PER_INCH = 200  # of the PNG files
 MAX_RANK = 20  # of the CMC curve
 LOWEST_RATE = 1e-5  # false-positive rates below it are drawn at it: a logarithmic axis has no zero
@@ -83,7 +84,7 @@ def _draw_cmc(direction: DirectionData) -> tuple[str, Figure]:
     axes.set_xticks((1, 5, 10, 15, 20))
     lowest = 100 * min(cmc[0] for cmc in direction.cmc.values())
     axes.set_ylim(min(10 * (lowest // 10), 90), 101)
-    axes.legend(loc="lower right")
+    _add_legend(figure, len(direction.cmc))
     values = "; ".join(f"{method} {100 * cmc[0]:.2f} % at rank 1" for method, cmc in direction.cmc.items())
     return f"Share of queries with a true match up to each rank. {values}.", figure
 
@@ -97,7 +98,7 @@ def _draw_roc(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Figure]:
     axes.set_xscale("log")
     axes.set_xlim(LOWEST_RATE, 1)
     axes.set_ylim(0, 101)
-    axes.legend(loc="lower right")
+    _add_legend(figure, len(rows))
     values = "; ".join(f"{row['method']} {100 * row['equal_error_rate']:.2f} %" for row in rows)
     return f"True pairs accepted against false pairs accepted. Equal error rate: {values}.", figure
 
@@ -122,6 +123,12 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.2, color=INK, linewidth=0.6)
     return figure, axes
+
+
+def _add_legend(figure: Figure, num_lines: int) -> None:
+    """List the lines above the axes, since curves may be anywhere; the figure becomes higher by the legend."""
+    figure.legend(loc="outside upper left")
+    figure.set_figheight(SIZE[1] + num_lines * LEGEND_LINE)
 
 
 def _looks() -> Iterator[dict[str, Any]]:

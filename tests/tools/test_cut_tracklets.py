@@ -62,6 +62,17 @@ def test_mistakes_are_one_line_and_write_nothing(words, reason, clip, tmp_path, 
     assert names_in(tmp_path) == ["boxes.txt", "clip.avi"]
 
 
+def test_folders_that_cannot_be_written(clip, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(NotADirectoryError, match="loop is a link that leads nowhere, not a folder"):
+        main([*clip, "--output", str(tmp_path / "loop")])
+    with pytest.raises(OSError, match="loop/out"):
+        main([*clip, "--output", str(tmp_path / "loop/out")])
+    with pytest.raises(ValueError, match="--output must be a folder inside of another one, got /"):
+        main([*clip, "--output", "/"])
+    assert names_in(tmp_path) == ["boxes.txt", "clip.avi", "loop"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -69,6 +80,7 @@ def test_mistakes_are_one_line_and_write_nothing(words, reason, clip, tmp_path, 
         (["--min_confidence", "nan"], "argument --min_confidence: must be a finite number, got nan"),
         (["--margin", "wide"], "argument --margin: must be a number, got 'wide'"),
         (["--stride", "0"], "argument --stride: must be at least 1, got 0"),
+        (["--stride", "9" * 30], "argument --stride: must be at most 9223372036854775807, got 999"),
         (["--quality", "101"], "argument --quality: must be at most 100, got 101"),
     ],
 )

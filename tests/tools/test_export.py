@@ -1,18 +1,23 @@
 """The export commands on a trained tiny run."""
 
+import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import eval_main
 import train_main
+from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
-from processor.exported_network import list_frames
+from processor.exported_network import list_frames, read_clip
 from tools import describe_features, export_onnx, export_weights
 from utils.checkpoint import read_checkpoint
 
@@ -79,8 +84,10 @@ def test_weights_go_out_and_come_back(run, tmp_path, assert_same):
 def test_mistakes_are_named(network, tmp_path):
     output = ["--output", str(tmp_path / "a.npz")]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="empty is not a folder with frames"):
+    with pytest.raises(FileNotFoundError, match=r"empty is not a folder with frames \([^)]*\)\.$"):
         describe_features.main([str(network), str(tmp_path / "empty"), *output])
+    with pytest.raises(FileNotFoundError, match=rf"It holds folders: if .* by {tmp_path}/\*/ at once"):
+        describe_features.main([str(network), str(tmp_path), *output])
     with pytest.raises(FileNotFoundError, match=r"export_onnx.py makes one"):
         describe_features.main([str(tmp_path / "none.onnx"), str(tmp_path), *output])
     (tmp_path / "damaged.onnx").write_bytes(b"no network")
@@ -88,6 +95,14 @@ def test_mistakes_are_named(network, tmp_path):
         describe_features.main([str(tmp_path / "damaged.onnx"), str(tmp_path), *output])
     with pytest.raises(ValueError, match="none of the training cameras: \\[0, 4\\]"):
         describe_features.main([str(network), str(tmp_path), "--camera", "9", *output])
+    (tmp_path / "a.npz").touch()
+    with pytest.raises(FileExistsError, match=r"a\.npz exists already: --force replaces it"):
+        describe_features.main([str(network), str(tmp_path), *output])
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    Image.new("RGB", (32, 64)).save(frames / "1.jpg")
+    describe_features.main([str(network), str(frames), *output, "--force"])
+    assert np.load(tmp_path / "a.npz")["keys"].tolist() == [str(frames)]
 
 
 def test_frames_are_in_natural_order(tmp_path):
@@ -95,4 +110,28 @@ def test_frames_are_in_natural_order(tmp_path):
         (tmp_path / f"F{number}.jpg").touch()
     (tmp_path / "notes.txt").touch()
     (tmp_path / "._F2.jpg").touch()  # of macOS
-    assert [path.name for path in list_frames(tmp_path)] == ["F1.jpg", "F9.jpg", "F10.jpg"]
+    (tmp_path / "F²3.jpg").touch()  # a digit to str.isdigit, not to int
+    os.mkfifo(tmp_path / "F0.jpg")
+    (tmp_path / "F2.jpg").mkdir()
+    assert [path.name for path in list_frames(tmp_path)] == ["F1.jpg", "F9.jpg", "F10.jpg", "F²3.jpg"]
+
+
+def test_pictures_of_16_bits_are_read_as_training_reads_them(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.linspace(0, 65535, 64 * 32).astype(np.uint16).reshape(64, 32)).save(path)
+    (frame,) = read_clip([path], 1, 16, 8)
+    assert (frame == decode_frame(str(path), (16, 8)).numpy()).all()
+    assert 0 < frame.min() < frame.max() < 255
+
+
+def test_a_frame_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "frame.png"
+    Image.effect_noise((32, 64), 50).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:500])
+    with pytest.raises(OSError, match=r"Cannot read frame .*frame\.png: "):
+        read_clip([path], 1, 16, 8)
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + content[24:29]
+    path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    with pytest.raises(OSError, match=r"Cannot read frame .*frame\.png: Image size \(3600000000 pixels\) exceeds"):
+        read_clip([path], 1, 16, 8)

@@ -124,32 +124,36 @@
     return make("div", { class: "more" }, ...parts.filter((part) => part !== null));
   }
 
+  const clipFrame = (step) => `frame ${step + 1}`;
   const titled = (text, element) => make("div", {}, make("h3", { text }), element);
 
   function drawFrames({ number, key, tracklet }) {
     const day = tracklet.day === null ? "" : `, day ${tracklet.day}`;
     const frames = data.frames[number];
-    return titled(`Query ${key}: ${tracklet.frames} frames${day}`, frames
-      ? make("ol", { class: "frames" }, ...frames.map((index, step) =>
-        make("li", {}, picture(index, `frame ${step + 1}`), `${step + 1} of ${frames.length}`)))
+    const all = `${tracklet.frames} frames`;
+    const shown = frames && frames.length < tracklet.frames ? `${frames.length} of ${all}, in time order` : all;
+    return titled(`Query ${key}: ${shown}${day}`, frames
+      ? make("ol", { class: "frames" }, ...frames.map((index) =>
+        make("li", {}, picture(index, "a frame of the query"))))
       : make("p", { class: "quiet", text: "To keep the page small, only the queries with the lowest average precision show more frames." }));
   }
 
   function drawAttention(weights) {
     if (!weights.length) return null;
     const largest = Math.max(...weights) || 1;
-    return titled("Attention over the frames of the clip, %", make("ol", { class: "attention" }, ...weights.map((weight) => {
+    const title = `Weight of each frame of the clip, % (the ${weights.length} frames of the query that the network saw)`;
+    return titled(title, make("ol", { class: "attention" }, ...weights.map((weight, step) => {
       const bar = make("i");
       bar.style.height = `${(100 * weight) / largest}%`;
-      return make("li", {}, make("span", {}, bar), (100 * weight).toFixed(0));
+      return make("li", {}, make("span", {}, bar), `${clipFrame(step)}: ${(100 * weight).toFixed(0)}`);
     })));
   }
 
   function drawMaps({ frames, match }) {
-    const shown = frames.map((index, step) => [index, `frame ${step + 1}`]);
+    const shown = frames.map((index, step) => [index, clipFrame(step)]);
     if (match !== null) shown.push([match, "ranked first"]);
     if (!shown.length) return null;
-    return titled("Where the network looked", make("ol", { class: "frames" }, ...shown.map(([index, words]) =>
+    return titled("Where the network looked in the clip, and in the tracklet ranked first", make("ol", { class: "frames" }, ...shown.map(([index, words]) =>
       make("li", {}, picture(index, `relevance, ${words}`), words))));
   }
 

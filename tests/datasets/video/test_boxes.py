@@ -41,12 +41,21 @@ def test_files_of_other_programs(content, tmp_path):
         ("1,2,0,0,5,-5,1,-1,-1,-1", "height must not be negative, got '-5'"),
         ("1,2,0,inf,5,5,1,-1,-1,-1", "top must be finite, got 'inf'"),
         ("1,2,0,0,5,5,,-1,-1,-1", "confidence must be a number, got ''"),
+        ("1_0,2,0,0,5,5,1,-1,-1,-1", "frame must be a number, got '1_0'"),
+        ("1,2,0,0,\u0665,5,1,-1,-1,-1", "width must be a number, got '\u0665'"),
+        ('1,2,0,0,5,5,1,-1,-1,"-1,-1"', "expected 10 values, as in the first line, got 11"),
+        ('1,"2",0,0,5,5,1,-1,-1,-1', "id must be a number, got '\"2\"'"),
         ("1e30,2,0,0,5,5,1,-1,-1,-1", "frame must be an integer from 1 up, got '1e30'"),
     ],
 )
 def test_a_bad_line_is_named(line, message, write_boxes):
     with pytest.raises(ValueError, match=rf"boxes\.txt, line 2: {message}"):
         read_boxes(write_boxes([(1, 1, 0, 0, 5, 5, 1), line]))
+
+
+def test_quotation_marks_join_no_lines(write_boxes):
+    lines = [(frame, 1, 0, 0, 5, 5, 1, '"x' if frame == 10 else -1) for frame in range(1, 21)]
+    assert read_boxes(write_boxes(lines)).lines.tolist() == list(range(1, 21))
 
 
 def test_two_boxes_of_a_track_in_one_frame_name_both_lines(write_boxes):

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from datasets import Case
-from processor.report import page, thumbnails, write, write_report
+from processor.report import figures, page, thumbnails, write, write_report
 from processor.report import survey as surveys
 from processor.report.figures import PageFigure
 from processor.report.page import render_page
@@ -172,6 +172,27 @@ def test_rows_that_depend_on_other_queries_say_so(run, collect):
     assert "uses the whole query set" not in render_page(data, [])
     changed = {**data.results, "results": [{**rows[0], "uses_whole_query_set": True}, *rows[1:]]}
     assert render_page(replace(data, results=changed), []).count("uses the whole query set</span>") == 1
+
+
+def test_rows_with_a_mask_are_explained(run, collect):
+    data = collect(run(cases=("case1",), tracklets=1))
+    rows = data.results["results"]
+    unmasked = [row for row in rows if "mask" not in row["method"]]
+    assert 0 < len(unmasked) < len(rows)
+    explanation = "In a row with &quot;+ mask&quot;"
+    assert explanation in render_page(data, [])
+    assert explanation not in render_page(replace(data, results={**data.results, "results": unmasked}), [])
+
+
+@pytest.mark.parametrize("num_methods", [1, 12])
+def test_legends_cover_no_curve(num_methods):
+    points = [{"false_positive_rate": 1e-3, "true_positive_rate": 0.5}]
+    rows = [{"method": "visual only + mask", "roc": points, "equal_error_rate": 0.1}] * num_methods
+    _, figure = figures._draw_roc(rows)
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+    assert axes.get_window_extent().height > 0.6 * figures.SIZE[1] * figure.dpi
 
 
 def test_neighbours_are_the_nearest_that_the_protocol_keeps(run, collect):
@@ -354,7 +375,7 @@ def test_an_unreadable_tracklet_has_no_picture(run, collect):
 @needs_browser
 @pytest.mark.slow
 def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, collect, tmp_path):
-    data = collect(rename(run(cases=("case1",)), HOSTILE))
+    data = collect(rename(run(cases=("case1",), num_frames=8), HOSTILE))
     (direction,) = data.directions
     queries = direction.rankings[VISUAL]
     maps = {
@@ -393,8 +414,10 @@ def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, collect, tmp
 
     dom = browse(path, f"open={quote(keys[queries[0].index])}")
     assert dom.count('aria-expanded="true"') == 1
-    assert dom.count("of 6</li>") == 6  # its frames
-    assert "Attention over the frames" in dom
+    assert dom.count('alt="a frame of the query"') == 6
+    assert ": 6 of 8 frames, in time order" in dom
+    assert "Weight of each frame of the clip, % (the 2 frames of the query" in dom
+    assert re.findall(r"(frame \d[^<>]*)</li>", dom) == ["frame 1: 25", "frame 2: 75", "frame 1"]
     assert "relevance, ranked first" in dom
 
 
