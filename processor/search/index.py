@@ -153,6 +153,12 @@ def write_index(index: TrackletIndex, path: Path) -> None:
     write_whole(lambda file: np.savez(file, **arrays), path)  # type: ignore[arg-type]
 
 
+def require_index(path: Path) -> None:
+    """Raise FileNotFoundError if there is no file of an index."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file: `python -m tools.search build` makes an index.")
+
+
 def read_index(path: Path, exact_limit: int = EXACT_LIMIT) -> TrackletIndex:
     """Read the file of an index.
 
@@ -160,8 +166,7 @@ def read_index(path: Path, exact_limit: int = EXACT_LIMIT) -> TrackletIndex:
         FileNotFoundError: If there is none.
         ValueError: If it is damaged, or another file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file: `python -m tools.search build` makes an index.")
+    require_index(path)
     try:
         with np.load(path, allow_pickle=False) as content:
             tracklets = described_from_arrays(content)

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import multiprocessing
 import re
 
 import numpy as np
 import pytest
 
 from processor.described import DescribedTracklets, write_described
+from processor.search import commands
 from processor.search.index import read_index
 from tools.search import main, parse_args
 from utils.commands import run_command
@@ -78,6 +80,48 @@ def test_the_threshold_comes_from_an_evaluation(write, tmp_path, caplog):
     main(["find", "people.index", "--queries", "one.npz", "--results", "results.json"])
     assert "Accepted up to a distance of 0.25 (results.json, up" in caplog.text
     assert "2 of 2 queries have no match" in caplog.text
+
+
+def add_while_others_do(barrier, name):
+    logging.disable()
+    barrier.wait()
+    raise SystemExit(run_command(lambda: main(["add", "people.index", name])))
+
+
+def test_no_addition_is_lost(write, complaint, tmp_path):
+    write("one.npz", a=0)
+    main(["build", "people.index", "one.npz"])
+    processes, context = [], multiprocessing.get_context("fork")
+    barrier = context.Barrier(4)
+    for number in range(4):
+        write(f"{number}.npz", keys=[str(number)], x=number)
+        processes.append(context.Process(target=add_while_others_do, args=(barrier, f"{number}.npz")))
+        processes[-1].start()
+    for process in processes:
+        process.join()
+    added = [str(number) for number, process in enumerate(processes) if process.exitcode == 0]
+    assert added
+    assert sorted(read_index(tmp_path / "people.index").tracklets.keys) == [*added, "a"]
+
+
+def test_a_second_change_is_refused(write, complaint, tmp_path):
+    write("one.npz", a=0)
+    main(["build", "people.index", "one.npz"])
+    before = (tmp_path / "people.index").read_bytes()
+    with multiprocessing.get_context("fork").Pool(1) as pool, commands._lock(tmp_path / "people.index"):
+        assert pool.apply(is_refused, (["remove", str(tmp_path / "people.index"), "a"],))
+        assert pool.apply(is_refused, (["build", str(tmp_path / "people.index"), str(tmp_path / "one.npz")],))
+    assert (tmp_path / "people.index").read_bytes() == before
+    assert "none/people.index is not a file" in complaint("add", "none/people.index", "one.npz")
+    assert not (tmp_path / "none").exists()
+
+
+def is_refused(words):
+    try:
+        main(words)
+    except OSError as error:
+        return "people.index.lock is in use by process" in str(error)
+    return False
 
 
 def test_mistakes_are_one_line(write, complaint, tmp_path):
