@@ -90,13 +90,9 @@ def find(
         logger.info("Everything is ranked and nothing is judged: --max_distance or --results says what is no match.")
     else:
         logger.info("Accepted up to a distance of %.4g (%s)", threshold.distance, threshold.reason)
+        if estimate := threshold.estimate_strangers(len(index)):
+            logger.info("%s", estimate)
         logger.info("%d of %d queries have no match", answers.num_unmatched, len(answers.answers))
-    if threshold is not None and threshold.false_positive_rate:
-        logger.info(
-            "Of %d tracklets of other people, about %.1f are accepted for a query",
-            len(index),
-            threshold.false_positive_rate * len(index),
-        )
     if output is not None:
         logger.info("Written: %s", ", ".join(map(str, write_results(answers, output))))
 

@@ -80,6 +80,7 @@ def test_the_threshold_comes_from_an_evaluation(write, tmp_path, caplog):
     main(["find", "people.index", "--queries", "one.npz", "--results", "results.json"])
     assert "Accepted up to a distance of 0.25 (results.json, up" in caplog.text
     assert "2 of 2 queries have no match" in caplog.text
+    assert "if all 2 tracklets are of other people, 0.02 are expected" in caplog.text
 
 
 def add_while_others_do(barrier, name):

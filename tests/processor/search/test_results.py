@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -83,6 +84,12 @@ def test_the_page_shows_where_no_match_begins(search):
     unjudged = page.render_page(search())
     assert "nothing is judged" in unjudged
     assert not re.search(r"No match|accepted|beyond the", unjudged)
+
+
+def test_the_page_says_how_many_strangers_a_rate_accepts(search):
+    answers = replace(search(0.5), threshold=Threshold(0.5, "test", 0.01))
+    assert "if all 3 tracklets are of other people, 0.03 are expected" in page.render_page(answers)
+    assert "expected" not in page.render_page(search(0.5))
 
 
 def test_the_page_is_one_file_and_escapes_what_the_data_name(search, describe, tmp_path):
