@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.commands import first_line
 from utils.text_files import shorten
 from utils.whole_files import write_whole
 
@@ -172,7 +173,11 @@ def read_index(path: Path, exact_limit: int = EXACT_LIMIT) -> TrackletIndex:
             tracklets = described_from_arrays(content)
             check_rows(tracklets)
             effort = json.loads(str(content[EFFORT]))
-            codes = CompactCodes.restore(content[CODES], tracklets.features.shape, Effort(**effort)) if effort else None
-    except (*UNREADABLE, RuntimeError) as error:  # RuntimeError: of faiss
-        raise ValueError(f"{path} is damaged, or no index of `python -m tools.search build`: {error}") from error
+            codes = None
+            if effort is not None:
+                codes = CompactCodes.restore(content[CODES], tracklets.features.shape, Effort(**effort))
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} is damaged, or no index of `python -m tools.search build`: {first_line(error):.200}"
+        ) from error
     return TrackletIndex(tracklets, codes, exact_limit)

@@ -34,10 +34,11 @@ class Threshold:
         if self.false_positive_rate is None:
             return ""
         expected = self.false_positive_rate * num_tracklets
+        number = f"{expected:,.0f}" if expected >= 10 else f"{expected:.2g}"
         return (
-            f"The threshold accepted {self.false_positive_rate:.2g} of the pairs of two people in that evaluation: if all "
-            f"{num_tracklets:,} tracklets are of other people, {f'{expected:,.0f}' if expected >= 10 else f'{expected:.2g}'} are "
-            "expected to be accepted for a query. That was measured on another data set, and may differ here."
+            f"The threshold accepted {self.false_positive_rate:.2g} of the pairs of two people in that evaluation: if "
+            f"all {num_tracklets:,} tracklets are of other people, {number} are expected to be accepted for a query. "
+            "That was measured on another data set, and may differ here."
         )
 
 

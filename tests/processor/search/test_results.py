@@ -92,6 +92,15 @@ def test_the_page_says_how_many_strangers_a_rate_accepts(search):
     assert "expected" not in page.render_page(search(0.5))
 
 
+def test_a_key_that_is_no_utf_8_is_escaped(search, describe, tmp_path):
+    tracklets = describe(a=0, b=60)
+    tracklets = replace(tracklets, keys=["p\udcff", "b"])
+    paths = write_results(find_tracklets(TrackletIndex(tracklets), tracklets, "q.npz", 3), tmp_path)
+    assert json.loads(paths[0].read_text())["queries"][0]["key"] == "p\udcff"
+    for path in paths[1:]:
+        assert "p\\udcff" in path.read_text(encoding="utf-8")
+
+
 def test_the_page_is_one_file_and_escapes_what_the_data_name(search, describe, tmp_path):
     Image.new("RGB", (60, 120), "red").save(tmp_path / "red.png")
     tracklets = describe(a=0, b=60, pictures=[str(tmp_path / "red.png"), HOSTILE])
