@@ -10,7 +10,7 @@ from model.text_space import open_text_space
 from utils.folder_lock import lock_folder
 
 from ..described import read_described
-from .find import find_texts, find_tracklets
+from .find import find_texts, find_tracklets, require_words
 from .index import TrackletIndex, read_index, require_index, write_index
 from .results import format_answers, write_results
 from .threshold import Threshold, read_threshold
@@ -108,6 +108,7 @@ def find_words(path: Path, texts: Sequence[str], text_tower: Path, top: int, out
         output: The folder.
     """
     index = read_index(path)
+    require_words(index)  # before the towers are opened, which takes seconds
     space = open_text_space(text_tower)
     answers = find_texts(index, texts, space.encode_texts(texts).numpy(), space.sha256, top)
     logger.info("%s", format_answers(answers))

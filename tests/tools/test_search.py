@@ -149,7 +149,22 @@ def test_mistakes_are_one_line(write, complaint, tmp_path):
     assert "The index is empty" in complaint("find", "people.index", "--queries", "one.npz")
 
 
-def test_find_needs_queries(capsys):
+def test_an_index_without_words_is_refused_before_the_towers_are_opened(write, complaint):
+    write("one.npz", a=0)
+    main(["build", "people.index", "one.npz"])
+    message = complaint("find", "people.index", "--text", "man", "--text_tower", "none.pt")
+    assert "no vectors to compare with texts. Describe its tracklets again with `python -m tools.extract_" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "name the queries: --queries FEATURES"),
+        (["--text", "man"], "--text needs --text_tower"),
+        (["--key", "a", "--text_tower", "t.pt"], "--text_tower goes with --text"),
+    ],
+)
+def test_find_needs_queries(words, problem, capsys):
     with pytest.raises(SystemExit):
-        parse_args(["find", "people.index"])
-    assert "name the queries: --queries FEATURES" in capsys.readouterr().err
+        parse_args(["find", "people.index", *words])
+    assert problem in capsys.readouterr().err
