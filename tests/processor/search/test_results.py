@@ -5,11 +5,12 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from processor.search import page, results
-from processor.search.find import find_tracklets
+from processor.search.find import find_texts, find_tracklets
 from processor.search.index import TrackletIndex
 from processor.search.results import format_answers, write_results
 from processor.search.threshold import Threshold
@@ -84,6 +85,13 @@ def test_the_page_shows_where_no_match_begins(search):
     unjudged = page.render_page(search())
     assert "nothing is judged" in unjudged
     assert not re.search(r"No match|accepted|beyond the", unjudged)
+
+
+def test_the_page_of_texts_speaks_of_no_threshold_that_was_not_given(describe):
+    index = TrackletIndex(describe(a=0, words=np.eye(1, 2, dtype=np.float32), origin={"text tower": "t1"}))
+    text = page.render_page(find_texts(index, ["man"], np.eye(1, 2, dtype=np.float32), "t1", 3))
+    assert "similarity to the words, for which there is no threshold" in text
+    assert "was given" not in text
 
 
 def test_the_page_says_how_many_strangers_a_rate_accepts(search):
