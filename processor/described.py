@@ -60,7 +60,7 @@ class DescribedTracklets:
 
     Attributes:
         keys: Unique names, such as the folders' paths below the one that was described.
-        features: (n, D), float32, L2-normalised as the model's evaluation does.
+        features: (n, D), float32, L2-normalised unless the transform says TEST.FEAT_NORM False.
         cameras: Cameras as annotated, (n,), int64; -1 where unknown.
         pictures: Path of the frame in the middle of each tracklet, for people to look at.
         words: (n, P), float32, unit length: the frozen image tower's vectors, which texts are compared with; None
@@ -75,6 +75,11 @@ class DescribedTracklets:
     pictures: Sequence[str]
     words: np.ndarray | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_any_length(self) -> bool:
+        """Whether the descriptors are as the model made them, and not of length 1."""
+        return ANY_LENGTH in str(self.origin.get("transform"))
 
     def find_rows(self, keys: Sequence[str], source: str) -> np.ndarray:
         """Return the rows of some keys, (len(keys),); ValueError, which begins with ``source``, if one is not there."""
@@ -231,12 +236,11 @@ def check_rows(described: DescribedTracklets) -> None:
         raise ValueError(f"its entry {ORIGIN!r} is no dictionary")
     if len(set(described.keys)) < len(described.keys):
         raise ValueError(f"it holds the key {Counter(described.keys).most_common(1)[0][0]!r} twice")
-    any_length = ANY_LENGTH in str(described.origin.get("transform"))
     for rows in floats:
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise ValueError(f"it holds NaN or infinity for {described.keys[int(finite.argmin())]!r}")
         lengths = np.linalg.norm(rows, axis=1)
         wrong = np.abs(lengths - 1) > LENGTH_TOLERANCE
-        if wrong.any() and not (any_length and rows is described.features):
+        if wrong.any() and not (described.has_any_length and rows is described.features):
             row = int(wrong.argmax())
             raise ValueError(f"it holds a vector of length {lengths[row]:.3g}, not 1, for {described.keys[row]!r}")

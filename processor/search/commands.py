@@ -81,6 +81,11 @@ def find(
         output: The folder.
     """
     index = read_index(path)
+    if threshold and threshold.false_positive_rate is not None and index.tracklets.has_any_length:
+        raise ValueError(
+            f"{path} holds descriptors of any length (TEST.FEAT_NORM False), --results compares those of length 1: "
+            "name a --max_distance."
+        )
     described, source = (read_described(queries), str(queries)) if queries else (index.tracklets, str(path))
     if keys:
         described = described.select(described.find_rows(keys, source))

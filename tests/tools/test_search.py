@@ -69,7 +69,7 @@ def test_from_files_to_files(write, tmp_path, caplog):
     assert re.search(r"^d +1 +c +1\.6527$", caplog.text, re.MULTILINE)  # 80 degrees apart; d itself is left out
 
 
-def test_the_threshold_comes_from_an_evaluation(write, tmp_path, caplog):
+def test_the_threshold_comes_from_an_evaluation(write, complaint, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     point = {"threshold": 0.25, "false_positive_rate": 0.01, "true_positive_rate": 0.9}
     row = {"method": "visual only", "direction": "up", "operating_points": [point], "roc": []}
@@ -81,6 +81,10 @@ def test_the_threshold_comes_from_an_evaluation(write, tmp_path, caplog):
     assert "Accepted up to a distance of 0.25 (results.json, up" in caplog.text
     assert "2 of 2 queries have no match" in caplog.text
     assert "if all 2 tracklets are of other people, 0.02 are expected" in caplog.text
+    write("any.npz", a=0, b=60, origin={**ORIGIN, "transform": "TEST.FEAT_NORM False"})
+    main(["build", "any.index", "any.npz"])
+    message = complaint("find", "any.index", "--key", "a", "--results", "results.json")
+    assert "any.index holds descriptors of any length" in message
 
 
 def add_while_others_do(barrier, name):
