@@ -87,12 +87,11 @@ def split_words(text: str) -> list[str]:
 
 
 def describe_unknown(words: Sequence[str], vocabulary: Iterable[str]) -> str:
-    """Say which words are unknown, which known ones are spelt alike, and which words there are."""
+    """Say which words are unknown, each with the known one that is spelt alike, and which words there are."""
     known = sorted(vocabulary)
     # Only typing errors have neighbours by spelling: trousers are not spelt like pants, so all words are listed, too.
-    near = dict.fromkeys(match for word in words for match in difflib.get_close_matches(word, known, n=1))
+    near = {word: difflib.get_close_matches(word, known, n=1) for word in words}
     return (
-        f"This text tower does not know {', '.join(map(repr, words))}."
-        + (f" Did you mean {', '.join(near)}?" if near else "")
-        + f" Say it with the {len(known)} words that it knows: {', '.join(known)}."
+        f"This text tower does not know {', '.join(f'{w!r} ({near[w][0]}?)' if near[w] else repr(w) for w in words)}. "
+        f"Say it with the {len(known)} words that it knows: {', '.join(known)}."
     )

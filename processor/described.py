@@ -5,7 +5,10 @@ A file holds rows of arrays and a text with what they depend on, so reading it r
 """
 
 import json
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from utils.commands import first_line
 from utils.text_files import shorten
 from utils.whole_files import write_whole
 
@@ -25,17 +29,28 @@ ORIGIN = "origin"  # entry of the file with the origin as JSON
 COMPARED = ("weights", "transform")
 TEXT_TOWER = "text tower"  # the entry in which they must agree, too, where words are compared
 NPZ, PARQUET = ".npz", ".parquet"
-# Errors that NumPy, zipfile, json and pyarrow raise for damaged files and for those of other programs.
+# Errors that NumPy, zipfile, json, pyarrow and faiss raise for damaged files and for those of other programs. A damaged
+# shape asks for more memory than there is.
 UNREADABLE = (
-    KeyError,
+    LookupError,
     ValueError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,  # also a compression that is not implemented, and nested JSON
+    MemoryError,
+    SyntaxError,
     OSError,
     EOFError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
+    zlib.error,
     pa.ArrowException,
 )
+ANY_LENGTH = "TEST.FEAT_NORM False"  # in the transform: descriptors are not normalised
+LENGTH_TOLERANCE = 0.01  # of descriptors of length 1, which may have been normalised in half precision
 ROW_GROUP = 4096  # rows that a reader of Parquet takes at a time: 32 MiB of descriptors
 
 
@@ -45,7 +60,7 @@ class DescribedTracklets:
 
     Attributes:
         keys: Unique names, such as the folders' paths below the one that was described.
-        features: (n, D), float32, L2-normalised as the model's evaluation does.
+        features: (n, D), float32, L2-normalised unless the transform says TEST.FEAT_NORM False.
         cameras: Cameras as annotated, (n,), int64; -1 where unknown.
         pictures: Path of the frame in the middle of each tracklet, for people to look at.
         words: (n, P), float32, unit length: the frozen image tower's vectors, which texts are compared with; None
@@ -60,6 +75,11 @@ class DescribedTracklets:
     pictures: Sequence[str]
     words: np.ndarray | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_any_length(self) -> bool:
+        """Whether the descriptors are as the model made them, and not of length 1."""
+        return ANY_LENGTH in str(self.origin.get("transform"))
 
     def find_rows(self, keys: Sequence[str], source: str) -> np.ndarray:
         """Return the rows of some keys, (len(keys),); ValueError, which begins with ``source``, if one is not there."""
@@ -123,7 +143,9 @@ def read_described(path: Path) -> DescribedTracklets:
         described = (_read_parquet if path.suffix == PARQUET else _read_npz)(path)
         check_rows(described)
     except UNREADABLE as error:
-        raise ValueError(f"{path} is damaged, or was not written by tools/extract_features.py: {error}") from error
+        raise ValueError(
+            f"{path} is damaged, or was not written by tools/extract_features.py: {first_line(error):.200}"
+        ) from error
     return described
 
 
@@ -196,10 +218,18 @@ def _from_lists(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def check_rows(described: DescribedTracklets) -> None:
-    """Raise ValueError unless columns have our types and one length, keys are unique, and vectors are finite."""
+    """Raise ValueError unless columns have our types and one length, keys are unique, and vectors finite.
+
+    Vectors must have length 1, but for descriptors that the model's settings leave as they are (TEST.FEAT_NORM False).
+    """
     floats = [described.features] if described.words is None else [described.features, described.words]
-    if any(rows.ndim != 2 or rows.dtype != np.float32 for rows in floats) or described.cameras.dtype != np.int64:
-        raise ValueError("descriptors must be (n, D), float32, and cameras int64")
+    if any(rows.ndim != 2 or rows.dtype != np.float32 or not rows.shape[1] for rows in floats):
+        raise ValueError("descriptors must be (n, D), float32, and D at least 1")
+    if described.cameras.ndim != 1 or described.cameras.dtype != np.int64:
+        raise ValueError("cameras must be (n,), int64")
+    for column in (described.keys, described.pictures):
+        if not isinstance(column, list) or not all(isinstance(value, str) for value in column):
+            raise ValueError("keys and pictures must be (n,), of texts")
     if len({len(described.keys), len(described.cameras), len(described.pictures), *map(len, floats)}) != 1:
         raise ValueError("its columns have different lengths")
     if not isinstance(described.origin, dict):
@@ -209,3 +239,8 @@ def check_rows(described: DescribedTracklets) -> None:
     for rows in floats:
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise ValueError(f"it holds NaN or infinity for {described.keys[int(finite.argmin())]!r}")
+        lengths = np.linalg.norm(rows, axis=1)
+        wrong = np.abs(lengths - 1) > LENGTH_TOLERANCE
+        if wrong.any() and not (described.has_any_length and rows is described.features):
+            row = int(wrong.argmax())
+            raise ValueError(f"it holds a vector of length {lengths[row]:.3g}, not 1, for {described.keys[row]!r}")

@@ -41,8 +41,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         command.add_argument("features", metavar="FEATURES", nargs="+", type=Path, help="described tracklets")
     add.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the index already")
     remove.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
-    find.add_argument("--queries", metavar="FEATURES", type=Path, help="described tracklets; default: the index's own")
-    find.add_argument("--key", nargs="+", help="keys of the queries; default: all of --queries")
+    find.add_argument("--queries", metavar="FEATURES", type=Path, help="described tracklets")
+    find.add_argument("--key", nargs="+", help="keys in --queries (default: all), or in INDEX")
     find.add_argument("--text", nargs="+", help="descriptions in words; the index must hold vectors of a text tower")
     find.add_argument("--text_tower", type=Path, help="with --text: the file that the tracklets were described with")
     find.add_argument("--top", type=at_least(1), default=10, help="tracklets found for each (%(default)s)")
@@ -53,10 +53,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     find.add_argument("--output", type=Path, help="folder for search.html, search.csv and search.json")
     args = parser.parse_args(argv)
     if args.command == "find" and not (args.queries or args.key or args.text):
-        find.error("name the queries: --queries FEATURES, --key KEY of the index's own, or --text")
+        find.error("name the queries: --queries FEATURES, --key KEY of a tracklet in INDEX, or --text")
+    if args.command == "find" and args.text_tower and not args.text:
+        find.error("--text_tower goes with --text")
     if args.command == "find" and args.text:
         if not args.text_tower:
-            find.error("--text needs --text_tower")
+            find.error("--text needs --text_tower: the file that the index's tracklets were described with")
         if args.queries or args.key or args.max_distance is not None or args.results:
             find.error("--text goes with --text_tower, --top and --output only: a similarity to words has no threshold")
     return args

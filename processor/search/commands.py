@@ -2,14 +2,16 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from model.text_space import open_text_space
+from utils.folder_lock import lock_folder
 
 from ..described import read_described
-from .find import find_texts, find_tracklets
-from .index import TrackletIndex, read_index, write_index
+from .find import find_texts, find_tracklets, require_words
+from .index import TrackletIndex, read_index, require_index, write_index
 from .results import format_answers, write_results
 from .threshold import Threshold, read_threshold
 
@@ -18,26 +20,33 @@ logger = logging.getLogger(__name__)
 
 def build(path: Path, features: Sequence[Path]) -> None:
     """Make an index of files of described tracklets. FileExistsError: if there is a file already."""
-    if path.exists():
-        raise FileExistsError(f"{path} exists: `add` puts tracklets into an index; delete the file to build it anew.")
     first, *others = features
     index = TrackletIndex(read_described(first))
     _add_all(index, others, replaces=False)
-    _write(index, path)
+    with _lock(path):
+        if path.exists():
+            raise FileExistsError(
+                f"{path} exists: `add` puts tracklets into an index; delete the file to build it anew."
+            )
+        _write(index, path)
 
 
 def add(path: Path, features: Sequence[Path], replaces: bool) -> None:
     """Add files of described tracklets to an index, all or none."""
-    index = read_index(path)
-    _add_all(index, features, replaces)
-    _write(index, path)
+    require_index(path)
+    with _lock(path):
+        index = read_index(path)
+        _add_all(index, features, replaces)
+        _write(index, path)
 
 
 def remove(path: Path, keys: Sequence[str]) -> None:
     """Remove tracklets from an index, all or none."""
-    index = read_index(path)
-    index.remove(keys)
-    _write(index, path)
+    require_index(path)
+    with _lock(path):
+        index = read_index(path)
+        index.remove(keys)
+        _write(index, path)
 
 
 def choose_threshold(max_distance: float | None, results: Path | None, rate: float) -> Threshold | None:
@@ -72,6 +81,11 @@ def find(
         output: The folder.
     """
     index = read_index(path)
+    if threshold and threshold.false_positive_rate is not None and index.tracklets.has_any_length:
+        raise ValueError(
+            f"{path} holds descriptors of any length (TEST.FEAT_NORM False), --results compares those of length 1: "
+            "name a --max_distance."
+        )
     described, source = (read_described(queries), str(queries)) if queries else (index.tracklets, str(path))
     if keys:
         described = described.select(described.find_rows(keys, source))
@@ -81,13 +95,9 @@ def find(
         logger.info("Everything is ranked and nothing is judged: --max_distance or --results says what is no match.")
     else:
         logger.info("Accepted up to a distance of %.4g (%s)", threshold.distance, threshold.reason)
+        if estimate := threshold.estimate_strangers(len(index)):
+            logger.info("%s", estimate)
         logger.info("%d of %d queries have no match", answers.num_unmatched, len(answers.answers))
-    if threshold is not None and threshold.false_positive_rate:
-        logger.info(
-            "Of %d tracklets of other people, about %.1f are accepted for a query",
-            len(index),
-            threshold.false_positive_rate * len(index),
-        )
     if output is not None:
         logger.info("Written: %s", ", ".join(map(str, write_results(answers, output))))
 
@@ -103,11 +113,24 @@ def find_words(path: Path, texts: Sequence[str], text_tower: Path, top: int, out
         output: The folder.
     """
     index = read_index(path)
+    require_words(index)  # before the towers are opened, which takes seconds
     space = open_text_space(text_tower)
     answers = find_texts(index, texts, space.encode_texts(texts).numpy(), space.sha256, top)
     logger.info("%s", format_answers(answers))
     if output is not None:
         logger.info("Written: %s", ", ".join(map(str, write_results(answers, output))))
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Refuse other commands that change an index: what they read would be out of date when they write.
+
+    The lock has a hidden folder of its own, which stays: one that is removed could be locked twice.
+    """
+    folder = path.with_name(f".{path.name}.lock")
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder, option="another INDEX"):
+        yield
 
 
 def _add_all(index: TrackletIndex, features: Sequence[Path], replaces: bool) -> None:

@@ -120,10 +120,7 @@ def find_texts(index: TrackletIndex, texts: Sequence[str], vectors: np.ndarray, 
     Raises:
         ValueError: If the index is empty, has no vectors to compare with texts, or those of another text tower.
     """
-    _require_tracklets(index)
-    words = index.tracklets.words
-    if words is None:
-        raise ValueError("The index has no vectors to compare with texts: describe its tracklets with a text tower.")
+    words = require_words(index)
     own = index.tracklets.origin.get(TEXT_TOWER)
     if own != text_tower or words.shape[1] != vectors.shape[1]:
         raise ValueError(
@@ -136,6 +133,18 @@ def find_texts(index: TrackletIndex, texts: Sequence[str], vectors: np.ndarray, 
         hits = tuple(Hit(_show(index.tracklets, row), float(similarities[row])) for row in rows)
         answers.append(Answer(Shown(text), hits))
     return Answers(answers, SIMILARITY, len(index))
+
+
+def require_words(index: TrackletIndex) -> np.ndarray:
+    """Return the vectors that texts are compared with, (n, P); ValueError: if there are none, or no tracklets."""
+    _require_tracklets(index)
+    if index.tracklets.words is None:
+        raise ValueError(
+            "The index has no vectors to compare with texts. Describe its tracklets again with `python -m "
+            "tools.extract_features --output_dir RUN --tracklets FOLDER --output FEATURES --text_tower FILE --force`, "
+            "delete the index, and make it anew with `python -m tools.search build INDEX FEATURES`."
+        )
+    return index.tracklets.words
 
 
 def _require_tracklets(index: TrackletIndex) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.commands import first_line
 from utils.text_files import shorten
 from utils.whole_files import write_whole
 
@@ -153,6 +154,12 @@ def write_index(index: TrackletIndex, path: Path) -> None:
     write_whole(lambda file: np.savez(file, **arrays), path)  # type: ignore[arg-type]
 
 
+def require_index(path: Path) -> None:
+    """Raise FileNotFoundError if there is no file of an index."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file: `python -m tools.search build` makes an index.")
+
+
 def read_index(path: Path, exact_limit: int = EXACT_LIMIT) -> TrackletIndex:
     """Read the file of an index.
 
@@ -160,14 +167,17 @@ def read_index(path: Path, exact_limit: int = EXACT_LIMIT) -> TrackletIndex:
         FileNotFoundError: If there is none.
         ValueError: If it is damaged, or another file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file: `python -m tools.search build` makes an index.")
+    require_index(path)
     try:
         with np.load(path, allow_pickle=False) as content:
             tracklets = described_from_arrays(content)
             check_rows(tracklets)
             effort = json.loads(str(content[EFFORT]))
-            codes = CompactCodes.restore(content[CODES], tracklets.features.shape, Effort(**effort)) if effort else None
-    except (*UNREADABLE, RuntimeError) as error:  # RuntimeError: of faiss
-        raise ValueError(f"{path} is damaged, or no index of `python -m tools.search build`: {error}") from error
+            codes = None
+            if effort is not None:
+                codes = CompactCodes.restore(content[CODES], tracklets.features.shape, Effort(**effort))
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} is damaged, or no index of `python -m tools.search build`: {first_line(error):.200}"
+        ) from error
     return TrackletIndex(tracklets, codes, exact_limit)

@@ -78,7 +78,14 @@ class CompactCodes:
 
     @classmethod
     def restore(cls, content: np.ndarray, shape: tuple[int, ...], effort: Effort) -> "CompactCodes":
-        """Return the codes that ``as_array`` returned; ValueError, RuntimeError: if they are not of ``shape``."""
+        """Return the codes that ``as_array`` returned.
+
+        Raises:
+            ValueError: If they are not of ``shape``, or with an effort that is none.
+            AssertionError, RuntimeError: If they are damaged; of faiss.
+        """
+        if type(effort.candidates) is not int or effort.candidates < 1 or not isinstance(effort.recall, int | float):
+            raise ValueError(f"its effort is {effort}")
         index = faiss.deserialize_index(content)
         if not isinstance(index, faiss.IndexPQFastScan) or (index.ntotal, index.d) != shape:
             raise ValueError(f"its codes are not those of {shape[0]} features of {shape[1]} numbers")

@@ -16,8 +16,13 @@ MAX_QUERIES = 200  # on the page
 
 def write_page(answers: Answers, folder: Path) -> Path:
     """Write the page into a folder; returns its file."""
-    write_text(render_page(answers), folder / PAGE_NAME)
+    write_text(escape_surrogates(render_page(answers)), folder / PAGE_NAME)
     return folder / PAGE_NAME
+
+
+def escape_surrogates(text: str) -> str:
+    """Return a text that can be written as UTF-8: names of files may hold bytes that are none."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def render_page(answers: Answers) -> str:

@@ -13,7 +13,7 @@ from utils.unknown import UNKNOWN
 from utils.whole_files import write_text
 
 from .find import Answer, Answers
-from .page import write_page
+from .page import escape_surrogates, write_page
 
 NO_MATCH = "no match"
 MAX_SHOWN = 20  # queries in the table for the screen
@@ -23,7 +23,7 @@ def write_results(answers: Answers, folder: Path) -> list[Path]:
     """Write search.json, search.csv and the page into a folder; returns the files, the page last."""
     paths = [folder / "search.json", folder / "search.csv"]
     write_text(f"{json.dumps(as_dict(answers), indent=2)}\n", paths[0])
-    write_text(_as_csv(answers), paths[1])
+    write_text(escape_surrogates(_as_csv(answers)), paths[1])
     return [*paths, write_page(answers, folder)]
 
 

@@ -31,8 +31,8 @@ def test_case_and_punctuation_do_not_count(encoder):
 
 
 def test_texts_that_are_refused(encoder):
-    with pytest.raises(ValueError, match=r"does not know 'rad', 'shirt'\. Did you mean red, t-shirt\? Say it with"):
-        encoder.tokenize(["red backpack", "rad shirt"])
+    with pytest.raises(ValueError, match=r"does not know 'rad' \(red\?\), 'dress', 'shirt' \(t-shirt\?\)\. Say it"):
+        encoder.tokenize(["red backpack", "rad dress shirt"])
     words = "a, backpack, black, in, man, red, t-shirt, with"
     with pytest.raises(ValueError, match=rf"know 'trousers'\. Say it with the 8 words that it knows: {words}\."):
         encoder.tokenize(["trousers"])

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import multiprocessing
 import re
 
 import numpy as np
 import pytest
 
 from processor.described import DescribedTracklets, write_described
+from processor.search import commands
 from processor.search.index import read_index
 from tools.search import main, parse_args
 from utils.commands import run_command
@@ -67,7 +69,7 @@ def test_from_files_to_files(write, tmp_path, caplog):
     assert re.search(r"^d +1 +c +1\.6527$", caplog.text, re.MULTILINE)  # 80 degrees apart; d itself is left out
 
 
-def test_the_threshold_comes_from_an_evaluation(write, tmp_path, caplog):
+def test_the_threshold_comes_from_an_evaluation(write, complaint, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     point = {"threshold": 0.25, "false_positive_rate": 0.01, "true_positive_rate": 0.9}
     row = {"method": "visual only", "direction": "up", "operating_points": [point], "roc": []}
@@ -78,6 +80,53 @@ def test_the_threshold_comes_from_an_evaluation(write, tmp_path, caplog):
     main(["find", "people.index", "--queries", "one.npz", "--results", "results.json"])
     assert "Accepted up to a distance of 0.25 (results.json, up" in caplog.text
     assert "2 of 2 queries have no match" in caplog.text
+    assert "if all 2 tracklets are of other people, 0.02 are expected" in caplog.text
+    write("any.npz", a=0, b=60, origin={**ORIGIN, "transform": "TEST.FEAT_NORM False"})
+    main(["build", "any.index", "any.npz"])
+    message = complaint("find", "any.index", "--key", "a", "--results", "results.json")
+    assert "any.index holds descriptors of any length" in message
+
+
+def add_while_others_do(barrier, name):
+    logging.disable()
+    barrier.wait()
+    raise SystemExit(run_command(lambda: main(["add", "people.index", name])))
+
+
+def test_no_addition_is_lost(write, complaint, tmp_path):
+    write("one.npz", a=0)
+    main(["build", "people.index", "one.npz"])
+    processes, context = [], multiprocessing.get_context("fork")
+    barrier = context.Barrier(4)
+    for number in range(4):
+        write(f"{number}.npz", keys=[str(number)], x=number)
+        processes.append(context.Process(target=add_while_others_do, args=(barrier, f"{number}.npz")))
+        processes[-1].start()
+    for process in processes:
+        process.join()
+    added = [str(number) for number, process in enumerate(processes) if process.exitcode == 0]
+    assert added
+    assert sorted(read_index(tmp_path / "people.index").tracklets.keys) == [*added, "a"]
+
+
+def test_a_second_change_is_refused(write, complaint, tmp_path):
+    write("one.npz", a=0)
+    main(["build", "people.index", "one.npz"])
+    before = (tmp_path / "people.index").read_bytes()
+    with multiprocessing.get_context("fork").Pool(1) as pool, commands._lock(tmp_path / "people.index"):
+        assert pool.apply(is_refused, (["remove", str(tmp_path / "people.index"), "a"],))
+        assert pool.apply(is_refused, (["build", str(tmp_path / "people.index"), str(tmp_path / "one.npz")],))
+    assert (tmp_path / "people.index").read_bytes() == before
+    assert "none/people.index is not a file" in complaint("add", "none/people.index", "one.npz")
+    assert not (tmp_path / "none").exists()
+
+
+def is_refused(words):
+    try:
+        main(words)
+    except OSError as error:
+        return "people.index.lock is in use by process" in str(error)
+    return False
 
 
 def test_mistakes_are_one_line(write, complaint, tmp_path):
@@ -104,7 +153,22 @@ def test_mistakes_are_one_line(write, complaint, tmp_path):
     assert "The index is empty" in complaint("find", "people.index", "--queries", "one.npz")
 
 
-def test_find_needs_queries(capsys):
+def test_an_index_without_words_is_refused_before_the_towers_are_opened(write, complaint):
+    write("one.npz", a=0)
+    main(["build", "people.index", "one.npz"])
+    message = complaint("find", "people.index", "--text", "man", "--text_tower", "none.pt")
+    assert "no vectors to compare with texts. Describe its tracklets again with `python -m tools.extract_" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "name the queries: --queries FEATURES"),
+        (["--text", "man"], "--text needs --text_tower"),
+        (["--key", "a", "--text_tower", "t.pt"], "--text_tower goes with --text"),
+    ],
+)
+def test_find_needs_queries(words, problem, capsys):
     with pytest.raises(SystemExit):
-        parse_args(["find", "people.index"])
-    assert "name the queries: --queries FEATURES" in capsys.readouterr().err
+        parse_args(["find", "people.index", *words])
+    assert problem in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_words_are_compared_by_their_own_origin(describe):
 
 
 def test_a_file_holds_everything(describe, tmp_path):
-    words = np.arange(6, dtype=np.float32).reshape(2, 3)
+    words = np.eye(2, 3, dtype=np.float32)
     index = TrackletIndex(describe(a=0, b=40, words=words, origin={**ORIGIN, "text tower": "t1"}))
     write_index(index, tmp_path / "people.index")
     again = read_index(tmp_path / "people.index").tracklets
@@ -132,6 +132,22 @@ def test_damaged_and_foreign_files_are_refused(describe, tmp_path):
             read_index(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"none\.index is not a file"):
         read_index(tmp_path / "none.index")
+
+
+@pytest.mark.parametrize(
+    "effort", ['{"candidates": 0, "recall": 1}', '{"candidates": "9", "recall": 1}', "[1]", "{}", "7"]
+)
+def test_an_effort_or_codes_that_make_no_sense_are_refused(clusters, effort, tmp_path):
+    path = tmp_path / "people.index"
+    index = TrackletIndex(clusters(300), exact_limit=100)
+    write_index(index, path)
+    with np.load(path) as content:
+        arrays = dict(content)
+    for changes in ({"effort": np.array(effort)}, {"codes": np.zeros(9)}, {"codes": np.zeros(0, np.uint8)}):
+        with path.open("wb") as file:
+            np.savez(file, **{**arrays, **changes})
+        with pytest.raises(ValueError, match="people.index is damaged, or no index"):
+            read_index(path)
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from processor.search import page, results
-from processor.search.find import find_tracklets
+from processor.search.find import find_texts, find_tracklets
 from processor.search.index import TrackletIndex
 from processor.search.results import format_answers, write_results
 from processor.search.threshold import Threshold
@@ -83,6 +85,28 @@ def test_the_page_shows_where_no_match_begins(search):
     unjudged = page.render_page(search())
     assert "nothing is judged" in unjudged
     assert not re.search(r"No match|accepted|beyond the", unjudged)
+
+
+def test_the_page_of_texts_speaks_of_no_threshold_that_was_not_given(describe):
+    index = TrackletIndex(describe(a=0, words=np.eye(1, 2, dtype=np.float32), origin={"text tower": "t1"}))
+    text = page.render_page(find_texts(index, ["man"], np.eye(1, 2, dtype=np.float32), "t1", 3))
+    assert "similarity to the words, for which there is no threshold" in text
+    assert "was given" not in text
+
+
+def test_the_page_says_how_many_strangers_a_rate_accepts(search):
+    answers = replace(search(0.5), threshold=Threshold(0.5, "test", 0.01))
+    assert "if all 3 tracklets are of other people, 0.03 are expected" in page.render_page(answers)
+    assert "expected" not in page.render_page(search(0.5))
+
+
+def test_a_key_that_is_no_utf_8_is_escaped(search, describe, tmp_path):
+    tracklets = describe(a=0, b=60)
+    tracklets = replace(tracklets, keys=["p\udcff", "b"])
+    paths = write_results(find_tracklets(TrackletIndex(tracklets), tracklets, "q.npz", 3), tmp_path)
+    assert json.loads(paths[0].read_text())["queries"][0]["key"] == "p\udcff"
+    for path in paths[1:]:
+        assert "p\\udcff" in path.read_text(encoding="utf-8")
 
 
 def test_the_page_is_one_file_and_escapes_what_the_data_name(search, describe, tmp_path):

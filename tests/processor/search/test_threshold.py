@@ -1,10 +1,11 @@
 """The threshold that is read from results.json."""
 
 import json
+import re
 
 import pytest
 
-from processor.search.threshold import read_threshold
+from processor.search.threshold import Threshold, read_threshold
 
 
 def row(direction, *points, method="visual only"):
@@ -49,7 +50,46 @@ def test_what_cannot_be_used_is_refused(write, tmp_path):
         read_threshold(write(row("up", (9, 0.01, 0.8)), settings="those but for TEST.FEAT_NORM False"), 0.01)
     with pytest.raises(FileNotFoundError, match="none.json is not a file: eval_main.py"):
         read_threshold(tmp_path / "none.json", 0.01)
-    for content in ("", "[]", "{}", "\xff"):
+    listed = write({**row("up"), "roc": [["threshold"]]}).read_text()
+    deep, long = "[" * 100_000, f'{{"settings": {"1" * 5000}}}'
+    for content in ("", "[]", "{}", "\xff", "1", '"text"', "null", deep, long, listed, '{"settings": ""}'):
         (tmp_path / "other.json").write_text(content, encoding="latin-1")
         with pytest.raises(ValueError, match=r"other\.json is not a results\.json"):
             read_threshold(tmp_path / "other.json", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("point", "problem"),
+    [
+        ((float("nan"), 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got nan."),
+        ((-0.5, 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got -0.5."),
+        ((float("inf"), 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got inf."),
+        ((10**400, 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got 1000"),
+        (("0.5", 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got str."),
+        ((True, 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got True."),
+        ((0.5, -0.01, 0.8), "'false_positive_rate' of roc[0] must be a number from 0 to 1, got -0.01."),
+        ((0.5, None, 0.8), "'false_positive_rate' of roc[0] must be a number from 0 to 1, got None."),
+        ((0.5, 0.01, 1.5), "'true_positive_rate' of roc[0] must be a number from 0 to 1, got 1.5."),
+    ],
+)
+def test_a_point_that_makes_no_sense_is_named(write, point, problem):
+    path = write(row("up", (0.4, 0.001, 0.8), point))
+    with pytest.raises(ValueError, match=re.escape(f"{path}, up: {problem}")):
+        read_threshold(path, 0.01)
+
+
+def test_settings_that_are_no_text_are_named(write):
+    for settings in (None, ["TEST.FEAT_NORM False"], 3):
+        with pytest.raises(ValueError, match="its entry 'settings' must be text"):
+            read_threshold(write(row("up", (0.4, 0.001, 0.8)), settings=settings), 0.01)
+
+
+def test_the_number_of_strangers_is_an_expectation():
+    assert Threshold(0.5, "test").estimate_strangers(50) == ""
+    text = Threshold(0.5, "test", 0.0001).estimate_strangers(50)
+    assert "accepted 0.0001 of the pairs of two people" in text
+    assert "if all 50 tracklets are of other people, 0.005 are expected" in text
+    assert "measured on another data set" in text
+    assert "100,000 tracklets are of other people, 1,000 are" in Threshold(0.5, "test", 0.01).estimate_strangers(
+        100_000
+    )
