@@ -140,7 +140,7 @@ def train_model(
     output: Path,
     measure: Callable[[CfgNode, Benchmark, Runtime, TrainingState], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Train as train_main does; returns whatever several processes could get wrong, and what ``measure`` finds."""
+    """Train as train_main does; returns what several processes could get wrong, and what ``measure`` finds before."""
     torch.manual_seed(cfg.SOLVER.SEED)
     dataset = make_dataset(cfg)
     loader = make_train_loader(cfg, dataset, runtime.processes)
@@ -152,6 +152,8 @@ def train_model(
         lambda module, args, terms: losses.append({name: float(term.detach()) for name, term in terms.items()})
     )
     state.optimizer.register_step_pre_hook(lambda *args: gradients.append(copy_gradients(state)))
+    # Of the same bits everywhere: training rounds otherwise in several processes, and near ties would rank otherwise.
+    found_before = measure(cfg, dataset, runtime, state) if measure else {}
     augment, options = make_train_transform(cfg, runtime.processes), make_training_options(cfg)
     train(state, loader, augment, runtime, options, output, lambda model: 0.0)
     return {
@@ -160,7 +162,7 @@ def train_model(
         "first gradients": gradients[0],
         "model": state.model.state_dict(),
         "criterion": state.criterion.state_dict(),
-        **(measure(cfg, dataset, runtime, state) if measure else {}),
+        **found_before,
     }
 
 
