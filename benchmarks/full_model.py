@@ -36,7 +36,7 @@ from processor.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command
-from utils.matrix_rate import measure_matrix_rate
+from utils.matrix_rate import measure_matrix_rate, wait_for
 from utils.runtime import Runtime, make_runtime
 
 from .plain_model import PATCH, PlainModel, initial_soft_labels
@@ -48,12 +48,6 @@ NUM_CAMERAS = 6
 NUM_INSTANCES = 2  # clips of each identity; the cost of a step does not depend on it
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished, so that a clock measures its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def time_calls(function: Callable[[], object], device: torch.device, repeats: int) -> float:
     """Return the median seconds of one call, after one warm-up call."""
     function()
@@ -62,10 +56,10 @@ def time_calls(function: Callable[[], object], device: torch.device, repeats: in
 
 def time_once(function: Callable[[], object], device: torch.device) -> float:
     """Return the seconds of one call."""
-    synchronize(device)
+    wait_for(device)
     start = time.perf_counter()
     function()
-    synchronize(device)
+    wait_for(device)
     return time.perf_counter() - start
 
 

@@ -25,10 +25,11 @@ from utils.arguments import at_least
 from utils.commands import run_command
 from utils.distances import DistanceBlock, SquaredDistances
 from utils.match_ranks import rank_matches
+from utils.matrix_rate import wait_for
 from utils.metrics import CROSS_CAMERA, evaluate_features
 from utils.runtime import make_runtime
 
-from .full_model import peak_memory, synchronize
+from .full_model import peak_memory
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Data:
         ids: q_pids, g_pids, q_camids and g_camids.
     """
 
-    def __init__(self, num_queries: int, num_gallery: int, width: int, per_identity: int, device: str = "cpu") -> None:
+    def __init__(self, num_queries: int, num_gallery: int, width: int, per_identity: int, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(0)
         num_identities = max(1, num_gallery // per_identity)
         centres = torch.randn(num_identities, width, generator=generator)
@@ -106,7 +107,7 @@ def time_all(functions: dict[str, Callable[[], object]], repeats: int, device: t
         for name, function in functions.items():
             start, cpu_start = time.perf_counter(), time.process_time()
             function()
-            synchronize(device)
+            wait_for(device)
             seconds.setdefault(name, []).append(time.perf_counter() - start)
             seconds.setdefault(f"cpu {name}", []).append(time.process_time() - cpu_start)
     return {name: median(values) for name, values in seconds.items()}
@@ -144,7 +145,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; the peer stays on the CPU")
     args = parser.parse_args(argv)
     device = make_runtime(args.device, "fp32").device
-    data = Data(args.queries, args.gallery, args.width, args.per_identity, args.device)
+    data = Data(args.queries, args.gallery, args.width, args.per_identity, device)
     before = peak_memory(device)
     query, gallery, ids = data.first(args.measured_queries or args.queries)
     start = time.perf_counter()

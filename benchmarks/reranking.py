@@ -77,7 +77,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--without_peer", action="store_true", help="for sizes that the peer has no memory for")
     args = parser.parse_args(argv)
-    data = Data(args.queries, args.gallery, args.width, args.per_identity)
+    data = Data(args.queries, args.gallery, args.width, args.per_identity, CPU)
     query, gallery = data.query, data.gallery
     before, start = peak_memory(CPU), time.perf_counter()
     distances = prepare_re_ranking(query, gallery, K1, K2, LAMBDA)

@@ -26,15 +26,16 @@ def measure_matrix_rate(device: torch.device, dtype: torch.dtype | None, repeats
     a, b = torch.randn(2, side, side, device=device, generator=generator).to(dtype or torch.float32)
     seconds = []
     for _ in range(1 + repeats):
-        _wait_for(device)
+        wait_for(device)
         start = time.perf_counter()
         for _ in range(products):
             torch.mm(a, b)
-        _wait_for(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - start)
     return 2 * side**3 * products / statistics.median(seconds[1:])
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has finished, so that a clock measures its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.ranking import Data, compute_distances_usually, rank_usually, run
 from utils.metrics import evaluate_features
@@ -10,7 +11,7 @@ SMALL = ["--queries", "30", "--gallery", "90", "--width", "64", "--repeats", "1"
 
 
 def test_the_peer_finds_the_same_scores():
-    data = Data(30, 90, 64, 5)
+    data = Data(30, 90, 64, 5, torch.device("cpu"))
     cmc, average = rank_usually(compute_distances_usually(data.query.numpy(), data.gallery.numpy()), *data.ids)
     result = evaluate_features(data.query, data.gallery, *data.ids)
     assert 0.05 < result.mAP < 0.95
