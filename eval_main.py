@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint in one matching direction or all: parse, build, hand over to processor.evaluate."""
+"""Evaluate a checkpoint in one matching direction or all: parse, build, hand over to processor.evaluation.rank."""
 
 import argparse
 import logging
@@ -57,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import choose_cases, make_test_loader, warn_of_equal_clips
     from processor.build import make_extractor, make_feature_cache, make_query_mapper, make_ranking_options
-    from processor.evaluate import evaluate
+    from processor.evaluation.open_run import load_trained, locate_checkpoint
+    from processor.evaluation.rank import evaluate
     from processor.report import format_results, write_report
-    from processor.trained import load_trained, locate_checkpoint
     from utils.folder_lock import lock_folder
     from utils.runtime import prepare_output, start_logging
 

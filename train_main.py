@@ -1,4 +1,4 @@
-"""Train X-TFCLIP (or TF-CLIP): parse, build, hand over to processor.train."""
+"""Train X-TFCLIP (or TF-CLIP): parse, build, hand over to processor.training.train."""
 
 import argparse
 import logging
@@ -51,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from datasets import make_dataset, make_train_loader, make_train_transform
     from processor.build import make_memory, make_training_options, make_training_state
-    from processor.plan import compute_ideal_step_seconds, size_of
-    from processor.resume import keep_old_checkpoints, prepare_run, restore_last
-    from processor.state import LAST_CHECKPOINT
-    from processor.train import train
-    from processor.validate import make_validation
+    from processor.estimate import compute_ideal_step_seconds, size_of
+    from processor.training.resume import keep_old_checkpoints, prepare_run, restore_last
+    from processor.training.state import LAST_CHECKPOINT
+    from processor.training.train import train
+    from processor.training.validate import make_validation
     from utils.folder_lock import lock_folder
     from utils.runtime import make_runtime, prepare_output, start_logging
     from utils.whole_files import write_text

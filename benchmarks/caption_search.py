@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=at_least(1), default=2, help="processes that render (%(default)s)")
     options = parser.parse_args(arguments)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.synthetic.crowd import render_crowd
+    from demo.caption_training import describe_search, encode_crowd
+    from demo.crowd import render_crowd
     from model.text_space import open_text_space
-    from processor.caption_training import describe_search, encode_crowd
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     space = open_text_space(options.text_tower)

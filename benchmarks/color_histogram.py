@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from datasets.benchmarks.agvpreid import AGVPReID
+from datasets.readers.agvpreid import AGVPReID
 from datasets.tracklet import Case, Tracklet
 from utils.commands import run_command
 from utils.metrics import evaluate_ranking

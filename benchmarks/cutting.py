@@ -22,7 +22,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from datasets.video import SelectionRules, cut_tracklets
+from search.cutting import cut_tracklets
+from search.selection import SelectionRules
 from utils.arguments import at_least
 from utils.commands import run_command
 

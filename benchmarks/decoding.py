@@ -27,9 +27,10 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from datasets.clips.decoding import DECODER, decode_frame
-from datasets.storage.frame_cache import FrameCache, frame_key
+from datasets.readers.frame_cache import FrameCache, frame_key
 from utils.arguments import at_least
 from utils.commands import run_command
+from utils.mistake import MissingFile
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def list_frames(root: Path, number: int) -> list[str]:
     """Return up to ``number`` JPEG files from under ``root``, spread over the first ones that are found."""
     found = sorted(map(str, islice(root.rglob("*.jpg"), 100 * number)))
     if not found:
-        raise FileNotFoundError(f"{root} holds no .jpg file (--root).")
+        raise MissingFile(f"{root} holds no .jpg file (--root).")
     return found[:: -(-len(found) // number)]
 
 

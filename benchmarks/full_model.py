@@ -26,20 +26,20 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from benchmarks.plain_model import PATCH, PlainModel, initial_soft_labels
 from configs import get_cfg
 from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
 from loss import make_loss
 from model import make_model
-from processor.plan import DatasetSize, count_feature_flops, count_training_flops
-from processor.state import TrainingState
-from processor.train import add_gradients, compute_losses, update_weights
+from processor.estimate import DatasetSize, count_feature_flops, count_training_flops
+from processor.training.state import TrainingState
+from processor.training.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command
 from utils.matrix_rate import measure_matrix_rate, wait_for
+from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
-
-from .plain_model import PATCH, PlainModel, initial_soft_labels
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def make_plain_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -
     device = runtime.device
     encoder = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).encoder
     if (encoder.patch_size, encoder.stride) != (PATCH, (PATCH, PATCH)):
-        raise ValueError(f"The plain network has patches of {PATCH} pixels that do not overlap (MODEL.STRIDE_SIZE).")
+        raise Mistake(f"The plain network has patches of {PATCH} pixels that do not overlap (MODEL.STRIDE_SIZE).")
     model = PlainModel(
         NUM_CLASSES,
         NUM_CAMERAS,
@@ -261,7 +261,7 @@ def compare_with_plain(argv: Sequence[str] | None) -> dict[str, dict[str, float]
                 try:
                     of_networks[network] = process.submit(measure_peak, argv, network, step).result()
                 except BrokenProcessPool as error:
-                    raise ValueError(
+                    raise Mistake(
                         f"The process that measured the memory of {network} ({step}) was ended, probably because "
                         "memory ran out: lower --train_batch or --test_batch."
                     ) from error

@@ -23,14 +23,15 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.benchmarks.agvpreid import LAYOUT, AGVPReID
-from datasets.benchmarks.dataset_options import DatasetOptions
-from datasets.storage.folder_stamps import stamp_folders
-from datasets.storage.frame_index import index_path, open_index
-from datasets.storage.index_file import IndexWriter
+from datasets.readers.agvpreid import LAYOUT, AGVPReID
+from datasets.readers.dataset_options import DatasetOptions
+from datasets.readers.folder_stamps import stamp_folders
+from datasets.readers.frame_index import index_path, open_index
+from datasets.readers.index_file import IndexWriter
 from datasets.tracklet import Tracklet
 from utils.arguments import at_least
 from utils.commands import run_command
+from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def memory(kind: str) -> float:
     for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
         if line.startswith(f"{kind}:"):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"/proc/self/smaps_rollup has no {kind}.")
+    raise Mistake(f"/proc/self/smaps_rollup has no {kind}.")
 
 
 def mapped_memory() -> float:

@@ -5,7 +5,7 @@
 
 The lengths of the tracklets are drawn from MARS's table of training tracklets (columns: first frame, last frame, pid,
 camera). Weights and frames are random, and frames are in memory, so nothing waits for a disk. Each pass runs
-``processor.clip_memory.build_memory``; the two kinds take turns, and medians are reported.
+``processor.training.clip_memory.build_memory``; the two kinds take turns, and medians are reported.
 """
 
 import argparse
@@ -22,17 +22,16 @@ from scipy.io import loadmat
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.full_model import time_once
 from configs import get_cfg
 from datasets import Tracklet
 from datasets.clips.clip_dataset import NOT_REPLACED
 from model import make_model
 from processor.build import make_extractor
-from processor.clip_memory import build_memory
+from processor.training.clip_memory import build_memory
 from utils.arguments import at_least
 from utils.commands import run_command
 from utils.runtime import make_runtime
-
-from .full_model import time_once
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.full_model import peak_memory
 from utils.arguments import at_least
 from utils.commands import run_command
 from utils.distances import DistanceBlock, SquaredDistances
@@ -28,8 +29,6 @@ from utils.match_ranks import rank_matches
 from utils.matrix_rate import wait_for
 from utils.metrics import CROSS_CAMERA, evaluate_features
 from utils.runtime import make_runtime
-
-from .full_model import peak_memory
 
 logger = logging.getLogger(__name__)
 

@@ -17,13 +17,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from benchmarks.full_model import peak_memory
+from benchmarks.ranking import Data, time_all
 from utils.arguments import at_least
 from utils.commands import run_command
 from utils.metrics import score_distances, summarize_scores
 from utils.reranking import prepare_re_ranking, re_rank
-
-from .full_model import peak_memory
-from .ranking import Data, time_all
 
 logger = logging.getLogger(__name__)
 

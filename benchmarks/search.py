@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from processor.described import DescribedTracklets
-from processor.search.index import TrackletIndex, read_index, write_index
+from search.described import DescribedTracklets
+from search.index import TrackletIndex, read_index, write_index
 from utils.arguments import at_least
 from utils.commands import run_command
 

@@ -6,6 +6,8 @@ from math import prod
 
 from yacs.config import CfgNode
 
+from utils.mistake import Mistake
+
 from .keys import leaves
 
 # Allowed values of the keys that choose by name.
@@ -147,31 +149,31 @@ def validate(cfg: CfgNode) -> None:
     for key, choices in CHOICES.items():
         if values[key] not in choices:
             names = ", ".join(choice or "''" for choice in choices)
-            raise ValueError(f"{key} must be one of {names}, got {values[key]!r}.")
+            raise Mistake(f"{key} must be one of {names}, got {values[key]!r}.")
     for key, (length, meaning) in LENGTHS.items():
         if len(values[key]) != length:
-            raise ValueError(f"{key} must be {length} numbers ({meaning}), got {_shorten(values[key])}.")
+            raise Mistake(f"{key} must be {length} numbers ({meaning}), got {_shorten(values[key])}.")
     for key, allowed in RANGES.items():
         numbers = values[key] if isinstance(values[key], tuple) else (values[key],)
         if any(number not in allowed for number in numbers):
-            raise ValueError(f"{key} must lie {allowed}, got {_shorten(values[key])}.")
+            raise Mistake(f"{key} must lie {allowed}, got {_shorten(values[key])}.")
     for key, value in values.items():
         words = [word for word in (value if isinstance(value, tuple) else (value,)) if isinstance(word, str)]
         if any(len(word) > MAX_WORD or UNPRINTABLE.search(word) for word in words):
-            raise ValueError(
+            raise Mistake(
                 f"{key} must hold at most {MAX_WORD:,} characters of text, and no control characters, "
                 f"got {_shorten(value)}."
             )
     if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
-        raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
+        raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
     parse_camera_map(cfg.TEST.CAMERA_MAP)
     if cfg.TEST.TEXT_TOWER and cfg.TEST.MASK != "predicted":
-        raise ValueError(f"TEST.TEXT_TOWER needs TEST.MASK predicted, got {cfg.TEST.MASK}.")
+        raise Mistake(f"TEST.TEXT_TOWER needs TEST.MASK predicted, got {cfg.TEST.MASK}.")
     _check_sizes(cfg)
     _check_batches(cfg)
     steps = cfg.SOLVER.STAGE2.STEPS
     if list(steps) != sorted(set(steps)):
-        raise ValueError(f"SOLVER.STAGE2.STEPS must increase, got {_shorten(steps)}.")
+        raise Mistake(f"SOLVER.STAGE2.STEPS must increase, got {_shorten(steps)}.")
 
 
 def parse_camera_map(text: str) -> dict[int, int]:
@@ -183,23 +185,23 @@ def parse_camera_map(text: str) -> dict[int, int]:
     pairs = [CAMERA_PAIR.fullmatch(pair) for pair in text.split(",")] if text.strip() else []
     numbers = [(int(pair[1]), int(pair[2])) for pair in pairs if pair]
     if len(numbers) < len(pairs):
-        raise ValueError(
+        raise Mistake(
             "TEST.CAMERA_MAP must be pairs of a test camera and a training camera such as '0:4,1:5' (quoted in a YAML "
             f"file), got {_shorten(text)}."
         )
     cameras = dict(numbers)
     if len(cameras) < len(numbers):
-        raise ValueError(f"TEST.CAMERA_MAP must name every test camera once, got {_shorten(text)}.")
+        raise Mistake(f"TEST.CAMERA_MAP must name every test camera once, got {_shorten(text)}.")
     return cameras
 
 
 def _check_sizes(cfg: CfgNode) -> None:
     width, heads = cfg.MODEL.VIT.EMBED_DIM, cfg.MODEL.VIT.NUM_HEADS
     if width and heads and width % heads:
-        raise ValueError(f"MODEL.VIT.EMBED_DIM must be a multiple of MODEL.VIT.NUM_HEADS ({heads}), got {width}.")
+        raise Mistake(f"MODEL.VIT.EMBED_DIM must be a multiple of MODEL.VIT.NUM_HEADS ({heads}), got {width}.")
     padding, size = cfg.INPUT.CROP_PADDING, cfg.INPUT.SIZE_TRAIN
     if padding >= min(size):
-        raise ValueError(
+        raise Mistake(
             f"INPUT.CROP_PADDING must be less than the shorter side of INPUT.SIZE_TRAIN {size}, got {padding}."
         )
 
@@ -207,26 +209,26 @@ def _check_sizes(cfg: CfgNode) -> None:
 def _check_batches(cfg: CfgNode) -> None:
     batch, instances = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
     if batch % instances or batch // instances < 2:
-        raise ValueError(
+        raise Mistake(
             f"SOLVER.STAGE2.IMS_PER_BATCH must be a multiple of DATALOADER.NUM_INSTANCE ({instances}) and hold at "
             f"least two identities, got {batch}."
         )
     num_parts, num_identities = cfg.SOLVER.STAGE2.ACCUMULATION_STEPS, batch // instances
     if num_identities % num_parts or num_identities // num_parts < 2:
-        raise ValueError(
+        raise Mistake(
             f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch "
             "(SOLVER.STAGE2.IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got "
             f"{num_parts}."
         )
     if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
-        raise ValueError(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
+        raise Mistake(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
     for key, clips, size in (
         ("SOLVER.STAGE2.IMS_PER_BATCH", batch, "SIZE_TRAIN"),
         ("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, "SIZE_TEST"),
     ):
         num_bytes = 4 * 3 * clips * cfg.INPUT.SEQ_LEN * prod(cfg.INPUT[size])
         if num_bytes > MAX_BATCH_BYTES:
-            raise ValueError(
+            raise Mistake(
                 f"{key} clips of INPUT.SEQ_LEN frames in INPUT.{size} take {num_bytes / 2**30:,.0f} GiB, "
                 f"and at most {MAX_BATCH_BYTES / 2**30:.0f} are allowed: lower one of the three."
             )

@@ -8,6 +8,8 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from utils.mistake import Mistake
+
 from .defaults import _C
 
 # The published YAML files spell booleans as words.
@@ -86,7 +88,7 @@ def convert_to(example: Any, key: str, value: Any, source: str) -> Any:
         return tuple(convert_to(example[0], key, item, source) for item in value)
     if type(value) is type(example):
         return value
-    raise TypeError(f"{key} ({source}) must be of type {type(example).__name__}, got {value!r:.100}.")
+    raise Mistake(f"{key} ({source}) must be of type {type(example).__name__}, got {value!r:.100}.")
 
 
 def nearest_key(key: str, candidates: Iterable[str]) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from utils.mistake import MissingFile, Mistake
+
 from .checks import validate
 from .defaults import _C
 from .keys import DEFAULTS, SECTIONS, leaves, nearest_key, set_key
@@ -56,7 +58,7 @@ def get_cfg(
     except ValueError as error:
         if config_text is None:
             raise
-        raise ValueError(f"{source}, with what was added to it: {error}") from error
+        raise Mistake(f"{source}, with what was added to it: {error}") from error
     cfg.freeze()
     return cfg
 
@@ -77,7 +79,7 @@ def config_of_run(opts: Sequence[str]) -> Path | None:
     if not path.is_file():
         return None
     if LAST_LINE.encode() not in _read(path):
-        raise ValueError(
+        raise Mistake(
             f"{path} was cut short: its last line is missing. Name the configuration of this run with --config_file. "
             f"If the file is complete, as one that somebody wrote by hand, add the line {LAST_LINE!r}."
         )
@@ -99,7 +101,7 @@ def changed_keys(before: CfgNode, after: CfgNode) -> dict[str, tuple[Any, Any]]:
 def _read(path: Path) -> bytes:
     """Read a config file, at most as much of it as shows that it is too large."""
     if not path.is_file():
-        raise FileNotFoundError(f"Config file not found: {path}")
+        raise MissingFile(f"Config file not found: {path}")
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 
@@ -108,12 +110,12 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     """Return the KEY VALUE pairs of a command line."""
     options = [word for word in opts if str(word).startswith("--")]
     if options:
-        raise ValueError(f"Options come before the KEY VALUE pairs: move {' '.join(options)} to the front.")
+        raise Mistake(f"Options come before the KEY VALUE pairs: move {' '.join(options)} to the front.")
     joined = [word for word in opts[::2] if "=" in str(word)]
     if joined:
-        raise ValueError(f"Overrides come as KEY VALUE, separated by a space: {' '.join(joined)}")
+        raise Mistake(f"Overrides come as KEY VALUE, separated by a space: {' '.join(joined)}")
     if len(opts) % 2:
-        raise ValueError(f"Overrides come as KEY VALUE pairs, got an odd number of words: {' '.join(opts)}")
+        raise Mistake(f"Overrides come as KEY VALUE pairs, got an odd number of words: {' '.join(opts)}")
     return list(zip(opts[::2], opts[1::2], strict=True))
 
 
@@ -122,7 +124,7 @@ def _merge(cfg: CfgNode, content: Mapping[str, Any], source: str, skip_unknown: 
     written: dict[str, Any] = {}
     for key, value in leaves(content):
         if key in written:
-            raise ValueError(f"{key} appears twice in {source}, once with a dotted name.")
+            raise Mistake(f"{key} appears twice in {source}, once with a dotted name.")
         written[key] = value
     translation = translate(written, source)
     for key, value in translation.values.items():
@@ -141,13 +143,13 @@ def _check_known(key: str, source: str) -> None:
     if key in DEFAULTS:
         return
     if is_published_key(key):
-        raise ValueError(f"{key} ({source}) {explain_published_key(key)}.")
+        raise Mistake(f"{key} ({source}) {explain_published_key(key)}.")
     if key in SECTIONS:
-        raise ValueError(f"{key} ({source}) is a section, not a key. See configs/defaults.py for the keys in it.")
+        raise Mistake(f"{key} ({source}) is a section, not a key. See configs/defaults.py for the keys in it.")
     if nearest := nearest_key(key, DEFAULTS):
         hint = f"Did you mean {nearest}?"
     elif nearest := nearest_key(key, sorted((*WITHOUT_MEANING, *ONLY_VALUES, LARGE_FC_LR))):
         hint = f"The nearest, {nearest}, {explain_published_key(nearest)}."
     else:
         hint = "See configs/defaults.py."
-    raise ValueError(f"Unknown config key {key} ({source}). {hint}")
+    raise Mistake(f"Unknown config key {key} ({source}). {hint}")

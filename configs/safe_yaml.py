@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from utils.mistake import Mistake
+
 # Bytes of a config file. A dump of every key takes 2 KiB; reading a file of this size takes a few seconds at most.
 MAX_BYTES = 32 * 1024
 # Levels of nesting: a section in a section with a list takes four.
@@ -69,7 +71,7 @@ def parse_yaml(text: str | bytes, source: str) -> dict[str, Any]:
             a string, or if there are tags or aliases to anything but a flat value.
     """
     if len(text) > MAX_BYTES:
-        raise ValueError(f"{source} is larger than {MAX_BYTES // 1024} KiB, which no config needs.")
+        raise Mistake(f"{source} is larger than {MAX_BYTES // 1024} KiB, which no config needs.")
     content = _decode(text, source) if isinstance(text, bytes) else text
     try:
         loader = ConfigLoader(content)
@@ -80,26 +82,26 @@ def parse_yaml(text: str | bytes, source: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        raise ValueError(f"{source}{line} is not a valid config: {error.problem or error.context}.") from error
+        raise Mistake(f"{source}{line} is not a valid config: {error.problem or error.context}.") from error
     except yaml.YAMLError as error:
-        raise ValueError(f"{source} is not a valid config: {error}.") from error
+        raise Mistake(f"{source} is not a valid config: {error}.") from error
     except (ValueError, OverflowError) as error:  # a number of 5,000 digits, the 40th of a month
-        raise ValueError(f"{source} is not a valid config, it holds an impossible value: {error}.") from error
+        raise Mistake(f"{source} is not a valid config, it holds an impossible value: {error}.") from error
     if parsed is None:
         return {}
     if not isinstance(parsed, dict):
-        raise ValueError(f"{source} must hold a mapping of config keys, got {type(parsed).__name__}.")
+        raise Mistake(f"{source} must hold a mapping of config keys, got {type(parsed).__name__}.")
     return parsed
 
 
 def _decode(content: bytes, source: str) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise ValueError(f"{source} is not UTF-8 text: it looks like UTF-16 or a binary file. Save it as UTF-8.")
+        raise Mistake(f"{source} is not UTF-8 text: it looks like UTF-16 or a binary file. Save it as UTF-8.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{source}, line {line} is not UTF-8 text. Save the file as UTF-8.") from error
+        raise Mistake(f"{source}, line {line} is not UTF-8 text. Save the file as UTF-8.") from error
 
 
 def _is_flat(node: yaml.Node) -> bool:

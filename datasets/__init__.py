@@ -1,7 +1,5 @@
 """Data sets and loaders: tracklets on disk become records, and records become batches of clips."""
 
-from .benchmarks.benchmark import Benchmark
-from .benchmarks.dataset_options import DatasetOptions
 from .build import (
     DATASETS,
     choose_cases,
@@ -14,6 +12,8 @@ from .build import (
     train_cameras,
     warn_of_equal_clips,
 )
+from .readers.benchmark import Benchmark
+from .readers.dataset_options import DatasetOptions
 from .tracklet import Case, Tracklet, label_map
 
 __all__ = [

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.mistake import Mistake
 from utils.text_files import parse_integer, read_csv
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != len(header):
-            raise ValueError(f"{path}, line {line}: expected {len(header)} values as in the header, got {len(row)}.")
+            raise Mistake(f"{path}, line {line}: expected {len(header)} values as in the header, got {len(row)}.")
         pid, *codes = [parse_integer(row[i], f"{path}, line {line}: {header[i]}") for i in positions]
         for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
             if not 0 <= code <= UNKNOWN_CODES[column]:
@@ -114,7 +115,7 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
                 codes[index] = UNKNOWN_CODES[column]
         attributes = tuple(codes)
         if table.setdefault(pid, attributes) != attributes:
-            raise ValueError(f"{path}, line {line}: id {pid} was given other attributes before.")
+            raise Mistake(f"{path}, line {line}: id {pid} was given other attributes before.")
     for (column, code), num_rows in sorted(out_of_range.items()):
         logger.warning(
             "%s: %s holds code %d, which is not in 0..%d, in %d row(s); it is read as unknown.",
@@ -130,5 +131,5 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
 def _find_column(path: Path, header: list[str], column: str) -> int:
     count = header.count(column)
     if count != 1:
-        raise ValueError(f"{path}: column {column!r} must occur once in the header, found {count} times.")
+        raise Mistake(f"{path}: column {column!r} must occur once in the header, found {count} times.")
     return header.index(column)

@@ -12,24 +12,25 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
 from utils.stopping import leave_signals_to_parent
 
 from .attributes import AttributeScheme
-from .benchmarks.agvpreid import AGVPReID
-from .benchmarks.benchmark import Benchmark
-from .benchmarks.dataset_options import DatasetOptions
-from .benchmarks.detreidx import DetReIDX
-from .benchmarks.g2avreid import G2AVReID
-from .benchmarks.ilidsvid import ILIDSVID
-from .benchmarks.lsvid import LSVID
-from .benchmarks.mars import MARS
-from .benchmarks.own_data import OwnData
 from .clips.batch_sampler import IdentityBatchSampler
 from .clips.clip_dataset import TrackletClips
 from .clips.sampling import count_test_clips
 from .clips.transforms import Augmenter, Normalizer
-from .storage.frame_cache import FrameCache
+from .readers.agvpreid import AGVPReID
+from .readers.benchmark import Benchmark
+from .readers.dataset_options import DatasetOptions
+from .readers.detreidx import DetReIDX
+from .readers.frame_cache import FrameCache
+from .readers.g2avreid import G2AVReID
+from .readers.ilidsvid import ILIDSVID
+from .readers.lsvid import LSVID
+from .readers.mars import MARS
+from .readers.own_data import OwnData
 from .tracklet import Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "") -> Bench
     """
     name = cfg.DATASETS.NAMES
     if name not in DATASETS:
-        raise ValueError(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
+        raise Mistake(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
     _check_columns(name, DATASETS[name].scheme, cfg.TEST.MASK_ATTRIBUTES)
     options = DatasetOptions(
         protocol=cfg.TEST.PROTOCOL,
@@ -80,7 +81,7 @@ def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[
     """Refuse columns that the data set's attributes do not have; a data set without attributes ignores them all."""
     for column in columns:
         if scheme is not None and column not in scheme.columns:
-            raise ValueError(
+            raise Mistake(
                 f"TEST.MASK_ATTRIBUTES must be among {', '.join(scheme.columns)} (the columns of {name}), "
                 f'or "()" for no mask; got {column!r}.'
             )
@@ -91,7 +92,7 @@ def choose_cases(cfg: CfgNode, dataset: Benchmark) -> list[Case]:
     wanted = list(dataset.cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
     for name in wanted:
         if name not in dataset.cases:
-            raise ValueError(
+            raise Mistake(
                 f"DATASETS.EVAL_CASE is {name}, but {cfg.DATASETS.ROOT_DIR} holds only {', '.join(dataset.cases)}."
             )
     return [dataset.cases[name] for name in wanted]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from utils.metrics import CROSS_CAMERA, PROTOCOLS
+from utils.mistake import Mistake
 
 from .attributes import AttributeScheme
 
@@ -20,7 +21,7 @@ class Tracklet:
     Attributes:
         name: Name of the tracklet, such as its folder's; without spaces.
         frame_paths: Paths of the frames in time order; at least one. Large data sets make them on demand
-            (``datasets.storage.frame_index``).
+            (``datasets.readers.frame_index``).
         pid: Identity as annotated.
         camid: Camera as annotated; -1 if unknown.
         view: 'ground' or 'aerial'; always 'ground' in data sets with ground cameras only.
@@ -40,7 +41,7 @@ class Tracklet:
 
     def __post_init__(self) -> None:
         if self.view not in VIEWS:
-            raise ValueError(f"Tracklet {self.key}: view must be one of {VIEWS}, got {self.view!r}.")
+            raise Mistake(f"Tracklet {self.key}: view must be one of {VIEWS}, got {self.view!r}.")
 
     @property
     def key(self) -> str:
@@ -80,11 +81,9 @@ class Case:
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
-            raise ValueError(
-                f"Case {self.name}: protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}."
-            )
+            raise Mistake(f"Case {self.name}: protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
         if self.ranking_form not in RANKING_FORMS:
-            raise ValueError(
+            raise Mistake(
                 f"Case {self.name}: ranking_form must be one of {', '.join(RANKING_FORMS)}, got {self.ranking_form!r}."
             )
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from utils.commands import first_line
+from utils.mistake import MissingFile, Mistake
 
 from .encoder import OPENAI_FILES, ClipVideoEncoder, build_vit
 from .weights import load_clip_weights, load_weights
@@ -37,7 +38,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
     pretrained = pretrained and cfg.MODEL.PRETRAINED
     from_hub = pretrained and not cfg.MODEL.PRETRAIN_PATH
     if from_hub and any(cfg.MODEL.VIT.values()):
-        raise ValueError(
+        raise Mistake(
             "MODEL.VIT changes the dimensions of the ViT, so there are no weights for it on the hub: set "
             "MODEL.PRETRAIN_PATH to a file, or train from random weights with MODEL.PRETRAINED False."
         )
@@ -55,7 +56,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         )
     except OSError as error:
         file = OPENAI_FILES.get(cfg.MODEL.NAME, "a timm or open_clip file of it")
-        raise FileNotFoundError(
+        raise MissingFile(
             f"No weights for MODEL.NAME {cfg.MODEL.NAME}: timm could not fetch them ({first_line(error)}). On a "
             f"machine with a network, download {file} (docs/training.md, 'CLIP weights'), put it beside train_main.py "
             f"and set MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
@@ -103,7 +104,7 @@ def compile_blocks(encoder: ClipVideoEncoder, device: torch.device) -> None:
     try:
         torch.compile(_add_one)(torch.zeros(8, device=device))
     except (RuntimeError, OSError) as error:  # the errors of torch.compile are RuntimeErrors
-        raise ValueError(
+        raise Mistake(
             f"MODEL.COMPILE is True, but torch.compile fails on {device}: {first_line(error)}. It needs a C++ compiler "
             "(such as g++) and, on CUDA, Triton. Install them or set MODEL.COMPILE False."
         ) from error

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from utils.mistake import Mistake
+
 HEAD_WIDTH = 64  # channels of an attention head, as in CLIP
 NUM_LAYERS = 2
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")  # "T-shirt" is one word
@@ -61,14 +63,14 @@ class CaptionEncoder(nn.Module):
         for text in texts:
             words = split_words(text)
             if not words:
-                raise ValueError(f"A text must hold at least one word, got {text!r:.50}.")
+                raise Mistake(f"A text must hold at least one word, got {text!r:.50}.")
             if len(words) > self.length:
-                raise ValueError(
+                raise Mistake(
                     f"A text may have at most {self.length} words for this text tower, got {len(words)}: "
                     f"{' '.join(words[:5])!r:.100} ..."
                 )
             if unknown := self.unknown_words(text):
-                raise ValueError(describe_unknown(unknown, self.vocabulary))
+                raise Mistake(describe_unknown(unknown, self.vocabulary))
             rows.append([self.vocabulary[word] for word in words])
         longest = max(map(len, rows), default=0)
         return torch.tensor([row + [0] * (longest - len(row)) for row in rows])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.entries import state_dict_like
+from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def build_clip(state: Mapping[str, Tensor], path: Path) -> Any:
     context, text_width = state["positional_embedding"].shape
     head_width = OTHER_HEAD_WIDTHS.get(width, HEAD_WIDTH)
     if width % head_width or text_width % HEAD_WIDTH:
-        raise ValueError(
+        raise Mistake(
             f"{path} holds a CLIP of widths {width} and {text_width}, which are no multiples of an attention head's "
             f"{head_width} and {HEAD_WIDTH}."
         )
@@ -82,7 +83,7 @@ def build_clip(state: Mapping[str, Tensor], path: Path) -> Any:
     with torch.random.fork_rng(devices=[]):  # its initial values, which are replaced, use no random numbers of a run
         clip = open_clip.CLIP(state["text_projection"].shape[1], vision, texts, quick_gelu)
     if problem := state_dict_like(clip.state_dict())(state):
-        raise ValueError(f"{path} is no CLIP that open_clip computes with a plain ViT and text tower: it {problem}.")
+        raise Mistake(f"{path} is no CLIP that open_clip computes with a plain ViT and text tower: it {problem}.")
     clip.load_state_dict({name: value.float() for name, value in state.items()})
     logger.info(
         "CLIP from %s: ViT of width %d, %d layers, patch %d, %d pixels; text tower of width %d, %d layers; %s",
@@ -126,9 +127,9 @@ class ClipTexts(nn.Module):
         for each in texts:
             words = each.split()
             if not words:
-                raise ValueError(f"A text must hold at least one word, got {each!r:.50}.")
+                raise Mistake(f"A text must hold at least one word, got {each!r:.50}.")
             if (fitting := self._count_fitting(words)) < len(words):
-                raise ValueError(
+                raise Mistake(
                     f"The text {each!r:.60} ... is too long: {fitting} of its {len(words)} words fit in the "
                     f"{self.tokenizer.context_length} tokens of this text tower. Leave the others out."
                 )

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
+from utils.mistake import Mistake
 from utils.roles import Role
 
 from .checkpointing import run_block
@@ -65,7 +66,7 @@ def build_vit(
     dimensions = {key: value for key, value in dimensions.items() if value}
     vit = timm.create_model(timm_name, pretrained=from_hub, **dimensions)
     if not isinstance(vit, VisionTransformer) or isinstance(vit.norm_pre, nn.Identity):
-        raise ValueError(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
+        raise Mistake(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
     return vit
 
 
@@ -78,7 +79,7 @@ def _resolve_name(name: str) -> str:
         openai = [other for other in of_clip if other.endswith(".openai")]
         timm_name = (openai or of_clip or tagged or [timm_name])[0]
     if not timm.is_model(timm_name) or FINE_TUNED in timm_name:
-        raise ValueError(
+        raise Mistake(
             f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or a timm ViT with 'clip' in its name and no "
             f"classifier fine-tuned on top (such as vit_large_patch14_clip_224.openai), got {name!r}."
         )
@@ -102,7 +103,7 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: st
     side = math.isqrt(num_patches)
     if side * side != num_patches:
         if num_patches != grid[0] * grid[1]:
-            raise ValueError(
+            raise Mistake(
                 f"A position embedding of {num_patches} patches fits neither a square grid nor the {grid[0]}x{grid[1]} "
                 "patches of INPUT.SIZE_TRAIN; set INPUT.SIZE_TRAIN to the image size of these weights."
             )
@@ -160,7 +161,7 @@ class ClipVideoEncoder(nn.Module):
         self.camera_coefficient = camera_coefficient
         self.gradient_checkpointing = False
         if max(stride) > self.patch_size:
-            raise ValueError(f"MODEL.STRIDE_SIZE must be at most the patch size {self.patch_size}, got {stride}.")
+            raise Mistake(f"MODEL.STRIDE_SIZE must be at most the patch size {self.patch_size}, got {stride}.")
         self.check_size(*image_size)
         self.grid = self.grid_for(*image_size)
         self.width: int = vit.embed_dim
@@ -211,9 +212,7 @@ class ClipVideoEncoder(nn.Module):
         """
         depth = len(self.blocks)
         if num_blocks > depth:
-            raise ValueError(
-                f"MODEL.FREEZE_BLOCKS must be at most the {depth} blocks of the encoder, got {num_blocks}."
-            )
+            raise Mistake(f"MODEL.FREEZE_BLOCKS must be at most the {depth} blocks of the encoder, got {num_blocks}.")
         if num_blocks:
             parameters = dict(self.named_parameters())
             for name, role in self.parameter_roles().items():
@@ -223,7 +222,7 @@ class ClipVideoEncoder(nn.Module):
     def check_size(self, height: int, width: int) -> None:
         """Raise ValueError unless an image of this size divides into patches."""
         if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
+            raise Mistake(
                 f"INPUT.SIZE_TRAIN and INPUT.SIZE_TEST must be multiples of the patch size {self.patch_size}, "
                 f"got {height}x{width}."
             )
@@ -254,7 +253,7 @@ class ClipVideoEncoder(nn.Module):
             extra = extra + self.camera_coefficient * rows.unsqueeze(1)
         if self.frame_embedding is not None:
             if len(self.frame_embedding) != T:
-                raise ValueError(
+                raise Mistake(
                     f"Clips must have INPUT.SEQ_LEN = {len(self.frame_embedding)} frames (the rows of the frame "
                     f"embedding), got {T}."
                 )

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from timm.layers import QuickGELU
 from torch import Tensor, nn
 
+from utils.mistake import Mistake
+
 from .checkpointing import run_block
 from .quick_gelu import quick_gelu_mlp
 
@@ -30,7 +32,7 @@ class PromptAttention(nn.Module):
         super().__init__()
         self.num_heads = max(width // HEAD_WIDTH, 1)
         if width % self.num_heads:
-            raise ValueError(
+            raise Mistake(
                 f"The projected width (MODEL.VIT.PROJ_DIM, or the named ViT's) must divide into {self.num_heads} "
                 f"heads, got {width}."
             )

@@ -12,6 +12,8 @@ import torch
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
+from utils.mistake import Mistake
+
 from .xtfclip import XTFCLIP
 
 
@@ -58,9 +60,9 @@ def trace_relevance(
         Transformers", ICCV 2021, Eqs. (5) and (6), for a score of descriptors instead of one of a class.
     """
     if model.training:
-        raise ValueError("Relevance is that of a test descriptor: the model must be in evaluation mode.")
+        raise Mistake("Relevance is that of a test descriptor: the model must be in evaluation mode.")
     if not 1 <= num_layers <= len(model.encoder.blocks):
-        raise ValueError(
+        raise Mistake(
             f"num_layers must be between 1 and the {len(model.encoder.blocks)} blocks of the encoder, got {num_layers}."
         )
     attentions = [cast(Attention, cast(Block, block).attn) for block in model.encoder.blocks][-num_layers:]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from utils.checkpoint import hash_file, log_identity, read_checkpoint, write_weights
 from utils.entries import check_entries, count, mapping, number, state_dict_like, tensors, text, words
+from utils.mistake import MissingFile, Mistake
 
 from .caption_encoder import CaptionEncoder
 from .clip_texts import ClipTexts, build_clip, is_clip
@@ -146,7 +147,7 @@ def open_text_space(path: str | Path) -> TextSpace:
         return _open_captions(content, path, sha256)
     state = unwrap(content, path)
     if not is_clip(state):
-        raise ValueError(
+        raise Mistake(
             f"{path} is no text tower: expected a whole CLIP with a ViT in OpenAI's or open_clip's form "
             "(visual.conv1.weight, ..., text_projection), or captions of tools/pretrain_encoder.py "
             f"(configs/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
@@ -186,9 +187,9 @@ def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextS
     check_entries(tower, f"{path}, {TOWER}", {"file": text, "sha256": text, "vit": mapping})
     image_file = path.with_name(Path(tower["file"]).name)
     if not image_file.is_file():
-        raise FileNotFoundError(f"{path} needs its image tower beside it: there is no {image_file}.")
+        raise MissingFile(f"{path} needs its image tower beside it: there is no {image_file}.")
     if hash_file(image_file) != tower["sha256"]:
-        raise ValueError(
+        raise Mistake(
             f"{path} was trained beside another {image_file} than this one: run `python -m tools.pretrain_encoder "
             f"--image_tower {image_file} --captions {path}`."
         )
@@ -206,12 +207,12 @@ def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextS
             sha256,
         )
         if not space.scale > 0:
-            raise ValueError(f"its scale must be above 0, got {space.scale}")
+            raise Mistake(f"its scale must be above 0, got {space.scale}")
     # timm refuses numbers of heads by an assertion; a stride of 0 divides by it.
     except (KeyError, TypeError, RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
-        raise ValueError(f"{path} is damaged: it does not describe its towers ({error!r:.200}).") from error
+        raise Mistake(f"{path} is damaged: it does not describe its towers ({error!r:.200}).") from error
     load_clip_weights(vit, image_file)
     if problem := state_dict_like(captions.state_dict())(state):
-        raise ValueError(f"{path} is damaged: it {problem}.")
+        raise Mistake(f"{path} is damaged: it {problem}.")
     captions.load_state_dict({name: value.float() for name, value in state.items()})
     return space

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from utils.checkpoint import log_identity, read_checkpoint
 from utils.entries import dense, fits
+from utils.mistake import Mistake
 
 from .encoder import ClipVideoEncoder, resize_position_embedding
 
@@ -146,7 +147,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     wrong = [name for name in own if name in converted and not fits(converted[name], own[name])]
     surplus = [name for name in converted if name not in own]
     if missing or wrong or surplus:
-        raise ValueError(
+        raise Mistake(
             f"{path} holds another architecture than MODEL.NAME: {_describe_vit(converted)} in the file, "
             f"{_describe_vit(own)} in the model. Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH."
         )
@@ -195,7 +196,7 @@ def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> L
             if missing
             else f"{wrong[0]} is {_describe(state[wrong[0]])}, expected {_describe(own[wrong[0]])}"
         )
-        raise ValueError(
+        raise Mistake(
             f"{path} does not fit this configuration ({len(missing)} parameters missing, {len(wrong)} of another "
             f"shape; first: {first}). Use the --config_file it was trained with."
         )
@@ -244,9 +245,9 @@ def unwrap(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     for name, value in state.items():
         if not isinstance(name, str):
-            raise ValueError(f"{path} holds a tensor with the name {name!r:.50}, which is no text.")
+            raise Mistake(f"{path} holds a tensor with the name {name!r:.50}, which is no text.")
         if problem := dense(value):
-            raise ValueError(f"{path}: {name} {problem}.")
+            raise Mistake(f"{path}: {name} {problem}.")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
@@ -259,7 +260,7 @@ def _check_finite(state: dict[str, Tensor], own: dict[str, Tensor], path: str | 
     """Raise ValueError for the first tensor that would put NaN or infinity into the network."""
     for name, parameter in own.items():
         if name in state and not state[name].to(parameter.dtype).isfinite().all():
-            raise ValueError(
+            raise Mistake(
                 f"{path} is of no use: {name} holds NaN or infinity. Training went wrong before it was written, or the "
                 "file is damaged; use an earlier checkpoint."
             )
@@ -307,7 +308,7 @@ def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path
         if "head.bias" in state:
             _ignore(report, ["head.bias"], "CLIP's projection has no bias")
         return _from_timm({name: value for name, value in state.items() if name != "head.bias"})
-    raise ValueError(
+    raise Mistake(
         f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
         f"(visual.class_embedding, ...) or timm's (cls_token, ..., head.weight), got {', '.join(list(state)[:3])}, ..."
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from utils.mistake import Mistake
 from utils.roles import Role
 
 from .encoder import ClipVideoEncoder
@@ -143,7 +144,7 @@ class XTFCLIP(nn.Module):
         if not self.training:
             return self.describe(clips, camids)
         if memory is None:
-            raise ValueError("A training forward needs the CLIP memory (K, P) of the training identities.")
+            raise Mistake("A training forward needs the CLIP memory (K, P) of the training identities.")
         T = clips.shape[1]
         tokens = self.encoder(clips, camids)  # (B*T, N, D)
         projected = self.encoder.project(tokens).unflatten(0, (-1, T))  # (B, T, N, P)

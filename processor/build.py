@@ -29,17 +29,17 @@ from model.text_space import open_text_space
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
-from .attribute_heads import find_heads
-from .clip_memory import build_memory
-from .evaluate import RankingOptions
-from .feature_cache import FeatureCache, hash_code, hash_weights
-from .features import FeatureExtractor
-from .masking import MaskOptions
-from .query_maps import QueryMapper
-from .state import TrainingState
-from .train import TrainingOptions
-from .trained import TrainedRun
-from .zero_shot import ZeroShotPredictor, find_zero_shot_heads
+from .attributes.heads import find_heads
+from .attributes.masks import MaskOptions
+from .attributes.zero_shot import ZeroShotPredictor, find_zero_shot_heads
+from .evaluation.cache import FeatureCache, hash_code, hash_weights
+from .evaluation.features import FeatureExtractor
+from .evaluation.open_run import TrainedRun
+from .evaluation.rank import RankingOptions
+from .report.query_maps import QueryMapper
+from .training.clip_memory import build_memory
+from .training.state import TrainingState
+from .training.train import TrainingOptions
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from datasets.clips.decoding import decode_frame
 from datasets.clips.sampling import sample_test_indices
 from model import XTFCLIP
 from utils.checkpoint import hash_file
+from utils.mistake import Mistake
 from utils.whole_files import write_whole
 
 from .describer import TrackletDescriber
@@ -147,7 +148,7 @@ def check_export(describer: TrackletDescriber, content: bytes, clips: Tensor) ->
         end = time.perf_counter()
     difference = float(np.abs(actual - expected).max())
     if not difference <= TOLERANCE:
-        raise ValueError(f"The exported network differs from torch by {difference:.1e} (more than {TOLERANCE}).")
+        raise Mistake(f"The exported network differs from torch by {difference:.1e} (more than {TOLERANCE}).")
     return ExportCheck(difference, middle - start, end - middle)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
+from utils.mistake import MissingFile, Mistake
 from utils.natural_order import natural_key
 from utils.whole_files import write_whole
 
@@ -48,7 +49,7 @@ class ExportedNetwork:
             OSError: If a frame cannot be read.
         """
         if camera is not None and camera not in self.camids:
-            raise ValueError(f"--camera {camera} is none of the training cameras: {list(self.camids)}.")
+            raise Mistake(f"--camera {camera} is none of the training cameras: {list(self.camids)}.")
         cameras = np.array([-1 if camera is None else self.camids.index(camera)])
         clips = (read_clip(list_frames(folder), *self.clip_shape) for folder in folders)
         return np.concatenate(
@@ -59,14 +60,14 @@ class ExportedNetwork:
 def open_network(path: Path) -> ExportedNetwork:
     """Open a file of tools/export_onnx.py. FileNotFoundError, ValueError: if it is none."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file: tools/export_onnx.py makes one.")
+        raise MissingFile(f"{path} is not a file: tools/export_onnx.py makes one.")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no other class
-        raise ValueError(f"{path} is damaged, or no ONNX file: {error}") from error
+        raise Mistake(f"{path} is damaged, or no ONNX file: {error}") from error
     metadata = session.get_modelmeta().custom_metadata_map
     if CLIP_SHAPE not in metadata:
-        raise ValueError(f"{path} was not made by tools/export_onnx.py: its metadata lacks {CLIP_SHAPE!r}.")
+        raise Mistake(f"{path} was not made by tools/export_onnx.py: its metadata lacks {CLIP_SHAPE!r}.")
     num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
     return ExportedNetwork(session, (num_frames, height, width), json.loads(metadata[CAMIDS]) or [])
 
@@ -85,7 +86,7 @@ def list_frames(folder: Path) -> list[Path]:
         message = f"{folder} is not a folder with frames ({', '.join(FRAME_SUFFIXES)})."
         if any(path.is_dir() for path in shown):
             message += f" It holds folders: if these are the tracklets, name them, in a shell by {folder}/*/ at once."
-        raise FileNotFoundError(message)
+        raise MissingFile(message)
     return sorted(images, key=lambda path: natural_key(path.name))
 
 

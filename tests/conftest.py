@@ -53,11 +53,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of parity fixtures and development data beside the checkout; its tests skip without it."""
+    """Folder of real data beside the checkout; its tests skip without it."""
     path = Path(__file__).resolve().parents[2] / "shared"
     if not path.is_dir():
         pytest.skip(f"needs the development data in {path}, which this machine does not have")
     return path
+
+
+@pytest.fixture(scope="session")
+def parity_folder() -> Path:
+    """Folder of inputs and outputs of the published code."""
+    return Path(__file__).parent / "parity"
 
 
 @pytest.fixture(scope="session", autouse=True)

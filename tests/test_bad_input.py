@@ -33,8 +33,8 @@ from configs import CHOICES
 from configs.checks import RANGES
 from configs.keys import DEFAULTS
 from datasets.build import DATASETS
-from processor import monitor
 from processor.report import write
+from processor.training import monitor
 from utils.checkpoint import read_checkpoint
 from utils.commands import run_command
 

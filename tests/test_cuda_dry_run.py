@@ -14,10 +14,10 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import Parameter
 
-import processor.features
+import processor.evaluation.features
 from configs import get_cfg
 from processor.build import make_extractor
-from processor.plan import DatasetSize, fake_training
+from processor.estimate import DatasetSize, fake_training
 from solver import centralize_gradients, make_optimizer
 from utils.runtime import Runtime
 
@@ -96,9 +96,9 @@ def test_features_with_mirror_images_and_normalisation(cfg, make_tracklet, monke
     cfg.TEST.FLIP = cfg.TEST.FEAT_NORM = True
     # The counter reads values of the loader's batch, which is on the CPU: that is allowed.
     counter = SimpleNamespace(add=lambda batch: None, finish=lambda: None, num_unreadable=0)
-    monkeypatch.setattr(processor.features, "BadFrames", lambda *args: counter)
-    monkeypatch.setattr(processor.features, "find_black_clips", lambda batch: set())
-    monkeypatch.setattr(processor.features, "find_readable", lambda counts: [True] * len(counts))
+    monkeypatch.setattr(processor.evaluation.features, "BadFrames", lambda *args: counter)
+    monkeypatch.setattr(processor.evaluation.features, "find_black_clips", lambda batch: set())
+    monkeypatch.setattr(processor.evaluation.features, "find_readable", lambda counts: [True] * len(counts))
     tracklets = [make_tracklet(pid) for pid in range(BATCH_SIZE)]
     with fake_training(cfg, RUNTIME, BATCH_SIZE, SIZE) as training:
         batch = {

@@ -12,9 +12,9 @@ import torch
 
 from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
 from processor.build import make_extractor, make_memory, make_training_options, make_training_state
-from processor.plan import ADAM_STATES, FLOAT32_BYTES, count_parameters, estimate_step_memory, size_of
-from processor.state import LAST_CHECKPOINT
-from processor.train import add_gradients, compute_losses, train, update_weights
+from processor.estimate import ADAM_STATES, FLOAT32_BYTES, count_parameters, estimate_step_memory, size_of
+from processor.training.state import LAST_CHECKPOINT
+from processor.training.train import add_gradients, compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
 from utils.runtime import DTYPES, Runtime, make_runtime
 

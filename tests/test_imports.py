@@ -9,16 +9,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY_POINTS = ("train_main", "eval_main")
-LIBRARY = ("configs", "datasets", "loss", "model", "processor", "solver", "utils")
+LIBRARY = ("configs", "datasets", "demo", "loss", "model", "processor", "search", "solver", "utils")
 COMMANDS = ("tools", "benchmarks")
 ALLOWED = {
     "utils": set(),
-    "configs": set(),
+    "configs": {"utils"},
     "datasets": {"utils"},
     "model": {"utils"},
     "loss": {"utils"},
     "solver": {"utils"},
     "processor": {"configs", "utils", "datasets", "model", "loss", "solver"},
+    "search": {"utils", "datasets", "model", "processor"},
+    "demo": {"utils", "datasets", "model", "solver"},
     **dict.fromkeys(ENTRY_POINTS, {*LIBRARY}),
     **dict.fromkeys(COMMANDS, {*LIBRARY}),
 }
@@ -29,14 +31,11 @@ RECORDS = {"tracklet", "attributes"}
 ALLOWED_IN_DATASETS = {
     "tracklet": {"attributes"},
     "attributes": set(),
-    "storage": RECORDS,
-    "benchmarks": {*RECORDS, "storage"},
-    "clips": {*RECORDS, "storage"},
-    "synthetic": {"attributes"},
-    "video": set(),
-    "build": {*RECORDS, "storage", "benchmarks", "clips"},
-    "__init__": {"build", "benchmarks", *RECORDS},
-    "doctor": {*RECORDS, "storage", "benchmarks", "clips", "build", "synthetic"},
+    "readers": RECORDS,
+    "clips": {*RECORDS, "readers"},
+    "build": {*RECORDS, "readers", "clips"},
+    "__init__": {"build", "readers", *RECORDS},
+    "check": {*RECORDS, "readers", "clips", "build"},
 }
 
 
@@ -62,7 +61,7 @@ def forbidden_edges(home: str, source: str) -> set[str]:
     names = set(imported(ast.parse(source)))
     forbidden = (names & PROJECT) - ALLOWED[home] - {home}
     if home == "configs":
-        forbidden |= names - set(sys.stdlib_module_names) - CONFIGS_THIRD_PARTY - {"configs"}
+        forbidden |= names - set(sys.stdlib_module_names) - CONFIGS_THIRD_PARTY - {"configs", "utils"}
     return forbidden
 
 
@@ -158,10 +157,11 @@ def test_libraries_do_not_print(path):
         ("loss", "import model.encoder", {"model"}),
         ("model", "from datasets import Tracklet", {"datasets"}),
         ("utils", "def late():\n    from configs import get_cfg", {"configs"}),
+        ("loss", "from search.index import x", {"search"}),
         ("configs", "import torch, yaml, ast", {"torch"}),
         ("processor", "from train_main import parse_args\nfrom tools import plan", {"train_main", "tools"}),
         ("benchmarks", "import eval_main", {"eval_main"}),
-        ("datasets", "from processor.features import evaluating", {"processor"}),
+        ("datasets", "from processor.evaluation.features import evaluating", {"processor"}),
         ("model", "from .encoder import build_vit\nimport utils.checkpoint\nimport torch", set()),
     ],
 )
@@ -170,10 +170,10 @@ def test_the_import_check_sees_forbidden_edges(home, source, edges):
 
 
 def test_the_wing_check_sees_where_relative_imports_lead():
-    path = ROOT / "datasets/storage/listing.py"
-    source = "from ..clips.decoding import x\nfrom .packed_paths import y\nfrom .. import build\nimport numpy"
-    assert set(imported_wings(path, source)) == {"clips", "storage", "build"}
-    assert wing_of(path) == "storage"
+    path = ROOT / "datasets/readers/listing.py"
+    source = "from ..clips.decoding import x\nfrom .frame_index import y\nfrom .. import build\nimport numpy"
+    assert set(imported_wings(path, source)) == {"clips", "readers", "build"}
+    assert wing_of(path) == "readers"
     assert wing_of(ROOT / "datasets/build.py") == "build"
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import train_main
-from processor.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
+from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
 from utils.checkpoint import read_checkpoint
 from utils.commands import run_command
 
@@ -65,7 +65,9 @@ def without_config(path):
 @pytest.mark.forks
 @pytest.mark.slow
 def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch, assert_same):
-    monkeypatch.setattr("processor.monitor.draw_curves", lambda rows, path: None)  # it takes longer than an epoch
+    monkeypatch.setattr(
+        "processor.training.monitor.draw_curves", lambda rows, path: None
+    )  # it takes longer than an epoch
     options = ["DATASETS.ROOT_DIR", str(make_tree()), "DATASETS.VALIDATION_DIR", str(make_tree("split", test=(30, 31)))]
     options += ["SOLVER.STAGE2.EVAL_PERIOD", "1", "SOLVER.STAGE2.MAX_EPOCHS", "2", *SAVE_EVERY_STEP]
 

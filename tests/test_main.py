@@ -14,8 +14,8 @@ import torch
 import eval_main
 import train_main
 from model import make_model
-from processor import monitor
 from processor.report import write
+from processor.training import monitor
 from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,7 +195,7 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_log(make_tree, tiny_opt
     def fail(*args):
         raise RuntimeError("out of memory\nand more")
 
-    monkeypatch.setattr("processor.train.train", fail)
+    monkeypatch.setattr("processor.training.train.train", fail)
     words = ["--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", make_tree()]
     assert status_of(train_main, *words) == 1
     log = log_of("logs/all")

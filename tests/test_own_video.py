@@ -8,7 +8,7 @@ import torch
 
 from configs import get_cfg
 from model import make_model
-from processor.state import LAST_CHECKPOINT
+from processor.training.state import LAST_CHECKPOINT
 from tools import cut_tracklets, extract_features, search
 
 pytestmark = pytest.mark.slow

@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets import choose_cases, make_test_loader
     from datasets.clips.clip_dataset import NO_FRAME
     from datasets.clips.decoding import UnreadableFrameError
-    from processor.attention_maps import draw_pair, explain_pair, find_tracklet
     from processor.build import make_extractor
-    from processor.trained import open_run
+    from processor.evaluation.open_run import open_run
+    from processor.report.attention_maps import draw_pair, explain_pair, find_tracklet
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, "DATASETS.EVAL_CASE", args.eval_case]

@@ -12,7 +12,7 @@ from configs import get_cfg
 from utils.arguments import MAX_WORKERS, at_least
 
 if TYPE_CHECKING:
-    from datasets.doctor import Report
+    from datasets.check import Report
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check the data set, log the report and return the exit status."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.doctor import check_dataset, count_cores, format_report, make_check_settings, report_as_dict
+    from datasets.check import check_dataset, count_cores, format_report, make_check_settings, report_as_dict
     from utils.whole_files import write_text
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from utils.arguments import at_least, real_number
+from utils.mistake import Mistake
 from utils.stopping import Stopped
 
 logger = logging.getLogger(__name__)
@@ -71,12 +72,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Cut the tracklets and say what was kept."""
     args = make_parser().parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.video import SelectionRules, cut_tracklets
+    from search.cutting import cut_tracklets
+    from search.selection import SelectionRules
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     output = Path(os.path.realpath(args.output))  # also of '.' and 'data/..', which have no name
     if not output.name:
-        raise ValueError(f"--output must be a folder inside of another one, got {args.output}.")
+        raise Mistake(f"--output must be a folder inside of another one, got {args.output}.")
     sheets = args.contact_sheets or output.with_name(f"{output.name}_contact_sheets")
     rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
     try:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.arguments import at_least
+from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
-# As in datasets/benchmarks/own_splits.py (a test compares them), which imports torch: --help answers at once.
+# As in datasets/readers/own_splits.py (a test compares them), which imports torch: --help answers at once.
 FRACTION, SEED = 0.3, 0
 
 EPILOG = """\
@@ -52,20 +53,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the names, show what was understood, and write the table."""
     args = make_parser().parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.benchmarks.describe import (
+    from datasets.readers.describe import (
         count_frames,
         describe_folders,
         describe_table,
         format_counts,
         format_description,
     )
-    from datasets.benchmarks.own_splits import draw_split
-    from datasets.benchmarks.tracklet_table import TABLE, read_table, write_table
+    from datasets.readers.own_splits import draw_split
+    from datasets.readers.tracklet_table import TABLE, read_table, write_table
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     output = args.output or args.root / TABLE
     if output.exists() and not args.force:
-        raise FileExistsError(f"{output} exists already: --force replaces it, --output names another file.")
+        raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
     description = describe_table(args.table) if args.table else describe_folders(args.root, output, args.pattern)
     table = description.table
     num_frames = count_frames(args.root, table)

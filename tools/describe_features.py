@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.mistake import Mistake
+
 logger = logging.getLogger(__name__)
 
 EPILOG = """\
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.output.exists() and not args.force:
-        raise FileExistsError(f"{args.output} exists already: --force replaces it, --output names another file.")
+        raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
     features = open_network(args.network).describe(args.tracklets, args.camera)
     write_features(args.output, args.tracklets, features)
     logger.info("%d descriptors of %d numbers are in %s", *features.shape, args.output)

@@ -29,7 +29,7 @@ def draw_people(seed: int, num_people: int, width: int) -> Image.Image:
         Picture of the given width.
     """
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.synthetic.contact_sheet import draw_contact_sheet
+    from demo.contact_sheet import draw_contact_sheet
 
     sheet = Image.fromarray(draw_contact_sheet(seed, num_people, captions=False))
     size = (width, round(width * sheet.height / sheet.width))

@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open the run, export it, compare it with torch, write it."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
+    from processor.evaluation.open_run import open_run
     from processor.export import describe_export, make_describer, make_example_clips, write_onnx
-    from processor.trained import open_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for exporter in ("onnx_ir", "onnxscript"):  # each logs every step of its work

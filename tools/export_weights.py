@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from model.published_layout import to_published
+    from processor.evaluation.open_run import open_run
     from processor.export import describe_export, format_card
-    from processor.trained import open_run
     from utils.checkpoint import write_checkpoint, write_weights
     from utils.runtime import prepare_output
     from utils.whole_files import write_text

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from configs import config_of_run, get_cfg
+from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +52,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from model.text_space import open_text_space
-    from processor.described import check_suffix, write_described
-    from processor.extraction import describe_folder
-    from processor.trained import load_trained, locate_checkpoint
+    from processor.evaluation.open_run import load_trained, locate_checkpoint
+    from search.described import check_suffix, write_described
+    from search.extraction import describe_folder
     from utils.folder_lock import lock_folder
     from utils.runtime import start_logging
 
     output: Path = args.output
     check_suffix(output)
     if output.exists() and not args.force:
-        raise FileExistsError(f"{output} exists already: --force replaces it, --output names another file.")
+        raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
     opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, *args.opts]
     cfg = get_cfg(config_of_run(opts), opts)
     locate_checkpoint(cfg)  # a folder that is misspelt must not be created

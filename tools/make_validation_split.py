@@ -7,7 +7,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# As in datasets/benchmarks/validation_split.py (a test compares them), which imports torch: --help answers at once.
+# As in datasets/readers/validation_split.py (a test compares them), which imports torch: --help answers at once.
 FRACTION, DISTRACTOR_FRACTION, SEED = 0.2, 0.1, 0
 LINKS = ("symlink", "hard", "copy")
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     args = parser.parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.benchmarks.validation_split import PEOPLE_FILE, SplitSettings, format_splits, make_validation_split
+    from datasets.readers.validation_split import PEOPLE_FILE, SplitSettings, format_splits, make_validation_split
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

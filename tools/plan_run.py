@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import make_dataset
-    from processor.plan import DatasetSize, count_steps, format_plan, made_up_pids, make_plan, size_of
+    from processor.estimate import DatasetSize, count_steps, format_plan, made_up_pids, make_plan, size_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cfg = get_cfg(args.config_file, args.opts)

@@ -4,9 +4,9 @@
     python -m tools.pretrain_encoder --image_tower configs/demo_encoder.safetensors --people 1500
 
 Renders people that no demo data set contains, through cameras with other colours and places, and trains the ViT of a
-config contrastively (``processor.pretraining``). The image tower is written in timm's names and half precision, so that
+config contrastively (``demo.pretraining``). The image tower is written in timm's names and half precision, so that
 MODEL.PRETRAIN_PATH reads it like any other CLIP file. Then a text tower is trained beside it
-(``processor.caption_training``), so that texts can be compared with tracklets. On two CPU cores the defaults take about
+(``demo.caption_training``), so that texts can be compared with tracklets. On two CPU cores the defaults take about
 three quarters of an hour. With --image_tower, only the text tower is trained, beside an image tower that exists; this
 takes minutes.
 """
@@ -60,11 +60,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     import torch
 
-    from datasets.synthetic.crowd import render_crowd
+    from demo.caption_training import train_text_tower
+    from demo.crowd import render_crowd
+    from demo.pretraining import PretrainingSettings, make_image_tower, pretrain, save_timm
     from model.text_space import write_captions
     from model.weights import load_clip_weights
-    from processor.caption_training import train_text_tower
-    from processor.pretraining import PretrainingSettings, make_image_tower, pretrain, save_timm
     from utils.checkpoint import hash_file
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

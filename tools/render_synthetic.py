@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     from PIL import Image
 
-    from datasets.synthetic.contact_sheet import draw_contact_sheet
-    from datasets.synthetic.dataset import render_dataset
+    from demo.contact_sheet import draw_contact_sheet
+    from demo.dataset import render_dataset
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.contact_sheet:

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one of the four commands."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from processor.search import commands
+    from search import commands
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.command == "build":

@@ -61,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets import make_dataset, make_test_loader
     from model.text_space import open_text_space
-    from processor.attribute_heads import write_heads
-    from processor.attribute_training import find_annotated, train_heads
+    from processor.attributes.fit import find_annotated, train_heads
+    from processor.attributes.heads import write_heads
+    from processor.attributes.zero_shot import ZeroShotPredictor, make_zero_shot_heads, write_calibrated
     from processor.build import make_extractor
-    from processor.trained import load_trained, locate_checkpoint
-    from processor.zero_shot import ZeroShotPredictor, make_zero_shot_heads, write_calibrated
+    from processor.evaluation.open_run import load_trained, locate_checkpoint
     from utils.folder_lock import lock_folder
     from utils.runtime import prepare_output, start_logging
 

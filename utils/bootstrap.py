@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .mistake import Mistake
+
 CONFIDENCE = 0.95
 # Elements of (R, P) drawn at a time: about 100 MiB of temporaries.
 _BLOCK_ELEMENTS = 1 << 22
@@ -76,7 +78,7 @@ def compare_paired(
         ValueError: If there is no query, or the lengths differ.
     """
     if first.shape != second.shape:
-        raise ValueError(f"The results to compare must have one shape, got {first.shape} and {second.shape}.")
+        raise Mistake(f"The results to compare must have one shape, got {first.shape} and {second.shape}.")
     differences = second - first
     low, high = bootstrap_interval(differences, pids, num_resamples, seed)
     sums, _ = _sum_by_person(differences, pids)
@@ -92,7 +94,7 @@ def compare_paired(
 def _sum_by_person(values: np.ndarray, pids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sum the values of each person, (P,) or (P, M), and count their queries, (P,)."""
     if len(values) == 0 or pids.shape != (len(values),):
-        raise ValueError(f"Need at least one value and a pid for each, got shapes {values.shape} and {pids.shape}.")
+        raise Mistake(f"Need at least one value and a pid for each, got shapes {values.shape} and {pids.shape}.")
     _, people, counts = np.unique(pids, return_inverse=True, return_counts=True)
     by_person = values[np.argsort(people, kind="stable")]
     starts = np.cumsum(counts) - counts

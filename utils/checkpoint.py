@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from .commands import first_line
+from .mistake import MissingFile, Mistake
 from .processes import read_launch
 from .whole_files import write_whole
 
@@ -76,7 +77,7 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Weight file not found: {path}. Change the option or the key that names it.")
+        raise MissingFile(f"Weight file not found: {path}. Change the option or the key that names it.")
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
@@ -86,7 +87,7 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
                 return _read_torchscript(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise Mistake(
             f"{path} was refused: its pickle holds more than tensors and plain values, which could run code when "
             f"loaded, or it is damaged ({first_line(error)})."
         ) from error
@@ -95,9 +96,9 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
         reason = re.sub(r"^\[enforce fail at [^]]*\] \. ", "", first_line(error))
         if isinstance(error, OSError):  # a file that was cut short has addresses before its start: "[Errno 22] ..."
             reason = "it is cut short" if error.errno == errno.EINVAL else error.strerror or reason
-        raise ValueError(f"{path} is not a readable weight file: {reason}") from error
+        raise Mistake(f"{path} is not a readable weight file: {reason}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
+        raise Mistake(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
     return content
 
 
@@ -164,7 +165,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     weights = load_file(path)
     expected = metadata.pop(CHECKSUM, None)
     if expected is not None and expected != _checksum(weights, metadata):
-        raise ValueError("it is damaged, its checksum differs")
+        raise Mistake("it is damaged, its checksum differs")
     if not WRITER.items() <= metadata.items():
         return weights
     values = {name: json.loads(text) for name, text in metadata.items() if name not in WRITER}

@@ -16,6 +16,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 
+from .mistake import Mistake
+
 ALL = slice(None)
 METRICS = ("sqeuclidean", "euclidean", "cosine")
 # Distances computed at a time: 256 MiB in float32. Blocks of fewer rows are slower: a matrix product of 50 rows took
@@ -105,7 +107,7 @@ class SquaredDistances(Distances):
 
     def __init__(self, query: Tensor, gallery: Tensor) -> None:
         if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-            raise ValueError(
+            raise Mistake(
                 f"query and gallery must be (Q, D) and (G, D), got {tuple(query.shape)} and {tuple(gallery.shape)}."
             )
         self.shape = (len(query), len(gallery))
@@ -115,7 +117,7 @@ class SquaredDistances(Distances):
         self._left, self._right = query.to(self._dtype) - self._mean, gallery.to(self._dtype) - self._mean
         self._left_norms, self._right_norms = _square(self._left), _square(self._right)  # (Q,) and (G,), float64
         if not (torch.isfinite(self._left_norms).all() and torch.isfinite(self._right_norms).all()):
-            raise ValueError("The features hold NaN or infinity: no distance can be computed.")
+            raise Mistake("The features hold NaN or infinity: no distance can be computed.")
 
     def blocks(self) -> Iterator[DistanceBlock]:
         """Compute all rows; a distance near zero may come out negative."""
@@ -224,7 +226,7 @@ def distance_blocks(query: Tensor, gallery: Tensor, metric: str = "sqeuclidean")
         The query rows of the block, and their distances, (rows, G).
     """
     if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
+        raise Mistake(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
     if metric != "cosine":
         squared = SquaredDistances(query, gallery)
     else:  # of vectors of length 1 it is half the squared distance

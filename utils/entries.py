@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .mistake import Mistake
+
 Check = Callable[[Any], str | None]
 
 # Types of numbers that weights are stored in; torch cannot compute with all of its others on the CPU.
@@ -36,9 +38,9 @@ def check_entries(
     for name, check in checks.items():
         if name not in content:
             if name not in optional:
-                raise ValueError(f"{path} has no entry {name!r}: it is damaged or not a checkpoint of this program.")
+                raise Mistake(f"{path} has no entry {name!r}: it is damaged or not a checkpoint of this program.")
         elif problem := check(content[name]):
-            raise ValueError(f"{path}: its entry {name!r} {problem}.")
+            raise Mistake(f"{path}: its entry {name!r} {problem}.")
 
 
 def text(value: Any) -> str | None:

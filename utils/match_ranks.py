@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .distances import DistanceBlock, Distances
+from .mistake import Mistake
 
 # Elements of a given matrix copied and ranked at a time: 16 MiB in float32.
 _BLOCK_ELEMENTS = 1 << 22
@@ -131,7 +132,7 @@ def _count_in_block(
     values = block.distances
     if torch.isnan(values.amax()):
         num_nan = int(torch.isnan(values).sum())
-        raise ValueError(f"distmat holds NaN: {num_nan} value(s) in rows {block.rows.start} to {block.rows.stop - 1}.")
+        raise Mistake(f"distmat holds NaN: {num_nan} value(s) in rows {block.rows.start} to {block.rows.stop - 1}.")
     removed = _on_device(row[left_out], values), _on_device(column[left_out], values)
     kept = values[removed]
     values[removed] = torch.inf  # behind all that is ranked

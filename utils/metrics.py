@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .distances import Distances, SquaredDistances
 from .match_ranks import GivenDistances, rank_matches
+from .mistake import Mistake
 from .unknown import UNKNOWN
 
 AVERAGE_PRECISIONS = ("step", "trapezoidal")
@@ -46,7 +47,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.average_precision not in AVERAGE_PRECISIONS:
-            raise ValueError(
+            raise Mistake(
                 f"Protocol {self.name}: average_precision must be one of {', '.join(AVERAGE_PRECISIONS)}, "
                 f"got {self.average_precision!r}."
             )
@@ -238,7 +239,7 @@ def score_queries(
     Args and errors: as in ``evaluate_ranking``; there may be no query, or none with a true match.
     """
     if distmat.ndim != 2:
-        raise ValueError(f"distmat must be 2-D (queries, galleries), got shape {tuple(distmat.shape)}.")
+        raise Mistake(f"distmat must be 2-D (queries, galleries), got shape {tuple(distmat.shape)}.")
     return score_distances(GivenDistances(distmat), q_pids, g_pids, q_camids, g_camids, protocol, k)
 
 
@@ -263,7 +264,7 @@ def score_distances(
         _check_ids("g_camids", g_camids, G),
     )
     if k < 1:
-        raise ValueError(f"k of mAP@k must be at least 1, got {k}.")
+        raise Mistake(f"k of mAP@k must be at least 1, got {k}.")
     query, rank = rank_matches(distances, *ids, protocol.leaves_out)
     return _score_ranks(query, rank, Q, protocol, k)
 
@@ -306,13 +307,13 @@ def summarize_scores(
         ValueError: If no query has a true match.
     """
     if max_rank < 1:
-        raise ValueError(f"max_rank must be at least 1, got {max_rank}.")
+        raise Mistake(f"max_rank must be at least 1, got {max_rank}.")
     Q = len(scores.num_matches)
     matched = scores.num_matches > 0
     num_unmatched = Q - int(matched.sum())
     if num_unmatched == Q:
         others = " from another camera" if protocol.leave_out_same_camera else ""
-        raise ValueError(
+        raise Mistake(
             f"No query has a true match: none of the {Q} queries shares its identity with one of the {num_galleries} "
             f"gallery entries{others}. Check that query and gallery number people alike."
         )
@@ -344,13 +345,13 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
     """
     results = list(results)
     if not results:
-        raise ValueError("merge_rankings needs at least one result, got none.")
+        raise Mistake("merge_rankings needs at least one result, got none.")
     lengths = {len(result.cmc) for result in results}
     if len(lengths) > 1:
-        raise ValueError(f"Results to merge must have CMC curves of one length, got {sorted(lengths)}.")
+        raise Mistake(f"Results to merge must have CMC curves of one length, got {sorted(lengths)}.")
     ks = {result.k for result in results}
     if len(ks) > 1:
-        raise ValueError(f"Results to merge must have mAP@k of one k, got {sorted(ks)}.")
+        raise Mistake(f"Results to merge must have mAP@k of one k, got {sorted(ks)}.")
     weights = np.array([result.num_valid_queries for result in results], dtype=np.float64)
     weights /= weights.sum()
     return RankingResult(
@@ -371,5 +372,5 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
 def _check_ids(name: str, values: Ids, length: int) -> np.ndarray:
     ids = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if ids.shape != (length,):
-        raise ValueError(f"{name} must have shape ({length},) to match distmat, got {ids.shape}.")
+        raise Mistake(f"{name} must have shape ({length},) to match distmat, got {ids.shape}.")
     return ids

@@ -12,6 +12,7 @@ import torch
 from scipy import sparse
 
 from .distances import DistanceBlock, Distances, SquaredDistances
+from .mistake import Mistake
 
 # Samples to a side of a tile of distances: smaller tiles skip more of the lower half, larger ones are faster.
 _TILE = 2048
@@ -60,11 +61,11 @@ def prepare_re_ranking(
     """
     query, gallery = _as_features("query", query), _as_features("gallery", gallery)
     if query.shape[1] != gallery.shape[1]:
-        raise ValueError(f"query and gallery must have one width, got {tuple(query.shape)} and {tuple(gallery.shape)}.")
+        raise Mistake(f"query and gallery must have one width, got {tuple(query.shape)} and {tuple(gallery.shape)}.")
     if k1 < 1 or k2 < 1:
-        raise ValueError(f"k1 and k2 must be at least 1, got k1={k1}, k2={k2}.")
+        raise Mistake(f"k1 and k2 must be at least 1, got k1={k1}, k2={k2}.")
     if not 0 <= lambda_value <= 1:
-        raise ValueError(f"lambda_value must be between 0 and 1, got {lambda_value}.")
+        raise Mistake(f"lambda_value must be between 0 and 1, got {lambda_value}.")
 
     Q, gallery = len(query), gallery.to(query)
     features = torch.cat([query, gallery])
@@ -145,9 +146,9 @@ class ReRankedDistances(Distances):
 def _as_features(name: str, values: torch.Tensor | np.ndarray) -> torch.Tensor:
     features = torch.as_tensor(values).detach()
     if features.ndim != 2 or not len(features):
-        raise ValueError(f"{name} must be a non-empty matrix (samples, width), got shape {tuple(features.shape)}.")
+        raise Mistake(f"{name} must be a non-empty matrix (samples, width), got shape {tuple(features.shape)}.")
     if not torch.isfinite(features).all():
-        raise ValueError(f"{name} holds NaN or infinite features.")
+        raise Mistake(f"{name} holds NaN or infinite features.")
     return features
 
 

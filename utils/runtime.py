@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from .mistake import Mistake
 from .processes import ALONE, Processes, read_launch, start_processes
 from .progress import track
 
@@ -68,13 +69,13 @@ def make_runtime(device: str, precision: str) -> Runtime:
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {device!r}.") from error
+        raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {device!r}.") from error
     if resolved.type == "cuda":
         resolved = _choose_card(resolved, read_launch())
     if precision == "auto":
         precision = "fp16" if resolved.type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
     if resolved.type == "cpu" and precision == "fp16":
-        raise ValueError("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
+        raise Mistake("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
     if resolved.type == "cuda":
         torch.cuda.set_device(resolved)
     return Runtime(resolved, DTYPES[precision], start_processes(resolved))
@@ -84,15 +85,15 @@ def _choose_card(device: torch.device, processes: Processes) -> torch.device:
     """Number a CUDA device that may have no number yet: each process of a machine takes a card of its own."""
     num_cards = torch.cuda.device_count()
     if not processes.is_alone and device.index is not None:
-        raise ValueError(f"MODEL.DEVICE is {device}, one card for {processes.world_size} processes: write cuda.")
+        raise Mistake(f"MODEL.DEVICE is {device}, one card for {processes.world_size} processes: write cuda.")
     index = processes.local_rank if device.index is None else device.index
     if processes.local_rank >= num_cards > 0:
-        raise ValueError(
+        raise Mistake(
             f"torchrun started more processes here than the {num_cards} usable CUDA devices of this machine: lower "
             "--nproc_per_node."
         )
     if index >= num_cards:
-        raise ValueError(
+        raise Mistake(
             f"MODEL.DEVICE is {str(device)!r}, but this machine has {num_cards} usable CUDA devices. "
             "Add `MODEL.DEVICE cpu` to the command, or install a torch build that matches the driver."
         )

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from .mistake import Mistake
+
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align: str = "") -> str:
     """Lay out a table with a title line, a rule below it, and columns as wide as their widest cell.
@@ -18,11 +20,11 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align:
     """
     align = align or "<" + ">" * (len(header) - 1)
     if len(align) != len(header) or not set(align) <= {"<", ">"}:
-        raise ValueError(f"align needs one of '<' and '>' for each of {len(header)} columns, got {align!r}.")
+        raise Mistake(f"align needs one of '<' and '>' for each of {len(header)} columns, got {align!r}.")
     table = [[str(cell) for cell in row] for row in (header, *rows)]
     for cells in table:
         if len(cells) != len(header):
-            raise ValueError(f"A row has {len(cells)} cells, but the table has {len(header)} columns: {cells}.")
+            raise Mistake(f"A row has {len(cells)} cells, but the table has {len(header)} columns: {cells}.")
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(cells, align, widths, strict=True)).rstrip()

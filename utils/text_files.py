@@ -5,6 +5,8 @@ import io
 import re
 from pathlib import Path
 
+from .mistake import MissingFile, Mistake
+
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -18,7 +20,7 @@ def read_text(path: str | Path) -> str:
         ValueError: If the file is not UTF-8 text; names the line.
     """
     if not Path(path).is_file():  # reading a pipe would wait forever
-        raise FileNotFoundError(f"{path} is not a file.")
+        raise MissingFile(f"{path} is not a file.")
     content = Path(path).read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -56,7 +58,7 @@ def read_csv(path: str | Path) -> list[tuple[int, list[str]]]:
             rows.append((line, row))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
+        raise Mistake(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
     return rows
 
 
@@ -71,10 +73,10 @@ def parse_integer(text: str, where: str) -> int:
     """
     digits = text.strip()
     if _INTEGER.fullmatch(digits) is None:
-        raise ValueError(f"{where} must be an integer, got {shorten(text)}.")
+        raise Mistake(f"{where} must be an integer, got {shorten(text)}.")
     # Counting digits first: Python refuses to convert thousands of them, in words of its own.
     if len(digits.lstrip("+-").lstrip("0")) > 19 or not INT64_MIN <= int(digits) <= INT64_MAX:
-        raise ValueError(f"{where} must fit into 64 bits, got {shorten(digits)}.")
+        raise Mistake(f"{where} must fit into 64 bits, got {shorten(digits)}.")
     return int(digits)
 
 

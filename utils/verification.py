@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .distances import Distances
+from .mistake import Mistake
 
 # Distances looked at a time: about 100 MiB of temporaries.
 _BLOCK_ELEMENTS = 1 << 22
@@ -54,7 +55,7 @@ class Verification:
 
     def __post_init__(self) -> None:
         if not len(self.thresholds):
-            raise ValueError("No query-gallery pair is of one person: there is nothing to verify.")
+            raise Mistake("No query-gallery pair is of one person: there is nothing to verify.")
 
     def at_false_positive_rate(self, rate: float) -> OperatingPoint:
         """Return the point with the highest true positive rate whose false positive rate is at most ``rate``."""

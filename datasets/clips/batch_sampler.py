@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
 from ..tracklet import VIEWS
@@ -65,34 +66,34 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         num_parts: int = 1,
     ) -> None:
         if batch_size < 1 or num_instances < 1 or batch_size % num_instances:
-            raise ValueError(
+            raise Mistake(
                 "SOLVER.STAGE2.IMS_PER_BATCH must be a positive multiple of DATALOADER.NUM_INSTANCE "
                 f"({num_instances}), got {batch_size}."
             )
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank must be in 0..{world_size - 1} (world_size - 1), got {rank}.")
+            raise Mistake(f"rank must be in 0..{world_size - 1} (world_size - 1), got {rank}.")
         if batch_size % (num_instances * num_parts):
             num_identities = batch_size // num_instances
-            raise ValueError(
+            raise Mistake(
                 f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch, "
                 f"got {num_parts}."
             )
         part_size = batch_size // num_parts
         if part_size % world_size:
             divisors = [number for number in range(1, part_size + 1) if part_size % number == 0]
-            raise ValueError(
+            raise Mistake(
                 f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({part_size}) clips cannot be shared "
                 f"out equally among {world_size} processes: start {', '.join(map(str, divisors[:-1]))} or "
                 f"{divisors[-1]}."
             )
         if both_views and num_instances < 2:
-            raise ValueError(
+            raise Mistake(
                 "DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2: one tracklet of each view."
             )
         if both_views or balance_altitudes:
             _check_views(views, len(pids))
         if balance_altitudes and (altitudes is None or len(altitudes) != len(pids)):
-            raise ValueError(f"DATALOADER.BALANCE_ALTITUDES needs an altitude or None for each of {len(pids)} items.")
+            raise Mistake(f"DATALOADER.BALANCE_ALTITUDES needs an altitude or None for each of {len(pids)} items.")
         self.batch_size = batch_size
         self.num_instances = num_instances
         self.identities_per_batch = batch_size // num_instances
@@ -229,8 +230,8 @@ def _check_num_identities(num_identities: int, batch_size: int, num_instances: i
     if num_identities >= batch_size // num_instances:
         return
     if num_identities < 2:  # a batch of one identity has no negatives; the configuration refuses it
-        raise ValueError(f"Training needs at least two people, but the training set has {num_identities}.")
-    raise ValueError(
+        raise Mistake(f"Training needs at least two people, but the training set has {num_identities}.")
+    raise Mistake(
         f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) / DATALOADER.NUM_INSTANCE ({num_instances}) = "
         f"{batch_size // num_instances} identities a batch, but training has only {num_identities}: "
         f"lower SOLVER.STAGE2.IMS_PER_BATCH to at most {num_identities * num_instances}."
@@ -240,7 +241,7 @@ def _check_num_identities(num_identities: int, batch_size: int, num_instances: i
 def _check_views(views: Sequence[str] | None, num_items: int) -> None:
     """Raise ValueError unless every item has a view."""
     if views is None or len(views) != num_items or not set(views) <= set(VIEWS):
-        raise ValueError(
+        raise Mistake(
             "DATALOADER.BOTH_VIEWS and DATALOADER.BALANCE_ALTITUDES need a view "
             f"({' or '.join(VIEWS)}) for each of {num_items} items."
         )

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from ..storage.frame_cache import FrameCache, frame_key
+from ..readers.frame_cache import FrameCache, frame_key
 from ..tracklet import Tracklet
 from .decoding import DECODER, UnreadableFrameError, decode_frame
 from .sampling import consecutive_clips, sample_test_indices, sample_train_indices
@@ -84,13 +85,13 @@ class TrackletClips(Dataset):
         black_if_unreadable: bool = False,
     ) -> None:
         if sampling not in SAMPLINGS:
-            raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
+            raise Mistake(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
         if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"size must be a height and a width in pixels, got {tuple(size)}.")
+            raise Mistake(f"size must be a height and a width in pixels, got {tuple(size)}.")
         if clip_length < 1:
-            raise ValueError(f"clip_length (INPUT.SEQ_LEN) must be at least 1, got {clip_length}.")
+            raise Mistake(f"clip_length (INPUT.SEQ_LEN) must be at least 1, got {clip_length}.")
         if num_clips < 1 or (num_clips > 1 and sampling != "test"):
-            raise ValueError(
+            raise Mistake(
                 f"num_clips (TEST.NUM_CLIPS) must be at least 1, and 1 unless sampling is 'test', got {num_clips} "
                 f"for {sampling!r}."
             )
@@ -106,7 +107,7 @@ class TrackletClips(Dataset):
         self.cameras = cameras or {}
         for tracklet in tracklets:
             if not tracklet.frame_paths:
-                raise ValueError(f"Tracklet {tracklet.key} has no frames.")
+                raise Mistake(f"Tracklet {tracklet.key} has no frames.")
         lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
         num_items = -(-lengths // clip_length) if sampling == "consecutive" else np.full_like(lengths, num_clips)
         self._ends = np.cumsum(num_items)  # number of items up to and including each tracklet

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from utils.mistake import Mistake
+
 JPEG_MAGIC = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
 MAX_FILE_BYTES = 256 * 2**20  # a larger file is no frame: a BMP of 8192 x 8192 pixels has 192 MiB
@@ -97,9 +99,9 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
     """Decode to pixels (C, H, W); raise ValueError for CMYK, and where the decoder would warn."""
     *sides, color_space, _ = simplejpeg.decode_jpeg_header(content)
     if color_space == "CMYK":
-        raise ValueError("CMYK is left to Pillow, which rounds it differently.")
+        raise Mistake("CMYK is left to Pillow, which rounds it differently.")
     if Image.MAX_IMAGE_PIXELS is not None and math.prod(sides) > 2 * Image.MAX_IMAGE_PIXELS:
-        raise ValueError("Pillow refuses pictures of this size, whose pixels may not fit in memory.")
+        raise Mistake("Pillow refuses pictures of this size, whose pixels may not fit in memory.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:
         pixels = _channels_last(simplejpeg.decode_jpeg(content, "RGB"))

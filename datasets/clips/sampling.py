@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from utils.mistake import Mistake
+
 
 def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Generator) -> np.ndarray:
     """Return one random frame of each of ``clip_length`` equal segments, (T,), in time order.
@@ -25,7 +27,7 @@ def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_cl
         num_clips: Number of clips of the tracklet.
     """
     if not 0 <= clip < num_clips:
-        raise ValueError(f"clip must be in 0..num_clips - 1 (TEST.NUM_CLIPS {num_clips}), got {clip}.")
+        raise Mistake(f"clip must be in 0..num_clips - 1 (TEST.NUM_CLIPS {num_clips}), got {clip}.")
     starts, segment_length = _segments(num_frames, clip_length)
     return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
 
@@ -52,6 +54,6 @@ def _segments(num_frames: int, clip_length: int) -> tuple[np.ndarray, int]:
 
 def _check_lengths(num_frames: int, clip_length: int) -> None:
     if num_frames < 1 or clip_length < 1:
-        raise ValueError(
+        raise Mistake(
             f"num_frames and clip_length (INPUT.SEQ_LEN) must be at least 1, got {num_frames} and {clip_length}."
         )

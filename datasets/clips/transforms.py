@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from utils.mistake import Mistake
+
 # Weights of R, G and B by ITU-R BT.601, as in the greyscale conversion of Pillow and torchvision.
 LUMA = (0.299, 0.587, 0.114)
 
@@ -23,14 +25,14 @@ class Normalizer:
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         if len(mean) != len(std) or not len(mean):
-            raise ValueError(
+            raise Mistake(
                 "INPUT.PIXEL_MEAN and INPUT.PIXEL_STD need one value for each channel, "
                 f"got {tuple(mean)} and {tuple(std)}."
             )
         if not all(0 <= value <= 1 for value in mean):
-            raise ValueError(f"INPUT.PIXEL_MEAN must be within 0..1, got {tuple(mean)}.")
+            raise Mistake(f"INPUT.PIXEL_MEAN must be within 0..1, got {tuple(mean)}.")
         if not all(0 < value <= 1 for value in std):
-            raise ValueError(f"INPUT.PIXEL_STD must be above 0 and at most 1, got {tuple(std)}.")
+            raise Mistake(f"INPUT.PIXEL_STD must be above 0 and at most 1, got {tuple(std)}.")
         self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
 
@@ -50,9 +52,9 @@ class Normalizer:
     def scale(self, clips: torch.Tensor) -> torch.Tensor:
         """Scale uint8 clips, (B, T, C, H, W), to 0..1, float32; raise the errors of ``__call__``."""
         if clips.dtype != torch.uint8:
-            raise TypeError(f"clips must be uint8, got {clips.dtype}.")
+            raise Mistake(f"clips must be uint8, got {clips.dtype}.")
         if clips.ndim != 5 or clips.shape[2] != len(self._mean):
-            raise ValueError(f"clips must be (B, T, C, H, W) with C = {len(self._mean)}, got {tuple(clips.shape)}.")
+            raise Mistake(f"clips must be (B, T, C, H, W) with C = {len(self._mean)}, got {tuple(clips.shape)}.")
         return clips.float().div_(255)
 
     def standardize_(self, x: torch.Tensor) -> torch.Tensor:
@@ -145,15 +147,15 @@ class Augmenter:
             ("color_jitter (INPUT.COLOR_JITTER)", color_jitter),
         ):
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {value}.")
+                raise Mistake(f"{name} must be between 0 and 1, got {value}.")
         if not 0 < erase_area[0] <= erase_area[1] <= 1:
-            raise ValueError(f"erase_area must be ascending within 0..1, got {erase_area}.")
+            raise Mistake(f"erase_area must be ascending within 0..1, got {erase_area}.")
         if not 0 < erase_aspect[0] <= erase_aspect[1]:
-            raise ValueError(f"erase_aspect must be positive and ascending, got {erase_aspect}.")
+            raise Mistake(f"erase_aspect must be positive and ascending, got {erase_aspect}.")
         if padding < 0:
-            raise ValueError(f"padding (INPUT.CROP_PADDING) must be at least 0 pixels, got {padding}.")
+            raise Mistake(f"padding (INPUT.CROP_PADDING) must be at least 0 pixels, got {padding}.")
         if color_jitter and len(mean) != len(LUMA):
-            raise ValueError(f"color_jitter (INPUT.COLOR_JITTER) needs RGB, got {len(mean)} channel(s).")
+            raise Mistake(f"color_jitter (INPUT.COLOR_JITTER) needs RGB, got {len(mean)} channel(s).")
         self.normalize = Normalizer(mean, std)
         self.flip_probability = flip_probability
         self.erase_probability = erase_probability

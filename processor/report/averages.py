@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.mistake import MissingFile, Mistake
 from utils.tables import format_table
 
 from .measures import MEASURES
@@ -22,18 +23,18 @@ SETTINGS = ("settings", "model", "precision")
 def read_rows(path: Path) -> dict[tuple[str, ...], dict[str, float]]:
     """Read the measures of a results.json, by method, direction and protocol."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file: eval_main.py writes results.json to its results folder.")
+        raise MissingFile(f"{path} is not a file: eval_main.py writes results.json to its results folder.")
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["results"]
         measures = {tuple(row[key] for key in KEYS): {name: float(row[name]) for name in MEASURES} for row in rows}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a results.json of eval_main.py: {error!r}.") from error
+        raise Mistake(f"{path} is not a results.json of eval_main.py: {error!r}.") from error
     if not measures:
-        raise ValueError(f"{path} holds no row: nothing was scored, as with masked test identities.")
+        raise Mistake(f"{path} holds no row: nothing was scored, as with masked test identities.")
     for keys, row in measures.items():
         for name, value in row.items():
             if not math.isfinite(value):
-                raise ValueError(f"{path}: {name} of {' | '.join(keys)} is {value}, not a number.")
+                raise Mistake(f"{path}: {name} of {' | '.join(keys)} is {value}, not a number.")
     return measures
 
 
@@ -63,7 +64,7 @@ def average(paths: Sequence[Path]) -> list[dict]:
     for path, run in zip(paths, runs, strict=True):
         if run.keys() != runs[0].keys():
             odd = sorted(run.keys() ^ runs[0].keys())[0]
-            raise ValueError(f"{path} and {paths[0]} hold different rows: only one has {' | '.join(odd)}.")
+            raise Mistake(f"{path} and {paths[0]} hold different rows: only one has {' | '.join(odd)}.")
     means = []
     for keys in runs[0]:
         row = {**dict(zip(KEYS, keys, strict=True)), "num_runs": len(runs)}

@@ -12,7 +12,7 @@ from utils.metrics import RankingResult
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
-from ..results import CaseResult, Evaluation, Method
+from ..evaluation.results import CaseResult, Evaluation, Method
 from .measures import measures_by_query
 
 # What queries are grouped by: something to sort by, and its label.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.bootstrap import PairedDifference, compare_paired
+from utils.mistake import Mistake
 from utils.tables import format_table
 
 from .averages import read_rows, warn_of_other_settings
@@ -62,10 +63,10 @@ def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
         logger.warning("Only %s has %s: left out.", folders[0] if part in one else folders[1], " | ".join(part))
     common = [part for part in one if part in other]
     if not common:
-        raise ValueError(f"{folders[0]} and {folders[1]} have no method and direction in common.")
+        raise Mistake(f"{folders[0]} and {folders[1]} have no method and direction in common.")
     for part in common:
         if odd := sorted(set(one[part].keys) ^ set(other[part].keys)):
-            raise ValueError(
+            raise Mistake(
                 f"{folders[0]} and {folders[1]} hold different queries of {' | '.join(part)}: {len(odd)} are in one "
                 f"only, such as {odd[0]}. Compare evaluations of one data set."
             )
@@ -75,7 +76,7 @@ def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
 def _require_one_protocol(paths: Sequence[Path]) -> None:
     first, second = (sorted({protocol for _, _, protocol in read_rows(path)}) for path in paths)
     if first != second:
-        raise ValueError(
+        raise Mistake(
             f"{paths[0]} was scored by {', '.join(first)}, but {paths[1]} by {', '.join(second)}: evaluate both with "
             "the same TEST.PROTOCOL and DATASETS.EVAL_CASE."
         )

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from datasets import Case, Tracklet
 from utils.commands import going_on_without
 
-from ..results import VISUAL, Method
+from ..evaluation.results import VISUAL, Method
 from .figures import PageFigure, write_figures
 from .measures import MEASURES
 from .page_data import DirectionData, PageData

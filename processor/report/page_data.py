@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Case
 from utils.commands import going_on_without
 
-from ..results import VISUAL, CaseResult, Evaluation, Method
+from ..evaluation.results import VISUAL, CaseResult, Evaluation, Method
 from .survey import PairHistogram, RankedQuery, Survey
 
 

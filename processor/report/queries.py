@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from datasets import Tracklet
+from utils.mistake import Mistake
 from utils.text_files import read_text
 
-from ..results import Evaluation
+from ..evaluation.results import Evaluation
 from .measures import measures_by_query
 
 COLUMNS = (
@@ -109,12 +110,12 @@ def read_queries(path: Path) -> dict[tuple[str, str], ScoredQueries]:
             parts.setdefault((row["method"], row["direction"]), []).append(row)
         queries = {part: _parse(rows) for part, rows in parts.items()}
     except (csv.Error, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a queries.csv of eval_main.py: {error!r}.") from error
+        raise Mistake(f"{path} is not a queries.csv of eval_main.py: {error!r}.") from error
     if not queries:
-        raise ValueError(f"{path} holds no query.")
+        raise Mistake(f"{path} holds no query.")
     for (method, direction), scored in queries.items():
         if len(set(scored.keys)) < len(scored.keys):
-            raise ValueError(f"{path} holds a query of {method}, {direction} twice.")
+            raise Mistake(f"{path} holds a query of {method}, {direction} twice.")
     return queries
 
 

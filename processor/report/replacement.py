@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from utils.mistake import Mistake
+
 WRITTEN_LIST = ".written.txt"  # what an evaluation wrote into the folder, a name a line
 TEMPORARY = ".results-"  # beginning of the folder that a report is written to first
 
@@ -31,9 +33,9 @@ def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list
         raise
     try:
         _move(names, temporary, folder)
-    except OSError as error:
+    except (OSError, Mistake) as error:
         rest = temporary.rename(folder / temporary.name.lstrip("."))  # the next evaluation leaves this name alone
-        raise OSError(f"{error} The results that are not in place are in {rest}.") from error
+        raise Mistake(f"{error} The results that are not in place are in {rest}.") from error
     return [folder / name for name in names]
 
 
@@ -41,7 +43,7 @@ def _move(names: list[str], source: Path, folder: Path) -> None:
     """Move files into a folder, and delete those of the evaluation before that have no successor."""
     for name in names:
         if (folder / name).is_dir():
-            raise IsADirectoryError(f"{folder / name} is a folder where a file of the results belongs: move it away.")
+            raise Mistake(f"{folder / name} is a folder where a file of the results belongs: move it away.")
     list_file = folder / WRITTEN_LIST
     earlier = list_file.read_text("utf-8", "surrogateescape").splitlines() if list_file.is_file() else []
     list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), "utf-8", "surrogateescape")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.tracklet import AGVPREID_RANKING
+from utils.mistake import MissingFile, Mistake
 from utils.nearest import find_nearest
 from utils.text_files import read_lines, shorten
 from utils.whole_files import write_text
@@ -74,18 +75,18 @@ def read_submission(path: Path) -> list[Row]:
     try:
         header = next(reader, [])
         if tuple(header) != HEADER:
-            raise ValueError(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
+            raise Mistake(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
         for cells in reader:
             if not cells:
                 continue
             if len(cells) != len(HEADER):
-                raise ValueError(f"{path}, line {reader.line_num}: expected {len(HEADER)} columns, got {len(cells)}.")
+                raise Mistake(f"{path}, line {reader.line_num}: expected {len(HEADER)} columns, got {len(cells)}.")
             number, query, gallery = cells
             rows.append(Row(reader.line_num, number, query, tuple(gallery.split())))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
+        raise Mistake(f"{path}, line {reader.line_num}: {error}.") from error
     if not rows:
-        raise ValueError(f"{path} holds no rankings.")
+        raise Mistake(f"{path} holds no rankings.")
     return rows
 
 
@@ -169,7 +170,7 @@ def gallery_names(root: Path) -> frozenset[str]:
     """
     names = frozenset(path.name for path in root.glob("case*/gallery/*/*"))
     if not names:
-        raise FileNotFoundError(f"{root} holds no tracklets in case*/gallery/: it is no copy of AG-VPReID.")
+        raise MissingFile(f"{root} holds no tracklets in case*/gallery/: it is no copy of AG-VPReID.")
     return names
 
 
@@ -188,7 +189,7 @@ def _join_rows(rows: Iterable[tuple[str, Row]]) -> list[Row]:
     joined = []
     for place, row in rows:
         if row.query in places:
-            raise ValueError(f"{place}: the query {row.query} is already ranked in {places[row.query]}.")
+            raise Mistake(f"{place}: the query {row.query} is already ranked in {places[row.query]}.")
         places[row.query] = place
         joined.append(row)
     return joined
@@ -214,12 +215,12 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
     name = "distmat.npz" if method == VISUAL_NAME else f"distmat_{method}.npz"
     ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}
     if not ranked:
-        raise FileNotFoundError(
+        raise MissingFile(
             f"{folder} holds no distmat*.npz, neither itself nor in a folder for each direction: evaluate with "
             "TEST.SAVE_DISTANCES True."
         )
     if lacking := [direction for direction in sorted(ranked) if not (direction / name).is_file()]:
-        raise FileNotFoundError(
+        raise MissingFile(
             f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}. Choose another, or "
             "evaluate again."
         )
@@ -234,13 +235,13 @@ def _rank_file(path: Path, length: int) -> list[Row]:
             distmat = content["distmat"]
             queries, galleries = ([_name_of(key) for key in content[f"{side}_keys"]] for side in ("query", "gallery"))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
+        raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
     if distmat.shape != (len(queries), len(galleries)):
-        raise ValueError(
+        raise Mistake(
             f"{path} is damaged: {distmat.shape} distances of {len(queries)} queries to {len(galleries)} tracklets."
         )
     if np.isnan(distmat).any():
-        raise ValueError(f"{path} holds NaN: evaluate again with another checkpoint.")
+        raise Mistake(f"{path} holds NaN: evaluate again with another checkpoint.")
     return [
         Row(0, "", query, tuple(galleries[index] for index in find_nearest(distances, length or len(galleries))))
         for query, distances in zip(queries, distmat, strict=True)

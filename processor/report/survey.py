@@ -15,7 +15,7 @@ from datasets import Case
 from utils.nearest import find_nearest
 from utils.verification import Verification, count_negatives
 
-from ..results import CaseResult, Method
+from ..evaluation.results import CaseResult, Method
 from .rankings import RankingFile, add_ranking
 
 NUM_NEAREST = 10  # gallery tracklets that are kept for a query

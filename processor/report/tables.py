@@ -9,7 +9,7 @@ import numpy as np
 from utils.metrics import RankingResult
 from utils.tables import format_table
 
-from ..results import RERANKED, Evaluation, Method
+from ..evaluation.results import RERANKED, Evaluation, Method
 from .measures import MEASURES, mean_measures, measure_intervals
 
 

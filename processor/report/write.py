@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.commands import going_on_without
 
-from ..results import VISUAL, Evaluation, Method
+from ..evaluation.results import VISUAL, Evaluation, Method
 from .breakdown import break_down, format_breakdown
 from .page import ESCAPES, PAGE_NAME, write_page
 from .page_data import MakeMaps, collect_page, map_nothing

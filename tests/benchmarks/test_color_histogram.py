@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.color_histogram import BINS, NUM_STRIPES, evaluate_case, frame_histogram, main
-from datasets.synthetic.dataset import render_dataset
 from datasets.tracklet import Case, Tracklet
+from demo.dataset import render_dataset
 
 
 def test_each_stripe_sums_to_one() -> None:

@@ -1,4 +1,4 @@
-"""The plain peer of the speed benchmark computes the published numbers (../shared/parity)."""
+"""The plain peer of the speed benchmark computes the published numbers (tests/parity)."""
 
 import importlib.util
 import json
@@ -13,8 +13,8 @@ TOLERANCE = 1e-4
 
 
 @pytest.mark.slow
-def test_it_computes_what_the_published_code_computes(shared):
-    folder = shared / "parity"
+def test_it_computes_what_the_published_code_computes(parity_folder):
+    folder = parity_folder
     spec = importlib.util.spec_from_file_location("make_checkpoint", folder / "make_checkpoint.py")
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)

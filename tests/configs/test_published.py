@@ -128,8 +128,8 @@ def nested(values):
 
 
 @pytest.fixture(scope="session")
-def published_sets(shared):
-    return json.loads((shared / "parity/published_config.json").read_text(encoding="utf-8"))
+def published_sets(parity_folder):
+    return json.loads((parity_folder / "published_config.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -319,9 +319,9 @@ def test_our_own_factor_wins_over_the_published_switch(tmp_path, caplog):
 
 
 def test_a_wrong_value_of_a_published_key_names_it(tmp_path):
-    with pytest.raises(TypeError, match=r"SOLVER\.STAGE2\.LARGE_FC_LR .*published\.yml.* must be of type bool"):
+    with pytest.raises(ValueError, match=r"SOLVER\.STAGE2\.LARGE_FC_LR .*published\.yml.* must be of type bool"):
         load(tmp_path, "SOLVER:\n  STAGE2:\n    LARGE_FC_LR: 7\n")
-    with pytest.raises(TypeError, match=r"TEST\.IMS_PER_BATCH .*published\.yml.* must be of type int"):
+    with pytest.raises(ValueError, match=r"TEST\.IMS_PER_BATCH .*published\.yml.* must be of type int"):
         load(tmp_path, "TEST:\n  EVAL: True\n  IMS_PER_BATCH: many\n")
 
 

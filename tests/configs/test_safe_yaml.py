@@ -116,5 +116,5 @@ def test_the_aliases_of_a_dumped_config_are_read():
 def test_hostile_values_are_only_strings(text):
     cfg = get_cfg(None, ["OUTPUT_DIR", text[:4096]])
     assert text[:4096] == cfg.OUTPUT_DIR
-    with pytest.raises(TypeError, match=r"SOLVER\.SEED \(command line\) must be of type int, got .{0,110}$"):
+    with pytest.raises(ValueError, match=r"SOLVER\.SEED \(command line\) must be of type int, got .{0,110}$"):
         get_cfg(None, ["SOLVER.SEED", text])

@@ -20,7 +20,7 @@ from datasets import (
     train_cameras,
     warn_of_equal_clips,
 )
-from processor.features import FeatureExtractor
+from processor.evaluation.features import FeatureExtractor
 from utils.processes import Processes
 from utils.runtime import make_runtime
 
@@ -195,7 +195,7 @@ def test_evaluation_can_do_without_train(cfg):
 
 
 def test_import_is_silent_and_light():
-    code = "import sys, datasets; sys.exit('datasets.synthetic' in sys.modules or 'torchvision' in sys.modules)"
+    code = "import sys, datasets; sys.exit('demo' in sys.modules or 'torchvision' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

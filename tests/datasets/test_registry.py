@@ -9,9 +9,9 @@ import pytest
 from configs import get_cfg
 from datasets import DATASETS, Benchmark, DatasetOptions, make_dataset
 from datasets.attributes import AttributeScheme
-from datasets.benchmarks.case_folders import FolderLayout
-from datasets.benchmarks.counts import PublishedCounts
-from datasets.benchmarks.dataset_options import DEFAULT_OPTIONS
+from datasets.readers.case_folders import FolderLayout
+from datasets.readers.counts import PublishedCounts
+from datasets.readers.dataset_options import DEFAULT_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = "docs/datasets.md"

@@ -10,18 +10,18 @@ import torch
 
 
 @pytest.fixture(scope="session")
-def recipe(shared) -> ModuleType:
+def recipe(parity_folder) -> ModuleType:
     """``make_checkpoint.py``: the values of published parameters and inputs, from their names and shapes."""
-    spec = importlib.util.spec_from_file_location("make_checkpoint", shared / "parity" / "make_checkpoint.py")
+    spec = importlib.util.spec_from_file_location("make_checkpoint", parity_folder / "make_checkpoint.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="session")
-def read_fixture(shared) -> Callable[[str], dict]:
+def read_fixture(parity_folder) -> Callable[[str], dict]:
     """``read_fixture(name)``: the content of a JSON file of the parity fixtures."""
-    return lambda name: json.loads((shared / "parity" / f"{name}.json").read_text(encoding="utf-8"))
+    return lambda name: json.loads((parity_folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The network and the losses against the published code's outputs on deterministic weights (../shared/parity)."""
+"""The network and the losses against the published code's outputs on deterministic weights (tests/parity)."""
 
 from types import SimpleNamespace
 
@@ -38,9 +38,9 @@ def device(request):
 
 
 @pytest.fixture(scope="module", params=CASES)
-def parity(request, device, shared, recipe, read_fixture, disable_dropout, tmp_path_factory):
+def parity(request, device, parity_folder, recipe, read_fixture, disable_dropout, tmp_path_factory):
     """One forward and backward of the full-size model, in training and test mode, beside the fixture's values."""
-    folder = shared / "parity"
+    folder = parity_folder
     fixture = read_fixture(request.param)
     checkpoint = tmp_path_factory.mktemp("parity") / "published.pth"
     torch.save(recipe.checkpoint(fixture), checkpoint)

@@ -17,8 +17,8 @@ FIXTURES = {
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-def test_names_and_shapes_are_those_of_the_published_checkpoint(shared, name):
-    fixture = json.loads((shared / "parity" / f"{name}.json").read_text())
+def test_names_and_shapes_are_those_of_the_published_checkpoint(parity_folder, name):
+    fixture = json.loads((parity_folder / f"{name}.json").read_text())
     cfg = get_cfg(FIXTURES[name], ["MODEL.PRETRAINED", "False"])
     with torch.device("meta"):
         model = make_model(cfg, fixture["num_classes"], fixture["num_cameras"], pretrained=False)

@@ -1,4 +1,4 @@
-"""Four optimiser steps of the whole training loop against the published loops (../shared/parity).
+"""Four optimiser steps of the whole training loop against the published loops (tests/parity).
 
 The fixtures hold, for every parameter, the norm of its total update and the update's scalar products with four random
 probes. The root mean square of the differences of these products, over the norm, estimates the relative error of the
@@ -16,8 +16,8 @@ from configs import get_cfg
 from loss import make_loss
 from model import make_model
 from model.weights import convert_checkpoint
-from processor.state import TrainingState
-from processor.train import add_gradients, compute_losses, update_weights
+from processor.training.state import TrainingState
+from processor.training.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.runtime import make_runtime
 
@@ -36,7 +36,7 @@ VECTOR_TOLERANCE = 0.3
 
 @pytest.fixture(scope="module", params=CASES)
 def trained(request, recipe, read_fixture, disable_dropout):
-    """Train on the fixture's clips, as ``processor.train`` does, and keep what the fixture can be compared with."""
+    """Train on the fixture's clips, as the loop does, and keep what the fixture is compared with."""
     fixture = read_fixture(request.param)
     B, T, _, H, W = fixture["input"]
     K, num_cameras, stride = fixture["num_classes"], fixture["num_cameras"], fixture["stride"]

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
-from processor import monitor
 from processor.build import (
     make_extractor,
     make_memory,
@@ -15,7 +14,8 @@ from processor.build import (
     make_training_options,
     make_training_state,
 )
-from processor.evaluate import evaluate
+from processor.evaluation.rank import evaluate
+from processor.training import monitor
 from utils.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")

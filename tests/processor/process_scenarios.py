@@ -29,7 +29,6 @@ from yacs.config import CfgNode
 
 from configs import get_cfg
 from datasets import Benchmark, make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
-from processor import monitor
 from processor.build import (
     make_extractor,
     make_memory,
@@ -37,11 +36,12 @@ from processor.build import (
     make_training_options,
     make_training_state,
 )
-from processor.evaluate import evaluate
-from processor.extraction import describe_folder
-from processor.state import TrainingState
-from processor.train import train
-from processor.trained import TrainedRun
+from processor.evaluation.open_run import TrainedRun
+from processor.evaluation.rank import evaluate
+from processor.training import monitor
+from processor.training.state import TrainingState
+from processor.training.train import train
+from search.extraction import describe_folder
 from utils.processes import Processes, read_launch, stop_processes, was_restarted
 from utils.runtime import Runtime, make_runtime
 

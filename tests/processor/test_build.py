@@ -2,10 +2,10 @@
 
 from torch import nn
 
+from processor.attributes.masks import MaskOptions
 from processor.build import make_extractor, make_ranking_options, make_training_options
-from processor.evaluate import RankingOptions
-from processor.masking import MaskOptions
-from processor.train import TrainingOptions
+from processor.evaluation.rank import RankingOptions
+from processor.training.train import TrainingOptions
 from utils.runtime import make_runtime
 
 

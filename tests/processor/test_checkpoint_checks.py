@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from processor.resume import restore_last
-from processor.state import LAST_CHECKPOINT
-from processor.train import train
+from processor.training.resume import restore_last
+from processor.training.state import LAST_CHECKPOINT
+from processor.training.train import train
 from utils.checkpoint import read_checkpoint
 from utils.runtime import make_runtime
 

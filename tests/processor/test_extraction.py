@@ -11,11 +11,11 @@ import pytest
 from datasets import make_test_loader
 from datasets.clips.decoding import UnreadableFrameError
 from processor.build import make_extractor
-from processor.described import COMPARED, write_described
-from processor.extraction import describe_folder
-from processor.features import FeatureExtractor
-from processor.state import LAST_CHECKPOINT
-from processor.trained import load_trained
+from processor.evaluation.features import FeatureExtractor
+from processor.evaluation.open_run import load_trained
+from processor.training.state import LAST_CHECKPOINT
+from search.described import COMPARED, write_described
+from search.extraction import describe_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

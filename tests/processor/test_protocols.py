@@ -9,9 +9,9 @@ from torch import nn
 from configs import get_cfg
 from datasets import choose_cases, make_dataset
 from eval_main import parse_args
+from processor.evaluation.results import VISUAL
 from processor.report import write_report
 from processor.report.tables import format_protocols, results_as_dict
-from processor.results import VISUAL
 from utils.metrics import PROTOCOLS
 
 ORIGIN = {"checkpoint": "a.pth", "data": "data"}

@@ -5,7 +5,7 @@ from PIL import Image
 
 from datasets import make_dataset
 from processor.build import make_training_state
-from processor.state import LAST_CHECKPOINT
+from processor.training.state import LAST_CHECKPOINT
 from tools.attention_maps import main
 from utils.runtime import make_runtime
 

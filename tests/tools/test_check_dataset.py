@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.doctor import dataset_check
+from datasets.check import dataset_check
 from tools.check_dataset import main
 
 TRACKLET = "train/1/c0n0"

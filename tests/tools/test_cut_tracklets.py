@@ -64,7 +64,7 @@ def test_mistakes_are_one_line_and_write_nothing(words, reason, clip, tmp_path, 
 
 def test_folders_that_cannot_be_written(clip, tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(NotADirectoryError, match="loop is a link that leads nowhere, not a folder"):
+    with pytest.raises(ValueError, match="loop is a link that leads nowhere, not a folder"):
         main([*clip, "--output", str(tmp_path / "loop")])
     with pytest.raises(OSError, match="loop/out"):
         main([*clip, "--output", str(tmp_path / "loop/out")])
@@ -91,7 +91,7 @@ def test_a_bad_command_line(words, message, capsys):
 
 
 def test_a_signal_writes_nothing(clip, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("datasets.video.cutting.draw_contact_sheet", lambda paths: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("search.cutting.draw_contact_sheet", lambda paths: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as stopped:
         run_command(lambda: main([*clip, "--output", str(tmp_path / "out")]))
     assert stopped.value.code == 128 + signal.SIGTERM

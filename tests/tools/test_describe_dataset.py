@@ -10,7 +10,7 @@ from PIL import Image
 
 import eval_main
 import train_main
-from datasets.benchmarks import own_splits
+from datasets.readers import own_splits
 from tools import check_dataset
 from tools.describe_dataset import FRACTION, SEED, main
 
@@ -83,7 +83,7 @@ def test_a_table_is_never_replaced_without_force(build):
     root = build("{camera}/{person}_{tracklet}")
     main([str(root), "--pattern", "{camera}/{person}_{tracklet}"])
     first = (root / "tracklets.csv").read_text()
-    with pytest.raises(FileExistsError, match=r"tracklets\.csv exists already: --force replaces it, --output names"):
+    with pytest.raises(ValueError, match=r"tracklets\.csv exists already: --force replaces it, --output names"):
         main([str(root), "--pattern", "{camera}/{person}_{tracklet}", "--seed", "1"])
     assert (root / "tracklets.csv").read_text() == first
     main([str(root), "--pattern", "{camera}/{person}_{tracklet}", "--seed", "1", "--force"])

@@ -10,8 +10,8 @@ from PIL import Image
 
 from datasets import make_dataset
 from processor.build import make_training_state
-from processor.described import read_described
-from processor.state import LAST_CHECKPOINT
+from processor.training.state import LAST_CHECKPOINT
+from search.described import read_described
 from tools.extract_features import main
 from utils.runtime import make_runtime
 
@@ -72,7 +72,7 @@ def test_one_tracklet_and_one_image_have_a_row(run, extract):
 def test_a_file_is_replaced_with_force_only(run, extract):
     folder = "data/case1_aerial_to_ground/query"
     extract(f"{folder}/20", "people.npz")
-    with pytest.raises(FileExistsError, match=r"people.npz exists already: --force replaces it, --output names"):
+    with pytest.raises(ValueError, match=r"people.npz exists already: --force replaces it, --output names"):
         extract(f"{folder}/21", "people.npz")
     assert extract(f"{folder}/21", "people.npz", "--force", "TEST.FLIP", "False").keys == ["c4n0", "c4n1"]
 
@@ -98,11 +98,13 @@ def test_a_command_that_fails_keeps_its_parts(run, extract, monkeypatch):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("processor.described.write_described", fail)
+        patch.setattr("search.described.write_described", fail)
         with pytest.raises(OSError, match="No space left"):
             extract(folder, "people.npz")
     assert [path.name for path in (run / "people.npz.parts").glob("[!.]*")] == ["part_00000.safetensors"]
-    monkeypatch.setattr("processor.features.FeatureExtractor.extract", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(
+        "processor.evaluation.features.FeatureExtractor.extract", lambda *_: pytest.fail("computed again")
+    )
     assert np.array_equal(extract(folder, "people.npz").features, fails[0].features)
     assert not (run / "people.npz.parts").exists()
 

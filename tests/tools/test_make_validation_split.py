@@ -2,8 +2,8 @@
 
 import pytest
 
-from datasets.benchmarks import validation_split
-from datasets.doctor import WARNING, check_dataset, make_check_settings
+from datasets.check import WARNING, check_dataset, make_check_settings
+from datasets.readers import validation_split
 from tools import make_validation_split
 from tools.make_validation_split import main
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from datasets.benchmarks.agvpreid import AGVPReID
-from datasets.synthetic import contact_sheet
-from datasets.synthetic.people import Person
+from datasets.readers.agvpreid import AGVPReID
+from demo import contact_sheet
+from demo.people import Person
 from tools.render_synthetic import main
 
 

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from processor.described import DescribedTracklets, write_described
-from processor.search import commands
-from processor.search.index import read_index
+from search import commands
+from search.described import DescribedTracklets, write_described
+from search.index import read_index
 from tools.search import main, parse_args
 from utils.commands import run_command
 

@@ -10,10 +10,10 @@ import pytest
 import eval_main
 import train_main
 from datasets.attributes import COLUMNS
-from processor import monitor
-from processor.attribute_heads import HEADS_FILE
+from processor.attributes.heads import HEADS_FILE
+from processor.attributes.zero_shot import CALIBRATION_FILE
 from processor.report import write
-from processor.zero_shot import CALIBRATION_FILE
+from processor.training import monitor
 from tools import train_attributes
 from utils.checkpoint import read_checkpoint, write_weights
 from utils.commands import run_command

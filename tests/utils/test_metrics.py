@@ -285,8 +285,8 @@ def test_accepts_tensors(dtype):
     assert result.mAP == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
-def test_published_evaluation(shared):
-    data = np.load(shared / "parity" / "retrieval.npz")
+def test_published_evaluation(parity_folder):
+    data = np.load(parity_folder / "retrieval.npz")
     query, gallery = data["query"].astype(np.float64), data["gallery"].astype(np.float64)
     distmat = ((query[:, None] - gallery[None]) ** 2).sum(axis=2)
     result = evaluate_ranking(distmat, *(data[name] for name in ("q_pids", "g_pids", "q_camids", "g_camids")))

@@ -101,8 +101,8 @@ def test_duplicates_are_survived():
     assert np.isfinite(re_rank(query, gallery, k1=2, k2=2)).all()
 
 
-def test_published_reranking(shared):
-    data = np.load(shared / "parity" / "retrieval.npz")
+def test_published_reranking(parity_folder):
+    data = np.load(parity_folder / "retrieval.npz")
     k1, k2, lambda_value = data["rerank_args"]
     result = re_rank(torch.from_numpy(data["query"]), data["gallery"], int(k1), int(k2), float(lambda_value))
     np.testing.assert_allclose(result, data["rerank_dist"], atol=2e-3)

@@ -332,7 +332,7 @@ def test_jitter_needs_colours():
 
 def test_bad_clips():
     transform = Normalizer(MEAN, STD)
-    with pytest.raises(TypeError, match=r"must be uint8, got torch\.float32"):
+    with pytest.raises(ValueError, match=r"must be uint8, got torch\.float32"):
         transform(torch.zeros(1, 1, 3, 4, 4))
     for shape in ((1, 3, 4, 4), (1, 1, 1, 4, 4)):
         with pytest.raises(ValueError, match=r"\(B, T, C, H, W\) with C = 3"):

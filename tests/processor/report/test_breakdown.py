@@ -7,9 +7,9 @@ import pytest
 
 from datasets import Case, Tracklet
 from datasets.attributes import AGVPREID_SCHEME, AttributeScheme
+from processor.evaluation.results import VISUAL, CaseResult, Evaluation
 from processor.report import write_report
 from processor.report.breakdown import break_down, format_breakdown
-from processor.results import VISUAL, CaseResult, Evaluation
 from utils.match_ranks import GivenDistances
 from utils.metrics import PROTOCOLS, evaluate_ranking
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from processor.evaluation.results import VISUAL, Evaluation
 from processor.report.queries import COLUMNS, read_queries, write_queries
-from processor.results import VISUAL, Evaluation
 
 
 def test_the_file_has_every_counted_query_of_every_method(run, tmp_path):

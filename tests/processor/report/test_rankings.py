@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from processor.evaluation.results import VISUAL
 from processor.report import write_report
-from processor.results import VISUAL
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 pytestmark = pytest.mark.usefixtures("without_pictures")

@@ -6,14 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from processor.report.tables import (
-    format_intervals,
-    format_protocols,
-    format_results,
-    format_scores,
-    results_as_dict,
-)
-from processor.results import VISUAL, Evaluation
+from processor.evaluation.results import VISUAL, Evaluation
+from processor.report.tables import format_intervals, format_protocols, format_results, format_scores, results_as_dict
 from utils.bootstrap import bootstrap_interval
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}

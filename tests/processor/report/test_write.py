@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 
 from datasets import make_dataset
+from processor.evaluation.results import Evaluation
 from processor.report import write_report
 from processor.report.tables import results_as_dict
-from processor.results import Evaluation
 from utils import distances
 from utils.distances import Distances
 
@@ -216,7 +216,7 @@ def test_an_error_in_the_maps_costs_neither_the_page_nor_a_number(run, tmp_path,
 def test_results_that_cannot_be_moved_are_kept(run, tmp_path):
     folder = tmp_path / "results"
     (folder / "results.json").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"results\.json is a folder .* not in place are in .*/results-"):
+    with pytest.raises(ValueError, match=r"results\.json is a folder .* not in place are in .*/results-"):
         write_report(run(), folder, ranking_length=4, origin=ORIGIN)
     (kept,) = folder.glob("results-*")
     assert (kept / "results.json").is_file()

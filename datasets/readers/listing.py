@@ -1,0 +1,271 @@
+"""Lists a copy of a data set: identity folders, tracklet folders, their images, and the order of frames.
+
+An entry that is neither a folder nor a regular file (a link whose target is missing, a pipe, a device) is an error
+wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed. So
+is a regular file without a suffix where an identity or a tracklet is expected. Files with a suffix, such as notes.txt,
+are left out there.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.mistake import Mistake
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# How messages call the folder of a copy; some commands take it by an option or argument of their own.
+ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
+LARGEST_PID = 2**63 - 1  # identities are kept as int64
+
+NUM_THREADS = 16  # folders listed at the same time: on network storage each listing mostly waits
+
+_LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+class TrackletFolder(NamedTuple):
+    """A tracklet on disk, before its frames are read."""
+
+    pid: int
+    name: str
+    path: str
+
+
+class FolderProblem(NamedTuple):
+    """One thing that is wrong with the folders of a split.
+
+    Attributes:
+        kind: 'unusable entry', 'identity folder' or 'tracklet name'.
+        text: One sentence, with the path.
+    """
+
+    kind: str
+    text: str
+
+
+class SplitListing(NamedTuple):
+    """The folders of a split that is laid out as ``{identity}/{tracklet}/``.
+
+    Attributes:
+        tracklets: Sorted by pid, then name.
+        ignored_files: Regular files with a suffix, links included, beside identity and tracklet folders.
+        problems: Everything that is wrong with the folders.
+    """
+
+    tracklets: list[TrackletFolder]
+    ignored_files: list[os.DirEntry[str]]
+    problems: list[FolderProblem]
+
+
+class FolderContent(NamedTuple):
+    """The entries of one folder, hidden ones excepted.
+
+    Attributes:
+        folders: Subfolders, links to folders included, sorted by name.
+        ignored_files: Regular files with a suffix, links included, sorted by name.
+        problems: One sentence, with the path, for each other entry.
+    """
+
+    folders: list[os.DirEntry[str]]
+    ignored_files: list[os.DirEntry[str]]
+    problems: list[str]
+
+
+def missing_path_error(path: Path, dataset: str) -> FileNotFoundError:
+    """Return the error for a folder or file that a data set must have."""
+    kind = "file" if path.suffix in (".mat", ".txt") else "folder"
+    message = f"{path} is not a {kind}: set {ROOT_SETTING} to a copy of {dataset}."
+    if path.parent.is_dir():
+        for entry in path.parent.iterdir():
+            if entry.name.lower() == path.name.lower():
+                message += f" {entry.name} is spelt otherwise."
+            elif os.path.exists(entry / path.name):  # Path.exists raises where a folder may not be searched
+                message += f" Did you mean {entry}?"
+    return FileNotFoundError(message)
+
+
+def find_root(root: str | Path, title: str) -> Path:
+    """Return the folder of a copy; raise FileNotFoundError if it is missing."""
+    root = Path(root)
+    if not root.is_dir():
+        raise missing_path_error(root, title)
+    return root
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that any terminal and UTF-8 file can show; other bytes and characters are escaped."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
+    """List the folders in a folder, hidden ones excepted, sorted by name; files with a suffix are ignored.
+
+    Raises:
+        ValueError: If an entry is neither a folder nor a regular file with a suffix.
+    """
+    content = scan_folder(path)
+    if content.problems:
+        raise Mistake(content.problems[0])
+    return content.folders
+
+
+def scan_folder(path: str | Path) -> FolderContent:
+    """List the folders in a folder and the files with a suffix; all other entries become problems."""
+    content = FolderContent([], [], [])
+    with os.scandir(path) as entries:
+        for entry in sorted((entry for entry in entries if not entry.name.startswith(".")), key=_name_of):
+            if problem := _find_problem(entry):
+                content.problems.append(problem)
+            elif entry.is_dir():
+                content.folders.append(entry)
+            elif os.path.splitext(entry.name)[1]:
+                content.ignored_files.append(entry)
+            else:
+                content.problems.append(f"{printable(entry.path)} is a file, but a folder is expected here.")
+    return content
+
+
+def list_images(path: str | Path) -> list[str]:
+    """List the names of the images in a folder, hidden ones excepted, sorted as strings.
+
+    Raises:
+        ValueError: If there is none, or if an image is neither a regular file nor a link to one.
+    """
+    names, problems = find_images(path)
+    for problem in problems.values():
+        raise Mistake(problem)
+    if not names:
+        raise Mistake(f"{printable(path)}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)}).")
+    return names
+
+
+def find_images(path: str | Path) -> tuple[list[str], dict[str, str]]:
+    """Return the names that ``list_images`` would list, perhaps none, and the problems that it would raise.
+
+    The folder itself says what kind of file an entry is, so only links cost a call each (and everything on the few
+    file systems that do not keep the kind in the folder).
+
+    Returns:
+        All names that end as those of images do, sorted as strings; and by name one sentence, with the path, for each
+        of them that is neither a folder nor a regular file. A folder with such a name is listed, and cannot be read.
+    """
+    with os.scandir(path) as entries:
+        images = sorted((entry for entry in entries if is_image_name(entry.name)), key=_name_of)
+        problems = {entry.name: problem for entry in images if (problem := _find_problem(entry))}
+    return [entry.name for entry in images], problems
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name is that of an image, and not hidden."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+
+
+def _name_of(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _find_problem(entry: os.DirEntry[str]) -> str | None:
+    """Describe an entry that is neither a folder nor a regular file, directly or through links; else return None."""
+    try:
+        if entry.is_file() or entry.is_dir():
+            return None
+        kind = _KINDS.get(stat.S_IFMT(entry.stat().st_mode), "of an unknown kind")
+    except FileNotFoundError:
+        kind = "a link whose target is missing" if entry.is_symlink() else "gone since its folder was listed"
+    except OSError as error:
+        return f"{printable(entry.path)} cannot be examined: {error.strerror}."
+    else:
+        kind = f"a link to {kind}" if entry.is_symlink() else kind
+    return f"{printable(entry.path)} is {kind}: expected a folder or a regular file."
+
+
+def list_split(split: Path, dataset: str) -> SplitListing:
+    """List the tracklets of a split that is laid out as ``{identity}/{tracklet}/``.
+
+    Raises:
+        FileNotFoundError: If the split is missing; the message names the data set.
+        ValueError: On the first problem with its folders.
+    """
+    if not split.is_dir():
+        raise missing_path_error(split, dataset)
+    listing = scan_split(split)
+    if listing.problems:
+        raise Mistake(listing.problems[0].text)
+    return listing
+
+
+def scan_split(split: Path) -> SplitListing:
+    """List the tracklets of a split that is laid out as ``{identity}/{tracklet}/``, and every problem found.
+
+    A problem is an entry that is neither a folder nor a file with a suffix; an identity that is not a number, beyond 64
+    bits, there twice, or without tracklets; or a tracklet name that cannot be written to a ranking file, as those
+    separate names by spaces and are UTF-8. Such tracklets are listed nevertheless.
+    """
+    content = scan_folder(split)
+    tracklets: list[TrackletFolder] = []
+    ignored_files = content.ignored_files
+    problems = [FolderProblem("unusable entry", text) for text in content.problems]
+    pid_of: dict[str, int] = {}  # by path
+    path_of: dict[int, str] = {}
+    for identity in content.folders:
+        path = printable(identity.path)
+        if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
+            problems.append(FolderProblem("identity folder", f"{path}: an identity folder must be named by a number."))
+            continue
+        pid = int(identity.name)
+        if pid > LARGEST_PID:
+            text = f"{path}: an identity number must be at most {LARGEST_PID} (64 bits)."
+            problems.append(FolderProblem("identity folder", text))
+            continue
+        if pid in path_of:
+            text = f"{path} and {path_of[pid]} are the same identity, {pid}."
+            problems.append(FolderProblem("identity folder", text))
+        path_of[pid] = path
+        pid_of[identity.path] = pid
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        contents = list(pool.map(scan_folder, pid_of))
+    for (path, pid), content in zip(pid_of.items(), contents, strict=True):
+        ignored_files += content.ignored_files
+        problems += [FolderProblem("unusable entry", text) for text in content.problems]
+        if not content.folders:
+            text = f"{printable(path)}: this identity has no tracklet folder."
+            problems.append(FolderProblem("identity folder", text))
+        for tracklet in content.folders:
+            if fault := _find_name_fault(tracklet.name):
+                text = f"{printable(tracklet.path)}: the name of a tracklet folder {fault}."
+                problems.append(FolderProblem("tracklet name", text))
+            tracklets.append(TrackletFolder(pid, tracklet.name, tracklet.path))
+    if not tracklets and not problems:
+        problems.append(FolderProblem("identity folder", f"{printable(split)}: this split has no identity folder."))
+    return SplitListing(sorted(tracklets), ignored_files, problems)
+
+
+def _find_name_fault(name: str) -> str | None:
+    if name.split() != [name]:
+        return "must not contain spaces, which separate the names in ranking files"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "must be UTF-8"
+    return None
+
+
+def last_integer(name: str) -> int:
+    """Return the last run of digits in a file name, its suffix excepted; -1 without one."""
+    match = _LAST_INTEGER.search(os.path.splitext(name)[0])
+    return int(match[1]) if match else -1
+
+
+def sort_frames(folder: str | Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Return paths of frames by the last number in their name, so that 9 comes before 10, then by name."""
+    return tuple(os.path.join(folder, name) for name in sorted(names, key=lambda name: (last_integer(name), name)))

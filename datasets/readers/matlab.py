@@ -1,0 +1,75 @@
+"""Reading matrices of integers from MATLAB files."""
+
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from utils.mistake import Mistake
+from utils.text_files import INT64_MAX, INT64_MIN
+
+from .listing import missing_path_error
+
+# Errors of scipy and h5py for files that are truncated, or not MATLAB files.
+_DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError, NotImplementedError)
+
+
+def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
+    """Read a matrix of integers from a MATLAB file, of version 7.3 (which is HDF5) or older.
+
+    Args:
+        path: The .mat file.
+        key: Variable name.
+        dataset: Title of the data set, for messages.
+    Returns:
+        The matrix, int64, shaped as in MATLAB.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, or not a MATLAB file, or has no such variable, or if the variable is not
+            made of integers that fit into 64 bits.
+    """
+    if not path.is_file():
+        raise missing_path_error(path, dataset)
+    try:
+        content = _load(path)
+    except _DAMAGED as error:
+        raise Mistake(f"{path} is not a MATLAB file, or is damaged: {error}") from error
+    if key not in content:
+        raise Mistake(f"{path}: expected a variable {key!r}, found {', '.join(sorted(content)) or 'none'}.")
+    matrix = np.asarray(content[key])
+    if matrix.dtype.kind not in "iuf" or (matrix != np.round(matrix)).any():
+        raise Mistake(f"{path}: {key} must hold integers.")
+    if matrix.size and not INT64_MIN <= matrix.min().item() <= matrix.max().item() <= INT64_MAX:
+        raise Mistake(f"{path}: the integers of {key} must fit into 64 bits, found {matrix.min()}..{matrix.max()}.")
+    return matrix.astype(np.int64)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """Return all variables by name; HDF5 stores MATLAB's matrices transposed."""
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            return {name: np.array(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
+    return {name: item for name, item in loadmat(path).items() if not name.startswith("__")}
+
+
+def read_rows(path: Path, key: str, num_rows: int, dataset: str) -> np.ndarray:
+    """Read a MATLAB vector of row numbers, in file order; 1-based in the file, 0-based in the result.
+
+    Args:
+        path: The .mat file.
+        key: Variable name.
+        num_rows: Number of rows that exist.
+        dataset: Title of the data set, for messages.
+    Raises:
+        FileNotFoundError, ValueError: As ``read_matrix``.
+        ValueError: If a row does not exist, or occurs more than once.
+    """
+    rows = read_matrix(path, key, dataset).ravel() - 1
+    if len(rows) and not 0 <= rows.min() <= rows.max() < num_rows:
+        raise Mistake(f"{path}: {key} must lie in 1..{num_rows}, found {rows.min() + 1}..{rows.max() + 1}.")
+    if len(np.unique(rows)) != len(rows):
+        raise Mistake(f"{path}: {key} names {len(rows) - len(np.unique(rows))} rows more than once.")
+    return rows

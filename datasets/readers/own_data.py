@@ -1,0 +1,294 @@
+"""A user's own data: tracklets in folders of any layout, described by one table."""
+
+import bisect
+import fnmatch
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from utils.metrics import ALL_CAMERAS, CROSS_CAMERA, PROTOCOLS
+from utils.mistake import MissingFile, Mistake
+from utils.natural_order import natural_key
+from utils.unknown import UNKNOWN
+
+from ..attributes import AttributeScheme
+from ..tracklet import Case, Tracklet
+from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, FolderLayout
+from .counts import PublishedCounts, log_counts
+from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
+from .listing import NUM_THREADS, find_root, list_images
+from .own_splits import choose_queries, have_both_views, have_cameras
+from .packed_paths import pack_tracklets
+from .tracklet_table import BOTH, GALLERY, QUERY, TRAIN, TableRow, TrackletTable, number_words, read_table
+
+logger = logging.getLogger(__name__)
+
+_TITLE = "a data set of your own"
+_WILDCARD = re.compile(r"[*?[]")
+
+
+class OwnData:
+    """Tracklets in folders of any layout, described by a table.
+
+    Expected tree::
+
+        root/
+          tracklets.csv    (or another table, DATASETS.TABLE)
+          ...              the frames, where the table says
+
+    ``python -m tools.describe_dataset root`` writes the table (docs/datasets.md, 'Your own data'). Its columns, of
+    which only the first two must be there:
+
+    - path: the folder of the tracklet's frames, or a pattern of their file names, such as ``0001/c1_t3_*.jpg``, if
+      several tracklets share a folder. Relative to the root. Frames are put in natural order: 2 before 10.
+    - person: number or word; empty or -1 for unknown people, who are distractors in the gallery.
+    - camera: number or word; empty or -1 if unknown.
+    - view: ground (the default) or aerial.
+    - altitude: whole metres; may be empty.
+    - day: a date such as 2026-04-27; may be empty.
+    - split: train, query, gallery, query+gallery, or test: the queries among test tracklets are then chosen as
+      ``own_splits.choose_queries`` says. Nobody may be in train and in another split.
+    - attribute:NAME: any number of columns of numbers or words; may be empty.
+
+    People, cameras and attributes that are whole numbers keep them; words are numbered in natural order
+    (``tracklet_table.number_words``). The table keeps the words.
+
+    A tracklet's name is its path in the table. Ranking files separate names by spaces, so white space, unprintable
+    characters and percent signs in it are percent-encoded, as in a URL: ``anna m/1`` is ``anna%20m/1``. A table holds
+    each path once, so names are unique.
+
+    Statistics are not known: they are those of the table.
+
+    Attributes and arguments: see ``datasets.Benchmark``; ``scheme`` is known of the copy here, from the table. If query
+    and gallery hold both views, the cases are 'case1', aerial to ground, and 'case2', ground to aerial, as far as they
+    have tracklets. Otherwise the one case is 'case1', a search in the whole gallery. The protocol is 'cross-camera' if
+    the test tracklets name two cameras, else 'all-cameras'. A query that would find itself in the gallery, as the
+    protocol does not leave it out or its camera is unknown, is no gallery tracklet, whatever the table says. Of the
+    options, ``protocol``, ``table`` and ``identities_masked`` apply.
+
+    Raises:
+        FileNotFoundError: If the root, the table or a folder is missing.
+        ValueError: If the table is damaged (``tracklet_table.read_table``), if a tracklet has no frames or shares them
+            with another, or if there is no query or no gallery.
+    """
+
+    scheme: AttributeScheme | None = None
+    layout: FolderLayout | None = None
+    published = PublishedCounts()
+
+    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
+        self.root = find_root(root, _TITLE)
+        self.train: tuple[Tracklet, ...] = ()
+        table = _read_table_of(self.root, options.table)
+        if table.attributes:
+            self.scheme = AttributeScheme(table.attributes, (UNKNOWN,) * len(table.attributes))
+        rows = choose_queries(table.rows)
+        test = [row for row in rows if row.split != TRAIN]
+        protocol = options.choose_protocol(CROSS_CAMERA.name if have_cameras(test) else ALL_CAMERAS.name)
+        if not have_cameras(test):
+            logger.warning(
+                "%s names fewer than two cameras of test tracklets: rankings are scored by the protocol %s.",
+                table.path,
+                protocol,
+            )
+        training = [row for row in rows if row.split == TRAIN]
+        if with_train and not training:
+            raise Mistake(f"{table.path}: no tracklet has the split {TRAIN}.")
+        directions = _find_directions(table, test, protocol)
+        tracklets = _make_tracklets(self.root, table, rows if with_train else test)
+        if with_train:
+            self.train = tuple(tracklets[row.line] for row in training)
+            log_counts("train", self.train)
+        self.cases = {}
+        for key, direction in directions.items():
+            query, gallery = (
+                tuple(tracklets[row.line] for row in side) for side in (direction.query, direction.gallery)
+            )
+            log_counts(f"{direction.name}/query", query)
+            log_counts(f"{direction.name}/gallery", gallery)
+            self.cases[key] = Case(
+                direction.name,
+                direction.title,
+                query,
+                gallery,
+                protocol,
+                self.scheme,
+                identities_masked=options.identities_masked,
+            )
+
+
+class _Direction(NamedTuple):
+    """A case before its frames are listed."""
+
+    name: str
+    title: str
+    query: list[TableRow]
+    gallery: list[TableRow]
+
+
+def _read_table_of(root: Path, name: str) -> TrackletTable:
+    path = root / name
+    if not path.is_file():
+        raise MissingFile(
+            f"{path} is not a file: write this table with 'python -m tools.describe_dataset {root}', or name another "
+            "with DATASETS.TABLE."
+        )
+    table = read_table(path)
+    if not table.rows[0].split:
+        raise Mistake(
+            f"{path}, line 1: there is no column split; add one, with 'python -m tools.describe_dataset {root} --table "
+            f"{path} --force'."
+        )
+    return table
+
+
+def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: str) -> dict[str, _Direction]:
+    """Divide the test rows into the queries and the gallery of each case."""
+    query = [row for row in rows if row.split in (QUERY, BOTH)]
+    gallery = [row for row in rows if row.split in (GALLERY, BOTH)]
+    if not query or not gallery:
+        raise Mistake(
+            f"{table.path}: the table has {len(query)} queries and {len(gallery)} gallery tracklets; at least one of "
+            "each is needed (column split)."
+        )
+    if have_both_views(rows):
+        return _divide_by_view(table, query, gallery)
+    leaves_out = PROTOCOLS[protocol].leave_out_same_camera
+    finds_itself = {row.line for row in query if row.split == BOTH and not (leaves_out and row.camera)}
+    if finds_itself:
+        logger.warning(
+            "%s: %d tracklets are queries only, although their split is %s: by the protocol %s they would find "
+            "themselves.",
+            table.path,
+            len(finds_itself),
+            BOTH,
+            protocol,
+        )
+    gallery = [row for row in gallery if row.line not in finds_itself]
+    if not gallery:
+        raise Mistake(f"{table.path}: no gallery is left; give some tracklets the split {GALLERY}.")
+    title = "between cameras" if have_cameras(rows) else "between tracklets"
+    return {"case1": _Direction("search", title, query, gallery)}
+
+
+def _divide_by_view(
+    table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow]
+) -> dict[str, _Direction]:
+    """Make a case of each direction that has tracklets on both sides; with both views, at least one has."""
+    directions = {}
+    for key, layout in (("case1", AERIAL_TO_GROUND), ("case2", GROUND_TO_AERIAL)):
+        direction = _Direction(
+            layout.folder,
+            layout.title,
+            [row for row in query if row.view == layout.query_view],
+            [row for row in gallery if row.view == layout.gallery_view],
+        )
+        if direction.query and direction.gallery:
+            directions[key] = direction
+        else:
+            logger.warning("%s: %s has no queries or no gallery, so it is left out.", table.path, layout.title)
+    return directions
+
+
+def _make_tracklets(root: Path, table: TrackletTable, rows: Sequence[TableRow]) -> dict[int, Tracklet]:
+    """Make the records of some rows, by line; people, cameras and attributes are numbered over the whole table."""
+    people = number_words(row.person for row in table.rows)
+    cameras = number_words(row.camera for row in table.rows)
+    codes = [number_words(row.attributes[place] for row in table.rows) for place in range(len(table.attributes))]
+    frames = list_frames(root, table, rows)
+    tracklets = [
+        Tracklet(
+            name=_escape(row.path),
+            frame_paths=frames[row.line],
+            pid=people.get(row.person, UNKNOWN),
+            camid=cameras.get(row.camera, UNKNOWN),
+            view=row.view,
+            altitude=row.altitude,
+            attributes=tuple(code.get(word, UNKNOWN) for code, word in zip(codes, row.attributes, strict=True)) or None,
+            day=row.day,
+        )
+        for row in rows
+    ]
+    return {row.line: tracklet for row, tracklet in zip(rows, pack_tracklets(tracklets), strict=True)}
+
+
+def _escape(path: str) -> str:
+    """Percent-encode what would split or garble a name in a ranking file; see ``OwnData``."""
+    return "".join(
+        quote(character, safe="", errors="surrogateescape")
+        if character.isspace() or character == "%" or not character.isprintable()
+        else character
+        for character in path
+    )
+
+
+def list_frames(root: Path, table: TrackletTable, rows: Sequence[TableRow]) -> dict[int, tuple[str, ...]]:
+    """Return the paths of the frames of some rows of a table, in natural order, by line.
+
+    Args:
+        root: Folder in which the paths of the table begin.
+        table: The table, for messages.
+        rows: Rows of it.
+    Raises:
+        FileNotFoundError: If a folder is missing.
+        ValueError: If a row has no frames, or shares one with another.
+    """
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        places = pool.map(lambda row: _locate(root, table, row), rows)
+        rows_of: dict[str, list[tuple[TableRow, str]]] = defaultdict(list)
+        for row, (folder, pattern) in zip(rows, places, strict=True):
+            rows_of[folder].append((row, pattern))
+        listings = pool.map(lambda item: _list_folder(table, *item), rows_of.items())
+        return {line: paths for listing in listings for line, paths in listing.items()}
+
+
+def _locate(root: Path, table: TrackletTable, row: TableRow) -> tuple[str, str]:
+    """Return the folder that a row's frames are in, and the pattern of their names; '' for all images there."""
+    path = os.path.join(root, row.path)
+    if os.path.isdir(path):
+        return path, ""
+    folder, pattern = os.path.split(path)
+    if not _WILDCARD.search(pattern):
+        raise MissingFile(f"{table.where(row)}: {path} is not a folder; correct the path, which begins in {root}.")
+    if not os.path.isdir(folder):
+        raise MissingFile(
+            f"{table.where(row)}: {folder} is not a folder; a path may have * only in its last part, behind the last /."
+        )
+    return folder, pattern
+
+
+def _list_folder(table: TrackletTable, folder: str, rows: Sequence[tuple[TableRow, str]]) -> dict[int, tuple[str, ...]]:
+    """Return the frames in a folder of each of its rows, by line."""
+    try:
+        names = list_images(folder)
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{table.where(rows[0][0])}: {error}") from None
+    frames: dict[int, tuple[str, ...]] = {}
+    owner: dict[str, int] = {}
+    for row, pattern in rows:
+        own = _match_names(names, pattern) if pattern else names
+        if not own:
+            raise Mistake(f"{table.where(row)}: none of the {len(names)} images in {folder} is named {pattern}.")
+        for name in own:
+            if name in owner:
+                raise Mistake(
+                    f"{table.where(row)}: {os.path.join(folder, name)} belongs to the tracklet on line {owner[name]}, "
+                    "too; a frame must belong to one tracklet."
+                )
+            owner[name] = row.line
+        frames[row.line] = tuple(os.path.join(folder, name) for name in sorted(own, key=natural_key))
+    return frames
+
+
+def _match_names(names: Sequence[str], pattern: str) -> list[str]:
+    """Return those of sorted names that match a pattern; only names with its fixed beginning are tried, of millions."""
+    beginning = _WILDCARD.split(pattern)[0]
+    start = bisect.bisect_left(names, beginning)
+    end = bisect.bisect_left(names, beginning + "\U0010ffff", start)
+    return fnmatch.filter(names[start:end], pattern)

@@ -1,0 +1,222 @@
+"""The table that describes tracklets in a user's own folders: its columns, how it is read and written.
+
+A row is a tracklet. Everything that the table alone can be wrong about is found here, with the line, before any folder
+of frames is touched.
+"""
+
+import csv
+import difflib
+import io
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.mistake import Mistake
+from utils.natural_order import natural_key
+from utils.text_files import parse_integer, read_csv, shorten
+from utils.whole_files import write_text
+
+from ..tracklet import VIEWS
+
+TABLE = "tracklets.csv"  # the name under which the command writes it, and DATASETS.TABLE looks for it
+COLUMNS = ("path", "person", "camera", "view", "altitude", "day", "split")
+REQUIRED = ("path", "person")
+ATTRIBUTE = "attribute:"  # begins the names of further columns
+TRAIN, QUERY, GALLERY, BOTH, TEST = "train", "query", "gallery", "query+gallery", "test"
+SPLITS = (TRAIN, QUERY, GALLERY, BOTH, TEST)
+UNKNOWN_WORDS = ("", "-1")  # of a person or a camera
+
+_DAY = re.compile(r"(?:20)?(\d\d)-?(\d\d)-?(\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One tracklet of the table.
+
+    Attributes:
+        line: Line of the file on which the row begins, from 1.
+        path: Folder of the frames, or a pattern of their names (``*``, ``?``, ``[...]``), relative to the root.
+        person: Word for the person; '' if unknown (a distractor).
+        camera: Word for the camera; '' if unknown.
+        view: 'ground' or 'aerial'.
+        altitude: Metres above ground; None if unknown.
+        day: YYMMDD; None if unknown.
+        split: One of ``SPLITS``; '' if the table has no such column.
+        attributes: Words of the attribute columns, '' for unknown.
+    """
+
+    line: int
+    path: str
+    person: str
+    camera: str = ""
+    view: str = VIEWS[0]
+    altitude: int | None = None
+    day: int | None = None
+    split: str = ""
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrackletTable:
+    """A table of tracklets; ``attributes`` are the names of its attribute columns, without ``ATTRIBUTE``."""
+
+    path: Path
+    rows: tuple[TableRow, ...]
+    attributes: tuple[str, ...] = ()
+
+    def where(self, row: TableRow) -> str:
+        """Return the place of a row, which begins a message about it."""
+        return f"{self.path}, line {row.line}"
+
+
+def read_table(path: str | Path) -> TrackletTable:
+    """Read a table of tracklets, and check all that can be checked without its folders.
+
+    Args:
+        path: CSV file, UTF-8, with commas and a header: ``COLUMNS`` in any order, of which only ``REQUIRED`` must be
+            there, and columns that begin with ``ATTRIBUTE``.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not such a table, or if a row is wrong; the message names the line.
+    """
+    path = Path(path)
+    lines = [(line, cells) for line, cells in read_csv(path) if any(cell.strip() for cell in cells)]
+    if not lines:
+        raise Mistake(f"{path}: this table is empty; its first line names the columns, such as path,person,camera.")
+    header = _check_header(path, lines[0][1])
+    if len(lines) == 1:
+        raise Mistake(f"{path}: this table has a header, but no tracklet below it.")
+    columns = tuple(name for name in header if name.startswith(ATTRIBUTE))
+    rows = tuple(_parse_row(f"{path}, line {line}", line, header, cells, columns) for line, cells in lines[1:])
+    table = TrackletTable(path, rows, tuple(name.removeprefix(ATTRIBUTE) for name in columns))
+    _check_paths(table)
+    _check_people(table)
+    return table
+
+
+def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence[str] = ()) -> None:
+    """Write a table of tracklets; a column that says nothing about any of them is left out."""
+    columns: dict[str, list[object]] = {"path": [row.path for row in rows], "person": [row.person for row in rows]}
+    columns["camera"] = [row.camera for row in rows]
+    if any(row.view != VIEWS[0] for row in rows):
+        columns["view"] = [row.view for row in rows]
+    for name in ("altitude", "day"):
+        if any(getattr(row, name) is not None for row in rows):
+            columns[name] = [_format_number(getattr(row, name), 6 if name == "day" else 1) for row in rows]
+    columns["split"] = [row.split for row in rows]
+    for place, name in enumerate(attributes):
+        columns[ATTRIBUTE + name] = [row.attributes[place] for row in rows]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    write_text(file.getvalue(), path)
+
+
+def number_words(words: Iterable[str]) -> dict[str, int]:
+    """Number words for people, cameras or attributes; unknown ones ('' and '-1') get no number.
+
+    Words that are different whole numbers, such as '7' or '0012', keep these. All other sets of words are numbered from
+    0 in natural order, in which 'cam2' comes before 'cam10'.
+    """
+    distinct = sorted(set(words).difference(UNKNOWN_WORDS), key=natural_key)
+    if all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in distinct):
+        numbers = {word: int(word) for word in distinct}
+        if len(set(numbers.values())) == len(numbers):
+            return numbers
+    return {word: number for number, word in enumerate(distinct)}
+
+
+def _format_number(number: int | None, digits: int) -> str:
+    return "" if number is None else f"{number:0{digits}d}"
+
+
+def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
+    """Return the names of the columns; refuse unknown, repeated and missing ones."""
+    header = [cell.strip() for cell in cells]
+    if len(header) == 1 and re.search(r"[;\t]", header[0]):
+        raise Mistake(f"{path}, line 1: the columns must be separated by commas; save the table as CSV with commas.")
+    for name in header:
+        if name not in COLUMNS and not (name.startswith(ATTRIBUTE) and name != ATTRIBUTE):
+            near = difflib.get_close_matches(name, COLUMNS, 1, 0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise Mistake(
+                f"{path}, line 1: there is no column {shorten(name)}.{hint} "
+                f"The columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME."
+            )
+        if header.count(name) > 1:
+            raise Mistake(f"{path}, line 1: the column {name} is there {header.count(name)} times; keep one.")
+    for name in REQUIRED:
+        if name not in header:
+            raise Mistake(f"{path}, line 1: the column {name} is missing; it must be there.")
+    return header
+
+
+def _parse_row(where: str, line: int, header: Sequence[str], cells: Sequence[str], columns: Sequence[str]) -> TableRow:
+    if len(cells) != len(header):
+        raise Mistake(
+            f"{where}: expected {len(header)} values as in the header, got {len(cells)}; a value with a comma stands "
+            'in "quotation marks".'
+        )
+    values = dict(zip(header, cells, strict=True))
+    texts = {name: value.strip() for name, value in values.items()}
+    if not texts["path"]:
+        raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")
+    person, camera = ("" if (word := texts.get(name, "")) in UNKNOWN_WORDS else word for name in ("person", "camera"))
+    view = texts.get("view", VIEWS[0])
+    if view not in VIEWS:
+        raise Mistake(f"{where}: view must be one of {', '.join(VIEWS)}, got {shorten(view)}.")
+    split = texts.get("split", "")
+    if "split" in header and split not in SPLITS:
+        raise Mistake(f"{where}: split must be one of {', '.join(SPLITS)}, got {shorten(split)}.")
+    if not person and split in (TRAIN, QUERY, BOTH):
+        raise Mistake(f"{where}: an unknown person cannot be in {split}; set split to {GALLERY}, or name the person.")
+    altitude = texts.get("altitude", "")
+    return TableRow(
+        line,
+        os.path.normpath(values["path"]),
+        person,
+        camera,
+        view,
+        parse_integer(altitude, f"{where}: altitude") if altitude else None,
+        parse_day(texts.get("day", ""), where),
+        split,
+        tuple(texts[name] for name in columns),
+    )
+
+
+def parse_day(text: str, where: str) -> int | None:
+    """Read a day, YYMMDD, from a date such as '2026-04-27', '20260427' or '260427'; None for ''.
+
+    Raises:
+        ValueError: If the text is no such date; the message begins with ``where``.
+    """
+    if not text:
+        return None
+    match = _DAY.fullmatch(text)
+    if match is None:
+        raise Mistake(f"{where}: day must be a date such as 2026-04-27 or 260427, got {shorten(text)}.")
+    return int("".join(match.groups()))
+
+
+def _check_paths(table: TrackletTable) -> None:
+    line_of: dict[str, int] = {}
+    for row in table.rows:
+        if row.path in line_of:
+            raise Mistake(
+                f"{table.where(row)}: {shorten(row.path)} stands on line {line_of[row.path]} already; remove one."
+            )
+        line_of[row.path] = row.line
+
+
+def _check_people(table: TrackletTable) -> None:
+    """Refuse a person who is in train and in test, whose scores would say nothing about new people."""
+    training = {row.person: row.line for row in table.rows if row.split == TRAIN}
+    for row in table.rows:
+        if row.split and row.split != TRAIN and row.person in training:
+            raise Mistake(
+                f"{table.where(row)}: person {shorten(row.person)} is in {row.split} here and in {TRAIN} on line "
+                f"{training[row.person]}; a person must be in one of both only."
+            )

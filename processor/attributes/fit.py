@@ -1,0 +1,232 @@
+"""Train classifiers of attributes on the descriptors of training people, after the network's own training.
+
+People are drawn into three parts: a classifier is fitted on the first, its strength of regularisation and its
+temperature are chosen on the second, and its scores are from the third. The network has been trained to tell all of
+these people apart, so even the third part's scores may be better than those of people whom it never saw.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datasets import Benchmark, Tracklet
+from datasets.attributes import AttributeScheme
+from utils.mistake import Mistake
+from utils.processes import ALONE, Processes
+from utils.progress import track
+
+from ..evaluation.features import FeatureSet
+from .heads import SENSITIVE, AttributeHead, AttributeHeads, ColumnScores
+
+logger = logging.getLogger(__name__)
+
+FIT_SHARE, CALIBRATION_SHARE = 0.6, 0.2  # of the people; the rest is for the scores
+MIN_PEOPLE = 10  # with attributes: two for the scores, and more cannot be asked of a small data set
+DECAYS = (0.1, 0.01, 0.001, 0.0001)  # L2 penalties to choose from, of weights on inputs of length about 1
+MAX_STEPS = 100  # of L-BFGS, for each penalty
+# Temperatures to choose from: 1/20 to 20 in equal factors, 1 among them.
+TEMPERATURES = torch.logspace(-1.3, 1.3, 261, dtype=torch.float64)
+NUM_BINS = 15  # of the calibration error, as in Guo et al.
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Which tracklets belong to the people of each part, (n,), bool."""
+
+    fit: Tensor
+    calibration: Tensor
+    scores: Tensor
+
+
+def find_annotated(dataset: Benchmark, name: str) -> tuple[list[Tracklet], AttributeScheme]:
+    """Return the training tracklets that have attributes, and what these mean.
+
+    Args:
+        dataset: Its training split was read.
+        name: DATASETS.NAMES, for messages.
+    Raises:
+        ValueError: If nobody is annotated, or too few people are.
+    """
+    if dataset.scheme is None:
+        raise Mistake(f"DATASETS.NAMES {name} has no annotated attributes, so there is nothing to train on.")
+    unknown = dataset.scheme.unknown
+    tracklets = [each for each in dataset.train if each.attributes is not None and each.attributes != unknown]
+    if not tracklets:
+        raise Mistake(
+            f"No training tracklet of {name} has a known attribute: DATASETS.ROOT_DIR must hold the training people's "
+            "table."
+        )
+    if (num_people := len({tracklet.pid for tracklet in tracklets})) < MIN_PEOPLE:
+        raise Mistake(
+            f"Classifiers of attributes need at least {MIN_PEOPLE} training people with attributes, because some are "
+            f"held out; {name} in DATASETS.ROOT_DIR has {num_people}."
+        )
+    return tracklets, dataset.scheme
+
+
+def split_people(pids: Sequence[int], seed: int) -> Parts:
+    """Draw people into the three parts; all tracklets of a person go the same way."""
+    people = np.unique(pids)
+    drawn = np.random.default_rng(seed).permutation(people)
+    first, second = (round(share * len(people)) for share in (FIT_SHARE, FIT_SHARE + CALIBRATION_SHARE))
+    parts = (drawn[:first], drawn[first:second], drawn[second:])
+    return Parts(*(torch.from_numpy(np.isin(pids, part)) for part in parts))
+
+
+def train_heads(
+    features: FeatureSet, scheme: AttributeScheme, seed: int, keep_sensitive: bool, processes: Processes = ALONE
+) -> AttributeHeads:
+    """Train a classifier of every column of which the people of each part show enough.
+
+    Sensitive columns are learned and scored, too, because TEST.MASK soft weighs by the scores; their classifiers are
+    dropped unless they are asked for.
+
+    Args:
+        features: Descriptors of annotated training tracklets.
+        scheme: What their attributes mean.
+        seed: Draws the parts.
+        keep_sensitive: Whether to keep the classifiers of ``SENSITIVE`` columns.
+        processes: Each of them trains; process 0 shows how far it is.
+    Raises:
+        ValueError: If no column can be learned.
+    """
+    parts = split_people(features.pids, seed)
+    codes = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
+    heads, scores, skipped = {}, {}, []
+    columns = track(scheme.columns, "training on attributes", "column", enabled=processes.is_main)
+    for index, column in enumerate(columns):
+        known = codes[:, index] != scheme.unknown[index]
+        of_part = Parts(parts.fit & known, parts.calibration & known, parts.scores & known)
+        if len(codes[of_part.fit, index].unique()) < 2 or not (of_part.calibration.any() and of_part.scores.any()):
+            skipped.append(column)
+            continue
+        head = train_head(features.features, codes[:, index], of_part)
+        scores[column] = score_head(head, features, codes[:, index], of_part)
+        if keep_sensitive or column not in SENSITIVE:
+            heads[column] = head
+    if skipped and processes.is_main:
+        logger.warning(
+            "Not learned, because too few people are annotated or all have the same code: %s", ", ".join(skipped)
+        )
+    if not scores:
+        raise Mistake("No attribute can be learned: each has only one known code among the people to fit on.")
+    return AttributeHeads(heads, scores, keep_sensitive)
+
+
+def train_head(features: Tensor, codes: Tensor, parts: Parts) -> AttributeHead:
+    """Fit a classifier, and choose its regularisation and temperature by the likelihood of the calibration people.
+
+    Args:
+        features: Descriptors, (n, D).
+        codes: Annotated codes, (n,), known in all three parts.
+        parts: The people; at least two codes occur in the first.
+    """
+    known_codes = codes[parts.fit].unique()
+    labels = torch.searchsorted(known_codes, codes[parts.fit])
+    # A code that nobody was fitted on has no probability.
+    usable = parts.calibration & torch.isin(codes, known_codes)
+    held_out = torch.searchsorted(known_codes, codes[usable])
+    best, best_loss = None, torch.inf
+    for weight, bias in fit_logistic(features[parts.fit], labels, len(known_codes)):
+        head = AttributeHead(tuple(known_codes.tolist()), weight, bias)
+        temperature, loss = choose_temperature(head.logits(features[usable]), held_out)
+        if best is None or loss < best_loss:
+            best, best_loss = replace(head, temperature=temperature), loss
+    assert best is not None
+    return best
+
+
+def fit_logistic(features: Tensor, labels: Tensor, num_classes: int) -> list[tuple[Tensor, Tensor]]:
+    """Fit multinomial logistic regressions, one for each of ``DECAYS``, each from the one before.
+
+    Args:
+        features: (n, D); standardised here, which the weights returned undo.
+        labels: Classes, (n,), int64, from 0.
+        num_classes: C.
+    Returns:
+        Weights (C, D) and biases (C,) for the features as they came.
+    """
+    mean, scale = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-6) * features.shape[1] ** 0.5
+    inputs = (features - mean) / scale
+    weight = torch.zeros(num_classes, features.shape[1], requires_grad=True)
+    bias = torch.zeros(num_classes, requires_grad=True)
+    fits = []
+    for decay in DECAYS:
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
+
+        def measure_loss(optimizer: torch.optim.LBFGS = optimizer, decay: float = decay) -> Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(F.linear(inputs, weight, bias), labels) + decay * weight.square().sum() / 2
+            loss.backward()
+            return loss
+
+        optimizer.step(measure_loss)
+        unscaled = weight.detach() / scale
+        fits.append((unscaled, bias.detach() - unscaled @ mean))
+    return fits
+
+
+def choose_temperature(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Return the temperature under which held-out labels are most likely, and their mean negative log-likelihood.
+
+    Args:
+        logits: (n, C).
+        labels: (n,); without any, the temperature is 1 and the second number infinite.
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    if not len(labels):
+        return 1.0, torch.inf
+    losses = torch.stack([F.cross_entropy(logits.double() / each, labels) for each in TEMPERATURES])
+    best = int(losses.argmin())
+    return float(TEMPERATURES[best]), float(losses[best])
+
+
+def calibration_error(probabilities: Tensor, right: Tensor) -> float:
+    """Compute the expected calibration error: how far confidence and accuracy differ, over bins of equal width.
+
+    Args:
+        probabilities: (n, C).
+        right: Whether the most probable class is the annotated one, (n,), bool.
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    confidence = probabilities.max(dim=1).values.double()
+    bins = (confidence * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1
+    surplus = torch.zeros(NUM_BINS, dtype=torch.float64).index_add_(0, bins, confidence - right.double())
+    return float(surplus.abs().sum() / len(confidence))
+
+
+def score_head(head: AttributeHead, features: FeatureSet, codes: Tensor, parts: Parts) -> ColumnScores:
+    """Score a classifier on the people of the third part; a code that nobody was fitted on counts as wrong."""
+    chosen = parts.scores
+    truth, logits = codes[chosen], head.logits(features.features[chosen])
+    predicted = torch.tensor(head.codes)[logits.argmax(dim=1)]
+    right = predicted == truth
+    return ColumnScores(
+        num_people=len(torch.tensor(features.pids)[chosen].unique()),
+        num_tracklets=len(truth),
+        chance=float((truth == codes[parts.fit].mode().values).double().mean()),
+        accuracy=float(right.double().mean()),
+        agreement=max(0.0, cohen_kappa(truth, predicted)),
+        ece_before=calibration_error(logits.softmax(dim=1), right),
+        ece_after=calibration_error((logits / head.temperature).softmax(dim=1), right),
+        temperature=head.temperature,
+    )
+
+
+def cohen_kappa(first: Tensor, second: Tensor) -> float:
+    """Compute the agreement of two codings (n,) beyond chance: 1 if always, 0 as by chance, or if neither varies.
+
+    Reference:
+        Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 1960.
+    """
+    agreement = float((first == second).double().mean())
+    codes = torch.cat([first, second]).unique()
+    by_chance = sum(float((first == code).double().mean() * (second == code).double().mean()) for code in codes)
+    return (agreement - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0

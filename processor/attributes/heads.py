@@ -1,0 +1,245 @@
+"""Classifiers of attributes on a checkpoint's descriptors: their records, and the file beside the checkpoint."""
+
+import logging
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from utils.checkpoint import hash_file, read_checkpoint, write_weights
+from utils.entries import check_entries, mapping, tensor, tensors
+from utils.mistake import MissingFile, Mistake
+from utils.tables import format_table
+
+from ..evaluation.features import FeatureSet
+from ..evaluation.open_run import TrainedRun
+from ..evaluation.results import PREDICTED, Mask
+
+logger = logging.getLogger(__name__)
+
+HEADS_FILE = "attributes.safetensors"  # beside the checkpoint
+# Columns that no classifier is kept of, unless TEST.PREDICT_SENSITIVE asks for it.
+SENSITIVE = ("gender", "age", "ethnicity")
+# Keys of TEST that decide what the numbers of a descriptor mean, beside the checkpoint.
+DESCRIPTOR_KEYS = ("AVERAGED_WEIGHTS", "NECK_FEAT", "FEAT_NORM")
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeHead:
+    """A calibrated linear classifier of one column: softmax((W f + b) / temperature).
+
+    Attributes:
+        codes: Annotated code of each class, ascending; C of them.
+        weight, bias: (C, D) and (C,), float32.
+        temperature: More than 1 makes the probabilities less sure.
+    """
+
+    codes: tuple[int, ...]
+    weight: Tensor
+    bias: Tensor
+    temperature: float = 1.0
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the logits of descriptors (n, D) at temperature 1, (n, C)."""
+        return F.linear(features, self.weight, self.bias)
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Return the calibrated probabilities of descriptors (n, D), (n, C)."""
+        return F.softmax(self.logits(features) / self.temperature, dim=1)
+
+
+@dataclass(frozen=True)
+class ColumnScores:
+    """How well a column is predicted for training people whom its classifier was neither fitted nor calibrated on.
+
+    Attributes:
+        num_people, num_tracklets: Those with a known code.
+        chance: Share of the tracklets that have the code which is most frequent where the classifier was fitted.
+        accuracy: Share of the tracklets whose annotated code is the most probable one.
+        agreement: Cohen's kappa of annotated and predicted codes, 0..1 (0 also if it is negative): what is left of the
+            agreement after that which two independent columns would have by chance.
+        ece_before, ece_after: Expected calibration error, 0..1, at temperature 1 and at the calibrated one.
+        temperature: The calibrated one.
+    """
+
+    num_people: int
+    num_tracklets: int
+    chance: float
+    accuracy: float
+    agreement: float
+    ece_before: float
+    ece_after: float
+    temperature: float
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeHeads:
+    """The classifiers of a checkpoint.
+
+    Attributes:
+        heads: By column; the sensitive ones are absent unless they were asked for.
+        scores: By column, of every column that could be learned, the sensitive ones included.
+        has_sensitive: Whether the classifiers of sensitive columns were kept.
+    """
+
+    heads: dict[str, AttributeHead]
+    scores: dict[str, ColumnScores]
+    has_sensitive: bool
+    mask: ClassVar[Mask] = PREDICTED
+
+    def predict(self, side: FeatureSet) -> dict[str, Tensor]:
+        """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
+        return {column: head.probabilities(side.features) for column, head in self.heads.items()}
+
+    def reliabilities(self, columns: Sequence[str]) -> dict[str, float]:
+        """Return how far pictures bear out each annotated column, 0..1; 0 if it could not be learned."""
+        return {column: self.scores[column].agreement if column in self.scores else 0.0 for column in columns}
+
+    def format_scores(self) -> str:
+        """Lay out the scores in percent."""
+        header = [
+            "attribute",
+            "people",
+            "tracklets",
+            "chance",
+            "accuracy",
+            "kappa",
+            "ECE before",
+            "after",
+            "temperature",
+        ]
+        rows = []
+        for column, each in self.scores.items():
+            shares = (each.chance, each.accuracy, each.agreement, each.ece_before, each.ece_after)
+            percent = [f"{100 * share:.1f}" for share in shares]
+            rows.append([column, each.num_people, each.num_tracklets, *percent, f"{each.temperature:.2f}"])
+        return format_table(header, rows)
+
+
+def find_heads(trained: TrainedRun) -> AttributeHeads | None:
+    """Read the trained classifiers that TEST.MASK needs for a checkpoint; None if it needs none.
+
+    Raises:
+        FileNotFoundError: If the checkpoint has none.
+        ValueError: If the file is damaged, belongs to another checkpoint or to other descriptors, or lacks the
+            sensitive columns that TEST.PREDICT_SENSITIVE asks for. The message names the command to run.
+    """
+    cfg = trained.cfg
+    if cfg.TEST.MASK not in ("soft", "predicted") or cfg.TEST.TEXT_TOWER:
+        return None
+    heads = read_heads(trained)
+    logger.info("Attributes of held-out training people, in percent:\n%s", heads.format_scores())
+    if cfg.TEST.MASK == "soft":
+        return heads
+    if cfg.TEST.PREDICT_SENSITIVE and not heads.has_sensitive:
+        raise Mistake(
+            f"{heads_path(trained)} holds no classifier of {', '.join(SENSITIVE)}, which TEST.PREDICT_SENSITIVE asks "
+            f"for: run `{training_command(trained)} TEST.PREDICT_SENSITIVE True`."
+        )
+    if not cfg.TEST.PREDICT_SENSITIVE:
+        allowed = {column: head for column, head in heads.heads.items() if column not in SENSITIVE}
+        heads = AttributeHeads(allowed, heads.scores, has_sensitive=False)
+    if not heads.heads:
+        raise Mistake(
+            f"{heads_path(trained)} holds no classifier that TEST.MASK predicted may use: the training people's table "
+            f"has no other column to learn than {', '.join(SENSITIVE)}, which need TEST.PREDICT_SENSITIVE."
+        )
+    return heads
+
+
+def read_heads(trained: TrainedRun) -> AttributeHeads:
+    """Read the file of a checkpoint's classifiers; errors as ``find_heads``."""
+    path, command = heads_path(trained), training_command(trained)
+    if not path.is_file():
+        raise MissingFile(f"TEST.MASK {trained.cfg.TEST.MASK} needs {path}: run `{command}`.")
+    content = read_checkpoint(path)
+    entries = {"descriptors": mapping, "columns": mapping, "scores": mapping, "model": tensors}
+    check_entries(content, path, entries)
+    descriptors = describe_descriptors(trained)
+    if changed := [name for name, value in descriptors.items() if content["descriptors"].get(name) != value]:
+        # Keys of the command line must be given to the training of the classifiers, too.
+        keys = "".join(f" {name} {descriptors[name]}" for name in changed if name != "checkpoint")
+        raise Mistake(
+            f"{path} was trained on the descriptors of another {changed[0]} than {trained.checkpoint} gives now: run "
+            f"`{command}{keys}`."
+        )
+    try:
+        heads = unpack_heads(content, trained.model.descriptor_width)
+        scores = {column: ColumnScores(**values) for column, values in content["scores"].items()}
+        if any(not math.isfinite(value) for each in scores.values() for value in asdict(each).values()):
+            raise Mistake("its scores must be finite numbers")
+    except (TypeError, ValueError) as error:
+        raise Mistake(f"{path} is damaged, {error}: run `{command}`.") from error
+    return AttributeHeads(heads, scores, bool(content.get("has_sensitive")))
+
+
+def write_heads(heads: AttributeHeads, trained: TrainedRun) -> Path:
+    """Write the classifiers beside the checkpoint whose descriptors they were trained on; returns the file."""
+    weights, columns = pack_heads(heads.heads)
+    values: dict[str, Any] = {
+        "descriptors": describe_descriptors(trained),
+        "columns": columns,
+        "scores": {column: asdict(scores) for column, scores in heads.scores.items()},
+        "has_sensitive": heads.has_sensitive,
+    }
+    path = heads_path(trained)
+    write_weights(weights, values, path)
+    return path
+
+
+def pack_heads(heads: Mapping[str, AttributeHead]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Turn classifiers into the tensors and the entry 'columns' of their file."""
+    weights = {f"{column}.{name}": getattr(head, name) for column, head in heads.items() for name in ("weight", "bias")}
+    return weights, {column: {"codes": head.codes, "temperature": head.temperature} for column, head in heads.items()}
+
+
+def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeHead]:
+    """Return the classifiers of a file's content, whose entries 'columns' and 'model' are dictionaries.
+
+    Args:
+        content: What ``read_checkpoint`` returned for a file that ``pack_heads`` filled.
+        width: Numbers of the vectors that are classified.
+    Raises:
+        ValueError: If the content does not describe classifiers of such vectors; says why.
+    """
+    return {
+        column: _unpack_head(column, values, content["model"], width) for column, values in content["columns"].items()
+    }
+
+
+def _unpack_head(column: str, values: Any, weights: Mapping[str, Tensor], width: int) -> AttributeHead:
+    try:
+        codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
+        weight, bias = (weights[f"{column}.{name}"] for name in ("weight", "bias"))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Mistake(f"its classifier of {column} is not complete ({error!r})") from error
+    if problem := tensor(len(codes), width)(weight) or tensor(len(codes))(bias):
+        raise Mistake(f"its classifier of {column} {problem}")
+    if not (weight.isfinite().all() and bias.isfinite().all() and 0 < temperature < math.inf):
+        raise Mistake(f"its classifier of {column} must hold finite numbers and a temperature above 0")
+    return AttributeHead(codes, weight, bias, temperature)
+
+
+def heads_path(trained: TrainedRun) -> Path:
+    """Return where the classifiers of a checkpoint are."""
+    return trained.checkpoint.parent / HEADS_FILE
+
+
+def training_command(trained: TrainedRun) -> str:
+    """Return the command that trains the classifiers of a run's checkpoint."""
+    cfg = trained.cfg
+    options = {"--config_file": trained.config_file, "--output_dir": cfg.OUTPUT_DIR, "--weight": cfg.TEST.WEIGHT}
+    words = [word for name, value in options.items() if value for word in (name, value)]
+    return f"python -m tools.train_attributes {shlex.join(words)}"
+
+
+def describe_descriptors(trained: TrainedRun) -> dict[str, Any]:
+    """Return what decides the meaning of a run's descriptors: the hash of its checkpoint, and keys."""
+    test = trained.cfg.TEST
+    keys = {f"TEST.{name}": test[name] for name in DESCRIPTOR_KEYS}
+    return {"checkpoint": hash_file(trained.checkpoint), **keys}

@@ -1,0 +1,290 @@
+"""Attributes without training: a tracklet has the value whose description is nearest to it in the space of texts.
+
+Each value has a prompt, worded by view, and prompts are the weights of a linear classifier on the tracklets' vectors in
+the space of texts (``AttributeHead``). Where people are annotated, a factor and a bias for each value are fitted to
+them, which corrects for how often values occur and for how readily CLIP calls them.
+
+Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from datasets import Tracklet
+from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, AttributeScheme
+from model.text_space import TextSpace
+from utils.checkpoint import read_checkpoint, write_weights
+from utils.entries import check_entries, mapping, tensors, text
+from utils.mistake import Mistake
+from utils.tables import format_table
+
+from ..evaluation.features import FeatureExtractor, FeatureSet
+from ..evaluation.results import ZERO_SHOT, Mask
+from .fit import cohen_kappa, split_people
+from .heads import AttributeHead, ColumnScores, pack_heads, unpack_heads
+from .prompts import PROMPTS, TEMPLATES, choose_prompt
+
+logger = logging.getLogger(__name__)
+
+CALIBRATION_FILE = "zero_shot.safetensors"  # beside the checkpoint
+BIAS_DECAY = 0.01  # L2 penalty of the biases: a value that nobody has would otherwise get an infinite one
+MAX_STEPS = 100  # of L-BFGS
+
+Heads = dict[str, AttributeHead]  # by column
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotHeads:
+    """Zero-shot classifiers by view, 'aerial' and 'ground', then by column; both views have the same columns."""
+
+    by_view: dict[str, Heads]
+
+    def probabilities(self, words: Tensor, views: Sequence[str]) -> dict[str, Tensor]:
+        """Return the probabilities of tracklets over the codes of each column, (n, C).
+
+        Args:
+            words: Their vectors in the space of texts, (n, P), unit length.
+            views: Their views, as in ``Tracklet``.
+        """
+        aerial = torch.tensor([view == "aerial" for view in views]).unsqueeze(1)
+        return {
+            column: torch.where(aerial, self.by_view["aerial"][column].probabilities(words), head.probabilities(words))
+            for column, head in self.by_view["ground"].items()
+        }
+
+    def calibrated(self, words: Tensor, views: Sequence[str], codes: Mapping[str, Tensor]) -> "ZeroShotHeads":
+        """Fit the factor and the biases of each classifier.
+
+        Args:
+            words, views: As in ``probabilities``.
+            codes: Annotated codes by column, (n,); those that a classifier does not have are left out.
+        """
+        aerial = torch.tensor([view == "aerial" for view in views])
+        chosen = {"aerial": aerial, "ground": ~aerial}
+        return ZeroShotHeads(
+            {
+                view: {
+                    column: calibrate(head, words[chosen[view]], codes[column][chosen[view]])
+                    for column, head in heads.items()
+                }
+                for view, heads in self.by_view.items()
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotPredictor:
+    """Predicts attributes of tracklets from their frames, which are read once more for it.
+
+    Attributes:
+        heads: Classifiers of vectors of ``space``.
+        space: On the device of ``extractor``.
+        extractor: As ``encode_words`` takes it.
+        make_loader: Builds the loader of tracklets' clips.
+    """
+
+    heads: ZeroShotHeads
+    space: TextSpace
+    extractor: FeatureExtractor
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader]
+    mask: ClassVar[Mask] = ZERO_SHOT
+
+    def predict(self, side: FeatureSet) -> dict[str, Tensor]:
+        """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
+        words = encode_words(self.space, self.extractor, self.make_loader(side.tracklets), side.tracklets)
+        return self.heads.probabilities(words, [tracklet.view for tracklet in side.tracklets])
+
+
+def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> ZeroShotHeads:
+    """Make the classifiers of every column with at least two values that the text tower has words for.
+
+    Raises:
+        ValueError: If the attributes are not AG-VPReID's, whose codes the prompts describe, or the text tower has words
+            for no column.
+    """
+    if scheme != AGVPREID_SCHEME:
+        raise Mistake(
+            f"Zero-shot attributes have prompts for AG-VPReID's columns only ({', '.join(PROMPTS)}); this data set has "
+            f"others: {', '.join(scheme.columns)}."
+        )
+    by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
+    for view, heads in by_view.items():
+        for column, values in PROMPTS.items():
+            prompts = {
+                CODES[column].index(name): prompt
+                for name, phrases in values.items()
+                if (prompt := choose_prompt(space, phrases, view)) is not None
+            }
+            if len(prompts) > 1:
+                codes = tuple(sorted(prompts))
+                weight = space.encode_texts([prompts[code] for code in codes]).cpu()
+                heads[column] = AttributeHead(codes, weight, torch.zeros(len(codes)), 1 / space.scale)
+    if not by_view["ground"]:
+        raise Mistake(f"{space.name} knows the words of no attribute: zero-shot attributes need another text tower.")
+    return ZeroShotHeads(by_view)
+
+
+def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHead:
+    """Fit the temperature and the bias of a zero-shot classifier to annotated tracklets.
+
+    Args:
+        head: The classifier.
+        words: (n, P).
+        codes: Annotated codes, (n,).
+    Returns:
+        The classifier with the same weights; ``head`` itself if no code is among its own.
+    """
+    own = torch.tensor(head.codes)
+    usable = torch.isin(codes, own)
+    if not usable.any():
+        return head
+    labels = torch.searchsorted(own, codes[usable])
+    similarity = F.linear(words[usable], head.weight)
+    mean = similarity.mean(dim=0)  # the biases that are fitted, and decay, are relative to it
+    log_scale = torch.tensor(1 / head.temperature).log().requires_grad_()
+    bias = torch.zeros(len(own), requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_scale, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
+
+    def measure_loss() -> Tensor:
+        optimizer.zero_grad()
+        loss = (
+            F.cross_entropy(log_scale.exp() * (similarity - mean) + bias, labels) + BIAS_DECAY * bias.square().sum() / 2
+        )
+        loss.backward()
+        return loss
+
+    optimizer.step(measure_loss)
+    temperature = (-log_scale.detach()).exp()
+    return replace(head, bias=bias.detach() * temperature - mean, temperature=temperature.item())
+
+
+def encode_words(
+    space: TextSpace, extractor: FeatureExtractor, loader: DataLoader, tracklets: Sequence[Tracklet]
+) -> Tensor:
+    """Encode tracklets in the space of texts, (n, P), unit length, on the CPU.
+
+    Args:
+        space: On the device of ``extractor``.
+        extractor: Moves clips to its device and averages over tracklets.
+        loader, tracklets: As in ``FeatureExtractor.extract``; every tracklet has a readable frame.
+    """
+    raw = replace(extractor, transform=nn.Identity())
+    words = raw.average_over_tracklets(
+        lambda clips, camids: space.encode_frames(clips), loader, tracklets, "frames beside texts"
+    )
+    return F.normalize(words, dim=1).cpu()
+
+
+def find_zero_shot_heads(space: TextSpace, folder: Path) -> ZeroShotHeads:
+    """Read the calibrated classifiers beside a checkpoint; those without calibration if there are none.
+
+    Raises:
+        ValueError: If the file is damaged or of another text tower.
+    """
+    path = folder / CALIBRATION_FILE
+    if not path.is_file():
+        logger.warning(
+            "There is no %s: zero-shot attributes are not calibrated. Where training people are annotated, "
+            "`python -m tools.train_attributes --output_dir %s --text_tower FILE` calibrates them.",
+            path,
+            folder,
+        )
+        return make_zero_shot_heads(space)
+    content = read_checkpoint(path)
+    check_entries(content, path, {"text_tower": text, "columns": mapping, "model": tensors})
+    if content["text_tower"] != space.sha256:
+        raise Mistake(
+            f"{path} was calibrated with another text tower than {space.name} (TEST.TEXT_TOWER): remove it, or write "
+            "it again by tools/train_attributes.py with --text_tower."
+        )
+    by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
+    try:
+        for name, head in unpack_heads(content, space.width).items():
+            view, _, column = name.partition(".")
+            by_view.setdefault(view, {})[column] = head
+        if (
+            set(by_view) != set(TEMPLATES)
+            or not by_view["ground"]
+            or list(by_view["aerial"]) != list(by_view["ground"])
+        ):
+            raise Mistake("it must hold the same columns for both views")
+    except ValueError as error:
+        raise Mistake(f"{path} is damaged, {error}: remove it, or write it again.") from error
+    return ZeroShotHeads(by_view)
+
+
+def write_calibrated(
+    predictor: ZeroShotPredictor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int, folder: Path
+) -> None:
+    """Calibrate zero-shot classifiers on training people, log how well they do, and write them beside a checkpoint.
+
+    Args:
+        predictor: Has classifiers as ``make_zero_shot_heads`` makes them.
+        features, scores, seed: As in ``fit_and_compare``.
+        folder: Of the checkpoint.
+    Raises:
+        OSError: As ``write_whole``.
+    """
+    space, processes = predictor.space, predictor.extractor.runtime.processes
+    tracklets = features.tracklets
+    words = encode_words(space, predictor.extractor, predictor.make_loader(tracklets), tracklets)
+    fitted, table = fit_and_compare(predictor.heads, words, features, scores, seed)
+    logger.info("Zero-shot classifiers by %s on the same people, in percent:\n%s", space.name, table)
+    path = processes.run_on_main(partial(write_zero_shot_heads, fitted, space, folder))
+    logger.info("Written: %s, for TEST.MASK predicted with TEST.TEXT_TOWER", path)
+
+
+def fit_and_compare(
+    plain: ZeroShotHeads, words: Tensor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int
+) -> tuple[ZeroShotHeads, str]:
+    """Calibrate zero-shot classifiers, and lay out how they and trained ones do on the same held-out people.
+
+    Args:
+        plain: Zero-shot classifiers as ``make_zero_shot_heads`` makes them.
+        words: Vectors of the tracklets of ``features`` in the space of texts, (n, P), unit length.
+        features: Descriptors of tracklets that have AG-VPReID's attributes.
+        scores: Of the trained classifiers, by column.
+        seed: That the trained classifiers' people were drawn by.
+    Returns:
+        The calibrated classifiers, and the table, in percent.
+    """
+    parts = split_people(features.pids, seed)
+    views = [tracklet.view for tracklet in features.tracklets]
+    table = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
+    codes = {column: table[:, index] for index, column in enumerate(COLUMNS)}
+    known = parts.fit | parts.calibration
+    of_known = [view for view, chosen in zip(views, known.tolist(), strict=True) if chosen]
+    fitted = plain.calibrated(words[known], of_known, {column: each[known] for column, each in codes.items()})
+    methods = [heads.probabilities(words, views) for heads in (plain, fitted)]
+    rows = []
+    for column, head in plain.by_view["ground"].items():
+        if column not in scores:
+            continue
+        chosen = parts.scores & (codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)])
+        own = torch.tensor(head.codes)
+        predicted = [own[each[column][chosen].argmax(dim=1)] for each in methods]
+        right = [(each == codes[column][chosen]).double().mean().item() for each in predicted]
+        agreement = cohen_kappa(codes[column][chosen], predicted[1])
+        trained = scores[column]
+        shares = (trained.chance, trained.accuracy, *right, trained.agreement, agreement)
+        rows.append([column, int(chosen.sum()), *(f"{100 * share:.1f}" for share in shares)])
+    header = ["attribute", "tracklets", "chance", "trained", "zero-shot", "calibrated", "kappa", "kappa calibrated"]
+    return fitted, format_table(header, rows)
+
+
+def write_zero_shot_heads(heads: ZeroShotHeads, space: TextSpace, folder: Path) -> Path:
+    """Write classifiers beside a checkpoint, with the hash of their text tower; returns the file."""
+    named = {f"{view}.{column}": head for view, of_view in heads.by_view.items() for column, head in of_view.items()}
+    weights, columns = pack_heads(named)
+    path = folder / CALIBRATION_FILE
+    write_weights(weights, {"text_tower": space.sha256, "columns": columns}, path)
+    return path

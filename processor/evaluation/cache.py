@@ -1,0 +1,129 @@
+"""Features kept beside the results, so that another protocol, mask or ranking computes none again."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from datasets import Tracklet
+from utils.checkpoint import read_checkpoint, write_weights
+from utils.entries import check_entries, mapping, tensor, tensors
+from utils.processes import Processes
+
+from .features import FeatureSet
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+# The code that features are computed by; after a change of it, kept features are not used.
+SOURCES = ("model", "datasets/build.py", "datasets/clips", "processor/evaluation/features.py")
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """A folder with a file of features for each side of each direction.
+
+    A file names what its features were computed from. If that has changed, or the file is damaged, the features are
+    computed again and the file is replaced, so the folder does not grow. Frames are recognised by their paths: that a
+    frame's content has changed is not noticed. So features are kept only if every frame was read: a frame that could
+    not be read once may be readable next time.
+
+    Attributes:
+        folder: Where the files are; it is created when the first one is written.
+        origin: What features depend on, beside the tracklets: a name, and a text that changes with it.
+        processes: Process 0 reads and writes.
+    """
+
+    folder: Path
+    origin: Mapping[str, str]
+    processes: Processes
+
+    def fetch(self, name: str, tracklets: Sequence[Tracklet], compute: Callable[[], FeatureSet]) -> FeatureSet:
+        """Read the features of tracklets, or compute and keep them.
+
+        Args:
+            name: Name of the file, without its suffix.
+            tracklets: The records to describe.
+            compute: Computes their features; called by all processes, or by none.
+        """
+        path = self.folder / f"{name}.safetensors"
+        origin = {**self.origin, "tracklets and frames": hash_frames(tracklets)} if self.processes.is_main else {}
+        kept = self.processes.run_on_main(lambda: _read(path, origin, len(tracklets)))
+        if kept is not None:
+            return FeatureSet(tracklets, kept)
+        computed = compute()
+        if self.processes.is_main:
+            _write(path, origin, computed)
+        return computed
+
+
+def hash_frames(tracklets: Sequence[Tracklet]) -> str:
+    """Return a hash of the tracklets' keys and cameras and the paths of their frames, in order."""
+    return _hash_lines(
+        line for tracklet in tracklets for line in (tracklet.key, str(tracklet.camid), *tracklet.frame_paths)
+    )
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Return a hash of all parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def hash_code() -> str:
+    """Return a hash of the code that features are computed by."""
+    paths = [ROOT / source for source in SOURCES]
+    files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
+    return _hash_lines(f"{file.relative_to(ROOT)}\n{file.read_text(encoding='utf-8')}" for file in files)
+
+
+def _hash_lines(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _read(path: Path, origin: Mapping[str, str], num_tracklets: int) -> Tensor | None:
+    """Read the features of all tracklets, (n, D); None, and a line in the log, if they do not serve."""
+    if not path.is_file():
+        return None
+    try:
+        content = read_checkpoint(path)
+        check_entries(content, path, {"model": tensors, "origin": mapping})
+        check_entries(content["model"], path, {"features": tensor(None, None, dtype=torch.float32)})
+    except ValueError as error:
+        logger.warning("Kept features are not used: %s", error)
+        return None
+    if changed := [name for name, value in origin.items() if content["origin"].get(name) != value]:
+        logger.info("%s is of other %s: the features are computed again.", path, ", ".join(changed))
+        return None
+    features = content["model"]["features"]
+    if len(features) != num_tracklets:
+        logger.warning("Kept features are not used: %s is damaged, its features are not of these tracklets.", path)
+        return None
+    logger.info("%d features were read from %s and not computed.", len(features), path)
+    return features
+
+
+def _write(path: Path, origin: Mapping[str, str], computed: FeatureSet) -> None:
+    """Keep features of which every frame was read; a disk that is full costs the file, not the evaluation."""
+    if computed.num_unreadable:
+        logger.warning(
+            "The features are not kept in %s: %d of their frames could not be read, and may be readable next time.",
+            path,
+            computed.num_unreadable,
+        )
+        return
+    try:
+        write_weights({"features": computed.features}, {"origin": dict(origin)}, path)
+    except OSError as error:
+        logger.warning("Features are not kept for the next evaluation (TEST.KEEP_FEATURES): %s", error)

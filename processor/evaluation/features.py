@@ -1,0 +1,216 @@
+"""Clips to keyed features: every feature travels with the tracklet it describes."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from datasets import Tracklet
+from datasets.clips.clip_dataset import NO_FRAME
+from datasets.clips.decoding import UnreadableFrameError
+from datasets.clips.transforms import flip_clips
+from model import XTFCLIP
+from utils.mistake import Mistake
+from utils.runtime import Runtime
+
+from .bad_frames import BadFrames
+
+logger = logging.getLogger(__name__)
+
+MAX_LISTED = 20  # tracklets that the warning about unreadable ones names
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features and their tracklets, row by row.
+
+    Attributes:
+        tracklets: n records.
+        features: (n, D), float32, on the CPU.
+        num_left_out: Tracklets that have no feature, and no row, because none of their frames can be read.
+        num_unreadable: Frames of the clips that could not be read, so that neighbours or nothing took their place.
+    """
+
+    tracklets: Sequence[Tracklet]
+    features: Tensor
+    num_left_out: int = 0
+    num_unreadable: int = 0
+
+    @property
+    def pids(self) -> list[int]:
+        return [tracklet.pid for tracklet in self.tracklets]
+
+    @property
+    def camids(self) -> list[int]:
+        return [tracklet.camid for tracklet in self.tracklets]
+
+    @property
+    def keys(self) -> list[str]:
+        return [tracklet.key for tracklet in self.tracklets]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What a pass over clips adds up.
+
+    Attributes:
+        features: Sums over the readable clips of each tracklet, (number of tracklets, width).
+        counts: Numbers of these clips, (number of tracklets, 1).
+        num_unreadable: As in ``FeatureSet``.
+    """
+
+    features: Tensor
+    counts: Tensor
+    num_unreadable: int
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A model with everything that it needs to describe tracklets.
+
+    Attributes:
+        model: On the runtime's device, in any mode; every method puts it back into the mode it was found in.
+        transform: Turns uint8 clips (B, T, C, H, W) into normalised floats.
+        runtime: Device and precision.
+        flip: Whether a test descriptor is the mean of a clip's feature and that of its mirror image.
+        normalize: Whether test descriptors are L2-normalised.
+        encode: Takes the place of the model's test descriptors: transformed clips (B, T, C, H, W) and their camera
+            indices (B,) to features (B, width). None for the model's.
+    """
+
+    model: XTFCLIP
+    transform: Callable[[Tensor], Tensor]
+    runtime: Runtime
+    flip: bool = True
+    normalize: bool = True
+    encode: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def extract(self, loader: DataLoader, tracklets: Sequence[Tracklet], description: str) -> FeatureSet:
+        """Compute the test descriptor of every tracklet, and list the frames that could not be read.
+
+        A tracklet without a readable frame is left out, with a warning.
+
+        Args:
+            loader: Batches of ``TrackletClips`` over ``tracklets``; a tracklet with several clips gets their mean. With
+                several processes, the batches of this process's share; every process gets all features.
+            tracklets: The records that the batches' ``tracklet`` indices refer to.
+            description: What is computed, for the progress bar and messages.
+        Raises:
+            UnreadableFrameError: If no tracklet has a readable frame.
+            ValueError: If there are no tracklets.
+        """
+        sums = self._sum_over_tracklets(self.encode or self.describe, loader, tracklets, description)
+        features = sums.features / sums.counts
+        features = (F.normalize(features, dim=1) if self.normalize else features).cpu()
+        readable = find_readable(sums.counts)
+        if all(readable):
+            return FeatureSet(tracklets, features, num_unreadable=sums.num_unreadable)
+        if not any(readable):
+            raise UnreadableFrameError(f"{description}: no frame of any of the {len(tracklets)} tracklets can be read.")
+        left_out = [tracklet.key for tracklet, kept in zip(tracklets, readable, strict=True) if not kept]
+        if self.runtime.processes.is_main:
+            logger.warning(
+                "%s: %d of %d tracklets are left out, because none of their frames can be read: %s",
+                description,
+                len(left_out),
+                len(tracklets),
+                ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else ""),
+            )
+        kept = tuple(tracklet for tracklet, kept in zip(tracklets, readable, strict=True) if kept)
+        return FeatureSet(kept, features[readable], len(left_out), sums.num_unreadable)
+
+    def average_over_tracklets(
+        self,
+        encode: Callable[[Tensor, Tensor], Tensor],
+        loader: DataLoader,
+        tracklets: Sequence[Tracklet],
+        description: str,
+        max_bad_fraction: float = 1.0,
+    ) -> Tensor:
+        """Average ``encode(clips, camids)`` over the clips of each tracklet.
+
+        Args:
+            encode: Clips (B, T, C, H, W) and their camera indices (B,) to features (B, width).
+            loader, tracklets, description: As in ``extract``.
+            max_bad_fraction: Share of unreadable frames, 0..1, above which this stops.
+        Returns:
+            (number of tracklets, width), float32, on the runtime's device.
+        Raises:
+            UnreadableFrameError: If too many frames cannot be read.
+            ValueError: If there are no tracklets.
+        """
+        sums = self._sum_over_tracklets(encode, loader, tracklets, description, max_bad_fraction)
+        return sums.features / sums.counts
+
+    @torch.inference_mode()
+    def _sum_over_tracklets(
+        self,
+        encode: Callable[[Tensor, Tensor], Tensor],
+        loader: DataLoader,
+        tracklets: Sequence[Tracklet],
+        description: str,
+        max_bad_fraction: float = 1.0,
+    ) -> _Sums:
+        """Add up ``encode`` over the readable clips of each tracklet.
+
+        Arguments and errors as for ``average_over_tracklets``.
+        """
+        device, processes = self.runtime.device, self.runtime.processes
+        bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction, processes)
+        sums: Tensor | None = None
+        counts = torch.zeros(len(tracklets), 1, device=device)
+        with evaluation_mode(self.model):
+            for batch in self.runtime.show_progress(loader, description, "batch"):
+                bad_frames.add(batch)
+                clips = self.transform(batch["clips"].to(device, non_blocking=True))
+                rows = batch["tracklet"].to(device)
+                with self.runtime.autocast():
+                    features = encode(clips, batch["camid"].to(device)).float()  # (B, width)
+                if black := find_black_clips(batch):
+                    kept = [row for row in range(len(rows)) if row not in black]
+                    features, rows = features[kept], rows[kept]
+                if sums is None:
+                    sums = torch.zeros(len(tracklets), features.shape[1], device=device)
+                sums.index_add_(0, rows, features)
+                counts.index_add_(0, rows, counts.new_ones(len(rows), 1))
+        bad_frames.finish()
+        width = max(processes.gather_values(0 if sums is None else sums.shape[1]))
+        if not width:
+            raise Mistake(f"There are no tracklets to compute {description} of.")
+        if sums is None:  # fewer tracklets than processes: none for this one
+            sums = torch.zeros(len(tracklets), width, device=device)
+        # A tracklet is in one process only, and its sums are zero in the others: adding them up changes no digit.
+        return _Sums(processes.sum_over(sums), processes.sum_over(counts), bad_frames.num_unreadable)
+
+    def describe(self, clips: Tensor, camids: Tensor) -> Tensor:
+        """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""
+        if not self.flip:
+            return self.model(clips, camids)
+        both = self.model(torch.cat([clips, flip_clips(clips)]), torch.cat([camids, camids]))
+        return both.unflatten(0, (2, -1)).float().mean(dim=0)
+
+
+def find_black_clips(batch: Mapping[str, Tensor]) -> set[int]:
+    """Return the rows of a batch of ``TrackletClips``, on the CPU, whose tracklets have no readable frame."""
+    return set((batch["unreadable"] == NO_FRAME).any(dim=1).nonzero().flatten().tolist())
+
+
+def find_readable(counts: Tensor) -> list[bool]:
+    """Say which tracklets have a readable clip, by their numbers of such clips, (number of tracklets, 1)."""
+    return (counts[:, 0] > 0).tolist()
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into evaluation mode, and afterwards back into the mode it was found in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

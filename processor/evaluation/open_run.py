@@ -1,0 +1,254 @@
+"""A trained run opened again: its model, its cameras, and where they came from."""
+
+import datetime
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from yacs.config import CfgNode
+
+from configs import NETWORK_KEYS, changed_keys, config_of_run, get_cfg, parse_camera_map
+from datasets import Benchmark, make_dataset, train_cameras
+from model import XTFCLIP, make_model
+from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
+from utils.checkpoint import log_identity, read_checkpoint
+from utils.entries import check_entries, count, identifiers, number, tensors, text
+from utils.mistake import MissingFile, Mistake
+from utils.revision import find_revision
+from utils.runtime import Runtime, make_runtime
+
+from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
+
+logger = logging.getLogger(__name__)
+
+# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
+ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
+# Keys of the evaluation that change its results; with those of the network, they are written above the results.
+CHANGE_RESULTS = (
+    "INPUT.SIZE_TEST",
+    "TEST.CAMERA_MAP",
+    "TEST.NUM_CLIPS",
+    "TEST.NECK_FEAT",
+    "TEST.FEAT",
+    "TEST.FLIP",
+    "TEST.MASK",
+    "TEST.PREDICT",
+    "TEST.RE_RANKING",
+    "TEST.TEXT_TOWER",
+    "TEST.QUERY_EXPANSION",
+    "TEST.MUTUAL_NEIGHBOURS",
+    "TEST.CAMERA_NORMALIZATION",
+    "TEST.NORMALIZATION_GROUPS",
+)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A trained model, ready to describe clips.
+
+    Attributes:
+        model: On the runtime's device, in evaluation mode.
+        runtime: Device and precision, as ``cfg`` says.
+        camids: Training cameras as annotated, in the order of the model's camera embedding; None if the checkpoint
+            does not hold them, as published ones do not.
+        checkpoint: The file that the weights came from.
+        chosen: How the checkpoint was chosen, such as "the last, after epoch 80".
+        cfg: The configuration to go on with.
+        trained_on: Name of the data set that was trained on (DATASETS.NAMES); None if the checkpoint does not say.
+        config_file: As in ``load_trained``.
+    """
+
+    model: XTFCLIP
+    runtime: Runtime
+    camids: tuple[int, ...] | None
+    checkpoint: Path
+    chosen: str
+    cfg: CfgNode
+    trained_on: str | None = None
+    config_file: str | None = None
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where results of this run come from, to be written above them."""
+        changed = {key: value for key, (_, value) in changed_keys(get_cfg(), self.cfg).items()}
+        counted = (*NETWORK_KEYS, *CHANGE_RESULTS)
+        settings = ", ".join(f"{key} {value}" for key, value in changed.items() if key.startswith(counted))
+        return {
+            "checkpoint": f"{self.checkpoint} ({self.chosen})",
+            "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
+            "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
+            "settings": f"those of the recipe but for {settings}" if settings else "those of the recipe",
+            "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
+            "code": find_revision(),
+            "date": datetime.date.today().isoformat(),
+        }
+
+    def read_dataset(self) -> Benchmark:
+        """Read the data set to evaluate on; the training split only if the cameras must be counted there."""
+        if self.camids is not None or not self.model.num_cameras:
+            return make_dataset(self.cfg, with_train=False)
+        try:
+            return make_dataset(self.cfg)
+        except (OSError, ValueError) as error:
+            dataset = make_dataset(self.cfg, with_train=False)  # raises again if it is not only the training split
+            logger.warning("The checkpoint does not name its cameras, and the training split cannot be read: %s", error)
+            return dataset
+
+    def cameras_for(self, dataset: Benchmark) -> dict[int, int]:
+        """Return the index of each camera, by camid, in the model's camera embedding; others count as unknown.
+
+        On another data set than the one that was trained on, the same number is another camera: only those that
+        TEST.CAMERA_MAP maps are known.
+
+        Args:
+            dataset: Its training split numbers the cameras if the checkpoint does not name them; it must then have as
+                many as the model, or every camera counts as unknown.
+        Raises:
+            ValueError: If TEST.CAMERA_MAP names a training camera that the model does not have.
+        """
+        if not self.model.num_cameras:
+            return {}
+        cfg, cameras = self.cfg, self._training_cameras(dataset)
+        if mapping := parse_camera_map(cfg.TEST.CAMERA_MAP):
+            if strange := sorted(set(mapping.values()) - set(cameras)):
+                known = ", ".join(map(str, cameras)) or "not known"
+                raise Mistake(f"TEST.CAMERA_MAP names training camera {strange[0]}; those of the model are {known}.")
+            return {camid: cameras[trained] for camid, trained in mapping.items()}
+        if self.trained_on not in (None, cfg.DATASETS.NAMES):
+            logger.warning(
+                "The checkpoint was trained on %s, whose cameras are not those of %s: every camera counts as unknown. "
+                "TEST.CAMERA_MAP can name the training camera that each resembles.",
+                self.trained_on,
+                cfg.DATASETS.NAMES,
+            )
+            return {}
+        return cameras
+
+    def _training_cameras(self, dataset: Benchmark) -> dict[int, int]:
+        """Return the index of each training camera, by camid; as ``cameras_for``, but without looking at TEST."""
+        if self.camids is not None:
+            return {camid: index for index, camid in enumerate(self.camids)}
+        cameras = train_cameras(dataset.train)
+        if len(cameras) != self.model.num_cameras:
+            logger.warning(
+                "The checkpoint has %d cameras and the training split %d: every camera counts as unknown.",
+                self.model.num_cameras,
+                len(cameras),
+            )
+            return {}
+        return cameras
+
+
+def locate_checkpoint(cfg: CfgNode) -> Path:
+    """Return the checkpoint that TEST.WEIGHT means: the last ('' or 'last') or best one in OUTPUT_DIR, or a file.
+
+    Raises:
+        FileNotFoundError: If there is none; says how to get one.
+    """
+    folder, weight = Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT
+    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
+    path = folder / names[weight] if weight in names else Path(weight)
+    if path.is_file():
+        return path
+    if weight not in names:
+        raise MissingFile(f"Weight file not found: {path} (--weight, TEST.WEIGHT).")
+    if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
+        raise MissingFile(
+            f"No {BEST_CHECKPOINT} in {folder}: training keeps one if DATASETS.VALIDATION_DIR names people to choose "
+            "it on. Without --weight best, the last checkpoint is evaluated."
+        )
+    raise MissingFile(
+        f'No {path.name} in {folder}. Train first (python train_main.py --output_dir "{folder}"), or name a file with '
+        "--weight."
+    )
+
+
+def open_run(opts: Sequence[str]) -> TrainedRun:
+    """Open a run with its own configuration and KEY VALUE pairs over it, of which OUTPUT_DIR and TEST.WEIGHT name it.
+
+    Errors are those of ``load_trained``.
+    """
+    return load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
+
+
+def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:
+    """Open the checkpoint that ``locate_checkpoint`` finds.
+
+    A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
+
+    Args:
+        cfg: Says where the checkpoint is, and how to build the network if the checkpoint does not say.
+        overrides: KEY VALUE pairs to lay over the checkpoint's own configuration; None to use ``cfg`` as it is, with a
+            warning for every switch of the network that differs from training.
+        config_file: The --config_file that ``cfg`` is from, for the commands that messages name; None without.
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        ValueError: If the checkpoint cannot be read, holds something odd or does not fit the configuration, or the
+            device does not exist.
+    """
+    path = locate_checkpoint(cfg)
+    content = read_checkpoint(path)
+    log_identity(path)
+    check_entries(content, path, ENTRIES, optional=ENTRIES)
+    trained_on = None
+    if "config" in content:
+        source = f"config in {path}"
+        if overrides is not None:
+            cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
+        trained_cfg = get_cfg(config_text=content["config"], source=source)
+        trained_on = trained_cfg.DATASETS.NAMES
+        _warn_of_other_switches(cfg, trained_cfg)
+    if cfg.TEST.AVERAGED_WEIGHTS:
+        if "averaged" not in content:
+            raise Mistake(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
+        check_entries(content, path, {"averaged": tensors})
+        content["model"] = content["averaged"]
+    runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
+    model = _build_model(cfg, content, path).to(runtime.device).eval()
+    camids = tuple(content["camids"]) if "camids" in content else None
+    if camids is not None and model.num_cameras not in (0, len(camids)):
+        raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
+    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg, trained_on, config_file)
+
+
+def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
+    """Say after which epoch a checkpoint was saved, and why it is evaluated."""
+    if "epoch" not in content:
+        return "named by --weight"
+    when = f"after epoch {content['epoch']}" + (f" and {content['step']} steps" if content.get("step") else "")
+    if path.name == LAST_CHECKPOINT:
+        return f"the last, {when}"
+    if path.name == BEST_CHECKPOINT and "best" in content:
+        chooser = "their moving average" if "averaged" in content else "the weights"
+        return f"the best by validation, {when}: {content['best']:.2%} mAP of {chooser}"
+    return f"named by --weight, {when}"
+
+
+def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
+    """Name the switches of the network that differ from those that the checkpoint was trained with."""
+    for key, (before, now) in changed_keys(trained, cfg).items():
+        if key.startswith("MODEL.") and key.startswith(NETWORK_KEYS):
+            logger.warning(
+                "%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was never "
+                "trained. Switches are set when training.",
+                key,
+                now,
+                before,
+            )
+
+
+def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
+    """Build the network with as many classes and cameras as the checkpoint has, whatever the data set has."""
+    state = convert_checkpoint(content, path=path)
+    num_classes, num_cameras = (
+        max(len(state[name]), 1) if name in state and state[name].dim() else 1
+        for name in (CLASSIFIERS[0], CAMERA_EMBEDDING)
+    )
+    if content.get("camids") == []:  # trained on data without camera labels
+        num_cameras = 0
+    model = make_model(cfg, num_classes, num_cameras, pretrained=False)
+    load_state(model, content, path)
+    return model

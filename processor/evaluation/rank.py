@@ -1,0 +1,233 @@
+"""Features to rankings: every direction is ranked visually and by what else is asked for, and scored."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datasets import Case, Tracklet
+from datasets.attributes import AttributeScheme
+from datasets.tracklet import VIEWS
+from utils import metrics
+from utils.distances import Distances, SquaredDistances
+from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, summarize_scores
+from utils.mistake import Mistake
+from utils.processes import ALONE, Processes
+from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
+from utils.reranking import prepare_re_ranking
+
+from ..attributes.masks import MaskOptions, make_penalty
+from .cache import FeatureCache
+from .features import FeatureExtractor, FeatureSet
+from .masked_distances import MaskedDistances
+from .results import (
+    ATTRIBUTES_ALONE,
+    CAMERA_NORMALIZED,
+    CENTRALIZED,
+    EXPANDED,
+    NO_MASK,
+    PLAIN,
+    RERANKED,
+    VIEW_NORMALIZED,
+    CaseResult,
+    Evaluation,
+    Method,
+    Ranking,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RankingOptions:
+    """Rankings to make beside the plain visual one.
+
+    Attributes:
+        mask: The soft-biometric mask, if any.
+        reranking: Whether to re-rank by k-reciprocal neighbours, too.
+        k1, k2, lambda_value: As in ``utils.reranking.prepare_re_ranking``.
+        query_expansion: '', 'average' or 'weighted'.
+        expansion_k, expansion_alpha: As in ``utils.refinement.expand_queries``; alpha for 'weighted' only.
+        mutual_neighbours: Whose features get those of their mutual neighbours: '', 'gallery' or 'both'.
+        camera_normalization: '', 'gallery' (by statistics of the gallery) or 'both' (each side by its own).
+        normalizes_by_view: Whether the statistics are of views instead of cameras.
+        unit_length: Whether refined features are L2-normalised, as the others are.
+    """
+
+    mask: MaskOptions = MaskOptions()
+    reranking: bool = False
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+    query_expansion: str = ""
+    expansion_k: int = 10
+    expansion_alpha: float = 3.0
+    mutual_neighbours: str = ""
+    camera_normalization: str = ""
+    normalizes_by_view: bool = False
+    unit_length: bool = True
+
+
+def evaluate(
+    extractor: FeatureExtractor,
+    cases: Sequence[Case],
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    options: RankingOptions,
+    cache: FeatureCache | None = None,
+) -> Evaluation:
+    """Rank the gallery of every case for each of its queries, and score the rankings.
+
+    Several processes share the tracklets, then the queries; every process returns the whole evaluation.
+
+    Args:
+        extractor: Computes test descriptors; its model's mode is restored.
+        cases: Directions to rank; one whose identities are masked is ranked, but not scored. Tracklets without a
+            readable frame are left out of query and gallery.
+        make_loader: Builds the loader of a side's clips.
+        options: Rankings to make beside the visual one.
+        cache: Keeps features for the next evaluation; None keeps none.
+    """
+    processes = extractor.runtime.processes
+    results = []
+    for case in cases:
+        query, gallery = (
+            _describe(extractor, make_loader, case, side, tracklets, cache)
+            for side, tracklets in (("query", case.query), ("gallery", case.gallery))
+        )
+        if num_left_out := query.num_left_out + gallery.num_left_out:
+            case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
+        for side in (query, gallery):
+            _require_finite(side, case.title)
+        distances = compute_distances(query, gallery, case.scheme, options, processes)
+        if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distances):
+            logger.warning(
+                "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs "
+                "none.",
+                case.title,
+            )
+        rankings = {} if case.identities_masked else _score_case(case, distances, query, gallery, processes)
+        results.append(CaseResult(case, distances, rankings, num_left_out))
+    return Evaluation(results)
+
+
+def _require_finite(side: FeatureSet, title: str) -> None:
+    """Refuse features that cannot be compared; names the direction and a tracklet."""
+    finite = side.features.isfinite().all(dim=1)
+    if not finite.all():
+        raise Mistake(
+            f"{title}: the features of {int((~finite).sum())} of {len(finite)} tracklets, such as "
+            f"{side.keys[int(finite.int().argmin())]}, hold NaN or infinity: the weights are damaged, or their "
+            "training diverged. Use an earlier checkpoint."
+        )
+
+
+def _score_case(
+    case: Case, distances: Mapping[Method, Distances], query: FeatureSet, gallery: FeatureSet, processes: Processes
+) -> dict[Method, RankingResult]:
+    """Score a direction by its protocol; an error names the direction."""
+    try:
+        return score_distances(distances, query, gallery, PROTOCOLS[case.protocol], processes)
+    except ValueError as error:
+        raise Mistake(f"{case.title}: {error}") from error
+
+
+def _describe(
+    extractor: FeatureExtractor,
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    case: Case,
+    side: str,
+    tracklets: Sequence[Tracklet],
+    cache: FeatureCache | None,
+) -> FeatureSet:
+    """Compute the features of one side of a case, or read those that were kept."""
+
+    def compute() -> FeatureSet:
+        return extractor.extract(make_loader(tracklets), tracklets, f"{case.title}: {side}")
+
+    return cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
+
+
+def compute_distances(
+    query: FeatureSet,
+    gallery: FeatureSet,
+    scheme: AttributeScheme | None,
+    options: RankingOptions,
+    processes: Processes = ALONE,
+) -> dict[Method, Distances]:
+    """Prepare the distances, (Q, G), by every method that the options ask for and the data allow.
+
+    Args:
+        query, gallery: Features of both sides.
+        scheme: What the tracklets' attributes mean; None for a data set without attributes.
+        options: The methods.
+        processes: All of them call this. Process 0 re-ranks and finds neighbours, and sends the others what it found:
+            on one machine they would take its cores.
+    """
+    base = _prepare_rankings(query, gallery, options, processes)
+    distances = {Method(ranking): own for ranking, own in base.items()}
+    mask, penalty = make_penalty(query, gallery, scheme, options.mask)
+    if penalty is not None:
+        for ranking, own in base.items():
+            distances[Method(ranking, mask)] = MaskedDistances(own, penalty)
+        if mask.annotated:
+            distances[Method(ATTRIBUTES_ALONE, mask)] = penalty
+    return distances
+
+
+def _prepare_rankings(
+    query: FeatureSet, gallery: FeatureSet, options: RankingOptions, processes: Processes
+) -> dict[Ranking, Distances]:
+    """Prepare the distances of every ranking, the plain one first."""
+    q, g = query.features, gallery.features
+    distances: dict[Ranking, Distances] = {PLAIN: SquaredDistances(q, g)}
+    if options.reranking:
+        distances[RERANKED] = processes.run_on_main(
+            lambda: prepare_re_ranking(q, g, options.k1, options.k2, options.lambda_value)
+        )
+
+    def add(ranking: Ranking, *sides: Tensor) -> None:
+        distances[ranking] = SquaredDistances(*(F.normalize(side) if options.unit_length else side for side in sides))
+
+    if how := options.query_expansion:
+        alpha = options.expansion_alpha if how == "weighted" else 0.0
+        add(EXPANDED[how], processes.run_on_main(lambda: expand_queries(q, g, options.expansion_k, alpha)), g)
+    if sides := options.mutual_neighbours:
+        own = processes.run_on_main(lambda: add_mutual_neighbours(q)) if sides == "both" else q
+        add(CENTRALIZED[sides], own, processes.run_on_main(lambda: add_mutual_neighbours(g)))
+    if statistics := options.camera_normalization:
+        q_groups, g_groups = (_number_groups(side, options.normalizes_by_view) for side in (query, gallery))
+        pool = (q, q_groups) if statistics == "both" else (g, g_groups)
+        rankings = VIEW_NORMALIZED if options.normalizes_by_view else CAMERA_NORMALIZED
+        add(
+            rankings[statistics],
+            standardize_groups(q, q_groups, *pool),
+            standardize_groups(g, g_groups, g, g_groups),
+        )
+    return distances
+
+
+def _number_groups(side: FeatureSet, by_view: bool) -> np.ndarray:
+    """Return the camera of each tracklet, -1 if unknown, or the number of its view, (n,)."""
+    return np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets] if by_view else side.camids)
+
+
+def score_distances(
+    distances: Mapping[Method, Distances],
+    query: FeatureSet,
+    gallery: FeatureSet,
+    protocol: Protocol = CROSS_CAMERA,
+    processes: Processes = ALONE,
+) -> dict[Method, RankingResult]:
+    """Score distances, (Q, G), by a protocol; each process ranks its share of the queries."""
+    rows = processes.share(len(query.tracklets))
+    ids = (query.pids[rows], gallery.pids, query.camids[rows], gallery.camids)
+    results = {}
+    for method, whole in distances.items():
+        own = whole if processes.is_alone else whole.part(rows)
+        scores = processes.gather_values(metrics.score_distances(own, *ids, protocol=protocol))
+        results[method] = summarize_scores(QueryScores.join(scores), len(gallery.tracklets), protocol)
+    return results

@@ -1,0 +1,109 @@
+"""What happens when a loss is not finite, or when fp16 overflows: training stops, or the batch is skipped."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from datasets import Tracklet
+from utils.mistake import Mistake
+
+from .state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+MIN_SCALE = 1.0  # of the losses in fp16; below it even plain gradients overflow
+
+
+class FiniteGuard:
+    """Watches the losses of an epoch, and the gradient scaler's.
+
+    Args:
+        state: What training changes.
+        tracklets: The records that the batches' ``tracklet`` indices refer to.
+        skip: Whether a batch with a loss that is not finite is skipped and counted; otherwise training stops.
+    """
+
+    def __init__(self, state: TrainingState, tracklets: Sequence[Tracklet], skip: bool) -> None:
+        self.state = state
+        self.tracklets = tracklets
+        self.skip = skip
+        self.num_skipped = 0
+        self._num_updates = 0
+        self._first_adam_step = self._adam_step() if state.scaler.is_enabled() else 0
+        self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._spoiled = False
+
+    def remember(self) -> None:
+        """Before a forward pass: keep what it changes, if it may have to be undone."""
+        if self.skip:
+            buffers = [*self.state.model.buffers(), *self.state.criterion.buffers()]
+            self._buffers = [(buffer, buffer.clone()) for buffer in buffers]
+
+    def check_losses(self, measures: Mapping[str, float], batch: Mapping[str, Tensor], step: int) -> None:
+        """After a backward pass: stop training, or mark the batch as one to be skipped, unless all measures are finite.
+
+        Args:
+            measures: Loss terms and other scalars of the step.
+            batch: This process's slice of the batch.
+            step: Steps of the epoch so far.
+        Raises:
+            FloatingPointError: Names epoch, step, each term and the clips' tracklets. The weights have not changed.
+        """
+        if all(math.isfinite(value) for value in measures.values()):
+            return
+        terms = " ".join(f"{name} {value:.4g}" for name, value in measures.items())
+        names = ", ".join(dict.fromkeys(self.tracklets[index].key for index in batch["tracklet"].tolist()))
+        message = f"Loss is not finite in epoch {self.state.epoch + 1}, step {step}: {terms}. Clips of {names}."
+        if not self.skip:
+            raise Mistake(
+                f"{message} Lower SOLVER.STAGE2.BASE_LR, set SOLVER.PRECISION fp32, or skip such batches with "
+                "SOLVER.STAGE2.NON_FINITE_LOSS skip; then continue with --resume."
+            )
+        logger.warning("%s The batch is skipped.", message)
+        for buffer, value in self._buffers:
+            buffer.copy_(value)
+        self._spoiled = True
+
+    def may_update(self) -> bool:
+        """At the end of a batch: whether its gradients may change the weights; they are removed if not."""
+        if not self._spoiled:
+            self._num_updates += 1
+            return True
+        self.num_skipped += 1
+        self._spoiled = False
+        self.state.optimizer.zero_grad(set_to_none=True)
+        return False
+
+    def finish(self) -> None:
+        """At the end of an epoch: log what was skipped.
+
+        Raises:
+            FloatingPointError: If gradients overflowed so often that the scale of the losses fell below MIN_SCALE.
+        """
+        if self.num_skipped:
+            logger.warning("epoch %d: %d batches were skipped, no finite loss", self.state.epoch + 1, self.num_skipped)
+        if not self.state.scaler.is_enabled():
+            return
+        # Adam does not count the steps that the scaler leaves out.
+        overflowed = self._num_updates - (self._adam_step() - self._first_adam_step)
+        scale = self.state.scaler.get_scale()
+        if overflowed:
+            logger.info(
+                "epoch %d: %d of %d steps were left out, because gradients overflowed in fp16; the scale is now %g",
+                self.state.epoch + 1,
+                overflowed,
+                self._num_updates,
+                scale,
+            )
+        if scale < MIN_SCALE:
+            raise Mistake(
+                f"The gradients of epoch {self.state.epoch + 1} overflowed in fp16 again and again: the losses' scale "
+                f"fell to {scale:g}. Set SOLVER.PRECISION bf16 or fp32, or lower SOLVER.STAGE2.BASE_LR; then continue "
+                "with --resume."
+            )
+
+    def _adam_step(self) -> int:
+        """Return how many steps Adam has counted, which is the same for all parameters; waits for the device."""
+        return int(next((values["step"] for values in self.state.optimizer.state.values()), 0))

@@ -1,0 +1,155 @@
+"""Resuming a run: from which checkpoint, and whether its configuration still fits."""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from configs import CONFIG_FILE, NETWORK_KEYS, changed_keys, get_cfg
+from utils.checkpoint import log_identity, read_checkpoint
+from utils.entries import check_entries, count, text
+from utils.mistake import Mistake
+from utils.old_files import set_aside
+from utils.processes import may_be_restarted, was_restarted
+
+from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState, weights_beside
+
+logger = logging.getLogger(__name__)
+
+# Keys that decide which batches an epoch has.
+BATCHES = (
+    "SOLVER.SEED",
+    "SOLVER.STAGE2.IMS_PER_BATCH",
+    "SOLVER.STAGE2.ACCUMULATION_STEPS",
+    "DATALOADER.NUM_INSTANCE",
+    "DATALOADER.BOTH_VIEWS",
+    "DATALOADER.BALANCE_ALTITUDES",
+)
+# Keys, and beginnings of keys, that change where a run reads, writes or computes, and not its curve. (Other data in
+# ROOT_DIR are noticed by their hash.)
+WITHOUT_EFFECT = (
+    "OUTPUT_DIR",
+    "MODEL.DEVICE",
+    "MODEL.PRETRAINED",
+    "MODEL.PRETRAIN_PATH",
+    "MODEL.INIT_WEIGHT",
+    "MODEL.GRADIENT_CHECKPOINTING",
+    "DATALOADER.NUM_WORKERS",
+    "DATALOADER.CACHE_",
+    "DATASETS.EVAL_CASE",
+    "DATASETS.ROOT_DIR",
+    "DATASETS.INDEX_DIR",
+    "SOLVER.STAGE2.CHECKPOINT_MINUTES",
+    "SOLVER.STAGE2.LOG_PERIOD",
+    "SOLVER.STAGE2.EVAL_PERIOD",
+    "TEST.",
+)
+
+
+def prepare_run(output: Path, resume: bool) -> bool:
+    """Decide whether a run continues an earlier one in its folder; call this in process 0, before anything is built.
+
+    It continues if that is asked for, or if torchrun restarted the job, and there is a last checkpoint. If the job may
+    be restarted, checkpoints of an earlier run are moved aside at once: a restart would take them for its own.
+
+    Args:
+        output: Folder of the run.
+        resume: Whether the command asks to continue (--resume).
+    """
+    if was_restarted():
+        logger.warning("A process of this job died or failed, and torchrun restarted them all.")
+    if resume or was_restarted():
+        found = any((output / name).is_file() for name in (LAST_CHECKPOINT, PREVIOUS_CHECKPOINT))
+        if not found:
+            logger.warning("There is no %s in %s: training starts from the beginning.", LAST_CHECKPOINT, output)
+        return found
+    if may_be_restarted():
+        keep_old_checkpoints(output)
+    return False
+
+
+def keep_old_checkpoints(output: Path) -> None:
+    """Rename the checkpoints of an earlier run, so that a new run neither overwrites them nor is mistaken for them."""
+    checkpoints = (LAST_CHECKPOINT, BEST_CHECKPOINT)
+    weights = [weights_beside(Path(name), ending).name for name in checkpoints for ending in ("", "_averaged")]
+    for name in (*checkpoints, PREVIOUS_CHECKPOINT, *weights):
+        if (output / name).is_file():
+            old = set_aside(output / name)
+            logger.warning(
+                "%s belongs to an earlier run: renamed to %s (--resume would have continued it)", name, old.name
+            )
+
+
+def restore_last(state: TrainingState, output: Path) -> None:
+    """Continue from the newest whole checkpoint of a run; all processes call this.
+
+    A last checkpoint that is damaged is renamed in the end, so that it does not take the place of the one before.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        ValueError: If all are damaged, or as ``check_config`` and ``TrainingState.restore``.
+    """
+    path = state.processes.run_on_main(partial(find_whole_checkpoint, output))
+    content = read_checkpoint(path)
+    log_identity(path)
+    check_entries(content, path, {"config": text, "step": count})
+    check_config(content["config"], state.config, path, within_epoch=content["step"] > 0)
+    state.restore(content, path)
+    last = output / LAST_CHECKPOINT
+    if path != last and last.is_file():
+        state.processes.run_on_main(partial(set_aside, last, "damaged"))
+
+
+def find_whole_checkpoint(output: Path) -> Path:
+    """Return the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the last is damaged, and there is none before.
+    """
+    last, previous = output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT
+    problem = f"{last} is gone."
+    try:
+        if last.is_file() or not previous.is_file():
+            read_checkpoint(last)
+            return last
+    except ValueError as error:
+        if not previous.is_file():
+            raise
+        problem = str(error)
+    logger.warning("%s The checkpoint before it is used: %s", problem, previous)
+    return previous
+
+
+def check_config(saved: str, current: str, path: Path, within_epoch: bool = False) -> None:
+    """Name the keys in which a run now differs from its checkpoint.
+
+    Args:
+        saved: Configuration of the checkpoint, YAML.
+        current: Configuration of the run that is to continue.
+        path: The checkpoint, for messages.
+        within_epoch: Whether the checkpoint is from within an epoch, whose batches must then stay the same.
+    Raises:
+        ValueError: If a key of NETWORK_KEYS differs or, within an epoch, one of BATCHES.
+    """
+    changes = changed_keys(get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current))
+    batches = {key: values for key, values in changes.items() if key in BATCHES}
+    if within_epoch and batches:
+        raise Mistake(
+            f"{path} is from within an epoch, and cannot be resumed with {_list_changes(batches)}: resume without this "
+            "change, and make it after an epoch."
+        )
+    fixed = {key: values for key, values in changes.items() if key.startswith(NETWORK_KEYS)}
+    if fixed:
+        raise Mistake(
+            f"{path} cannot be resumed with {_list_changes(fixed)}: its weights would mean something else. Leave these "
+            f"keys as they are in {CONFIG_FILE}, or begin a new run in another --output_dir with MODEL.INIT_WEIGHT."
+        )
+    others = {key: values for key, values in changes.items() if not key.startswith(WITHOUT_EFFECT)}
+    if others:
+        logger.warning(
+            "This run goes on with other keys than it began with, which may change its curve: %s", _list_changes(others)
+        )
+
+
+def _list_changes(changes: dict[str, tuple[object, object]]) -> str:
+    return ", ".join(f"{key} {now} (was {before})" for key, (before, now) in changes.items())

@@ -1,0 +1,156 @@
+"""Cuts the boxes of a tracker out of a video: one folder of JPEG frames for each tracklet.
+
+The video is walked once. Memory holds the boxes and one decoded frame, however long the video is.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+
+from utils.mistake import Mistake
+from utils.progress import track
+from utils.whole_files import whole_folder
+
+from .boxes import Boxes, read_boxes
+from .cutting_sheet import draw_contact_sheet
+from .frames import read_frames, read_size, upright_pixels, upright_size
+from .selection import CutTracklet, Selection, SelectionRules, select_crops
+
+TABLE = "cut.csv"  # lists the tracklets; marks a folder as written here
+# Paths of the files in both folders: the table, frames of tracklets, contact sheets.
+_OURS = re.compile(rf"{re.escape(TABLE)}|track_\d+(_\d+)?(/\d+)?\.jpg", re.ASCII)
+_SHEET_QUALITY = 90
+
+
+def cut_tracklets(
+    video: Path,
+    boxes: Path,
+    output: Path,
+    contact_sheets: Path,
+    rules: SelectionRules,
+    quality: int,
+    force: bool = False,
+    progress: bool = False,
+) -> str:
+    """Write tracklets and their contact sheets, whole or not at all.
+
+    Args:
+        video: The video.
+        boxes: File of boxes; see ``boxes.read_boxes``.
+        output: Folder for one folder per tracklet, and a table of them.
+        contact_sheets: Folder for one picture per tracklet, and the same table; outside of ``output``.
+        rules: Which boxes are kept.
+        quality: Of the JPEG frames, 1 to 100.
+        force: Replace folders that this function wrote before.
+        progress: Show a progress bar.
+    Returns:
+        One sentence with all counts.
+    Raises:
+        FileExistsError: If a folder is not empty and ``force`` is not set, or if it holds other files.
+        FileNotFoundError: If video or boxes are missing.
+        ValueError: If video or boxes cannot be read or do not fit together, or if no tracklet is left.
+        OSError: If a folder cannot be written.
+    """
+    # Not Path.resolve, to which a loop of links is no error of the file system.
+    output, contact_sheets = (Path(os.path.realpath(folder)) for folder in (output, contact_sheets))
+    if contact_sheets == output or output in contact_sheets.parents or contact_sheets in output.parents:
+        raise Mistake(
+            f"--contact_sheets must be a folder outside of the tracklets in {output}, got {contact_sheets}: other "
+            "commands would take the sheets for frames."
+        )
+    _check_folders((output, contact_sheets), force)
+    read = read_boxes(boxes)
+    size = read_size(video)
+    selection = select_crops(read, *size, rules)
+    with whole_folder(contact_sheets) as sheets, whole_folder(output) as tracklets:
+        _cut(video, size, read, selection, tracklets, quality, progress)
+        for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet", enabled=progress):
+            paths = sorted((tracklets / tracklet.folder).iterdir(), key=lambda path: int(path.stem))
+            draw_contact_sheet(paths).save(sheets / f"{tracklet.folder}.jpg", quality=_SHEET_QUALITY)
+        for folder in (tracklets, sheets):
+            _write_table(folder / TABLE, selection.tracklets)
+        _check_folders((output, contact_sheets), force)  # again: cutting may take hours
+    return (
+        f"Cut {len(selection.frames):,} frames of {len(selection.tracklets):,} tracklets into {output}: "
+        f"{selection.report}."
+    )
+
+
+def _check_folders(folders: Sequence[Path], force: bool) -> None:
+    """Check that folders are free, or hold what this module wrote and ``force`` may replace."""
+    for folder in folders:
+        if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+            continue
+        if not folder.is_dir():
+            kind = "link that leads nowhere" if folder.is_symlink() else "file"
+            raise Mistake(f"{folder} is a {kind}, not a folder.")
+        if not force:
+            raise Mistake(f"{folder} is not empty; choose another folder, or replace it with --force.")
+        if not (folder / TABLE).is_file():
+            raise Mistake(
+                f"{folder} holds no {TABLE}, so it was not written by this command and will not be replaced. Choose "
+                "another folder."
+            )
+        for path in folder.rglob("*"):
+            if not path.is_dir() and _OURS.fullmatch(path.relative_to(folder).as_posix()) is None:
+                raise Mistake(
+                    f"{path} was not written by this command, so {folder} will not be replaced. Move the file away, or "
+                    "choose another folder."
+                )
+
+
+def _cut(
+    video: Path,
+    size: tuple[int, int],
+    boxes: Boxes,
+    selection: Selection,
+    output: Path,
+    quality: int,
+    progress: bool,
+) -> None:
+    """Walk a video up to the last box, and write the crops of each frame."""
+    for tracklet in selection.tracklets:
+        (output / tracklet.folder).mkdir()
+    last = int(boxes.frames[-1])
+    number = 0
+    walked = track(islice(read_frames(video), last), "cutting", "frame", last, enabled=progress)
+    for number, frame in enumerate(walked, start=1):
+        if upright_size(frame) != size:
+            sizes = "{1}x{0} pixels from frame {2} on, {4}x{3} before".format(*upright_size(frame), number, *size)
+            raise Mistake(f"{video} changes its size: {sizes}. Boxes need one size; cut the video there.")
+        begin, end = np.searchsorted(selection.frames, (number, number + 1))
+        if begin < end:
+            pixels = upright_pixels(frame)
+            for crop in range(begin, end):
+                folder = output / selection.tracklets[selection.owners[crop]].folder
+                _write_crop(folder / f"{number:06d}.jpg", pixels, selection.edges[crop], quality)
+    if number < last:
+        place = int(np.flatnonzero(boxes.frames > number)[0])
+        raise Mistake(
+            f"{video} ends after frame {number}, but {boxes.path}, line {boxes.lines[place]}, has a box in frame "
+            f"{boxes.frames[place]}: the video breaks off, or the boxes belong to another one."
+        )
+
+
+def _write_crop(path: Path, pixels: np.ndarray, edges: np.ndarray, quality: int) -> None:
+    """Write the part of a frame, (H, W, 3), that lies within left, top, right and bottom edge."""
+    left, top, right, bottom = edges
+    crop = np.ascontiguousarray(pixels[top:bottom, left:right])
+    path.write_bytes(simplejpeg.encode_jpeg(crop, quality, "RGB"))
+
+
+def _write_table(path: Path, tracklets: Sequence[CutTracklet]) -> None:
+    rows = [asdict(tracklet) for tracklet in tracklets]
+    for row in rows:
+        row |= {name: f"{row[name]:.1f}" for name in ("mean_width", "mean_height")}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

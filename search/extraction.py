@@ -1,0 +1,140 @@
+"""Describe tracklets that nobody has labelled, part by part, so that a stopped command goes on where it was."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datasets import Tracklet, make_test_loader
+from datasets.clips.decoding import UnreadableFrameError
+from datasets.readers.unlabelled import read_unlabelled
+from model.text_space import TextSpace
+from processor.build import describe_transform, make_extractor, make_feature_cache
+from processor.evaluation.cache import FeatureCache, hash_weights
+from processor.evaluation.features import FeatureExtractor, FeatureSet
+from processor.evaluation.open_run import TrainedRun
+from utils.mistake import Mistake
+from utils.unknown import UNKNOWN
+
+from .described import TEXT_TOWER, DescribedTracklets
+
+logger = logging.getLogger(__name__)
+
+PART_SIZE = 512  # tracklets; a command that is stopped loses at most so many
+
+
+def describe_folder(
+    trained: TrainedRun,
+    root: Path,
+    camera: int | None = None,
+    parts: Path | None = None,
+    part_size: int = PART_SIZE,
+    text_space: TextSpace | None = None,
+) -> DescribedTracklets:
+    """Describe every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
+
+    Args:
+        trained: The model, with the settings of its evaluation.
+        root: Folder of any layout, or one still image (``read_unlabelled``).
+        camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
+        parts: Folder in which finished parts are kept for the next call; None to keep none. They are used again if
+            weights, settings, code and the frames' paths are the same.
+        part_size: Tracklets in a part; at least 1.
+        text_space: Also gives each tracklet a vector that texts can be compared with.
+    Returns:
+        The descriptors; tracklets without a readable frame are left out, with a warning.
+    Raises:
+        FileNotFoundError, ValueError: As ``read_unlabelled``; ValueError also if the model has no such camera.
+        UnreadableFrameError: If no frame at all can be read.
+    """
+    cfg, runtime, model = trained.cfg, trained.runtime, trained.model
+    cameras = _find_camera(trained, camera)
+    tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, UNKNOWN if camera is None else camera))
+    extractor = make_extractor(cfg, model, runtime)
+    cache = make_feature_cache(cfg, model, runtime, cameras, parts) if parts else None
+    origin = {**trained.origin, "data": str(root), "weights": hash_weights(model), "transform": describe_transform(cfg)}
+    if text_space is not None:
+        extractor = add_words(extractor, text_space.to(runtime.device))
+        origin[TEXT_TOWER] = text_space.sha256
+        cache = cache and replace(cache, origin={**cache.origin, TEXT_TOWER: text_space.sha256})
+    make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=runtime.processes)
+    described = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
+    width = text_space.width if text_space else 0
+    features, words = described.features.split([described.features.shape[1] - width, width], dim=1)
+    return DescribedTracklets(
+        keys=[tracklet.name for tracklet in described.tracklets],
+        features=(F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
+        cameras=np.array(described.camids, dtype=np.int64),
+        pictures=[tracklet.middle_frame for tracklet in described.tracklets],
+        words=F.normalize(words).numpy() if text_space else None,
+        origin=origin,
+    )
+
+
+def add_words(extractor: FeatureExtractor, text_space: TextSpace) -> FeatureExtractor:
+    """Return an extractor that computes a text space's vector of each clip, too, behind the descriptor.
+
+    Both come from the same frames, decoded once; neither is normalised over the clips of a tracklet.
+    """
+
+    def encode(clips: Tensor, camids: Tensor) -> Tensor:
+        return torch.cat([extractor.describe(extractor.transform(clips), camids), text_space.encode_frames(clips)], 1)
+
+    return replace(extractor, transform=lambda clips: clips, encode=encode, normalize=False)
+
+
+def extract_in_parts(
+    extractor: FeatureExtractor,
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    tracklets: Sequence[Tracklet],
+    cache: FeatureCache | None,
+    part_size: int,
+) -> FeatureSet:
+    """Extract features with one loader after another, which bounds the memory, and keep those of each part.
+
+    Args:
+        extractor: Computes the features.
+        make_loader: Makes the loader of some tracklets.
+        tracklets: What to describe, at least one.
+        cache: Keeps the parts; None keeps none.
+        part_size: Tracklets in a part.
+    Raises:
+        UnreadableFrameError: If no tracklet has a readable frame.
+    """
+    parts = []
+    for start in range(0, len(tracklets), part_size):
+        part = tracklets[start : start + part_size]
+        description = f"tracklets {start + 1} to {start + len(part)} of {len(tracklets)}"
+        compute = partial(extractor.extract, make_loader(part), part, description)
+        try:
+            parts.append(cache.fetch(f"part_{start // part_size:05d}", part, compute) if cache else compute())
+        except UnreadableFrameError as error:  # raised in all processes
+            if extractor.runtime.processes.is_main:
+                names = ", ".join(tracklet.name for tracklet in part)
+                logger.warning("%s They are left out: %s", error, names)
+    if not parts:
+        raise UnreadableFrameError(f"No frame of any of the {len(tracklets)} tracklets can be read.")
+    described = tuple(chain.from_iterable(part.tracklets for part in parts))
+    return FeatureSet(described, torch.cat([part.features for part in parts]), len(tracklets) - len(described))
+
+
+def _find_camera(trained: TrainedRun, camera: int | None) -> dict[int, int]:
+    """Return the index of a camera in the model's camera embedding, by camid; nothing if it is unknown or has none."""
+    if not trained.model.num_cameras:
+        return {}
+    if camera is None:
+        logger.info("The camera is unknown: all tracklets get the neutral camera embedding (--camera names one).")
+        return {}
+    known = trained.camids or ()
+    if camera not in known:
+        names = ", ".join(map(str, known)) or "which this checkpoint does not name"
+        raise Mistake(f"--camera must be a training camera ({names}), got {camera}; without it, it is unknown.")
+    return {camera: known.index(camera)}

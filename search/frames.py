@@ -1,0 +1,67 @@
+"""The frames of a video, one after the other and as a player shows them: upright."""
+
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import av
+import numpy as np
+
+from utils.mistake import MissingFile, Mistake
+
+
+def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
+    """Decode a video in the order in which it is shown; one frame is held at a time.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no video, or if it breaks off or is damaged; says after which frame.
+    """
+    if not path.is_file():
+        raise MissingFile(f"{path} is not a file; it must be the video.")
+    try:
+        # A file may be a list of others, such as a playlist: nothing is fetched from a network.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, OSError) as error:
+        raise Mistake(f"{path} cannot be read as a video: {error.strerror}.") from error
+    with container:
+        stream = container.streams.best("video")
+        # FFmpeg draws any text as on a terminal, such as the file of boxes.
+        if not isinstance(stream, av.VideoStream) or container.format.name == "tty":
+            raise Mistake(f"{path} holds no video.")
+        stream.thread_type = "AUTO"
+        number = 0
+        try:
+            for packet in container.demux(stream):
+                # A packet that the end of the file cuts short is decoded to a frame that is partly grey.
+                frames = stream.decode(None if packet.is_corrupt else packet)
+                while frames:
+                    number += 1
+                    yield frames.pop(0)
+                if packet.is_corrupt:
+                    raise Mistake(f"{path} is cut short or damaged: it breaks off after frame {number}.")
+        except av.error.FFmpegError as error:
+            raise Mistake(f"{path} cannot be decoded after frame {number}: {error.strerror}.") from error
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a video, upright, from its first frame; errors as ``read_frames``."""
+    with closing(read_frames(path)) as frames:
+        for frame in frames:
+            return upright_size(frame)
+    raise Mistake(f"{path} holds no frame that can be decoded.")
+
+
+def upright_pixels(frame: av.VideoFrame) -> np.ndarray:
+    """Convert a frame to RGB, (H, W, 3), uint8, turned upright as its metadata ask."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
+
+
+def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Return height and width of ``upright_pixels``."""
+    return (frame.width, frame.height) if _quarter_turns(frame) % 2 else (frame.height, frame.width)
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Return the quarter turns, counterclockwise, by which a camera's mark says that the frame must be rotated."""
+    return round(frame.rotation / 90)

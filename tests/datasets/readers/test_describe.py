@@ -1,0 +1,154 @@
+"""Describing folders of tracklets: what is found, and what is said about the rest."""
+
+import itertools
+import os
+import re
+
+import pytest
+from PIL import Image
+
+from datasets.readers.describe import count_frames, describe_folders, describe_table, format_counts, format_description
+
+PEOPLE = ("Anna Müller", "bob", "carla", "李")
+
+
+@pytest.fixture
+def build(tmp_path):
+    """``build(form)``: write two frames of two tracklets of four people in two cameras."""
+
+    def write(form, people=PEOPLE, cameras=("1", "2"), tracklets=("1", "10"), frames=("9", "10")):
+        for person, camera, tracklet, frame in itertools.product(people, cameras, tracklets, frames):
+            path = tmp_path / form.format(person=person, camera=camera, tracklet=tracklet, frame=frame)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (2, 4)).save(path)
+        return tmp_path
+
+    return write
+
+
+def describe(root, pattern=""):
+    return describe_folders(root, root / "tracklets.csv", pattern)
+
+
+def test_folders_in_natural_order(build):
+    description = describe(build("{person}/cam{camera}_{tracklet}/{frame}.jpg"))
+    rows = description.table.rows
+    assert description.source == "{person}/cam{camera}_{tracklet} (guessed; --pattern corrects it)"
+    assert [row.path for row in rows[:5]] == [
+        *(f"Anna Müller/cam{name}" for name in ("1_1", "1_10", "2_1", "2_10")),
+        "bob/cam1_1",
+    ]
+    assert [row.line for row in rows] == list(range(2, 18))
+    assert {row.person for row in rows} == set(PEOPLE)
+    assert set(count_frames(description.table.path.parent, description.table).values()) == {2}
+    assert description.unread == ()
+
+
+def test_frames_that_share_a_folder_are_read_by_their_names(build):
+    root = build("all/x[1]_{person}_c{camera}_t{tracklet}_f{frame}.jpg")
+    description = describe(root, "all/x[1]_{person}_c{camera}_t{tracklet}_f{frame}")
+    rows = description.table.rows
+    assert [row.path for row in rows[:2]] == ["all/x[[]1]_Anna Müller_c1_t1_f*", "all/x[[]1]_Anna Müller_c1_t10_f*"]
+    assert len(rows) == 16
+    assert set(count_frames(root, description.table).values()) == {2}
+
+
+def test_folders_that_show_people_once_are_read_by_the_names_of_frames(build):
+    description = describe(build("{person}/c{camera}_t{tracklet}_{frame}.jpg", people="12345678"))
+    assert description.source.startswith("{person}/c{camera}_t{tracklet}_{frame} ")
+
+
+def test_what_is_not_read_is_listed(build):
+    root = build("{person}/cam{camera}_{tracklet}/{frame}.jpg")
+    (root / "bob" / "cam1_11").mkdir()
+    (root / ".hidden").mkdir()
+    (root / "info").mkdir()
+    (root / "info" / "map.png").write_bytes(b"")
+    (root / "bob" / "cam1_\x07").mkdir()
+    (root / "bob" / "cam1_\x07" / "1.jpg").write_bytes(b"")
+    description = describe(root)
+    assert len(description.table.rows) == 16
+    assert description.unread == (
+        "bob/cam1_11: this folder has no images.",
+        "bob/cam1_\\x07: rename it; this name has unprintable characters.",
+        "info: the pattern {person}/cam{camera}_{tracklet} does not fit this name.",
+    )
+    text = format_description(description, count_frames(root, description.table))
+    assert "Not read (3):\n  bob/cam1_11: this folder has no images." in text
+
+
+def test_what_cannot_be_listed_is_said(build, monkeypatch):
+    root = build("{person}/cam{camera}_{tracklet}/{frame}.jpg")
+    (root / "bob" / "cam3_1").symlink_to("nowhere")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("carla"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    description = describe(root)
+    assert description.unread == (
+        "bob/cam3_1: this link leads nowhere.",
+        "carla: it cannot be listed: Permission denied.",
+    )
+    assert {row.person for row in description.table.rows} == set(PEOPLE) - {"carla"}
+
+
+def test_names_that_name_nobody_ask_for_a_pattern(build):
+    root = build("all/{frame}.jpg")
+    with pytest.raises(ValueError, match=r"such as 'all/\d+\.jpg', do not show who is who; say it with --pattern"):
+        describe(root)
+
+
+def test_links_are_followed_once(build):
+    root = build("{person}/cam{camera}_{tracklet}/{frame}.jpg")
+    (root / "bob" / "loop").symlink_to(root, target_is_directory=True)
+    assert len(describe(root).table.rows) == 16
+
+
+def test_fields_of_a_pattern_reach_the_table(build):
+    root = build("train/aerial80/{person}/cam{camera}/260427_{tracklet}/{frame}.jpg", people=("-1", "7"))
+    rows = describe(root, "{split}/{view}{altitude}/{person}/cam{camera}/{day}_*").table.rows
+    assert {(row.split, row.view, row.altitude, row.person, row.day) for row in rows} == {
+        ("train", "aerial", 80, "", 260427),
+        ("train", "aerial", 80, "7", 260427),
+    }
+
+
+def test_a_pattern_that_fits_nothing_says_what_it_looked_at(build):
+    root = build("{person}/cam{camera}_{tracklet}/{frame}.jpg")
+    message = "the pattern {person}/{camera}/x fits none of the 16 folders with images, such as 'Anna Müller/cam1_1', "
+    with pytest.raises(ValueError, match=re.escape(message)):
+        describe(root, "{person}/{camera}/x")
+    with pytest.raises(ValueError, match=r"fits none of the 32 images, such as 'Anna Müller/cam1_1/9\.jpg', "):
+        describe(root, "{person}_{frame}.png")
+
+
+def test_folders_without_images(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ValueError, match=re.escape("no folder below it has images (.jpg, .jpeg, .png)")):
+        describe(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        describe(tmp_path / "nowhere")
+
+
+def test_a_table_with_splits_is_not_divided_again(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("path,person,split\na,1,train\n")
+    with pytest.raises(ValueError, match=r"t\.csv, line 1: there is a column split already; remove it"):
+        describe_table(path)
+    path.write_text("path,person\na,1\n")
+    assert [row.person for row in describe_table(path).table.rows] == ["1"]
+
+
+def test_the_summary_shows_a_few_rows_and_counts_all(build):
+    root = build("{person}/{camera}/{tracklet}/{frame}.jpg")
+    description = describe(root)
+    num_frames = count_frames(root, description.table)
+    text = format_description(description, num_frames)
+    assert "Anna Müller/1/10  Anna Müller  1       ground       2" in text
+    assert "... and 11 more" in text
+    assert format_counts(description.table.rows, num_frames).splitlines()[-1].split() == ["all", "4", "2", "16", "32"]
+    assert "Not read" not in text

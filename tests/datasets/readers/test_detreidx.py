@@ -1,0 +1,185 @@
+import logging
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from datasets.attributes import COLUMNS
+from datasets.readers import frame_index as index_module
+from datasets.readers.dataset_options import DatasetOptions
+from datasets.readers.detreidx import SCHEME, DetReIDX, FrameName, parse_frame_name
+from utils.unknown import UNKNOWN
+
+CODES_IN_NAME = "2_3_1_-1_0_1_0_2_4_5"
+RAW = (2, 3, 1, -1, 0, 1, 0, 2, 4, 5)
+SIDES = {
+    "case1_aerial_to_ground": ("aerial", "ground"),
+    "case2_ground_to_aerial": ("ground", "aerial"),
+    "case3_aerial_to_aerial": ("aerial", "aerial"),
+}
+
+
+def aerial(number, altitude=30, session=1):
+    return f"12_01_02_2024_10_30_{altitude}_40_60_Field_{CODES_IN_NAME}_walk_outdoor_{session}_{number}.jpg"
+
+
+def ground(number):
+    return f"12_01_02_{number}.jpg"
+
+
+def add_tracklet(root, folder, names):
+    path = Path(root, folder)
+    path.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", (1, 1)).save(path / name)
+
+
+@pytest.fixture
+def root(tmp_path):
+    add_tracklet(tmp_path, "train/12/12_1", [aerial(100), aerial(99), aerial(7)])
+    add_tracklet(tmp_path, "train/12/12_2", [ground(1)])
+    add_tracklet(tmp_path, "train/3/3_1", [aerial(1, altitude=120, session="S2")])
+    for case, views in SIDES.items():
+        for side, view in zip(("query", "gallery"), views, strict=True):
+            names = [aerial(1, session=1 if side == "query" else 2)] if view == "aerial" else [ground(1)]
+            add_tracklet(tmp_path, f"{case}/{side}/20/20_{side}", names)
+    return tmp_path
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # 23 fields, as in the data set's README; then with a frame number, without a location, and from the ground.
+        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 30, 40, 60, 1, RAW, 240201)),
+        (
+            f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S2_0017.jpg",
+            (2, 30, 40, 60, 17, RAW, 240201),
+        ),
+        (
+            f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_2_0017.png",
+            (2, 30, 40, 60, 17, RAW, 240201),
+        ),
+        (f"12_01_02_2024_10_30_5_10_90_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 5, 10, 90, 1, RAW, 240201)),
+        ("12_01_02_2024_10_30_5_10_90_1_3.jpg", (1, 5, 10, 90, 3, None, 240201)),
+        ("12_01_02_0003.jpg", (0, None, None, None, 3, None, None)),
+    ],
+)
+def test_frame_names(name, expected):
+    assert parse_frame_name(name) == FrameName(*expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("12_01_02_2024_10_30_30_40.jpg", r"expected integers as fields 7 to 9 .* got \['30', '40'\]"),
+        ("12_01_02_2024_10_30_high_40_60_S1.jpg", "expected integers as fields 7 to 9"),
+        (f"12_01_02_2024_10_30_{10**30}_40_60_S1.jpg", "expected integers as fields 7 to 9"),
+        ("12_1_Feb_2024_10_30_30_40_60_S1.jpg", "expected a date, DD_MM_YYYY, as fields 2 to 4"),
+        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor.jpg", "expected the session"),
+        ("12_01_02_2024_10_30_30_40_60_7.jpg", "expected the session"),
+        ("12_01_02_2024_10_30_30_40_60_S0.jpg", "session must be at least 1, got 0"),
+    ],
+)
+def test_frame_names_outside_the_grammar(name, message):
+    with pytest.raises(ValueError, match=message):
+        parse_frame_name(name)
+
+
+def test_reads_the_tree(root, caplog):
+    dataset = DetReIDX(root)
+    assert [(t.key, t.camid, t.view, t.altitude, t.day) for t in dataset.train] == [
+        ("3/3_1", 2, "aerial", 120, 240201),
+        ("12/12_1", 1, "aerial", 30, 240201),
+        ("12/12_2", 0, "ground", None, None),
+    ]
+    assert [parse_frame_name(Path(path).name).frame for path in dataset.train[1].frame_paths] == [7, 99, 100]
+    assert list(dataset.cases) == ["case1", "case2", "case3"]
+    for case in dataset.cases.values():
+        assert ({t.view for t in case.query}, {t.view for t in case.gallery}) == tuple({v} for v in SIDES[case.name])
+        assert (case.protocol, case.ranking_form) == ("vreid-xfd", "vreid-xfd")
+    assert dataset.cases["case3"].title == "aerial to aerial"
+    assert not warnings(caplog)
+
+
+def test_protocol_can_be_chosen(root):
+    dataset = DetReIDX(root, options=DatasetOptions(protocol="cross-camera"))
+    assert {case.protocol for case in dataset.cases.values()} == {"cross-camera"}
+
+
+def test_codes_have_a_scheme_of_their_own(root):
+    dataset = DetReIDX(root)
+    assert not set(SCHEME.columns) & set(COLUMNS)
+    assert {case.scheme for case in dataset.cases.values()} == {SCHEME}
+    other = (UNKNOWN,) * 10
+    assert [tracklet.attributes for tracklet in dataset.train] == [RAW, RAW, other]
+    case = dataset.cases["case1"]
+    assert case.query[0].attributes == RAW
+    assert case.gallery[0].attributes is None  # no name from the ground has codes
+
+
+def test_codes_that_change_within_a_tracklet_are_unknown(root):
+    changed = aerial(2).replace(CODES_IN_NAME, CODES_IN_NAME.replace("2_3_1", "2_3_0"))
+    add_tracklet(root, "train/12/12_3", [aerial(1), changed])
+    assert DetReIDX(root).train[-1].attributes == (UNKNOWN,) * 10
+
+
+def test_reads_the_same_from_a_warm_index(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(index_module, "SETTLED_NS", -(10**18))  # folders that have just been made count as settled
+    options = DatasetOptions(index_dir=str(tmp_path / "kept"))
+    cold = DetReIDX(root, options=options)
+    monkeypatch.setattr(index_module, "list_images", lambda path: pytest.fail("listed again"))
+    warm = DetReIDX(root, options=options)
+    assert (warm.train, warm.cases) == (cold.train, cold.cases)
+
+
+def test_some_cases_are_enough(root, tmp_path):
+    for case in list(SIDES)[:2]:
+        (root / case).rename(root / f"moved_{case}")
+    assert list(DetReIDX(root).cases) == ["case3"]
+    (root / "case3_aerial_to_aerial/gallery").rename(root / "moved")
+    with pytest.raises(FileNotFoundError, match=r"case3_aerial_to_aerial/gallery is not a folder"):
+        DetReIDX(root)
+    (root / "case3_aerial_to_aerial").rename(root / "moved3")
+    with pytest.raises(FileNotFoundError, match=r"case1_aerial_to_ground is not a folder: set DATASETS\.ROOT_DIR"):
+        DetReIDX(root)
+
+
+def test_missing_train(root):
+    (root / "train").rename(root / "moved")
+    with pytest.raises(FileNotFoundError, match=r"train is not a folder: set DATASETS\.ROOT_DIR .*DetReIDX"):
+        DetReIDX(root)
+    assert DetReIDX(root, with_train=False).train == ()
+    (root / "train/person").mkdir(parents=True)
+    with pytest.raises(ValueError, match="must be named by a number"):
+        DetReIDX(root)
+    assert DetReIDX(root, with_train=False).train == ()
+
+
+def test_odd_tracklets(root, caplog):
+    add_tracklet(root, "case1_aerial_to_ground/gallery/21/21_1", [aerial(1)])
+    add_tracklet(root, "train/12/12_3", [aerial(1, altitude=30), aerial(2, altitude=45)])
+    add_tracklet(root, "case3_aerial_to_aerial/gallery/20/20_query", [aerial(1)])
+    masked = DetReIDX(root, options=DatasetOptions(identities_masked=True))
+    assert all(case.identities_masked for case in masked.cases.values())
+    assert not any("find themselves" in text for text in warnings(caplog))
+    caplog.clear()
+    assert DetReIDX(root).train[-1].altitude is None
+    assert sorted(warnings(caplog)) == [
+        "case1_aerial_to_ground/gallery: 1 of 2 tracklets are from aerial cameras on the ground side.",
+        "case3_aerial_to_aerial: 1 of 1 queries have the identity and name of a gallery tracklet: they may find "
+        "themselves.",
+        "train: 1 of 4 tracklets change their altitude: it is unknown.",
+    ]
+    add_tracklet(root, "train/12/12_4", [aerial(1, session=1), aerial(2, session=2)])
+    with pytest.raises(ValueError, match=r"12_4: the frames come from several cameras, \[1, 2\]"):
+        DetReIDX(root)
+
+
+def test_a_bad_name_is_located(root):
+    add_tracklet(root, "train/12/12_5", ["12_01_02_2024_10_30_x_40_60_S1.jpg"])
+    with pytest.raises(ValueError, match=r"train/12/12_5: 12_01_.*expected integers"):
+        DetReIDX(root)

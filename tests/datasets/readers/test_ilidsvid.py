@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from datasets.readers.dataset_options import DatasetOptions
+from datasets.readers.ilidsvid import ILIDSVID, SPLITS_FILE
+
+PEOPLE = (1, 2, 5, 19)  # with gaps
+SPLITS = [[1, 2, 3, 4], [4, 1, 2, 3]]  # places in the sorted list, not person numbers
+
+
+@pytest.fixture
+def root(tmp_path):
+    for camera in (1, 2):
+        for pid in PEOPLE:
+            folder = tmp_path / f"i-LIDS-VID/sequences/cam{camera}/person{pid:03d}"
+            folder.mkdir(parents=True)
+            for frame in (99, 100):
+                Image.new("RGB", (2, 4)).save(folder / f"cam{camera}_person{pid:03d}_{frame}.png")
+    write_splits(tmp_path, SPLITS)
+    return tmp_path
+
+
+def write_splits(root, splits):
+    (root / SPLITS_FILE).parent.mkdir(exist_ok=True)
+    savemat(root / SPLITS_FILE, {"ls_set": np.array(splits, dtype=np.uint16)})
+
+
+@pytest.mark.parametrize(
+    ("options", "train", "test"),
+    [
+        (DatasetOptions(), [5, 19], [1, 2]),
+        (DatasetOptions(train_half="first"), [1, 2], [5, 19]),
+        (DatasetOptions(split=2), [2, 5], [1, 19]),
+        (DatasetOptions(split=2, train_half="first"), [1, 19], [2, 5]),
+    ],
+)
+def test_splits_and_halves(root, options, train, test):
+    dataset = ILIDSVID(root, options=options)
+    assert [(t.pid, t.camid) for t in dataset.train] == [(pid, camera) for pid in train for camera in (1, 2)]
+    case = dataset.cases["case1"]
+    assert [(t.pid, t.camid) for t in case.query] == [(pid, 1) for pid in test]
+    assert [(t.pid, t.camid) for t in case.gallery] == [(pid, 2) for pid in test]
+    assert case.protocol == "cross-camera"
+    assert {len(t.frame_paths) for t in case.query} == {2}
+    assert [Path(path).stem[-3:] for path in case.query[0].frame_paths] == ["_99", "100"]
+
+
+def test_odd_counts_are_reported(root, caplog):
+    ILIDSVID(root)
+    assert any("identities 4 instead of 300, splits 2 instead of 10" in message for message in caplog.messages)
+
+
+def test_missing_parts(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR .*iLIDS-VID"):
+        ILIDSVID(tmp_path / "nowhere")
+    (root / "i-LIDS-VID/sequences/cam2").rename(root / "moved")
+    with pytest.raises(FileNotFoundError, match=r"sequences/cam2 is not a folder"):
+        ILIDSVID(root)
+    (root / "moved").rename(root / "i-LIDS-VID/sequences/cam2")
+    (root / SPLITS_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=r"train_test_splits_ilidsvid\.mat is not a file"):
+        ILIDSVID(root)
+
+
+def test_a_split_that_is_not_there(root):
+    with pytest.raises(ValueError, match=r"DATASETS\.SPLIT must lie in 1\.\.2, got 3"):
+        ILIDSVID(root, options=DatasetOptions(split=3))
+
+
+@pytest.mark.parametrize("splits", [[[1, 2, 3, 3]], [[1, 2, 3, 5]], [[1, 2]]])
+def test_splits_of_other_people(root, splits):
+    write_splits(root, splits)
+    with pytest.raises(ValueError, match=r"every row of ls_set must name each of the 4 people"):
+        ILIDSVID(root)
+
+
+def test_odd_folders(root):
+    folder = root / "i-LIDS-VID/sequences/cam1"
+    (folder / "person019").rename(folder / "person020")
+    with pytest.raises(ValueError, match=r"the same people; only one saw 19, 20"):
+        ILIDSVID(root)
+    (folder / "person020").rename(folder / "nobody")
+    with pytest.raises(ValueError, match=r"nobody: expected a folder name like person001"):
+        ILIDSVID(root)
+
+
+def test_evaluation_reads_no_frames_of_training_people(root):
+    for folder in root.glob("i-LIDS-VID/sequences/cam*/person0*"):
+        if int(folder.name[-3:]) in (5, 19):  # the second half trains
+            for frame in folder.iterdir():
+                frame.unlink()
+    with pytest.raises(ValueError, match="this tracklet has no frames"):
+        ILIDSVID(root)
+    dataset = ILIDSVID(root, with_train=False)
+    assert dataset.train == ()
+    assert [t.pid for t in dataset.cases["case1"].query] == [1, 2]
+
+
+def test_odd_person_numbers(root):
+    folder = root / "i-LIDS-VID/sequences/cam1"
+    (folder / "person19").mkdir()
+    with pytest.raises(ValueError, match=r"person19 and .*person019 are the same person, 19"):
+        ILIDSVID(root)
+    (folder / "person19").rename(folder / f"person{2**63}")
+    with pytest.raises(ValueError, match=rf"person{2**63}: the person's number must fit into 64 bits"):
+        ILIDSVID(root)

@@ -1,0 +1,139 @@
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from datasets.readers.listing import (
+    find_images,
+    last_integer,
+    list_images,
+    list_split,
+    list_subfolders,
+    printable,
+    scan_split,
+    sort_frames,
+)
+from datasets.readers.matlab import read_matrix
+
+
+def test_both_generations_of_matlab_files_agree(tmp_path):
+    matrix = np.arange(12).reshape(4, 3)
+    savemat(tmp_path / "old.mat", {"x": matrix})
+    with h5py.File(tmp_path / "new.mat", "w") as file:
+        file["x"] = matrix.T.astype(float)  # MATLAB writes columns first, and doubles
+        file.create_group("#refs#")
+    for name in ("old.mat", "new.mat"):
+        found = read_matrix(tmp_path / name, "x", "a set")
+        assert found.dtype == np.int64
+        np.testing.assert_array_equal(found, matrix)
+    with pytest.raises(ValueError, match=r"new\.mat: expected a variable 'y', found x"):
+        read_matrix(tmp_path / "new.mat", "y", "a set")
+
+
+def test_frames_sort_by_their_last_number():
+    assert last_integer("cam1_person003_00317.png") == 317
+    assert last_integer("cover.png") == -1
+    assert sort_frames("a", ["x_10.png", "x_9.png"]) == ("a/x_9.png", "a/x_10.png")
+
+
+@pytest.mark.parametrize("generation", ["old", "new"])
+@pytest.mark.parametrize("size", [0, 3, 100, 140, 1000])
+def test_damaged_files_are_named(tmp_path, generation, size):
+    path = tmp_path / "a.mat"
+    if generation == "old":
+        savemat(path, {"x": np.arange(1000)})
+    else:
+        with h5py.File(path, "w") as file:
+            file["x"] = np.arange(1000)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"a\.mat is not a MATLAB file, or is damaged"):
+        read_matrix(path, "x", "a set")
+
+
+def add(split, folder, *names):
+    Path(split, folder).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Path(split, folder, name).touch()
+
+
+def test_every_problem_of_a_split_is_found(tmp_path):
+    for folder in ("7/a", "7/with space", "9223372036854775807/a", "9223372036854775808/a", "person/a"):
+        add(tmp_path, folder, "1.jpg")
+    Path(os.fsdecode(os.fsencode(tmp_path / "7") + b"/caf\xe9")).mkdir()
+    (tmp_path / "7/line\nbreak").mkdir()
+    (tmp_path / "8").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "7/pipe")
+    for name in ("notes.txt", ".hidden", "12", "7/13.zip"):
+        (tmp_path / name).touch()
+    (tmp_path / "7/.hidden").symlink_to("nowhere")
+    folders, ignored, problems = scan_split(tmp_path)
+    assert [entry.path for entry in ignored] == [f"{tmp_path}/notes.txt", f"{tmp_path}/7/13.zip"]
+    assert [(folder.pid, folder.name) for folder in folders if folder.name == "a"] == [(7, "a"), (2**63 - 1, "a")]
+    spaces = "the name of a tracklet folder must not contain spaces, which separate the names in ranking files."
+    assert {problem.kind for problem in problems} == {"identity folder", "tracklet name", "unusable entry"}
+    assert sorted(problem.text for problem in problems) == sorted(
+        [
+            f"{tmp_path}/12 is a file, but a folder is expected here.",
+            f"{tmp_path}/7/caf\\xe9: the name of a tracklet folder must be UTF-8.",
+            f"{tmp_path}/7/line\\nbreak: {spaces}",
+            f"{tmp_path}/7/pipe is a pipe: expected a folder or a regular file.",
+            f"{tmp_path}/7/with space: {spaces}",
+            f"{tmp_path}/8 is a link whose target is missing: expected a folder or a regular file.",
+            f"{tmp_path}/9223372036854775808: an identity number must be at most 9223372036854775807 (64 bits).",
+            f"{tmp_path}/person: an identity folder must be named by a number.",
+        ]
+    )
+    "".join(problem.text for problem in problems).encode()
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("9223372036854775808/a", r"9223372036854775808: an identity number must be at most"),
+        ("7/a b", r"7/a b: the name of a tracklet folder must not contain spaces"),
+        (os.fsdecode(b"7/caf\xe9"), r"7/caf\\xe9: the name of a tracklet folder must be UTF-8"),
+    ],
+)
+def test_names_that_cannot_be_kept_or_written_stop_the_loader(tmp_path, folder, message):
+    add(tmp_path, folder, "1.jpg")
+    with pytest.raises(ValueError, match=message):
+        list_split(tmp_path, "Toy")
+
+
+def test_images_that_are_no_files_are_problems(tmp_path):
+    add(tmp_path, "a", "2.jpg", "1.PNG", ".3.jpg", "notes.txt")
+    (tmp_path / "a/4.jpg").symlink_to("2.jpg")
+    (tmp_path / "a/stray").symlink_to("nowhere")
+    assert list_images(tmp_path / "a") == ["1.PNG", "2.jpg", "4.jpg"]
+    os.mkfifo(tmp_path / "a/0.jpg")
+    (tmp_path / "a/5.jpg").symlink_to("nowhere")
+    names, problems = find_images(tmp_path / "a")
+    assert names == ["0.jpg", "1.PNG", "2.jpg", "4.jpg", "5.jpg"]
+    assert [problem.split(":")[0] for problem in problems.values()] == [
+        f"{tmp_path}/a/0.jpg is a pipe",
+        f"{tmp_path}/a/5.jpg is a link whose target is missing",
+    ]
+    with pytest.raises(ValueError, match=r"a/0\.jpg is a pipe"):
+        list_images(tmp_path / "a")
+
+
+def test_subfolders_leave_out_files_but_no_missing_target(tmp_path):
+    add(tmp_path, "b", "1.jpg")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "notes.txt").touch()
+    assert [entry.name for entry in list_subfolders(tmp_path)] == ["a", "b"]
+    (tmp_path / "0002").touch()
+    with pytest.raises(ValueError, match=r"/0002 is a file, but a folder is expected here"):
+        list_subfolders(tmp_path)
+    (tmp_path / "0002").unlink()
+    (tmp_path / "c").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"/c is a link whose target is missing"):
+        list_subfolders(tmp_path)
+
+
+def test_paths_are_made_printable():
+    assert printable("/a/caf\u00e9 b") == "/a/caf\u00e9 b"
+    assert printable(os.fsdecode(b"/a\n\xff\x1b")) == "/a\\n\\xff\\x1b"

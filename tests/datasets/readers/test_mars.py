@@ -1,0 +1,184 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from datasets.readers.dataset_options import DatasetOptions
+from datasets.readers.mars import MARS
+from datasets.readers.mars_tables import read_tables
+from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL, evaluate_ranking
+
+TRAIN = [(1, 1, 2), (1, 2, 3), (7, 1, 12)]
+TEST = [(-1, 1, 2), (0, 1, 2), (0, 3, 1), (2, 1, 2), (2, 1, 2), (2, 2, 3), (4, 5, 2), (4, 6, 2)]
+QUERY = [4, 6, 7, 8]  # person 2, cameras 1 and 2; person 4, cameras 5 and 6
+SKIP = DatasetOptions(protocol="cross-camera")
+
+
+@pytest.fixture
+def tree(build_mars_tree):
+    return build_mars_tree(TRAIN, TEST, QUERY)
+
+
+def rows(tracklets):
+    return [int(tracklet.name.removeprefix("track")) for tracklet in tracklets]
+
+
+def score(case, protocol):
+    ids = [[tracklet.pid for tracklet in side] for side in (case.query, case.gallery)]
+    cameras = [[tracklet.camid for tracklet in side] for side in (case.query, case.gallery)]
+    distmat = np.random.default_rng(0).random((len(case.query), len(case.gallery)))
+    return evaluate_ranking(distmat, *ids, *cameras, protocol=protocol)
+
+
+def test_reads_the_tree_without_lists_of_names(tree, caplog):
+    caplog.set_level(logging.INFO)
+    dataset = MARS(tree.root)
+    assert [(t.pid, t.camid, t.view, len(t.frame_paths)) for t in dataset.train] == [
+        (1, 1, "ground", 2),
+        (1, 2, "ground", 3),
+        (7, 1, "ground", 12),
+    ]
+    assert [Path(path).name for path in dataset.train[2].frame_paths] == [
+        f"0007C1T0003F{frame:03d}.jpg" for frame in range(1, 13)
+    ]
+    assert any("train_name.txt is absent: its list is derived" in message for message in caplog.messages)
+    assert any("differs from the published counts: queries 4 instead of 1980" in message for message in caplog.messages)
+
+
+def test_queries_stay_in_the_gallery_by_the_official_protocol(tree):
+    case = MARS(tree.root).cases["case1"]
+    assert case.protocol == "mars-official"
+    assert rows(case.query) == QUERY
+    assert rows(case.gallery) == [2, 3, 4, 5, 6, 7, 8]  # junk is out, distractors are in
+    assert len({tracklet.key for tracklet in case.gallery}) == 7
+    result = score(case, MARS_OFFICIAL)
+    assert (result.num_valid_queries, result.num_unmatched) == (4, 0)
+
+
+def test_queries_leave_the_gallery_by_any_other(tree):
+    case = MARS(tree.root, options=SKIP).cases["case1"]
+    assert case.protocol == "cross-camera"
+    assert rows(case.gallery) == [2, 3, 5]
+    result = score(case, CROSS_CAMERA)
+    assert (result.num_valid_queries, result.num_unmatched) == (1, 3)
+
+
+def test_lists_of_names_give_the_order(tree):
+    for split, names in tree.names.items():
+        (tree.root / f"info/{split}_name.txt").write_text("\n".join(names) + "\n")
+    assert [tracklet.frame_paths for tracklet in MARS(tree.root).train][0][0].endswith("0001/0001C1T0001F001.jpg")
+    names = tree.names["train"]
+    (tree.root / "info/train_name.txt").write_text("\n".join([*names[5:], *names[:5]]))
+    with pytest.raises(ValueError, match=r"track 1 is person 1, camera 1, but holds .*0007C1.*not in the order"):
+        MARS(tree.root)
+    (tree.root / "info/train_name.txt").write_text("\n".join(names) + "\nreadme.md\n")
+    with pytest.raises(ValueError, match=r"expected one image name a line, found 'readme\.md'"):
+        MARS(tree.root)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0001C1T0001F001.jpg\n".encode("utf-16"), r"test_name\.txt, line 1: the file is not UTF-8 text"),
+        (b"0001C1T0001F001.jpg\n\xff.jpg", r"test_name\.txt, line 2: the file is not UTF-8 text"),
+        (b"0001C1T0001F001.jpg\n\n1.jpg 2.jpg\n", r"test_name\.txt, line 3: expected one image name a line"),
+    ],
+)
+def test_damaged_lists_name_file_and_line(tree, content, message):
+    (tree.root / "info/test_name.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        MARS(tree.root)
+
+
+def test_incomplete_copies_are_named(tree):
+    victim = tree.root / "bbox_test/0004" / tree.names["test"][-1]
+    victim.unlink()
+    with pytest.raises(ValueError, match=r"test: the table counts 16 frames, but the list has 15"):
+        MARS(tree.root)
+    (tree.root / "info/test_name.txt").write_text("\n".join(tree.names["test"]))
+    MARS(tree.root)  # a frame that is not a track's first is missed when it is decoded, and replaced
+    (tree.root / "bbox_test/0004" / tree.names["test"][-2]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"0004C6T0008F001\.jpg is listed, but is not there"):
+        MARS(tree.root)
+
+
+@pytest.mark.parametrize("name", ["info/tracks_test_info.mat", "info/query_IDX.mat", "info/tracks_train_info.mat"])
+def test_missing_tables_name_the_key(tree, name):
+    (tree.root / name).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=rf"{name} is not a file: set DATASETS\.ROOT_DIR or .* to a copy of MARS"
+    ):
+        MARS(tree.root)
+
+
+def test_evaluation_can_do_without_train(tree):
+    (tree.root / "bbox_train").rename(tree.root / "moved")
+    with pytest.raises(FileNotFoundError, match=r"bbox_train is not a folder"):
+        MARS(tree.root)
+    assert MARS(tree.root, with_train=False).train == ()
+    (tree.root / "moved").rename(tree.root / "bbox_train")
+    (tree.root / "info/tracks_train_info.mat").write_text("not a table")
+    with pytest.raises(ValueError, match=r"tracks_train_info\.mat is not a MATLAB file"):
+        MARS(tree.root)
+    assert MARS(tree.root, with_train=False).train == ()
+    (tree.root / "info/tracks_train_info.mat").unlink()
+    assert MARS(tree.root, with_train=False).train == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        ("query_IDX", "query_IDX", [[9]], r"query_IDX must lie in 1\.\.8, found 9\.\.9"),
+        ("query_IDX", "query_IDX", [[4, 4]], "names 1 rows more than once"),
+        ("query_IDX", "query_IDX", [[1]], "1 queries are junk or distractors"),
+        ("query_IDX", "query", [[4]], "expected a variable 'query_IDX', found query"),
+        ("query_IDX", "query_IDX", [[4.5]], "query_IDX must hold integers"),
+        ("query_IDX", "query_IDX", [[1e19]], r"integers of query_IDX must fit into 64 bits, found 1e\+19"),
+        ("query_IDX", "query_IDX", [[np.inf]], r"integers of query_IDX must fit into 64 bits, found inf"),
+        ("tracks_test_info", "track_test_info", np.array([[1, 1, 2**63, 1]], np.uint64), "must fit into 64 bits"),
+        ("tracks_test_info", "track_test_info", [[1, 2, 3]], r"must have four columns .* got \(1, 3\)"),
+        ("tracks_test_info", "track_test_info", [[1, 1, 2, 1], [3, 2, 2, 1]], "row 2 has no frames"),
+        ("tracks_train_info", "track_train_info", [[1, 17, 1, 9]], r"cameras \[9\] are not among"),
+    ],
+)
+def test_odd_tables(tree, name, key, value, message):
+    savemat(tree.root / f"info/{name}.mat", {key: np.array(value)})
+    with pytest.raises(ValueError, match=message):
+        MARS(tree.root)
+
+
+def test_a_table_that_is_no_table(tree):
+    (tree.root / "info/query_IDX.mat").write_text("a page that says 404" * 20)
+    with pytest.raises(ValueError, match=r"query_IDX\.mat is not a MATLAB file"):
+        MARS(tree.root)
+
+
+def test_published_tables(shared):
+    tables = read_tables(shared / "data/mars_info", "MARS")
+    found = {
+        "training identities": len(np.unique(tables.train[:, 2])),
+        "training tracklets": len(tables.train),
+        "queries": len(tables.query_rows),
+        "gallery tracklets without queries": len(tables.gallery_rows(keep_queries=False)),
+    }
+    assert found == MARS.published.counts
+    assert len(tables.gallery_rows(keep_queries=True)) == 9330 + 1980
+    assert (tables.train[:, 1].max(), tables.test[:, 1].max()) == (509914, 681089)
+    gallery = tables.test[tables.gallery_rows(keep_queries=False)]
+    assert (len(np.unique(gallery[:, 2])), int((gallery[:, 2] == 0).sum())) == (621, 3248)
+    assert len(np.unique(tables.test[tables.query_rows, 2])) == 626
+    raw = loadmat(shared / "data/mars_info/query_IDX.mat")["query_IDX"]
+    assert tables.query_rows.tolist() == [int(row) - 1 for row in raw.ravel()]
+
+
+@pytest.mark.parametrize(
+    ("keep_queries", "protocol", "valid", "unmatched"), [(1, MARS_OFFICIAL, 1980, 0), (0, CROSS_CAMERA, 1840, 140)]
+)
+def test_published_conventions(shared, keep_queries, protocol, valid, unmatched):
+    tables = read_tables(shared / "data/mars_info", "MARS")
+    query, gallery = tables.test[tables.query_rows], tables.test[tables.gallery_rows(bool(keep_queries))]
+    distmat = np.random.default_rng(0).random((len(query), len(gallery)), dtype=np.float32)
+    result = evaluate_ranking(distmat, query[:, 2], gallery[:, 2], query[:, 3], gallery[:, 3], protocol=protocol)
+    assert (result.num_valid_queries, result.num_unmatched) == (valid, unmatched)

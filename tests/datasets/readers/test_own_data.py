@@ -1,0 +1,208 @@
+"""The reader of a user's own data: what becomes of a table, and every mistake that folders can hold."""
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from datasets.readers.dataset_options import DatasetOptions
+from datasets.readers.own_data import OwnData
+
+TRAIN = ("a,1,1,train", "b,1,2,train")
+
+
+@pytest.fixture
+def build(tmp_path):
+    """``build(*rows, header=..., frames=("1.jpg",))``: write a table and a folder for each path in it."""
+
+    def write(*rows, header="path,person,camera,split", frames=("1.jpg",)):
+        (tmp_path / "tracklets.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        for row in rows:
+            add_frames(tmp_path / row.split(",")[0], *frames)
+        return tmp_path
+
+    return write
+
+
+def add_frames(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", (2, 4)).save(folder / name)
+
+
+def sides_of(case):
+    return [t.name for t in case.query], [t.name for t in case.gallery]
+
+
+def test_one_search_between_cameras(build):
+    root = build(
+        *("t1,Émile,north,train", "t2,Émile,south,train", "q 1,bob,north,query+gallery", "g,bob,south,gallery"),
+        "d,-1,,gallery",
+        frames=("10.jpg", "2.png", "f.txt.JPG"),
+    )
+    (root / "g" / "notes.txt").write_text("")
+    dataset = OwnData(root)
+    assert [(t.name, t.pid, t.camid, t.view) for t in dataset.train] == [("t1", 1, 0, "ground"), ("t2", 1, 1, "ground")]
+    (case,) = dataset.cases.values()
+    assert (list(dataset.cases), case.name, case.title, case.protocol) == (
+        ["case1"],
+        "search",
+        "between cameras",
+        "cross-camera",
+    )
+    assert sides_of(case) == (["q%201"], ["q%201", "g", "d"])
+    assert [(t.pid, t.camid) for t in case.gallery] == [(0, 0), (0, 1), (-1, -1)]
+    assert [Path(path).name for path in case.query[0].frame_paths] == ["2.png", "10.jpg", "f.txt.JPG"]
+    assert dataset.scheme is case.scheme is None
+
+
+def test_two_views_make_two_directions(build):
+    rows = (
+        "t,1,,train,ground,,",
+        "u,2,c,query+gallery,ground,,260427",
+        "v,2,c,query+gallery,aerial,80,",
+        "w,2,d,gallery,aerial,,",
+    )
+    dataset = OwnData(build(*rows, header="path,person,camera,split,view,altitude,day"))
+    assert {key: (case.name, *sides_of(case)) for key, case in dataset.cases.items()} == {
+        "case1": ("case1_aerial_to_ground", ["v"], ["u"]),
+        "case2": ("case2_ground_to_aerial", ["u"], ["v", "w"]),
+    }
+    (query,) = dataset.cases["case2"].query
+    assert (query.day, query.altitude) == (260427, None)
+    assert dataset.cases["case1"].query[0].altitude == 80
+
+
+def test_a_direction_without_queries_is_left_out(build, caplog):
+    rows = ("t,1,,train,ground", "u,2,,query,ground", "v,2,,gallery,aerial")
+    dataset = OwnData(build(*rows, header="path,person,camera,split,view"))
+    assert list(dataset.cases) == ["case2"]
+    assert "aerial to ground has no queries or no gallery, so it is left out" in caplog.text
+
+
+def test_without_cameras_the_whole_gallery_is_ranked_and_no_query_finds_itself(build, caplog):
+    dataset = OwnData(build("t,1,,train", "u,2,,query+gallery", "v,2,,gallery"))
+    (case,) = dataset.cases.values()
+    assert case.protocol == "all-cameras"
+    assert sides_of(case) == (["u"], ["v"])
+    assert "fewer than two cameras of test tracklets: rankings are scored by the protocol all-cameras" in caplog.text
+    assert "1 tracklets are queries only, although their split is query+gallery" in caplog.text
+
+
+def test_a_query_of_unknown_camera_leaves_the_gallery_and_others_stay(build):
+    rows = (*TRAIN, "u,2,,query+gallery", "v,2,1,query+gallery", "w,2,2,gallery")
+    (case,) = OwnData(build(*rows)).cases.values()
+    assert sides_of(case) == (["u", "v"], ["v", "w"])
+
+
+def test_the_protocol_can_be_chosen(build):
+    root = build(*TRAIN, "v,2,1,query+gallery", "w,2,2,gallery")
+    (case,) = OwnData(root, options=DatasetOptions(protocol="all-cameras")).cases.values()
+    assert (case.protocol, *sides_of(case)) == ("all-cameras", ["v"], ["w"])
+
+
+def test_test_tracklets_are_divided(build):
+    (case,) = OwnData(build(*TRAIN, "u,2,1,test", "v,2,1,test", "w,2,2,test")).cases.values()
+    assert sides_of(case) == (["u", "w"], ["u", "v", "w"])
+
+
+def test_tracklets_that_share_a_folder(tmp_path):
+    add_frames(
+        tmp_path / "x y",
+        *(f"{person}_c{camera}_f{frame}.jpg" for person in "12" for camera in "12" for frame in (9, 10)),
+    )
+    rows = [
+        f"x y/{person}_c{camera}_*,{person},{camera},{split}"
+        for person, split in (("1", "train"), ("2", "test"))
+        for camera in "12"
+    ]
+    (tmp_path / "other.csv").write_text("\n".join(["path,person,camera,split", *rows]))
+    dataset = OwnData(tmp_path, options=DatasetOptions(table="other.csv"))
+    assert dataset.train[1].name == "x%20y/1_c2_*"
+    assert [Path(path).name for path in dataset.train[1].frame_paths] == ["1_c2_f9.jpg", "1_c2_f10.jpg"]
+
+
+def test_names_are_escaped_so_that_they_stay_different(build):
+    dataset = OwnData(build("a b,1,1,train", "a%20b,1,2,train", "c\u2003d,2,1,test", "e,2,2,test"))
+    names = [t.name for t in (*dataset.train, *dataset.cases["case1"].gallery)]
+    assert names == ["a%20b", "a%2520b", "c%E2%80%83d", "e"]
+    assert all(name.split() == [name] for name in names)
+
+
+def test_attributes_are_numbered_over_the_whole_table(build):
+    rows = ("t,1,1,train,red,3", "u,2,1,test,blue,", "v,2,2,test,,10")
+    dataset = OwnData(build(*rows, header="path,person,camera,split,attribute:shirt,attribute:age"))
+    assert dataset.scheme == (("shirt", "age"), (-1, -1))
+    assert [t.attributes for t in dataset.train] == [(1, 3)]
+    assert [t.attributes for t in dataset.cases["case1"].gallery] == [(0, -1), (-1, 10)]
+
+
+def test_training_folders_are_not_touched_without_training(build):
+    root = build(*TRAIN, "v,2,1,test", "w,2,2,test")
+    (root / "a" / "1.jpg").unlink()
+    dataset = OwnData(root, with_train=False)
+    assert dataset.train == ()
+    assert [t.pid for t in dataset.cases["case1"].query] == [2, 2]
+    with pytest.raises(ValueError, match=r"tracklets\.csv, line 2: .*a: this tracklet has no frames"):
+        OwnData(root)
+
+
+def test_a_missing_table_says_how_to_write_it(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"tracklets\.csv is not a file: write this table with 'python -m tools"
+    ):
+        OwnData(tmp_path)
+
+
+def test_a_table_without_splits_says_how_to_draw_them(build):
+    with pytest.raises(ValueError, match=r"tracklets\.csv, line 1: there is no column split; add one, with 'python -m"):
+        OwnData(build("a,1,1", header="path,person,camera"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (TRAIN, "the table has 0 queries and 0 gallery tracklets"),
+        (("u,2,1,test", "v,2,2,test"), "no tracklet has the split train"),
+        ((*TRAIN, "u,2,1,query", "v,2,2,query"), "the table has 2 queries and 0 gallery tracklets"),
+        ((*TRAIN, "u,2,,query+gallery"), "no gallery is left; give some tracklets the split gallery"),
+    ],
+)
+def test_splits_that_are_missing(rows, message, build):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        OwnData(build(*rows))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere", "line 6: {root}/nowhere is not a folder; correct the path, which begins in {root}"),
+        ("no*/x", "line 6: {root}/no*/x is not a folder"),
+        ("nowhere/x*", "line 6: {root}/nowhere is not a folder; a path may have * only in its last part"),
+        ("w/x*", "line 6: none of the 1 images in {root}/w is named x*"),
+        ("w/*", "line 6: {root}/w/1.jpg belongs to the tracklet on line 5, too"),
+    ],
+)
+def test_a_wrong_path_names_its_line(path, message, build):
+    root = build(*TRAIN, "v,2,1,test", "w,2,2,test")
+    with (root / "tracklets.csv").open("a") as table:
+        table.write(f"{path},2,2,test\n")
+    error = FileNotFoundError if "is not a folder" in message else ValueError
+    with pytest.raises(error, match=re.escape(message.format(root=root))):
+        OwnData(root)
+
+
+def test_a_link_that_leads_nowhere_names_its_line(build):
+    root = build(*TRAIN, "v,2,1,test", "w,2,2,test")
+    (root / "w" / "2.jpg").symlink_to(root / "gone.jpg")
+    with pytest.raises(ValueError, match=r"tracklets\.csv, line 5: .*2\.jpg is a link whose target is missing"):
+        OwnData(root)
+
+
+def test_the_log_counts_every_split(build, caplog):
+    caplog.set_level(logging.INFO)
+    OwnData(build(*TRAIN, "v,2,1,test", "w,2,2,test"))
+    assert "train: 1 identities, 2 tracklets, 2 frames." in caplog.text
+    assert "search/gallery: 1 identities, 2 tracklets, 2 frames." in caplog.text

@@ -1,0 +1,96 @@
+"""The table of a user's own tracklets: what is read, and the line and the remedy of every mistake."""
+
+import re
+
+import pytest
+
+from datasets.readers.tracklet_table import TableRow, number_words, read_table, write_table
+
+
+@pytest.fixture
+def write(tmp_path):
+    def build(*lines):
+        path = tmp_path / "tracklets.csv"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return build
+
+
+def test_all_columns_in_any_order(write):
+    path = write(
+        "split,person,attribute:shirt color,path,camera,view,altitude,day",
+        "",
+        'train, Anna Müller ,red,"a, b/1/",north,aerial,80,2026-04-27',
+        "gallery,-1,,x,-1,ground,,",
+    )
+    table = read_table(path)
+    assert table.attributes == ("shirt color",)
+    assert table.rows == (
+        TableRow(3, "a, b/1", "Anna Müller", "north", "aerial", 80, 260427, "train", ("red",)),
+        TableRow(4, "x", "", "", "ground", None, None, "gallery", ("",)),
+    )
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    rows = (
+        TableRow(2, "a b/*_[1].jpg", "1", "", "aerial", None, 30201, "train", ("x",)),
+        TableRow(3, 'with "quotes", too', "2", "c", "ground", 15, None, "query+gallery", ("",)),
+    )
+    write_table(tmp_path / "sub/t.csv", rows, ("bag",))
+    table = read_table(tmp_path / "sub/t.csv")
+    assert (table.rows, table.attributes) == (rows, ("bag",))
+
+
+def test_columns_that_say_nothing_are_not_written(tmp_path):
+    write_table(tmp_path / "t.csv", [TableRow(2, "a", "1", split="train")])
+    assert (tmp_path / "t.csv").read_text() == "path,person,camera,split\na,1,,train\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([""], "this table is empty; its first line names the columns"),
+        (["path,person"], "has a header, but no tracklet below it"),
+        (["path;person;camera", "a;1;2"], "line 1: the columns must be separated by commas"),
+        (["path,persn", "a,1"], "line 1: there is no column 'persn'. Did you mean person?"),
+        (["path,person,xyz", "a,1,2"], "line 1: there is no column 'xyz'. The columns are path, person"),
+        (["path,person,attribute:", "a,1,2"], "line 1: there is no column 'attribute:'"),
+        (["path,person,person", "a,1,2"], "line 1: the column person is there 2 times"),
+        (["path,camera", "a,1"], "line 1: the column person is missing"),
+        (["path,person", "a,1", "b"], "line 3: expected 2 values as in the header, got 1"),
+        (["path,person", " ,1"], "line 2: path is empty"),
+        (["path,person,view", "a,1,drone"], "line 2: view must be one of ground, aerial, got 'drone'"),
+        (["path,person,split", "a,1,val"], "line 2: split must be one of train, query, gallery, query+gallery, test"),
+        (["path,person,split", "a,,query"], "line 2: an unknown person cannot be in query; set split to gallery"),
+        (["path,person,altitude", "a,1,high"], "line 2: altitude must be an integer, got 'high'"),
+        (["path,person,day", "a,1,May 1"], "line 2: day must be a date such as 2026-04-27 or 260427, got 'May 1'"),
+        (["path,person", "a/b,1", "a/./b/,1"], "line 3: 'a/b' stands on line 2 already"),
+        (["path,person,split", "a,1,train", "b,1,test"], "line 3: person '1' is in test here and in train on line 2"),
+        (["path,person", '"a,1'], "line 2: this row is not valid CSV"),
+    ],
+)
+def test_a_mistake_names_file_line_and_remedy(lines, message, write):
+    path = write(*lines)
+    with pytest.raises(ValueError, match=re.escape(f"{path}") + ".*" + re.escape(message)):
+        read_table(path)
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes("path,person\na,Émile\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"t\.csv, line 2: the file is not UTF-8 text"):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (["0012", "7", "-1", "", "7"], {"7": 7, "0012": 12}),
+        (["cam10", "cam2", "-1"], {"cam2": 0, "cam10": 1}),
+        (["1", "01"], {"01": 0, "1": 1}),  # two words, so two people, whatever their numbers
+        (["9" * 19], {"9" * 19: 0}),  # beyond 64 bits
+        ([], {}),
+    ],
+)
+def test_words_get_numbers(words, numbers):
+    assert number_words(words) == numbers

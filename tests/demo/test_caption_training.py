@@ -1,0 +1,86 @@
+"""demo/caption_training.py: texts about people, the scores of searches, and training on a few people."""
+
+import random
+from math import comb
+
+import pytest
+import torch
+from torch import nn
+
+from demo.caption_training import (
+    describe_search,
+    draw_text,
+    encode_crowd,
+    list_vocabulary,
+    score_search,
+    start_text_space,
+    train_captions,
+)
+from demo.crowd import render_crowd
+from model.text_space import TextSpace, open_text_space
+
+SIZE = (64, 32)
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """A few people of a seed that nothing was trained on."""
+    return render_crowd(12, 99, SIZE, num_workers=1)
+
+
+class Table(nn.Module):
+    """Texts as rows of a table, in place of a text tower."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def tokenize(self, texts):
+        return torch.tensor([self.rows[text] for text in texts])
+
+    def forward(self, tokens):
+        return tokens
+
+
+def test_scores_by_hand():
+    """Two people share a text: it is asked once, and the tracklets of both are right."""
+    texts = Table({"red": [1.0, 0.0], "blue": [0.0, 1.0]})
+    space = TextSpace(nn.Identity(), texts, (2, 2), (0.0,) * 3, (1.0,) * 3, 1.0)
+    # Tracklets of: red, red, blue. The nearest to "red" belongs to the second, the nearest to "blue" to the first.
+    tracklets = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]], [[0.6, 0.8]]])
+    scores = score_search(space, ["red", "red", "blue"], tracklets, ranks=(1, 2))
+    assert (scores.num_texts, scores.num_tracklets) == (2, 3)
+    assert scores.hits == {1: 0.5, 2: 1.0}
+    assert scores.chance == pytest.approx({1: (2 / 3 + 1 / 3) / 2, 2: (1 + (1 - comb(2, 2) / comb(3, 2))) / 2})
+
+
+def test_drawn_texts_use_known_words_and_often_name_few_things(crowd):
+    rng, known = random.Random(0), set(list_vocabulary())
+    texts = [draw_text(crowd.captions[0], crowd.phrases[0], rng) for _ in range(300)]
+    assert {word.lower() for text in texts for word in text.replace(",", "").split()} <= known
+    assert crowd.captions[0] in texts
+    assert sum(len(text.split()) < 10 for text in texts) > 50
+
+
+def test_the_demo_finds_unseen_people(crowd):
+    """Whole captions by far more often than chance (1 in 12), and clothes in the words that people type."""
+    space = open_text_space("configs/demo_captions.safetensors")
+    images = encode_crowd(space, crowd)
+    for view in (0, 1):
+        scores = score_search(space, crowd.captions, images[:, view])
+        assert scores.hits[1] >= 0.5
+        assert scores.chance[1] == pytest.approx(1 / 12)
+    assert len(describe_search(space, crowd, images)) == 4
+    assert space.encode_texts(["Red shirt!", "person with a black backpack"]).shape == (2, images.shape[-1])
+    with pytest.raises(ValueError, match="does not know 'jumper'"):
+        space.encode_texts(["red jumper"])
+
+
+def test_training_fits_a_few_people(crowd):
+    torch.manual_seed(0)
+    trained = open_text_space("configs/demo_captions.safetensors")
+    space = start_text_space(trained.images.vit, SIZE, (0.5,) * 3, (0.5,) * 3)
+    images = encode_crowd(space, crowd)
+    train_captions(space, crowd, images, steps=25, lr=2e-3, seed=0)
+    assert score_search(space, crowd.captions, images.flatten(1, 2)).hits[1] > 0.6
+    assert space.texts.projection.weight.requires_grad is False

@@ -1,0 +1,296 @@
+"""The synthetic data set: layout, determinism, agreement of attributes and pictures, perspective."""
+
+import csv
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
+from datasets.readers.agvpreid import AGVPReID
+from demo import dataset as dataset_module
+from demo.cameras import CAMERAS, make_cameras
+from demo.dataset import CASE1, CASE2, FILE_LIST, UNFINISHED, identity, render_dataset
+from demo.people import Garment, Person, walking_body
+from demo.rendering import render_tracklet
+from demo.shapes import Canvas, Light, View, ellipsoid
+
+FRAME_NAME = re.compile(r"P(\d+)T(\d{6})([01])A([0-3])C([0-5])E(\d+)K(\d+)F(\d+)\.jpg")
+TINY = {"num_train": 2, "num_test": 3, "tracklets_per_view": 2, "frames_per_tracklet": 2}
+ONE = {"num_train": 1, "num_test": 0, "tracklets_per_view": 1, "frames_per_tracklet": 1, "num_workers": 1}
+GROUND, AERIAL = CAMERAS[0], CAMERAS[5]
+
+
+def _bytes_of(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("synthetic") / "data"
+    render_dataset(path, seed=3, num_workers=1, **TINY)
+    return path
+
+
+def test_same_seed_gives_the_same_bytes_with_any_number_of_workers(root: Path, tmp_path: Path) -> None:
+    render_dataset(tmp_path / "again", seed=3, num_workers=2, **TINY)
+    assert _bytes_of(tmp_path / "again") == _bytes_of(root)
+
+
+def test_another_seed_gives_other_people(root: Path, tmp_path: Path) -> None:
+    render_dataset(tmp_path / "other", seed=4, num_workers=1, num_train=1, num_test=0, frames_per_tracklet=1)
+    ours, theirs = _bytes_of(root), _bytes_of(tmp_path / "other")
+    assert not set(theirs.values()) & {content for name, content in ours.items() if name.endswith(".jpg")}
+    assert identity(3, 0, 0) != identity(4, 0, 0)
+
+
+def test_frame_names_follow_the_grammar_and_the_folder(root: Path) -> None:
+    frames = list(root.rglob("*.jpg"))
+    assert frames
+    for frame in frames:
+        match = FRAME_NAME.fullmatch(frame.name)
+        assert match, frame
+        camera = int(match[5])
+        assert frame.parent.name.startswith(f"{frame.parent.parent.name}C{camera}T")
+        aerial = "query" in str(frame) if CASE1 in str(frame) else "gallery" in str(frame)
+        if "train" not in frame.parts:
+            assert (CAMERAS[camera].view == "aerial") == aerial
+        if CAMERAS[camera].view == "ground":
+            assert match[4] == "0"
+
+
+def test_cases_mirror_each_other_and_case2_has_distractors(tmp_path: Path) -> None:
+    render_dataset(tmp_path, num_train=1, num_test=7, tracklets_per_view=1, frames_per_tracklet=1, num_workers=1)
+    assert _bytes_of(tmp_path / CASE2 / "query") == _bytes_of(tmp_path / CASE1 / "gallery")
+    searched, gallery = _bytes_of(tmp_path / CASE1 / "query"), _bytes_of(tmp_path / CASE2 / "gallery")
+    assert searched.items() < gallery.items()
+    dataset = AGVPReID(tmp_path)
+    train = {tracklet.pid for tracklet in dataset.train}
+    test = {tracklet.pid for case in dataset.cases.values() for tracklet in case.query + case.gallery}
+    assert not train & test
+
+
+def test_tables_are_complete_and_say_what_is_drawn(root: Path) -> None:
+    for split in ("train", f"{CASE1}/query", f"{CASE1}/gallery", f"{CASE2}/query", f"{CASE2}/gallery"):
+        rows = _rows(root / "attributes" / f"{split}.csv")
+        folders = {int(path.name) for path in (root / split).iterdir()}
+        assert {int(row["id"]) for row in rows} == folders
+        assert list(rows[0]) == ["id", *COLUMNS]
+        for row in rows:
+            pid = int(row["id"])
+            truth = identity(3, 0 if split == "train" else 1, pid).attributes if pid < 5 else None
+            for column in COLUMNS:
+                code = int(row[column])
+                assert 0 <= code <= UNKNOWN_CODES[column]
+                assert truth is None or code in (truth[column], UNKNOWN_CODES[column])
+
+
+def test_refuses_to_overwrite_without_force(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not empty"):
+        render_dataset(root, **TINY)
+    note = tmp_path / "note.txt"
+    note.write_text("mine")
+    render_dataset(tmp_path, **ONE, force=True)
+    assert note.read_text() == "mine"
+    assert (tmp_path / "train").is_dir()
+
+
+def test_force_replaces_what_was_rendered_and_nothing_else(tmp_path: Path) -> None:
+    render_dataset(tmp_path, **TINY, num_workers=1)
+    (tmp_path / "note.txt").write_text("mine")
+    render_dataset(tmp_path, **ONE, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"attributes", "train", "note.txt", FILE_LIST}
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["0000"]
+    listed = set((tmp_path / FILE_LIST).read_text().splitlines())
+    assert listed == set(_bytes_of(tmp_path)) - {"note.txt", FILE_LIST}
+
+
+@pytest.mark.parametrize("name", ["train/0000/mine.jpg", "train/9999/a/b.jpg", "attributes/mine.csv"])
+def test_force_never_deletes_other_files(tmp_path: Path, name: str) -> None:
+    render_dataset(tmp_path, **ONE)
+    mine = tmp_path / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine")
+    before = _bytes_of(tmp_path)
+    with pytest.raises(ValueError, match=rf"{mine.name} is not listed in .*{FILE_LIST}"):
+        render_dataset(tmp_path, **ONE, seed=1, force=True)
+    assert _bytes_of(tmp_path) == before
+
+
+def test_force_does_not_touch_a_copy_that_was_not_rendered(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "copy")
+    (tmp_path / "copy" / FILE_LIST).unlink()
+    with pytest.raises(ValueError, match=r"is not listed in .*will not be deleted"):
+        render_dataset(tmp_path / "copy", **ONE, force=True)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/train").symlink_to(root / "train", target_is_directory=True)
+    with pytest.raises(ValueError, match="linked/train is not listed"):
+        render_dataset(tmp_path / "linked", **ONE, force=True)
+    assert (root / "train/0000").is_dir()
+
+
+def test_files_that_appear_while_it_renders_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render_dataset(tmp_path, **ONE)
+
+    def write(*args: object) -> None:
+        (tmp_path / "train/mine.jpg").write_text("mine")
+
+    monkeypatch.setattr(dataset_module, "_write_tables", write)
+    with pytest.raises(ValueError, match=r"mine\.jpg is not listed"):
+        render_dataset(tmp_path, **ONE, seed=1, force=True)
+    assert (tmp_path / "train/mine.jpg").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_an_interrupted_run_leaves_the_old_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, num_workers: int
+) -> None:
+    render_dataset(tmp_path, **ONE)
+    before = _bytes_of(tmp_path)
+
+    def fail(items: Iterable[object], *_: object, **__: object) -> Iterator[object]:
+        yield next(iter(items))
+        raise error
+
+    monkeypatch.setattr(dataset_module, "track", fail)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        render_dataset(tmp_path, seed=1, **{**TINY, "num_train": 6}, num_workers=num_workers, force=True)
+    assert _bytes_of(tmp_path) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_killed_run_is_cleaned_up_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / UNFINISHED / "train/0000/a"
+    left.mkdir(parents=True)
+    (left / "half.jpg").write_text("half")
+    render_dataset(tmp_path, **ONE)
+    assert not (tmp_path / UNFINISHED).exists()
+    assert not list(tmp_path.rglob("half.jpg"))
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file, not a folder"):
+        render_dataset(tmp_path / "file", **ONE)
+    with pytest.raises(OSError, match="Cannot write the data set: Not a directory"):
+        render_dataset(tmp_path / "file/below", **ONE)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"num_train": -5}, "num_train must be at least 0, got -5"),
+        ({"num_test": -1}, "num_test must be at least 0, got -1"),
+        ({"num_train": 0, "num_test": 0}, r"num_train \+ num_test must be at least 1, got 0"),
+        ({"tracklets_per_view": 0}, "tracklets_per_view must be at least 1, got 0"),
+        ({"frames_per_tracklet": 0}, "frames_per_tracklet must be at least 1, got 0"),
+        ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_numbers_out_of_range(tmp_path: Path, numbers: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        render_dataset(tmp_path / "data", **{**ONE, **numbers})
+    assert not (tmp_path / "data").exists()
+
+
+def test_people_vary_and_their_codes_are_known_names() -> None:
+    people = [Person.sample(np.random.default_rng(seed)) for seed in range(200)]
+    assert len({person.caption() for person in people}) > 190
+    for person in people:
+        for column, code in person.attributes.items():
+            name = getattr(person, column)
+            assert code == (UNKNOWN_CODES[column] if name is None else CODES[column].index(name))
+        for part in walking_body(person, 1.0):
+            assert np.isfinite(part.center).all()
+            assert (part.radii > 0).all()
+
+
+def test_caption_names_clothes_and_bag() -> None:
+    person = replace(
+        Person.sample(np.random.default_rng(0)),
+        upper_body_clothing="T-shirt",
+        upper=Garment("red", (0.7, 0.1, 0.1)),
+        lower_body_clothing="jeans",
+        lower=Garment("blue", (0.1, 0.3, 0.7)),
+        accessories="backpack",
+        bag=Garment("black", (0.1, 0.1, 0.1)),
+    )
+    assert "in a red T-shirt and blue jeans" in person.caption()
+    assert "with a black backpack" in person.caption()
+
+
+def test_clothes_have_the_colour_they_are_called() -> None:
+    person = replace(Person.sample(np.random.default_rng(1)), upper_body_clothing="sweater", accessories="nothing")
+    mean = {}
+    for name, color in (("red", (0.8, 0.1, 0.1)), ("green", (0.1, 0.8, 0.1))):
+        dressed = replace(person, upper=Garment(name, color))
+        frame = render_tracklet(dressed, GROUND, 1, np.random.default_rng(5))[0].astype(float)
+        height, width = frame.shape[:2]
+        mean[name] = frame[height // 4 : height // 2, width // 3 : 2 * width // 3].mean(axis=(0, 1))
+    assert mean["red"][0] > mean["green"][0] + 20
+    assert mean["green"][1] > mean["red"][1] + 20
+
+
+def test_a_backpack_shows_from_behind_and_hides_from_the_front() -> None:
+    person = replace(Person.sample(np.random.default_rng(2)), accessories="backpack", body_volume="medium", girth=1.0)
+    blue = replace(person, bag=Garment("blue", (0.0, 0.0, 1.0)), upper=Garment("black", (0.0, 0.0, 0.0)))
+    parts = walking_body(blue, 0.0)
+    light = Light(np.array([0.0, 0.0, 1.0]), np.zeros(3, np.float32), np.ones(3, np.float32))
+    share = {}
+    for side, y in (("back", -6.0), ("front", 6.0)):
+        view = View.look_at(np.array([0.0, y, 1.4]), np.array([0.0, 0.0, 1.25]), 60.0, 0.0)
+        canvas = Canvas(view, (-20.0, -15.0, 40, 30), 1)
+        canvas.draw(parts, light)
+        share[side] = np.mean(canvas.color[..., 2] > 4 * canvas.color[..., 0] + 0.2)
+    assert share["back"] > 2 * share["front"]
+
+
+def test_aerial_crops_are_foreshortened_and_shrink_with_altitude() -> None:
+    person = replace(Person.sample(np.random.default_rng(0)), accessories="nothing")
+    sizes = {}
+    for altitude in (None, 15, 120):
+        camera = GROUND if altitude is None else AERIAL
+        frames = [render_tracklet(person, camera, 1, np.random.default_rng(seed), altitude)[0] for seed in range(12)]
+        sizes[altitude] = np.mean([frame.shape[:2] for frame in frames], axis=0)
+    squat = {altitude: width / height for altitude, (height, width) in sizes.items()}
+    assert squat[15] > 1.2 * squat[None]
+    assert sizes[15][0] > 2.5 * sizes[120][0]
+    assert sizes[120][0] >= 14
+
+
+def test_render_tracklet_is_seeded_and_yields_uint8_crops() -> None:
+    person = Person.sample(np.random.default_rng(0))
+    first, second, other = (render_tracklet(person, AERIAL, 3, np.random.default_rng(seed)) for seed in (7, 7, 8))
+    assert len(first) == 3
+    assert all(frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 for frame in first)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_made_cameras_stand_alike_but_differ_in_colour() -> None:
+    cameras = make_cameras(np.random.default_rng(0))
+    assert [camera.camid for camera in cameras] == [0, 1, 2, 3, 4, 5]
+    assert [camera.view for camera in cameras] == [camera.view for camera in CAMERAS]
+    assert all(made.white_balance != fixed.white_balance for made, fixed in zip(cameras, CAMERAS, strict=True))
+
+
+def test_ray_caster_draws_a_sphere_of_the_right_size() -> None:
+    view = View.look_at(np.array([0.0, -10.0, 1.0]), np.array([0.0, 0.0, 1.0]), 50.0, 0.0)
+    canvas = Canvas(view, (-40.0, -40.0, 80, 80), 2)
+    light = Light(np.array([0.0, 0.0, 1.0]), np.ones(3, np.float32), np.ones(3, np.float32))
+    canvas.draw([ellipsoid((0.0, 0.0, 1.0), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))], light)
+    # A sphere of radius r at distance d spans the angle asin(r / d), here 0.5 / 10 with a focal length of 500.
+    radius = 500.0 * np.tan(np.arcsin(0.05))
+    assert canvas.average(canvas.cover).sum() == pytest.approx(np.pi * radius**2, rel=0.01)
+    assert canvas.color[60, 80].mean() > canvas.color[100, 80].mean()

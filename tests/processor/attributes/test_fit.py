@@ -1,0 +1,183 @@
+"""Classifiers of attributes learn what descriptors show, and are judged by people who were held out."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from datasets.attributes import AGVPREID_SCHEME, COLUMNS, UNKNOWN_CODES
+from processor.attributes import fit as attribute_training
+from processor.attributes.fit import (
+    Parts,
+    calibration_error,
+    choose_temperature,
+    cohen_kappa,
+    find_annotated,
+    score_head,
+    split_people,
+    train_head,
+    train_heads,
+)
+from processor.attributes.heads import SENSITIVE, AttributeHead
+from processor.evaluation.features import FeatureSet
+from utils.processes import Processes
+
+UNKNOWN = dict(UNKNOWN_CODES)
+
+
+@pytest.fixture
+def crowd(make_tracklet):
+    """60 people with three tracklets each, whose descriptors show gender and hairstyle, but not the beard.
+
+    Everybody's footwear is the same, and their height is unknown.
+    """
+    rng = np.random.default_rng(0)
+    tracklets, features = [], []
+    for pid in range(60):
+        codes = {"gender": pid % 2, "hairstyle": (0, 2, 4)[pid % 3], "beard": int(rng.integers(2))}
+        shown = np.concatenate([np.eye(2)[codes["gender"]], np.eye(5)[codes["hairstyle"]]])
+        person = rng.normal(0, 0.1, 16)
+        for name in "abc":
+            tracklets.append(make_tracklet(pid, name=name, **{**UNKNOWN, **codes, "footwear": 1}))
+            features.append(np.concatenate([shown, person]) + rng.normal(0, 0.1, 23))
+    return FeatureSet(tracklets, F.normalize(torch.tensor(np.array(features), dtype=torch.float32)))
+
+
+def test_parts_share_nobody_and_hold_everybody():
+    pids = np.repeat(np.arange(10, 60), 3)
+    parts = split_people(pids, seed=1)
+    people = [set(pids[part.numpy()]) for part in (parts.fit, parts.calibration, parts.scores)]
+    assert [len(part) for part in people] == [30, 10, 10]
+    assert set.union(*people) == set(pids)
+    assert (parts.fit.int() + parts.calibration.int() + parts.scores.int() == 1).all()
+    again, other = split_people(pids, seed=1), split_people(pids, seed=2)
+    assert torch.equal(parts.fit, again.fit)
+    assert not torch.equal(parts.fit, other.fit)
+
+
+def test_what_descriptors_show_is_learned_and_what_they_do_not_is_not(crowd, caplog):
+    heads = train_heads(crowd, AGVPREID_SCHEME, seed=0, keep_sensitive=True)
+    assert set(heads.heads) == set(heads.scores) == {"gender", "hairstyle", "beard"}
+    for column in ("gender", "hairstyle"):
+        scores = heads.scores[column]
+        assert (scores.accuracy, scores.agreement, scores.num_people, scores.num_tracklets) == (1.0, 1.0, 12, 36)
+        assert scores.chance < 0.8
+    assert heads.scores["beard"].agreement < 0.5
+    assert heads.heads["hairstyle"].codes == (0, 2, 4)
+    probabilities = heads.predict(crowd)["hairstyle"]
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(180))
+    right = torch.tensor([0, 2, 4])[probabilities.argmax(dim=1)] == torch.tensor(
+        [tracklet.attributes[COLUMNS.index("hairstyle")] for tracklet in crowd.tracklets]
+    )
+    assert right.float().mean() > 0.98
+    assert "Not learned" in caplog.text
+    assert "footwear" in caplog.text
+    assert "height" in caplog.text
+
+
+def test_only_process_0_shows_how_far_it_is(crowd, caplog, monkeypatch):
+    shown = []
+    monkeypatch.setattr(attribute_training, "track", lambda columns, *words, enabled: shown.append(enabled) or columns)
+    for rank in (0, 1):
+        train_heads(crowd, AGVPREID_SCHEME, 0, keep_sensitive=False, processes=Processes(rank, world_size=2))
+    assert shown == [True, False]
+    assert caplog.text.count("Not learned") == 1
+
+
+def test_classifiers_of_sensitive_columns_are_scored_and_dropped(crowd):
+    heads = train_heads(crowd, AGVPREID_SCHEME, seed=0, keep_sensitive=False)
+    assert not set(SENSITIVE) & set(heads.heads)
+    assert not heads.has_sensitive
+    assert heads.reliabilities(("gender", "footwear")) == {"gender": 1.0, "footwear": 0.0}
+
+
+def test_a_seed_decides_everything(crowd):
+    first, second = (train_heads(crowd, AGVPREID_SCHEME, seed=3, keep_sensitive=True) for _ in range(2))
+    assert first.scores == second.scores
+    for column, head in first.heads.items():
+        assert torch.equal(head.weight, second.heads[column].weight)
+
+
+def test_without_a_column_to_learn_there_is_an_error(make_tracklet):
+    tracklets = [make_tracklet(pid, **UNKNOWN | {"gender": 1}) for pid in range(20)]
+    with pytest.raises(ValueError, match="No attribute can be learned"):
+        train_heads(FeatureSet(tracklets, torch.randn(20, 4)), AGVPREID_SCHEME, seed=0, keep_sensitive=True)
+
+
+def test_a_temperature_lowers_the_calibration_error_of_overconfident_logits():
+    """Labels are drawn from softmax(z), and the logits are 4 z: the best temperature is about 4."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4000, 3, generator=generator)
+    labels = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
+    sure = 4 * logits
+    temperature, _ = choose_temperature(sure[:2000], labels[:2000])
+    assert temperature == pytest.approx(4, rel=0.15)
+    held_out, right = sure[2000:], sure[2000:].argmax(dim=1) == labels[2000:]
+    before = calibration_error(held_out.softmax(dim=1), right)
+    after = calibration_error((held_out / temperature).softmax(dim=1), right)
+    assert before > 0.2
+    assert after < 0.05
+
+
+def test_a_temperature_of_1_is_among_the_choices():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(20000, 3, generator=generator)
+    labels = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
+    assert choose_temperature(logits, labels)[0] == pytest.approx(1, abs=0.05)
+    assert choose_temperature(logits[:0], labels[:0]) == (1.0, torch.inf)
+
+
+def test_calibration_error_by_hand():
+    """Two answers at 0.9, one of them right, and two at 0.6, both right: (2 * 0.4 + 2 * 0.4) / 4."""
+    probabilities = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
+    right = torch.tensor([True, False, True, True])
+    assert calibration_error(probabilities, right) == pytest.approx(0.4)
+    assert calibration_error(torch.eye(2), torch.tensor([True, True])) == 0
+
+
+def test_kappa_by_hand():
+    """Three of four agree; by chance 0.5 * 0.25 + 0.5 * 0.75 = 0.5 would."""
+    first, second = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
+    assert cohen_kappa(first, second) == pytest.approx((0.75 - 0.5) / (1 - 0.5))
+    assert cohen_kappa(first, first) == 1
+    assert cohen_kappa(torch.zeros(4), torch.zeros(4)) == 0
+
+
+def test_a_code_that_nobody_was_fitted_on_counts_as_wrong(make_tracklet):
+    """Two score people: one of code 1, which is predicted, one of code 7, which cannot be."""
+    head = AttributeHead((0, 1), torch.tensor([[-1.0], [1.0]]), torch.zeros(2))
+    features = FeatureSet([make_tracklet(pid) for pid in range(4)], torch.tensor([[-1.0], [1.0], [5.0], [5.0]]))
+    codes = torch.tensor([0, 1, 1, 7])
+    is_fit = torch.tensor([True, True, False, False])
+    parts = Parts(is_fit, torch.zeros(4, dtype=torch.bool), ~is_fit)
+    scores = score_head(head, features, codes, parts)
+    assert (scores.accuracy, scores.num_people, scores.num_tracklets) == (0.5, 2, 2)
+
+
+def test_a_calibration_code_that_nobody_was_fitted_on_is_left_out():
+    features = torch.tensor([[-1.0], [-0.9], [1.0], [0.9], [-1.0], [1.0], [1.0]])
+    codes = torch.tensor([2, 2, 5, 5, 2, 5, 9])
+    fit = torch.tensor([True] * 4 + [False] * 3)
+    head = train_head(features, codes, Parts(fit, ~fit, ~fit))
+    assert head.codes == (2, 5)
+    assert head.probabilities(features[4:6]).argmax(dim=1).tolist() == [0, 1]
+
+
+def test_data_that_cannot_be_learned_from_are_refused(make_tracklet):
+    def data(scheme, train):
+        return SimpleNamespace(scheme=scheme, train=train)
+
+    known = [make_tracklet(pid, gender=pid % 2) for pid in range(12)]
+    nobody = [make_tracklet(pid, **UNKNOWN) for pid in range(12)]
+    bare = [make_tracklet(pid) for pid in range(12)]
+    assert find_annotated(data(AGVPREID_SCHEME, known + nobody + bare), "agvpreid") == (known, AGVPREID_SCHEME)
+    for dataset, message in (
+        (data(None, bare), "DATASETS.NAMES mars has no annotated attributes"),
+        (data(AGVPREID_SCHEME, nobody), "No training tracklet of mars has a known attribute"),
+        (data(AGVPREID_SCHEME, bare), "DATASETS.ROOT_DIR must hold the training people's table"),
+        (data(AGVPREID_SCHEME, known[:9]), "need at least 10 training people with attributes.*has 9"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_annotated(dataset, "mars")

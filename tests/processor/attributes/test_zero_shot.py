@@ -1,0 +1,140 @@
+"""processor/attributes/zero_shot.py: prompts, calibration, and views, on hand-made spaces."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
+from model.text_space import TextSpace
+from processor.attributes.heads import SENSITIVE, AttributeHead
+from processor.attributes.prompts import PROMPTS, choose_prompt
+from processor.attributes.zero_shot import (
+    CALIBRATION_FILE,
+    ZeroShotHeads,
+    calibrate,
+    find_zero_shot_heads,
+    make_zero_shot_heads,
+    write_zero_shot_heads,
+)
+from utils.checkpoint import write_weights
+
+
+class Words(nn.Module):
+    """A text tower that counts letters; it knows some words, or all."""
+
+    width = 27
+
+    def __init__(self, known=None):
+        super().__init__()
+        self.known = known
+
+    def unknown_words(self, text):
+        return [] if self.known is None else [word for word in text.split() if word not in self.known]
+
+    def tokenize(self, texts):
+        return torch.tensor([[float(text.count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz,"] for text in texts])
+
+    def forward(self, tokens):
+        return tokens
+
+
+def make_space(known=None, sha256="a"):
+    return TextSpace(nn.Identity(), Words(known), (2, 2), (0.0,) * 3, (1.0,) * 3, 10.0, "letters", sha256)
+
+
+def test_prompts_name_codes_and_no_sensitive_attribute():
+    assert not set(PROMPTS) & set(SENSITIVE)
+    for column, values in PROMPTS.items():
+        assert set(values) <= set(CODES[column])
+
+
+def test_prompts_are_worded_by_view_as_far_as_the_words_are_known():
+    every, few = make_space(), make_space({"a", "person", "with", "no", "hair", "short"})
+    phrases = PROMPTS["hairstyle"]["bald"]
+    assert choose_prompt(every, phrases, "aerial") == "a photo of a bald person, seen from above"
+    assert choose_prompt(every, phrases, "ground") == "a photo of a bald person"
+    assert choose_prompt(few, phrases, "aerial") == "a person with no hair"
+    assert choose_prompt(few, PROMPTS["hairstyle"]["long"], "ground") is None
+    heads = make_zero_shot_heads(few, AGVPREID_SCHEME).by_view
+    assert list(heads["aerial"]) == list(heads["ground"]) == ["height", "hairstyle"]
+    assert heads["ground"]["hairstyle"].codes == (0, 1)
+    assert heads["ground"]["height"].temperature == pytest.approx(0.1)
+
+
+def test_a_text_tower_that_knows_no_value_is_refused():
+    with pytest.raises(ValueError, match="letters knows the words of no attribute"):
+        make_zero_shot_heads(make_space({"red"}))
+
+
+def test_other_attributes_are_refused():
+    with pytest.raises(ValueError, match="AG-VPReID's columns only .* this data set has others: vest"):
+        make_zero_shot_heads(make_space(), AttributeScheme(("vest",), (2,)))
+
+
+def test_probabilities_by_view():
+    even = AttributeHead((0, 1), torch.eye(2), torch.zeros(2))
+    swapped = AttributeHead((0, 1), torch.eye(2).flip(0), torch.zeros(2))
+    heads = ZeroShotHeads({"aerial": {"hat": swapped}, "ground": {"hat": even}})
+    likely, unlikely = torch.tensor([1.0, 0.0]).softmax(0).tolist()
+    got = heads.probabilities(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), ["ground", "aerial"])["hat"]
+    assert got.tolist() == [pytest.approx([likely, unlikely]), pytest.approx([unlikely, likely])]
+
+
+def test_calibration_learns_how_often_values_occur_and_how_sure_to_be():
+    """Similarities that always lean to class 0, though half of the tracklets are of class 1."""
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(2, (400,), generator=generator)
+    lean = 0.5 + 0.2 * (codes == 0) + 0.05 * torch.randn(400, generator=generator)
+    words = torch.stack([lean, torch.zeros(400)], dim=1)
+    head = AttributeHead((0, 4), torch.eye(2), torch.zeros(2), 0.1)
+    annotated = torch.where(codes == 1, 4, 0)
+    assert (head.probabilities(words).argmax(dim=1) == 0).all()
+    fitted = calibrate(head, words, torch.cat([annotated[:-1], torch.tensor([3])]))  # a code without a prompt
+    assert (fitted.probabilities(words).argmax(dim=1) == codes).float().mean() > 0.95
+    assert F.nll_loss(fitted.probabilities(words).log(), codes) < 0.2
+    assert calibrate(head, words, torch.full((400,), 2)) is head
+
+
+def test_calibrated_classifiers_are_found_again_by_their_tower(tmp_path):
+    plain = make_zero_shot_heads(make_space())
+    words = F.normalize(torch.randn(60, 27, generator=torch.Generator().manual_seed(0)), dim=1)
+    codes = {column: torch.tensor(head.codes).repeat(60)[:60] for column, head in plain.by_view["ground"].items()}
+    fitted = plain.calibrated(words, ["aerial", "ground"] * 30, codes)
+    write_zero_shot_heads(fitted, make_space(), tmp_path)
+    found = find_zero_shot_heads(make_space(), tmp_path)
+    views = ["ground", "aerial", "ground"]
+    expected, got = (heads.probabilities(words[:3], views) for heads in (fitted, found))
+    assert list(got) == list(PROMPTS)
+    for column, values in expected.items():
+        assert torch.equal(got[column], values)
+        assert not torch.equal(values, plain.probabilities(words[:3], views)[column])
+    with pytest.raises(ValueError, match=r"zero_shot\.safetensors was calibrated with another text tower than letters"):
+        find_zero_shot_heads(make_space(sha256="b"), tmp_path)
+
+
+def test_without_calibration_the_classifiers_are_plain(tmp_path, caplog):
+    found = find_zero_shot_heads(make_space(), tmp_path)
+    assert found.by_view["ground"]["beard"].temperature == pytest.approx(0.1)
+    assert "zero-shot attributes are not calibrated" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"ground.hat": {"codes": [0, 1], "temperature": 1.0}},  # of one view
+        {"above.hat": {"codes": [0, 1], "temperature": 1.0}},
+        {"ground.hat": {"codes": [0, 1, 2], "temperature": 1.0}},
+        {"ground.hat": {"codes": [0, 1]}},
+        {"ground.hat": {"codes": [0, 1], "temperature": 0.0}, "aerial.hat": {"codes": [0, 1], "temperature": 1.0}},
+        {},
+    ],
+)
+def test_a_damaged_calibration_is_refused(columns, tmp_path):
+    weights = {f"{name}.weight": torch.zeros(2, 27) for name in columns}
+    weights |= {f"{name}.bias": torch.zeros(2) for name in columns}
+    write_weights(
+        {**weights, "other": torch.zeros(1)}, {"text_tower": "a", "columns": columns}, tmp_path / CALIBRATION_FILE
+    )
+    with pytest.raises(ValueError, match=r"zero_shot\.safetensors is damaged, .*: remove it"):
+        find_zero_shot_heads(make_space(), tmp_path)

@@ -1,0 +1,136 @@
+"""Unreadable frames are counted over all workers, listed, and too many of them stop training."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from datasets import make_dataset, make_train_loader, train_cameras
+from datasets.clips.decoding import UnreadableFrameError
+from datasets.clips.transforms import Augmenter
+from processor.build import make_memory, make_training_options, make_training_state
+from processor.evaluation.bad_frames import MAX_LISTED, BadFrames
+from processor.training.state import LAST_CHECKPOINT
+from processor.training.train import train
+from utils.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+
+
+def batch(tracklets, unreadable):
+    return {"tracklet": torch.tensor(tracklets), "unreadable": torch.tensor(unreadable)}
+
+
+def listings(caplog):
+    return [message for message in caplog.messages if "could not be read, and" in message]
+
+
+def test_nothing_replaced_is_nothing_said(make_tracklet, caplog):
+    bad = BadFrames([make_tracklet(1)], "epoch 1", 2, max_fraction=0.0)
+    bad.add(batch([0, 0], [[-1, -1], [-1, -1]]))
+    bad.finish()
+    assert bad.num_replaced == 0
+    assert not caplog.records
+
+
+def test_replaced_frames_are_counted_and_listed(make_tracklet, caplog):
+    tracklets = [make_tracklet(1, num_frames=4), make_tracklet(2, num_frames=4)]
+    bad = BadFrames(tracklets, "epoch 3", 2, max_fraction=0.5)
+    bad.add(batch([0, 1], [[-1, 3], [-1, 0]]))
+    bad.add(batch([1, 1], [[0, -1], [-1, -1]]))
+    bad.finish()
+    assert (bad.num_replaced, bad.num_frames) == (3, 8)
+    assert caplog.messages == [
+        "epoch 3: 3 of 8 frames (38 %) could not be read, and neighbours took their place:\n"
+        "  1/a/3.jpg\n  2/a/0.jpg (2 times)"
+    ]
+
+
+def test_a_long_list_is_cut(make_tracklet, caplog):
+    bad = BadFrames([make_tracklet(1, num_frames=200)], "epoch 1", 1)
+    bad.add(batch([0], [list(range(MAX_LISTED + 5))]))
+    bad.finish()
+    assert len(caplog.messages[0].splitlines()) == MAX_LISTED + 2
+    assert caplog.messages[0].endswith("and 5 more, each with a warning of its own")
+
+
+def test_too_many_stop_as_soon_as_that_is_certain(make_tracklet):
+    bad = BadFrames([make_tracklet(1, num_frames=9)], "epoch 1", num_batches=5, max_fraction=0.1)  # of 20 frames
+    bad.add(batch([0], [[0, 1, -1, -1]]))
+    with pytest.raises(
+        UnreadableFrameError,
+        match=r"epoch 1: 3 frames .*DATALOADER\.MAX_BAD_FRACTION \(0\.1\) of 20\. First: 1/a/0\.jpg, 1/a/1",
+    ):
+        bad.add(batch([0], [[-1, -1, 5, -1]]))
+
+
+def test_batches_smaller_than_the_first_count_as_they_are(make_tracklet):
+    bad = BadFrames([make_tracklet(1, num_frames=9)], "CLIP memory", num_batches=2, max_fraction=0.4)
+    bad.add(batch([0, 0], [[0, -1], [1, -1]]))
+    bad.add(batch([0], [[2, -1]]))  # 3 of 6 frames; 3 of 8 would have passed
+    with pytest.raises(UnreadableFrameError, match=r"0\.4\) of 6\."):
+        bad.finish()
+
+
+def break_frames(root, pattern):
+    paths = sorted(Path(root).glob(pattern))
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:100])
+    return list(map(str, paths))
+
+
+@pytest.fixture
+def run_one_epoch(make_tree, tiny_cfg, tmp_path):
+    """``run_one_epoch(pattern, *overrides)``: train once on a good copy, break frames, and train again."""
+
+    def run(pattern, *opts):
+        cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "SOLVER.STAGE2.MAX_EPOCHS", 2, *opts)
+        dataset = make_dataset(cfg)
+        state = make_training_state(cfg, dataset, RUNTIME)
+        state.memory = make_memory(cfg, dataset, state.model, RUNTIME)
+        augment = Augmenter(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+        state.save(tmp_path / LAST_CHECKPOINT)
+        broken = break_frames(cfg.DATASETS.ROOT_DIR, pattern)
+        options = make_training_options(cfg)
+        train(state, make_train_loader(cfg, dataset), augment, RUNTIME, options, tmp_path, lambda model: 0.0)
+        return broken
+
+    return run
+
+
+def test_an_epoch_lists_what_all_workers_replaced(run_one_epoch, caplog):
+    options = ("DATALOADER.MAX_BAD_FRACTION", 0.5, "DATALOADER.NUM_WORKERS", 2)
+    broken = run_one_epoch("train/1/*/*F[01].jpg", *options)
+    assert len(broken) == 4
+    messages = listings(caplog)
+    assert [message.partition(":")[0] for message in messages] == ["epoch 1", "epoch 2"]
+    assert {line.split()[0] for message in messages for line in message.splitlines()[1:]} <= set(broken)
+
+
+def test_too_many_bad_frames_stop_training_and_leave_the_last_checkpoint(run_one_epoch, tmp_path):
+    with pytest.raises(UnreadableFrameError, match=r"epoch 1: .*DATALOADER\.MAX_BAD_FRACTION \(0\.01\)"):
+        run_one_epoch("train/1/*/*[1-4].jpg")
+    assert (tmp_path / LAST_CHECKPOINT).is_file()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_clip_memory_of_a_bad_copy_is_not_built(make_tree, tiny_cfg):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
+    break_frames(cfg.DATASETS.ROOT_DIR, "train/1/*/*F1.jpg")
+    dataset = make_dataset(cfg)
+    model = make_training_state(cfg, dataset, RUNTIME).model
+    with pytest.raises(UnreadableFrameError, match=r"CLIP memory: .*DATALOADER\.MAX_BAD_FRACTION"):
+        make_memory(cfg, dataset, model, RUNTIME)
+
+
+def test_evaluation_lists_and_goes_on(make_tree, tiny_cfg, run_evaluation, caplog):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "DATALOADER.MAX_BAD_FRACTION", 0.0)
+    dataset = make_dataset(cfg)
+    model = make_training_state(cfg, dataset, RUNTIME).model
+    broken = break_frames(cfg.DATASETS.ROOT_DIR, "case1_*/query/*/*n0/*F100.jpg")
+    caplog.set_level(logging.WARNING)
+    run_evaluation(cfg, model, list(dataset.cases.values()), train_cameras(dataset.train))
+    (message,) = listings(caplog)
+    assert message.startswith("aerial to ground: query: 3 of 24 frames")
+    assert [line.strip() for line in message.splitlines()[1:]] == broken

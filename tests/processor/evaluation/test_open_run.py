@@ -1,0 +1,251 @@
+"""A trained run is opened by one call."""
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from configs import get_cfg
+from datasets import make_dataset
+from model import make_model
+from processor.evaluation.open_run import load_trained, locate_checkpoint, open_run
+from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
+from utils.checkpoint import hash_file, read_checkpoint
+
+
+@pytest.fixture
+def cfg(set_up, tmp_path):
+    """The config of a run in ``tmp_path`` whose checkpoint was trained with mean pooling."""
+    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path, "MODEL.PRETRAINED", False)
+    parts.state.save(tmp_path / LAST_CHECKPOINT)
+    return parts.cfg
+
+
+@pytest.fixture
+def locate(tmp_path):
+    """``locate(weight)``: which checkpoint of a run in ``tmp_path`` TEST.WEIGHT names."""
+    return lambda weight: locate_checkpoint(get_cfg(opts=["OUTPUT_DIR", str(tmp_path), "TEST.WEIGHT", weight]))
+
+
+def with_keys(cfg, *opts):
+    changed = cfg.clone()
+    changed.defrost()
+    changed.merge_from_list(opts)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("weight", "name"), [("", LAST_CHECKPOINT), ("last", LAST_CHECKPOINT), ("best", BEST_CHECKPOINT)]
+)
+def test_the_last_checkpoint_is_evaluated_unless_the_best_is_asked_for(weight, name, tmp_path, locate):
+    with pytest.raises(FileNotFoundError, match=rf"No {name} in .*train_main\.py.*--weight"):
+        locate(weight)
+    (tmp_path / BEST_CHECKPOINT).write_text("")
+    (tmp_path / LAST_CHECKPOINT).write_text("")
+    assert locate(weight) == tmp_path / name
+
+
+def test_a_best_checkpoint_needs_people_to_choose_it_on(tmp_path, locate):
+    (tmp_path / LAST_CHECKPOINT).write_text("")
+    with pytest.raises(FileNotFoundError, match=r"No checkpoint_best\.pth .*DATASETS\.VALIDATION_DIR"):
+        locate("best")
+
+
+def test_a_named_file_is_taken_as_it_is(tmp_path, locate):
+    path = tmp_path / "best.pth"
+    with pytest.raises(FileNotFoundError, match=rf"Weight file not found: {path} \(--weight"):
+        locate(str(path))
+    path.write_text("")
+    assert locate(str(path)) == path
+
+
+def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
+    trained = load_trained(cfg)
+    assert not trained.model.training
+    assert {parameter.device.type for parameter in trained.model.parameters()} == {"cpu"}
+    assert trained.camids == (0, 4)
+    assert (trained.checkpoint, trained.cfg) == (tmp_path / LAST_CHECKPOINT, cfg)
+    assert {name: trained.origin[name] for name in ("checkpoint", "data", "model")} == {
+        "checkpoint": f"{tmp_path / LAST_CHECKPOINT} (the last, after epoch 0)",
+        "data": f"agvpreid in {tmp_path / 'data'}",
+        "model": cfg.MODEL.NAME,
+    }
+    saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)["model"]
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, saved[name]), name
+
+
+def test_the_weight_file_is_identified_in_the_log(cfg, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        load_trained(cfg)
+    assert f"SHA-256 {hash_file(tmp_path / LAST_CHECKPOINT)}" in caplog.text
+
+
+def test_the_origin_names_settings_that_differ_from_the_recipe(cfg):
+    changed = with_keys(cfg, "TEST.FLIP", False, "TEST.NUM_CLIPS", 3)
+    settings = load_trained(changed).origin["settings"]
+    assert settings.startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224, ")
+    assert settings.endswith("TEST.NUM_CLIPS 3, TEST.FLIP False")
+
+
+def test_a_checkpoint_that_names_its_cameras_needs_no_training_split(cfg):
+    trained = load_trained(cfg)
+    dataset = trained.read_dataset()
+    assert dataset.train == ()
+    assert trained.cameras_for(dataset) == {0: 0, 4: 1}
+
+
+def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):
+    """The numbers of MARS's cameras are those of AG-VPReID's, too, but not the cameras."""
+    opts = ["OUTPUT_DIR", str(tmp_path), "DATASETS.NAMES", "mars"]
+    trained = load_trained(cfg, opts)
+    assert trained.cameras_for(SimpleNamespace(train=())) == {}
+    (message,) = [text for text in caplog.messages if "unknown" in text]
+    assert message.startswith("The checkpoint was trained on agvpreid, whose cameras are not those of mars")
+    caplog.clear()
+    trained = load_trained(cfg, [*opts, "TEST.CAMERA_MAP", "1:4,2:0,3:4"])
+    assert trained.cameras_for(SimpleNamespace(train=())) == {1: 1, 2: 0, 3: 1}
+    assert "unknown" not in caplog.text
+    assert "TEST.CAMERA_MAP 1:4,2:0,3:4" in trained.origin["settings"]
+
+
+def test_a_map_knows_no_other_cameras_and_names_strange_ones(cfg, tmp_path):
+    opts = ["OUTPUT_DIR", str(tmp_path), "TEST.CAMERA_MAP"]
+    assert load_trained(cfg, [*opts, "4:0"]).cameras_for(SimpleNamespace(train=())) == {4: 0}
+    trained = load_trained(cfg, [*opts, "0:0,1:5"])
+    with pytest.raises(ValueError, match=r"TEST\.CAMERA_MAP names training camera 5; those of the model are 0, 4"):
+        trained.cameras_for(SimpleNamespace(train=()))
+
+
+def test_weights_without_classifiers_are_evaluated(cfg, tmp_path, caplog):
+    model = make_model(cfg, 4, 2)
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier")}
+    torch.save(state, tmp_path / "other.pth")
+    trained = load_trained(with_keys(cfg, "TEST.WEIGHT", str(tmp_path / "other.pth")))
+    clips = torch.rand(2, 4, 3, 64, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(trained.model(clips, None), model.eval()(clips, None))
+    assert "not in the file" in caplog.text
+
+
+@pytest.mark.parametrize(("cameras", "expected"), [(2, {0: 0, 4: 1}), (3, {})])
+def test_other_weights_take_the_cameras_of_the_training_split(cameras, expected, cfg, tmp_path, caplog):
+    torch.save(make_model(cfg, 4, cameras).state_dict(), tmp_path / "other.pth")
+    trained = load_trained(with_keys(cfg, "TEST.WEIGHT", str(tmp_path / "other.pth")))
+    assert trained.camids is None
+    dataset = trained.read_dataset()
+    assert len(dataset.train) == len(make_dataset(cfg).train) > 0
+    assert trained.cameras_for(dataset) == expected
+    assert ("every camera counts as unknown" in caplog.text) == (not expected)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "identity"])
+def test_other_weights_are_evaluated_without_cameras_if_training_data_cannot_be_read(damage, cfg, tmp_path, caplog):
+    torch.save(make_model(cfg, 4, 2).state_dict(), tmp_path / "other.pth")
+    train = Path(cfg.DATASETS.ROOT_DIR) / "train"
+    train.rename(tmp_path / "away")
+    if damage != "missing":
+        train.mkdir()
+    if damage == "identity":
+        (train / "person").mkdir()
+    trained = load_trained(with_keys(cfg, "TEST.WEIGHT", str(tmp_path / "other.pth")))
+    dataset = trained.read_dataset()
+    assert dataset.train == ()
+    assert dataset.cases
+    assert trained.cameras_for(dataset) == {}
+    assert "the training split cannot be read" in caplog.text
+
+
+def test_a_model_without_cameras_needs_no_training_split(cfg, tmp_path):
+    other = with_keys(cfg, "MODEL.SIE_CAMERA", False, "TEST.WEIGHT", str(tmp_path / "other.pth"))
+    torch.save(make_model(other, 4, 0).state_dict(), tmp_path / "other.pth")
+    trained = load_trained(other)
+    dataset = trained.read_dataset()
+    assert dataset.train == ()
+    assert trained.cameras_for(dataset) == {}
+
+
+def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg, tmp_path, caplog):
+    given = get_cfg(opts=["OUTPUT_DIR", str(tmp_path)])
+    trained = load_trained(given, overrides=["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"])
+    assert (trained.cfg.MODEL.POOLING, trained.cfg.MODEL.NAME) == ("mean", cfg.MODEL.NAME)
+    assert trained.cfg.TEST.FLIP is False
+    assert "never trained" not in caplog.text
+
+
+def test_a_run_is_opened_with_its_own_configuration_and_some_keys(cfg, tmp_path):
+    opened = open_run(["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"]).cfg
+    assert (opened.MODEL.POOLING, opened.TEST.FLIP) == ("mean", False)
+
+
+@pytest.mark.parametrize("overrides", [None, ["MODEL.POOLING", "attention"]])
+def test_a_switch_that_differs_from_training_is_a_warning(overrides, cfg, tmp_path, caplog):
+    given = with_keys(cfg, "MODEL.POOLING", "attention")
+    state = make_model(given, 4, 2).state_dict()
+    content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
+    torch.save({**content, "model": state}, tmp_path / LAST_CHECKPOINT)
+    assert load_trained(given, overrides).cfg.MODEL.POOLING == "attention"
+    assert "MODEL.POOLING is attention here, but the checkpoint was trained with mean" in caplog.text
+
+
+def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_path):
+    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path, "MODEL.PRETRAINED", False)
+    parts.state.with_weights = True
+    parts.state.save(tmp_path / LAST_CHECKPOINT)
+    weights = tmp_path / "weights_last.safetensors"
+    overrides = ["TEST.WEIGHT", str(weights), "OUTPUT_DIR", "elsewhere"]
+    trained = load_trained(get_cfg(opts=overrides), overrides)
+    assert (trained.camids, trained.cfg.MODEL.POOLING) == ((0, 4), "mean")
+    for name, value in parts.state.model.state_dict().items():
+        assert torch.equal(trained.model.state_dict()[name], value), name
+    with pytest.raises(ValueError, match=r"weights_last\.safetensors holds weights only"):
+        parts.state.restore(read_checkpoint(weights), weights)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("config", 5, r"its entry 'config' must be text, got 5"),
+        ("config", "MODEL:\n  POOLING: max\n", r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
+        ("camids", "04", r"its entry 'camids' must be a list of integers, got str"),
+        ("camids", [0, 4.0], r"its entry 'camids' must be a list of integers, got list"),
+        ("camids", [4, 4], r"its entry 'camids' holds an integer twice"),
+        ("camids", [0, 4, 5], r"is damaged: 3 cameras in 'camids', 2 in its weights"),
+        ("model", {"classifier_image.weight": torch.tensor(1.0)}, r"does not fit this configuration"),
+        ("model", 5, r"does not fit this configuration"),
+    ],
+)
+def test_an_odd_entry_is_named_with_its_file(entry, value, message, cfg, tmp_path):
+    path = tmp_path / LAST_CHECKPOINT
+    torch.save({**torch.load(path, weights_only=True), entry: value}, path)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_trained(cfg, [])
+    assert str(path) in str(caught.value)
+
+
+def test_averaged_weights_are_opened_on_request_only(set_up, tmp_path):
+    parts = set_up("SOLVER.STAGE2.EMA_DECAY", 0.5, "OUTPUT_DIR", tmp_path)
+    averaged = parts.state.averaged.module.pool_image
+    with torch.no_grad():
+        for parameter in averaged.parameters():
+            parameter += 1
+    parts.state.save(tmp_path / LAST_CHECKPOINT)
+    for wanted, expected in ((False, parts.state.model.pool_image), (True, averaged)):
+        trained = load_trained(with_keys(parts.cfg, "TEST.AVERAGED_WEIGHTS", wanted))
+        for opened, value in zip(trained.model.pool_image.parameters(), expected.parameters(), strict=True):
+            assert torch.equal(opened, value)
+        assert ("averaged" in trained.origin["model"]) == wanted
+
+
+def test_a_checkpoint_without_averaged_weights_says_so(cfg):
+    with pytest.raises(ValueError, match=r"checkpoint_last\.pth holds no averaged weights.*TEST\.AVERAGED_WEIGHTS"):
+        load_trained(with_keys(cfg, "TEST.AVERAGED_WEIGHTS", True))
+
+
+def test_a_key_that_no_longer_exists_is_left_out_with_a_warning(cfg, tmp_path, caplog):
+    content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
+    torch.save({**content, "config": content["config"] + "OLD_KEY: 3\n"}, tmp_path / LAST_CHECKPOINT)
+    assert load_trained(cfg, overrides=["OUTPUT_DIR", str(tmp_path)]).cfg.MODEL.POOLING == "mean"
+    assert "OLD_KEY, which does not exist (any more)" in caplog.text

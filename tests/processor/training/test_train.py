@@ -1,0 +1,196 @@
+"""Training on people generated for the test: it learns them, resumes exactly, and survives interruptions."""
+
+import math
+
+import pytest
+import torch
+
+from datasets import train_cameras
+from processor.evaluation.results import VISUAL
+from processor.training.monitor import HISTORY, read_history
+from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
+from processor.training.train import add_gradients, compute_losses, train, train_one_epoch
+from utils.checkpoint import read_checkpoint
+from utils.runtime import make_runtime
+
+RUNTIME = make_runtime("cpu", "fp32")
+BEST_IS_CHOSEN = ("DATASETS.VALIDATION_DIR", "split")  # these tests bring a validation of their own
+
+
+def run(parts, validate=lambda model: 0.0, output=None):
+    output = output or parts.output
+    train(parts.state, parts.loader, parts.augment, RUNTIME, parts.options, output, validate)
+
+
+@pytest.fixture
+def rank1(run_evaluation):
+    def measure(parts):
+        cameras = train_cameras(parts.dataset.train)
+        evaluation = run_evaluation(parts.cfg, parts.state.model, list(parts.dataset.cases.values()), cameras)
+        return evaluation.overall(VISUAL).cmc[0]
+
+    return measure
+
+
+def test_the_model_overfits_the_generated_people(set_up, rank1):
+    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 12)
+    first = train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+    run(parts)
+    last = train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+    assert first["accuracy"] < 0.7
+    assert last["accuracy"] == 1
+    assert last["total"] < 0.5 * first["total"]
+    assert rank1(parts) == 1
+
+
+@pytest.mark.parametrize(("smoothing", "workers"), [("online", 0), ("uniform", 0), ("online", 1)])
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
+    smoothing, workers, set_up, rank1, tmp_path, assert_same
+):
+    common = ("LOSS.LABEL_SMOOTHING", smoothing, "SOLVER.STAGE2.STEPS", "(3,)", "SOLVER.STAGE2.EVAL_PERIOD", 2)
+    common += ("DATALOADER.NUM_WORKERS", workers)
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    for folder, epochs, resume in ((whole, 4, False), (halves, 2, False), (halves, 4, True)):
+        parts = set_up(*common, "SOLVER.STAGE2.MAX_EPOCHS", epochs, resume=resume)
+        if resume:
+            torch.manual_seed(99)  # whatever happened before, the checkpoint's state counts
+            parts.state.restore(read_checkpoint(folder / LAST_CHECKPOINT), folder / LAST_CHECKPOINT)
+            assert parts.state.epoch == 2
+        run(parts, validate=lambda model, parts=parts: float(rank1(parts)), output=folder)
+    expected, actual = (read_checkpoint(folder / LAST_CHECKPOINT) for folder in (whole, halves))
+    assert actual.keys() == expected.keys()
+    for key in expected.keys() - {"config"}:
+        assert_same(actual[key], expected[key], key)
+    assert bool(expected["criterion"]) == (smoothing == "online")
+
+
+def test_online_smoothing_learns_between_epochs(set_up):
+    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 6)
+    smoothing = parts.state.criterion.clip_classification
+    before = smoothing.soft_labels.clone()
+    run(parts)
+    assert not torch.equal(smoothing.soft_labels, before)
+    assert not smoothing.counts.any()  # the epoch's accumulators were emptied
+
+
+def test_the_best_checkpoint_is_the_one_with_the_best_score(set_up, tmp_path):
+    parts = set_up(*BEST_IS_CHOSEN, "SOLVER.STAGE2.MAX_EPOCHS", 3, "SOLVER.STAGE2.EVAL_PERIOD", 1)
+    scores = iter((0.2, 0.5, 0.4))
+    run(parts, validate=lambda model: next(scores))
+    best, last = (read_checkpoint(tmp_path / name) for name in (BEST_CHECKPOINT, LAST_CHECKPOINT))
+    assert (best["epoch"], best["best"]) == (2, 0.5)
+    assert (last["epoch"], last["best"]) == (3, 0.5)
+
+
+@pytest.mark.parametrize(("period", "epochs"), [(0, []), (2, [2, 4, 5])])
+def test_validation_comes_every_period_and_at_the_end(period, epochs, set_up):
+    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 5, "SOLVER.STAGE2.EVAL_PERIOD", period)
+    seen = []
+    run(parts, validate=lambda model: seen.append(parts.state.epoch) or 0.0)
+    assert seen == epochs
+
+
+def test_a_loss_that_is_not_finite_names_the_terms_and_leaves_the_last_checkpoint(set_up, tmp_path):
+    run(set_up("SOLVER.STAGE2.MAX_EPOCHS", 1))
+    before = (tmp_path / LAST_CHECKPOINT).read_bytes()
+    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 2, resume=True)
+    parts.state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
+    weights = [parameter.detach().clone() for parameter in parts.state.model.parameters()]
+    parts.state.memory.fill_(math.inf)
+    message = r"epoch 2, step 1: id .* triplet .* memory nan frame .* total nan.* Clips of \d/c\dn\d, "
+    with pytest.raises(ValueError, match=message):
+        run(parts)
+    assert (tmp_path / LAST_CHECKPOINT).read_bytes() == before
+    after = parts.state.model.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(after, weights, strict=True))  # no step was taken
+
+
+def test_gradients_are_centralised_only_when_asked(set_up):
+    for centralize in (True, False):
+        parts = set_up("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", centralize)
+        weight = parts.state.model.temporal_memory.message.weight
+        gradients = gradients_of_steps(parts, weight)
+        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+        share = gradients[-1].mean(dim=1).abs().max() / gradients[-1].abs().max()
+        assert (share < 1e-5) == centralize
+
+
+def gradients_of_steps(parts, weight):
+    """A list that receives the weight's gradient whenever the optimiser takes a step."""
+    gradients = []
+    parts.state.optimizer.register_step_pre_hook(lambda *_: gradients.append(weight.grad.clone()))
+    return gradients
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(set_up):
+    """Where nothing depends on the other clips of a part: no triplets, norms in evaluation mode, no dropout."""
+    whole = set_up("MODEL.TRIPLET_LOSS_WEIGHT", 0, "MODEL.PROMPT_DROPOUT", 0, "SOLVER.STAGE2.IMS_PER_BATCH", 8)
+    state = whole.state
+    for norm in state.model.modules():
+        if isinstance(norm, torch.nn.modules.batchnorm._NormBase):
+            norm.eval()
+    clips, labels = torch.randn(8, 4, 3, 64, 32), torch.arange(8) // 2
+    camids = labels % 2
+
+    def gradients(num_parts):
+        state.optimizer.zero_grad()
+        for part in range(num_parts):
+            rows = slice(part * 8 // num_parts, (part + 1) * 8 // num_parts)
+            terms = compute_losses(state, clips[rows], camids[rows], labels[rows], RUNTIME)
+            add_gradients(state, terms["total"] / num_parts)
+        return [weight.grad.clone() for weight in state.model.parameters()]
+
+    expected = gradients(1)
+    largest = max(gradient.abs().max().item() for gradient in expected)
+    for accumulated, gradient in zip(gradients(2), expected, strict=True):
+        torch.testing.assert_close(accumulated, gradient, rtol=1e-5, atol=1e-6 * largest)
+
+
+def test_the_weights_change_once_a_batch(set_up):
+    common = ("SOLVER.STAGE2.IMS_PER_BATCH", 8, "DATALOADER.NUM_INSTANCE", 2)
+    numbers = []
+    for num_parts in (1, 2):
+        parts = set_up(*common, "SOLVER.STAGE2.ACCUMULATION_STEPS", num_parts)
+        gradients = gradients_of_steps(parts, parts.state.model.temporal_memory.message.weight)
+        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+        numbers.append((len(parts.loader), len(gradients)))
+    assert numbers[1] == (2 * numbers[0][0], numbers[0][1])
+
+
+def test_gradients_are_clipped_only_when_asked(set_up):
+    norms = []
+    for limit in (0, 0.01):
+        parts = set_up("SOLVER.STAGE2.CLIP_GRADIENT_NORM", limit)
+        weights = list(parts.state.model.parameters())
+        parts.state.optimizer.register_step_pre_hook(
+            lambda *_, weights=weights: norms.append(torch.nn.utils.get_total_norm([w.grad for w in weights]).item())
+        )
+        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+    unclipped, clipped = norms[: len(norms) // 2], norms[len(norms) // 2 :]
+    assert min(unclipped) > 0.1
+    assert clipped == pytest.approx([0.01] * len(clipped), rel=1e-4)
+
+
+def test_averaged_weights_follow_the_weights_and_are_validated_beside_them(set_up, tmp_path):
+    decay = 0.9
+    common = (*BEST_IS_CHOSEN, "SOLVER.STAGE2.EVAL_PERIOD", 1, "SOLVER.STAGE2.MAX_EPOCHS", 1)
+    parts = set_up("SOLVER.STAGE2.EMA_DECAY", decay, *common)
+    weight = parts.state.model.temporal_memory.message.weight
+    expected = weight.detach().clone()
+
+    def follow(*_):
+        expected.mul_(decay).add_(weight.detach(), alpha=1 - decay)
+
+    parts.state.optimizer.register_step_post_hook(follow)
+    scores = {id(parts.state.model): 0.5, id(parts.state.averaged.module): 0.25}
+    run(parts, validate=lambda model: scores[id(model)])
+    averaged = parts.state.averaged.module.temporal_memory.message.weight
+    torch.testing.assert_close(averaged, expected)
+    assert not torch.allclose(averaged, weight)
+    last = read_checkpoint(tmp_path / LAST_CHECKPOINT)
+    assert torch.equal(last["averaged"]["temporal_memory.message.weight"], averaged)
+    assert last["best"] == 0.25
+    assert read_history(tmp_path / HISTORY, 1)[0]["validation_mAP_averaged"] == 0.25
+    resumed = set_up("SOLVER.STAGE2.EMA_DECAY", decay, resume=True)
+    resumed.state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
+    assert torch.equal(resumed.state.averaged.module.temporal_memory.message.weight, averaged)

@@ -1,0 +1,227 @@
+"""Tracklets cut out of tiny videos: their pixels and names, and that they are written whole or not at all."""
+
+import csv
+import errno
+import os
+import weakref
+from itertools import chain, islice
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.readers.listing import list_images, list_subfolders
+from search import cutting
+from search.cutting import cut_tracklets
+from search.cutting_sheet import draw_contact_sheet
+from search.selection import SelectionRules
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+RULES = SelectionRules(min_frames=2, min_width=4, min_height=4, min_confidence=None, margin=0.0, stride=1, gap=5)
+
+
+@pytest.fixture
+def cut(tmp_path, write_video, write_boxes, moving):
+    """``cut(**changes)``: cut the moving rectangles, track 7 the red one and track 12 the green one."""
+    boxes = [(number, 7, 4 * (number - 1), 16, 16, 32, 0.9) for number in range(1, 13)]
+    boxes += [(number, 12, 72, 8, 16, 32, 0.8) for number in (3, 5, 8)]
+    boxes = write_boxes(boxes)
+
+    def run(frames=moving, boxes=boxes, rules=RULES, **options):
+        places = {"output": tmp_path / "out", "contact_sheets": tmp_path / "sheets", **options}
+        return cut_tracklets(write_video(frames), boxes, rules=rules, quality=95, **places)
+
+    return run
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_tracklets_show_what_is_in_the_boxes(cut, tmp_path):
+    summary = cut()
+    assert names_in(tmp_path) == ["boxes.txt", "out", "sheets", "video.avi"]
+    out = tmp_path / "out"
+    assert names_in(out) == ["cut.csv", "track_0007", "track_0012"]
+    assert names_in(out / "track_0007") == [f"{number:06d}.jpg" for number in range(1, 13)]
+    assert names_in(out / "track_0012") == ["000003.jpg", "000005.jpg", "000008.jpg"]
+    for folder, colour in (("track_0007", RED), ("track_0012", GREEN)):
+        for path in (out / folder).iterdir():
+            with Image.open(path) as image:
+                assert image.size == (16, 32)
+                assert np.abs(np.asarray(image)[2:-2, 2:-2].astype(int) - colour).max() < 40
+    assert summary.startswith(f"Cut 15 frames of 2 tracklets into {out}: of 15 boxes, none was left out; 0 of the")
+
+
+def test_the_table_lists_the_tracklets_and_disturbs_no_reader(cut, tmp_path):
+    cut()
+    out = tmp_path / "out"
+    with (out / "cut.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0] == {
+        "folder": "track_0007",
+        "track": "7",
+        "first_frame": "1",
+        "last_frame": "12",
+        "num_frames": "12",
+        "mean_width": "16.0",
+        "mean_height": "32.0",
+    }
+    assert [row["folder"] for row in rows] == [folder.name for folder in list_subfolders(out)]
+    assert [int(row["num_frames"]) for row in rows] == [len(list_images(out / row["folder"])) for row in rows]
+
+
+def test_there_is_a_contact_sheet_for_each_tracklet(cut, tmp_path):
+    cut()
+    assert names_in(tmp_path / "sheets") == ["cut.csv", "track_0007.jpg", "track_0012.jpg"]
+    with Image.open(tmp_path / "sheets/track_0012.jpg") as image:
+        assert image.size == (3 * 84, 160 + 18)
+    with Image.open(tmp_path / "sheets/track_0007.jpg") as image:
+        assert image.size == (8 * 84, 2 * (160 + 18))
+
+
+def test_contact_sheets_show_frames_at_equal_steps(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{number:06d}.png" for number in range(1, 92)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (10, 20), (2 * number, 0, 0)).save(path)
+    sheet = np.asarray(draw_contact_sheet(paths))
+    centres = [sheet[row * 178 + 80, column * 84 + 40] for row in (0, 1) for column in range(8)]
+    assert [red.item() for red, _, _ in centres] == [2 * 6 * index for index in range(16)]
+    one = np.asarray(draw_contact_sheet(paths[90:]))
+    assert one.shape == (178, 84, 3)
+    assert one[80, 40].tolist() == [180, 0, 0]
+
+
+def test_a_folder_is_replaced_only_if_it_was_written_here_and_only_with_force(cut, tmp_path):
+    cut()
+    with pytest.raises(ValueError, match="out is not empty; choose another folder, or replace it with --force"):
+        cut()
+    with pytest.raises(ValueError, match="sheets is not empty; choose"):
+        cut(output=tmp_path / "other")
+    cut(rules=SelectionRules(**{**vars(RULES), "min_frames": 5}), force=True)
+    assert names_in(tmp_path / "out") == ["cut.csv", "track_0007"]
+    assert names_in(tmp_path / "sheets") == ["cut.csv", "track_0007.jpg"]
+    (tmp_path / "out/tracklets.csv").write_text("path,person")
+    with pytest.raises(ValueError, match=r"out/tracklets\.csv was not written by this command, so .* Move"):
+        cut(force=True)
+    assert (tmp_path / "out/tracklets.csv").read_text() == "path,person"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/holiday.jpg").touch()
+    with pytest.raises(ValueError, match=r"photos holds no cut\.csv, so it was not written by this command"):
+        cut(output=tmp_path / "photos", contact_sheets=tmp_path / "new", force=True)
+    assert names_in(tmp_path) == ["boxes.txt", "out", "photos", "sheets", "video.avi"]
+    with pytest.raises(ValueError, match=r"boxes\.txt is a file, not a folder"):
+        cut(output=tmp_path / "boxes.txt", force=True)
+
+
+def test_an_empty_folder_is_filled(cut, tmp_path):
+    (tmp_path / "out").mkdir()
+    cut()
+    assert (tmp_path / "out/track_0007/000012.jpg").is_file()
+
+
+@pytest.mark.parametrize("place", ["out", "out/sheets", "."])
+def test_contact_sheets_never_lie_among_the_tracklets(place, cut, tmp_path):
+    with pytest.raises(ValueError, match="--contact_sheets must be a folder outside of the tracklets"):
+        cut(contact_sheets=tmp_path / place)
+
+
+def test_boxes_beyond_the_end_of_the_video(cut, tmp_path, moving):
+    with pytest.raises(ValueError, match=r"video\.avi ends after frame 9, but .*boxes\.txt, line 10, has a box in "):
+        cut(moving[:9])
+    assert names_in(tmp_path) == ["boxes.txt", "video.avi"]
+
+
+def test_an_error_in_the_middle_keeps_the_old_folders(cut, tmp_path, moving):
+    cut()
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    with pytest.raises(ValueError, match="ends after frame 9"):
+        cut(moving[:9], force=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before
+    assert names_in(tmp_path) == ["boxes.txt", "out", "sheets", "video.avi"]
+
+
+def test_frames_after_the_last_box_are_not_needed(cut, tmp_path, write_boxes):
+    cut(boxes=write_boxes([(2, 1, 4, 16, 16, 32, 1), (3, 1, 8, 16, 16, 32, 1)], "few.txt"))
+    assert names_in(tmp_path / "out/track_0001") == ["000002.jpg", "000003.jpg"]
+
+
+def test_no_tracklet_left_writes_nothing(cut, tmp_path):
+    with pytest.raises(ValueError, match=r"No tracklet is left: of 15 boxes, 15 are in tracklets of fewer than 13"):
+        cut(rules=SelectionRules(**{**vars(RULES), "min_frames": 13}))
+    assert names_in(tmp_path) == ["boxes.txt", "video.avi"]
+
+
+def test_crops_of_one_pixel(cut, tmp_path, write_boxes):
+    boxes = write_boxes([(1, 1, 0, 16, 1, 1, 1), (2, 1, 95.2, 63.2, 5, 5, 1)], "small.txt")
+    cut(boxes=boxes, rules=SelectionRules(**{**vars(RULES), "min_width": 1, "min_height": 1}))
+    with Image.open(tmp_path / "out/track_0001/000001.jpg") as image:
+        assert image.size == (1, 1)
+
+
+def test_only_one_frame_is_held(cut, moving, monkeypatch):
+    alive = weakref.WeakSet()
+    held = []
+
+    class Frame:
+        rotation, height, width = 0, 64, 96
+
+        def __init__(self, pixels):
+            self.pixels = pixels
+            alive.add(self)
+
+        def to_ndarray(self, format):
+            return self.pixels
+
+    def read(path):
+        for pixels in moving:
+            held.append(len(alive))
+            yield Frame(pixels)
+
+    monkeypatch.setattr(cutting, "read_frames", read)
+    cut()
+    assert held == [0] + [1] * 11
+
+
+def test_a_video_that_changes_its_size(cut, tmp_path, moving, write_video, monkeypatch):
+    small = write_video(moving[:, :32], "small.avi")
+    read = cutting.read_frames
+    monkeypatch.setattr(cutting, "read_frames", lambda path: chain(islice(read(path), 6), read(small)))
+    with pytest.raises(ValueError, match=r"video\.avi changes its size: 96x32 pixels from frame 7 on, 96x64 before\."):
+        cut()
+    assert names_in(tmp_path) == ["boxes.txt", "small.avi", "video.avi"]
+
+
+def test_a_full_disk_is_named(cut, tmp_path, monkeypatch):
+    def fail(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(cutting, "_write_crop", fail)
+    with pytest.raises(OSError, match=r"^Could not write .*/out: No space left on device\. Nothing of it is kept; "):
+        cut()
+    assert names_in(tmp_path) == ["boxes.txt", "video.avi"]
+
+
+def test_the_real_clip(shared, tmp_path):
+    folder = shared / "data/video"
+    if not folder.is_dir():
+        pytest.skip(f"needs the clip in {folder}, which this machine does not have")
+    rules = SelectionRules(
+        min_frames=8, min_width=16, min_height=32, min_confidence=None, margin=0.0, stride=10, gap=30
+    )
+    clip = folder / "pets09_s2l1_view1.avi"
+    boxes = folder / "pets09_s2l1_view1_boxes.txt"
+    cut_tracklets(clip, boxes, tmp_path / "out", tmp_path / "sheets", rules, 95)
+    by_track = {}
+    for line in boxes.read_text().splitlines():
+        frame, track, *_ = line.split(",")
+        if int(frame) % 10 == 1:
+            by_track.setdefault(int(track), []).append(int(frame))
+    expected = {f"track_{track:04d}": frames for track, frames in by_track.items() if len(frames) >= 8}
+    written = {
+        path.name: [int(frame.stem) for frame in sorted(path.iterdir())]
+        for path in (tmp_path / "out").iterdir()
+        if path.is_dir()
+    }
+    assert len(written) > 5
+    assert written == expected

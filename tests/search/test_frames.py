@@ -1,0 +1,75 @@
+"""Frames of videos: their order and pixels, rotation, and videos that cannot be read."""
+
+import av
+import numpy as np
+import pytest
+
+from search.frames import read_frames, upright_pixels, upright_size
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def test_every_frame_in_order(write_video, moving):
+    for name, codec in (("video.avi", "mjpeg"), ("video.mp4", "mpeg4"), ("video.mkv", "mpeg4")):
+        frames = [upright_pixels(frame) for frame in read_frames(write_video(moving, name, codec))]
+        assert len(frames) == len(moving)
+        for index, frame in enumerate(frames):
+            assert np.abs(frame[30, 4 * index + 8].astype(int) - RED).max() < 30
+            assert np.abs(frame[24, 80].astype(int) - GREEN).max() < 30
+
+
+@pytest.mark.parametrize(("rotation", "turns"), [(0, 0), (90, 1), (180, 2), (-90, -1)])
+def test_marked_frames_are_turned_upright(rotation, turns, write_video):
+    if not hasattr(av.VideoStream, "set_display_rotation"):
+        pytest.skip("this version of PyAV cannot mark a video as rotated")
+    upright = np.zeros((64, 96, 3), dtype=np.uint8)
+    upright[:32, :48], upright[32:, 48:] = RED, BLUE
+    # The mark says by how much a player turns the stored frames, counterclockwise.
+    stored = np.rot90(upright, -turns)
+    (frame,) = read_frames(write_video([stored], "video.mp4", "mpeg4", rotation))
+    pixels = upright_pixels(frame)
+    assert pixels.shape[:2] == upright_size(frame) == (64, 96)
+    assert np.abs(pixels.astype(int) - upright)[8:24, 8:40].max() < 40
+    assert np.abs(pixels.astype(int) - upright)[40:56, 56:88].max() < 40
+
+
+def test_a_video_that_breaks_off_names_the_frame(write_video, moving):
+    path = write_video(moving)
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        sixth = list(container.demux(video=0))[5]
+    path.write_bytes(content[: sixth.pos + 8 + sixth.size // 2])
+    with pytest.raises(ValueError, match=r"video\.avi is cut short or damaged: it breaks off after frame 5\."):
+        list(read_frames(path))
+
+
+def test_a_damaged_frame_is_named(write_video, moving):
+    path = write_video(moving)
+    with av.open(str(path)) as container:
+        sixth = list(container.demux(video=0))[5]
+    content = bytearray(path.read_bytes())
+    content[sixth.pos + 8 : sixth.pos + 8 + sixth.size] = bytes(sixth.size)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"video\.avi cannot be decoded after frame 5: Invalid data found"):
+        list(read_frames(path))
+
+
+def test_what_is_no_video(tmp_path, write_boxes):
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(ValueError, match=r"empty\.mp4 cannot be read as a video: Invalid data found"):
+        list(read_frames(tmp_path / "empty.mp4"))
+    with pytest.raises(ValueError, match=r"boxes\.txt holds no video"):
+        list(read_frames(write_boxes([(number, 1, 0, 0, 5, 5, 1) for number in range(1, 5000)])))
+    for path in (tmp_path, tmp_path / "nowhere.mp4"):
+        with pytest.raises(FileNotFoundError, match="is not a file; it must be the video"):
+            list(read_frames(path))
+
+
+def test_sound_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), dtype=np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(ValueError, match=r"sound\.wav holds no video"):
+        list(read_frames(tmp_path / "sound.wav"))

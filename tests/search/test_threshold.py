@@ -1,0 +1,95 @@
+"""The threshold that is read from results.json."""
+
+import json
+import re
+
+import pytest
+
+from search.threshold import Threshold, read_threshold
+
+
+def row(direction, *points, method="visual only"):
+    """A row of the verification; each point is a threshold and its rates."""
+    points = [dict(zip(("threshold", "false_positive_rate", "true_positive_rate"), one, strict=True)) for one in points]
+    return {"method": method, "direction": direction, "operating_points": points[:1], "roc": points[1:]}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def build(*rows, settings="those of the recipe"):
+        path = tmp_path / "results.json"
+        content = {"settings": settings, "checkpoint": "logs/all/best.pth (best)", "verification": rows}
+        path.write_text(json.dumps(content))
+        return path
+
+    return build
+
+
+def test_the_highest_threshold_that_keeps_to_the_rate_is_taken(write):
+    path = write(row("up", (0.5, 0.009, 0.8), (None, 0, 0), (0.6, 0.01, 0.85), (0.9, 0.02, 0.9)))
+    threshold = read_threshold(path, 0.01)
+    assert (threshold.distance, threshold.false_positive_rate) == (0.6, 0.01)
+    assert threshold.reason == f"{path}, up, true positive rate 0.8500, with the model logs/all/best.pth (best)"
+    assert read_threshold(path, 0.0099).distance == 0.5
+
+
+def test_the_strictest_direction_of_the_visual_ranking_counts(write):
+    other = row("down", (0.1, 0.001, 0.8), method="re-ranked")
+    path = write(row("up", (0.5, 0.01, 0.8)), row("down", (0.4, 0.01, 0.7)), other)
+    threshold = read_threshold(path, 0.01)
+    assert threshold.distance == 0.4
+    assert ", down, true positive rate 0.7000, the strictest of 2 directions" in threshold.reason
+
+
+def test_what_cannot_be_used_is_refused(write, tmp_path):
+    with pytest.raises(ValueError, match="up: no threshold accepts at most 0.001 of the pairs of two people"):
+        read_threshold(write(row("up", (0.5, 0.01, 0.8), (None, 0, 0))), 0.001)
+    with pytest.raises(ValueError, match="verifies no pairs by the ranking 'visual only'"):
+        read_threshold(write(), 0.01)
+    with pytest.raises(ValueError, match="descriptors of any length"):
+        read_threshold(write(row("up", (9, 0.01, 0.8)), settings="those but for TEST.FEAT_NORM False"), 0.01)
+    with pytest.raises(FileNotFoundError, match="none.json is not a file: eval_main.py"):
+        read_threshold(tmp_path / "none.json", 0.01)
+    listed = write({**row("up"), "roc": [["threshold"]]}).read_text()
+    deep, long = "[" * 100_000, f'{{"settings": {"1" * 5000}}}'
+    for content in ("", "[]", "{}", "\xff", "1", '"text"', "null", deep, long, listed, '{"settings": ""}'):
+        (tmp_path / "other.json").write_text(content, encoding="latin-1")
+        with pytest.raises(ValueError, match=r"other\.json is not a results\.json"):
+            read_threshold(tmp_path / "other.json", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("point", "problem"),
+    [
+        ((float("nan"), 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got nan."),
+        ((-0.5, 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got -0.5."),
+        ((float("inf"), 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got inf."),
+        ((10**400, 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got 1000"),
+        (("0.5", 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got str."),
+        ((True, 0.01, 0.8), "'threshold' of roc[0] must be a number from 0 to 4, got True."),
+        ((0.5, -0.01, 0.8), "'false_positive_rate' of roc[0] must be a number from 0 to 1, got -0.01."),
+        ((0.5, None, 0.8), "'false_positive_rate' of roc[0] must be a number from 0 to 1, got None."),
+        ((0.5, 0.01, 1.5), "'true_positive_rate' of roc[0] must be a number from 0 to 1, got 1.5."),
+    ],
+)
+def test_a_point_that_makes_no_sense_is_named(write, point, problem):
+    path = write(row("up", (0.4, 0.001, 0.8), point))
+    with pytest.raises(ValueError, match=re.escape(f"{path}, up: {problem}")):
+        read_threshold(path, 0.01)
+
+
+def test_settings_that_are_no_text_are_named(write):
+    for settings in (None, ["TEST.FEAT_NORM False"], 3):
+        with pytest.raises(ValueError, match="its entry 'settings' must be text"):
+            read_threshold(write(row("up", (0.4, 0.001, 0.8)), settings=settings), 0.01)
+
+
+def test_the_number_of_strangers_is_an_expectation():
+    assert Threshold(0.5, "test").estimate_strangers(50) == ""
+    text = Threshold(0.5, "test", 0.0001).estimate_strangers(50)
+    assert "accepted 0.0001 of the pairs of two people" in text
+    assert "if all 50 tracklets are of other people, 0.005 are expected" in text
+    assert "measured on another data set" in text
+    assert "100,000 tracklets are of other people, 1,000 are" in Threshold(0.5, "test", 0.01).estimate_strangers(
+        100_000
+    )
