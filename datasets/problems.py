@@ -34,7 +34,9 @@ CHECKS: dict[str, Check] = {
     "several cameras": Check(BLOCKING, "the frames of a tracklet must come from one camera"),
     "unknown camera": Check(BLOCKING, "the data set has no camera with this number"),
     "no readable frame": Check(BLOCKING, "training stops when it draws this tracklet"),
-    "too many bad frames": Check(BLOCKING, "training would stop: repair the copy, or raise DATALOADER.MAX_BAD_FRACTION"),
+    "too many bad frames": Check(
+        BLOCKING, "training would stop: repair the copy, or raise DATALOADER.MAX_BAD_FRACTION"
+    ),
     "attribute table": Check(BLOCKING, "the loader cannot read it"),
     "loader": Check(BLOCKING, "the loader refuses the data set with this message"),
     "worker": Check(BLOCKING, "a decoding process died: memory ran out, or a file crashed the decoder"),
@@ -101,12 +103,11 @@ class Problems:
         """
         if not places:
             return
-        level, meaning = CHECKS[check]
+        level = CHECKS[check].level
         if level == BLOCKING:
             raise Fault(check, *places)
-        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-        text = summary or f"{check}: {places[0]}{more}: {meaning}."
-        logger.log(logging.INFO if level == REMARK else logging.WARNING, "%s", text)
+        more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+        logger.log(logging.INFO if level == REMARK else logging.WARNING, "%s", summary or places[0] + more)
 
     @contextlib.contextmanager
     def guard(self, check: str = "") -> Iterator[None]:

@@ -19,9 +19,8 @@ from ..attributes import AttributeScheme, read_attributes
 from ..problems import CHECKS, Findings, Problems, printable
 from ..tracklet import AGVPREID_RANKING, Case, Tracklet
 from .dataset import DataSet, DatasetOptions, PublishedCounts, report_odd_views
-from .frame_index import open_index
-from .index_file import FramePaths
 from .listing import TrackletFolder, find_images, last_integer, missing_path_error, scan_split
+from .manifest import open_index
 
 Table = Mapping[int, tuple[int, ...]]
 
@@ -108,17 +107,18 @@ class FolderLayout:
             it changes, and all if a name is outside the grammar or the names do not state one camera of the data set.
         """
         ordered = sorted(names, key=lambda name: (last_integer(name), name))
-        unknown = Sighting(UNKNOWN, codes=() if self.table_folder else self.scheme.unknown)
+        unknown_codes = () if self.table_folder else self.scheme.unknown
         try:
             sightings = {self.parse(name) for name in names}
         except Mistake:
             sightings = set()
         cameras = {sighting.camid for sighting in sightings}
-        if len(cameras) == 1 and self.view_of(min(cameras)) is not None:
-            facts = ({getattr(sighting, name) for sighting in sightings} for name in Sighting._fields)
-            shared = zip(facts, unknown, strict=True)
-            unknown = Sighting(*(fact.pop() if len(fact) == 1 else other for fact, other in shared))
-        return ordered, [unknown.camid, unknown.altitude, unknown.day, *unknown.codes]
+        if len(cameras) != 1 or self.view_of(min(cameras)) is None:
+            return ordered, [UNKNOWN, UNKNOWN, UNKNOWN, *unknown_codes]
+        altitude = shared_value((sighting.altitude for sighting in sightings), UNKNOWN)
+        day = shared_value((sighting.day for sighting in sightings), UNKNOWN)
+        codes = shared_value((sighting.codes for sighting in sightings), unknown_codes)
+        return ordered, [cameras.pop(), altitude, day, *codes]
 
     def find_name_faults(self, row: Row) -> Iterator[tuple[str, str]]:
         """Yield checks and places that say why the names of a tracklet do not state a camera."""
@@ -126,7 +126,7 @@ class FolderLayout:
         for path in row.paths:
             try:
                 cameras.add(self.parse(os.path.basename(path)).camid)
-            except Mistake as error:
+            except Mistake as error:  # noqa: PERF203
                 yield "frame name", os.path.join(row.folder.path, str(error))
         if len(cameras) > 1:
             yield "several cameras", f"{row.folder.path}: the frames come from several cameras, {sorted(cameras)}."
@@ -211,9 +211,11 @@ class _Reader:
         """List a split by its frame index, which exists only of sound folders; a data check lists others itself."""
         layout, folder = self.layout, self.root / split
         try:
-            index = open_index(folder, layout.title, layout.parse_tracklet, layout.parser_version, self.options.index_dir)
-            rows = [FramePaths(index, row) for row in range(len(index.folders))]
-            return [Row(*row) for row in zip(index.tracklets(), rows, index.values.tolist(), strict=True)]
+            index = open_index(
+                folder, layout.title, layout.parse_tracklet, layout.parser_version, self.options.index_dir
+            )
+            paths = map(index.frame_paths, range(len(index)))
+            return [Row(*row) for row in zip(index.tracklets(), paths, index.values.tolist(), strict=True)]
         except (OSError, ValueError):
             if not isinstance(self.problems, Findings):
                 raise
@@ -281,7 +283,7 @@ class _Reader:
         return tuple(tracklets)
 
     def _read_attributes(self, split: str, rows: Sequence[Row]) -> Callable[[Row], tuple[int, ...] | None]:
-        """Return what finds the attributes of a tracklet: the split's table, or the codes in names; None without any."""
+        """Return a function that finds the attributes of a tracklet: in the split's table, or in the names."""
         if not self.layout.table_folder:
             has_codes = any(code != UNKNOWN for row in rows for code in row.values[3:])
             return lambda row: tuple(row.values[3:]) if has_codes else None
@@ -299,8 +301,8 @@ class _Reader:
         self.problems.add(
             "people without attributes",
             *(f"{split}: identity {pid}" for pid in missing),
-            summary=f"{split}: {len(missing)} of {len(pids)} identities are missing from the attribute table: all their "
-            "attributes are unknown.",
+            summary=f"{split}: {len(missing)} of {len(pids)} identities are missing from the attribute table: all "
+            "their attributes are unknown.",
         )
         return lambda row: table.get(row.folder.pid, self.layout.scheme.unknown)
 
@@ -318,6 +320,12 @@ def has_table(path: Path, root: Path) -> bool:
     if not folder.is_dir():
         raise Mistake(f"{printable(folder)} is not a folder, nor a link to one.")
     return False
+
+
+def shared_value[Value](values: Iterable[Value], otherwise: Value) -> Value:
+    """Return the value that all frames of a tracklet share; another one if they differ."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else otherwise
 
 
 def _none_if_unknown(number: int) -> int | None:

@@ -131,8 +131,6 @@ LAYOUT = FolderLayout(
 )
 
 
-def read_detreidx(
-    root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING
-) -> DataSet:
+def read_detreidx(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
     """Read DetReIDX: 'case1' to 'case3', aerial to ground, ground to aerial, and aerial to aerial."""
     return read_case_folders(LAYOUT, root, options, problems)

@@ -22,8 +22,8 @@ from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts
 from .listing import list_images, list_subfolders, missing_path_error, sort_frames
+from .manifest import pack_tracklets
 from .matlab import read_matrix
-from .packed_paths import pack_tracklets
 
 TITLE = "iLIDS-VID"
 SPLITS_FILE = "train-test people splits/train_test_splits_ilidsvid.mat"

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.mistake import Mistake
+from utils.mistake import MissingFile, Mistake
 
 from ..problems import printable
 
@@ -82,7 +82,7 @@ class FolderContent(NamedTuple):
     problems: list[str]
 
 
-def missing_path_error(path: Path, dataset: str) -> FileNotFoundError:
+def missing_path_error(path: Path, dataset: str) -> MissingFile:
     """Return the error for a folder or file that a data set must have."""
     kind = "file" if path.suffix in (".mat", ".txt") else "folder"
     message = f"{path} is not a {kind}: set {ROOT_SETTING} to a copy of {dataset}."
@@ -92,7 +92,7 @@ def missing_path_error(path: Path, dataset: str) -> FileNotFoundError:
                 message += f" {entry.name} is spelt otherwise."
             elif os.path.exists(entry / path.name):  # Path.exists raises where a folder may not be searched
                 message += f" Did you mean {entry}?"
-    return FileNotFoundError(message)
+    return MissingFile(message)
 
 
 def find_root(root: str | Path, title: str) -> Path:

@@ -28,8 +28,8 @@ from ..problems import LOADING, Fault, Problems
 from ..tracklet import Case, Tracklet
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts
 from .listing import list_images, missing_path_error, sort_frames
+from .manifest import pack_tracklets
 from .matlab import read_rows
-from .packed_paths import pack_tracklets
 
 TITLE = "LS-VID"
 CAMERAS = range(1, 16)

@@ -3,8 +3,8 @@
 MARS: people seen by six cameras on a campus, all on the ground. Zheng et al., "MARS: A Video Benchmark for Large-Scale
 Person Re-identification", ECCV 2016; https://github.com/liangzheng06/MARS-evaluation.
 
-G2A-VReID: people seen once from the ground and once from a drone. Zhang et al., "Cross-Platform Video Person ReID: A New
-Benchmark Dataset and Adaptation Approach", ECCV 2024; https://github.com/FHR-L/G2A-VReID.
+G2A-VReID: people seen once from the ground and once from a drone. Zhang et al., "Cross-Platform Video Person ReID: A
+New Benchmark Dataset and Adaptation Approach", ECCV 2024; https://github.com/FHR-L/G2A-VReID.
 
 Expected tree of both; junk frames lie in ``bbox_test/00-1``, distractors in ``bbox_test/0000``::
 
@@ -34,8 +34,8 @@ from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts, report_odd_views
 from .listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path_error
+from .manifest import FramePaths
 from .matlab import read_matrix, read_rows
-from .packed_paths import PackedPaths
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ def _make_splits(
     return train, query, gallery
 
 
-def _list_frames(root: Path, split: str, title: str) -> PackedPaths:
+def _list_frames(root: Path, split: str, title: str) -> FramePaths:
     """List the paths of all frames of a split, 'train' or 'test', in the order in which its table counts them.
 
     The order is that of ``info/{split}_name.txt``. If this file is absent (MARS's own code generates it), the frames of
@@ -194,9 +194,9 @@ def _list_frames(root: Path, split: str, title: str) -> PackedPaths:
         raise missing_path_error(images, title)
     names_file = root / "info" / f"{split}_name.txt"
     if os.path.lexists(names_file):
-        return PackedPaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
+        return FramePaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
     logger.info("%s is absent: its list is derived from the sorted folders of %s.", names_file, images)
-    return PackedPaths.pack(
+    return FramePaths.pack(
         os.path.join(folder.path, name) for folder in list_subfolders(images) for name in list_images(folder.path)
     )
 
@@ -214,7 +214,7 @@ def _read_names(path: Path) -> list[str]:
 
 
 def _make_tracklets(
-    table: np.ndarray, rows: Iterable[int], frames: PackedPaths, split: str, views: dict[int, str], problems: Problems
+    table: np.ndarray, rows: Iterable[int], frames: FramePaths, split: str, views: dict[int, str], problems: Problems
 ) -> tuple[Tracklet, ...]:
     """Make the records of some rows of a table; their numbers, from 1 as in the .mat files, name the tracklets."""
     if table[:, _END].max() != len(frames):

@@ -2,7 +2,6 @@
 
 import bisect
 import fnmatch
-import logging
 import os
 import re
 from collections import defaultdict
@@ -23,11 +22,9 @@ from ..tracklet import Case, Tracklet
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
 from .listing import NUM_THREADS, list_images
+from .manifest import pack_tracklets
 from .own_splits import choose_queries, have_both_views, have_cameras
-from .packed_paths import pack_tracklets
 from .tracklet_table import BOTH, GALLERY, QUERY, TRAIN, TableRow, TrackletTable, number_words, read_table
-
-logger = logging.getLogger(__name__)
 
 _TITLE = "a data set of your own"
 _WILDCARD = re.compile(r"[*?[]")
@@ -78,11 +75,11 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     protocol = options.protocol or (CROSS_CAMERA.name if have_cameras(test) else ALL_CAMERAS.name)
     if not have_cameras(test):
         text = f"{table.path} names fewer than two cameras of test tracklets: rankings are scored by the protocol"
-        problems.add("loader's remark", f"{text} {protocol}.", summary=f"{text} {protocol}.")
+        problems.add("loader's remark", f"{text} {protocol}.")
     training = [row for row in rows if row.split == TRAIN]
     if options.with_train and not training:
         raise Mistake(f"{table.path}: no tracklet has the split {TRAIN}.")
-    directions = _find_directions(table, test, protocol)
+    directions = _find_directions(table, test, protocol, problems)
     tracklets = _make_tracklets(root, table, rows if options.with_train else test)
     train = tuple(tracklets[row.line] for row in training) if options.with_train else ()
     cases = {}
@@ -117,7 +114,9 @@ def _read_table_of(root: Path, name: str) -> TrackletTable:
     return table
 
 
-def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: str) -> dict[str, _Direction]:
+def _find_directions(
+    table: TrackletTable, rows: Sequence[TableRow], protocol: str, problems: Problems
+) -> dict[str, _Direction]:
     """Divide the test rows into the queries and the gallery of each case."""
     query = [row for row in rows if row.split in (QUERY, BOTH)]
     gallery = [row for row in rows if row.split in (GALLERY, BOTH)]
@@ -127,17 +126,14 @@ def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: s
             "each is needed (column split)."
         )
     if have_both_views(rows):
-        return _divide_by_view(table, query, gallery)
+        return _divide_by_view(table, query, gallery, problems)
     leaves_out = PROTOCOLS[protocol].leave_out_same_camera
     finds_itself = {row.line for row in query if row.split == BOTH and not (leaves_out and row.camera)}
     if finds_itself:
-        logger.warning(
-            "%s: %d tracklets are queries only, although their split is %s: by the protocol %s they would find "
-            "themselves.",
-            table.path,
-            len(finds_itself),
-            BOTH,
-            protocol,
+        problems.add(
+            "loader's remark",
+            f"{table.path}: {len(finds_itself)} tracklets are queries only, although their split is {BOTH}: by the "
+            f"protocol {protocol} they would find themselves.",
         )
     gallery = [row for row in gallery if row.line not in finds_itself]
     if not gallery:
@@ -147,7 +143,7 @@ def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: s
 
 
 def _divide_by_view(
-    table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow]
+    table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow], problems: Problems
 ) -> dict[str, _Direction]:
     """Make a case of each direction that has tracklets on both sides; with both views, at least one has."""
     directions = {}
@@ -161,7 +157,8 @@ def _divide_by_view(
         if direction.query and direction.gallery:
             directions[key] = direction
         else:
-            logger.warning("%s: %s has no queries or no gallery, so it is left out.", table.path, layout.title)
+            text = f"{table.path}: {layout.title} has no queries or no gallery, so it is left out."
+            problems.add("loader's remark", text)
     return directions
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from configs import get_cfg
-from datasets import DATASETS, Benchmark, DatasetOptions, make_dataset
+from datasets import DATASETS, DataSet, DatasetOptions, make_dataset
 from datasets.attributes import AttributeScheme
 from datasets.readers.case_folders import FolderLayout
 from datasets.readers.counts import PublishedCounts
-from datasets.readers.dataset_options import DEFAULT_OPTIONS
+from datasets.readers.dataset import DEFAULT_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = "docs/datasets.md"
@@ -64,7 +64,7 @@ def test_every_data_set_is_expected_here():
 @pytest.mark.parametrize("name", DATASETS)
 def test_what_is_known_of_the_class(name):
     read = DATASETS[name]
-    wanted = set(inspect.get_annotations(Benchmark)) - {"train", "cases"}  # these two come with a copy
+    wanted = set(inspect.get_annotations(DataSet)) - {"train", "cases"}  # these two come with a copy
     assert wanted == {"scheme", "layout", "published"}
     assert isinstance(read.scheme, AttributeScheme | None)
     assert isinstance(read.layout, FolderLayout | None)
@@ -125,7 +125,7 @@ def test_columns_of_another_data_set_do_not_mask(tmp_path):
 def test_documented_with_tree_reference_and_statistics(name):
     text = inspect.getdoc(DATASETS[name])
     sources = () if name == "folder" else ("Reference:", "URL:")
-    for word in (*sources, "root/", "Statistics", "docs/datasets.md", "datasets.Benchmark"):
+    for word in (*sources, "root/", "Statistics", "docs/datasets.md", "datasets.DataSet"):
         assert word in text
 
 
