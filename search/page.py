@@ -5,7 +5,7 @@ from typing import Any
 
 from processor.report.templates import render_template
 from processor.report.thumbnails import PictureTable, choose_form
-from utils.whole_files import write_text
+from utils.files import write_text
 
 from .find import Answer, Answers, Shown
 

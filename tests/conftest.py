@@ -111,7 +111,6 @@ def _detach_run_logging() -> Iterator[None]:
             with suppress(OSError):  # the test of a full disk
                 handler.close()
     root.setLevel(logging.WARNING)
-    logging.getLogger("utils.commands").setLevel(logging.NOTSET)
     logging.captureWarnings(False)
 
 

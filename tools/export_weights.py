@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.evaluation.open_run import open_run
     from processor.export import describe_export, format_card
     from utils.checkpoint import write_checkpoint, write_weights
+    from utils.files import write_text
     from utils.runtime import prepare_output
-    from utils.whole_files import write_text
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = {"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight, "MODEL.DEVICE": "cpu"}

@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from .commands import first_line
+from .files import write_whole
 from .mistake import MissingFile, Mistake
 from .processes import read_launch
-from .whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
