@@ -215,9 +215,9 @@ def test_an_error_in_the_maps_costs_neither_the_page_nor_a_number(run, tmp_path,
 def test_results_that_cannot_be_moved_are_kept(run, tmp_path):
     folder = tmp_path / "results"
     (folder / "results.json").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"results\.json is a folder .* not in place are in .*/results-"):
+    with pytest.raises(ValueError, match=r"results\.json is a folder .* not in place are in .*/results\."):
         write_report(run(), folder, ranking_length=4, origin=ORIGIN)
-    (kept,) = folder.glob("results-*")
+    (kept,) = folder.glob("results.*")
     assert (kept / "results.json").is_file()
 
 
