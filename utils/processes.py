@@ -153,7 +153,7 @@ class _GatheredRows(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, processes: Processes) -> Tensor:
         ctx.processes = processes
         joined = rows.new_empty(processes.world_size * len(rows), *rows.shape[1:])
-        distributed.all_gather_into_tensor(joined, rows.contiguous())
+        distributed.all_gather(list(joined.chunk(processes.world_size)), rows.contiguous())
         return joined
 
     @staticmethod
