@@ -28,8 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from utils.mistake import Mistake
 from utils.files import write_whole
+from utils.mistake import Mistake
 
 from ..tracklet import Tracklet
 from .listing import NUM_THREADS, ROOT_SETTING, TrackletFolder, list_images, list_split, list_subfolders
