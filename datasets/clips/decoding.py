@@ -31,7 +31,7 @@ DECODE_MARGIN = 1.25
 DECODER = f"3, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
-class UnreadableFrameError(OSError):
+class UnreadableFrameError(Mistake, OSError):
     """A frame, or every frame of a tracklet, could not be decoded."""
 
 
