@@ -63,7 +63,7 @@ def check(args: argparse.Namespace) -> int:
     """Check the data set of a config and show the report."""
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.check import check_dataset, count_cores, format_report, report_as_dict
-    from utils.whole_files import write_text
+    from utils.files import write_text
 
     cfg = get_cfg(args.config_file, args.opts)
     report = check_dataset(cfg, args.sample, args.workers or count_cores(), progress=True)

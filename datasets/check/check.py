@@ -78,7 +78,7 @@ def _find_stray_files(dataset: DataSet, root: Path, problems: Findings) -> None:
     above = {str(folder) for path in holds_frames for folder in Path(path).parents if folder.is_relative_to(root)}
     for folder in sorted((above | holds_frames) - {str(root)}):
         with problems.guard(), os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith(".")]
+            names = [each.name for each in entries if not each.name.startswith(".") and not os.path.isdir(each.path)]
             if folder in holds_frames:
                 names = [name for name in names if not is_image_name(name)]
             else:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from utils.metrics import CROSS_CAMERA
 from utils.mistake import Mistake
@@ -23,6 +23,7 @@ from .listing import TrackletFolder, find_images, last_integer, missing_path_err
 from .manifest import open_index
 
 Table = Mapping[int, tuple[int, ...]]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,9 @@ class FolderLayout:
         cameras = {sighting.camid for sighting in sightings}
         if len(cameras) != 1 or self.view_of(min(cameras)) is None:
             return ordered, [UNKNOWN, UNKNOWN, UNKNOWN, *unknown_codes]
-        altitude = shared_value((sighting.altitude for sighting in sightings), UNKNOWN)
-        day = shared_value((sighting.day for sighting in sightings), UNKNOWN)
-        codes = shared_value((sighting.codes for sighting in sightings), unknown_codes)
+        altitude = _shared_value((sighting.altitude for sighting in sightings), UNKNOWN)
+        day = _shared_value((sighting.day for sighting in sightings), UNKNOWN)
+        codes = _shared_value((sighting.codes for sighting in sightings), unknown_codes)
         return ordered, [cameras.pop(), altitude, day, *codes]
 
     def find_name_faults(self, row: Row) -> Iterator[tuple[str, str]]:
@@ -322,7 +323,7 @@ def has_table(path: Path, root: Path) -> bool:
     return False
 
 
-def shared_value[Value](values: Iterable[Value], otherwise: Value) -> Value:
+def _shared_value(values: Iterable[Value], otherwise: Value) -> Value:
     """Return the value that all frames of a tracklet share; another one if they differ."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else otherwise

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.mistake import Mistake
-from utils.text_files import parse_integer
+from utils.text import parse_integer
 
 from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import parse_integer, read_lines, shorten
+from utils.text import parse_integer, read_lines, shorten
 
 from ..problems import LOADING, Fault, Problems
 from ..tracklet import Case, Tracklet

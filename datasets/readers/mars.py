@@ -28,7 +28,7 @@ import numpy as np
 
 from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import read_lines, shorten
+from utils.text import read_lines, shorten
 
 from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet

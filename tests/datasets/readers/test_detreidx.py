@@ -7,8 +7,10 @@ from PIL import Image
 from datasets import open_dataset
 from datasets.attributes import COLUMNS
 from datasets.readers import manifest as index_module
+from datasets.readers.case_folders import Sighting
 from datasets.readers.dataset import DatasetOptions
-from datasets.readers.detreidx import SCHEME, FrameName, parse_frame_name
+from datasets.readers.detreidx import SCHEME, parse_frame_name
+from datasets.readers.listing import last_integer
 from utils.unknown import UNKNOWN
 
 CODES_IN_NAME = "2_3_1_-1_0_1_0_2_4_5"
@@ -55,22 +57,22 @@ def warnings(caplog):
     ("name", "expected"),
     [
         # 23 fields, as in the data set's README; then with a frame number, without a location, and from the ground.
-        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 30, 40, 60, 1, RAW, 240201)),
+        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 30, 240201, RAW)),
         (
             f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S2_0017.jpg",
-            (2, 30, 40, 60, 17, RAW, 240201),
+            (2, 30, 240201, RAW),
         ),
         (
             f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_2_0017.png",
-            (2, 30, 40, 60, 17, RAW, 240201),
+            (2, 30, 240201, RAW),
         ),
-        (f"12_01_02_2024_10_30_5_10_90_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 5, 10, 90, 1, RAW, 240201)),
-        ("12_01_02_2024_10_30_5_10_90_1_3.jpg", (1, 5, 10, 90, 3, None, 240201)),
-        ("12_01_02_0003.jpg", (0, None, None, None, 3, None, None)),
+        (f"12_01_02_2024_10_30_5_10_90_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 5, 240201, RAW)),
+        ("12_01_02_2024_10_30_5_10_90_1_3.jpg", (1, 5, 240201, SCHEME.unknown)),
+        ("12_01_02_0003.jpg", (0, -1, -1, SCHEME.unknown)),
     ],
 )
 def test_frame_names(name, expected):
-    assert parse_frame_name(name) == FrameName(*expected)
+    assert parse_frame_name(name) == Sighting(*expected)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_reads_the_tree(root, caplog):
         ("12/12_1", 1, "aerial", 30, 240201),
         ("12/12_2", 0, "ground", None, None),
     ]
-    assert [parse_frame_name(Path(path).name).frame for path in dataset.train[1].frame_paths] == [7, 99, 100]
+    assert [last_integer(Path(path).name) for path in dataset.train[1].frame_paths] == [7, 99, 100]
     assert list(dataset.cases) == ["case1", "case2", "case3"]
     for case in dataset.cases.values():
         assert ({t.view for t in case.query}, {t.view for t in case.gallery}) == tuple({v} for v in SIDES[case.name])
@@ -170,10 +172,10 @@ def test_odd_tracklets(root, caplog):
     caplog.clear()
     assert open_dataset("detreidx", root).train[-1].altitude is None
     assert sorted(warnings(caplog)) == [
-        "case1_aerial_to_ground/gallery: 1 of 2 tracklets are from aerial cameras on the ground side.",
+        "case1_aerial_to_ground/gallery: 1 of 2 tracklets are not from the ground, as this side should be.",
         "case3_aerial_to_aerial: 1 of 1 queries have the identity and name of a gallery tracklet: they may find "
         "themselves.",
-        "train: 1 of 4 tracklets change their altitude: it is unknown.",
+        "train: 1 of 4 tracklets: an aerial tracklet without exactly one known altitude: its altitude is unknown.",
     ]
     add_tracklet(root, "train/12/12_4", [aerial(1, session=1), aerial(2, session=2)])
     with pytest.raises(ValueError, match=r"12_4: the frames come from several cameras, \[1, 2\]"):
@@ -182,5 +184,5 @@ def test_odd_tracklets(root, caplog):
 
 def test_a_bad_name_is_located(root):
     add_tracklet(root, "train/12/12_5", ["12_01_02_2024_10_30_x_40_60_S1.jpg"])
-    with pytest.raises(ValueError, match=r"train/12/12_5: 12_01_.*expected integers"):
+    with pytest.raises(ValueError, match=r"train/12/12_5/12_01_.*expected integers"):
         open_dataset("detreidx", root)

@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import h5py
@@ -41,6 +40,7 @@ def build(root, layout=0, query=(2,)):
 
 @pytest.mark.parametrize("layout", [0, 1])
 def test_both_layouts(tmp_path, layout, caplog):
+    caplog.set_level("INFO")
     dataset = open_dataset("lsvid", build(tmp_path, layout))
     assert [(t.pid, t.camid, len(t.frame_paths)) for t in dataset.train] == [(0, 1, 3), (3, 15, 2)]
     assert [Path(path).name[-7:] for path in dataset.train[0].frame_paths] == ["1_9.jpg", "_10.jpg", "100.jpg"]
@@ -48,9 +48,9 @@ def test_both_layouts(tmp_path, layout, caplog):
     assert case.protocol == "cross-camera"
     assert [(t.pid, t.camid) for t in case.query] == [(11, 3)]
     assert [(t.pid, t.camid) for t in case.gallery] == [(11, 2), (12, 4)]
-    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert message.endswith(
-        "queries 1 instead of 3504, gallery tracklets 2 instead of 7829, training tracklets 2 instead of 2831."
+    assert caplog.messages[-1].endswith(
+        "train tracklets: 2 instead of 2831, lsvid/query tracklets: 1 instead of 3504, lsvid/gallery tracklets: 2 "
+        "instead of 7829."
     )
 
 
