@@ -21,7 +21,7 @@ class Tracklet:
     Attributes:
         name: Name of the tracklet, such as its folder's; without spaces.
         frame_paths: Paths of the frames in time order; at least one. Large data sets make them on demand
-            (``datasets.readers.frame_index``).
+            (``datasets.readers.manifest``).
         pid: Identity as annotated.
         camid: Camera as annotated; -1 if unknown.
         view: 'ground' or 'aerial'; always 'ground' in data sets with ground cameras only.

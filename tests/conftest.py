@@ -2,6 +2,7 @@
 
 import colorsys
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -104,6 +105,11 @@ def _seed_torch() -> None:
 def _detach_run_logging() -> Iterator[None]:
     """Entry points attach handlers to the root logger; no test may inherit another's."""
     yield
+    detach_run_logging()
+
+
+def detach_run_logging() -> None:
+    """Undo ``utils.runtime.start_logging``."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         if not type(handler).__module__.startswith("_pytest"):
@@ -129,6 +135,32 @@ def tiny_cfg(tiny_opts) -> Callable[..., CfgNode]:
         return get_cfg(config_file, [*tiny_opts, *map(str, opts)])
 
     return build
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, write_tree, tiny_opts) -> SimpleNamespace:
+    """A run that train_main made once for all tests, which only read it: ``root`` of its data, ``output`` of the run.
+
+    ``opts`` are the overrides that it was trained with. A test that writes takes ``copy_run``.
+    """
+    import train_main
+
+    folder = tmp_path_factory.mktemp("trained")
+    root, output = write_tree(folder / "data"), folder / "run"
+    opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(root)]
+    train_main.main(["--output_dir", str(output), *opts])
+    detach_run_logging()
+    return SimpleNamespace(root=root, output=output, opts=opts)
+
+
+@pytest.fixture
+def copy_run(trained_run, tmp_path) -> Callable[..., Path]:
+    """``copy_run(name="run")``: a copy of the folder of ``trained_run`` for a test that writes; its data are shared."""
+
+    def copy(name: str = "run") -> Path:
+        return shutil.copytree(trained_run.output, tmp_path / name, ignore=shutil.ignore_patterns(".lock"))
+
+    return copy
 
 
 @pytest.fixture

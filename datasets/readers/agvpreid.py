@@ -26,8 +26,8 @@ from .case_folders import (
 )
 from .counts import PublishedCounts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
-from .index_file import FrameIndex, FramePaths
 from .listing import TrackletFolder, find_root, last_integer
+from .manifest import FrameIndex, FramePaths
 
 logger = logging.getLogger(__name__)
 

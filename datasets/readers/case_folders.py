@@ -17,9 +17,8 @@ from utils.unknown import UNKNOWN
 
 from ..tracklet import Tracklet
 from .counts import log_counts
-from .frame_index import Reader, open_index
-from .index_file import FrameIndex, FramePaths
 from .listing import TrackletFolder, missing_path_error, printable
+from .manifest import FrameIndex, FramePaths, Reader, open_index
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +156,7 @@ def make_folder_tracklets(
     """
     oddities: Counter[str] = Counter()
     tracklets = tuple(
-        make_tracklet(folder, FramePaths(index, row), index.values[row].tolist(), oddities)
+        make_tracklet(folder, index.frame_paths(row), index.values[row].tolist(), oddities)
         for row, folder in enumerate(index.tracklets())
     )
     for text, num_tracklets in sorted(oddities.items()):

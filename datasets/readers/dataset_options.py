@@ -19,7 +19,7 @@ class DatasetOptions:
         aerial_camera: Number of the aerial camera; 0 to infer it (G2A-VReID).
         identities_masked: Whether the test people are numbered separately on each side, where the
             names of a copy do not show it.
-        index_dir: Folder for frame indices (``datasets.readers.frame_index``); '' for the user's cache folder
+        index_dir: Folder for frame indices (``datasets.readers.manifest``); '' for the user's cache folder
             (AG-VPReID, DetReIDX).
         table: Table of the tracklets, relative to the root (``own_data.OwnData``).
     """

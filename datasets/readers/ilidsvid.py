@@ -14,8 +14,8 @@ from .case_folders import FolderLayout
 from .counts import PublishedCounts, compare_counts, log_counts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 from .listing import find_root, list_images, list_subfolders, missing_path_error, sort_frames
+from .manifest import pack_tracklets
 from .matlab import read_matrix
-from .packed_paths import pack_tracklets
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.mistake import Mistake
+from utils.mistake import MissingFile, Mistake
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
@@ -80,7 +80,7 @@ class FolderContent(NamedTuple):
     problems: list[str]
 
 
-def missing_path_error(path: Path, dataset: str) -> FileNotFoundError:
+def missing_path_error(path: Path, dataset: str) -> MissingFile:
     """Return the error for a folder or file that a data set must have."""
     kind = "file" if path.suffix in (".mat", ".txt") else "folder"
     message = f"{path} is not a {kind}: set {ROOT_SETTING} to a copy of {dataset}."
@@ -90,7 +90,7 @@ def missing_path_error(path: Path, dataset: str) -> FileNotFoundError:
                 message += f" {entry.name} is spelt otherwise."
             elif os.path.exists(entry / path.name):  # Path.exists raises where a folder may not be searched
                 message += f" Did you mean {entry}?"
-    return FileNotFoundError(message)
+    return MissingFile(message)
 
 
 def find_root(root: str | Path, title: str) -> Path:

@@ -17,8 +17,8 @@ from utils.text_files import read_lines, shorten
 
 from ..tracklet import Tracklet
 from .listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path_error
+from .manifest import FramePaths
 from .matlab import read_matrix, read_rows
-from .packed_paths import PackedPaths
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _read_table(path: Path, key: str, dataset: str) -> np.ndarray:
     return table
 
 
-def list_frames(root: Path, split: str, dataset: str) -> PackedPaths:
+def list_frames(root: Path, split: str, dataset: str) -> FramePaths:
     """List the paths of all frames of a split, 'train' or 'test', in the order in which its table counts them.
 
     The order is that of ``info/{split}_name.txt``. If this file is absent (MARS's own code generates it), the frames of
@@ -93,9 +93,9 @@ def list_frames(root: Path, split: str, dataset: str) -> PackedPaths:
         raise missing_path_error(images, dataset)
     names_file = root / "info" / f"{split}_name.txt"
     if os.path.lexists(names_file):
-        return PackedPaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
+        return FramePaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
     logger.info("%s is absent: its list is derived from the sorted folders of %s.", names_file, images)
-    return PackedPaths.pack(
+    return FramePaths.pack(
         os.path.join(folder.path, name) for folder in list_subfolders(images) for name in list_images(folder.path)
     )
 
@@ -113,7 +113,7 @@ def _read_names(path: Path) -> list[str]:
 
 
 def make_table_tracklets(
-    table: np.ndarray, rows: Iterable[int], frames: PackedPaths, where: str, views: dict[int, str]
+    table: np.ndarray, rows: Iterable[int], frames: FramePaths, where: str, views: dict[int, str]
 ) -> tuple[Tracklet, ...]:
     """Make the records of some rows of a table.
 

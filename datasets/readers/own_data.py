@@ -23,8 +23,8 @@ from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, FolderLayout
 from .counts import PublishedCounts, log_counts
 from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
 from .listing import NUM_THREADS, find_root, list_images
+from .manifest import pack_tracklets
 from .own_splits import choose_queries, have_both_views, have_cameras
-from .packed_paths import pack_tracklets
 from .tracklet_table import BOTH, GALLERY, QUERY, TRAIN, TableRow, TrackletTable, number_words, read_table
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from utils.unknown import UNKNOWN
 
 from ..tracklet import VIEWS, Tracklet
 from .listing import IMAGE_SUFFIXES, is_image_name, printable
-from .packed_paths import pack_tracklets
+from .manifest import pack_tracklets
 
 logger = logging.getLogger(__name__)
 

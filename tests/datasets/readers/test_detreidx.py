@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from datasets.attributes import COLUMNS
-from datasets.readers import frame_index as index_module
+from datasets.readers import manifest as index_module
 from datasets.readers.dataset_options import DatasetOptions
 from datasets.readers.detreidx import SCHEME, DetReIDX, FrameName, parse_frame_name
 from utils.unknown import UNKNOWN

@@ -1,0 +1,332 @@
+"""Keep the frame names of millions of files: as Arrow arrays in memory, and as one mapped file for each large split.
+
+Strings for 9.6 million frames would take gigabytes in every loader process. Arrow arrays are only read, so forked
+processes share them, and each path becomes a string when it is asked for.
+
+An index belongs to a folder and to the reader that made it. It is rebuilt when it is damaged, and when the change time,
+modification time or size of a folder, or of a link that is no folder, differs from when the folder was listed. The
+change time also moves when a copy restores the modification time (rsync -a, tar).
+"""
+
+import contextlib
+import functools
+import hashlib
+import logging
+import mmap
+import os
+import stat
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from utils.mistake import Mistake
+from utils.whole_files import write_whole
+
+from ..tracklet import Tracklet
+from .listing import NUM_THREADS, ROOT_SETTING, TrackletFolder, list_images, list_split, list_subfolders
+
+logger = logging.getLogger(__name__)
+
+VERSION = "xtfclip frames 4"  # of the file's layout and of the rules of listing; bump it when these change
+# A folder that changed less than this before it was listed may change again without a new time: file systems count
+# time in steps of up to two seconds.
+SETTLED_NS = 2_000_000_000
+UNSETTLED = -1  # in place of the change time of a folder that may change unseen; no real time equals it
+_BATCH = 1024  # tracklets in a part of the file
+_CHUNK = 1 << 24  # bytes read at once for the checksum
+_CRC_BYTES = 4
+_SCHEMA = pa.schema(
+    {
+        "place": pa.binary(),  # relative to the split; tracklets first, then whatever else the list depends on
+        "stamp": pa.list_(pa.int64(), 3),
+        "names": pa.list_(pa.binary()),  # null for what is no tracklet
+        "values": pa.list_(pa.int64()),
+    }
+)
+
+# Takes a tracklet's folder and the names of its images; returns the names in order, and numbers that describe them.
+Reader = Callable[[TrackletFolder, list[str]], tuple[Sequence[str], Sequence[int]]]
+
+
+class DamagedIndexError(ValueError):
+    """A file is not an index of this version, folder and reader, or is damaged."""
+
+
+class FramePaths(Sequence[str]):
+    """Paths of frames, made on demand; equal to a tuple, or another such sequence, of the same strings.
+
+    Args:
+        names: File names, or whole paths, as bytes.
+        folder: Folder of the names; '' if they are whole paths.
+        source: Index and row that the names come from: a pickle then holds these instead of the names.
+    """
+
+    __slots__ = ("_folder", "_names", "_source")
+
+    def __init__(self, names: pa.Array, folder: str = "", source: "tuple[FrameIndex, int] | None" = None) -> None:
+        self._names = names
+        self._folder = folder
+        self._source = source
+
+    @classmethod
+    def pack(cls, paths: Iterable[str]) -> "FramePaths":
+        """Copy strings into a new array."""
+        return cls(pa.array([os.fsencode(path) for path in paths], pa.large_binary()))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, item: int) -> str: ...
+    @overload
+    def __getitem__(self, item: slice) -> Sequence[str]: ...
+    def __getitem__(self, item: int | slice) -> str | Sequence[str]:
+        if isinstance(item, slice):
+            return FramePaths(self._names[item], self._folder)
+        return os.path.join(self._folder, os.fsdecode(self._names[item].as_py()))
+
+    def __iter__(self) -> Iterator[str]:
+        return (os.path.join(self._folder, os.fsdecode(name)) for name in self._names.to_pylist())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FramePaths | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(ours == theirs for ours, theirs in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} frames of {os.path.dirname(self[0])}>" if len(self) else "<no frames>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._source is None:
+            return FramePaths.pack, (tuple(self),)
+        index, row = self._source
+        return index.frame_paths, (row,)
+
+
+def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
+    """Return the same records, with all their paths in one array."""
+    paths = FramePaths.pack(chain.from_iterable(tracklet.frame_paths for tracklet in tracklets))
+    ends = np.cumsum([len(tracklet.frame_paths) for tracklet in tracklets]).tolist()
+    return tuple(
+        replace(tracklet, frame_paths=paths[end - len(tracklet.frame_paths) : end])
+        for tracklet, end in zip(tracklets, ends, strict=True)
+    )
+
+
+class FrameIndex:
+    """The frame names of one split; ``open_index`` returns one.
+
+    Attributes:
+        split: The folder, as given.
+        folders: Tracklet folders, relative to the split, sorted by pid, then name.
+        values: Numbers that the reader returned for each tracklet, (number of tracklets, numbers each), int64.
+        path: The file; None for an index that could not be kept.
+    """
+
+    def __init__(self, split: str, table: pa.Table, path: str | None = None, checksum: bytes = b"") -> None:
+        num_tracklets = len(table) - table["names"].null_count
+        self.split = split
+        self.path = path
+        self._table = table
+        self._checksum = checksum
+        self._places = [os.fsdecode(place) for place in table["place"].to_pylist()]
+        self._names = table["names"]
+        self.folders = self._places[:num_tracklets]
+        numbers = pc.list_flatten(table["values"]).to_numpy()
+        self.values = numbers.reshape(num_tracklets, -1)
+
+    def __len__(self) -> int:
+        """Return the number of tracklets."""
+        return len(self.folders)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.path is None:
+            return FrameIndex, (self.split, self._table)
+        return _reopen, (self.path, self.split, self._checksum)
+
+    def frame_paths(self, row: int) -> FramePaths:
+        """Return the paths of a tracklet's frames, in order."""
+        return FramePaths(self._names[row].values, os.path.join(self.split, self.folders[row]), (self, row))
+
+    def tracklets(self) -> list[TrackletFolder]:
+        """Return all tracklets, sorted by pid, then name."""
+        parts = (folder.split("/") for folder in self.folders)
+        return [
+            TrackletFolder(int(pid), name, os.path.join(self.split, folder))
+            for folder, (pid, name) in zip(self.folders, parts, strict=True)
+        ]
+
+    def is_current(self) -> bool:
+        """Return whether no folder, and no link to an ignored file, has changed since it was listed."""
+        stamps = stamp_folders([os.path.join(self.split, place) for place in self._places])
+        return np.array_equal(pc.list_flatten(self._table["stamp"]).to_numpy().reshape(-1, 3), stamps)
+
+
+def open_index(split: Path, title: str, read: Reader, reader: str, index_dir: str | Path = "") -> FrameIndex:
+    """Open the index of a split; build it first if there is none, or if it is damaged or out of date.
+
+    Args:
+        split: Folder that holds ``{identity}/{tracklet}/`` folders.
+        title: Name of the data set, for messages.
+        read: Puts a tracklet's names in order; its errors end the building.
+        reader: Name and version of ``read``. Each has an index of its own.
+        index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
+    Raises:
+        FileNotFoundError: If the split is missing.
+        ValueError: If a folder of it cannot be listed, and as ``list_split``, ``list_images`` and ``read``.
+    """
+    path = index_path(split, reader, index_dir)
+    about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}
+    try:
+        index = _map_index(str(path), str(split))
+        if index._table.schema.metadata != about:
+            raise DamagedIndexError(f"{path} is an index of another version, folder or reader")
+        if index.is_current():
+            return index
+        logger.info("%s has changed since it was indexed.", split)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        logger.warning("%s; it is rebuilt.", error)
+    logger.info("%s: listing the frames; the list is kept in %s.", split, path)
+    start = time.monotonic()
+    table = _list_frames(split, title, read).replace_schema_metadata(about)
+    try:
+        write_whole(lambda file: _write_table(table, file), path)
+    except OSError as error:
+        logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
+        return FrameIndex(str(split), table)
+    index = _map_index(str(path), str(split))
+    logger.info("%s: %d tracklets indexed in %.1f s.", split, len(index), time.monotonic() - start)
+    return index
+
+
+def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
+    """Return the path of a split's index."""
+    key = hashlib.sha256(os.fsencode(f"{os.path.abspath(split)}\0{reader}")).hexdigest()[:16]
+    return Path(index_dir or default_index_dir()) / f"{split.name}-{key}.arrow"
+
+
+def default_index_dir() -> Path:
+    """Return the folder ``xtfclip`` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtfclip"
+
+
+def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
+    """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
+
+    Links are followed. What is missing, or cannot be examined, has zeros; listing it raises the error.
+
+    Args:
+        paths: Folders, or links to anything.
+        settled_before: A time (ns) later than this replaces the change time by ``UNSETTLED``; None keeps all times.
+    """
+    stamps = np.zeros((len(paths), 3), dtype=np.int64)
+
+    def stamp_part(first: int) -> None:
+        for number in range(first, len(paths), NUM_THREADS):
+            with contextlib.suppress(OSError):
+                status = os.stat(paths[number])
+                stamps[number] = status.st_ctime_ns, status.st_mtime_ns, status.st_size
+
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        list(pool.map(stamp_part, range(NUM_THREADS)))
+    if settled_before is not None:
+        stamps[stamps[:, :2].max(axis=1) > settled_before, 0] = UNSETTLED
+    return stamps
+
+
+def _list_frames(split: Path, title: str, read: Reader) -> pa.Table:
+    """List a split. Each folder is stamped before it is listed, so that a change in between differs from the stamp."""
+    settled_before = time.time_ns() - SETTLED_NS
+    try:
+        others = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
+        stamps = stamp_folders([os.path.join(split, place) for place in others], settled_before)
+        tracklets, ignored_files, _ = list_split(split, title)
+        links = [entry.path for entry in ignored_files if entry.is_symlink()]
+        batches = []
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
+            for first in range(0, len(tracklets), _BATCH):
+                batch = tracklets[first : first + _BATCH]
+                folders = [tracklet.path for tracklet in batch]
+                batch_stamps = stamp_folders(folders, settled_before)
+                read_names = [read(*pair) for pair in zip(batch, pool.map(list_images, folders), strict=True)]
+                names = [[os.fsencode(name) for name in names] for names, _ in read_names]
+                batches.append(_make_batch(split, folders, batch_stamps, names, [values for _, values in read_names]))
+    except Mistake:
+        raise
+    except OSError as error:
+        message = f"{error.filename}: a folder of {title} cannot be listed: {error.strerror} ({ROOT_SETTING})."
+        raise Mistake(message) from error
+    stamps = np.concatenate([stamps, stamp_folders(links, settled_before)])
+    paths = [*(os.path.join(split, place) for place in others), *links]
+    batches.append(_make_batch(split, paths, stamps, [None] * len(paths), [None] * len(paths)))
+    return pa.Table.from_batches(batches)
+
+
+def _make_batch(
+    split: Path, paths: Sequence[str], stamps: np.ndarray, names: Sequence[object], values: Sequence[object]
+) -> pa.RecordBatch:
+    places = [os.fsencode(os.path.relpath(path, split)) for path in paths]
+    columns = {"place": places, "stamp": stamps.tolist(), "names": names, "values": values}
+    return pa.record_batch(columns, schema=_SCHEMA)
+
+
+def _write_table(table: pa.Table, file: BinaryIO) -> None:
+    """Write an Arrow stream and, behind its end, the CRC-32 of all before; readers of Arrow ignore it."""
+    with pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    size = file.tell()
+    file.seek(0)
+    checksum = _compute_checksum(file, size)
+    file.seek(size)
+    file.write(checksum)
+
+
+def _compute_checksum(file: BinaryIO, size: int) -> bytes:
+    """Return the CRC-32 of the next ``size`` bytes; reading keeps none of them in memory."""
+    checksum = 0
+    while size > 0 and (chunk := file.read(min(_CHUNK, size))):
+        checksum = zlib.crc32(chunk, checksum)
+        size -= len(chunk)
+    return checksum.to_bytes(_CRC_BYTES, "little")
+
+
+def _map_index(path: str, split: str, expected: bytes | None = None) -> FrameIndex:
+    """Map an index into memory, after comparing its content with its checksum, or this with an expected one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError, OSError: If it cannot be read, is no regular file or is damaged.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+        raise DamagedIndexError(f"{path} is not a regular file")
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size - _CRC_BYTES
+        checksum = expected or _compute_checksum(file, size)
+        file.seek(max(size, 0))
+        if size <= 0 or file.read() != checksum:
+            raise DamagedIndexError(f"{path} is damaged or was rebuilt")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
+    if not table.schema.equals(_SCHEMA):
+        raise DamagedIndexError(f"{path} is not an index")
+    return FrameIndex(split, table, path, checksum)
+
+
+@functools.lru_cache(maxsize=32)
+def _reopen(path: str, split: str, checksum: bytes) -> FrameIndex:
+    """Open a pickled index in another process: once, even if many tracklets refer to it."""
+    return _map_index(path, split, checksum)
