@@ -1,16 +1,19 @@
 """The page, search.html: one file without a network that shows every query with what was found for it."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from processor.report.templates import render_template
-from processor.report.thumbnails import PictureTable, choose_form
+from datasets.clips.thumbnails import THUMBNAIL_HW, read_thumbnail
+from utils.html_page import render_page as render_html
 from utils.whole_files import write_text
 
 from .find import Answer, Answers, Shown
 
+ReadPicture = Callable[[str], str | None]
 PAGE_NAME = "search.html"
-MAX_BYTES = 18_000_000  # of the pictures
+TEMPLATE = Path(__file__).parent / "page_template/search.html"
 MAX_QUERIES = 200  # on the page
 
 
@@ -28,13 +31,12 @@ def escape_surrogates(text: str) -> str:
 def render_page(answers: Answers) -> str:
     """Return the page as HTML; every string of the data is escaped."""
     shown = answers.answers[:MAX_QUERIES]
-    tracklets = [tracklet for answer in shown for tracklet in (answer.query, *(hit.tracklet for hit in answer.hits))]
-    pictures = PictureTable(choose_form([one.picture for one in tracklets if one.picture], MAX_BYTES), MAX_BYTES)
-    height, width = pictures.form.size_hw
-    return render_template(
-        "search",
+    read_picture = functools.cache(read_thumbnail)
+    height, width = THUMBNAIL_HW
+    return render_html(
+        TEMPLATE,
         title="Search results",
-        answers=[_draw(answer, pictures) for answer in shown],
+        answers=[_draw(answer, read_picture) for answer in shown],
         num_queries=len(answers.answers),
         num_searched=answers.num_searched,
         num_unmatched=answers.num_unmatched,
@@ -45,16 +47,19 @@ def render_page(answers: Answers) -> str:
     )
 
 
-def _draw(answer: Answer, pictures: PictureTable) -> dict[str, Any]:
+def _draw(answer: Answer, read_picture: ReadPicture) -> dict[str, Any]:
     hits = [
-        {"rank": rank, "value": hit.value, **_picture(hit.tracklet, pictures)}
+        {"rank": rank, "value": hit.value, **_picture(hit.tracklet, read_picture)}
         for rank, hit in enumerate(answer.hits, start=1)
     ]
     num_accepted = answer.num_accepted or 0
-    return {"query": _picture(answer.query, pictures), "accepted": hits[:num_accepted], "others": hits[num_accepted:]}
+    return {
+        "query": _picture(answer.query, read_picture),
+        "accepted": hits[:num_accepted],
+        "others": hits[num_accepted:],
+    }
 
 
-def _picture(tracklet: Shown, pictures: PictureTable) -> dict[str, Any]:
-    """Return a tracklet with its picture in base64; None if there is none, it cannot be read, or no room is left."""
-    index = pictures.add_frame(tracklet.picture) if tracklet.picture else None
-    return {"tracklet": tracklet, "picture": None if index is None else pictures.pictures[index]}
+def _picture(tracklet: Shown, read_picture: ReadPicture) -> dict[str, Any]:
+    """Return a tracklet with its picture in base64; None if there is none, or it cannot be read."""
+    return {"tracklet": tracklet, "picture": read_picture(tracklet.picture) if tracklet.picture else None}

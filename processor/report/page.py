@@ -6,37 +6,73 @@ names their columns. A picture is embedded once and named by its index.
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from datasets import Case, Tracklet
+from datasets.clips.thumbnails import THUMBNAIL_HW, encode_thumbnail, read_thumbnail
 from utils.commands import going_on_without
+from utils.html_page import render_page as render_html
 
 from ..evaluation.results import VISUAL, Method
 from .figures import PageFigure, write_figures
 from .measures import MEASURES
 from .page_data import DirectionData, PageData
 from .survey import RankedQuery
-from .templates import TEMPLATES, render_template
-from .thumbnails import PictureTable, choose_form, spread_frames
 
+TEMPLATES = Path(__file__).parent / "page_template"
 PAGE_NAME = "report.html"
 FIGURES_FOLDER = "figures"
 MAX_BYTES = 19_500_000  # of the page: the pictures get what the rest leaves
 # Share of these bytes, about, that the data without pictures may take; beyond it, the last rankings are left out.
 ROWS_SHARE = 0.6
-# Share of the pictures' bytes for maps, and for more frames of the queries with the lowest average precision.
-FRAMES_SHARE = 0.2
 NUM_FRAMES = 6  # of such a query
 ESCAPES = "backslashreplace"  # of characters that are not UTF-8, as in the log
 DIGITS = 5  # significant, of precisions and weights
 DISTANCE_DIGITS = 4
 
 Json = dict[str, Any]
+
+
+@dataclass
+class PictureTable:
+    """Pictures, each held once and named by its index, as many as ``max_bytes`` hold."""
+
+    max_bytes: int
+    pictures: list[str] = field(default_factory=list)
+    _indices: dict[str, int | None] = field(default_factory=dict)  # by the frame's path
+
+    def add_frame(self, path: str) -> int | None:
+        """Add a frame, if it is new; returns its index, or None if it cannot be read or there is no room left."""
+        if path not in self._indices and self._has_room():
+            self._indices[path] = self._add(read_thumbnail(path))
+        return self._indices.get(path)
+
+    def add_pixels(self, pixels: np.ndarray) -> int | None:
+        """Add an image, (H, W, 3), uint8; returns its index, or None without room."""
+        return self._add(encode_thumbnail(pixels)) if self._has_room() else None
+
+    def _has_room(self) -> bool:
+        return sum(map(len, self.pictures)) < self.max_bytes
+
+    def _add(self, picture: str | None) -> int | None:
+        if picture is None:
+            return None
+        self.pictures.append(picture)
+        return len(self.pictures) - 1
+
+
+def spread_frames(tracklet: Tracklet, number: int) -> list[str]:
+    """Return the paths of frames at equal steps in time order, ``number`` of them or all if there are fewer."""
+    count = len(tracklet.frame_paths)
+    number = min(number, count)
+    return [tracklet.frame_paths[(2 * step + 1) * count // (2 * number)] for step in range(number)]
 
 
 class _ShownTracklets:
@@ -84,8 +120,8 @@ def render_page(data: PageData, figures: Sequence[PageFigure]) -> str:
         rows, shown = _embed_rows(data, methods, max(1, int(len(methods) * max_size / size)))
         size = len(_as_json(rows))
     render = partial(
-        render_template,
-        "page",
+        render_html,
+        TEMPLATES / "page.html",
         title="Evaluation results",
         origin=data.origin,
         results=data.results,
@@ -129,15 +165,14 @@ def _embed_rows(data: PageData, methods: Sequence[Method], number: int) -> tuple
 
 def _embed_pictures(rows: Json, data: PageData, shown: _ShownTracklets, room: int) -> Json:
     """Add as many pictures to the page's data as there is room for, in bytes."""
-    middles = dict.fromkeys(tracklet.middle_frame for tracklet in shown.tracklets)
-    pictures = PictureTable(choose_form(list(middles), int((1 - FRAMES_SHARE) * room)), room)
+    pictures = PictureTable(room)
     tracklets = [
         [*row, pictures.add_frame(tracklet.middle_frame)]
         for row, tracklet in zip(rows["tracklets"], shown.tracklets, strict=True)
     ]
     maps = dict(_rows_of_maps(data.directions, shown, pictures))
     frames = dict(_rows_of_frames(data.directions, shown, pictures))
-    height, width = pictures.form.size_hw
+    height, width = THUMBNAIL_HW
     return {
         **rows,
         "tracklets": tracklets,

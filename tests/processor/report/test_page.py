@@ -18,7 +18,7 @@ from PIL import Image
 
 from datasets import Case
 from processor.evaluation.results import VISUAL, Mask, Method
-from processor.report import figures, page, thumbnails, write, write_report
+from processor.report import figures, page, write, write_report
 from processor.report import survey as surveys
 from processor.report.figures import PageFigure
 from processor.report.page import render_page
@@ -240,10 +240,8 @@ def test_every_picture_is_embedded_once_and_frames_are_in_time_order(run, collec
     with Image.open(io.BytesIO(base64.b64decode(shown["pictures"][0]))) as image:
         assert (image.format, image.size) == ("WEBP", (shown["width"], shown["height"]))
     (direction,) = data.directions
-    assert thumbnails.spread_frames(direction.case.query[0], 6) == list(direction.case.query[0].frame_paths)
-    assert thumbnails.spread_frames(direction.case.query[0], 2) == [
-        direction.case.query[0].frame_paths[i] for i in (1, 3)
-    ]
+    assert page.spread_frames(direction.case.query[0], 6) == list(direction.case.query[0].frame_paths)
+    assert page.spread_frames(direction.case.query[0], 2) == [direction.case.query[0].frame_paths[i] for i in (1, 3)]
 
 
 def test_a_small_page_has_pictures_as_far_as_there_is_room(run, collect, monkeypatch):
@@ -300,7 +298,7 @@ def crowd(make_tracklet):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_methods", [8, 20])
 def test_a_page_of_agvpreids_queries_stays_under_20_mb(num_methods, crowd, monkeypatch):
-    monkeypatch.setattr(thumbnails, "_encode_frame", lambda path, form: "A" * (form.size_hw[0] * 16))
+    monkeypatch.setattr(page, "read_thumbnail", lambda path: "A" * 2000)
     data = crowd(5774, num_methods)
     text = render_page(data, [PageFigure("title", "words", f"<svg>{'l 1 2 ' * 20_000}</svg>")] * 6)
     assert 19_000_000 < len(text.encode()) < 20_000_000
@@ -325,7 +323,7 @@ def test_a_tracklet_in_both_directions_is_one_picture(run, collect, monkeypatch)
     evaluation = run()
     first, second = evaluation.cases
     swapped = replace(second, case=replace(second.case, query=first.case.gallery, gallery=first.case.query))
-    monkeypatch.setattr(thumbnails, "_encode_frame", lambda path, form: path)
+    monkeypatch.setattr(page, "read_thumbnail", lambda path: path)
     shown = embedded(render_page(collect(replace(evaluation, cases=[first, swapped])), []))
     assert len(set(shown["pictures"])) == len(shown["pictures"])
     pictures = [shown["pictures"][row[-1]] for row in shown["tracklets"]]
@@ -352,15 +350,6 @@ def test_a_match_after_the_nearest_is_shown_with_its_rank(run, collect, monkeypa
             late += 1
             assert ranked.late_match == (matches[0], distmat[ranked.index, matches[0]])
     assert 0 < late < len(direction.rankings[VISUAL])
-
-
-def test_the_sharpest_form_that_fits_is_chosen(run):
-    (result,) = run(cases=("case1",), tracklets=1).cases
-    frames = [one.middle_frame for one in result.case.query]
-    sizes = [sum(len(thumbnails._encode_frame(path, form)) for path in frames) for form in thumbnails.FORMS]
-    for max_bytes in (sizes[0], sizes[1], sizes[-1], 1):
-        fitting = [form for form, size in zip(thumbnails.FORMS, sizes, strict=True) if size <= max_bytes]
-        assert thumbnails.choose_form(frames, max_bytes) == [*fitting, thumbnails.FORMS[-1]][0]
 
 
 def test_an_unreadable_tracklet_has_no_picture(run, collect):

@@ -1,0 +1,27 @@
+"""Render HTML pages: one template environment, which escapes every string of the data, and one style for all."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+SHARED = Path(__file__).parent / "page_template"
+
+
+def render_page(template: Path, **values: Any) -> str:
+    """Return a page as one HTML file, with the shared style and that of the .css file beside the template.
+
+    Args:
+        template: It extends base.html.
+        values: What it shows; a name that it misses is an error.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, SHARED]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style_files = (SHARED / "shared.css", template.with_suffix(".css"))
+    styles = "".join(path.read_text(encoding="utf-8") for path in style_files)
+    return environment.get_template(template.name).render(styles=styles, **values)
