@@ -204,7 +204,7 @@ def test_an_unexpected_error_shows_its_traceback(train, monkeypatch, said):
     def fail(*args, **kwargs):
         raise TypeError("of somebody's own loss")
 
-    monkeypatch.setattr("processor.training.train.train", fail)
+    monkeypatch.setattr("processor.run.train", fail)
     assert train() == 1
     message = said()
     assert "TypeError: of somebody's own loss" in message
