@@ -155,7 +155,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            node = self.anchors.get(event.anchor)
+            node: Any = self.anchors.get(event.anchor)
             is_whole = node is not None and node.end_mark is not None
             if not (is_whole and all(isinstance(item, yaml.ScalarNode) for item in node.value)):
                 raise yaml.MarkedYAMLError(problem="an alias (*) must mean a flat list", problem_mark=event.start_mark)
