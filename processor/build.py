@@ -37,8 +37,7 @@ from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
 from .report.query_maps import QueryMapper
 from .training.clip_memory import build_memory
-from .training.state import TrainingState
-from .training.train import TrainingOptions
+from .training.state import TrainingOptions, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
         criterion,
         optimizer,
         make_schedule(cfg, optimizer),
-        runtime.make_scaler(),
+        runtime,
         torch.empty(0, model.encoder.projected_width, device=runtime.device),
         pids,
         camids,
@@ -79,7 +78,6 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
         max_gradient_norm=cfg.SOLVER.STAGE2.CLIP_GRADIENT_NORM,
         ema_decay=cfg.SOLVER.STAGE2.EMA_DECAY,
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
-        processes=runtime.processes,
     )
 
 
