@@ -30,8 +30,7 @@ from safetensors.torch import save_file
 import eval_main
 import train_main
 from configs import CHOICES
-from configs.checks import RANGES
-from configs.keys import DEFAULTS
+from configs.keys import DEFAULTS, RANGES
 from datasets.build import DATASETS
 from processor.report import write
 from processor.training import monitor
