@@ -250,7 +250,7 @@ _C.TEST.MASK_PENALTY = 100.0
 # MASK_PENALTY.
 _C.TEST.PREDICTED_PENALTY = 0.1
 # "predicted" without trained classifiers: a CLIP file whose text and image towers predict attributes from their
-# descriptions (zero-shot), or captions such as configs/demo_captions.safetensors. '' takes the classifiers that
+# descriptions (zero-shot), or captions such as demo/demo_captions.safetensors. '' takes the classifiers that
 # `python -m tools.train_attributes` trained; the same command with --text_tower calibrates the zero-shot ones.
 _C.TEST.TEXT_TOWER = ""
 # True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.

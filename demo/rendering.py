@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cameras import ALTITUDES, Camera, Scene, develop, scene_of
-from .people import Person, walking_body
+from .body import walking_body
+from .people import Person
 from .shapes import Canvas, Light, Part, View, barrel, ellipsoid, place, shadow
 
 OVERSAMPLING = 2
