@@ -9,7 +9,7 @@ import torch
 from yacs.config import CfgNode
 
 from configs import CONFIG_FILE, describe_differences, dump_config, warn_of_unread_keys
-from datasets import (
+from datasets.build import (
     choose_cases,
     make_dataset,
     make_test_loader,
@@ -33,7 +33,8 @@ from .build import (
 from .estimate import compute_ideal_step_seconds, size_of
 from .evaluation.open_run import load_trained, locate_checkpoint
 from .evaluation.rank import evaluate
-from .report import format_results, write_report
+from .report.tables import format_results
+from .report.write import write_report
 from .training.checkpoints import keep_old_checkpoints, prepare_run, restore_last
 from .training.state import LAST_CHECKPOINT
 from .training.train import train

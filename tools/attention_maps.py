@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open the trained run, explain the pairs, draw them."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets import choose_cases, make_test_loader
+    from datasets.build import choose_cases, make_test_loader
     from datasets.clips.clip_dataset import NO_FRAME
     from datasets.clips.decoding import UnreadableFrameError
     from processor.build import make_extractor

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from matplotlib.figure import SubFigure
 from torch import Tensor
 
-from datasets import Tracklet
 from datasets.clips.transforms import flip_clips
+from datasets.tracklet import Tracklet
 from model.relevance import trace_relevance
 from utils.mistake import Mistake
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets import Tracklet
 from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
+from datasets.tracklet import Tracklet
 from utils.metrics import RankingResult
 from utils.tables import format_table
 from utils.unknown import UNKNOWN

@@ -15,8 +15,8 @@ import numpy as np
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from datasets import Case, Tracklet
 from datasets.clips.thumbnails import THUMBNAIL_HW, encode_thumbnail, read_thumbnail
+from datasets.tracklet import Case, Tracklet
 from utils.commands import going_on_without
 from utils.html_page import render_page as render_html
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets import Case
+from datasets.tracklet import Case
 from utils.commands import going_on_without
 
 from ..evaluation.results import VISUAL, CaseResult, Evaluation, Method

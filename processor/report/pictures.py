@@ -9,8 +9,8 @@ mpl.use("Agg")  # no display on a GPU box
 import matplotlib.pyplot as plt
 import numpy as np
 
-from datasets import Case, Tracklet
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
+from datasets.tracklet import Case, Tracklet
 
 from .survey import RankedQuery, Survey
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets import Tracklet
+from datasets.tracklet import Tracklet
 from utils.mistake import Mistake
 from utils.text import read_text
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch.utils.data import DataLoader
 
-from datasets import Case, Tracklet
+from datasets.tracklet import Case, Tracklet
 
 from ..evaluation.features import FeatureExtractor
 from .attention_maps import NUM_LAYERS, explain_pair, overlay_clip

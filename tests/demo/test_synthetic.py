@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import open_dataset
 from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
+from datasets.build import open_dataset
 from demo import dataset as dataset_module
 from demo.cameras import CAMERAS, make_cameras
 from demo.dataset import CASE1, CASE2, FILE_LIST, UNFINISHED, identity, render_dataset

@@ -7,11 +7,11 @@ from PIL import Image
 from torch import nn
 
 from configs import get_cfg
-from datasets import choose_cases, make_dataset
+from datasets.build import choose_cases, make_dataset
 from eval_main import parse_args
 from processor.evaluation.results import VISUAL
-from processor.report import write_report
 from processor.report.tables import format_protocols, results_as_dict
+from processor.report.write import write_report
 from utils.metrics import PROTOCOLS
 
 ORIGIN = {"checkpoint": "a.pth", "data": "data"}

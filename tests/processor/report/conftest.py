@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from datasets import make_dataset
+from datasets.build import make_dataset
 from processor.report import write
 from processor.report.survey import survey_distances
 

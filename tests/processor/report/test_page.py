@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import Case
+from datasets.tracklet import Case
 from processor.evaluation.results import VISUAL, Mask, Method
-from processor.report import figures, page, write, write_report
+from processor.report import figures, page, write
 from processor.report import survey as surveys
 from processor.report.figures import PageFigure
 from processor.report.page import render_page
 from processor.report.page_data import DirectionData, PageData, QueryMaps, collect_page
 from processor.report.survey import PairHistogram, RankedQuery
 from processor.report.tables import results_as_dict
+from processor.report.write import write_report
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"

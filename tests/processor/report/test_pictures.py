@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from processor.report import pictures, write_report
+from processor.report import pictures
 from processor.report.pictures import draw_best_and_worst
+from processor.report.write import write_report
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from datasets import choose_cases, make_dataset, make_test_loader
+from datasets.build import choose_cases, make_dataset, make_test_loader
 from model import make_model
 from processor.build import make_extractor, make_query_mapper, make_ranking_options
 from processor.evaluation.rank import evaluate

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from processor.evaluation.results import VISUAL
-from processor.report import write_report
+from processor.report.write import write_report
 
 ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
 pytestmark = pytest.mark.usefixtures("without_pictures")

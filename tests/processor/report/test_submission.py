@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from processor.report import write_report
 from processor.report.submission import (
     MAX_SHOWN,
     check_submission,
@@ -15,6 +14,7 @@ from processor.report.submission import (
     read_submission,
     write_submission,
 )
+from processor.report.write import write_report
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
 SAMPLE = (HEADER, "1,q1,g1 g2 g3", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3")

@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
-from datasets import make_dataset
+from datasets.build import make_dataset
 from processor.evaluation.results import Evaluation
-from processor.report import write_report
 from processor.report.tables import results_as_dict
+from processor.report.write import write_report
 from utils import distances
 from utils.distances import Distances
 
