@@ -20,7 +20,7 @@ examples:
   torchrun --nproc_per_node=4 eval_main.py --custom_output_dir "results/all" --output_dir "logs/all" --eval_case all
 
 written to the results folder: report.html (a page to open in a browser), figures/ (its figures as PNG and PDF),
-results.txt and results.json (the tables), queries.csv (the scores of every query, for tools/compare_results.py),
+results.txt and results.json (the tables), queries.csv (the scores of every query, for tools/results.py),
 breakdown.txt, tracklet_rankings*.csv (the challenge's form), ranked_best.png and ranked_worst.png; with
 TEST.SAVE_DISTANCES True distmat*.npz; for --eval_case all a folder per direction and submission*.csv, the rankings
 merged. Files named *_annotated_attributes used the test set's annotations. features/ serves the next evaluation.
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.build import make_extractor, make_feature_cache, make_query_mapper, make_ranking_options
     from processor.evaluation.open_run import load_trained, locate_checkpoint
     from processor.evaluation.rank import evaluate
-    from processor.report import format_results, write_report
+    from processor.report.write import write_report
     from utils.folder_lock import lock_folder
     from utils.runtime import prepare_output, start_logging
 
@@ -83,13 +83,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         maps = make_query_mapper(cfg, extractor, cameras)
         report = evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
         written = processes.run_on_main(partial(write_report, *report))
-        if evaluation.scored():
-            logger.info("results\n%s", format_results(evaluation))
-        else:
-            logger.warning(
-                "The test identities are masked (the challenge's copy): scores would mean nothing and are left out. "
-                "The submission is written; the challenge's server scores it."
-            )
         logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
 
 
