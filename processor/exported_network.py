@@ -13,9 +13,9 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
+from utils.files import write_whole
 from utils.mistake import MissingFile, Mistake
-from utils.natural_order import natural_key
-from utils.whole_files import write_whole
+from utils.text import natural_key
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, as training does
@@ -109,7 +109,7 @@ def _read_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
             frame = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
             return np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow promises no list of what it raises for damaged files
-        raise OSError(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
+        raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
 
 
 def write_features(path: Path, folders: Sequence[Path], features: np.ndarray) -> None:

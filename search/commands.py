@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model.text_space import open_text_space
-from utils.folder_lock import lock_folder
+from utils.files import lock_folder
 from utils.mistake import Mistake
 
 from .described import read_described

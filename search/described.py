@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from utils.commands import first_line
+from utils.files import write_whole
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import shorten
-from utils.whole_files import write_whole
+from utils.text import shorten
 
 ORIGIN = "origin"  # entry of the file with the origin as JSON
 # Entries of the origin that two files must share for their features to be comparable.

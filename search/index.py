@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.commands import first_line
+from utils.files import write_whole
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import shorten
-from utils.whole_files import write_whole
+from utils.text import shorten
 
 from .described import (
     COMPARED,

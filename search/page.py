@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.clips.thumbnails import THUMBNAIL_HW, read_thumbnail
+from utils.files import write_text
 from utils.html_page import render_page as render_html
-from utils.whole_files import write_text
 
 from .find import Answer, Answers, Shown
 

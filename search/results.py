@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from utils.files import write_text
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
-from utils.whole_files import write_text
 
 from .find import Answer, Answers
 from .page import escape_surrogates, write_page

@@ -49,7 +49,7 @@ LAST = RUN / "checkpoint_last.pth"
 # Without the checkpoint before, which a resumed run would use in place of a damaged one.
 NOT_NEEDED = shutil.ignore_patterns("tensorboard", "*.log", ".lock", "checkpoint_previous.pth")
 # Words of libraries that tell a user nothing, and the line that points to a traceback.
-MEANINGLESS = ("[Errno", "enforce fail", "unexpected pos", "The traceback is in")
+MEANINGLESS = ("[Errno", "enforce fail", "unexpected pos")
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,6 @@ def test_odd_sizes(workshop, tiny_opts):
         *(("MODEL.FREEZE_BLOCKS", value) for value in ("2", "3")),
         *(("MODEL.NAME", value) for value in ("ViT-B-16.pt", "resnet50", "vit_base_patch16_224", "vit", "clip")),
         *(("DATASETS.SPLIT", value) for value in ("2", "1000000")),
-        *(("DATALOADER.CACHE_GIB", value, "DATALOADER.CACHE_DIR", "cache") for value in ("1e-9", "65536")),
         *(("SOLVER.SEED", value) for value in (str(2**32), str(2**63 - 1))),
         *(("SOLVER.STAGE2.BASE_LR", value) for value in ("1e-300", "100")),
         *(("LOSS.SMOOTHING", value) for value in ("1",)),
@@ -421,17 +420,7 @@ def test_damaged_configs_of_runs(workshop):
 # ---- checkpoints
 
 MISSING = object()
-WRONG = {
-    "missing": MISSING,
-    "None": None,
-    "5": 5,
-    "text": "text",
-    "[]": [],
-    "{}": {},
-    "{5: 5}": {5: 5},
-    "a tensor": torch.ones(2, 3),
-    "NaN in a tensor": torch.full((4, 64), float("nan")),
-}
+WRONG = {"missing": MISSING, "None": None, "5": 5, "text": "text", "{}": {}, "a tensor": torch.ones(2, 3)}
 # What training may find in an entry and go on, and what evaluation does not need or may do without.
 RIGHT = {
     *(("scaler", "{}"), ("random_states", "[]"), ("epoch_so_far", "{}")),

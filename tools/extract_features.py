@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.evaluation.open_run import load_trained, locate_checkpoint
     from search.described import check_suffix, write_described
     from search.extraction import describe_folder
-    from utils.folder_lock import lock_folder
+    from utils.files import lock_folder
     from utils.runtime import start_logging
 
     output: Path = args.output

@@ -9,12 +9,15 @@ are left out there.
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from utils.mistake import MissingFile, Mistake
+from utils.text import natural_key
+
+from ..problems import printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
@@ -23,6 +26,7 @@ LARGEST_PID = 2**63 - 1  # identities are kept as int64
 
 NUM_THREADS = 16  # folders listed at the same time: on network storage each listing mostly waits
 
+_FRAME_NUMBER = re.compile(r"f(?:rame)?[_-]?([0-9]+)$", re.IGNORECASE)
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -99,12 +103,6 @@ def find_root(root: str | Path, title: str) -> Path:
     if not root.is_dir():
         raise missing_path_error(root, title)
     return root
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that any terminal and UTF-8 file can show; other bytes and characters are escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
@@ -260,12 +258,82 @@ def _find_name_fault(name: str) -> str | None:
     return None
 
 
+def frame_order(name: str) -> tuple[object, ...]:
+    """Return the key by which the frames of a tracklet are sorted, whatever the data set.
+
+    A number at the end that an F announces, as in ``..E152K7F7528.jpg`` or ``frame_12.png``, comes first; the rest is
+    natural order, in which 9 comes before 10.
+    """
+    match = _FRAME_NUMBER.search(os.path.splitext(name)[0])
+    return int(match[1]) if match else -1, natural_key(name)
+
+
 def last_integer(name: str) -> int:
     """Return the last run of digits in a file name, its suffix excepted; -1 without one."""
     match = _LAST_INTEGER.search(os.path.splitext(name)[0])
     return int(match[1]) if match else -1
 
 
-def sort_frames(folder: str | Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Return paths of frames by the last number in their name, so that 9 comes before 10, then by name."""
-    return tuple(os.path.join(folder, name) for name in sorted(names, key=lambda name: (last_integer(name), name)))
+def sort_frames(folder: str | Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Return paths of frames in their order in time."""
+    return tuple(os.path.join(folder, name) for name in sorted(names, key=frame_order))
+
+
+class WalkedFolder(NamedTuple):
+    """A folder below a root.
+
+    Attributes:
+        path: The folder.
+        place: The same, relative to the root, with ``/``; '.' is the root.
+        names: Files in it, links included, in the order of frames.
+    """
+
+    path: str
+    place: str
+    names: list[str]
+
+    @property
+    def images(self) -> list[str]:
+        """The names of images."""
+        return [name for name in self.names if is_image_name(name)]
+
+
+def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
+    """Walk through a folder of any layout, in natural order.
+
+    Links to folders are followed, but not in a circle. Hidden files and folders are left out.
+
+    Returns:
+        The folder itself and all folders below it; and one sentence for each folder that cannot be listed, innermost
+        folder without images, and link that leads nowhere, with its path relative to the root.
+    """
+    folders: list[WalkedFolder] = []
+    problems: list[str] = []
+    above: dict[str, frozenset[tuple[int, int]]] = {os.fspath(root): frozenset()}  # device and inode of those above
+
+    def locate(path: str) -> str:
+        return os.path.relpath(path, root).replace(os.sep, "/")
+
+    def note_error(error: OSError) -> None:
+        problems.append(f"{printable(locate(error.filename))}: it cannot be listed: {error.strerror}.")
+
+    for path, subfolders, names in os.walk(root, onerror=note_error, followlinks=True):
+        status = os.stat(path)
+        identity = (status.st_dev, status.st_ino)
+        if identity in above[path]:
+            subfolders.clear()
+            continue
+        subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural_key)
+        for subfolder in subfolders:
+            above[os.path.join(path, subfolder)] = above[path] | {identity}
+        visible = sorted((name for name in names if not name.startswith(".")), key=frame_order)
+        folder = WalkedFolder(path, locate(path), visible)
+        folders.append(folder)
+        problems += [
+            f"{printable(locate(os.path.join(path, name)))}: this link leads nowhere."
+            for name in visible
+            if not is_image_name(name) and not os.path.exists(os.path.join(path, name))
+        ]
+        if not folder.images and not subfolders:
+            problems.append(f"{printable(folder.place)}: this folder has no images.")
+    return folders, sorted(problems, key=natural_key)

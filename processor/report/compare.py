@@ -16,7 +16,7 @@ import numpy as np
 from utils.bootstrap import compare_paired
 from utils.mistake import MissingFile, Mistake
 from utils.tables import format_table
-from utils.text_files import read_text
+from utils.text import read_text
 
 from .tables import MEASURES, measures_by_query
 

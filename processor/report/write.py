@@ -1,15 +1,12 @@
 """Write everything about an evaluation into its results folder."""
 
 import json
-import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from utils.commands import going_on_without
-from utils.mistake import Mistake
+from utils.files import replace_files
 
 from ..evaluation.results import VISUAL, Evaluation, Method
 from .breakdown import break_down, format_breakdown
@@ -18,64 +15,44 @@ from .files import RankingFile, write_distances, write_queries
 from .maps import QueryMaps
 from .pictures import draw_best_and_worst
 from .report_page import ESCAPES, PAGE_NAME, write_page
-from .tables import collect_results, format_results, format_verification, score_methods, verify_pairs
+from .tables import Row, collect_results, format_results, format_verification, verify_pairs
 
-logger = logging.getLogger(__name__)
-
-WRITTEN_LIST = ".written.txt"  # what an evaluation wrote into the folder, a name a line
-TEMPORARY = ".results-"  # beginning of the folder that a report is written to first
 MakeMaps = Callable[[RankedDirection], dict[int, QueryMaps]]  # maps some queries, by their index
 
 
 def write_report(
     evaluation: Evaluation,
+    scores: Sequence[Row],
     folder: Path,
     ranking_length: int,
     provenance: Mapping[str, str],
     save_distances: bool = False,
     make_maps: MakeMaps | None = None,
 ) -> list[Path]:
-    """Write tables, ranking files and pictures in place of those of an earlier evaluation, and log the scores.
+    """Write tables, ranking files and pictures in place of those of an earlier evaluation (``replace_files``).
 
-    All files are written beside the earlier ones first, and moved when they are complete. An error in the page, a
-    figure or a picture costs that file and a warning, never the numbers.
+    An error in the page, a figure or a picture costs that file and a warning, never the numbers.
 
     Args:
-        evaluation: What to write. Scores and pictures are left out where identities are masked.
+        evaluation: What to write. Pictures are left out where identities are masked.
+        scores: Its ``score_methods``.
         folder: It exists. A single direction is written into it; several directions into a folder each, with the
-            merged submission in ``folder`` itself. Files that no evaluation wrote stay.
+            merged submission in ``folder`` itself.
         ranking_length: Gallery tracklets per query in the ranking files; 0 for all.
         provenance: Where the numbers come from (checkpoint, data set, ...), written above them.
         save_distances: Whether to write all distances, too.
         make_maps: Maps some queries of a direction, for the page; None for no maps.
     Returns:
         The files written, the page last.
-    Raises:
-        OSError: If a file cannot be written; the earlier files are then still there.
-        Mistake: If one cannot be moved; the message says where the new ones are.
     """
-    for leftover in folder.glob(f"{TEMPORARY}*"):  # of an evaluation that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
-    try:
+
+    def write(temporary: Path) -> list[Path]:
         written, directions = _write_directions(evaluation, temporary, ranking_length, save_distances)
         if directions:
-            written += _write_scores(evaluation, directions, temporary, provenance, make_maps)
-        else:
-            logger.warning(
-                "The test identities are masked (the challenge's copy): scores would mean nothing and are left out. "
-                "The submission is written; the challenge's server scores it."
-            )
-        names = [str(path.relative_to(temporary)) for path in written]
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    try:
-        _move(names, temporary, folder)
-    except (OSError, Mistake) as error:
-        rest = temporary.rename(folder / temporary.name.lstrip("."))  # the next evaluation leaves this name alone
-        raise Mistake(f"{error} The results that are not in place are in {rest}.") from error
-    return [folder / name for name in names]
+            written += _write_scores(evaluation, scores, directions, temporary, provenance, make_maps)
+        return written
+
+    return replace_files(folder, write)
 
 
 def _write_directions(
@@ -131,6 +108,7 @@ def _write_rankings(
 
 def _write_scores(
     evaluation: Evaluation,
+    scores: Sequence[Row],
     directions: Sequence[RankedDirection],
     folder: Path,
     provenance: Mapping[str, str],
@@ -138,11 +116,10 @@ def _write_scores(
 ) -> list[Path]:
     """Write tables, queries and, last, the page: it is the one to open."""
     header = "".join(f"{name}: {value}\n" for name, value in provenance.items())
-    scores, verification, breakdown = score_methods(evaluation), verify_pairs(directions), break_down(evaluation)
-    table = format_results(evaluation, scores)
+    verification, breakdown = verify_pairs(directions), break_down(evaluation)
     results = {**collect_results(evaluation, provenance, scores, verification), "breakdown": breakdown}
     texts = {
-        "results.txt": f"{header}{table}\n\n{format_verification(verification)}\n",
+        "results.txt": f"{header}{format_results(evaluation, scores)}\n\n{format_verification(verification)}\n",
         "results.json": f"{json.dumps(results, indent=2)}\n",
         "breakdown.txt": f"{header}\n{format_breakdown(breakdown)}\n",
     }
@@ -153,7 +130,6 @@ def _write_scores(
     with going_on_without(PAGE_NAME):
         maps = _map_queries(directions, make_maps) if make_maps else {}
         written += write_page(directions, results, provenance, maps, folder)
-    logger.info("results\n%s", table)
     return written
 
 
@@ -165,21 +141,3 @@ def _map_queries(directions: Sequence[RankedDirection], make_maps: MakeMaps) -> 
             with going_on_without(f"{direction.case.title}: the maps of queries"):
                 maps[direction.case.name] = make_maps(direction)
     return maps
-
-
-def _move(names: list[str], source: Path, folder: Path) -> None:
-    """Move files into a folder, and delete those of the evaluation before that have no successor."""
-    for name in names:
-        if (folder / name).is_dir():
-            raise Mistake(f"{folder / name} is a folder where a file of the results belongs: move it away.")
-    list_file = folder / WRITTEN_LIST
-    earlier = list_file.read_text("utf-8", "surrogateescape").splitlines() if list_file.is_file() else []
-    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), "utf-8", "surrogateescape")
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).replace(folder / name)
-    for name in earlier:
-        if name not in names:
-            (folder / name).unlink(missing_ok=True)
-    list_file.write_text("".join(f"{name}\n" for name in names), "utf-8", "surrogateescape")
-    shutil.rmtree(source)

@@ -8,7 +8,6 @@ from scipy.io import savemat
 
 from datasets.readers.listing import (
     find_images,
-    last_integer,
     list_images,
     list_split,
     list_subfolders,
@@ -33,10 +32,18 @@ def test_both_generations_of_matlab_files_agree(tmp_path):
         read_matrix(tmp_path / "new.mat", "y", "a set")
 
 
-def test_frames_sort_by_their_last_number():
-    assert last_integer("cam1_person003_00317.png") == 317
-    assert last_integer("cover.png") == -1
-    assert sort_frames("a", ["x_10.png", "x_9.png"]) == ("a/x_9.png", "a/x_10.png")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x_9.png", "x_10.png"),
+        ("K9F1.jpg", "K1F2.jpg", "K1F10.jpg"),
+        ("9_crop1.jpg", "10_crop1.jpg"),
+        ("frame_9_x300.jpg", "frame_10_x20.jpg"),
+        ("cover.png", "b_frame-2.png"),
+    ],
+)
+def test_frames_sort_by_the_number_that_f_announces_then_naturally(names):
+    assert sort_frames("a", names[::-1]) == tuple(f"a/{name}" for name in names)
 
 
 @pytest.mark.parametrize("generation", ["old", "new"])
