@@ -140,7 +140,8 @@ def _find_places(distances: np.ndarray, is_match: np.ndarray, first_rank: float)
     """Find the nearest and the first match by distances, (G,), which are infinite for what is left out."""
     nearest = [index for index in find_nearest(distances, NUM_NEAREST).tolist() if np.isfinite(distances[index])]
     places = [Place(rank, index, float(distances[index])) for rank, index in enumerate(nearest, start=1)]
-    match = int(np.where(is_match, distances, np.inf).argmin())
-    if np.isfinite(first_rank) and not is_match[nearest].any():
+    to_matches = np.where(is_match, distances, np.inf)
+    match = int(to_matches.argmin())
+    if np.isfinite(to_matches[match]) and not is_match[nearest].any():
         places.append(Place(first_rank, match, float(distances[match])))
     return tuple(places)
