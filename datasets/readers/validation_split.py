@@ -19,7 +19,7 @@ from utils.tables import format_table
 from utils.text import read_lines
 
 from ..tracklet import Tracklet
-from .agvpreid import LAYOUT, read_agvpreid
+from .agvpreid import LAYOUT, are_masked, read_agvpreid
 from .case_folders import read_train
 from .dataset import DataSet, DatasetOptions
 
@@ -216,7 +216,7 @@ def _plan_tracklets(output: Path, tracklets: Sequence[Tracklet], people: People)
     """Yield each tracklet of each split of the new copy, with its folder there."""
     test = [tracklet for tracklet in tracklets if tracklet.pid in people.test]
     names = {view: [tracklet.name for tracklet in test if tracklet.view == view] for view in ("ground", "aerial")}
-    prefix = UNMASKED_PREFIX if LAYOUT.are_masked(names) else ""
+    prefix = UNMASKED_PREFIX if are_masked(names) else ""
     for split, view in LAYOUT.splits().items():
         pids = _people_of(split, people)
         for tracklet in tracklets:
