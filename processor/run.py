@@ -9,7 +9,7 @@ import torch
 from yacs.config import CfgNode
 
 from configs import CONFIG_FILE, describe_differences, dump_config, warn_of_unread_keys
-from datasets import (
+from datasets.build import (
     choose_cases,
     make_dataset,
     make_test_loader,

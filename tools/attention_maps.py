@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open the trained run, explain the pairs, draw them."""
     args = parse_args(argv)
     # Imported here, as torch takes seconds: --help and mistakes are answered before.
-    from datasets import choose_cases, make_test_loader
+    from datasets.build import choose_cases, make_test_loader
     from datasets.clips.clip_dataset import NO_FRAME
     from processor.build import make_extractor
     from processor.evaluation.open_run import open_run

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets import Tracklet
 from datasets.attributes import AGVPREID_SCHEME, CODES
+from datasets.tracklet import Tracklet
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets import Case
+from datasets.tracklet import Case
 from utils.nearest import find_nearest
 from utils.verification import Verification, count_negatives
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets import Case, Tracklet
-from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
+from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING, Case, Tracklet
 from utils.distances import Distances
 
 from ..evaluation.results import Evaluation

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet
 from datasets.clips.transforms import flip_clips
+from datasets.tracklet import Tracklet
 from model.relevance import trace_relevance
 
 from ..evaluation.features import FeatureExtractor, evaluation_mode

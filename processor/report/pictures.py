@@ -7,8 +7,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from datasets import Case, Tracklet
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
+from datasets.tracklet import Case, Tracklet
 
 from .direction import RankedDirection, RankedQuery
 

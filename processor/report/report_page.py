@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from jinja2.utils import htmlsafe_json_dumps
 
-from datasets import Case
 from datasets.clips.thumbnails import THUMBNAIL_HW, encode_thumbnail, read_thumbnail
+from datasets.tracklet import Case
 from utils import html_page
 from utils.commands import going_on_without
 from utils.unknown import UNKNOWN

@@ -7,7 +7,9 @@ from functools import partial
 
 from yacs.config import CfgNode
 
-from datasets import Case, DataSet, make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.build import make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import Case
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime

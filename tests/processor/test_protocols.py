@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from configs import get_cfg
-from datasets import choose_cases, make_dataset
+from datasets.build import choose_cases, make_dataset
 from eval_main import parse_args
 from processor.evaluation.results import VISUAL
 from processor.report.tables import format_protocols, score_methods

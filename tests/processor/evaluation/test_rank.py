@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from datasets import Case, make_dataset
 from datasets.attributes import AGVPREID_SCHEME
+from datasets.build import make_dataset
 from datasets.clips.decoding import UnreadableFrameError
+from datasets.tracklet import Case
 from processor.build import make_ranking_options
 from processor.evaluation import rank as evaluate
 from processor.evaluation.features import FeatureSet

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from configs import get_cfg
-from datasets import make_dataset, make_test_loader
+from datasets.build import make_dataset, make_test_loader
 from processor.build import make_extractor, make_ranking_options
 from processor.evaluation.rank import evaluate
 from processor.evaluation.results import Evaluation

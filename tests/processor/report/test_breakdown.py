@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from datasets import Case, Tracklet
 from datasets.attributes import AGVPREID_SCHEME, AttributeScheme
+from datasets.tracklet import Case, Tracklet
 from processor.evaluation.results import VISUAL, CaseResult, Evaluation
 from processor.report.breakdown import break_down, format_breakdown
 from utils.match_ranks import GivenDistances

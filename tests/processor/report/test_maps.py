@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from configs import get_cfg
-from datasets import choose_cases, make_dataset, make_test_loader
+from datasets.build import choose_cases, make_dataset, make_test_loader
 from demo.crowd import render_person
 from model import make_model
 from processor.build import make_extractor, make_query_mapper

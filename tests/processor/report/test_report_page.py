@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import Case
+from datasets.tracklet import Case
 from processor.evaluation.results import NO_MASK, VISUAL, Evaluation, Mask, Method
 from processor.report import direction as directions_module
 from processor.report import figures, report_page, write

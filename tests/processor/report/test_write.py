@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from datasets import make_dataset
+from datasets.build import make_dataset
 from processor.evaluation.results import Evaluation
 from processor.report import report_page, write
 from processor.report.tables import score_methods
