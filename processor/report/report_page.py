@@ -83,6 +83,8 @@ def render_page(
         if method in names
     ]
     queries = [data["tracklets"][row["query"]] for direction in data["directions"] for row in direction["rankings"][0]]
+    cameras = sorted({(query["camera"], query["view"]) for query in queries})
+    altitudes = sorted({query["altitude"] for query in queries} - {None})
     return html_page.render_page(
         TEMPLATES / "page.html",
         title="Evaluation results",
@@ -94,9 +96,12 @@ def render_page(
         methods=names,
         directions=data["directions"],
         groups=groups,
-        cameras=sorted({(query["camera"], query["view"]) for query in queries}),
-        altitudes=sorted({query["altitude"] for query in queries} - {None}),
-        unknown=UNKNOWN,
+        cameras=[
+            ("", "all"),
+            *((number, f"{'unknown' if number == UNKNOWN else number}, {view}") for number, view in cameras),
+        ],
+        altitudes=altitudes and [("", "all"), *((metres, f"{metres} m") for metres in altitudes)],
+        enumerate=enumerate,
         num_worst=NUM_WORST,
         num_others=NUM_OTHERS,
         embedded=htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False),
