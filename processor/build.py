@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from configs import NETWORK_KEYS
 from configs.keys import leaves
 from datasets import (
-    Benchmark,
+    DataSet,
     Tracklet,
     label_map,
     make_memory_loader,
@@ -56,7 +56,7 @@ FEATURE_KEYS = (
 NOT_COMPARED = ("MODEL.COMPILE", "LOSS.LABEL_SMOOTHING", "DATASETS.NAMES")  # those that no descriptor depends on
 
 
-def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
+def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
     """Build model, losses and solver for a data set; ``make_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
     Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
@@ -96,7 +96,7 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
     )
 
 
-def make_memory(cfg: CfgNode, dataset: Benchmark, model: XTFCLIP, runtime: Runtime) -> Tensor:
+def make_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
     """Compute CLIP memory, (K, P), from all frames of the training tracklets, by a model that is still untrained."""
     loader = make_memory_loader(cfg, dataset, runtime.processes)
     return build_memory(make_extractor(cfg, model, runtime), loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 from utils.mistake import MissingFile, Mistake
 from utils.text import natural_key
 
+from ..problems import printable
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
 ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
@@ -101,12 +103,6 @@ def find_root(root: str | Path, title: str) -> Path:
     if not root.is_dir():
         raise missing_path_error(root, title)
     return root
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that any terminal and UTF-8 file can show; other bytes and characters are escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:

@@ -28,7 +28,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from yacs.config import CfgNode
 
 from configs import get_cfg
-from datasets import Benchmark, make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
+from datasets import DataSet, make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
 from processor.build import (
     make_extractor,
     make_memory,
@@ -138,7 +138,7 @@ def train_model(
     cfg: CfgNode,
     runtime: Runtime,
     output: Path,
-    measure: Callable[[CfgNode, Benchmark, Runtime, TrainingState], dict[str, Any]] | None = None,
+    measure: Callable[[CfgNode, DataSet, Runtime, TrainingState], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train as train_main does; returns what several processes could get wrong, and what ``measure`` finds before."""
     torch.manual_seed(cfg.SOLVER.SEED)
@@ -171,7 +171,7 @@ def copy_gradients(state: TrainingState) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in state.model.named_parameters() if p.grad is not None}
 
 
-def evaluate_model(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
+def evaluate_model(cfg: CfgNode, dataset: DataSet, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
     """Rank all directions as eval_main does."""
     extractor = make_extractor(cfg, state.model, runtime)
     cameras = train_cameras(dataset.train)

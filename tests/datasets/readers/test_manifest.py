@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from datasets import open_dataset
 from datasets.readers import manifest
-from datasets.readers.agvpreid import AGVPReID
-from datasets.readers.dataset_options import DatasetOptions
+from datasets.readers.dataset import DatasetOptions
 from datasets.readers.manifest import (
     DamagedIndexError,
     FramePaths,
@@ -286,10 +286,10 @@ def test_agvpreid_reads_the_same_from_a_warm_index(make_tree, monkeypatch, tmp_p
     root = make_tree()
     settle(root)
     options = DatasetOptions(index_dir=str(tmp_path / "kept"))
-    cold = AGVPReID(root, options=options)
+    cold = open_dataset("agvpreid", root, options)
     assert len(list((tmp_path / "kept").iterdir())) == 5
     monkeypatch.setattr(manifest, "list_images", lambda path: pytest.fail("listed again"))
-    warm = AGVPReID(root, options=options)
+    warm = open_dataset("agvpreid", root, options)
     assert (warm.train, warm.cases) == (cold.train, cold.cases)
     assert all(os.path.isfile(path) for tracklet in warm.train for path in tracklet.frame_paths)
 
@@ -300,7 +300,7 @@ def test_agvpreid_finds_an_odd_name_in_a_warm_index(make_tree, tmp_path):
     settle(root)
     for _ in range(2):
         with pytest.raises(ValueError, match=r"train/1/c0n0/odd\.jpg: expected a frame name like"):
-            AGVPReID(root, options=DatasetOptions(index_dir=str(tmp_path / "kept")))
+            open_dataset("agvpreid", root, DatasetOptions(index_dir=str(tmp_path / "kept")))
 
 
 def test_a_folder_that_cannot_be_listed_is_not_taken_for_the_index_folder(split, open_it, monkeypatch, caplog):
