@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def find_queries(seen: Sequence[Seen]) -> set[int]:
 
 def draw_people(
     seen: Sequence[Seen], fraction: float, seed: int = 0, setting: str = "", distractors: bool = False
-) -> set[Hashable]:
+) -> set[Any]:
     """Draw test people from those who can be found, as ``find_queries`` says.
 
     Args:
@@ -102,7 +102,10 @@ def draw_people(
 
 def see(tracklets: Iterable[Tracklet]) -> list[Seen]:
     """Return what a division of people needs to know of tracklets."""
-    return [Seen(each.pid if each.pid >= 0 else None, each.camid if each.camid >= 0 else None, each.view) for each in tracklets]
+    return [
+        Seen(each.pid if each.pid >= 0 else None, each.camid if each.camid >= 0 else None, each.view)
+        for each in tracklets
+    ]
 
 
 def read_pids(path: str | Path) -> set[int]:

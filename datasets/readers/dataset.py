@@ -46,6 +46,7 @@ class DataSet:
         scheme: Columns and unknown codes of its attributes; None if it has none.
         published: Published counts.
         counts: Numbers of this copy beyond those of its splits, to be compared with published ones.
+        validation: Cases of people who are held out of the training set, by the keys of ``cases``; empty without any.
     """
 
     title: str
@@ -54,6 +55,7 @@ class DataSet:
     scheme: AttributeScheme | None = None
     published: PublishedCounts = PublishedCounts()
     counts: Mapping[str, int] = field(default_factory=dict)
+    validation: dict[str, Case] = field(default_factory=dict)
 
     def splits(self) -> dict[str, tuple[Tracklet, ...]]:
         """Return the tracklets of 'train', unless they were not read, and of '{case}/query' and '{case}/gallery'."""

@@ -41,7 +41,9 @@ class Validation:
     def __call__(self, model: XTFCLIP) -> float | None:
         """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
         if not self.cases:
-            logger.warning("The test identities are masked: there is nothing to score. See DATASETS.VALIDATION_DIR.")
+            logger.warning(
+                "The test identities are masked: there is nothing to score. See DATASETS.VALIDATION_FRACTION."
+            )
             return None
         make_loader = partial(make_test_loader, self.cfg, cameras=self.cameras, processes=self.runtime.processes)
         extractor = make_extractor(self.cfg, model, self.runtime)
@@ -51,7 +53,7 @@ class Validation:
 
 
 def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validation:
-    """Choose the people to score: those of DATASETS.VALIDATION_DIR or, if that is empty, the test people.
+    """Choose the people to score: those of DATASETS.VALIDATION_DIR, else those held out, else the test people.
 
     Args:
         cfg: The run's configuration.
@@ -66,11 +68,14 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validat
         scored = make_dataset(cfg, with_train=False, root=cfg.DATASETS.VALIDATION_DIR)
         _require_other_people(scored, dataset, cfg)
         people = f"validation on the people of {cfg.DATASETS.VALIDATION_DIR}"
-    cases = [case for case in scored.cases.values() if not case.identities_masked]
+    elif dataset.validation:
+        people = "validation on the people held out of training"
+    held = {} if cfg.DATASETS.VALIDATION_DIR else dataset.validation
+    cases = [case for case in (held or scored.cases).values() if not case.identities_masked]
     if cfg.DATASETS.VALIDATION_DIR and not cases:
         raise Mistake(
             f"DATASETS.VALIDATION_DIR {cfg.DATASETS.VALIDATION_DIR} has masked identities, so nobody can be scored: "
-            "make a split with `python -m tools.make_validation_split`."
+            "hold out people of the training set with DATASETS.VALIDATION_FRACTION."
         )
     warn_of_equal_clips(cfg, cases)
     return Validation(cfg, runtime, cases, train_cameras(dataset.train), people)
