@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from configs import NETWORK_KEYS
-from configs.keys import leaves
+from configs import Role, dump_config, values_of
 from datasets import (
     DataSet,
     Tracklet,
@@ -38,22 +37,9 @@ from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
 from .report.query_maps import QueryMapper
 from .training.clip_memory import build_memory
-from .training.state import TrainingState
-from .training.train import TrainingOptions
+from .training.state import TrainingOptions, TrainingState
 
 logger = logging.getLogger(__name__)
-
-# Keys that features depend on, beside the weights; names that begin so.
-FEATURE_KEYS = (
-    *NETWORK_KEYS,
-    "MODEL.COMPILE",
-    "INPUT.SIZE_TEST",
-    "TEST.NUM_CLIPS",
-    "TEST.NECK_FEAT",
-    "TEST.FEAT_NORM",
-    "TEST.FLIP",
-)
-NOT_COMPARED = ("MODEL.COMPILE", "LOSS.LABEL_SMOOTHING", "DATASETS.NAMES")  # those that no descriptor depends on
 
 
 def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
@@ -82,17 +68,16 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
         criterion,
         optimizer,
         make_schedule(cfg, optimizer),
-        runtime.make_scaler(),
+        runtime,
         torch.empty(0, model.encoder.projected_width, device=runtime.device),
         pids,
         camids,
         data_hash=hash_tracklets(dataset.train),
-        config=cfg.dump(),
+        config=dump_config(cfg),
         centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
         max_gradient_norm=cfg.SOLVER.STAGE2.CLIP_GRADIENT_NORM,
         ema_decay=cfg.SOLVER.STAGE2.EMA_DECAY,
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
-        processes=runtime.processes,
     )
 
 
@@ -144,12 +129,12 @@ def make_feature_cache(
     """
     if not cfg.TEST.KEEP_FEATURES:
         return None
-    keys = {key: value for key, value in leaves(cfg) if key.startswith(FEATURE_KEYS)}
+    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
     origin = {
         "weights": hash_weights(model),
         "settings": repr(sorted(keys.items())),
         "cameras": repr(sorted(cameras.items())),
-        "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}",
+        "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}{', compiled' * cfg.MODEL.COMPILE}",
         "code": hash_code(),
         "versions": f"timm {version('timm')}, decoder {DECODER}",
     }
@@ -158,8 +143,8 @@ def make_feature_cache(
 
 def describe_transform(cfg: CfgNode) -> str:
     """Name all settings without which descriptors of the same weights cannot be compared, in one line."""
-    keys = [(key, value) for key, value in leaves(cfg) if key.startswith(FEATURE_KEYS) and key not in NOT_COMPARED]
-    return ", ".join(f"{key} {value}" for key, value in keys)
+    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
+    return ", ".join(f"{key} {value}" for key, value in keys.items())
 
 
 def make_zero_shot_predictor(cfg: CfgNode, trained: TrainedRun) -> ZeroShotPredictor:

@@ -254,7 +254,7 @@ def _list_frames(split: Path, title: str, read: Reader) -> pa.Table:
     try:
         others = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
         stamps = stamp_folders([os.path.join(split, place) for place in others], settled_before)
-        tracklets, ignored_files, _ = list_split(split, title)
+        tracklets, ignored_files = list_split(split, title)
         links = [entry.path for entry in ignored_files if entry.is_symlink()]
         batches = []
         with ThreadPoolExecutor(NUM_THREADS) as pool:

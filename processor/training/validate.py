@@ -1,4 +1,4 @@
-"""Scores during training: those of validation people may choose a checkpoint, those of test people may not."""
+"""Score the model while it trains, on validation people, who may choose a checkpoint, or on test people."""
 
 import logging
 from collections.abc import Sequence

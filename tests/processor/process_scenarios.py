@@ -155,7 +155,7 @@ def train_model(
     # Of the same bits everywhere: training rounds otherwise in several processes, and near ties would rank otherwise.
     found_before = measure(cfg, dataset, runtime, state) if measure else {}
     augment, options = make_train_transform(cfg, runtime.processes), make_training_options(cfg)
-    train(state, loader, augment, runtime, options, output, lambda model: 0.0)
+    train(state, loader, augment, options, output, lambda model: 0.0)
     return {
         "memory": state.memory,
         "losses": losses,
