@@ -99,9 +99,7 @@ def make_training_options(cfg: CfgNode, ideal_step_seconds: float = 0.0) -> Trai
         num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
         log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
         eval_period=cfg.SOLVER.STAGE2.EVAL_PERIOD,
-        keeps_best=bool(
-            cfg.DATASETS.VALIDATION_DIR or cfg.DATASETS.VALIDATION_FRACTION or cfg.DATASETS.VALIDATION_PIDS
-        ),
+        keeps_best=any(cfg.DATASETS[key] for key in ("VALIDATION_DIR", "VALIDATION_FRACTION", "VALIDATION_PIDS")),
         checkpoint_minutes=cfg.SOLVER.STAGE2.CHECKPOINT_MINUTES,
         accumulation_steps=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
         skips_non_finite=cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip",
