@@ -172,7 +172,7 @@ def split(args: argparse.Namespace) -> None:
     """Draw validation people and write their list."""
     cfg = get_cfg(args.config_file, args.opts)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets import make_dataset
+    from datasets.build import make_dataset
     from datasets.split import draw_people, see
     from utils.files import write_text
 
@@ -205,7 +205,7 @@ def _add_resize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def resize(args: argparse.Namespace) -> None:
     """Write the copy and say what was done."""
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.check import count_cores
+    from datasets.check.check import count_cores
     from datasets.resize import resize_copy
 
     done = resize_copy(args.root, args.output, tuple(args.size), args.workers or count_cores())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from datasets.clips.decoding import decode_frame
 from datasets.resize import resize_copy
 
