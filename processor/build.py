@@ -29,7 +29,7 @@ from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
-from .report.query_maps import QueryMapper
+from .report.maps import QueryMapper
 from .training.clip_memory import build_memory
 from .training.state import TrainingOptions, TrainingState
 

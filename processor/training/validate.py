@@ -17,7 +17,7 @@ from utils.runtime import Runtime
 from ..build import make_extractor, make_ranking_options
 from ..evaluation.rank import evaluate
 from ..evaluation.results import VISUAL
-from ..report.tables import format_results
+from ..report.tables import format_results, score_methods
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Validation:
         make_loader = partial(make_test_loader, self.cfg, cameras=self.cameras, processes=self.runtime.processes)
         extractor = make_extractor(self.cfg, model, self.runtime)
         evaluation = evaluate(extractor, self.cases, make_loader, make_ranking_options(self.cfg))
-        logger.info("%s\n%s", self.people, format_results(evaluation))
+        logger.info("%s\n%s", self.people, format_results(evaluation, score_methods(evaluation)))
         return evaluation.overall(VISUAL).mAP
 
 
