@@ -22,7 +22,6 @@ class PublishedCounts:
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
-    validation: dict[str, Case] = field(default_factory=dict)
     lower_bounds: frozenset[str] = frozenset()
     remark: str = ""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from datasets import Tracklet
+from datasets.tracklet import Tracklet
 from utils.checkpoint import fitting, read_checkpoint, write_weights
 from utils.mistake import Mistake
 from utils.processes import Processes
