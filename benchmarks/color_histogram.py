@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from datasets import DatasetOptions, open_dataset
+from datasets.build import open_dataset
+from datasets.readers.dataset import DatasetOptions
 from datasets.tracklet import Case, Tracklet
 from utils.commands import run_command, show
 from utils.metrics import evaluate_ranking

@@ -7,7 +7,9 @@ from functools import partial
 
 from yacs.config import CfgNode
 
-from datasets import Case, DataSet, make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.build import make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import Case
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime
@@ -15,7 +17,7 @@ from utils.runtime import Runtime
 from ..build import make_extractor, make_ranking_options
 from ..evaluation.rank import evaluate
 from ..evaluation.results import VISUAL
-from ..report import format_results
+from ..report.tables import format_results, score_methods
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Validation:
         make_loader = partial(make_test_loader, self.cfg, cameras=self.cameras, processes=self.runtime.processes)
         extractor = make_extractor(self.cfg, model, self.runtime)
         evaluation = evaluate(extractor, self.cases, make_loader, make_ranking_options(self.cfg))
-        logger.info("%s\n%s", self.people, format_results(evaluation))
+        logger.info("%s\n%s", self.people, format_results(evaluation, score_methods(evaluation)))
         return evaluation.overall(VISUAL).mAP
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import open_dataset
 from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
+from datasets.build import open_dataset
 from demo import dataset as dataset_module
 from demo.body import walking_body
 from demo.cameras import CAMERAS, make_cameras

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from demo import contact_sheet
 from demo.people import Person
 from tools.render_synthetic import main
