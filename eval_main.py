@@ -1,15 +1,12 @@
-"""Evaluate a checkpoint in one matching direction or all: parse, build, hand over to processor.evaluation.rank."""
+"""Evaluate a checkpoint in one matching direction or all: parse the command line and hand over to processor/run.py."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
-from configs import CHOICES, config_of_run, describe_differences, get_cfg, warn_of_unread_keys
-
-logger = logging.getLogger(__name__)
+from configs import CHOICES, config_of_run, get_cfg
+from utils.arguments import list_overrides
+from utils.commands import run_command
 
 EPILOG = """\
 examples:
@@ -44,57 +41,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build_opts(args: argparse.Namespace) -> list[str]:
-    """List all overrides as KEY VALUE pairs: those typed, and TEST.WEIGHT, which no run's own configuration decides."""
-    own = [] if args.config_file else ["TEST.WEIGHT", ""]
-    options = {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
-    return own + [word for key, value in options.items() if value for word in (key, value)] + args.opts
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Open the trained run, evaluate the directions asked for, write the report."""
+    """Parse and check the command line, then evaluate."""
     args = parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets import choose_cases, make_test_loader, warn_of_equal_clips
-    from processor.build import make_extractor, make_feature_cache, make_query_mapper, make_ranking_options
-    from processor.evaluation.open_run import load_trained, locate_checkpoint
-    from processor.evaluation.rank import evaluate
-    from processor.report import format_results, write_report
-    from utils.folder_lock import lock_folder
-    from utils.runtime import prepare_output, start_logging
-
-    opts = build_opts(args)
+    # No run's own configuration decides on TEST.WEIGHT.
+    opts = [] if args.config_file else ["TEST.WEIGHT", ""]
+    opts += list_overrides(
+        {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
+    )
+    opts += args.opts
     cfg = get_cfg(args.config_file or config_of_run(opts), opts)
-    locate_checkpoint(cfg)  # a folder that is misspelt must not be created
-    results = prepare_output(args.custom_output_dir or Path(cfg.OUTPUT_DIR) / "results")
-    with lock_folder(results), start_logging(results / "eval.log"):
-        warn_of_unread_keys(cfg, "evaluation", opts)
-        trained = load_trained(cfg, None if args.config_file else opts, args.config_file)
-        cfg, processes = trained.cfg, trained.runtime.processes
-        logger.info("What differs from the recipe: %s", describe_differences(cfg))
-        with processes.first_on_machine():  # the first one lists the frames
-            dataset = trained.read_dataset()
-        cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
-        warn_of_equal_clips(cfg, cases)
-        make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
-        cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, results / "features")
-        extractor = make_extractor(cfg, trained.model, trained.runtime)
-        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
-        maps = make_query_mapper(cfg, extractor, cameras)
-        report = evaluation, results, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
-        written = processes.run_on_main(partial(write_report, *report))
-        if evaluation.scored():
-            logger.info("results\n%s", format_results(evaluation))
-        else:
-            logger.warning(
-                "The test identities are masked (the challenge's copy): scores would mean nothing and are left out. "
-                "The submission is written; the challenge's server scores it."
-            )
-        logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
+    from processor.run import run_evaluation  # torch takes seconds: --help and mistakes are answered before
+
+    run_evaluation(cfg, args.custom_output_dir, opts, args.config_file)
 
 
 if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

@@ -1,14 +1,12 @@
-"""Train X-TFCLIP (or TF-CLIP): parse, build, hand over to processor.training.train."""
+"""Train X-TFCLIP or TF-CLIP: parse the command line and hand over to processor/run.py."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
-from functools import partial
 
-from configs import CONFIG_FILE, config_of_run, describe_differences, dump_config, get_cfg, warn_of_unread_keys
-
-logger = logging.getLogger(__name__)
+from configs import config_of_run, get_cfg
+from utils.arguments import list_overrides
+from utils.commands import run_command
 
 EPILOG = """\
 examples:
@@ -44,55 +42,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Build everything that the configuration names, then train."""
+    """Parse and check the command line, then train."""
     args = parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
-    import torch
-
-    from datasets import make_dataset, make_train_loader, make_train_transform
-    from processor.build import make_memory, make_training_options, make_training_state
-    from processor.estimate import compute_ideal_step_seconds, size_of
-    from processor.training.resume import keep_old_checkpoints, prepare_run, restore_last
-    from processor.training.state import LAST_CHECKPOINT
-    from processor.training.train import train
-    from processor.training.validate import make_validation
-    from utils.folder_lock import lock_folder
-    from utils.runtime import make_runtime, prepare_output, start_logging
-    from utils.whole_files import write_text
-
-    opts = [*(["OUTPUT_DIR", args.output_dir] if args.output_dir else []), *args.opts]
+    opts = [*list_overrides({"OUTPUT_DIR": args.output_dir}), *args.opts]
     cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
-    output = prepare_output(cfg.OUTPUT_DIR)
-    with lock_folder(output), start_logging(output / "train.log"):
-        logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
-        warn_of_unread_keys(cfg, "training")
-        runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
-        processes = runtime.processes
-        torch.manual_seed(cfg.SOLVER.SEED)
-        resume = processes.run_on_main(partial(prepare_run, output, args.resume))
-        with processes.first_on_machine():  # the first one lists the frames
-            dataset = make_dataset(cfg)
-            validation = make_validation(cfg, dataset, runtime)
-        loader = make_train_loader(cfg, dataset, processes)
-        state = make_training_state(cfg, dataset, runtime, resume=resume)
-        state.with_weights = args.weights_only
-        if resume:
-            restore_last(state, output)
-        else:
-            processes.run_on_main(partial(keep_old_checkpoints, output))
-        processes.run_on_main(partial(write_text, dump_config(cfg), output / CONFIG_FILE))
-        if not resume:
-            state.memory = make_memory(cfg, dataset, state.model, runtime)
-            state.save(output / LAST_CHECKPOINT)  # for CLIP memory all frames were decoded
-        augment = make_train_transform(cfg, processes)
-        measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
-        ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0
-        train(state, loader, augment, runtime, make_training_options(cfg, ideal), output, validation)
-        logger.info("Done. Checkpoints, config and log are in %s", output)
+    from processor.run import run_training  # torch takes seconds: --help and mistakes are answered before
+
+    run_training(cfg, args.resume, args.weights_only)
 
 
 if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

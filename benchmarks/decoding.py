@@ -5,8 +5,7 @@
 
 Each line compares one decoder with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels:
 the mean difference in grey levels, 0..255. The decoders take turns on the same files, and the CPU time of one thread is
-measured, so other work on the machine matters little. ``decode_frame`` is the decoder of training and evaluation. The
-frame cache is that of DATALOADER.CACHE_DIR; it holds every frame, and its file is in memory.
+measured, so other work on the machine matters little. ``decode_frame`` is the decoder of training and evaluation.
 """
 
 import argparse
@@ -15,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -26,8 +25,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from datasets.clips.decoding import DECODER, decode_frame
-from datasets.readers.frame_cache import FrameCache, frame_key
+from datasets.clips.decoding import decode_frame
 from utils.arguments import at_least
 from utils.commands import run_command
 from utils.mistake import MissingFile
@@ -39,8 +37,6 @@ CROPS = ((60, 150), (100, 250), (200, 450), (300, 640), (361, 793), (400, 900)) 
 QUALITY = 90
 PLAIN = "Pillow"
 OURS = "decode_frame"
-CACHED = "frame cache, warm"
-CACHE_BYTES = 2**36  # more than all frames need; the cache takes only the space that it uses
 
 Decoder = Callable[[str], torch.Tensor]
 
@@ -106,22 +102,6 @@ DECODERS: dict[str, Decoder] = {
 }
 
 
-def warm_cache(folder: Path, paths: Sequence[str]) -> Decoder:
-    """Return a decoder that reads from a cache, which holds the frames of all ``paths``."""
-    cache = FrameCache(str(folder), CACHE_BYTES)
-    keys = [frame_key(path, SIZE, DECODER) for path in paths]
-    cache.put({key: decode_frame(path, SIZE) for key, path in zip(keys, paths, strict=True) if key is not None})
-
-    def read_cached(path: str) -> torch.Tensor:
-        key = frame_key(path, SIZE, DECODER)
-        pixels = None if key is None else cache.get(key, SIZE)
-        if pixels is None:
-            raise OSError(f"{path} is not in the cache in {folder}: the frame or the cache cannot be read.")
-        return pixels
-
-    return read_cached
-
-
 def write_crops(folder: Path, width: int, height: int, number: int) -> list[str]:
     """Write JPEG files with noise at several scales, as in photographs, and sensor noise; returns their paths."""
     rng = np.random.default_rng([width, height])
@@ -150,20 +130,19 @@ def list_frames(root: Path, number: int) -> list[str]:
     return found[:: -(-len(found) // number)]
 
 
-def measure(paths: Sequence[str], rounds: int, decoders: Mapping[str, Decoder]) -> dict[str, dict[str, float]]:
-    """Measure decoders, of which ``PLAIN`` must be one.
+def measure(paths: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
+    """Measure all decoders.
 
     Args:
         paths: JPEG files.
         rounds: Turns of each decoder; the median counts.
-        decoders: Decoders by name.
     Returns:
         Frames per second, speed relative to plain Pillow, and difference from it in grey levels, by decoder.
     """
     plain = [plain_pillow(path).float() for path in paths]
-    seconds: dict[str, list[float]] = {name: [] for name in decoders}
+    seconds: dict[str, list[float]] = {name: [] for name in DECODERS}
     for _ in range(rounds):
-        for name, decoder in decoders.items():
+        for name, decoder in DECODERS.items():
             start = time.process_time()
             for path in paths:
                 decoder(path)
@@ -178,7 +157,7 @@ def measure(paths: Sequence[str], rounds: int, decoders: Mapping[str, Decoder]) 
                 for path, expected in zip(paths, plain, strict=True)
             ),
         }
-        for name, decoder in decoders.items()
+        for name, decoder in DECODERS.items()
     }
 
 
@@ -200,8 +179,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, floa
         if args.root is not None:
             files[str(args.root)] = list_frames(args.root, args.frames)
         for size, paths in files.items():
-            cached = warm_cache(Path(folder) / "cache", paths)
-            results[size] = measure(paths, args.rounds, {**DECODERS, CACHED: cached})
+            results[size] = measure(paths, args.rounds)
             logger.info("%s, %d frames", size, len(paths))
             for name, figures in results[size].items():
                 logger.info(

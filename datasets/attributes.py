@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.mistake import Mistake
-from utils.text_files import parse_integer, read_csv
+from utils.text import parse_integer, read_csv
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 Axes of a batch: B clips, T frames, C channels, H and W pixels.
 """
 
-import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,7 +24,6 @@ from .readers.agvpreid import AGVPReID
 from .readers.benchmark import Benchmark
 from .readers.dataset_options import DatasetOptions
 from .readers.detreidx import DetReIDX
-from .readers.frame_cache import FrameCache
 from .readers.g2avreid import G2AVReID
 from .readers.ilidsvid import ILIDSVID
 from .readers.lsvid import LSVID
@@ -135,7 +133,6 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = A
         seed=cfg.SOLVER.SEED,
         labels=label_map(pids),
         cameras=train_cameras(dataset.train),
-        cache=_make_frame_cache(cfg),
     )
     sampler = IdentityBatchSampler(
         pids,
@@ -165,7 +162,6 @@ def make_memory_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = 
         sampling="consecutive",
         labels=label_map(tracklet.pid for tracklet in dataset.train),
         cameras=train_cameras(dataset.train),
-        cache=_make_frame_cache(cfg),
     )
     return _make_shared_loader(cfg, clips, processes)
 
@@ -192,7 +188,6 @@ def make_test_loader(
         sampling="test",
         cameras=cameras,
         num_clips=cfg.TEST.NUM_CLIPS,
-        cache=_make_frame_cache(cfg),
         black_if_unreadable=True,  # left out of query or gallery
     )
     return _make_shared_loader(cfg, clips, processes)
@@ -223,21 +218,6 @@ def _make_shared_loader(cfg: CfgNode, clips: TrackletClips, processes: Processes
 def train_cameras(tracklets: Sequence[Tracklet]) -> dict[int, int]:
     """Number the cameras of the training tracklets from 0, by camid; an unknown camera has no number."""
     return label_map(tracklet.camid for tracklet in tracklets if tracklet.camid >= 0)
-
-
-def _make_frame_cache(cfg: CfgNode) -> FrameCache | None:
-    """Return the cache in DATALOADER.CACHE_DIR; None when it is switched off."""
-    if not cfg.DATALOADER.CACHE_DIR:
-        return None
-    return _share_frame_cache(cfg.DATALOADER.CACHE_DIR, int(cfg.DATALOADER.CACHE_GIB * 2**30))
-
-
-@functools.lru_cache
-def _share_frame_cache(folder: str, max_bytes: int) -> FrameCache:
-    """Return one object for all loaders of a run, so that a problem of the cache is reported once."""
-    cache = FrameCache(folder, max_bytes)
-    logger.info("Resized frames are kept in %s, up to %.3g GiB.", cache.folder, max_bytes / 2**30)
-    return cache
 
 
 def _loader_options(cfg: CfgNode) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from PIL import Image
 from datasets.attributes import COLUMNS, UNKNOWN_CODES
 from utils.mistake import Mistake
 from utils.progress import track
-from utils.text_files import read_lines
+from utils.text import read_lines
 
 from .cameras import ALTITUDES, CAMERAS, Camera
 from .people import Person
@@ -147,7 +147,7 @@ def _make_empty(folder: Path) -> None:
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
     except OSError as error:
-        raise OSError(error.errno, f"Cannot write the data set: {error.strerror}", str(folder)) from error
+        raise Mistake(f"Cannot write the data set to {folder}: {error.strerror}.") from error
 
 
 def _put_in_place(unfinished: Path, root: Path) -> None:

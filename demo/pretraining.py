@@ -33,9 +33,9 @@ from model.caption_encoder import CaptionEncoder
 from model.encoder import ClipVideoEncoder, build_vit
 from model.weights import TIMM_RENAMES, invert, rename
 from utils.distances import pairwise_distance
+from utils.files import write_whole
 from utils.metrics import evaluate_ranking
 from utils.progress import track
-from utils.whole_files import write_whole
 
 from .crowd import TRACKLETS_PER_VIEW, Crowd
 

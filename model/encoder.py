@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from utils.mistake import Mistake
 from utils.roles import Role
 
-from .checkpointing import run_block
-from .quick_gelu import speed_up_mlp
+from .layers import run_block, speed_up_mlp
 
 # OpenAI's names of its models, and timm's names of the same networks (with QuickGELU, as OpenAI trained them).
 TIMM_NAMES = {

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from utils.mistake import Mistake
 
-from .checkpointing import run_block
-from .quick_gelu import quick_gelu_mlp
+from .layers import quick_gelu_mlp, run_block
 
 HEAD_WIDTH = 64
 MLP_RATIO = 4

@@ -11,8 +11,7 @@ from timm.layers import QuickGELU
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
-from .checkpointing import run_block
-from .quick_gelu import speed_up_mlp
+from .layers import run_block, speed_up_mlp
 
 
 class TemporalMemoryDiffusion(nn.Module):

@@ -1,11 +1,10 @@
-"""Load CLIP files into the encoder, and published or own checkpoints into the whole network.
+"""Load CLIP files into the encoder, and published or own checkpoints into the whole network; convert to the published.
 
-A table for each layout renames its parameters to ours; then one function loads them and reports what it left out.
+A table for each layout renames its parameters to ours.
 """
 
 import logging
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from utils.checkpoint import log_identity, read_checkpoint
-from utils.entries import dense, fits
 from utils.mistake import Mistake
 
-from .encoder import ClipVideoEncoder, resize_position_embedding
+from .encoder import NEW_PARAMETERS, ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
 
@@ -137,23 +135,18 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     log_identity(path)
     report = LoadReport()
     converted = _convert_clip(state, report, path)
-    own = {name: p for name, p in encoder.state_dict().items() if name not in ("camera_embedding", "frame_embedding")}
+    own = {name: value for name, value in encoder.state_dict().items() if name not in NEW_PARAMETERS}
     position = converted.get("position_embedding", torch.empty(0))
     if position.dim() == 3 and len(position) == 1 and position.shape[1] > 1:  # otherwise it is refused below
         converted["position_embedding"] = resize_position_embedding(
             position.float(), encoder.grid, encoder.position_mode
         )
-    missing = [name for name in own if name not in converted]
-    wrong = [name for name in own if name in converted and not fits(converted[name], own[name])]
-    surplus = [name for name in converted if name not in own]
-    if missing or wrong or surplus:
+    if converted.keys() != own.keys() or _list_misfits(converted, own):
         raise Mistake(
             f"{path} holds another architecture than MODEL.NAME: {_describe_vit(converted)} in the file, "
             f"{_describe_vit(own)} in the model. Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH."
         )
-    _check_finite(converted, own, path)
-    encoder.load_state_dict({name: converted[name].float() for name in own}, strict=False)
-    report.loaded = list(own)
+    _load(encoder, converted, report, path)
     logger.info("CLIP weights from %s: %s", path, report)
     return report
 
@@ -182,14 +175,13 @@ def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> L
     for name in [name for name in state if name not in own]:
         report.ignored[name] = "this configuration has no such parameter"
         del state[name]
-    for name in CLASSIFIERS:
-        if name in own and name not in state:
+    for name in own:
+        if name in CLASSIFIERS and name not in state:
             report.skipped[name] = "not in the file"
-    for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
-        if name in own and name in state and _differ_in_rows(state[name], own[name]):
+        elif name in (*CLASSIFIERS, CAMERA_EMBEDDING) and name in state and _differ_in_rows(state[name], own[name]):
             report.skipped[name] = f"{len(state.pop(name))} rows in the file, {len(own[name])} in the model"
     missing = [name for name in own if name not in state and name not in report.skipped]
-    wrong = [name for name in state if not fits(state[name], own[name])]
+    wrong = _list_misfits(state, own)
     if missing or wrong:
         first = (
             f"no value for {missing[0]}"
@@ -200,12 +192,10 @@ def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> L
             f"{path} does not fit this configuration ({len(missing)} parameters missing, {len(wrong)} of another "
             f"shape; first: {first}). Use the --config_file it was trained with."
         )
-    _check_finite(state, own, path)
-    model.load_state_dict(state, strict=False)
+    _load(model, state, report, path)
     if CAMERA_EMBEDDING in report.skipped:
         with torch.no_grad():
             model.get_parameter(CAMERA_EMBEDDING).zero_()
-    report.loaded = list(state)
     logger.log(logging.WARNING if report.skipped else logging.INFO, "Weights from %s: %s", path, report)
     return report
 
@@ -220,7 +210,7 @@ def convert_checkpoint(
         report: Receives the names that are ignored.
         path: Its file, for messages.
     Raises:
-        ValueError: If a tensor is sparse, quantised or without data, or its name is no text.
+        ValueError: If a tensor is sparse, quantised or without data.
     """
     report = report if report is not None else LoadReport()
     state = unwrap(content, path)
@@ -237,33 +227,40 @@ def convert_checkpoint(
     return converted
 
 
+def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Convert a state dict of ``XTFCLIP`` to the names and shapes of the published checkpoints.
+
+    ``convert_checkpoint`` is the way back. The parameters that published checkpoints hold and no forward pass reads get
+    neutral values: zeros for the second temporal classifier and the scale, and a norm that changes nothing.
+
+    Args:
+        state: All parameters and buffers of a network with a camera embedding.
+    """
+    image_encoder = tuple((f"image_encoder.{theirs}", f"encoder.{ours}") for theirs, ours in OPENAI_RENAMES)
+    renames = invert((*PUBLISHED_RENAMES, *image_encoder))
+    published = {rename(name, renames): value for name, value in state.items()}
+    width = state[PROJECTION].shape[1]
+    return {
+        **published,
+        "image_encoder.class_embedding": state["encoder.class_token"].flatten(),
+        "image_encoder.positional_embedding": state["encoder.position_embedding"].squeeze(0),
+        "classifier_proj_temp2.weight": torch.zeros_like(state["classifier_temporal.weight"]),
+        "SSP.alpha": torch.zeros(width),
+        "SSP.norm.weight": torch.ones(width),
+        "SSP.norm.bias": torch.zeros(width),
+    }
+
+
 def unwrap(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     """Return the state dict of a training checkpoint, without DataParallel's prefix."""
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), dict):
             content = content[key]
-    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    state = {str(name).removeprefix("module."): v for name, v in content.items() if isinstance(v, Tensor)}
     for name, value in state.items():
-        if not isinstance(name, str):
-            raise Mistake(f"{path} holds a tensor with the name {name!r:.50}, which is no text.")
-        if problem := dense(value):
-            raise Mistake(f"{path}: {name} {problem}.")
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def _differ_in_rows(value: Tensor, own: Tensor) -> bool:
-    """Whether two tensors would have the same shape if they had the same number of rows."""
-    return value.dim() == own.dim() and value.shape[1:] == own.shape[1:] and len(value) != len(own)
-
-
-def _check_finite(state: dict[str, Tensor], own: dict[str, Tensor], path: str | Path) -> None:
-    """Raise ValueError for the first tensor that would put NaN or infinity into the network."""
-    for name, parameter in own.items():
-        if name in state and not state[name].to(parameter.dtype).isfinite().all():
-            raise Mistake(
-                f"{path} is of no use: {name} holds NaN or infinity. Training went wrong before it was written, or the "
-                "file is damaged; use an earlier checkpoint."
-            )
+        if value.layout is not torch.strided or value.is_meta or value.is_quantized or value.is_nested:
+            raise Mistake(f"{path}: {name} must be a dense tensor of numbers; it is sparse, quantised or without data.")
+    return state
 
 
 def rename(name: str, renames: Renames) -> str:
@@ -281,6 +278,33 @@ def invert(renames: Renames) -> Renames:
     return tuple((ours, theirs) for theirs, ours in renames)
 
 
+def _load(module: nn.Module, state: dict[str, Tensor], report: LoadReport, path: str | Path) -> None:
+    """Load tensors that fit, unless one would put NaN or infinity into the network."""
+    own = module.state_dict()
+    for name, value in state.items():
+        if not value.to(own[name].dtype).isfinite().all():
+            raise Mistake(
+                f"{path} is of no use: {name} holds NaN or infinity. Training went wrong before it was written, or the "
+                "file is damaged; use an earlier checkpoint."
+            )
+    module.load_state_dict(state, strict=False)
+    report.loaded = list(state)
+
+
+def _list_misfits(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """List the tensors that differ from ours in shape, or in being floats."""
+    return [
+        name
+        for name, value in state.items()
+        if (value.shape, value.is_floating_point()) != (own[name].shape, own[name].is_floating_point())
+    ]
+
+
+def _differ_in_rows(value: Tensor, own: Tensor) -> bool:
+    """Whether two tensors would have the same shape if they had the same number of rows."""
+    return value.dim() == own.dim() and value.shape[1:] == own.shape[1:] and len(value) != len(own)
+
+
 def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
     """Convert OpenAI's visual tower to our encoder's names and shapes."""
     converted = {rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
@@ -292,30 +316,22 @@ def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def _from_timm(vit: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert timm's CLIP ViT to our encoder's names and shapes."""
-    converted = {rename(name, TIMM_RENAMES): value for name, value in vit.items()}
-    return {**converted, "projection": converted["projection"].transpose(0, -1)}
-
-
 def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path) -> dict[str, Tensor]:
     """Convert the visual tower of a CLIP file to our encoder's names; report the rest as ignored."""
     if "visual.class_embedding" in state:
         visual = {name.removeprefix("visual."): v for name, v in state.items() if name.startswith("visual.")}
-        _ignore(report, (name for name in state if not name.startswith("visual.")), "not part of the visual tower")
+        others = [name for name in state if not name.startswith("visual.")]
+        report.ignored.update(dict.fromkeys(others, "not part of the visual tower"))
         return _from_openai(visual)
     if "cls_token" in state and "head.weight" in state:
-        if "head.bias" in state:
-            _ignore(report, ["head.bias"], "CLIP's projection has no bias")
-        return _from_timm({name: value for name, value in state.items() if name != "head.bias"})
+        if state.pop("head.bias", None) is not None:
+            report.ignored["head.bias"] = "CLIP's projection has no bias"
+        converted = {rename(name, TIMM_RENAMES): value for name, value in state.items()}
+        return {**converted, "projection": converted["projection"].transpose(0, -1)}
     raise Mistake(
         f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
         f"(visual.class_embedding, ...) or timm's (cls_token, ..., head.weight), got {', '.join(list(state)[:3])}, ..."
     )
-
-
-def _ignore(report: LoadReport, names: Iterable[str], reason: str) -> None:
-    report.ignored.update(dict.fromkeys(names, reason))
 
 
 def _describe_vit(state: dict[str, Tensor]) -> str:

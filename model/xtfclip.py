@@ -10,9 +10,8 @@ from utils.mistake import Mistake
 from utils.roles import Role
 
 from .encoder import ClipVideoEncoder
+from .layers import make_neck, make_pool
 from .memory_prompt import SequenceSpecificPrompt
-from .neck import make_neck
-from .pooling import make_pool
 from .temporal_memory import TemporalMemoryDiffusion
 
 CLASSIFIER_STD = 0.001

@@ -21,8 +21,8 @@ from datasets.clips.decoding import decode_frame
 from datasets.clips.sampling import sample_test_indices
 from model import XTFCLIP
 from utils.checkpoint import hash_file
+from utils.files import write_whole
 from utils.mistake import Mistake
-from utils.whole_files import write_whole
 
 from .describer import TrackletDescriber
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES, list_frames

@@ -13,7 +13,7 @@ from datasets.clips.thumbnails import THUMBNAIL_HW, read_thumbnail
 from utils.html_page import render_page
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
-from utils.whole_files import write_text
+from utils.files import write_text
 
 from .find import Answer, Answers
 

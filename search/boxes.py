@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import shorten
+from utils.text import shorten
 
 COLUMNS = ("frame", "id", "left", "top", "width", "height", "confidence")  # further columns are not read
 LARGEST = 2**53  # of frame numbers and ids: float64 holds all integers up to it

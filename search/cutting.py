@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
+from utils.files import whole_folder
 from utils.mistake import Mistake
 from utils.progress import track
-from utils.whole_files import whole_folder
 
 from .boxes import Boxes, read_boxes
 from .cutting_sheet import draw_contact_sheet

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from utils.commands import first_line
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import shorten
+from utils.text import shorten
 from utils.unknown import UNKNOWN
-from utils.whole_files import write_whole
+from utils.files import write_whole
 
 ORIGIN = "origin"  # entry of a file with the origin as JSON
 # Entries of the origin that two files must share for their features to be comparable.

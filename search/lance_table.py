@@ -11,7 +11,7 @@ import numpy as np
 from lancedb.index import IvfRq
 
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import shorten
+from utils.text import shorten
 
 from .feature_file import FeatureTable, read_origin, require_joinable
 from .find import Column, Hit, describe_row

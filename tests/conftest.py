@@ -117,7 +117,6 @@ def detach_run_logging() -> None:
             with suppress(OSError):  # the test of a full disk
                 handler.close()
     root.setLevel(logging.WARNING)
-    logging.getLogger("utils.commands").setLevel(logging.NOTSET)
     logging.captureWarnings(False)
 
 

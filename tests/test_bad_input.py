@@ -309,7 +309,6 @@ def test_odd_sizes(workshop, tiny_opts):
         *(("MODEL.FREEZE_BLOCKS", value) for value in ("2", "3")),
         *(("MODEL.NAME", value) for value in ("ViT-B-16.pt", "resnet50", "vit_base_patch16_224", "vit", "clip")),
         *(("DATASETS.SPLIT", value) for value in ("2", "1000000")),
-        *(("DATALOADER.CACHE_GIB", value, "DATALOADER.CACHE_DIR", "cache") for value in ("1e-9", "65536")),
         *(("SOLVER.SEED", value) for value in (str(2**32), str(2**63 - 1))),
         *(("SOLVER.STAGE2.BASE_LR", value) for value in ("1e-300", "100")),
         *(("LOSS.SMOOTHING", value) for value in ("1",)),

@@ -187,7 +187,7 @@ def test_resume_without_a_checkpoint_says_so_and_starts(make_tree, tiny_opts, at
     root = make_tree()
     opts = [*tiny_opts, "DATASETS.ROOT_DIR", root]
     assert status_of(train_main, "--output_dir", "logs/none", "--resume", *opts) == 0
-    assert "no checkpoint_last.pth in logs/none: training starts from the beginning" in capsys.readouterr().out
+    assert "no checkpoint_last.pth in logs/none: training starts from the beginning" in capsys.readouterr().err
     assert torch.load("logs/none/checkpoint_last.pth", weights_only=True)["epoch"] == 2
 
 
@@ -195,13 +195,12 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_log(make_tree, tiny_opt
     def fail(*args):
         raise RuntimeError("out of memory\nand more")
 
-    monkeypatch.setattr("processor.training.train.train", fail)
+    monkeypatch.setattr("processor.run.train", fail)
     words = ["--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", make_tree()]
     assert status_of(train_main, *words) == 1
     log = log_of("logs/all")
     assert "ERROR utils.commands: RuntimeError: out of memory\n" in log
     assert "Traceback (most recent call last)" in log
-    assert "ERROR utils.commands: The traceback is in " in log
 
 
 @pytest.mark.parametrize(("main", "option"), [(train_main, "--output_dir"), (eval_main, "--custom_output_dir")])
@@ -223,7 +222,7 @@ def test_a_mistake_ends_the_command_with_status_1_and_no_traceback(at_work):
 
 def test_a_missing_data_set_names_its_key(tiny_opts, at_work, capsys):
     assert status_of(train_main, "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", "nowhere") == 1
-    assert "nowhere is not a folder: set DATASETS.ROOT_DIR" in capsys.readouterr().out
+    assert "nowhere is not a folder: set DATASETS.ROOT_DIR" in capsys.readouterr().err
 
 
 def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, caplog):
@@ -243,7 +242,7 @@ def test_a_config_that_was_cut_short_continues_no_run(trained, at_work, capsys):
     path.write_text(path.read_text()[:1000])
     checkpoint = (at_work / "logs/all/checkpoint_last.pth").read_bytes()
     assert status_of(train_main, "--output_dir", "logs/all", "--resume", "SOLVER.STAGE2.MAX_EPOCHS", 3) == 1
-    assert "logs/all/config.yml was cut short" in capsys.readouterr().out
+    assert "logs/all/config.yml was cut short" in capsys.readouterr().err
     assert (at_work / "logs/all/checkpoint_last.pth").read_bytes() == checkpoint
 
 
@@ -263,7 +262,7 @@ def test_a_malicious_checkpoint_is_refused(main, make_tree, tiny_opts, at_work, 
     (at_work / "evil.pth").rename("logs/checkpoint_last.pth")
     options = ["--resume"] if main is train_main else []
     assert status_of(main, "--output_dir", "logs", *options, *tiny_opts, "DATASETS.ROOT_DIR", root) == 1
-    assert "logs/checkpoint_last.pth was refused" in capsys.readouterr().out
+    assert "logs/checkpoint_last.pth was refused" in capsys.readouterr().err
     assert not (at_work / "victim").exists()
 
 
@@ -386,14 +385,14 @@ def test_a_direction_that_is_not_there_is_named(trained, at_work, capsys):
     root = trained()
     (root / "case2_ground_to_aerial").rename(root / "moved")
     assert status_of(eval_main, "--output_dir", "logs/all", "--eval_case", "case2") == 1
-    assert "DATASETS.EVAL_CASE is case2" in capsys.readouterr().out
+    assert "DATASETS.EVAL_CASE is case2" in capsys.readouterr().err
 
 
 def test_attributes_of_the_training_data_do_not_mask_other_data(trained, at_work, capsys):
     """A checkpoint's config names AG-VPReID's columns, whose codes mean other things in DetReIDX."""
     trained()
     assert status_of(eval_main, "--output_dir", "logs/all", "DATASETS.NAMES", "detreidx") == 1
-    message = capsys.readouterr().out
+    message = capsys.readouterr().err
     assert "TEST.MASK_ATTRIBUTES must be among attribute1" in message
     assert '"()" for no mask' in message
 
@@ -402,7 +401,7 @@ def test_fewer_identities_than_a_batch_holds_names_the_keys(make_tree, tiny_opts
     root = make_tree(train=(1, 4))
     opts = [*tiny_opts, "SOLVER.STAGE2.IMS_PER_BATCH", "6", "DATASETS.ROOT_DIR", root]
     assert status_of(train_main, "--output_dir", "logs/all", *opts) == 1
-    message = capsys.readouterr().out
+    message = capsys.readouterr().err
     assert "SOLVER.STAGE2.IMS_PER_BATCH (6) / DATALOADER.NUM_INSTANCE (2) = 3 identities" in message
     assert "lower SOLVER.STAGE2.IMS_PER_BATCH to at most 4" in message
     assert not Path("logs/all/checkpoint_last.pth").exists()
@@ -411,7 +410,7 @@ def test_fewer_identities_than_a_batch_holds_names_the_keys(make_tree, tiny_opts
 def test_one_person_is_too_few_to_train_on(make_tree, tiny_opts, at_work, capsys):
     root = make_tree(train=(1,))
     assert status_of(train_main, "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", root) == 1
-    assert "Training needs at least two people, but the training set has 1." in capsys.readouterr().out
+    assert "Training needs at least two people, but the training set has 1." in capsys.readouterr().err
 
 
 def test_an_unreadable_frame_during_training_is_a_warning(make_tree, tiny_opts, at_work):
@@ -439,7 +438,7 @@ def test_no_true_match_ends_in_words(trained, capsys):
     for number, person in enumerate(sorted((root / "case1_aerial_to_ground/gallery").iterdir())):
         person.rename(person.with_name(str(70 + number)))
     assert status_of(eval_main, "--output_dir", "logs/all") == 1
-    assert "No query has a true match" in capsys.readouterr().out
+    assert "No query has a true match" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", HELPFUL)

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from processor.report.averages import average, format_means, warn_of_other_settings
-    from utils.whole_files import write_text
+    from utils.files import write_text
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

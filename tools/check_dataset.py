@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.check import check_dataset, count_cores, format_report, make_check_settings, report_as_dict
-    from utils.whole_files import write_text
+    from utils.files import write_text
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

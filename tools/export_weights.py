@@ -39,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open the run and write its weights."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from model.published_layout import to_published
+    from model.weights import to_published
     from processor.evaluation.open_run import open_run
     from processor.export import describe_export, format_card
     from utils.checkpoint import write_checkpoint, write_weights
+    from utils.files import write_text
     from utils.runtime import prepare_output
-    from utils.whole_files import write_text
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = {"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight, "MODEL.DEVICE": "cpu"}

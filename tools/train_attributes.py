@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.attributes.zero_shot import ZeroShotPredictor, make_zero_shot_heads, write_calibrated
     from processor.build import make_extractor
     from processor.evaluation.open_run import load_trained, locate_checkpoint
-    from utils.folder_lock import lock_folder
+    from utils.files import lock_folder
     from utils.runtime import prepare_output, start_logging
 
     opts = build_opts(args)

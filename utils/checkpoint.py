@@ -12,7 +12,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from .commands import first_line
+from .files import write_whole
 from .mistake import MissingFile, Mistake
 from .processes import read_launch
-from .whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ WRITER = {"written_by": "xtfclip"}
 CHECKSUM = "xtfclip_crc32"  # the entry of ``_checksum``
 # Marks a folder in a zip archive. torch.load leaves the memory of a tensor as it finds it if its part is marked so.
 FOLDER = 0x10
+MAX_CAUSE = 300  # characters of an error's cause in a message
 CHUNK = 2**20  # bytes of a file that are read at a time
 # Published files that many runs start from or are compared with, by their SHA-256. OpenAI's are in the addresses that
 # OpenAI serves its models from.
@@ -100,6 +102,25 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     if not isinstance(content, dict):
         raise Mistake(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")
     return content
+
+
+@contextmanager
+def fitting(path: str | Path) -> Iterator[None]:
+    """Use the content of a file in a block: whatever it lacks, or holds otherwise, becomes one line for the user.
+
+    Raises:
+        Mistake: In place of the errors by which Python and torch say that an entry is missing or is something else.
+    """
+    try:
+        yield
+    except (Mistake, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except UNREADABLE as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        # load_state_dict's first line only names the module.
+        cause = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+        cause = f"it has no entry {cause}" if isinstance(error, KeyError) else cause
+        raise Mistake(f"{path} does not fit this run: {cause[:MAX_CAUSE]}") from error
 
 
 def log_identity(path: str | Path, digest: str = "") -> None:

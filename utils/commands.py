@@ -1,8 +1,11 @@
-"""How a command ends, or goes on: signals and errors become one line and an exit status, or a warning.
+"""How a command runs and ends: logs and answers, signals, and errors as one line or with their traceback.
 
 This imports no torch, which takes seconds: a signal during that time is handled, too.
 """
 
+import errno
+import importlib.util
+import io
 import logging
 import multiprocessing
 import signal
@@ -10,14 +13,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from .files import DISK_FULL, is_disk_full
+from .mistake import Mistake
 from .stopping import STOP_REQUESTS, Stopped
-from .whole_files import is_disk_full
 
 logger = logging.getLogger(__name__)
 
-# Mistakes of the user, such as a missing folder or a value out of range: their message says all.
-MISTAKES = (OSError, ValueError, TypeError, FloatingPointError)
-MAX_LENGTH = 1000  # characters of a message on the console
+# Errors of the machine or of the rights on it, wherever they come up: no code of ours can be mended for them.
+MACHINE_ERRORS = (
+    *DISK_FULL,
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EPIPE),
+)
+MAX_LENGTH = 1000  # characters of a message
 
 
 def first_line(error: BaseException) -> str:
@@ -25,39 +32,38 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def run_command(main: Callable[[], None]) -> int:
-    """Run an entry point and return its exit status: 0, 1 after an error, 128 + number after a signal.
+def show(answer: str) -> None:
+    """Write what a command was asked for, such as a table, to standard output; logs go to standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
+    sys.stdout.write(f"{answer}\n")
+    sys.stdout.flush()
 
-    A mistake of the user ends in one line on the console. Any other error does, too, once there is a log file for its
-    traceback; before that it is raised again.
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run an entry point and return its exit status: its own, 1 after an error, 128 + number after a signal.
+
+    A mistake of the user and an error of the machine end in one line; any other error shows its traceback.
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # to standard error, until ``start_logging``
     with STOP_REQUESTS.handled():
         try:
-            main()
+            status = main()
             _leave_other_processes()  # after an error, the others may still wait for this process: torchrun ends them
+            return status or 0
         except Stopped as stopped:
             logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
             return stopped.status
-        except MISTAKES as error:
-            logger.error("%s", _describe(error))
-            logger.debug("Traceback:", exc_info=True)
-            return 1
         except Exception as error:
-            logger.error("%s", _explain(error))
-            logger.debug("Traceback:", exc_info=True)
-            log_file = _log_file()
-            if log_file is None:
-                raise
-            logger.error("The traceback is in %s", log_file)
+            _report(error)
             return 1
         finally:
             _end_loader_processes()
-    return 0
 
 
 @contextmanager
 def going_on_without(what: str) -> Iterator[None]:
-    """Turn an error of a block into one warning, with its traceback in the log file: what it makes is dispensable.
+    """Turn an error of a block into a warning: what the block makes is dispensable.
 
     A full disk and a signal still end the command.
 
@@ -69,50 +75,50 @@ def going_on_without(what: str) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error):
             raise
-        logger.warning(
-            "%s: left out because of an error (%s). Its traceback is in the log file.", what, _explain(error)
-        )
-        logger.debug("Traceback:", exc_info=True)
+        logger.warning("%s: left out because of an error.", what, exc_info=True)
 
 
-def _describe(error: Exception) -> str:
-    """Return a mistake of the user in one line of bounded length."""
-    if isinstance(error, OSError) and error.strerror:  # of the system, which numbers its errors: "[Errno 28] ..."
-        if error.filename is None:
-            return f"{error.strerror}: a file cannot be read or written, and the system does not say which."
-        return _shorten(f"{error.filename}: {error.strerror}.")
+def _report(error: Exception) -> None:
+    """Log one line for an error that the user can mend, and else the traceback and what is known to help."""
+    if isinstance(error, Mistake):
+        logger.error("%s", _in_one_line(error))
+    elif isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+        place = error.filename or "A file, and the system does not say which"
+        logger.error("%s: %s.", place, error.strerror)
+    elif isinstance(error, ModuleNotFoundError) and _is_missing(package := str(error.name).partition(".")[0]):
+        logger.error("The package %s is not installed: install requirements.txt and requirements-extra.txt.", package)
+    else:
+        logger.error("%s: %s", type(error).__name__, first_line(error), exc_info=error)
+        if hint := _find_hint(error):
+            logger.error("%s", hint)
+
+
+def _in_one_line(error: Mistake) -> str:
     lines = str(error).strip().splitlines()
     if lines and lines[0].startswith("Caught "):  # a loader process sent its traceback, whose last line is the message
         lines = lines[-1:]
-    return _shorten(" ".join(line.strip() for line in lines)) or type(error).__name__
+    message = " ".join(line.strip() for line in lines) or type(error).__name__
+    return message if len(message) <= MAX_LENGTH else f"{message[:MAX_LENGTH]} ..."
 
 
-def _shorten(message: str) -> str:
-    return message if len(message) <= MAX_LENGTH else f"{message[:MAX_LENGTH]} ... (the log file holds all of it)"
+def _is_missing(package: str) -> bool:
+    return importlib.util.find_spec(package) is None
 
 
-def _explain(error: Exception) -> str:
-    """Return an error that is no mistake of the user in one line, with what to do where that is known."""
+def _find_hint(error: Exception) -> str | None:
+    """Return what helps against too little memory; None for other errors."""
     message = first_line(error)
     if message.startswith("DataLoader worker"):
         return (
-            f"{message.strip()} The system ended a process that loads frames, mostly because memory or /dev/shm is "
-            "full: lower DATALOADER.NUM_WORKERS (0 needs neither), or give a container more (docker run --shm-size=8g)."
+            "The system ended a process that loads frames, mostly because memory or /dev/shm is full: lower "
+            "DATALOADER.NUM_WORKERS (0 needs neither), or give a container more (docker run --shm-size=8g)."
         )
-    on_cpu = "can't allocate memory" in message or isinstance(error, MemoryError)
-    if on_cpu or type(error).__name__ == "OutOfMemoryError":
-        cause = "This machine has too little memory." if on_cpu else message
+    if isinstance(error, MemoryError) or "can't allocate memory" in message or "OutOfMemory" in type(error).__name__:
         return (
-            f"{cause} Lower SOLVER.STAGE2.IMS_PER_BATCH or TEST.IMS_PER_BATCH, or set MODEL.GRADIENT_CHECKPOINTING "
-            "True; `python -m tools.plan_run` says what fits."
+            "Too little memory: lower SOLVER.STAGE2.IMS_PER_BATCH or TEST.IMS_PER_BATCH, or set "
+            "MODEL.GRADIENT_CHECKPOINTING True; `python -m tools.plan_run` says what fits."
         )
-    return f"{type(error).__name__}: {message}"
-
-
-def _log_file() -> str | None:
-    """Return the file that log lines go to; None without one."""
-    files = (handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler))
-    return next((file.baseFilename for file in files), None)
+    return None
 
 
 def _leave_other_processes() -> None:
@@ -127,9 +133,11 @@ def _end_loader_processes() -> None:
     children = multiprocessing.active_children()
     if not children:
         return
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's raises an error when a loader process is killed
+    on_child = getattr(signal, "SIGCHLD", None)  # torch's handler raises an error when a loader process is killed
+    handler = signal.signal(on_child, signal.SIG_DFL) if on_child else None
     for child in children:
         with suppress(OSError):  # it may have ended by itself
             child.kill()
         child.join()
-    signal.signal(signal.SIGCHLD, handler)
+    if on_child:
+        signal.signal(on_child, handler)

@@ -16,7 +16,6 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed._functional_collectives import all_gather_single, wait_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 logger = logging.getLogger(__name__)
@@ -120,9 +119,7 @@ class Processes:
         if self.is_alone:
             return tensors
         rows = [tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1) for tensor in tensors]
-        everyone = cast(distributed.ProcessGroup, distributed.group.WORLD)
-        joined = all_gather_single(torch.cat(rows, dim=1).contiguous(), 0, everyone)  # it passes gradients back
-        joined = wait_tensor(joined)  # else a wrapper that waits at its first use, and slows down every operation
+        joined = _GatheredRows.apply(torch.cat(rows, dim=1), self)
         parts = joined.split([row.shape[1] for row in rows], dim=1)
         return tuple(
             part.to(tensor.dtype).reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True)
@@ -147,6 +144,23 @@ class Processes:
         Unless gradients are exchanged now, they stay in each process and are added to those of the next exchange.
         """
         return nullcontext() if now or self.is_alone else cast(DistributedDataParallel, model).no_sync()
+
+
+class _GatheredRows(torch.autograd.Function):
+    """Join the rows of all processes; backward, add up the gradients of all processes for the rows of this one."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, processes: Processes) -> Tensor:
+        ctx.processes = processes
+        joined = rows.new_empty(processes.world_size * len(rows), *rows.shape[1:])
+        distributed.all_gather(list(joined.chunk(processes.world_size)), rows.contiguous())
+        return joined
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(gradient)
+        return gradient[ctx.processes.share(len(gradient))], None
 
 
 ALONE = Processes()
@@ -177,7 +191,7 @@ def start_processes(device: torch.device) -> Processes:
     return processes
 
 
-def open_store(processes: Processes) -> distributed.Store:
+def open_store(processes: Processes) -> "distributed.Store":
     """Open a store of keys that only this start of the processes uses; all processes call this.
 
     torchrun keeps its store when it restarts the processes, with the addresses of those that died: a process that reads
@@ -205,7 +219,7 @@ def open_store(processes: Processes) -> distributed.Store:
 
 def stop_processes() -> None:
     """Disconnect from the other processes, if connected."""
-    if distributed.is_initialized():
+    if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 

@@ -109,7 +109,7 @@ def prepare_output(folder: str | Path) -> Path:
     """Create an output folder and check, before any work is done, that files can be written there.
 
     Raises:
-        OSError: If not; the message names the folder and the option.
+        Mistake: If not; the message names the folder and the option.
     """
     folder = Path(folder)
     try:
@@ -117,7 +117,7 @@ def prepare_output(folder: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(
+        raise Mistake(
             f"Cannot write to the output folder {folder}: {error.strerror or error}. "
             "Choose another with --output_dir (or --custom_output_dir)."
         ) from error
@@ -138,7 +138,7 @@ class LogFile(logging.FileHandler):
 
 
 def start_logging(log_file: str | Path) -> AbstractContextManager:
-    """Send all log lines to the console and, appended, to ``log_file``; of other processes than 0, only warnings.
+    """Send all log lines to standard error and, appended, to ``log_file``; of other processes than 0, only warnings.
 
     Characters that cannot be encoded, such as those of paths that are not UTF-8, are written as escapes (``\\udcff``).
 
@@ -151,17 +151,15 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     processes = read_launch()
     origin = "" if processes.is_main else f"[process {processes.rank}] "
     formatter = logging.Formatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    console = logging.StreamHandler(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+    console = logging.StreamHandler(sys.stderr)
     file = LogFile(log_file, encoding="utf-8", errors="backslashreplace")
-    console.setLevel(logging.INFO)
     for handler in (console, file):
         handler.setFormatter(formatter)
         if not processes.is_main:
             handler.addFilter(_is_for_all_processes)
         root.addHandler(handler)
-    logging.getLogger("utils.commands").setLevel(logging.DEBUG)  # tracebacks, which only the file takes
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every step when matplotlib writes a PDF
     logging.captureWarnings(True)
     return logging_redirect_tqdm()

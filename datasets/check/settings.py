@@ -74,6 +74,5 @@ def _count_batches(cfg: CfgNode, dataset: Benchmark) -> int:
     """Count the batches that the training loader draws in an epoch."""
     cfg = cfg.clone()
     cfg.defrost()
-    # Nothing is loaded here: do not let torch warn of many workers, nor create the folder of a frame cache.
-    cfg.DATALOADER.NUM_WORKERS, cfg.DATALOADER.CACHE_DIR = 0, ""
+    cfg.DATALOADER.NUM_WORKERS = 0  # nothing is loaded here: torch need not warn of many workers
     return len(cast(Sized, make_train_loader(cfg, dataset).batch_sampler))

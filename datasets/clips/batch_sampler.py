@@ -8,7 +8,6 @@ from torch.utils.data import Sampler
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from ..tracklet import VIEWS
 from .clip_dataset import ClipRequest
 
 
@@ -47,8 +46,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             is random, or decided by ``both_views``.
         num_parts: Parts in which a batch is returned.
     Raises:
-        ValueError: If ``batch_size`` is not a multiple of K, if its parts are not multiples of K and of ``world_size``,
-            if there are fewer than P identities, or if a view or an altitude that balancing needs is missing.
+        ValueError: If the parts of a batch cannot be shared by the processes, or P identities are not there.
     """
 
     def __init__(
@@ -65,19 +63,6 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         balance_altitudes: bool = False,
         num_parts: int = 1,
     ) -> None:
-        if batch_size < 1 or num_instances < 1 or batch_size % num_instances:
-            raise Mistake(
-                "SOLVER.STAGE2.IMS_PER_BATCH must be a positive multiple of DATALOADER.NUM_INSTANCE "
-                f"({num_instances}), got {batch_size}."
-            )
-        if not 0 <= rank < world_size:
-            raise Mistake(f"rank must be in 0..{world_size - 1} (world_size - 1), got {rank}.")
-        if batch_size % (num_instances * num_parts):
-            num_identities = batch_size // num_instances
-            raise Mistake(
-                f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch, "
-                f"got {num_parts}."
-            )
         part_size = batch_size // num_parts
         if part_size % world_size:
             divisors = [number for number in range(1, part_size + 1) if part_size % number == 0]
@@ -86,14 +71,6 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
                 f"out equally among {world_size} processes: start {', '.join(map(str, divisors[:-1]))} or "
                 f"{divisors[-1]}."
             )
-        if both_views and num_instances < 2:
-            raise Mistake(
-                "DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2: one tracklet of each view."
-            )
-        if both_views or balance_altitudes:
-            _check_views(views, len(pids))
-        if balance_altitudes and (altitudes is None or len(altitudes) != len(pids)):
-            raise Mistake(f"DATALOADER.BALANCE_ALTITUDES needs an altitude or None for each of {len(pids)} items.")
         self.batch_size = batch_size
         self.num_instances = num_instances
         self.identities_per_batch = batch_size // num_instances
@@ -236,12 +213,3 @@ def _check_num_identities(num_identities: int, batch_size: int, num_instances: i
         f"{batch_size // num_instances} identities a batch, but training has only {num_identities}: "
         f"lower SOLVER.STAGE2.IMS_PER_BATCH to at most {num_identities * num_instances}."
     )
-
-
-def _check_views(views: Sequence[str] | None, num_items: int) -> None:
-    """Raise ValueError unless every item has a view."""
-    if views is None or len(views) != num_items or not set(views) <= set(VIEWS):
-        raise Mistake(
-            "DATALOADER.BOTH_VIEWS and DATALOADER.BALANCE_ALTITUDES need a view "
-            f"({' or '.join(VIEWS)}) for each of {num_items} items."
-        )

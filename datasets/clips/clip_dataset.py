@@ -12,17 +12,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from ..readers.frame_cache import FrameCache, frame_key
 from ..tracklet import Tracklet
-from .decoding import DECODER, UnreadableFrameError, decode_frame
+from .decoding import UnreadableFrameError, decode_frame
 from .sampling import consecutive_clips, sample_test_indices, sample_train_indices
 
 logger = logging.getLogger(__name__)
 
-SAMPLINGS = ("train", "test", "consecutive")
 NOT_REPLACED = -1  # in ``unreadable``: the frame was read
 NO_FRAME = -2  # in ``unreadable``: the tracklet has no readable frame, and the clip is black
 
@@ -65,10 +62,7 @@ class TrackletClips(Dataset):
         labels: Training label by pid; None for none.
         cameras: 0-based training camera by camid; None for none.
         num_clips: Clips of each tracklet with sampling 'test'; must be 1 otherwise.
-        cache: Cache of decoded frames; None for none. It does not change the items.
         black_if_unreadable: What becomes of a tracklet without a readable frame, as above.
-    Raises:
-        ValueError: If an argument is out of range, or a tracklet has no frames.
     """
 
     def __init__(
@@ -81,33 +75,17 @@ class TrackletClips(Dataset):
         labels: Mapping[int, int] | None = None,
         cameras: Mapping[int, int] | None = None,
         num_clips: int = 1,
-        cache: FrameCache | None = None,
         black_if_unreadable: bool = False,
     ) -> None:
-        if sampling not in SAMPLINGS:
-            raise Mistake(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
-        if len(size) != 2 or min(size) < 1:
-            raise Mistake(f"size must be a height and a width in pixels, got {tuple(size)}.")
-        if clip_length < 1:
-            raise Mistake(f"clip_length (INPUT.SEQ_LEN) must be at least 1, got {clip_length}.")
-        if num_clips < 1 or (num_clips > 1 and sampling != "test"):
-            raise Mistake(
-                f"num_clips (TEST.NUM_CLIPS) must be at least 1, and 1 unless sampling is 'test', got {num_clips} "
-                f"for {sampling!r}."
-            )
         self.tracklets = tracklets
         self.size = (size[0], size[1])
         self.clip_length = clip_length
         self.sampling = sampling
         self.num_clips = num_clips
-        self.cache = cache
         self.black_if_unreadable = black_if_unreadable
         self.seed = seed
         self.labels = labels or {}
         self.cameras = cameras or {}
-        for tracklet in tracklets:
-            if not tracklet.frame_paths:
-                raise Mistake(f"Tracklet {tracklet.key} has no frames.")
         lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
         num_items = -(-lengths // clip_length) if sampling == "consecutive" else np.full_like(lengths, num_clips)
         self._ends = np.cumsum(num_items)  # number of items up to and including each tracklet
@@ -134,16 +112,13 @@ class TrackletClips(Dataset):
             raise IndexError(f"Item {request.item} of {len(self)} clips.")
         number = int(np.searchsorted(self._ends, request.item, side="right"))
         indices = self._sample(request, number)
-        decoded: dict[bytes, torch.Tensor] = {}
         try:
-            frames = {index: self._read_frame(number, index, decoded) for index in dict.fromkeys(indices.tolist())}
+            frames = {index: self._read_frame(number, index) for index in dict.fromkeys(indices.tolist())}
         except UnreadableFrameError:
             if not self.black_if_unreadable:
                 raise
             frames = dict.fromkeys(indices.tolist(), torch.zeros(3, *self.size, dtype=torch.uint8))
             return self._make_item(number, indices, frames, torch.full((self.clip_length,), NO_FRAME))
-        if self.cache is not None and decoded:
-            self.cache.put(decoded)
         requested = torch.from_numpy(indices)
         is_unreadable = self._is_unreadable[requested + int(self._first_frames[number])]
         return self._make_item(number, indices, frames, torch.where(is_unreadable, requested, NOT_REPLACED))
@@ -173,8 +148,8 @@ class TrackletClips(Dataset):
         clips = consecutive_clips(num_frames, self.clip_length)
         return clips[request.item - (self._ends[number] - len(clips))]
 
-    def _read_frame(self, number: int, index: int, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
-        """Return a frame of a tracklet, or the nearest readable one; ``decoded`` as in ``_load_frame``."""
+    def _read_frame(self, number: int, index: int) -> torch.Tensor:
+        """Return a frame of a tracklet, or the nearest readable one."""
         paths = self.tracklets[number].frame_paths
         first = int(self._first_frames[number])
         errors = []
@@ -182,7 +157,7 @@ class TrackletClips(Dataset):
             if self._is_unreadable[first + candidate]:
                 continue
             try:
-                frame = self._load_frame(paths[candidate], decoded)
+                frame = decode_frame(paths[candidate], self.size)
             except UnreadableFrameError as error:
                 self._is_unreadable[first + candidate] = True
                 errors.append(error)
@@ -192,16 +167,6 @@ class TrackletClips(Dataset):
             return frame
         folder = os.path.dirname(paths[0])
         raise UnreadableFrameError(f"None of the {len(paths)} frames of tracklet {folder} can be read.")
-
-    def _load_frame(self, path: str, decoded: dict[bytes, torch.Tensor]) -> torch.Tensor:
-        """Return the frame of a file from the cache, or decode it and add it to ``decoded`` by its key."""
-        key = None if self.cache is None else frame_key(path, self.size, DECODER)
-        if self.cache is None or key is None:
-            return decode_frame(path, self.size)
-        frame = self.cache.get(key, self.size)
-        if frame is None:
-            frame = decoded[key] = decode_frame(path, self.size)
-        return frame
 
 
 def _by_closeness(index: int, num_frames: int) -> Iterator[int]:

@@ -11,12 +11,14 @@ import PIL
 import simplejpeg
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 
 from utils.mistake import Mistake
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
+ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
+EXIF_END = 2**16 + 64  # bytes within which EXIF stands: it is the first or second segment of a JPEG
 MAX_FILE_BYTES = 256 * 2**20  # a larger file is no frame: a BMP of 8192 x 8192 pixels has 192 MiB
 
 # A JPEG is decoded at a half, a quarter or an eighth if both sides then have at least this many times the pixels of the
@@ -24,12 +26,12 @@ MAX_FILE_BYTES = 256 * 2**20  # a larger file is no frame: a BMP of 8192 x 8192 
 # no faster than a full decode.
 DECODE_MARGIN = 1.25
 
-# Identifies the decoder in the keys of the frame cache. Bump the number when the pixels of ``decode_frame`` change;
-# other versions of the libraries may change them, too.
-DECODER = f"2, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
+# Identifies the decoder, beside kept features. Bump the number when the pixels of ``decode_frame`` change; other
+# versions of the libraries may change them, too.
+DECODER = f"3, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
-class UnreadableFrameError(OSError):
+class UnreadableFrameError(Mistake, OSError):
     """A frame, or every frame of a tracklet, could not be decoded."""
 
 
@@ -65,7 +67,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Read an image as RGB and resize it bilinearly, antialiased.
+    """Read an image as RGB, upright as its EXIF data say, and resize it bilinearly, antialiased.
 
     JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
     average. Other formats (PNG, BMP, GIF, WebP) go through Pillow, and so do JPEG files in which the fast decoder finds
@@ -96,12 +98,14 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
 
 
 def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Decode to pixels (C, H, W); raise ValueError for CMYK, and where the decoder would warn."""
+    """Decode to pixels (C, H, W); raise ValueError for CMYK, turned pictures, and where the decoder would warn."""
     *sides, color_space, _ = simplejpeg.decode_jpeg_header(content)
     if color_space == "CMYK":
         raise Mistake("CMYK is left to Pillow, which rounds it differently.")
     if Image.MAX_IMAGE_PIXELS is not None and math.prod(sides) > 2 * Image.MAX_IMAGE_PIXELS:
         raise Mistake("Pillow refuses pictures of this size, whose pixels may not fit in memory.")
+    if b"Exif\0" in content[:EXIF_END] and _is_turned(Image.open(io.BytesIO(content))):
+        raise Mistake("Pictures that EXIF turns are left to Pillow.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:
         pixels = _channels_last(simplejpeg.decode_jpeg(content, "RGB"))
@@ -126,7 +130,29 @@ def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tenso
     """Decode to pixels (C, H, W), resized as torchvision resizes a Pillow image."""
     height, width = size_hw
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if _is_turned(image):
+            ImageOps.exif_transpose(image, in_place=True)
         # Only of 16-bit grey does Pillow keep all bits, and ``convert`` would cut every value above 255.
         frame = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
         pixels = np.array(frame.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Return whether EXIF data say that a picture must be turned or mirrored; damaged data say nothing."""
+    try:
+        return image.getexif().get(ORIENTATION, 1) not in (0, 1)
+    except Exception:  # as in ``decode_frame``
+        return False
+
+
+def read_size(path: str) -> tuple[int, int]:
+    """Return height and width of a frame as ``decode_frame`` sees it; raises its errors for damaged heads of files."""
+    try:
+        with Image.open(io.BytesIO(read_frame_file(path)), formats=FORMATS) as image:
+            is_on_its_side = _is_turned(image) and image.getexif()[ORIENTATION] >= 5
+            return (image.width, image.height) if is_on_its_side else (image.height, image.width)
+    except UnreadableFrameError:
+        raise
+    except Exception as error:  # as in ``decode_frame``
+        raise UnreadableFrameError(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error

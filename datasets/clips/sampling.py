@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from utils.mistake import Mistake
-
 
 def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Generator) -> np.ndarray:
     """Return one random frame of each of ``clip_length`` equal segments, (T,), in time order.
@@ -26,8 +24,6 @@ def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_cl
         clip: Number of the clip, 0..num_clips - 1.
         num_clips: Number of clips of the tracklet.
     """
-    if not 0 <= clip < num_clips:
-        raise Mistake(f"clip must be in 0..num_clips - 1 (TEST.NUM_CLIPS {num_clips}), got {clip}.")
     starts, segment_length = _segments(num_frames, clip_length)
     return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
 
@@ -39,7 +35,6 @@ def count_test_clips(num_frames: int, clip_length: int, num_clips: int) -> int:
 
 def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
     """Return all frames in consecutive clips, (num_clips, T); the last clip is filled up by repeating its frames."""
-    _check_lengths(num_frames, clip_length)
     starts = np.arange(0, num_frames, clip_length)
     sizes = np.minimum(clip_length, num_frames - starts)
     return starts[:, None] + np.arange(clip_length) % sizes[:, None]
@@ -47,13 +42,5 @@ def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
 
 def _segments(num_frames: int, clip_length: int) -> tuple[np.ndarray, int]:
     """Return the first frame of each segment, (T,), and the length of the segments."""
-    _check_lengths(num_frames, clip_length)
     segment_length = -(-num_frames // clip_length)
     return np.arange(clip_length) * segment_length, segment_length
-
-
-def _check_lengths(num_frames: int, clip_length: int) -> None:
-    if num_frames < 1 or clip_length < 1:
-        raise Mistake(
-            f"num_frames and clip_length (INPUT.SEQ_LEN) must be at least 1, got {num_frames} and {clip_length}."
-        )

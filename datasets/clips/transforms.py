@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from utils.mistake import Mistake
-
 # Weights of R, G and B by ITU-R BT.601, as in the greyscale conversion of Pillow and torchvision.
 LUMA = (0.299, 0.587, 0.114)
 
@@ -24,15 +22,6 @@ class Normalizer:
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        if len(mean) != len(std) or not len(mean):
-            raise Mistake(
-                "INPUT.PIXEL_MEAN and INPUT.PIXEL_STD need one value for each channel, "
-                f"got {tuple(mean)} and {tuple(std)}."
-            )
-        if not all(0 <= value <= 1 for value in mean):
-            raise Mistake(f"INPUT.PIXEL_MEAN must be within 0..1, got {tuple(mean)}.")
-        if not all(0 < value <= 1 for value in std):
-            raise Mistake(f"INPUT.PIXEL_STD must be above 0 and at most 1, got {tuple(std)}.")
         self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
 
@@ -43,18 +32,13 @@ class Normalizer:
             clips: Pixels, (B, T, C, H, W), uint8.
         Returns:
             Normalised clips, same shape, float32.
-        Raises:
-            TypeError: If the clips are not uint8; they may have been scaled already.
-            ValueError: If they are not 5-D with one channel for each mean.
         """
         return self.standardize_(self.scale(clips))
 
     def scale(self, clips: torch.Tensor) -> torch.Tensor:
-        """Scale uint8 clips, (B, T, C, H, W), to 0..1, float32; raise the errors of ``__call__``."""
+        """Scale uint8 clips, (B, T, C, H, W), to 0..1, float32; scaled ones raise TypeError."""
         if clips.dtype != torch.uint8:
-            raise Mistake(f"clips must be uint8, got {clips.dtype}.")
-        if clips.ndim != 5 or clips.shape[2] != len(self._mean):
-            raise Mistake(f"clips must be (B, T, C, H, W) with C = {len(self._mean)}, got {tuple(clips.shape)}.")
+            raise TypeError(f"clips must be uint8, got {clips.dtype}.")
         return clips.float().div_(255)
 
     def standardize_(self, x: torch.Tensor) -> torch.Tensor:
@@ -116,8 +100,6 @@ class Augmenter:
         consistent: Whether to draw once for all frames of a clip, instead of for each frame.
         rank, world_size: Which of the equal slices of a batch it gets. It draws for the whole batch, so that a clip is
             augmented alike whatever the number of slices.
-    Raises:
-        ValueError: If an argument is out of range.
     Reference:
         Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper. The
         paper draws again until the rectangle fits; we draw the aspect from those that fit the area. Erased pixels are
@@ -141,21 +123,6 @@ class Augmenter:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        for name, value in (
-            ("flip_probability", flip_probability),
-            ("erase_probability", erase_probability),
-            ("color_jitter (INPUT.COLOR_JITTER)", color_jitter),
-        ):
-            if not 0 <= value <= 1:
-                raise Mistake(f"{name} must be between 0 and 1, got {value}.")
-        if not 0 < erase_area[0] <= erase_area[1] <= 1:
-            raise Mistake(f"erase_area must be ascending within 0..1, got {erase_area}.")
-        if not 0 < erase_aspect[0] <= erase_aspect[1]:
-            raise Mistake(f"erase_aspect must be positive and ascending, got {erase_aspect}.")
-        if padding < 0:
-            raise Mistake(f"padding (INPUT.CROP_PADDING) must be at least 0 pixels, got {padding}.")
-        if color_jitter and len(mean) != len(LUMA):
-            raise Mistake(f"color_jitter (INPUT.COLOR_JITTER) needs RGB, got {len(mean)} channel(s).")
         self.normalize = Normalizer(mean, std)
         self.flip_probability = flip_probability
         self.erase_probability = erase_probability

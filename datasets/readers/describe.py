@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from utils.mistake import Mistake
-from utils.natural_order import natural_key
 from utils.tables import format_table
-from utils.text_files import shorten
+from utils.text import natural_key, shorten
 
 from ..tracklet import VIEWS
 from .folder_pattern import FolderPattern, guess_pattern

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from utils.mistake import Mistake
-from utils.text_files import shorten
+from utils.text import shorten
 
 from ..tracklet import VIEWS
 from .tracklet_table import GALLERY, QUERY, TEST, TRAIN

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.mistake import Mistake
-from utils.text_files import parse_integer
+from utils.text import parse_integer
 
 from ..attributes import AttributeScheme
 from ..tracklet import Case, Tracklet

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import parse_integer, read_lines, shorten
+from utils.text import parse_integer, read_lines, shorten
 
 from ..attributes import AttributeScheme
 from ..tracklet import Case, Tracklet

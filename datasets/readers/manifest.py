@@ -28,8 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from utils.files import write_whole
 from utils.mistake import Mistake
-from utils.whole_files import write_whole
 
 from ..tracklet import Tracklet
 from .listing import NUM_THREADS, ROOT_SETTING, TrackletFolder, list_images, list_split, list_subfolders
@@ -205,7 +205,7 @@ def open_index(split: Path, title: str, read: Reader, reader: str, index_dir: st
     table = _list_frames(split, title, read).replace_schema_metadata(about)
     try:
         write_whole(lambda file: _write_table(table, file), path)
-    except OSError as error:
+    except Mistake as error:
         logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
         return FrameIndex(str(split), table)
     index = _map_index(str(path), str(split))

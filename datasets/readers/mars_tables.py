@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.mistake import MissingFile, Mistake
-from utils.text_files import read_lines, shorten
+from utils.text import read_lines, shorten
 
 from ..tracklet import Tracklet
 from .listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path_error

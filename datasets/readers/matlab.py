@@ -9,7 +9,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from utils.mistake import Mistake
-from utils.text_files import INT64_MAX, INT64_MIN
+from utils.text import INT64_MAX, INT64_MIN
 
 from .listing import missing_path_error
 

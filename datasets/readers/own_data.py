@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from utils.metrics import ALL_CAMERAS, CROSS_CAMERA, PROTOCOLS
 from utils.mistake import MissingFile, Mistake
-from utils.natural_order import natural_key
+from utils.text import natural_key
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme

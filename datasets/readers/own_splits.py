@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from utils.mistake import Mistake
-from utils.natural_order import natural_key
+from utils.text import natural_key
 
 from .tracklet_table import BOTH, GALLERY, QUERY, TEST, TRAIN, TableRow
 

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.files import write_text
 from utils.mistake import Mistake
-from utils.natural_order import natural_key
-from utils.text_files import parse_integer, read_csv, shorten
-from utils.whole_files import write_text
+from utils.text import natural_key, parse_integer, read_csv, shorten
 
 from ..tracklet import VIEWS
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.mistake import MissingFile, Mistake
-from utils.natural_order import natural_key
+from utils.text import natural_key
 from utils.unknown import UNKNOWN
 
 from ..tracklet import VIEWS, Tracklet

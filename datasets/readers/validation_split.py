@@ -16,7 +16,7 @@ import numpy as np
 
 from utils.mistake import Mistake
 from utils.tables import format_table
-from utils.text_files import read_lines
+from utils.text import read_lines
 
 from ..tracklet import Tracklet
 from .agvpreid import LAYOUT, AGVPReID, read_train

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from datasets import Tracklet
 from utils.checkpoint import read_checkpoint, write_weights
 from utils.entries import check_entries, mapping, tensor, tensors
+from utils.mistake import Mistake
 from utils.processes import Processes
 
 from .features import FeatureSet
@@ -125,5 +126,5 @@ def _write(path: Path, origin: Mapping[str, str], computed: FeatureSet) -> None:
         return
     try:
         write_weights({"features": computed.features}, {"origin": dict(origin)}, path)
-    except OSError as error:
+    except Mistake as error:
         logger.warning("Features are not kept for the next evaluation (TEST.KEEP_FEATURES): %s", error)

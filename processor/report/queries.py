@@ -10,7 +10,7 @@ import numpy as np
 
 from datasets import Tracklet
 from utils.mistake import Mistake
-from utils.text_files import read_text
+from utils.text import read_text
 
 from ..evaluation.results import Evaluation
 from .measures import measures_by_query

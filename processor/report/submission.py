@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from datasets.tracklet import AGVPREID_RANKING
+from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
 from utils.nearest import find_nearest
-from utils.text_files import read_lines, shorten
-from utils.whole_files import write_text
+from utils.text import read_lines, shorten
 
 from .rankings import RANKING_HEADERS
 

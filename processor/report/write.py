@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from utils.commands import going_on_without
+from utils.files import replace_files
 
 from ..evaluation.results import VISUAL, Evaluation, Method
 from .breakdown import break_down, format_breakdown
@@ -16,7 +17,6 @@ from .pairs import describe_verification, format_verification
 from .pictures import draw_best_and_worst
 from .queries import write_queries
 from .rankings import RankingFile, add_ranking, write_distances
-from .replacement import replace_files
 from .survey import Survey, survey_distances
 from .tables import format_results, results_as_dict
 

@@ -21,10 +21,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from utils.files import set_aside, write_text
 from utils.mistake import Mistake
-from utils.old_files import set_aside
 from utils.progress import format_duration
-from utils.whole_files import write_text
 
 from .curves import draw_curves
 
@@ -157,7 +156,7 @@ class TrainingMonitor:
         """Run a block that writes; training goes on if it cannot, because only checkpoints must be written."""
         try:
             yield
-        except OSError as error:
+        except (OSError, Mistake) as error:
             logger.warning(
                 "%s, curves and TensorBoard in %s are not written from here on: %s", HISTORY, self.output, error
             )

@@ -7,8 +7,8 @@ from pathlib import Path
 from configs import CONFIG_FILE, NETWORK_KEYS, changed_keys, get_cfg
 from utils.checkpoint import log_identity, read_checkpoint
 from utils.entries import check_entries, count, text
+from utils.files import set_aside
 from utils.mistake import Mistake
-from utils.old_files import set_aside
 from utils.processes import may_be_restarted, was_restarted
 
 from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState, weights_beside

@@ -6,8 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.decoding import CACHED, CROPS, OURS, PLAIN, SIZE, run, warm_cache, write_crops
-from datasets.clips.decoding import decode_frame
+from benchmarks.decoding import CROPS, OURS, PLAIN, run
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +26,6 @@ def test_reports_every_size_and_the_frames_of_a_data_set(tmp_path):
         assert all(way["frames_per_second"] > 0 for way in ways.values())
         assert ways[PLAIN]["difference"] == 0
         assert ways[OURS]["difference"] < 1
-        assert ways[CACHED]["difference"] == ways[OURS]["difference"]
-
-
-def test_the_cache_gives_the_pixels_of_decode_frame(tmp_path):
-    paths = write_crops(tmp_path, 60, 150, 3)
-    cached = warm_cache(tmp_path / "cache", paths)
-    for path in paths:
-        assert torch.equal(cached(path), decode_frame(path, SIZE))
 
 
 def test_an_empty_root_is_named(tmp_path):

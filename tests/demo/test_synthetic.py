@@ -182,7 +182,7 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file is a file, not a folder"):
         render_dataset(tmp_path / "file", **ONE)
-    with pytest.raises(OSError, match="Cannot write the data set: Not a directory"):
+    with pytest.raises(ValueError, match="Cannot write the data set to .*: Not a directory"):
         render_dataset(tmp_path / "file/below", **ONE)
 
 

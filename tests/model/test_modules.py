@@ -7,9 +7,8 @@ from torch import nn
 
 from loss import make_loss
 from model import make_model
+from model.layers import AttentionPool, BatchNeck, InstanceNeck, MeanPool, make_neck, make_pool
 from model.memory_prompt import PromptAttention, SequenceSpecificPrompt
-from model.neck import BatchNeck, InstanceNeck, make_neck
-from model.pooling import AttentionPool, MeanPool, make_pool
 from model.temporal_memory import TemporalMemoryDiffusion
 
 CLIPS = (4, 4, 3, 64, 32)

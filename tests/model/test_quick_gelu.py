@@ -8,7 +8,7 @@ import torch
 from timm.layers import QuickGELU
 from torch import nn
 
-from model.quick_gelu import QuickGELUMlp, quick_gelu_mlp, speed_up_mlp
+from model.layers import QuickGELUMlp, quick_gelu_mlp, speed_up_mlp
 
 
 @pytest.fixture

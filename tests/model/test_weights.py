@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import re
 
 import pytest
 import timm
@@ -13,10 +12,21 @@ from torch import nn
 from configs import get_cfg
 from model import load_weights, make_model
 from model.encoder import ClipVideoEncoder, build_vit
-from model.weights import CLASSIFIERS, load_clip_weights
+from model.weights import (
+    CLASSIFIERS,
+    PUBLISHED_UNUSED,
+    convert_checkpoint,
+    load_clip_weights,
+    to_published,
+)
 
+OPENAI_PARTS = ("visual.class_embedding", "visual.positional_embedding", "visual.proj", "visual.conv1.weight")
 VIT = {"embed_dim": 64, "depth": 2, "num_heads": 1, "proj_dim": 64}
 SIZE, STRIDE = (64, 32), (16, 16)
+PARITY = {
+    "xtfclip_288x144_t8": "configs/xtfclip_vit_b16_288x144.yml",
+    "tfclip_256x128_t8": "configs/tfclip_vit_b16_256x128.yml",
+}
 
 
 @pytest.fixture
@@ -162,32 +172,45 @@ def test_another_architecture_names_both(vit, tmp_path):
         assert torch.equal(encoder.projection, before)
 
 
-@pytest.mark.parametrize("lost", ["visual.class_embedding", "visual.positional_embedding", "visual.proj"])
-def test_a_clip_file_without_a_part_is_refused_in_words(lost, vit, tmp_path):
-    state = openai_state(vit)
-    del state[lost]
-    torch.save(state, tmp_path / "a.pt")
-    with pytest.raises(ValueError, match=r"a\.pt"):
+def without(state, name):
+    return {key: value for key, value in state.items() if key != name}
+
+
+ODD = (torch.tensor(1.0), torch.ones(1), torch.ones(2, 3), torch.ones(1, 1, 1, 1, 1))
+REFUSED = {
+    **{f"without {name}": (lambda vit, name=name: without(openai_state(vit), name), "") for name in OPENAI_PARTS},
+    **{
+        f"{name} of shape {tuple(value.shape)}": (
+            lambda vit, name=name, value=value: openai_state(vit) | {name: value},
+            r" holds another architecture than MODEL\.NAME",
+        )
+        for name in OPENAI_PARTS[1:]
+        for value in ODD
+    },
+    "timm without a matrix": (lambda vit: timm_state(vit) | {"head.weight": torch.zeros(64)}, " holds another arch"),
+    "timm of another kind": (lambda vit: {**timm.create_model("test_vit").state_dict(), "cls_token": ODD[0]}, ""),
+    "no ViT": (
+        lambda vit: {"layer1.weight": torch.zeros(2)},
+        r" \(MODEL\.PRETRAIN_PATH\) is not a CLIP file.*got layer1\.weight",
+    ),
+    "NaN": (
+        lambda vit: openai_state(vit) | {"visual.proj": torch.full((64, 64), torch.nan)},
+        " is of no use: projection holds NaN or infinity",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
+    make, message = REFUSED[what]
+    torch.save(make(vit), tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=rf"a\.pt{message}"):
         load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
 
 
-@pytest.mark.parametrize("shape", [(64,), (2, 64, 64)])
-@pytest.mark.parametrize(("to_state", "name"), [(openai_state, "visual.proj"), (timm_state, "head.weight")])
-def test_a_projection_that_is_no_matrix_is_refused_in_words(to_state, name, shape, vit, tmp_path):
-    torch.save(to_state(vit) | {name: torch.zeros(shape)}, tmp_path / "a.pt")
-    with pytest.raises(ValueError, match=r"a\.pt holds another architecture"):
-        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
-
-
-def test_a_file_that_is_not_clip_is_named_with_its_key(vit, tmp_path):
-    torch.save(timm.create_model("test_vit").state_dict() | {"cls_token": torch.zeros(2)}, tmp_path / "vit.pth")
-    torch.save({"layer1.weight": torch.zeros(2)}, tmp_path / "resnet.pth")
-    with pytest.raises(
-        ValueError, match=r"resnet\.pth \(MODEL\.PRETRAIN_PATH\) is not a CLIP file.*got layer1\.weight"
-    ):
-        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "resnet.pth")
-    with pytest.raises(ValueError, match=r"vit\.pth"):
-        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "vit.pth")
+def test_nan_in_the_text_tower_is_not_read(vit, tmp_path):
+    torch.save(openai_state(vit) | {"text_projection": torch.tensor(torch.nan)}, tmp_path / "text.pt")
+    load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "text.pt")
 
 
 class Malicious:
@@ -243,7 +266,7 @@ def test_a_torchscript_archive_that_would_run_code_is_refused(model, tmp_path):
         load_weights(model, path)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.99999])
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.99999])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_a_truncated_file_is_named(kind, share, model, tmp_path):
     path = tmp_path / ("cut.safetensors" if kind == "safetensors" else "cut.pth")
@@ -274,60 +297,25 @@ def test_a_missing_file_and_a_list_are_named(model, tmp_path):
         load_weights(model, tmp_path / "list.pth")
 
 
-# Our names to those of the published checkpoints, applied in this order.
-PUBLISHED = (
-    (r"^encoder\.camera_embedding$", "cv_embed"),
-    (r"^encoder\.frame_embedding$", "video_embed"),
-    (r"^encoder\.class_token$", "image_encoder.class_embedding"),
-    (r"^encoder\.position_embedding$", "image_encoder.positional_embedding"),
-    (r"^encoder\.projection$", "image_encoder.proj"),
-    (r"^encoder\.patch_embed\.", "image_encoder.conv1."),
-    (r"^encoder\.norm_pre\.", "image_encoder.ln_pre."),
-    (r"^encoder\.norm\.", "image_encoder.ln_post."),
-    (r"^encoder\.blocks\.", "image_encoder.transformer.resblocks."),
-    (r"^temporal_memory\.block\.", "TMD.resblocks.0."),
-    (r"^temporal_memory\.message_attention\.", "TMD.resblocks.0.message_attn."),
-    (r"^temporal_memory\.message_norm\.", "TMD.resblocks.0.message_ln."),
-    (r"^temporal_memory\.message\.", "TMD.resblocks.0.message_fc."),
-    (r"(resblocks\.\d+\.(?:message_)?attn)\.qkv\.", r"\1.in_proj_"),
-    (r"(resblocks\.\d+\.(?:message_)?attn)\.proj\.", r"\1.out_proj."),
-    (r"(resblocks\.\d+)\.norm(\d)\.", r"\1.ln_\2."),
-    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
-    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
-    (r"^memory_weight$", "memory_alpha"),
-    (r"^classifier_image\.", "classifier2."),
-    (r"^classifier_projected\.", "classifier_proj."),
-    (r"^classifier_temporal\.", "classifier_proj_temp."),
-    (r"^pool_image\.score\.", "tap_img_feature.attn_mlp."),
-    (r"^pool_projected\.score\.", "tap_img_feature_proj.attn_mlp."),
-    (r"^pool_tokens\.score\.", "tap_cls_f_sp.attn_mlp."),
-    (r"^pool_frames\.score\.", "tap_cls_f_tp.attn_mlp."),
-    (r"^pool_video\.score\.", "tap_video.attn_mlp."),
-    (r"^memory_prompt\.text\.", "SSP.text_proj."),
-    (r"^memory_prompt\.visual\.", "SSP.memory_proj."),
-    (r"^memory_prompt\.out\.", "SSP.out_proj."),
-    (r"^memory_prompt\.layers\.", "SSP.decoder."),
-    (r"(SSP\.decoder\.\d+)\.self_norm\.", r"\1.norm1."),
-    (r"(SSP\.decoder\.\d+)\.cross_norm\.", r"\1.norm2."),
-    (r"(SSP\.decoder\.\d+)\.mlp_norm\.", r"\1.norm3."),
-    (r"(SSP\.decoder\.\d+\.(?:self|cross)_att)ention\.(query|key|value)\.", lambda m: f"{m[1]}n.{m[2][0]}_proj."),
-    (r"(SSP\.decoder\.\d+\.(?:self|cross)_att)ention\.out\.", r"\1n.proj."),
-)
-
-
 def publish(state):
-    """A published checkpoint of our state: their names and shapes, DataParallel's prefix, and their dead weights."""
-    published = {}
-    for name, value in state.items():
-        renamed = name
-        for pattern, replacement in PUBLISHED:
-            renamed = re.sub(pattern, replacement, renamed)
-        if renamed == "image_encoder.class_embedding":
-            value = value.flatten()
-        elif renamed == "image_encoder.positional_embedding":
-            value = value[0]
-        published[f"module.{renamed}"] = value.clone()
-    return published | {"module.classifier_proj_temp2.weight": torch.zeros(3, 64), "module.SSP.alpha": torch.zeros(())}
+    """A published checkpoint of our state, with DataParallel's prefix."""
+    return {f"module.{name}": value for name, value in to_published(state).items()}
+
+
+@pytest.mark.parametrize("name", PARITY)
+def test_our_published_layout_has_the_names_and_shapes_of_the_published_checkpoint(read_fixture, name):
+    fixture = read_fixture(name)
+    with torch.device("meta"):
+        cfg = get_cfg(PARITY[name], ["MODEL.PRETRAINED", "False"])
+        model = make_model(cfg, fixture["num_classes"], fixture["num_cameras"], pretrained=False)
+        published = to_published(model.state_dict())
+    assert {name: list(value.shape) for name, value in published.items()} == fixture["keys"]
+
+
+@pytest.mark.parametrize("config_file", PARITY.values())
+def test_a_round_trip_to_the_published_layout_changes_no_bit(config_file, tiny_cfg, assert_same):
+    state = make_model(tiny_cfg(config_file=config_file), 5, 3, pretrained=False).state_dict()
+    assert_same(convert_checkpoint(to_published(state)), state)
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -340,7 +328,7 @@ def test_a_checkpoint_loads_whole(published, model, tiny_cfg, tmp_path):
     report = load_weights(model, tmp_path / "a.pth")
     for name, value in source.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
-    assert set(report.ignored) == ({"classifier_proj_temp2.weight", "SSP.alpha"} if published else set())
+    assert set(report.ignored) == (set(PUBLISHED_UNUSED) if published else set())
     assert not report.skipped
 
 
@@ -395,97 +383,35 @@ def test_classifiers_may_be_missing(published, model, tiny_cfg, tmp_path, caplog
         assert torch.equal(value, own[name] if name in CLASSIFIERS else other.state_dict()[name]), name
 
 
-def test_a_parameter_that_is_missing_or_misshapen_is_named(model, tmp_path):
-    state = model.state_dict()
-    del state["pool_image.score.0.weight"]
-    torch.save(state, tmp_path / "less.pth")
-    with pytest.raises(
-        ValueError, match=r"less\.pth does not fit .*1 parameters missing.*pool_image\.score\.0\.weight"
-    ):
-        load_weights(model, tmp_path / "less.pth")
-    state = model.state_dict() | {"pool_image.score.0.weight": torch.zeros(2, 2)}
-    torch.save(state, tmp_path / "other.pth")
-    with pytest.raises(
-        ValueError, match=r"other\.pth.*pool_image\.score\.0\.weight is \(2, 2\) .*, expected \(32, 64\)"
-    ):
-        load_weights(model, tmp_path / "other.pth")
-
-
-def with_nan(value):
-    value = value.clone()
-    value.view(-1)[-1] = float("nan")
-    return value
-
-
 ODD_TENSORS = {
     "of another shape": (lambda value: value[:1, :1], r"is \(1, 1\) of float32, expected"),
     "without dimensions": (lambda value: torch.tensor(1.0), r"is \(\) of float32, expected"),
     "of integers": (lambda value: value.long(), r"is .* of int64, expected .* of float32"),
-    "not a number": (with_nan, r"holds NaN or infinity"),
+    "complex": (lambda value: value.to(torch.complex64), r"is .* of complex64, expected"),
+    "not a number": (lambda value: value * torch.nan, r"holds NaN or infinity"),
     "beyond float32": (lambda value: torch.full_like(value, 1e300, dtype=torch.float64), r"holds NaN or infinity"),
-    "sparse": (lambda value: value.to_sparse(), r"must be a dense tensor of numbers, got a sparse tensor"),
-    "without data": (lambda value: value.to("meta"), r"must be a dense tensor of numbers, got a meta tensor"),
-    "complex": (lambda value: value.to(torch.complex64), r"must be a dense tensor of numbers, got .*complex64"),
+    "sparse": (lambda value: value.to_sparse(), r"must be a dense tensor of numbers"),
+    "without data": (lambda value: value.to("meta"), r"must be a dense tensor of numbers"),
     "no tensor": (lambda value: value.tolist(), r"no value for"),
 }
 
 
 @pytest.mark.filterwarnings("ignore:.*sparse:UserWarning")
-@pytest.mark.parametrize(
-    ("oddity", "name"),
-    [
-        (oddity, name)
-        for oddity in ODD_TENSORS
-        for name in ("classifier_image.weight", "encoder.camera_embedding", "encoder.projection")
-        if (oddity, name) != ("no tensor", "classifier_image.weight")  # classifiers may be missing
-    ],
-)
-def test_an_odd_tensor_is_named_with_its_file(oddity, name, model, tmp_path):
+@pytest.mark.parametrize("oddity", ODD_TENSORS)
+@pytest.mark.parametrize("name", ["encoder.camera_embedding", "encoder.projection"])
+def test_an_odd_tensor_is_named_with_its_file(oddity, name, model, tmp_path, assert_same):
     change, message = ODD_TENSORS[oddity]
     state = model.state_dict()
     before = {key: value.clone() for key, value in state.items()}
     torch.save({"model": {**state, name: change(state[name])}}, tmp_path / "odd.pth")
     with pytest.raises(ValueError, match=rf"odd\.pth.*{name}.*{message}|odd\.pth.*{message} {name}"):
         load_weights(model, tmp_path / "odd.pth")
-    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
-
-
-def test_a_name_that_is_no_text_is_refused(model, tmp_path):
-    torch.save({**model.state_dict(), 5: torch.ones(2)}, tmp_path / "odd.pth")
-    with pytest.raises(ValueError, match=r"odd\.pth holds a tensor with the name 5, which is no text"):
-        load_weights(model, tmp_path / "odd.pth")
-
-
-@pytest.mark.parametrize("name", ["visual.positional_embedding", "visual.proj", "visual.conv1.weight"])
-@pytest.mark.parametrize("value", [torch.tensor(1.0), torch.ones(1), torch.ones(2, 3), torch.ones(1, 1, 1, 1, 1)])
-def test_an_odd_tensor_of_a_clip_file_is_refused_in_words(name, value, vit, tmp_path):
-    torch.save({**openai_state(vit), name: value}, tmp_path / "odd.pt")
-    encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **VIT), SIZE, STRIDE)
-    with pytest.raises(ValueError, match=r"odd\.pt holds another architecture than MODEL\.NAME"):
-        load_clip_weights(encoder, tmp_path / "odd.pt")
-
-
-def test_nan_in_a_clip_file_is_named_and_that_of_its_text_tower_is_not_read(vit, tmp_path):
-    encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **VIT), SIZE, STRIDE)
-    state = openai_state(vit)
-    torch.save({**state, "text_projection": with_nan(state["text_projection"])}, tmp_path / "text.pt")
-    load_clip_weights(encoder, tmp_path / "text.pt")
-    torch.save({**state, "visual.proj": with_nan(state["visual.proj"])}, tmp_path / "image.pt")
-    with pytest.raises(ValueError, match=r"image\.pt is of no use: projection holds NaN or infinity"):
-        load_clip_weights(encoder, tmp_path / "image.pt")
-
-
-def test_a_published_checkpoint_without_a_part_of_its_encoder_is_refused_in_words(model, tmp_path):
-    state = publish(model.state_dict())
-    del state["module.image_encoder.class_embedding"]
-    torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(ValueError, match=r"part\.pth"):
-        load_weights(model, tmp_path / "part.pth")
+    assert_same(dict(model.state_dict()), before)
 
 
 def test_surplus_parameters_are_reported(model, tmp_path):
-    torch.save(model.state_dict() | {"pose.weight": torch.zeros(2)}, tmp_path / "a.pth")
-    assert set(load_weights(model, tmp_path / "a.pth").ignored) == {"pose.weight"}
+    torch.save(model.state_dict() | {"pose.weight": torch.zeros(2), 5: torch.ones(2)}, tmp_path / "a.pth")
+    assert set(load_weights(model, tmp_path / "a.pth").ignored) == {"pose.weight", "5"}
 
 
 def test_without_a_network_the_message_says_what_to_do(tiny_cfg, monkeypatch):

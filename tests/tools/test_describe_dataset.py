@@ -54,7 +54,7 @@ def test_from_folders_to_results(build, tmp_path, tiny_opts, caplog, monkeypatch
     assert "Read by {person}/cam{camera}_{tracklet} (guessed; --pattern corrects it)" in caplog.text
     assert f"python -m tools.check_dataset --config_file configs/own_data.yml DATASETS.ROOT_DIR '{root}'" in caplog.text
 
-    opts = [*tiny_opts, *OPTS, "DATASETS.ROOT_DIR", str(root), "DATALOADER.CACHE_DIR", str(tmp_path / "cache")]
+    opts = [*tiny_opts, *OPTS, "DATASETS.ROOT_DIR", str(root)]
     assert check_dataset.main(["--workers", "1", *opts]) == 0
     train_main.main(["--output_dir", "logs", *opts])
     eval_main.main(["--output_dir", "logs", "TEST.RANKING_LENGTH", "3"])

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch.serialization import get_crc32_options, set_crc32_options
 
-from utils.checkpoint import PUBLISHED_FILES, log_identity, read_checkpoint, write_checkpoint, write_weights
+from utils.checkpoint import PUBLISHED_FILES, fitting, log_identity, read_checkpoint, write_checkpoint, write_weights
+from utils.mistake import Mistake
 
 
 def write_weights_like(content, path):
@@ -27,7 +28,7 @@ def test_a_full_disk_leaves_the_old_file_and_is_explained(write, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
-        with pytest.raises(OSError, match=r"^Could not write .*/a\.\w+: File too large\. ") as caught:
+        with pytest.raises(ValueError, match=r"^Could not write .*/a\.\w+: File too large\. ") as caught:
             write({"x": torch.ones(100_000)}, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -169,3 +170,18 @@ def test_only_process_0_of_a_run_identifies_a_file(tmp_path, caplog, monkeypatch
     with caplog.at_level(logging.INFO):
         log_identity(tmp_path / "is not even opened")
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("use", "cause"),
+    [
+        (lambda content: content["epoch"], "it has no entry 'epoch'"),
+        (lambda content: torch.nn.Linear(2, 2).load_state_dict(content), 'Missing key(s) in state_dict: "weight"'),
+        (lambda content: content["model"] + 1, "unsupported operand"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(use, cause):
+    with pytest.raises(Mistake, match=r"a\.pth does not fit this run: .*") as error, fitting("a.pth"):
+        use({"model": {}})
+    assert cause in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""How commands end: status, one line on the console, the traceback in the log file."""
+"""How commands end: their status, one line for what the user can mend, and a traceback for the rest."""
 
 import errno
 import logging
@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from utils.commands import going_on_without, run_command
-from utils.whole_files import write_whole
+from utils.commands import going_on_without, run_command, show
+from utils.files import write_whole
+from utils.mistake import MissingFile, Mistake
 
 
 def fail(error):
@@ -19,96 +20,83 @@ def fail(error):
     return main
 
 
-@pytest.fixture(autouse=True)
-def handlers(caplog, monkeypatch):
-    """The handlers of log lines, without the file of pytest itself."""
-    handlers = [caplog.handler]
-    monkeypatch.setattr(logging.getLogger(), "handlers", handlers)
-    return handlers
-
-
 @pytest.fixture
-def log_file(handlers, tmp_path, caplog):
-    caplog.set_level(logging.DEBUG, "utils.commands")
-    handler = logging.FileHandler(tmp_path / "train.log")
-    handlers.append(handler)
-    yield tmp_path / "train.log"
-    handler.close()
+def report(caplog):
+    """``report(error)``: what a command logs that ends with an error: the lines, and whether a traceback is shown."""
+
+    def run(error):
+        caplog.clear()
+        assert run_command(fail(error)) == 1
+        return caplog.messages, any(record.exc_info for record in caplog.records)
+
+    return run
 
 
-def test_status_of_success():
-    assert run_command(lambda: None) == 0
+@pytest.mark.parametrize(("result", "status"), [(None, 0), (0, 0), (3, 3)])
+def test_status_of_success(result, status):
+    assert run_command(lambda: result) == status
 
 
-@pytest.mark.parametrize("error", [OSError("no disk"), ValueError("no sense"), FloatingPointError("no number")])
-def test_a_mistake_is_one_line(error, caplog):
-    assert run_command(fail(error)) == 1
-    assert [record.message for record in caplog.records] == [str(error)]
-
-
-def test_an_error_of_the_system_is_told_in_words(caplog, tmp_path):
-    assert run_command(lambda: (tmp_path / "gone").read_text()) == 1
-    assert caplog.records[0].message == f"{tmp_path}/gone: No such file or directory."
-    assert run_command(fail(OSError(errno.ENOSPC, "No space left on device"))) == 1
-    assert caplog.records[1].message.startswith("No space left on device: a file cannot be read or written")
-
-
-def test_a_message_of_many_lines_becomes_one_of_bounded_length(caplog):
-    assert run_command(fail(ValueError("a.pth does not fit:\n\tsize mismatch for b\n"))) == 1
-    assert caplog.records[0].message == "a.pth does not fit: size mismatch for b"
-    assert run_command(fail(ValueError("x" * 5000))) == 1
-    assert len(caplog.records[1].message) < 1100
-    assert caplog.records[1].message.endswith("... (the log file holds all of it)")
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("x: can't allocate memory")])
-def test_too_little_memory_names_the_keys(error, caplog, log_file):
-    assert run_command(fail(error)) == 1
-    message = caplog.records[0].message
-    assert message.startswith("This machine has too little memory. Lower SOLVER.STAGE2.IMS_PER_BATCH")
-
-
-def test_an_error_without_a_message_is_named(caplog):
-    assert run_command(fail(ValueError())) == 1
-    assert caplog.records[0].message == "ValueError"
-
-
-def test_the_error_of_a_loader_process_is_its_last_line(caplog):
-    message = (
-        "Caught UnreadableFrameError in DataLoader worker process 0.\nTraceback:\n  ...\nValueError: frame 3 is damaged"
-    )
-    assert run_command(fail(ValueError(message))) == 1
-    assert caplog.records[0].message == "ValueError: frame 3 is damaged"
-
-
-def test_any_other_error_leaves_its_traceback_in_the_log(log_file, caplog):
-    assert run_command(fail(KeyError("x"))) == 1
-    lines = [record.message for record in caplog.records if record.levelno == logging.ERROR]
-    assert lines == ["KeyError: 'x'", f"The traceback is in {log_file}"]
-    assert "Traceback (most recent call last)" in log_file.read_text()
-
-
-def test_without_a_log_any_other_error_is_raised():
-    with pytest.raises(KeyError):
-        run_command(fail(KeyError("x")))
+FRAME = "Caught Mistake in DataLoader worker process 0.\nTraceback:\n  ...\nMistake: frame 3 is damaged"
 
 
 @pytest.mark.parametrize(
-    ("message", "key"),
+    ("error", "line"),
     [
-        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "DATALOADER.NUM_WORKERS"),
-        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "shm-size"),
+        (Mistake("no sense"), "no sense"),
+        (MissingFile("a.pth is gone"), "a.pth is gone"),
+        (Mistake("a.pth does not fit:\n\tsize mismatch for b\n"), "a.pth does not fit: size mismatch for b"),
+        (Mistake(), "Mistake"),
+        (Mistake(FRAME), "Mistake: frame 3 is damaged"),
+        (Mistake("x" * 5000), f"{'x' * 1000} ..."),
+        (OSError(errno.EACCES, "Permission denied", "/a"), "/a: Permission denied."),
+        (OSError(errno.ENOSPC, "No space left on device"), "A file, and the system does not say which: No"),
+        (
+            ModuleNotFoundError("No module named 'nothing'", name="nothing.at.all"),
+            "The package nothing is not",
+        ),
     ],
 )
-def test_a_killed_loader_process_names_the_key_to_change(message, key, log_file, caplog):
-    assert run_command(fail(RuntimeError(message))) == 1
-    assert key in caplog.records[0].message
+def test_what_the_user_can_mend_is_one_line(error, line, report):
+    lines, has_traceback = report(error)
+    assert [each[: len(line)] for each in lines] == [line]
+    assert not has_traceback
 
 
-def test_out_of_memory_names_the_keys_to_change(log_file, caplog):
-    OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
-    assert run_command(fail(OutOfMemoryError("CUDA out of memory."))) == 1
-    assert "SOLVER.STAGE2.IMS_PER_BATCH" in caplog.records[0].message
+OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (KeyError("x"), None),
+        (ValueError("not ours"), None),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a"), None),
+        (ModuleNotFoundError("No module named 'utils.gone'", name="utils.gone"), None),
+        (MemoryError(), "SOLVER.STAGE2.IMS_PER_BATCH"),
+        (RuntimeError("x: can't allocate memory"), "SOLVER.STAGE2.IMS_PER_BATCH"),
+        (OutOfMemoryError("CUDA out of memory."), "SOLVER.STAGE2.IMS_PER_BATCH"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "DATALOADER.NUM_WORKERS"),
+        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "shm-size"),
+    ],
+)
+def test_any_other_error_shows_its_traceback_and_what_may_help(error, hint, report):
+    lines, has_traceback = report(error)
+    assert lines[0].startswith(f"{type(error).__name__}: ")
+    assert has_traceback
+    assert len(lines) == (2 if hint else 1)
+    assert hint is None or hint in lines[1]
+
+
+def test_answers_go_to_standard_output_and_logs_to_standard_error(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+    def main():
+        logging.getLogger("a").info("log")
+        show("table")
+
+    assert run_command(main) == 0
+    assert capsys.readouterr() == ("table\n", "log\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -130,7 +118,7 @@ def test_no_child_outlives_the_command():
         child = multiprocessing.get_context("fork").Process(target=_ignore_everything, daemon=True)
         child.start()
         children.append(child)
-        raise ValueError("over")
+        raise Mistake("over")
 
     assert run_command(main) == 1
     children[0].join(timeout=10)
@@ -140,7 +128,8 @@ def test_no_child_outlives_the_command():
 def test_an_error_of_what_is_dispensable_is_a_warning(caplog):
     with going_on_without("the picture"):
         raise KeyError("x")
-    assert caplog.messages[0].startswith("the picture: left out because of an error (KeyError: 'x').")
+    assert caplog.messages == ["the picture: left out because of an error."]
+    assert caplog.records[0].exc_info
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -150,5 +139,5 @@ def test_a_full_disk_ends_what_is_dispensable_too(number, tmp_path):
 
     with pytest.raises(OSError, match="full"), going_on_without("the page"):
         write(None)
-    with pytest.raises(OSError, match="Free space on this disk"), going_on_without("the page"):
+    with pytest.raises(Mistake, match="Free space on this disk"), going_on_without("the page"):
         write_whole(write, tmp_path / "page.html")

@@ -52,12 +52,6 @@ def test_a_new_data_set_needs_a_row_in_the_registry_only(make_tree, check, monke
     assert report.not_checked == []  # its folders were walked
 
 
-def test_no_frame_cache_is_made(make_tree, check, tmp_path):
-    report = check(make_tree(), "DATALOADER.CACHE_DIR", tmp_path / "cache")
-    assert report.can_train
-    assert not (tmp_path / "cache").exists()
-
-
 def test_processes_find_the_same(make_tree, check, frames_of):
     root = make_tree()
     frames_of(root)[0].write_bytes(b"")

@@ -1,8 +1,10 @@
+"""Small text files and integers are read with errors that name the line; names sort by their numbers."""
+
 import os
 
 import pytest
 
-from utils.text_files import parse_integer, read_csv, read_lines, read_text
+from utils.text import natural_key, parse_integer, read_csv, read_lines, read_text
 
 
 def write(tmp_path, content):
@@ -73,3 +75,11 @@ def test_rows_of_csv_know_their_line(tmp_path):
     path.write_text('a,b\n"c"d,e\n')
     with pytest.raises(ValueError, match=r"a\.csv, line 2: this row is not valid CSV"):
         read_csv(path)
+
+
+def test_natural_order():
+    names = ["f10.jpg", "f2.jpg", "f02.jpg", "f", "f1_10", "f1_9", "g1", "10", "9", "", "f" + "9" * 5000]
+    ordered = ["", "9", "10", "f", "f1_9", "f1_10", "f02.jpg", "f2.jpg", "f10.jpg", "f" + "9" * 5000, "g1"]
+    assert sorted(names, key=natural_key) == ordered
+    names.reverse()
+    assert sorted(names, key=natural_key) == ordered

@@ -1,4 +1,4 @@
-"""Reading small text files and the integers in them, with errors that name the file and the line."""
+"""Read small text files and the integers in them, with errors that name file and line; sort names by their numbers."""
 
 import csv
 import io
@@ -16,8 +16,8 @@ def read_text(path: str | Path) -> str:
     """Read a whole text file, with or without a byte order mark; line ends stay as they are.
 
     Raises:
-        FileNotFoundError: If there is no such file, or if it is a folder, a pipe or a device.
-        ValueError: If the file is not UTF-8 text; names the line.
+        MissingFile: If there is no such file, or if it is a folder, a pipe or a device.
+        Mistake: If the file is not UTF-8 text; names the line.
     """
     if not Path(path).is_file():  # reading a pipe would wait forever
         raise MissingFile(f"{path} is not a file.")
@@ -31,10 +31,10 @@ def read_text(path: str | Path) -> str:
     return text
 
 
-def _not_utf8(path: str | Path, content_before: bytes) -> ValueError:
+def _not_utf8(path: str | Path, content_before: bytes) -> Mistake:
     """Return the error for a file in another encoding; ``content_before`` ends where that shows."""
     line = content_before.count(b"\n") + 1
-    return ValueError(f"{path}, line {line}: the file is not UTF-8 text. Open it in an editor and save it as UTF-8.")
+    return Mistake(f"{path}, line {line}: the file is not UTF-8 text. Open it in an editor and save it as UTF-8.")
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -48,7 +48,7 @@ def read_csv(path: str | Path) -> list[tuple[int, list[str]]]:
     The reader is strict: a quotation mark that is never closed would otherwise swallow the rest of the table.
 
     Raises:
-        ValueError: If a row is not valid CSV; names the line.
+        Mistake: If a row is not valid CSV; names the line.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[tuple[int, list[str]]] = []
@@ -69,7 +69,7 @@ def parse_integer(text: str, where: str) -> int:
         text: The digits, with an optional sign; spaces around them are ignored.
         where: What the number is and where it stands, such as 'list.txt, line 3: the pid'; begins the message.
     Raises:
-        ValueError: If the text is not such a number.
+        Mistake: If the text is not such a number.
     """
     digits = text.strip()
     if _INTEGER.fullmatch(digits) is None:
@@ -83,3 +83,11 @@ def parse_integer(text: str, where: str) -> int:
 def shorten(text: str) -> str:
     """Quote a value for a message, cut where it is long."""
     return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
+
+
+def natural_key(text: str) -> tuple[tuple[int, str], ...]:
+    """Return a key that sorts texts by the numbers in them, so that 'cam2_9' comes before 'cam2_10' and 'cam10_1'."""
+    parts = re.split(r"([0-9]+)", text)  # text and digits take turns
+    numbers = [digits.lstrip("0") for digits in parts[1::2]]
+    parts[1::2] = numbers
+    return (*((len(part) if place % 2 else 0, part) for place, part in enumerate(parts)), (0, text))

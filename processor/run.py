@@ -1,0 +1,118 @@
+"""Run a training or an evaluation: build all that the configuration names, and hand it over."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from yacs.config import CfgNode
+
+from configs import CONFIG_FILE, describe_differences, dump_config, warn_of_unread_keys
+from datasets import (
+    choose_cases,
+    make_dataset,
+    make_test_loader,
+    make_train_loader,
+    make_train_transform,
+    warn_of_equal_clips,
+)
+from utils.commands import show
+from utils.files import lock_folder, write_text
+from utils.runtime import make_runtime, prepare_output, start_logging
+
+from .build import (
+    make_extractor,
+    make_feature_cache,
+    make_memory,
+    make_query_mapper,
+    make_ranking_options,
+    make_training_options,
+    make_training_state,
+)
+from .estimate import compute_ideal_step_seconds, size_of
+from .evaluation.open_run import load_trained, locate_checkpoint
+from .evaluation.rank import evaluate
+from .report import format_results, write_report
+from .training.resume import keep_old_checkpoints, prepare_run, restore_last
+from .training.state import LAST_CHECKPOINT
+from .training.train import train
+from .training.validate import make_validation
+
+logger = logging.getLogger(__name__)
+
+
+def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
+    """Train the network that a configuration describes, into its OUTPUT_DIR.
+
+    Args:
+        cfg: The configuration.
+        resume: Whether to continue from the last checkpoint, if there is one.
+        with_weights: Whether to write the weights alone beside each checkpoint.
+    """
+    output = prepare_output(cfg.OUTPUT_DIR)
+    with lock_folder(output), start_logging(output / "train.log"):
+        logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
+        warn_of_unread_keys(cfg, "training")
+        runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
+        processes = runtime.processes
+        torch.manual_seed(cfg.SOLVER.SEED)
+        resume = processes.run_on_main(partial(prepare_run, output, resume))
+        with processes.first_on_machine():  # the first one lists the frames
+            dataset = make_dataset(cfg)
+            validation = make_validation(cfg, dataset, runtime)
+        loader = make_train_loader(cfg, dataset, processes)
+        state = make_training_state(cfg, dataset, runtime, resume=resume)
+        state.with_weights = with_weights
+        if resume:
+            restore_last(state, output)
+        else:
+            processes.run_on_main(partial(keep_old_checkpoints, output))
+        processes.run_on_main(partial(write_text, dump_config(cfg), output / CONFIG_FILE))
+        if not resume:
+            state.memory = make_memory(cfg, dataset, state.model, runtime)
+            state.save(output / LAST_CHECKPOINT)  # for CLIP memory all frames were decoded
+        augment = make_train_transform(cfg, processes)
+        measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
+        ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0
+        train(state, loader, augment, runtime, make_training_options(cfg, ideal), output, validation)
+        logger.info("Done. Checkpoints, config and log are in %s", output)
+
+
+def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], config_file: str | None) -> None:
+    """Open a trained run, evaluate the directions asked for, write the report and show its table.
+
+    Args:
+        cfg: The configuration of the command line, which says where the run is.
+        results: Folder for the results; None for the one in OUTPUT_DIR.
+        opts: The KEY VALUE pairs in ``cfg``.
+        config_file: Its file, which then decides in place of the checkpoint's own configuration.
+    """
+    locate_checkpoint(cfg)  # a folder that is misspelt must not be created
+    folder = prepare_output(results or Path(cfg.OUTPUT_DIR) / "results")
+    with lock_folder(folder), start_logging(folder / "eval.log"):
+        warn_of_unread_keys(cfg, "evaluation", opts)
+        trained = load_trained(cfg, None if config_file else opts, config_file)
+        cfg, processes = trained.cfg, trained.runtime.processes
+        logger.info("What differs from the recipe: %s", describe_differences(cfg))
+        with processes.first_on_machine():  # the first one lists the frames
+            dataset = trained.read_dataset()
+        cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
+        warn_of_equal_clips(cfg, cases)
+        make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
+        cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
+        extractor = make_extractor(cfg, trained.model, trained.runtime)
+        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
+        maps = make_query_mapper(cfg, extractor, cameras)
+        report = evaluation, folder, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
+        written = processes.run_on_main(partial(write_report, *report))
+        if evaluation.scored():
+            logger.info("results\n%s", format_results(evaluation))
+        else:
+            logger.warning(
+                "The test identities are masked (the challenge's copy): scores would mean nothing and are left out. "
+                "The submission is written; the challenge's server scores it."
+            )
+        logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
+        if evaluation.scored() and processes.is_main:
+            show(format_results(evaluation))

@@ -1,0 +1,289 @@
+"""Files and folders are written whole or not at all, and one command at a time writes into a folder."""
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from utils import files
+from utils.files import (
+    LOCK_FILE,
+    STALE,
+    SUFFIX,
+    is_disk_full,
+    lock_folder,
+    replace_files,
+    set_aside,
+    whole_folder,
+    write_text,
+    write_whole,
+)
+from utils.mistake import Mistake
+
+
+@contextlib.contextmanager
+def full_disk(num_bytes=1000):
+    """No file may grow beyond so many bytes; Python turns the signal for it into an OSError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def age(path):
+    old = time.time() - STALE - 60
+    os.utime(path, (old, old))
+
+
+def write_folder(path, content="new", error=None):
+    with whole_folder(path) as folder:
+        (folder / content).write_text(content)
+        if error:
+            raise error
+
+
+def write_half(error):
+    def write(file):
+        file.write(b"half")
+        raise error
+
+    return write
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError("no space"), Mistake("no")])
+def test_an_interruption_leaves_what_was_there(error, tmp_path):
+    write_text("old", tmp_path / "a.txt")
+    write_folder(tmp_path / "a", "old")
+    expected = Mistake if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected):
+        write_whole(write_half(error), tmp_path / "a.txt")
+    with pytest.raises(type(error)):
+        write_folder(tmp_path / "a", "new", error)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names_in(tmp_path / "a") == ["old"]
+    assert names_in(tmp_path) == ["a", "a.txt"]
+
+
+def test_a_full_disk_names_what_to_do(tmp_path):
+    write_text("old", tmp_path / "a.txt")
+    with full_disk():
+        with pytest.raises(Mistake, match=r"Could not write .*/a\.txt: File too large\. .*Free space") as caught:
+            write_text("x" * 2000, tmp_path / "a.txt")
+        with pytest.raises(Mistake, match=r"Could not write .*/a: File too large\. .*Free space"):
+            write_folder(tmp_path / "a", "x" * 200, OSError(errno.EFBIG, os.strerror(errno.EFBIG)))
+    assert is_disk_full(caught.value)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("write", [lambda path: write_text("new", path), write_folder])
+def test_a_place_that_cannot_be_written_is_named(write, tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    with pytest.raises(Mistake, match=r"Could not write .*taken/a: .*Make the folder around it writable"):
+        write(tmp_path / "taken/a")
+    with pytest.raises(Mistake, match="is no regular file"):
+        write_text("x", "/dev/null")
+
+
+def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: [calls.append("fsync"), fsync(handle)])
+    monkeypatch.setattr(os, "replace", lambda *names: [calls.append("replace"), replace(*names)])
+    write_text("new", tmp_path / "a.txt")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize(("umask", "modes"), [(0o022, (0o644, 0o755)), (0o002, (0o664, 0o775))])
+def test_the_umask_counts(umask, modes, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_text("new", tmp_path / "a.txt")
+        write_folder(tmp_path / "a")
+    finally:
+        os.umask(before)
+    assert tuple((tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "a")) == modes
+
+
+def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_path):
+    for name in (".a[1].12345678.part", ".a[1].12345679.part", ".b.12345678.part"):
+        (tmp_path / name).write_text("half")
+    age(tmp_path / ".a[1].12345678.part")
+    age(tmp_path / ".b.12345678.part")
+    write_text("new", tmp_path / "a[1]")
+    assert names_in(tmp_path) == [".a[1].12345679.part", ".b.12345678.part", "a[1]"]
+    with whole_folder(tmp_path / "c") as folder:
+        assert folder.suffix == SUFFIX
+        write_folder(tmp_path / "c", "of another process")
+        assert folder.is_dir()
+    with lock_folder(tmp_path):  # nobody else writes here
+        assert names_in(tmp_path) == [LOCK_FILE, files.HOLDER_FILE, "a[1]", "c"]
+
+
+def test_the_previous_file_is_kept(tmp_path):
+    path, previous = tmp_path / "a.txt", tmp_path / "previous.txt"
+    contents = []
+    for text in ("one", "two", "three"):
+        write_whole(lambda file, text=text: file.write(text.encode()), path, previous)
+        contents.append((path.read_text(), previous.read_text() if previous.exists() else None))
+    assert contents == [("one", None), ("two", "one"), ("three", "two")]
+    assert names_in(tmp_path) == ["a.txt", "previous.txt"]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_one_of_both_names_is_the_last_whole_file_wherever_a_write_stops(step, tmp_path, monkeypatch):
+    path, previous = tmp_path / "a.txt", tmp_path / "previous.txt"
+    for text in ("one", "two"):
+        write_whole(lambda file, text=text: file.write(text.encode()), path, previous)
+    replace, calls = os.replace, []
+
+    def stop(*names):
+        calls.append(names)
+        if len(calls) > step:
+            raise KeyboardInterrupt
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(lambda file: file.write(b"three"), path, previous)
+    assert "two" in [name.read_text() for name in (path, previous) if name.exists()]
+
+
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
+    write_folder(tmp_path / "new/a", "old")
+    with whole_folder(tmp_path / "new/a") as folder:
+        (folder / "new").touch()
+        assert names_in(tmp_path / "new/a") == ["old"]
+    assert names_in(tmp_path / "new/a") == ["new"]
+    assert names_in(tmp_path / "new") == ["a"]
+
+
+def test_a_failed_exchange_brings_the_old_folder_back(tmp_path, monkeypatch):
+    write_folder(tmp_path / "a", "old")
+    rename = Path.rename
+    calls = []
+
+    def fail_at_the_second(old, new):
+        calls.append(new)
+        if len(calls) == 2:
+            raise FileNotFoundError(new)
+        return rename(old, new)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_second)
+    with pytest.raises(FileNotFoundError):
+        write_folder(tmp_path / "a")
+    assert names_in(tmp_path) == ["a"]
+    assert names_in(tmp_path / "a") == ["old"]
+
+
+def test_the_only_copy_of_a_replaced_folder_is_never_removed(tmp_path):
+    (tmp_path / ".a.12345678.old").mkdir()  # of a process that was killed between the renames
+    age(tmp_path / ".a.12345678.old")
+    write_folder(tmp_path / "a")
+    assert names_in(tmp_path) == [".a.12345678.old", "a"]
+    write_folder(tmp_path / "a")
+    assert names_in(tmp_path) == ["a"]
+
+
+def test_results_that_cannot_take_their_place_are_kept_beside_it(tmp_path):
+    def write(*names):
+        def fill(folder):
+            for name in names:
+                (folder / name).write_text(name)
+            return [folder / name for name in names]
+
+        return fill
+
+    (tmp_path / "own").touch()
+    assert replace_files(tmp_path, write("a", "b")) == [tmp_path / "a", tmp_path / "b"]
+    replace_files(tmp_path, write("b"))
+    assert names_in(tmp_path) == [files.WRITTEN_LIST, "b", "own"]
+    (tmp_path / "c").mkdir()
+    with pytest.raises(Mistake, match=r"c is a folder where a file .*not in place are in .*results\.") as caught:
+        replace_files(tmp_path, write("b", "c"))
+    (rest,) = tmp_path.glob("results.*")
+    assert str(rest) in str(caught.value)
+    assert names_in(rest) == ["b", "c"]
+
+
+def test_files_that_are_set_aside_are_numbered_and_never_overwritten(tmp_path):
+    path = tmp_path / "a.csv"
+    for content in ("one", "two", "three"):
+        path.write_text(content)
+        set_aside(path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "a.csv.old": "one",
+        "a.csv.old2": "two",
+        "a.csv.old3": "three",
+    }
+    path.touch()
+    assert set_aside(path, "damaged") == tmp_path / "a.csv.damaged"
+
+
+# ---- locks
+
+
+def try_lock(folder):
+    """In another process: whether the lock is free, and otherwise the error."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(_try, (folder,))
+
+
+def _try(folder):
+    try:
+        with lock_folder(folder):
+            return "free"
+    except Mistake as error:
+        return str(error)
+
+
+def test_a_second_run_is_told_who_holds_the_folder(tmp_path):
+    with lock_folder(tmp_path):
+        message = try_lock(tmp_path)
+    assert f"{tmp_path} is in use by process {os.getpid()} on " in message
+    assert message.endswith("write to another place (--output_dir or --custom_output_dir).")
+    with pytest.raises(ValueError, match="mine"), lock_folder(tmp_path):
+        raise ValueError("mine")
+    assert try_lock(tmp_path) == "free"
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path):
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with lock_folder(tmp_path):
+            os.write(write_end, b"x")
+            signal.pause()
+    os.read(read_end, 1)
+    assert f"process {child} on" in try_lock(tmp_path)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert try_lock(tmp_path) == "free"
+
+
+def test_only_process_0_of_a_run_locks(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with lock_folder(tmp_path):
+        assert not (tmp_path / LOCK_FILE).exists()
+
+
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):
+    def fail(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with lock_folder(tmp_path):
+        pass
+    assert "cannot be locked (" in caplog.text

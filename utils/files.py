@@ -1,0 +1,252 @@
+"""Write files and folders whole or not at all, replace earlier ones, and lock the folder that they are in."""
+
+import contextlib
+import errno
+import glob
+import itertools
+import logging
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+from .mistake import Mistake
+
+logger = logging.getLogger(__name__)
+
+# What is being written is named ".", its name, "." and eight random characters, then this.
+SUFFIX = ".part"
+# Ends the name of a folder that is being replaced, instead of SUFFIX.
+REPLACED = ".old"
+# Seconds after which a temporary file is that of a process that was killed. Who holds a folder's lock need not wait.
+STALE = 24 * 3600
+LOCK_FILE, HOLDER_FILE = ".lock", ".lock.holder"
+WRITTEN_LIST = ".written.txt"  # what ``replace_files`` wrote into a folder, a name a line
+# Errors of a disk, or of somebody's share of it, that holds no more.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
+    """Let ``write`` fill a temporary file, and put it in place once the disk has it.
+
+    After an error, an interruption or a power cut the file at ``path`` is what it was before.
+
+    Args:
+        write: Writes the content into an open file.
+        path: The file; missing folders are created.
+        previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
+            moment, a whole file is at ``path`` or at ``previous``.
+    Raises:
+        Mistake: If the folder is not writable, the disk is full, or ``path`` is something else than a file; the message
+            names it and says what to do.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise Mistake(f"{path} is no regular file, and is not replaced: choose another name.")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            if previous is not None and path.is_file():
+                os.replace(path, previous)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file as UTF-8, whole or not at all; errors as ``write_whole``."""
+    write_whole(lambda file: file.write(text.encode()), path)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Provide a temporary folder, which gets the name ``path`` when the block ends without an error.
+
+    After an error or an interruption the folder at ``path`` is what it was before. A process that is killed between
+    the two renames of a replacement leaves the old folder, whole, beside ``path`` under a hidden name.
+
+    Args:
+        path: The folder; missing parents are created. A folder that is there is replaced: the caller has asked for it.
+    Raises:
+        Mistake: If the parent is not writable or the disk is full; the message names the folder and says what to do.
+    """
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        temporary.mkdir()
+    try:
+        yield temporary
+        _put_in_place(temporary, path)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise _mistake(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
+    """Write files into a folder in place of those that the call before wrote there; other files stay.
+
+    Args:
+        folder: It exists, and the caller holds its lock.
+        write: Writes the files into a temporary folder, and returns them.
+    Returns:
+        The files, in the order of ``write``.
+    Raises:
+        Mistake: If one cannot be moved to its place; the message says where the new ones are. After an error of
+            ``write``, the earlier files are still there.
+    """
+    temporary = _temporary(folder / "results")
+    temporary.mkdir()
+    try:
+        names = [str(path.relative_to(temporary)) for path in write(temporary)]
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    try:
+        _move(names, temporary, folder)
+    except (OSError, Mistake) as error:
+        rest = temporary.rename(folder / temporary.stem.lstrip("."))  # a name that nothing removes
+        raise Mistake(f"{error} The results that are not in place are in {rest}.") from error
+    return [folder / name for name in names]
+
+
+def set_aside(path: Path, ending: str = "old") -> Path:
+    """Rename a file to the first free name among NAME.old, NAME.old2, NAME.old3, ...; returns the new path."""
+    names = (f"{path.name}.{ending}{number if number > 1 else ''}" for number in itertools.count(1))
+    return path.rename(next(aside for aside in map(path.with_name, names) if not aside.exists()))
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir") -> Iterator[None]:
+    """Hold the lock of an output folder within a block, in process 0; the system releases it if the process dies.
+
+    Temporary files that killed processes left in the folder are removed.
+
+    Args:
+        folder: The folder.
+        option: What names another one, for the message.
+    Raises:
+        Mistake: If another command holds it; the message names its process.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock, holder = FileLock(folder / LOCK_FILE, timeout=0), folder / HOLDER_FILE
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock)
+        except Timeout as error:
+            name = holder.read_text("utf-8") if holder.is_file() else "another process"
+            raise Mistake(
+                f"{folder} is in use by {name}: wait until it ends, or write to another place ({option})."
+            ) from error
+        except (OSError, NotImplementedError) as error:  # some network file systems have no locks
+            logger.warning("%s cannot be locked (%s): make sure that no other command writes there.", folder, error)
+        else:
+            for leftover in folder.glob(f".*.{'?' * 8}{SUFFIX}"):
+                _remove(leftover)
+            with _explained(holder):
+                holder.write_text(f"process {os.getpid()} on {platform.node()}", "utf-8")
+            stack.callback(holder.unlink, missing_ok=True)
+        yield
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, by itself or, as those of ``write_whole``, by its cause."""
+    return any(isinstance(each, OSError) and each.errno in DISK_FULL for each in (error, error.__cause__))
+
+
+def _temporary(path: Path) -> Path:
+    """Return a new hidden name beside ``path``; what killed processes left under such names is removed."""
+    names = f".{glob.escape(path.name)}.{'?' * 8}"
+    # Without ``path``, its folder was being replaced when a process was killed, and the old one is the only one.
+    endings = (SUFFIX, REPLACED) if path.is_dir() else (SUFFIX,)
+    for leftover in itertools.chain.from_iterable(path.parent.glob(names + ending) for ending in endings):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > STALE:
+                _remove(leftover)
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _put_in_place(folder: Path, path: Path) -> None:
+    """Rename a folder; one that has the name already is renamed before, and removed after."""
+    if not path.is_dir():
+        folder.rename(path)
+        return
+    replaced = folder.with_suffix(REPLACED)
+    path.rename(replaced)
+    try:
+        folder.rename(path)
+    except BaseException:
+        replaced.rename(path)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _move(names: list[str], source: Path, folder: Path) -> None:
+    """Move files into a folder, and delete those of the call before that have no successor."""
+    for name in names:
+        if (folder / name).is_dir():
+            raise Mistake(f"{folder / name} is a folder where a file of the results belongs: move it away.")
+    list_file = folder / WRITTEN_LIST
+    earlier = list_file.read_text("utf-8", "surrogateescape").splitlines() if list_file.is_file() else []
+    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), "utf-8", "surrogateescape")
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).replace(folder / name)
+    for name in earlier:
+        if name not in names:
+            (folder / name).unlink(missing_ok=True)
+    list_file.write_text("".join(f"{name}\n" for name in names), "utf-8", "surrogateescape")
+    shutil.rmtree(source)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk note a new name, where the system can do this with a folder."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn errors of the file system into a mistake that names the file and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, Mistake):
+            raise
+        raise _mistake(path, error) from error
+
+
+def _mistake(path: Path, error: OSError) -> Mistake:
+    remedy = "Free space on this disk" if is_disk_full(error) else "Make the folder around it writable"
+    return Mistake(
+        f"Could not write {path}: {error.strerror or error}. What was there is kept. {remedy}, or choose another "
+        "place. A training continues with --resume."
+    )
