@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from datasets.readers.agvpreid import AGVPReID
+from datasets import DatasetOptions, open_dataset
 from datasets.tracklet import Case, Tracklet
 from utils.commands import run_command
 from utils.metrics import evaluate_ranking
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for case in AGVPReID(options.root, with_train=False).cases.values():
+    for case in open_dataset("agvpreid", options.root, DatasetOptions(with_train=False)).cases.values():
         scores = evaluate_case(case)
         logger.info("%-24s %s", case.name, "  ".join(f"{name} {value:5.1f}" for name, value in scores.items()))
 

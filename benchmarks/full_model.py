@@ -158,7 +158,7 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Step
         criterion,
         optimizer,
         make_schedule(cfg, optimizer),
-        runtime.make_scaler(),
+        runtime,
         memory=batches.memory,
         pids=list(range(NUM_CLASSES)),
         camids=list(range(NUM_CAMERAS)),
@@ -170,7 +170,7 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Step
     def train_step() -> None:
         model.train()
         clips = augment(batches.train_clips, generator)
-        terms = compute_losses(state, clips, batches.camids, batches.labels, runtime)
+        terms = compute_losses(state, clips, batches.camids, batches.labels)
         add_gradients(state, terms["total"])
         update_weights(state)
 

@@ -9,17 +9,17 @@ from .build import (
     make_test_transform,
     make_train_loader,
     make_train_transform,
+    open_dataset,
     train_cameras,
     warn_of_equal_clips,
 )
-from .readers.benchmark import Benchmark
-from .readers.dataset_options import DatasetOptions
+from .readers.dataset import DataSet, DatasetOptions
 from .tracklet import Case, Tracklet, label_map
 
 __all__ = [
     "DATASETS",
-    "Benchmark",
     "Case",
+    "DataSet",
     "DatasetOptions",
     "Tracklet",
     "choose_cases",
@@ -30,6 +30,7 @@ __all__ = [
     "make_test_transform",
     "make_train_loader",
     "make_train_transform",
+    "open_dataset",
     "train_cameras",
     "warn_of_equal_clips",
 ]

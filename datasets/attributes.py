@@ -5,7 +5,6 @@ after the last known one means 'unknown'. The same code means something else in 
 these tables.
 """
 
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from utils.mistake import Mistake
 from utils.text import parse_integer, read_csv
 
-logger = logging.getLogger(__name__)
+from .problems import LOADING, Problems
 
 CODES: dict[str, tuple[str, ...]] = {
     "gender": ("male", "female"),
@@ -83,7 +82,7 @@ class AttributeScheme(NamedTuple):
 AGVPREID_SCHEME = AttributeScheme(COLUMNS, tuple(UNKNOWN_CODES.values()))
 
 
-def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
+def read_attributes(path: str | Path, problems: Problems = LOADING) -> dict[int, tuple[int, ...]]:
     """Read one attribute table.
 
     Args:
@@ -117,13 +116,10 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
         if table.setdefault(pid, attributes) != attributes:
             raise Mistake(f"{path}, line {line}: id {pid} was given other attributes before.")
     for (column, code), num_rows in sorted(out_of_range.items()):
-        logger.warning(
-            "%s: %s holds code %d, which is not in 0..%d, in %d row(s); it is read as unknown.",
-            path,
-            column,
-            code,
-            UNKNOWN_CODES[column],
-            num_rows,
+        problems.add(
+            "attribute code",
+            f"{path}: {column} holds code {code}, which is not in 0..{UNKNOWN_CODES[column]}, in {num_rows} row(s); it "
+            "is read as unknown.",
         )
     return table
 

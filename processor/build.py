@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from configs import NETWORK_KEYS
 from configs.keys import leaves
 from datasets import (
-    Benchmark,
+    DataSet,
     Tracklet,
     label_map,
     make_memory_loader,
@@ -38,8 +38,7 @@ from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
 from .report.query_maps import QueryMapper
 from .training.clip_memory import build_memory
-from .training.state import TrainingState
-from .training.train import TrainingOptions
+from .training.state import TrainingOptions, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ FEATURE_KEYS = (
 NOT_COMPARED = ("MODEL.COMPILE", "LOSS.LABEL_SMOOTHING", "DATASETS.NAMES")  # those that no descriptor depends on
 
 
-def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
+def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
     """Build model, losses and solver for a data set; ``make_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
     Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
@@ -82,7 +81,7 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         criterion,
         optimizer,
         make_schedule(cfg, optimizer),
-        runtime.make_scaler(),
+        runtime,
         torch.empty(0, model.encoder.projected_width, device=runtime.device),
         pids,
         camids,
@@ -92,11 +91,10 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         max_gradient_norm=cfg.SOLVER.STAGE2.CLIP_GRADIENT_NORM,
         ema_decay=cfg.SOLVER.STAGE2.EMA_DECAY,
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
-        processes=runtime.processes,
     )
 
 
-def make_memory(cfg: CfgNode, dataset: Benchmark, model: XTFCLIP, runtime: Runtime) -> Tensor:
+def make_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
     """Compute CLIP memory, (K, P), from all frames of the training tracklets, by a model that is still untrained."""
     loader = make_memory_loader(cfg, dataset, runtime.processes)
     return build_memory(make_extractor(cfg, model, runtime), loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)

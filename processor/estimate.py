@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 from yacs.config import CfgNode
 
-from datasets import Benchmark, make_train_transform, train_cameras
+from datasets import DataSet, make_train_transform, train_cameras
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.clips.transforms import Augmenter
 from loss import ReidLoss, make_loss
@@ -274,7 +274,7 @@ def made_up_pids(size: DatasetSize) -> list[int]:
     return [number * size.num_identities // size.num_tracklets for number in range(size.num_tracklets)]
 
 
-def size_of(dataset: Benchmark) -> DatasetSize:
+def size_of(dataset: DataSet) -> DatasetSize:
     """Count the training split of a data set."""
     identities = {tracklet.pid for tracklet in dataset.train}
     return DatasetSize(len(identities), len(dataset.train), len(train_cameras(dataset.train)))

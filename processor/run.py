@@ -34,7 +34,7 @@ from .estimate import compute_ideal_step_seconds, size_of
 from .evaluation.open_run import load_trained, locate_checkpoint
 from .evaluation.rank import evaluate
 from .report import format_results, write_report
-from .training.resume import keep_old_checkpoints, prepare_run, restore_last
+from .training.checkpoints import keep_old_checkpoints, prepare_run, restore_last
 from .training.state import LAST_CHECKPOINT
 from .training.train import train
 from .training.validate import make_validation
@@ -75,7 +75,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
         augment = make_train_transform(cfg, processes)
         measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
         ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0
-        train(state, loader, augment, runtime, make_training_options(cfg, ideal), output, validation)
+        train(state, loader, augment, make_training_options(cfg, ideal), output, validation)
         logger.info("Done. Checkpoints, config and log are in %s", output)
 
 

@@ -49,7 +49,7 @@ LAST = RUN / "checkpoint_last.pth"
 # Without the checkpoint before, which a resumed run would use in place of a damaged one.
 NOT_NEEDED = shutil.ignore_patterns("tensorboard", "*.log", ".lock", "checkpoint_previous.pth")
 # Words of libraries that tell a user nothing, and the line that points to a traceback.
-MEANINGLESS = ("[Errno", "enforce fail", "unexpected pos", "The traceback is in")
+MEANINGLESS = ("[Errno", "enforce fail", "unexpected pos")
 
 
 @dataclass(frozen=True)
@@ -420,17 +420,7 @@ def test_damaged_configs_of_runs(workshop):
 # ---- checkpoints
 
 MISSING = object()
-WRONG = {
-    "missing": MISSING,
-    "None": None,
-    "5": 5,
-    "text": "text",
-    "[]": [],
-    "{}": {},
-    "{5: 5}": {5: 5},
-    "a tensor": torch.ones(2, 3),
-    "NaN in a tensor": torch.full((4, 64), float("nan")),
-}
+WRONG = {"missing": MISSING, "None": None, "5": 5, "text": "text", "{}": {}, "a tensor": torch.ones(2, 3)}
 # What training may find in an entry and go on, and what evaluation does not need or may do without.
 RIGHT = {
     *(("scaler", "{}"), ("random_states", "[]"), ("epoch_so_far", "{}")),

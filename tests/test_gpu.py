@@ -61,7 +61,7 @@ def set_up(make_tree, tiny_cfg, tmp_path):
 
 
 def run(parts, output):
-    train(parts.state, parts.loader, parts.augment, parts.runtime, parts.options, output, lambda model: 0.0)
+    train(parts.state, parts.loader, parts.augment, parts.options, output, lambda model: 0.0)
 
 
 def losses_of(output):
@@ -95,7 +95,7 @@ def test_fp16_and_fp32_compute_the_same_losses(device, set_up):
         parts = set_up(device, precision, *WITHOUT_CHANCE)
         batch = next(iter(parts.loader))
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
-        terms = compute_losses(parts.state, clips, batch["camid"].to(device), batch["label"].to(device), parts.runtime)
+        terms = compute_losses(parts.state, clips, batch["camid"].to(device), batch["label"].to(device))
         totals[precision] = terms["total"].item()
     assert totals["fp16"] == pytest.approx(totals["fp32"], rel=0.02)
 
@@ -141,7 +141,7 @@ def test_peak_memory_is_as_planned(device, set_up):
         torch.cuda.reset_peak_memory_stats(device)
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
         camids, labels = batch["camid"].to(device), batch["label"].to(device)
-        terms = compute_losses(parts.state, clips, camids, labels, parts.runtime)
+        terms = compute_losses(parts.state, clips, camids, labels)
         add_gradients(parts.state, terms["total"])
         update_weights(parts.state)
     weights = FLOAT32_BYTES * count_parameters(parts.state.model).total()

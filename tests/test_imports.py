@@ -27,10 +27,11 @@ ALLOWED = {
 PROJECT = {*ALLOWED, "tests"}
 CONFIGS_THIRD_PARTY = {"yacs", "yaml"}
 # The wings of datasets/, and the files beside them: what each may import from datasets/.
-RECORDS = {"tracklet", "attributes"}
+RECORDS = {"tracklet", "attributes", "problems"}
 ALLOWED_IN_DATASETS = {
     "tracklet": {"attributes"},
-    "attributes": set(),
+    "attributes": {"problems"},
+    "problems": set(),
     "readers": RECORDS,
     "clips": {*RECORDS, "readers"},
     "build": {*RECORDS, "readers", "clips"},

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if output.resolve() != (args.root / TABLE).resolve():
         words += ["DATASETS.TABLE", str(output.resolve())]
     logger.info("Wrote %s. Check it, and the frames, with:", output)
-    logger.info("python -m tools.check_dataset --config_file configs/own_data.yml %s", shlex.join(words))
+    logger.info("python -m tools.dataset check --config_file configs/own_data.yml %s", shlex.join(words))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import bisect
 import fnmatch
-import logging
 import os
 import re
 from collections import defaultdict
@@ -18,22 +17,20 @@ from utils.text import natural_key
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
+from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet
-from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, FolderLayout
-from .counts import PublishedCounts, log_counts
-from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
-from .listing import NUM_THREADS, find_root, list_images
+from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
+from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
+from .listing import NUM_THREADS, list_images
 from .manifest import pack_tracklets
 from .own_splits import choose_queries, have_both_views, have_cameras
 from .tracklet_table import BOTH, GALLERY, QUERY, TRAIN, TableRow, TrackletTable, number_words, read_table
-
-logger = logging.getLogger(__name__)
 
 _TITLE = "a data set of your own"
 _WILDCARD = re.compile(r"[*?[]")
 
 
-class OwnData:
+def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
     """Tracklets in folders of any layout, described by a table.
 
     Expected tree::
@@ -65,62 +62,31 @@ class OwnData:
 
     Statistics are not known: they are those of the table.
 
-    Attributes and arguments: see ``datasets.Benchmark``; ``scheme`` is known of the copy here, from the table. If query
-    and gallery hold both views, the cases are 'case1', aerial to ground, and 'case2', ground to aerial, as far as they
-    have tracklets. Otherwise the one case is 'case1', a search in the whole gallery. The protocol is 'cross-camera' if
-    the test tracklets name two cameras, else 'all-cameras'. A query that would find itself in the gallery, as the
-    protocol does not leave it out or its camera is unknown, is no gallery tracklet, whatever the table says. Of the
-    options, ``protocol``, ``table`` and ``identities_masked`` apply.
-
-    Raises:
-        FileNotFoundError: If the root, the table or a folder is missing.
-        ValueError: If the table is damaged (``tracklet_table.read_table``), if a tracklet has no frames or shares them
-            with another, or if there is no query or no gallery.
+    If query and gallery hold both views, the cases are 'case1', aerial to ground, and 'case2', ground to aerial, as far
+    as they have tracklets. Otherwise the one case is 'case1', a search in the whole gallery. The protocol is
+    'cross-camera' if the test tracklets name two cameras, else 'all-cameras'. A query that would find itself in the
+    gallery, as the protocol does not leave it out or its camera is unknown, is no gallery tracklet, whatever the table
+    says. Of the options, ``protocol`` and ``table`` apply.
     """
-
-    scheme: AttributeScheme | None = None
-    layout: FolderLayout | None = None
-    published = PublishedCounts()
-
-    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = find_root(root, _TITLE)
-        self.train: tuple[Tracklet, ...] = ()
-        table = _read_table_of(self.root, options.table)
-        if table.attributes:
-            self.scheme = AttributeScheme(table.attributes, (UNKNOWN,) * len(table.attributes))
-        rows = choose_queries(table.rows)
-        test = [row for row in rows if row.split != TRAIN]
-        protocol = options.choose_protocol(CROSS_CAMERA.name if have_cameras(test) else ALL_CAMERAS.name)
-        if not have_cameras(test):
-            logger.warning(
-                "%s names fewer than two cameras of test tracklets: rankings are scored by the protocol %s.",
-                table.path,
-                protocol,
-            )
-        training = [row for row in rows if row.split == TRAIN]
-        if with_train and not training:
-            raise Mistake(f"{table.path}: no tracklet has the split {TRAIN}.")
-        directions = _find_directions(table, test, protocol)
-        tracklets = _make_tracklets(self.root, table, rows if with_train else test)
-        if with_train:
-            self.train = tuple(tracklets[row.line] for row in training)
-            log_counts("train", self.train)
-        self.cases = {}
-        for key, direction in directions.items():
-            query, gallery = (
-                tuple(tracklets[row.line] for row in side) for side in (direction.query, direction.gallery)
-            )
-            log_counts(f"{direction.name}/query", query)
-            log_counts(f"{direction.name}/gallery", gallery)
-            self.cases[key] = Case(
-                direction.name,
-                direction.title,
-                query,
-                gallery,
-                protocol,
-                self.scheme,
-                identities_masked=options.identities_masked,
-            )
+    table = _read_table_of(root, options.table)
+    scheme = AttributeScheme(table.attributes, (UNKNOWN,) * len(table.attributes)) if table.attributes else None
+    rows = choose_queries(table.rows)
+    test = [row for row in rows if row.split != TRAIN]
+    protocol = options.protocol or (CROSS_CAMERA.name if have_cameras(test) else ALL_CAMERAS.name)
+    if not have_cameras(test):
+        text = f"{table.path} names fewer than two cameras of test tracklets: rankings are scored by the protocol"
+        problems.add("loader's remark", f"{text} {protocol}.")
+    training = [row for row in rows if row.split == TRAIN]
+    if options.with_train and not training:
+        raise Mistake(f"{table.path}: no tracklet has the split {TRAIN}.")
+    directions = _find_directions(table, test, protocol, problems)
+    tracklets = _make_tracklets(root, table, rows if options.with_train else test)
+    train = tuple(tracklets[row.line] for row in training) if options.with_train else ()
+    cases = {}
+    for key, direction in directions.items():
+        query, gallery = (tuple(tracklets[row.line] for row in side) for side in (direction.query, direction.gallery))
+        cases[key] = Case(direction.name, direction.title, query, gallery, protocol, scheme)
+    return DataSet(_TITLE, train, cases, scheme)
 
 
 class _Direction(NamedTuple):
@@ -148,7 +114,9 @@ def _read_table_of(root: Path, name: str) -> TrackletTable:
     return table
 
 
-def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: str) -> dict[str, _Direction]:
+def _find_directions(
+    table: TrackletTable, rows: Sequence[TableRow], protocol: str, problems: Problems
+) -> dict[str, _Direction]:
     """Divide the test rows into the queries and the gallery of each case."""
     query = [row for row in rows if row.split in (QUERY, BOTH)]
     gallery = [row for row in rows if row.split in (GALLERY, BOTH)]
@@ -158,17 +126,14 @@ def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: s
             "each is needed (column split)."
         )
     if have_both_views(rows):
-        return _divide_by_view(table, query, gallery)
+        return _divide_by_view(table, query, gallery, problems)
     leaves_out = PROTOCOLS[protocol].leave_out_same_camera
     finds_itself = {row.line for row in query if row.split == BOTH and not (leaves_out and row.camera)}
     if finds_itself:
-        logger.warning(
-            "%s: %d tracklets are queries only, although their split is %s: by the protocol %s they would find "
-            "themselves.",
-            table.path,
-            len(finds_itself),
-            BOTH,
-            protocol,
+        problems.add(
+            "loader's remark",
+            f"{table.path}: {len(finds_itself)} tracklets are queries only, although their split is {BOTH}: by the "
+            f"protocol {protocol} they would find themselves.",
         )
     gallery = [row for row in gallery if row.line not in finds_itself]
     if not gallery:
@@ -178,7 +143,7 @@ def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: s
 
 
 def _divide_by_view(
-    table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow]
+    table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow], problems: Problems
 ) -> dict[str, _Direction]:
     """Make a case of each direction that has tracklets on both sides; with both views, at least one has."""
     directions = {}
@@ -192,7 +157,8 @@ def _divide_by_view(
         if direction.query and direction.gallery:
             directions[key] = direction
         else:
-            logger.warning("%s: %s has no queries or no gallery, so it is left out.", table.path, layout.title)
+            text = f"{table.path}: {layout.title} has no queries or no gallery, so it is left out."
+            problems.add("loader's remark", text)
     return directions
 
 

@@ -19,8 +19,9 @@ from utils.tables import format_table
 from utils.text import read_lines
 
 from ..tracklet import Tracklet
-from .agvpreid import LAYOUT, AGVPReID, read_train
-from .dataset_options import DatasetOptions
+from .agvpreid import LAYOUT, are_masked, read_agvpreid
+from .case_folders import read_train
+from .dataset import DataSet, DatasetOptions
 
 PEOPLE_FILE = "validation_people.json"
 FILE_LIST = "validation_files.txt"  # names every file and link of the split, relative to its folder, one a line
@@ -74,7 +75,7 @@ def make_validation_split(
     link: str = "symlink",
     force: bool = False,
     index_dir: str = "",
-) -> AGVPReID:
+) -> DataSet:
     """Write a validation split and read it back.
 
     Args:
@@ -95,7 +96,7 @@ def make_validation_split(
     absolute_output, absolute_source = output.resolve(), source.resolve()
     if absolute_output.is_relative_to(absolute_source) or absolute_source.is_relative_to(absolute_output):
         raise Mistake(f"The output {output} and the source {source} must not lie in one another.")
-    tracklets = read_train(source, index_dir)
+    tracklets = read_train(LAYOUT, source, index_dir)
     people = choose_people(tracklets, settings)
     _clear(output, force)
     output.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,7 @@ def make_validation_split(
     (output / PEOPLE_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     _write_file_list(source, output, tracklets, people, link)
     _write_split(source, output, tracklets, people, link)
-    return AGVPReID(output, options=DatasetOptions(index_dir=index_dir))
+    return read_agvpreid(output, DatasetOptions(index_dir=index_dir))
 
 
 def choose_people(tracklets: Iterable[Tracklet], settings: SplitSettings) -> People:
@@ -215,7 +216,7 @@ def _plan_tracklets(output: Path, tracklets: Sequence[Tracklet], people: People)
     """Yield each tracklet of each split of the new copy, with its folder there."""
     test = [tracklet for tracklet in tracklets if tracklet.pid in people.test]
     names = {view: [tracklet.name for tracklet in test if tracklet.view == view] for view in ("ground", "aerial")}
-    prefix = UNMASKED_PREFIX if LAYOUT.are_masked(names) else ""
+    prefix = UNMASKED_PREFIX if are_masked(names) else ""
     for split, view in LAYOUT.splits().items():
         pids = _people_of(split, people)
         for tracklet in tracklets:
@@ -303,7 +304,7 @@ def _find_own(output: Path) -> tuple[list[Path], list[Path]]:
     return files, folders
 
 
-def format_splits(dataset: AGVPReID) -> str:
+def format_splits(dataset: DataSet) -> str:
     """Lay out a table of people, tracklets and frames of each split, with its tracklets by altitude."""
     splits = {"train": dataset.train}
     for case in dataset.cases.values():

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets import Benchmark, Tracklet
+from datasets import DataSet, Tracklet
 from datasets.attributes import AttributeScheme
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
@@ -43,7 +43,7 @@ class Parts:
     scores: Tensor
 
 
-def find_annotated(dataset: Benchmark, name: str) -> tuple[list[Tracklet], AttributeScheme]:
+def find_annotated(dataset: DataSet, name: str) -> tuple[list[Tracklet], AttributeScheme]:
     """Return the training tracklets that have attributes, and what these mean.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from configs import NETWORK_KEYS, changed_keys, config_of_run, get_cfg, parse_camera_map
-from datasets import Benchmark, make_dataset, train_cameras
+from datasets import DataSet, make_dataset, train_cameras
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
 from utils.checkpoint import log_identity, read_checkpoint
@@ -86,7 +86,7 @@ class TrainedRun:
             "date": datetime.date.today().isoformat(),
         }
 
-    def read_dataset(self) -> Benchmark:
+    def read_dataset(self) -> DataSet:
         """Read the data set to evaluate on; the training split only if the cameras must be counted there."""
         if self.camids is not None or not self.model.num_cameras:
             return make_dataset(self.cfg, with_train=False)
@@ -97,7 +97,7 @@ class TrainedRun:
             logger.warning("The checkpoint does not name its cameras, and the training split cannot be read: %s", error)
             return dataset
 
-    def cameras_for(self, dataset: Benchmark) -> dict[int, int]:
+    def cameras_for(self, dataset: DataSet) -> dict[int, int]:
         """Return the index of each camera, by camid, in the model's camera embedding; others count as unknown.
 
         On another data set than the one that was trained on, the same number is another camera: only those that
@@ -127,7 +127,7 @@ class TrainedRun:
             return {}
         return cameras
 
-    def _training_cameras(self, dataset: Benchmark) -> dict[int, int]:
+    def _training_cameras(self, dataset: DataSet) -> dict[int, int]:
         """Return the index of each training camera, by camid; as ``cameras_for``, but without looking at TEST."""
         if self.camids is not None:
             return {camid: index for index, camid in enumerate(self.camids)}

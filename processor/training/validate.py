@@ -1,4 +1,4 @@
-"""Scores during training: those of validation people may choose a checkpoint, those of test people may not."""
+"""Score the model while it trains, on validation people, who may choose a checkpoint, or on test people."""
 
 import logging
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from functools import partial
 
 from yacs.config import CfgNode
 
-from datasets import Benchmark, Case, make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets import Case, DataSet, make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime
@@ -50,7 +50,7 @@ class Validation:
         return evaluation.overall(VISUAL).mAP
 
 
-def make_validation(cfg: CfgNode, dataset: Benchmark, runtime: Runtime) -> Validation:
+def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validation:
     """Choose the people to score: those of DATASETS.VALIDATION_DIR or, if that is empty, the test people.
 
     Args:
@@ -76,7 +76,7 @@ def make_validation(cfg: CfgNode, dataset: Benchmark, runtime: Runtime) -> Valid
     return Validation(cfg, runtime, cases, train_cameras(dataset.train), people)
 
 
-def _require_other_people(validation: Benchmark, dataset: Benchmark, cfg: CfgNode) -> None:
+def _require_other_people(validation: DataSet, dataset: DataSet, cfg: CfgNode) -> None:
     """Raise ValueError if somebody in a validation query is trained on."""
     trained = {tracklet.pid for tracklet in dataset.train}
     queried = {tracklet.pid for case in validation.cases.values() for tracklet in case.query}

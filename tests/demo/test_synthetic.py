@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets import open_dataset
 from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
-from datasets.readers.agvpreid import AGVPReID
 from demo import dataset as dataset_module
 from demo.cameras import CAMERAS, make_cameras
 from demo.dataset import CASE1, CASE2, FILE_LIST, UNFINISHED, identity, render_dataset
@@ -73,7 +73,7 @@ def test_cases_mirror_each_other_and_case2_has_distractors(tmp_path: Path) -> No
     assert _bytes_of(tmp_path / CASE2 / "query") == _bytes_of(tmp_path / CASE1 / "gallery")
     searched, gallery = _bytes_of(tmp_path / CASE1 / "query"), _bytes_of(tmp_path / CASE2 / "gallery")
     assert searched.items() < gallery.items()
-    dataset = AGVPReID(tmp_path)
+    dataset = open_dataset("agvpreid", tmp_path)
     train = {tracklet.pid for tracklet in dataset.train}
     test = {tracklet.pid for case in dataset.cases.values() for tracklet in case.query + case.gallery}
     assert not train & test

@@ -11,7 +11,7 @@ from PIL import Image
 import eval_main
 import train_main
 from datasets.readers import own_splits
-from tools import check_dataset
+from tools import dataset
 from tools.describe_dataset import FRACTION, SEED, main
 
 PEOPLE = ("Anna Müller", "bob", "carla", "dieter", "émile", "李")
@@ -52,10 +52,10 @@ def test_from_folders_to_results(build, tmp_path, tiny_opts, caplog, monkeypatch
     root = build("{person}/cam{camera}_{tracklet}")
     main([str(root)])
     assert "Read by {person}/cam{camera}_{tracklet} (guessed; --pattern corrects it)" in caplog.text
-    assert f"python -m tools.check_dataset --config_file configs/own_data.yml DATASETS.ROOT_DIR '{root}'" in caplog.text
+    assert f"python -m tools.dataset check --config_file configs/own_data.yml DATASETS.ROOT_DIR '{root}'" in caplog.text
 
     opts = [*tiny_opts, *OPTS, "DATASETS.ROOT_DIR", str(root)]
-    assert check_dataset.main(["--workers", "1", *opts]) == 0
+    assert dataset.main(["check", "--workers", "1", *opts]) == 0
     train_main.main(["--output_dir", "logs", *opts])
     eval_main.main(["--output_dir", "logs", "TEST.RANKING_LENGTH", "3"])
     results = json.loads((tmp_path / "logs/results/results.json").read_text())

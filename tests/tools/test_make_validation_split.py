@@ -2,7 +2,8 @@
 
 import pytest
 
-from datasets.check import WARNING, check_dataset, make_check_settings
+from datasets.check import check_dataset
+from datasets.problems import WARNING
 from datasets.readers import validation_split
 from tools import make_validation_split
 from tools.make_validation_split import main
@@ -14,7 +15,7 @@ PIDS = tuple(range(1, 11))
 def test_lists_of_frames_are_kept_where_asked(make_tree, tmp_path):
     source, kept = make_tree(train=PIDS), tmp_path / "kept"
     main([str(source), str(tmp_path / "validation"), "--index_dir", str(kept)])
-    assert len(list(kept.glob("train-*.index"))) == 2  # the source's and the new copy's
+    assert len(list(kept.glob("train-*.arrow"))) == 2  # the source's and the new copy's
 
 
 def test_the_command_and_the_doctor(make_tree, tmp_path, tiny_cfg, caplog):
@@ -24,9 +25,9 @@ def test_the_command_and_the_doctor(make_tree, tmp_path, tiny_cfg, caplog):
     lines = [line.split() for line in caplog.text.splitlines()]
     assert f"{CASE2}/gallery 4 8 48 80 m 8".split() in lines
     assert f"{CASE1}/gallery 3 6 36 ground 6".split() in lines
-    report = check_dataset(make_check_settings(tiny_cfg("DATASETS.ROOT_DIR", output)))
+    report = check_dataset(tiny_cfg("DATASETS.ROOT_DIR", output))
     assert report.can_train
-    assert not report.of_level(WARNING)
+    assert not report.problems.of_level(WARNING)
     with pytest.raises(SystemExit):
         main([str(source), str(output)])
     with pytest.raises(SystemExit):

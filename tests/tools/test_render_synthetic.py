@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from datasets.readers.agvpreid import AGVPReID
+from datasets import open_dataset
 from demo import contact_sheet
 from demo.people import Person
 from tools.render_synthetic import main
@@ -11,7 +11,7 @@ from tools.render_synthetic import main
 def test_writes_a_data_set(tmp_path):
     counts = [f"--{name}=1" for name in ("train_people", "test_people", "tracklets_per_view", "frames", "workers")]
     main(["--output", str(tmp_path / "data"), *counts])
-    assert len(AGVPReID(tmp_path / "data").train) == 2
+    assert len(open_dataset("agvpreid", tmp_path / "data").train) == 2
 
 
 def test_writes_a_contact_sheet(tmp_path, monkeypatch):

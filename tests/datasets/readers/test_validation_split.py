@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from datasets import open_dataset
 from datasets.attributes import read_attributes
-from datasets.readers.agvpreid import AGVPReID
 from datasets.readers.validation_split import (
     FILE_LIST,
     PEOPLE_FILE,
@@ -162,7 +162,7 @@ def test_what_is_there_is_kept_unless_forced(make_tree, tmp_path):
         make_validation_split(source, output, SplitSettings(0.3, seed=1))
     dataset = make_validation_split(source, output, SplitSettings(0.3, seed=1), force=True)
     assert pids_of(dataset.cases["case1"].query) == set(json.loads((output / PEOPLE_FILE).read_text())["test"])
-    assert len(AGVPReID(source).train) == 4 * len(PIDS)
+    assert len(open_dataset("agvpreid", source).train) == 4 * len(PIDS)
     assert all((source / "train/1").iterdir())
 
     other = tmp_path / "other"

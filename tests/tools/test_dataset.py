@@ -1,4 +1,4 @@
-"""tools/check_dataset.py: its exit status, the JSON file, and interruptions."""
+"""tools/dataset.py, check: its exit status, the JSON file, and interruptions."""
 
 import json
 import os
@@ -10,34 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from datasets.check import dataset_check
-from tools.check_dataset import main
+from datasets.check import check
+from tools.dataset import main
 
 TRACKLET = "train/1/c0n0"
 
 
-def test_the_command(make_tree, tmp_path, tiny_opts, caplog):
-    caplog.set_level("INFO")
+def test_the_command(make_tree, tmp_path, tiny_opts, capsys):
     root = make_tree()
-    words = ["--workers", "1", "--json", str(tmp_path / "out/report.json"), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]
+    path = tmp_path / "out/report.json"
+    words = ["check", "--workers", "1", "--json", str(path), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]
     assert main(words) == 0
-    assert "Training can start: no blocking problems, no warnings." in caplog.text
-    assert json.loads((tmp_path / "out/report.json").read_text())["can_train"] is True
+    assert "Training can start: no blocking problems, no warnings." in capsys.readouterr().out
+    assert json.loads(path.read_text())["can_train"] is True
 
     for number in range(7):
         (root / TRACKLET / f"{number}.jpg").write_bytes(b"")
     assert main(words) == 1
-    assert "... and 2 more" in caplog.text
-    # 7 frame names, the share of bad frames, and the loader.
-    assert "Training cannot start: 3 kinds of blocking problems (9 places)." in caplog.text
-    content = json.loads((tmp_path / "out/report.json").read_text())
+    text = capsys.readouterr().out
+    assert "... and 2 more" in text
+    # 7 frame names, and the share of bad frames.
+    assert "Training cannot start: 2 kinds of blocking problems (8 places)." in text
+    content = json.loads(path.read_text())
     assert content["can_train"] is False
     (names,) = [finding for finding in content["findings"] if finding["check"] == "frame name"]
     assert (names["level"], names["count"], len(names["places"])) == ("blocking", 7, 7)
 
 
 def test_a_bad_command_line(caplog):
-    assert main(["DATASETS.ROOT", "x"]) == 1
+    assert main(["check", "DATASETS.ROOT", "x"]) == 1
     assert "Did you mean DATASETS.ROOT_DIR?" in caplog.text
 
 
@@ -52,30 +53,29 @@ def test_a_bad_command_line(caplog):
 )
 def test_numbers_out_of_range_name_the_option(words, message, capsys):
     with pytest.raises(SystemExit):
-        main(words)
+        main(["check", *words])
     assert message in capsys.readouterr().err
 
 
-def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, caplog, monkeypatch):
-    caplog.set_level("INFO")
+def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, capsys, monkeypatch):
     root = make_tree()
     sorted((root / TRACKLET).iterdir())[0].write_bytes(b"")
-    examine, seen = dataset_check.examine, []
+    examine, seen = check._examine_tracklet, []
 
-    def interrupt(job, size, sample):
-        seen.append(job)
+    def interrupt(tracklet, size, sample):
+        seen.append(tracklet)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return examine(job, size, sample)
+        return examine(tracklet, size, sample)
 
-    monkeypatch.setattr(dataset_check, "examine", interrupt)
+    monkeypatch.setattr(check, "_examine_tracklet", interrupt)
     path = tmp_path / "report.json"
-    assert main(["--workers", "1", "--json", str(path), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]) == 130
+    assert main(["check", "--workers", "1", "--json", str(path), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]) == 130
     content = json.loads(path.read_text())
     assert (content["complete"], content["can_train"]) == (False, None)
     assert content["splits"]["train"]["tracklets"] == 2
     assert "empty frame" in {finding["check"] for finding in content["findings"]}
-    assert "The check was interrupted. No blocking problem was found so far." in caplog.text
+    assert "The check was interrupted. No blocking problem was found so far." in capsys.readouterr().out
 
 
 def listen_to_ctrl_c():
@@ -86,7 +86,7 @@ def listen_to_ctrl_c():
 def test_ctrl_c_ends_the_processes(make_tree, tmp_path, tiny_opts):
     root = make_tree(tracklets=6, num_frames=20)
     path = tmp_path / "report.json"
-    words = ["-m", "tools.check_dataset", "--workers", "2", "--json", str(path), *tiny_opts]
+    words = ["-m", "tools.dataset", "check", "--workers", "2", "--json", str(path), *tiny_opts]
     words += ["INPUT.SIZE_TRAIN", "(1000, 1000)", "INPUT.SIZE_TEST", "(1000, 1000)", "DATASETS.ROOT_DIR", str(root)]
     process = subprocess.Popen(
         [sys.executable, *words],

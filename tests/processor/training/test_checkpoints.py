@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from processor.training import train as train_module
-from processor.training.resume import check_config, keep_old_checkpoints, prepare_run, restore_last
+from processor.training.checkpoints import check_config, keep_old_checkpoints, prepare_run, restore_last
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
 from processor.training.train import train
 from utils.checkpoint import read_checkpoint
@@ -72,7 +72,7 @@ def run(set_up, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr("processor.training.train.update_weights", update)
             patch.setattr(STOP_REQUESTS, "received", None)
-            train(parts.state, parts.loader, parts.augment, RUNTIME, parts.options, output, validate)
+            train(parts.state, parts.loader, parts.augment, parts.options, output, validate)
         return parts
 
     return train_once

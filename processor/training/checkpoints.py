@@ -1,16 +1,20 @@
-"""Resuming a run: from which checkpoint, and whether its configuration still fits."""
+"""Save a run every epoch, every few minutes and when a signal asks it to stop, and continue from what was saved."""
 
 import logging
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from configs import CONFIG_FILE, NETWORK_KEYS, changed_keys, get_cfg
-from utils.checkpoint import log_identity, read_checkpoint
-from utils.entries import check_entries, count, text
+from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.files import set_aside
 from utils.mistake import Mistake
 from utils.processes import may_be_restarted, was_restarted
+from utils.stopping import STOP_REQUESTS, Stopped
 
+from ..evaluation.bad_frames import BadFrames
+from .monitor import TrainingMonitor
 from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState, weights_beside
 
 logger = logging.getLogger(__name__)
@@ -45,15 +49,69 @@ WITHOUT_EFFECT = (
 )
 
 
+class SavePoints:
+    """Saves the state of training as the last checkpoint of a run, and keeps the one before.
+
+    Args:
+        state: What is saved.
+        output: Folder of the run.
+        minutes: Time between two checkpoints within an epoch; 0 saves there only when a signal asks training to stop.
+        clock: Returns seconds from any fixed moment.
+    """
+
+    def __init__(
+        self, state: TrainingState, output: Path, minutes: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.state = state
+        self.output = output
+        self.minutes = minutes
+        self.clock = clock
+        self._last_save = clock()
+
+    def save(self) -> None:
+        """Save; all processes call this together."""
+        self.state.save(self.output / LAST_CHECKPOINT, previous=self.output / PREVIOUS_CHECKPOINT)
+        self._last_save = self.clock()
+
+    def save_best(self, score: float | None) -> None:
+        """Save the best checkpoint, too, if the model has a score and none was better."""
+        if score is not None and score >= self.state.best:
+            self.state.best = score
+            self.state.save(self.output / BEST_CHECKPOINT)
+
+    def visit(self, step: int, monitor: TrainingMonitor, bad_frames: BadFrames) -> None:
+        """Save within an epoch if it is time; all processes call this together, after the weights changed.
+
+        Args:
+            step: Steps of the epoch so far.
+            monitor, bad_frames: What they have counted in this epoch is saved.
+        Raises:
+            Stopped: After saving, if a process received a signal.
+        """
+        is_due = self.minutes > 0 and self.clock() - self._last_save >= 60 * self.minutes
+        # One exchange answers both questions: the number of a signal, 0 to save and go on, or -1 to go on.
+        wish = self.state.runtime.processes.maximum(STOP_REQUESTS.received or (0 if is_due else -1))
+        if wish < 0:
+            return
+        self.state.step = step
+        self.state.epoch_so_far = {"measures": monitor.measures_so_far(), "bad_frames": bad_frames.counts()}
+        self.save()
+        logger.info("Saved in epoch %d after step %d", self.state.epoch + 1, step)
+        if wish:
+            raise Stopped(wish)
+
+    def stop_if_asked(self) -> None:
+        """Raise Stopped if a process received a signal; all processes call this together."""
+        if received := self.state.runtime.processes.maximum(STOP_REQUESTS.received or 0):
+            raise Stopped(received)
+
+
 def prepare_run(output: Path, resume: bool) -> bool:
     """Decide whether a run continues an earlier one in its folder; call this in process 0, before anything is built.
 
-    It continues if that is asked for, or if torchrun restarted the job, and there is a last checkpoint. If the job may
-    be restarted, checkpoints of an earlier run are moved aside at once: a restart would take them for its own.
-
-    Args:
-        output: Folder of the run.
-        resume: Whether the command asks to continue (--resume).
+    It continues if that is asked for (--resume), or if torchrun restarted the job, and there is a last checkpoint. If
+    the job may be restarted, checkpoints of an earlier run are moved aside at once: a restart would take them for its
+    own.
     """
     if was_restarted():
         logger.warning("A process of this job died or failed, and torchrun restarted them all.")
@@ -85,34 +143,30 @@ def restore_last(state: TrainingState, output: Path) -> None:
     A last checkpoint that is damaged is renamed in the end, so that it does not take the place of the one before.
 
     Raises:
-        FileNotFoundError: If there is no checkpoint.
-        ValueError: If all are damaged, or as ``check_config`` and ``TrainingState.restore``.
+        MissingFile: If there is no checkpoint.
+        Mistake: If all are damaged, or as ``check_config`` and ``TrainingState.restore``.
     """
-    path = state.processes.run_on_main(partial(find_whole_checkpoint, output))
+    processes = state.runtime.processes
+    path = processes.run_on_main(partial(find_whole_checkpoint, output))
     content = read_checkpoint(path)
     log_identity(path)
-    check_entries(content, path, {"config": text, "step": count})
-    check_config(content["config"], state.config, path, within_epoch=content["step"] > 0)
+    with fitting(path):
+        check_config(content["config"], state.config, path, within_epoch=content["step"] > 0)
     state.restore(content, path)
     last = output / LAST_CHECKPOINT
     if path != last and last.is_file():
-        state.processes.run_on_main(partial(set_aside, last, "damaged"))
+        processes.run_on_main(partial(set_aside, last, "damaged"))
 
 
 def find_whole_checkpoint(output: Path) -> Path:
-    """Return the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If the last is damaged, and there is none before.
-    """
+    """Return the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning."""
     last, previous = output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT
     problem = f"{last} is gone."
     try:
         if last.is_file() or not previous.is_file():
             read_checkpoint(last)
             return last
-    except ValueError as error:
+    except Mistake as error:
         if not previous.is_file():
             raise
         problem = str(error)
@@ -129,7 +183,7 @@ def check_config(saved: str, current: str, path: Path, within_epoch: bool = Fals
         path: The checkpoint, for messages.
         within_epoch: Whether the checkpoint is from within an epoch, whose batches must then stay the same.
     Raises:
-        ValueError: If a key of NETWORK_KEYS differs or, within an epoch, one of BATCHES.
+        Mistake: If a key of NETWORK_KEYS differs or, within an epoch, one of BATCHES.
     """
     changes = changed_keys(get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current))
     batches = {key: values for key, values in changes.items() if key in BATCHES}
