@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from datasets.clips.thumbnails import THUMBNAIL_HW, read_thumbnail
+from utils.files import write_text
 from utils.html_page import render_page
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
-from utils.files import write_text
 
 from .find import Answer, Answers
 

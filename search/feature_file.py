@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from utils.commands import first_line
+from utils.files import write_whole
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
-from utils.unknown import UNKNOWN
-from utils.files import write_whole
 
 ORIGIN = "origin"  # entry of a file with the origin as JSON
 # Entries of the origin that two files must share for their features to be comparable.
@@ -76,7 +75,7 @@ class FeatureTable:
     def select(self, rows: np.ndarray) -> "FeatureTable":
         """Return some rows, named by their numbers or marked, in this order."""
         numbers = np.arange(len(self))[rows].tolist()
-        picked = {
+        picked: dict[str, Any] = {
             name: column[rows] if isinstance(column, np.ndarray) else [column[number] for number in numbers]
             for name, column in self._columns()
         }
@@ -84,7 +83,7 @@ class FeatureTable:
 
     def join(self, other: "FeatureTable") -> "FeatureTable":
         """Return these rows and then another's, of the same widths."""
-        joined = {
+        joined: dict[str, Any] = {
             name: np.concatenate([own, added]) if isinstance(own, np.ndarray) else own + added
             for (name, own), (_, added) in zip(self._columns(), other._columns(), strict=True)
         }
@@ -202,7 +201,9 @@ def _write_npz(table: FeatureTable, file: BinaryIO) -> None:
 
 def as_arrays(table: FeatureTable) -> dict[str, np.ndarray]:
     """Return the entries of a .npz file."""
-    arrays = {name: np.array(column, np.str_) if isinstance(column, list) else column for name, column in table._columns()}
+    arrays = {
+        name: np.array(column, np.str_) if isinstance(column, list) else column for name, column in table._columns()
+    }
     return {**arrays, ORIGIN: np.array(json.dumps(dict(table.origin)))}
 
 

@@ -1,14 +1,15 @@
-"""A table of LanceDB: tracklets beyond what memory holds, in a folder, a bucket or on a server, searched by an index."""
+"""A table of LanceDB: tracklets beyond what memory holds, in a folder, a bucket or on a server, with an index."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import lancedb
 import numpy as np
-from lancedb.index import IvfRq
 
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
@@ -16,6 +17,22 @@ from utils.text import shorten
 from .feature_file import FeatureTable, read_origin, require_joinable
 from .find import Column, Hit, describe_row
 from .where import Condition
+
+
+@contextmanager
+def _hiding_datasets() -> Iterator[None]:
+    """Hide our folder ``datasets`` from LanceDB, which takes a module of that name for Hugging Face's."""
+    ours = sys.modules.pop("datasets", None)
+    try:
+        yield
+    finally:
+        if ours is not None:
+            sys.modules["datasets"] = ours
+
+
+with _hiding_datasets():
+    import lancedb
+    from lancedb.index import IvfRq, IvfSq
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +71,12 @@ class LanceGallery:
         found = FeatureTable.from_arrow(rows, self.form.origin)
         return found.select(found.find_rows(keys, self.name))
 
-    def nearest(
-        self, vectors: np.ndarray, k: int, column: Column, approximate: bool = True
-    ) -> Iterator[list[Hit]]:
+    def nearest(self, vectors: np.ndarray, k: int, column: Column, indexed: bool = True) -> Iterator[list[Hit]]:
         """Yield for each vector the k nearest tracklets; their distances are computed in double precision."""
         for vector in vectors:
-            query = self.table.search(vector, vector_column_name=column).distance_type("l2").limit(k)
-            query = query.nprobes(ALL_PARTITIONS).refine_factor(REFINED) if approximate else query.bypass_vector_index()
+            query: Any = self.table.search(vector, vector_column_name=column)
+            query = query.distance_type("l2").limit(k)
+            query = query.nprobes(ALL_PARTITIONS).refine_factor(REFINED) if indexed else query.bypass_vector_index()
             if self._where:
                 query = query.where(self._where, prefilter=True)
             rows = query.select([*self.table.schema.names, "_distance"]).to_arrow()
@@ -75,7 +91,10 @@ class LanceGallery:
         rows = self.table.search().limit(NUM_SAMPLES).to_arrow()
         vectors = FeatureTable.from_arrow(rows, self.form.origin).features
         exact, found = (
-            [{hit.tracklet.key for hit in hits} for hits in self.nearest(vectors, NUM_NEIGHBOURS, "feature", approximate)]
+            [
+                {hit.tracklet.key for hit in hits}
+                for hits in self.nearest(vectors, NUM_NEIGHBOURS, "feature", approximate)
+            ]
             for approximate in (False, True)
         )
         return sum(len(one & other) for one, other in zip(exact, found, strict=True)) / max(1, sum(map(len, exact)))
@@ -91,7 +110,8 @@ def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False)
         replaces: Whether a tracklet takes the place of one with its key.
     """
     if not _exists(uri):
-        lancedb.connect(uri).create_table(TABLE, tracklets.to_arrow())
+        with _hiding_datasets():
+            lancedb.connect(uri).create_table(TABLE, tracklets.to_arrow())
         return
     gallery = LanceGallery(uri)
     require_joinable(gallery.form, uri, tracklets, source)
@@ -99,8 +119,9 @@ def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False)
     present = set(kept).intersection(tracklets.keys)
     if present and not replaces:
         raise Mistake(f"{source}: {uri} has {shorten(min(present))} already; --replace puts the new one there.")
-    merging = gallery.table.merge_insert("key").when_not_matched_insert_all()
-    merging.when_matched_update_all().execute(tracklets.to_arrow())
+    merging = gallery.table.merge_insert("key").when_not_matched_insert_all().when_matched_update_all()
+    with _hiding_datasets():
+        merging.execute(tracklets.to_arrow())
 
 
 def update_index(uri: str) -> None:
@@ -113,8 +134,9 @@ def update_index(uri: str) -> None:
         table.optimize()
     else:
         for column in ("feature",) if gallery.form.words is None else ("feature", "words"):
-            config = IvfRq(distance_type="l2", num_partitions=max(1, count // PARTITION_ROWS))
-            table.create_index(column, config=config)
+            width = table.schema.field(column).type.list_size
+            codes = IvfRq if width % 8 == 0 else IvfSq  # RaBitQ packs bits into bytes; the other has a byte a number
+            table.create_index(column, config=codes(distance_type="l2", num_partitions=-(-count // PARTITION_ROWS)))
     logger.info(
         "From %s tracklets on, search is approximate: the index finds %.1f %% of the %d nearest of %d tracklets.",
         f"{INDEX_FROM:,}",
@@ -132,7 +154,8 @@ def delete(uri: str, keys: Sequence[str]) -> None:
     gallery = LanceGallery(uri)
     gallery.fetch(keys)
     rows = gallery.table.search().where(f"NOT ({_having(keys)})").to_batches()
-    table = lancedb.connect(uri).create_table(TABLE, rows, schema=gallery.table.schema, mode="overwrite")
+    with _hiding_datasets():
+        table = lancedb.connect(uri).create_table(TABLE, rows, schema=gallery.table.schema, mode="overwrite")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that other commands which search meanwhile may fail
         table.optimize(cleanup_older_than=timedelta(0))
@@ -141,7 +164,7 @@ def delete(uri: str, keys: Sequence[str]) -> None:
 
 def _exists(uri: str) -> bool:
     """Whether there is a table; LanceDB would make the folder to find out."""
-    return ("://" in uri or Path(uri).is_dir()) and TABLE in lancedb.connect(uri).table_names()
+    return ("://" in uri or Path(uri).is_dir()) and TABLE in lancedb.connect(uri).list_tables().tables
 
 
 def _having(keys: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from configs import config_of_run, get_cfg
 from search.feature_file import TIME_TYPE, FeatureTable, check_suffix, write_features
 from search.where import VIEWS
+from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
@@ -70,7 +71,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Extract the features by a run or an exported network, and write the file."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_suffix(args.output)
     if args.output.exists() and not args.force:
         raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
@@ -132,6 +132,4 @@ def make_table(
 
 
 if __name__ == "__main__":
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

@@ -6,7 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from search.feature_file import read_feature_files, read_features
+from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, require_words
+from search.threshold import Threshold, read_threshold
+from search.where import parse_condition
 from utils.arguments import at_least, real_number
+from utils.commands import run_command, show
 from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
@@ -37,9 +42,6 @@ address of a bucket or server. From 100,000 tracklets on it has an index, and a 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    # Light, so that --help answers at once.
-    from search.where import parse_condition
-
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,10 +58,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     find.add_argument("--index", metavar="TABLE", help="table to search in, in place of files")
     find.add_argument("--queries", metavar="FEATURES", type=Path, help="feature file of the queries")
     find.add_argument("--key", nargs="+", help="keys in --queries (default: all), or of tracklets that are searched")
-    find.add_argument("--text", nargs="+", help="descriptions in words; the tracklets must have vectors of a text tower")
+    find.add_argument("--text", nargs="+", help="descriptions in words; the tracklets need vectors of a text tower")
     find.add_argument("--text_tower", type=Path, help="with --text: the file that the tracklets were described with")
     find.add_argument(
-        "--where", metavar="CONDITION", nargs="+", type=parse_condition, default=[], help="search only in such tracklets"
+        "--where",
+        metavar="CONDITION",
+        nargs="+",
+        type=parse_condition,
+        default=[],
+        help="search only in such tracklets",
     )
     find.add_argument("--top", type=at_least(1), default=10, help="tracklets found for each (%(default)s)")
     limits = find.add_mutually_exclusive_group()
@@ -82,10 +89,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def find(args: argparse.Namespace) -> None:
     """Answer the queries, show a table, and write files if a folder is named."""
-    from search.answer_files import format_answers, write_answers
-    from search.feature_file import read_feature_files, read_features
-    from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, require_words
-    from search.threshold import Threshold, read_threshold
+    from search.answer_files import format_answers, write_answers  # torch, which decodes pictures, takes seconds
 
     gallery: Gallery
     if args.index:
@@ -114,7 +118,7 @@ def find(args: argparse.Namespace) -> None:
         if args.results and not (queries.has_unit_length and gallery.form.has_unit_length):
             raise Mistake("--results compares descriptors of length 1, and these have others: name a --max_distance.")
         answers = find_tracklets(gallery, queries, args.top, threshold)
-    logger.info("%s", format_answers(answers))
+    show(format_answers(answers))
     if threshold is not None:
         logger.info("Accepted up to a distance of %.4g (%s)", threshold.distance, threshold.reason)
         if estimate := threshold.estimate_strangers(answers.num_searched):
@@ -129,7 +133,6 @@ def find(args: argparse.Namespace) -> None:
 def load(args: argparse.Namespace) -> None:
     """Load feature files into a table, each of them whole or not at all."""
     from search import lance_table
-    from search.feature_file import read_features
 
     for path in args.files:
         lance_table.load(args.into, read_features(path), str(path), args.replace)
@@ -148,11 +151,8 @@ def delete(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one of the three commands."""
     args = parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     {"find": find, "load": load, "delete": delete}[args.command](args)
 
 
 if __name__ == "__main__":
-    from utils.commands import run_command
-
     sys.exit(run_command(main))
