@@ -31,7 +31,7 @@ from configs import get_cfg
 from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
 from loss import make_loss
 from model import make_model
-from processor.estimate import DatasetSize, count_feature_flops, count_training_flops
+from processor.estimate import DatasetSize, count_feature_flops, measure_step
 from processor.training.state import TrainingState
 from processor.training.train import add_gradients, compute_losses, update_weights
 from solver import make_optimizer, make_schedule
@@ -318,7 +318,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     flops = count_feature_flops(cfg, 2 * args.test_batch, size)
     extraction = report("feature extraction", steps.extract, test_frames, flops, rate, runtime, args.repeats)
     train_frames = args.train_batch * cfg.INPUT.SEQ_LEN
-    _, flops = count_training_flops(cfg, args.train_batch, size)
+    flops = measure_step(cfg, args.train_batch, size).flops
     training = report("training step", steps.train, train_frames, flops, rate, runtime, args.repeats)
     return {"training": training, "extraction": extraction}
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
+from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
 from processor.build import make_extractor, make_memory, make_training_options, make_training_state
-from processor.estimate import ADAM_STATES, FLOAT32_BYTES, count_parameters, estimate_step_memory, size_of
+from processor.estimate import ADAM_STATES, measure_step, size_of
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import add_gradients, compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
@@ -144,10 +144,9 @@ def test_peak_memory_is_as_planned(device, set_up):
         terms = compute_losses(parts.state, clips, camids, labels)
         add_gradients(parts.state, terms["total"])
         update_weights(parts.state)
-    weights = FLOAT32_BYTES * count_parameters(parts.state.model).total()
     cpu_twin = Runtime(torch.device("cpu"), torch.float16)
-    planned = estimate_step_memory(parts.cfg, num_clips, size_of(parts.dataset), checkpointing=False, runtime=cpu_twin)
-    expected = (2 + ADAM_STATES) * weights + planned.peak
+    planned = measure_step(parts.cfg, num_clips, size_of(parts.dataset), runtime=cpu_twin)
+    expected = (2 + ADAM_STATES) * planned.weight_bytes + planned.peak
     assert expected / 1.3 < torch.cuda.max_memory_allocated(device) < expected * 1.3
 
 

@@ -11,7 +11,7 @@ from utils.unknown import UNKNOWN
 
 from ..problems import Findings
 from ..tracklet import Case, Tracklet
-from .report import Examined, Report
+from .report import Report
 
 
 def compare_tracklets(cfg: CfgNode, report: Report) -> None:
@@ -101,7 +101,8 @@ def _find_shared_frames(report: Report) -> Iterator[str]:
     examined = [each for each in report.examined if len(each.frames.digests)]
     if not examined:
         return
-    masked_split = [each.split if each.case in report.masked_cases else "" for each in examined]
+    masked_cases = report.problems.places.get("masked identities", ())
+    masked_split = [each.split if each.split.split("/")[0] in masked_cases else "" for each in examined]
     keys = [(split, each.tracklet.pid) for split, each in zip(masked_split, examined, strict=True)]
     number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     sizes = [len(each.frames.digests) for each in examined]
@@ -119,9 +120,5 @@ def _find_shared_frames(report: Report) -> Iterator[str]:
         splits = {masked_split[owners[one]], masked_split[owners[other]]}
         if len(splits) > 1 and "" not in splits:
             continue
-        paths = [_path_of(examined[owners[frame]], indices[frame]) for frame in (one, other)]
+        paths = [examined[owners[frame]].tracklet.frame_paths[int(indices[frame])] for frame in (one, other)]
         yield " and ".join(paths) + (f", and {count - 1} more of these tracklets" if count > 1 else "")
-
-
-def _path_of(examined: Examined, index: int) -> str:
-    return examined.tracklet.frame_paths[int(index)]

@@ -3,7 +3,6 @@
 AG-VPReID and DetReIDX are laid out so; a ``FolderLayout`` holds what differs between them.
 """
 
-import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -303,8 +302,13 @@ def has_table(path: Path, root: Path) -> bool:
     Raises:
         Mistake: If something between it and the root is neither a folder nor a link to one.
     """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    try:
         os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise Mistake(f"{path}: {error.strerror}.") from error
+    else:
         return True
     folder = next(folder for folder in path.parents if folder == root or os.path.lexists(folder))
     if not folder.is_dir():

@@ -13,18 +13,28 @@ from urllib.parse import quote
 
 from utils.metrics import ALL_CAMERAS, CROSS_CAMERA, PROTOCOLS
 from utils.mistake import MissingFile, Mistake
-from utils.text import natural_key
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
 from ..problems import LOADING, Problems
+from ..split import have_both_views, have_cameras
 from ..tracklet import Case, Tracklet
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
-from .listing import NUM_THREADS, list_images
+from .listing import NUM_THREADS, frame_order, list_images
 from .manifest import pack_tracklets
-from .own_splits import choose_queries, have_both_views, have_cameras
-from .tracklet_table import BOTH, GALLERY, QUERY, TRAIN, TableRow, TrackletTable, number_words, read_table
+from .tracklet_table import (
+    BOTH,
+    GALLERY,
+    QUERY,
+    TRAIN,
+    TableRow,
+    TrackletTable,
+    choose_queries,
+    number_words,
+    read_table,
+    see_rows,
+)
 
 _TITLE = "a data set of your own"
 _WILDCARD = re.compile(r"[*?[]")
@@ -39,7 +49,7 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
           tracklets.csv    (or another table, DATASETS.TABLE)
           ...              the frames, where the table says
 
-    ``python -m tools.describe_dataset root`` writes the table (docs/datasets.md, 'Your own data'). Its columns, of
+    ``python -m tools.dataset describe root`` writes the table (docs/datasets.md, 'Your own data'). Its columns, of
     which only the first two must be there:
 
     - path: the folder of the tracklet's frames, or a pattern of their file names, such as ``0001/c1_t3_*.jpg``, if
@@ -50,7 +60,7 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     - altitude: whole metres; may be empty.
     - day: a date such as 2026-04-27; may be empty.
     - split: train, query, gallery, query+gallery, or test: the queries among test tracklets are then chosen as
-      ``own_splits.choose_queries`` says. Nobody may be in train and in another split.
+      ``tracklet_table.choose_queries`` says. Nobody may be in train and in another split.
     - attribute:NAME: any number of columns of numbers or words; may be empty.
 
     People, cameras and attributes that are whole numbers keep them; words are numbered in natural order
@@ -72,8 +82,8 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     scheme = AttributeScheme(table.attributes, (UNKNOWN,) * len(table.attributes)) if table.attributes else None
     rows = choose_queries(table.rows)
     test = [row for row in rows if row.split != TRAIN]
-    protocol = options.protocol or (CROSS_CAMERA.name if have_cameras(test) else ALL_CAMERAS.name)
-    if not have_cameras(test):
+    protocol = options.protocol or (CROSS_CAMERA.name if have_cameras(see_rows(test)) else ALL_CAMERAS.name)
+    if not have_cameras(see_rows(test)):
         text = f"{table.path} names fewer than two cameras of test tracklets: rankings are scored by the protocol"
         problems.add("loader's remark", f"{text} {protocol}.")
     training = [row for row in rows if row.split == TRAIN]
@@ -102,13 +112,13 @@ def _read_table_of(root: Path, name: str) -> TrackletTable:
     path = root / name
     if not path.is_file():
         raise MissingFile(
-            f"{path} is not a file: write this table with 'python -m tools.describe_dataset {root}', or name another "
+            f"{path} is not a file: write this table with 'python -m tools.dataset describe {root}', or name another "
             "with DATASETS.TABLE."
         )
     table = read_table(path)
     if not table.rows[0].split:
         raise Mistake(
-            f"{path}, line 1: there is no column split; add one, with 'python -m tools.describe_dataset {root} --table "
+            f"{path}, line 1: there is no column split; add one, with 'python -m tools.dataset describe {root} --table "
             f"{path} --force'."
         )
     return table
@@ -125,7 +135,7 @@ def _find_directions(
             f"{table.path}: the table has {len(query)} queries and {len(gallery)} gallery tracklets; at least one of "
             "each is needed (column split)."
         )
-    if have_both_views(rows):
+    if have_both_views(see_rows(rows)):
         return _divide_by_view(table, query, gallery, problems)
     leaves_out = PROTOCOLS[protocol].leave_out_same_camera
     finds_itself = {row.line for row in query if row.split == BOTH and not (leaves_out and row.camera)}
@@ -138,7 +148,7 @@ def _find_directions(
     gallery = [row for row in gallery if row.line not in finds_itself]
     if not gallery:
         raise Mistake(f"{table.path}: no gallery is left; give some tracklets the split {GALLERY}.")
-    title = "between cameras" if have_cameras(rows) else "between tracklets"
+    title = "between cameras" if have_cameras(see_rows(rows)) else "between tracklets"
     return {"case1": _Direction("search", title, query, gallery)}
 
 
@@ -248,7 +258,7 @@ def _list_folder(table: TrackletTable, folder: str, rows: Sequence[tuple[TableRo
                     "too; a frame must belong to one tracklet."
                 )
             owner[name] = row.line
-        frames[row.line] = tuple(os.path.join(folder, name) for name in sorted(own, key=natural_key))
+        frames[row.line] = tuple(os.path.join(folder, name) for name in sorted(own, key=frame_order))
     return frames
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import NETWORK_KEYS, changed_keys, config_of_run, get_cfg, parse_camera_map
-from datasets import DataSet, make_dataset, train_cameras
+from configs import Role, changed_keys, config_of_run, describe_differences, get_cfg, parse_camera_map
+from datasets.build import make_dataset, train_cameras
+from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
-from utils.checkpoint import log_identity, read_checkpoint
-from utils.entries import check_entries, count, identifiers, number, tensors, text
+from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
 from utils.revision import find_revision
 from utils.runtime import Runtime, make_runtime
@@ -24,25 +24,8 @@ from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
-# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
-ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
-# Keys of the evaluation that change its results; with those of the network, they are written above the results.
-CHANGE_RESULTS = (
-    "INPUT.SIZE_TEST",
-    "TEST.CAMERA_MAP",
-    "TEST.NUM_CLIPS",
-    "TEST.NECK_FEAT",
-    "TEST.FEAT",
-    "TEST.FLIP",
-    "TEST.MASK",
-    "TEST.PREDICT",
-    "TEST.RE_RANKING",
-    "TEST.TEXT_TOWER",
-    "TEST.QUERY_EXPANSION",
-    "TEST.MUTUAL_NEIGHBOURS",
-    "TEST.CAMERA_NORMALIZATION",
-    "TEST.NORMALIZATION_GROUPS",
-)
+# What decides on the results of an evaluation; it is written above them.
+COUNTED = (Role.NETWORK, Role.CLASSES, Role.FEATURES, Role.RANKING)
 
 
 @dataclass(frozen=True)
@@ -73,14 +56,12 @@ class TrainedRun:
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
-        changed = {key: value for key, (_, value) in changed_keys(get_cfg(), self.cfg).items()}
-        counted = (*NETWORK_KEYS, *CHANGE_RESULTS)
-        settings = ", ".join(f"{key} {value}" for key, value in changed.items() if key.startswith(counted))
+        settings = describe_differences(self.cfg, *COUNTED)
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
             "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
-            "settings": f"those of the recipe but for {settings}" if settings else "those of the recipe",
+            "settings": f"those of the recipe but for {settings}" if settings != "none" else "those of the recipe",
             "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
             "code": find_revision(),
             "date": datetime.date.today().isoformat(),
@@ -192,26 +173,26 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     log_identity(path)
-    check_entries(content, path, ENTRIES, optional=ENTRIES)
     trained_on = None
-    if "config" in content:
-        source = f"config in {path}"
-        if overrides is not None:
-            cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
-        trained_cfg = get_cfg(config_text=content["config"], source=source)
-        trained_on = trained_cfg.DATASETS.NAMES
-        _warn_of_other_switches(cfg, trained_cfg)
+    with fitting(path):
+        camids = tuple(content["camids"]) if "camids" in content else None
+        chosen = _describe_choice(content, path)
+        if "config" in content:
+            source = f"config in {path}"
+            if overrides is not None:
+                cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
+            trained_cfg = get_cfg(config_text=content["config"], source=source)
+            trained_on = trained_cfg.DATASETS.NAMES
+            _warn_of_other_switches(cfg, trained_cfg)
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise Mistake(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
-        check_entries(content, path, {"averaged": tensors})
         content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
-    camids = tuple(content["camids"]) if "camids" in content else None
-    if camids is not None and model.num_cameras not in (0, len(camids)):
+    if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg, trained_on, config_file)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file)
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
@@ -229,8 +210,8 @@ def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
 
 def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
     """Name the switches of the network that differ from those that the checkpoint was trained with."""
-    for key, (before, now) in changed_keys(trained, cfg).items():
-        if key.startswith("MODEL.") and key.startswith(NETWORK_KEYS):
+    for key, (before, now) in changed_keys(trained, cfg, Role.NETWORK).items():
+        if key.startswith("MODEL."):
             logger.warning(
                 "%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was never "
                 "trained. Switches are set when training.",

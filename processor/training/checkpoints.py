@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from configs import CONFIG_FILE, NETWORK_KEYS, changed_keys, get_cfg
+from configs import CONFIG_FILE, Role, changed_keys, get_cfg
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.files import set_aside
 from utils.mistake import Mistake
@@ -18,35 +18,6 @@ from .monitor import TrainingMonitor
 from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState, weights_beside
 
 logger = logging.getLogger(__name__)
-
-# Keys that decide which batches an epoch has.
-BATCHES = (
-    "SOLVER.SEED",
-    "SOLVER.STAGE2.IMS_PER_BATCH",
-    "SOLVER.STAGE2.ACCUMULATION_STEPS",
-    "DATALOADER.NUM_INSTANCE",
-    "DATALOADER.BOTH_VIEWS",
-    "DATALOADER.BALANCE_ALTITUDES",
-)
-# Keys, and beginnings of keys, that change where a run reads, writes or computes, and not its curve. (Other data in
-# ROOT_DIR are noticed by their hash.)
-WITHOUT_EFFECT = (
-    "OUTPUT_DIR",
-    "MODEL.DEVICE",
-    "MODEL.PRETRAINED",
-    "MODEL.PRETRAIN_PATH",
-    "MODEL.INIT_WEIGHT",
-    "MODEL.GRADIENT_CHECKPOINTING",
-    "DATALOADER.NUM_WORKERS",
-    "DATALOADER.CACHE_",
-    "DATASETS.EVAL_CASE",
-    "DATASETS.ROOT_DIR",
-    "DATASETS.INDEX_DIR",
-    "SOLVER.STAGE2.CHECKPOINT_MINUTES",
-    "SOLVER.STAGE2.LOG_PERIOD",
-    "SOLVER.STAGE2.EVAL_PERIOD",
-    "TEST.",
-)
 
 
 class SavePoints:
@@ -183,23 +154,20 @@ def check_config(saved: str, current: str, path: Path, within_epoch: bool = Fals
         path: The checkpoint, for messages.
         within_epoch: Whether the checkpoint is from within an epoch, whose batches must then stay the same.
     Raises:
-        Mistake: If a key of NETWORK_KEYS differs or, within an epoch, one of BATCHES.
+        Mistake: If a key of the role NETWORK or CLASSES differs or, within an epoch, one of BATCHES.
     """
-    changes = changed_keys(get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current))
-    batches = {key: values for key, values in changes.items() if key in BATCHES}
-    if within_epoch and batches:
+    before, now = get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current)
+    if within_epoch and (batches := changed_keys(before, now, Role.BATCHES)):
         raise Mistake(
             f"{path} is from within an epoch, and cannot be resumed with {_list_changes(batches)}: resume without this "
             "change, and make it after an epoch."
         )
-    fixed = {key: values for key, values in changes.items() if key.startswith(NETWORK_KEYS)}
-    if fixed:
+    if fixed := changed_keys(before, now, Role.NETWORK, Role.CLASSES):
         raise Mistake(
             f"{path} cannot be resumed with {_list_changes(fixed)}: its weights would mean something else. Leave these "
             f"keys as they are in {CONFIG_FILE}, or begin a new run in another --output_dir with MODEL.INIT_WEIGHT."
         )
-    others = {key: values for key, values in changes.items() if not key.startswith(WITHOUT_EFFECT)}
-    if others:
+    if others := changed_keys(before, now, Role.TRAINING, Role.BATCHES):
         logger.warning(
             "This run goes on with other keys than it began with, which may change its curve: %s", _list_changes(others)
         )

@@ -15,7 +15,7 @@ def test_a_persons_features_are_nearer_than_others():
 
 
 def test_every_step_is_measured():
-    pytest.importorskip("lancedb")
+    pytest.importorskip("search.lance_table")
     figures = run(["--tracklets", "400", "--width", "16", "--queries", "5"])
     assert figures["recall"] == 1  # a table so small has no index
     assert all(figures[name] > 0 for name in ("exact", "approximate", "load", "index"))

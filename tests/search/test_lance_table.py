@@ -6,12 +6,11 @@ import os
 import numpy as np
 import pytest
 
-from search import lance_table
 from search.find import MemoryGallery, find_texts, find_tracklets
-from search.lance_table import LanceGallery, delete, load, update_index
 from search.where import parse_condition
 
-pytest.importorskip("lancedb")
+lance_table = pytest.importorskip("search.lance_table")
+LanceGallery, load, delete = lance_table.LanceGallery, lance_table.load, lance_table.delete
 
 
 @pytest.fixture
@@ -89,10 +88,10 @@ def test_a_large_table_has_an_index_which_logs_its_recall(describe, uri, monkeyp
     angles = np.random.default_rng(0).uniform(0, 360, 400)
     table = describe(**{f"k{number}": angle for number, angle in enumerate(angles)})
     load(uri, table.select(np.arange(300)), "one.npz")
-    update_index(uri)
+    lance_table.update_index(uri)
     assert len(list(LanceGallery(uri).table.list_indices())) == 1
     load(uri, table.select(np.arange(300, 400)), "two.npz")
-    update_index(uri)
+    lance_table.update_index(uri)
     assert caplog.text.count("From 300 tracklets on, search is approximate: the index finds 100.0 %") == 2
     queries = describe(q=10, r=200)
     assert answers_of(LanceGallery(uri), queries) == answers_of(MemoryGallery(table, ""), queries)

@@ -53,7 +53,7 @@ def test_from_files_to_files(write, place, tmp_path, caplog, capsys):
     write("queries.npz", q=95, r=270)
     searched = ["one.npz", "two.npz"]
     if place == "table":
-        pytest.importorskip("lancedb")
+        pytest.importorskip("search.lance_table")
         write("old.npz", a=200, z=95)
         main(["load", "old.npz", "--into", "people.lance"])
         main(["load", "one.npz", "two.npz", "--into", "people.lance", "--replace"])
@@ -108,7 +108,7 @@ def test_mistakes_are_one_line(write, complaint, tmp_path):
         (["one.npz", "--text", "man", "--text_tower", "none.pt"], "no vectors to compare with texts.*extract_features"),
     ]:
         assert re.search(problem, complaint("find", *words)), words
-    pytest.importorskip("lancedb")
+    pytest.importorskip("search.lance_table")
     assert "none.lance is no table" in complaint("find", "--index", "none.lance", "--key", "a")
     assert "none.lance is no table" in complaint("delete", "--index", "none.lance", "a")
 

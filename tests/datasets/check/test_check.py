@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from datasets.check import check, format_report, report_as_dict
+from datasets.check import check
+from datasets.check.report import format_report, report_as_dict
 from datasets.problems import BLOCKING
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
@@ -226,7 +227,7 @@ def test_attributes(make_tree, check, found):
     assert "gender holds code 3" in report.problems.places["attribute code"][0]
     assert report.problems.places["people without attributes"] == ["train: identity 1"]
     assert report.problems.places["no attribute table"] == [str(root / f"attributes/{CASE1}/query.csv")]
-    assert report.count_attributes()["train"].people_with_known_code["gender"] == 2
+    assert report_as_dict(report)["attributes"]["train"]["people_with_known_code"]["gender"] == 2
     path.unlink()
     path.symlink_to("nowhere")
     report = check(root)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import DatasetOptions, open_dataset
+from datasets.build import open_dataset
+from datasets.readers.dataset import DatasetOptions
 from datasets.readers.lsvid import LIST_FOLDERS, QUERY_FILES
 
 TRAIN = [("tracklet_train/0000/0000_0001_01_", 0, (9, 10, 100)), ("tracklet_train/0003/0003_0001_15_", 3, (1, 2))]
@@ -55,20 +56,12 @@ def test_both_layouts(tmp_path, layout, caplog):
 
 
 @pytest.mark.parametrize(
-    ("name", "error"),
-    [
-        (
-            "info/list_sequence/list_seq_train.txt",
-            r"list_seq_train\.txt is not a file: set DATASETS\.ROOT_DIR .*LS-VID",
-        ),
-        ("info/list_sequence/list_seq_test.txt", r"list_seq_test\.txt is not a file"),
-        ("info/data/info_test.mat", r"info/data/info_test\.mat is not a file"),
-    ],
+    "name", [f"{LIST_FOLDERS[0]}/list_seq_train.txt", f"{LIST_FOLDERS[0]}/list_seq_test.txt", QUERY_FILES[0]]
 )
-def test_missing_files(tmp_path, name, error):
+def test_missing_files(tmp_path, name):
     build(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(FileNotFoundError, match=error):
+    with pytest.raises(FileNotFoundError, match=rf"{name} is not a file: set DATASETS\.ROOT_DIR .*LS-VID"):
         open_dataset("lsvid", tmp_path)
 
 
@@ -104,7 +97,7 @@ def test_odd_lines(tmp_path, line, error):
         open_dataset("lsvid", tmp_path)
 
 
-@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("utf-16-be", 4), ("latin-1", 4)])
+@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("latin-1", 4)])
 def test_lists_in_other_encodings(tmp_path, encoding, line):
     path = build(tmp_path) / "info/list_sequence/list_seq_test.txt"
     path.write_text(path.read_text() + "größe/0011_0001_02_ 11\n", encoding=encoding)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.mars import MARS_COUNTS, read_tables
 from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL, evaluate_ranking
@@ -75,23 +75,14 @@ def test_lists_of_names_give_the_order(tree):
     (tree.root / "info/train_name.txt").write_text("\n".join([*names[5:], *names[:5]]))
     with pytest.raises(ValueError, match=r"track 1 is person 1, camera 1, but holds .*0007C1.*not in the order"):
         open_dataset("mars", tree.root)
-    (tree.root / "info/train_name.txt").write_text("\n".join(names) + "\nreadme.md\n")
-    with pytest.raises(ValueError, match=r"expected one image name a line, found 'readme\.md'"):
-        open_dataset("mars", tree.root)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("0001C1T0001F001.jpg\n".encode("utf-16"), r"test_name\.txt, line 1: the file is not UTF-8 text"),
-        (b"0001C1T0001F001.jpg\n\xff.jpg", r"test_name\.txt, line 2: the file is not UTF-8 text"),
-        (b"0001C1T0001F001.jpg\n\n1.jpg 2.jpg\n", r"test_name\.txt, line 3: expected one image name a line"),
-    ],
-)
-def test_damaged_lists_name_file_and_line(tree, content, message):
-    (tree.root / "info/test_name.txt").write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        open_dataset("mars", tree.root)
+    for content, message in (
+        ("\n".join(names).encode() + b"\nreadme.md\n", "expected one image name a line, found 'readme"),
+        (b"0001C1T0001F001.jpg\n\n1.jpg 2.jpg\n", r"train_name\.txt, line 3: expected one image name a line"),
+        (b"0001C1T0001F001.jpg\n\xff.jpg", r"train_name\.txt, line 2: the file is not UTF-8 text"),
+    ):
+        (tree.root / "info/train_name.txt").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            open_dataset("mars", tree.root)
 
 
 def test_incomplete_copies_are_named(tree):
@@ -148,12 +139,6 @@ def test_evaluation_can_do_without_train(tree):
 def test_odd_tables(tree, name, key, value, message):
     savemat(tree.root / f"info/{name}.mat", {key: np.array(value)})
     with pytest.raises(ValueError, match=message):
-        open_dataset("mars", tree.root)
-
-
-def test_a_table_that_is_no_table(tree):
-    (tree.root / "info/query_IDX.mat").write_text("a page that says 404" * 20)
-    with pytest.raises(ValueError, match=r"query_IDX\.mat is not a MATLAB file"):
         open_dataset("mars", tree.root)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from configs import dump_config
 from processor.build import make_training_state
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import train
@@ -84,7 +85,7 @@ def test_a_checkpoint_says_what_it_was_trained_on(set_up, tmp_path):
     content = read_checkpoint(tmp_path / "a.pth")
     assert (content["pids"], content["camids"]) == ([1, 4, 6, 9], [0, 4])
     assert content["memory"].shape == (4, 64)
-    assert content["config"] == parts.cfg.dump()
+    assert content["config"] == dump_config(parts.cfg)
 
 
 def test_other_tracklets_of_the_same_people_are_a_warning(set_up, tmp_path, caplog):
