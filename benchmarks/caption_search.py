@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Log one line of scores for each number of people, kind of text and view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--text_tower", default="configs/demo_captions.safetensors", help="captions or a CLIP file (%(default)s)"
+        "--text_tower", default="demo/demo_captions.safetensors", help="captions or a CLIP file (%(default)s)"
     )
     parser.add_argument(
         "--people", type=at_least(2), nargs="+", default=[100, 500], help="numbers of people (%(default)s)"

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from datasets import DatasetOptions, open_dataset
+from datasets.build import open_dataset
+from datasets.readers.dataset import DatasetOptions
 from datasets.tracklet import Case, Tracklet
 from utils.commands import run_command
 from utils.metrics import evaluate_ranking

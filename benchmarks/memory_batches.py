@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.full_model import time_once
 from configs import get_cfg
-from datasets import Tracklet
 from datasets.clips.clip_dataset import NOT_REPLACED
+from datasets.tracklet import Tracklet
 from model import make_model
 from processor.build import make_extractor
 from processor.training.clip_memory import build_memory

@@ -311,7 +311,7 @@ declare("TEST.MASK_PENALTY", 100.0, RANKING, Range(0, 10_000))
 # MASK_PENALTY.
 declare("TEST.PREDICTED_PENALTY", 0.1, RANKING, Range(0, 10_000), only="evaluation")
 # "predicted" without trained classifiers: a CLIP file whose text and image towers predict attributes from their
-# descriptions (zero-shot), or captions such as configs/demo_captions.safetensors. '' takes the classifiers that
+# descriptions (zero-shot), or captions such as demo/demo_captions.safetensors. '' takes the classifiers that
 # `python -m tools.train_attributes` trained; the same command with --text_tower calibrates the zero-shot ones.
 declare("TEST.TEXT_TOWER", "", RANKING, only="evaluation")
 # True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.

@@ -91,17 +91,17 @@ def read_attributes(path: str | Path, problems: Problems = LOADING) -> dict[int,
         Codes by pid, in the order of ``COLUMNS``. Codes that are not in ``CODES`` become 'unknown', with one warning
         for each column and code.
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not UTF-8 text or not a CSV table, if a column is missing or repeated, if a row has
-            the wrong length, if a value is not an integer of 64 bits, or if two rows of one person differ. The message
-            names the file and, for rows, the line.
+        Mistake: If the table is missing or damaged, or if two rows of one person differ; names file and line.
     """
     path = Path(path)
     table: dict[int, tuple[int, ...]] = {}
     out_of_range: Counter[tuple[str, int]] = Counter()
     rows = read_csv(path)
     header = [name.strip() for name in rows[0][1]] if rows else []
-    positions = [_find_column(path, header, column) for column in ("id", *COLUMNS)]
+    for column in ("id", *COLUMNS):
+        if (count := header.count(column)) != 1:
+            raise Mistake(f"{path}: column {column!r} must occur once in the header, found {count} times.")
+    positions = [header.index(column) for column in ("id", *COLUMNS)]
     for line, row in rows[1:]:
         if not any(cell.strip() for cell in row):
             continue
@@ -122,10 +122,3 @@ def read_attributes(path: str | Path, problems: Problems = LOADING) -> dict[int,
             "is read as unknown.",
         )
     return table
-
-
-def _find_column(path: Path, header: list[str], column: str) -> int:
-    count = header.count(column)
-    if count != 1:
-        raise Mistake(f"{path}: column {column!r} must occur once in the header, found {count} times.")
-    return header.index(column)

@@ -79,11 +79,12 @@ class Fault(Mistake):
 
     Attributes:
         check: Key of ``CHECKS``.
-        places: One sentence or path for each place; the first is the message.
+        places: One sentence or path for each place; the message is the first.
     """
 
     def __init__(self, check: str, *places: str) -> None:
-        super().__init__(places[0])
+        others = f" ({len(places) - 1} more: python -m tools.dataset check lists them)" if len(places) > 1 else ""
+        super().__init__(places[0] + others)
         self.check = check
         self.places = places
 

@@ -150,7 +150,7 @@ def open_text_space(path: str | Path) -> TextSpace:
         raise Mistake(
             f"{path} is no text tower: expected a whole CLIP with a ViT in OpenAI's or open_clip's form "
             "(visual.conv1.weight, ..., text_projection), or captions of tools/pretrain_encoder.py "
-            f"(configs/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
+            f"(demo/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
         )
     clip = build_clip(state, path)
     size = clip.visual.image_size

@@ -12,16 +12,10 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from configs import Role, dump_config, values_of
-from datasets import (
-    DataSet,
-    Tracklet,
-    label_map,
-    make_memory_loader,
-    make_test_loader,
-    make_test_transform,
-    train_cameras,
-)
+from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import Tracklet, label_map
 from loss import make_loss
 from model import XTFCLIP, make_model
 from model.text_space import open_text_space
@@ -35,7 +29,7 @@ from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
-from .report.query_maps import QueryMapper
+from .report.maps import QueryMapper
 from .training.clip_memory import build_memory
 from .training.state import TrainingOptions, TrainingState
 
@@ -99,7 +93,7 @@ def make_training_options(cfg: CfgNode, ideal_step_seconds: float = 0.0) -> Trai
         num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
         log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
         eval_period=cfg.SOLVER.STAGE2.EVAL_PERIOD,
-        keeps_best=bool(cfg.DATASETS.VALIDATION_DIR),
+        keeps_best=any(cfg.DATASETS[key] for key in ("VALIDATION_DIR", "VALIDATION_FRACTION", "VALIDATION_PIDS")),
         checkpoint_minutes=cfg.SOLVER.STAGE2.CHECKPOINT_MINUTES,
         accumulation_steps=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
         skips_non_finite=cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip",

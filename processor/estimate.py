@@ -18,9 +18,10 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 from yacs.config import CfgNode
 
-from datasets import DataSet, make_dataset, make_train_transform, train_cameras
+from datasets.build import make_dataset, make_train_transform, train_cameras
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.clips.transforms import Augmenter
+from datasets.readers.dataset import DataSet
 from loss import ReidLoss, make_loss
 from model import XTFCLIP, make_model
 from utils.matrix_rate import measure_matrix_rate

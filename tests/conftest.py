@@ -16,8 +16,8 @@ from scipy.io import savemat
 from yacs.config import CfgNode
 
 from configs import get_cfg
-from datasets import Tracklet
 from datasets.attributes import COLUMNS
+from datasets.tracklet import Tracklet
 
 TRAIN_PIDS = (1, 4, 6, 9)
 TEST_PIDS = (20, 21, 22)

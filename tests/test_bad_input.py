@@ -68,7 +68,7 @@ class Case:
 def workshop(tmp_path, make_tree, tiny_opts, monkeypatch):
     """``workshop(cases, copy_data=False)``: run cases, each beside a copy of a trained run; returns the failures."""
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
-    monkeypatch.setattr(write, "write_page", lambda data, folder: [])
+    monkeypatch.setattr(write, "write_page", lambda *parts: [])
     monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
     for main in (train_main, eval_main):  # this imports what the commands need, so that no child has to
         assert run_command(partial(main.main, ["a mistake"])) == 1

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
+from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
 from processor.build import make_extractor, make_memory, make_training_options, make_training_state
 from processor.estimate import ADAM_STATES, measure_step, size_of
 from processor.training.state import LAST_CHECKPOINT

@@ -62,7 +62,8 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def check(args: argparse.Namespace) -> int:
     """Check the data set of a config and show the report."""
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.check import check_dataset, count_cores, format_report, report_as_dict
+    from datasets.check.check import check_dataset, count_cores
+    from datasets.check.report import format_report, report_as_dict
     from utils.files import write_text
 
     cfg = get_cfg(args.config_file, args.opts)

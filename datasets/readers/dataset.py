@@ -8,7 +8,7 @@ from ..attributes import AttributeScheme
 from ..problems import Problems
 from ..tracklet import Case, Tracklet
 
-HALVES = ("second", "first")
+NUM_SHOWN = 4  # counts that a line of the log names
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class PublishedCounts:
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    validation: dict[str, Case] = field(default_factory=dict)
     lower_bounds: frozenset[str] = frozenset()
     remark: str = ""
 
@@ -46,6 +47,7 @@ class DataSet:
         scheme: Columns and unknown codes of its attributes; None if it has none.
         published: Published counts.
         counts: Numbers of this copy beyond those of its splits, to be compared with published ones.
+        validation: Cases of people who are held out of the training set, by the keys of ``cases``; empty without any.
     """
 
     title: str
@@ -54,6 +56,7 @@ class DataSet:
     scheme: AttributeScheme | None = None
     published: PublishedCounts = PublishedCounts()
     counts: Mapping[str, int] = field(default_factory=dict)
+    validation: dict[str, Case] = field(default_factory=dict)
 
     def splits(self) -> dict[str, tuple[Tracklet, ...]]:
         """Return the tracklets of 'train', unless they were not read, and of '{case}/query' and '{case}/gallery'."""
@@ -71,7 +74,7 @@ class DatasetOptions:
         with_train: Whether to read the training data. If not, their folder, tables and lists are never touched.
         protocol: Name of the protocol that scores, of ``utils.metrics.PROTOCOLS``; '' for the data set's own.
         split: Number of the division into training and test people, from 1 (iLIDS-VID).
-        train_half: Half of such a division that trains, of ``HALVES`` (iLIDS-VID).
+        train_half: Half of such a division that trains, 'second' or 'first' (iLIDS-VID).
         aerial_camera: Number of the aerial camera; 0 to infer it (G2A-VReID).
         identities_masked: Whether the test people are numbered separately on each side, where the names of a copy do
             not show it.
@@ -102,11 +105,9 @@ def compare_counts(dataset: DataSet, problems: Problems) -> None:
         found |= {f"{split} identities": people, f"{split} tracklets": len(tracklets)}
     differing = dataset.published.differing(found)
     odd = [f"{name}: {found[name]} instead of {number}" for name, number in differing.items()]
-    problems.add(
-        "published counts",
-        *odd,
-        summary=f"{dataset.title}: this copy differs from the published counts: {', '.join(odd)}.",
-    )
+    shown = ", ".join(odd[:NUM_SHOWN]) + (f", and {len(odd) - NUM_SHOWN} more" if len(odd) > NUM_SHOWN else "")
+    text = f"{dataset.title}: this copy differs from the published counts: {shown}."
+    problems.add("published counts", *odd, summary=text)
 
 
 def report_odd_views(split: str, tracklets: Sequence[Tracklet], view: str, problems: Problems) -> None:

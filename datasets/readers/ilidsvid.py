@@ -36,7 +36,7 @@ def read_ilidsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
 
     One row of ``ls_set`` is a split (DATASETS.SPLIT, 1 to 10). Published codes disagree on which half of a row trains,
     so it is a choice: DATASETS.TRAIN_HALF 'second', the default, as in torchreid and VSLA-CLIP, or 'first', as in
-    TF-CLIP. The result to report is the mean over the ten splits: ``python -m tools.average_results``.
+    TF-CLIP. The result to report is the mean over the ten splits: ``python -m tools.results average``.
     """
     sequences = root / "i-LIDS-VID" / "sequences"
     one, two = (_list_people(sequences / f"cam{camera}") for camera in CAMERAS)

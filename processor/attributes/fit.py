@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets import DataSet, Tracklet
 from datasets.attributes import AttributeScheme
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import Tracklet
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
 from utils.progress import track

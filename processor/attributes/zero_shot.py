@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet
 from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, AttributeScheme
+from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
 from utils.checkpoint import read_checkpoint, write_weights
 from utils.entries import check_entries, mapping, tensors, text

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from datasets import Tracklet
+from datasets.tracklet import Tracklet
 from utils.checkpoint import read_checkpoint, write_weights
 from utils.entries import check_entries, mapping, tensor, tensors
 from utils.mistake import Mistake

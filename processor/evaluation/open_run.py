@@ -11,7 +11,8 @@ import torch
 from yacs.config import CfgNode
 
 from configs import Role, changed_keys, config_of_run, describe_differences, get_cfg, parse_camera_map
-from datasets import DataSet, make_dataset, train_cameras
+from datasets.build import make_dataset, train_cameras
+from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
 from utils.checkpoint import log_identity, read_checkpoint

@@ -154,7 +154,7 @@ def check_config(saved: str, current: str, path: Path, within_epoch: bool = Fals
         path: The checkpoint, for messages.
         within_epoch: Whether the checkpoint is from within an epoch, whose batches must then stay the same.
     Raises:
-        Mistake: If a key of NETWORK_KEYS differs or, within an epoch, one of BATCHES.
+        Mistake: If a key of the role NETWORK or CLASSES differs or, within an epoch, one of BATCHES.
     """
     before, now = get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current)
     if within_epoch and (batches := changed_keys(before, now, Role.BATCHES)):

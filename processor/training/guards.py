@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from datasets import Tracklet
+from datasets.tracklet import Tracklet
 from utils.mistake import Mistake
 
 from .state import TrainingState

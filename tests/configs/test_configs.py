@@ -31,8 +31,8 @@ from configs import (
 from configs.defaults import KEYS
 from configs.keys import DEFAULTS, RANGES, leaves
 from configs.load import MAX_LENGTH, parse_yaml
-from datasets import make_dataset
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS
+from datasets.build import make_dataset
 from loss import make_loss
 from model import make_model
 from processor.attributes.masks import make_penalty

@@ -8,8 +8,7 @@ from PIL import Image
 from torch import nn
 
 from configs import get_cfg
-from datasets import (
-    Case,
+from datasets.build import (
     choose_cases,
     make_dataset,
     make_memory_loader,
@@ -20,6 +19,7 @@ from datasets import (
     train_cameras,
     warn_of_equal_clips,
 )
+from datasets.tracklet import Case
 from processor.evaluation.features import FeatureExtractor
 from utils.processes import Processes
 from utils.runtime import make_runtime

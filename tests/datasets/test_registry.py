@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs import get_cfg
-from datasets import DATASETS, make_dataset, open_dataset
+from datasets.build import DATASETS, make_dataset, open_dataset
 from datasets.readers import agvpreid, ilidsvid, lsvid, mars
 from datasets.readers.dataset import DEFAULT_OPTIONS, PublishedCounts
 

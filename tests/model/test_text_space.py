@@ -76,7 +76,7 @@ def test_foreign_files_are_refused_in_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"weights.safetensors is no text tower: expected .* got layer.weight, ...$"):
         open_text_space(foreign)
     with pytest.raises(ValueError, match="is no text tower"):  # an image tower alone
-        open_text_space("configs/demo_encoder.safetensors")
+        open_text_space("demo/demo_encoder.safetensors")
     state = make_clip().state_dict()
     del state["transformer.resblocks.1.ln_1.bias"]
     torch.save(state, tmp_path / "clip.pt")

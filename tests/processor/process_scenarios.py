@@ -28,7 +28,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from yacs.config import CfgNode
 
 from configs import get_cfg
-from datasets import DataSet, make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
+from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
+from datasets.readers.dataset import DataSet
 from processor.build import (
     make_extractor,
     make_memory,

@@ -42,7 +42,7 @@ MEASURE = """
 import resource, sys
 import torch
 from configs import get_cfg
-from datasets import make_train_transform
+from datasets.build import make_train_transform
 from loss import make_loss
 from model import make_model
 from solver import make_optimizer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasets.check import check_dataset
+from datasets.check.check import check_dataset
 from datasets.problems import WARNING
 from datasets.readers import validation_split
 from tools import make_validation_split

@@ -95,7 +95,7 @@ def test_a_mask_without_annotations_from_training_to_results(trained, capsys):
 
 
 def test_zero_shot_classifiers_are_scored_beside_them(trained, monkeypatch):
-    captions = ROOT / "configs/demo_captions.safetensors"
+    captions = ROOT / "demo/demo_captions.safetensors"
     assert status_of(train_attributes, "--output_dir", "logs", "--text_tower", captions) == 0
     log = Path("logs/attributes.log").read_text()
     table = log[log.index("Zero-shot classifiers by demo_captions.safetensors") :].splitlines()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.check import check_dataset
+from datasets.check.check import check_dataset
 from datasets.problems import BLOCKING, CHECKS, WARNING
 
 CASE1 = "case1_aerial_to_ground"

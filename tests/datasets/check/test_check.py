@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from datasets.check import check, format_report, report_as_dict
+from datasets.check import check
+from datasets.check.report import format_report, report_as_dict
 from datasets.problems import BLOCKING
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"

@@ -1,8 +1,7 @@
 """How the data check says what it found."""
 
-from datasets.check import Report, format_report, report_as_dict
 from datasets.check.frames import FrameResults
-from datasets.check.report import Examined
+from datasets.check.report import Examined, Report, format_report, report_as_dict
 from datasets.readers.dataset import DataSet, PublishedCounts
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datasets import DatasetOptions, open_dataset
 from datasets.attributes import COLUMNS, UNKNOWN_CODES
+from datasets.build import open_dataset
 from datasets.readers.agvpreid import parse_frame_name
 from datasets.readers.case_folders import Sighting
-from datasets.readers.dataset import DEFAULT_OPTIONS
+from datasets.readers.dataset import DEFAULT_OPTIONS, DatasetOptions
 from datasets.readers.listing import last_integer
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datasets import DatasetOptions, open_dataset
 from datasets.attributes import COLUMNS
+from datasets.build import open_dataset
 from datasets.readers import manifest as index_module
 from datasets.readers.case_folders import Sighting
+from datasets.readers.dataset import DatasetOptions
 from datasets.readers.detreidx import SCHEME, parse_frame_name
 from datasets.readers.listing import last_integer
 from utils.unknown import UNKNOWN

@@ -1,6 +1,6 @@
 import pytest
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from datasets.readers.dataset import DatasetOptions
 
 TRAIN = [(1, 1, 2), (1, 2, 3)]

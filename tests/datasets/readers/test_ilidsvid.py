@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.ilidsvid import SPLITS_FILE
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import DatasetOptions, open_dataset
+from datasets.build import open_dataset
+from datasets.readers.dataset import DatasetOptions
 from datasets.readers.lsvid import LIST_FOLDERS, QUERY_FILES
 
 TRAIN = [("tracklet_train/0000/0000_0001_01_", 0, (9, 10, 100)), ("tracklet_train/0003/0003_0001_15_", 3, (1, 2))]

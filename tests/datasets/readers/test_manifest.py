@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from datasets.readers import manifest
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.manifest import (

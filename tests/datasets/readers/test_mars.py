@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.mars import MARS_COUNTS, read_tables
 from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL, evaluate_ranking

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datasets import open_dataset
+from datasets.build import open_dataset
 from datasets.readers.dataset import DatasetOptions
 
 TRAIN = ("a,1,1,train", "b,1,2,train")

@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datasets import open_dataset
 from datasets.attributes import read_attributes
+from datasets.build import open_dataset
 from datasets.readers.validation_split import (
     FILE_LIST,
     PEOPLE_FILE,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datasets import make_dataset, make_train_loader, train_cameras
+from datasets.build import make_dataset, make_train_loader, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import Augmenter
 from processor.build import make_memory, make_training_options, make_training_state

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from configs import get_cfg
-from datasets import make_dataset
+from datasets.build import make_dataset
 from model import make_model
 from processor.evaluation.open_run import load_trained, locate_checkpoint, open_run
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from datasets import train_cameras
+from datasets.build import train_cameras
 from processor.evaluation.results import VISUAL
 from processor.training.monitor import HISTORY, read_history
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT

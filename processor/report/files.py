@@ -1,4 +1,4 @@
-"""Files of rankings: the CSV of a challenge, and distance matrices with the keys of their rows and columns."""
+"""Write files of rankings, distances and scores of queries."""
 
 import csv
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from datasets import Case, Tracklet
-from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
+from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING, Case, Tracklet
 from utils.distances import Distances
-from utils.nearest import find_nearest
+
+from ..evaluation.results import Evaluation
 
 # First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
 # through; VReID-XFD names the case instead. Two things are not stated in what we read: how VReID-XFD spells a case
@@ -19,6 +19,20 @@ RANKING_HEADERS = {
     AGVPREID_RANKING: ("row_id", "query_tracklet", "gallery_tracklets"),
     VREID_XFD_RANKING: ("case", "query_tracklet", "ranked_gallery_tracklets"),
 }
+QUERY_COLUMNS = (
+    "method",
+    "direction",
+    "key",
+    "pid",
+    "camid",
+    "view",
+    "altitude",
+    "day",
+    "num_frames",
+    "average_precision",
+    "first_match_rank",
+    "inverse_negative_penalty",
+)
 
 
 class RankingFile:
@@ -37,11 +51,12 @@ class RankingFile:
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(RANKING_HEADERS[form])
 
-    def add(self, case: Case, query: Tracklet, nearest: np.ndarray) -> None:
-        """Write a query of a direction, with the indices of its nearest gallery tracklets."""
+    def add(self, case: Case, query: int, nearest: np.ndarray) -> None:
+        """Write a query of a direction, by its index, with the indices of its nearest gallery tracklets."""
         self._num_rows += 1
         first = self._num_rows if self._form == AGVPREID_RANKING else case.name
-        self._writer.writerow((first, query.name, " ".join(case.gallery[index].name for index in nearest)))
+        names = " ".join(case.gallery[index].name for index in nearest)
+        self._writer.writerow((first, case.query[query].name, names))
 
     def __enter__(self) -> "RankingFile":
         return self
@@ -50,25 +65,9 @@ class RankingFile:
         self._file.close()
 
 
-def add_ranking(files: Sequence[RankingFile], case: Case, query: Tracklet, distances: np.ndarray, length: int) -> None:
-    """Add the ranking of a query to files.
-
-    Args:
-        files: Open files, if any.
-        case: The query's direction.
-        query: One of its queries.
-        distances: Those of the query, (G,).
-        length: Gallery tracklets to list; 0 for all.
-    """
-    if files:
-        nearest = find_nearest(distances, length or len(distances))
-        for file in files:
-            file.add(case, query, nearest)
-
-
 def write_distances(path: Path, case: Case, distances: Distances) -> None:
     """Write all distances, (Q, G), as .npz, with key, pid and camid of every row (query) and column (gallery)."""
-    distmat = distances.matrix().numpy()
+    distmat = distances.matrix().cpu().numpy()
     np.savez_compressed(path, distmat=distmat, **_identify("query", case.query), **_identify("gallery", case.gallery))
 
 
@@ -78,3 +77,15 @@ def _identify(side: str, tracklets: Sequence[Tracklet]) -> dict[str, Any]:
         f"{side}_pids": np.array([tracklet.pid for tracklet in tracklets]),
         f"{side}_camids": np.array([tracklet.camid for tracklet in tracklets]),
     }
+
+
+def write_queries(path: Path, evaluation: Evaluation) -> None:
+    """Write a row for each method and counted query: numbers with all digits, and an empty cell for what is unknown."""
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(QUERY_COLUMNS)
+        for method, result, ranking in evaluation.scored_rankings():
+            scores = np.stack([ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties], axis=1)
+            for query, values in zip(result.valid_queries(method), scores.tolist(), strict=True):
+                known = (query.key, query.pid, query.camid, query.view, query.altitude, query.day)
+                writer.writerow((method, result.case.title, *known, len(query.frame_paths), *values))

@@ -1,15 +1,17 @@
 """Attention maps mean something: what they mark matters to the similarity more than a random choice does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from configs import get_cfg
-from datasets import choose_cases, make_dataset, make_test_loader
+from datasets.build import choose_cases, make_dataset, make_test_loader
 from demo.crowd import render_person
 from model import make_model
-from processor.build import make_extractor
-from processor.report.attention_maps import explain_pair, find_tracklet, overlay
+from processor.build import make_extractor, make_query_mapper
+from processor.report.maps import explain_pair, overlay_clip
 from utils.runtime import make_runtime
 
 NUM_PAIRS = 8
@@ -58,7 +60,7 @@ def test_erasing_what_a_map_marks_lowers_the_similarity_more_than_erasing_at_ran
     root = request.getfixturevalue("shared") / "data" / "pets09" if kind == "real" else None
     by_map, by_chance = [], []
     for query, gallery in synthetic_pairs() if root is None else real_pairs(root):
-        maps = explain_pair(extractor, query, gallery).query_maps
+        maps = explain_pair(extractor, query, gallery).maps[0]
         by_map.append(drop_after_erasing(extractor, query, gallery, maps))
         draws = [drop_after_erasing(extractor, query, gallery, torch.rand(maps.shape)) for _ in range(NUM_DRAWS)]
         by_chance.append(np.mean(draws))
@@ -69,10 +71,10 @@ def test_erasing_what_a_map_marks_lowers_the_similarity_more_than_erasing_at_ran
 def test_both_sides_change_places_with_the_clips_and_mirror_images_are_turned_back(extractor):
     query, gallery = next(synthetic_pairs())
     one, other = explain_pair(extractor, query, gallery), explain_pair(extractor, gallery, query)
-    torch.testing.assert_close(one.query_maps, other.gallery_maps, rtol=1e-3, atol=1e-6)
-    torch.testing.assert_close(one.gallery_weights, other.query_weights)
+    torch.testing.assert_close(one.maps, other.maps.flip(0), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(one.weights, other.weights.flip(0))
     mirrored = explain_pair(extractor, query.flip(-1), gallery.flip(-1))
-    torch.testing.assert_close(mirrored.query_maps.flip(-1), one.query_maps, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(mirrored.maps.flip(-1), one.maps, rtol=1e-3, atol=1e-6)
 
 
 def test_the_similarity_is_that_of_the_test_descriptors(extractor):
@@ -85,17 +87,46 @@ def test_the_similarity_is_that_of_the_test_descriptors(extractor):
 
 
 def test_an_overlay_colours_only_what_is_relevant():
-    frame = np.full((8, 4, 3), 90, np.uint8)
-    assert np.array_equal(overlay(frame, np.zeros((4, 2))), frame)
-    one = np.zeros((4, 2))
-    one[0, 0] = 1
-    covered = overlay(frame, one)
-    assert np.array_equal(covered[4:], frame[4:])
+    clip, maps = torch.full((2, 3, 8, 4), 90, dtype=torch.uint8), torch.zeros(2, 4, 2)
+    assert all((frame == 90).all() for frame in overlay_clip(clip, maps))
+    maps[0, 0, 0] = 7
+    covered, other = overlay_clip(clip, maps)
+    assert (covered[4:] == 90).all()
+    assert (other == 90).all()
     assert covered[0, 0].tolist() == [204, 189, 53]  # 0.3 * 90 + 0.7 * viridis's yellow (253.2, 231.1, 36.7)
 
 
-def test_an_unknown_key_names_the_nearest(make_tracklet):
-    tracklets = [make_tracklet(1, name="abc"), make_tracklet(2, name="xyz")]
-    assert find_tracklet("2/xyz", tracklets, "--query") == 1
-    with pytest.raises(ValueError, match=r"--query 1/abd: there is no such tracklet. The nearest keys: 1/abc"):
-        find_tracklet("1/abd", tracklets, "--query")
+@pytest.fixture
+def world(run, collect, tiny_cfg):
+    """The configuration, the extractor of an untrained network, and a direction."""
+    cfg = tiny_cfg("TEST.NUM_MAPS", 2, "TEST.NUM_CLIPS", 2)
+    model = make_model(cfg, 4, 2).eval()
+    return cfg, make_extractor(cfg, model, make_runtime("cpu", "fp32")), collect(run(("case1",)))[0]
+
+
+def test_the_hardest_queries_are_of_different_people(world):
+    _, _, direction = world
+    precisions = [0.5, 0.1, 0.2, 0.9, 0.3, 0.4]
+    queries = [replace(query, average_precision=ap) for query, ap in zip(direction.queries, precisions, strict=True)]
+    changed = replace(direction, queries=queries)
+    assert [direction.case.query[query.index].pid for query in queries] == [20, 20, 21, 21, 22, 22]
+    assert changed.hardest_people(2) == [queries[1], queries[2]]
+    assert changed.hardest_people(5) == [queries[1], queries[2], queries[4]]
+    assert changed.hardest_people(0) == []
+    queries[1] = replace(queries[1], places=())
+    assert changed.hardest_people(2) == [queries[2], queries[4]]
+
+
+def test_maps_have_weights_and_pictures_of_both_tracklets(world, tiny_cfg):
+    cfg, extractor, direction = world
+    maps = make_query_mapper(cfg, extractor, {0: 0, 4: 1})(direction)
+    assert list(maps) == [query.index for query in direction.hardest_people(2)]
+    for of_query in maps.values():
+        assert sum(of_query.weights) == pytest.approx(1)
+        assert len(of_query.weights) == len(of_query.frames) == cfg.INPUT.SEQ_LEN
+        for picture in (*of_query.frames, of_query.match):
+            assert picture.shape == (*cfg.INPUT.SIZE_TEST, 3)
+            assert picture.dtype == np.uint8
+    assert all(parameter.grad is None for parameter in extractor.model.parameters())
+    compiled = tiny_cfg("MODEL.COMPILE", True, "TEST.NUM_MAPS", 2)
+    assert make_query_mapper(compiled, extractor, {})(direction) == {}
