@@ -185,7 +185,8 @@ class TrainingState:
             if self.averaged is not None:  # a run may begin to average when it resumes
                 self.averaged.module.load_state_dict(content.get("averaged", content["model"]))
             self._restore_solver(content)
-            self.memory = content["memory"].to(self.runtime.device)
+            shape = (len(self.pids), self.model.encoder.projected_width)
+            self.memory = content["memory"].reshape(shape).to(self.runtime.device)
             self.generator.set_state(content["generator"])
             for states in content["random_states"][self.runtime.processes.rank :][:1]:  # none for a new process
                 _set_random_states(states, self.runtime.device)
