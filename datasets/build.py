@@ -31,6 +31,7 @@ from .readers.listing import find_root
 from .readers.lsvid import read_lsvid
 from .readers.mars import read_g2avreid, read_mars
 from .readers.own_data import read_own_data
+from .split import draw_people, hold_out, read_pids, see
 from .tracklet import Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
@@ -53,14 +54,15 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems
     Args:
         cfg: DATASETS.*, TEST.PROTOCOL and TEST.MASK_ATTRIBUTES.
         with_train: Whether to read the training split. Without it ``train`` is empty, and the folder may be missing,
-            empty or damaged.
+            empty or damaged. If DATASETS.EVAL_SPLIT asks for validation people, it is read in any case.
         root: Folder of the copy, if it is not DATASETS.ROOT_DIR.
         problems: What faults are reported to; by default, blocking ones are raised.
     Raises:
         Mistake: If a part that is read is missing or damaged.
     """
+    holds_out = bool(cfg.DATASETS.VALIDATION_FRACTION or cfg.DATASETS.VALIDATION_PIDS)
     options = DatasetOptions(
-        with_train=with_train,
+        with_train=with_train or (holds_out and cfg.DATASETS.EVAL_SPLIT == "validation" and not root),
         protocol=cfg.TEST.PROTOCOL,
         split=cfg.DATASETS.SPLIT,
         train_half=cfg.DATASETS.TRAIN_HALF,
@@ -77,7 +79,30 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems
                 f"TEST.MASK_ATTRIBUTES must be among {', '.join(dataset.scheme.columns)} (the columns of "
                 f'{cfg.DATASETS.NAMES}), or "()" for no mask; got {unknown[0]!r}.'
             )
+    if not holds_out or not dataset.train:
+        return dataset
+    with problems.guard():
+        dataset = _hold_out(cfg, dataset)
     return dataset
+
+
+def _hold_out(cfg: CfgNode, dataset: DataSet) -> DataSet:
+    """Take the validation people out of the training set."""
+    if cfg.DATASETS.VALIDATION_PIDS:
+        pids = read_pids(cfg.DATASETS.VALIDATION_PIDS)
+    else:
+        fraction = cfg.DATASETS.VALIDATION_FRACTION
+        # The draw does not follow SOLVER.SEED, so that runs with several seeds are compared on the same people.
+        pids = draw_people(see(dataset.train), fraction, setting="DATASETS.VALIDATION_FRACTION", distractors=True)
+    train, validation = hold_out(dataset.train, dataset.cases, pids)
+    queried = {tracklet.pid for case in validation.values() for tracklet in case.query}
+    logger.info(
+        "%d people are held out for validation, %d of them as queries; %d tracklets are left to train on.",
+        len(pids),
+        len(queried),
+        len(train),
+    )
+    return replace(dataset, train=train, validation=validation)
 
 
 def open_dataset(
@@ -121,14 +146,24 @@ def open_dataset(
 
 
 def choose_cases(cfg: CfgNode, dataset: DataSet) -> list[Case]:
-    """Return the matching directions that DATASETS.EVAL_CASE names; ValueError if the copy does not hold one."""
-    wanted = list(dataset.cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
-    for name in wanted:
-        if name not in dataset.cases:
+    """Return the matching directions that DATASETS.EVAL_SPLIT and EVAL_CASE name.
+
+    Raises:
+        Mistake: If the copy does not hold one, or if nobody is held out for validation.
+    """
+    cases = dataset.cases
+    if cfg.DATASETS.EVAL_SPLIT == "validation":
+        cases = dataset.validation
+        if not cases:
             raise Mistake(
-                f"DATASETS.EVAL_CASE is {name}, but {cfg.DATASETS.ROOT_DIR} holds only {', '.join(dataset.cases)}."
+                "DATASETS.EVAL_SPLIT is validation, but nobody was held out of training: "
+                "DATASETS.VALIDATION_FRACTION or DATASETS.VALIDATION_PIDS does that."
             )
-    return [dataset.cases[name] for name in wanted]
+    wanted = list(cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
+    for name in wanted:
+        if name not in cases:
+            raise Mistake(f"DATASETS.EVAL_CASE is {name}, but {cfg.DATASETS.ROOT_DIR} holds only {', '.join(cases)}.")
+    return [cases[name] for name in wanted]
 
 
 def make_train_transform(cfg: CfgNode, processes: Processes = ALONE) -> Augmenter:

@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +16,14 @@ from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
-from utils.checkpoint import log_identity, read_checkpoint
-from utils.entries import check_entries, count, identifiers, number, tensors, text
+from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
-from utils.revision import find_revision
 from utils.runtime import Runtime, make_runtime
 
 from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
-# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
-ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
 # What decides on the results of an evaluation; it is written above them.
 COUNTED = (Role.NETWORK, Role.CLASSES, Role.FEATURES, Role.RANKING)
 
@@ -176,26 +173,26 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     log_identity(path)
-    check_entries(content, path, ENTRIES, optional=ENTRIES)
     trained_on = None
-    if "config" in content:
-        source = f"config in {path}"
-        if overrides is not None:
-            cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
-        trained_cfg = get_cfg(config_text=content["config"], source=source)
-        trained_on = trained_cfg.DATASETS.NAMES
-        _warn_of_other_switches(cfg, trained_cfg)
+    with fitting(path):
+        camids = tuple(content["camids"]) if "camids" in content else None
+        chosen = _describe_choice(content, path)
+        if "config" in content:
+            source = f"config in {path}"
+            if overrides is not None:
+                cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
+            trained_cfg = get_cfg(config_text=content["config"], source=source)
+            trained_on = trained_cfg.DATASETS.NAMES
+            _warn_of_other_switches(cfg, trained_cfg)
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise Mistake(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
-        check_entries(content, path, {"averaged": tensors})
         content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
-    camids = tuple(content["camids"]) if "camids" in content else None
-    if camids is not None and model.num_cameras not in (0, len(camids)):
+    if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg, trained_on, config_file)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file)
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
@@ -236,3 +233,15 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
     load_state(model, content, path)
     return model
+
+
+def find_revision() -> str:
+    """Return the abbreviated commit of this checkout, with '-dirty' after changes; 'unknown' without git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

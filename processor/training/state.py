@@ -1,6 +1,7 @@
 """Hold everything that changes while training, and write it to checkpoints and read it from them."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,11 @@ class TrainingState:
         Raises:
             Mistake: If a weight is not finite or the file cannot be written; the file before is kept.
         """
-        _require_finite_weights(self.model, self.epoch)
+        if name := _find_infinite(self.model.state_dict()):
+            raise Mistake(
+                f"{name} is not finite after epoch {self.epoch}, so nothing was saved; the checkpoint before is kept. "
+                "Lower SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
+            )
         random_states = self.runtime.processes.gather_values(_random_states(self.runtime.device))
         if not self.runtime.processes.is_main:
             return
@@ -180,13 +185,14 @@ class TrainingState:
             raise Mistake(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
         with fitting(path):
             self._require_same_data(content, path)
+            if name := _find_infinite(content["model"]):
+                raise ValueError(f"{name} is not finite")
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])
             if self.averaged is not None:  # a run may begin to average when it resumes
                 self.averaged.module.load_state_dict(content.get("averaged", content["model"]))
             self._restore_solver(content)
-            shape = (len(self.pids), self.model.encoder.projected_width)
-            self.memory = content["memory"].reshape(shape).to(self.runtime.device)
+            self.memory = content["memory"].to(self.runtime.device).view(len(self.pids), self.memory.shape[1])
             self.generator.set_state(content["generator"])
             for states in content["random_states"][self.runtime.processes.rank :][:1]:  # none for a new process
                 _set_random_states(states, self.runtime.device)
@@ -223,16 +229,11 @@ class TrainingState:
             group.update(own, lr=own["initial_lr"] * factor(content["epoch"]))
 
 
-def _require_finite_weights(model: nn.Module, epoch: int) -> None:
-    """Raise Mistake, naming the first one, if a weight is not finite; waits for the device once."""
-    named = [(name, value) for name, value in model.state_dict().items() if value.is_floating_point()]
+def _find_infinite(weights: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first weight that is not finite, if any; waits for the device once."""
+    named = [(name, value) for name, value in weights.items() if value.is_floating_point()]
     finite = torch.stack([value.isfinite().all() for _, value in named]).tolist()
-    for (name, _), is_finite in zip(named, finite, strict=True):
-        if not is_finite:
-            raise Mistake(
-                f"{name} is not finite after epoch {epoch}, so nothing was saved; the checkpoint before is kept. Lower "
-                "SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
-            )
+    return next((name for (name, _), is_finite in zip(named, finite, strict=True) if not is_finite), None)
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

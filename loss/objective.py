@@ -6,8 +6,10 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from yacs.config import CfgNode
 
-from .online_label_smoothing import ClassificationLoss
+from .label_smoothing import ClassificationLoss, OnlineLabelSmoothing, UniformLabelSmoothing
+from .triplet import BatchHardTriplet
 
 
 class ModelOutput(Protocol):
@@ -107,3 +109,22 @@ class ReidLoss(nn.Module):
         """Update the soft labels of the classification losses at the end of an epoch."""
         self.clip_classification.next_epoch()
         self.frame_classification.next_epoch()
+
+
+def make_loss(cfg: CfgNode, num_classes: int) -> ReidLoss:
+    """Build the objective that a configuration describes, for K training identities."""
+    return ReidLoss(
+        clip_classification=_make_classification(cfg, num_classes),
+        frame_classification=_make_classification(cfg, num_classes),
+        triplet=BatchHardTriplet(cfg.SOLVER.MARGIN),
+        id_weight=cfg.MODEL.ID_LOSS_WEIGHT,
+        triplet_weight=cfg.MODEL.TRIPLET_LOSS_WEIGHT,
+        memory_weight=cfg.MODEL.I2T_LOSS_WEIGHT,
+        frame_weight=cfg.MODEL.FRAME_LOSS_WEIGHT,
+    )
+
+
+def _make_classification(cfg: CfgNode, num_classes: int) -> ClassificationLoss:
+    if cfg.LOSS.LABEL_SMOOTHING == "online":
+        return OnlineLabelSmoothing(num_classes, cfg.LOSS.SMOOTHING, cfg.LOSS.HARD_WEIGHT)
+    return UniformLabelSmoothing(cfg.LOSS.SMOOTHING)

@@ -1,4 +1,4 @@
-"""tools/describe_dataset.py: from folders of one's own to a trained and evaluated model."""
+"""tools.dataset describe: from folders of one's own to a trained and evaluated model."""
 
 import csv
 import json
@@ -10,9 +10,8 @@ from PIL import Image
 
 import eval_main
 import train_main
-from datasets.readers import own_splits
+from datasets.split import read_pids
 from tools import dataset
-from tools.describe_dataset import FRACTION, SEED, main
 
 PEOPLE = ("Anna Müller", "bob", "carla", "dieter", "émile", "李")
 OPTS = ["DATASETS.NAMES", "folder", "DATASETS.EVAL_CASE", "all", "TEST.MASK_ATTRIBUTES", "()"]
@@ -37,22 +36,22 @@ def build(tmp_path):
     return write
 
 
+def describe(*words):
+    assert dataset.main(["describe", *map(str, words)]) == 0
+
+
 def rows_of(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_the_defaults_are_those_of_the_draw():
-    assert (FRACTION, SEED) == (own_splits.FRACTION, own_splits.SEED)
-
-
-def test_from_folders_to_results(build, tmp_path, tiny_opts, caplog, monkeypatch):
-    caplog.set_level("INFO")
+def test_from_folders_to_results(build, tmp_path, tiny_opts, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = build("{person}/cam{camera}_{tracklet}")
-    main([str(root)])
-    assert "Read by {person}/cam{camera}_{tracklet} (guessed; --pattern corrects it)" in caplog.text
-    assert f"python -m tools.dataset check --config_file configs/own_data.yml DATASETS.ROOT_DIR '{root}'" in caplog.text
+    describe(root, "--pattern", "{person}/cam{camera}_{tracklet}")
+    text = capsys.readouterr().out
+    assert "Read by {person}/cam{camera}_{tracklet} (as given)" in text
+    assert f"python -m tools.dataset check --config_file configs/own_data.yml DATASETS.ROOT_DIR '{root}'" in text
 
     opts = [*tiny_opts, *OPTS, "DATASETS.ROOT_DIR", str(root)]
     assert dataset.main(["check", "--workers", "1", *opts]) == 0
@@ -69,43 +68,44 @@ def test_from_folders_to_results(build, tmp_path, tiny_opts, caplog, monkeypatch
         assert all("gallery" in names[name] for name in ranked)
 
 
+@pytest.mark.slow
 def test_people_without_cameras_are_searched_in_all_tracklets(build, tmp_path, tiny_opts, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = build("{person}/{tracklet}", cameras=("",))
-    main([str(root), "--pattern", "{person}/{tracklet}", "--seed", "3"])
+    describe(root, "--pattern", "{person}/{tracklet}", "--seed", "3")
     train_main.main(["--output_dir", "logs", *tiny_opts, *OPTS, "DATASETS.ROOT_DIR", str(root)])
     eval_main.main(["--output_dir", "logs"])
     assert "scored by the protocol all-cameras" in (tmp_path / "logs/results/eval.log").read_text()
     assert list(json.loads((tmp_path / "logs/results/results.json").read_text())["protocols"]) == ["all-cameras"]
 
 
-def test_a_table_is_never_replaced_without_force(build):
+def test_a_table_is_never_replaced_without_force(build, caplog):
     root = build("{camera}/{person}_{tracklet}")
-    main([str(root), "--pattern", "{camera}/{person}_{tracklet}"])
+    words = (root, "--pattern", "{camera}/{person}_{tracklet}")
+    describe(*words)
     first = (root / "tracklets.csv").read_text()
-    with pytest.raises(ValueError, match=r"tracklets\.csv exists already: --force replaces it, --output names"):
-        main([str(root), "--pattern", "{camera}/{person}_{tracklet}", "--seed", "1"])
+    assert dataset.main(["describe", *map(str, words), "--seed", "1"]) == 1
+    assert "tracklets.csv exists already: --force replaces it, --output names" in caplog.text
     assert (root / "tracklets.csv").read_text() == first
-    main([str(root), "--pattern", "{camera}/{person}_{tracklet}", "--seed", "1", "--force"])
+    describe(*words, "--seed", "1", "--force")
     assert (root / "tracklets.csv").read_text() != first
 
 
-def test_another_table_of_the_same_folder(build, tmp_path, caplog):
-    caplog.set_level("INFO")
+def test_another_table_of_the_same_folder(build, tmp_path, capsys):
     root = build("{person}/{camera}/{tracklet}")
-    main([str(root), "--output", str(tmp_path / "half.csv"), "--test_share", "0.5"])
-    assert f"DATASETS.TABLE {tmp_path / 'half.csv'}" in caplog.text
+    describe(root, "--output", tmp_path / "half.csv", "--test_share", "0.5")
+    assert f"DATASETS.TABLE {tmp_path / 'half.csv'}" in capsys.readouterr().out
     assert not (root / "tracklets.csv").exists()
     test = {row["person"] for row in rows_of(tmp_path / "half.csv") if row["split"] != "train"}
     assert len(test) == 3
 
 
-def test_splits_are_added_to_a_table_and_its_other_columns_stay(build, tmp_path):
+def test_splits_are_added_to_a_table_and_its_other_columns_stay(build):
     root = build("{person}/{camera}/{tracklet}")
     lines = [f"{person}/{camera}/1,{person},{camera},x" for person in PEOPLE for camera in "12"]
     table = root / "tracklets.csv"
     table.write_text("\n".join(["path,person,camera,attribute:bag", *lines]), encoding="utf-8")
-    main([str(root), "--table", str(table), "--force"])
+    describe(root, "--table", table, "--force")
     rows = rows_of(table)
     assert [f"{row['path']},{row['person']},{row['camera']},{row['attribute:bag']}" for row in rows] == lines
     assert {row["split"] for row in rows} == {"train", "query+gallery"}
@@ -115,41 +115,49 @@ def test_splits_in_the_names_are_kept(build):
     root = build("{person}/{camera}/{tracklet}")
     for split, people in (("train", PEOPLE[:3]), ("test", PEOPLE[3:])):
         for person in people:
+            (root / split).mkdir(exist_ok=True)
             shutil.move(root / person, root / split / person)
-    main([str(root)])
+    describe(root, "--pattern", "{split}/{person}/{camera}/{tracklet}")
     assert {row["person"]: row["split"] for row in rows_of(root / "tracklets.csv")} == {
         **dict.fromkeys(PEOPLE[:3], "train"),
         **dict.fromkeys(PEOPLE[3:], "test"),
     }
 
 
-def test_a_person_in_train_and_test_is_refused(build):
+def test_what_was_understood_is_shown_before_it_is_refused(build, capsys, caplog):
     root = build("{person}/{camera}/{tracklet}")
-    shutil.copytree(root, root / "test")
-    for person in PEOPLE:
-        shutil.move(root / person, root / "train" / person)
-    message = r"tracklets\.csv, line 2: person 'Anna Müller' is in test here and in train on line 29; "
-    with pytest.raises(ValueError, match=message):
-        main([str(root)])
-
-
-def test_what_was_understood_is_shown_before_it_is_refused(build, caplog):
-    caplog.set_level("INFO")
-    root = build("{person}/{camera}/{tracklet}")
-    with pytest.raises(ValueError, match="makes 1 test people of 2, of whom 2 were seen by two cameras; .*--pattern"):
-        main([str(root), "--pattern", "{tracklet}/{camera}/{person}"])
-    assert "Read by {tracklet}/{camera}/{person} (as given)" in caplog.text
+    assert dataset.main(["describe", str(root), "--pattern", "{tracklet}/{camera}/{person}"]) == 1
+    assert "(--test_share) makes 1 test people of 2, of whom 2 were seen by two cameras" in caplog.text
+    assert "Read by {tracklet}/{camera}/{person} (as given)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seed", "-1"], "argument --seed: must be at least 0, got -1"),
-        (["--pattern", "x", "--table", "y"], "not allowed with argument"),
-        ([], "the following arguments are required: root"),
+        (["describe", "data", "--seed", "-1"], "argument --seed: must be at least 0, got -1"),
+        (["describe", "data", "--pattern", "x", "--table", "y"], "not allowed with argument"),
+        (["describe"], "the following arguments are required: root"),
+        (["resize", "a", "b", "--size", "0", "1"], "argument --size: must be at least 1, got 0"),
+        (["split"], "the following arguments are required: --output"),
     ],
 )
 def test_a_bad_command_line(words, message, capsys):
     with pytest.raises(SystemExit):
-        main([*(["data"] if words else []), *words])
+        dataset.main(words)
     assert message in capsys.readouterr().err
+
+
+def test_people_are_drawn_into_a_list(make_tree, tmp_path, tiny_opts, capsys, caplog):
+    words = ["--fraction", "0.5", "--seed", "1", "--output", str(tmp_path / "pids.txt"), *tiny_opts]
+    words = ["split", *words, "DATASETS.ROOT_DIR", str(make_tree())]
+    assert dataset.main(words) == 0
+    assert len(read_pids(tmp_path / "pids.txt")) == 2
+    assert "names 2 of 4 people" in capsys.readouterr().out
+    assert dataset.main(words) == 1
+    assert "pids.txt exists already" in caplog.text
+
+
+def test_a_copy_with_small_frames(make_tree, tmp_path, capsys):
+    words = ["resize", str(make_tree()), str(tmp_path / "copy"), "--size", "32", "16", "--workers", "1"]
+    assert dataset.main(words) == 0
+    assert "240 frames resized, 5 files copied, 0 were there already" in capsys.readouterr().out
