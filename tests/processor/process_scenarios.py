@@ -39,10 +39,10 @@ from processor.build import (
 )
 from processor.evaluation.open_run import TrainedRun
 from processor.evaluation.rank import evaluate
+from processor.extract import extract_folder
 from processor.training import monitor
 from processor.training.state import TrainingState
 from processor.training.train import train
-from search.extraction import describe_folder
 from utils.processes import Processes, read_launch, stop_processes, was_restarted
 from utils.runtime import Runtime, make_runtime
 
@@ -211,7 +211,7 @@ def describe(cfg: CfgNode, runtime: Runtime, state: TrainingState) -> dict[str, 
     """Describe a folder of tracklets as tools/extract_features.py does, in parts of four and one."""
     trained = TrainedRun(state.model, runtime, tuple(state.camids), Path("none"), "the last", cfg)
     folder = Path(cfg.DATASETS.ROOT_DIR) / "case1_aerial_to_ground/gallery"
-    return torch.from_numpy(describe_folder(trained, folder, camera=0, part_size=4).features)
+    return torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4).features)
 
 
 @torch.no_grad()
