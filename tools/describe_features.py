@@ -1,4 +1,4 @@
-"""Describe tracklets by a network of tools/export_onnx.py; needs NumPy, onnxruntime and Pillow, and no torch."""
+"""Describe tracklets by a network of tools.export; needs NumPy, onnxruntime and Pillow, and no torch."""
 
 import argparse
 import logging
@@ -28,7 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", type=Path, help="file of tools/export_onnx.py")
+    parser.add_argument("network", type=Path, help="file of tools.export")
     parser.add_argument("tracklets", type=Path, nargs="+", help="folder of each tracklet's frames")
     parser.add_argument("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
     parser.add_argument("--output", type=Path, required=True, help=".npz file to write")
