@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
-from utils.revision import find_revision
 from utils.runtime import Runtime, make_runtime
 
 from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -233,3 +233,15 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
     load_state(model, content, path)
     return model
+
+
+def find_revision() -> str:
+    """Return the abbreviated commit of this checkout, with '-dirty' after changes; 'unknown' without git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

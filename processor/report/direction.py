@@ -5,8 +5,8 @@ Distances are computed again whenever they are looked at, which is most of the r
 Axes: Q queries, G galleries.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,21 @@ class RankedQuery:
 
 
 @dataclass(frozen=True, eq=False)
+class QueryMaps:
+    """What the network looked at in a query, and in the gallery tracklet that was ranked first.
+
+    Attributes:
+        weights: Of each frame of the clip in the pooling, in time order, T of them, summing to 1.
+        frames: Frames of the clip with their relevance drawn over them, each (H, W, 3), uint8.
+        match: The frame of the gallery tracklet with the most relevant patch, likewise.
+    """
+
+    weights: tuple[float, ...]
+    frames: tuple[np.ndarray, ...]
+    match: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class RankedDirection:
     """A scored direction by one method.
 
@@ -60,6 +75,7 @@ class RankedDirection:
         verification: ROC curve of the pairs that the protocol keeps.
         edges: Ends of the histogram's bins, (NUM_BINS + 1,), ascending; each bin holds its upper end.
         num_true, num_false: Pairs of one person, and of two, in each bin, (NUM_BINS,).
+        maps: Of some queries, by their index.
     """
 
     case: Case
@@ -70,6 +86,7 @@ class RankedDirection:
     edges: np.ndarray
     num_true: np.ndarray
     num_false: np.ndarray
+    maps: Mapping[int, QueryMaps] = field(default_factory=dict)
 
     def hardest_people(self, number: int, reverse: bool = False) -> list[RankedQuery]:
         """Return the worst query of each of the people with the lowest average precision, or best and highest."""

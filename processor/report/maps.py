@@ -17,7 +17,7 @@ from datasets.tracklet import Tracklet
 from model.relevance import trace_relevance
 
 from ..evaluation.features import FeatureExtractor, evaluation_mode
-from .direction import RankedDirection
+from .direction import QueryMaps, RankedDirection
 from .pictures import describe_view
 
 NUM_LAYERS = 4  # blocks of the encoder to go back; the erasing test came out much the same for 1 to 6
@@ -94,21 +94,6 @@ def overlay_clip(clip: Tensor, maps: Tensor) -> list[np.ndarray]:
     share = OPACITY * large[..., None]
     blended = (1 - share) * frames + share * 255 * COLOURS(large)[..., :3]
     return list(blended.round().astype(np.uint8))
-
-
-@dataclass(frozen=True, eq=False)
-class QueryMaps:
-    """What the network looked at in a query, and in the gallery tracklet that was ranked first.
-
-    Attributes:
-        weights: Of each frame of the clip in the pooling, in time order, T of them, summing to 1.
-        frames: Frames of the clip with their relevance drawn over them, each (H, W, 3), uint8.
-        match: The frame of the gallery tracklet with the most relevant patch, likewise.
-    """
-
-    weights: tuple[float, ...]
-    frames: tuple[np.ndarray, ...]
-    match: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ page.js reads the data, which are embedded as JSON: a tracklet and a picture onc
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,6 @@ from utils.unknown import UNKNOWN
 from ..evaluation.results import NO_MASK, Method
 from .direction import RankedDirection, RankedQuery, group_by_case
 from .figures import PageFigure, write_figures
-from .maps import QueryMaps
 from .tables import MEASURES
 
 TEMPLATES = Path(__file__).parent / "page_template"
@@ -35,7 +34,6 @@ NUM_WITH_FRAMES, NUM_FRAMES = 100, 6
 DIGITS = 5  # significant, of precisions, distances and weights
 
 Json = dict[str, Any]
-Maps = Mapping[str, Mapping[int, QueryMaps]]  # by the case's name and the query's index
 Item = TypeVar("Item")
 
 
@@ -43,7 +41,6 @@ def write_page(
     directions: Sequence[RankedDirection],
     results: Mapping[str, Any],
     provenance: Mapping[str, str],
-    maps: Maps,
     folder: Path,
 ) -> list[Path]:
     """Write the page and its figures into a folder; returns the files written, the page last.
@@ -52,7 +49,6 @@ def write_page(
         directions: All scored ones by all methods, the visual one first.
         results: What results.json holds.
         provenance: Where the numbers come from.
-        maps: What the network looked at.
         folder: Where to write.
     """
     figures: list[PageFigure] = []
@@ -60,7 +56,7 @@ def write_page(
     with going_on_without(FIGURES_FOLDER):
         figures, written = write_figures(directions, results["verification"], folder / FIGURES_FOLDER)
     path = folder / PAGE_NAME
-    path.write_text(render_page(directions, results, provenance, maps, figures), "utf-8", ESCAPES)
+    path.write_text(render_page(directions, results, provenance, figures), "utf-8", ESCAPES)
     return [*written, path]
 
 
@@ -68,13 +64,12 @@ def render_page(
     directions: Sequence[RankedDirection],
     results: Mapping[str, Any],
     provenance: Mapping[str, str],
-    maps: Maps,
     figures: Sequence[PageFigure],
 ) -> str:
     """Return the page as HTML; every string of the data is escaped."""
     methods = list(dict.fromkeys(each.method for each in directions if each.method.ranking.uses_pictures))
     names = [str(method) for method in methods]
-    data = _embed(directions, methods, maps)
+    data = _embed(directions, methods)
     titles = [direction["title"] for direction in data["directions"]]
     breakdown = groupby(results["breakdown"], lambda row: (row["method"], row["direction"], row["property"]))
     groups = [
@@ -153,17 +148,16 @@ class _Embedded:
         return len(self.pictures) - 1
 
 
-def _embed(directions: Sequence[RankedDirection], methods: Sequence[Method], maps: Maps) -> Json:
+def _embed(directions: Sequence[RankedDirection], methods: Sequence[Method]) -> Json:
     """Collect the page's data for its script."""
     embedded = _Embedded()
     rows = []
     for own in group_by_case(directions):
-        case, mapped = own[0].case, maps.get(own[0].case.name, {})
-        queries = _choose_queries(own[0], mapped)
+        case, queries = own[0].case, _choose_queries(own[0])
         for query in queries[:NUM_WITH_FRAMES]:
             frames = [embedded.add_frame(path) for path in spread(case.query[query.index].frame_paths, NUM_FRAMES)]
             embedded.add_tracklet(case, "query", query.index)["frames"] = [one for one in frames if one is not None]
-        for index, own_maps in mapped.items():
+        for index, own_maps in own[0].maps.items():
             embedded.add_tracklet(case, "query", index)["maps"] = {
                 "weights": [_short(weight) for weight in own_maps.weights],
                 "frames": [embedded.add_pixels(pixels) for pixels in own_maps.frames],
@@ -189,11 +183,11 @@ def _embed(directions: Sequence[RankedDirection], methods: Sequence[Method], map
     }
 
 
-def _choose_queries(direction: RankedDirection, mapped: Collection[int]) -> list[RankedQuery]:
+def _choose_queries(direction: RankedDirection) -> list[RankedQuery]:
     """Return the queries to show, the worst first: all if they are few, and in any case those that have maps."""
     queries = sorted(direction.queries, key=lambda query: query.average_precision)
     chosen = [*queries[:NUM_WORST], *spread(queries[NUM_WORST:], NUM_OTHERS)]
-    indices = {query.index for query in chosen}.union(mapped)
+    indices = {query.index for query in chosen}.union(direction.maps)
     return [query for query in queries if query.index in indices]
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from utils.commands import going_on_without
@@ -10,9 +11,8 @@ from utils.files import replace_files
 
 from ..evaluation.results import VISUAL, Evaluation, Method
 from .breakdown import break_down, format_breakdown
-from .direction import RankedDirection, collect_direction
+from .direction import QueryMaps, RankedDirection, collect_direction
 from .files import RankingFile, write_distances, write_queries
-from .maps import QueryMaps
 from .pictures import draw_best_and_worst
 from .report_page import ESCAPES, PAGE_NAME, write_page
 from .tables import Row, collect_results, format_results, format_verification, verify_pairs
@@ -128,16 +128,13 @@ def _write_scores(
     write_queries(folder / "queries.csv", evaluation)
     written = [folder / name for name in ("results.txt", "results.json", "queries.csv", "breakdown.txt")]
     with going_on_without(PAGE_NAME):
-        maps = _map_queries(directions, make_maps) if make_maps else {}
-        written += write_page(directions, results, provenance, maps, folder)
+        written += write_page([_add_maps(each, make_maps) for each in directions], results, provenance, folder)
     return written
 
 
-def _map_queries(directions: Sequence[RankedDirection], make_maps: MakeMaps) -> dict[str, dict[int, QueryMaps]]:
-    """Map queries of the visual ranking of every direction; returns them by the case's name."""
-    maps = {}
-    for direction in directions:
-        if direction.method == VISUAL:
-            with going_on_without(f"{direction.case.title}: the maps of queries"):
-                maps[direction.case.name] = make_maps(direction)
-    return maps
+def _add_maps(direction: RankedDirection, make_maps: MakeMaps | None) -> RankedDirection:
+    """Map some queries of a visual ranking."""
+    if make_maps and direction.method == VISUAL:
+        with going_on_without(f"{direction.case.title}: the maps of queries"):
+            return replace(direction, maps=make_maps(direction))
+    return direction

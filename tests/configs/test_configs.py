@@ -94,8 +94,7 @@ def test_every_key_is_read_outside_configs():
     read = set().union(*(keys_read(path.read_text(encoding="utf-8")) for path in paths))
     assert not set(DEFAULTS) - read
     source = "def f(cfg):\n    stage = cfg.SOLVER.STAGE2\n    return stage.GAMMA, cfg.TEST.FLIP, other.TEST.WEIGHT"
-    assert {"SOLVER.STAGE2.GAMMA", "TEST.FLIP"} <= keys_read(source) <= {*DEFAULTS, "SOLVER.STAGE2"}
-    assert "TEST.WEIGHT" not in keys_read(source)
+    assert {key for key in keys_read(source) if key in DEFAULTS} == {"SOLVER.STAGE2.GAMMA", "TEST.FLIP"}
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.name)

@@ -10,7 +10,7 @@ import torch
 from configs import get_cfg
 from datasets.build import make_dataset
 from model import make_model
-from processor.evaluation.open_run import load_trained, locate_checkpoint, open_run
+from processor.evaluation.open_run import find_revision, load_trained, locate_checkpoint, open_run
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 from utils.checkpoint import hash_file, read_checkpoint
 
@@ -248,3 +248,12 @@ def test_a_key_that_no_longer_exists_is_left_out_with_a_warning(cfg, tmp_path, c
     torch.save({**content, "config": content["config"] + "OLD_KEY: 3\n"}, tmp_path / LAST_CHECKPOINT)
     assert load_trained(cfg, overrides=["OUTPUT_DIR", str(tmp_path)]).cfg.MODEL.POOLING == "mean"
     assert "The key OLD_KEY does not exist (any more)" in caplog.text
+
+
+def test_the_revision_is_that_of_the_checkout_and_unknown_without_git(monkeypatch):
+    def fail(*args, **options):
+        raise FileNotFoundError("git")
+
+    assert find_revision()
+    monkeypatch.setattr("subprocess.run", fail)
+    assert find_revision() == "unknown"

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import http.client
 import io
 import json
 import re
@@ -21,9 +20,8 @@ from processor.evaluation.results import NO_MASK, VISUAL, Evaluation, Mask, Meth
 from processor.report import direction as directions_module
 from processor.report import figures, report_page, write
 from processor.report.breakdown import break_down
-from processor.report.direction import Place, RankedDirection, RankedQuery
+from processor.report.direction import Place, QueryMaps, RankedDirection, RankedQuery
 from processor.report.figures import PageFigure
-from processor.report.maps import QueryMaps
 from processor.report.report_page import render_page, spread
 from processor.report.tables import MEASURES, collect_results, score_methods
 from utils.verification import Verification
@@ -31,18 +29,17 @@ from utils.verification import Verification
 HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian's package chromium)")
-CHROMEDRIVER = shutil.which("chromedriver")
-needs_driver = pytest.mark.skipif(CHROMEDRIVER is None, reason="needs ChromeDriver (Debian's package chromium-driver)")
 NOTHING = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
 
 
 @pytest.fixture
 def render(collect):
-    """``render(evaluation, provenance={}, maps={}, figures=())``: the page of an evaluation."""
+    """``render(evaluation, provenance={}, figures=(), maps={})``: the page of an evaluation, maps of the first case."""
 
-    def build(evaluation, provenance=None, maps=None, figures=()):
+    def build(evaluation, provenance=None, figures=(), maps=None):
         results = {**collect_results(evaluation, {}, score_methods(evaluation)), "breakdown": break_down(evaluation)}
-        return render_page(collect(evaluation), results, provenance or {}, maps or {}, figures)
+        visual, *others = collect(evaluation)
+        return render_page([replace(visual, maps=maps or {}), *others], results, provenance or {}, figures)
 
     return build
 
@@ -81,53 +78,6 @@ def browse(path, fragment="", script=""):
         timeout=120,
     )
     return done.stdout
-
-
-class Keyboard:
-    """A browser that shows a page and takes real keys, which an event made by a script cannot replace."""
-
-    ENTER, DOWN = "\ue007", "\ue015"  # as WebDriver numbers them
-
-    def __init__(self, driver_port, profile):
-        self._port = driver_port
-        arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
-        options = {"goog:chromeOptions": {"binary": CHROMIUM, "args": arguments}}
-        self._session = ""
-        self._session = "/" + self._ask("", capabilities={"alwaysMatch": options})["sessionId"]
-
-    def _ask(self, command, method="POST", **arguments):
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        connection.request(method, f"/session{self._session}{command}", json.dumps(arguments))
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-        assert response.status == 200, answer
-        return answer["value"]
-
-    def show(self, path):
-        self._ask("/url", url=path.resolve().as_uri())
-
-    def run(self, script):
-        return self._ask("/execute/sync", script=script, args=[])
-
-    def press(self, key):
-        strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
-        self._ask("/actions", actions=[{"type": "key", "id": "keyboard", "actions": strokes}])
-
-    def quit(self):
-        self._ask("", "DELETE")
-
-
-@pytest.fixture
-def keyboard(tmp_path):
-    driver = subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
-    try:
-        port = next(int(port) for line in driver.stdout for port in re.findall(r"successfully on port (\d+)", line))
-        browser = Keyboard(port, tmp_path / "profile")
-        yield browser
-        browser.quit()
-    finally:
-        driver.terminate()
-        driver.communicate()
 
 
 def shown_keys(dom):
@@ -296,8 +246,9 @@ def test_of_many_queries_the_worst_and_some_others_are_shown_by_every_method(cro
     monkeypatch.setattr(report_page, "NUM_WITH_FRAMES", 5)
     monkeypatch.setattr(report_page, "read_thumbnail", lambda path: path)
     pixels = np.zeros((8, 4, 3), np.uint8)
-    maps = {"case1_aerial_to_ground": {0: QueryMaps((1.0,), (pixels,), pixels)}}  # of the best query
-    text = render_page(crowd(130, 2), NOTHING, {}, maps, [])
+    visual, other = crowd(130, 2)
+    mapped = replace(visual, maps={0: QueryMaps((1.0,), (pixels,), pixels)})  # the best query
+    text = render_page([mapped, other], NOTHING, {}, [])
     shown = embedded(text)
     (direction,) = shown["directions"]
     for rows in direction["rankings"].values():
@@ -309,7 +260,7 @@ def test_of_many_queries_the_worst_and_some_others_are_shown_by_every_method(cro
     note = re.search(r'<p class="note">(Of the.*?)</p>', text, re.DOTALL)[1]
     assert re.findall(r"\d+", note) == ["130", "41", "30"]
     assert "visual only" in note
-    assert '<p class="note">Of the' not in render_page(crowd(40), NOTHING, {}, {}, [])
+    assert '<p class="note">Of the' not in render_page(crowd(40), NOTHING, {}, [])
 
 
 @needs_browser
@@ -319,7 +270,7 @@ def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, render, coll
     direction, *_ = collect(evaluation)
     queries, case = direction.queries, direction.case
     frame = np.zeros((64, 32, 3), np.uint8)
-    maps = {case.name: {queries[0].index: QueryMaps((0.25, 0.75), (frame,), frame)}}
+    maps = {queries[0].index: QueryMaps((0.25, 0.75), (frame,), frame)}
     path = tmp_path / "report.html"
     path.write_text(render(evaluation, maps=maps), encoding="utf-8")
 
@@ -398,7 +349,7 @@ const press = (key) => {
 @pytest.mark.slow
 def test_a_browser_sorts_opens_and_moves_as_it_is_told(crowd, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(render_page(crowd(40, 2), NOTHING, {}, {}, []), encoding="utf-8")
+    path.write_text(render_page(crowd(40, 2), NOTHING, {}, []), encoding="utf-8")
     found = json.loads(html.unescape(re.search('data-found="([^"]*)"', browse(path, script=USE))[1]))
     backwards = [f"{pid}/{pid:04d}C0T{pid:05d}" for pid in range(40)][::-1]  # the later a query, the later its match
     assert found["first"] == found["sorted"] == backwards
@@ -414,7 +365,7 @@ def test_a_browser_sorts_opens_and_moves_as_it_is_told(crowd, tmp_path):
 @pytest.mark.slow
 def test_a_browser_shows_the_first_match_behind_ten_wrong_ones(crowd, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(render_page(crowd(12), NOTHING, {}, {}, []), encoding="utf-8")
+    path.write_text(render_page(crowd(12), NOTHING, {}, []), encoding="utf-8")
     dom = browse(path, "open=3/0003C0T00003&person=3")
     assert re.findall(r"(\d+)\. (?:✓|✗) (\w+)</span>", dom) == [
         *((str(rank), "wrong") for rank in range(1, 11)),
@@ -423,23 +374,3 @@ def test_a_browser_shows_the_first_match_behind_ten_wrong_ones(crowd, tmp_path):
     assert "first match at rank 14" in dom
     assert "distance 9.877" in dom
     assert "<td>14, right</td><td>3/match3</td>" in dom
-
-
-@needs_browser
-@needs_driver
-@pytest.mark.slow
-def test_enter_opens_and_closes_the_query_that_arrow_keys_reached(crowd, keyboard, tmp_path):
-    path = tmp_path / "report.html"
-    path.write_text(render_page(crowd(12), NOTHING, {}, {}, []), encoding="utf-8")
-    keyboard.show(path)
-    keyboard.run("document.querySelector('.query summary').focus()")
-    opened = "return [...document.querySelectorAll('.query:has(details[open])')].map((item) => item.dataset.key)"
-    for key, expected in (
-        (keyboard.ENTER, ["11/0011C0T00011"]),  # the first of the list: its match comes last
-        (keyboard.ENTER, []),
-        (keyboard.DOWN, []),
-        (keyboard.ENTER, ["10/0010C0T00010"]),
-        (keyboard.ENTER, []),
-    ):
-        keyboard.press(key)
-        assert keyboard.run(opened) == expected
