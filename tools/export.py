@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     weights.add_argument("--output", type=Path, required=True, help="folder to write to; files there are replaced")
     for each in (onnx, weights):
         each.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
-        kind.add_argument(
+        each.add_argument(
             "--weight", default="", help="last (default), best, or a file, ours or published (TEST.WEIGHT)"
         )
         each.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
