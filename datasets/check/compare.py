@@ -18,7 +18,8 @@ def compare_tracklets(cfg: CfgNode, report: Report) -> None:
     """Add to a report, whose tracklets are complete, what shows only in all of them together."""
     assert report.dataset is not None
     problems, train = report.problems, report.dataset.train
-    scored = [case for case in report.dataset.cases.values() if not case.identities_masked]
+    cases = (*report.dataset.cases.values(), *report.dataset.validation.values())
+    scored = [case for case in cases if not case.identities_masked]
     overlap = {each.pid for each in train} & {each.pid for case in scored for each in (*case.query, *case.gallery)}
     problems.add("people in train and test", *(f"identity {pid}" for pid in sorted(overlap)))
     for each in report.examined:

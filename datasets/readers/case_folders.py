@@ -130,30 +130,13 @@ class FolderLayout:
         elif cameras and self.view_of(min(cameras)) is None:
             yield "unknown camera", f"{row.folder.path}: the data set has no camera {min(cameras)}."
 
-    def splits(self) -> dict[str, str | None]:
-        """Return the folders of all splits in order, with the view that each should hold; None for both."""
-        splits: dict[str, str | None] = {"train": None}
-        for case in self.cases.values():
-            splits[f"{case.folder}/query"] = case.query_view
-            splits[f"{case.folder}/gallery"] = case.gallery_view
-        return splits
-
-    def attribute_table(self, root: Path, split: str) -> Path:
-        """Return the path of a split's attribute table, which need not exist."""
-        return root / self.table_folder / f"{split}.csv"
-
 
 def read_case_folders(layout: FolderLayout, root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read a copy of a data set; a direction whose folder is missing is left out."""
     reader = _Reader(layout, root, options, problems)
-    train = reader.read_train() if options.with_train else ()
+    train = reader.read_split("train", reader.list_split("train")) if options.with_train else ()
     cases = {key: reader.read_case(case) for key, case in reader.find_cases().items()}
     return DataSet(layout.title, train, cases, layout.scheme, layout.published)
-
-
-def read_train(layout: FolderLayout, root: Path, index_dir: str = "") -> tuple[Tracklet, ...]:
-    """Read the training tracklets of a copy; nothing else of the copy is touched."""
-    return _Reader(layout, root, DatasetOptions(index_dir=index_dir), Problems()).read_train()
 
 
 @dataclass
@@ -182,17 +165,14 @@ class _Reader:
                 self.problems.add("missing direction", str(self.root / folder), summary=text)
         return present
 
-    def read_train(self) -> tuple[Tracklet, ...]:
-        return self._make_tracklets("train", self._list("train"))
-
     def read_case(self, case: CaseLayout) -> Case:
         sides = {"query": case.query_view, "gallery": case.gallery_view}
-        rows = {side: self._list(f"{case.folder}/{side}") for side in sides}
+        rows = {side: self.list_split(f"{case.folder}/{side}") for side in sides}
         names = {view: [row.folder.name for row in rows[side]] for side, view in sides.items()}
         are_masked = self.layout.are_masked
         masked = are_masked is not None and all(names.values()) and are_masked(names)
         query, gallery = (
-            self._make_tracklets(f"{case.folder}/{side}", rows[side], view, masked) for side, view in sides.items()
+            self.read_split(f"{case.folder}/{side}", rows[side], view, masked) for side, view in sides.items()
         )
         return Case(
             case.folder,
@@ -205,7 +185,7 @@ class _Reader:
             masked,
         )
 
-    def _list(self, split: str) -> list[Row]:
+    def list_split(self, split: str) -> list[Row]:
         """List a split by its frame index, which exists only of sound folders; a data check lists others itself."""
         layout, folder = self.layout, self.root / split
         try:
@@ -226,7 +206,7 @@ class _Reader:
                         listed.append(Row(tracklet, [os.path.join(tracklet.path, name) for name in names], values))
         return listed
 
-    def _make_tracklets(
+    def read_split(
         self, split: str, rows: Sequence[Row], view: str | None = None, masked: bool = False
     ) -> tuple[Tracklet, ...]:
         """Make the records of a split, sorted by pid, then name, and report what is wrong with their names.
@@ -277,7 +257,7 @@ class _Reader:
             has_codes = any(code != UNKNOWN for row in rows for code in row.values[3:])
             return lambda row: tuple(row.values[3:]) if has_codes else None
         table: Table | None = None
-        path = self.layout.attribute_table(self.root, split)
+        path = self.root / self.layout.table_folder / f"{split}.csv"
         with self.problems.guard("attribute table"):
             if has_table(path, self.root):
                 table = read_attributes(path, self.problems)

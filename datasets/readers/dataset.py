@@ -60,7 +60,7 @@ class DataSet:
     def splits(self) -> dict[str, tuple[Tracklet, ...]]:
         """Return the tracklets of 'train', unless they were not read, and of '{case}/query' and '{case}/gallery'."""
         splits = {"train": self.train} if self.train else {}
-        for case in self.cases.values():
+        for case in (*self.cases.values(), *self.validation.values()):
             splits |= {f"{case.name}/query": case.query, f"{case.name}/gallery": case.gallery}
         return splits
 

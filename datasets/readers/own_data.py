@@ -5,7 +5,7 @@ import fnmatch
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -90,11 +90,11 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     if options.with_train and not training:
         raise Mistake(f"{table.path}: no tracklet has the split {TRAIN}.")
     directions = _find_directions(table, test, protocol, problems)
-    tracklets = _make_tracklets(root, table, rows if options.with_train else test)
-    train = tuple(tracklets[row.line] for row in training) if options.with_train else ()
+    tracklets = _make_tracklets(root, table, rows if options.with_train else test, problems)
+    train = _choose(tracklets, training) if options.with_train else ()
     cases = {}
     for key, direction in directions.items():
-        query, gallery = (tuple(tracklets[row.line] for row in side) for side in (direction.query, direction.gallery))
+        query, gallery = (_choose(tracklets, side) for side in (direction.query, direction.gallery))
         cases[key] = Case(direction.name, direction.title, query, gallery, protocol, scheme)
     return DataSet(_TITLE, train, cases, scheme)
 
@@ -172,12 +172,20 @@ def _divide_by_view(
     return directions
 
 
-def _make_tracklets(root: Path, table: TrackletTable, rows: Sequence[TableRow]) -> dict[int, Tracklet]:
+def _choose(tracklets: Mapping[int, Tracklet], rows: Sequence[TableRow]) -> tuple[Tracklet, ...]:
+    """Return the records of some rows, as far as their frames could be listed."""
+    return tuple(tracklets[row.line] for row in rows if row.line in tracklets)
+
+
+def _make_tracklets(
+    root: Path, table: TrackletTable, rows: Sequence[TableRow], problems: Problems
+) -> dict[int, Tracklet]:
     """Make the records of some rows, by line; people, cameras and attributes are numbered over the whole table."""
     people = number_words(row.person for row in table.rows)
     cameras = number_words(row.camera for row in table.rows)
     codes = [number_words(row.attributes[place] for row in table.rows) for place in range(len(table.attributes))]
-    frames = list_frames(root, table, rows)
+    frames = list_frames(root, table, rows, problems)
+    rows = [row for row in rows if row.line in frames]
     tracklets = [
         Tracklet(
             name=_escape(row.path),
@@ -204,24 +212,29 @@ def _escape(path: str) -> str:
     )
 
 
-def list_frames(root: Path, table: TrackletTable, rows: Sequence[TableRow]) -> dict[int, tuple[str, ...]]:
+def list_frames(
+    root: Path, table: TrackletTable, rows: Sequence[TableRow], problems: Problems = LOADING
+) -> dict[int, tuple[str, ...]]:
     """Return the paths of the frames of some rows of a table, in natural order, by line.
 
     Args:
         root: Folder in which the paths of the table begin.
         table: The table, for messages.
         rows: Rows of it.
-    Raises:
-        FileNotFoundError: If a folder is missing.
-        ValueError: If a row has no frames, or shares one with another.
+        problems: Receives a folder that is missing, and a row that has no frames or shares one with another.
     """
+    rows_of: dict[str, list[tuple[TableRow, str]]] = defaultdict(list)
+    frames: dict[int, tuple[str, ...]] = {}
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        places = pool.map(lambda row: _locate(root, table, row), rows)
-        rows_of: dict[str, list[tuple[TableRow, str]]] = defaultdict(list)
-        for row, (folder, pattern) in zip(rows, places, strict=True):
-            rows_of[folder].append((row, pattern))
-        listings = pool.map(lambda item: _list_folder(table, *item), rows_of.items())
-        return {line: paths for listing in listings for line, paths in listing.items()}
+        places = [pool.submit(_locate, root, table, row) for row in rows]
+        for row, place in zip(rows, places, strict=True):
+            with problems.guard():
+                folder, pattern = place.result()
+                rows_of[folder].append((row, pattern))
+        for listing in [pool.submit(_list_folder, table, *item) for item in rows_of.items()]:
+            with problems.guard():
+                frames |= listing.result()
+    return frames
 
 
 def _locate(root: Path, table: TrackletTable, row: TableRow) -> tuple[str, str]:

@@ -83,6 +83,7 @@ def listen_to_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_processes(make_tree, tmp_path, tiny_opts):
     root = make_tree(tracklets=6, num_frames=20)
     path = tmp_path / "report.json"

@@ -235,6 +235,13 @@ def test_attributes(make_tree, check, found):
     assert str(path) in report.problems.places["attribute table"][0]
 
 
+def test_people_held_out_for_validation_are_checked(make_tree, check):
+    report = check(make_tree(), "DATASETS.VALIDATION_FRACTION", 0.5)
+    assert report.can_train
+    people = {split: counts["people"] for split, counts in report_as_dict(report)["splits"].items()}
+    assert (people["train"], people[f"validation_{CASE1}/query"]) == (2, 2)
+
+
 def test_batches_that_do_not_fit(make_tree, check):
     report = check(make_tree(), "SOLVER.STAGE2.IMS_PER_BATCH", 10)
     (text,) = report.problems.places["batches"]

@@ -6,6 +6,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from datasets.build import open_dataset
+from datasets.problems import Findings
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.ilidsvid import SPLITS_FILE
 
@@ -95,6 +96,9 @@ def test_evaluation_reads_no_frames_of_training_people(root):
                 frame.unlink()
     with pytest.raises(ValueError, match="this tracklet has no frames"):
         open_dataset("ilidsvid", root)
+    findings = Findings()
+    assert open_dataset("ilidsvid", root, problems=findings).train == ()
+    assert len(findings.places["empty folder"]) == 4
     dataset = open_dataset("ilidsvid", root, DatasetOptions(with_train=False))
     assert dataset.train == ()
     assert [t.pid for t in dataset.cases["case1"].query] == [1, 2]

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from datasets.build import open_dataset
+from datasets.problems import Findings
 from datasets.readers.dataset import DatasetOptions
 
 TRAIN = ("a,1,1,train", "b,1,2,train")
@@ -206,3 +207,16 @@ def test_the_log_counts_every_split(build, caplog):
     open_dataset("folder", build(*TRAIN, "v,2,1,test", "w,2,2,test"))
     assert "train: 1 identities, 2 tracklets, 2 frames." in caplog.text
     assert "search/gallery: 1 identities, 2 tracklets, 2 frames." in caplog.text
+
+
+def test_a_data_check_collects_all_faults(build):
+    root = build("a,1,1,train", "b,1,2,train", "c,2,1,query", "d,2,2,gallery", "e,2,3,gallery")
+    (root / "a/1.jpg").unlink()
+    (root / "d/1.jpg").unlink()
+    (root / "b").rename(root / "moved")
+    findings = Findings()
+    dataset = open_dataset("folder", root, problems=findings)
+    assert [dataset.train, *sides_of(dataset.cases["case1"])] == [(), ["c"], ["e"]]
+    assert [text.split(": ")[0] for places in findings.places.values() for text in places] == [
+        f"{root}/tracklets.csv, line {line}" for line in (3, 2, 5)
+    ]
