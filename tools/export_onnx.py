@@ -14,11 +14,11 @@ EPILOG = """\
 examples:
   python -m tools.export_onnx --output_dir logs/all --output xtfclip.onnx
   python -m tools.export_onnx --weight winner.pth --output winner.onnx --frames /data/tracklet1
-  python -m tools.describe_features xtfclip.onnx /data/tracklet1 /data/tracklet2 --output features.npz
+  python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
 
 The file takes any number of clips of T frames: 'frames', uint8 (B, T, 3, H, W), and 'cameras', int64 (B,), -1 where
 unknown. It returns the descriptors of eval_main.py, float32. Its metadata says how frames are chosen and resized.
-tools/describe_features.py runs it without torch.
+tools/extract_features.py runs it without torch.
 """
 
 
