@@ -13,7 +13,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import numpy as np
@@ -24,10 +24,9 @@ from torch import Tensor
 from benchmarks.full_model import peak_memory
 from utils.arguments import at_least
 from utils.commands import run_command
-from utils.distances import DistanceBlock, SquaredDistances
-from utils.match_ranks import rank_matches
+from utils.distances import Distances, squared_distances
 from utils.matrix_rate import wait_for
-from utils.metrics import CROSS_CAMERA, evaluate_features
+from utils.metrics import evaluate_ranking
 from utils.runtime import make_runtime
 
 logger = logging.getLogger(__name__)
@@ -112,24 +111,10 @@ def time_all(functions: dict[str, Callable[[], object]], repeats: int, device: t
     return {name: median(values) for name, values in seconds.items()}
 
 
-def compute_blocks(query: Tensor, gallery: Tensor) -> SquaredDistances:
+def compute_blocks(query: Tensor, gallery: Tensor) -> None:
     """Compute all blocks of distances, and keep none."""
-    distances = SquaredDistances(query, gallery)
-    for _ in distances.blocks():
+    for _ in squared_distances(query, gallery).blocks():
         pass
-    return distances
-
-
-class KeptBlocks(SquaredDistances):
-    """Distances whose blocks are computed before they are ranked, so that ranking is timed alone."""
-
-    def __init__(self, query: Tensor, gallery: Tensor) -> None:
-        super().__init__(query, gallery)
-        self.kept = list(super().blocks())
-
-    def blocks(self) -> Iterator[DistanceBlock]:
-        """Return the blocks that were kept."""
-        return iter(self.kept)
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -148,7 +133,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     before = peak_memory(device)
     query, gallery, ids = data.first(args.measured_queries or args.queries)
     start = time.perf_counter()
-    result = evaluate_features(query, gallery, *ids)
+    result = evaluate_ranking(squared_distances(query, gallery), *ids)
     figures = {"both": time.perf_counter() - start, "features": before, "memory": peak_memory(device) - before}
     logger.info(
         "%s queries, %s gallery entries, %s numbers", *(f"{n:,}" for n in (*data.query.shape[:1], *gallery.shape))
@@ -160,14 +145,15 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
         logger.info("%d queries took %.1f s; all would take %.0f s", len(query), figures["both"], figures["all"])
         return figures
 
-    kept = KeptBlocks(query, gallery)
+    matrix = squared_distances(query, gallery).matrix().to(device)
+    kept = Distances((len(query), len(gallery)), matrix.__getitem__)  # so that ranking is timed alone
     query_array, gallery_array = query.cpu().numpy(), gallery.cpu().numpy()
     distmat = compute_distances_usually(query_array, gallery_array)
     functions: dict[str, Callable[[], object]] = {
         "product": lambda: torch.mm(query, gallery.T),
         "distances": lambda: compute_blocks(query, gallery),
-        "ranking": lambda: rank_matches(kept, *ids, CROSS_CAMERA.leaves_out),
-        "both": lambda: evaluate_features(query, gallery, *ids),
+        "ranking": lambda: evaluate_ranking(kept, *ids),
+        "both": lambda: evaluate_ranking(squared_distances(query, gallery), *ids),
         "usual distances": lambda: compute_distances_usually(query_array, gallery_array),
         "usual ranking": lambda: rank_usually(distmat, *ids),
     }

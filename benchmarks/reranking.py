@@ -21,8 +21,8 @@ from benchmarks.full_model import peak_memory
 from benchmarks.ranking import Data, time_all
 from utils.arguments import at_least
 from utils.commands import run_command
-from utils.metrics import score_distances, summarize_scores
-from utils.reranking import prepare_re_ranking, re_rank
+from utils.metrics import evaluate_ranking
+from utils.reranking import find_neighbourhoods, re_rank, re_ranked_distances
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     data = Data(args.queries, args.gallery, args.width, args.per_identity, CPU)
     query, gallery = data.query, data.gallery
     before, start = peak_memory(CPU), time.perf_counter()
-    distances = prepare_re_ranking(query, gallery, K1, K2, LAMBDA)
+    distances = re_ranked_distances(query, gallery, find_neighbourhoods(query, gallery, K1, K2), LAMBDA)
     prepared = time.perf_counter() - start
-    result = summarize_scores(score_distances(distances, *data.ids), len(gallery))
+    result = evaluate_ranking(distances, *data.ids)
     figures = {"prepared": prepared, "scored": time.perf_counter() - start, "memory": peak_memory(CPU) - before}
     logger.info("%s queries, %s gallery entries, %s numbers", *(f"{n:,}" for n in (len(query), *gallery.shape)))
     logger.info("R1 %.1f %%, mAP %.1f %%", 100 * result.cmc[0], 100 * result.mAP)

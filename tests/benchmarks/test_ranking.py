@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from benchmarks.ranking import Data, compute_distances_usually, rank_usually, run
-from utils.metrics import evaluate_features
+from utils.distances import squared_distances
+from utils.metrics import evaluate_ranking
 
 SMALL = ["--queries", "30", "--gallery", "90", "--width", "64", "--repeats", "1"]
 
@@ -13,7 +14,7 @@ SMALL = ["--queries", "30", "--gallery", "90", "--width", "64", "--repeats", "1"
 def test_the_peer_finds_the_same_scores():
     data = Data(30, 90, 64, 5, torch.device("cpu"))
     cmc, average = rank_usually(compute_distances_usually(data.query.numpy(), data.gallery.numpy()), *data.ids)
-    result = evaluate_features(data.query, data.gallery, *data.ids)
+    result = evaluate_ranking(squared_distances(data.query, data.gallery), *data.ids)
     assert 0.05 < result.mAP < 0.95
     assert result.mAP == pytest.approx(average)
     np.testing.assert_allclose(result.cmc, cmc)

@@ -12,6 +12,7 @@ from processor.evaluation import cache as feature_cache
 from processor.evaluation.cache import FeatureCache, hash_code, hash_frames, hash_weights
 from processor.evaluation.features import FeatureSet
 from utils.checkpoint import read_checkpoint, write_weights
+from utils.mistake import Mistake
 from utils.processes import ALONE
 from utils.runtime import make_runtime
 
@@ -115,7 +116,7 @@ def test_a_file_of_another_number_of_tracklets_is_damaged(cache, tracklets, capl
 
 def test_a_full_disk_costs_the_file_only(cache, tracklets, caplog, monkeypatch):
     def fail(*args):
-        raise OSError(28, "No space left on device")
+        raise Mistake("No space left on device")
 
     monkeypatch.setattr(feature_cache, "write_weights", fail)
     compute, _ = count(FeatureSet(tracklets, torch.ones(4, 3)))
