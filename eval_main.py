@@ -17,7 +17,7 @@ examples:
   torchrun --nproc_per_node=4 eval_main.py --custom_output_dir "results/all" --output_dir "logs/all" --eval_case all
 
 written to the results folder: report.html (a page to open in a browser), figures/ (its figures as PNG and PDF),
-results.txt and results.json (the tables), queries.csv (the scores of every query, for tools/compare_results.py),
+results.txt and results.json (the tables), queries.csv (the scores of every query, for tools.results compare),
 breakdown.txt, tracklet_rankings*.csv (the challenge's form), ranked_best.png and ranked_worst.png; with
 TEST.SAVE_DISTANCES True distmat*.npz; for --eval_case all a folder per direction and submission*.csv, the rankings
 merged. Files named *_annotated_attributes used the test set's annotations. features/ serves the next evaluation.

@@ -17,7 +17,7 @@ examples:
   torchrun --nproc_per_node=3 --max-restarts=3 train_main.py --output_dir "logs/all" DATASETS.ROOT_DIR /data/AG-VPReID
 
 written to the output folder: config.yml, train.log, history.csv, curves.png, samples.png, tensorboard/, the last two
-checkpoints (checkpoint_last.pth, checkpoint_previous.pth) and, with a validation split (DATASETS.VALIDATION_DIR),
+checkpoints (checkpoint_last.pth, checkpoint_previous.pth) and, with validation people (DATASETS.VALIDATION_FRACTION),
 checkpoint_best.pth. Every key and its meaning: configs/defaults.py.
 """
 

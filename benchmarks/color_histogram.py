@@ -9,19 +9,17 @@ ECCV 2008, use stripes too).
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from datasets.readers.agvpreid import AGVPReID
+from datasets.build import open_dataset
+from datasets.readers.dataset import DatasetOptions
 from datasets.tracklet import Case, Tracklet
-from utils.commands import run_command
+from utils.commands import run_command, show
 from utils.metrics import evaluate_ranking
-
-logger = logging.getLogger(__name__)
 
 NUM_STRIPES = 6
 BINS = (16, 4, 4)  # hue, saturation, value
@@ -73,7 +71,7 @@ def evaluate_case(case: Case) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Log one line of scores per matching direction."""
+    """Show one line of scores per matching direction."""
     parser = argparse.ArgumentParser(
         description="Score a colour-histogram baseline on a data set in the AG-VPReID layout, in both directions.",
         epilog="A learned model that does not beat these numbers has learned nothing beyond colour.",
@@ -82,10 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--root", required=True, help="data set folder: train/, case1_.../, case2_.../ (such as data/synthetic)"
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for case in AGVPReID(options.root, with_train=False).cases.values():
+    for case in open_dataset("agvpreid", options.root, DatasetOptions(with_train=False)).cases.values():
         scores = evaluate_case(case)
-        logger.info("%-24s %s", case.name, "  ".join(f"{name} {value:5.1f}" for name, value in scores.items()))
+        show(f"{case.name:24s} {'  '.join(f'{name} {value:5.1f}' for name, value in scores.items())}")
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@
     python -m benchmarks.decoding                                generated crops of 60x150 to 400x900 pixels
     python -m benchmarks.decoding --root /data/AG-VPReID         also frames of a data set
 
-Each line compares one decoder with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels:
+Each row compares one decoder with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels:
 the mean difference in grey levels, 0..255. The decoders take turns on the same files, and the CPU time of one thread is
 measured, so other work on the machine matters little. ``decode_frame`` is the decoder of training and evaluation.
 """
 
 import argparse
-import logging
+import functools
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,26 +24,18 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from benchmarks.timing import time_in_turns
 from datasets.clips.decoding import decode_frame
 from utils.arguments import at_least
-from utils.commands import run_command
+from utils.commands import run_command, show
 from utils.mistake import MissingFile
-
-logger = logging.getLogger(__name__)
+from utils.tables import format_table
 
 SIZE = (288, 144)
 CROPS = ((60, 150), (100, 250), (200, 450), (300, 640), (361, 793), (400, 900))  # width and height, pixels
 QUALITY = 90
 PLAIN = "Pillow"
 OURS = "decode_frame"
-
-Decoder = Callable[[str], torch.Tensor]
-
-
-def resize_with_pillow(image: Image.Image) -> torch.Tensor:
-    """Resize an image; returns pixels (C, H, W), uint8."""
-    pixels = np.array(image.convert("RGB").resize(SIZE[::-1], Image.Resampling.BILINEAR))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def resize_with_torch(pixels: torch.Tensor) -> torch.Tensor:
@@ -55,20 +46,12 @@ def resize_with_torch(pixels: torch.Tensor) -> torch.Tensor:
 # The decoders take the path of a JPEG file and return pixels (C, H, W), uint8.
 
 
-def plain_pillow(path: str) -> torch.Tensor:
+def plain_pillow(path: str, draft: bool = False) -> torch.Tensor:
     with Image.open(path) as image:
-        return resize_with_pillow(image)
-
-
-def pillow_draft(path: str) -> torch.Tensor:
-    with Image.open(path) as image:
-        image.draft("RGB", SIZE[::-1])
-        return resize_with_pillow(image)
-
-
-def pillow_and_torch(path: str) -> torch.Tensor:
-    with Image.open(path) as image:
-        return resize_with_torch(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+        if draft:
+            image.draft("RGB", SIZE[::-1])
+        pixels = np.array(image.convert("RGB").resize(SIZE[::-1], Image.Resampling.BILINEAR))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def with_torchvision(path: str) -> torch.Tensor:
@@ -76,28 +59,16 @@ def with_torchvision(path: str) -> torch.Tensor:
     return resize_with_torch(decode_jpeg(torch.from_numpy(content), mode=ImageReadMode.RGB))
 
 
-def simplejpeg_and_pillow(path: str) -> torch.Tensor:
-    return resize_with_pillow(Image.fromarray(simplejpeg.decode_jpeg(Path(path).read_bytes(), "RGB")))
-
-
 def simplejpeg_full(path: str) -> torch.Tensor:
     pixels = simplejpeg.decode_jpeg(Path(path).read_bytes(), "RGB")
     return resize_with_torch(torch.from_numpy(pixels).permute(2, 0, 1))
 
 
-def simplejpeg_tight(path: str) -> torch.Tensor:
-    pixels = simplejpeg.decode_jpeg(Path(path).read_bytes(), "RGB", min_height=SIZE[0], min_width=SIZE[1])
-    return resize_with_torch(torch.from_numpy(pixels).permute(2, 0, 1))
-
-
-DECODERS: dict[str, Decoder] = {
+DECODERS: dict[str, Callable[[str], torch.Tensor]] = {
     PLAIN: plain_pillow,
-    "Pillow, draft mode": pillow_draft,
-    "Pillow + torch resize": pillow_and_torch,
+    "Pillow, draft mode": lambda path: plain_pillow(path, draft=True),
     "torchvision + torch resize": with_torchvision,
-    "simplejpeg + Pillow resize": simplejpeg_and_pillow,
     "simplejpeg + torch resize": simplejpeg_full,
-    "simplejpeg, any scale + torch": simplejpeg_tight,
     OURS: lambda path: decode_frame(path, SIZE),
 }
 
@@ -140,29 +111,26 @@ def measure(paths: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
         Frames per second, speed relative to plain Pillow, and difference from it in grey levels, by decoder.
     """
     plain = [plain_pillow(path).float() for path in paths]
-    seconds: dict[str, list[float]] = {name: [] for name in DECODERS}
-    for _ in range(rounds):
-        for name, decoder in DECODERS.items():
-            start = time.process_time()
-            for path in paths:
-                decoder(path)
-            seconds[name].append(time.process_time() - start)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    decode_all = {
+        name: functools.partial(lambda decoder: [decoder(path) for path in paths], decoder)
+        for name, decoder in DECODERS.items()
+    }
+    seconds = time_in_turns(decode_all, rounds, torch.device("cpu"))
     return {
         name: {
-            "frames_per_second": len(paths) / medians[name],
-            "speedup": medians[PLAIN] / medians[name],
+            "frames_per_second": len(paths) / seconds[name].processor,
+            "speedup": seconds[PLAIN].processor / seconds[name].processor,
             "difference": statistics.mean(
-                (decoder(path).float() - expected).abs().mean().item()
-                for path, expected in zip(paths, plain, strict=True)
+                (pixels.float() - expected).abs().mean().item()
+                for pixels, expected in zip(decode(), plain, strict=True)
             ),
         }
-        for name, decoder in DECODERS.items()
+        for name, decode in decode_all.items()
     }
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, float]]]:
-    """Measure all sizes; returns the logged figures by size and decoder."""
+    """Measure all sizes; returns the figures by size and decoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="also measure JPEG frames found under this folder")
     parser.add_argument("--frames", type=at_least(1), default=16, help="files of each size")
@@ -170,8 +138,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, floa
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     simd = torch.backends.cpu.get_cpu_capability()
-    logger.info("to %dx%d (width x height), torch %s (%s)", *SIZE[::-1], torch.__version__, simd)
-    results = {}
+    show(f"to {SIZE[1]}x{SIZE[0]} (width x height), torch {torch.__version__} ({simd})")
+    results, rows = {}, []
     files: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for width, height in CROPS:
@@ -180,21 +148,16 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, floa
             files[str(args.root)] = list_frames(args.root, args.frames)
         for size, paths in files.items():
             results[size] = measure(paths, args.rounds)
-            logger.info("%s, %d frames", size, len(paths))
-            for name, figures in results[size].items():
-                logger.info(
-                    "  %-30s %7.0f frames/s per core  %5.2f x Pillow  differs by %.3f",
-                    name,
-                    figures["frames_per_second"],
-                    figures["speedup"],
-                    figures["difference"],
-                )
+            rows += [
+                (size, name, f"{one['frames_per_second']:.0f}", f"{one['speedup']:.2f}", f"{one['difference']:.3f}")
+                for name, one in results[size].items()
+            ]
+    show(format_table(("frames", "decoder", "frames/s per core", "x Pillow", "grey levels"), rows, "<<>>>"))
     return results
 
 
 def main() -> None:
     """Measure with the options of the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     run()
 
 

@@ -1,39 +1,37 @@
-"""Measure how fast and in how much memory features are ranked, against the usual argsort and loop in NumPy.
+"""Measure how fast features are ranked and re-ranked, against the usual argsort and loops in NumPy.
 
     python -m benchmarks.ranking
     python -m benchmarks.ranking --device cuda
+    python -m benchmarks.ranking --re_rank --queries 3023 --gallery 2751
+    python -m benchmarks.ranking --without_peer --queries 50000 --gallery 500000 --width 512
 
 The features are generated: an identity's are its centre plus noise, so that true matches lie among other people as a
 trained model's do. The usual code, kept here as the peer, computes all distances, sorts their indices, and loops over
-the queries. For a size that takes long, --measured_queries ranks the first queries only, without the peer, and states
-the time that all would take.
+the queries; it stays on the CPU. For a size that takes long, --measured_queries ranks the first queries only.
 """
 
 import argparse
-import logging
 import sys
-import time
 from collections.abc import Callable, Sequence
-from statistics import median
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.full_model import peak_memory
+from benchmarks.timing import peak_memory, time_in_turns
 from utils.arguments import at_least
-from utils.commands import run_command
-from utils.distances import Distances, squared_distances
-from utils.matrix_rate import wait_for
-from utils.metrics import evaluate_ranking
+from utils.commands import run_command, show
+from utils.distances import squared_distances
+from utils.metrics import RankingResult, evaluate_ranking
+from utils.reranking import re_rank
 from utils.runtime import make_runtime
-
-logger = logging.getLogger(__name__)
+from utils.tables import format_table
 
 # Cosine of two features of one identity, in standard deviations of the cosine of two people's.
 SIGNAL = 3.5
 NUM_CAMERAS = 6
+K1, K2, LAMBDA = 20, 6, 0.3
 
 Ids = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -64,10 +62,11 @@ class Data:
         cameras = rng.integers(NUM_CAMERAS, size=num_queries), rng.integers(NUM_CAMERAS, size=num_gallery)
         self.ids: Ids = (q_pids, g_pids, *cameras)
 
-    def first(self, num_queries: int) -> tuple[Tensor, Tensor, Ids]:
-        """Return the first queries, the gallery, and their ids."""
+    def keep_first(self, num_queries: int) -> None:
+        """Drop all but the first queries."""
         q_pids, g_pids, q_camids, g_camids = self.ids
-        return self.query[:num_queries], self.gallery, (q_pids[:num_queries], g_pids, q_camids[:num_queries], g_camids)
+        self.query = self.query[:num_queries]
+        self.ids = q_pids[:num_queries], g_pids, q_camids[:num_queries], g_camids
 
 
 def compute_distances_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -95,20 +94,43 @@ def rank_usually(
     return np.mean(curves, axis=0), float(np.mean(precisions))
 
 
-def time_all(functions: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Call the functions in turn; returns the median seconds of each, and those of the processor as ``cpu NAME``.
+def re_rank_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Re-rank as most re-identification code does; arguments and result as those of ``re_rank``.
 
-    Seconds of the processor, of all threads together, depend less on other work of the machine.
+    It holds three matrices of all samples, (Q + G)^2, sorts each row whole, and loops over the samples in Python.
     """
-    seconds: dict[str, list[float]] = {}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            start, cpu_start = time.perf_counter(), time.process_time()
-            function()
-            wait_for(device)
-            seconds.setdefault(name, []).append(time.perf_counter() - start)
-            seconds.setdefault(f"cpu {name}", []).append(time.process_time() - cpu_start)
-    return {name: median(values) for name, values in seconds.items()}
+    features, Q = np.concatenate([query, gallery]), len(query)
+    N = len(features)
+    norms = np.square(features).sum(axis=1)
+    distances = norms[:, None] + norms - 2 * features @ features.T
+    distances = np.maximum(distances, 0) / distances.max(axis=1, keepdims=True)
+    np.fill_diagonal(distances, 0)
+    order = np.argsort(distances, axis=1).astype(np.int32)
+
+    def find_reciprocal(sample: int, k: int) -> np.ndarray:
+        near = order[sample, : k + 1]
+        return near[(order[near, : k + 1] == sample).any(axis=1)]
+
+    weights = np.zeros((N, N), dtype=np.float32)
+    for sample in range(N):
+        base = members = find_reciprocal(sample, K1)
+        for other in base:
+            added = find_reciprocal(other, round(K1 / 2))
+            if len(np.intersect1d(added, base)) > 2 / 3 * len(added):
+                members = np.append(members, added)
+        members = np.unique(members)
+        values = np.exp(-distances[sample, members])
+        weights[sample, members] = values / values.sum()
+    weights = np.stack([weights[near].mean(axis=0) for near in order[:, :K2]])
+    holders = [np.flatnonzero(column) for column in weights.T]
+    jaccard = np.empty((Q, N), dtype=np.float32)
+    for sample in range(Q):
+        shared = np.zeros(N, dtype=np.float32)
+        for member in np.flatnonzero(weights[sample]):
+            others = holders[member]
+            shared[others] += np.minimum(weights[sample, member], weights[others, member])
+        jaccard[sample] = 1 - shared / (2 - shared)
+    return LAMBDA * distances[:Q, Q:] + (1 - LAMBDA) * jaccard[:, Q:]
 
 
 def compute_blocks(query: Tensor, gallery: Tensor) -> None:
@@ -118,64 +140,65 @@ def compute_blocks(query: Tensor, gallery: Tensor) -> None:
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Measure with the options of the command line, and log; returns the logged figures."""
+    """Measure with the options of the command line; returns the seconds by name, and other figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=at_least(1), default=5000)
     parser.add_argument("--gallery", type=at_least(1), default=20_000)
     parser.add_argument("--width", type=at_least(1), default=2048, help="numbers of a feature")
     parser.add_argument("--per_identity", type=at_least(1), default=5, help="gallery entries of each identity")
     parser.add_argument("--repeats", type=at_least(1), default=3)
-    parser.add_argument("--measured_queries", type=at_least(1), help="rank only so many of the queries; no peer")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; the peer stays on the CPU")
+    parser.add_argument("--measured_queries", type=at_least(1), help="rank only so many of the queries")
+    parser.add_argument("--re_rank", action="store_true", help="measure re-ranking in place of plain ranking")
+    parser.add_argument("--without_peer", action="store_true", help="for sizes that the peer has no memory for")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N; the peer stays on the CPU")
     args = parser.parse_args(argv)
     device = make_runtime(args.device, "fp32").device
     data = Data(args.queries, args.gallery, args.width, args.per_identity, device)
-    before = peak_memory(device)
-    query, gallery, ids = data.first(args.measured_queries or args.queries)
-    start = time.perf_counter()
-    result = evaluate_ranking(squared_distances(query, gallery), *ids)
-    figures = {"both": time.perf_counter() - start, "features": before, "memory": peak_memory(device) - before}
-    logger.info(
-        "%s queries, %s gallery entries, %s numbers", *(f"{n:,}" for n in (*data.query.shape[:1], *gallery.shape))
-    )
-    logger.info("R1 %.1f %%, mAP %.1f %%", 100 * result.cmc[0], 100 * result.mAP)
-    logger.info("peak memory: %.2f GiB over the %.2f GiB before ranking", figures["memory"], before)
-    if args.measured_queries:
-        figures["all"] = figures["both"] * args.queries / len(query)
-        logger.info("%d queries took %.1f s; all would take %.0f s", len(query), figures["both"], figures["all"])
-        return figures
+    data.keep_first(args.measured_queries or args.queries)
+    query, gallery, ids = data.query, data.gallery, data.ids
+    arrays = query.cpu().numpy(), gallery.cpu().numpy()
 
-    matrix = squared_distances(query, gallery).matrix().to(device)
-    kept = Distances((len(query), len(gallery)), matrix.__getitem__)  # so that ranking is timed alone
-    query_array, gallery_array = query.cpu().numpy(), gallery.cpu().numpy()
-    distmat = compute_distances_usually(query_array, gallery_array)
-    functions: dict[str, Callable[[], object]] = {
-        "product": lambda: torch.mm(query, gallery.T),
-        "distances": lambda: compute_blocks(query, gallery),
-        "ranking": lambda: evaluate_ranking(kept, *ids),
-        "both": lambda: evaluate_ranking(squared_distances(query, gallery), *ids),
-        "usual distances": lambda: compute_distances_usually(query_array, gallery_array),
-        "usual ranking": lambda: rank_usually(distmat, *ids),
-    }
-    figures |= time_all(functions, args.repeats, device)
-    for name in functions:
-        logger.info("%-16s %7.2f s, processor %7.2f s", name, figures[name], figures[f"cpu {name}"])
-    for clock in ("", "cpu "):
-        share = {name: figures[f"{clock}{name}"] for name in functions}
-        usual = share["usual distances"] + share["usual ranking"]
-        logger.info(
-            "%s: distances %.2f times the matrix product, ranking %.1f %% of the usual, both %.1f %% of the usual",
-            "processor time" if clock else "time",
-            share["distances"] / share["product"],
-            100 * share["ranking"] / share["usual ranking"],
-            100 * share["both"] / usual,
-        )
+    def rank() -> RankingResult:
+        return evaluate_ranking(squared_distances(query, gallery), *ids)
+
+    ours: dict[str, Callable[[], object]]
+    usual: dict[str, Callable[[], object]]
+    if args.re_rank:
+        ours = {"re-ranking": lambda: re_rank(*arrays, K1, K2, LAMBDA)}
+        usual = {"usual re-ranking": lambda: re_rank_usually(*arrays)}
+    else:
+        ours = {
+            "matrix product": lambda: torch.mm(query, gallery.T),
+            "distances": lambda: compute_blocks(query, gallery),
+            "distances and ranks": rank,
+        }
+        usual = {"usual distances and ranks": lambda: rank_usually(compute_distances_usually(*arrays), *ids)}
+    before = peak_memory(device)
+    result = evaluate_ranking(re_rank(*arrays, K1, K2, LAMBDA), *ids) if args.re_rank else rank()
+    memory = peak_memory(device) - before
+    show(
+        f"{args.queries:,} queries ({len(query):,} of them measured), {len(gallery):,} gallery entries, {args.width} "
+        f"numbers: R1 {100 * result.cmc[0]:.1f} %, mAP {100 * result.mAP:.1f} %; peak memory {memory:.2f} GiB over the "
+        f"{before:.2f} GiB before"
+    )
+    seconds = time_in_turns(ours if args.without_peer else {**ours, **usual}, args.repeats, device)
+    last, base = list(ours)[-1], list(seconds)[-1]
+    rows = [[name, f"{clock:.2f}", f"{processor:.2f}"] for name, (clock, processor) in seconds.items()]
+    show(format_table(("median of a call", "s", "processor s"), rows))
+    figures = {name: clock for name, (clock, _) in seconds.items()} | {"memory": memory, "mAP": result.mAP}
+    if not args.without_peer:
+        figures["times as fast"] = seconds[base].clock / seconds[last].clock
+        show(f"{last}: {figures['times as fast']:.1f} times as fast as the usual")
+    if args.re_rank and not args.without_peer:
+        figures["difference"] = float(np.abs(re_rank(*arrays, K1, K2, LAMBDA) - re_rank_usually(*arrays)).max())
+        show(f"largest difference between both: {figures['difference']:.1e}")
+    if not args.re_rank:
+        show(f"distances: {seconds['distances'].clock / seconds['matrix product'].clock:.2f} times the matrix product")
     return figures
 
 
 def main() -> None:
     """Measure with the options of the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     run()
 
 

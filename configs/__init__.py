@@ -1,14 +1,14 @@
 """Configuration: every key with its default, YAML files and command lines that change them, and their checks."""
 
-from .checks import CHOICES, parse_camera_map, validate
-from .keys import NETWORK_KEYS
-from .load import CONFIG_FILE, changed_keys, config_of_run, describe_differences, dump_config, get_cfg
-from .unread import unread_keys, warn_of_unread_keys
+from .checks import parse_camera_map, unread_keys, validate, warn_of_unread_keys
+from .defaults import Role
+from .keys import CHOICES, changed_keys, values_of
+from .load import CONFIG_FILE, config_of_run, describe_differences, dump_config, get_cfg
 
 __all__ = [
     "CHOICES",
     "CONFIG_FILE",
-    "NETWORK_KEYS",
+    "Role",
     "changed_keys",
     "config_of_run",
     "describe_differences",
@@ -17,5 +17,6 @@ __all__ = [
     "parse_camera_map",
     "unread_keys",
     "validate",
+    "values_of",
     "warn_of_unread_keys",
 ]

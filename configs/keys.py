@@ -1,4 +1,4 @@
-"""Dotted config keys: listing them, setting them with the right type, and answering unknown ones."""
+"""List, group, convert and suggest dotted config keys."""
 
 import ast
 import difflib
@@ -10,33 +10,19 @@ from yacs.config import CfgNode
 
 from utils.mistake import Mistake
 
-from .defaults import _C
+from .defaults import KEYS, Range, Role
 
 # The published YAML files spell booleans as words.
 BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 # No value of a key is longer than this when it is written as Python; longer strings are not parsed.
 MAX_PARSED_LENGTH = 1000
-# Keys, and sections with a dot at the end, that decide what the weights of a network mean.
-NETWORK_KEYS = (
-    "MODEL.NAME",
-    "MODEL.VIT.",
-    "MODEL.STRIDE_SIZE",
-    "MODEL.SIE_CAMERA",
-    "MODEL.SIE_COE",
-    "MODEL.POSITION_RESIZE",
-    "MODEL.POOLING",
-    "MODEL.FRAME_EMBEDDING",
-    "MODEL.MEMORY_WEIGHTING",
-    "MODEL.FEATURE_NECK",
-    "LOSS.LABEL_SMOOTHING",
-    "INPUT.SIZE_TRAIN",
-    "INPUT.SEQ_LEN",
-    "INPUT.PIXEL_MEAN",
-    "INPUT.PIXEL_STD",
-    "DATASETS.NAMES",
-)
 # How similar the last words of two keys must be, 0..1, for one to be suggested for the other.
 MIN_SIMILARITY = 0.7
+
+DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
+CHOICES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, tuple)}
+RANGES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, Range)}
+SECTIONS = frozenset(key.rsplit(".", depth)[0] for key in DEFAULTS for depth in range(1, key.count(".") + 1))
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,30 +35,36 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield key, value
 
 
-DEFAULTS: dict[str, Any] = dict(leaves(_C))
-SECTIONS = frozenset(key.rsplit(".", depth)[0] for key in DEFAULTS for depth in range(1, key.count(".") + 1))
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested mapping of dotted keys and values."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, leaf = key.split(".")
+        node = nested
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[leaf] = value
+    return nested
 
 
-def set_key(cfg: CfgNode, key: str, value: Any, source: str) -> None:
-    """Set one known dotted key to ``value``, converted to the type of its default.
+def values_of(cfg: CfgNode, *roles: Role) -> dict[str, Any]:
+    """Return the keys of these roles and their values, in the order of their declaration."""
+    return {key: value for key, value in leaves(cfg) if KEYS[key].role in roles}
 
-    Raises:
-        TypeError: If the value cannot be converted without loss.
-    """
-    *sections, leaf = key.split(".")
-    node = cfg
-    for section in sections:
-        node = node[section]
-    node[leaf] = convert(key, value, source)
+
+def changed_keys(before: CfgNode, after: CfgNode, *roles: Role) -> dict[str, tuple[Any, Any]]:
+    """Return the values before and after of every key of these roles in which two configurations differ."""
+    values = values_of(before, *roles)
+    return {key: (values[key], value) for key, value in values_of(after, *roles).items() if values[key] != value}
 
 
 def convert(key: str, value: Any, source: str) -> Any:
-    """Return ``value`` in the type of the default of ``key``; raise TypeError where that would lose something."""
+    """Return ``value`` in the type of the default of ``key``; see ``convert_to``."""
     return convert_to(DEFAULTS[key], key, value, source)
 
 
 def convert_to(example: Any, key: str, value: Any, source: str) -> Any:
-    """Return ``value`` in the type of ``example``; raise TypeError, naming ``key``, where that would lose something."""
+    """Return ``value`` in the type of ``example``; raise Mistake, naming ``key``, where that would lose something."""
     if isinstance(value, str):
         parsed = _parse(value)
         # A string stays as typed (2026_11_23 is no number), unless it is quoted, as the published YAML files do.
@@ -98,11 +90,8 @@ def nearest_key(key: str, candidates: Iterable[str]) -> str | None:
     word, and earlier candidates win ties. Case is ignored.
     """
     key = key.upper()
-    scores = {candidate: (_leaf_similarity(key, candidate), _similarity(key, candidate)) for candidate in candidates}
-    if not scores:
-        return None
-    best = max(scores, key=scores.__getitem__)
-    return best if scores[best][0] >= MIN_SIMILARITY else None
+    best = max(candidates, key=lambda other: (_leaf_similarity(key, other), _similarity(key, other)))
+    return best if _leaf_similarity(key, best) >= MIN_SIMILARITY else None
 
 
 def _leaf_similarity(key: str, other: str) -> float:

@@ -1,19 +1,21 @@
-"""Building the configuration of a run: defaults, then a YAML file, then KEY VALUE pairs, then checks, then frozen."""
+"""Build the configuration of a run: defaults, then a YAML file, then KEY VALUE pairs, then checks, then frozen."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from yacs.config import CfgNode
 
-from utils.mistake import MissingFile, Mistake
+from utils.mistake import Mistake
+from utils.text import read_text
 
 from .checks import validate
-from .defaults import _C
-from .keys import DEFAULTS, SECTIONS, leaves, nearest_key, set_key
-from .published import LARGE_FC_LR, ONLY_VALUES, WITHOUT_MEANING, explain_published_key, is_published_key, translate
-from .safe_yaml import MAX_BYTES, parse_yaml
+from .defaults import Role
+from .keys import DEFAULTS, SECTIONS, convert, leaves, nearest_key, nest, values_of
+from .published import PUBLISHED_KEYS, RETIRED, explain_key, translate
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ CONFIG_FILE = "config.yml"
 # Last line of that file. One that was cut short, as by a full disk, has lost it; its missing keys must not be taken for
 # defaults.
 LAST_LINE = "# End of the configuration"
+MAX_LENGTH = 32 * 1024  # characters of a config; a dump of every key takes 3,000
 
 
 def get_cfg(
@@ -40,22 +43,22 @@ def get_cfg(
             are left out, with a warning.
         source: Where ``config_text`` comes from, for messages.
     Raises:
-        FileNotFoundError: If ``config_file`` does not exist.
-        ValueError: For an unsafe or damaged YAML, an unknown key (the message names the nearest), a value outside its
-            set, or keys that contradict each other.
-        TypeError: For a value of the wrong type.
+        MissingFile: If ``config_file`` does not exist.
+        Mistake: For a damaged YAML, an unknown key (the message names the nearest), a value of the wrong type or
+            outside its set, or keys that contradict each other.
     """
-    cfg = _C.clone()
+    values = dict(DEFAULTS)
     if config_text is not None:
-        _merge(cfg, parse_yaml(config_text, source), source, skip_unknown=True)
+        _merge(values, config_text, source, skip_unknown=True)
     elif config_file:
-        _merge(cfg, parse_yaml(_read(Path(config_file)), str(config_file)), str(config_file))
+        _merge(values, read_text(config_file), str(config_file))
     for key, text in _pairs(opts):
         _check_known(key, "command line")
-        set_key(cfg, key, text, "command line")
+        values[key] = convert(key, text, "command line")
+    cfg = CfgNode(nest(values))
     try:
         validate(cfg)
-    except ValueError as error:
+    except Mistake as error:
         if config_text is None:
             raise
         raise Mistake(f"{source}, with what was added to it: {error}") from error
@@ -65,20 +68,20 @@ def get_cfg(
 
 def dump_config(cfg: CfgNode) -> str:
     """Return the content of the file in which a training run keeps its configuration."""
-    return f"{cfg.dump()}{LAST_LINE}\n"
+    lists = {key: list(value) if isinstance(value, tuple) else value for key, value in leaves(cfg)}
+    return f"{yaml.safe_dump(nest(lists))}{LAST_LINE}\n"
 
 
 def config_of_run(opts: Sequence[str]) -> Path | None:
     """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one.
 
     Raises:
-        ValueError: If the file is cut short.
+        Mistake: If the file is cut short.
     """
-    folder = dict(zip(opts[::2], opts[1::2], strict=False)).get("OUTPUT_DIR", _C.OUTPUT_DIR)
-    path = Path(folder) / CONFIG_FILE
+    path = Path(dict(_pairs(opts)).get("OUTPUT_DIR", DEFAULTS["OUTPUT_DIR"])) / CONFIG_FILE
     if not path.is_file():
         return None
-    if LAST_LINE.encode() not in _read(path):
+    if LAST_LINE not in read_text(path):
         raise Mistake(
             f"{path} was cut short: its last line is missing. Name the configuration of this run with --config_file. "
             f"If the file is complete, as one that somebody wrote by hand, add the line {LAST_LINE!r}."
@@ -86,24 +89,16 @@ def config_of_run(opts: Sequence[str]) -> Path | None:
     return path
 
 
-def describe_differences(cfg: CfgNode) -> str:
-    """Return, in one line, the keys and values of ``cfg`` that differ from the defaults, as a command line has them."""
-    changed = [f"{key} {value}" for key, value in leaves(cfg) if value != DEFAULTS[key]]
-    return ", ".join(changed) or "none"
+def describe_differences(cfg: CfgNode, *roles: Role) -> str:
+    """Return what differs from the defaults as KEY VALUE words that paste into a command line; 'none' if nothing.
 
-
-def changed_keys(before: CfgNode, after: CfgNode) -> dict[str, tuple[Any, Any]]:
-    """Return the values before and after of every key in which two configurations differ."""
-    values = dict(leaves(before))
-    return {key: (values[key], value) for key, value in leaves(after) if values[key] != value}
-
-
-def _read(path: Path) -> bytes:
-    """Read a config file, at most as much of it as shows that it is too large."""
-    if not path.is_file():
-        raise MissingFile(f"Config file not found: {path}")
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+    Args:
+        cfg: The configuration.
+        roles: Those of the keys that count; all without any.
+    """
+    values = values_of(cfg, *(roles or Role))
+    changed = [f"{key} {shlex.quote(str(value))}" for key, value in values.items() if value != DEFAULTS[key]]
+    return " ".join(changed) or "none"
 
 
 def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
@@ -119,37 +114,81 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(opts[::2], opts[1::2], strict=True))
 
 
-def _merge(cfg: CfgNode, content: Mapping[str, Any], source: str, skip_unknown: bool = False) -> None:
-    """Merge the content of a YAML into ``cfg``; one warning says what published keys and values become."""
+def _merge(values: dict[str, Any], text: str, source: str, skip_unknown: bool = False) -> None:
+    """Merge a YAML into ``values``; one warning says what published and retired keys become."""
     written: dict[str, Any] = {}
-    for key, value in leaves(content):
+    for key, value in leaves(parse_yaml(text, source)):
         if key in written:
             raise Mistake(f"{key} appears twice in {source}, once with a dotted name.")
         written[key] = value
-    translation = translate(written, source)
-    for key, value in translation.values.items():
+    translated, remarks = translate(written, source)
+    for key, value in translated.items():
         if skip_unknown and key not in DEFAULTS:
-            logger.warning("%s has the key %s, which does not exist (any more): it is left out.", source, key)
+            remarks.append(f"The key {key} does not exist (any more): it is left out.")
             continue
         _check_known(key, source)
-        set_key(cfg, key, value, source)
-    message = translation.message()
-    if message:
-        logger.warning("%s holds keys of the published code.\n  %s", source, message)
+        values[key] = convert(key, value, source)
+    if remarks:
+        logger.warning("%s holds keys that this project does not have.\n  %s", source, "\n  ".join(remarks))
 
 
 def _check_known(key: str, source: str) -> None:
-    """Raise ValueError for a key that does not exist; the message explains it or names the nearest key."""
+    """Raise Mistake for a key that does not exist; the message explains it or names the nearest key."""
     if key in DEFAULTS:
         return
-    if is_published_key(key):
-        raise Mistake(f"{key} ({source}) {explain_published_key(key)}.")
+    if explanation := explain_key(key):
+        raise Mistake(f"{key} ({source}) {explanation}.")
     if key in SECTIONS:
         raise Mistake(f"{key} ({source}) is a section, not a key. See configs/defaults.py for the keys in it.")
     if nearest := nearest_key(key, DEFAULTS):
         hint = f"Did you mean {nearest}?"
-    elif nearest := nearest_key(key, sorted((*WITHOUT_MEANING, *ONLY_VALUES, LARGE_FC_LR))):
-        hint = f"The nearest, {nearest}, {explain_published_key(nearest)}."
+    elif nearest := nearest_key(key, sorted((*PUBLISHED_KEYS, *RETIRED))):
+        hint = f"The nearest, {nearest}, {explain_key(nearest)}."
     else:
         hint = "See configs/defaults.py."
     raise Mistake(f"Unknown config key {key} ({source}). {hint}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuse a key that appears twice in one section, and aliases but to flat lists, which older runs dumped."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            node: Any = self.anchors.get(event.anchor)
+            is_whole = node is not None and node.end_mark is not None
+            if not (is_whole and all(isinstance(item, yaml.ScalarNode) for item in node.value)):
+                raise yaml.MarkedYAMLError(problem="an alias (*) must mean a flat list", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names: set[str] = set()
+        for key, _ in node.value:
+            if key.value in names:
+                raise yaml.MarkedYAMLError(problem=f"{key.value:.100} appears twice", problem_mark=key.start_mark)
+            names.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """Parse the YAML of a config: nested mappings, lists and plain values; empty text is an empty mapping.
+
+    Args:
+        text: The content.
+        source: Name of the content in messages, for example its path.
+    Raises:
+        Mistake: If this is no such YAML; the message names the line where it is known.
+    """
+    if len(text) > MAX_LENGTH:
+        raise Mistake(f"{source} is longer than {MAX_LENGTH:,} characters, which no config needs.")
+    try:
+        parsed = yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise Mistake(f"{source}{line} is not a valid config: {error.problem or error.context}.") from error
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise Mistake(f"{source} is not a valid config: {error}.") from error
+    if not isinstance(parsed, dict | None):
+        raise Mistake(f"{source} must hold a mapping of config keys, got {type(parsed).__name__}.")
+    return parsed or {}

@@ -5,7 +5,6 @@ after the last known one means 'unknown'. The same code means something else in 
 these tables.
 """
 
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from utils.mistake import Mistake
 from utils.text import parse_integer, read_csv
 
-logger = logging.getLogger(__name__)
+from .problems import LOADING, Problems
 
 CODES: dict[str, tuple[str, ...]] = {
     "gender": ("male", "female"),
@@ -83,7 +82,7 @@ class AttributeScheme(NamedTuple):
 AGVPREID_SCHEME = AttributeScheme(COLUMNS, tuple(UNKNOWN_CODES.values()))
 
 
-def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
+def read_attributes(path: str | Path, problems: Problems = LOADING) -> dict[int, tuple[int, ...]]:
     """Read one attribute table.
 
     Args:
@@ -92,17 +91,17 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
         Codes by pid, in the order of ``COLUMNS``. Codes that are not in ``CODES`` become 'unknown', with one warning
         for each column and code.
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not UTF-8 text or not a CSV table, if a column is missing or repeated, if a row has
-            the wrong length, if a value is not an integer of 64 bits, or if two rows of one person differ. The message
-            names the file and, for rows, the line.
+        Mistake: If the table is missing or damaged, or if two rows of one person differ; names file and line.
     """
     path = Path(path)
     table: dict[int, tuple[int, ...]] = {}
     out_of_range: Counter[tuple[str, int]] = Counter()
     rows = read_csv(path)
     header = [name.strip() for name in rows[0][1]] if rows else []
-    positions = [_find_column(path, header, column) for column in ("id", *COLUMNS)]
+    for column in ("id", *COLUMNS):
+        if (count := header.count(column)) != 1:
+            raise Mistake(f"{path}: column {column!r} must occur once in the header, found {count} times.")
+    positions = [header.index(column) for column in ("id", *COLUMNS)]
     for line, row in rows[1:]:
         if not any(cell.strip() for cell in row):
             continue
@@ -117,19 +116,9 @@ def read_attributes(path: str | Path) -> dict[int, tuple[int, ...]]:
         if table.setdefault(pid, attributes) != attributes:
             raise Mistake(f"{path}, line {line}: id {pid} was given other attributes before.")
     for (column, code), num_rows in sorted(out_of_range.items()):
-        logger.warning(
-            "%s: %s holds code %d, which is not in 0..%d, in %d row(s); it is read as unknown.",
-            path,
-            column,
-            code,
-            UNKNOWN_CODES[column],
-            num_rows,
+        problems.add(
+            "attribute code",
+            f"{path}: {column} holds code {code}, which is not in 0..{UNKNOWN_CODES[column]}, in {num_rows} row(s); it "
+            "is read as unknown.",
         )
     return table
-
-
-def _find_column(path: Path, header: list[str], column: str) -> int:
-    count = header.count(column)
-    if count != 1:
-        raise Mistake(f"{path}: column {column!r} must occur once in the header, found {count} times.")
-    return header.index(column)

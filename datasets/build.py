@@ -1,66 +1,68 @@
-"""Build benchmarks, loaders and transforms from a config: the one registry of datasets, and what makes batches of them.
+"""Read data sets by name, and build loaders and transforms from a config.
 
 Axes of a batch: B clips, T frames, C channels, H and W pixels.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from utils.metrics import PROTOCOLS
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
 from utils.stopping import leave_signals_to_parent
 
-from .attributes import AttributeScheme
 from .clips.batch_sampler import IdentityBatchSampler
 from .clips.clip_dataset import TrackletClips
 from .clips.sampling import count_test_clips
 from .clips.transforms import Augmenter, Normalizer
-from .readers.agvpreid import AGVPReID
-from .readers.benchmark import Benchmark
-from .readers.dataset_options import DatasetOptions
-from .readers.detreidx import DetReIDX
-from .readers.g2avreid import G2AVReID
-from .readers.ilidsvid import ILIDSVID
-from .readers.lsvid import LSVID
-from .readers.mars import MARS
-from .readers.own_data import OwnData
+from .problems import LOADING, Problems
+from .readers.agvpreid import read_agvpreid
+from .readers.dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, compare_counts
+from .readers.detreidx import read_detreidx
+from .readers.ilidsvid import read_ilidsvid
+from .readers.listing import find_root
+from .readers.lsvid import read_lsvid
+from .readers.mars import read_g2avreid, read_mars
+from .readers.own_data import read_own_data
+from .split import draw_people, hold_out, read_pids, see
 from .tracklet import Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
 
-# The constructor of each takes (root, with_train, options), as documented at ``Benchmark``.
-DATASETS: dict[str, type[Benchmark]] = {
-    "agvpreid": AGVPReID,
-    "detreidx": DetReIDX,
-    "folder": OwnData,
-    "g2avreid": G2AVReID,
-    "ilidsvid": ILIDSVID,
-    "lsvid": LSVID,
-    "mars": MARS,
+# By DATASETS.NAMES. Each takes the folder of a copy, options, and what faults are reported to, and returns a DataSet.
+DATASETS: dict[str, Callable[[Path, DatasetOptions, Problems], DataSet]] = {
+    "agvpreid": read_agvpreid,
+    "detreidx": read_detreidx,
+    "folder": read_own_data,
+    "g2avreid": read_g2avreid,
+    "ilidsvid": read_ilidsvid,
+    "lsvid": read_lsvid,
+    "mars": read_mars,
 }
 
 
-def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "") -> Benchmark:
+def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems: Problems = LOADING) -> DataSet:
     """Read the dataset that DATASETS.NAMES names.
 
     Args:
-        cfg: DATASETS.* and TEST.PROTOCOL.
+        cfg: DATASETS.*, TEST.PROTOCOL and TEST.MASK_ATTRIBUTES.
         with_train: Whether to read the training split. Without it ``train`` is empty, and the folder may be missing,
-            empty or damaged.
+            empty or damaged. If DATASETS.EVAL_SPLIT asks for validation people, it is read in any case.
         root: Folder of the copy, if it is not DATASETS.ROOT_DIR.
+        problems: What faults are reported to; by default, blocking ones are raised.
     Raises:
-        FileNotFoundError, ValueError: If a part that is read is missing or damaged.
+        Mistake: If a part that is read is missing or damaged.
     """
-    name = cfg.DATASETS.NAMES
-    if name not in DATASETS:
-        raise Mistake(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
-    _check_columns(name, DATASETS[name].scheme, cfg.TEST.MASK_ATTRIBUTES)
+    holds_out = bool(cfg.DATASETS.VALIDATION_FRACTION or cfg.DATASETS.VALIDATION_PIDS)
     options = DatasetOptions(
+        with_train=with_train or (holds_out and cfg.DATASETS.EVAL_SPLIT == "validation" and not root),
         protocol=cfg.TEST.PROTOCOL,
         split=cfg.DATASETS.SPLIT,
         train_half=cfg.DATASETS.TRAIN_HALF,
@@ -69,31 +71,99 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "") -> Bench
         index_dir=cfg.DATASETS.INDEX_DIR,
         table=cfg.DATASETS.TABLE,
     )
-    read: Callable[..., Benchmark] = DATASETS[name]
-    dataset = read(root or cfg.DATASETS.ROOT_DIR, with_train=with_train, options=options)
-    _check_columns(name, dataset.scheme, cfg.TEST.MASK_ATTRIBUTES)  # some schemes are known of the copy only
+    dataset = open_dataset(cfg.DATASETS.NAMES, root or cfg.DATASETS.ROOT_DIR, options, problems)
+    unknown = [name for name in cfg.TEST.MASK_ATTRIBUTES if dataset.scheme and name not in dataset.scheme.columns]
+    if dataset.scheme is not None and unknown:
+        with problems.guard():
+            raise Mistake(
+                f"TEST.MASK_ATTRIBUTES must be among {', '.join(dataset.scheme.columns)} (the columns of "
+                f'{cfg.DATASETS.NAMES}), or "()" for no mask; got {unknown[0]!r}.'
+            )
+    if not holds_out or not dataset.train:
+        return dataset
+    with problems.guard():
+        dataset = _hold_out(cfg, dataset)
     return dataset
 
 
-def _check_columns(name: str, scheme: AttributeScheme | None, columns: Sequence[str]) -> None:
-    """Refuse columns that the data set's attributes do not have; a data set without attributes ignores them all."""
-    for column in columns:
-        if scheme is not None and column not in scheme.columns:
-            raise Mistake(
-                f"TEST.MASK_ATTRIBUTES must be among {', '.join(scheme.columns)} (the columns of {name}), "
-                f'or "()" for no mask; got {column!r}.'
+def _hold_out(cfg: CfgNode, dataset: DataSet) -> DataSet:
+    """Take the validation people out of the training set."""
+    if cfg.DATASETS.VALIDATION_PIDS:
+        pids = read_pids(cfg.DATASETS.VALIDATION_PIDS)
+    else:
+        fraction = cfg.DATASETS.VALIDATION_FRACTION
+        # The draw does not follow SOLVER.SEED, so that runs with several seeds are compared on the same people.
+        pids = draw_people(see(dataset.train), fraction, setting="DATASETS.VALIDATION_FRACTION", distractors=True)
+    train, validation = hold_out(dataset.train, dataset.cases, pids)
+    queried = {tracklet.pid for case in validation.values() for tracklet in case.query}
+    logger.info(
+        "%d people are held out for validation, %d of them as queries; %d tracklets are left to train on.",
+        len(pids),
+        len(queried),
+        len(train),
+    )
+    return replace(dataset, train=train, validation=validation)
+
+
+def open_dataset(
+    name: str, root: str | Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING
+) -> DataSet:
+    """Read a copy of a data set, and apply what holds for all of them: protocol, masking, counts.
+
+    Args:
+        name: Key of ``DATASETS``.
+        root: Folder of the copy.
+        options: Choices of reading.
+        problems: What faults are reported to.
+    """
+    if name not in DATASETS:
+        raise Mistake(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
+    dataset = DATASETS[name](find_root(root, f"{name} (DATASETS.NAMES)"), options, problems)
+    cases = {
+        key: replace(
+            case,
+            protocol=options.protocol or case.protocol,
+            identities_masked=case.identities_masked or options.identities_masked,
+        )
+        for key, case in dataset.cases.items()
+    }
+    masked = [case.name for case in cases.values() if case.identities_masked]
+    text = f"{', '.join(masked)}: identities are masked: this copy can be ranked, but not scored."
+    problems.add("masked identities", *masked, summary=text)
+    for case in cases.values():
+        if not case.identities_masked and not PROTOCOLS[case.protocol].leave_out_same_camera:
+            keys = {tracklet.key for tracklet in case.gallery}
+            same = [query for query in case.query if query.key in keys]
+            problems.add(
+                "query in its gallery",
+                *(f"{case.name}/query: identity {query.pid}, {query.name}" for query in same),
+                summary=f"{case.name}: {len(same)} of {len(case.query)} queries have the identity and name of a "
+                "gallery tracklet: they may find themselves.",
             )
+    dataset = replace(dataset, cases=cases)
+    compare_counts(dataset, problems)
+    return dataset
 
 
-def choose_cases(cfg: CfgNode, dataset: Benchmark) -> list[Case]:
-    """Return the matching directions that DATASETS.EVAL_CASE names; ValueError if the copy does not hold one."""
-    wanted = list(dataset.cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
+def choose_cases(cfg: CfgNode, dataset: DataSet) -> list[Case]:
+    """Return the matching directions that DATASETS.EVAL_SPLIT and EVAL_CASE name.
+
+    Raises:
+        Mistake: If the copy does not hold one, or if nobody is held out for validation.
+    """
+    cases = dataset.cases
+    if cfg.DATASETS.EVAL_SPLIT == "validation":
+        cases = dataset.validation
+        if not cases:
+            raise Mistake(
+                "DATASETS.EVAL_SPLIT is validation, but nobody was held out of training: "
+                "DATASETS.VALIDATION_FRACTION or DATASETS.VALIDATION_PIDS does that."
+            )
+    wanted = list(cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
     for name in wanted:
-        if name not in dataset.cases:
-            raise Mistake(
-                f"DATASETS.EVAL_CASE is {name}, but {cfg.DATASETS.ROOT_DIR} holds only {', '.join(dataset.cases)}."
-            )
-    return [dataset.cases[name] for name in wanted]
+        if name not in cases:
+            raise Mistake(f"DATASETS.EVAL_CASE is {name}, but {cfg.DATASETS.ROOT_DIR} holds only {', '.join(cases)}.")
+    return [cases[name] for name in wanted]
 
 
 def make_train_transform(cfg: CfgNode, processes: Processes = ALONE) -> Augmenter:
@@ -116,7 +186,7 @@ def make_test_transform(cfg: CfgNode) -> Normalizer:
     return Normalizer(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
 
 
-def make_train_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = ALONE) -> DataLoader:
+def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
     """Build the loader of training batches, P identities with K clips each, labels and cameras numbered from 0.
 
     With several processes it loads this process's slice of every batch.
@@ -150,7 +220,7 @@ def make_train_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = A
     return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
 
 
-def make_memory_loader(cfg: CfgNode, dataset: Benchmark, processes: Processes = ALONE) -> DataLoader:
+def make_memory_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
     """Build the loader for CLIP memory: all frames of the training tracklets, in order, in consecutive clips.
 
     With several processes it loads this process's share of the tracklets.

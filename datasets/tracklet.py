@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from utils.metrics import CROSS_CAMERA, PROTOCOLS
-from utils.mistake import Mistake
+from utils.metrics import CROSS_CAMERA
 
 from .attributes import AttributeScheme
 
 VIEWS = ("ground", "aerial")
 # The formats of ranking files that the challenges AG-VPReID 2025 and VReID-XFD ask for.
 AGVPREID_RANKING, VREID_XFD_RANKING = "agvpreid", "vreid-xfd"
-RANKING_FORMS = (AGVPREID_RANKING, VREID_XFD_RANKING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +37,6 @@ class Tracklet:
     attributes: tuple[int, ...] | None = None
     day: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.view not in VIEWS:
-            raise Mistake(f"Tracklet {self.key}: view must be one of {VIEWS}, got {self.view!r}.")
-
     @property
     def key(self) -> str:
         """The pid and the name, which are unique within a split; names alone may repeat between identities."""
@@ -65,7 +59,7 @@ class Case:
         gallery: Tracklets to rank.
         protocol: Name of the protocol that scores the ranking, of ``utils.metrics.PROTOCOLS``.
         scheme: Columns and unknown codes of the tracklets' attributes; None if the data set has none.
-        ranking_form: Format of ranking files, of ``RANKING_FORMS``.
+        ranking_form: Format of ranking files, ``AGVPREID_RANKING`` or ``VREID_XFD_RANKING``.
         identities_masked: Whether one number on the query and the gallery side is not one person, as in a challenge's
             copy: such a case can be ranked, but not scored.
     """
@@ -78,14 +72,6 @@ class Case:
     scheme: AttributeScheme | None = None
     ranking_form: str = AGVPREID_RANKING
     identities_masked: bool = False
-
-    def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            raise Mistake(f"Case {self.name}: protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
-        if self.ranking_form not in RANKING_FORMS:
-            raise Mistake(
-                f"Case {self.name}: ranking_form must be one of {', '.join(RANKING_FORMS)}, got {self.ranking_form!r}."
-            )
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

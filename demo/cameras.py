@@ -1,20 +1,25 @@
-"""Synthetic cameras: their positions, their distortion of colour and detail, and the places that they film.
+"""Describe synthetic cameras: where they stand, how they change colour and detail, and the places that they film.
 
 Cameras C0 and C1 stand for fixed CCTV, C2 and C3 for wearables, C4 and C5 for drones, as in AG-VPReID. Each films its
 own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance, exposure and
 contrast. The same clothes therefore change colour from camera to camera, which makes plain colour a weak cue.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from skimage import draw
 
 from .shapes import View
 
 ALTITUDES = (15, 30, 80, 120)  # metres; AG-VPReID's levels A0..A3
-GROUND_KINDS = ("asphalt", "grass", "pavement", "gravel", "bricks")
+GROUND_TONES = {  # darkest and lightest albedo, linear
+    "asphalt": ((0.05, 0.05, 0.055), (0.16, 0.16, 0.16)),
+    "grass": ((0.03, 0.07, 0.02), (0.16, 0.24, 0.08)),
+    "pavement": ((0.24, 0.23, 0.21), (0.46, 0.44, 0.41)),
+    "gravel": ((0.16, 0.13, 0.10), (0.42, 0.36, 0.28)),
+    "bricks": ((0.16, 0.08, 0.06), (0.34, 0.19, 0.14)),
+}
 TEXELS = 512  # side of a ground texture; it repeats
 TEXELS_PER_METER = 40.0
 PANORAMA_SHAPE = (160, 1024)  # elevation by azimuth
@@ -57,53 +62,22 @@ class Camera:
     place: int
 
 
-CAMERAS: tuple[Camera, ...] = (
+# Colour casts were set by eye, to be strong but real.
+CAMERAS = (
     Camera(0, "ground", (2.6, 3.2), (), (1.18, 1.00, 0.78), 1.05, 1.10, 0.95, 0.00, 0.5, 0.015, 82, 11),
     Camera(1, "ground", (2.3, 2.9), (), (0.84, 1.00, 1.22), 0.75, 0.90, 0.75, 0.04, 0.6, 0.020, 76, 12),
     Camera(2, "ground", (1.5, 1.8), (), (1.00, 1.06, 0.92), 1.35, 1.25, 1.20, 0.00, 0.4, 0.012, 85, 13),
     Camera(3, "ground", (1.5, 1.8), (), (1.10, 0.92, 1.05), 0.85, 1.00, 0.90, 0.02, 0.7, 0.025, 78, 14),
-    Camera(
-        4,
-        "aerial",
-        (),
-        (0.40, 0.40, 0.20, 0.00),
-        (0.92, 1.00, 1.16),
-        1.20,
-        0.85,
-        0.80,
-        0.08,
-        0.6,
-        0.015,
-        80,
-        15,
-    ),
-    Camera(
-        5,
-        "aerial",
-        (),
-        (0.20, 0.35, 0.33, 0.12),
-        (1.14, 1.04, 0.84),
-        0.90,
-        1.15,
-        1.10,
-        0.05,
-        0.7,
-        0.020,
-        74,
-        16,
-    ),
+    Camera(4, "aerial", (), (0.40, 0.40, 0.20, 0.00), (0.92, 1.00, 1.16), 1.20, 0.85, 0.80, 0.08, 0.6, 0.015, 80, 15),
+    Camera(5, "aerial", (), (0.20, 0.35, 0.33, 0.12), (1.14, 1.04, 0.84), 0.90, 1.15, 1.10, 0.05, 0.7, 0.020, 74, 16),
 )
-"""The data set's cameras. Colour casts were set by eye, to be strong but real."""
 
 
 def make_cameras(rng: np.random.Generator) -> tuple[Camera, ...]:
     """Draw six cameras that stand like ``CAMERAS`` but see other places with other colours."""
     return tuple(
-        Camera(
-            camera.camid,
-            camera.view,
-            camera.heights,
-            camera.altitude_shares,
+        replace(
+            camera,
             white_balance=tuple(float(gain) for gain in np.exp(rng.normal(0.0, 0.13, 3))),
             exposure=float(np.exp(rng.normal(0.0, 0.25))),
             contrast=float(rng.uniform(0.82, 1.28)),
@@ -203,7 +177,7 @@ class Scene:
 def scene_of(place: int, variant: int) -> Scene:
     """Return one of a camera's places; variants differ in ground and panorama. Building takes a while."""
     rng = np.random.default_rng(np.random.SeedSequence([place, variant]))
-    levels = [_ground_texture(GROUND_KINDS[rng.integers(len(GROUND_KINDS))], rng)]
+    levels = [_ground_texture(list(GROUND_TONES)[rng.integers(len(GROUND_TONES))], rng)]
     while len(levels) < 6:
         fine = levels[-1]
         half = len(fine) // 2
@@ -229,14 +203,7 @@ def _ground_texture(kind: str, rng: np.random.Generator) -> np.ndarray:
     coarse, fine = _smooth_noise(rng, shape, 9), _smooth_noise(rng, shape, 90)
     grain = rng.random(shape)
     mix = (0.5 * coarse + 0.3 * fine + 0.2 * grain)[..., None]
-    tones = {
-        "asphalt": ((0.05, 0.05, 0.055), (0.16, 0.16, 0.16)),
-        "grass": ((0.03, 0.07, 0.02), (0.16, 0.24, 0.08)),
-        "pavement": ((0.24, 0.23, 0.21), (0.46, 0.44, 0.41)),
-        "gravel": ((0.16, 0.13, 0.10), (0.42, 0.36, 0.28)),
-        "bricks": ((0.16, 0.08, 0.06), (0.34, 0.19, 0.14)),
-    }
-    dark, light = (np.asarray(tone) for tone in tones[kind])
+    dark, light = (np.asarray(tone) for tone in GROUND_TONES[kind])
     texture = dark + mix * (light - dark) * rng.uniform(0.8, 1.2)
     steps = np.arange(TEXELS)
     if kind in ("pavement", "bricks"):
@@ -250,6 +217,12 @@ def _ground_texture(kind: str, rng: np.random.Generator) -> np.ndarray:
         lane = int(rng.integers(TEXELS))
         texture[:, lane : lane + 6] = 0.55
     return texture
+
+
+def _ellipse(row: float, column: float, height: float, width: float) -> tuple[np.ndarray, ...]:
+    """Return the rows and columns of a panorama's pixels in an ellipse with this centre and these half axes."""
+    rows, columns = np.ogrid[: PANORAMA_SHAPE[0], : PANORAMA_SHAPE[1]]
+    return np.nonzero(((rows - row) / height) ** 2 + ((columns - column) / width) ** 2 < 1)
 
 
 def _panorama(rng: np.random.Generator) -> np.ndarray:
@@ -273,18 +246,16 @@ def _panorama(rng: np.random.Generator) -> np.ndarray:
     for _ in range(60):
         middle, size = (rng.uniform(0.1, 1.0) * horizon, rng.uniform(0, width)), rng.uniform(6, 26)
         leaf = np.array([0.06, 0.12, 0.04]) * rng.uniform(0.4, 1.8)
-        spots = draw.ellipse(*middle, size * 1.2, size, shape=PANORAMA_SHAPE)
+        spots = _ellipse(*middle, size * 1.2, size)
         image[spots] = leaf * rng.uniform(0.6, 1.4, (len(spots[0]), 1))
         trunk = int(middle[1])
         image[int(middle[0]) : horizon + 4, trunk : trunk + 3] *= 0.4
     for _ in range(25):
         paint, middle_x = rng.uniform(0.02, 0.35) * (1.0 + rng.uniform(-0.4, 0.4, 3)), rng.uniform(0, width)
-        image[draw.ellipse(horizon + 1, middle_x, 8, rng.uniform(14, 24), shape=PANORAMA_SHAPE)] = paint
+        image[_ellipse(horizon + 1, middle_x, 8, rng.uniform(14, 24))] = paint
     for _ in range(30):
-        middle_x = rng.uniform(0, width)
-        image[draw.ellipse(horizon - 2, middle_x, 10, 2.5, shape=PANORAMA_SHAPE)] = rng.uniform(0.02, 0.3) * (
-            1.0 + rng.uniform(-0.5, 0.5, 3)
-        )
+        spots = _ellipse(horizon - 2, rng.uniform(0, width), 10, 2.5)
+        image[spots] = rng.uniform(0.02, 0.3) * (1.0 + rng.uniform(-0.5, 0.5, 3))
     image[horizon + 6 :] = 0.25
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
     return (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] + image) / 5

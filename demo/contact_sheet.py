@@ -1,22 +1,35 @@
-"""A picture of synthetic people as all cameras see them, described in words."""
+"""Draw a picture of synthetic people as all cameras see them, described in words."""
+
+import logging
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .cameras import CAMERAS
+from .cameras import ALTITUDES, CAMERAS
 from .people import Person
 from .rendering import render_tracklet
 
-NUM_PEOPLE = 12
+logger = logging.getLogger(__name__)
+
 NUM_FRAMES = 2  # of each tracklet
-AERIAL_ALTITUDES = (15, 30, 80, 120)  # metres, one aerial tracklet each
 CELL = (130, 80)  # height and width, pixels
 CAPTION_HEIGHT = 26  # pixels
 FONT_SIZE = 13  # the longest caption is as wide as a sheet
 MAX_ZOOM = 2.5  # small aerial crops grow by at most this, so that they stay visibly small
 
 
-def draw_contact_sheet(seed: int, num_people: int = NUM_PEOPLE, captions: bool = True) -> np.ndarray:
+def write_contact_sheet(path: Path, seed: int, num_people: int, width: int | None) -> None:
+    """Write a contact sheet as a PNG file: as it is drawn, or ``width`` pixels wide and without descriptions."""
+    sheet = Image.fromarray(draw_contact_sheet(seed, num_people, captions=width is None))
+    if width is not None:
+        sheet = sheet.resize((width, round(width * sheet.height / sheet.width)), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)
+    logger.info("Wrote %s, %d KiB.", path, path.stat().st_size // 1024)
+
+
+def draw_contact_sheet(seed: int, num_people: int, captions: bool = True) -> np.ndarray:
     """Draw people in rows: on the left one tracklet per ground camera, on the right one per altitude.
 
     Args:
@@ -28,7 +41,7 @@ def draw_contact_sheet(seed: int, num_people: int = NUM_PEOPLE, captions: bool =
     """
     ground = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
     drones = [camera for camera in CAMERAS if camera.view == "aerial"]
-    aerial = [(drones[index % len(drones)], altitude) for index, altitude in enumerate(AERIAL_ALTITUDES)]
+    aerial = [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]
     shots = ground + aerial
     width = CELL[1]
     height = CELL[0] + CAPTION_HEIGHT * captions

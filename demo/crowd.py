@@ -1,7 +1,6 @@
-"""People for contrastive pre-training: frames from the ground and from the air, and a caption of each person."""
+"""Render people for contrastive pre-training: frames from the ground and the air, and a caption of each person."""
 
 import functools
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from utils.progress import track
 
 from .cameras import make_cameras
 from .people import Person
-from .rendering import render_tracklet
+from .rendering import map_in_processes, render_tracklet
 
 # Part of every seed here, so that no data set of ``render_dataset`` holds these people.
 SEED_KEY = 20_211_103
@@ -58,8 +57,8 @@ def render_person(index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndar
 def render_crowd(num_people: int, seed: int, size: tuple[int, int], num_workers: int) -> Crowd:
     """Render many people in parallel; the result does not depend on ``num_workers``."""
     render = functools.partial(render_person, seed=seed, size=size)
-    with ProcessPoolExecutor(num_workers) as pool:
-        people = list(track(pool.map(render, range(num_people), chunksize=25), "rendering", "person", num_people))
+    rendered = map_in_processes(render, range(num_people), num_workers, chunksize=25)
+    people = list(track(rendered, "rendering", "person", num_people))
     frames = torch.from_numpy(np.stack([frames for frames, _ in people])).permute(0, 1, 2, 3, 6, 4, 5)
     return Crowd(
         frames.contiguous(), [person.caption() for _, person in people], [person.phrases() for _, person in people]

@@ -1,16 +1,22 @@
-"""Renders one tracklet: a synthetic person walks past a synthetic camera.
+"""Render one tracklet: a synthetic person walks past a synthetic camera.
 
 The pictures reproduce what makes the task hard: foreshortening from above, few pixels, colour casts, occlusion and
 loose boxes. ``demo.dataset`` writes a data set of such tracklets, and ``demo.crowd`` uses
 them for contrastive pre-training.
 """
 
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+from utils.stopping import leave_signals_to_parent
+
+from .body import walking_body
 from .cameras import ALTITUDES, Camera, Scene, develop, scene_of
-from .people import Person, walking_body
+from .people import Person
 from .shapes import Canvas, Light, Part, View, barrel, ellipsoid, place, shadow
 
 OVERSAMPLING = 2
@@ -26,6 +32,26 @@ PASSER_BY_CHANCE = 0.22
 OBSTACLE_CHANCE = {"ground": 0.3, "aerial": 0.18}
 LEAF_CLUMPS, LEAF_WAVES = 8, 9.0  # clumps per bush, and how fine their mottling is
 SHADOW_PARTS = 6  # the largest parts, which make nearly all of the shadow
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], num_workers: int, chunksize: int
+) -> Generator[Result, None, None]:
+    """Call a function for each item, in order; after an error or Ctrl-C, no worker is left that writes."""
+    if num_workers == 1:
+        yield from map(function, items)
+        return
+    workers = min(num_workers, len(items))
+    with ProcessPoolExecutor(workers, initializer=leave_signals_to_parent, initargs=(0,)) as pool:
+        try:
+            yield from pool.map(function, items, chunksize=chunksize)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @dataclass(frozen=True)

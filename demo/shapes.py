@@ -1,4 +1,4 @@
-"""Solid shapes and their ray caster: the geometry under the synthetic people of ``demo``.
+"""Draw solid shapes by casting rays: the geometry under the synthetic people.
 
 A body is a list of quadrics (ellipsoids, and 'barrels': tapered elliptic tubes with bulging sides). Every pixel's
 viewing ray is intersected with them in closed form, so perspective, foreshortening from above, occlusion between
@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-Color = tuple[float, float, float]
-Paint = Callable[[np.ndarray], np.ndarray] | Color
+Paint = Callable[[np.ndarray], np.ndarray] | np.ndarray | tuple[float, float, float]
 """Linear RGB of a surface: one colour, or a function from own-frame points (3, N) to colours (N, 3)."""
 
 SKY_FLOOR = 0.5  # share of the sky light that reaches a surface facing down; the rest grows with its upward normal
@@ -83,11 +82,8 @@ class View:
 
     def extents(self, parts: Sequence[Part]) -> np.ndarray:
         """Return the parts' boxes (left, top, right, bottom), (P, 4), in pixels from the optical axis."""
-        offsets = np.array([part.center for part in parts]) - self.position
-        radii = np.array([part.radii for part in parts])
-        own_axes = np.array([part.axes for part in parts])
-        bulges = np.array([part.bulge for part in parts])
-        tapers = np.array([part.taper for part in parts])
+        centers, own_axes, radii, bulges, tapers = _stack(parts)
+        offsets = centers - self.position
         scales = self.focal / (offsets @ self.forward)
         swell = np.sqrt(1.0 + tapers**2 / bulges)
         boxes = np.empty((len(parts), 4))
@@ -118,12 +114,10 @@ def barrel(
     overlap: float = 1.06,
     bulge: float = BARREL_BULGE,
 ) -> Part:
-    """Make a tube from ``top`` to ``bottom``.
+    """Make a tube from ``top`` to ``bottom``, (3,), metres.
 
     Args:
-        top, bottom: End points, (3,), metres.
         top_radius, bottom_radius: Sideways radii at the ends, metres.
-        paint: Surface colour.
         depth: Front-to-back radius as a share of the sideways one.
         overlap: Length factor; a little over 1 closes the gap at bent joints.
         bulge: How much thicker the middle is than the ends, 0 (cone) to 1.
@@ -151,11 +145,10 @@ def place(parts: Sequence[Part], position: np.ndarray, heading: float) -> list[P
     """Turn parts by ``heading`` radians, counter-clockwise from above, and move them to ``position``."""
     cos, sin = np.cos(heading), np.sin(heading)
     turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    centers = np.array([part.center for part in parts]) @ turn.T + position
-    axes = np.array([part.axes for part in parts]) @ turn.T
+    centers, own_axes, *_ = _stack(parts)
+    centers, own_axes = centers @ turn.T + position, own_axes @ turn.T
     return [
-        Part(center, own_axes, part.radii, part.paint, part.bulge, part.taper)
-        for part, center, own_axes in zip(parts, centers, axes, strict=True)
+        replace(part, center=center, axes=axes) for part, center, axes in zip(parts, centers, own_axes, strict=True)
     ]
 
 
@@ -169,15 +162,12 @@ class Canvas:
     """
 
     def __init__(self, view: View, window: tuple[float, float, int, int], oversampling: int) -> None:
-        left, top, width, height = window
-        self.view = view
-        self.left, self.top, self.oversampling = left, top, oversampling
-        columns = left + (np.arange(width * oversampling) + 0.5) / oversampling
-        rows = top + (np.arange(height * oversampling) + 0.5) / oversampling
-        self.u = columns / view.focal  # (W,)
-        self.v = rows / view.focal  # (H,)
-        self.color = np.zeros((len(rows), len(columns), 3), dtype=np.float32)
-        self.cover = np.zeros((len(rows), len(columns)), dtype=np.float32)
+        self.left, self.top, width, height = window
+        self.view, self.oversampling = view, oversampling
+        self.u = (self.left + (np.arange(width * oversampling) + 0.5) / oversampling) / view.focal  # (W,)
+        self.v = (self.top + (np.arange(height * oversampling) + 0.5) / oversampling) / view.focal  # (H,)
+        self.color = np.zeros((len(self.v), len(self.u), 3), dtype=np.float32)
+        self.cover = np.zeros((len(self.v), len(self.u)), dtype=np.float32)
 
     def draw(self, parts: Sequence[Part], light: Light) -> None:
         """Paint what is visible of ``parts``.
@@ -207,9 +197,7 @@ class Canvas:
         corners = np.maximum(corners * self.oversampling + (0, 0, 2, 2), 0).astype(int).tolist()
         rows, columns, discriminants = [], [], []
         for conic, (left, top, right, bottom) in zip(solids.conics, corners, strict=True):
-            u, v = self.u[left:right], self.v[top:bottom]
-            (uu, uv, u1), (_, vv, v1), (_, _, one) = conic
-            discriminant = (uu * u) * u + (2 * uv * v + 2 * u1)[:, None] * u + ((vv * v + 2 * v1) * v + one)[:, None]
+            discriminant = _conic_on_grid(conic, self.u[left:right], self.v[top:bottom, None])
             hit_rows, hit_columns = np.nonzero(discriminant > 0.0)
             discriminants.append(discriminant[hit_rows, hit_columns])
             rows.append(hit_rows + top)
@@ -243,12 +231,9 @@ class _Solids:
     @classmethod
     def seen_from(cls, view: View, parts: Sequence[Part]) -> "_Solids":
         """Express parts in terms of a view's rays."""
-        radii = np.array([part.radii for part in parts])
-        bulges = np.array([part.bulge for part in parts])
-        tapers = np.array([part.taper for part in parts])
-        to_own = np.array([part.axes for part in parts]) / radii[:, :, None]  # (P, 3, 3)
-        offsets = view.position - np.array([part.center for part in parts])
-        origins = (to_own @ offsets[:, :, None])[..., 0]  # (P, 3)
+        centers, own_axes, radii, bulges, tapers = _stack(parts)
+        to_own = own_axes / radii[:, :, None]  # (P, 3, 3)
+        origins = (to_own @ (view.position - centers)[:, :, None])[..., 0]  # (P, 3)
         bases = to_own @ np.array([view.right, view.down, view.forward]).T  # (P, 3, 3)
         weights = np.ones((len(parts), 3))
         weights[:, 2] = bulges
@@ -272,28 +257,33 @@ class _Solids:
         Returns:
             Distance (M,) and own-frame point (3, M) of the M rays that meet a surface, and which those are (N,).
         """
-        rays = np.array([u, v, np.ones(len(u))])
-        rays = np.concatenate(
-            [
-                basis @ own
-                for basis, own in zip(self.bases, np.split(rays, np.cumsum(counts)[:-1], axis=1), strict=True)
-            ],
-            axis=1,
-        )
+        split = np.split(np.array([u, v, np.ones(len(u))]), np.cumsum(counts)[:-1], axis=1)
+        rays = np.concatenate([basis @ own for basis, own in zip(self.bases, split, strict=True)], axis=1)
         b, rays = rays[3], rays[:3]
         bulge = self.bulges[part]
         squares = rays * rays
         a = squares[0] + squares[1] + bulge * squares[2]
         root = np.sqrt(discriminant)
         # A tube is open at its ends: where the near wall is missing, its far inner wall shows.
-        tube = bulge < 1.0
         start = self.origins[part, 2]
         distance = (-b - root) / a
-        missing = tube & (np.abs(start + distance * rays[2]) > 1.0)
+        missing = (bulge < 1.0) & (np.abs(start + distance * rays[2]) > 1.0)
         distance[missing] = (root[missing] - b[missing]) / a[missing]
         visible = ~missing | (np.abs(start + distance * rays[2]) <= 1.0)
         distance = distance[visible]
         return distance, self.origins[part[visible]].T + distance * rays[:, visible], visible
+
+
+def _stack(parts: Sequence[Part]) -> tuple[np.ndarray, ...]:
+    """Return the parts' centers (P, 3), axes (P, 3, 3), radii (P, 3), bulges (P,) and tapers (P,)."""
+    names = ("center", "axes", "radii", "bulge", "taper")
+    return tuple(np.array([getattr(part, name) for part in parts]) for name in names)
+
+
+def _conic_on_grid(conic: Sequence[Sequence[float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return (x, y, 1) @ conic @ (x, y, 1) for arrays that broadcast."""
+    (xx, xy, x1), (_, yy, y1), (_, _, one) = conic
+    return (xx * x) * x + (2 * xy * y + 2 * x1) * x + ((yy * y + 2 * y1) * y + one)
 
 
 def _shade(parts: Sequence[Part], counts: np.ndarray, points: np.ndarray, light: Light) -> np.ndarray:
@@ -350,6 +340,5 @@ def shadow(parts: Sequence[Part], x: np.ndarray, y: np.ndarray, direction: np.nd
         c_form[:, 2] -= part.taper * basis[2]
         c_form[2, 2] -= 1.0
         conic = np.outer(b_form, b_form) - (ray * weights) @ ray * c_form
-        (xx, xy, x1), (_, yy, y1), (_, _, one) = conic.tolist()
-        dark |= (xx * x + 2 * xy * y + 2 * x1) * x + (yy * y + 2 * y1) * y + one > 0.0
+        dark |= _conic_on_grid(conic.tolist(), x, y) > 0.0
     return dark

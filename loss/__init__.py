@@ -1,9 +1,8 @@
 """The training objective and its terms."""
 
-from .build import make_loss
-from .online_label_smoothing import ClassificationLoss, OnlineLabelSmoothing, UniformLabelSmoothing
+from .label_smoothing import ClassificationLoss, OnlineLabelSmoothing, UniformLabelSmoothing
+from .objective import ModelOutput, ReidLoss, make_loss
 from .triplet import BatchHardTriplet
-from .weighted_sum import ModelOutput, ReidLoss
 
 __all__ = [
     "BatchHardTriplet",

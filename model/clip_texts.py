@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utils.entries import state_dict_like
+from utils.checkpoint import fitting
 from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
@@ -82,9 +82,8 @@ def build_clip(state: Mapping[str, Tensor], path: Path) -> Any:
     )
     with torch.random.fork_rng(devices=[]):  # its initial values, which are replaced, use no random numbers of a run
         clip = open_clip.CLIP(state["text_projection"].shape[1], vision, texts, quick_gelu)
-    if problem := state_dict_like(clip.state_dict())(state):
-        raise Mistake(f"{path} is no CLIP that open_clip computes with a plain ViT and text tower: it {problem}.")
-    clip.load_state_dict({name: value.float() for name, value in state.items()})
+    with fitting(path):
+        clip.load_state_dict({name: value.float() for name, value in state.items()})
     logger.info(
         "CLIP from %s: ViT of width %d, %d layers, patch %d, %d pixels; text tower of width %d, %d layers; %s",
         path,

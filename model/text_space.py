@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor, nn
 
-from utils.checkpoint import hash_file, log_identity, read_checkpoint, write_weights
-from utils.entries import check_entries, count, mapping, number, state_dict_like, tensors, text, words
+from utils.checkpoint import fitting, hash_file, log_identity, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
 
 from .caption_encoder import CaptionEncoder
@@ -150,7 +149,7 @@ def open_text_space(path: str | Path) -> TextSpace:
         raise Mistake(
             f"{path} is no text tower: expected a whole CLIP with a ViT in OpenAI's or open_clip's form "
             "(visual.conv1.weight, ..., text_projection), or captions of tools/pretrain_encoder.py "
-            f"(configs/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
+            f"(demo/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
         )
     clip = build_clip(state, path)
     size = clip.visual.image_size
@@ -180,39 +179,24 @@ def write_captions(space: TextSpace, tower: Mapping[str, Any], values: Mapping[s
 
 def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextSpace:
     """Open a file of ``write_captions``, whose hash is ``sha256``, and its image tower."""
-    check_entries(
-        content, path, {TOWER: mapping, "vocabulary": words, "length": count, "scale": number, "model": tensors}
-    )
-    tower, state = content[TOWER], content["model"]
-    check_entries(tower, f"{path}, {TOWER}", {"file": text, "sha256": text, "vit": mapping})
-    image_file = path.with_name(Path(tower["file"]).name)
+    with fitting(path):
+        tower, vocabulary, scale = content[TOWER], content["vocabulary"], content["scale"]
+        image_name, image_hash = Path(tower["file"]).name, tower["sha256"]
+    image_file = path.with_name(image_name)
     if not image_file.is_file():
         raise MissingFile(f"{path} needs its image tower beside it: there is no {image_file}.")
-    if hash_file(image_file) != tower["sha256"]:
+    if hash_file(image_file) != image_hash:
         raise Mistake(
             f"{path} was trained beside another {image_file} than this one: run `python -m tools.pretrain_encoder "
             f"--image_tower {image_file} --captions {path}`."
         )
-    try:
+    with fitting(path):
         vit = ClipVideoEncoder(build_vit(**tower["vit"]), tower["size"], tower["stride"])
-        captions = CaptionEncoder(content["vocabulary"], content["length"], vit.projected_width)
-        space = TextSpace(
-            ClassToken(vit),
-            captions,
-            tower["size"],
-            tower["mean"],
-            tower["std"],
-            content["scale"],
-            path.name,
-            sha256,
-        )
+        captions = CaptionEncoder(vocabulary, content["length"], vit.projected_width)
+        captions.load_state_dict({name: value.float() for name, value in content["model"].items()})
+        images, size = ClassToken(vit), tower["size"]
+        space = TextSpace(images, captions, size, tower["mean"], tower["std"], scale, path.name, sha256)
         if not space.scale > 0:
-            raise Mistake(f"its scale must be above 0, got {space.scale}")
-    # timm refuses numbers of heads by an assertion; a stride of 0 divides by it.
-    except (KeyError, TypeError, RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
-        raise Mistake(f"{path} is damaged: it does not describe its towers ({error!r:.200}).") from error
+            raise ValueError(f"its scale must be above 0, got {scale}")
     load_clip_weights(vit, image_file)
-    if problem := state_dict_like(captions.state_dict())(state):
-        raise Mistake(f"{path} is damaged: it {problem}.")
-    captions.load_state_dict({name: value.float() for name, value in state.items()})
     return space

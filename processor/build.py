@@ -11,18 +11,11 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from configs import NETWORK_KEYS
-from configs.keys import leaves
-from datasets import (
-    Benchmark,
-    Tracklet,
-    label_map,
-    make_memory_loader,
-    make_test_loader,
-    make_test_transform,
-    train_cameras,
-)
+from configs import Role, dump_config, values_of
+from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import Tracklet, label_map
 from loss import make_loss
 from model import XTFCLIP, make_model
 from model.text_space import open_text_space
@@ -36,27 +29,14 @@ from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
-from .report.query_maps import QueryMapper
+from .report.maps import QueryMapper
 from .training.clip_memory import build_memory
-from .training.state import TrainingState
-from .training.train import TrainingOptions
+from .training.state import TrainingOptions, TrainingState
 
 logger = logging.getLogger(__name__)
 
-# Keys that features depend on, beside the weights; names that begin so.
-FEATURE_KEYS = (
-    *NETWORK_KEYS,
-    "MODEL.COMPILE",
-    "INPUT.SIZE_TEST",
-    "TEST.NUM_CLIPS",
-    "TEST.NECK_FEAT",
-    "TEST.FEAT_NORM",
-    "TEST.FLIP",
-)
-NOT_COMPARED = ("MODEL.COMPILE", "LOSS.LABEL_SMOOTHING", "DATASETS.NAMES")  # those that no descriptor depends on
 
-
-def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resume: bool = False) -> TrainingState:
+def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
     """Build model, losses and solver for a data set; ``make_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
     Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
@@ -82,21 +62,20 @@ def make_training_state(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, resu
         criterion,
         optimizer,
         make_schedule(cfg, optimizer),
-        runtime.make_scaler(),
+        runtime,
         torch.empty(0, model.encoder.projected_width, device=runtime.device),
         pids,
         camids,
         data_hash=hash_tracklets(dataset.train),
-        config=cfg.dump(),
+        config=dump_config(cfg),
         centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
         max_gradient_norm=cfg.SOLVER.STAGE2.CLIP_GRADIENT_NORM,
         ema_decay=cfg.SOLVER.STAGE2.EMA_DECAY,
         generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
-        processes=runtime.processes,
     )
 
 
-def make_memory(cfg: CfgNode, dataset: Benchmark, model: XTFCLIP, runtime: Runtime) -> Tensor:
+def make_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
     """Compute CLIP memory, (K, P), from all frames of the training tracklets, by a model that is still untrained."""
     loader = make_memory_loader(cfg, dataset, runtime.processes)
     return build_memory(make_extractor(cfg, model, runtime), loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)
@@ -114,7 +93,7 @@ def make_training_options(cfg: CfgNode, ideal_step_seconds: float = 0.0) -> Trai
         num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
         log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
         eval_period=cfg.SOLVER.STAGE2.EVAL_PERIOD,
-        keeps_best=bool(cfg.DATASETS.VALIDATION_DIR),
+        keeps_best=any(cfg.DATASETS[key] for key in ("VALIDATION_DIR", "VALIDATION_FRACTION", "VALIDATION_PIDS")),
         checkpoint_minutes=cfg.SOLVER.STAGE2.CHECKPOINT_MINUTES,
         accumulation_steps=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
         skips_non_finite=cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip",
@@ -142,12 +121,12 @@ def make_feature_cache(
     """
     if not cfg.TEST.KEEP_FEATURES:
         return None
-    keys = {key: value for key, value in leaves(cfg) if key.startswith(FEATURE_KEYS)}
+    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
     origin = {
         "weights": hash_weights(model),
         "settings": repr(sorted(keys.items())),
         "cameras": repr(sorted(cameras.items())),
-        "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}",
+        "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}{', compiled' * cfg.MODEL.COMPILE}",
         "code": hash_code(),
         "versions": f"timm {version('timm')}, decoder {DECODER}",
     }
@@ -156,8 +135,8 @@ def make_feature_cache(
 
 def describe_transform(cfg: CfgNode) -> str:
     """Name all settings without which descriptors of the same weights cannot be compared, in one line."""
-    keys = [(key, value) for key, value in leaves(cfg) if key.startswith(FEATURE_KEYS) and key not in NOT_COMPARED]
-    return ", ".join(f"{key} {value}" for key, value in keys)
+    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
+    return ", ".join(f"{key} {value}" for key, value in keys.items())
 
 
 def make_zero_shot_predictor(cfg: CfgNode, trained: TrainedRun) -> ZeroShotPredictor:

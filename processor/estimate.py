@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 from yacs.config import CfgNode
 
-from datasets import Benchmark, make_train_transform, train_cameras
+from datasets.build import make_dataset, make_train_transform, train_cameras
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.clips.transforms import Augmenter
+from datasets.readers.dataset import DataSet
 from loss import ReidLoss, make_loss
 from model import XTFCLIP, make_model
 from utils.matrix_rate import measure_matrix_rate
@@ -30,7 +30,7 @@ from utils.tables import format_table
 
 FLOAT32_BYTES = 4  # weights, gradients and the optimiser's state are float32 in every precision
 ADAM_STATES = 2  # running means of the gradient and of its square
-CARDS_GIB = (12, 24, 40, 80)
+CARDS_GIB = (8, 12, 16, 24, 32, 40, 48, 80)
 RESERVE_GIB = 1.5  # assumed: CUDA context, workspaces of the libraries, fragmentation
 # Parts of the network by the name of their top module, in the order of the table.
 PARTS = {
@@ -41,6 +41,23 @@ PARTS = {
     "pool": "pooling",
     "neck": "heads",
     "classifier": "heads",
+}
+
+
+_ATEN = torch.ops.aten
+_attention_flops = flop_registry[_ATEN._scaled_dot_product_flash_attention]
+
+
+def _attention_backward_flops(gradient: Tensor, *inputs: Any, **kwargs: Any) -> int:
+    """Count four matrix products, and not the scores that fused attention computes again."""
+    return 2 * _attention_flops(*inputs, **kwargs)
+
+
+# Operations of matrix products, convolutions and attention by their arguments; torch leaves out attention on the CPU.
+FLOP_FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
 }
 
 
@@ -73,38 +90,52 @@ class FakeTraining:
 
 
 @dataclass(frozen=True)
-class StepMemory:
-    """Bytes of a training step beside weights, gradients and the optimiser's state.
+class StepCost:
+    """What a training step takes.
 
     Attributes:
-        activations: What the forward pass leaves for the backward pass, the batch included.
-        peak: The most that is alive at one time in forward and backward: activations and temporary tensors.
+        parameters: Parameters of each part of the network.
+        forward_flops, flops: Operations of the forward pass and of the whole step, those of matrix products,
+            convolutions and attention; an addition and a multiplication are two operations.
+        activations: Bytes that the forward pass leaves for the backward pass, the batch included.
+        peak: The most bytes that are alive at one time in forward and backward, beside weights, gradients and the
+            optimiser's state.
     """
 
+    parameters: Counter[str]
+    forward_flops: int
+    flops: int
     activations: int
     peak: int
 
+    @property
+    def weight_bytes(self) -> int:
+        return FLOAT32_BYTES * self.parameters.total()
 
-class MemoryTracker(TorchDispatchMode):
-    """Count the bytes of the tensors that operations create, for as long as something refers to them.
+
+class StepMeter(TorchDispatchMode):
+    """Count the operations of a block, and the bytes of the tensors that it makes while something refers to them.
 
     Args:
         known: Tensors from before; they are not counted.
     Attributes:
+        flops: Operations so far.
         live: Bytes that are alive now.
         peak: Largest value of ``live`` so far.
     """
 
-    def __init__(self, known: Sequence[Tensor]) -> None:
+    def __init__(self, known: Sequence[Tensor] = ()) -> None:
         super().__init__()
-        self.live = 0
-        self.peak = 0
+        self.flops = self.live = self.peak = 0
         self._sizes = {tensor.untyped_storage()._cdata: 0 for tensor in known}
 
     def __torch_dispatch__(
-        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+        self, func: Any, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return tree_map_only(Tensor, self._add, func(*args, **(kwargs or {})))
+        found = func(*args, **(kwargs or {}))
+        if formula := FLOP_FORMULAS.get(func.overloadpacket):
+            self.flops += formula(*args, **(kwargs or {}), out_val=found)
+        return tree_map_only(Tensor, self._add, found)
 
     def _add(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -171,22 +202,34 @@ def count_parameters(model: nn.Module) -> Counter[str]:
     return counts
 
 
-def count_training_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> tuple[int, int]:
-    """Return the operations of the forward pass of a batch, and of a whole training step.
+def measure_step(
+    cfg: CfgNode, batch_size: int, size: DatasetSize, checkpointing: bool = False, runtime: Runtime | None = None
+) -> StepCost:
+    """Measure a training step on fake tensors, with or without gradient checkpointing.
 
-    They are those of the matrix products and convolutions, without recomputation; an addition and a multiplication are
-    two operations.
+    There are gradients from the step before, as in every step but the first.
     """
-    with (
-        fake_training(cfg, planning_runtime(cfg), batch_size, size) as training,
-        # The counter misses the fused attention of the CPU, so operations are counted with the plain attention.
-        FlopCounterMode(display=False) as counter,
-        sdpa_kernel(SDPBackend.MATH),
-    ):
-        loss = training.compute_loss()
-        forward = counter.get_total_flops()
-        loss.backward()
-        return forward, counter.get_total_flops()
+    with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
+        training.model.set_gradient_checkpointing(checkpointing)
+        model, criterion = training.model, training.criterion
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        known = [*model.parameters(), *gradients, *model.buffers(), *criterion.buffers(), training.memory]
+        with StepMeter(known) as meter:
+            loss = training.compute_loss()
+            forward_flops, activations = meter.flops, meter.live
+            loss.backward()
+        batch = training.clips.nbytes
+        return StepCost(count_parameters(model), forward_flops, meter.flops, activations + batch, meter.peak + batch)
+
+
+def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int:
+    """Return the operations of the test descriptors of a batch of training size; a mirror image counts as a clip."""
+    with fake_training(cfg, planning_runtime(cfg), batch_size, size) as training, torch.no_grad(), StepMeter() as meter:
+        training.model.eval()
+        training.model(training.augment.normalize(training.clips), training.labels)
+        return meter.flops
 
 
 def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime) -> float:
@@ -198,42 +241,7 @@ def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime
         runtime: Its device is measured, in the run's precision.
     """
     own_clips = step_size(cfg) // runtime.processes.world_size
-    _, step = count_training_flops(cfg, own_clips, size)
-    return step / measure_matrix_rate(runtime.device, runtime.dtype)
-
-
-def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int:
-    """Return the operations of the test descriptors of a batch of training size; a mirror image counts as a clip."""
-    with (
-        fake_training(cfg, planning_runtime(cfg), batch_size, size) as training,
-        torch.no_grad(),
-        FlopCounterMode(display=False) as counter,
-        sdpa_kernel(SDPBackend.MATH),
-    ):
-        training.model.eval()
-        training.model(training.augment.normalize(training.clips), training.labels)
-        return counter.get_total_flops()
-
-
-def estimate_step_memory(
-    cfg: CfgNode, batch_size: int, size: DatasetSize, checkpointing: bool, runtime: Runtime | None = None
-) -> StepMemory:
-    """Estimate the memory of a training step, with or without gradient checkpointing.
-
-    There are gradients from the step before, as in every step but the first.
-    """
-    with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
-        training.model.set_gradient_checkpointing(checkpointing)
-        model, criterion = training.model, training.criterion
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        known = [*model.parameters(), *gradients, *model.buffers(), *criterion.buffers(), training.memory]
-        with MemoryTracker(known) as tracker:
-            loss = training.compute_loss()
-            activations = tracker.live
-            loss.backward()
-    return StepMemory(activations + training.clips.nbytes, tracker.peak + training.clips.nbytes)
+    return measure_step(cfg, own_clips, size).flops / measure_matrix_rate(runtime.device, runtime.dtype)
 
 
 def count_steps(cfg: CfgNode, pids: Sequence[int]) -> int:
@@ -255,117 +263,75 @@ def step_size(cfg: CfgNode) -> int:
     return cfg.SOLVER.STAGE2.IMS_PER_BATCH // cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
 
 
-def largest_batch(room: float, peaks: Sequence[tuple[int, int]], multiple: int) -> int:
-    """Return the largest batch whose step fits into ``room`` bytes, a multiple of ``multiple``; 0 if none does.
-
-    Args:
-        room: Bytes for the step.
-        peaks: Two batches and the bytes of their steps; other batches lie on the line through them.
-        multiple: Clips of one identity; a batch has at least two identities.
-    """
-    (first, low), (second, high) = peaks
-    clips = first + (room - low) * (second - first) / (high - low)
-    batch = int(clips // multiple) * multiple
-    return batch if batch >= 2 * multiple else 0
-
-
-def made_up_pids(size: DatasetSize) -> list[int]:
-    """Return identities of tracklets that are spread evenly over the people."""
-    return [number * size.num_identities // size.num_tracklets for number in range(size.num_tracklets)]
-
-
-def size_of(dataset: Benchmark) -> DatasetSize:
+def size_of(dataset: DataSet) -> DatasetSize:
     """Count the training split of a data set."""
     identities = {tracklet.pid for tracklet in dataset.train}
     return DatasetSize(len(identities), len(dataset.train), len(train_cameras(dataset.train)))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Figures of a run.
+def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None = None) -> str:
+    """Plan the run of a configuration, as ``format_plan``.
 
-    Attributes:
-        size: The training split.
-        parameters: Parameters of each part of the network.
-        forward_flops: Operations of the forward pass of a step, which is a batch or a part of one.
-        step_flops: Operations of a training step, without recomputation.
-        memory: Memory of a step by batch, for checkpointing off and on: the run's batch and twice as many clips.
-        keeps_average: Whether a moving average of the weights is kept beside them.
+    Args:
+        cfg: The configuration.
+        tflops: Rate that training sustains, TFLOP/s.
+        numbers: Identities, tracklets and cameras of the training split; None to read the data set.
     """
-
-    size: DatasetSize
-    parameters: Counter[str]
-    forward_flops: int
-    step_flops: int
-    memory: dict[bool, dict[int, StepMemory]]
-    keeps_average: bool = False
-
-    @property
-    def weight_bytes(self) -> int:
-        return FLOAT32_BYTES * self.parameters.total()
-
-    @property
-    def fixed_bytes(self) -> int:
-        """Weights, their moving average, gradients and the optimiser's state."""
-        return (2 + ADAM_STATES + self.keeps_average) * self.weight_bytes
+    if numbers is None:
+        dataset = make_dataset(cfg)
+        return format_plan(cfg, size_of(dataset), count_steps(cfg, [each.pid for each in dataset.train]), tflops)
+    size = DatasetSize(*numbers)
+    spread_evenly = [number * size.num_identities // size.num_tracklets for number in range(size.num_tracklets)]
+    return format_plan(cfg, size, count_steps(cfg, spread_evenly), tflops)
 
 
-def make_plan(cfg: CfgNode, size: DatasetSize) -> Plan:
-    """Plan the run of a configuration on a training split of this size."""
-    batch_size = step_size(cfg)
-    forward, step = count_training_flops(cfg, batch_size, size)
-    with fake_training(cfg, planning_runtime(cfg), batch_size, size) as training:
-        parameters = count_parameters(training.model)
+def choose_card(num_bytes: float) -> str:
+    """Return the smallest card of CARDS_GIB that has room for these bytes and a reserve."""
+    fitting = (card for card in CARDS_GIB if num_bytes <= (card - RESERVE_GIB) * 2**30)
+    return next((f"{card} GiB" for card in fitting), f"over {CARDS_GIB[-1]} GiB")
+
+
+def format_plan(cfg: CfgNode, size: DatasetSize, num_steps: int, tflops: float) -> str:
+    """Plan the run of a configuration and lay it out as tables.
+
+    Args:
+        cfg: The configuration.
+        size: The training split.
+        num_steps: Steps of an epoch.
+        tflops: Rate that training sustains, TFLOP/s.
+    """
+    clips, num_epochs = step_size(cfg), cfg.SOLVER.STAGE2.MAX_EPOCHS
+    costs = [measure_step(cfg, clips, size, checkpointing) for checkpointing in (False, True)]
+    weights, parameters = costs[0].weight_bytes, costs[0].parameters
+    keeps_average = cfg.SOLVER.STAGE2.EMA_DECAY > 0
+    fixed = (2 + ADAM_STATES + keeps_average) * weights
+    hours = [cost.flops * num_steps / tflops / 1e12 / 3600 for cost in costs]
     memory = {
-        checkpointing: {
-            clips: estimate_step_memory(cfg, clips, size, checkpointing) for clips in (batch_size, 2 * batch_size)
-        }
-        for checkpointing in (False, True)
+        "weights": [weights] * 2,
+        **({"moving average": [weights] * 2} if keeps_average else {}),
+        "state of Adam": [ADAM_STATES * weights] * 2,
+        "gradients": [weights] * 2,
+        "activations": [cost.activations for cost in costs],
+        "peak of the step": [fixed + cost.peak for cost in costs],
     }
-    return Plan(size, parameters, forward, step, memory, keeps_average=cfg.SOLVER.STAGE2.EMA_DECAY > 0)
-
-
-def format_plan(cfg: CfgNode, plan: Plan, num_steps: int, tflops: float) -> str:
-    """Lay out a plan as tables, for a sustained rate in TFLOP/s."""
-    batch_size, multiple = step_size(cfg), cfg.DATALOADER.NUM_INSTANCE
-    parameters = [(part, f"{number / 1e6:.2f}") for part, number in plan.parameters.items()]
-    parameters.append(("all", f"{plan.parameters.total() / 1e6:.2f}"))
-    # Checkpointing runs the forward pass of the blocks, which is nearly the whole forward pass, a second time.
-    minutes = [
-        flops * num_steps / tflops / 1e12 / 60 for flops in (plan.step_flops, plan.step_flops + plan.forward_flops)
-    ]
     figures = [
-        ("forward, TFLOP per clip", f"{plan.forward_flops / batch_size / 1e12:.3f}"),
-        ("training step, TFLOP per clip", f"{plan.step_flops / batch_size / 1e12:.3f}"),
-        ("steps per epoch", f"{num_steps:,}"),
-        (f"minutes per epoch at {tflops:g} TFLOP/s", f"{minutes[0]:.1f}"),
-        ("the same with checkpointing, at most", f"{minutes[1]:.1f}"),
+        ("forward, TFLOP per clip", *(f"{cost.forward_flops / clips / 1e12:.3f}" for cost in costs)),
+        ("training step, TFLOP per clip", *(f"{cost.flops / clips / 1e12:.3f}" for cost in costs)),
+        ("steps per epoch", *[f"{num_steps:,}"] * 2),
+        (f"minutes per epoch at {tflops:g} TFLOP/s", *(f"{60 * each:.1f}" for each in hours)),
+        (f"hours of the run, {num_epochs} epochs", *(f"{num_epochs * each:.1f}" for each in hours)),
+        *((f"{name}, GiB", *(f"{each / 2**30:.2f}" for each in values)) for name, values in memory.items()),
+        ("smallest card", *(choose_card(fixed + cost.peak) for cost in costs)),
     ]
-    rows = [
-        ("weights", *[_gib(plan.weight_bytes)] * 2),
-        *[("moving average", *[_gib(plan.weight_bytes)] * 2)] * plan.keeps_average,
-        ("state of Adam", *[_gib(ADAM_STATES * plan.weight_bytes)] * 2),
-        ("gradients", *[_gib(plan.weight_bytes)] * 2),
-        ("activations", *(_gib(plan.memory[on][batch_size].activations) for on in (False, True))),
-        ("peak of the step", *(_gib(plan.fixed_bytes + plan.memory[on][batch_size].peak) for on in (False, True))),
-    ]
-    fits = []
-    for card in CARDS_GIB:
-        room = (card - RESERVE_GIB) * 2**30 - plan.fixed_bytes
-        peaks = [[(clips, memory.peak) for clips, memory in plan.memory[on].items()] for on in (False, True)]
-        fits.append((f"{card} GiB", *(largest_batch(room, of_batches, multiple) for of_batches in peaks)))
-    size, precision = plan.size, str(planning_runtime(cfg).dtype or torch.float32).removeprefix("torch.")
+    precision = str(planning_runtime(cfg).dtype or torch.float32).removeprefix("torch.")
     return "\n\n".join(
         [
-            f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets; {batch_size} clips of "
+            f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets; {clips} clips of "
             f"{cfg.INPUT.SEQ_LEN} frames, {precision}",
-            format_table(["parameters", "million"], parameters),
-            format_table(["operations and time", ""], figures),
-            format_table(["memory, GiB", "plain", "checkpointing"], rows),
-            format_table([f"largest batch ({RESERVE_GIB:g} GiB free)", "plain", "checkpointing"], fits),
+            format_table(
+                ["parameters", "million"],
+                [(part, f"{number / 1e6:.2f}") for part, number in (*parameters.items(), ("all", parameters.total()))],
+            ),
+            format_table(["a training step and the run", "plain", "checkpointing"], figures),
         ]
     )
-
-
-def _gib(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.2f}"

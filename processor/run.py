@@ -9,7 +9,7 @@ import torch
 from yacs.config import CfgNode
 
 from configs import CONFIG_FILE, describe_differences, dump_config, warn_of_unread_keys
-from datasets import (
+from datasets.build import (
     choose_cases,
     make_dataset,
     make_test_loader,
@@ -33,8 +33,9 @@ from .build import (
 from .estimate import compute_ideal_step_seconds, size_of
 from .evaluation.open_run import load_trained, locate_checkpoint
 from .evaluation.rank import evaluate
-from .report import format_results, write_report
-from .training.resume import keep_old_checkpoints, prepare_run, restore_last
+from .report.tables import format_results, score_methods
+from .report.write import write_report
+from .training.checkpoints import keep_old_checkpoints, prepare_run, restore_last
 from .training.state import LAST_CHECKPOINT
 from .training.train import train
 from .training.validate import make_validation
@@ -75,7 +76,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
         augment = make_train_transform(cfg, processes)
         measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
         ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0
-        train(state, loader, augment, runtime, make_training_options(cfg, ideal), output, validation)
+        train(state, loader, augment, make_training_options(cfg, ideal), output, validation)
         logger.info("Done. Checkpoints, config and log are in %s", output)
 
 
@@ -104,15 +105,17 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
         maps = make_query_mapper(cfg, extractor, cameras)
-        report = evaluation, folder, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
+        scores = score_methods(evaluation)
+        table = format_results(evaluation, scores)
+        report = evaluation, scores, folder, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
         written = processes.run_on_main(partial(write_report, *report))
-        if evaluation.scored():
-            logger.info("results\n%s", format_results(evaluation))
+        if scores:
+            logger.info("results\n%s", table)
         else:
             logger.warning(
                 "The test identities are masked (the challenge's copy): scores would mean nothing and are left out. "
                 "The submission is written; the challenge's server scores it."
             )
         logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
-        if evaluation.scored() and processes.is_main:
-            show(format_results(evaluation))
+        if scores and processes.is_main:
+            show(table)

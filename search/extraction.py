@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet, make_test_loader
+from datasets.build import make_test_loader
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.readers.unlabelled import read_unlabelled
+from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
 from processor.build import describe_transform, make_extractor, make_feature_cache
 from processor.evaluation.cache import FeatureCache, hash_weights

@@ -16,8 +16,8 @@ from scipy.io import savemat
 from yacs.config import CfgNode
 
 from configs import get_cfg
-from datasets import Tracklet
 from datasets.attributes import COLUMNS
+from datasets.tracklet import Tracklet
 
 TRAIN_PIDS = (1, 4, 6, 9)
 TEST_PIDS = (20, 21, 22)
@@ -41,7 +41,6 @@ TINY_OPTS = {
     "SOLVER.STAGE2.MAX_EPOCHS": "2",
     "SOLVER.STAGE2.WARMUP_ITERS": "0",
     "SOLVER.STAGE2.EVAL_PERIOD": "0",
-    "SOLVER.STAGE2.MEASURE_RATE": "False",
     "TEST.IMS_PER_BATCH": "16",
     "TEST.NUM_MAPS": "0",
 }

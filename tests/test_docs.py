@@ -29,7 +29,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yml"))
 ENTRY_POINTS = ("train_main.py", "eval_main.py")
 MODULES = [
     f"{folder}.{path.stem}"
-    for folder in ("tools", "benchmarks")
+    for folder in ("tools", "benchmarks", "demo")
     for path in sorted((ROOT / folder).glob("*.py"))
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
@@ -45,16 +45,22 @@ FOLDERS = (
     "benchmarks",
     "configs",
     "datasets",
+    "demo",
     "docs",
     "loss",
     "model",
     "processor",
+    "search",
     "solver",
     "tests",
     "tools",
     "utils",
 )
-SETUP_COMMANDS = ("source .venv/bin/activate",)
+SETUP_COMMANDS = (
+    "python -m venv .venv",
+    "source .venv/bin/activate",
+    "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu",
+)
 
 # A command may have been imported before it is run for its parser.
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -226,6 +232,8 @@ def check_make(argv: Sequence[str]) -> list[str]:
 
 def check_command(words: Sequence[str]) -> list[str]:
     """Check one command; a command of a kind that nothing here can check is a problem too."""
+    if " ".join(words) in SETUP_COMMANDS:
+        return []
     match list(words):
         case ["make", *argv]:
             return check_make(argv)
@@ -237,8 +245,6 @@ def check_command(words: Sequence[str]) -> list[str]:
             return check_command(["python", *itertools.dropwhile(lambda word: word.startswith("--"), argv)])
         case ["pip", "install", "-r" | "--requirement", path]:
             return [] if (ROOT / path).is_file() else [f"no such file: {path}"]
-        case _ if " ".join(words) in SETUP_COMMANDS:
-            return []
         case [assignment, *rest] if re.fullmatch(r"[A-Z_]+=\S*", assignment):
             return check_command(rest)
     return [f"no checker for: {' '.join(words)}"]

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
+from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
 from processor.build import make_extractor, make_memory, make_training_options, make_training_state
-from processor.estimate import ADAM_STATES, FLOAT32_BYTES, count_parameters, estimate_step_memory, size_of
+from processor.estimate import ADAM_STATES, measure_step, size_of
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import add_gradients, compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
@@ -61,7 +61,7 @@ def set_up(make_tree, tiny_cfg, tmp_path):
 
 
 def run(parts, output):
-    train(parts.state, parts.loader, parts.augment, parts.runtime, parts.options, output, lambda model: 0.0)
+    train(parts.state, parts.loader, parts.augment, parts.options, output, lambda model: 0.0)
 
 
 def losses_of(output):
@@ -95,7 +95,7 @@ def test_fp16_and_fp32_compute_the_same_losses(device, set_up):
         parts = set_up(device, precision, *WITHOUT_CHANCE)
         batch = next(iter(parts.loader))
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
-        terms = compute_losses(parts.state, clips, batch["camid"].to(device), batch["label"].to(device), parts.runtime)
+        terms = compute_losses(parts.state, clips, batch["camid"].to(device), batch["label"].to(device))
         totals[precision] = terms["total"].item()
     assert totals["fp16"] == pytest.approx(totals["fp32"], rel=0.02)
 
@@ -141,13 +141,12 @@ def test_peak_memory_is_as_planned(device, set_up):
         torch.cuda.reset_peak_memory_stats(device)
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
         camids, labels = batch["camid"].to(device), batch["label"].to(device)
-        terms = compute_losses(parts.state, clips, camids, labels, parts.runtime)
+        terms = compute_losses(parts.state, clips, camids, labels)
         add_gradients(parts.state, terms["total"])
         update_weights(parts.state)
-    weights = FLOAT32_BYTES * count_parameters(parts.state.model).total()
     cpu_twin = Runtime(torch.device("cpu"), torch.float16)
-    planned = estimate_step_memory(parts.cfg, num_clips, size_of(parts.dataset), checkpointing=False, runtime=cpu_twin)
-    expected = (2 + ADAM_STATES) * weights + planned.peak
+    planned = measure_step(parts.cfg, num_clips, size_of(parts.dataset), runtime=cpu_twin)
+    expected = (2 + ADAM_STATES) * planned.weight_bytes + planned.peak
     assert expected / 1.3 < torch.cuda.max_memory_allocated(device) < expected * 1.3
 
 

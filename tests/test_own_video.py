@@ -42,7 +42,7 @@ def test_a_later_pass_is_found_from_an_earlier_one(shared, run, tmp_path):
     weight = str(run / LAST_CHECKPOINT)
     extract_features.main(
         ["--output_dir", str(run), "--weight", weight, "--tracklets", str(tracks), "--output", features]
-        + ["--text_tower", "configs/demo_captions.safetensors"]
+        + ["--text_tower", "demo/demo_captions.safetensors"]
     )
     search.main(["build", index, features])
     search.main(["find", index, "--key", *LATER_PASSES, "--top", "50", "--output", str(tmp_path / "found")])
@@ -55,7 +55,7 @@ def test_a_later_pass_is_found_from_an_earlier_one(shared, run, tmp_path):
         later = [hit["key"] for hit in answer["found"] if passes[hit["key"]][0] > end]
         assert later[0] in LATER_PASSES[answer["key"]], answer["key"]
 
-    words = ["--text", "red shirt", "--text_tower", "configs/demo_captions.safetensors", "--output"]
+    words = ["--text", "red shirt", "--text_tower", "demo/demo_captions.safetensors", "--output"]
     search.main(["find", index, *words, str(tmp_path / "words")])
     (answer,) = json.loads((tmp_path / "words/search.json").read_text())["queries"]
     red_jacket = {"track_0084", *LATER_PASSES["track_0084"]}

@@ -122,7 +122,7 @@ def test_evaluation_writes_what_one_process_writes(undisturbed, tmp_path, monkey
     done = torchrun("eval_main.py", "--custom_output_dir", several, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
-    monkeypatch.setattr(write, "write_page", lambda data, folder: [])
+    monkeypatch.setattr(write, "write_page", lambda *parts: [])
     eval_main.main(["--custom_output_dir", str(alone), *words])
     results = read_rounded(alone / "results.json")
     assert (

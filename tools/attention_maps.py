@@ -1,15 +1,20 @@
 """Draw what a trained model looks at when it compares a query with gallery tracklets."""
 
 import argparse
+import difflib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from configs import CHOICES
 from utils.arguments import at_least
+from utils.commands import run_command
+from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 EPILOG = """\
 example:
@@ -43,42 +48,46 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open the trained run, explain the pairs, draw them."""
     args = parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets import choose_cases, make_test_loader
+    # Imported here, as torch takes seconds: --help and mistakes are answered before.
+    from datasets.build import choose_cases, make_test_loader
     from datasets.clips.clip_dataset import NO_FRAME
-    from datasets.clips.decoding import UnreadableFrameError
     from processor.build import make_extractor
     from processor.evaluation.open_run import open_run
-    from processor.report.attention_maps import draw_pair, explain_pair, find_tracklet
+    from processor.report.maps import draw_pair, explain_pair
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, "DATASETS.EVAL_CASE", args.eval_case]
     # One clip of each tracklet is drawn; a compiled block has no attention to read.
     opts += [*args.opts, "TEST.NUM_CLIPS", "1", "MODEL.COMPILE", "False"]
     trained = open_run(opts)
     dataset = trained.read_dataset()
     (case,) = choose_cases(trained.cfg, dataset)
-    query = case.query[find_tracklet(args.query, case.query, "--query")]
-    gallery = [case.gallery[find_tracklet(key, case.gallery, "--gallery")] for key in args.gallery]
-    loader = make_test_loader(trained.cfg, [query, *gallery], trained.cameras_for(dataset))
+    gallery = {tracklet.key: tracklet for tracklet in case.gallery}
+    tracklets = [find(args.query, {tracklet.key: tracklet for tracklet in case.query}, "--query")]
+    tracklets += [find(key, gallery, "--gallery") for key in args.gallery]
+    clips = make_test_loader(trained.cfg, tracklets, trained.cameras_for(dataset)).dataset
     extractor = make_extractor(trained.cfg, trained.model, trained.runtime)
     folder = args.pictures or Path(args.output_dir) / "attention_maps"
     folder.mkdir(parents=True, exist_ok=True)
-    items = [loader.dataset[row] for row in range(1 + len(gallery))]
-    for tracklet, item in zip([query, *gallery], items, strict=True):
+    items = [clips[row] for row in range(len(tracklets))]
+    for tracklet, item in zip(tracklets, items, strict=True):
         if (item["unreadable"] == NO_FRAME).any():
-            raise UnreadableFrameError(f"Tracklet {tracklet.key}: none of its frames can be read.")
-    for tracklet, item in zip(gallery, items[1:], strict=True):
+            raise Mistake(f"Tracklet {tracklet.key}: none of its frames can be read.")
+    for tracklet, item in zip(tracklets[1:], items[1:], strict=True):
         pair = (items[0]["clips"], item["clips"])
         camids = (int(items[0]["camid"]), int(item["camid"]))
         explanation = explain_pair(extractor, *pair, camids, args.layers)
-        path = folder / f"{query.key}_and_{tracklet.key}.png".replace("/", "-")
-        draw_pair(explanation, pair, (query, tracklet), path)
+        path = folder / f"{args.query}_and_{tracklet.key}.png".replace("/", "-")
+        draw_pair(explanation, pair, (tracklets[0], tracklet), path)
         logger.info("Similarity %.3f: %s", explanation.similarity, path)
 
 
-if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
+def find(key: str, tracklets: Mapping[str, T], option: str) -> T:
+    """Return the tracklet with this key; Mistake names the nearest keys if there is none."""
+    if key not in tracklets:
+        nearest = ", ".join(difflib.get_close_matches(key, tracklets, n=3, cutoff=0.0)) or "none: it is empty"
+        raise Mistake(f"{option} {key}: there is no such tracklet. The nearest keys: {nearest}")
+    return tracklets[key]
 
+
+if __name__ == "__main__":
     sys.exit(run_command(main))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import get_cfg
+from configs import dump_config, get_cfg
 from utils.arguments import list_overrides
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = trained.cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
-    values = {"config": cfg.dump()} | ({"camids": list(trained.camids)} if trained.camids else {})
+    values = {"config": dump_config(cfg)} | ({"camids": list(trained.camids)} if trained.camids else {})
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
     if trained.model.num_cameras:

@@ -1,14 +1,12 @@
 """Plan a training run: its parameters, operations, memory, steps and time, without training."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 from configs import get_cfg
 from utils.arguments import at_least
-
-logger = logging.getLogger(__name__)
+from utils.commands import run_command, show
 
 EPILOG = """\
 examples:
@@ -16,8 +14,8 @@ examples:
   python -m tools.plan_run --config_file configs/xtfclip_mars.yml --identities 625 --tracklets 8298 --cameras 6
   python -m tools.plan_run --identities 689 --tracklets 3300 --tflops 60 SOLVER.STAGE2.IMS_PER_BATCH 36
 
-With --identities and --tracklets, no data set is read. Memory is that of tensors; a card also needs room for the CUDA
-context and for fragmentation, which the column of batches allows for.
+With --identities and --tracklets, no data set is read. Memory is that of tensors; the smallest card has 1.5 GiB more,
+for the CUDA context and for fragmentation.
 """
 
 
@@ -45,25 +43,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Plan the run of the command line and log the tables."""
+    """Plan the run of the command line and show the tables."""
     args = parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets import make_dataset
-    from processor.estimate import DatasetSize, count_steps, format_plan, made_up_pids, make_plan, size_of
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     cfg = get_cfg(args.config_file, args.opts)
-    if args.identities:
-        size = DatasetSize(args.identities, args.tracklets, args.cameras)
-        pids = made_up_pids(size)
-    else:
-        dataset = make_dataset(cfg)
-        size, pids = size_of(dataset), [tracklet.pid for tracklet in dataset.train]
-    logger.info("%s", format_plan(cfg, make_plan(cfg, size), count_steps(cfg, pids), args.tflops))
+    from processor.estimate import plan_run  # torch takes seconds: --help and mistakes are answered before
+
+    numbers = (args.identities, args.tracklets, args.cameras) if args.identities else None
+    show(plan_run(cfg, args.tflops, numbers))
 
 
 if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

@@ -1,7 +1,7 @@
 """Pre-train the demo's small CLIP on synthetic people: an image tower, and a text tower for their captions.
 
     python -m tools.pretrain_encoder
-    python -m tools.pretrain_encoder --image_tower configs/demo_encoder.safetensors --people 1500
+    python -m tools.pretrain_encoder --image_tower demo/demo_encoder.safetensors --people 1500
 
 Renders people that no demo data set contains, through cameras with other colours and places, and trains the ViT of a
 config contrastively (``demo.pretraining``). The image tower is written in timm's names and half precision, so that
@@ -30,12 +30,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config_file", default="configs/demo.yml", help="names the ViT, the input size and the normalisation")
-    add("--output", type=Path, default=Path("configs/demo_encoder.safetensors"), help="the image tower (%(default)s)")
+    add("--output", type=Path, default=Path("demo/demo_encoder.safetensors"), help="the image tower (%(default)s)")
     add("--image_tower", type=Path, help="train the text tower only, for this image tower")
     add(
         "--captions",
         type=Path,
-        default=Path("configs/demo_captions.safetensors"),
+        default=Path("demo/demo_captions.safetensors"),
         help="the text tower, in the folder of the image tower (%(default)s)",
     )
     add("--people", type=at_least(2), default=3000, help="people to train on (%(default)s)")

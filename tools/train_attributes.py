@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Describe the training people, train the classifiers, write them beside the checkpoint."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets import make_dataset, make_test_loader
+    from datasets.build import make_dataset, make_test_loader
     from model.text_space import open_text_space
     from processor.attributes.fit import find_annotated, train_heads
     from processor.attributes.heads import write_heads

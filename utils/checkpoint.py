@@ -115,7 +115,7 @@ def fitting(path: str | Path) -> Iterator[None]:
         yield
     except (Mistake, OSError, MemoryError, torch.OutOfMemoryError):
         raise
-    except UNREADABLE as error:
+    except (*UNREADABLE, AssertionError, ArithmeticError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         # load_state_dict's first line only names the module.
         cause = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

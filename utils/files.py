@@ -53,7 +53,7 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
         try:
-            with temporary.open("xb") as file:
+            with temporary.open("x+b") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())

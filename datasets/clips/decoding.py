@@ -5,6 +5,7 @@ import io
 import math
 import os
 import stat
+from collections.abc import Iterator
 
 import numpy as np
 import PIL
@@ -84,11 +85,26 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
             ``FORMATS`` that can be decoded to its end.
     """
     content = read_frame_file(path)
-    try:
+    with _frame_errors(path):
         if content.startswith(JPEG_MAGIC):
             with contextlib.suppress(ValueError):
                 return _decode_jpeg(content, size_hw)
         return _decode_with_pillow(content, size_hw)
+
+
+def read_size(path: str) -> tuple[int, int]:
+    """Return height and width of a frame as ``decode_frame`` sees it; raises its errors for damaged heads of files."""
+    content = read_frame_file(path)
+    with _frame_errors(path), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        is_on_its_side = _is_turned(image) and image.getexif()[ORIENTATION] >= 5
+        return (image.width, image.height) if is_on_its_side else (image.height, image.width)
+
+
+@contextlib.contextmanager
+def _frame_errors(path: str) -> Iterator[None]:
+    """Raise whatever a block raises about a frame as ``UnreadableFrameError``."""
+    try:
+        yield
     except PIL.UnidentifiedImageError as error:
         formats = ", ".join(FORMATS)
         raise UnreadableFrameError(f"Cannot read frame {path}: it is damaged, or none of {formats}.") from error
@@ -142,17 +158,5 @@ def _is_turned(image: Image.Image) -> bool:
     """Return whether EXIF data say that a picture must be turned or mirrored; damaged data say nothing."""
     try:
         return image.getexif().get(ORIENTATION, 1) not in (0, 1)
-    except Exception:  # as in ``decode_frame``
+    except Exception:  # as in ``_frame_errors``
         return False
-
-
-def read_size(path: str) -> tuple[int, int]:
-    """Return height and width of a frame as ``decode_frame`` sees it; raises its errors for damaged heads of files."""
-    try:
-        with Image.open(io.BytesIO(read_frame_file(path)), formats=FORMATS) as image:
-            is_on_its_side = _is_turned(image) and image.getexif()[ORIENTATION] >= 5
-            return (image.width, image.height) if is_on_its_side else (image.height, image.width)
-    except UnreadableFrameError:
-        raise
-    except Exception as error:  # as in ``decode_frame``
-        raise UnreadableFrameError(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error

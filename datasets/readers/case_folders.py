@@ -1,26 +1,28 @@
-"""Data sets laid out as ``{split}/{identity}/{tracklet}/{frame}``, with a query and a gallery folder for every case.
+"""Reads data sets laid out as ``{split}/{identity}/{tracklet}/{frame}``, with query and gallery folders for every case.
 
-AG-VPReID and DetReIDX share this layout: where their splits are, how a split is read through its frame index, and how
-oddities are reported. A ``FolderLayout`` holds what differs between them.
+AG-VPReID and DetReIDX are laid out so; a ``FolderLayout`` holds what differs between them.
 """
 
-import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from utils.metrics import CROSS_CAMERA
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from ..tracklet import Tracklet
-from .counts import log_counts
-from .listing import TrackletFolder, missing_path_error, printable
-from .manifest import FrameIndex, FramePaths, Reader, open_index
+from ..attributes import AttributeScheme, read_attributes
+from ..problems import CHECKS, Findings, Problems, printable
+from ..tracklet import AGVPREID_RANKING, Case, Tracklet
+from .dataset import DataSet, DatasetOptions, PublishedCounts, report_odd_views
+from .listing import TrackletFolder, last_integer, list_images, list_split, missing_path_error
+from .manifest import open_index
 
-logger = logging.getLogger(__name__)
+Table = Mapping[int, tuple[int, ...]]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,23 @@ class Sighting(NamedTuple):
 
     Attributes:
         camid: Camera.
-        view: 'ground' or 'aerial'; None for a camera that the data set does not have.
-        altitude: Metres; None on the ground, or if unknown.
-        day: YYMMDD; None if unknown.
+        altitude: Metres; ``UNKNOWN`` on the ground, or if it is not known.
+        day: YYMMDD; ``UNKNOWN`` if it is not known.
+        codes: Attributes, for data sets that keep them in names.
     """
 
     camid: int
-    view: str | None
-    altitude: int | None
-    day: int | None = None
+    altitude: int = UNKNOWN
+    day: int = UNKNOWN
+    codes: tuple[int, ...] = ()
 
 
-def never_masked(names: Mapping[str, Iterable[str]]) -> bool:
-    """Return False, for data sets whose masked copies have ordinary names (see DATASETS.IDENTITIES_MASKED)."""
-    return False
+class Row(NamedTuple):
+    """A tracklet's folder, its frames in order, and what all their names state: camera, altitude, day, codes."""
+
+    folder: TrackletFolder
+    paths: Sequence[str]
+    values: list[int]
 
 
 @dataclass(frozen=True)
@@ -65,119 +70,237 @@ class FolderLayout:
     Attributes:
         title: Name of the data set, for messages.
         cases: Matching directions by key, such as 'case1'.
-        parse_sighting: Reads the name of a frame; for a name outside the grammar it raises a ValueError whose message
-            begins with the name.
-        parse_tracklet: Puts the file names of a tracklet in order; returns them with the camera, the altitude in metres
-            and further integers of the data set's own, each ``UNKNOWN`` if it is not known.
-        parser_version: Name and version of ``parse_tracklet``; raise the version when its results change.
-        table_folder: Folder of the attribute tables, ``{split}.csv``; '' if the data set has none.
+        scheme: Its attributes.
+        parse: Reads the name of a frame; for a name outside the grammar it raises a Mistake that begins with the name.
+        parser_version: Name and version of ``parse``; raise the version when its results change.
+        view_of: Returns 'ground' or 'aerial' for a camera; None for a camera that the data set does not have.
+        published: Published counts.
+        protocol: The protocol that scores.
+        ranking_form: Format of ranking files.
+        table_folder: Folder of the attribute tables, ``{split}.csv``; '' if the codes are in the names.
         are_masked: Takes the names of a case's tracklets by view; returns whether all are named as in a copy that
-            renumbers the test identities on each side.
+            renumbers the test identities on each side. None if the names do not show it (DATASETS.IDENTITIES_MASKED).
     """
 
     title: str
     cases: Mapping[str, CaseLayout]
-    parse_sighting: Callable[[str], Sighting]
-    parse_tracklet: Reader
+    scheme: AttributeScheme
+    parse: Callable[[str], Sighting]
     parser_version: str
+    view_of: Callable[[int], str | None]
+    published: PublishedCounts = PublishedCounts()
+    protocol: str = CROSS_CAMERA.name
+    ranking_form: str = AGVPREID_RANKING
     table_folder: str = ""
-    are_masked: Callable[[Mapping[str, Iterable[str]]], bool] = never_masked
+    are_masked: Callable[[Mapping[str, Iterable[str]]], bool] | None = None
 
-    def splits(self) -> dict[str, str | None]:
-        """Return the folders of all splits in order, with the view that each should hold; None for both."""
-        splits: dict[str, str | None] = {"train": None}
-        for case in self.cases.values():
-            splits[f"{case.folder}/query"] = case.query_view
-            splits[f"{case.folder}/gallery"] = case.gallery_view
-        return splits
+    def parse_tracklet(self, folder: TrackletFolder, names: list[str]) -> tuple[list[str], list[int]]:
+        """Put the file names of a tracklet in order, and read what all of them state.
 
-    def attribute_table(self, root: Path, split: str) -> Path:
-        """Return the path of a split's attribute table, which need not exist."""
-        return root / self.table_folder / f"{split}.csv"
-
-    def has_attribute_table(self, root: Path, split: str) -> bool:
-        """Return whether a split has an attribute table, be it a link that leads nowhere.
-
-        Raises:
-            ValueError: If something on the way to it is neither a folder nor a link to one.
-            OSError: If a folder on the way may not be searched.
+        Returns:
+            The names, sorted by their last number, then by name; and the values of a ``Sighting``: each ``UNKNOWN`` if
+            it changes, and all if a name is outside the grammar or the names do not state one camera of the data set.
         """
-        path = self.attribute_table(root, split)
+        # Names end in the frame number, so this is the order of ``listing.frame_order``, but quick for millions; and in
+        # DetReIDX the altitude, which stands before it, may change while the drone flies.
+        ordered = sorted(names, key=lambda name: (last_integer(name), name))
+        unknown_codes = () if self.table_folder else self.scheme.unknown
         try:
-            os.lstat(path)
-        except FileNotFoundError:
-            pass
-        except NotADirectoryError as error:
-            raise Mistake(f"{path}: something on the way to this table is not a folder.") from error
-        else:
-            return True
-        for folder in path.parents:
-            if folder == root:
-                return False
-            if os.path.lexists(folder) and not folder.is_dir():
-                raise Mistake(f"{printable(folder)} is not a folder, nor a link to one.")
-        return False
+            sightings = {self.parse(name) for name in names}
+        except Mistake:
+            sightings = set()
+        cameras = {sighting.camid for sighting in sightings}
+        if len(cameras) != 1 or self.view_of(min(cameras)) is None:
+            return ordered, [UNKNOWN, UNKNOWN, UNKNOWN, *unknown_codes]
+        altitude = _shared_value((sighting.altitude for sighting in sightings), UNKNOWN)
+        day = _shared_value((sighting.day for sighting in sightings), UNKNOWN)
+        codes = _shared_value((sighting.codes for sighting in sightings), unknown_codes)
+        return ordered, [cameras.pop(), altitude, day, *codes]
 
-    def find_cases(self, root: Path) -> dict[str, CaseLayout]:
-        """Return the matching directions that a copy holds, and warn of each that it lacks.
+    def find_name_faults(self, row: Row) -> Iterator[tuple[str, str]]:
+        """Yield checks and places that say why the names of a tracklet do not state a camera."""
+        cameras = set()
+        for path in row.paths:
+            try:
+                cameras.add(self.parse(os.path.basename(path)).camid)
+            except Mistake as error:  # noqa: PERF203
+                yield "frame name", os.path.join(row.folder.path, str(error))
+        if len(cameras) > 1:
+            yield "several cameras", f"{row.folder.path}: the frames come from several cameras, {sorted(cameras)}."
+        elif cameras and self.view_of(min(cameras)) is None:
+            yield "unknown camera", f"{row.folder.path}: the data set has no camera {min(cameras)}."
 
-        Raises:
-            FileNotFoundError: If it holds none.
-            ValueError: If something else, such as a link whose target is missing, has the name of a direction's folder.
-        """
-        present = {key: case for key, case in self.cases.items() if (root / case.folder).is_dir()}
-        absent = [case.folder for key, case in self.cases.items() if key not in present]
-        for folder in absent:
-            if os.path.lexists(root / folder):
-                raise Mistake(f"{printable(root / folder)} is not a folder, nor a link to one.")
+
+def read_case_folders(layout: FolderLayout, root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
+    """Read a copy of a data set; a direction whose folder is missing is left out."""
+    reader = _Reader(layout, root, options, problems)
+    train = reader.read_split("train", reader.list_split("train")) if options.with_train else ()
+    cases = {key: reader.read_case(case) for key, case in reader.find_cases().items()}
+    return DataSet(layout.title, train, cases, layout.scheme, layout.published)
+
+
+@dataclass
+class _Reader:
+    """Reads the splits of one copy."""
+
+    layout: FolderLayout
+    root: Path
+    options: DatasetOptions
+    problems: Problems
+
+    def find_cases(self) -> dict[str, CaseLayout]:
+        """Return the matching directions that the copy holds; at least one is needed."""
+        cases = self.layout.cases
+        present = {key: case for key, case in cases.items() if (self.root / case.folder).is_dir()}
+        absent = [case.folder for key, case in cases.items() if key not in present]
+        dead = [folder for folder in absent if os.path.lexists(self.root / folder)]
+        texts = (f"{printable(self.root / folder)} is not a folder, nor a link to one." for folder in dead)
+        self.problems.add("unusable entry", *texts)
         if not present:
-            raise missing_path_error(root / absent[0], self.title)
+            with self.problems.guard():
+                raise missing_path_error(self.root / absent[0], self.layout.title)
         for folder in absent:
-            logger.warning("%s: there is no folder %s, so this direction is left out.", root, folder)
+            if present and folder not in dead:
+                text = f"{self.root}: there is no folder {folder}, so this direction is left out."
+                self.problems.add("missing direction", str(self.root / folder), summary=text)
         return present
 
-    def open_index(self, root: Path, split: str, index_dir: str | Path) -> FrameIndex:
-        """Open the frame index of a split."""
-        return open_index(root / split, self.title, self.parse_tracklet, self.parser_version, index_dir)
+    def read_case(self, case: CaseLayout) -> Case:
+        sides = {"query": case.query_view, "gallery": case.gallery_view}
+        rows = {side: self.list_split(f"{case.folder}/{side}") for side in sides}
+        names = {view: [row.folder.name for row in rows[side]] for side, view in sides.items()}
+        are_masked = self.layout.are_masked
+        masked = are_masked is not None and all(names.values()) and are_masked(names)
+        query, gallery = (
+            self.read_split(f"{case.folder}/{side}", rows[side], view, masked) for side, view in sides.items()
+        )
+        return Case(
+            case.folder,
+            case.title,
+            query,
+            gallery,
+            self.layout.protocol,
+            self.layout.scheme,
+            self.layout.ranking_form,
+            masked,
+        )
+
+    def list_split(self, split: str) -> list[Row]:
+        """List a split by its frame index, which exists only of sound folders; a data check lists others itself."""
+        layout, folder = self.layout, self.root / split
+        try:
+            index = open_index(
+                folder, layout.title, layout.parse_tracklet, layout.parser_version, self.options.index_dir
+            )
+            paths = map(index.frame_paths, range(len(index)))
+            return [Row(*row) for row in zip(index.tracklets(), paths, index.values.tolist(), strict=True)]
+        except (OSError, ValueError):
+            if not isinstance(self.problems, Findings):
+                raise
+        listed: list[Row] = []
+        with self.problems.guard():
+            for tracklet in list_split(folder, layout.title, self.problems)[0]:
+                with self.problems.guard():
+                    names, values = layout.parse_tracklet(tracklet, list_images(tracklet.path, self.problems))
+                    if names:
+                        listed.append(Row(tracklet, [os.path.join(tracklet.path, name) for name in names], values))
+        return listed
+
+    def read_split(
+        self, split: str, rows: Sequence[Row], view: str | None = None, masked: bool = False
+    ) -> tuple[Tracklet, ...]:
+        """Make the records of a split, sorted by pid, then name, and report what is wrong with their names.
+
+        Args:
+            split: Name of the split.
+            rows: Its tracklets.
+            view: The view that the split should hold; None for both.
+            masked: Whether frame names outside the grammar are allowed.
+        """
+        attributes_of = self._read_attributes(split, rows)
+        faults: dict[str, list[str]] = defaultdict(list)
+        tracklets = []
+        for row in rows:
+            camid, altitude, day = row.values[:3]
+            seen_from = self.layout.view_of(camid) or view or "ground"
+            if camid == UNKNOWN:
+                found = list(self.layout.find_name_faults(row))
+                if masked and {check for check, _ in found} == {"frame name"}:
+                    found = [("masked frame name", row.folder.path)]
+                for check, text in found:
+                    faults[check].append(text)
+            elif seen_from == "aerial" and altitude == UNKNOWN:
+                faults["altitude"].append(row.folder.path)
+            tracklet = Tracklet(
+                row.folder.name,
+                row.paths,
+                row.folder.pid,
+                camid,
+                seen_from,
+                _none_if_unknown(altitude),
+                attributes_of(row),
+                _none_if_unknown(day),
+            )
+            tracklets.append(tracklet)
+        for check in sorted(faults, key=list(CHECKS).index):
+            places = faults[check]
+            summary = f"{split}: {len(places)} of {len(rows)} tracklets: {CHECKS[check].meaning}."
+            self.problems.add(check, *places, summary=summary)
+        if view is not None:
+            known = [tracklet for tracklet in tracklets if tracklet.camid != UNKNOWN]
+            report_odd_views(split, known, view, self.problems)
+        return tuple(tracklets)
+
+    def _read_attributes(self, split: str, rows: Sequence[Row]) -> Callable[[Row], tuple[int, ...] | None]:
+        """Return a function that finds the attributes of a tracklet: in the split's table, or in the names."""
+        if not self.layout.table_folder:
+            has_codes = any(code != UNKNOWN for row in rows for code in row.values[3:])
+            return lambda row: tuple(row.values[3:]) if has_codes else None
+        table: Table | None = None
+        path = self.root / self.layout.table_folder / f"{split}.csv"
+        with self.problems.guard("attribute table"):
+            if has_table(path, self.root):
+                table = read_attributes(path, self.problems)
+            else:
+                self.problems.add("no attribute table", str(path), summary=f"{split}: no attribute table {path}.")
+        if table is None:
+            return lambda row: None
+        pids = {row.folder.pid for row in rows}
+        missing = sorted(pids - table.keys())
+        self.problems.add(
+            "people without attributes",
+            *(f"{split}: identity {pid}" for pid in missing),
+            summary=f"{split}: {len(missing)} of {len(pids)} identities are missing from the attribute table: all "
+            "their attributes are unknown.",
+        )
+        return lambda row: table.get(row.folder.pid, self.layout.scheme.unknown)
 
 
-def make_folder_tracklets(
-    split: str,
-    index: FrameIndex,
-    make_tracklet: Callable[[TrackletFolder, FramePaths, list[int], Counter[str]], Tracklet],
-) -> tuple[Tracklet, ...]:
-    """Make the records of a split, sorted by pid, then name, and warn of its oddities.
+def has_table(path: Path, root: Path) -> bool:
+    """Return whether there is an attribute table, be it a link that leads nowhere.
 
-    Args:
-        split: Name of the split, for messages.
-        index: Its frames.
-        make_tracklet: Makes a record from a folder, its frames and the numbers of ``parse_tracklet``. It counts
-            oddities in its last argument, in words that continue '3 of 5 tracklets'.
+    Raises:
+        Mistake: If something between it and the root is neither a folder nor a link to one.
     """
-    oddities: Counter[str] = Counter()
-    tracklets = tuple(
-        make_tracklet(folder, index.frame_paths(row), index.values[row].tolist(), oddities)
-        for row, folder in enumerate(index.tracklets())
-    )
-    for text, num_tracklets in sorted(oddities.items()):
-        logger.warning("%s: %d of %d tracklets %s.", split, num_tracklets, len(tracklets), text)
-    log_counts(split, tracklets)
-    return tracklets
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise Mistake(f"{path}: {error.strerror}.") from error
+    else:
+        return True
+    folder = next(folder for folder in path.parents if folder == root or os.path.lexists(folder))
+    if not folder.is_dir():
+        raise Mistake(f"{printable(folder)} is not a folder, nor a link to one.")
+    return False
 
 
-def count_wrong_view(seen_from: str, view: str | None, oddities: Counter[str]) -> None:
-    """Count a tracklet on the wrong side of its case; ``view`` is what the split should hold, None for both."""
-    if view not in (None, seen_from):
-        oddities[f"are from {seen_from} cameras on the {view} side"] += 1
-
-
-def shared_value(values: Iterable[int | None]) -> int:
-    """Return the value that all frames of a tracklet share; ``UNKNOWN`` if they differ."""
+def _shared_value(values: Iterable[Value], otherwise: Value) -> Value:
+    """Return the value that all frames of a tracklet share; another one if they differ."""
     distinct = set(values)
-    value = distinct.pop() if len(distinct) == 1 else None
-    return UNKNOWN if value is None else value
+    return distinct.pop() if len(distinct) == 1 else otherwise
 
 
-def none_if_unknown(number: int) -> int | None:
-    """Return a number of an index; None for ``UNKNOWN``."""
+def _none_if_unknown(number: int) -> int | None:
     return None if number == UNKNOWN else number

@@ -1,9 +1,10 @@
-"""Describes folders of tracklets by a table: finds the frames, reads the names, and says what it understood."""
+"""Describe folders of tracklets by a table: find frames, read names by a pattern, say what was understood."""
 
+import difflib
 import glob
-import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +12,75 @@ from utils.mistake import Mistake
 from utils.tables import format_table
 from utils.text import natural_key, shorten
 
+from ..problems import printable
 from ..tracklet import VIEWS
-from .folder_pattern import FolderPattern, guess_pattern
-from .listing import IMAGE_SUFFIXES, find_root, is_image_name, printable
+from .listing import IMAGE_SUFFIXES, find_root, walk_folders
 from .own_data import list_frames
-from .tracklet_table import SPLITS, UNKNOWN_WORDS, TableRow, TrackletTable, parse_day, read_table
+from .tracklet_table import (
+    GALLERY,
+    QUERY,
+    SPLITS,
+    TEST,
+    TRAIN,
+    UNKNOWN_WORDS,
+    TableRow,
+    TrackletTable,
+    parse_day,
+    read_table,
+)
 
-MIN_TRACKLETS = 6  # three people, seen twice each, are the fewest to train and test on
+# What the names of folders mean, by the number of / in them, where no pattern is given.
+USUAL_PATTERNS = {1: "{person}/{camera}", 2: "{person}/{camera}/{tracklet}"}
 NUM_EXAMPLES = 5
+# What each field of a pattern stands for, as a regular expression.
+FIELDS = {
+    "person": r"[^/]+?",
+    "camera": r"[^/]+?",
+    "tracklet": r"[^/]+?",
+    "view": "|".join(VIEWS),
+    "altitude": "[0-9]+",
+    "day": "(?:20)?[0-9]{2}-?[0-9]{2}-?[0-9]{2}",
+    "split": "|".join((TRAIN, QUERY, GALLERY, TEST)),
+    "frame": r"[^/]+?",
+}
+
+
+class FolderPattern:
+    """A pattern such as ``{person}/cam{camera}_{tracklet}``, ready to be matched.
+
+    It is matched against paths of folders that hold frames, relative to the root; one with ``{frame}``
+    (``names_frames``) against paths of the frames themselves. A field stands for one or more characters but ``/``, as
+    few as fit, ``*`` for any number of them. A field that occurs twice must be the same twice.
+
+    Raises:
+        ValueError: If a field does not exist, if there is no person, or if the frame is not in the last part.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        expression, seen = "", set()
+        for part in re.split(r"(\{[^{}]*\}|\*)", text.strip("/")):
+            if not part.startswith("{"):
+                expression += "[^/]*" if part == "*" else re.escape(part)
+                continue
+            name = part[1:-1]
+            if name not in FIELDS:
+                near = difflib.get_close_matches(name, FIELDS, 1, 0.5)
+                hint = f" Did you mean {{{near[0]}}}?" if near else ""
+                fields = ", ".join(f"{{{field}}}" for field in FIELDS)
+                raise Mistake(f"--pattern: there is no field {part}.{hint} The fields are {fields}.")
+            expression += f"(?P={name})" if name in seen else f"(?P<{name}>{FIELDS[name]})"
+            seen.add(name)
+        if "person" not in seen:
+            raise Mistake(f"--pattern must say where the {{person}} stands, got {shorten(text)}.")
+        self.names_frames = "frame" in seen
+        if self.names_frames and "{frame}" not in text.rpartition("/")[2]:
+            raise Mistake(f"--pattern must have {{frame}} in its last part, behind the last /, got {shorten(text)}.")
+        self._expression = re.compile(expression, re.DOTALL)
+
+    def match(self, path: str) -> re.Match[str] | None:
+        """Match a whole path, with ``/`` between folders; the groups are the fields."""
+        return self._expression.fullmatch(path)
 
 
 @dataclass(frozen=True)
@@ -54,17 +116,18 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
     Args:
         root: The folder.
         output: Where the table will be, for messages.
-        pattern: What the names mean, as in ``folder_pattern``; '' to guess.
+        pattern: What the names mean, as in ``FolderPattern``; '' for ``USUAL_PATTERNS``.
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If there are no images, if the pattern is no pattern, if it fits nothing, or if none can be guessed.
+        ValueError: If there are no images, if the pattern is no pattern, or if it fits nothing.
     """
     root = find_root(root, "folders of tracklets")
-    images_of, unread = _find_images(root)
+    folders, unread = walk_folders(root)
+    images_of = {folder.place: folder.images for folder in folders if folder.images}
     if not images_of:
         raise Mistake(f"{root}: no folder below it has images ({', '.join(IMAGE_SUFFIXES)}).")
-    source = "as given" if pattern else "guessed; --pattern corrects it"
-    pattern = pattern or _guess(root, images_of)
+    source = "as given" if pattern else "as usual; --pattern gives another"
+    pattern = pattern or _choose_pattern(root, images_of)
     compiled = FolderPattern(pattern)
     found: dict[str, TableRow] = {}
     paths = _join_names(images_of) if compiled.names_frames else list(images_of)
@@ -134,63 +197,20 @@ def format_counts(rows: Sequence[TableRow], num_frames: Mapping[int, int]) -> st
     return format_table(["split", "people", "cameras", "tracklets", "frames"], counts)
 
 
-def _find_images(root: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """Find the folders that have images.
-
-    Links are followed, except into a folder that was seen already; what is hidden is left out.
-
-    Returns:
-        The names of the images by folder, relative to the root, which is '.'; and one sentence for each innermost
-        folder without images, link that leads nowhere, and folder that cannot be listed.
-    """
-    images_of: dict[str, list[str]] = {}
-    problems: list[str] = []
-    seen = set()
-
-    def note_error(error: OSError) -> None:
-        problems.append(f"{printable(os.path.relpath(error.filename, root))}: it cannot be listed: {error.strerror}.")
-
-    for folder, subfolders, names in os.walk(root, onerror=note_error, followlinks=True):
-        place = os.path.realpath(folder)
-        subfolders[:] = [] if place in seen else sorted(name for name in subfolders if not name.startswith("."))
-        if place in seen:
-            continue
-        seen.add(place)
-        relative = Path(folder).relative_to(root).as_posix()
-        images = [name for name in names if is_image_name(name)]
-        others = (os.path.join(folder, name) for name in set(names).difference(images))
-        problems += [
-            f"{printable(os.path.relpath(path, root))}: this link leads nowhere."
-            for path in others
-            if not os.path.exists(path)
-        ]
-        if images:
-            images_of[relative] = images
-        elif not subfolders:
-            problems.append(f"{printable(relative)}: this folder has no images.")
-    return images_of, sorted(problems, key=natural_key)
-
-
 def _join_names(images_of: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the paths of all images, relative to the root."""
     return [name if folder == "." else f"{folder}/{name}" for folder, names in images_of.items() for name in names]
 
 
-def _guess(root: Path, images_of: Mapping[str, Sequence[str]]) -> str:
-    """Guess a pattern of the folders; of the frames, if the folders can be no tracklets that show people twice."""
-    pattern = guess_pattern(list(images_of))
-    matches = map(FolderPattern(pattern).match, images_of) if "{person}" in pattern else ()
-    people = Counter(match["person"] for match in matches if match)
-    if len(images_of) >= MIN_TRACKLETS and people and max(people.values()) > 1:
-        return pattern
-    paths = _join_names(images_of)
-    pattern = guess_pattern(paths, names_frames=True)
-    if "{person}" not in pattern:
+def _choose_pattern(root: Path, folders: Collection[str]) -> str:
+    """Return the usual pattern of folders that are as deep as most of these are."""
+    depth, _ = Counter(folder.count("/") for folder in folders).most_common(1)[0]
+    if depth not in USUAL_PATTERNS:
         raise Mistake(
-            f"{root}: the names of folders and images, such as {shorten(paths[0])}, do not show who is who; say it "
-            'with --pattern, as in --pattern "{person}/{camera}".'
+            f"{root}: folders with images, such as {shorten(next(iter(folders)))}, do not say who is who, as "
+            'person/camera would; say it with --pattern, as in --pattern "{person}/cam{camera}_{tracklet}".'
         )
-    return pattern
+    return USUAL_PATTERNS[depth]
 
 
 def _make_row(line: int, path: str, fields: Mapping[str, str | None]) -> TableRow:

@@ -9,12 +9,15 @@ are left out there.
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.mistake import MissingFile, Mistake
+from utils.mistake import MissingFile
+from utils.text import natural_key
+
+from ..problems import LOADING, Problems, printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
@@ -23,6 +26,7 @@ LARGEST_PID = 2**63 - 1  # identities are kept as int64
 
 NUM_THREADS = 16  # folders listed at the same time: on network storage each listing mostly waits
 
+_FRAME_NUMBER = re.compile(r"f(?:rame)?[_-]?([0-9]+)$", re.IGNORECASE)
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -38,32 +42,6 @@ class TrackletFolder(NamedTuple):
     pid: int
     name: str
     path: str
-
-
-class FolderProblem(NamedTuple):
-    """One thing that is wrong with the folders of a split.
-
-    Attributes:
-        kind: 'unusable entry', 'identity folder' or 'tracklet name'.
-        text: One sentence, with the path.
-    """
-
-    kind: str
-    text: str
-
-
-class SplitListing(NamedTuple):
-    """The folders of a split that is laid out as ``{identity}/{tracklet}/``.
-
-    Attributes:
-        tracklets: Sorted by pid, then name.
-        ignored_files: Regular files with a suffix, links included, beside identity and tracklet folders.
-        problems: Everything that is wrong with the folders.
-    """
-
-    tracklets: list[TrackletFolder]
-    ignored_files: list[os.DirEntry[str]]
-    problems: list[FolderProblem]
 
 
 class FolderContent(NamedTuple):
@@ -101,12 +79,6 @@ def find_root(root: str | Path, title: str) -> Path:
     return root
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that any terminal and UTF-8 file can show; other bytes and characters are escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-
-
 def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
     """List the folders in a folder, hidden ones excepted, sorted by name; files with a suffix are ignored.
 
@@ -114,8 +86,7 @@ def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
         ValueError: If an entry is neither a folder nor a regular file with a suffix.
     """
     content = scan_folder(path)
-    if content.problems:
-        raise Mistake(content.problems[0])
+    LOADING.add("unusable entry", *content.problems)
     return content.folders
 
 
@@ -135,34 +106,21 @@ def scan_folder(path: str | Path) -> FolderContent:
     return content
 
 
-def list_images(path: str | Path) -> list[str]:
+def list_images(path: str | Path, problems: Problems = LOADING) -> list[str]:
     """List the names of the images in a folder, hidden ones excepted, sorted as strings.
 
-    Raises:
-        ValueError: If there is none, or if an image is neither a regular file nor a link to one.
-    """
-    names, problems = find_images(path)
-    for problem in problems.values():
-        raise Mistake(problem)
-    if not names:
-        raise Mistake(f"{printable(path)}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)}).")
-    return names
-
-
-def find_images(path: str | Path) -> tuple[list[str], dict[str, str]]:
-    """Return the names that ``list_images`` would list, perhaps none, and the problems that it would raise.
-
     The folder itself says what kind of file an entry is, so only links cost a call each (and everything on the few
-    file systems that do not keep the kind in the folder).
-
-    Returns:
-        All names that end as those of images do, sorted as strings; and by name one sentence, with the path, for each
-        of them that is neither a folder nor a regular file. A folder with such a name is listed, and cannot be read.
+    file systems that do not keep the kind in the folder). An image that is neither a regular file nor a link to one is
+    a fault; a folder with the name of an image is listed, and cannot be read.
     """
     with os.scandir(path) as entries:
         images = sorted((entry for entry in entries if is_image_name(entry.name)), key=_name_of)
-        problems = {entry.name: problem for entry in images if (problem := _find_problem(entry))}
-    return [entry.name for entry in images], problems
+        unusable = {entry.name: problem for entry in images if (problem := _find_problem(entry))}
+    problems.add("unusable entry", *unusable.values())
+    if not images:
+        text = f"{printable(path)}: this tracklet has no frames ({', '.join(IMAGE_SUFFIXES)})."
+        problems.add("empty folder", text)
+    return [entry.name for entry in images if entry.name not in unusable]
 
 
 def is_image_name(name: str) -> bool:
@@ -189,65 +147,54 @@ def _find_problem(entry: os.DirEntry[str]) -> str | None:
     return f"{printable(entry.path)} is {kind}: expected a folder or a regular file."
 
 
-def list_split(split: Path, dataset: str) -> SplitListing:
+def list_split(
+    split: Path, dataset: str, problems: Problems = LOADING
+) -> tuple[list[TrackletFolder], list[os.DirEntry[str]]]:
     """List the tracklets of a split that is laid out as ``{identity}/{tracklet}/``.
 
-    Raises:
-        FileNotFoundError: If the split is missing; the message names the data set.
-        ValueError: On the first problem with its folders.
+    Faults are an entry that is neither a folder nor a file with a suffix; an identity that is not a number, beyond 64
+    bits, there twice, or without tracklets; and a tracklet name that cannot be written to a ranking file, as those
+    separate names by spaces and are UTF-8. Such tracklets are listed nevertheless.
+
+    Returns:
+        The tracklets, sorted by pid, then name; and the files with a suffix beside identity and tracklet folders.
     """
     if not split.is_dir():
         raise missing_path_error(split, dataset)
-    listing = scan_split(split)
-    if listing.problems:
-        raise Mistake(listing.problems[0].text)
-    return listing
-
-
-def scan_split(split: Path) -> SplitListing:
-    """List the tracklets of a split that is laid out as ``{identity}/{tracklet}/``, and every problem found.
-
-    A problem is an entry that is neither a folder nor a file with a suffix; an identity that is not a number, beyond 64
-    bits, there twice, or without tracklets; or a tracklet name that cannot be written to a ranking file, as those
-    separate names by spaces and are UTF-8. Such tracklets are listed nevertheless.
-    """
     content = scan_folder(split)
-    tracklets: list[TrackletFolder] = []
+    problems.add("unusable entry", *content.problems)
     ignored_files = content.ignored_files
-    problems = [FolderProblem("unusable entry", text) for text in content.problems]
     pid_of: dict[str, int] = {}  # by path
     path_of: dict[int, str] = {}
     for identity in content.folders:
         path = printable(identity.path)
         if re.fullmatch(r"\d+", identity.name, re.ASCII) is None:
-            problems.append(FolderProblem("identity folder", f"{path}: an identity folder must be named by a number."))
+            problems.add("identity folder", f"{path}: an identity folder must be named by a number.")
             continue
         pid = int(identity.name)
         if pid > LARGEST_PID:
-            text = f"{path}: an identity number must be at most {LARGEST_PID} (64 bits)."
-            problems.append(FolderProblem("identity folder", text))
+            problems.add("identity folder", f"{path}: an identity number must be at most {LARGEST_PID} (64 bits).")
             continue
         if pid in path_of:
-            text = f"{path} and {path_of[pid]} are the same identity, {pid}."
-            problems.append(FolderProblem("identity folder", text))
+            problems.add("identity folder", f"{path} and {path_of[pid]} are the same identity, {pid}.")
         path_of[pid] = path
         pid_of[identity.path] = pid
+    tracklets: list[TrackletFolder] = []
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         contents = list(pool.map(scan_folder, pid_of))
     for (path, pid), content in zip(pid_of.items(), contents, strict=True):
         ignored_files += content.ignored_files
-        problems += [FolderProblem("unusable entry", text) for text in content.problems]
+        problems.add("unusable entry", *content.problems)
         if not content.folders:
-            text = f"{printable(path)}: this identity has no tracklet folder."
-            problems.append(FolderProblem("identity folder", text))
+            problems.add("identity folder", f"{printable(path)}: this identity has no tracklet folder.")
         for tracklet in content.folders:
             if fault := _find_name_fault(tracklet.name):
                 text = f"{printable(tracklet.path)}: the name of a tracklet folder {fault}."
-                problems.append(FolderProblem("tracklet name", text))
+                problems.add("tracklet name", text)
             tracklets.append(TrackletFolder(pid, tracklet.name, tracklet.path))
-    if not tracklets and not problems:
-        problems.append(FolderProblem("identity folder", f"{printable(split)}: this split has no identity folder."))
-    return SplitListing(sorted(tracklets), ignored_files, problems)
+    if not pid_of:
+        problems.add("identity folder", f"{printable(split)}: this split has no identity folder.")
+    return sorted(tracklets), ignored_files
 
 
 def _find_name_fault(name: str) -> str | None:
@@ -260,12 +207,82 @@ def _find_name_fault(name: str) -> str | None:
     return None
 
 
+def frame_order(name: str) -> tuple[object, ...]:
+    """Return the key by which the frames of a tracklet are sorted, whatever the data set.
+
+    A number at the end that an F announces, as in ``..E152K7F7528.jpg`` or ``frame_12.png``, comes first; the rest is
+    natural order, in which 9 comes before 10.
+    """
+    match = _FRAME_NUMBER.search(os.path.splitext(name)[0])
+    return int(match[1]) if match else -1, natural_key(name)
+
+
 def last_integer(name: str) -> int:
     """Return the last run of digits in a file name, its suffix excepted; -1 without one."""
     match = _LAST_INTEGER.search(os.path.splitext(name)[0])
     return int(match[1]) if match else -1
 
 
-def sort_frames(folder: str | Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Return paths of frames by the last number in their name, so that 9 comes before 10, then by name."""
-    return tuple(os.path.join(folder, name) for name in sorted(names, key=lambda name: (last_integer(name), name)))
+def sort_frames(folder: str | Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Return paths of frames in their order in time."""
+    return tuple(os.path.join(folder, name) for name in sorted(names, key=frame_order))
+
+
+class WalkedFolder(NamedTuple):
+    """A folder below a root.
+
+    Attributes:
+        path: The folder.
+        place: The same, relative to the root, with ``/``; '.' is the root.
+        names: Files in it, links included, in the order of frames.
+    """
+
+    path: str
+    place: str
+    names: list[str]
+
+    @property
+    def images(self) -> list[str]:
+        """The names of images."""
+        return [name for name in self.names if is_image_name(name)]
+
+
+def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
+    """Walk through a folder of any layout, in natural order.
+
+    Links to folders are followed, but not in a circle. Hidden files and folders are left out.
+
+    Returns:
+        The folder itself and all folders below it; and one sentence for each folder that cannot be listed, innermost
+        folder without images, and link that leads nowhere, with its path relative to the root.
+    """
+    folders: list[WalkedFolder] = []
+    problems: list[str] = []
+    above: dict[str, frozenset[tuple[int, int]]] = {os.fspath(root): frozenset()}  # device and inode of those above
+
+    def locate(path: str) -> str:
+        return os.path.relpath(path, root).replace(os.sep, "/")
+
+    def note_error(error: OSError) -> None:
+        problems.append(f"{printable(locate(error.filename))}: it cannot be listed: {error.strerror}.")
+
+    for path, subfolders, names in os.walk(root, onerror=note_error, followlinks=True):
+        status = os.stat(path)
+        identity = (status.st_dev, status.st_ino)
+        if identity in above[path]:
+            subfolders.clear()
+            continue
+        subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural_key)
+        for subfolder in subfolders:
+            above[os.path.join(path, subfolder)] = above[path] | {identity}
+        visible = sorted((name for name in names if not name.startswith(".")), key=frame_order)
+        folder = WalkedFolder(path, locate(path), visible)
+        folders.append(folder)
+        problems += [
+            f"{printable(locate(os.path.join(path, name)))}: this link leads nowhere."
+            for name in visible
+            if not is_image_name(name) and not os.path.exists(os.path.join(path, name))
+        ]
+        if not folder.images and not subfolders:
+            problems.append(f"{printable(folder.place)}: this folder has no images.")
+    return folders, sorted(problems, key=natural_key)

@@ -1,149 +1,111 @@
-"""LS-VID: person tracklets of fifteen cameras, all on the ground."""
+"""LS-VID: people seen by fifteen cameras, indoors and outdoors, all on the ground.
+
+Li et al., "Global-Local Temporal Representations for Video Person Re-Identification", ICCV 2019;
+https://www.pkuvmc.com. Expected tree; each file may be in either place::
+
+    root/
+      info/list_sequence/list_seq_{train,test}.txt    or    list_sequence/list_seq_{train,test}.txt
+      info/data/info_test.mat                         or    test/data/info_test.mat
+      ...                                             the frames, in the folders that the lists name
+
+A line of a list is ``{prefix} {pid}``. The tracklet is every image whose path below the root begins with the prefix,
+which holds no spaces. The third field of a frame's name, between underscores, is the camera, 1 to 15. ``info_test.mat``
+(HDF5) holds the queries under ``query``, as line numbers of the test list, from 1; all other lines are the gallery.
+Statistics are in docs/datasets.md.
+"""
 
 import bisect
-import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from utils.mistake import MissingFile, Mistake
 from utils.text import parse_integer, read_lines, shorten
 
-from ..attributes import AttributeScheme
+from ..problems import LOADING, Fault, Problems
 from ..tracklet import Case, Tracklet
-from .case_folders import FolderLayout
-from .counts import PublishedCounts, compare_counts, log_counts
-from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
-from .listing import find_root, list_images, missing_path_error, sort_frames
+from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts
+from .listing import list_images, missing_path_error, sort_frames
 from .manifest import pack_tracklets
 from .matlab import read_rows
 
-logger = logging.getLogger(__name__)
-
-_TITLE = "LS-VID"
+TITLE = "LS-VID"
 CAMERAS = range(1, 16)
-PUBLISHED = PublishedCounts({"training tracklets": 2831, "queries": 3504, "gallery tracklets": 7829})
+PUBLISHED = PublishedCounts({"train tracklets": 2831, "lsvid/query tracklets": 3504, "lsvid/gallery tracklets": 7829})
 # Two layouts are in use: that of TF-CLIP's loader, then that of VSLA-CLIP's.
 LIST_FOLDERS = ("info/list_sequence", "list_sequence")
 QUERY_FILES = ("info/data/info_test.mat", "test/data/info_test.mat")
 
 
-class LSVID:
-    """LS-VID, for matching people between fifteen ground cameras, indoors and outdoors.
+def read_lsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+    """Read LS-VID: 'case1', between cameras."""
+    train: tuple[Tracklet, ...] = ()
+    if options.with_train:
+        with problems.guard():
+            train = tuple(_read_split(root, "train", _read_list(root, "train"), problems).values())
+    lines = _read_list(root, "test")
+    test = _read_split(root, "test", lines, problems)
+    chosen = read_rows(_find_file(root, QUERY_FILES), "query", len(lines), TITLE).tolist()
+    query = tuple(test[row] for row in chosen if row in test)
+    gallery = tuple(tracklet for row, tracklet in test.items() if row not in set(chosen))
+    return DataSet(TITLE, train, {"case1": Case("lsvid", "between cameras", query, gallery)}, None, PUBLISHED)
 
-    Reference:
-        Li et al., "Global-Local Temporal Representations for Video Person Re-Identification", ICCV 2019.
-    URL:
-        https://www.pkuvmc.com
 
-    Expected tree; each file may be in either place::
+def _find_file(root: Path, names: Iterable[str]) -> Path:
+    """Return the first of the files that exists; if none does, the first."""
+    paths = [root / name for name in names]
+    return next((path for path in paths if path.is_file()), paths[0])
 
-        root/
-          info/list_sequence/list_seq_{train,test}.txt    or    list_sequence/list_seq_{train,test}.txt
-          info/data/info_test.mat                         or    test/data/info_test.mat
-          ...                                             the frames, in the folders that the lists name
 
-    A line of a list is ``{prefix} {pid}``. The tracklet is every image whose path below the root begins with the
-    prefix, which holds no spaces. The third field of a frame's name, between underscores, is the camera, 1 to 15.
-    ``info_test.mat`` (HDF5) holds the queries under ``query``, as line numbers of the test list, from 1; all other
-    lines are the gallery.
+def _read_split(root: Path, split: str, lines: Sequence["_Line"], problems: Problems) -> dict[int, Tracklet]:
+    """Return the tracklets of a split by their number in its list, from 0; without those that cannot be read."""
+    listings: dict[str, list[str]] = {}
+    tracklets = {}
+    for number, line in enumerate(lines):
+        with problems.guard():
+            tracklets[number] = _read_tracklet(root, line, listings)
+    claims = Counter(frame for tracklet in tracklets.values() for frame in tracklet.frame_paths)
+    shared = [frame for frame, count in claims.items() if count > 1]
+    text = f"{split}: {len(shared)} frames belong to several tracklets, because one prefix begins with another."
+    problems.add("frame of two tracklets", *shared, summary=text)
+    return dict(zip(tracklets, pack_tracklets(list(tracklets.values())), strict=True))
 
-    Statistics are in docs/datasets.md.
 
-    Attributes and arguments: see ``datasets.Benchmark``. The one case is 'case1'. Of the options, ``protocol``
-    applies.
-
-    Raises:
-        FileNotFoundError: If a list, the query file or a folder of frames is missing.
-        ValueError: If a list is not UTF-8 text, if a line or a frame name has another form, if a tracklet has no
-            frames, or if its frames come from several cameras.
-    """
-
-    scheme: AttributeScheme | None = None
-    layout: FolderLayout | None = None
-    published = PUBLISHED
-
-    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = find_root(root, _TITLE)
-        self.train: tuple[Tracklet, ...] = ()
-
-        if with_train:
-            self.train = self._read_split("train", self._find_list("train"))
-        test = self._read_split("test", self._find_list("test"))
-        rows = read_rows(self._find_file(QUERY_FILES), "query", len(test), _TITLE)
-        chosen = set(rows.tolist())
-        query = tuple(test[row] for row in rows)
-        gallery = tuple(tracklet for row, tracklet in enumerate(test) if row not in chosen)
-        self.cases = {
-            "case1": Case(
-                "lsvid",
-                "between cameras",
-                query,
-                gallery,
-                options.choose_protocol(),
-                identities_masked=options.identities_masked,
-            )
-        }
-
-        found = {"queries": len(query), "gallery tracklets": len(gallery)}
-        if self.train:
-            found["training tracklets"] = len(self.train)
-        compare_counts(_TITLE, found, PUBLISHED)
-
-    def _find_list(self, split: str) -> Path:
-        return self._find_file(f"{folder}/list_seq_{split}.txt" for folder in LIST_FOLDERS)
-
-    def _find_file(self, names: Iterable[str]) -> Path:
-        """Return the first of the files that exists; if none does, the first."""
-        paths = [self.root / name for name in names]
-        return next((path for path in paths if path.is_file()), paths[0])
-
-    def _read_split(self, split: str, path: Path) -> tuple[Tracklet, ...]:
-        lines = _read_list(path)
-        listings: dict[str, list[str]] = {}
-        tracklets = tuple(self._read_tracklet(path, line, listings) for line in lines)
-        claims = Counter(frame for tracklet in tracklets for frame in tracklet.frame_paths)
-        if shared := sum(count > 1 for count in claims.values()):
-            logger.warning(
-                "%s: %d frames belong to several tracklets, because one prefix begins with another.", split, shared
-            )
-        log_counts(split, tracklets)
-        return pack_tracklets(tracklets)
-
-    def _read_tracklet(self, path: Path, line: "_Line", listings: dict[str, list[str]]) -> Tracklet:
-        folder, prefix = os.path.split(os.path.join(self.root, line.prefix))
-        where = f"{path}, line {line.number}"
-        if folder not in listings:
-            if not os.path.isdir(folder):
-                raise MissingFile(f"{where}: {folder} is not a folder (DATASETS.ROOT_DIR).")
-            listings[folder] = list_images(folder)
-        names = listings[folder]
-        start = bisect.bisect_left(names, prefix)
-        end = start
-        while end < len(names) and names[end].startswith(prefix):
-            end += 1
-        if start == end:
-            raise Mistake(f"{where}: no image in {folder} begins with {prefix}.")
-        cameras = {_parse_camera(where, name) for name in names[start:end]}
-        if len(cameras) > 1:
-            raise Mistake(f"{where}: the frames come from several cameras, {sorted(cameras)}.")
-        frames = sort_frames(folder, names[start:end])
-        return Tracklet(line.prefix, frames, line.pid, cameras.pop(), "ground", None)
+def _read_tracklet(root: Path, line: "_Line", listings: dict[str, list[str]]) -> Tracklet:
+    folder, prefix = os.path.split(os.path.join(root, line.prefix))
+    where = line.where
+    if folder not in listings:
+        if not os.path.isdir(folder):
+            raise MissingFile(f"{where}: {folder} is not a folder (DATASETS.ROOT_DIR).")
+        listings[folder] = list_images(folder)
+    names = listings[folder]
+    start = bisect.bisect_left(names, prefix)
+    end = start
+    while end < len(names) and names[end].startswith(prefix):
+        end += 1
+    if start == end:
+        raise Mistake(f"{where}: no image in {folder} begins with {prefix}.")
+    cameras = {_parse_camera(where, name) for name in names[start:end]}
+    if len(cameras) > 1:
+        raise Fault("several cameras", f"{where}: the frames come from several cameras, {sorted(cameras)}.")
+    frames = sort_frames(folder, names[start:end])
+    return Tracklet(line.prefix, frames, line.pid, cameras.pop(), "ground", None)
 
 
 class _Line(NamedTuple):
-    """A line of a list; ``number`` counts from 1."""
+    """A line of a list; ``where`` names file and line, from 1."""
 
-    number: int
+    where: str
     prefix: str
     pid: int
 
 
-def _read_list(path: Path) -> list[_Line]:
+def _read_list(root: Path, split: str) -> list[_Line]:
+    path = _find_file(root, (f"{folder}/list_seq_{split}.txt" for folder in LIST_FOLDERS))
     if not path.is_file():
-        raise missing_path_error(path, _TITLE)
+        raise missing_path_error(path, TITLE)
     lines = []
     for number, text in enumerate(read_lines(path), start=1):
         if not text.strip():
@@ -153,7 +115,7 @@ def _read_list(path: Path) -> list[_Line]:
         if len(fields := text.split()) != 2 or not fields[1].isdecimal():
             raise Mistake(f"{where}: expected a path prefix and a pid, and no other spaces, got {shorten(text)}.")
         prefix, pid = fields
-        lines.append(_Line(number, prefix, parse_integer(pid, f"{where}: the pid")))
+        lines.append(_Line(where, prefix, parse_integer(pid, f"{where}: the pid")))
     if not lines:
         raise Mistake(f"{path}: this list is empty.")
     return lines
@@ -163,5 +125,5 @@ def _parse_camera(where: str, name: str) -> int:
     """Read the camera from the name of a frame."""
     fields = os.path.splitext(name)[0].split("_")
     if len(fields) < 3 or not fields[2].isdecimal() or int(fields[2]) not in CAMERAS:
-        raise Mistake(f"{where}: expected a camera, 1 to 15, as third field of the frame name, got {name}.")
+        raise Fault("frame name", f"{where}: expected a camera, 1 to 15, as third field of the frame name, got {name}.")
     return int(fields[2])

@@ -254,7 +254,7 @@ def _list_frames(split: Path, title: str, read: Reader) -> pa.Table:
     try:
         others = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
         stamps = stamp_folders([os.path.join(split, place) for place in others], settled_before)
-        tracklets, ignored_files, _ = list_split(split, title)
+        tracklets, ignored_files = list_split(split, title)
         links = [entry.path for entry in ignored_files if entry.is_symlink()]
         batches = []
         with ThreadPoolExecutor(NUM_THREADS) as pool:
@@ -286,13 +286,12 @@ def _make_batch(
 
 def _write_table(table: pa.Table, file: BinaryIO) -> None:
     """Write an Arrow stream and, behind its end, the CRC-32 of all before; readers of Arrow ignore it."""
-    with pa.ipc.new_stream(file, table.schema) as writer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    size = file.tell()
-    file.seek(0)
-    checksum = _compute_checksum(file, size)
-    file.seek(size)
-    file.write(checksum)
+    content = sink.getvalue()
+    file.write(content)
+    file.write(zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
 
 
 def _compute_checksum(file: BinaryIO, size: int) -> bytes:

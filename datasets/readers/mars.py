@@ -1,47 +1,85 @@
-"""MARS: person tracklets of six cameras on a campus, all on the ground."""
+"""MARS, and G2A-VReID, which is laid out as MARS: tables of tracks over one long list of frames per split.
+
+MARS: people seen by six cameras on a campus, all on the ground. Zheng et al., "MARS: A Video Benchmark for Large-Scale
+Person Re-identification", ECCV 2016; https://github.com/liangzheng06/MARS-evaluation.
+
+G2A-VReID: people seen once from the ground and once from a drone. Zhang et al., "Cross-Platform Video Person ReID: A
+New Benchmark Dataset and Adaptation Approach", ECCV 2024; https://github.com/FHR-L/G2A-VReID.
+
+Expected tree of both; junk frames lie in ``bbox_test/00-1``, distractors in ``bbox_test/0000``::
+
+    root/
+      bbox_train/{pid}/0001C1T0001F001.jpg
+      bbox_test/{pid}/...
+      info/{tracks_train_info,tracks_test_info,query_IDX}.mat
+      info/{train_name,test_name}.txt    (optional: derived from the sorted folders if absent)
+
+Statistics are in docs/datasets.md. A second version of G2A-VReID is larger; the sizes of its splits were not published
+in our sources, so only the number of tracklets of both splits together is compared.
+"""
 
 import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from utils.metrics import MARS_OFFICIAL
+import numpy as np
 
-from ..attributes import AttributeScheme
+from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL
+from utils.mistake import MissingFile, Mistake
+from utils.text import read_lines, shorten
+
+from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet
-from .case_folders import FolderLayout
-from .counts import PublishedCounts, compare_counts, log_counts
-from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
-from .listing import find_root
-from .mars_tables import DISTRACTOR, list_frames, make_table_tracklets, read_tables
+from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts, report_odd_views
+from .listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path_error
+from .manifest import FramePaths
+from .matlab import read_matrix, read_rows
 
 logger = logging.getLogger(__name__)
 
-_TITLE = "MARS"
-VIEWS = dict.fromkeys(range(1, 7), "ground")
-PUBLISHED = PublishedCounts(
+MARS, G2AVREID = "MARS", "G2A-VReID"  # titles
+MARS_COUNTS = PublishedCounts(
     {
-        "training identities": 625,
-        "training tracklets": 8298,
-        "queries": 1980,
+        "train identities": 625,
+        "train tracklets": 8298,
+        "mars/query tracklets": 1980,
         "gallery tracklets without queries": 9330,
     }
 )
+G2AVREID_COUNTS = PublishedCounts({"tracklets": 5576})
+MARS_VIEWS = dict.fromkeys(range(1, 7), "ground")
+
+JUNK = -1  # pid of tracks to leave out: they count neither as right nor as wrong
+DISTRACTOR = 0  # pid of tracks that are always wrong
+_START, _END, PID, CAMERA = range(4)  # columns of a table; start and end are 1-based and inclusive
 
 
-class MARS:
-    """MARS, for matching people between six ground cameras.
+@dataclass(frozen=True, eq=False)
+class MarsTables:
+    """The tables of one data set. Each row of a table is a track: first frame, last frame, pid, camera.
 
-    Reference:
-        Zheng et al., "MARS: A Video Benchmark for Large-Scale Person Re-identification", ECCV 2016.
-    URL:
-        https://github.com/liangzheng06/MARS-evaluation
+    Attributes:
+        train: Training tracks, (N, 4), int64; None if they were not read.
+        test: Tracks of queries and gallery together, (M, 4), int64.
+        query_rows: Rows of ``test`` that are queries, 0-based, in the order of the file.
+    """
 
-    Expected tree; junk frames lie in ``bbox_test/00-1``, distractors in ``bbox_test/0000``::
+    train: np.ndarray | None
+    test: np.ndarray
+    query_rows: np.ndarray
 
-        root/
-          bbox_train/{pid}/0001C1T0001F001.jpg
-          bbox_test/{pid}/...
-          info/{tracks_train_info,tracks_test_info,query_IDX}.mat
-          info/{train_name,test_name}.txt    (optional: derived from the sorted folders if absent)
+    def gallery_rows(self, keep_queries: bool) -> np.ndarray:
+        """Return the rows of ``test`` that are ranked, 0-based: all but junk and, unless kept, queries."""
+        chosen = self.test[:, PID] != JUNK
+        if not keep_queries:
+            chosen[self.query_rows] = False
+        return np.flatnonzero(chosen)
+
+
+def read_mars(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+    """Read MARS: 'case1', between cameras.
 
     Two conventions are in use, and their numbers differ, so the protocol chooses (TEST.PROTOCOL):
 
@@ -49,47 +87,155 @@ class MARS:
       finds the tracklets of its person from other cameras. Every query has a match, so all of them count.
     - any other, such as 'cross-camera': the queries are not in the gallery. Some queries then have no match, and
       'cross-camera' does not count them.
-
-    Statistics, also of both conventions, are in docs/datasets.md.
-
-    Attributes and arguments: see ``datasets.Benchmark``. The one case is 'case1'. Of the options, ``protocol``
-    applies.
-
-    Raises:
-        FileNotFoundError: If a folder, a table or a listed frame is missing.
-        ValueError: If tables and frames disagree, or a table or list is damaged.
     """
+    keep_queries = options.protocol in ("", MARS_OFFICIAL.name)
+    tables = read_tables(root / "info", MARS, options.with_train)
+    train, query, gallery = _make_splits(root, MARS, tables, MARS_VIEWS, keep_queries, problems)
+    num_distractors = sum(tracklet.pid == DISTRACTOR for tracklet in gallery)
+    where = "with" if keep_queries else "without"
+    problems.note(f"The gallery is ranked {where} the queries; {num_distractors} of its tracklets are distractors.")
+    case = Case("mars", "between cameras", query, gallery, MARS_OFFICIAL.name)
+    counts = {"gallery tracklets without queries": len(tables.gallery_rows(keep_queries=False))}
+    return DataSet(MARS, train, {"case1": case}, None, MARS_COUNTS, counts)
 
-    scheme: AttributeScheme | None = None
-    layout: FolderLayout | None = None
-    published = PUBLISHED
 
-    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = find_root(root, _TITLE)
-        self.train: tuple[Tracklet, ...] = ()
-        protocol = options.choose_protocol(MARS_OFFICIAL.name)
-        keep_queries = protocol == MARS_OFFICIAL.name
+def read_g2avreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+    """Read G2A-VReID: 'case2', ground to aerial, as in AG-VPReID. Queries are not in the gallery.
 
-        tables = read_tables(self.root / "info", _TITLE, with_train)
-        if tables.train is not None:
-            frames = list_frames(self.root, "train", _TITLE)
-            self.train = make_table_tracklets(tables.train, range(len(tables.train)), frames, "train", VIEWS)
-            log_counts("train", self.train)
-        frames = list_frames(self.root, "test", _TITLE)
-        query = make_table_tracklets(tables.test, tables.query_rows, frames, "test", VIEWS)
-        gallery = make_table_tracklets(tables.test, tables.gallery_rows(keep_queries), frames, "test", VIEWS)
-        log_counts("query", query)
-        log_counts("gallery, with the queries" if keep_queries else "gallery, without the queries", gallery)
-        logger.info("gallery: %d distractors (pid 0).", sum(tracklet.pid == DISTRACTOR for tracklet in gallery))
-        self.cases = {
-            "case1": Case(
-                "mars", "between cameras", query, gallery, protocol, identities_masked=options.identities_masked
-            )
-        }
+    The tables do not say which camera is the drone's. The queries come from the ground, so the aerial camera is the one
+    that no query comes from; if queries come from both cameras, DATASETS.AERIAL_CAMERA must name it.
+    """
+    tables = read_tables(root / "info", G2AVREID, options.with_train)
+    views = infer_views(tables, options.aerial_camera)
+    train, query, gallery = _make_splits(root, G2AVREID, tables, views, False, problems)
+    case = Case("ground_to_aerial", "ground to aerial", query, gallery, CROSS_CAMERA.name)
+    report_odd_views(f"{case.name}/query", query, "ground", problems)
+    report_odd_views(f"{case.name}/gallery", gallery, "aerial", problems)
+    counts = {} if tables.train is None else {"tracklets": len(tables.train) + len(tables.test)}
+    return DataSet(G2AVREID, train, {"case2": case}, None, G2AVREID_COUNTS, counts)
 
-        num_others = len(tables.gallery_rows(keep_queries=False))
-        found = {"queries": len(query), "gallery tracklets without queries": num_others}
-        if self.train:
-            found["training identities"] = len({tracklet.pid for tracklet in self.train})
-            found["training tracklets"] = len(self.train)
-        compare_counts(_TITLE, found, PUBLISHED)
+
+def infer_views(tables: MarsTables, aerial_camera: int = 0) -> dict[int, str]:
+    """Return 'ground' or 'aerial' by camera of G2A-VReID.
+
+    Args:
+        tables: The tables of the data set.
+        aerial_camera: Number of the drone's camera; 0 for the one camera that no query comes from.
+    """
+    read = [table for table in (tables.train, tables.test) if table is not None]
+    cameras = set(np.concatenate(read)[:, CAMERA].tolist())
+    query_cameras = set(tables.test[tables.query_rows, CAMERA].tolist())
+    if len(cameras) != 2:
+        raise Mistake(f"{G2AVREID} has two cameras, but its tables name {sorted(cameras)}.")
+    if aerial_camera:
+        if aerial_camera not in cameras:
+            raise Mistake(f"DATASETS.AERIAL_CAMERA must be one of {sorted(cameras)}, got {aerial_camera}.")
+    elif len(query_cameras) == 1:
+        (aerial_camera,) = cameras - query_cameras
+        logger.info("Queries come from camera %d, so camera %d counts as aerial.", *query_cameras, aerial_camera)
+    else:
+        raise Mistake(
+            f"Queries come from cameras {sorted(query_cameras)}, so they do not show which one is aerial: set "
+            "DATASETS.AERIAL_CAMERA."
+        )
+    return {camera: "aerial" if camera == aerial_camera else "ground" for camera in cameras}
+
+
+def read_tables(folder: Path, title: str, with_train: bool = True) -> MarsTables:
+    """Read tracks_train_info.mat (unless ``with_train`` is False), tracks_test_info.mat and query_IDX.mat."""
+    train = _read_table(folder / "tracks_train_info.mat", "track_train_info", title) if with_train else None
+    test = _read_table(folder / "tracks_test_info.mat", "track_test_info", title)
+    query_rows = read_rows(folder / "query_IDX.mat", "query_IDX", len(test), title)
+    if (junk := int((test[query_rows, PID] <= DISTRACTOR).sum())) > 0:
+        raise Mistake(f"{folder / 'query_IDX.mat'}: {junk} queries are junk or distractors (pid {JUNK} or 0).")
+    return MarsTables(train, test, query_rows)
+
+
+def _read_table(path: Path, key: str, title: str) -> np.ndarray:
+    table = read_matrix(path, key, title)
+    if table.ndim != 2 or table.shape[1] != 4 or not len(table):
+        raise Mistake(
+            f"{path}: {key} must have four columns (first frame, last frame, pid, camera), got {table.shape}."
+        )
+    bad = np.flatnonzero((table[:, _START] < 1) | (table[:, _END] < table[:, _START]))
+    if len(bad):
+        raise Mistake(
+            f"{path}: row {bad[0] + 1} has no frames: it goes from {table[bad[0], _START]} to {table[bad[0], _END]}."
+        )
+    return table
+
+
+def _make_splits(
+    root: Path, title: str, tables: MarsTables, views: dict[int, str], keep_queries: bool, problems: Problems
+) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...], tuple[Tracklet, ...]]:
+    """Make the records of training, query and gallery."""
+    train: tuple[Tracklet, ...] = ()
+    query: tuple[Tracklet, ...] = ()
+    gallery: tuple[Tracklet, ...] = ()
+    if tables.train is not None:
+        with problems.guard():
+            frames = _list_frames(root, "train", title)
+            train = _make_tracklets(tables.train, range(len(tables.train)), frames, "train", views, problems)
+    with problems.guard():
+        frames = _list_frames(root, "test", title)
+        query = _make_tracklets(tables.test, tables.query_rows, frames, "test", views, problems)
+        gallery = _make_tracklets(tables.test, tables.gallery_rows(keep_queries), frames, "test", views, problems)
+    return train, query, gallery
+
+
+def _list_frames(root: Path, split: str, title: str) -> FramePaths:
+    """List the paths of all frames of a split, 'train' or 'test', in the order in which its table counts them.
+
+    The order is that of ``info/{split}_name.txt``. If this file is absent (MARS's own code generates it), the frames of
+    all folders are listed, both sorted by name.
+    """
+    images = root / f"bbox_{split}"
+    if not images.is_dir():
+        raise missing_path_error(images, title)
+    names_file = root / "info" / f"{split}_name.txt"
+    if os.path.lexists(names_file):
+        return FramePaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
+    logger.info("%s is absent: its list is derived from the sorted folders of %s.", names_file, images)
+    return FramePaths.pack(
+        os.path.join(folder.path, name) for folder in list_subfolders(images) for name in list_images(folder.path)
+    )
+
+
+def _read_names(path: Path) -> list[str]:
+    """Read the names of all frames of a split, one a line."""
+    names = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not (name := line.strip()):
+            continue
+        if len(name.split()) > 1 or not name.lower().endswith(IMAGE_SUFFIXES):
+            raise Mistake(f"{path}, line {number}: expected one image name a line, found {shorten(name)}.")
+        names.append(name)
+    return names
+
+
+def _make_tracklets(
+    table: np.ndarray, rows: Iterable[int], frames: FramePaths, split: str, views: dict[int, str], problems: Problems
+) -> tuple[Tracklet, ...]:
+    """Make the records of some rows of a table; their numbers, from 1 as in the .mat files, name the tracklets."""
+    if table[:, _END].max() != len(frames):
+        raise Mistake(
+            f"{split}: the table counts {table[:, _END].max()} frames, but the list has {len(frames)}: the copy is "
+            "incomplete, or its names are not those of the table."
+        )
+    if unknown := sorted(set(table[:, CAMERA].tolist()) - views.keys()):
+        raise Mistake(f"{split}: cameras {unknown} are not among {sorted(views)}.")
+    tracklets = []
+    for row in rows:
+        start, end, pid, camera = (int(value) for value in table[row])
+        paths = frames[start - 1 : end]
+        prefix = f"{pid:04d}C{camera}"  # 0001C1T0001F001.jpg is person 1, camera 1, tracklet 1, frame 1
+        with problems.guard("loader"):
+            if odd := next((path for path in paths if not os.path.basename(path).startswith(prefix)), None):
+                raise Mistake(
+                    f"{split}: track {row + 1} is person {pid}, camera {camera}, but holds {odd}: expected names that "
+                    f"begin with {prefix}. The list is not in the order of the table."
+                )
+            if not os.path.isfile(paths[0]):
+                raise MissingFile(f"{split}: {paths[0]} is listed, but is not there (DATASETS.ROOT_DIR).")
+        tracklets.append(Tracklet(f"track{row + 1:05d}", paths, pid, camera, views[camera], None))
+    return tuple(tracklets)

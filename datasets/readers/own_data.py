@@ -2,11 +2,10 @@
 
 import bisect
 import fnmatch
-import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,26 +13,34 @@ from urllib.parse import quote
 
 from utils.metrics import ALL_CAMERAS, CROSS_CAMERA, PROTOCOLS
 from utils.mistake import MissingFile, Mistake
-from utils.text import natural_key
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
+from ..problems import LOADING, Problems
+from ..split import have_both_views, have_cameras
 from ..tracklet import Case, Tracklet
-from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, FolderLayout
-from .counts import PublishedCounts, log_counts
-from .dataset_options import DEFAULT_OPTIONS, DatasetOptions
-from .listing import NUM_THREADS, find_root, list_images
+from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
+from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
+from .listing import NUM_THREADS, frame_order, list_images
 from .manifest import pack_tracklets
-from .own_splits import choose_queries, have_both_views, have_cameras
-from .tracklet_table import BOTH, GALLERY, QUERY, TRAIN, TableRow, TrackletTable, number_words, read_table
-
-logger = logging.getLogger(__name__)
+from .tracklet_table import (
+    BOTH,
+    GALLERY,
+    QUERY,
+    TRAIN,
+    TableRow,
+    TrackletTable,
+    choose_queries,
+    number_words,
+    read_table,
+    see_rows,
+)
 
 _TITLE = "a data set of your own"
 _WILDCARD = re.compile(r"[*?[]")
 
 
-class OwnData:
+def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
     """Tracklets in folders of any layout, described by a table.
 
     Expected tree::
@@ -42,7 +49,7 @@ class OwnData:
           tracklets.csv    (or another table, DATASETS.TABLE)
           ...              the frames, where the table says
 
-    ``python -m tools.describe_dataset root`` writes the table (docs/datasets.md, 'Your own data'). Its columns, of
+    ``python -m tools.dataset describe root`` writes the table (docs/datasets.md, 'Your own data'). Its columns, of
     which only the first two must be there:
 
     - path: the folder of the tracklet's frames, or a pattern of their file names, such as ``0001/c1_t3_*.jpg``, if
@@ -53,7 +60,7 @@ class OwnData:
     - altitude: whole metres; may be empty.
     - day: a date such as 2026-04-27; may be empty.
     - split: train, query, gallery, query+gallery, or test: the queries among test tracklets are then chosen as
-      ``own_splits.choose_queries`` says. Nobody may be in train and in another split.
+      ``tracklet_table.choose_queries`` says. Nobody may be in train and in another split.
     - attribute:NAME: any number of columns of numbers or words; may be empty.
 
     People, cameras and attributes that are whole numbers keep them; words are numbered in natural order
@@ -65,62 +72,31 @@ class OwnData:
 
     Statistics are not known: they are those of the table.
 
-    Attributes and arguments: see ``datasets.Benchmark``; ``scheme`` is known of the copy here, from the table. If query
-    and gallery hold both views, the cases are 'case1', aerial to ground, and 'case2', ground to aerial, as far as they
-    have tracklets. Otherwise the one case is 'case1', a search in the whole gallery. The protocol is 'cross-camera' if
-    the test tracklets name two cameras, else 'all-cameras'. A query that would find itself in the gallery, as the
-    protocol does not leave it out or its camera is unknown, is no gallery tracklet, whatever the table says. Of the
-    options, ``protocol``, ``table`` and ``identities_masked`` apply.
-
-    Raises:
-        FileNotFoundError: If the root, the table or a folder is missing.
-        ValueError: If the table is damaged (``tracklet_table.read_table``), if a tracklet has no frames or shares them
-            with another, or if there is no query or no gallery.
+    If query and gallery hold both views, the cases are 'case1', aerial to ground, and 'case2', ground to aerial, as far
+    as they have tracklets. Otherwise the one case is 'case1', a search in the whole gallery. The protocol is
+    'cross-camera' if the test tracklets name two cameras, else 'all-cameras'. A query that would find itself in the
+    gallery, as the protocol does not leave it out or its camera is unknown, is no gallery tracklet, whatever the table
+    says. Of the options, ``protocol`` and ``table`` apply.
     """
-
-    scheme: AttributeScheme | None = None
-    layout: FolderLayout | None = None
-    published = PublishedCounts()
-
-    def __init__(self, root: str | Path, with_train: bool = True, options: DatasetOptions = DEFAULT_OPTIONS) -> None:
-        self.root = find_root(root, _TITLE)
-        self.train: tuple[Tracklet, ...] = ()
-        table = _read_table_of(self.root, options.table)
-        if table.attributes:
-            self.scheme = AttributeScheme(table.attributes, (UNKNOWN,) * len(table.attributes))
-        rows = choose_queries(table.rows)
-        test = [row for row in rows if row.split != TRAIN]
-        protocol = options.choose_protocol(CROSS_CAMERA.name if have_cameras(test) else ALL_CAMERAS.name)
-        if not have_cameras(test):
-            logger.warning(
-                "%s names fewer than two cameras of test tracklets: rankings are scored by the protocol %s.",
-                table.path,
-                protocol,
-            )
-        training = [row for row in rows if row.split == TRAIN]
-        if with_train and not training:
-            raise Mistake(f"{table.path}: no tracklet has the split {TRAIN}.")
-        directions = _find_directions(table, test, protocol)
-        tracklets = _make_tracklets(self.root, table, rows if with_train else test)
-        if with_train:
-            self.train = tuple(tracklets[row.line] for row in training)
-            log_counts("train", self.train)
-        self.cases = {}
-        for key, direction in directions.items():
-            query, gallery = (
-                tuple(tracklets[row.line] for row in side) for side in (direction.query, direction.gallery)
-            )
-            log_counts(f"{direction.name}/query", query)
-            log_counts(f"{direction.name}/gallery", gallery)
-            self.cases[key] = Case(
-                direction.name,
-                direction.title,
-                query,
-                gallery,
-                protocol,
-                self.scheme,
-                identities_masked=options.identities_masked,
-            )
+    table = _read_table_of(root, options.table)
+    scheme = AttributeScheme(table.attributes, (UNKNOWN,) * len(table.attributes)) if table.attributes else None
+    rows = choose_queries(table.rows)
+    test = [row for row in rows if row.split != TRAIN]
+    protocol = options.protocol or (CROSS_CAMERA.name if have_cameras(see_rows(test)) else ALL_CAMERAS.name)
+    if not have_cameras(see_rows(test)):
+        text = f"{table.path} names fewer than two cameras of test tracklets: rankings are scored by the protocol"
+        problems.add("loader's remark", f"{text} {protocol}.")
+    training = [row for row in rows if row.split == TRAIN]
+    if options.with_train and not training:
+        raise Mistake(f"{table.path}: no tracklet has the split {TRAIN}.")
+    directions = _find_directions(table, test, protocol, problems)
+    tracklets = _make_tracklets(root, table, rows if options.with_train else test, problems)
+    train = _choose(tracklets, training) if options.with_train else ()
+    cases = {}
+    for key, direction in directions.items():
+        query, gallery = (_choose(tracklets, side) for side in (direction.query, direction.gallery))
+        cases[key] = Case(direction.name, direction.title, query, gallery, protocol, scheme)
+    return DataSet(_TITLE, train, cases, scheme)
 
 
 class _Direction(NamedTuple):
@@ -136,19 +112,21 @@ def _read_table_of(root: Path, name: str) -> TrackletTable:
     path = root / name
     if not path.is_file():
         raise MissingFile(
-            f"{path} is not a file: write this table with 'python -m tools.describe_dataset {root}', or name another "
+            f"{path} is not a file: write this table with 'python -m tools.dataset describe {root}', or name another "
             "with DATASETS.TABLE."
         )
     table = read_table(path)
     if not table.rows[0].split:
         raise Mistake(
-            f"{path}, line 1: there is no column split; add one, with 'python -m tools.describe_dataset {root} --table "
+            f"{path}, line 1: there is no column split; add one, with 'python -m tools.dataset describe {root} --table "
             f"{path} --force'."
         )
     return table
 
 
-def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: str) -> dict[str, _Direction]:
+def _find_directions(
+    table: TrackletTable, rows: Sequence[TableRow], protocol: str, problems: Problems
+) -> dict[str, _Direction]:
     """Divide the test rows into the queries and the gallery of each case."""
     query = [row for row in rows if row.split in (QUERY, BOTH)]
     gallery = [row for row in rows if row.split in (GALLERY, BOTH)]
@@ -157,28 +135,25 @@ def _find_directions(table: TrackletTable, rows: Sequence[TableRow], protocol: s
             f"{table.path}: the table has {len(query)} queries and {len(gallery)} gallery tracklets; at least one of "
             "each is needed (column split)."
         )
-    if have_both_views(rows):
-        return _divide_by_view(table, query, gallery)
+    if have_both_views(see_rows(rows)):
+        return _divide_by_view(table, query, gallery, problems)
     leaves_out = PROTOCOLS[protocol].leave_out_same_camera
     finds_itself = {row.line for row in query if row.split == BOTH and not (leaves_out and row.camera)}
     if finds_itself:
-        logger.warning(
-            "%s: %d tracklets are queries only, although their split is %s: by the protocol %s they would find "
-            "themselves.",
-            table.path,
-            len(finds_itself),
-            BOTH,
-            protocol,
+        problems.add(
+            "loader's remark",
+            f"{table.path}: {len(finds_itself)} tracklets are queries only, although their split is {BOTH}: by the "
+            f"protocol {protocol} they would find themselves.",
         )
     gallery = [row for row in gallery if row.line not in finds_itself]
     if not gallery:
         raise Mistake(f"{table.path}: no gallery is left; give some tracklets the split {GALLERY}.")
-    title = "between cameras" if have_cameras(rows) else "between tracklets"
+    title = "between cameras" if have_cameras(see_rows(rows)) else "between tracklets"
     return {"case1": _Direction("search", title, query, gallery)}
 
 
 def _divide_by_view(
-    table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow]
+    table: TrackletTable, query: Sequence[TableRow], gallery: Sequence[TableRow], problems: Problems
 ) -> dict[str, _Direction]:
     """Make a case of each direction that has tracklets on both sides; with both views, at least one has."""
     directions = {}
@@ -192,16 +167,25 @@ def _divide_by_view(
         if direction.query and direction.gallery:
             directions[key] = direction
         else:
-            logger.warning("%s: %s has no queries or no gallery, so it is left out.", table.path, layout.title)
+            text = f"{table.path}: {layout.title} has no queries or no gallery, so it is left out."
+            problems.add("loader's remark", text)
     return directions
 
 
-def _make_tracklets(root: Path, table: TrackletTable, rows: Sequence[TableRow]) -> dict[int, Tracklet]:
+def _choose(tracklets: Mapping[int, Tracklet], rows: Sequence[TableRow]) -> tuple[Tracklet, ...]:
+    """Return the records of some rows, as far as their frames could be listed."""
+    return tuple(tracklets[row.line] for row in rows if row.line in tracklets)
+
+
+def _make_tracklets(
+    root: Path, table: TrackletTable, rows: Sequence[TableRow], problems: Problems
+) -> dict[int, Tracklet]:
     """Make the records of some rows, by line; people, cameras and attributes are numbered over the whole table."""
     people = number_words(row.person for row in table.rows)
     cameras = number_words(row.camera for row in table.rows)
     codes = [number_words(row.attributes[place] for row in table.rows) for place in range(len(table.attributes))]
-    frames = list_frames(root, table, rows)
+    frames = list_frames(root, table, rows, problems)
+    rows = [row for row in rows if row.line in frames]
     tracklets = [
         Tracklet(
             name=_escape(row.path),
@@ -228,24 +212,29 @@ def _escape(path: str) -> str:
     )
 
 
-def list_frames(root: Path, table: TrackletTable, rows: Sequence[TableRow]) -> dict[int, tuple[str, ...]]:
+def list_frames(
+    root: Path, table: TrackletTable, rows: Sequence[TableRow], problems: Problems = LOADING
+) -> dict[int, tuple[str, ...]]:
     """Return the paths of the frames of some rows of a table, in natural order, by line.
 
     Args:
         root: Folder in which the paths of the table begin.
         table: The table, for messages.
         rows: Rows of it.
-    Raises:
-        FileNotFoundError: If a folder is missing.
-        ValueError: If a row has no frames, or shares one with another.
+        problems: Receives a folder that is missing, and a row that has no frames or shares one with another.
     """
+    rows_of: dict[str, list[tuple[TableRow, str]]] = defaultdict(list)
+    frames: dict[int, tuple[str, ...]] = {}
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        places = pool.map(lambda row: _locate(root, table, row), rows)
-        rows_of: dict[str, list[tuple[TableRow, str]]] = defaultdict(list)
-        for row, (folder, pattern) in zip(rows, places, strict=True):
-            rows_of[folder].append((row, pattern))
-        listings = pool.map(lambda item: _list_folder(table, *item), rows_of.items())
-        return {line: paths for listing in listings for line, paths in listing.items()}
+        places = [pool.submit(_locate, root, table, row) for row in rows]
+        for row, place in zip(rows, places, strict=True):
+            with problems.guard():
+                folder, pattern = place.result()
+                rows_of[folder].append((row, pattern))
+        for listing in [pool.submit(_list_folder, table, *item) for item in rows_of.items()]:
+            with problems.guard():
+                frames |= listing.result()
+    return frames
 
 
 def _locate(root: Path, table: TrackletTable, row: TableRow) -> tuple[str, str]:
@@ -282,7 +271,7 @@ def _list_folder(table: TrackletTable, folder: str, rows: Sequence[tuple[TableRo
                     "too; a frame must belong to one tracklet."
                 )
             owner[name] = row.line
-        frames[row.line] = tuple(os.path.join(folder, name) for name in sorted(own, key=natural_key))
+        frames[row.line] = tuple(os.path.join(folder, name) for name in sorted(own, key=frame_order))
     return frames
 
 

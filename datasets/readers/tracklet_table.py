@@ -1,4 +1,4 @@
-"""The table that describes tracklets in a user's own folders: its columns, how it is read and written.
+"""The table that describes tracklets in a user's own folders: its columns, reading, writing, and dividing its people.
 
 A row is a tracklet. Everything that the table alone can be wrong about is found here, with the line, before any folder
 of frames is touched.
@@ -9,14 +9,15 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from utils.files import write_text
 from utils.mistake import Mistake
-from utils.text import natural_key, parse_integer, read_csv, shorten
+from utils.text import natural_key, parse_integer, read_text, shorten
 
+from ..split import Seen, draw_people, find_queries, have_both_views, have_cameras
 from ..tracklet import VIEWS
 
 TABLE = "tracklets.csv"  # the name under which the command writes it, and DATASETS.TABLE looks for it
@@ -35,7 +36,7 @@ class TableRow:
     """One tracklet of the table.
 
     Attributes:
-        line: Line of the file on which the row begins, from 1.
+        line: Line of the file on which the row ends, from 1.
         path: Folder of the frames, or a pattern of their names (``*``, ``?``, ``[...]``), relative to the root.
         person: Word for the person; '' if unknown (a distractor).
         camera: Word for the camera; '' if unknown.
@@ -81,14 +82,17 @@ def read_table(path: str | Path) -> TrackletTable:
         ValueError: If the file is not such a table, or if a row is wrong; the message names the line.
     """
     path = Path(path)
-    lines = [(line, cells) for line, cells in read_csv(path) if any(cell.strip() for cell in cells)]
-    if not lines:
-        raise Mistake(f"{path}: this table is empty; its first line names the columns, such as path,person,camera.")
-    header = _check_header(path, lines[0][1])
-    if len(lines) == 1:
-        raise Mistake(f"{path}: this table has a header, but no tracklet below it.")
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    header = _check_header(path, reader.fieldnames or [])
+    reader.fieldnames = header
+    try:
+        lines = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise Mistake(f"{path}, line {reader.line_num + 1}: this row is not valid CSV: {error}.") from None
     columns = tuple(name for name in header if name.startswith(ATTRIBUTE))
-    rows = tuple(_parse_row(f"{path}, line {line}", line, header, cells, columns) for line, cells in lines[1:])
+    rows = tuple(_parse_row(f"{path}, line {line}", line, cells, columns) for line, cells in lines)
+    if not rows:
+        raise Mistake(f"{path}: this table has a header, but no tracklet below it.")
     table = TrackletTable(path, rows, tuple(name.removeprefix(ATTRIBUTE) for name in columns))
     _check_paths(table)
     _check_people(table)
@@ -114,6 +118,45 @@ def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence
     write_text(file.getvalue(), path)
 
 
+def draw_split(rows: Sequence[TableRow], fraction: float = 0.3, seed: int = 0) -> list[TableRow]:
+    """Divide people into training and test by ``split.draw_people``, and choose the queries of the test people.
+
+    Tracklets of unknown people go to the gallery.
+
+    Args:
+        rows: Tracklets; their splits do not matter.
+        fraction: Share of all people who are tested (--test_share).
+        seed: Seed of the draw.
+    Returns:
+        The rows in the same order, with their splits.
+    """
+    test = draw_people(see_rows(_sort_naturally(rows)), fraction, seed, "--test_share") | {""}
+    return choose_queries([replace(row, split=TEST if row.person in test else TRAIN) for row in rows])
+
+
+def choose_queries(rows: Sequence[TableRow]) -> list[TableRow]:
+    """Replace the split 'test' by what each tracklet is in the search; all other rows stay as they are.
+
+    The queries are those of ``split.find_queries``, in natural order of the paths. All tracklets are in the gallery, as
+    the protocols leave out the query's own camera, or the gallery is the other view. Where no cameras are known, a
+    query is a query only.
+    """
+    test = _sort_naturally([row for row in rows if row.split == TEST])
+    seen = see_rows(test)
+    queries = {test[place].line for place in find_queries(seen)}
+    query = BOTH if have_cameras(seen) or have_both_views(seen) else QUERY
+    return [replace(row, split=query if row.line in queries else GALLERY) if row.split == TEST else row for row in rows]
+
+
+def see_rows(rows: Iterable[TableRow]) -> list[Seen]:
+    """Return what a division of people needs to know of rows."""
+    return [Seen(row.person or None, row.camera or None, row.view) for row in rows]
+
+
+def _sort_naturally(rows: Iterable[TableRow]) -> list[TableRow]:
+    return sorted(rows, key=lambda row: (natural_key(row.person), natural_key(row.path)))
+
+
 def number_words(words: Iterable[str]) -> dict[str, int]:
     """Number words for people, cameras or attributes; unknown ones ('' and '-1') get no number.
 
@@ -135,6 +178,8 @@ def _format_number(number: int | None, digits: int) -> str:
 def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
     """Return the names of the columns; refuse unknown, repeated and missing ones."""
     header = [cell.strip() for cell in cells]
+    if not any(header):
+        raise Mistake(f"{path}: this table is empty; its first line names the columns, such as path,person,camera.")
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
         raise Mistake(f"{path}, line 1: the columns must be separated by commas; save the table as CSV with commas.")
     for name in header:
@@ -153,13 +198,11 @@ def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
     return header
 
 
-def _parse_row(where: str, line: int, header: Sequence[str], cells: Sequence[str], columns: Sequence[str]) -> TableRow:
-    if len(cells) != len(header):
+def _parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str]) -> TableRow:
+    if None in values or None in values.values():
         raise Mistake(
-            f"{where}: expected {len(header)} values as in the header, got {len(cells)}; a value with a comma stands "
-            'in "quotation marks".'
+            f'{where}: expected as many values as the header has; one with a comma stands in "quotation marks".'
         )
-    values = dict(zip(header, cells, strict=True))
     texts = {name: value.strip() for name, value in values.items()}
     if not texts["path"]:
         raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")
@@ -168,7 +211,7 @@ def _parse_row(where: str, line: int, header: Sequence[str], cells: Sequence[str
     if view not in VIEWS:
         raise Mistake(f"{where}: view must be one of {', '.join(VIEWS)}, got {shorten(view)}.")
     split = texts.get("split", "")
-    if "split" in header and split not in SPLITS:
+    if "split" in texts and split not in SPLITS:
         raise Mistake(f"{where}: split must be one of {', '.join(SPLITS)}, got {shorten(split)}.")
     if not person and split in (TRAIN, QUERY, BOTH):
         raise Mistake(f"{where}: an unknown person cannot be in {split}; set split to {GALLERY}, or name the person.")

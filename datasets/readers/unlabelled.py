@@ -1,4 +1,4 @@
-"""Reads tracklets that nobody has labelled, from a folder of any layout or from one still image."""
+"""Read tracklets that nobody has labelled, from a folder of any layout or from one still image."""
 
 import logging
 import os
@@ -6,25 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.mistake import MissingFile, Mistake
-from utils.text import natural_key
 from utils.unknown import UNKNOWN
 
 from ..tracklet import VIEWS, Tracklet
-from .listing import IMAGE_SUFFIXES, is_image_name, printable
+from .listing import IMAGE_SUFFIXES, printable, walk_folders
 from .manifest import pack_tracklets
 
 logger = logging.getLogger(__name__)
 
-MAX_LISTED = 20  # empty folders that the warning names
-_EXPECTED = f"a folder with frames ({', '.join(IMAGE_SUFFIXES)}) in it or below it, or one such image"
+MAX_LISTED = 20  # problems that the warning names
 
 
 def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, ...]:
     """Read the tracklets of a folder, in natural order: 2 before 10.
 
-    The root, and every folder below it, is a tracklet if it directly holds frames. A tracklet's name is its path below
-    the root; the root itself has its own name. Links to folders are followed, but not in a circle. Hidden files and
-    folders are left out; so are empty folders, with a warning. One still image is a tracklet of one frame.
+    The root, and every folder below it, is a tracklet if it directly holds frames (``listing.walk_folders``). A
+    tracklet's name is its path below the root; the root itself has its own name. Empty folders are left out, with a
+    warning. One still image is a tracklet of one frame.
 
     Args:
         root: The folder, or an image.
@@ -42,7 +40,10 @@ def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, 
         frames = _list_folders(path) if os.path.isdir(path) else {}
     if not frames:
         kind = "has no frames" if os.path.isdir(path) else "cannot be used" if os.path.exists(path) else "is missing"
-        raise MissingFile(f"{printable(path)} {kind}: expected {_EXPECTED}.")
+        raise MissingFile(
+            f"{printable(path)} {kind}: expected a folder with frames ({', '.join(IMAGE_SUFFIXES)}) in it or below it, "
+            "or one such image."
+        )
     for paths in frames.values():
         _check_encoding(paths)
     logger.info("%d tracklets with %d frames in %s", len(frames), sum(map(len, frames.values())), path)
@@ -54,32 +55,17 @@ def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, 
 def _list_folders(root: str) -> dict[str, Sequence[str]]:
     """Return the paths of the frames of each folder that holds any, by the name of the tracklet."""
     frames: dict[str, Sequence[str]] = {}
-    empty: list[str] = []
-    above: dict[str, frozenset[tuple[int, int]]] = {root: frozenset()}  # device and inode of the folders above
-    for folder, subfolders, names in os.walk(root, onerror=_warn_of_error, followlinks=True):
-        status = os.stat(folder)
-        identity = (status.st_dev, status.st_ino)
-        if identity in above[folder]:  # a link to a folder above
-            subfolders.clear()
-            continue
-        subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural_key)
-        for subfolder in subfolders:
-            above[os.path.join(folder, subfolder)] = above[folder] | {identity}
-        if images := [name for name in names if is_image_name(name)]:
-            name = os.path.basename(root) if folder == root else os.path.relpath(folder, root)
+    folders, problems = walk_folders(root)
+    for folder in folders:
+        if images := folder.images:
+            name = os.path.basename(root) if folder.place == "." else folder.place
             if name in frames:
-                raise Mistake(f"{root} and {folder} would have the same name: move the frames out of {root}.")
-            frames[name] = tuple(os.path.join(folder, image) for image in sorted(images, key=natural_key))
-        elif not subfolders:
-            empty.append(printable(folder))
-    if empty and frames:
-        listed = ", ".join(empty[:MAX_LISTED]) + (", ..." if len(empty) > MAX_LISTED else "")
-        logger.warning("%d folders hold no frames and are left out: %s", len(empty), listed)
+                raise Mistake(f"{root} and {folder.path} would have the same name: move the frames out of {root}.")
+            frames[name] = tuple(os.path.join(folder.path, image) for image in images)
+    if problems and frames:
+        listed = " ".join(problems[:MAX_LISTED]) + (" ..." if len(problems) > MAX_LISTED else "")
+        logger.warning("%s: left out (%d): %s", root, len(problems), listed)
     return frames
-
-
-def _warn_of_error(error: OSError) -> None:
-    logger.warning("%s cannot be listed (%s) and is left out.", printable(error.filename), error.strerror)
 
 
 def _check_encoding(paths: Sequence[str]) -> None:

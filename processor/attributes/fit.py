@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets import Benchmark, Tracklet
 from datasets.attributes import AttributeScheme
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import Tracklet
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
 from utils.progress import track
@@ -43,7 +44,7 @@ class Parts:
     scores: Tensor
 
 
-def find_annotated(dataset: Benchmark, name: str) -> tuple[list[Tracklet], AttributeScheme]:
+def find_annotated(dataset: DataSet, name: str) -> tuple[list[Tracklet], AttributeScheme]:
     """Return the training tracklets that have attributes, and what these mean.
 
     Args:

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from utils.checkpoint import hash_file, read_checkpoint, write_weights
-from utils.entries import check_entries, mapping, tensor, tensors
+from utils.checkpoint import fitting, hash_file, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
 from utils.tables import format_table
 
@@ -158,10 +157,10 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
     if not path.is_file():
         raise MissingFile(f"TEST.MASK {trained.cfg.TEST.MASK} needs {path}: run `{command}`.")
     content = read_checkpoint(path)
-    entries = {"descriptors": mapping, "columns": mapping, "scores": mapping, "model": tensors}
-    check_entries(content, path, entries)
     descriptors = describe_descriptors(trained)
-    if changed := [name for name, value in descriptors.items() if content["descriptors"].get(name) != value]:
+    with fitting(path):
+        kept = dict(content["descriptors"])
+    if changed := [name for name, value in descriptors.items() if kept.get(name) != value]:
         # Keys of the command line must be given to the training of the classifiers, too.
         keys = "".join(f" {name} {descriptors[name]}" for name in changed if name != "checkpoint")
         raise Mistake(
@@ -169,12 +168,13 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
             f"`{command}{keys}`."
         )
     try:
-        heads = unpack_heads(content, trained.model.descriptor_width)
-        scores = {column: ColumnScores(**values) for column, values in content["scores"].items()}
-        if any(not math.isfinite(value) for each in scores.values() for value in asdict(each).values()):
-            raise Mistake("its scores must be finite numbers")
-    except (TypeError, ValueError) as error:
-        raise Mistake(f"{path} is damaged, {error}: run `{command}`.") from error
+        with fitting(path):
+            heads = unpack_heads(content, trained.model.descriptor_width)
+            scores = {column: ColumnScores(**values) for column, values in content["scores"].items()}
+            if any(not math.isfinite(value) for each in scores.values() for value in asdict(each).values()):
+                raise ValueError("its scores must be finite numbers")
+    except Mistake as error:
+        raise Mistake(f"{error}: run `{command}`.") from error
     return AttributeHeads(heads, scores, bool(content.get("has_sensitive")))
 
 
@@ -205,7 +205,7 @@ def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeH
         content: What ``read_checkpoint`` returned for a file that ``pack_heads`` filled.
         width: Numbers of the vectors that are classified.
     Raises:
-        ValueError: If the content does not describe classifiers of such vectors; says why.
+        LookupError, TypeError, ValueError: If the content is no such file's; see ``utils.checkpoint.fitting``.
     """
     return {
         column: _unpack_head(column, values, content["model"], width) for column, values in content["columns"].items()
@@ -213,15 +213,15 @@ def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeH
 
 
 def _unpack_head(column: str, values: Any, weights: Mapping[str, Tensor], width: int) -> AttributeHead:
-    try:
-        codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
-        weight, bias = (weights[f"{column}.{name}"] for name in ("weight", "bias"))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Mistake(f"its classifier of {column} is not complete ({error!r})") from error
-    if problem := tensor(len(codes), width)(weight) or tensor(len(codes))(bias):
-        raise Mistake(f"its classifier of {column} {problem}")
+    codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
+    weight, bias = (weights[f"{column}.{name}"] for name in ("weight", "bias"))
+    if weight.shape != (len(codes), width) or bias.shape != (len(codes),):
+        raise ValueError(
+            f"its classifier of {column} is {tuple(weight.shape)} and {tuple(bias.shape)}, for {len(codes)} codes of "
+            f"{width} numbers"
+        )
     if not (weight.isfinite().all() and bias.isfinite().all() and 0 < temperature < math.inf):
-        raise Mistake(f"its classifier of {column} must hold finite numbers and a temperature above 0")
+        raise ValueError(f"its classifier of {column} must hold finite numbers and a temperature above 0")
     return AttributeHead(codes, weight, bias, temperature)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets import Tracklet
 from datasets.attributes import AttributeScheme
+from datasets.tracklet import Tracklet
 from utils.distances import Distances
 from utils.mistake import Mistake
 

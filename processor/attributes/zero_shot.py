@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet
 from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, AttributeScheme
+from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
-from utils.checkpoint import read_checkpoint, write_weights
-from utils.entries import check_entries, mapping, tensors, text
+from utils.checkpoint import fitting, read_checkpoint, write_weights
 from utils.mistake import Mistake
 from utils.tables import format_table
 
@@ -200,25 +199,18 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> ZeroShotHeads:
         )
         return make_zero_shot_heads(space)
     content = read_checkpoint(path)
-    check_entries(content, path, {"text_tower": text, "columns": mapping, "model": tensors})
-    if content["text_tower"] != space.sha256:
-        raise Mistake(
-            f"{path} was calibrated with another text tower than {space.name} (TEST.TEXT_TOWER): remove it, or write "
-            "it again by tools/train_attributes.py with --text_tower."
-        )
     by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
-    try:
+    with fitting(path):
+        if content["text_tower"] != space.sha256:
+            raise Mistake(
+                f"{path} was calibrated with another text tower than {space.name} (TEST.TEXT_TOWER): remove it, or "
+                "write it again by tools/train_attributes.py with --text_tower."
+            )
         for name, head in unpack_heads(content, space.width).items():
             view, _, column = name.partition(".")
-            by_view.setdefault(view, {})[column] = head
-        if (
-            set(by_view) != set(TEMPLATES)
-            or not by_view["ground"]
-            or list(by_view["aerial"]) != list(by_view["ground"])
-        ):
-            raise Mistake("it must hold the same columns for both views")
-    except ValueError as error:
-        raise Mistake(f"{path} is damaged, {error}: remove it, or write it again.") from error
+            by_view[view][column] = head
+        if not by_view["ground"] or list(by_view["aerial"]) != list(by_view["ground"]):
+            raise ValueError("it must hold the same columns for both views")
     return ZeroShotHeads(by_view)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from datasets import Tracklet
 from datasets.clips.clip_dataset import NOT_REPLACED
 from datasets.clips.decoding import UnreadableFrameError
+from datasets.tracklet import Tracklet
 from utils.processes import ALONE, Processes
 
 logger = logging.getLogger(__name__)

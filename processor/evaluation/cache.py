@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from datasets import Tracklet
-from utils.checkpoint import read_checkpoint, write_weights
-from utils.entries import check_entries, mapping, tensor, tensors
+from datasets.tracklet import Tracklet
+from utils.checkpoint import fitting, read_checkpoint, write_weights
 from utils.mistake import Mistake
 from utils.processes import Processes
 
@@ -99,17 +98,15 @@ def _read(path: Path, origin: Mapping[str, str], num_tracklets: int) -> Tensor |
         return None
     try:
         content = read_checkpoint(path)
-        check_entries(content, path, {"model": tensors, "origin": mapping})
-        check_entries(content["model"], path, {"features": tensor(None, None, dtype=torch.float32)})
-    except ValueError as error:
+        with fitting(path):
+            kept, features = dict(content["origin"]), content["model"]["features"]
+            if changed := [name for name, value in origin.items() if kept.get(name) != value]:
+                logger.info("%s is of other %s: the features are computed again.", path, ", ".join(changed))
+                return None
+            if features.dim() != 2 or len(features) != num_tracklets or not features.isfinite().all():
+                raise ValueError("its features are not of these tracklets")
+    except Mistake as error:
         logger.warning("Kept features are not used: %s", error)
-        return None
-    if changed := [name for name, value in origin.items() if content["origin"].get(name) != value]:
-        logger.info("%s is of other %s: the features are computed again.", path, ", ".join(changed))
-        return None
-    features = content["model"]["features"]
-    if len(features) != num_tracklets:
-        logger.warning("Kept features are not used: %s is damaged, its features are not of these tracklets.", path)
         return None
     logger.info("%d features were read from %s and not computed.", len(features), path)
     return features

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet
 from datasets.clips.clip_dataset import NO_FRAME
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import flip_clips
+from datasets.tracklet import Tracklet
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime

@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,39 +11,21 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import NETWORK_KEYS, changed_keys, config_of_run, get_cfg, parse_camera_map
-from datasets import Benchmark, make_dataset, train_cameras
+from configs import Role, changed_keys, config_of_run, describe_differences, get_cfg, parse_camera_map
+from datasets.build import make_dataset, train_cameras
+from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
-from utils.checkpoint import log_identity, read_checkpoint
-from utils.entries import check_entries, count, identifiers, number, tensors, text
+from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
-from utils.revision import find_revision
 from utils.runtime import Runtime, make_runtime
 
 from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
-# Entries of our checkpoints that are read beside the weights; those of other programs may lack them.
-ENTRIES = {"config": text, "camids": identifiers, "epoch": count, "step": count, "best": number}
-# Keys of the evaluation that change its results; with those of the network, they are written above the results.
-CHANGE_RESULTS = (
-    "INPUT.SIZE_TEST",
-    "TEST.CAMERA_MAP",
-    "TEST.NUM_CLIPS",
-    "TEST.NECK_FEAT",
-    "TEST.FEAT",
-    "TEST.FLIP",
-    "TEST.MASK",
-    "TEST.PREDICT",
-    "TEST.RE_RANKING",
-    "TEST.TEXT_TOWER",
-    "TEST.QUERY_EXPANSION",
-    "TEST.MUTUAL_NEIGHBOURS",
-    "TEST.CAMERA_NORMALIZATION",
-    "TEST.NORMALIZATION_GROUPS",
-)
+# What decides on the results of an evaluation; it is written above them.
+COUNTED = (Role.NETWORK, Role.CLASSES, Role.FEATURES, Role.RANKING)
 
 
 @dataclass(frozen=True)
@@ -73,20 +56,18 @@ class TrainedRun:
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
-        changed = {key: value for key, (_, value) in changed_keys(get_cfg(), self.cfg).items()}
-        counted = (*NETWORK_KEYS, *CHANGE_RESULTS)
-        settings = ", ".join(f"{key} {value}" for key, value in changed.items() if key.startswith(counted))
+        settings = describe_differences(self.cfg, *COUNTED)
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
             "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
-            "settings": f"those of the recipe but for {settings}" if settings else "those of the recipe",
+            "settings": f"those of the recipe but for {settings}" if settings != "none" else "those of the recipe",
             "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
             "code": find_revision(),
             "date": datetime.date.today().isoformat(),
         }
 
-    def read_dataset(self) -> Benchmark:
+    def read_dataset(self) -> DataSet:
         """Read the data set to evaluate on; the training split only if the cameras must be counted there."""
         if self.camids is not None or not self.model.num_cameras:
             return make_dataset(self.cfg, with_train=False)
@@ -97,7 +78,7 @@ class TrainedRun:
             logger.warning("The checkpoint does not name its cameras, and the training split cannot be read: %s", error)
             return dataset
 
-    def cameras_for(self, dataset: Benchmark) -> dict[int, int]:
+    def cameras_for(self, dataset: DataSet) -> dict[int, int]:
         """Return the index of each camera, by camid, in the model's camera embedding; others count as unknown.
 
         On another data set than the one that was trained on, the same number is another camera: only those that
@@ -127,7 +108,7 @@ class TrainedRun:
             return {}
         return cameras
 
-    def _training_cameras(self, dataset: Benchmark) -> dict[int, int]:
+    def _training_cameras(self, dataset: DataSet) -> dict[int, int]:
         """Return the index of each training camera, by camid; as ``cameras_for``, but without looking at TEST."""
         if self.camids is not None:
             return {camid: index for index, camid in enumerate(self.camids)}
@@ -192,26 +173,26 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     log_identity(path)
-    check_entries(content, path, ENTRIES, optional=ENTRIES)
     trained_on = None
-    if "config" in content:
-        source = f"config in {path}"
-        if overrides is not None:
-            cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
-        trained_cfg = get_cfg(config_text=content["config"], source=source)
-        trained_on = trained_cfg.DATASETS.NAMES
-        _warn_of_other_switches(cfg, trained_cfg)
+    with fitting(path):
+        camids = tuple(content["camids"]) if "camids" in content else None
+        chosen = _describe_choice(content, path)
+        if "config" in content:
+            source = f"config in {path}"
+            if overrides is not None:
+                cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
+            trained_cfg = get_cfg(config_text=content["config"], source=source)
+            trained_on = trained_cfg.DATASETS.NAMES
+            _warn_of_other_switches(cfg, trained_cfg)
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise Mistake(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
-        check_entries(content, path, {"averaged": tensors})
         content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
-    camids = tuple(content["camids"]) if "camids" in content else None
-    if camids is not None and model.num_cameras not in (0, len(camids)):
+    if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, _describe_choice(content, path), cfg, trained_on, config_file)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file)
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
@@ -229,8 +210,8 @@ def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
 
 def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
     """Name the switches of the network that differ from those that the checkpoint was trained with."""
-    for key, (before, now) in changed_keys(trained, cfg).items():
-        if key.startswith("MODEL.") and key.startswith(NETWORK_KEYS):
+    for key, (before, now) in changed_keys(trained, cfg, Role.NETWORK).items():
+        if key.startswith("MODEL."):
             logger.warning(
                 "%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was never "
                 "trained. Switches are set when training.",
@@ -252,3 +233,15 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
     load_state(model, content, path)
     return model
+
+
+def find_revision() -> str:
+    """Return the abbreviated commit of this checkout, with '-dirty' after changes; 'unknown' without git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import Case, Tracklet
 from datasets.attributes import AttributeScheme
-from datasets.tracklet import VIEWS
+from datasets.tracklet import VIEWS, Case, Tracklet
 from utils.distances import Distances, squared_distances
 from utils.metrics import (
     CROSS_CAMERA,

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from datasets import Case, Tracklet
+from datasets.tracklet import Case, Tracklet
 from utils.distances import Distances
 from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings
 

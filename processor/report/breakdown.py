@@ -2,23 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from datasets import Tracklet
-from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
-from utils.metrics import RankingResult
+from datasets.attributes import AGVPREID_SCHEME, CODES
+from datasets.tracklet import Tracklet
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
 from ..evaluation.results import CaseResult, Evaluation, Method
-from .measures import measures_by_query
 
-# What queries are grouped by: something to sort by, and its label.
-Value = tuple[Any, str]
-# The values that a query has: none if it is unknown or does not apply; several for pairs of cameras.
-Values = tuple[Value, ...]
+# What a query is grouped by: something to sort by, and its label. A query has no value of a property if it is unknown
+# or does not apply, and several for pairs of cameras.
+Values = list[tuple[Any, str]]
 
 
 def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -28,36 +26,51 @@ def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
     """
     rows = []
     for method, result, ranking in evaluation.scored_rankings():
-        title = {"method": str(method), "direction": result.case.title}
         for name, values in _properties(result, method):
-            for label, group in _group(values):
-                rows.append({**title, "property": name, "value": label, **_score(ranking, group)})
+            for value in sorted({value for own in values for value in own}):
+                group = np.array([value in own for own in values])
+                row = {
+                    "method": str(method),
+                    "direction": result.case.title,
+                    "property": name,
+                    "value": value[1],
+                    "num_queries": int(group.sum()),
+                    "R1": float((ranking.first_ranks[group] <= 1).mean()),
+                    "mAP": float(ranking.average_precisions[group].mean()),
+                }
+                rows.append(row)
     return rows
 
 
 def format_breakdown(rows: Sequence[dict[str, Any]]) -> str:
     """Lay out a table for each method and direction, in percent."""
-    tables = defaultdict(list)
-    for row in rows:
-        cells = [f"{row['property']}: {row['value']}", f"{100 * row['R1']:.2f}", f"{100 * row['mAP']:.2f}"]
-        tables[row["method"], row["direction"]].append([*cells, row["num_queries"]])
-    return "\n\n".join(
-        format_table([", ".join(title), "R1", "mAP", "queries"], cells) for title, cells in tables.items()
-    )
+    tables = []
+    for title, own in groupby(rows, lambda row: (row["method"], row["direction"])):
+        cells = []
+        for row in own:
+            measures = [f"{100 * row[name]:.2f}" for name in ("R1", "mAP")]
+            cells.append([f"{row['property']}: {row['value']}", *measures, row["num_queries"]])
+        tables.append(format_table([", ".join(title), "R1", "mAP", "queries"], cells))
+    return "\n\n".join(tables)
 
 
 def _properties(result: CaseResult, method: Method) -> Iterator[tuple[str, list[Values]]]:
     """Yield every property with its values for each valid query."""
     queries = result.valid_queries(method)
-    matches = _true_matches(result, queries)
-    yield "query camera", [_camera(query) for query in queries]
-    yield "query camera to match camera", [_camera_pairs(*pair) for pair in zip(queries, matches, strict=True)]
-    yield "altitude", [_altitude(*pair) for pair in zip(queries, matches, strict=True)]
-    yield "day of the true matches", [_days_of_matches(*pair) for pair in zip(queries, matches, strict=True)]
-    yield "frames of the query", _length_quarters([len(query.frame_paths) for query in queries])
+    pairs = list(zip(queries, _true_matches(result, queries), strict=True))
+    yield "query camera", [[] if query.camid == UNKNOWN else [(query.camid, str(query.camid))] for query in queries]
+    yield "query camera to match camera", [_camera_pairs(*pair) for pair in pairs]
+    yield "altitude", [_altitudes(*pair) for pair in pairs]
+    yield "day of the true matches", [_days_of_matches(*pair) for pair in pairs]
+    yield "frames of the query", _length_quarters(np.array([len(query.frame_paths) for query in queries]))
     if scheme := result.case.scheme:
         for index, column in enumerate(scheme.columns):
-            yield column, [_attribute(query, scheme, index) for query in queries]
+            labels = CODES[column] if scheme == AGVPREID_SCHEME else None
+            unknown = scheme.unknown[index]
+            codes = [query.attributes[index] if query.attributes else unknown for query in queries]
+            known = [(code, labels[code] if labels else str(code)) for code in set(codes) - {unknown}]
+            values = {value[0]: [value] for value in known}
+            yield column, [values.get(code, []) for code in codes]
 
 
 def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[Tracklet]]:
@@ -74,59 +87,31 @@ def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[
     return matches
 
 
-def _camera(query: Tracklet) -> Values:
-    return () if query.camid == UNKNOWN else ((query.camid, str(query.camid)),)
-
-
 def _camera_pairs(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
     """Pair the query's camera with every camera that has a true match of it."""
-    cameras = {match.camid for match in matches} - {UNKNOWN}
-    if query.camid == UNKNOWN:
-        return ()
-    return tuple(((query.camid, camera), f"{query.camid} to {camera}") for camera in sorted(cameras))
+    cameras = sorted({match.camid for match in matches} - {UNKNOWN})
+    return [((query.camid, camera), f"{query.camid} to {camera}") for camera in cameras if query.camid != UNKNOWN]
 
 
-def _altitude(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
+def _altitudes(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
     """Return the altitude of an aerial query, or those of a ground query's aerial matches, which may be several."""
     aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
     metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
-    return ((metres, f"{', '.join(map(str, metres))} m"),) if metres else ()
+    return [(metres, f"{', '.join(map(str, metres))} m")] if metres else []
 
 
 def _days_of_matches(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
     """Say whether the true matches are of the query's day."""
     days = {match.day for match in matches}
     if query.day is None or None in days or not days:
-        return ()
+        return []
     if query.day not in days:
-        return ((2, "another"),)
-    return ((0, "the same"),) if len(days) == 1 else ((1, "the same and others"),)
+        return [(2, "another")]
+    return [(0, "the same")] if len(days) == 1 else [(1, "the same and others")]
 
 
-def _length_quarters(lengths: Sequence[int]) -> list[Values]:
+def _length_quarters(lengths: np.ndarray) -> list[Values]:
     """Divide the queries into quarters by their number of frames; equal lengths stay together."""
     quarters = np.searchsorted(np.quantile(lengths, [0.25, 0.5, 0.75]), lengths)
-    ends = {int(quarter): np.array(lengths)[quarters == quarter] for quarter in np.unique(quarters)}
-    return [((quarter, f"{ends[quarter].min()} to {ends[quarter].max()}"),) for quarter in quarters.tolist()]
-
-
-def _attribute(query: Tracklet, scheme: AttributeScheme, index: int) -> Values:
-    if query.attributes is None or query.attributes[index] == scheme.unknown[index]:
-        return ()
-    code = query.attributes[index]
-    return ((code, CODES[scheme.columns[index]][code] if scheme == AGVPREID_SCHEME else str(code)),)
-
-
-def _group(values: Sequence[Values]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the label of every value, in order, and which queries have it, (V,), bool."""
-    for value in sorted({value for own in values for value in own}):
-        yield value[1], np.array([value in own for own in values])
-
-
-def _score(ranking: RankingResult, group: np.ndarray) -> dict[str, float]:
-    values = measures_by_query(ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties)
-    return {
-        "num_queries": int(group.sum()),
-        "R1": float(values["R1"][group].mean()),
-        "mAP": float(values["mAP"][group].mean()),
-    }
+    ends = {quarter: lengths[quarters == quarter] for quarter in set(quarters.tolist())}
+    return [[(quarter, f"{ends[quarter].min()} to {ends[quarter].max()}")] for quarter in quarters.tolist()]

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .page_data import DirectionData, PageData
+from .direction import RankedDirection, group_by_case
 
 SIZE = (5.2, 3.6)  # inches
 LEGEND_LINE = 0.22  # inches, of a line of the legend
@@ -49,43 +49,48 @@ class PageFigure:
     svg: str
 
 
-def write_figures(data: PageData, folder: Path) -> tuple[list[PageFigure], list[Path]]:
-    """Draw every figure once; write it as PNG and PDF, and return it as SVG for the page, with the files written."""
+def write_figures(
+    directions: Sequence[RankedDirection], verification: Sequence[Mapping[str, Any]], folder: Path
+) -> tuple[list[PageFigure], list[Path]]:
+    """Draw every figure once; write it as PNG and PDF, and return it as SVG for the page, with the files written.
+
+    Args:
+        directions: By every method, the visual one first.
+        verification: What results.json holds of them.
+        folder: It is created.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     figures: list[PageFigure] = []
     written: list[Path] = []
     with mpl.rc_context(STYLE):
-        for direction in data.directions:
-            for name, title, description, figure in _draw_direction(direction, data.results["verification"]):
-                stem = f"{name}_{direction.case.name}"
-                paths = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
+        for own in group_by_case(directions):
+            name, title = own[0].case.name, own[0].case.title
+            drawn = {
+                "cmc": ("CMC", *_draw_cmc(own)),
+                "roc": ("ROC", *_draw_roc([row for row in verification if row["direction"] == title])),
+                "distances": ("Distances, visual only", *_draw_distances(own[0])),
+            }
+            for kind, (heading, description, figure) in drawn.items():
+                paths = [folder / f"{kind}_{name}.png", folder / f"{kind}_{name}.pdf"]
                 figure.savefig(paths[0], dpi=DOTS_PER_INCH, facecolor="white")
                 figure.savefig(paths[1], facecolor="white", metadata={"CreationDate": None})
                 written += paths
-                figures.append(PageFigure(f"{title}, {direction.case.title}", description, _as_svg(figure, stem)))
+                svg = _as_svg(figure, f"{kind}_{name}")
+                figures.append(PageFigure(f"{heading}, {title}", description, svg))
     return figures, written
 
 
-def _draw_direction(
-    direction: DirectionData, verification: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, str, str, Figure]]:
-    """Yield name, title, description and figure."""
-    yield "cmc", "CMC", *_draw_cmc(direction)
-    yield "roc", "ROC", *_draw_roc([row for row in verification if row["direction"] == direction.case.title])
-    yield "distances", "Distances, visual only", *_draw_distances(direction)
-
-
-def _draw_cmc(direction: DirectionData) -> tuple[str, Figure]:
+def _draw_cmc(directions: Sequence[RankedDirection]) -> tuple[str, Figure]:
     figure, axes = _axes("rank", "queries with a true match, %")
-    for (method, cmc), look in zip(direction.cmc.items(), _looks(), strict=False):
-        shown = 100 * cmc[:MAX_RANK]
-        axes.plot(range(1, len(shown) + 1), shown, label=str(method), **look)
+    for direction, look in zip(directions, _looks(), strict=False):
+        shown = 100 * direction.cmc[:MAX_RANK]
+        axes.plot(range(1, len(shown) + 1), shown, label=str(direction.method), **look)
     axes.set_xlim(1, MAX_RANK)
     axes.set_xticks((1, 5, 10, 15, 20))
-    lowest = 100 * min(cmc[0] for cmc in direction.cmc.values())
+    lowest = 100 * min(direction.cmc[0] for direction in directions)
     axes.set_ylim(min(10 * (lowest // 10), 90), 101)
-    _add_legend(figure, len(direction.cmc))
-    values = "; ".join(f"{method} {100 * cmc[0]:.2f} % at rank 1" for method, cmc in direction.cmc.items())
+    _add_legend(figure, len(directions))
+    values = "; ".join(f"{direction.method} {100 * direction.cmc[0]:.2f} % at rank 1" for direction in directions)
     return f"Share of queries with a true match up to each rank. {values}.", figure
 
 
@@ -103,15 +108,14 @@ def _draw_roc(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Figure]:
     return f"True pairs accepted against false pairs accepted. Equal error rate: {values}.", figure
 
 
-def _draw_distances(direction: DirectionData) -> tuple[str, Figure]:
-    histogram = direction.histogram
+def _draw_distances(direction: RankedDirection) -> tuple[str, Figure]:
     figure, axes = _axes("distance", "share of the pairs in a bin, %")
-    kinds = (("false pairs", histogram.num_false), ("true pairs", histogram.num_true))
-    for (label, counts), colour, dash in zip(kinds, ("#d9730d", "#2f7de1"), ("--", "-"), strict=True):
-        label = f"{label} ({int(counts.sum()):,})"
+    kinds = (("false pairs", direction.num_false, "#d9730d", "--"), ("true pairs", direction.num_true, "#2f7de1", "-"))
+    for name, counts, colour, dash in kinds:
+        label = f"{name} ({int(counts.sum()):,})"
         shares = 100 * counts / max(counts.sum(), 1)
-        axes.stairs(shares, histogram.edges, color=colour, fill=True, alpha=0.25)
-        axes.stairs(shares, histogram.edges, color=colour, linestyle=dash, linewidth=1.8, label=label)
+        axes.stairs(shares, direction.edges, color=colour, fill=True, alpha=0.25)
+        axes.stairs(shares, direction.edges, color=colour, linestyle=dash, linewidth=1.8, label=label)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: peaks may be anywhere
     return "Histograms of the distances of pairs of one person, and of pairs of two, each of 100 % in all.", figure
 
@@ -119,8 +123,7 @@ def _draw_distances(direction: DirectionData) -> tuple[str, Figure]:
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=SIZE, layout="constrained")  # no pyplot: it needs no display and keeps no state
     axes = figure.subplots()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.grid(alpha=0.2, color=INK, linewidth=0.6)
     return figure, axes
 

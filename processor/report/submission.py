@@ -1,6 +1,6 @@
 """Submissions to the AG-VPReID challenge: made from an evaluation's distances, joined, and checked against the sample.
 
-A submission is a ranking file with rows numbered from 1 through all directions (``rankings.RANKING_HEADERS``). Other
+A submission is a ranking file with rows numbered from 1 through all directions (``files.RANKING_HEADERS``). Other
 forms of ranking files, such as that of VReID-XFD, are refused.
 """
 
@@ -8,9 +8,9 @@ import csv
 import io
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,55 +20,48 @@ from utils.mistake import MissingFile, Mistake
 from utils.nearest import find_nearest
 from utils.text import read_lines, shorten
 
-from .rankings import RANKING_HEADERS
+from .files import RANKING_HEADERS
 
 HEADER = RANKING_HEADERS[AGVPREID_RANKING]
 VISUAL_NAME = "visual"  # of the method whose files have no suffix
-MAX_SHOWN = 40  # problems that a report lists; it counts all
+MAX_SHOWN = 40  # problems that are listed; all are counted
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row of a submission: a query and the names of gallery tracklets, nearest first.
 
     Attributes:
-        line: Line of the file, from 1; 0 for a row that was not read from one.
+        place: Where the row is from: the file, with the line if it has lines.
         number: Number of the row as written.
         query: Name of the query tracklet.
         gallery: Names of the gallery tracklets.
     """
 
-    line: int
+    place: str
     number: str
     query: str
     gallery: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Something in a submission that its reader would refuse or count as wrong.
 
     Attributes:
-        line: Line of the file; 0 if the problem belongs to none.
+        place: As in ``Row``; of the sample for a missing query.
         kind: What is wrong, in a few words; problems are counted by it.
         detail: The names or numbers that are wrong.
     """
 
-    line: int
+    place: str
     kind: str
     detail: str
-
-    def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line else ""
-        return f"{where}{self.kind}: {self.detail}"
 
 
 def read_submission(path: Path) -> list[Row]:
     """Read the rows of a submission.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no text, has another header, no rows, or a row without three columns; names the line.
+        Mistake: If it is missing, is no text, has another header, no rows, or a row without three columns.
     """
     reader = csv.reader(io.StringIO("\n".join(read_lines(path))), strict=True)
     rows = []
@@ -76,13 +69,12 @@ def read_submission(path: Path) -> list[Row]:
         header = next(reader, [])
         if tuple(header) != HEADER:
             raise Mistake(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
-        for cells in reader:
-            if not cells:
-                continue
+        for cells in filter(None, reader):
+            place = f"{path}, line {reader.line_num}"
             if len(cells) != len(HEADER):
-                raise Mistake(f"{path}, line {reader.line_num}: expected {len(HEADER)} columns, got {len(cells)}.")
+                raise Mistake(f"{place}: expected {len(HEADER)} columns, got {len(cells)}.")
             number, query, gallery = cells
-            rows.append(Row(reader.line_num, number, query, tuple(gallery.split())))
+            rows.append(Row(place, number, query, tuple(gallery.split())))
     except csv.Error as error:
         raise Mistake(f"{path}, line {reader.line_num}: {error}.") from error
     if not rows:
@@ -116,34 +108,23 @@ def check_submission(
     galleries = {name for row in sample for name in row.gallery}.union(known)
     length = length or max(len(row.gallery) for row in sample)
     problems = []
-    first_lines: dict[str, int] = {}
+    first_places: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        if row.number != str(number):
-            problems.append(Problem(row.line, "wrong row number", f"{shorten(row.number)}, expected {number}"))
-        if row.query not in queries:
-            problems.append(Problem(row.line, "unknown query", shorten(row.query)))
-        if row.query in first_lines:
-            detail = f"{row.query} (first in line {first_lines[row.query]})"
-            problems.append(Problem(row.line, "repeated query", detail))
-        first_lines.setdefault(row.query, row.line)
-        problems += _check_gallery(row, galleries, length)
-    for row in sample:
-        if row.query not in first_lines:
-            problems.append(Problem(0, "missing query", f"{row.query} (line {row.line} of the sample)"))
-    return problems
-
-
-def _check_gallery(row: Row, known: Collection[str], length: int) -> list[Problem]:
-    """Return what is wrong with the list of one row."""
-    counts = Counter(row.gallery)
-    problems = []
-    if unknown := [name for name in counts if name not in known]:
-        problems.append(Problem(row.line, "unknown gallery tracklets", _join(unknown)))
-    if repeated := [name for name, count in counts.items() if count > 1]:
-        problems.append(Problem(row.line, "repeated gallery tracklets", _join(repeated)))
-    if len(row.gallery) < length:
-        problems.append(Problem(row.line, "short list", f"{len(row.gallery)} gallery tracklets, expected {length}"))
-    return problems
+        counts = Counter(row.gallery)
+        unknown = [name for name in counts if name not in galleries]
+        repeated = [name for name, count in counts.items() if count > 1]
+        found = {
+            "wrong row number": row.number != str(number) and f"{shorten(row.number)}, expected {number}",
+            "unknown query": row.query not in queries and shorten(row.query),
+            "repeated query": row.query in first_places and f"{row.query} (first in {first_places.get(row.query)})",
+            "unknown gallery tracklets": _join(unknown),
+            "repeated gallery tracklets": _join(repeated),
+            "short list": len(row.gallery) < length and f"{len(row.gallery)} gallery tracklets, expected {length}",
+        }
+        problems += [Problem(row.place, kind, detail) for kind, detail in found.items() if detail]
+        first_places.setdefault(row.query, row.place)
+    missing = (row for row in sample if row.query not in first_places)
+    return problems + [Problem(row.place, "missing query", row.query) for row in missing]
 
 
 def _join(names: Sequence[str]) -> str:
@@ -156,43 +137,28 @@ def format_problems(problems: Sequence[Problem]) -> str:
         return "no problems"
     counts = Counter(problem.kind for problem in problems)
     summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    lines = [f"  {problem}" for problem in problems[:MAX_SHOWN]]
+    lines = [f"  {problem.place}: {problem.kind}: {problem.detail}" for problem in problems[:MAX_SHOWN]]
     if len(problems) > MAX_SHOWN:
         lines.append(f"  and {len(problems) - MAX_SHOWN} more")
     return "\n".join([f"{len(problems)} problems ({summary}):", *lines])
 
 
 def gallery_names(root: Path) -> frozenset[str]:
-    """Return the names of the tracklets in the gallery folders of a copy of AG-VPReID.
-
-    Raises:
-        FileNotFoundError: If there are none.
-    """
+    """Return the names of the tracklets in the gallery folders of a copy of AG-VPReID; there must be some."""
     names = frozenset(path.name for path in root.glob("case*/gallery/*/*"))
     if not names:
         raise MissingFile(f"{root} holds no tracklets in case*/gallery/: it is no copy of AG-VPReID.")
     return names
 
 
-def merge_submissions(paths: Sequence[Path]) -> list[Row]:
-    """Join the rankings of several directions in the order of the files.
-
-    Raises:
-        FileNotFoundError, ValueError: As ``read_submission`` does; also ValueError if a query is ranked twice.
-    """
-    return _join_rows((f"{path}, line {row.line}", row) for path in paths for row in read_submission(path))
-
-
-def _join_rows(rows: Iterable[tuple[str, Row]]) -> list[Row]:
-    """Return rows that come with the place that they are from; ValueError if a query is ranked twice."""
-    places: dict[str, str] = {}
-    joined = []
-    for place, row in rows:
-        if row.query in places:
-            raise Mistake(f"{place}: the query {row.query} is already ranked in {places[row.query]}.")
-        places[row.query] = place
-        joined.append(row)
-    return joined
+def join_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of all directions, in this order; Mistake if a query is ranked twice."""
+    joined: dict[str, Row] = {}
+    for row in rows:
+        if row.query in joined:
+            raise Mistake(f"{row.place}: the query {row.query} is already ranked in {joined[row.query].place}.")
+        joined[row.query] = row
+    return list(joined.values())
 
 
 def order_as(rows: Sequence[Row], sample: Sequence[Row]) -> list[Row]:
@@ -209,8 +175,8 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
         method: 'visual', or what the name of another method's file of distances holds after ``distmat_``.
         length: Gallery tracklets per query; 0 for all.
     Raises:
-        FileNotFoundError: If there are no distances by this method.
-        ValueError: If a direction lacks them, a file is damaged, or a query is ranked twice.
+        Mistake: If there are no distances by this method, a direction lacks them, a file is damaged, or a query is
+            ranked twice.
     """
     name = "distmat.npz" if method == VISUAL_NAME else f"distmat_{method}.npz"
     ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}
@@ -224,30 +190,25 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
             f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}. Choose another, or "
             "evaluate again."
         )
-    paths = [direction / name for direction in sorted(ranked)]
-    return _join_rows((str(path), row) for path in paths for row in _rank_file(path, length))
+    return join_rows(row for direction in sorted(ranked) for row in _rank_file(direction / name, length))
 
 
-def _rank_file(path: Path, length: int) -> list[Row]:
+def _rank_file(path: Path, length: int) -> Iterator[Row]:
     """Rank the gallery for every query of one file of distances; of equal distances, the earlier column is first."""
     try:
         with np.load(path) as content:
             distmat = content["distmat"]
-            queries, galleries = ([_name_of(key) for key in content[f"{side}_keys"]] for side in ("query", "gallery"))
+            # A key is the identity, a slash, and the name.
+            names = [[str(key).partition("/")[2] for key in content[f"{side}_keys"]] for side in ("query", "gallery")]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
+    queries, galleries = names
     if distmat.shape != (len(queries), len(galleries)):
         raise Mistake(
             f"{path} is damaged: {distmat.shape} distances of {len(queries)} queries to {len(galleries)} tracklets."
         )
     if np.isnan(distmat).any():
         raise Mistake(f"{path} holds NaN: evaluate again with another checkpoint.")
-    return [
-        Row(0, "", query, tuple(galleries[index] for index in find_nearest(distances, length or len(galleries))))
-        for query, distances in zip(queries, distmat, strict=True)
-    ]
-
-
-def _name_of(key: str) -> str:
-    """Return the name of a tracklet from its key, which begins with the identity (``Tracklet.key``)."""
-    return str(key).partition("/")[2]
+    for query, distances in zip(queries, distmat, strict=True):
+        nearest = find_nearest(distances, length or len(galleries))
+        yield Row(str(path), "", query, tuple(galleries[index] for index in nearest))

@@ -1,45 +1,139 @@
-"""The results as text and as plain data for JSON."""
+"""The scores of an evaluation as plain data, in fractions of 1, and as text, in percent."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from utils.bootstrap import bootstrap_interval
 from utils.metrics import RankingResult
 from utils.tables import format_table
+from utils.verification import OperatingPoint
 
 from ..evaluation.results import RERANKED, Evaluation, Method
-from .measures import MEASURES, mean_measures, measure_intervals
+from .direction import RankedDirection
+
+REPORTED_RANKS = (1, 5, 10, 20)
+MEASURES = (*(f"R{rank}" for rank in REPORTED_RANKS), "mAP", "mINP")
+FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
+# Where results.json shows the ROC curve: five points for each factor of ten.
+CURVE_RATES = tuple(10 ** (exponent / 5) for exponent in range(-25, 1))
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row of the results.
+def measures_by_query(
+    first_ranks: np.ndarray, average_precisions: np.ndarray, inverse_penalties: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the value of every measure for each query, (V,); the mean over queries is the measure.
 
-    Attributes:
-        method: The one that ranked.
-        direction: Title of the case, or 'overall'.
-        protocol: Names of the protocols that scored it.
-        ranking: Scores.
-        pids: Identities of the valid queries, (V,).
+    Args:
+        first_ranks: Rank of the first true match, from 1, (V,); infinity without a true match.
+        average_precisions, inverse_penalties: 0..1, (V,).
     """
-
-    method: Method
-    direction: str
-    protocol: str
-    ranking: RankingResult
-    pids: np.ndarray
-
-    @property
-    def num_people(self) -> int:
-        """Number of different people among the valid queries."""
-        return len(np.unique(self.pids))
+    cmc = {f"R{rank}": (first_ranks <= rank).astype(float) for rank in REPORTED_RANKS}
+    return {**cmc, "mAP": average_precisions, "mINP": inverse_penalties}
 
 
-def format_results(evaluation: Evaluation) -> str:
-    """Lay out the rules, the scores and their intervals as text."""
-    return "\n\n".join((format_protocols(evaluation), format_scores(evaluation), format_intervals(evaluation)))
+def score_methods(evaluation: Evaluation) -> list[Row]:
+    """Score every method, with 95 % intervals over people: the directions that it ranked, then overall.
+
+    There is an overall row if the method ranked several directions, and all.
+    """
+    rows = []
+    for method in evaluation.methods():
+        scored = [result for result in evaluation.scored() if method in result.rankings]
+        pids = [np.array([query.pid for query in result.valid_queries(method)]) for result in scored]
+        for result, own_pids in zip(scored, pids, strict=True):
+            title, protocol = result.case.title, result.case.protocol
+            rows.append(_score(method, title, protocol, result.rankings[method], own_pids))
+        if len(scored) == len(evaluation.cases) > 1:
+            names = ", ".join(protocol.name for protocol in evaluation.protocols())
+            rows.append(_score(method, "overall", names, evaluation.overall(method), np.concatenate(pids)))
+    return rows
+
+
+def _score(method: Method, direction: str, protocol: str, ranking: RankingResult, pids: np.ndarray) -> Row:
+    """Score a ranking; ``pids`` are those of its valid queries, (V,)."""
+    values = measures_by_query(ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties)
+    low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
+    measures: dict[str, float] = {}
+    for index, (name, value) in enumerate(values.items()):
+        ends = {f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
+        measures |= {name: float(value.mean()), **ends}
+    return {
+        "direction": direction,
+        "method": str(method),
+        "re_ranked": method.ranking == RERANKED,
+        "uses_whole_query_set": method.ranking.uses_query_set,
+        "annotated_attributes": method.mask.annotated,
+        "protocol": protocol,
+        "num_valid_queries": ranking.num_valid_queries,
+        "num_queries_without_match": ranking.num_unmatched,
+        "num_people": len(np.unique(pids)),
+        **measures,
+        f"mAP@{ranking.k}": ranking.mAP_at_k,
+    }
+
+
+def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
+    """Collect the verification of query-gallery pairs (one person or two?) of every method and scored direction."""
+    rows = []
+    for direction in directions:
+        verification = direction.verification
+        equal, at_rate = verification.equal_error(), verification.at_false_positive_rate
+        row = {
+            "method": str(direction.method),
+            "direction": direction.case.title,
+            "num_positive_pairs": len(verification.thresholds),
+            "num_negative_pairs": verification.num_negatives,
+            "equal_error_rate": equal.error_rate,
+            "equal_error_threshold": equal.threshold,
+            "operating_points": [{"at_most": rate, **_as_row(at_rate(rate))} for rate in FALSE_POSITIVE_RATES],
+            "roc": [_as_row(at_rate(rate)) for rate in CURVE_RATES],
+        }
+        rows.append(row)
+    return rows
+
+
+def _as_row(point: OperatingPoint) -> Row:
+    return {
+        "false_positive_rate": point.false_positive_rate,
+        "true_positive_rate": point.true_positive_rate,
+        "threshold": point.threshold,
+    }
+
+
+def collect_results(
+    evaluation: Evaluation, provenance: Mapping[str, str], scores: Sequence[Row], verification: Sequence[Row] = ()
+) -> Row:
+    """Collect what results.json holds, but for the breakdown."""
+    return {
+        **provenance,
+        "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
+        "identities_masked": bool(evaluation.masked()),
+        "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
+        "results": list(scores),
+        "verification": list(verification),
+    }
+
+
+def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
+    """Lay out the rules, the scores and their intervals, given the rows of ``score_methods``."""
+    means, intervals = [], []
+    for row in scores:
+        method = f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
+        title = (method, row["direction"])
+        cells = [f"{100 * row[name]:.2f}" for name in MEASURES]
+        ends = [f"{100 * row[f'{name}_low']:.1f}-{100 * row[f'{name}_high']:.1f}" for name in MEASURES]
+        means.append((*title, *cells, row["num_valid_queries"]))
+        intervals.append((*title, *ends, row["num_people"]))
+    align = "<<" + ">" * (len(MEASURES) + 1)
+    tables = (
+        format_protocols(evaluation),
+        format_table(["method", "direction", *MEASURES, "queries"], means, align),
+        format_table(["95 % interval over people", "direction", *MEASURES, "people"], intervals, align),
+    )
+    return "\n\n".join(tables)
 
 
 def format_protocols(evaluation: Evaluation) -> str:
@@ -58,73 +152,16 @@ def format_protocols(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def format_scores(evaluation: Evaluation) -> str:
-    """Lay out the scores in percent: for each method one row a direction, and overall when there are several."""
-    rows = [
-        [row.method.heading, row.direction, *_percent(mean_measures(row.ranking)), row.ranking.num_valid_queries]
-        for row in _rows(evaluation)
-    ]
-    return _format_table("method", "queries", rows)
+def format_verification(rows: Sequence[Row]) -> str:
+    """Lay out the rates of ``verify_pairs``, each with its distance threshold in brackets."""
+    header = ["verification (threshold)", "direction", *(f"TPR at FPR {rate:.0e}" for rate in FALSE_POSITIVE_RATES)]
+    cells = []
+    for row in rows:
+        points = [_format_rate(point["true_positive_rate"], point["threshold"]) for point in row["operating_points"]]
+        equal = _format_rate(row["equal_error_rate"], row["equal_error_threshold"])
+        cells.append([row["method"], row["direction"], *points, equal])
+    return format_table([*header, "equal error rate"], cells, align="<<" + ">" * (len(FALSE_POSITIVE_RATES) + 1))
 
 
-def format_intervals(evaluation: Evaluation) -> str:
-    """Lay out the 95 % intervals of the scores, in percent, with the number of people that they are drawn from."""
-    rows = []
-    for row in _rows(evaluation):
-        intervals = measure_intervals(row.ranking, row.pids).values()
-        cells = [f"{100 * low:.1f}-{100 * high:.1f}" for low, high in intervals]
-        rows.append([row.method.heading, row.direction, *cells, row.num_people])
-    return _format_table("95 % interval over people", "people", rows)
-
-
-def _percent(measures: Mapping[str, float]) -> list[str]:
-    return [f"{100 * value:.2f}" for value in measures.values()]
-
-
-def _format_table(title: str, count: str, rows: Sequence[Sequence[object]]) -> str:
-    """Lay out rows of a method, a direction, a cell for each measure, and a number of something."""
-    return format_table([title, "direction", *MEASURES, count], rows, align="<<" + ">" * (len(MEASURES) + 1))
-
-
-def results_as_dict(evaluation: Evaluation, origin: Mapping[str, str]) -> dict[str, Any]:
-    """Collect the results as plain data, in fractions of 1; every row says what it uses."""
-    return {
-        **origin,
-        "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
-        "identities_masked": bool(evaluation.masked()),
-        "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
-        "results": [_row_as_dict(row) for row in _rows(evaluation)],
-    }
-
-
-def _row_as_dict(row: _Row) -> dict[str, Any]:
-    measures: dict[str, float] = {}
-    intervals = measure_intervals(row.ranking, row.pids)
-    for name, value in mean_measures(row.ranking).items():
-        low, high = intervals[name]
-        measures |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    return {
-        "direction": row.direction,
-        "method": str(row.method),
-        "re_ranked": row.method.ranking == RERANKED,
-        "uses_whole_query_set": row.method.ranking.uses_query_set,
-        "annotated_attributes": row.method.mask.annotated,
-        "protocol": row.protocol,
-        "num_valid_queries": row.ranking.num_valid_queries,
-        "num_queries_without_match": row.ranking.num_unmatched,
-        "num_people": row.num_people,
-        **measures,
-        f"mAP@{row.ranking.k}": row.ranking.mAP_at_k,
-    }
-
-
-def _rows(evaluation: Evaluation) -> Iterator[_Row]:
-    """Yield the rows of every method: the directions that it ranked, then overall, if it ranked several and all."""
-    for method in evaluation.methods():
-        scored = [result for result in evaluation.scored() if method in result.rankings]
-        pids = [np.array([query.pid for query in result.valid_queries(method)]) for result in scored]
-        for result, own_pids in zip(scored, pids, strict=True):
-            yield _Row(method, result.case.title, result.case.protocol, result.rankings[method], own_pids)
-        if len(scored) == len(evaluation.cases) > 1:
-            names = ", ".join(protocol.name for protocol in evaluation.protocols())
-            yield _Row(method, "overall", names, evaluation.overall(method), np.concatenate(pids))
+def _format_rate(rate: float, threshold: float | None) -> str:
+    return f"{100 * rate:.2f} (-)" if threshold is None else f"{100 * rate:.2f} ({threshold:.4g})"

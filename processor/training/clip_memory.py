@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import Tracklet, label_map
+from datasets.tracklet import Tracklet, label_map
 
 from ..evaluation.features import FeatureExtractor
 

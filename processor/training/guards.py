@@ -1,4 +1,4 @@
-"""What happens when a loss is not finite, or when fp16 overflows: training stops, or the batch is skipped."""
+"""Stop training, or skip a batch, when a loss is not finite or fp16 overflows again and again."""
 
 import logging
 import math
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from datasets import Tracklet
+from datasets.tracklet import Tracklet
 from utils.mistake import Mistake
 
 from .state import TrainingState
@@ -49,7 +49,7 @@ class FiniteGuard:
             batch: This process's slice of the batch.
             step: Steps of the epoch so far.
         Raises:
-            FloatingPointError: Names epoch, step, each term and the clips' tracklets. The weights have not changed.
+            Mistake: Names epoch, step, each term and the clips' tracklets. The weights have not changed.
         """
         if all(math.isfinite(value) for value in measures.values()):
             return
@@ -80,7 +80,7 @@ class FiniteGuard:
         """At the end of an epoch: log what was skipped.
 
         Raises:
-            FloatingPointError: If gradients overflowed so often that the scale of the losses fell below MIN_SCALE.
+            Mistake: If gradients overflowed so often that the scale of the losses fell below MIN_SCALE.
         """
         if self.num_skipped:
             logger.warning("epoch %d: %d batches were skipped, no finite loss", self.state.epoch + 1, self.num_skipped)

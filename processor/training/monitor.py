@@ -1,4 +1,4 @@
-"""What is seen of training while it runs: log lines, TensorBoard, history.csv, curves and sample clips.
+"""Show a training run while it runs: log lines, TensorBoard, history.csv, curves and sample clips.
 
 Measures stay on the device until the backward pass has been queued; only then does the host wait for them, while the
 device goes on computing. This is the only wait of a step.
@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -24,8 +26,9 @@ from torch.utils.tensorboard import SummaryWriter
 from utils.files import set_aside, write_text
 from utils.mistake import Mistake
 from utils.progress import format_duration
+from utils.runtime import Runtime
 
-from .curves import draw_curves
+from .state import TrainingOptions
 
 logger = logging.getLogger(__name__)
 
@@ -33,52 +36,13 @@ HISTORY = "history.csv"
 CURVES = "curves.png"
 SAMPLES = "samples.png"
 MAX_SAMPLES = 8  # clips, and frames of each, in the picture of samples
-PHASES = ("data", "forward", "backward", "update")
+LOSSES = ("id", "triplet", "memory", "frame")
+PHASES = ("data", "step")  # waiting for a batch, computing with it
 SCORES = ("validation_mAP", "monitoring_mAP")  # of people who choose a checkpoint, and of the test people
 AVERAGED = "_averaged"  # added to the name of a score of the weights' moving average
 
 Row = dict[str, float]
-
-
-class Clock:
-    """Marks moments without waiting for the device: events on CUDA, the host's clock elsewhere."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def mark(self) -> "torch.cuda.Event | float":
-        """Return this moment; on CUDA, the moment when the device has finished all that was asked of it so far."""
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self.device))
-        return event
-
-    def seconds_between(self, start: "torch.cuda.Event | float", end: "torch.cuda.Event | float") -> float:
-        """Return the seconds between two marks; on CUDA, wait until the second has come."""
-        if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
-            end.synchronize()
-            return start.elapsed_time(end) / 1000
-        assert isinstance(start, float)
-        assert isinstance(end, float)
-        return end - start
-
-
-@dataclass
-class _Pending:
-    """Measures on their way to the host.
-
-    Attributes:
-        names: Names of the values.
-        values: On the CPU; valid once ``copied`` has come.
-        distances: Distances and same-person mask, (B, B) each, likewise; None in most steps.
-        copied: Mark behind the copies.
-    """
-
-    names: list[str]
-    values: Tensor
-    distances: tuple[Tensor, Tensor] | None
-    copied: "torch.cuda.Event | float"
+Moment = torch.cuda.Event | float
 
 
 @dataclass
@@ -93,106 +57,72 @@ class _Epoch:
     clips: int = 0
     rate: float = 0.0
     sums: Row = field(default_factory=dict)
-    phases: Row = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    seconds: Row = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     start: float = field(default_factory=time.perf_counter)
+
+
+class _Sent(NamedTuple):
+    """Measures on their way to the host; they are valid once the moment ``copied`` has come."""
+
+    names: list[str]
+    values: Tensor
+    distances: list[Tensor]  # in some steps: distances, and the mask of pairs of one person, (B, B) each
+    copied: Moment
 
 
 class TrainingMonitor:
     """Collects the measures of training and shows them.
 
-    The calls of a step, in this order: ``start_step`` when its batch is there; ``add`` any number of times;
-    ``finish_forward``; ``finish_backward``, before the weights change; ``finish_step``.
+    The calls of a step, in this order: ``start_step`` when its batch is there; ``send_measures`` after the forward
+    pass; ``read_measures`` after the backward pass, before the weights change; ``finish_step``.
 
     Args:
-        output: Folder of the run, to which files are written.
-        num_epochs: Epochs of the run.
-        log_period: Steps between two log lines, and between two histograms of distances.
-        device: Device that trains.
+        options: Epochs of the run, and steps between two log lines and between two histograms of distances.
+        runtime: Device that trains; process 0 writes the files.
+        output: Folder of the run, to which files are written; None for log lines alone.
         finished_epochs: Epochs before a resume. The history keeps their rows, and drops all later ones.
         first_step: The run's step, counted from 1, with which this begins: TensorBoard hides earlier points from there.
-        enabled: Whether to write files; False in all processes but the first.
-        ideal_step_seconds: What a step would take at the device's rate of matrix products; 0 if that is not known.
     """
 
     def __init__(
         self,
-        output: Path,
-        num_epochs: int,
-        log_period: int,
-        device: torch.device,
+        options: TrainingOptions,
+        runtime: Runtime,
+        output: Path | None,
         finished_epochs: int = 0,
         first_step: int = 1,
-        enabled: bool = True,
-        ideal_step_seconds: float = 0.0,
     ) -> None:
-        self.output = output
-        self.ideal_step_seconds = ideal_step_seconds
-        self.num_epochs = num_epochs
-        self.log_period = log_period
-        self.rows = read_history(output / HISTORY, finished_epochs) if enabled else []
-        self._clock = Clock(device)
+        self.options = options
+        self.device = runtime.device
+        self.rows: list[Row] = []
         self._board: SummaryWriter | None = None
-        if enabled:
+        if output is not None and runtime.processes.is_main:
+            self.output = output
+            self.rows = read_history(output / HISTORY, finished_epochs)
             with self._writing():
                 self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
         self._epoch = _Epoch(0, 0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
-        self._measures: dict[str, Tensor] = {}
-        self._distances: tuple[Tensor, Tensor] | None = None
-        self._pending: _Pending | None = None
-        self._marks: list[torch.cuda.Event | float] = []  # of the current step: its start, then the end of each phase
-        self._finished_marks: list[torch.cuda.Event | float] = []  # of the step before, until they are read
+        self._sent: _Sent | None = None
+        self._moments: list[Moment] = []  # the start of an epoch, then start and end of each step, until they are read
 
-    def start_epoch(self, epoch: int, num_steps: int) -> None:
-        """Begin an epoch, counted from 1."""
+    def start_epoch(self, epoch: int, num_steps: int, so_far: Mapping[str, Any] | None = None) -> None:
+        """Begin an epoch, counted from 1, or go on with one of which ``measures_so_far`` returned a part."""
         self._epoch = _Epoch(epoch, num_steps)
-        self._pending = None
-        self._finished_marks = []
-        self._marks = [self._clock.mark()]
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Run a block that writes; training goes on if it cannot, because only checkpoints must be written."""
-        try:
-            yield
-        except (OSError, Mistake) as error:
-            logger.warning(
-                "%s, curves and TensorBoard in %s are not written from here on: %s", HISTORY, self.output, error
-            )
-            self._board = None
+        if so_far:
+            self._epoch.steps, self._epoch.measured_steps = so_far["steps"], so_far["measured_steps"]
+            self._epoch.sums = dict(so_far["sums"])
+        self._moments = [self._mark()]
 
     def measures_so_far(self) -> dict[str, Any]:
         """Return what an epoch that is resumed within needs: numbers of steps and sums of their measures."""
         epoch = self._epoch
         return {"steps": epoch.steps, "measured_steps": epoch.measured_steps, "sums": dict(epoch.sums)}
 
-    def go_on_from(self, measures: Mapping[str, Any]) -> None:
-        """Continue the epoch that was just started from ``measures_so_far``."""
-        self._epoch.steps = measures["steps"]
-        self._epoch.measured_steps = measures["measured_steps"]
-        self._epoch.sums = dict(measures["sums"])
-
     def start_step(self) -> None:
         """Note that the batch is there: what came before was waiting for data."""
-        self._marks.append(self._clock.mark())
-
-    def add(self, measures: Mapping[str, Tensor]) -> None:
-        """Take scalars of the current step, on the device; nothing waits for them."""
-        self._measures.update({name: value.detach() for name, value in measures.items()})
-
-    @torch.no_grad()
-    def add_distances(self, features: Sequence[Tensor], labels: Tensor) -> None:
-        """Once in a log period, take the distances between the clips of a batch.
-
-        Args:
-            features: (B, width) each; they are joined and normalised, as at test time.
-            labels: Identities, (B,).
-        """
-        if self._board and self._epoch.steps % self.log_period == 0:
-            joined = F.normalize(torch.cat([feature.float() for feature in features], dim=1), dim=1)
-            distances = torch.cdist(joined, joined, compute_mode="donot_use_mm_for_euclid_dist")
-            self._distances = distances, labels.unsqueeze(0) == labels.unsqueeze(1)
+        self._moments.append(self._mark())
 
     def show_samples(self, clips: Tensor, restore: Callable[[Tensor], Tensor]) -> None:
         """Draw the first clips of a batch, a row each, as the model sees them; the first batch of a run is enough.
@@ -210,37 +140,36 @@ class TrainingMonitor:
             Image.fromarray(grid).save(self.output / SAMPLES)
             self._board.add_image("samples", grid, 0, dataformats="HWC")
 
-    def finish_forward(self, num_clips: int, rate: float) -> None:
-        """Send the measures to the host, without waiting for them.
+    @torch.no_grad()
+    def send_measures(
+        self, measures: Mapping[str, Tensor], rate: float, features: Sequence[Tensor], labels: Tensor
+    ) -> None:
+        """Send what a forward pass measured to the host, without waiting for it.
 
         Args:
-            num_clips: Clips of the step, in all processes.
+            measures: Scalars on the device.
             rate: Learning rate of the step.
+            features: (B, width) each, of the whole batch. Once in a log period, the distances between clips are sent,
+                too: of these features, joined and normalised as at test time.
+            labels: Identities, (B,).
         """
-        names = list(self._measures)
-        values = torch.stack([self._measures[name].float() for name in names]).to("cpu", non_blocking=True)
-        distances = self._distances
-        if distances is not None:
-            distances = distances[0].to("cpu", non_blocking=True), distances[1].to("cpu", non_blocking=True)
-        self._marks.append(self._clock.mark())
-        self._pending = _Pending(names, values, distances, self._marks[-1])
-        self._measures, self._distances = {}, None
-        self._epoch.clips += num_clips
+        self._epoch.clips += len(labels)
         self._epoch.rate = rate
+        tensors = [torch.stack([value.float() for value in measures.values()])]
+        if self._board and self._epoch.steps % self.options.log_period == 0:
+            joined = F.normalize(torch.cat([feature.float() for feature in features], dim=1), dim=1)
+            distances = torch.cdist(joined, joined, compute_mode="donot_use_mm_for_euclid_dist")
+            tensors += [distances, labels.unsqueeze(0) == labels.unsqueeze(1)]
+        copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+        self._sent = _Sent(list(measures), copies[0], copies[1:], self._mark())
 
-    def finish_backward(self) -> Row:
-        """Read the measures of the step, whose backward pass is queued, show them, and return them.
-
-        Means leave out the steps with measures that are not finite.
-        """
-        self._marks.append(self._clock.mark())
-        pending, epoch = self._pending, self._epoch
-        if pending is None:
-            raise RuntimeError("finish_backward must follow finish_forward.")
-        self._pending = None
-        if isinstance(pending.copied, torch.cuda.Event):
-            pending.copied.synchronize()  # the forward pass is over; the device is busy with the backward pass
-        values = dict(zip(pending.names, pending.values.tolist(), strict=True))
+    def read_measures(self) -> Row:
+        """Wait for the measures of the step, show them, and return them; means leave out those that are not finite."""
+        assert self._sent is not None, "send_measures comes first"
+        (names, numbers, distances, copied), self._sent, epoch = self._sent, None, self._epoch
+        if isinstance(copied, torch.cuda.Event):
+            copied.synchronize()  # the forward pass is over; the device is busy with the backward pass
+        values = dict(zip(names, numbers.tolist(), strict=True))
         epoch.steps += 1
         self._steps_of_run += 1
         if all(math.isfinite(value) for value in values.values()):
@@ -248,48 +177,46 @@ class TrainingMonitor:
             for name, value in values.items():
                 epoch.sums[name] = epoch.sums.get(name, 0.0) + value
             with self._writing():
-                self._write_step(values, pending.distances)
-        self._read_marks()
-        if epoch.steps % self.log_period == 0 or epoch.steps == epoch.num_steps:
+                self._write_step(values, distances)
+        self._read_moments()
+        if epoch.steps % self.options.log_period == 0 or epoch.steps == epoch.num_steps:
             logger.info(
                 "epoch %d step %d/%d: %s, %s left",
                 epoch.number,
                 epoch.steps,
                 epoch.num_steps,
-                _format({**self._averages(), **self._speed()}),
+                _format(self._means()),
                 format_duration(self.seconds_left()),
             )
         return values
 
     def finish_step(self) -> None:
         """Note that the weights have changed; the next wait for data begins."""
-        self._marks.append(self._clock.mark())
-        self._finished_marks, self._marks = self._marks, self._marks[-1:]
+        self._moments.append(self._mark())
 
     def seconds_left(self) -> float:
         """Estimate the seconds until the end of the run, from all that this process has done so far."""
         epoch = self._epoch
-        steps = epoch.num_steps - epoch.steps + (self.num_epochs - epoch.number) * epoch.num_steps
+        steps = epoch.num_steps - epoch.steps + (self.options.num_epochs - epoch.number) * epoch.num_steps
         return (time.perf_counter() - self._start) / max(self._steps_of_run, 1) * steps
 
     def finish_epoch(self) -> Row:
         """Write the epoch's row and curves; returns its means.
 
         Raises:
-            ValueError: If the epoch had no step.
+            Mistake: If the epoch had no step.
         """
         epoch = self._epoch
         if not epoch.steps:
             raise Mistake("The training loader returned no batch: there are fewer identities than a batch holds.")
-        self._read_marks()
-        timed_steps = max(epoch.timed_steps, 1)
-        seconds = {f"seconds_{name}": total / timed_steps for name, total in epoch.phases.items()}
-        means = {**self._averages(), **self._speed(), **seconds}
+        self._read_moments()
+        seconds = {f"seconds_{name}": total / max(epoch.timed_steps, 1) for name, total in epoch.seconds.items()}
+        means = {**self._means(), **seconds}
         whole = sum(seconds.values())
         if whole:
             shares = ", ".join(f"{name} {seconds[f'seconds_{name}'] / whole:.0%}" for name in PHASES)
-            if self.ideal_step_seconds:
-                means["share_of_rate"] = self.ideal_step_seconds / whole
+            if self.options.ideal_step_seconds:
+                means["share_of_rate"] = self.options.ideal_step_seconds / whole
                 shares += f"; {means['share_of_rate']:.0%} of the device's rate of matrix products"
             logger.info("epoch %d: %.3g s a step: %s", epoch.number, whole, shares)
         if self._board:
@@ -327,27 +254,46 @@ class TrainingMonitor:
             with self._writing():
                 self._board.close()
 
-    def _averages(self) -> Row:
-        return {name: value / self._epoch.measured_steps for name, value in self._epoch.sums.items()}
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Run a block that writes; training goes on if it cannot, because only checkpoints must be written."""
+        try:
+            yield
+        except (OSError, Mistake) as error:
+            logger.warning(
+                "%s, curves and TensorBoard in %s are not written from here on: %s", HISTORY, self.output, error
+            )
+            self._board = None
 
-    def _speed(self) -> Row:
+    def _mark(self) -> Moment:
+        """Return this moment; on CUDA, the one when the device has finished all that was asked of it so far."""
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def _read_moments(self) -> None:
+        """Add the phases of the step that has ended, if any, to those of the epoch."""
+        if len(self._moments) > len(PHASES):
+            self._epoch.timed_steps += 1
+            for name, start, end in zip(PHASES, self._moments, self._moments[1:], strict=False):
+                self._epoch.seconds[name] += _seconds_between(start, end)
+            del self._moments[: len(PHASES)]
+
+    def _means(self) -> Row:
+        """Return the means of the epoch so far, the learning rate and the speed."""
         epoch = self._epoch
-        return {"lr": epoch.rate, "clips_per_second": epoch.clips / (time.perf_counter() - epoch.start)}
+        averages = {name: value / epoch.measured_steps for name, value in epoch.sums.items()}
+        return {**averages, "lr": epoch.rate, "clips_per_second": epoch.clips / (time.perf_counter() - epoch.start)}
 
-    def _read_marks(self) -> None:
-        """Add the phases of the last finished step to those of the epoch."""
-        self._epoch.timed_steps += bool(self._finished_marks)
-        for name, start, end in zip(PHASES, self._finished_marks, self._finished_marks[1:], strict=False):
-            self._epoch.phases[name] += self._clock.seconds_between(start, end)
-        self._finished_marks = []
-
-    def _write_step(self, values: Row, distances: tuple[Tensor, Tensor] | None) -> None:
+    def _write_step(self, values: Row, distances: Sequence[Tensor]) -> None:
         if self._board is None:
             return
         step = (self._epoch.number - 1) * self._epoch.num_steps + self._epoch.steps
         for name, value in values.items():
             self._board.add_scalar(f"step/{name}", value, step)
-        if distances is not None:
+        if distances:
             matrix, same = distances
             pairs = torch.ones_like(same).triu(1)  # each pair once, and no clip with itself
             for name, chosen in (("positive", same & pairs), ("negative", ~same & pairs)):
@@ -372,7 +318,7 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
     The history of another run, of which no epoch counts, is set aside as ``history.csv.old``.
 
     Raises:
-        ValueError: If the file is damaged.
+        Mistake: If the file is damaged.
     """
     if not path.is_file():
         return []
@@ -386,6 +332,58 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
         except (KeyError, TypeError, ValueError) as error:
             raise Mistake(f"{path} is damaged ({error}): remove it, and the history begins here.") from error
     return [row for row in rows if row["epoch"] <= finished_epochs]
+
+
+def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw losses, accuracy with validation, learning rate, and seconds of a step, over the epochs.
+
+    Args:
+        rows: Means of each epoch, with its number as "epoch"; a curve that no row has is left out.
+        path: PNG file to write.
+    """
+    figure = Figure(figsize=(14, 8))  # no pyplot: it needs no display and keeps no state
+    figure.subplots_adjust(0.04, 0.07, 0.84, 0.95, hspace=0.25, wspace=0.38)  # legends stand beside the axes
+    (losses, accuracy), (rate, seconds) = figure.subplots(2, 2)
+    for index, name in enumerate(LOSSES):
+        _plot(losses, rows, name, color=f"C{index}")
+        _plot(losses, rows, f"{name}_hard", color=f"C{index}", linestyle=":")
+    _plot(losses, rows, "total", color="black")
+    losses.set(title="loss terms, unweighted (dotted: against the hard labels)", yscale="log")
+    _plot(accuracy, rows, "accuracy")
+    for name in SCORES:
+        _plot(accuracy, rows, name, linestyle="", marker="o")
+        _plot(accuracy, rows, name + AVERAGED, linestyle="", marker="s")
+    accuracy.set(title="accuracy in training, and validation mAP", ylim=(0, 1.02))
+    _plot(rate, rows, "lr")
+    rate.set(title="learning rate", yscale="log")
+    names = [f"seconds_{name}" for name in PHASES]
+    timed = [row for row in rows if all(name in row for name in names)]
+    if timed:
+        epochs = [row["epoch"] for row in timed]
+        seconds.stackplot(epochs, *([row[name] for row in timed] for name in names), labels=PHASES)
+    seconds.set(title="seconds of a step (data: waiting for it)")
+    for axes in (losses, accuracy, rate, seconds):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(path, dpi=80)
+
+
+def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], name: str, **style: Any) -> None:
+    points = [(row["epoch"], row[name]) for row in rows if name in row]
+    if points:
+        axes.plot(*zip(*points, strict=True), label=name, **{"marker": ".", **style})
+
+
+def _seconds_between(start: Moment, end: Moment) -> float:
+    """Return the seconds between two moments; on CUDA, wait until the second has come."""
+    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
+        end.synchronize()
+        return start.elapsed_time(end) / 1000
+    assert isinstance(start, float)
+    assert isinstance(end, float)
+    return end - start
 
 
 def _format(values: Row) -> str:

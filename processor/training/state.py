@@ -1,6 +1,7 @@
-"""The state of training: everything that a checkpoint holds, how it is saved and restored, and where."""
+"""Hold everything that changes while training, and write it to checkpoints and read it from them."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from loss import ReidLoss
 from model import XTFCLIP
-from utils.checkpoint import write_checkpoint, write_weights
-from utils.entries import check_entries
+from utils.checkpoint import fitting, write_checkpoint, write_weights
 from utils.mistake import Mistake
-from utils.processes import ALONE, Processes
-
-from ..checkpoint_checks import checks_for
+from utils.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +29,44 @@ def weights_beside(path: Path, ending: str = "") -> Path:
     return path.with_name(f"{path.stem.replace('checkpoint', 'weights')}{ending}.safetensors")
 
 
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long to train, and how often to report, to save and to validate.
+
+    Attributes:
+        num_epochs: Epochs in all, those before a resume included.
+        log_period: Steps between two log lines.
+        eval_period: Epochs between two validations; the last epoch is always validated. 0 for none.
+        keeps_best: Whether validation chooses a best checkpoint; its people must be neither trained on nor tested.
+        checkpoint_minutes: Time between two checkpoints within an epoch; 0 for none.
+        accumulation_steps: Steps whose gradients are averaged before the weights change.
+        skips_non_finite: Whether a batch whose loss is not finite is skipped instead of stopping training.
+        max_bad_fraction: Share of an epoch's frames, 0..1, that may be unreadable.
+        ideal_step_seconds: What a step would take at the device's rate of matrix products; 0 if that was not measured.
+    """
+
+    num_epochs: int
+    log_period: int = 50
+    eval_period: int = 0
+    keeps_best: bool = False
+    checkpoint_minutes: float = 0.0
+    accumulation_steps: int = 1
+    skips_non_finite: bool = False
+    max_bad_fraction: float = 1.0
+    ideal_step_seconds: float = 0.0
+
+    def validates_after(self, epoch: int) -> bool:
+        """Whether the model is validated after this epoch, counted from 1."""
+        return self.eval_period > 0 and (epoch % self.eval_period == 0 or epoch == self.num_epochs)
+
+
 @dataclass
 class TrainingState:
     """Everything that changes while training, and what it belongs to: the content of a checkpoint.
 
     Attributes:
-        model, optimizer, schedule, scaler: As their names say.
-        criterion: The losses, with the state of label smoothing.
+        model, criterion, optimizer, schedule, scaler: Network, losses and solver; the scaler works in fp16 only.
+        runtime: Device, precision and processes. All processes hold the same state but for dropout's random numbers.
         memory: CLIP memory (K, P), frozen.
         pids: Training identities as annotated; an identity's position is its label.
         camids: Training cameras as annotated; a camera's position is its index.
@@ -52,8 +81,6 @@ class TrainingState:
         epoch_so_far: What the loop has counted in those steps; empty between two epochs.
         validation_is_due: Whether the last finished epoch is still to be validated.
         best: Best validation mAP so far, visual only, 0..1.
-        processes: Process 0 writes checkpoints. All else is the same in every process, but for the random numbers of
-            dropout.
         averaged: The moving average of the weights, as a model in evaluation mode; None without.
         parallel_model: The model as training calls it: the gradients of all processes are averaged.
         with_weights: Whether ``save`` also writes the weights alone, as .safetensors, for evaluation.
@@ -63,7 +90,7 @@ class TrainingState:
     criterion: ReidLoss
     optimizer: torch.optim.Optimizer
     schedule: LambdaLR
-    scaler: torch.amp.GradScaler
+    runtime: Runtime
     memory: Tensor
     pids: list[int]
     camids: list[int]
@@ -78,15 +105,16 @@ class TrainingState:
     epoch_so_far: dict[str, Any] = field(default_factory=dict)
     validation_is_due: bool = False
     best: float = 0.0
-    processes: Processes = ALONE
     with_weights: bool = False
+    scaler: torch.amp.GradScaler = field(init=False)
     averaged: ModelEmaV3 | None = field(init=False)
     parallel_model: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
+        self.scaler = self.runtime.make_scaler()
         self.averaged = ModelEmaV3(self.model, self.ema_decay) if self.ema_decay else None
-        self.model.gather_batch = self.processes.gather_batch
-        self.parallel_model = self.processes.parallelize(self.model)
+        self.model.gather_batch = self.runtime.processes.gather_batch
+        self.parallel_model = self.runtime.processes.parallelize(self.model)
 
     def finish_epoch(self) -> None:
         """Go on to the next epoch: new soft labels, and the next learning rate."""
@@ -103,12 +131,15 @@ class TrainingState:
             path: The file.
             previous: Where the file before is kept; None keeps none.
         Raises:
-            FloatingPointError: If a weight is not finite; nothing is written.
-            OSError: If the file cannot be written; the file before is kept.
+            Mistake: If a weight is not finite or the file cannot be written; the file before is kept.
         """
-        _require_finite_weights(self.model, self.epoch)
-        random_states = self.processes.gather_values(_random_states(self.memory.device))
-        if not self.processes.is_main:
+        if name := _find_infinite(self.model.state_dict()):
+            raise Mistake(
+                f"{name} is not finite after epoch {self.epoch}, so nothing was saved; the checkpoint before is kept. "
+                "Lower SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
+            )
+        random_states = self.runtime.processes.gather_values(_random_states(self.runtime.device))
+        if not self.runtime.processes.is_main:
             return
         content = {
             "model": self.model.state_dict(),
@@ -147,68 +178,62 @@ class TrainingState:
             content: What ``save`` wrote, of ``read_checkpoint``.
             path: Where it comes from, for messages.
         Raises:
-            ValueError: If it was not written by ``save``, or belongs to other identities, other cameras or another
+            Mistake: If it was not written by ``save``, or belongs to other identities, other cameras or another
                 configuration.
         """
         if "optimizer" not in content:
             raise Mistake(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
-        checks = checks_for(self.model, self.criterion, self.optimizer, self.scaler, self.generator)
-        check_entries(content, path, {**checks, "averaged": checks["model"]}, optional=("averaged",))
-        if content["step"] and not content["epoch_so_far"]:
-            raise Mistake(f"{path} is damaged: it is from within an epoch, and its entry 'epoch_so_far' is empty.")
+        with fitting(path):
+            self._require_same_data(content, path)
+            if name := _find_infinite(content["model"]):
+                raise ValueError(f"{name} is not finite")
+            self.model.load_state_dict(content["model"])
+            self.criterion.load_state_dict(content["criterion"])
+            if self.averaged is not None:  # a run may begin to average when it resumes
+                self.averaged.module.load_state_dict(content.get("averaged", content["model"]))
+            self._restore_solver(content)
+            self.memory = content["memory"].to(self.runtime.device).view(len(self.pids), self.memory.shape[1])
+            self.generator.set_state(content["generator"])
+            for states in content["random_states"][self.runtime.processes.rank :][:1]:  # none for a new process
+                _set_random_states(states, self.runtime.device)
+            for name in ("epoch", "step", "epoch_so_far", "validation_is_due", "best"):
+                setattr(self, name, content[name])
+        logger.info("Resumed from %s after epoch %d and %d steps of the next", path, self.epoch, self.step)
+
+    def _require_same_data(self, content: dict[str, Any], path: Path) -> None:
         if content["pids"] != self.pids or content["camids"] != self.camids:
             raise Mistake(
                 f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
                 f"the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
             )
-        if len(content["memory"]) != len(self.pids):
-            raise Mistake(f"{path} is damaged: CLIP memory of {len(content['memory'])} people for {len(self.pids)}.")
         if content["data_hash"] != self.data_hash:
             logger.warning(
                 "%s was trained on other tracklets of the same people (names or lengths differ from those in "
                 "DATASETS.ROOT_DIR), so this run ends otherwise, and its CLIP memory is of the tracklets before.",
                 path,
             )
-        configured = [
-            {key: group[key] for key in ("initial_lr", "weight_decay", "fused")}
-            for group in self.optimizer.param_groups
-        ]
+
+    def _restore_solver(self, content: dict[str, Any]) -> None:
+        """Restore optimiser, schedule and scaler, with this run's learning rates, weight decay and kind of Adam."""
+        groups = self.optimizer.param_groups
+        configured = [{key: group[key] for key in ("initial_lr", "weight_decay", "fused")} for group in groups]
         # The kind of Adam decides where its step counts lie, so it has to be this run's before they are loaded.
         for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=True):
             saved["fused"] = own["fused"]
-        self.model.load_state_dict(content["model"])
-        self.criterion.load_state_dict(content["criterion"])
-        if self.averaged is not None:  # a run may begin to average when it resumes
-            self.averaged.module.load_state_dict(content.get("averaged", content["model"]))
         self.optimizer.load_state_dict(content["optimizer"])
-        self.schedule.last_epoch = content["schedule"]["last_epoch"]
         if content["scaler"] and self.scaler.is_enabled():  # a run may resume in another precision
             self.scaler.load_state_dict(content["scaler"])
-        self.memory = content["memory"].to(self.memory.device)
-        self.generator.set_state(content["generator"])
-        for states in content["random_states"][self.processes.rank :][:1]:  # none for a process that was not there
-            _set_random_states(states, self.memory.device)
-        self.epoch = content["epoch"]
-        self.step = content["step"]
-        self.epoch_so_far = content["epoch_so_far"]
-        self.validation_is_due = content["validation_is_due"]
-        self.best = content["best"]
-        self.schedule.base_lrs = [group["initial_lr"] for group in configured]
+        self.schedule.last_epoch = content["schedule"]["last_epoch"]
+        self.schedule.base_lrs = [own["initial_lr"] for own in configured]
         for group, own, factor in zip(self.optimizer.param_groups, configured, self.schedule.lr_lambdas, strict=True):
-            group.update(own, lr=own["initial_lr"] * factor(self.epoch))
-        logger.info("Resumed from %s after epoch %d and %d steps of the next", path, self.epoch, self.step)
+            group.update(own, lr=own["initial_lr"] * factor(content["epoch"]))
 
 
-def _require_finite_weights(model: nn.Module, epoch: int) -> None:
-    """Raise FloatingPointError, naming the first one, if a weight is not finite; waits for the device once."""
-    named = [(name, value) for name, value in model.state_dict().items() if value.is_floating_point()]
+def _find_infinite(weights: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first weight that is not finite, if any; waits for the device once."""
+    named = [(name, value) for name, value in weights.items() if value.is_floating_point()]
     finite = torch.stack([value.isfinite().all() for _, value in named]).tolist()
-    for (name, _), is_finite in zip(named, finite, strict=True):
-        if not is_finite:
-            raise Mistake(
-                f"{name} is not finite after epoch {epoch}, so nothing was saved; the checkpoint before is kept. Lower "
-                "SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
-            )
+    return next((name for (name, _), is_finite in zip(named, finite, strict=True) if not is_finite), None)
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

@@ -1,9 +1,8 @@
-"""The training loop: one function for the run, one for an epoch, one for each part of a step."""
+"""Train the network: one function for the run, one for an epoch, one for each part of a step."""
 
 import logging
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -15,54 +14,21 @@ from datasets.clips.clip_dataset import TrackletClips
 from datasets.clips.transforms import Augmenter
 from model import XTFCLIP
 from solver import centralize_gradients
-from utils.runtime import Runtime
 from utils.stopping import STOP_REQUESTS
 
 from ..evaluation.bad_frames import BadFrames
+from .checkpoints import SavePoints
 from .guards import FiniteGuard
 from .monitor import TrainingMonitor
-from .save_points import SavePoints
-from .state import BEST_CHECKPOINT, TrainingState
+from .state import TrainingOptions, TrainingState
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How long to train, and how often to report, to save and to validate.
-
-    Attributes:
-        num_epochs: Epochs in all, those before a resume included.
-        log_period: Steps between two log lines.
-        eval_period: Epochs between two validations; the last epoch is always validated. 0 for none.
-        keeps_best: Whether validation chooses a best checkpoint; its people must be neither trained on nor tested.
-        checkpoint_minutes: Time between two checkpoints within an epoch; 0 for none.
-        accumulation_steps: Steps whose gradients are averaged before the weights change.
-        skips_non_finite: Whether a batch whose loss is not finite is skipped instead of stopping training.
-        max_bad_fraction: Share of an epoch's frames, 0..1, that may be unreadable.
-        ideal_step_seconds: What a step would take at the device's rate of matrix products; 0 if that was not measured.
-    """
-
-    num_epochs: int
-    log_period: int = 50
-    eval_period: int = 0
-    keeps_best: bool = False
-    checkpoint_minutes: float = 0.0
-    accumulation_steps: int = 1
-    skips_non_finite: bool = False
-    max_bad_fraction: float = 1.0
-    ideal_step_seconds: float = 0.0
-
-    def validates_after(self, epoch: int) -> bool:
-        """Whether the model is validated after this epoch, counted from 1."""
-        return self.eval_period > 0 and (epoch % self.eval_period == 0 or epoch == self.num_epochs)
 
 
 def train(
     state: TrainingState,
     loader: DataLoader,
     augment: Augmenter,
-    runtime: Runtime,
     options: TrainingOptions,
     output: Path,
     validate: Callable[[XTFCLIP], float | None],
@@ -75,13 +41,12 @@ def train(
         state: Training continues from its epoch and step, or with the validation that is due.
         loader: Batches of P x K clips, of ``datasets.make_train_loader``.
         augment: Turns uint8 clips into augmented, normalised floats.
-        runtime: Device and precision.
         options: Length of the run and periods.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
         validate: Returns the mAP, 0..1, of a model, or None if nobody can be scored; the same in every process.
     Raises:
-        FloatingPointError: If a loss or the weights are not finite; the last checkpoint is from before.
-        UnreadableFrameError: If too many frames of an epoch cannot be read; likewise.
+        Mistake: If a loss or the weights are not finite, or too many frames of an epoch cannot be read; the last
+            checkpoint is from before.
         Stopped: If a signal asks training to stop; within an epoch the state is saved first.
     """
     if state.epoch >= options.num_epochs:
@@ -94,16 +59,8 @@ def train(
         state.criterion.frame_weight,
     )
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
-    monitor = TrainingMonitor(
-        output,
-        options.num_epochs,
-        options.log_period,
-        runtime.device,
-        state.epoch,
-        first_step=state.epoch * len(sampler) + state.step + 1,
-        enabled=runtime.processes.is_main,
-        ideal_step_seconds=options.ideal_step_seconds,
-    )
+    first_step = state.epoch * len(sampler) + state.step + 1
+    monitor = TrainingMonitor(options, state.runtime, output, state.epoch, first_step)
     save_points = SavePoints(state, output, options.checkpoint_minutes)
     with closing(monitor):
         while True:
@@ -113,7 +70,7 @@ def train(
                 break
             sampler.set_epoch(state.epoch, done=state.step)
             with STOP_REQUESTS.deferred():  # up to the next save point
-                train_one_epoch(state, loader, augment, runtime, options, monitor, save_points)
+                train_one_epoch(state, loader, augment, options, monitor, save_points)
                 state.finish_epoch()
                 state.validation_is_due = options.validates_after(state.epoch)
                 save_points.save()
@@ -137,11 +94,9 @@ def validate_epoch(
         averaged_map = validate(cast(XTFCLIP, state.averaged.module))
     if mean_ap is not None:
         monitor.add_scores(state.epoch, mean_ap, averaged_map, chooses=options.keeps_best)
-    score = mean_ap if averaged_map is None else averaged_map
     state.validation_is_due = False
-    if options.keeps_best and score is not None and score >= state.best:
-        state.best = score
-        state.save(save_points.output / BEST_CHECKPOINT)
+    if options.keeps_best:
+        save_points.save_best(mean_ap if averaged_map is None else averaged_map)
     save_points.save()
 
 
@@ -149,7 +104,6 @@ def train_one_epoch(
     state: TrainingState,
     loader: DataLoader,
     augment: Augmenter,
-    runtime: Runtime,
     options: TrainingOptions,
     monitor: TrainingMonitor | None = None,
     save_points: SavePoints | None = None,
@@ -158,19 +112,16 @@ def train_one_epoch(
 
     Without a monitor, nothing but log lines is written; without save points, nothing is saved.
     """
-    monitor = monitor or TrainingMonitor(
-        Path(), options.num_epochs, options.log_period, runtime.device, state.epoch, enabled=False
-    )
+    runtime = state.runtime
+    monitor = monitor or TrainingMonitor(options, runtime, output=None)
     state.model.train()
     state.criterion.train()
     name = f"epoch {state.epoch + 1}"
     tracklets = cast(TrackletClips, loader.dataset).tracklets
     bad_frames = BadFrames(tracklets, name, len(loader), options.max_bad_fraction, runtime.processes)
+    bad_frames.go_on_from(state.epoch_so_far.get("bad_frames", []))
     guard = FiniteGuard(state, tracklets, options.skips_non_finite)
-    monitor.start_epoch(state.epoch + 1, len(loader))
-    if state.step:
-        bad_frames.go_on_from(state.epoch_so_far["bad_frames"])
-        monitor.go_on_from(state.epoch_so_far["measures"])
+    monitor.start_epoch(state.epoch + 1, len(loader), state.epoch_so_far.get("measures"))
     for step, batch in enumerate(runtime.show_progress(loader, name, "step", done=state.step), start=state.step + 1):
         monitor.start_step()
         bad_frames.add(batch)
@@ -182,10 +133,9 @@ def train_one_epoch(
             monitor.show_samples(clips, augment.normalize.invert)
         completes_batch = step % options.accumulation_steps == 0
         with runtime.processes.exchange_gradients(state.parallel_model, now=completes_batch):
-            terms = compute_losses(state, clips, camids, labels, runtime, monitor)
-            monitor.finish_forward(len(clips) * runtime.processes.world_size, state.optimizer.param_groups[0]["lr"])
+            terms = compute_losses(state, clips, camids, labels, monitor)
             add_gradients(state, terms["total"] / options.accumulation_steps)
-        guard.check_losses(monitor.finish_backward(), batch, step)
+        guard.check_losses(monitor.read_measures(), batch, step)
         if completes_batch and guard.may_update():
             update_weights(state)
         monitor.finish_step()
@@ -197,26 +147,21 @@ def train_one_epoch(
 
 
 def compute_losses(
-    state: TrainingState,
-    clips: Tensor,
-    camids: Tensor,
-    labels: Tensor,
-    runtime: Runtime,
-    monitor: TrainingMonitor | None = None,
+    state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, monitor: TrainingMonitor | None = None
 ) -> dict[str, Tensor]:
     """Run a batch through model and losses; returns the loss terms.
 
     The clips are this process's slice of the batch. The model returns the whole batch, so the losses, and all that they
     mine and accumulate, are the same in every process.
     """
-    (labels,) = runtime.processes.gather_batch(labels)
-    with runtime.autocast():
+    (labels,) = state.runtime.processes.gather_batch(labels)
+    with state.runtime.autocast():
         output = state.parallel_model(clips, camids, memory=state.memory)
         terms = state.criterion(output, labels)
     if monitor is not None:
         accuracy = (output.id_logits[0].argmax(dim=1) == labels).float().mean()  # of f_img's classifier
-        monitor.add({**terms, **state.criterion.hard_terms(output, labels), "accuracy": accuracy})
-        monitor.add_distances(output.features, labels)
+        measures = {**terms, **state.criterion.hard_terms(output, labels), "accuracy": accuracy}
+        monitor.send_measures(measures, state.optimizer.param_groups[0]["lr"], output.features, labels)
     return terms
 
 

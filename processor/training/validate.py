@@ -1,13 +1,15 @@
-"""Scores during training: those of validation people may choose a checkpoint, those of test people may not."""
+"""Score the model while it trains, on validation people, who may choose a checkpoint, or on test people."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from yacs.config import CfgNode
 
-from datasets import Benchmark, Case, make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.build import make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import Case
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime
@@ -15,7 +17,7 @@ from utils.runtime import Runtime
 from ..build import make_extractor, make_ranking_options
 from ..evaluation.rank import evaluate
 from ..evaluation.results import VISUAL
-from ..report import format_results
+from ..report.tables import format_results, score_methods
 
 logger = logging.getLogger(__name__)
 
@@ -41,47 +43,47 @@ class Validation:
     def __call__(self, model: XTFCLIP) -> float | None:
         """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
         if not self.cases:
-            logger.warning("The test identities are masked: there is nothing to score. See DATASETS.VALIDATION_DIR.")
+            logger.warning(
+                "The test identities are masked, so nothing is scored: hold people out (DATASETS.VALIDATION_FRACTION)."
+            )
             return None
         make_loader = partial(make_test_loader, self.cfg, cameras=self.cameras, processes=self.runtime.processes)
         extractor = make_extractor(self.cfg, model, self.runtime)
         evaluation = evaluate(extractor, self.cases, make_loader, make_ranking_options(self.cfg))
-        logger.info("%s\n%s", self.people, format_results(evaluation))
+        logger.info("%s\n%s", self.people, format_results(evaluation, score_methods(evaluation)))
         return evaluation.overall(VISUAL).mAP
 
 
-def make_validation(cfg: CfgNode, dataset: Benchmark, runtime: Runtime) -> Validation:
-    """Choose the people to score: those of DATASETS.VALIDATION_DIR or, if that is empty, the test people.
+def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validation:
+    """Choose the people to score: those of DATASETS.VALIDATION_DIR, those held out, or else the test people.
 
-    Args:
-        cfg: The run's configuration.
-        dataset: The data set that is trained on.
-        runtime: Device, precision and processes.
     Raises:
-        FileNotFoundError, ValueError: If the validation split cannot be read, or holds people who are trained on.
+        Mistake: If DATASETS.VALIDATION_DIR cannot be read, has masked identities, or holds people who are trained on.
     """
-    people = "monitoring: scores of the test people, which choose no checkpoint"
-    scored = dataset
-    if cfg.DATASETS.VALIDATION_DIR:
-        scored = make_dataset(cfg, with_train=False, root=cfg.DATASETS.VALIDATION_DIR)
-        _require_other_people(scored, dataset, cfg)
-        people = f"validation on the people of {cfg.DATASETS.VALIDATION_DIR}"
-    cases = [case for case in scored.cases.values() if not case.identities_masked]
-    if cfg.DATASETS.VALIDATION_DIR and not cases:
+    folder = cfg.DATASETS.VALIDATION_DIR
+    if folder:
+        people = f"validation on the people of {folder}"
+        cases = make_dataset(cfg, with_train=False, root=folder).cases
+        _require_other_people(cases.values(), dataset, folder)
+    elif dataset.validation:
+        people, cases = "validation on the people held out of training", dataset.validation
+    else:
+        people, cases = "monitoring: scores of the test people, which choose no checkpoint", dataset.cases
+    scored = [case for case in cases.values() if not case.identities_masked]
+    if folder and not scored:
         raise Mistake(
-            f"DATASETS.VALIDATION_DIR {cfg.DATASETS.VALIDATION_DIR} has masked identities, so nobody can be scored: "
-            "make a split with `python -m tools.make_validation_split`."
+            f"DATASETS.VALIDATION_DIR {folder} has masked identities, so nobody can be scored: hold out training "
+            "people instead (DATASETS.VALIDATION_FRACTION)."
         )
-    warn_of_equal_clips(cfg, cases)
-    return Validation(cfg, runtime, cases, train_cameras(dataset.train), people)
+    warn_of_equal_clips(cfg, scored)
+    return Validation(cfg, runtime, scored, train_cameras(dataset.train), people)
 
 
-def _require_other_people(validation: Benchmark, dataset: Benchmark, cfg: CfgNode) -> None:
-    """Raise ValueError if somebody in a validation query is trained on."""
+def _require_other_people(cases: Iterable[Case], dataset: DataSet, folder: str) -> None:
+    """Raise Mistake if somebody in a validation query is trained on."""
     trained = {tracklet.pid for tracklet in dataset.train}
-    queried = {tracklet.pid for case in validation.cases.values() for tracklet in case.query}
-    if both := sorted(trained & queried):
+    if both := sorted(trained & {tracklet.pid for case in cases for tracklet in case.query}):
         raise Mistake(
-            f"{len(both)} people of DATASETS.VALIDATION_DIR {cfg.DATASETS.VALIDATION_DIR} are trained on, too (first: "
-            f"{both[0]}). Train on the split's own training people: DATASETS.ROOT_DIR {cfg.DATASETS.VALIDATION_DIR}."
+            f"{len(both)} people of DATASETS.VALIDATION_DIR {folder} are trained on, too (first: {both[0]}). Train on "
+            f"other people: hold some out (DATASETS.VALIDATION_FRACTION), or set DATASETS.ROOT_DIR {folder}."
         )

@@ -8,8 +8,7 @@ from PIL import Image
 from torch import nn
 
 from configs import get_cfg
-from datasets import (
-    Case,
+from datasets.build import (
     choose_cases,
     make_dataset,
     make_memory_loader,
@@ -20,6 +19,7 @@ from datasets import (
     train_cameras,
     warn_of_equal_clips,
 )
+from datasets.tracklet import Case
 from processor.evaluation.features import FeatureExtractor
 from utils.processes import Processes
 from utils.runtime import make_runtime
@@ -228,3 +228,29 @@ def test_transforms_are_the_configs(cfg):
     assert (augment.flip_probability, augment.erase_probability, augment.padding) == (0.25, 0.75, 3)
     assert (augment.color_jitter, augment.consistent) == (0.1, True)
     assert augment.normalize(clips)[0, 0, :, 0, 0].tolist() == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_validation_people_are_not_trained_on_and_can_be_evaluated(make_tree, tiny_cfg, tmp_path, from_file):
+    (tmp_path / "pids.txt").write_text("4\n9\n")
+    held = ("PIDS", tmp_path / "pids.txt") if from_file else ("FRACTION", 0.5)
+    opts = ["DATASETS.ROOT_DIR", make_tree(masked=True), f"DATASETS.VALIDATION_{held[0]}", held[1]]
+    dataset = make_dataset(tiny_cfg(*opts))
+    pids = {tracklet.pid for tracklet in dataset.validation["case1"].query}
+    assert len(pids) == 2
+    assert not from_file or pids == {4, 9}
+    trained = {tracklet.pid for tracklet in dataset.train}
+    assert trained | pids == {1, 4, 6, 9}
+    assert not trained & pids
+    assert make_train_loader(tiny_cfg(*opts), dataset).dataset.labels.keys() == trained
+    cfg = tiny_cfg(*opts, "DATASETS.EVAL_SPLIT", "validation", "DATASETS.EVAL_CASE", "all")
+    cases = choose_cases(cfg, make_dataset(cfg, with_train=False))
+    assert cases == list(dataset.validation.values())
+    assert [case.name for case in cases] == ["validation_case1_aerial_to_ground", "validation_case2_ground_to_aerial"]
+    assert all(case.identities_masked for case in choose_cases(tiny_cfg(*opts), dataset))
+
+
+def test_without_held_out_people_nobody_can_be_validated(make_tree, tiny_cfg):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "DATASETS.EVAL_SPLIT", "validation")
+    with pytest.raises(ValueError, match=r"EVAL_SPLIT is validation, but .* DATASETS\.VALIDATION_FRACTION"):
+        choose_cases(cfg, make_dataset(cfg))

@@ -64,7 +64,7 @@ def test_drawn_texts_use_known_words_and_often_name_few_things(crowd):
 
 def test_the_demo_finds_unseen_people(crowd):
     """Whole captions by far more often than chance (1 in 12), and clothes in the words that people type."""
-    space = open_text_space("configs/demo_captions.safetensors")
+    space = open_text_space("demo/demo_captions.safetensors")
     images = encode_crowd(space, crowd)
     for view in (0, 1):
         scores = score_search(space, crowd.captions, images[:, view])
@@ -78,7 +78,7 @@ def test_the_demo_finds_unseen_people(crowd):
 
 def test_training_fits_a_few_people(crowd):
     torch.manual_seed(0)
-    trained = open_text_space("configs/demo_captions.safetensors")
+    trained = open_text_space("demo/demo_captions.safetensors")
     space = start_text_space(trained.images.vit, SIZE, (0.5,) * 3, (0.5,) * 3)
     images = encode_crowd(space, crowd)
     train_captions(space, crowd, images, steps=25, lr=2e-3, seed=0)

@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,12 @@ import numpy as np
 import pytest
 
 from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
-from datasets.readers.agvpreid import AGVPReID
+from datasets.build import open_dataset
 from demo import dataset as dataset_module
+from demo.body import walking_body
 from demo.cameras import CAMERAS, make_cameras
-from demo.dataset import CASE1, CASE2, FILE_LIST, UNFINISHED, identity, render_dataset
-from demo.people import Garment, Person, walking_body
+from demo.dataset import CASE1, CASE2, FILE_LIST, identity, render_dataset
+from demo.people import Garment, Person
 from demo.rendering import render_tracklet
 from demo.shapes import Canvas, Light, View, ellipsoid
 
@@ -73,7 +73,7 @@ def test_cases_mirror_each_other_and_case2_has_distractors(tmp_path: Path) -> No
     assert _bytes_of(tmp_path / CASE2 / "query") == _bytes_of(tmp_path / CASE1 / "gallery")
     searched, gallery = _bytes_of(tmp_path / CASE1 / "query"), _bytes_of(tmp_path / CASE2 / "gallery")
     assert searched.items() < gallery.items()
-    dataset = AGVPReID(tmp_path)
+    dataset = open_dataset("agvpreid", tmp_path)
     train = {tracklet.pid for tracklet in dataset.train}
     test = {tracklet.pid for case in dataset.cases.values() for tracklet in case.query + case.gallery}
     assert not train & test
@@ -94,48 +94,25 @@ def test_tables_are_complete_and_say_what_is_drawn(root: Path) -> None:
                 assert truth is None or code in (truth[column], UNKNOWN_CODES[column])
 
 
-def test_refuses_to_overwrite_without_force(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not empty"):
-        render_dataset(root, **TINY)
-    note = tmp_path / "note.txt"
-    note.write_text("mine")
-    render_dataset(tmp_path, **ONE, force=True)
-    assert note.read_text() == "mine"
-    assert (tmp_path / "train").is_dir()
-
-
 def test_force_replaces_what_was_rendered_and_nothing_else(tmp_path: Path) -> None:
     render_dataset(tmp_path, **TINY, num_workers=1)
-    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not empty"):
+        render_dataset(tmp_path, **ONE)
     render_dataset(tmp_path, **ONE, force=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"attributes", "train", "note.txt", FILE_LIST}
+    assert {path.name for path in tmp_path.iterdir()} == {"attributes", "train", FILE_LIST}
     assert [path.name for path in (tmp_path / "train").iterdir()] == ["0000"]
-    listed = set((tmp_path / FILE_LIST).read_text().splitlines())
-    assert listed == set(_bytes_of(tmp_path)) - {"note.txt", FILE_LIST}
+    assert set((tmp_path / FILE_LIST).read_text().splitlines()) == set(_bytes_of(tmp_path)) - {FILE_LIST}
 
 
-@pytest.mark.parametrize("name", ["train/0000/mine.jpg", "train/9999/a/b.jpg", "attributes/mine.csv"])
-def test_force_never_deletes_other_files(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["mine.txt", "train/0000/mine.jpg", "attributes/mine.csv", "link"])
+def test_force_never_deletes_other_files(root: Path, tmp_path: Path, name: str) -> None:
     render_dataset(tmp_path, **ONE)
     mine = tmp_path / name
-    mine.parent.mkdir(parents=True, exist_ok=True)
-    mine.write_text("mine")
+    mine.write_text("mine") if name != "link" else mine.symlink_to(root / "train", target_is_directory=True)
     before = _bytes_of(tmp_path)
-    with pytest.raises(ValueError, match=rf"{mine.name} is not listed in .*{FILE_LIST}"):
+    with pytest.raises(ValueError, match=rf"{mine.name} is not listed in .*{FILE_LIST}.*will not be deleted"):
         render_dataset(tmp_path, **ONE, seed=1, force=True)
     assert _bytes_of(tmp_path) == before
-
-
-def test_force_does_not_touch_a_copy_that_was_not_rendered(root: Path, tmp_path: Path) -> None:
-    shutil.copytree(root, tmp_path / "copy")
-    (tmp_path / "copy" / FILE_LIST).unlink()
-    with pytest.raises(ValueError, match=r"is not listed in .*will not be deleted"):
-        render_dataset(tmp_path / "copy", **ONE, force=True)
-    (tmp_path / "linked").mkdir()
-    (tmp_path / "linked/train").symlink_to(root / "train", target_is_directory=True)
-    with pytest.raises(ValueError, match="linked/train is not listed"):
-        render_dataset(tmp_path / "linked", **ONE, force=True)
-    assert (root / "train/0000").is_dir()
 
 
 def test_files_that_appear_while_it_renders_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,58 +127,30 @@ def test_files_that_appear_while_it_renders_are_kept(tmp_path: Path, monkeypatch
     assert (tmp_path / "train/mine.jpg").read_text() == "mine"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_an_interrupted_run_leaves_the_old_data_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, num_workers: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
-    render_dataset(tmp_path, **ONE)
+    render_dataset(tmp_path / "data", **ONE)
     before = _bytes_of(tmp_path)
 
     def fail(items: Iterable[object], *_: object, **__: object) -> Iterator[object]:
         yield next(iter(items))
-        raise error
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(dataset_module, "track", fail)
-    with pytest.raises((KeyboardInterrupt, OSError)):
-        render_dataset(tmp_path, seed=1, **{**TINY, "num_train": 6}, num_workers=num_workers, force=True)
+    with pytest.raises(KeyboardInterrupt):
+        render_dataset(tmp_path / "data", seed=1, **{**TINY, "num_train": 6}, num_workers=num_workers, force=True)
     assert _bytes_of(tmp_path) == before
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_a_killed_run_is_cleaned_up_by_the_next(tmp_path: Path) -> None:
-    left = tmp_path / UNFINISHED / "train/0000/a"
-    left.mkdir(parents=True)
-    (left / "half.jpg").write_text("half")
-    render_dataset(tmp_path, **ONE)
-    assert not (tmp_path / UNFINISHED).exists()
-    assert not list(tmp_path.rglob("half.jpg"))
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file is a file, not a folder"):
         render_dataset(tmp_path / "file", **ONE)
-    with pytest.raises(ValueError, match="Cannot write the data set to .*: Not a directory"):
+    with pytest.raises(ValueError, match="Could not write .*file/below"):
         render_dataset(tmp_path / "file/below", **ONE)
-
-
-@pytest.mark.parametrize(
-    ("numbers", "message"),
-    [
-        ({"num_train": -5}, "num_train must be at least 0, got -5"),
-        ({"num_test": -1}, "num_test must be at least 0, got -1"),
-        ({"num_train": 0, "num_test": 0}, r"num_train \+ num_test must be at least 1, got 0"),
-        ({"tracklets_per_view": 0}, "tracklets_per_view must be at least 1, got 0"),
-        ({"frames_per_tracklet": 0}, "frames_per_tracklet must be at least 1, got 0"),
-        ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
-    ],
-)
-def test_numbers_out_of_range(tmp_path: Path, numbers: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        render_dataset(tmp_path / "data", **{**ONE, **numbers})
-    assert not (tmp_path / "data").exists()
 
 
 def test_people_vary_and_their_codes_are_known_names() -> None:

@@ -76,11 +76,11 @@ def test_foreign_files_are_refused_in_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"weights.safetensors is no text tower: expected .* got layer.weight, ...$"):
         open_text_space(foreign)
     with pytest.raises(ValueError, match="is no text tower"):  # an image tower alone
-        open_text_space("configs/demo_encoder.safetensors")
+        open_text_space("demo/demo_encoder.safetensors")
     state = make_clip().state_dict()
     del state["transformer.resblocks.1.ln_1.bias"]
     torch.save(state, tmp_path / "clip.pt")
-    with pytest.raises(ValueError, match=r"clip.pt is no CLIP .* it .*transformer.resblocks.1.ln_1.bias"):
+    with pytest.raises(ValueError, match=r"clip.pt does not fit this run: .*transformer.resblocks.1.ln_1."):
         open_text_space(tmp_path / "clip.pt")
     with pytest.raises(FileNotFoundError, match="none.pt"):
         open_text_space(tmp_path / "none.pt")

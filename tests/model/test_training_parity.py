@@ -60,7 +60,7 @@ def trained(request, recipe, read_fixture, disable_dropout):
         make_loss(cfg, K).train(),
         optimizer,
         schedule,
-        runtime.make_scaler(),
+        runtime,
         memory=0.3 * recipe.clip_for(11, (K, 512)),
         pids=list(range(K)),
         camids=list(range(num_cameras)),
@@ -72,7 +72,7 @@ def trained(request, recipe, read_fixture, disable_dropout):
         for step in range(fixture["steps_per_epoch"]):
             number = epoch * fixture["steps_per_epoch"] + step
             clips = recipe.clip_for(fixture["seed"] + number, fixture["input"])
-            terms = compute_losses(training, clips, camids, labels, runtime)
+            terms = compute_losses(training, clips, camids, labels)
             losses.append(terms["total"].item())
             rates.append(optimizer.param_groups[0]["lr"])
             add_gradients(training, terms["total"])

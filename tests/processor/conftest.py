@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from datasets import make_dataset, make_test_loader, make_train_loader, make_train_transform
+from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
 from processor.build import (
     make_extractor,
     make_memory,

@@ -28,7 +28,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from yacs.config import CfgNode
 
 from configs import get_cfg
-from datasets import Benchmark, make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
+from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
+from datasets.readers.dataset import DataSet
 from processor.build import (
     make_extractor,
     make_memory,
@@ -138,7 +139,7 @@ def train_model(
     cfg: CfgNode,
     runtime: Runtime,
     output: Path,
-    measure: Callable[[CfgNode, Benchmark, Runtime, TrainingState], dict[str, Any]] | None = None,
+    measure: Callable[[CfgNode, DataSet, Runtime, TrainingState], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train as train_main does; returns what several processes could get wrong, and what ``measure`` finds before."""
     torch.manual_seed(cfg.SOLVER.SEED)
@@ -155,7 +156,7 @@ def train_model(
     # Of the same bits everywhere: training rounds otherwise in several processes, and near ties would rank otherwise.
     found_before = measure(cfg, dataset, runtime, state) if measure else {}
     augment, options = make_train_transform(cfg, runtime.processes), make_training_options(cfg)
-    train(state, loader, augment, runtime, options, output, lambda model: 0.0)
+    train(state, loader, augment, options, output, lambda model: 0.0)
     return {
         "memory": state.memory,
         "losses": losses,
@@ -171,7 +172,7 @@ def copy_gradients(state: TrainingState) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in state.model.named_parameters() if p.grad is not None}
 
 
-def evaluate_model(cfg: CfgNode, dataset: Benchmark, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
+def evaluate_model(cfg: CfgNode, dataset: DataSet, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
     """Rank all directions as eval_main does."""
     extractor = make_extractor(cfg, state.model, runtime)
     cameras = train_cameras(dataset.train)

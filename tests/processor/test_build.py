@@ -5,7 +5,7 @@ from torch import nn
 from processor.attributes.masks import MaskOptions
 from processor.build import make_extractor, make_ranking_options, make_training_options
 from processor.evaluation.rank import RankingOptions
-from processor.training.train import TrainingOptions
+from processor.training.state import TrainingOptions
 from utils.runtime import make_runtime
 
 

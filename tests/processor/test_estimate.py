@@ -3,30 +3,25 @@
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from configs import get_cfg
 from model import make_model
-from processor import estimate as plan
+from processor import estimate
 from processor.estimate import (
     ADAM_STATES,
-    FLOAT32_BYTES,
     DatasetSize,
-    MemoryTracker,
+    StepMeter,
+    choose_card,
     compute_ideal_step_seconds,
     count_feature_flops,
     count_parameters,
-    count_steps,
-    count_training_flops,
-    estimate_step_memory,
-    format_plan,
-    largest_batch,
-    made_up_pids,
-    make_plan,
+    measure_step,
+    plan_run,
 )
 from utils.runtime import Runtime
 
@@ -47,7 +42,7 @@ MEASURE = """
 import resource, sys
 import torch
 from configs import get_cfg
-from datasets import make_train_transform
+from datasets.build import make_train_transform
 from loss import make_loss
 from model import make_model
 from solver import make_optimizer
@@ -82,52 +77,58 @@ def test_operations_of_the_full_network():
     """A forward pass costs about two operations a parameter of a block, for each token and frame."""
     cfg = get_cfg()
     size = DatasetSize(689, 3300, 6)
-    forward, step = count_training_flops(cfg, 2, size)
+    cost = measure_step(cfg, 2, size)
     blocks = 12 * 12 * 768**2  # weights: 12 blocks of 12 D^2
     tokens = 2 * 8 * (18 * 9 + 1)
-    assert 1 < forward / (2 * blocks * tokens) < 1.3
-    assert 2.8 < step / forward < 3.05
-    assert count_feature_flops(cfg, 2, size) < forward  # neither prompt nor classifiers
+    assert 1 < cost.forward_flops / (2 * blocks * tokens) < 1.3
+    assert 2.8 < cost.flops / cost.forward_flops < 3.05
+    assert count_feature_flops(cfg, 2, size) < cost.forward_flops  # neither prompt nor classifiers
 
 
 def test_ideal_seconds_are_operations_over_the_rate(tiny_cfg, monkeypatch):
-    monkeypatch.setattr(plan, "measure_matrix_rate", lambda device, dtype: 1e9)
+    monkeypatch.setattr(estimate, "measure_matrix_rate", lambda device, dtype: 1e9)
     runtime = Runtime(torch.device("cpu"), None)
     for num_parts in (1, 2):
         cfg = tiny_cfg("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", num_parts)
-        _, flops = count_training_flops(cfg, 8 // num_parts, SIZE)  # the monitor times the parts of a batch
+        flops = measure_step(cfg, 8 // num_parts, SIZE).flops  # the monitor times the parts of a batch
         assert compute_ideal_step_seconds(cfg, SIZE, runtime) == pytest.approx(flops / 1e9)
 
 
-def test_operations_grow_with_the_batch(tiny_cfg):
-    few, many = (count_training_flops(tiny_cfg(), batch, SIZE)[1] for batch in (4, 8))
-    assert 1.8 < many / few <= 2
-
-
-def test_the_tracker_follows_lifetimes():
-    known = torch.zeros(100)
-    with MemoryTracker([known]) as tracker:
+def test_the_meter_follows_lifetimes_and_counts_products():
+    known = torch.zeros(10, 10)
+    with StepMeter([known]) as meter:
         a = known + 1
-        view = a[:50]
+        view = a[:5]
         known.add_(1)
         del a
-        assert tracker.live == 400  # the view keeps its storage
+        assert meter.live == 400  # the view keeps its storage
         del view
-        assert tracker.live == 0
+        assert meter.live == 0
         (known + 1) + 1
-    assert tracker.peak == 800
+        known @ known
+    assert meter.peak == 800
+    assert meter.flops == 2 * 10**3
 
 
-def test_checkpointing_needs_less_memory_and_half_precision_too(tiny_cfg):
+def test_fused_attention_counts_as_the_products_of_plain_attention():
+    inputs = [torch.randn(2, 3, 7, 8, requires_grad=True) for _ in range(3)]
+    flops = []
+    for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.MATH):
+        with sdpa_kernel(backend), StepMeter() as meter:
+            torch.nn.functional.scaled_dot_product_attention(*inputs).sum().backward()
+        flops.append(meter.flops)
+    assert flops[0] == flops[1] == 3 * 2 * 2 * (2 * 3 * 7 * 7 * 8)
+
+
+def test_checkpointing_needs_less_memory_and_more_operations_and_half_precision_less_memory(tiny_cfg):
     cfg = tiny_cfg("MODEL.VIT.DEPTH", 6)
-    cpu = torch.device("cpu")
-    full = estimate_step_memory(cfg, 8, SIZE, checkpointing=False, runtime=Runtime(cpu, None))
-    checkpointed = estimate_step_memory(cfg, 8, SIZE, checkpointing=True, runtime=Runtime(cpu, None))
-    half = estimate_step_memory(cfg, 8, SIZE, checkpointing=False, runtime=Runtime(cpu, torch.float16))
-    assert checkpointed.activations < 0.6 * full.activations
-    assert checkpointed.peak < 0.6 * full.peak
-    assert half.activations < 0.8 * full.activations
-    assert full.peak >= full.activations
+    plain, half = (measure_step(cfg, 8, SIZE, runtime=Runtime(torch.device("cpu"), t)) for t in (None, torch.float16))
+    checkpointed = measure_step(cfg, 8, SIZE, checkpointing=True, runtime=Runtime(torch.device("cpu"), None))
+    assert checkpointed.activations < 0.6 * plain.activations
+    assert checkpointed.peak < 0.6 * plain.peak
+    assert plain.flops + 0.5 * plain.forward_flops < checkpointed.flops <= plain.flops + plain.forward_flops
+    assert half.activations < 0.8 * plain.activations
+    assert plain.peak >= plain.activations
 
 
 @pytest.mark.slow
@@ -142,40 +143,25 @@ def test_the_estimate_is_near_the_measured_peak(tiny_cfg, tiny_opts):
     environment = {**os.environ, **allocator}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     measured = int(result.stdout)
-    weights = FLOAT32_BYTES * count_parameters(make_model(cfg, 6, 2)).total()
-    planned = (2 + ADAM_STATES) * weights + estimate_step_memory(cfg, batch, SIZE, checkpointing=False).peak
+    cost = measure_step(cfg, batch, SIZE)
+    planned = (2 + ADAM_STATES) * cost.weight_bytes + cost.peak
     # How much memory the matrix library takes depends on the processor.
     assert planned / 1.3 < measured < 1.3 * planned
 
 
-def test_steps_are_those_of_the_sampler(tiny_cfg):
-    pids = made_up_pids(SIZE)
-    assert Counter(pids) == dict.fromkeys(range(6), 5)
-    cfg = tiny_cfg("SOLVER.STAGE2.IMS_PER_BATCH", 4, "DATALOADER.NUM_INSTANCE", 2)
-    assert count_steps(cfg, pids) == 6  # two groups of each identity, two identities a batch
-
-
-@pytest.mark.parametrize(("room", "expected"), [(1000, 96), (330, 30), (150, 12), (149, 0), (0, 0)])
-def test_the_largest_batch_is_a_multiple_that_fits(room, expected):
-    # A step takes 30 bytes and 10 for each clip.
-    assert largest_batch(room, [(18, 210), (36, 390)], multiple=6) == expected
+@pytest.mark.parametrize(("gib", "card"), [(0, "8 GiB"), (6.5, "8 GiB"), (6.6, "12 GiB"), (79, "over 80 GiB")])
+def test_the_smallest_card_leaves_a_reserve(gib, card):
+    assert choose_card(gib * 2**30) == card
 
 
 def test_the_tables_name_everything(tiny_cfg):
-    cfg = tiny_cfg("MODEL.COMPILE", True)  # the plan does not compile
-    text = format_plan(cfg, make_plan(cfg, SIZE), num_steps=7, tflops=2.5)
-    for words in (
-        "6 identities, 30 tracklets; 4 clips of 4 frames, float32",
-        "minutes per epoch at 2.5 TFLOP/s",
-        "80 GiB",
-    ):
-        assert words in text
-    assert [line.split()[-1] for line in text.splitlines() if line.startswith("steps per epoch")] == ["7"]
-
-
-def test_a_moving_average_takes_the_room_of_the_weights(tiny_cfg):
-    cfgs = [tiny_cfg("SOLVER.STAGE2.EMA_DECAY", decay) for decay in (0.0, 0.9)]
-    plain, averaged = (make_plan(cfg, SIZE) for cfg in cfgs)
-    assert averaged.fixed_bytes - plain.fixed_bytes == averaged.weight_bytes
-    texts = [format_plan(cfg, plan, num_steps=7, tflops=2.5) for cfg, plan in zip(cfgs, (plain, averaged), strict=True)]
-    assert ["moving average" in text for text in texts] == [False, True]
+    """Two groups of two tracklets of each of six people, two people a batch: six steps an epoch."""
+    cfg = tiny_cfg("MODEL.COMPILE", True, "SOLVER.STAGE2.EMA_DECAY", 0.9)  # the plan does not compile
+    text = plan_run(cfg, 2.5, (6, 30, 2))
+    assert "6 identities, 30 tracklets; 4 clips of 4 frames, float32" in text
+    words = {line.partition("  ")[0]: line.split()[-1] for line in text.splitlines() if line}
+    assert words["steps per epoch"] == "6"
+    assert words["smallest card"] == "GiB"
+    for name in ("minutes per epoch at 2.5 TFLOP/s", "hours of the run, 2 epochs", "moving average, GiB"):
+        assert name in words
+    assert "moving average" not in plan_run(tiny_cfg(), 2.5, (6, 30, 2))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import make_test_loader
+from datasets.build import make_test_loader
 from datasets.clips.decoding import UnreadableFrameError
 from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor

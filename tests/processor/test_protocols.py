@@ -7,11 +7,11 @@ from PIL import Image
 from torch import nn
 
 from configs import get_cfg
-from datasets import choose_cases, make_dataset
+from datasets.build import choose_cases, make_dataset
 from eval_main import parse_args
 from processor.evaluation.results import VISUAL
-from processor.report import write_report
-from processor.report.tables import format_protocols, results_as_dict
+from processor.report.tables import format_protocols, score_methods
+from processor.report.write import write_report
 from utils.metrics import PROTOCOLS
 
 ORIGIN = {"checkpoint": "a.pth", "data": "data"}
@@ -59,7 +59,7 @@ def test_overall_weighs_all_three_cases(cfg, run, tmp_path):
     ]
     assert evaluation.overall(VISUAL).num_valid_queries == 3 + 2 + 1
     assert evaluation.overall(VISUAL).mAP == pytest.approx(1)
-    write_report(evaluation, tmp_path, ranking_length=2, origin=ORIGIN)
+    write_report(evaluation, score_methods(evaluation), tmp_path, 2, ORIGIN)
     description = f"protocol: {PROTOCOLS['vreid-xfd']}"
     assert description in (tmp_path / "results.txt").read_text().splitlines()
     content = json.loads((tmp_path / "results.json").read_text())
@@ -75,7 +75,7 @@ def test_the_config_overrules_the_data_set(cfg, run):
         run(cfg("DATASETS.EVAL_CASE", "case3", "TEST.PROTOCOL", "cross-camera"))
     evaluation = run(cfg("DATASETS.EVAL_CASE", "case1", "TEST.PROTOCOL", "cross-camera"))
     assert format_protocols(evaluation) == f"protocol: {PROTOCOLS['cross-camera']}"
-    assert results_as_dict(evaluation, ORIGIN)["results"][0]["protocol"] == "cross-camera"
+    assert score_methods(evaluation)[0]["protocol"] == "cross-camera"
 
 
 def test_case3_where_there_is_none(cfg, run, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from datasets import make_dataset
+from datasets.build import make_dataset
 from processor.build import make_training_state
 from processor.training.state import LAST_CHECKPOINT
 from tools.attention_maps import main

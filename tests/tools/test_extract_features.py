@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import make_dataset
+from datasets.build import make_dataset
 from processor.build import make_training_state
 from processor.training.state import LAST_CHECKPOINT
 from search.described import read_described

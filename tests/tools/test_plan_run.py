@@ -5,21 +5,13 @@ import pytest
 from tools.plan_run import main
 
 
-@pytest.fixture(autouse=True)
-def _info(caplog):
-    caplog.set_level("INFO")
-
-
-def test_plans_numbers_without_a_data_set(tiny_opts, caplog):
+def test_plans_numbers_or_a_data_set(make_tree, tiny_opts, capsys):
     main(["--identities", "6", "--tracklets", "30", "--cameras", "2", *tiny_opts])
-    assert "6 identities, 30 tracklets" in caplog.text
-
-
-def test_plans_a_data_set(make_tree, tiny_opts, caplog):
-    root = make_tree()
-    main(["--tflops", "0.1", *tiny_opts, "DATASETS.ROOT_DIR", str(root)])
-    assert "4 identities, 16 tracklets" in caplog.text
-    assert "at 0.1 TFLOP/s" in caplog.text
+    assert "6 identities, 30 tracklets" in capsys.readouterr().out
+    main(["--tflops", "0.1", *tiny_opts, "DATASETS.ROOT_DIR", str(make_tree())])
+    planned = capsys.readouterr().out
+    assert "4 identities, 16 tracklets" in planned
+    assert "at 0.1 TFLOP/s" in planned
 
 
 @pytest.mark.parametrize("argv", [["--identities", "6"], ["--tflops", "0"], ["--tracklets", "1"]])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.check import BLOCKING, CHECKS, WARNING, check_dataset, make_check_settings
+from datasets.check.check import check_dataset
+from datasets.problems import BLOCKING, CHECKS, WARNING
 
 CASE1 = "case1_aerial_to_ground"
 
@@ -17,7 +18,7 @@ def check(tiny_cfg):
 
     def run(root, *opts, sample=0, num_workers=1):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "DATALOADER.MAX_BAD_FRACTION", 1, *opts)
-        return check_dataset(make_check_settings(cfg, sample, num_workers))
+        return check_dataset(cfg, sample, num_workers)
 
     return run
 
@@ -32,7 +33,7 @@ def frames_of():
 def found():
     """``found(report, *levels)``: the checks that found something; without levels, those that are more than remarks."""
     return lambda report, *levels: {
-        check for check in report.findings if CHECKS[check][0] in (levels or (BLOCKING, WARNING))
+        check for check in report.problems.places if CHECKS[check].level in (levels or (BLOCKING, WARNING))
     }
 
 

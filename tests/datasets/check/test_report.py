@@ -1,12 +1,8 @@
 """How the data check says what it found."""
 
-import pytest
-
-from datasets.check import Report, format_report, report_as_dict
-from datasets.check.findings import ExaminedTracklet
-from datasets.readers.counts import PublishedCounts
-
-TRACKLET = "train/1/c0n0"
+from datasets.check.frames import FrameResults
+from datasets.check.report import Examined, Report, format_report, report_as_dict
+from datasets.readers.dataset import DataSet, PublishedCounts
 
 
 def test_people_on_several_days(make_tree, check, frames_of):
@@ -18,15 +14,6 @@ def test_people_on_several_days(make_tree, check, frames_of):
     assert "; 1 people on several days" in format_report(report)
 
 
-def test_estimated_epoch(make_tree, check):
-    report = check(make_tree(), "DATALOADER.NUM_WORKERS", 3)
-    epoch = report.epoch
-    assert epoch.frames_decoded == 96 + 4 * 36
-    assert epoch.frames_per_epoch == epoch.batches_per_epoch * 4 * 4
-    assert epoch.epoch_seconds == pytest.approx(epoch.frames_per_epoch / (3 * epoch.frames_per_second_per_core))
-    assert "x 3 workers" in format_report(report)
-
-
 def test_the_last_line_counts_kinds_and_places(tmp_path):
     report = Report("agvpreid", str(tmp_path))
 
@@ -34,25 +21,24 @@ def test_the_last_line_counts_kinds_and_places(tmp_path):
         return format_report(report).splitlines()[-1]
 
     assert last_line() == "Training can start: no blocking problems, no warnings."
-    report.add("short tracklet", "one")
+    report.problems.add("short tracklet", "one")
     assert last_line() == "Training can start: no blocking problems, 1 kind of warning (1 place)."
-    report.add("short tracklet", *"abc")
-    report.add("one view", "identity 3: only ground")
-    report.add("stray file", "a remark")
+    report.problems.add("short tracklet", *"abc")
+    report.problems.add("one view", "identity 3: only ground")
+    report.problems.add("stray file", "a remark")
     assert last_line() == "Training can start: no blocking problems, 2 kinds of warnings (5 places)."
     report.complete = False
     assert last_line() == "The check was interrupted. No blocking problem was found so far."
-    report.add("loader", "refused")
+    report.problems.add("loader", "refused")
     assert last_line() == "The check was interrupted. Training cannot start: 1 kind of blocking problem (1 place)."
 
 
-def test_published_counts_stand_beside_those_of_a_split_or_in_a_list(tmp_path):
+def test_published_counts_stand_beside_those_of_a_split_or_in_a_list(tmp_path, make_tracklet):
     bound = frozenset({"test/query tracklets"})
-    published = PublishedCounts(
-        {"train identities": 3, "test/query tracklets": 5, "cameras": 2}, bound, "From a paper."
-    )
-    report = Report("toy", str(tmp_path), published=published)
-    report.tracklets = [ExaminedTracklet("train", 1, "a"), ExaminedTracklet("test/query", 2, "a")]
+    counts = {"train identities": 3, "test/query tracklets": 5, "cameras": 2}
+    dataset = DataSet("Toy", (), {}, published=PublishedCounts(counts, bound, "From a paper."))
+    report = Report("toy", str(tmp_path), dataset=dataset)
+    report.examined = [Examined(split, make_tracklet(1), FrameResults()) for split in ("train", "test/query")]
     lines = format_report(report).splitlines()
     assert any(line.startswith("train") and " 1 [3] " in line for line in lines)
     assert any(line.startswith("test/query") and " 1 [>=5] " in line for line in lines)
@@ -60,14 +46,14 @@ def test_published_counts_stand_beside_those_of_a_split_or_in_a_list(tmp_path):
         "Published counts: cameras 2.",
         "From a paper.",
     ]
-    assert report_as_dict(report)["published"] == {"train identities": 3, "test/query tracklets": 5, "cameras": 2}
+    assert report_as_dict(report)["published"] == counts
 
 
 def test_findings_are_grouped_by_level_and_shortened(tmp_path):
     report = Report("mars", str(tmp_path))
-    report.add("stray file", "x")
-    report.add("empty frame", *map(str, range(7)))
-    report.add("loader", "refused")
+    report.problems.add("stray file", "x")
+    report.problems.add("empty frame", *map(str, range(7)))
+    report.problems.add("loader", "refused")
     text = format_report(report)
     assert text.index("Blocking problems:") < text.index("Warnings:") < text.index("Remarks:")
     assert "  empty frame (7): " in text

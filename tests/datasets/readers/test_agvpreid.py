@@ -1,3 +1,5 @@
+"""AG-VPReID, and what it shares with DetReIDX: splits, cases, frame names and attribute tables in folders."""
+
 import logging
 from pathlib import Path
 
@@ -5,10 +7,14 @@ import pytest
 from PIL import Image
 
 from datasets.attributes import COLUMNS, UNKNOWN_CODES
-from datasets.readers.agvpreid import AGVPReID, FrameName, parse_frame_name
+from datasets.build import open_dataset
+from datasets.readers.agvpreid import parse_frame_name
+from datasets.readers.case_folders import Sighting
+from datasets.readers.dataset import DEFAULT_OPTIONS, DatasetOptions
+from datasets.readers.listing import last_integer
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
-ALL_UNKNOWN = tuple(UNKNOWN_CODES.values())
+WITHOUT_TRAIN = DatasetOptions(with_train=False)
 
 
 def frame_names(camid, numbers, level=2):
@@ -30,6 +36,10 @@ def add_table(root, split, *pids):
     path.write_text("\n".join(rows))
 
 
+def read(root, options=DEFAULT_OPTIONS):
+    return open_dataset("agvpreid", root, options)
+
+
 @pytest.fixture
 def root(tmp_path):
     add_tracklet(tmp_path, "train/12/b", frame_names(0, [1, 2]))
@@ -46,35 +56,34 @@ def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_frame_name():
-    expected = FrameName(81, "231017", 1, altitude_level=2, camid=2, event=152, keypoint=7, frame=7528)
-    assert parse_frame_name("P81T2310171A2C2E152K7F7528.jpg") == expected
-    assert parse_frame_name("P81T2310171A2C2E152K7F7528.JPEG") == expected
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_frame_names():
+    assert parse_frame_name("P81T2310171A2C2E152K7F7528.jpg") == Sighting(2, day=231017)
+    assert parse_frame_name("P81T2310171A3C5E152K7F7528.JPEG") == Sighting(5, 120, 231017)
+    assert parse_frame_name("P81T1A9C4E1K1F1.png") == Sighting(4)
+    for name in (
         "P81T2310171A2C2E152K7F7528.bmp",
         "xP81T2310171A2C2E152K7F7528.jpg",
         "P81T2310171A2C2E152K7F7528.jpg.part",
         "P81T2310171C2A2E152K7F7528.jpg",
         "P81T2310171A2C2E152K7F.jpg",
         "0001C1T0001F001.jpg",
-    ],
-)
-def test_frame_name_outside_the_grammar(name):
-    with pytest.raises(ValueError, match=f"^{name}: expected a frame name like"):
-        parse_frame_name(name)
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: expected a frame name like"):
+            parse_frame_name(name)
 
 
 def test_reads_the_tree(root, caplog):
-    dataset = AGVPReID(root)
+    for folder in (root, root / "train", root / "train/12", root / "train/12/a"):
+        for name in ("Thumbs.db", ".DS_Store", "._P1T2310171A2C5E1K1F7.jpg", "notes.txt"):
+            (folder / name).write_text("")
+    dataset = read(root)
     assert [tracklet.key for tracklet in dataset.train] == ["3/a", "12/a", "12/b"]
     low, high, ground = dataset.train
     assert (low.camid, low.view, low.altitude) == (4, "aerial", 15)
     assert (high.camid, high.view, high.altitude) == (5, "aerial", 80)
     assert (ground.camid, ground.view, ground.altitude) == (0, "ground", None)
+    assert [last_integer(Path(path).name) for path in high.frame_paths] == [7, 99, 100]
+    assert all(Path(path).is_file() for path in high.frame_paths)
     assert list(dataset.cases) == ["case1", "case2"]
     case = dataset.cases["case2"]
     assert (case.name, case.title) == (CASE2, "ground to aerial")
@@ -84,116 +93,74 @@ def test_reads_the_tree(root, caplog):
     assert not warnings(caplog)
 
 
-def test_frames_go_by_number(root):
-    paths = AGVPReID(str(root)).train[1].frame_paths
-    assert [parse_frame_name(Path(path).name).frame for path in paths] == [7, 99, 100]
-    assert all(Path(path).is_file() for path in paths)
-
-
-def test_stray_files_are_ignored(root):
-    for folder in (root, root / "train", root / "train/12", root / "train/12/a"):
-        for name in ("Thumbs.db", ".DS_Store", "._P1T2310171A2C5E1K1F7.jpg", "notes.txt"):
-            (folder / name).write_text("")
-    assert len(AGVPReID(root).train[1].frame_paths) == 3
-
-
-def test_missing_root_and_splits_name_the_key(root, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR"):
-        AGVPReID(tmp_path / "nowhere")
-    (root / "train").rename(root / "moved")
-    with pytest.raises(FileNotFoundError, match=r"train is not a folder: set DATASETS\.ROOT_DIR"):
-        AGVPReID(root)
-    dataset = AGVPReID(root, with_train=False)
-    assert dataset.train == ()
-    assert list(dataset.cases) == ["case1", "case2"]
-
-
 def test_evaluation_never_touches_train(root):
     (root / "train/person").mkdir()
     add_table(root, "train", "x")
     with pytest.raises(ValueError, match="must be named by a number"):
-        AGVPReID(root)
-    assert AGVPReID(root, with_train=False).train == ()
+        read(root)
+    assert read(root, WITHOUT_TRAIN).train == ()
+    (root / "train").rename(root / "moved")
+    with pytest.raises(FileNotFoundError, match=r"train is not a folder: set DATASETS\.ROOT_DIR"):
+        read(root)
+    assert list(read(root, WITHOUT_TRAIN).cases) == ["case1", "case2"]
 
 
-def test_an_attribute_table_that_links_nowhere_is_an_error(root):
-    add_table(root, "train", 3, 12)
-    (root / "attributes/train.csv").unlink()
-    (root / "attributes/train.csv").symlink_to(root / "gone.csv")
-    with pytest.raises(FileNotFoundError, match=r"attributes/train\.csv is not a file"):
-        AGVPReID(root)
-
-
-def test_one_case_is_enough(root, caplog):
+def test_one_case_is_enough_but_no_half_of_one(root, caplog):
     caplog.set_level(logging.INFO)
     (root / CASE1).rename(root / "moved")
-    assert list(AGVPReID(root).cases) == ["case2"]
-    assert any(f"no folder {CASE1}" in record.getMessage() for record in caplog.records)
+    assert list(read(root).cases) == ["case2"]
+    assert f"no folder {CASE1}, so this direction is left out" in caplog.text
+    (root / CASE1).symlink_to("nowhere")
+    with pytest.raises(ValueError, match=f"{CASE1} is not a folder, nor a link to one"):
+        read(root)
+    (root / CASE1).unlink()
+    (root / CASE2 / "gallery").rename(root / "moved_gallery")
+    with pytest.raises(FileNotFoundError, match=rf"{CASE2}/gallery is not a folder"):
+        read(root)
     (root / CASE2).rename(root / "moved2")
     with pytest.raises(FileNotFoundError, match=rf"{CASE1} is not a folder: set DATASETS\.ROOT_DIR"):
-        AGVPReID(root)
-
-
-def test_half_a_case_is_missing(root):
-    (root / CASE1 / "gallery").rename(root / "moved")
-    with pytest.raises(FileNotFoundError, match=rf"{CASE1}/gallery is not a folder"):
-        AGVPReID(root)
-
-
-def test_empty_folders_are_named(root):
-    (root / "train/40").mkdir()
-    with pytest.raises(ValueError, match=r"train/40: this identity has no tracklet"):
-        AGVPReID(root)
-    (root / "train/40/x").mkdir()
-    (root / "train/40/x/Thumbs.db").write_text("")
-    with pytest.raises(ValueError, match=r"train/40/x: this tracklet has no frames"):
-        AGVPReID(root)
-    (root / "train").rename(root / "moved")
-    (root / "train").mkdir()
-    with pytest.raises(ValueError, match=r"train: this split has no identity"):
-        AGVPReID(root)
+        read(root)
 
 
 @pytest.mark.parametrize(
     ("folder", "names", "message"),
     [
-        (
-            "train/person7/a",
-            frame_names(0, [1]),
-            r"train/person7: an identity folder must be named by a number",
-        ),
+        ("train/person7/a", frame_names(0, [1]), r"train/person7: an identity folder must be named by a number"),
         ("train/0012/c", frame_names(0, [1]), r"train/(0012|12) and .* are the same identity, 12"),
+        ("train/40", [], r"train/40: this identity has no tracklet"),
+        ("train/40/x", [], r"train/40/x: this tracklet has no frames"),
         ("train/12/c", ["0001.jpg"], r"train/12/c/0001\.jpg: expected a frame name like"),
         (f"{CASE1}/query/20/x", ["0001.jpg"], r"query/20/x/0001\.jpg: expected a frame name like"),
         ("train/12/b", frame_names(3, [3]), r"train/12/b: the frames come from several cameras, \[0, 3\]"),
-        ("train/12/c", frame_names(6, [1]), r"train/12/c: camera 6 is not one of \[0, 1, 2, 3, 4, 5\]"),
+        ("train/12/c", frame_names(6, [1]), r"train/12/c: the data set has no camera 6"),
     ],
 )
 def test_odd_trees(root, folder, names, message):
     add_tracklet(root, folder, names)
     with pytest.raises(ValueError, match=message):
-        AGVPReID(root)
+        read(root)
 
 
-def test_view_that_contradicts_the_side(root, caplog):
+def test_an_empty_split_is_an_error(root):
+    (root / "train").rename(root / "moved")
+    (root / "train").mkdir()
+    with pytest.raises(ValueError, match=r"train: this split has no identity"):
+        read(root)
+
+
+def test_views_altitudes_and_days_that_are_odd(root, caplog):
     add_tracklet(root, f"{CASE1}/query/20/x", frame_names(2, [1]))
-    dataset = AGVPReID(root)
-    assert [tracklet.view for tracklet in dataset.cases["case1"].query] == ["aerial", "ground"]
-    assert warnings(caplog) == [f"{CASE1}/query: 1 of 2 tracklets are from ground cameras on the aerial side."]
-
-
-def test_altitude_that_is_not_known(root, caplog):
     add_tracklet(root, "train/12/c", frame_names(4, [1], level=7))
     add_tracklet(root, "train/12/d", [*frame_names(4, [1], level=2), *frame_names(4, [2], level=3)])
-    assert [tracklet.altitude for tracklet in AGVPReID(root).train[-2:]] == [None, None]
-    (message,) = warnings(caplog)
-    assert "train: 2 of 5 tracklets have an altitude level" in message
-
-
-def test_days(root):
-    add_tracklet(root, "train/12/c", ["P1T2310171A2C4E1K1F1.jpg", "P1T2310181A2C4E1K1F2.jpg"])
-    add_tracklet(root, "train/12/d", ["P1T1A2C4E1K1F1.jpg"])
-    assert [tracklet.day for tracklet in AGVPReID(root).train] == [231017, 231017, 231017, None, None]
+    add_tracklet(root, "train/12/e", ["P1T2310171A2C4E1K1F1.jpg", "P1T2310181A2C4E1K1F2.jpg"])
+    add_tracklet(root, "train/12/f", ["P1T1A2C4E1K1F1.jpg"])
+    dataset = read(root)
+    assert [tracklet.view for tracklet in dataset.cases["case1"].query] == ["aerial", "ground"]
+    assert [tracklet.altitude for tracklet in dataset.train[-4:]] == [None, None, 80, 80]
+    assert [tracklet.day for tracklet in dataset.train[-4:]] == [231017, 231017, None, None]
+    altitudes, views = warnings(caplog)
+    assert altitudes.startswith("train: 2 of 7 tracklets")
+    assert views.startswith(f"{CASE1}/query: 1 of 2 tracklets are not from the aerial")
 
 
 def test_attributes_are_joined_by_pid(root, caplog):
@@ -202,14 +169,32 @@ def test_attributes_are_joined_by_pid(root, caplog):
     for side, pids in (("query", [20]), ("gallery", [21, 20])):
         add_table(root, f"{CASE1}/{side}", *pids)
     add_table(root, f"{CASE2}/query", 20)
-    dataset = AGVPReID(root)
-    assert [tracklet.attributes for tracklet in dataset.train] == [ALL_UNKNOWN, (0,) * 15, (0,) * 15]
+    dataset = read(root)
+    unknown = tuple(UNKNOWN_CODES.values())
+    assert [tracklet.attributes for tracklet in dataset.train] == [unknown, (0,) * 15, (0,) * 15]
     assert dataset.cases["case2"].query[0].attributes == (0,) * 15
     assert [tracklet.attributes for tracklet in dataset.cases["case2"].gallery] == [None, None]
     (message,) = warnings(caplog)
     assert message.startswith("train: 1 of 2 identities are missing from the attribute table")
-    absent = [record for record in caplog.records if "no attribute table" in record.getMessage()]
-    assert [record.args[0] for record in absent] == [f"{CASE2}/gallery"]
+    (absent,) = [message for message in caplog.messages if "no attribute table" in message]
+    assert absent.startswith(f"{CASE2}/gallery")
+    (root / "attributes/train.csv").unlink()
+    (root / "attributes/train.csv").symlink_to(root / "gone.csv")
+    with pytest.raises(FileNotFoundError, match=r"attributes/train\.csv is not a file"):
+        read(root)
+
+
+@pytest.mark.parametrize("place", ["attributes", "attributes/case1_aerial_to_ground"])
+@pytest.mark.parametrize("kind", ["link", "loop", "file"])
+def test_a_folder_of_tables_that_is_no_folder_is_an_error(make_tree, tmp_path, place, kind):
+    root = make_tree()
+    (root / place).rename(tmp_path / "away")
+    if kind == "file":
+        (root / place).write_text("no folder")
+    else:
+        (root / place).symlink_to("nowhere" if kind == "link" else (root / place).name)
+    with pytest.raises(ValueError, match="not a folder|symbolic links"):
+        read(root)
 
 
 def mask(root, case):
@@ -220,37 +205,27 @@ def mask(root, case):
         path.rename(path.with_name(f"abc{number}eF"))
 
 
-def test_masked_copy_tolerates_other_frame_names(root, caplog):
+def test_masked_copies(root, caplog):
+    caplog.set_level(logging.INFO)
     mask(root, CASE1)
+    assert [case.identities_masked for case in read(root).cases.values()] == [True, False]
     mask(root, CASE2)
     for path in (root / CASE1 / "query/20/tracklet_0").iterdir():
         path.unlink()
     add_tracklet(root, f"{CASE1}/query/20/tracklet_0", ["frame10.jpg", "frame9.jpg", "cover.jpg"])
-    dataset = AGVPReID(root)
-    assert all(case.identities_masked for case in dataset.cases.values())
-    tracklet = dataset.cases["case1"].query[0]
+    cases = read(root).cases
+    assert all(case.identities_masked for case in cases.values())
+    tracklet = cases["case1"].query[0]
     assert (tracklet.camid, tracklet.view, tracklet.altitude) == (-1, "aerial", None)
     assert [Path(path).name for path in tracklet.frame_paths] == ["cover.jpg", "frame9.jpg", "frame10.jpg"]
-    assert dataset.cases["case1"].gallery[0].camid == 1  # a name that follows the grammar is still read
-    (message,) = warnings(caplog)
-    assert message.startswith(f"{CASE1}/query: 1 of 1 tracklets have frame names outside the grammar")
-
-
-def test_one_plain_name_means_not_masked(root):
-    mask(root, CASE1)
-    mask(root, CASE2)
-    for case in (CASE1, CASE2):
-        add_tracklet(root, f"{case}/gallery/21/other", frame_names(1 if case == CASE1 else 5, [1]))
-    assert not any(case.identities_masked for case in AGVPReID(root).cases.values())
-
-
-def test_each_case_is_masked_for_itself(root):
-    mask(root, CASE1)
-    assert [case.identities_masked for case in AGVPReID(root).cases.values()] == [True, False]
+    assert cases["case1"].gallery[0].camid == 1  # a name that follows the grammar is still read
+    assert f"{CASE1}/query: 1 of 1 tracklets: outside the naming scheme" in caplog.text
+    add_tracklet(root, f"{CASE2}/gallery/21/other", frame_names(5, [1]))  # one plain name means not masked
+    assert [case.identities_masked for case in read(root).cases.values()] == [True, False]
 
 
 def test_pets09(shared, caplog):
-    dataset = AGVPReID(shared / "data" / "pets09")
+    dataset = read(shared / "data" / "pets09")
     assert not warnings(caplog)
     pids = [tracklet.pid for tracklet in dataset.train]
     assert {pid: pids.count(pid) for pid in pids} == {2: 29, 5: 31, 8: 25, 9: 4, 10: 6}
@@ -260,40 +235,14 @@ def test_pets09(shared, caplog):
     assert {tracklet.view for tracklet in case.query} == {"aerial"}
     assert {tracklet.pid for tracklet in case.gallery} - {tracklet.pid for tracklet in case.query} == {7}
     assert all(tracklet.attributes is not None for tracklet in (*dataset.train, *case.query, *case.gallery))
-    assert not any(case.identities_masked for case in dataset.cases.values())
     tracklet = next(tracklet for tracklet in case.query if tracklet.name == "0003C5T003")
-    frames = [parse_frame_name(Path(path).name).frame for path in tracklet.frame_paths]
-    assert frames == list(range(89, 101))
+    assert [last_integer(Path(path).name) for path in tracklet.frame_paths] == list(range(89, 101))
 
 
-def test_a_copy_one_folder_deeper_or_spelt_otherwise_is_pointed_out(make_tree, tmp_path):
+def test_a_copy_one_folder_deeper_or_spelt_otherwise_is_pointed_out(make_tree):
     root = make_tree("outer/AG-VPReID")
     with pytest.raises(FileNotFoundError, match=r"outer/train is not a folder: .* Did you mean .*outer/AG-VPReID\?"):
-        AGVPReID(root.parent)
+        read(root.parent)
     (root / "train").rename(root / "Train")
     with pytest.raises(FileNotFoundError, match=r"AG-VPReID/train is not a folder: .* Train is spelt otherwise\."):
-        AGVPReID(root)
-
-
-def test_a_missing_direction_is_a_warning_and_a_dead_link_an_error(make_tree, caplog):
-    root = make_tree()
-    folder = root / "case2_ground_to_aerial"
-    folder.rename(root / "case2")
-    assert list(AGVPReID(root).cases) == ["case1"]
-    assert "no folder case2_ground_to_aerial, so this direction is left out" in caplog.text
-    folder.symlink_to("nowhere")
-    with pytest.raises(ValueError, match="case2_ground_to_aerial is not a folder, nor a link to one"):
-        AGVPReID(root)
-
-
-@pytest.mark.parametrize("place", ["attributes", "attributes/case1_aerial_to_ground"])
-@pytest.mark.parametrize("kind", ["link", "file"])
-def test_a_folder_of_tables_that_is_no_folder_is_an_error(make_tree, tmp_path, place, kind):
-    root = make_tree()
-    (root / place).rename(tmp_path / "away")
-    if kind == "link":
-        (root / place).symlink_to("nowhere")
-    else:
-        (root / place).write_text("no folder")
-    with pytest.raises(ValueError, match="not a folder"):
-        AGVPReID(root)
+        read(root)

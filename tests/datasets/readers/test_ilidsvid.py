@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from datasets.readers.dataset_options import DatasetOptions
-from datasets.readers.ilidsvid import ILIDSVID, SPLITS_FILE
+from datasets.build import open_dataset
+from datasets.problems import Findings
+from datasets.readers.dataset import DatasetOptions
+from datasets.readers.ilidsvid import SPLITS_FILE
 
 PEOPLE = (1, 2, 5, 19)  # with gaps
 SPLITS = [[1, 2, 3, 4], [4, 1, 2, 3]]  # places in the sorted list, not person numbers
@@ -39,7 +41,7 @@ def write_splits(root, splits):
     ],
 )
 def test_splits_and_halves(root, options, train, test):
-    dataset = ILIDSVID(root, options=options)
+    dataset = open_dataset("ilidsvid", root, options)
     assert [(t.pid, t.camid) for t in dataset.train] == [(pid, camera) for pid in train for camera in (1, 2)]
     case = dataset.cases["case1"]
     assert [(t.pid, t.camid) for t in case.query] == [(pid, 1) for pid in test]
@@ -50,42 +52,41 @@ def test_splits_and_halves(root, options, train, test):
 
 
 def test_odd_counts_are_reported(root, caplog):
-    ILIDSVID(root)
-    assert any("identities 4 instead of 300, splits 2 instead of 10" in message for message in caplog.messages)
+    caplog.set_level("INFO")
+    open_dataset("ilidsvid", root)
+    assert any("identities: 4 instead of 300, splits: 2 instead of 10" in message for message in caplog.messages)
 
 
-def test_missing_parts(root, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR .*iLIDS-VID"):
-        ILIDSVID(tmp_path / "nowhere")
+def test_missing_parts(root):
     (root / "i-LIDS-VID/sequences/cam2").rename(root / "moved")
     with pytest.raises(FileNotFoundError, match=r"sequences/cam2 is not a folder"):
-        ILIDSVID(root)
+        open_dataset("ilidsvid", root)
     (root / "moved").rename(root / "i-LIDS-VID/sequences/cam2")
     (root / SPLITS_FILE).unlink()
     with pytest.raises(FileNotFoundError, match=r"train_test_splits_ilidsvid\.mat is not a file"):
-        ILIDSVID(root)
+        open_dataset("ilidsvid", root)
 
 
 def test_a_split_that_is_not_there(root):
     with pytest.raises(ValueError, match=r"DATASETS\.SPLIT must lie in 1\.\.2, got 3"):
-        ILIDSVID(root, options=DatasetOptions(split=3))
+        open_dataset("ilidsvid", root, DatasetOptions(split=3))
 
 
 @pytest.mark.parametrize("splits", [[[1, 2, 3, 3]], [[1, 2, 3, 5]], [[1, 2]]])
 def test_splits_of_other_people(root, splits):
     write_splits(root, splits)
     with pytest.raises(ValueError, match=r"every row of ls_set must name each of the 4 people"):
-        ILIDSVID(root)
+        open_dataset("ilidsvid", root)
 
 
 def test_odd_folders(root):
     folder = root / "i-LIDS-VID/sequences/cam1"
     (folder / "person019").rename(folder / "person020")
     with pytest.raises(ValueError, match=r"the same people; only one saw 19, 20"):
-        ILIDSVID(root)
+        open_dataset("ilidsvid", root)
     (folder / "person020").rename(folder / "nobody")
     with pytest.raises(ValueError, match=r"nobody: expected a folder name like person001"):
-        ILIDSVID(root)
+        open_dataset("ilidsvid", root)
 
 
 def test_evaluation_reads_no_frames_of_training_people(root):
@@ -94,8 +95,11 @@ def test_evaluation_reads_no_frames_of_training_people(root):
             for frame in folder.iterdir():
                 frame.unlink()
     with pytest.raises(ValueError, match="this tracklet has no frames"):
-        ILIDSVID(root)
-    dataset = ILIDSVID(root, with_train=False)
+        open_dataset("ilidsvid", root)
+    findings = Findings()
+    assert open_dataset("ilidsvid", root, problems=findings).train == ()
+    assert len(findings.places["empty folder"]) == 4
+    dataset = open_dataset("ilidsvid", root, DatasetOptions(with_train=False))
     assert dataset.train == ()
     assert [t.pid for t in dataset.cases["case1"].query] == [1, 2]
 
@@ -104,7 +108,7 @@ def test_odd_person_numbers(root):
     folder = root / "i-LIDS-VID/sequences/cam1"
     (folder / "person19").mkdir()
     with pytest.raises(ValueError, match=r"person19 and .*person019 are the same person, 19"):
-        ILIDSVID(root)
+        open_dataset("ilidsvid", root)
     (folder / "person19").rename(folder / f"person{2**63}")
     with pytest.raises(ValueError, match=rf"person{2**63}: the person's number must fit into 64 bits"):
-        ILIDSVID(root)
+        open_dataset("ilidsvid", root)

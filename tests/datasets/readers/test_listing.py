@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from datasets.problems import Findings
 from datasets.readers.listing import (
-    find_images,
-    last_integer,
     list_images,
     list_split,
     list_subfolders,
     printable,
-    scan_split,
     sort_frames,
 )
 from datasets.readers.matlab import read_matrix
@@ -33,10 +31,18 @@ def test_both_generations_of_matlab_files_agree(tmp_path):
         read_matrix(tmp_path / "new.mat", "y", "a set")
 
 
-def test_frames_sort_by_their_last_number():
-    assert last_integer("cam1_person003_00317.png") == 317
-    assert last_integer("cover.png") == -1
-    assert sort_frames("a", ["x_10.png", "x_9.png"]) == ("a/x_9.png", "a/x_10.png")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x_9.png", "x_10.png"),
+        ("K9F1.jpg", "K1F2.jpg", "K1F10.jpg"),
+        ("9_crop1.jpg", "10_crop1.jpg"),
+        ("frame_9_x300.jpg", "frame_10_x20.jpg"),
+        ("cover.png", "b_frame-2.png"),
+    ],
+)
+def test_frames_sort_by_the_number_that_f_announces_then_naturally(names):
+    assert sort_frames("a", names[::-1]) == tuple(f"a/{name}" for name in names)
 
 
 @pytest.mark.parametrize("generation", ["old", "new"])
@@ -69,12 +75,14 @@ def test_every_problem_of_a_split_is_found(tmp_path):
     for name in ("notes.txt", ".hidden", "12", "7/13.zip"):
         (tmp_path / name).touch()
     (tmp_path / "7/.hidden").symlink_to("nowhere")
-    folders, ignored, problems = scan_split(tmp_path)
+    findings = Findings()
+    folders, ignored = list_split(tmp_path, "Toy", findings)
     assert [entry.path for entry in ignored] == [f"{tmp_path}/notes.txt", f"{tmp_path}/7/13.zip"]
     assert [(folder.pid, folder.name) for folder in folders if folder.name == "a"] == [(7, "a"), (2**63 - 1, "a")]
     spaces = "the name of a tracklet folder must not contain spaces, which separate the names in ranking files."
-    assert {problem.kind for problem in problems} == {"identity folder", "tracklet name", "unusable entry"}
-    assert sorted(problem.text for problem in problems) == sorted(
+    assert findings.places.keys() == {"identity folder", "tracklet name", "unusable entry"}
+    texts = [text for places in findings.places.values() for text in places]
+    assert sorted(texts) == sorted(
         [
             f"{tmp_path}/12 is a file, but a folder is expected here.",
             f"{tmp_path}/7/caf\\xe9: the name of a tracklet folder must be UTF-8.",
@@ -86,7 +94,7 @@ def test_every_problem_of_a_split_is_found(tmp_path):
             f"{tmp_path}/person: an identity folder must be named by a number.",
         ]
     )
-    "".join(problem.text for problem in problems).encode()
+    "".join(texts).encode()
 
 
 @pytest.mark.parametrize(
@@ -110,9 +118,9 @@ def test_images_that_are_no_files_are_problems(tmp_path):
     assert list_images(tmp_path / "a") == ["1.PNG", "2.jpg", "4.jpg"]
     os.mkfifo(tmp_path / "a/0.jpg")
     (tmp_path / "a/5.jpg").symlink_to("nowhere")
-    names, problems = find_images(tmp_path / "a")
-    assert names == ["0.jpg", "1.PNG", "2.jpg", "4.jpg", "5.jpg"]
-    assert [problem.split(":")[0] for problem in problems.values()] == [
+    findings = Findings()
+    assert list_images(tmp_path / "a", findings) == ["1.PNG", "2.jpg", "4.jpg"]
+    assert [text.split(":")[0] for text in findings.places["unusable entry"]] == [
         f"{tmp_path}/a/0.jpg is a pipe",
         f"{tmp_path}/a/5.jpg is a link whose target is missing",
     ]

@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import h5py
@@ -6,7 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.readers.lsvid import LIST_FOLDERS, LSVID, QUERY_FILES
+from datasets.build import open_dataset
+from datasets.problems import Findings
+from datasets.readers.dataset import DatasetOptions
+from datasets.readers.lsvid import LIST_FOLDERS, QUERY_FILES
 
 TRAIN = [("tracklet_train/0000/0000_0001_01_", 0, (9, 10, 100)), ("tracklet_train/0003/0003_0001_15_", 3, (1, 2))]
 TEST = [
@@ -40,43 +42,36 @@ def build(root, layout=0, query=(2,)):
 
 @pytest.mark.parametrize("layout", [0, 1])
 def test_both_layouts(tmp_path, layout, caplog):
-    dataset = LSVID(build(tmp_path, layout))
+    caplog.set_level("INFO")
+    dataset = open_dataset("lsvid", build(tmp_path, layout))
     assert [(t.pid, t.camid, len(t.frame_paths)) for t in dataset.train] == [(0, 1, 3), (3, 15, 2)]
     assert [Path(path).name[-7:] for path in dataset.train[0].frame_paths] == ["1_9.jpg", "_10.jpg", "100.jpg"]
     case = dataset.cases["case1"]
     assert case.protocol == "cross-camera"
     assert [(t.pid, t.camid) for t in case.query] == [(11, 3)]
     assert [(t.pid, t.camid) for t in case.gallery] == [(11, 2), (12, 4)]
-    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert message.endswith(
-        "queries 1 instead of 3504, gallery tracklets 2 instead of 7829, training tracklets 2 instead of 2831."
+    assert caplog.messages[-1].endswith(
+        "train tracklets: 2 instead of 2831, lsvid/query tracklets: 1 instead of 3504, lsvid/gallery tracklets: 2 "
+        "instead of 7829."
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "error"),
-    [
-        (
-            "info/list_sequence/list_seq_train.txt",
-            r"list_seq_train\.txt is not a file: set DATASETS\.ROOT_DIR .*LS-VID",
-        ),
-        ("info/list_sequence/list_seq_test.txt", r"list_seq_test\.txt is not a file"),
-        ("info/data/info_test.mat", r"info/data/info_test\.mat is not a file"),
-    ],
+    "name", [f"{LIST_FOLDERS[0]}/list_seq_train.txt", f"{LIST_FOLDERS[0]}/list_seq_test.txt", QUERY_FILES[0]]
 )
-def test_missing_files(tmp_path, name, error):
+def test_missing_files(tmp_path, name):
     build(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(FileNotFoundError, match=error):
-        LSVID(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"{name} is not a file: set DATASETS\.ROOT_DIR .*LS-VID"):
+        open_dataset("lsvid", tmp_path)
 
 
 def test_evaluation_can_do_without_train(tmp_path):
     build(tmp_path)
     (tmp_path / "info/list_sequence/list_seq_train.txt").write_text("no list")
-    assert LSVID(tmp_path, with_train=False).train == ()
+    assert open_dataset("lsvid", tmp_path, DatasetOptions(with_train=False)).train == ()
     (tmp_path / "info/list_sequence/list_seq_train.txt").unlink()
-    assert LSVID(tmp_path, with_train=False).train == ()
+    assert open_dataset("lsvid", tmp_path, DatasetOptions(with_train=False)).train == ()
 
 
 @pytest.mark.parametrize(
@@ -100,32 +95,43 @@ def test_odd_lines(tmp_path, line, error):
     with (tmp_path / "info/list_sequence/list_seq_train.txt").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(ValueError, match=error):
-        LSVID(tmp_path)
+        open_dataset("lsvid", tmp_path)
 
 
-@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("utf-16-be", 4), ("latin-1", 4)])
+@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("latin-1", 4)])
 def test_lists_in_other_encodings(tmp_path, encoding, line):
     path = build(tmp_path) / "info/list_sequence/list_seq_test.txt"
     path.write_text(path.read_text() + "größe/0011_0001_02_ 11\n", encoding=encoding)
     with pytest.raises(ValueError, match=rf"list_seq_test\.txt, line {line}: the file is not UTF-8 text"):
-        LSVID(tmp_path)
+        open_dataset("lsvid", tmp_path)
 
 
 def test_a_folder_that_is_not_there(tmp_path):
     build(tmp_path)
     (tmp_path / "tracklet_test").rename(tmp_path / "moved")
     with pytest.raises(FileNotFoundError, match=r"list_seq_test\.txt, line 1: .*tracklet_test/0011 is not a folder"):
-        LSVID(tmp_path)
+        open_dataset("lsvid", tmp_path)
 
 
 def test_prefixes_that_overlap_are_reported(tmp_path, caplog):
     build(tmp_path)
     with (tmp_path / "info/list_sequence/list_seq_train.txt").open("a") as file:
         file.write("tracklet_train/0000/0000_0001_01_10 0\n")
-    LSVID(tmp_path)
+    open_dataset("lsvid", tmp_path)
     assert any("train: 2 frames belong to several tracklets" in message for message in caplog.messages)
+
+
+def test_a_data_check_collects_all_faults(tmp_path):
+    build(tmp_path)
+    with (tmp_path / LIST_FOLDERS[0] / "list_seq_train.txt").open("a") as file:
+        file.write("tracklet_train/0000/0009_ 9\ntracklet_none/0000_ 9\n")
+    (tmp_path / "tracklet_test/0012/0012_0001_04_1.jpg").unlink()
+    findings = Findings()
+    dataset = open_dataset("lsvid", tmp_path, problems=findings)
+    assert (len(dataset.train), len(dataset.cases["case1"].gallery)) == (2, 1)
+    assert [len(findings.places[check]) for check in ("loader", "missing folder", "empty folder")] == [1, 1, 1]
 
 
 def test_query_outside_the_list(tmp_path):
     with pytest.raises(ValueError, match=r"query must lie in 1\.\.3, found 4\.\.4"):
-        LSVID(build(tmp_path, query=(4,)))
+        open_dataset("lsvid", build(tmp_path, query=(4,)))

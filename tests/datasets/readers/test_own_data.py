@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datasets.readers.dataset_options import DatasetOptions
-from datasets.readers.own_data import OwnData
+from datasets.build import open_dataset
+from datasets.problems import Findings
+from datasets.readers.dataset import DatasetOptions
 
 TRAIN = ("a,1,1,train", "b,1,2,train")
 
@@ -43,7 +44,7 @@ def test_one_search_between_cameras(build):
         frames=("10.jpg", "2.png", "f.txt.JPG"),
     )
     (root / "g" / "notes.txt").write_text("")
-    dataset = OwnData(root)
+    dataset = open_dataset("folder", root)
     assert [(t.name, t.pid, t.camid, t.view) for t in dataset.train] == [("t1", 1, 0, "ground"), ("t2", 1, 1, "ground")]
     (case,) = dataset.cases.values()
     assert (list(dataset.cases), case.name, case.title, case.protocol) == (
@@ -65,7 +66,7 @@ def test_two_views_make_two_directions(build):
         "v,2,c,query+gallery,aerial,80,",
         "w,2,d,gallery,aerial,,",
     )
-    dataset = OwnData(build(*rows, header="path,person,camera,split,view,altitude,day"))
+    dataset = open_dataset("folder", build(*rows, header="path,person,camera,split,view,altitude,day"))
     assert {key: (case.name, *sides_of(case)) for key, case in dataset.cases.items()} == {
         "case1": ("case1_aerial_to_ground", ["v"], ["u"]),
         "case2": ("case2_ground_to_aerial", ["u"], ["v", "w"]),
@@ -77,13 +78,13 @@ def test_two_views_make_two_directions(build):
 
 def test_a_direction_without_queries_is_left_out(build, caplog):
     rows = ("t,1,,train,ground", "u,2,,query,ground", "v,2,,gallery,aerial")
-    dataset = OwnData(build(*rows, header="path,person,camera,split,view"))
+    dataset = open_dataset("folder", build(*rows, header="path,person,camera,split,view"))
     assert list(dataset.cases) == ["case2"]
     assert "aerial to ground has no queries or no gallery, so it is left out" in caplog.text
 
 
 def test_without_cameras_the_whole_gallery_is_ranked_and_no_query_finds_itself(build, caplog):
-    dataset = OwnData(build("t,1,,train", "u,2,,query+gallery", "v,2,,gallery"))
+    dataset = open_dataset("folder", build("t,1,,train", "u,2,,query+gallery", "v,2,,gallery"))
     (case,) = dataset.cases.values()
     assert case.protocol == "all-cameras"
     assert sides_of(case) == (["u"], ["v"])
@@ -93,18 +94,18 @@ def test_without_cameras_the_whole_gallery_is_ranked_and_no_query_finds_itself(b
 
 def test_a_query_of_unknown_camera_leaves_the_gallery_and_others_stay(build):
     rows = (*TRAIN, "u,2,,query+gallery", "v,2,1,query+gallery", "w,2,2,gallery")
-    (case,) = OwnData(build(*rows)).cases.values()
+    (case,) = open_dataset("folder", build(*rows)).cases.values()
     assert sides_of(case) == (["u", "v"], ["v", "w"])
 
 
 def test_the_protocol_can_be_chosen(build):
     root = build(*TRAIN, "v,2,1,query+gallery", "w,2,2,gallery")
-    (case,) = OwnData(root, options=DatasetOptions(protocol="all-cameras")).cases.values()
+    (case,) = open_dataset("folder", root, DatasetOptions(protocol="all-cameras")).cases.values()
     assert (case.protocol, *sides_of(case)) == ("all-cameras", ["v"], ["w"])
 
 
 def test_test_tracklets_are_divided(build):
-    (case,) = OwnData(build(*TRAIN, "u,2,1,test", "v,2,1,test", "w,2,2,test")).cases.values()
+    (case,) = open_dataset("folder", build(*TRAIN, "u,2,1,test", "v,2,1,test", "w,2,2,test")).cases.values()
     assert sides_of(case) == (["u", "w"], ["u", "v", "w"])
 
 
@@ -119,13 +120,13 @@ def test_tracklets_that_share_a_folder(tmp_path):
         for camera in "12"
     ]
     (tmp_path / "other.csv").write_text("\n".join(["path,person,camera,split", *rows]))
-    dataset = OwnData(tmp_path, options=DatasetOptions(table="other.csv"))
+    dataset = open_dataset("folder", tmp_path, DatasetOptions(table="other.csv"))
     assert dataset.train[1].name == "x%20y/1_c2_*"
     assert [Path(path).name for path in dataset.train[1].frame_paths] == ["1_c2_f9.jpg", "1_c2_f10.jpg"]
 
 
 def test_names_are_escaped_so_that_they_stay_different(build):
-    dataset = OwnData(build("a b,1,1,train", "a%20b,1,2,train", "c\u2003d,2,1,test", "e,2,2,test"))
+    dataset = open_dataset("folder", build("a b,1,1,train", "a%20b,1,2,train", "c\u2003d,2,1,test", "e,2,2,test"))
     names = [t.name for t in (*dataset.train, *dataset.cases["case1"].gallery)]
     assert names == ["a%20b", "a%2520b", "c%E2%80%83d", "e"]
     assert all(name.split() == [name] for name in names)
@@ -133,7 +134,7 @@ def test_names_are_escaped_so_that_they_stay_different(build):
 
 def test_attributes_are_numbered_over_the_whole_table(build):
     rows = ("t,1,1,train,red,3", "u,2,1,test,blue,", "v,2,2,test,,10")
-    dataset = OwnData(build(*rows, header="path,person,camera,split,attribute:shirt,attribute:age"))
+    dataset = open_dataset("folder", build(*rows, header="path,person,camera,split,attribute:shirt,attribute:age"))
     assert dataset.scheme == (("shirt", "age"), (-1, -1))
     assert [t.attributes for t in dataset.train] == [(1, 3)]
     assert [t.attributes for t in dataset.cases["case1"].gallery] == [(0, -1), (-1, 10)]
@@ -142,23 +143,23 @@ def test_attributes_are_numbered_over_the_whole_table(build):
 def test_training_folders_are_not_touched_without_training(build):
     root = build(*TRAIN, "v,2,1,test", "w,2,2,test")
     (root / "a" / "1.jpg").unlink()
-    dataset = OwnData(root, with_train=False)
+    dataset = open_dataset("folder", root, DatasetOptions(with_train=False))
     assert dataset.train == ()
     assert [t.pid for t in dataset.cases["case1"].query] == [2, 2]
     with pytest.raises(ValueError, match=r"tracklets\.csv, line 2: .*a: this tracklet has no frames"):
-        OwnData(root)
+        open_dataset("folder", root)
 
 
 def test_a_missing_table_says_how_to_write_it(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"tracklets\.csv is not a file: write this table with 'python -m tools"
     ):
-        OwnData(tmp_path)
+        open_dataset("folder", tmp_path)
 
 
 def test_a_table_without_splits_says_how_to_draw_them(build):
     with pytest.raises(ValueError, match=r"tracklets\.csv, line 1: there is no column split; add one, with 'python -m"):
-        OwnData(build("a,1,1", header="path,person,camera"))
+        open_dataset("folder", build("a,1,1", header="path,person,camera"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_table_without_splits_says_how_to_draw_them(build):
 )
 def test_splits_that_are_missing(rows, message, build):
     with pytest.raises(ValueError, match=re.escape(message)):
-        OwnData(build(*rows))
+        open_dataset("folder", build(*rows))
 
 
 @pytest.mark.parametrize(
@@ -191,18 +192,31 @@ def test_a_wrong_path_names_its_line(path, message, build):
         table.write(f"{path},2,2,test\n")
     error = FileNotFoundError if "is not a folder" in message else ValueError
     with pytest.raises(error, match=re.escape(message.format(root=root))):
-        OwnData(root)
+        open_dataset("folder", root)
 
 
 def test_a_link_that_leads_nowhere_names_its_line(build):
     root = build(*TRAIN, "v,2,1,test", "w,2,2,test")
     (root / "w" / "2.jpg").symlink_to(root / "gone.jpg")
     with pytest.raises(ValueError, match=r"tracklets\.csv, line 5: .*2\.jpg is a link whose target is missing"):
-        OwnData(root)
+        open_dataset("folder", root)
 
 
 def test_the_log_counts_every_split(build, caplog):
     caplog.set_level(logging.INFO)
-    OwnData(build(*TRAIN, "v,2,1,test", "w,2,2,test"))
+    open_dataset("folder", build(*TRAIN, "v,2,1,test", "w,2,2,test"))
     assert "train: 1 identities, 2 tracklets, 2 frames." in caplog.text
     assert "search/gallery: 1 identities, 2 tracklets, 2 frames." in caplog.text
+
+
+def test_a_data_check_collects_all_faults(build):
+    root = build("a,1,1,train", "b,1,2,train", "c,2,1,query", "d,2,2,gallery", "e,2,3,gallery")
+    (root / "a/1.jpg").unlink()
+    (root / "d/1.jpg").unlink()
+    (root / "b").rename(root / "moved")
+    findings = Findings()
+    dataset = open_dataset("folder", root, problems=findings)
+    assert [dataset.train, *sides_of(dataset.cases["case1"])] == [(), ["c"], ["e"]]
+    assert [text.split(": ")[0] for places in findings.places.values() for text in places] == [
+        f"{root}/tracklets.csv, line {line}" for line in (3, 2, 5)
+    ]

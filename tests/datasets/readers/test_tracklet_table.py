@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from datasets.readers.tracklet_table import TableRow, number_words, read_table, write_table
+from datasets.readers.tracklet_table import TableRow, choose_queries, draw_split, number_words, read_table, write_table
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_columns_that_say_nothing_are_not_written(tmp_path):
         (["path,person,attribute:", "a,1,2"], "line 1: there is no column 'attribute:'"),
         (["path,person,person", "a,1,2"], "line 1: the column person is there 2 times"),
         (["path,camera", "a,1"], "line 1: the column person is missing"),
-        (["path,person", "a,1", "b"], "line 3: expected 2 values as in the header, got 1"),
+        (["path,person", "a,1", "b"], "line 3: expected as many values as the header has"),
         (["path,person", " ,1"], "line 2: path is empty"),
         (["path,person,view", "a,1,drone"], "line 2: view must be one of ground, aerial, got 'drone'"),
         (["path,person,split", "a,1,val"], "line 2: split must be one of train, query, gallery, query+gallery, test"),
@@ -94,3 +94,34 @@ def test_a_table_in_another_encoding_is_refused(tmp_path):
 )
 def test_words_get_numbers(words, numbers):
     assert number_words(words) == numbers
+
+
+def rows_of(*tracklets, split="test"):
+    """Rows of 'path person camera' texts; ``.`` is unknown."""
+    words = [["" if word == "." else word for word in text.split()] for text in tracklets]
+    return [TableRow(line, *row, split=split) for line, row in enumerate(words, start=2)]
+
+
+@pytest.mark.parametrize(
+    ("tracklets", "splits"),
+    [
+        (("x10 a 1", "x9 a 1", "x a 2", "y b 1"), ["gallery", "query+gallery", "query+gallery", "gallery"]),
+        (("x10 a .", "x9 a ."), ["gallery", "query"]),  # without cameras, a query is a query only
+    ],
+)
+def test_test_tracklets_become_queries_and_gallery_in_natural_order(tracklets, splits):
+    assert [row.split for row in choose_queries(rows_of(*tracklets))] == splits
+    others = rows_of("x a 1", split="train") + rows_of("y b 2", split="query")
+    assert choose_queries(others) == others
+
+
+def test_people_train_or_are_tested():
+    rows = rows_of(*(f"{person}{camera} p{person} {camera}" for person in range(10) for camera in "12"), "u . 1")
+    drawn = draw_split(rows, 0.4, seed=1)
+    assert [(row.line, row.path, row.person) for row in drawn] == [(row.line, row.path, row.person) for row in rows]
+    train = {row.person for row in drawn if row.split == "train"}
+    assert len(train) == 6
+    assert not train & {row.person for row in drawn if row.split != "train"}
+    assert drawn[-1].split == "gallery"
+    # The draw of version 0.1.0: a table that is drawn again stays the same.
+    assert sorted(train) == ["p1", "p2", "p3", "p5", "p6", "p9"]

@@ -50,11 +50,20 @@ def test_an_image_is_a_tracklet_of_one_frame(write):
         read_unlabelled(root / "photo.gif")
 
 
-def test_empty_folders_are_named_and_left_out(write, caplog):
+def test_what_is_left_out_is_named(write, caplog):
     caplog.set_level(logging.WARNING)
     root = write("a/1.jpg", "b/", "c/notes.txt", ".d/1.jpg")
+    (root / "e").symlink_to("nowhere")
     assert names_of(read_unlabelled(root)) == ["a"]
-    assert caplog.messages == [f"2 folders hold no frames and are left out: {root}/b, {root}/c"]
+    assert caplog.messages == [
+        f"{root}: left out (3): b: this folder has no images. c: this folder has no images. e: this link leads nowhere."
+    ]
+
+
+def test_frames_are_in_the_order_of_agvpreids_reader(write):
+    names = ["P1T2310171A2C2E9K7F12.jpg", "P1T2310171A2C2E10K1F9.jpg", "P1T2310171A2C2E2K10F100.jpg"]
+    (tracklet,) = read_unlabelled(write(*names))
+    assert [os.path.basename(path) for path in tracklet.frame_paths] == [names[1], names[0], names[2]]
 
 
 def test_a_folder_without_frames_is_one_error(write, caplog):

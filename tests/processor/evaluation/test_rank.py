@@ -7,15 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from datasets import Case, make_dataset
 from datasets.attributes import AGVPREID_SCHEME
+from datasets.build import make_dataset
 from datasets.clips.decoding import UnreadableFrameError
+from datasets.tracklet import Case
 from processor.build import make_ranking_options
 from processor.evaluation import rank as evaluate
 from processor.evaluation.features import FeatureSet
 from processor.evaluation.rank import compute_distances, score_distances
 from processor.evaluation.results import ANNOTATED, ATTRIBUTES_ALONE, PLAIN, RERANKED, VISUAL, Method
-from processor.report.tables import format_results, results_as_dict
+from processor.report.tables import collect_results, format_results, score_methods
 from utils.processes import Processes
 from utils.reranking import re_rank
 
@@ -194,8 +195,8 @@ def test_unreadable_tracklets_are_left_out_and_named_once(
     assert "replaces it" not in caplog.text
     assert result.num_left_out == 2
     line = "left out of aerial to ground, because none of their frames can be read: 2 tracklets"
-    assert line in format_results(evaluation)
-    assert results_as_dict(evaluation, {})["unreadable_tracklets_left_out"] == {"aerial to ground": 2}
+    assert line in format_results(evaluation, score_methods(evaluation))
+    assert collect_results(evaluation, {}, ())["unreadable_tracklets_left_out"] == {"aerial to ground": 2}
 
 
 def test_a_side_without_a_readable_frame_is_an_error(make_tree, tiny_cfg, run_evaluation):

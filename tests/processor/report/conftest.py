@@ -1,11 +1,19 @@
-"""Fixtures of the report's tests: an evaluation of generated people."""
+"""Fixtures of the report's tests: evaluations of generated people, each made once in a session."""
+
+from functools import partial
 
 import pytest
 from torch import nn
 
-from datasets import make_dataset
+from configs import get_cfg
+from datasets.build import make_dataset, make_test_loader
+from processor.build import make_extractor, make_ranking_options
+from processor.evaluation.rank import evaluate
+from processor.evaluation.results import Evaluation
 from processor.report import write
-from processor.report.survey import survey_distances
+from processor.report.direction import collect_direction
+from processor.report.tables import score_methods
+from utils.runtime import make_runtime
 
 
 class Colour(nn.Module):
@@ -18,24 +26,45 @@ def colour():
     return Colour()
 
 
-@pytest.fixture
-def run(make_tree, tiny_cfg, run_evaluation):
+@pytest.fixture(scope="session")
+def run(write_tree, tiny_opts, tmp_path_factory):
     """``run(cases, *overrides, **tree options)``: an evaluation of the generated people by their mean colour."""
+    trees, cases_evaluated = {}, {}
 
     def build(cases=("case1", "case2"), *opts, **tree):
-        cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(**tree), *opts)
-        dataset = make_dataset(cfg)
-        return run_evaluation(cfg, Colour(), [dataset.cases[name] for name in cases])
+        key = (cases, opts, *tree.items())
+        if key not in cases_evaluated:
+            name = tuple(tree.items())
+            trees[name] = trees.get(name) or write_tree(tmp_path_factory.mktemp("data") / "tree", **tree)
+            cfg = get_cfg(opts=[*tiny_opts, "DATASETS.ROOT_DIR", str(trees[name]), *map(str, opts)])
+            extractor = make_extractor(cfg, Colour(), make_runtime("cpu", "fp32"))
+            make_loader = partial(make_test_loader, cfg, cameras={})
+            dataset = make_dataset(cfg)
+            chosen = [dataset.cases[case] for case in cases]
+            cases_evaluated[key] = evaluate(extractor, chosen, make_loader, make_ranking_options(cfg)).cases
+        return Evaluation(list(cases_evaluated[key]))
 
     return build
 
 
 @pytest.fixture
-def survey():
-    """``survey(evaluation)``: the surveys of an evaluation as its report makes them, method by method."""
+def collect():
+    """``collect(evaluation)``: its directions as the report collects them, method by method."""
 
     def build(evaluation):
-        return [survey_distances(result, method, [], 0) for method, result, _ in evaluation.scored_rankings()]
+        return [collect_direction(result, method, [], 0) for method, result, _ in evaluation.scored_rankings()]
+
+    return build
+
+
+@pytest.fixture
+def report():
+    """``report(evaluation, folder, length=4, provenance=..., **options)``: the report, written."""
+
+    def build(evaluation, folder, length=4, provenance=None, **options):
+        folder.mkdir(exist_ok=True)
+        provenance = provenance or {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
+        return write.write_report(evaluation, score_methods(evaluation), folder, length, provenance, **options)
 
     return build
 
@@ -43,5 +72,5 @@ def survey():
 @pytest.fixture
 def without_pictures(monkeypatch):
     """Drawing takes longer than all the rest."""
-    monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
-    monkeypatch.setattr(write, "write_page", lambda data, folder: [])
+    monkeypatch.setattr(write, "draw_best_and_worst", lambda direction, folder: [])
+    monkeypatch.setattr(write, "write_page", lambda *parts: [])

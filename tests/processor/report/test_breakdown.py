@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from datasets import Case, Tracklet
 from datasets.attributes import AGVPREID_SCHEME, AttributeScheme
+from datasets.tracklet import Case, Tracklet
 from processor.evaluation.results import VISUAL, CaseResult, Evaluation
-from processor.report import write_report
 from processor.report.breakdown import break_down, format_breakdown
 from utils.distances import given_distances
 from utils.metrics import PROTOCOLS, evaluate_ranking
@@ -96,9 +95,9 @@ def test_attributes_of_agvpreid_have_names(run):
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_the_breakdown_is_written(run, tmp_path):
+def test_the_breakdown_is_written(run, report, tmp_path):
     evaluation = run()
-    write_report(evaluation, tmp_path, ranking_length=4, origin={"data": "data/AG-VPReID"})
+    report(evaluation, tmp_path, provenance={"data": "data/AG-VPReID"})
     rows = break_down(evaluation)
     assert json.loads((tmp_path / "results.json").read_text())["breakdown"] == rows
     text = (tmp_path / "breakdown.txt").read_text()

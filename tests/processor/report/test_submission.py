@@ -1,63 +1,57 @@
-"""Submissions: read, checked against a sample, joined, and made from distances."""
+"""Submissions: read, checked against a sample, joined, and made from distances, by the command and without it."""
 
 import numpy as np
 import pytest
 
-from processor.report import write_report
 from processor.report.submission import (
     MAX_SHOWN,
     check_submission,
     format_problems,
     gallery_names,
-    merge_submissions,
     order_as,
     rank_results,
     read_submission,
     write_submission,
 )
+from tools.submission import main
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
-SAMPLE = (HEADER, "1,q1,g1 g2 g3", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3")
+SAMPLE = ("1,q1,g1 g2 g3", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3")
 
 
 @pytest.fixture
 def write(tmp_path):
-    """``write(name, *lines)``: a file of these lines."""
+    """``write(name, *rows, header=HEADER)``: a submission of these lines."""
 
-    def build(name, *lines):
-        path = tmp_path / name
-        path.write_text("".join(f"{line}\n" for line in lines))
-        return path
+    def build(name, *rows, header=HEADER):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in (header, *rows)))
+        return tmp_path / name
 
     return build
 
 
 @pytest.fixture
-def check(write):
+def check(write, tmp_path):
     """``check(*rows, **options)``: the problems of a submission, as text, compared with ``SAMPLE``."""
 
     def run(*rows, **options):
-        sample = read_submission(write("sample.csv", *SAMPLE))
-        return list(map(str, check_submission(read_submission(write("own.csv", HEADER, *rows)), sample, **options)))
+        own, sample = (read_submission(write(*lines)) for lines in (("own", *rows), ("sample", *SAMPLE)))
+        problems = check_submission(own, sample, **options)
+        return [": ".join(problem).replace(f"{tmp_path}/", "") for problem in problems]
 
     return run
 
 
-def test_a_correct_submission_has_no_problems(check):
-    assert check("1,q1,g4 g3 g2 g1", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3") == []
-    assert format_problems([]) == "no problems"
-
-
 def test_every_problem_is_named_with_its_line(check):
-    problems = check("1,q1,g1 g2 g9", "3,q2,g4 g4 g2", "3,q7,g1 g2", "4,q1,g1 g2 g3")
-    assert problems == [
-        "line 2: unknown gallery tracklets: g9",
-        "line 3: wrong row number: '3', expected 2",
-        "line 3: repeated gallery tracklets: g4",
-        "line 4: unknown query: 'q7'",
-        "line 4: short list: 2 gallery tracklets, expected 3",
-        "line 5: repeated query: q1 (first in line 2)",
-        "missing query: q3 (line 4 of the sample)",
+    assert check("1,q1,g4 g3 g2 g1", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3") == []
+    assert check("1,q1,g1 g2 g9", "3,q2,g4 g4 g2", "3,q7,g1 g2", "4,q1,g1 g2 g3") == [
+        "own, line 2: unknown gallery tracklets: g9",
+        "own, line 3: wrong row number: '3', expected 2",
+        "own, line 3: repeated gallery tracklets: g4",
+        "own, line 4: unknown query: 'q7'",
+        "own, line 4: short list: 2 gallery tracklets, expected 3",
+        "own, line 5: repeated query: q1 (first in own, line 2)",
+        "sample, line 4: missing query: q3",
     ]
 
 
@@ -65,17 +59,17 @@ def test_more_names_and_another_length(check):
     rows = ("1,q1,g1 g2 g9", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3 g4")
     assert check(*rows, known={"g9"}) == []
     assert check(*rows, known={"g9"}, length=4) == [
-        f"line {line}: short list: 3 gallery tracklets, expected 4" for line in (2, 3)
+        f"own, line {line}: short list: 3 gallery tracklets, expected 4" for line in (2, 3)
     ]
 
 
-def test_a_long_report_is_cut_and_counts_all(check, write):
-    sample = read_submission(write("many.csv", HEADER, *(f"{n},q{n},g1" for n in range(1, 101))))
-    problems = check_submission(sample[:1], sample, length=2)
-    lines = format_problems(problems).splitlines()
+def test_a_long_report_is_cut_and_counts_all(write):
+    sample = read_submission(write("many.csv", *(f"{n},q{n},g1" for n in range(1, 101))))
+    lines = format_problems(check_submission(sample[:1], sample, length=2)).splitlines()
     assert lines[0] == "100 problems (1 short list, 99 missing query):"
     assert len(lines) == MAX_SHOWN + 2
     assert lines[-1] == f"  and {100 - MAX_SHOWN} more"
+    assert format_problems([]) == "no problems"
 
 
 def test_the_organisers_sample(shared, tmp_path):
@@ -83,9 +77,8 @@ def test_the_organisers_sample(shared, tmp_path):
     path = shared / "data/agvpreid_meta/sample_submission.csv"
     sample = read_submission(path)
     assert len(sample) == 5774
-    problems = check_submission(sample, sample)
-    assert {problem.kind for problem in problems} == {"repeated gallery tracklets"}
-    assert len(problems) == 12
+    kinds = [problem.kind for problem in check_submission(sample, sample)]
+    assert kinds == ["repeated gallery tracklets"] * 12
     write_submission(tmp_path / "copy.csv", sample)
     assert (tmp_path / "copy.csv").read_text().splitlines() == path.read_text().splitlines()
     swapped = [*sample[3023:], *sample[:3023]]
@@ -95,32 +88,43 @@ def test_the_organisers_sample(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"),
+    ("header", "rows", "message"),
     [
-        (["case,query_tracklet,ranked_gallery_tracklets"], r"line 1: the header must be row_id,query_tracklet,gallery"),
-        ([HEADER], r"holds no rankings"),
-        ([HEADER, "1,q1,g1", "2,q2"], r"line 3: expected 3 columns, got 2"),
-        ([HEADER, '1,"q1,g1'], r"line 2: "),
+        (
+            "case,query_tracklet,ranked_gallery_tracklets",
+            [],
+            r"line 1: the header must be row_id,query_tracklet,gallery",
+        ),
+        (HEADER, [], r"holds no rankings"),
+        (HEADER, ["1,q1,g1", "2,q2"], r"line 3: expected 3 columns, got 2"),
+        (HEADER, ['1,"q1,g1'], r"line 2: "),
     ],
 )
-def test_a_file_of_another_form_is_refused(lines, message, write):
-    with pytest.raises(ValueError, match=message) as caught:
-        read_submission(write("bad.csv", *lines))
-    assert "bad.csv" in str(caught.value)
+def test_a_file_of_another_form_is_refused(header, rows, message, write):
+    with pytest.raises(ValueError, match=rf"bad\.csv.*{message}"):
+        read_submission(write("bad.csv", *rows, header=header))
 
 
-def test_merged_rows_are_numbered_through(write, tmp_path):
-    first, second = write("1.csv", HEADER, "1,q1,g1 g2"), write("2.csv", HEADER, "1,q2,g3", "2,q3,g4")
-    write_submission(tmp_path / "out.csv", merge_submissions([first, second]))
-    assert (tmp_path / "out.csv").read_text().splitlines() == [HEADER, "1,q1,g1 g2", "2,q2,g3", "3,q3,g4"]
-    with pytest.raises(ValueError, match=r"1\.csv, line 2: the query q1 is already ranked in .*1\.csv, line 2"):
-        merge_submissions([first, second, first])
+def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_path):
+    first, second = str(write("1.csv", "1,q9,g1 g2")), str(write("2.csv", "1,q3,g3", "2,q1,g4", "3,q8,g1"))
+    output = tmp_path / "out.csv"
+    main(["merge", first, second, "--output", str(output)])
+    assert output.read_text().splitlines() == [HEADER, "1,q9,g1 g2", "2,q3,g3", "3,q1,g4", "4,q8,g1"]
+    main(["merge", first, second, "--output", str(output), "--sample", str(write("sample.csv", *SAMPLE))])
+    assert output.read_text().splitlines() == [HEADER, "1,q1,g4", "2,q3,g3", "3,q9,g1 g2", "4,q8,g1"]
+    with pytest.raises(ValueError, match=r"1\.csv, line 2: the query q9 is already ranked in .*1\.csv, line 2"):
+        main(["merge", first, second, first, "--output", str(output)])
 
 
-def test_rows_follow_the_samples_order(write):
-    rows = read_submission(write("own.csv", HEADER, "1,q9,g1", "2,q3,g1", "3,q1,g1", "4,q8,g1"))
-    sample = read_submission(write("sample.csv", *SAMPLE))
-    assert [row.query for row in order_as(rows, sample)] == ["q1", "q3", "q9", "q8"]
+def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):
+    sample, own = str(write("sample.csv", "1,q1,g1")), str(write("own.csv", "2,q1,tracklet_0"))
+    assert main(["check", own, "--sample", sample, "--root", str(make_tree(masked=True))]) == 1
+    assert "own.csv: 1 rows, 1 problems (1 wrong row number):" in capsys.readouterr().out
+    assert main(["check", sample, "--sample", sample]) == 0
+    with pytest.raises(SystemExit):
+        main(["check", sample, "--sample", sample, "--length", "-1"])
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
+        main(["check", "nowhere.csv", "--sample", sample])
 
 
 def test_names_of_gallery_folders(make_tree, tmp_path):
@@ -134,11 +138,12 @@ def test_names_of_gallery_folders(make_tree, tmp_path):
 
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("length", [3, 0])
-def test_distances_give_the_submission_of_the_evaluation(length, run, tmp_path):
-    write_report(run(masked=True), tmp_path, ranking_length=length, origin={}, save_distances=True)
+def test_distances_give_the_submission_of_the_evaluation(length, run, report, tmp_path):
+    report(run(masked=True), tmp_path, length, save_distances=True)
+    output = tmp_path / "out.csv"
     for name, slug in (("visual", ""), ("annotated_attributes", "_annotated_attributes")):
-        write_submission(tmp_path / "out.csv", rank_results(tmp_path, name, length))
-        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / f"submission{slug}.csv").read_bytes()
+        main(["write", str(tmp_path), "--output", str(output), "--length", str(length), "--method", name])
+        assert output.read_bytes() == (tmp_path / f"submission{slug}.csv").read_bytes()
     with pytest.raises(FileNotFoundError, match=r"case1_aerial_to_ground holds no distmat_reranked\.npz"):
         rank_results(tmp_path, "reranked", length)
 
@@ -155,19 +160,16 @@ def test_the_nearest_are_listed_first_and_equals_in_order(tmp_path):
     assert rank_results(tmp_path, "visual", 2)[0].gallery == ("g2", "g1")
 
 
-@pytest.mark.parametrize(
-    ("distances", "message"),
-    [([[0.5, np.nan, 0.1]], "distmat.npz holds NaN"), ([[0.5, 0.1]], r"distmat.npz is damaged: \(1, 2\) distances")],
-)
-def test_distances_of_no_use_are_refused(distances, message, tmp_path):
-    save(tmp_path, distances)
-    with pytest.raises(ValueError, match=message):
-        rank_results(tmp_path, "visual", 0)
-
-
-def test_damaged_repeated_and_missing_distances_are_refused(tmp_path):
+def test_distances_of_no_use_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no distmat\*\.npz.*TEST\.SAVE_DISTANCES True"):
         rank_results(tmp_path, "visual", 0)
+    for distances, message in (
+        ([[0.5, np.nan, 0.1]], "distmat.npz holds NaN"),
+        ([[0.5, 0.1]], r"distmat.npz is damaged: \(1, 2\) distances"),
+    ):
+        save(tmp_path / "case1", distances)
+        with pytest.raises(ValueError, match=message):
+            rank_results(tmp_path, "visual", 0)
     for name in ("case1", "case2"):
         save(tmp_path / name, [[0.1, 0.2, 0.3]])
     with pytest.raises(ValueError, match=r"case2/distmat\.npz: the query q1 is already ranked in .*case1"):

@@ -1,90 +1,124 @@
-"""Results as text and as data."""
+"""Results as data and as text."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from processor.evaluation.results import VISUAL, Evaluation
-from processor.report.tables import format_intervals, format_protocols, format_results, format_scores, results_as_dict
+from processor.report.tables import (
+    MEASURES,
+    collect_results,
+    format_protocols,
+    format_results,
+    format_verification,
+    measures_by_query,
+    score_methods,
+    verify_pairs,
+)
 from utils.bootstrap import bootstrap_interval
-
-ORIGIN = {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
-
-
-def test_table_puts_visual_rows_first_and_labels_the_others(run):
-    table = format_scores(run())
-    rows = table.splitlines()
-    assert rows[0].split() == ["method", "direction", "R1", "R5", "R10", "R20", "mAP", "mINP", "queries"]
-    assert [row.startswith("visual only  ") for row in rows[2:]] == [True] * 3 + [False] * 6
-    assert all("annotated attributes" in row for row in rows[5:])
-    assert rows[2].split()[-8:] == ["ground", *["100.00"] * 6, "6"]
-    assert "overall" in rows[4]
-    assert "overall" in rows[7]
-    assert rows[4].split()[-1] == "12"
+from utils.metrics import PROTOCOLS, evaluate_ranking
 
 
-def test_a_single_direction_has_no_overall_row(run):
-    assert "overall" not in format_scores(run(cases=("case1",)))
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
+def test_the_mean_over_queries_is_the_measure(protocol):
+    rng = np.random.default_rng(0)
+    q_pids, g_pids = rng.integers(9, size=40), rng.integers(7, size=60)  # people 7 and 8 have no match
+    q_camids, g_camids = rng.integers(2, size=40), rng.integers(2, size=60)
+    ranking = evaluate_ranking(rng.random((40, 60)), q_pids, g_pids, q_camids, g_camids, protocol=protocol)
+    values = measures_by_query(ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties)
+    assert tuple(values) == MEASURES
+    expected = [*ranking.cmc[[0, 4, 9, 19]], ranking.mAP, ranking.mINP]
+    assert [value.mean() for value in values.values()] == pytest.approx(expected)
+
+
+def test_visual_rows_come_first_and_the_others_are_labelled(run):
+    evaluation = run()
+    scores = score_methods(evaluation)
+    assert [row["annotated_attributes"] for row in scores] == [False] * 3 + [True] * 6
+    assert [row["direction"] for row in scores] == ["aerial to ground", "ground to aerial", "overall"] * 3
+    assert all(("annotated attributes" in row["method"]) == row["annotated_attributes"] for row in scores)
+    assert [row["num_valid_queries"] for row in scores[:3]] == [6, 6, 12]
+    assert [row["num_people"] for row in scores[:3]] == [3, 3, 3]
+    _, table, _ = format_results(evaluation, scores).split("\n\n")
+    header, _, *rows = table.splitlines()
+    assert header.split() == ["method", "direction", *MEASURES, "queries"]
+    assert [row.startswith("visual only  ") for row in rows] == [True] * 3 + [False] * 6
+    assert rows[0].split()[-8:] == ["ground", *["100.00"] * 6, "6"]
+    expanded = score_methods(run(("case1",), "TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3))
+    table = format_results(run(("case1",)), expanded)
+    assert re.search(r"^re-ranked \(uses the whole query set\) +aerial", table, re.MULTILINE)
+    assert {row["direction"] for row in expanded} == {"aerial to ground"}  # no overall row of one direction
 
 
 def test_without_attributes_there_are_only_visual_rows(run, caplog):
-    table = format_scores(run(attributes=False))
-    assert "annotated" not in table
+    assert {row["method"] for row in score_methods(run(attributes=False))} == {"visual only"}
     for direction in ("aerial to ground", "ground to aerial"):
         assert f"{direction}: the data have no annotated attributes: only visual rows" in caplog.text
 
 
-def test_json_labels_annotated_rows_and_states_the_protocol(run):
+def test_json_states_protocol_and_origin(run):
     evaluation = run()
-    content = json.loads(json.dumps(results_as_dict(evaluation, ORIGIN)))
-    assert list(content["protocols"]) == ["cross-camera"]
+    scores = score_methods(evaluation)
+    content = json.loads(json.dumps(collect_results(evaluation, {"data": "AG-VPReID"}, scores)))
+    assert (content["data"], list(content["protocols"])) == ("AG-VPReID", ["cross-camera"])
     assert content["identities_masked"] is False
-    assert content.items() >= ORIGIN.items()
-    rows = content["results"]
-    assert [row["annotated_attributes"] for row in rows] == [False] * 3 + [True] * 6
-    assert [row["direction"] for row in rows] == ["aerial to ground", "ground to aerial", "overall"] * 3
-    assert all(("annotated attributes" in row["method"]) == row["annotated_attributes"] for row in rows)
-    assert all(0 <= row[name] <= 1 for row in rows for name in ("R1", "R5", "R10", "R20", "mAP", "mINP", "mAP@20"))
-    assert [row["num_valid_queries"] for row in rows[:3]] == [6, 6, 12]
-    assert [row["num_people"] for row in rows[:3]] == [3, 3, 3]
+    assert content["results"] == scores
+    assert all(0 <= row[name] <= 1 for row in scores for name in (*MEASURES, "mAP@20"))
 
 
 def test_a_masked_direction_is_named_and_has_no_row(run):
     first, second = run().cases
     masked = replace(first, case=replace(first.case, identities_masked=True), rankings={})
     evaluation = Evaluation([masked, second])
-    text = format_results(evaluation)
+    scores = score_methods(evaluation)
+    assert [row["direction"] for row in scores] == ["ground to aerial"] * 3
+    text = format_results(evaluation, scores)
     assert "not scored, because their test identities are masked: aerial to ground" in text.splitlines()
-    assert "overall" not in text
-    assert format_scores(evaluation) in text
-    assert text.endswith(format_intervals(evaluation))
-    content = results_as_dict(evaluation, ORIGIN)
-    assert content["identities_masked"] is True
-    assert [row["direction"] for row in content["results"]] == ["ground to aerial"] * 3
-    assert format_protocols(Evaluation([first, second])).endswith(
-        "overall weighs directions by their numbers of counted queries"
-    )
-
-
-def with_precisions(result, precisions):
-    """The result with other average precisions of the visual ranking."""
-    ranking = replace(result.rankings[VISUAL], average_precisions=precisions, mAP=float(precisions.mean()))
-    return replace(result, rankings={VISUAL: ranking}, distances={VISUAL: result.distances[VISUAL]})
+    assert collect_results(evaluation, {}, scores)["identities_masked"] is True
+    weighed = "overall weighs directions by their numbers of counted queries"
+    assert weighed not in text
+    assert format_protocols(Evaluation([first, second])).endswith(weighed)
 
 
 def test_intervals_are_those_of_people_who_are_the_same_in_both_directions(run):
     rng = np.random.default_rng(0)
-    evaluation = Evaluation([with_precisions(result, rng.random(6)) for result in run().cases])
-    rows = results_as_dict(evaluation, ORIGIN)["results"]
-    queries = [query for result in evaluation.cases for query in result.case.query]
-    precisions = np.concatenate([result.rankings[VISUAL].average_precisions for result in evaluation.cases])
+    results = []
+    for result in run().cases:
+        precisions = rng.random(6)
+        ranking = replace(result.rankings[VISUAL], average_precisions=precisions, mAP=float(precisions.mean()))
+        results.append(replace(result, rankings={VISUAL: ranking}, distances={VISUAL: result.distances[VISUAL]}))
+    evaluation = Evaluation(results)
+    rows = score_methods(evaluation)
+    pids = np.array([query.pid for result in results for query in result.case.query])
+    precisions = np.concatenate([result.rankings[VISUAL].average_precisions for result in results])
     for row, part in zip(rows, (slice(6), slice(6, 12), slice(12)), strict=True):
-        pids = np.array([query.pid for query in queries[part]])
-        assert (row["mAP_low"], row["mAP_high"]) == pytest.approx(bootstrap_interval(precisions[part], pids))
+        interval = bootstrap_interval(precisions[part], pids[part])
+        assert (row["mAP_low"], row["mAP_high"]) == pytest.approx(interval)
         assert row["mAP_low"] < row["mAP"] < row["mAP_high"]
         assert (row["R1_low"], row["R1"], row["R1_high"]) == (1, 1, 1)
-    table = format_intervals(evaluation).splitlines()
-    assert f"{100 * rows[2]['mAP_low']:.1f}-{100 * rows[2]['mAP_high']:.1f}" in table[-1]
-    assert table[-1].split()[-1] == "3"
+    last = format_results(evaluation, rows).splitlines()[-1]
+    assert f"{100 * rows[2]['mAP_low']:.1f}-{100 * rows[2]['mAP_high']:.1f}" in last
+    assert last.split()[-1] == "3"
+
+
+def test_every_method_and_direction_is_verified(run, collect):
+    evaluation = run()
+    rows = verify_pairs(collect(evaluation))
+    assert [row["direction"] for row in rows] == ["aerial to ground", "ground to aerial"] * 3
+    # Three people with two tracklets on each side, told apart by their colour.
+    assert {(row["num_positive_pairs"], row["num_negative_pairs"]) for row in rows} == {(3 * 2 * 2, 3 * 2 * 4)}
+    result = evaluation.cases[0]
+    is_same = np.array([result.matches(index) for index in range(len(result.case.query))])
+    largest = float(result.distances[VISUAL].matrix().numpy()[is_same].max())
+    assert rows[0]["equal_error_rate"] == 0
+    assert rows[0]["operating_points"][2]["threshold"] == rows[0]["equal_error_threshold"] == largest
+    assert [point["true_positive_rate"] for point in rows[0]["roc"]] == [1] * 26
+    none = {"method": "m", "direction": "d", "equal_error_rate": 0.5, "equal_error_threshold": 1.0}
+    none["operating_points"] = [{"true_positive_rate": 0.0, "threshold": None}] * 3
+    line, last = format_verification([rows[0], none]).splitlines()[2:]
+    assert line.count(f"100.00 ({largest:.4g})") == 3
+    assert line.endswith(f"  0.00 ({largest:.4g})")
+    assert last.split() == ["m", "d", *["0.00", "(-)"] * 3, "50.00", "(1)"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from datasets import make_dataset, make_memory_loader
+from datasets.build import make_dataset, make_memory_loader
 from datasets.clips.transforms import Normalizer
 from model import make_model
 from processor.evaluation.features import FeatureExtractor

@@ -21,7 +21,7 @@ def test_a_skipped_batch_leaves_no_trace(set_up, caplog):
     parts = set_up("SOLVER.STAGE2.NON_FINITE_LOSS", "skip")
     parts.state.memory.fill_(math.nan)
     before = everything(parts.state)
-    means = train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+    means = train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
     after = everything(parts.state)
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert "total" not in means
@@ -62,7 +62,7 @@ def spoil_gradients(parts, steps):
 def test_steps_that_overflow_are_counted_with_the_scale(fp16_parts, caplog):
     caplog.set_level("INFO")
     spoil_gradients(fp16_parts, 1)
-    train_one_epoch(fp16_parts.state, fp16_parts.loader, fp16_parts.augment, RUNTIME, fp16_parts.options)
+    train_one_epoch(fp16_parts.state, fp16_parts.loader, fp16_parts.augment, fp16_parts.options)
     steps = len(fp16_parts.loader)
     assert f"1 of {steps} steps were left out" in caplog.text
     assert "the scale is now 32768" in caplog.text
@@ -72,4 +72,4 @@ def test_a_scale_below_one_stops_training(fp16_parts):
     spoil_gradients(fp16_parts, 100)
     fp16_parts.state.scaler.load_state_dict({**fp16_parts.state.scaler.state_dict(), "scale": 1.0})
     with pytest.raises(ValueError, match=r"scale fell to 0\.\d+\. Set SOLVER\.PRECISION bf16"):
-        train_one_epoch(fp16_parts.state, fp16_parts.loader, fp16_parts.augment, RUNTIME, fp16_parts.options)
+        train_one_epoch(fp16_parts.state, fp16_parts.loader, fp16_parts.augment, fp16_parts.options)

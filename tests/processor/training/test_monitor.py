@@ -3,28 +3,31 @@
 import csv
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from processor.training import monitor as monitor_module
-from processor.training.monitor import HISTORY, SAMPLES, TrainingMonitor, read_history
-from processor.training.resume import restore_last
+from processor.training.checkpoints import restore_last
+from processor.training.monitor import HISTORY, SAMPLES, TrainingMonitor, draw_curves, read_history
+from processor.training.state import TrainingOptions
 from processor.training.train import train
-from utils.runtime import make_runtime
+from utils.runtime import Runtime
 
 CPU = torch.device("cpu")
-RUNTIME = make_runtime("cpu", "fp32")
+RUNTIME = Runtime(CPU, None)
 
 
 @pytest.fixture
 def make_monitor(tmp_path):
-    """``make_monitor(**options)``: a monitor of a run of four epochs, closed at the end."""
+    """``make_monitor(log_period=50, output=..., **more)``: a monitor of a run of four epochs, closed at the end."""
     made = []
 
-    def make(log_period=50, **options):
-        made.append(TrainingMonitor(tmp_path, 4, log_period, CPU, **options))
+    def make(log_period=50, output=tmp_path, ideal_step_seconds=0.0, **options):
+        training = TrainingOptions(4, log_period, ideal_step_seconds=ideal_step_seconds)
+        made.append(TrainingMonitor(training, RUNTIME, output, **options))
         return made[-1]
 
     yield make
@@ -32,12 +35,16 @@ def make_monitor(tmp_path):
         monitor.close()
 
 
-def take_step(monitor, measures, num_clips=4):
+# Two people on perpendicular axes: a distance of 0 within a person, sqrt(2) between them, at any length.
+FEATURES, LABELS = torch.tensor([[2.0, 0], [9, 0], [0, 1], [0, 5]]), torch.tensor([0, 0, 1, 1])
+
+
+def take_step(monitor, measures):
     monitor.start_step()
-    monitor.add({name: torch.tensor(value) for name, value in measures.items()})
-    monitor.finish_forward(num_clips, 0.5)
-    monitor.finish_backward()
+    monitor.send_measures({name: torch.tensor(value) for name, value in measures.items()}, 0.5, [FEATURES], LABELS)
+    found = monitor.read_measures()
     monitor.finish_step()
+    return found
 
 
 def take_epoch(monitor, epoch, total=1.0):
@@ -75,31 +82,27 @@ def test_an_epoch_without_a_batch_is_an_error(make_monitor):
 
 def test_a_step_is_split_into_its_phases(make_monitor, monkeypatch, caplog):
     caplog.set_level("INFO")
-    times = iter([0.0, 1.0, 3.0, 6.0, 10.0, 15.0, 15.0, 15.0, 15.0])  # an epoch's start, then two steps
-    monkeypatch.setattr(monitor_module.Clock, "mark", lambda self: next(times))
+    # An epoch's start; of two steps the start, the moment of the measures, and the end.
+    times = iter([0.0, 1.0, 2.0, 6.0, 10.0, 11.0, 15.0])
     monitor = make_monitor(ideal_step_seconds=3.0)
+    monkeypatch.setattr(monitor, "_mark", lambda: next(times))
     monitor.start_epoch(1, 2)
-    take_step(monitor, {"total": 1.0})
-    take_step(monitor, {"total": 1.0})
+    for _ in range(2):
+        take_step(monitor, {"total": 1.0})
     means = monitor.finish_epoch()
-    seconds = [means[f"seconds_{name}"] for name in ("data", "forward", "backward", "update")]
-    assert seconds == [(1 + 5) / 2, 2 / 2, 3 / 2, 4 / 2]
+    assert (means["seconds_data"], means["seconds_step"]) == ((1 + 4) / 2, (5 + 5) / 2)
     assert means["share_of_rate"] == 3 / 7.5
-    assert "40% of the device's rate" in caplog.text
+    assert "data 33%, step 67%; 40% of the device's rate" in caplog.text
 
 
-def test_measures_are_read_after_the_backward_pass(make_monitor):
+def test_measures_that_are_not_finite_are_returned_and_left_out_of_the_means(make_monitor):
     monitor = make_monitor()
     monitor.start_epoch(2, 5)
     take_step(monitor, {"total": 1.0})
-    monitor.start_step()
-    monitor.add({"id": torch.tensor(1.0), "total": torch.tensor(math.nan)})
-    monitor.finish_forward(4, 0.5)
-    measures = monitor.finish_backward()
+    measures = take_step(monitor, {"id": 1.0, "total": math.nan})
     assert measures["id"] == 1
     assert math.isnan(measures["total"])
-    monitor.finish_step()
-    assert monitor.finish_epoch()["total"] == 1  # the mean of the steps that are finite
+    assert monitor.finish_epoch()["total"] == 1
 
 
 def test_a_disk_that_is_full_stops_the_curves_and_not_training(make_monitor, monkeypatch, caplog):
@@ -123,8 +126,7 @@ def test_a_resumed_epoch_goes_on_from_its_sums(make_monitor):
     take_step(monitor, {"total": 1.0})
     so_far = monitor.measures_so_far()
     resumed = make_monitor()
-    resumed.start_epoch(1, 3)
-    resumed.go_on_from(so_far)
+    resumed.start_epoch(1, 3, so_far)
     take_step(resumed, {"total": 2.0})
     assert resumed.finish_epoch()["total"] == 1.5
 
@@ -176,11 +178,10 @@ def test_a_damaged_history_is_named(tmp_path):
         read_history(tmp_path / HISTORY, 1)
 
 
-def test_other_processes_write_nothing(make_monitor, tmp_path):
-    monitor = make_monitor(enabled=False)
+def test_without_an_output_nothing_is_written(make_monitor, tmp_path):
+    monitor = make_monitor(output=None)
     monitor.start_epoch(1, 1)
     monitor.show_samples(torch.zeros(1, 1, 3, 4, 2), torch.clone)
-    monitor.add_distances([torch.randn(4, 2)], torch.tensor([0, 0, 1, 1]))
     take_step(monitor, {"total": 1.0})
     assert monitor.finish_epoch()["total"] == 1
     monitor.add_scores(1, 0.5, None, chooses=True)
@@ -200,13 +201,7 @@ def test_distances_are_split_by_person_once_in_a_log_period(make_monitor, tmp_pa
     monitor = make_monitor(log_period=2)
     monitor.start_epoch(1, 3)
     for _ in range(3):
-        monitor.start_step()
-        monitor.add({"total": torch.tensor(1.0)})
-        # Two people on perpendicular axes: 0 within a person, sqrt(2) between them, at any length.
-        monitor.add_distances([torch.tensor([[2.0, 0], [9, 0], [0, 1], [0, 5]])], torch.tensor([0, 0, 1, 1]))
-        monitor.finish_forward(4, 0.5)
-        monitor.finish_backward()
-        monitor.finish_step()
+        take_step(monitor, {"total": 1.0})
     monitor.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"), {"histograms": 0}).Reload()
     positive, negative = (events.Histograms(f"distances/{name}") for name in ("positive", "negative"))
@@ -219,7 +214,7 @@ def test_distances_are_split_by_person_once_in_a_log_period(make_monitor, tmp_pa
 
 def test_a_run_writes_all_of_it_and_a_resumed_one_goes_on(set_up, tmp_path):
     def run(parts):
-        train(parts.state, parts.loader, parts.augment, RUNTIME, parts.options, tmp_path, lambda model: 0.5)
+        train(parts.state, parts.loader, parts.augment, parts.options, tmp_path, lambda model: 0.5)
 
     run(set_up("SOLVER.STAGE2.MAX_EPOCHS", 1, "SOLVER.STAGE2.EVAL_PERIOD", 1))
     samples = (tmp_path / SAMPLES).read_bytes()
@@ -233,3 +228,18 @@ def test_a_run_writes_all_of_it_and_a_resumed_one_goes_on(set_up, tmp_path):
         assert math.isfinite(float(rows[1][name])), name
     picture = Image.open(tmp_path / SAMPLES)
     assert picture.size == (4 * 32, 4 * 64)  # four clips of four frames
+
+
+def test_each_kind_of_curve_appears_in_its_own_quarter(tmp_path):
+    row = {"id": 3.0, "id_hard": 2.0, "total": 5.0, "accuracy": 0.5, "lr": 1e-4}
+    more = {"validation_mAP": 0.9, "seconds_data": 0.1, "seconds_step": 0.1}
+
+    def draw(more):
+        draw_curves([{"epoch": epoch, **row, **more} for epoch in (1, 2)], tmp_path / "curves.png")
+        return np.asarray(Image.open(tmp_path / "curves.png"))
+
+    changed = draw(more) != draw({})
+    columns = np.array_split(changed, 5, axis=1)  # the legends on the left lie in the middle one
+    halves = [np.array_split(np.concatenate(side, axis=1), 2) for side in (columns[:2], columns[3:])]
+    assert [[half.any() for half in side] for side in halves] == [[False, False], [True, True]]
+    draw_curves([{"epoch": 1, "total": 1.0}], tmp_path / "a.png")  # a history without times or validation

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from datasets import train_cameras
+from datasets.build import train_cameras
 from processor.evaluation.results import VISUAL
 from processor.training.monitor import HISTORY, read_history
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -19,7 +19,7 @@ BEST_IS_CHOSEN = ("DATASETS.VALIDATION_DIR", "split")  # these tests bring a val
 
 def run(parts, validate=lambda model: 0.0, output=None):
     output = output or parts.output
-    train(parts.state, parts.loader, parts.augment, RUNTIME, parts.options, output, validate)
+    train(parts.state, parts.loader, parts.augment, parts.options, output, validate)
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def rank1(run_evaluation):
 
 def test_the_model_overfits_the_generated_people(set_up, rank1):
     parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 12)
-    first = train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+    first = train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
     run(parts)
-    last = train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+    last = train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
     assert first["accuracy"] < 0.7
     assert last["accuracy"] == 1
     assert last["total"] < 0.5 * first["total"]
@@ -110,7 +110,7 @@ def test_gradients_are_centralised_only_when_asked(set_up):
         parts = set_up("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", centralize)
         weight = parts.state.model.temporal_memory.message.weight
         gradients = gradients_of_steps(parts, weight)
-        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+        train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
         share = gradients[-1].mean(dim=1).abs().max() / gradients[-1].abs().max()
         assert (share < 1e-5) == centralize
 
@@ -136,7 +136,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(set_up):
         state.optimizer.zero_grad()
         for part in range(num_parts):
             rows = slice(part * 8 // num_parts, (part + 1) * 8 // num_parts)
-            terms = compute_losses(state, clips[rows], camids[rows], labels[rows], RUNTIME)
+            terms = compute_losses(state, clips[rows], camids[rows], labels[rows])
             add_gradients(state, terms["total"] / num_parts)
         return [weight.grad.clone() for weight in state.model.parameters()]
 
@@ -152,7 +152,7 @@ def test_the_weights_change_once_a_batch(set_up):
     for num_parts in (1, 2):
         parts = set_up(*common, "SOLVER.STAGE2.ACCUMULATION_STEPS", num_parts)
         gradients = gradients_of_steps(parts, parts.state.model.temporal_memory.message.weight)
-        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+        train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
         numbers.append((len(parts.loader), len(gradients)))
     assert numbers[1] == (2 * numbers[0][0], numbers[0][1])
 
@@ -165,7 +165,7 @@ def test_gradients_are_clipped_only_when_asked(set_up):
         parts.state.optimizer.register_step_pre_hook(
             lambda *_, weights=weights: norms.append(torch.nn.utils.get_total_norm([w.grad for w in weights]).item())
         )
-        train_one_epoch(parts.state, parts.loader, parts.augment, RUNTIME, parts.options)
+        train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
     unclipped, clipped = norms[: len(norms) // 2], norms[len(norms) // 2 :]
     assert min(unclipped) > 0.1
     assert clipped == pytest.approx([0.01] * len(clipped), rel=1e-4)

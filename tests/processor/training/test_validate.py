@@ -51,7 +51,7 @@ def test_masked_directions_are_left_out(parts, caplog):
     assert "aerial to ground" not in caplog.text
     cases["case2"] = replace(cases["case2"], identities_masked=True)
     assert make_validation(parts.cfg, parts.dataset, RUNTIME)(Colour()) is None
-    assert "there is nothing to score" in caplog.text
+    assert "nothing is scored" in caplog.text
 
 
 def test_people_of_a_validation_split_are_scored_instead(set_up, make_tree, caplog):
@@ -62,6 +62,15 @@ def test_people_of_a_validation_split_are_scored_instead(set_up, make_tree, capl
     assert {tracklet.pid for case in validation.cases for tracklet in case.query} == {30, 31}
     assert validation(Colour()) > 0
     assert f"validation on the people of {split}" in caplog.text
+
+
+def test_people_held_out_of_training_are_scored_instead(parts, caplog):
+    caplog.set_level("INFO")
+    cases = {name: replace(case, name=f"validation_{name}") for name, case in parts.dataset.cases.items()}
+    validation = make_validation(parts.cfg, replace(parts.dataset, validation=cases), RUNTIME)
+    assert list(validation.cases) == list(cases.values())
+    assert validation(Colour()) > 0
+    assert "validation on the people held out of training" in caplog.text
 
 
 def test_validation_people_may_not_be_trained_on(set_up, make_tree):

@@ -1,0 +1,52 @@
+"""Time functions in turns, and measure memory: what the benchmarks share."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+
+from utils.matrix_rate import wait_for
+
+
+class Seconds(NamedTuple):
+    """Median seconds of a call, by the clock and of the processor (all threads together).
+
+    Seconds of the processor depend less on other work of the machine.
+    """
+
+    clock: float
+    processor: float
+
+
+def time_in_turns(
+    functions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, warm_up: bool = False
+) -> dict[str, Seconds]:
+    """Call functions in turns, so that all of them meet the same machine; returns the medians.
+
+    Args:
+        functions: Functions by name.
+        repeats: Turns that count.
+        device: Where they compute.
+        warm_up: Whether a turn that does not count comes first.
+    """
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
+    for turn in range(repeats + warm_up):
+        for name, function in functions.items():
+            wait_for(device)
+            start, start_of_processor = time.perf_counter(), time.process_time()
+            function()
+            wait_for(device)
+            if turn >= warm_up:
+                spent = time.perf_counter() - start, time.process_time() - start_of_processor
+                seconds[name].append(spent)
+    return {name: Seconds(*map(statistics.median, zip(*turns, strict=True))) for name, turns in seconds.items()}
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the peak memory of this process in GiB: allocated on the GPU, or resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,164 @@
+"""Faults of a data set: the table of all checks, and what becomes of a fault when loading and when checking a copy."""
+
+import contextlib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from utils.mistake import Mistake
+
+logger = logging.getLogger(__name__)
+
+BLOCKING, WARNING, REMARK = "blocking", "warning", "remark"
+LEVELS = (BLOCKING, WARNING, REMARK)
+FRAME_FAULTS = ("missing frame", "empty frame", "unreadable frame")  # checks that say a frame cannot be used
+
+
+class Check(NamedTuple):
+    """The level of a check's findings, and what a finding means."""
+
+    level: str
+    meaning: str
+
+
+CHECKS: dict[str, Check] = {
+    "missing folder": Check(BLOCKING, "the data set cannot be read without it"),
+    "unreachable folder": Check(BLOCKING, "it cannot be listed"),
+    "unusable entry": Check(BLOCKING, "it is not the folder or regular file expected there, nor a link to one"),
+    "identity folder": Check(BLOCKING, "an identity is a folder named by its own number, which holds tracklet folders"),
+    "tracklet name": Check(BLOCKING, "ranking files separate names by spaces, in UTF-8"),
+    "empty folder": Check(BLOCKING, "the loader refuses a tracklet without frames"),
+    "frame name": Check(BLOCKING, "it does not follow the naming scheme of the data set in DATASETS.NAMES"),
+    "several cameras": Check(BLOCKING, "the frames of a tracklet must come from one camera"),
+    "unknown camera": Check(BLOCKING, "the data set has no camera with this number"),
+    "no readable frame": Check(BLOCKING, "training stops when it draws this tracklet"),
+    "too many bad frames": Check(
+        BLOCKING, "training would stop: repair the copy, or raise DATALOADER.MAX_BAD_FRACTION"
+    ),
+    "attribute table": Check(BLOCKING, "the loader cannot read it"),
+    "loader": Check(BLOCKING, "the loader refuses the data set with this message"),
+    "worker": Check(BLOCKING, "a decoding process died: memory ran out, or a file crashed the decoder"),
+    "batches": Check(BLOCKING, "the config's batches of P identities with K tracklets each cannot be drawn"),
+    "missing frame": Check(WARNING, "it is listed but does not exist; the nearest readable frame replaces it"),
+    "empty frame": Check(WARNING, "the file has 0 bytes; the nearest readable frame replaces it"),
+    "unreadable frame": Check(WARNING, "it cannot be decoded completely; the nearest readable frame replaces it"),
+    "probably too many bad frames": Check(
+        WARNING, "estimated from the sample; training stops above DATALOADER.MAX_BAD_FRACTION"
+    ),
+    "repeated frame": Check(WARNING, "two files of a tracklet have the same bytes"),
+    "frame of two people": Check(WARNING, "files of two identities have the same bytes"),
+    "frame of two tracklets": Check(WARNING, "its name begins with the prefixes of several tracklets of the list"),
+    "people in train and test": Check(WARNING, "scores do not show how well the model handles new people"),
+    "attribute code": Check(WARNING, "the code is not in the table of codes and is read as unknown"),
+    "people without attributes": Check(WARNING, "all their attributes are read as unknown"),
+    "other view": Check(WARNING, "the tracklet is on the wrong side of its case"),
+    "altitude": Check(WARNING, "an aerial tracklet without exactly one known altitude: its altitude is unknown"),
+    "query without match": Check(WARNING, "the gallery has no tracklet that counts as a match under the protocol"),
+    "query in its gallery": Check(
+        WARNING, "the gallery has a tracklet of its identity and name: the query may find itself"
+    ),
+    "short tracklet": Check(WARNING, "it has fewer frames than INPUT.SEQ_LEN: frames repeat in every clip"),
+    "one tracklet": Check(WARNING, "this training identity has no second tracklet to match"),
+    "one view": Check(WARNING, "this training identity was seen only from the ground, or only from the air"),
+    "camera only in test": Check(WARNING, "training has no tracklet of this camera: it gets no camera embedding"),
+    "loader's remark": Check(WARNING, "the loader logs this warning"),
+    "missing direction": Check(REMARK, "this case is left out of evaluation"),
+    "masked identities": Check(REMARK, "this copy can be ranked and submitted, but not scored"),
+    "masked frame name": Check(REMARK, "outside the naming scheme, as masked copies may be: its camera is unknown"),
+    "few tracklets": Check(REMARK, "fewer tracklets than DATALOADER.NUM_INSTANCE: they repeat in a batch"),
+    "no attribute table": Check(REMARK, "only visual results are reported for it"),
+    "stray file": Check(REMARK, "it is ignored"),
+    "published counts": Check(REMARK, "copies differ; docs/datasets.md says which copy was counted"),
+}
+
+
+class Fault(Mistake):
+    """A fault that makes a data set unusable.
+
+    Attributes:
+        check: Key of ``CHECKS``.
+        places: One sentence or path for each place; the message is the first.
+    """
+
+    def __init__(self, check: str, *places: str) -> None:
+        others = f" ({len(places) - 1} more: python -m tools.dataset check lists them)" if len(places) > 1 else ""
+        super().__init__(places[0] + others)
+        self.check = check
+        self.places = places
+
+
+class Problems:
+    """Takes the faults that a reader finds as loading does: it raises blocking ones, and logs all others."""
+
+    def add(self, check: str, *places: str, summary: str = "") -> None:
+        """Report what a check found.
+
+        Args:
+            check: Key of ``CHECKS``.
+            places: Where, usually a path, with details where the check does not say everything. None: no fault.
+            summary: One sentence about all places, for the log.
+        Raises:
+            Fault: If the check is blocking.
+        """
+        if not places:
+            return
+        level = CHECKS[check].level
+        if level == BLOCKING:
+            raise Fault(check, *places)
+        more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+        logger.log(logging.INFO if level == REMARK else logging.WARNING, "%s", summary or places[0] + more)
+
+    @contextlib.contextmanager
+    def guard(self, check: str = "") -> Iterator[None]:
+        """Run a part of the reading whose errors must not keep a data check from going on; loading lets them pass.
+
+        Args:
+            check: Key of ``CHECKS`` for errors that do not name their own.
+        """
+        yield
+
+    def note(self, text: str) -> None:
+        """Log a fact that is no fault."""
+        logger.info("%s", text)
+
+
+LOADING = Problems()
+
+
+class Findings(Problems):
+    """Collects all faults by check, for a data check; what cannot be printed, as in odd file names, is escaped."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, check: str, *places: str, summary: str = "") -> None:
+        if places:
+            self.places[check] += map(printable, places)
+
+    @contextlib.contextmanager
+    def guard(self, check: str = "") -> Iterator[None]:
+        try:
+            yield
+        except Fault as fault:
+            self.add(fault.check, *fault.places)
+        except FileNotFoundError as error:
+            self.add(check or "missing folder", str(error))
+        except ValueError as error:
+            self.add(check or "loader", str(error))
+        except OSError as error:
+            self.add(check or "unreachable folder", f"{error.filename}: {error.strerror}")
+
+    def note(self, text: str) -> None:
+        pass
+
+    def of_level(self, level: str) -> dict[str, list[str]]:
+        """Return the findings of a level by check, in the order of ``CHECKS``."""
+        return {check: self.places[check] for check in CHECKS if CHECKS[check].level == level and check in self.places}
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that any terminal and UTF-8 file can show; other bytes and characters are escaped."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -1,0 +1,111 @@
+"""Write a copy of a data set whose frames are small, so that they are read and decoded faster."""
+
+import io
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+
+from utils.mistake import Mistake
+from utils.progress import track
+
+from .clips.decoding import UnreadableFrameError, decode_frame, read_size
+from .readers.listing import find_root, is_image_name, walk_folders
+
+logger = logging.getLogger(__name__)
+
+JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}  # nearly what the decoder returns for the original
+PNG = {"format": "PNG"}
+
+
+class Resized(NamedTuple):
+    """Numbers of files: frames made smaller, files copied as they are, and files that were in the copy already."""
+
+    resized: int
+    copied: int
+    kept: int
+
+
+def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers: int = 1) -> Resized:
+    """Copy a data set with the same folders and names; frames are made smaller, all other files are copied.
+
+    Both sides of a frame become at most those of the size; a frame that is smaller already, or cannot be read, is
+    copied as it is. PNG files stay PNG, all others become JPEG. Files that are in the copy already are kept, so a
+    command that was stopped goes on where it was.
+
+    Args:
+        root: The data set.
+        output: The copy; neither may lie in the other.
+        size_hw: Largest height and width, pixels.
+        num_workers: Processes that work at the same time.
+    """
+    find_root(root, "a data set")
+    source, target = root.resolve(), output.resolve()
+    if target.is_relative_to(source) or source.is_relative_to(target):
+        raise Mistake(f"The copy {output} and the data set {root} must not lie in one another.")
+    folders, problems = walk_folders(root)
+    for problem in problems:
+        if "no images" not in problem:
+            logger.warning("%s", problem)
+    jobs = [(folder.path, os.path.join(output, folder.place), folder.names) for folder in folders]
+    counts: list[Resized] = []
+    unreadable: list[str] = []
+    with ProcessPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        results = pool.map(partial(_copy_folder, size_hw=size_hw), jobs)
+        for count, failed in track(results, "resizing", "folder", total=len(jobs)):
+            counts.append(count)
+            unreadable += failed
+    for text in unreadable[:10]:
+        logger.warning("%s: it is copied as it is.", text)
+    if len(unreadable) > 10:
+        logger.warning("... and %d more frames that cannot be read", len(unreadable) - 10)
+    return Resized(*map(sum, zip(*counts, strict=True)))
+
+
+def _copy_folder(job: tuple[str, str, Sequence[str]], size_hw: tuple[int, int]) -> tuple[Resized, list[str]]:
+    """Copy the files of one folder; returns what was done, and sentences about frames that cannot be read."""
+    folder, target, names = job
+    os.makedirs(target, exist_ok=True)
+    resized = copied = kept = 0
+    unreadable = []
+    for name in names:
+        source, copy = os.path.join(folder, name), os.path.join(target, name)
+        if os.path.exists(copy):
+            kept += 1
+            continue
+        content = None
+        if is_image_name(name):
+            try:
+                content = _shrink(source, size_hw)
+            except UnreadableFrameError as error:
+                unreadable.append(str(error).rstrip("."))
+        if content is None and not os.path.isfile(source):  # a link that leads nowhere
+            continue
+        temporary = os.path.join(target, f".{name}.part")
+        if content is None:
+            shutil.copyfile(source, temporary)
+            copied += 1
+        else:
+            Path(temporary).write_bytes(content)
+            resized += 1
+        os.replace(temporary, copy)
+    return Resized(resized, copied, kept), unreadable
+
+
+def _shrink(path: str, size_hw: tuple[int, int]) -> bytes | None:
+    """Return the content of a smaller frame; None if it is small enough."""
+    height, width = read_size(path)
+    smaller = min(height, size_hw[0]), min(width, size_hw[1])
+    if smaller == (height, width):
+        return None
+    pixels = decode_frame(path, smaller).permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, **(PNG if path.lower().endswith(".png") else JPEG))
+    return file.getvalue()

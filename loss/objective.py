@@ -1,0 +1,130 @@
+"""The training objective: a weighted sum of named terms (METHOD section 6)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
+from .label_smoothing import ClassificationLoss, OnlineLabelSmoothing, UniformLabelSmoothing
+from .triplet import BatchHardTriplet
+
+
+class ModelOutput(Protocol):
+    """Outputs of the model for one training batch of B clips of T frames, as ``model.TrainingOutput`` holds them."""
+
+    @property
+    def id_logits(self) -> Sequence[Tensor]:
+        """Logits of the clip-level heads, (B, K) each."""
+
+    @property
+    def frame_logits(self) -> Tensor:
+        """Logits of the frames, (B*T, K); the frames of a clip follow one another."""
+
+    @property
+    def features(self) -> Sequence[Tensor]:
+        """Features of the clips, (B, width) each, for the triplet loss."""
+
+    @property
+    def memory_logits(self) -> Tensor:
+        """Similarities to the memory of every identity, (B, K)."""
+
+
+class ReidLoss(nn.Module):
+    """Weighted sum of the identity, triplet, memory and frame terms of one batch.
+
+    Args:
+        clip_classification: Loss of the three clip-level heads and of the memory logits, which share its state.
+        frame_classification: Loss of the frame logits, with its own state.
+        triplet: Loss of each of the three features.
+        id_weight, triplet_weight, memory_weight, frame_weight: Factors of the terms in the total; the frame term is
+            also divided by T.
+    """
+
+    def __init__(
+        self,
+        clip_classification: ClassificationLoss,
+        frame_classification: ClassificationLoss,
+        triplet: nn.Module,
+        id_weight: float = 0.25,
+        triplet_weight: float = 1.0,
+        memory_weight: float = 1.0,
+        frame_weight: float = 1.0,
+    ):
+        super().__init__()
+        self.clip_classification = clip_classification
+        self.frame_classification = frame_classification
+        self.triplet = triplet
+        self.id_weight = id_weight
+        self.triplet_weight = triplet_weight
+        self.memory_weight = memory_weight
+        self.frame_weight = frame_weight
+
+    def forward(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the terms of the objective.
+
+        Args:
+            output: Outputs of the model for the batch.
+            labels: Identities of the clips, (B,), 0..K-1.
+        Returns:
+            Scalars "id", "triplet", "memory" and "frame", unweighted, and their weighted sum "total".
+        """
+        T = len(output.frame_logits) // len(labels)
+        terms = {
+            "id": torch.stack([self.clip_classification(logits, labels) for logits in output.id_logits]).sum(),
+            "triplet": torch.stack([self.triplet(feature, labels) for feature in output.features]).sum(),
+            "memory": self.clip_classification(output.memory_logits, labels),
+            "frame": self.frame_classification(output.frame_logits, labels.repeat_interleave(T)),
+        }
+        terms["total"] = (
+            self.id_weight * terms["id"]
+            + self.triplet_weight * terms["triplet"]
+            + self.memory_weight * terms["memory"]
+            + self.frame_weight / T * terms["frame"]
+        )
+        return terms
+
+    @torch.no_grad()
+    def hard_terms(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the classification terms against the hard labels, to be logged.
+
+        The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.
+        These terms can. They are not part of the objective, and label smoothing learns nothing from them.
+
+        Args:
+            output, labels: As in ``forward``.
+        Returns:
+            Scalars "id_hard", "memory_hard" and "frame_hard": plain cross entropies, unweighted.
+        """
+        T = len(output.frame_logits) // len(labels)
+        return {
+            "id_hard": torch.stack([F.cross_entropy(logits.float(), labels) for logits in output.id_logits]).sum(),
+            "memory_hard": F.cross_entropy(output.memory_logits.float(), labels),
+            "frame_hard": F.cross_entropy(output.frame_logits.float(), labels.repeat_interleave(T)),
+        }
+
+    def next_epoch(self) -> None:
+        """Update the soft labels of the classification losses at the end of an epoch."""
+        self.clip_classification.next_epoch()
+        self.frame_classification.next_epoch()
+
+
+def make_loss(cfg: CfgNode, num_classes: int) -> ReidLoss:
+    """Build the objective that a configuration describes, for K training identities."""
+    return ReidLoss(
+        clip_classification=_make_classification(cfg, num_classes),
+        frame_classification=_make_classification(cfg, num_classes),
+        triplet=BatchHardTriplet(cfg.SOLVER.MARGIN),
+        id_weight=cfg.MODEL.ID_LOSS_WEIGHT,
+        triplet_weight=cfg.MODEL.TRIPLET_LOSS_WEIGHT,
+        memory_weight=cfg.MODEL.I2T_LOSS_WEIGHT,
+        frame_weight=cfg.MODEL.FRAME_LOSS_WEIGHT,
+    )
+
+
+def _make_classification(cfg: CfgNode, num_classes: int) -> ClassificationLoss:
+    if cfg.LOSS.LABEL_SMOOTHING == "online":
+        return OnlineLabelSmoothing(num_classes, cfg.LOSS.SMOOTHING, cfg.LOSS.HARD_WEIGHT)
+    return UniformLabelSmoothing(cfg.LOSS.SMOOTHING)

@@ -1,0 +1,176 @@
+"""Map what the similarity of two tracklets is drawn from: patches of both clips, and the weights of their frames."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datasets.clips.transforms import flip_clips
+from datasets.tracklet import Tracklet
+from model.relevance import trace_relevance
+
+from ..evaluation.features import FeatureExtractor, evaluation_mode
+from .direction import QueryMaps, RankedDirection
+from .pictures import describe_view
+
+NUM_LAYERS = 4  # blocks of the encoder to go back; the erasing test came out much the same for 1 to 6
+OPACITY = 0.7  # of the colour over the most relevant patch
+COLOURS = mpl.colormaps["viridis"]  # readable with any kind of colour vision
+
+
+@dataclass(frozen=True)
+class PairExplanation:
+    """What the similarity of a query and a gallery clip is drawn from, on the CPU.
+
+    Attributes:
+        similarity: Cosine of the two test descriptors; their distance, if they are normalised, is 2 - 2 * similarity.
+        maps: Relevance of each patch of the query and of the gallery clip, (2, T, rows, columns), at least 0, in no
+            particular unit.
+        weights: Weight of each of their frames in the pooling, (2, T), each row summing to 1.
+    """
+
+    similarity: float
+    maps: Tensor
+    weights: Tensor
+
+
+def explain_pair(
+    extractor: FeatureExtractor,
+    query: Tensor,
+    gallery: Tensor,
+    camids: Sequence[int] = (-1, -1),
+    num_layers: int = NUM_LAYERS,
+) -> PairExplanation:
+    """Explain the similarity of two clips, in float32; with mirror images if the extractor uses them.
+
+    Where the two descriptors are equal, no patch could raise the similarity, and the maps are zero.
+
+    Args:
+        extractor: Model, transform and device.
+        query, gallery: Pixels, (T, C, H, W), uint8.
+        camids: 0-based training cameras of the two; -1 if unknown.
+        num_layers: Blocks of the encoder to go back, from the last.
+    """
+    device = extractor.runtime.device
+    clips = extractor.transform(torch.stack([query, gallery]).to(device))  # (2, T, C, H, W)
+    cameras = torch.tensor(camids, device=device)
+    if extractor.flip:
+        clips, cameras = torch.cat([clips, flip_clips(clips)]), cameras.repeat(2)
+    with evaluation_mode(extractor.model):
+        similarity, relevance = trace_relevance(extractor.model, clips, cameras, _compare, num_layers)
+    maps = relevance.maps.unflatten(0, (-1, 2))  # (1 or 2, 2, T, rows, columns)
+    if extractor.flip:
+        maps = torch.stack([maps[0], maps[1].flip(-1)])
+    maps = maps.mean(dim=0).cpu()
+    weights = relevance.frame_weights.unflatten(0, (-1, 2)).mean(dim=0).cpu()  # (2, T)
+    return PairExplanation(similarity.item(), maps, weights)
+
+
+def _compare(descriptors: Tensor) -> Tensor:
+    """Return the cosine of query and gallery from (2, width), or from (4, width) with those of mirror images last."""
+    query, gallery = descriptors.unflatten(0, (-1, 2)).mean(dim=0)
+    return F.cosine_similarity(query, gallery, dim=0)
+
+
+def overlay_clip(clip: Tensor, maps: Tensor) -> list[np.ndarray]:
+    """Lay maps over frames: the more relevant a patch, the brighter its colour and the less transparent.
+
+    Args:
+        clip: Frames, (T, C, H, W), uint8.
+        maps: Relevance, (T, rows, columns), at least 0; interpolated to the frames. 0 leaves a frame as it is.
+    Returns:
+        Pixels of each frame, (H, W, C), uint8.
+    """
+    frames = clip.permute(0, 2, 3, 1).numpy()
+    scaled = maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
+    large = F.interpolate(scaled[:, None], size=frames.shape[1:3], mode="bilinear", align_corners=False)[:, 0].numpy()
+    share = OPACITY * large[..., None]
+    blended = (1 - share) * frames + share * 255 * COLOURS(large)[..., :3]
+    return list(blended.round().astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class QueryMapper:
+    """Maps the worst query of each of the people with the lowest average precision.
+
+    Attributes:
+        extractor: The one that described them; its model must not be compiled.
+        make_loader: Builds the loader of a few tracklets' clips.
+        num_people: How many people of a direction.
+    """
+
+    extractor: FeatureExtractor
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader]
+    num_people: int
+
+    def __call__(self, direction: RankedDirection) -> dict[int, QueryMaps]:
+        """Return the maps by the query's index in the case."""
+        case, chosen = direction.case, direction.hardest_people(self.num_people)
+        progress = self.extractor.runtime.show_progress(chosen, f"{case.title}: maps", "query")
+        return {
+            query.index: self._map(case.query[query.index], case.gallery[query.places[0].gallery]) for query in progress
+        }
+
+    def _map(self, query: Tracklet, match: Tracklet) -> QueryMaps:
+        clips = self.make_loader([query, match]).dataset
+        num_clips = len(clips) // 2  # type: ignore[arg-type]
+        items = [clips[0], clips[num_clips]]  # the first clip of each
+        pixels = [item["clips"] for item in items]
+        cameras = [int(item["camid"]) for item in items]
+        num_layers = min(NUM_LAYERS, len(self.extractor.model.encoder.blocks))
+        explained = explain_pair(self.extractor, pixels[0], pixels[1], cameras, num_layers)
+        best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
+        frames, match_frames = (overlay_clip(*pair) for pair in zip(pixels, explained.maps, strict=True))
+        return QueryMaps(tuple(explained.weights[0].tolist()), tuple(frames), match_frames[best])
+
+
+def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], path: Path) -> None:
+    """Draw frames, maps and weights of the query (above) and of the gallery tracklet (below).
+
+    Args:
+        explanation: Of these two.
+        clips: Their pixels, (T, C, H, W), uint8.
+        tracklets: Their records.
+        path: PNG to write.
+    """
+    figure = Figure(figsize=(max(1.1 * explanation.weights.shape[1], 6), 11), layout="constrained")
+    halves = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    longest = 1.5 * float(explanation.weights.max())
+    sides = zip(halves, clips, explanation.maps, explanation.weights, tracklets, ("query", "gallery"), strict=True)
+    for half, clip, maps, weights, tracklet, side in sides:
+        _draw_side(half, clip, maps, weights.tolist(), longest)
+        title = f"{side} {tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
+        half.suptitle(title, x=0.02, ha="left", fontsize=9)
+    figure.suptitle(f"Cosine similarity {explanation.similarity:.3f}", fontsize=11)
+    figure.supxlabel(
+        "Relevance: yellow marks the patches of the tracklet that count most\n"
+        "for this similarity; no colour means none.\n"
+        "Weight: share of the frame in the pooling.",
+        fontsize=8,
+    )
+    figure.savefig(path, dpi=100)
+
+
+def _draw_side(half: SubFigure, clip: Tensor, maps: Tensor, weights: Sequence[float], longest: float) -> None:
+    """Draw each frame of a clip, below it the frame with its map, and below that its weight, as a bar up to longest."""
+    frames = clip.permute(0, 2, 3, 1).numpy()
+    axes = half.subplots(3, len(weights), squeeze=False, height_ratios=[4, 4, 1.2])
+    for (picture, covered, bar), frame, blended, weight in zip(
+        axes.T, frames, overlay_clip(clip, maps), weights, strict=True
+    ):
+        picture.imshow(frame)
+        covered.imshow(blended)
+        bar.bar(0, weight, color="tab:gray")
+        bar.set(xlim=(-1, 1), ylim=(0, longest))
+        bar.text(0, weight, f"{weight:.0%}", ha="center", va="bottom", fontsize=8)
+        for axis in (picture, covered, bar):
+            axis.set(xticks=[], yticks=[])
+    for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
+        axis.set_ylabel(name, fontsize=8)

@@ -1,0 +1,177 @@
+"""Save a run every epoch, every few minutes and when a signal asks it to stop, and continue from what was saved."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from configs import CONFIG_FILE, Role, changed_keys, get_cfg
+from utils.checkpoint import fitting, log_identity, read_checkpoint
+from utils.files import set_aside
+from utils.mistake import Mistake
+from utils.processes import may_be_restarted, was_restarted
+from utils.stopping import STOP_REQUESTS, Stopped
+
+from ..evaluation.bad_frames import BadFrames
+from .monitor import TrainingMonitor
+from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState, weights_beside
+
+logger = logging.getLogger(__name__)
+
+
+class SavePoints:
+    """Saves the state of training as the last checkpoint of a run, and keeps the one before.
+
+    Args:
+        state: What is saved.
+        output: Folder of the run.
+        minutes: Time between two checkpoints within an epoch; 0 saves there only when a signal asks training to stop.
+        clock: Returns seconds from any fixed moment.
+    """
+
+    def __init__(
+        self, state: TrainingState, output: Path, minutes: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.state = state
+        self.output = output
+        self.minutes = minutes
+        self.clock = clock
+        self._last_save = clock()
+
+    def save(self) -> None:
+        """Save; all processes call this together."""
+        self.state.save(self.output / LAST_CHECKPOINT, previous=self.output / PREVIOUS_CHECKPOINT)
+        self._last_save = self.clock()
+
+    def save_best(self, score: float | None) -> None:
+        """Save the best checkpoint, too, if the model has a score and none was better."""
+        if score is not None and score >= self.state.best:
+            self.state.best = score
+            self.state.save(self.output / BEST_CHECKPOINT)
+
+    def visit(self, step: int, monitor: TrainingMonitor, bad_frames: BadFrames) -> None:
+        """Save within an epoch if it is time; all processes call this together, after the weights changed.
+
+        Args:
+            step: Steps of the epoch so far.
+            monitor, bad_frames: What they have counted in this epoch is saved.
+        Raises:
+            Stopped: After saving, if a process received a signal.
+        """
+        is_due = self.minutes > 0 and self.clock() - self._last_save >= 60 * self.minutes
+        # One exchange answers both questions: the number of a signal, 0 to save and go on, or -1 to go on.
+        wish = self.state.runtime.processes.maximum(STOP_REQUESTS.received or (0 if is_due else -1))
+        if wish < 0:
+            return
+        self.state.step = step
+        self.state.epoch_so_far = {"measures": monitor.measures_so_far(), "bad_frames": bad_frames.counts()}
+        self.save()
+        logger.info("Saved in epoch %d after step %d", self.state.epoch + 1, step)
+        if wish:
+            raise Stopped(wish)
+
+    def stop_if_asked(self) -> None:
+        """Raise Stopped if a process received a signal; all processes call this together."""
+        if received := self.state.runtime.processes.maximum(STOP_REQUESTS.received or 0):
+            raise Stopped(received)
+
+
+def prepare_run(output: Path, resume: bool) -> bool:
+    """Decide whether a run continues an earlier one in its folder; call this in process 0, before anything is built.
+
+    It continues if that is asked for (--resume), or if torchrun restarted the job, and there is a last checkpoint. If
+    the job may be restarted, checkpoints of an earlier run are moved aside at once: a restart would take them for its
+    own.
+    """
+    if was_restarted():
+        logger.warning("A process of this job died or failed, and torchrun restarted them all.")
+    if resume or was_restarted():
+        found = any((output / name).is_file() for name in (LAST_CHECKPOINT, PREVIOUS_CHECKPOINT))
+        if not found:
+            logger.warning("There is no %s in %s: training starts from the beginning.", LAST_CHECKPOINT, output)
+        return found
+    if may_be_restarted():
+        keep_old_checkpoints(output)
+    return False
+
+
+def keep_old_checkpoints(output: Path) -> None:
+    """Rename the checkpoints of an earlier run, so that a new run neither overwrites them nor is mistaken for them."""
+    checkpoints = (LAST_CHECKPOINT, BEST_CHECKPOINT)
+    weights = [weights_beside(Path(name), ending).name for name in checkpoints for ending in ("", "_averaged")]
+    for name in (*checkpoints, PREVIOUS_CHECKPOINT, *weights):
+        if (output / name).is_file():
+            old = set_aside(output / name)
+            logger.warning(
+                "%s belongs to an earlier run: renamed to %s (--resume would have continued it)", name, old.name
+            )
+
+
+def restore_last(state: TrainingState, output: Path) -> None:
+    """Continue from the newest whole checkpoint of a run; all processes call this.
+
+    A last checkpoint that is damaged is renamed in the end, so that it does not take the place of the one before.
+
+    Raises:
+        MissingFile: If there is no checkpoint.
+        Mistake: If all are damaged, or as ``check_config`` and ``TrainingState.restore``.
+    """
+    processes = state.runtime.processes
+    path = processes.run_on_main(partial(find_whole_checkpoint, output))
+    content = read_checkpoint(path)
+    log_identity(path)
+    with fitting(path):
+        check_config(content["config"], state.config, path, within_epoch=content["step"] > 0)
+    state.restore(content, path)
+    last = output / LAST_CHECKPOINT
+    if path != last and last.is_file():
+        processes.run_on_main(partial(set_aside, last, "damaged"))
+
+
+def find_whole_checkpoint(output: Path) -> Path:
+    """Return the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning."""
+    last, previous = output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT
+    problem = f"{last} is gone."
+    try:
+        if last.is_file() or not previous.is_file():
+            read_checkpoint(last)
+            return last
+    except Mistake as error:
+        if not previous.is_file():
+            raise
+        problem = str(error)
+    logger.warning("%s The checkpoint before it is used: %s", problem, previous)
+    return previous
+
+
+def check_config(saved: str, current: str, path: Path, within_epoch: bool = False) -> None:
+    """Name the keys in which a run now differs from its checkpoint.
+
+    Args:
+        saved: Configuration of the checkpoint, YAML.
+        current: Configuration of the run that is to continue.
+        path: The checkpoint, for messages.
+        within_epoch: Whether the checkpoint is from within an epoch, whose batches must then stay the same.
+    Raises:
+        Mistake: If a key of the role NETWORK or CLASSES differs or, within an epoch, one of BATCHES.
+    """
+    before, now = get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current)
+    if within_epoch and (batches := changed_keys(before, now, Role.BATCHES)):
+        raise Mistake(
+            f"{path} is from within an epoch, and cannot be resumed with {_list_changes(batches)}: resume without this "
+            "change, and make it after an epoch."
+        )
+    if fixed := changed_keys(before, now, Role.NETWORK, Role.CLASSES):
+        raise Mistake(
+            f"{path} cannot be resumed with {_list_changes(fixed)}: its weights would mean something else. Leave these "
+            f"keys as they are in {CONFIG_FILE}, or begin a new run in another --output_dir with MODEL.INIT_WEIGHT."
+        )
+    if others := changed_keys(before, now, Role.TRAINING, Role.BATCHES):
+        logger.warning(
+            "This run goes on with other keys than it began with, which may change its curve: %s", _list_changes(others)
+        )
+
+
+def _list_changes(changes: dict[str, tuple[object, object]]) -> str:
+    return ", ".join(f"{key} {now} (was {before})" for key, (before, now) in changes.items())

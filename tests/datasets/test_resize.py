@@ -1,0 +1,74 @@
+"""Copies with small frames: what is made smaller, what is kept, and that the readers see the same tracklets."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datasets.build import open_dataset
+from datasets.clips.decoding import decode_frame
+from datasets.resize import resize_copy
+
+SIZE = (20, 10)
+
+
+def write(path, size, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+
+
+def test_frames_are_made_smaller_and_all_else_is_copied(tmp_path, caplog):
+    root, output = tmp_path / "data", tmp_path / "copy"
+    write(root / "a/wide.png", (40, 16))
+    write(root / "a/large.jpg", (40, 80))
+    write(root / "a/small.jpg", (10, 20))
+    (root / "a/broken.jpg").write_bytes(b"broken")
+    (root / "info").mkdir()
+    (root / "info/list.txt").write_text("names")
+    (root / "b").symlink_to("a")
+    (root / "gone.txt").symlink_to("nowhere")
+    done = resize_copy(root, output, SIZE)
+    assert done == (4, 5, 0)  # the link is followed
+    assert Image.open(output / "a/wide.png").size == (10, 16)  # never larger
+    assert torch.equal(decode_frame(str(output / "a/wide.png"), SIZE), decode_frame(str(root / "b/wide.png"), SIZE))
+    assert Image.open(output / "a/large.jpg").size == (10, 20)
+    pixels = [decode_frame(str(folder / "a/large.jpg"), SIZE).float() for folder in (root, output)]
+    assert (pixels[0] - pixels[1]).abs().mean() < 5  # noise is the worst of pictures for JPEG
+    for name in ("a/small.jpg", "a/broken.jpg", "info/list.txt"):
+        assert (output / name).read_bytes() == (root / name).read_bytes()
+    assert "broken.jpg" in caplog.text
+    assert "gone.txt: this link leads nowhere" in caplog.text
+
+
+def test_a_stopped_copy_goes_on(tmp_path):
+    root, output = tmp_path / "data", tmp_path / "copy"
+    for name in ("1.png", "2.png"):
+        write(root / name, (40, 80))
+    resize_copy(root, output, SIZE)
+    (output / "1.png").unlink()
+    (output / "2.png").write_bytes(b"kept")
+    assert resize_copy(root, output, SIZE, num_workers=2) == (1, 0, 1)
+    assert sorted(os.listdir(output)) == ["1.png", "2.png"]
+    assert (output / "2.png").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("place", [".", "copy", ".."])
+def test_nothing_is_written_into_the_source(tmp_path, place):
+    root = tmp_path / "data"
+    write(root / "1.png", (40, 80))
+    with pytest.raises(ValueError, match="must not lie in one another"):
+        resize_copy(root, root / place, SIZE)
+
+
+def test_the_reader_finds_the_same_tracklets(make_tree, tmp_path):
+    root = make_tree()
+    resize_copy(root, tmp_path / "copy", (32, 16))
+    here, there = open_dataset("agvpreid", root), open_dataset("agvpreid", tmp_path / "copy")
+    assert [(each.key, each.attributes) for each in here.train] == [(each.key, each.attributes) for each in there.train]
+    for ours, theirs in zip(here.train, there.train, strict=True):
+        assert [path.replace(str(root), "") for path in ours.frame_paths] == [
+            path.replace(str(tmp_path / "copy"), "") for path in theirs.frame_paths
+        ]

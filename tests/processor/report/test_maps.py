@@ -1,0 +1,132 @@
+"""Attention maps mean something: what they mark matters to the similarity more than a random choice does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from configs import get_cfg
+from datasets.build import choose_cases, make_dataset, make_test_loader
+from demo.crowd import render_person
+from model import make_model
+from processor.build import make_extractor, make_query_mapper
+from processor.report.maps import explain_pair, overlay_clip
+from utils.runtime import make_runtime
+
+NUM_PAIRS = 8
+NUM_DRAWS = 5
+
+
+@pytest.fixture
+def extractor():
+    """The demo's encoder, pre-trained; what is above it is as training finds it."""
+    cfg = get_cfg("configs/demo.yml")
+    model = make_model(cfg, num_classes=2, num_cameras=0).eval()
+    return make_extractor(cfg, model, make_runtime("cpu", "fp32"))
+
+
+def synthetic_pairs():
+    for person in range(NUM_PAIRS):
+        frames = torch.from_numpy(render_person(person, seed=77, size=(64, 32))[0]).permute(0, 1, 2, 5, 3, 4)
+        ground, aerial = frames[:, :2].flatten(1, 2)  # (4, C, H, W) each
+        yield ground, aerial
+
+
+def real_pairs(root):
+    cfg = get_cfg("configs/demo.yml", ["DATASETS.ROOT_DIR", str(root), "DATASETS.EVAL_CASE", "case1"])
+    (case,) = choose_cases(cfg, make_dataset(cfg, with_train=False))
+    pairs = [(query, other) for query in case.query for other in case.gallery if query.pid == other.pid]
+    for place in np.random.default_rng(0).permutation(len(pairs))[:NUM_PAIRS]:
+        clips = make_test_loader(cfg, pairs[place]).dataset
+        yield clips[0]["clips"], clips[1]["clips"]
+
+
+def drop_after_erasing(extractor, query, gallery, importance):
+    """How much the similarity falls when the fifth of the patches with the highest importance is the mean colour."""
+    T, rows, columns = importance.shape
+    highest = importance.flatten(1).topk(round(0.2 * rows * columns), dim=1).indices
+    erased = torch.zeros(T, rows * columns).scatter_(1, highest, 1).view(T, 1, rows, columns)
+    patch = query.shape[-1] // columns
+    erased = erased.repeat_interleave(patch, -2).repeat_interleave(patch, -1)
+    clean, other = extractor.transform(torch.stack([query, gallery]))
+    with torch.inference_mode():
+        before, target, after = extractor.model(torch.stack([clean, other, clean * (1 - erased)]))
+    return (torch.cosine_similarity(before, target, dim=0) - torch.cosine_similarity(after, target, dim=0)).item()
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "real"])
+def test_erasing_what_a_map_marks_lowers_the_similarity_more_than_erasing_at_random(kind, extractor, request):
+    root = request.getfixturevalue("shared") / "data" / "pets09" if kind == "real" else None
+    by_map, by_chance = [], []
+    for query, gallery in synthetic_pairs() if root is None else real_pairs(root):
+        maps = explain_pair(extractor, query, gallery).maps[0]
+        by_map.append(drop_after_erasing(extractor, query, gallery, maps))
+        draws = [drop_after_erasing(extractor, query, gallery, torch.rand(maps.shape)) for _ in range(NUM_DRAWS)]
+        by_chance.append(np.mean(draws))
+    assert np.mean(by_map) > 2 * np.mean(by_chance)
+    assert np.mean(np.array(by_map) > by_chance) > 0.8
+
+
+def test_both_sides_change_places_with_the_clips_and_mirror_images_are_turned_back(extractor):
+    query, gallery = next(synthetic_pairs())
+    one, other = explain_pair(extractor, query, gallery), explain_pair(extractor, gallery, query)
+    torch.testing.assert_close(one.maps, other.maps.flip(0), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(one.weights, other.weights.flip(0))
+    mirrored = explain_pair(extractor, query.flip(-1), gallery.flip(-1))
+    torch.testing.assert_close(mirrored.maps.flip(-1), one.maps, rtol=1e-3, atol=1e-6)
+
+
+def test_the_similarity_is_that_of_the_test_descriptors(extractor):
+    query, gallery = next(synthetic_pairs())
+    clips = extractor.transform(torch.stack([query, gallery]))
+    with torch.inference_mode():
+        descriptors = extractor.describe(clips, torch.tensor([-1, -1]))
+    expected = torch.cosine_similarity(*descriptors, dim=0).item()
+    assert explain_pair(extractor, query, gallery).similarity == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_overlay_colours_only_what_is_relevant():
+    clip, maps = torch.full((2, 3, 8, 4), 90, dtype=torch.uint8), torch.zeros(2, 4, 2)
+    assert all((frame == 90).all() for frame in overlay_clip(clip, maps))
+    maps[0, 0, 0] = 7
+    covered, other = overlay_clip(clip, maps)
+    assert (covered[4:] == 90).all()
+    assert (other == 90).all()
+    assert covered[0, 0].tolist() == [204, 189, 53]  # 0.3 * 90 + 0.7 * viridis's yellow (253.2, 231.1, 36.7)
+
+
+@pytest.fixture
+def world(run, collect, tiny_cfg):
+    """The configuration, the extractor of an untrained network, and a direction."""
+    cfg = tiny_cfg("TEST.NUM_MAPS", 2, "TEST.NUM_CLIPS", 2)
+    model = make_model(cfg, 4, 2).eval()
+    return cfg, make_extractor(cfg, model, make_runtime("cpu", "fp32")), collect(run(("case1",)))[0]
+
+
+def test_the_hardest_queries_are_of_different_people(world):
+    _, _, direction = world
+    precisions = [0.5, 0.1, 0.2, 0.9, 0.3, 0.4]
+    queries = [replace(query, average_precision=ap) for query, ap in zip(direction.queries, precisions, strict=True)]
+    changed = replace(direction, queries=queries)
+    assert [direction.case.query[query.index].pid for query in queries] == [20, 20, 21, 21, 22, 22]
+    assert changed.hardest_people(2) == [queries[1], queries[2]]
+    assert changed.hardest_people(5) == [queries[1], queries[2], queries[4]]
+    assert changed.hardest_people(0) == []
+    queries[1] = replace(queries[1], places=())
+    assert changed.hardest_people(2) == [queries[2], queries[4]]
+
+
+def test_maps_have_weights_and_pictures_of_both_tracklets(world, tiny_cfg):
+    cfg, extractor, direction = world
+    maps = make_query_mapper(cfg, extractor, {0: 0, 4: 1})(direction)
+    assert list(maps) == [query.index for query in direction.hardest_people(2)]
+    for of_query in maps.values():
+        assert sum(of_query.weights) == pytest.approx(1)
+        assert len(of_query.weights) == len(of_query.frames) == cfg.INPUT.SEQ_LEN
+        for picture in (*of_query.frames, of_query.match):
+            assert picture.shape == (*cfg.INPUT.SIZE_TEST, 3)
+            assert picture.dtype == np.uint8
+    assert all(parameter.grad is None for parameter in extractor.model.parameters())
+    compiled = tiny_cfg("MODEL.COMPILE", True, "TEST.NUM_MAPS", 2)
+    assert make_query_mapper(compiled, extractor, {})(direction) == {}

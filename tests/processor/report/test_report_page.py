@@ -1,0 +1,376 @@
+"""The page: its numbers, its escaping, its choice of queries, and what a browser makes of it."""
+
+import base64
+import html
+import io
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.tracklet import Case
+from processor.evaluation.results import NO_MASK, VISUAL, Evaluation, Mask, Method
+from processor.report import direction as directions_module
+from processor.report import figures, report_page, write
+from processor.report.breakdown import break_down
+from processor.report.direction import Place, QueryMaps, RankedDirection, RankedQuery
+from processor.report.figures import PageFigure
+from processor.report.report_page import render_page, spread
+from processor.report.tables import MEASURES, collect_results, score_methods
+from utils.verification import Verification
+
+HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian's package chromium)")
+NOTHING = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
+
+
+@pytest.fixture
+def render(collect):
+    """``render(evaluation, provenance={}, figures=(), maps={})``: the page of an evaluation, maps of the first case."""
+
+    def build(evaluation, provenance=None, figures=(), maps=None):
+        results = {**collect_results(evaluation, {}, score_methods(evaluation)), "breakdown": break_down(evaluation)}
+        visual, *others = collect(evaluation)
+        return render_page([replace(visual, maps=maps or {}), *others], results, provenance or {}, figures)
+
+    return build
+
+
+def embedded(text):
+    """The JSON that a page holds."""
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def rename(evaluation, name):
+    """The evaluation with every tracklet's name, and the direction's title, replaced by a beginning."""
+    (result,) = evaluation.cases
+    sides = {
+        side: tuple(
+            replace(tracklet, name=f"{name}{number}") for number, tracklet in enumerate(getattr(result.case, side))
+        )
+        for side in ("query", "gallery")
+    }
+    return Evaluation([replace(result, case=replace(result.case, title=f"a{name}b", **sides))])
+
+
+def browse(path, fragment="", script=""):
+    """The page as a browser builds it for a fragment of the address, after a script that runs behind the page's own."""
+    if script:
+        text = path.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>")
+        path = path.with_name("with_script.html")
+        path.write_text(text, encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
+    profile = f"--user-data-dir={path.parent / 'profile'}"
+    url = f"{path.resolve().as_uri()}#{fragment}"
+    done = subprocess.run(
+        [*command, profile, "--window-size=1280,900", "--dump-dom", url],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout
+
+
+def shown_keys(dom):
+    return [html.unescape(key) for key in re.findall(r'<li class="query" data-key="([^"]*)"', dom)]
+
+
+@pytest.mark.slow
+def test_the_numbers_are_those_of_results_json(run, report, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "draw_best_and_worst", lambda direction, folder: [])
+    evaluation = run()
+    written = report(evaluation, tmp_path)
+    assert written[-1] == tmp_path / "report.html"
+    text = written[-1].read_text(encoding="utf-8")
+    results = json.loads((tmp_path / "results.json").read_text())
+    values = [float(value) for value in re.findall(r'<data value="([^"]*)">', text)]
+    assert values == [row[measure] for row in results["results"] for measure in MEASURES]
+    # Masked and attributes alone, in two directions and overall.
+    assert text.count("reads the test set's annotations</span>") == 2 * 3
+    data = embedded(text)
+    shown = [row for row in results["breakdown"] if row["method"] in data["methods"]]
+    assert 0 < len(shown) < len(results["breakdown"])
+    assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == [row["mAP"] for row in shown]
+    for direction, result in zip(data["directions"], evaluation.cases, strict=True):
+        for number, method in enumerate(data["methods"]):
+            rows = direction["rankings"][str(number)]
+            (expected,) = [
+                row for row in results["results"] if (row["method"], row["direction"]) == (method, result.case.title)
+            ]
+            assert np.mean([row["precision"] for row in rows]) == pytest.approx(expected["mAP"], abs=1e-5)
+            assert np.mean([row["rank"] == 1 for row in rows]) == expected["R1"]
+    for name in ("cmc", "roc", "distances"):
+        for case in ("case1_aerial_to_ground", "case2_ground_to_aerial"):
+            assert (tmp_path / f"figures/{name}_{case}.pdf").read_bytes().startswith(b"%PDF")
+            with Image.open(tmp_path / f"figures/{name}_{case}.png") as image:
+                assert min(image.size) > 600
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://(?!www\.w3\.org)', text)  # no network
+    assert not re.search(r"<text[^>]*>[^<]*mathdefault", text)  # powers of ten are drawn, not spelled out
+
+
+def test_rows_say_what_they_use(run, render):
+    (result,) = run(("case1",), "TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3).cases
+    text = render(Evaluation([result]))
+    assert text.count("uses the whole query set</span>") == 2  # with and without a mask
+    assert "In a row with &quot;+ mask&quot;" in text
+    visual = {VISUAL: result.rankings[VISUAL]}
+    text = render(Evaluation([replace(result, rankings=visual, distances={VISUAL: result.distances[VISUAL]})]))
+    assert "uses the whole query set" not in text
+    assert "+ mask" not in text
+
+
+@pytest.mark.parametrize("num_methods", [1, 12])
+def test_legends_cover_no_curve(num_methods):
+    points = [{"false_positive_rate": 1e-3, "true_positive_rate": 0.5}]
+    rows = [{"method": "visual only + mask", "roc": points, "equal_error_rate": 0.1}] * num_methods
+    _, figure = figures._draw_roc(rows)
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+    assert axes.get_window_extent().height > 0.6 * figures.SIZE[1] * figure.dpi
+
+
+def test_places_are_the_nearest_that_the_protocol_keeps(run, collect):
+    (result,) = run(("case1",)).cases
+    camid = result.case.query[0].camid
+    gallery = tuple(
+        replace(tracklet, camid=camid) if index % 2 else tracklet for index, tracklet in enumerate(result.case.gallery)
+    )
+    changed = replace(result, case=replace(result.case, gallery=gallery))
+    direction = collect(Evaluation([changed]))[0]
+    for ranked in direction.queries:
+        query, distances = result.case.query[ranked.index], result.distances[VISUAL].matrix()[ranked.index].tolist()
+        kept = [
+            index
+            for index, tracklet in enumerate(gallery)
+            if not (tracklet.pid == query.pid and tracklet.camid == query.camid)
+        ]
+        nearest = sorted(kept, key=lambda index: (distances[index], index))
+        assert list(ranked.places) == [(rank, index, distances[index]) for rank, index in enumerate(nearest, start=1)]
+    assert direction.num_true.sum() == len(result.case.query)  # one match of each query is of its camera
+    assert direction.num_true.sum() + direction.num_false.sum() == len(result.case.query) * (len(gallery) - 1)
+
+
+def test_a_match_after_the_nearest_has_its_rank(run, collect, monkeypatch):
+    monkeypatch.setattr(directions_module, "NUM_NEAREST", 1)
+    (result,) = run(("case1",)).cases
+    pids = result.ids[1][::-1].tolist()
+    gallery = tuple(replace(tracklet, pid=pid) for tracklet, pid in zip(result.case.gallery, pids, strict=True))
+    result = replace(result, case=replace(result.case, gallery=gallery))
+    direction = collect(Evaluation([result]))[0]
+    distmat = result.distances[VISUAL].matrix().numpy()
+    late = 0
+    for ranked in direction.queries:
+        counted = result.matches(ranked.index) & result.kept(ranked.index)
+        matches = [index for index in np.argsort(distmat[ranked.index], kind="stable").tolist() if counted[index]]
+        if ranked.places[0].gallery in matches:
+            assert len(ranked.places) == 1
+        else:
+            late += 1
+            assert ranked.places[1:] == ((ranked.first_rank, matches[0], distmat[ranked.index, matches[0]]),)
+    assert 0 < late < len(direction.queries)
+
+
+def test_names_cannot_leave_their_place(run, render):
+    evaluation = rename(run(("case1",), tracklets=1), HOSTILE)
+    text = render(evaluation, {"checkpoint": HOSTILE}, figures=[PageFigure(HOSTILE, HOSTILE, "<svg></svg>")])
+    parser = HTMLParser()
+    scripts = []
+    parser.handle_starttag = lambda tag, attributes: scripts.append(tag) if tag in ("script", "b") else None
+    parser.feed(text)
+    assert scripts == ["script", "script"]  # the data and the page's own
+    names = {tracklet["key"].partition("/")[2] for tracklet in embedded(text)["tracklets"]}
+    assert names == {f"{HOSTILE}{number}" for number in range(3)}
+
+
+def test_a_picture_is_embedded_once_in_both_directions(run, render):
+    """Queries of one direction are the gallery of the other; an unreadable tracklet has no picture."""
+    first, second = run(num_frames=4).cases
+    bad = replace(first.case.query[0], frame_paths=("nowhere.jpg",))
+    first = replace(first, case=replace(first.case, query=(bad, *first.case.query[1:])))
+    second = replace(second, case=replace(second.case, query=first.case.gallery, gallery=first.case.query))
+    shown = embedded(render(Evaluation([first, second])))
+    tracklets = shown["tracklets"]
+    assert len(tracklets) == 2 * 12
+    assert [tracklet["key"] for tracklet in tracklets if tracklet["picture"] is None] == [bad.key] * 2
+    middles = {tracklet["picture"] for tracklet in tracklets} - {None}
+    assert len(middles) == 11
+    assert middles | {index for one in tracklets for index in one.get("frames", ())} == set(
+        range(len(shown["pictures"]))
+    )
+    assert len(set(shown["pictures"])) == len(shown["pictures"])
+    with Image.open(io.BytesIO(base64.b64decode(shown["pictures"][0]))) as image:
+        assert (image.format, image.size) == ("WEBP", (shown["width"], shown["height"]))
+
+
+def test_items_are_spread_in_order():
+    assert spread("abcd", 6) == ["a", "b", "c", "d"]
+    assert spread("abcd", 2) == ["b", "d"]
+    assert spread("", 2) == []
+
+
+@pytest.fixture
+def crowd(make_tracklet):
+    """``crowd(num_queries, num_methods=1)``: directions by hand; a query's only match is the last gallery entry."""
+
+    def build(num_queries, num_methods=1):
+        people = range(num_queries)
+        query = tuple(make_tracklet(pid, 0, f"{pid:04d}C0T{pid:05d}") for pid in people)
+        others = tuple(make_tracklet(100_000 + index, 1, f"other{index}") for index in people)
+        matches = tuple(make_tracklet(pid, 2, f"match{pid}") for pid in people)
+        case = Case("case1_aerial_to_ground", "aerial to ground", query, others + matches)
+        ranked = []
+        for pid in people:
+            places = [Place(place + 1, (pid + 17 * place) % num_queries, 0.123456 + place / 7) for place in range(10)]
+            places.append(Place(11 + pid, num_queries + pid, 9.87654))
+            ranked.append(RankedQuery(pid, 1 / (11 + pid), 11 + pid, tuple(places)))
+        masks = [NO_MASK, *(Mask(f"mask {number}", f"mask_{number}") for number in range(1, num_methods))]
+        curve, histogram = Verification(np.ones(1), np.ones(1), 1), (np.linspace(0, 1, 3), np.ones(2), np.ones(2))
+        return [RankedDirection(case, Method(mask=mask), np.ones(50), ranked, curve, *histogram) for mask in masks]
+
+    return build
+
+
+def test_of_many_queries_the_worst_and_some_others_are_shown_by_every_method(crowd, monkeypatch):
+    monkeypatch.setattr(report_page, "NUM_WORST", 30)
+    monkeypatch.setattr(report_page, "NUM_OTHERS", 10)
+    monkeypatch.setattr(report_page, "NUM_WITH_FRAMES", 5)
+    monkeypatch.setattr(report_page, "read_thumbnail", lambda path: path)
+    pixels = np.zeros((8, 4, 3), np.uint8)
+    visual, other = crowd(130, 2)
+    mapped = replace(visual, maps={0: QueryMaps((1.0,), (pixels,), pixels)})  # the best query
+    text = render_page([mapped, other], NOTHING, {}, [])
+    shown = embedded(text)
+    (direction,) = shown["directions"]
+    for rows in direction["rankings"].values():
+        people = [shown["tracklets"][row["query"]]["person"] for row in rows]
+        assert people == [0, *range(4, 100, 10), *range(100, 130)]
+    framed = [tracklet["person"] for tracklet in shown["tracklets"] if "frames" in tracklet]
+    assert framed == [129, 128, 127, 126, 125]
+    assert direction["numQueries"] == 130
+    note = re.search(r'<p class="note">(Of the.*?)</p>', text, re.DOTALL)[1]
+    assert re.findall(r"\d+", note) == ["130", "41", "30"]
+    assert "visual only" in note
+    assert '<p class="note">Of the' not in render_page(crowd(40), NOTHING, {}, [])
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, render, collect, tmp_path):
+    evaluation = rename(run(("case1",), num_frames=8), HOSTILE)
+    direction, *_ = collect(evaluation)
+    queries, case = direction.queries, direction.case
+    frame = np.zeros((64, 32, 3), np.uint8)
+    maps = {queries[0].index: QueryMaps((0.25, 0.75), (frame,), frame)}
+    path = tmp_path / "report.html"
+    path.write_text(render(evaluation, maps=maps), encoding="utf-8")
+
+    keys = {query.index: case.query[query.index].key for query in queries}
+    by_precision = [keys[query.index] for query in sorted(queries, key=lambda query: query.average_precision)]
+    dom = browse(path)
+    assert shown_keys(dom) == by_precision
+    assert f"{len(queries)} of {len(queries)} queries" in dom
+    assert "<title>Evaluation results</title>" in dom  # no name ran as a script
+    is_right = [
+        case.gallery[place.gallery].pid == case.query[query.index].pid for query in queries for place in query.places
+    ]
+    assert dom.count('<li class="right">') == len(re.findall(r"\d\. ✓ right</span>", dom)) == sum(is_right)
+    num_wrong = len(is_right) - sum(is_right)
+    assert dom.count('<li class="wrong">') == len(re.findall(r"\d\. ✗ wrong</span>", dom)) == num_wrong
+
+    pid = case.query[queries[0].index].pid
+    dom = browse(path, f"sort=person&order=down&person={pid}")
+    own = [keys[query.index] for query in queries if case.query[query.index].pid == pid]
+    assert shown_keys(dom) == own
+    assert f"{len(own)} of {len(queries)} queries" in dom
+    assert shown_keys(browse(path, "camera=4")) == by_precision
+    assert shown_keys(browse(path, "match=10.5-&person=999")) == []
+
+    dom = browse(path, f"open={quote(keys[queries[0].index])}")
+    assert dom.count('<details open="">') == 1
+    assert dom.count('alt="a frame of the query"') == 6
+    assert ": 6 of 8 frames, in time order" in dom
+    assert "Weight of each frame of the clip, % (the 2 frames of the query" in dom
+    assert re.findall(r"(frame \d[^<>]*)</li>", dom) == ["frame 1: 25", "frame 2: 75", "frame 1"]
+    assert "relevance, ranked first" in dom
+
+
+USE = """
+const found = {};
+const list = (selector) => [...document.querySelectorAll(selector)].map((query) => query.dataset.key);
+const keys = () => list(".query");
+const opened = () => list(".query:has(details[open])");
+const focused = () => document.activeElement.closest(".query").dataset.key;
+const wait = () => new Promise((resolve) => setTimeout(resolve, 50));
+const choose = (name, value) => {
+  const field = document.querySelector(`[name=${name}]`);
+  field.value = value;
+  for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
+};
+const press = (key) => {
+  document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+  return focused();
+};
+(async () => {
+  found.first = keys();
+  choose("sort", "person");
+  choose("order", "down");
+  found.sorted = keys();
+  const summary = document.querySelector(".query summary");
+  summary.focus();
+  summary.click();
+  await wait();
+  found.opened = opened();
+  found.address = location.hash;
+  found.steps = [focused(), ...["ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowUp"].map(press)];
+  choose("method", "1");
+  found.other = [keys().length, document.getElementById("count").textContent, opened()];
+  choose("method", "0");
+  summary.click();
+  await wait();
+  found.closed = opened();
+  document.getElementById("clear").click();
+  found.cleared = [keys(), location.hash];
+  document.body.dataset.found = JSON.stringify(found);
+})();
+"""
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_browser_sorts_opens_and_moves_as_it_is_told(crowd, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(render_page(crowd(40, 2), NOTHING, {}, []), encoding="utf-8")
+    found = json.loads(html.unescape(re.search('data-found="([^"]*)"', browse(path, script=USE))[1]))
+    backwards = [f"{pid}/{pid:04d}C0T{pid:05d}" for pid in range(40)][::-1]  # the later a query, the later its match
+    assert found["first"] == found["sorted"] == backwards
+    assert found["opened"] == backwards[:1]
+    assert found["address"] == "#sort=person&order=down&open=39%2F0039C0T00039"
+    assert found["steps"] == [backwards[place] for place in (0, 1, 2, 1, 0, 0)]
+    assert found["other"] == [40, "40 of 40 queries", backwards[:1]]
+    assert found["closed"] == []
+    assert found["cleared"] == [backwards, ""]
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_browser_shows_the_first_match_behind_ten_wrong_ones(crowd, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(render_page(crowd(12), NOTHING, {}, []), encoding="utf-8")
+    dom = browse(path, "open=3/0003C0T00003&person=3")
+    assert re.findall(r"(\d+)\. (?:✓|✗) (\w+)</span>", dom) == [
+        *((str(rank), "wrong") for rank in range(1, 11)),
+        ("14", "right"),
+    ]
+    assert "first match at rank 14" in dom
+    assert "distance 9.877" in dom
+    assert "<td>14, right</td><td>3/match3</td>" in dom

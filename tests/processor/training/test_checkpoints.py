@@ -1,0 +1,244 @@
+"""A run that was stopped anywhere ends where an undisturbed run ends, or says why not."""
+
+import math
+
+import pytest
+import torch
+
+from processor.training import train as train_module
+from processor.training.checkpoints import check_config, keep_old_checkpoints, prepare_run, restore_last
+from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
+from processor.training.train import train
+from utils.checkpoint import read_checkpoint
+from utils.runtime import make_runtime
+from utils.stopping import STOP_REQUESTS, Stopped
+
+RUNTIME = make_runtime("cpu", "fp32")
+OPTS = (
+    *("DATASETS.VALIDATION_DIR", "split"),  # validation is given by these tests
+    *("SOLVER.STAGE2.MAX_EPOCHS", 3),
+    *("SOLVER.STAGE2.EVAL_PERIOD", 1),
+    *("SOLVER.STAGE2.EMA_DECAY", 0.9),
+    *("SOLVER.STAGE2.CHECKPOINT_MINUTES", 0),
+)
+
+
+class Power:
+    """Ends training at the n-th of all moments at which a test asks it to."""
+
+    def __init__(self, last_moment=math.inf):
+        self.moments = 0
+        self.last_moment = last_moment
+
+    def use(self):
+        self.moments += 1
+        if self.moments == self.last_moment:
+            raise SystemExit("power failure")
+
+
+def score(model):
+    """A validation score that depends on the weights and goes up and down."""
+    return 0.5 + 0.5 * math.sin(1e4 * model.temporal_memory.message.weight.double().sum().item())
+
+
+@pytest.fixture
+def run(set_up, monkeypatch):
+    """``run(output, power, stop_at, *overrides)``: train, or resume, as train_main does."""
+
+    def train_once(output, power=None, stop_at=math.inf, opts=(), resume=None):
+        power = power or Power()
+        resume = (output / LAST_CHECKPOINT).exists() if resume is None else resume
+        parts = set_up(*OPTS, *opts, resume=resume)
+        output.mkdir(exist_ok=True)
+        if resume:
+            restore_last(parts.state, output)
+        else:
+            parts.state.save(output / LAST_CHECKPOINT)
+
+        def validate(model):
+            power.use()
+            result = score(model)
+            power.use()
+            return result
+
+        steps = iter(range(1, 1000))
+
+        def update(state, update_weights=train_module.update_weights):
+            power.use()
+            update_weights(state)
+            if next(steps) == stop_at:
+                STOP_REQUESTS.received = 15
+
+        with monkeypatch.context() as patch:
+            patch.setattr("processor.training.train.update_weights", update)
+            patch.setattr(STOP_REQUESTS, "received", None)
+            train(parts.state, parts.loader, parts.augment, parts.options, output, validate)
+        return parts
+
+    return train_once
+
+
+@pytest.fixture
+def undisturbed(run, tmp_path):
+    run(tmp_path / "undisturbed")
+    return contents(tmp_path / "undisturbed")
+
+
+def contents(folder):
+    """Both checkpoints of a run, but for their configuration, which names the run's folder."""
+    files = {name: read_checkpoint(folder / name) for name in (LAST_CHECKPOINT, BEST_CHECKPOINT)}
+    return {name: {key: content[key] for key in content.keys() - {"config"}} for name, content in files.items()}
+
+
+@pytest.mark.parametrize("opts", [(), ("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", 2)])
+def test_a_run_stopped_by_signals_within_epochs_ends_as_an_undisturbed_one(opts, run, tmp_path, assert_same):
+    run(tmp_path / "undisturbed", opts=opts)
+    output = tmp_path / "stopped"
+    steps = []
+    for stop_at in (1, 1, 1, 2):
+        with pytest.raises(Stopped):
+            run(output, stop_at=stop_at, opts=opts)
+        steps.append(read_checkpoint(output / LAST_CHECKPOINT)["step"])
+    assert max(steps) > 0
+    run(output, opts=opts)
+    assert_same(contents(output), contents(tmp_path / "undisturbed"))
+
+
+def test_a_run_that_loses_power_anywhere_ends_as_an_undisturbed_one(run, undisturbed, tmp_path, assert_same):
+    counter = Power()
+    run(tmp_path / "counted", counter)
+    for last_moment in range(1, counter.moments + 1, 2):  # each takes a second; test_kills.py tries random moments
+        output = tmp_path / str(last_moment)
+        with pytest.raises(SystemExit, match="power failure"):
+            run(output, Power(last_moment))
+        run(output)
+        assert_same(contents(output), undisturbed, str(last_moment))
+
+
+def test_checkpoints_within_an_epoch_come_after_their_minutes(run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    run(tmp_path / "often", opts=("SOLVER.STAGE2.CHECKPOINT_MINUTES", 1e-9))
+    assert "Saved in epoch 1 after step 1" in caplog.text
+    assert "Saved in epoch 3 after step" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b""])
+def test_the_checkpoint_before_takes_the_place_of_a_damaged_one(
+    damage, run, undisturbed, tmp_path, caplog, assert_same
+):
+    output = tmp_path / "damaged"
+    with pytest.raises(Stopped):
+        run(output, stop_at=5)
+    last = output / LAST_CHECKPOINT
+    last.write_bytes(damage(last.read_bytes()))
+    run(output)
+    assert f"The checkpoint before it is used: {output / PREVIOUS_CHECKPOINT}" in caplog.text
+    assert (output / f"{LAST_CHECKPOINT}.damaged").is_file()
+    assert_same(contents(output), undisturbed)
+
+
+def test_two_damaged_checkpoints_are_an_error(run, set_up, tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path / "run", stop_at=3)
+    for name in (LAST_CHECKPOINT, PREVIOUS_CHECKPOINT):
+        (tmp_path / "run" / name).write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"checkpoint_previous\.pth"):
+        restore_last(set_up(*OPTS, resume=True).state, tmp_path / "run")
+
+
+def test_weights_that_are_not_finite_are_not_saved(run, set_up, tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path / "run", stop_at=3)
+    before = (tmp_path / "run" / LAST_CHECKPOINT).read_bytes()
+    parts = set_up(*OPTS, resume=True)
+    restore_last(parts.state, tmp_path / "run")
+    with torch.no_grad():
+        parts.state.model.temporal_memory.message.weight[0, 0] = math.inf
+    with pytest.raises(ValueError, match=r"temporal_memory\.message\.weight is not finite .*BASE_LR"):
+        parts.state.save(tmp_path / "run" / LAST_CHECKPOINT)
+    assert (tmp_path / "run" / LAST_CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("MODEL.VIT.NUM_HEADS", 2),
+        ("MODEL.POSITION_RESIZE", "bilinear"),
+        ("INPUT.PIXEL_MEAN", "(0.5, 0.5, 0.5)"),
+        ("MODEL.SIE_COE", 2.0),
+    ],
+)
+def test_a_run_cannot_go_on_as_another_network(change, tiny_cfg):
+    with pytest.raises(ValueError, match=rf"a\.pth cannot be resumed with {change[0]} .*MODEL\.INIT_WEIGHT"):
+        check_config(tiny_cfg().dump(), tiny_cfg(*change).dump(), "a.pth")
+
+
+def test_changes_of_the_curve_are_named_and_others_are_not(tiny_cfg, caplog):
+    before = tiny_cfg().dump()
+    check_config(before, before, "a.pth")
+    check_config(before, tiny_cfg("DATASETS.ROOT_DIR", "elsewhere", "TEST.FLIP", False).dump(), "a.pth")
+    assert not caplog.records
+    check_config(before, tiny_cfg("SOLVER.MARGIN", 0.5, "SOLVER.STAGE2.BASE_LR", 0.5).dump(), "a.pth")
+    assert "SOLVER.MARGIN 0.5 (was 0.3), SOLVER.STAGE2.BASE_LR 0.5 (was 0.001)" in caplog.text
+
+
+def test_batches_cannot_change_within_an_epoch(tiny_cfg, caplog):
+    before, after = tiny_cfg().dump(), tiny_cfg("SOLVER.STAGE2.IMS_PER_BATCH", 8).dump()
+    check_config(before, after, "a.pth")
+    assert "SOLVER.STAGE2.IMS_PER_BATCH 8 (was 4)" in caplog.text
+    with pytest.raises(ValueError, match=r"a\.pth is from within an epoch, .*IMS_PER_BATCH 8 \(was 4\)"):
+        check_config(before, after, "a.pth", within_epoch=True)
+
+
+def test_a_last_checkpoint_that_is_gone_is_replaced_by_the_one_before(run, undisturbed, tmp_path, caplog, assert_same):
+    output = tmp_path / "gone"
+    with pytest.raises(Stopped):
+        run(output, stop_at=5)
+    (output / LAST_CHECKPOINT).unlink()
+    assert prepare_run(output, resume=True)
+    run(output, resume=True)
+    assert "checkpoint_last.pth is gone. The checkpoint before it is used" in caplog.text
+    assert_same(contents(output), undisturbed)
+
+
+def test_checkpoints_of_earlier_runs_are_kept_aside(tmp_path, caplog):
+    keep_old_checkpoints(tmp_path)
+    assert not caplog.records
+    for content in ("first", "second"):
+        (tmp_path / LAST_CHECKPOINT).write_text(content)
+        keep_old_checkpoints(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        f"{LAST_CHECKPOINT}.old": "first",
+        f"{LAST_CHECKPOINT}.old2": "second",
+    }
+    assert "earlier run" in caplog.text
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """``started(restarts, max_restarts, resume=False)``: what prepare_run decides beside a checkpoint."""
+
+    def decide(restarts, max_restarts, resume=False):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restarts))
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", str(max_restarts))
+        return prepare_run(tmp_path, resume)
+
+    return decide
+
+
+def test_a_run_continues_if_that_is_asked_for_or_torchrun_restarted_it(started, tmp_path, caplog):
+    (tmp_path / LAST_CHECKPOINT).write_text("mine")
+    assert started(0, 0, resume=True)
+    assert not caplog.records
+    assert started(1, 3)
+    assert "torchrun restarted them all" in caplog.text
+    assert not started(0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [LAST_CHECKPOINT]
+
+
+def test_a_run_that_may_be_restarted_never_continues_an_earlier_one(started, tmp_path, caplog):
+    (tmp_path / LAST_CHECKPOINT).write_text("of an earlier run")
+    assert not started(0, 3)
+    assert not started(1, 3)  # killed before its first checkpoint
+    assert "training starts from the beginning" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [f"{LAST_CHECKPOINT}.old"]

@@ -1,0 +1,216 @@
+"""Work on a copy of a data set: check it, describe folders of your own, draw validation people, make frames small."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from configs import get_cfg
+from utils.arguments import MAX_WORKERS, at_least
+from utils.commands import run_command, show
+from utils.mistake import Mistake
+
+INTERRUPTED = 130
+
+CHECK_EPILOG = """\
+examples:
+  python -m tools.dataset check DATASETS.ROOT_DIR /data/AG-VPReID
+  python -m tools.dataset check --sample 4 --json check.json DATASETS.ROOT_DIR /data/AG-VPReID
+  python -m tools.dataset check --config_file configs/xtfclip_mars.yml DATASETS.ROOT_DIR /data/MARS
+
+The last line says whether training can start, and so does the exit status: 0 means yes, whatever the warnings; 1 means
+no; 130 means that Ctrl-C interrupted the check, which then reports what it has found so far.
+"""
+
+
+DESCRIBE_EPILOG = """\
+examples:
+  python -m tools.dataset describe data/own
+  python -m tools.dataset describe data/own --pattern "{person}/cam{camera}_{tracklet}"
+  python -m tools.dataset describe data/own --pattern "{person}_c{camera}_t{tracklet}_f{frame}"
+  python -m tools.dataset describe data/own --table data/own/tracklets.csv --force
+
+A pattern says what the names of the folders that hold frames mean, or, with {frame}, those of the frames. Its fields
+are {person}, {camera}, {tracklet}, {view} (ground, aerial), {altitude} (metres), {day} (a date), {split} (train, query,
+gallery, test) and {frame}; * stands for anything. Nothing but the table is written. docs/datasets.md, 'Your own data',
+explains the table.
+"""
+
+SPLIT_EPILOG = """\
+example:
+  python -m tools.dataset split --fraction 0.2 --seed 1 --output pids.txt DATASETS.ROOT_DIR /data/AG-VPReID
+  python train_main.py --output_dir logs/validation DATASETS.ROOT_DIR /data/AG-VPReID DATASETS.VALIDATION_PIDS pids.txt
+
+DATASETS.VALIDATION_FRACTION 0.2 holds out a drawn share without a file; this command is for other draws.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; the chosen command is ``run`` of its result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_check(commands)
+    _add_describe(commands)
+    _add_split(commands)
+    _add_resize(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the chosen command and return the exit status."""
+    args = make_parser().parse_args(argv)
+    return run_command(partial(args.run, args))
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "check",
+        help="check a copy: counts, frames, names, attributes, and whether training can start",
+        epilog=CHECK_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
+    parser.add_argument(
+        "--sample", type=at_least(0), default=0, metavar="N", help="decode only N frames of each tracklet; default: all"
+    )
+    parser.add_argument(
+        "--workers",
+        type=at_least(1, MAX_WORKERS),
+        help=f"processes that decode, at most {MAX_WORKERS}; default: one for each core",
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    parser.set_defaults(run=check)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check the data set of a config and show the report."""
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.check.check import check_dataset, count_cores
+    from datasets.check.report import format_report, report_as_dict
+    from utils.files import write_text
+
+    cfg = get_cfg(args.config_file, args.opts)
+    report = check_dataset(cfg, args.sample, args.workers or count_cores(), progress=True)
+    show(format_report(report))
+    if args.json:
+        write_text(json.dumps(report_as_dict(report), indent=2) + "\n", args.json)
+    if not report.complete and "worker" not in report.problems.places:
+        return INTERRUPTED
+    return 0 if report.can_train else 1
+
+
+def _add_describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "describe",
+        help="write the table that DATASETS.NAMES folder reads, from the names of folders with frames",
+        epilog=DESCRIBE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("root", type=Path, help="folder of the data (DATASETS.ROOT_DIR)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
+    source.add_argument("--table", type=Path, help="take the tracklets of this table, and add only the splits")
+    parser.add_argument("--output", type=Path, help="the table to write; default: tracklets.csv in the folder")
+    parser.add_argument(
+        "--test_share", type=float, default=0.3, metavar="SHARE", help="share of the people to test (%(default)s)"
+    )
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace the table")
+    parser.set_defaults(run=describe)
+
+
+def describe(args: argparse.Namespace) -> None:
+    """Read the names, show what was understood, and write the table."""
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.readers.describe import (
+        count_frames,
+        describe_folders,
+        describe_table,
+        format_counts,
+        format_description,
+    )
+    from datasets.readers.tracklet_table import TABLE, draw_split, read_table, write_table
+
+    output = args.output or args.root / TABLE
+    if output.exists() and not args.force:
+        raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
+    description = describe_table(args.table) if args.table else describe_folders(args.root, output, args.pattern)
+    table = description.table
+    num_frames = count_frames(args.root, table)
+    show(format_description(description, num_frames) + "\n")
+    rows = table.rows if table.rows[0].split else draw_split(table.rows, args.test_share, args.seed)
+    write_table(output, rows, table.attributes)
+    written = read_table(output)  # refuses what cannot be trained on, such as a person in train and test
+    show(format_counts(written.rows, num_frames) + "\n")
+    words = ["DATASETS.ROOT_DIR", str(args.root)]
+    if output.resolve() != (args.root / TABLE).resolve():
+        words += ["DATASETS.TABLE", str(output.resolve())]
+    show(f"Wrote {output}. Check it, and the frames, with:")
+    show(f"python -m tools.dataset check --config_file configs/own_data.yml {shlex.join(words)}")
+
+
+def _add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "split",
+        help="draw people to hold out for validation, for DATASETS.VALIDATION_PIDS",
+        epilog=SPLIT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
+    parser.add_argument("--fraction", type=float, default=0.2, help="share of the training people (%(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the draw (%(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="the list to write, one pid a line")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    parser.set_defaults(run=split)
+
+
+def split(args: argparse.Namespace) -> None:
+    """Draw validation people and write their list."""
+    cfg = get_cfg(args.config_file, args.opts)
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.build import make_dataset
+    from datasets.split import draw_people, see
+    from utils.files import write_text
+
+    if args.output.exists():
+        raise Mistake(f"{args.output} exists already: --output names another file.")
+    train = make_dataset(cfg).train
+    pids = sorted(draw_people(see(train), args.fraction, args.seed, "--fraction", distractors=True))
+    write_text("".join(f"{pid}\n" for pid in pids), args.output)
+    show(f"{args.output} names {len(pids)} of {len({each.pid for each in train})} people.")
+
+
+def _add_resize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("resize", help="write a copy of a data set with small frames; it can be stopped")
+    parser.add_argument("root", type=Path, help="folder of the data set; nothing is written there")
+    parser.add_argument("output", type=Path, help="folder of the copy; files that are there are kept")
+    parser.add_argument(
+        "--size",
+        type=at_least(1),
+        nargs=2,
+        default=(288, 144),
+        metavar=("H", "W"),
+        help="largest height and width, as INPUT.SIZE_TRAIN (288 144)",
+    )
+    parser.add_argument(
+        "--workers", type=at_least(1, MAX_WORKERS), help="processes that resize; default: one for each core"
+    )
+    parser.set_defaults(run=resize)
+
+
+def resize(args: argparse.Namespace) -> None:
+    """Write the copy and say what was done."""
+    # Imported here, so that --help answers at once: torch takes seconds.
+    from datasets.check.check import count_cores
+    from datasets.resize import resize_copy
+
+    done = resize_copy(args.root, args.output, tuple(args.size), args.workers or count_cores())
+    show(f"{args.output}: {done.resized} frames resized, {done.copied} files copied, {done.kept} were there already.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
