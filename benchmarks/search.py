@@ -1,4 +1,4 @@
-"""Measure the search in an index of tracklets: exact, and approximate by compact codes.
+"""Measure the search among tracklets: exact in memory, and approximate in a table of LanceDB.
 
     python -m benchmarks.search
 
@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from search.described import DescribedTracklets
-from search.index import TrackletIndex, read_index, write_index
+from search.feature_file import FeatureTable, unknown_times
+from search.find import Gallery, MemoryGallery
 from utils.arguments import at_least
 from utils.commands import run_command
 
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 NOISE = 0.8  # deviation of a tracklet from its person's centre, in deviations of the centres
 K = 10
-NUM_SINGLES = 50  # queries that are answered alone
 
 
 def make_features(count: int, width: int, per_person: int) -> np.ndarray:
@@ -44,35 +43,20 @@ def make_features(count: int, width: int, per_person: int) -> np.ndarray:
     return features
 
 
-def describe(features: np.ndarray) -> DescribedTracklets:
-    """Return described tracklets that have these features."""
-    keys = [f"{row:09}" for row in range(len(features))]
-    return DescribedTracklets(keys, features, np.full(len(features), -1), keys)
+def make_table(features: np.ndarray) -> FeatureTable:
+    """Return tracklets that have these features."""
+    count = len(features)
+    keys, cameras = [f"{row:09}" for row in range(count)], np.full(count, -1)
+    return FeatureTable(keys, features, cameras, [""] * count, unknown_times(count), keys, None, {"weights": "none"})
 
 
-def resident_memory() -> float:
-    """Return the memory that this process holds now, in GiB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 2**30
-
-
-def time_queries(index: TrackletIndex, queries: np.ndarray, name: str) -> tuple[np.ndarray, dict[str, float]]:
-    """Answer all queries at once, and then some one by one; returns the rows, and the milliseconds of a query."""
+def time_search(gallery: Gallery, queries: np.ndarray, name: str) -> tuple[list[set[str]], float]:
+    """Answer all queries; returns the keys that each finds, and the milliseconds of a query."""
     start = time.perf_counter()
-    rows, _ = index.find_nearest(queries, K)
-    together = time.perf_counter()
-    singles = queries[:NUM_SINGLES]
-    for query in singles:
-        index.find_nearest(query[None], K)
-    alone = time.perf_counter()
-    figures = {
-        f"{name} together": 1000 * (together - start) / len(queries),
-        f"{name} alone": 1000 * (alone - together) / len(singles),
-    }
-    logger.info(
-        "%s: a query takes %.1f ms alone, %.1f ms of %d together", name, *reversed(figures.values()), len(queries)
-    )
-    return rows, figures
+    found = [{hit.tracklet.key for hit in hits} for hits in gallery.nearest(queries, K, "feature")]
+    milliseconds = 1000 * (time.perf_counter() - start) / len(queries)
+    logger.info("%s: %.1f ms a query", name, milliseconds)
+    return found, milliseconds
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -83,45 +67,29 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--per_person", type=at_least(1), default=10, help="tracklets of each person")
     parser.add_argument("--queries", type=at_least(1), default=500)
     args = parser.parse_args(argv)
+    from search.lance_table import LanceGallery, load, update_index
+
     features = make_features(args.tracklets + args.queries, args.width, args.per_person)
-    tracklets, queries = describe(features[: args.tracklets]), features[args.tracklets :]
-
+    tracklets, queries = make_table(features[: args.tracklets]), features[args.tracklets :]
     logger.info("%s tracklets, features of %d numbers", f"{args.tracklets:,}", args.width)
-    wanted, figures = time_queries(TrackletIndex(tracklets, exact_limit=args.tracklets), queries, "exact")
-
-    index = TrackletIndex(tracklets, exact_limit=args.tracklets - 1)
-    before, start = resident_memory(), time.perf_counter()
-    codes = index.prepare()
-    assert codes is not None
-    figures |= {"build": time.perf_counter() - start, "memory": resident_memory() - before}
-    found, times = time_queries(index, queries, "approximate")
-    figures |= times
-    figures["recall"] = float(
-        np.mean([len(set(one) & set(other)) / K for one, other in zip(wanted, found, strict=True)])
-    )
-    logger.info(
-        "approximate: made and measured in %(build).1f s, %(memory).2f GiB beside the features; recall@10 %(recall).4f",
-        figures,
-    )
-    logger.info("of each query, %d tracklets are compared", codes.effort.candidates)
+    wanted, exact = time_search(MemoryGallery(tracklets, "generated"), queries, "exact, in memory")
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "people.index"
+        uri = str(Path(folder, "people.lance"))
         start = time.perf_counter()
-        write_index(index, path)
-        written = time.perf_counter()
-        read_index(path)
-        figures |= {
-            "write": written - start,
-            "read": time.perf_counter() - written,
-            "file": path.stat().st_size / 2**30,
-        }
-    logger.info("file of %(file).2f GiB, written in %(write).1f s and read in %(read).1f s", figures)
-    return figures
+        load(uri, tracklets, "generated")
+        loaded = time.perf_counter()
+        update_index(uri)
+        indexed = time.perf_counter()
+        found, approximate = time_search(LanceGallery(uri), queries, "LanceDB")
+    recall = float(np.mean([len(one & other) / K for one, other in zip(wanted, found, strict=True)]))
+    figures = {"exact": exact, "approximate": approximate, "load": loaded - start, "index": indexed - loaded}
+    logger.info("LanceDB: loaded in %(load).1f s; index made, and its recall measured, in %(index).1f s", figures)
+    logger.info("recall@%d %.4f", K, recall)
+    return {**figures, "recall": recall}
 
 
 def main() -> None:
     """Measure with the options of the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     run()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from utils.mistake import Mistake
+from utils.mistake import MissingFile, Mistake
 from utils.text import read_text
 
 from .checks import validate
@@ -51,6 +51,8 @@ def get_cfg(
     if config_text is not None:
         _merge(values, config_text, source, skip_unknown=True)
     elif config_file:
+        if not Path(config_file).is_file():
+            raise MissingFile(f"Config file not found: {config_file} (--config_file).")
         _merge(values, read_text(config_file), str(config_file))
     for key, text in _pairs(opts):
         _check_known(key, "command line")

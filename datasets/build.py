@@ -72,17 +72,17 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems
         table=cfg.DATASETS.TABLE,
     )
     dataset = open_dataset(cfg.DATASETS.NAMES, root or cfg.DATASETS.ROOT_DIR, options, problems)
-    unknown = [name for name in cfg.TEST.MASK_ATTRIBUTES if dataset.scheme and name not in dataset.scheme.columns]
-    if dataset.scheme is not None and unknown:
-        with problems.guard():
-            raise Mistake(
-                f"TEST.MASK_ATTRIBUTES must be among {', '.join(dataset.scheme.columns)} (the columns of "
-                f'{cfg.DATASETS.NAMES}), or "()" for no mask; got {unknown[0]!r}.'
-            )
+    columns = dataset.scheme.columns if dataset.scheme else cfg.TEST.MASK_ATTRIBUTES  # without any, all are ignored
+    if unknown := [name for name in cfg.TEST.MASK_ATTRIBUTES if name not in columns]:
+        problems.add(
+            "loader",
+            f"TEST.MASK_ATTRIBUTES must be among {', '.join(columns)} (the columns of {cfg.DATASETS.NAMES}), or "
+            f'"()" for no mask; got {unknown[0]!r}.',
+        )
     if not holds_out or not dataset.train:
         return dataset
     with problems.guard():
-        dataset = _hold_out(cfg, dataset)
+        return _hold_out(cfg, dataset)
     return dataset
 
 

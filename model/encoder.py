@@ -77,7 +77,7 @@ def _resolve_name(name: str) -> str:
         of_clip = [other for other in tagged if FINE_TUNED not in other]
         openai = [other for other in of_clip if other.endswith(".openai")]
         timm_name = (openai or of_clip or tagged or [timm_name])[0]
-    if not timm.is_model(timm_name) or FINE_TUNED in timm_name:
+    if not timm.is_model(timm_name) or not timm_name.startswith("vit_") or FINE_TUNED in timm_name:
         raise Mistake(
             f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or a timm ViT with 'clip' in its name and no "
             f"classifier fine-tuned on top (such as vit_large_patch14_clip_224.openai), got {name!r}."

@@ -1,19 +1,19 @@
-"""Describe tracklets by a network of tools/export_onnx.py, with NumPy, onnxruntime and Pillow only.
+"""Describe tracklets by a network of tools.export, with NumPy, onnxruntime and Pillow only.
 
 It is for machines without torch: this file imports no other package, and nothing of this project that does.
 """
 
+import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
-from utils.files import write_whole
 from utils.mistake import MissingFile, Mistake
 from utils.text import natural_key
 
@@ -31,62 +31,78 @@ class ExportedNetwork:
         session: Runs it.
         clip_shape: Frames of a clip, their height and their width in pixels.
         camids: Training cameras as annotated, in the order of their indices; empty if they are not known.
+        origin: What descriptors depend on, by name, as feature files hold it.
     """
 
     session: onnxruntime.InferenceSession
     clip_shape: tuple[int, int, int]
     camids: Sequence[int]
+    origin: Mapping[str, str]
 
-    def describe(self, folders: Sequence[Path], camera: int | None = None) -> np.ndarray:
+    def describe(self, tracklets: Iterable[Sequence[Path]], camera: int | None = None) -> np.ndarray:
         """Describe tracklets, (n, D), float32.
 
         Args:
-            folders: Those of the tracklets' frames; at least one.
+            tracklets: Frames of each; at least one tracklet.
             camera: Training camera of all of them, as annotated; None if unknown.
-        Raises:
-            FileNotFoundError: If a folder is missing or holds no image.
-            ValueError: If there is no such camera.
-            OSError: If a frame cannot be read.
         """
         if camera is not None and camera not in self.camids:
             raise Mistake(f"--camera {camera} is none of the training cameras: {list(self.camids)}.")
         cameras = np.array([-1 if camera is None else self.camids.index(camera)])
-        clips = (read_clip(list_frames(folder), *self.clip_shape) for folder in folders)
+        clips = (read_clip(frames, *self.clip_shape) for frames in tracklets)
         return np.concatenate(
             [self.session.run([DESCRIPTORS], {FRAMES: clip[None], CAMERAS: cameras})[0] for clip in clips]
         )
 
 
 def open_network(path: Path) -> ExportedNetwork:
-    """Open a file of tools/export_onnx.py. FileNotFoundError, ValueError: if it is none."""
+    """Open a file of tools.export. FileNotFoundError, ValueError: if it is none."""
     if not path.is_file():
-        raise MissingFile(f"{path} is not a file: tools/export_onnx.py makes one.")
+        raise MissingFile(f"{path} is not a file: tools.export onnx makes one.")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no other class
         raise Mistake(f"{path} is damaged, or no ONNX file: {error}") from error
     metadata = session.get_modelmeta().custom_metadata_map
     if CLIP_SHAPE not in metadata:
-        raise Mistake(f"{path} was not made by tools/export_onnx.py: its metadata lacks {CLIP_SHAPE!r}.")
+        raise Mistake(f"{path} was not made by tools.export: its metadata lacks {CLIP_SHAPE!r}.")
     num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
-    return ExportedNetwork(session, (num_frames, height, width), json.loads(metadata[CAMIDS]) or [])
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    origin = {"weights": f"network {sha256}", "transform": metadata[CLIP_SHAPE], **metadata}
+    return ExportedNetwork(session, (num_frames, height, width), json.loads(metadata[CAMIDS]) or [], origin)
+
+
+def find_tracklets(root: Path) -> dict[str, list[Path]]:
+    """Return the frames of each tracklet: of ``root``, and of every folder below it, that directly holds frames.
+
+    Hidden folders are left out, and links to folders are not followed. One image is a tracklet of one frame.
+
+    Returns:
+        The frames in order, by the tracklet's path below ``root``; that of ``root`` itself is its name.
+    """
+    if root.is_file():
+        return {root.name: [root]}
+    below = (Path(folder) for folder, _, _ in os.walk(root))
+    shown = (folder for folder in below if not any(part.startswith(".") for part in folder.relative_to(root).parts))
+    folders = sorted(shown, key=lambda folder: natural_key(str(folder)))
+    keys = (str(folder.relative_to(root)) if folder != root else root.resolve().name for folder in folders)
+    tracklets = {key: frames for key, folder in zip(keys, folders, strict=True) if (frames := _list_images(folder))}
+    if not tracklets:
+        raise MissingFile(f"{root} has no frames: expected {', '.join(FRAME_SUFFIXES)} in it or in folders below it.")
+    return tracklets
 
 
 def list_frames(folder: Path) -> list[Path]:
-    """Return the images of a folder in natural order, hidden ones excepted.
+    """Return the frames of one tracklet in order."""
+    frames = _list_images(folder)
+    if not frames:
+        raise MissingFile(f"{folder} is not a folder with frames ({', '.join(FRAME_SUFFIXES)}).")
+    return frames
 
-    Only regular files, and links to them, are images: a pipe would wait for its writer for ever.
 
-    Raises:
-        FileNotFoundError: If the folder is missing or holds no image.
-    """
-    shown = list(folder.glob("[!.]*"))
-    images = [path for path in shown if path.suffix.lower() in FRAME_SUFFIXES and path.is_file()]
-    if not images:
-        message = f"{folder} is not a folder with frames ({', '.join(FRAME_SUFFIXES)})."
-        if any(path.is_dir() for path in shown):
-            message += f" It holds folders: if these are the tracklets, name them, in a shell by {folder}/*/ at once."
-        raise MissingFile(message)
+def _list_images(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order, hidden ones excepted; a pipe would wait for its writer."""
+    images = (path for path in folder.glob("[!.]*") if path.suffix.lower() in FRAME_SUFFIXES and path.is_file())
     return sorted(images, key=lambda path: natural_key(path.name))
 
 
@@ -110,13 +126,3 @@ def _read_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
             return np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow promises no list of what it raises for damaged files
         raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
-
-
-def write_features(path: Path, folders: Sequence[Path], features: np.ndarray) -> None:
-    """Write an .npz file with 'keys' (the folders), 'features', (n, D), and their squared 'distances', (n, n)."""
-    arrays = {
-        "keys": np.array([str(folder) for folder in folders]),
-        "features": features,
-        "distances": np.stack([np.square(features - own).sum(axis=1) for own in features]),
-    }
-    write_whole(partial(np.savez, **arrays), path)  # type: ignore[arg-type]

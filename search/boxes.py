@@ -1,8 +1,8 @@
-"""Boxes of a tracker, one per line: frame, id, left, top, width, height, confidence, as in the MOTChallenge.
+"""Read the boxes of a tracker, and choose which of them become frames of which tracklet, before a video is opened.
 
-Everything that the file alone can be wrong about is found here, with the line, before the video is opened.
+The file is that of the MOTChallenge: frame, id, left, top, width, height, confidence, one box a line.
 
-Axes: N boxes.
+Axes: N boxes of a file, K crops that are kept.
 """
 
 import math
@@ -123,3 +123,150 @@ def _parse_row(row: Sequence[str], where: str) -> list[float]:
         if size < 0:
             raise Mistake(f"{where}: {name} must not be negative, got {shorten(text)}.")
     return numbers
+
+
+@dataclass(frozen=True)
+class SelectionRules:
+    """What is kept, and how much of the frame around it.
+
+    Attributes:
+        min_frames: Frames that a tracklet must have, after ``stride``.
+        min_width, min_height: Smallest size in pixels of the part of a box inside the frame, without margin.
+        min_confidence: Smallest confidence; None keeps every box.
+        margin: Added to each side of a box, as a share of its width or height.
+        stride: Of the video, frames 1, 1 + stride, 1 + 2 * stride, ... are kept.
+        gap: A track that is absent for more than so many frames is split.
+    """
+
+    min_frames: int
+    min_width: int
+    min_height: int
+    min_confidence: float | None
+    margin: float
+    stride: int
+    gap: int
+
+
+@dataclass(frozen=True)
+class CutTracklet:
+    """A tracklet to cut; ``mean_width`` and ``mean_height`` are those of its boxes inside the frame, in pixels."""
+
+    folder: str
+    track: int
+    first_frame: int
+    last_frame: int
+    num_frames: int
+    mean_width: float
+    mean_height: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The crops to cut, sorted by frame, then by track.
+
+    Attributes:
+        tracklets: Sorted by track, then by first frame.
+        frames: Frame of each crop, (K,), int64.
+        owners: Index of its tracklet, (K,), int64.
+        edges: Left, top, right and bottom edge in whole pixels, all inside the frame, (K, 4), int64.
+        report: How many boxes were read, clipped, and left out for which reason: one clause.
+    """
+
+    tracklets: tuple[CutTracklet, ...]
+    frames: np.ndarray
+    owners: np.ndarray
+    edges: np.ndarray
+    report: str
+
+
+def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -> Selection:
+    """Choose the crops of a video whose frames have this size.
+
+    Raises:
+        ValueError: If no tracklet is left; says which rule took how many boxes.
+    """
+    whole = np.rint(boxes.corners)
+    inside = _clip(whole, height, width)
+    sizes = inside[:, 2:] - inside[:, :2]
+    reasons = {"outside the frame or empty": (sizes == 0).any(axis=1)}
+    reasons[f"smaller than {rules.min_width}x{rules.min_height} pixels (--min_width, --min_height)"] = (
+        sizes < (rules.min_width, rules.min_height)
+    ).any(axis=1)
+    if rules.min_confidence is not None:
+        reasons[f"below --min_confidence {rules.min_confidence:g}"] = boxes.confidences < rules.min_confidence
+    kept = np.ones(len(boxes), dtype=bool)
+    left_out = {reason: _remove(kept, mask) for reason, mask in reasons.items()}
+
+    pieces, names = _split_tracks(boxes, kept, rules.gap)
+    left_out[f"skipped by --stride {rules.stride}"] = _remove(kept, (boxes.frames - 1) % rules.stride != 0)
+    num_frames = np.bincount(pieces[kept], minlength=len(boxes))
+    short = f"in tracklets of fewer than {rules.min_frames} frames (--min_frames)"
+    left_out[short] = _remove(kept, num_frames[pieces] < rules.min_frames)
+
+    clauses = [f"{number:,} are {reason}" for reason, number in left_out.items() if number]
+    report = f"of {len(boxes):,} boxes, " + (", ".join(clauses) or "none was left out")
+    if not kept.any():
+        raise Mistake(f"No tracklet is left: {report}. The boxes are those of {boxes.path}.")
+    clipped = int((whole != inside)[kept].any(axis=1).sum())
+    report += f"; {clipped:,} of the crops are clipped at the border of the frame"
+
+    chosen, owners = np.unique(pieces[kept], return_inverse=True)
+    frames, sizes = boxes.frames[kept], sizes[kept]
+    first, last = _first_and_last(owners, frames)
+    counts = np.bincount(owners)
+    means = [np.bincount(owners, weights=sizes[:, side]) / counts for side in (0, 1)]
+    tracks = np.zeros(len(chosen), dtype=np.int64)
+    tracks[owners] = boxes.tracks[kept]
+    tracklets = tuple(
+        CutTracklet(names[piece], *(values[index].item() for values in (tracks, first, last, counts, *means)))
+        for index, piece in enumerate(chosen)
+    )
+    return Selection(tracklets, frames, owners, _add_margin(boxes.corners[kept], height, width, rules.margin), report)
+
+
+def _clip(corners: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Limit edges to the frame; those of a box outside of it become equal."""
+    return np.clip(corners, 0, (width, height, width, height))
+
+
+def _add_margin(corners: np.ndarray, height: int, width: int, margin: float) -> np.ndarray:
+    sizes = margin * (corners[:, 2:] - corners[:, :2])
+    grown = np.concatenate([corners[:, :2] - sizes, corners[:, 2:] + sizes], axis=1)
+    return _clip(np.rint(grown), height, width).astype(np.int64)
+
+
+def _remove(kept: np.ndarray, mask: np.ndarray) -> int:
+    """Take the boxes of a mask out of those kept; returns how many were still kept."""
+    number = int((kept & mask).sum())
+    kept &= ~mask
+    return number
+
+
+def _split_tracks(boxes: Boxes, kept: np.ndarray, gap: int) -> tuple[np.ndarray, list[str]]:
+    """Split the tracks where they are absent for too long.
+
+    Returns:
+        Index of the piece that each kept box belongs to, (N,), and the name of each piece: the second piece of track 7
+        is track_0007_2, however few frames the first one has.
+    """
+    places = np.flatnonzero(kept)
+    places = places[np.lexsort((boxes.frames[places], boxes.tracks[places]))]
+    tracks, frames = boxes.tracks[places], boxes.frames[places]
+    is_new_track = np.diff(tracks, prepend=-1) != 0
+    is_new_piece = is_new_track | (np.diff(frames, prepend=0) - 1 > gap)
+    pieces = np.zeros(len(boxes), dtype=np.int64)
+    pieces[places] = np.cumsum(is_new_piece) - 1
+    names: list[str] = []
+    number = 0
+    for track, is_first in zip(tracks[is_new_piece].tolist(), is_new_track[is_new_piece].tolist(), strict=True):
+        number = 1 if is_first else number + 1
+        names.append(f"track_{track:04d}" + (f"_{number}" if number > 1 else ""))
+    return pieces, names
+
+
+def _first_and_last(owners: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and last frame of each tracklet; frames ascend."""
+    first, last = (np.zeros(owners.max() + 1, dtype=np.int64) for _ in range(2))
+    last[owners] = frames
+    first[owners[::-1]] = frames[::-1]
+    return first, last

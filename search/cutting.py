@@ -13,20 +13,24 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from utils.files import whole_folder
 from utils.mistake import Mistake
 from utils.progress import track
 
-from .boxes import Boxes, read_boxes
-from .cutting_sheet import draw_contact_sheet
+from .boxes import Boxes, CutTracklet, Selection, SelectionRules, read_boxes, select_crops
 from .frames import read_frames, read_size, upright_pixels, upright_size
-from .selection import CutTracklet, Selection, SelectionRules, select_crops
 
 TABLE = "cut.csv"  # lists the tracklets; marks a folder as written here
 # Paths of the files in both folders: the table, frames of tracklets, contact sheets.
 _OURS = re.compile(rf"{re.escape(TABLE)}|track_\d+(_\d+)?(/\d+)?\.jpg", re.ASCII)
 _SHEET_QUALITY = 90
+SHEET_FRAMES = 16  # of a contact sheet
+SHEET_COLUMNS = 8
+CELL = (84, 160)  # width and height, pixels
+CAPTION_HEIGHT = 18  # pixels
+BORDER = 2  # pixels around each frame
 
 
 def cut_tracklets(
@@ -73,7 +77,7 @@ def cut_tracklets(
         _cut(video, size, read, selection, tracklets, quality, progress)
         for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet", enabled=progress):
             paths = sorted((tracklets / tracklet.folder).iterdir(), key=lambda path: int(path.stem))
-            draw_contact_sheet(paths).save(sheets / f"{tracklet.folder}.jpg", quality=_SHEET_QUALITY)
+            draw_tracklet_sheet(paths).save(sheets / f"{tracklet.folder}.jpg", quality=_SHEET_QUALITY)
         for folder in (tracklets, sheets):
             _write_table(folder / TABLE, selection.tracklets)
         _check_folders((output, contact_sheets), force)  # again: cutting may take hours
@@ -154,3 +158,26 @@ def _write_table(path: Path, tracklets: Sequence[CutTracklet]) -> None:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def draw_tracklet_sheet(paths: Sequence[Path]) -> Image.Image:
+    """Draw frames of a tracklet at equal steps, row by row, each above its name.
+
+    Args:
+        paths: All frames of the tracklet, in time order; at least one.
+    """
+    num_frames = min(SHEET_FRAMES, len(paths))
+    # The first and the last frame are always shown.
+    shown = [paths[round(index * (len(paths) - 1) / max(num_frames - 1, 1))] for index in range(num_frames)]
+    height = CELL[1] + CAPTION_HEIGHT
+    num_rows = -(-num_frames // SHEET_COLUMNS)
+    sheet = Image.new("RGB", (min(num_frames, SHEET_COLUMNS) * CELL[0], num_rows * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(12)
+    for index, path in enumerate(shown):
+        left, top = index % SHEET_COLUMNS * CELL[0], index // SHEET_COLUMNS * height
+        with Image.open(path) as image:
+            cell = ImageOps.contain(image, (CELL[0] - 2 * BORDER, CELL[1] - 2 * BORDER))
+        sheet.paste(cell, (left + BORDER, top + BORDER))
+        draw.text((left + BORDER, top + CELL[1]), path.stem.lstrip("0"), fill="black", font=font)
+    return sheet

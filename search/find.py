@@ -1,43 +1,53 @@
-"""Search in an index: by described tracklets, or by vectors of texts."""
+"""Rank tracklets for each query, by descriptors or by words, in memory and exactly.
 
-from collections.abc import Sequence
+Axes: n rows, D vector width, Q queries, k neighbours.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
 from utils.mistake import Mistake
-from utils.nearest import find_nearest
 from utils.unknown import UNKNOWN
 
-from .described import TEXT_TOWER, DescribedTracklets
-from .index import TrackletIndex
+from .feature_file import TEXT_TOWER, FeatureTable, require_comparable
 from .threshold import Threshold
+from .where import Condition, select_rows
 
+Column = Literal["feature", "words"]  # which vectors of the tracklets a query is compared with
 DISTANCE, SIMILARITY = "distance", "similarity"
-# Squared distance below which two features are of one tracklet, described twice: on other machines rounding differs.
+# Squared distance below which two features are of one tracklet, extracted twice: on other machines rounding differs.
 SAME = 1e-6
+ROUNDING = 1e-5  # of a squared distance in float32, in units of the largest squared length; measured: below 1e-6
+BLOCK_ELEMENTS = 1 << 24  # distances computed at a time: 64 MiB
 
 
 @dataclass(frozen=True)
-class Shown:
+class Entry:
     """A tracklet, or a text, as results name it.
 
     Attributes:
         key: The tracklet's, or the text.
         camera: As annotated; -1 where unknown.
+        view: 'aerial' or 'ground'; '' where unknown.
+        time: In the form 2023-10-17T10:00:00; '' where unknown.
         picture: Path of a frame; '' for none.
     """
 
     key: str
     camera: int = UNKNOWN
+    view: str = ""
+    time: str = ""
     picture: str = ""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A tracklet of the index that was found, and its distance to the query, or its similarity."""
+    """A tracklet that was found, and its distance to the query, or its similarity."""
 
-    tracklet: Shown
+    tracklet: Entry
     value: float
 
 
@@ -51,7 +61,7 @@ class Answer:
         num_accepted: How many of them, the first ones, are within the threshold; None without one.
     """
 
-    query: Shown
+    query: Entry
     hits: tuple[Hit, ...]
     num_accepted: int | None = None
 
@@ -63,7 +73,7 @@ class Answers:
     Attributes:
         answers: In the order of the queries.
         measure: What the hits' values are, ``DISTANCE`` or ``SIMILARITY``.
-        num_searched: Tracklets in the index.
+        num_searched: Tracklets that were searched.
         threshold: By which hits were accepted; None if everything is ranked and nothing judged.
     """
 
@@ -78,80 +88,140 @@ class Answers:
         return sum(answer.num_accepted == 0 for answer in self.answers)
 
 
-def find_tracklets(
-    index: TrackletIndex, queries: DescribedTracklets, source: str, top: int, threshold: Threshold | None = None
-) -> Answers:
-    """Find the tracklets nearest to each query.
+class Gallery(Protocol):
+    """Tracklets to search in.
 
-    A tracklet that has a query's key and feature is the query itself, and is left out.
+    Attributes:
+        name: Their file or table, for messages.
+        form: A table with their origin and widths, which may be empty.
+    """
+
+    name: str
+    form: FeatureTable
+
+    def __len__(self) -> int:
+        """Count the tracklets that fit --where."""
+
+    def fetch(self, keys: Sequence[str]) -> FeatureTable:
+        """Return tracklets by their keys, whether they fit --where or not."""
+
+    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[list[Hit]]:
+        """Yield for each vector, (Q, D), the k nearest tracklets with their squared Euclidean distances."""
+
+
+class MemoryGallery:
+    """The tracklets of feature files; every vector is compared, and of equal distances the first row comes first."""
+
+    def __init__(self, table: FeatureTable, name: str, where: Sequence[Condition] = ()) -> None:
+        self.name, self.form = name, table
+        self._searched = select_rows(table, where)
+
+    def __len__(self) -> int:
+        return len(self._searched)
+
+    def fetch(self, keys: Sequence[str]) -> FeatureTable:
+        """Return tracklets by their keys."""
+        return self.form.select(self.form.find_rows(keys, self.name))
+
+    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[list[Hit]]:
+        """Yield for each vector the k nearest tracklets, by distances in double precision."""
+        rows = self._searched.words if column == "words" else self._searched.features
+        assert rows is not None
+        for found, distances in find_nearest(rows, vectors, k):
+            yield [Hit(describe_row(self._searched, row), value) for row, value in zip(found, distances, strict=True)]
+
+
+def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tuple[list[int], list[float]]]:
+    """Yield for each vector the numbers of the k nearest rows, and their squared distances.
+
+    Products in float32 choose the rows that may be among the nearest; their distances are computed in float64.
 
     Args:
-        index: Is searched.
-        queries: Described by the same model.
-        source: Their file, for messages.
-        top: Tracklets found for a query; all if the index has fewer.
-        threshold: Says which are accepted.
-    Raises:
-        ValueError: If the index is empty, or of another model or transform.
+        rows: (n, D), float32.
+        vectors: (Q, D), float32.
+        k: At least 1; all rows if there are fewer.
     """
-    _require_tracklets(index)
-    index.require_comparable(queries, source)
+    k = min(k, len(rows))
+    squares = np.einsum("nd,nd->n", rows, rows)
+    slack = ROUNDING * max(float(squares.max(initial=0)), float(np.square(vectors).sum(axis=1).max(initial=0)))
+    step = max(1, BLOCK_ELEMENTS // max(1, len(rows)))
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step]
+        for vector, scores in zip(block, squares - 2 * (block @ rows.T), strict=True):
+            candidates = np.flatnonzero(scores <= np.partition(scores, k - 1)[k - 1] + 2 * slack)
+            distances = np.square(rows[candidates] - vector.astype(np.float64)).sum(axis=1)
+            order = np.argsort(distances, kind="stable")[:k]
+            yield candidates[order].tolist(), distances[order].tolist()
+
+
+def find_tracklets(gallery: Gallery, queries: FeatureTable, top: int, threshold: Threshold | None = None) -> Answers:
+    """Find the tracklets nearest to each query; one with a query's key and feature is the query itself, and left out.
+
+    Args:
+        gallery: Is searched.
+        queries: Described by the same model.
+        top: Tracklets found for a query; all if there are fewer.
+        threshold: Says which are accepted.
+    """
+    _require_tracklets(gallery)
+    require_comparable(gallery.form, gallery.name, queries, "the file of queries")
     answers = []
-    rows, distances = index.find_nearest(queries.features, top + 1)
-    for number, (own_rows, own_distances) in enumerate(zip(rows, distances, strict=True)):
-        query = _show(queries, number)
-        hits = [
-            Hit(_show(index.tracklets, row), value) for row, value in zip(own_rows, own_distances.tolist(), strict=True)
-        ]
-        hits = [hit for hit in hits if hit.tracklet.key != query.key or hit.value > SAME][:top]
+    for number, found in enumerate(gallery.nearest(queries.features, top + 1, "feature")):
+        query = describe_row(queries, number)
+        hits = tuple(hit for hit in found if hit.tracklet.key != query.key or hit.value > SAME)[:top]
         accepted = None if threshold is None else sum(hit.value <= threshold.distance for hit in hits)
-        answers.append(Answer(query, tuple(hits), accepted))
-    return Answers(answers, DISTANCE, len(index), threshold)
+        answers.append(Answer(query, hits, accepted))
+    return Answers(answers, DISTANCE, len(gallery), threshold)
 
 
-def find_texts(index: TrackletIndex, texts: Sequence[str], vectors: np.ndarray, text_tower: str, top: int) -> Answers:
+def find_texts(gallery: Gallery, texts: Sequence[str], vectors: np.ndarray, text_tower: str, top: int) -> Answers:
     """Find the tracklets that resemble each text most, by the inner product of its vector with their ``words``.
 
     Args:
-        index: Is searched; every row is compared.
+        gallery: Is searched.
         texts: The queries.
         vectors: Of the texts, (Q, P), float32, unit length.
         text_tower: SHA-256 of the file that made them.
-        top: Tracklets found for a text; all if the index has fewer.
-    Raises:
-        ValueError: If the index is empty, has no vectors to compare with texts, or those of another text tower.
+        top: Tracklets found for a text; all if there are fewer.
     """
-    words = require_words(index)
-    own = index.tracklets.origin.get(TEXT_TOWER)
-    if own != text_tower or words.shape[1] != vectors.shape[1]:
+    require_words(gallery)
+    own = gallery.form.origin.get(TEXT_TOWER)
+    if own != text_tower:
         raise Mistake(
-            f"The index was described with another text tower, of SHA-256 {own}; this one has {text_tower}. Name the "
-            "file that its tracklets were described with."
+            f"{gallery.name} was described with another text tower, of SHA-256 {own}; this one has {text_tower}. Name "
+            "the file that its tracklets were described with."
         )
-    answers = []
-    for text, similarities in zip(texts, vectors @ words.T, strict=True):
-        rows = find_nearest(-similarities, top)
-        hits = tuple(Hit(_show(index.tracklets, row), float(similarities[row])) for row in rows)
-        answers.append(Answer(Shown(text), hits))
-    return Answers(answers, SIMILARITY, len(index))
+    found = gallery.nearest(vectors, top, "words")
+    answers = [
+        # Of vectors of length 1, the squared distance is 2 - 2 similarities.
+        Answer(Entry(text), tuple(Hit(hit.tracklet, 1 - hit.value / 2) for hit in hits))
+        for text, hits in zip(texts, found, strict=True)
+    ]
+    return Answers(answers, SIMILARITY, len(gallery))
 
 
-def require_words(index: TrackletIndex) -> np.ndarray:
-    """Return the vectors that texts are compared with, (n, P); ValueError: if there are none, or no tracklets."""
-    _require_tracklets(index)
-    if index.tracklets.words is None:
+def require_words(gallery: Gallery) -> None:
+    """Refuse tracklets without vectors that texts are compared with."""
+    _require_tracklets(gallery)
+    if gallery.form.words is None:
         raise Mistake(
-            "The index has no vectors to compare with texts. Describe its tracklets again with `python -m "
-            "tools.extract_features --output_dir RUN --tracklets FOLDER --output FEATURES --text_tower FILE --force`, "
-            "delete the index, and make it anew with `python -m tools.search build INDEX FEATURES`."
+            f"{gallery.name} has no vectors to compare with texts. Describe its tracklets again with `python -m "
+            "tools.extract_features --output_dir RUN --tracklets FOLDER --output FEATURES --text_tower FILE --force`."
         )
-    return index.tracklets.words
 
 
-def _require_tracklets(index: TrackletIndex) -> None:
-    if not len(index):
-        raise Mistake("The index is empty: `python -m tools.search add` puts tracklets into it.")
+def describe_row(table: FeatureTable, row: int) -> Entry:
+    """Return what results say about a row of a table."""
+    time = table.times[row]
+    return Entry(
+        table.keys[row],
+        int(table.cameras[row]),
+        table.views[row],
+        "" if np.isnat(time) else str(time),
+        table.pictures[row],
+    )
 
 
-def _show(tracklets: DescribedTracklets, row: int) -> Shown:
-    return Shown(tracklets.keys[row], int(tracklets.cameras[row]), tracklets.pictures[row])
+def _require_tracklets(gallery: Gallery) -> None:
+    if not len(gallery):
+        raise Mistake(f"{gallery.name} has no tracklet to search in, or none that fits --where.")

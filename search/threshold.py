@@ -1,18 +1,15 @@
-"""The distance beyond which a tracklet is nobody that was asked for."""
+"""The distance beyond which a tracklet is nobody that was asked for, taken from an evaluation or typed."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processor.evaluation.results import VISUAL
-from utils.entries import describe
 from utils.mistake import MissingFile, Mistake
 
-# Entries of a point of the ROC curve, and the largest value of each. Rounding may put distances a little above 4.
-THRESHOLD, FALSE_POSITIVES, TRUE_POSITIVES = "threshold", "false_positive_rate", "true_positive_rate"
-ENTRIES = {THRESHOLD: 4.0001, FALSE_POSITIVES: 1.0, TRUE_POSITIVES: 1.0}
+VISUAL = "visual only"  # the method, in results.json, whose distances are those of a search
+LARGEST = 4.0001  # squared distance of vectors of length 1, and rounding
 
 
 @dataclass(frozen=True)
@@ -45,64 +42,43 @@ class Threshold:
 def read_threshold(path: Path, rate: float) -> Threshold:
     """Read the threshold of the visual ranking from results.json of eval_main.py.
 
-    The distances of an evaluation's visual ranking and of an index are the same: squared Euclidean ones of descriptors
-    of length 1 (TEST.FEAT_NORM), whose largest is 4.
-
     Args:
-        path: The file.
+        path: The file; its descriptors had length 1 (TEST.FEAT_NORM), as those of a search with a rate must.
         rate: The largest share of pairs of two people that may be accepted, 0..1. Of the thresholds in the file, the
             highest that keeps to it is taken; of several directions, that of the strictest.
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is another file or damaged, if nothing keeps to the rate, or if the descriptors had any
-            length.
     """
     if not path.is_file():
         raise MissingFile(f"{path} is not a file: eval_main.py writes results.json to its results folder.")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        settings, checkpoint, rows = results["settings"], results["checkpoint"], results["verification"]
-        named = [(f"{path}, {row['direction']}", _points_of(row)) for row in rows if row["method"] == str(VISUAL)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:  # ValueError: of json, or of thousands of digits
+        checkpoint, unit_length = results["checkpoint"], results.get("unit_length", True)
+        rows = {row["direction"]: _read_points(row) for row in results["verification"] if row["method"] == VISUAL}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Mistake(f"{path} is not a results.json of eval_main.py with a verification: {error!r:.200}.") from error
-    if not isinstance(settings, str):
-        raise Mistake(f"{path}: its entry 'settings' must be text, got {describe(settings)}.")
-    if "TEST.FEAT_NORM False" in settings:
-        raise Mistake(f"{path} compares descriptors of any length (TEST.FEAT_NORM False), an index those of length 1.")
-    if not named:
-        raise Mistake(f"{path} verifies no pairs by the ranking {str(VISUAL)!r}: its identities may be masked.")
-    chosen = [_choose_point(points, rate, source) for source, points in named]
-    strictest = min(chosen, key=lambda threshold: threshold.distance)
+    if not unit_length:
+        raise Mistake(f"{path} compares descriptors of any length (TEST.FEAT_NORM False), a search those of length 1.")
+    if not rows:
+        raise Mistake(f"{path} verifies no pairs by the ranking {VISUAL!r}: its identities may be masked.")
+    chosen = {direction: _choose_point(points, rate, f"{path}, {direction}") for direction, points in rows.items()}
+    direction, (distance, false_positives, true_positives) = min(chosen.items(), key=lambda item: item[1][0])
     of_several = f", the strictest of {len(chosen)} directions" if len(chosen) > 1 else ""
-    return replace(strictest, reason=f"{strictest.reason}{of_several}, with the model {checkpoint}")
+    reason = f"{path}, {direction}, true positive rate {true_positives:.4f}{of_several}, with the model {checkpoint}"
+    return Threshold(distance, reason, false_positives)
 
 
-def _points_of(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the points of a row by the names of their entries; KeyError, TypeError: if it has none."""
-    points = {f"{name}[{i}]": point for name in ("operating_points", "roc") for i, point in enumerate(row[name])}
-    if strange := [
-        name for name, point in points.items() if not (isinstance(point, dict) and ENTRIES.keys() <= point.keys())
-    ]:
-        raise KeyError(f"{strange[0]} lacks one of {', '.join(ENTRIES)}")
+def _read_points(row: Mapping[str, Any]) -> list[tuple[float, float, float]]:
+    """Return threshold, false and true positive rate of each point of a row that accepts pairs."""
+    names = ("threshold", "false_positive_rate", "true_positive_rate")
+    points = [tuple(point[name] for name in names) for point in (*row["operating_points"], *row["roc"])]
+    points = [point for point in points if point[0] is not None]
+    for point in points:
+        if not all(0 <= value <= largest for value, largest in zip(point, (LARGEST, 1, 1), strict=True)):
+            raise ValueError(f"{dict(zip(names, point, strict=True))} is out of range: descriptors must have length 1")
     return points
 
 
-def _choose_point(points: Mapping[str, Mapping[str, Any]], rate: float, source: str) -> Threshold:
-    for name, point in points.items():
-        for entry, largest in ENTRIES.items():
-            value = point[entry]
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            none = entry == THRESHOLD and value is None  # no pair may be accepted
-            if not none and not (is_number and 0 <= value <= largest):
-                raise Mistake(
-                    f"{source}: {entry!r} of {name} must be a number from 0 to {largest:.4g}, got {describe(value)}."
-                )
-    kept = [point for point in points.values() if point[THRESHOLD] is not None and point[FALSE_POSITIVES] <= rate]
+def _choose_point(points: Sequence[tuple[float, float, float]], rate: float, source: str) -> tuple[float, float, float]:
+    kept = [point for point in points if point[1] <= rate]
     if not kept:
         raise Mistake(f"{source}: no threshold accepts at most {rate:g} of the pairs of two people. Allow more.")
-    point = max(kept, key=lambda point: point[THRESHOLD])
-    return Threshold(
-        float(point[THRESHOLD]),
-        f"{source}, true positive rate {point[TRUE_POSITIVES]:.4f}",
-        float(point[FALSE_POSITIVES]),
-    )
+    return max(kept)

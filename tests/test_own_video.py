@@ -1,4 +1,4 @@
-"""From a real video and a tracker's boxes to a person's later pass: cut, describe, index, search."""
+"""From a real video and a tracker's boxes to a person's later pass: cut, extract, search."""
 
 import csv
 import json
@@ -37,15 +37,14 @@ def run(tmp_path):
 
 def test_a_later_pass_is_found_from_an_earlier_one(shared, run, tmp_path):
     clip = shared / "data/video/pets09_s2l1_view1"
-    tracks, features, index = tmp_path / "tracks", str(tmp_path / "tracks.npz"), str(tmp_path / "people.index")
+    tracks, features = tmp_path / "tracks", str(tmp_path / "tracks.npz")
     cut_tracklets.main([f"{clip}.avi", f"{clip}_boxes.txt", "--output", str(tracks)])
     weight = str(run / LAST_CHECKPOINT)
     extract_features.main(
         ["--output_dir", str(run), "--weight", weight, "--tracklets", str(tracks), "--output", features]
         + ["--text_tower", "demo/demo_captions.safetensors"]
     )
-    search.main(["build", index, features])
-    search.main(["find", index, "--key", *LATER_PASSES, "--top", "50", "--output", str(tmp_path / "found")])
+    search.main(["find", features, "--key", *LATER_PASSES, "--top", "50", "--output", str(tmp_path / "found")])
     with (tracks / "cut.csv").open() as file:
         passes = {row["folder"]: (int(row["first_frame"]), int(row["last_frame"])) for row in csv.DictReader(file)}
     answers = json.loads((tmp_path / "found/search.json").read_text())["queries"]
@@ -56,7 +55,7 @@ def test_a_later_pass_is_found_from_an_earlier_one(shared, run, tmp_path):
         assert later[0] in LATER_PASSES[answer["key"]], answer["key"]
 
     words = ["--text", "red shirt", "--text_tower", "demo/demo_captions.safetensors", "--output"]
-    search.main(["find", index, *words, str(tmp_path / "words")])
+    search.main(["find", features, *words, str(tmp_path / "words")])
     (answer,) = json.loads((tmp_path / "words/search.json").read_text())["queries"]
     red_jacket = {"track_0084", *LATER_PASSES["track_0084"]}
     assert red_jacket <= {hit["key"] for hit in answer["found"][:5]}  # of 50 tracklets

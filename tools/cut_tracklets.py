@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from search.boxes import SelectionRules
 from utils.arguments import at_least, real_number
+from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.stopping import Stopped
 
@@ -71,11 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Cut the tracklets and say what was kept."""
     args = make_parser().parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
-    from search.cutting import cut_tracklets
-    from search.selection import SelectionRules
+    from search.cutting import cut_tracklets  # its packages are optional
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     output = Path(os.path.realpath(args.output))  # also of '.' and 'data/..', which have no name
     if not output.name:
         raise Mistake(f"--output must be a folder inside of another one, got {args.output}.")
@@ -91,7 +90,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    make_parser().parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

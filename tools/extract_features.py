@@ -1,15 +1,22 @@
-"""Describe every tracklet in a folder, without labels, and write one file of descriptors."""
+"""Extract the features of every tracklet in a folder, without labels, and write one feature file."""
 
 import argparse
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from configs import config_of_run, get_cfg
+from search.feature_file import TIME_TYPE, FeatureTable, check_suffix, write_features
+from search.where import VIEWS
+from utils.commands import run_command
 from utils.mistake import Mistake
+from utils.unknown import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +27,17 @@ examples:
   python -m tools.extract_features --output_dir logs/all --tracklets photo.jpg --output photo.npz --weight best
   python -m tools.extract_features --output_dir logs/all --tracklets people --output p.npz --text_tower ViT-B-16.pt
   torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
+  python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
 
 Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
 below it. Its key is its path below that folder. One still image is a tracklet of one frame.
 
-The file holds, for each tracklet, its key, descriptor, camera and a picture, and says which weights and settings made
-it. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts, which is removed in the end.
+The file holds, for each tracklet, its key, descriptor, a picture, and camera, view and time where they are given, and
+says which weights and settings made it. A command that was stopped goes on where it was: finished parts are in
+OUTPUT.parts, which is removed in the end.
+
+--network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow and pyarrow, but no
+torch.
 """
 
 
@@ -34,34 +46,47 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output_dir", required=True, help="folder of the training run (OUTPUT_DIR)")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR)")
+    source.add_argument("--network", type=Path, help="exported network, .onnx")
     parser.add_argument("--tracklets", required=True, type=Path, help="folder of tracklets, of one, or an image")
     parser.add_argument("--output", required=True, type=Path, help="file to write, .npz or .parquet")
     parser.add_argument("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
+    parser.add_argument("--view", choices=VIEWS, default="", help="view of all of them; default: unknown")
+    parser.add_argument(
+        "--time", type=datetime.fromisoformat, help="when all of them begin, as 2023-10-17T10:00; default: unknown"
+    )
     parser.add_argument(
         "--text_tower", type=Path, help="CLIP file, for search by words; default: none (docs/text.md names files)"
     )
     parser.add_argument("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
     parser.add_argument("--force", action="store_true", help="replace the file")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.network and (args.text_tower or args.weight or args.opts):
+        parser.error("--network goes without --text_tower, --weight and keys, which belong to a run")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Open the trained run, describe the tracklets, write the file."""
+    """Extract the features by a run or an exported network, and write the file."""
     args = parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
+    check_suffix(args.output)
+    if args.output.exists() and not args.force:
+        raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
+    (extract_by_network if args.network else extract_by_run)(args)
+
+
+def extract_by_run(args: argparse.Namespace) -> None:
+    """Open the trained run, extract the features, write the file."""
+    # Imported here, so that --help answers at once and --network needs no torch.
     from model.text_space import open_text_space
     from processor.evaluation.open_run import load_trained, locate_checkpoint
-    from search.described import check_suffix, write_described
-    from search.extraction import describe_folder
+    from processor.extract import extract_folder
     from utils.files import lock_folder
     from utils.runtime import start_logging
 
     output: Path = args.output
-    check_suffix(output)
-    if output.exists() and not args.force:
-        raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
     opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, *args.opts]
     cfg = get_cfg(config_of_run(opts), opts)
     locate_checkpoint(cfg)  # a folder that is misspelt must not be created
@@ -70,15 +95,41 @@ def main(argv: Sequence[str] | None = None) -> None:
     with lock_folder(parts, option="--output"), start_logging(output.with_name(f"{output.name}.log")):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
-        described = describe_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-        trained.runtime.processes.run_on_main(partial(write_described, described, output))
+        found = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+        table = make_table(args, found.keys, found.features, found.pictures, found.words, found.origin)
+        trained.runtime.processes.run_on_main(partial(write_features, table, output))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)
-        logger.info("%d descriptors of %d numbers are in %s", *described.features.shape, output)
+        logger.info("%d descriptors of %d numbers are in %s", *table.features.shape, output)
+
+
+def extract_by_network(args: argparse.Namespace) -> None:
+    """Open the exported network, extract the features, write the file."""
+    from processor.exported_network import find_tracklets, open_network
+
+    network = open_network(args.network)
+    tracklets = find_tracklets(args.tracklets)
+    features = network.describe(tracklets.values(), args.camera)
+    pictures = [str(frames[len(frames) // 2].resolve()) for frames in tracklets.values()]
+    table = make_table(args, list(tracklets), features, pictures, None, network.origin)
+    write_features(table, args.output)
+    logger.info("%d descriptors of %d numbers are in %s", *features.shape, args.output)
+
+
+def make_table(
+    args: argparse.Namespace,
+    keys: list[str],
+    features: np.ndarray,
+    pictures: list[str],
+    words: np.ndarray | None,
+    origin: Mapping[str, str],
+) -> FeatureTable:
+    """Put features beside the camera, view and time that the options give all tracklets."""
+    count = len(keys)
+    cameras = np.full(count, UNKNOWN if args.camera is None else args.camera)
+    times = np.full(count, args.time or "NaT", dtype=TIME_TYPE)
+    return FeatureTable(keys, features, cameras, [args.view] * count, times, pictures, words, origin)
 
 
 if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""Search described tracklets: build an index of them, add and remove some, and find who resembles whom."""
+"""Search in feature files, or in a table of LanceDB: who resembles whom."""
 
 import argparse
 import logging
@@ -6,22 +6,37 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.arguments import at_least
+from search.feature_file import read_feature_files, read_features
+from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, require_words
+from search.threshold import Threshold, read_threshold
+from search.where import parse_condition
+from utils.arguments import at_least, real_number
+from utils.commands import run_command, show
+from utils.mistake import Mistake
+
+logger = logging.getLogger(__name__)
 
 EPILOG = """\
 examples:
-  python -m tools.search build people.index ground.npz wearable.npz
-  python -m tools.search add people.index more.npz --replace
-  python -m tools.search remove people.index camera2/0007
-  python -m tools.search find people.index --queries aerial.npz --results results/all/results.json --output found
-  python -m tools.search find people.index --key camera2/0012 --max_distance 0.6
-  python -m tools.search find people.index --text "woman with a red backpack" --text_tower ViT-B-16.pt --output found
+  python -m tools.search find ground.npz wearable.npz --queries aerial.npz --results results/all/results.json
+  python -m tools.search find people.npz --key camera2/0012 --max_distance 0.6 --where camera=3,5 view=aerial
+  python -m tools.search find people.npz --queries query.npz --where time=2023-10-17T10:00..2023-10-17T12:00
+  python -m tools.search find people.npz --text "woman with a red backpack" --text_tower ViT-B-16.pt --output found
+  python -m tools.search load ground.npz wearable.npz --into people.lance
+  python -m tools.search find --index people.lance --queries aerial.npz --output found
+  python -m tools.search delete --index people.lance camera2/0007
 
-Files of features come from `python -m tools.extract_features`; all of an index must be described by one model in one
-way. Distances are squared Euclidean ones of descriptors of length 1, 0 to 4, as evaluation computes them. Without a
+Feature files come from `python -m tools.extract_features`; all that are searched together must be made by one model in
+one way. Distances are squared Euclidean ones of descriptors of length 1, 0 to 4, as evaluation computes them. Without a
 threshold everything is ranked and nothing is judged. --results takes the threshold that accepted at most
 --false_positive_rate of the pairs of two people in an evaluation of the same model; a query of which nothing is within
-it is answered 'no match'. In a large index many strangers may be within it: choose a rate below 1 / tracklets.
+it is answered 'no match'. Among many tracklets many strangers may be within it: choose a rate below 1 / tracklets.
+
+All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may
+be left out, a day such as 2023-10-17 is the whole of it). A tracklet of which that is unknown never fits.
+
+What memory cannot hold is loaded into a table of LanceDB (pip install -r requirements-extra.txt): a folder, or the
+address of a bucket or server. From 100,000 tracklets on it has an index, and a search in it is approximate.
 """
 
 
@@ -31,61 +46,113 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="make an index")
-    add = commands.add_parser("add", help="add tracklets to an index")
-    remove = commands.add_parser("remove", help="remove tracklets from an index")
-    find = commands.add_parser("find", help="rank the tracklets of an index for each query")
-    for command in (build, add, remove, find):
-        command.add_argument("index", metavar="INDEX", type=Path, help="file of the index")
-    for command in (build, add):
-        command.add_argument("features", metavar="FEATURES", nargs="+", type=Path, help="described tracklets")
-    add.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the index already")
-    remove.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
-    find.add_argument("--queries", metavar="FEATURES", type=Path, help="described tracklets")
-    find.add_argument("--key", nargs="+", help="keys in --queries (default: all), or in INDEX")
-    find.add_argument("--text", nargs="+", help="descriptions in words; the index must hold vectors of a text tower")
+    find = commands.add_parser("find", help="rank tracklets for each query")
+    load = commands.add_parser("load", help="load feature files into a table of LanceDB")
+    delete = commands.add_parser("delete", help="delete tracklets from a table of LanceDB")
+    find.add_argument("files", metavar="FEATURES", nargs="*", type=Path, help="feature files to search in")
+    load.add_argument("files", metavar="FEATURES", nargs="+", type=Path, help="feature files")
+    delete.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
+    load.add_argument("--into", metavar="TABLE", required=True, help="table, which is made if it is missing")
+    load.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the table already")
+    delete.add_argument("--index", metavar="TABLE", required=True, help="table to delete from")
+    find.add_argument("--index", metavar="TABLE", help="table to search in, in place of files")
+    find.add_argument("--queries", metavar="FEATURES", type=Path, help="feature file of the queries")
+    find.add_argument("--key", nargs="+", help="keys in --queries (default: all), or of tracklets that are searched")
+    find.add_argument("--text", nargs="+", help="descriptions in words; the tracklets need vectors of a text tower")
     find.add_argument("--text_tower", type=Path, help="with --text: the file that the tracklets were described with")
+    find.add_argument(
+        "--where",
+        metavar="CONDITION",
+        nargs="+",
+        type=parse_condition,
+        default=[],
+        help="search only in such tracklets",
+    )
     find.add_argument("--top", type=at_least(1), default=10, help="tracklets found for each (%(default)s)")
     limits = find.add_mutually_exclusive_group()
-    limits.add_argument("--max_distance", type=float, help="largest distance that is accepted")
+    limits.add_argument("--max_distance", type=real_number(0), help="largest distance that is accepted")
     limits.add_argument("--results", type=Path, help="results.json of eval_main.py, to take the threshold from")
-    find.add_argument("--false_positive_rate", type=float, default=0.01, help="with --results (%(default)s)")
+    find.add_argument("--false_positive_rate", type=real_number(0), default=0.01, help="with --results (%(default)s)")
     find.add_argument("--output", type=Path, help="folder for search.html, search.csv and search.json")
     args = parser.parse_args(argv)
-    if args.command == "find" and not (args.queries or args.key or args.text):
-        find.error("name the queries: --queries FEATURES, --key KEY of a tracklet in INDEX, or --text")
-    if args.command == "find" and args.text_tower and not args.text:
-        find.error("--text_tower goes with --text")
-    if args.command == "find" and args.text:
-        if not args.text_tower:
-            find.error("--text needs --text_tower: the file that the index's tracklets were described with")
-        if args.queries or args.key or args.max_distance is not None or args.results:
-            find.error("--text goes with --text_tower, --top and --output only: a similarity to words has no threshold")
+    if args.command == "find":
+        if bool(args.files) == bool(args.index):
+            find.error("name feature files to search in, or a table by --index")
+        if not (args.queries or args.key or args.text):
+            find.error("name the queries: --queries FEATURES, --key KEY of a tracklet that is searched, or --text")
+        if bool(args.text) != bool(args.text_tower):
+            find.error("--text and --text_tower, the file that the tracklets were described with, go together")
+        if args.text and (args.queries or args.key or args.max_distance is not None or args.results):
+            find.error("--text goes without other queries and without a threshold, which similarities to words lack")
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one of the four commands."""
-    args = parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
-    from search import commands
+def find(args: argparse.Namespace) -> None:
+    """Answer the queries, show a table, and write files if a folder is named."""
+    from search.answer_files import format_answers, write_answers  # torch, which decodes pictures, takes seconds
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if args.command == "build":
-        commands.build(args.index, args.features)
-    elif args.command == "add":
-        commands.add(args.index, args.features, args.replace)
-    elif args.command == "remove":
-        commands.remove(args.index, args.keys)
-    elif args.text:
-        commands.find_words(args.index, args.text, args.text_tower, args.top, args.output)
+    gallery: Gallery
+    if args.index:
+        from search.lance_table import LanceGallery
+
+        gallery = LanceGallery(args.index, args.where)
     else:
-        threshold = commands.choose_threshold(args.max_distance, args.results, args.false_positive_rate)
-        commands.find(args.index, args.queries, args.key, args.top, threshold, args.output)
+        gallery = MemoryGallery(read_feature_files(args.files), ", ".join(map(str, args.files)), args.where)
+    threshold = None
+    if args.text:
+        from model.text_space import open_text_space
+
+        require_words(gallery)  # before the towers are opened, which takes seconds
+        space = open_text_space(args.text_tower)
+        answers = find_texts(gallery, args.text, space.encode_texts(args.text).numpy(), space.sha256, args.top)
+    else:
+        if args.results:
+            threshold = read_threshold(args.results, args.false_positive_rate)
+        elif args.max_distance is not None:
+            threshold = Threshold(args.max_distance, "--max_distance")
+        if args.queries:
+            queries = read_features(args.queries)
+            queries = queries.select(queries.find_rows(args.key, str(args.queries))) if args.key else queries
+        else:
+            queries = gallery.fetch(args.key)
+        if args.results and not (queries.has_unit_length and gallery.form.has_unit_length):
+            raise Mistake("--results compares descriptors of length 1, and these have others: name a --max_distance.")
+        answers = find_tracklets(gallery, queries, args.top, threshold)
+    show(format_answers(answers))
+    if threshold is not None:
+        logger.info("Accepted up to a distance of %.4g (%s)", threshold.distance, threshold.reason)
+        if estimate := threshold.estimate_strangers(answers.num_searched):
+            logger.info("%s", estimate)
+        logger.info("%d of %d queries have no match", answers.num_unmatched, len(answers.answers))
+    elif not args.text:
+        logger.info("Everything is ranked and nothing is judged: --max_distance or --results says what is no match.")
+    if args.output is not None:
+        logger.info("Written: %s", ", ".join(map(str, write_answers(answers, args.output))))
+
+
+def load(args: argparse.Namespace) -> None:
+    """Load feature files into a table, each of them whole or not at all."""
+    from search import lance_table
+
+    for path in args.files:
+        lance_table.load(args.into, read_features(path), str(path), args.replace)
+    lance_table.update_index(args.into)
+    logger.info("%s holds %d tracklets", args.into, len(lance_table.LanceGallery(args.into)))
+
+
+def delete(args: argparse.Namespace) -> None:
+    """Delete tracklets from a table, all or none."""
+    from search import lance_table
+
+    lance_table.delete(args.index, args.keys)
+    logger.info("%s holds %d tracklets", args.index, len(lance_table.LanceGallery(args.index)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one of the three commands."""
+    args = parse_args(argv)
+    {"find": find, "load": load, "delete": delete}[args.command](args)
 
 
 if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

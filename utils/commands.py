@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 MACHINE_ERRORS = (
     *DISK_FULL,
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EPIPE),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
 )
 MAX_LENGTH = 1000  # characters of a message
 

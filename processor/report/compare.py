@@ -27,7 +27,6 @@ ROW_KEYS = ("method", "direction", "protocol")
 # Entries of results.json that say how results were made; a difference is warned about.
 SETTINGS = ("settings", "model", "precision")
 SCORES = ("first_match_rank", "average_precision", "inverse_negative_penalty")  # columns of queries.csv
-OVERALL = "overall"
 COMPARED = ("R1", "mAP", "mINP")
 NUM_CHANGES = 10
 Measures = dict[tuple[str, ...], dict[str, float]]  # by the values of ROW_KEYS, then by the measure
@@ -109,14 +108,14 @@ class PairedQueries:
 
     Attributes:
         method: As in the results.
-        direction: As in the results; or 'overall', for all directions of the method.
-        keys: Key of each query's tracklet, V of them.
+        directions: Direction of each query, V of them.
+        keys: Key of each query's tracklet, likewise.
         pids: Identities, (V,).
         first, second: ``SCORES`` of the two evaluations, (3, V).
     """
 
     method: str
-    direction: str
+    directions: list[str]
     keys: list[str]
     pids: np.ndarray
     first: np.ndarray
@@ -152,8 +151,8 @@ def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
     Args:
         first, second: Folders of results, or a file in each.
     Returns:
-        The directions of each method that is in both, then 'overall' where a method has several. What is in one
-        evaluation only, and settings that differ, are warned about.
+        Those of each method that is in both. What is in one evaluation only, and settings that differ, are warned
+        about.
     Raises:
         Mistake: If a file is missing or damaged, or if the evaluations were scored by other protocols, have no method
             and direction in common, or differ in their queries.
@@ -172,59 +171,55 @@ def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
     common = [part for part in one if part in other]
     if not common:
         raise Mistake(f"{folders[0]} and {folders[1]} have no method and direction in common.")
-    pairs: list[PairedQueries] = []
+    for part in common:
+        if odd := sorted(one[part].keys() ^ other[part].keys()):
+            raise Mistake(
+                f"{folders[0]} and {folders[1]} hold different queries of {' | '.join(part)}: {len(odd)} are in one "
+                f"only, such as {odd[0]}. Compare evaluations of one data set."
+            )
+    pairs = []
     for method in dict.fromkeys(method for method, _ in common):
-        own = []
-        for part in [part for part in common if part[0] == method]:
-            if odd := sorted(one[part].keys() ^ other[part].keys()):
-                raise Mistake(
-                    f"{folders[0]} and {folders[1]} hold different queries of {' | '.join(part)}: {len(odd)} are in "
-                    f"one only, such as {odd[0]}. Compare evaluations of one data set."
-                )
-            keys = list(one[part])
-            scores = [np.array([side[part][key][1] for key in keys]).T for side in (one, other)]
-            own.append(PairedQueries(*part, keys, np.array([one[part][key][0] for key in keys]), *scores))
-        pairs += own if len(own) == 1 else [*own, _join(own)]
+        queries = [(part, key) for part in common if part[0] == method for key in one[part]]
+        pids = np.array([one[part][key][0] for part, key in queries])
+        scores = [np.array([side[part][key][1] for part, key in queries]).T for side in (one, other)]
+        pairs.append(
+            PairedQueries(method, [part[1] for part, _ in queries], [key for _, key in queries], pids, *scores)
+        )
     return pairs
 
 
-def _join(pairs: Sequence[PairedQueries]) -> PairedQueries:
-    return PairedQueries(
-        pairs[0].method,
-        OVERALL,
-        [key for pair in pairs for key in pair.keys],
-        np.concatenate([pair.pids for pair in pairs]),
-        np.concatenate([pair.first for pair in pairs], axis=1),
-        np.concatenate([pair.second for pair in pairs], axis=1),
-    )
-
-
 def format_differences(pairs: Sequence[PairedQueries]) -> str:
-    """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values over people."""
+    """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values over people.
+
+    A method has a row for each direction and, if there are several, for all of them.
+    """
     rows = []
     for pair in pairs:
-        first, second = measures_by_query(*pair.first), measures_by_query(*pair.second)
-        for name in COMPARED:
-            result = compare_paired(first[name], second[name], pair.pids)
-            means = [f"{100 * values[name].mean():.2f}" for values in (first, second)]
-            interval = f"{100 * result.low:+.2f} to {100 * result.high:+.2f}"
-            change = f"{100 * result.difference:+.2f}"
-            rows.append([pair.method, pair.direction, name, *means, change, interval, f"{result.p_value:.4f}"])
+        groups = {name: np.array([own == name for own in pair.directions]) for name in dict.fromkeys(pair.directions)}
+        if len(groups) > 1:
+            groups["overall"] = np.ones(len(pair.keys), dtype=bool)
+        for direction, group in groups.items():
+            first, second = (measures_by_query(*scores[:, group]) for scores in (pair.first, pair.second))
+            for name in COMPARED:
+                result = compare_paired(first[name], second[name], pair.pids[group])
+                means = [f"{100 * values[name].mean():.2f}" for values in (first, second)]
+                interval = f"{100 * result.low:+.2f} to {100 * result.high:+.2f}"
+                change = f"{100 * result.difference:+.2f}"
+                rows.append([pair.method, direction, name, *means, change, interval, f"{result.p_value:.4f}"])
     header = ["method", "direction", "measure", "first", "second", "difference", "95 % interval", "p"]
     return format_table(header, rows, align="<<<>>>>>")
 
 
-def format_changes(pairs: Sequence[PairedQueries], better: bool) -> str:
-    """Lay out the queries whose average precision rose (``better``) or fell most, ranked by the first method."""
-    changes = []
-    for pair in pairs:
-        if pair.method == pairs[0].method and pair.direction != OVERALL:
-            for key, (first_rank, first, _), (second_rank, second, _) in zip(
-                pair.keys, pair.first.T.tolist(), pair.second.T.tolist(), strict=True
-            ):
-                cells = [f"{100 * first:.2f}", f"{100 * second:.2f}", f"{first_rank:g}", f"{second_rank:g}"]
-                changes.append((second - first if better else first - second, [key, pair.direction, *cells]))
-    largest = sorted((change for change in changes if change[0] > 0), key=lambda change: -change[0])[:NUM_CHANGES]
+def format_changes(pair: PairedQueries, better: bool) -> str:
+    """Lay out the queries whose average precision rose (``better``) or fell most."""
+    rises = (pair.second[1] - pair.first[1]) * (1 if better else -1)
+    rows = []
+    for index in np.argsort(-rises, kind="stable")[:NUM_CHANGES]:
+        if rises[index] > 0:
+            precisions = [f"{100 * side[1, index]:.2f}" for side in (pair.first, pair.second)]
+            ranks = [f"{side[0, index]:g}" for side in (pair.first, pair.second)]
+            rows.append([pair.keys[index], pair.directions[index], *precisions, *ranks])
     title = f"{'better' if better else 'worse'} with the second"
-    header = [title, "direction", "AP first", "AP second", "rank first", "rank second"]
-    return format_table(header, [cells for _, cells in largest], align="<<>>>>")
+    return format_table(
+        [title, "direction", "AP first", "AP second", "rank first", "rank second"], rows, align="<<>>>>"
+    )

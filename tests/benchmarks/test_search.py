@@ -1,6 +1,7 @@
 """benchmarks/search.py: its features are clustered, and every step is measured (tests measure no time)."""
 
 import numpy as np
+import pytest
 
 from benchmarks.search import make_features, run
 
@@ -14,16 +15,7 @@ def test_a_persons_features_are_nearer_than_others():
 
 
 def test_every_step_is_measured():
+    pytest.importorskip("search.lance_table")
     figures = run(["--tracklets", "400", "--width", "16", "--queries", "5"])
-    assert 0.9 < figures["recall"] <= 1
-    names = (
-        "exact alone",
-        "exact together",
-        "approximate alone",
-        "approximate together",
-        "build",
-        "write",
-        "read",
-        "file",
-    )
-    assert all(figures[name] > 0 for name in names)
+    assert figures["recall"] == 1  # a table so small has no index
+    assert all(figures[name] > 0 for name in ("exact", "approximate", "load", "index"))

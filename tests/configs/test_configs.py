@@ -427,7 +427,7 @@ def test_files_are_utf8_and_named_when_they_are_missing_or_empty(tmp_path):
     (tmp_path / "bad.yml").write_bytes(b"OUTPUT_DIR: a\nTEST:\n  WEIGHT: caf\xe9\n")
     with pytest.raises(ValueError, match=r"bad\.yml, line 3: the file is not UTF-8 text"):
         get_cfg(tmp_path / "bad.yml")
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.yml is not a file"):
+    with pytest.raises(FileNotFoundError, match=r"Config file not found: .*nowhere\.yml"):
         get_cfg(tmp_path / "nowhere.yml")
     (tmp_path / "bom.yml").write_bytes("OUTPUT_DIR: café\n".encode("utf-8-sig"))
     assert get_cfg(tmp_path / "bom.yml").OUTPUT_DIR == "café"

@@ -5,8 +5,8 @@ As a script, in one of two ways::
     python process_scenarios.py compare FOLDER KEY VALUE ...
     torchrun ... process_scenarios.py fail die|raise STEP OPTION ...
 
-The first runs the same scenarios by one, two and three processes and writes what each of them found to FOLDER. The
-second is ``train_main.py OPTION ...``, in which process 1 fails.
+The first runs the same scenarios by one and by two processes, and exchanges by three, too, and writes what each of
+them found to FOLDER. The second is ``train_main.py OPTION ...``, in which process 1 fails.
 """
 
 import os
@@ -39,10 +39,10 @@ from processor.build import (
 )
 from processor.evaluation.open_run import TrainedRun
 from processor.evaluation.rank import evaluate
+from processor.extract import extract_folder
 from processor.training import monitor
 from processor.training.state import TrainingState
 from processor.training.train import train
-from search.extraction import describe_folder
 from utils.processes import Processes, read_launch, stop_processes, was_restarted
 from utils.runtime import Runtime, make_runtime
 
@@ -86,6 +86,15 @@ def run_scenarios(rank: int, world_size: int, port: int, folder: Path, opts: Seq
     output = folder / f"{world_size}_{rank}"
     output.mkdir()
     found: dict[str, Any] = {"exchanges": exchange(runtime.processes, folder)}
+    if world_size < max(WORLD_SIZES):
+        found |= run_trainings(opts, runtime, output)
+    torch.save(found, folder / f"{output.name}.pt")
+    stop_processes()
+
+
+def run_trainings(opts: Sequence[str], runtime: Runtime, output: Path) -> dict[str, Any]:
+    """Train, evaluate and draw dropout masks; returns what was found, by scenario."""
+    found: dict[str, Any] = {}
     one_epoch = [*opts, "SOLVER.STAGE2.MAX_EPOCHS", "1"]
     cfg = get_cfg(None, [*one_epoch, "MODEL.PROMPT_DROPOUT", "0.5"])
     found["dropout"] = [train_model(cfg, runtime, output) for _ in range(2)]
@@ -96,8 +105,7 @@ def run_scenarios(rank: int, world_size: int, port: int, folder: Path, opts: Seq
     for name, (config_file, switches) in MODELS.items():
         cfg = get_cfg(config_file, [*opts, *switches, *WITHOUT_DROPOUT])
         found[name] = train_model(cfg, runtime, output, None if name == "frozen" else evaluate_model)
-    torch.save(found, folder / f"{output.name}.pt")
-    stop_processes()
+    return found
 
 
 def compute_in_double_precision() -> None:
@@ -203,7 +211,7 @@ def describe(cfg: CfgNode, runtime: Runtime, state: TrainingState) -> dict[str, 
     """Describe a folder of tracklets as tools/extract_features.py does, in parts of four and one."""
     trained = TrainedRun(state.model, runtime, tuple(state.camids), Path("none"), "the last", cfg)
     folder = Path(cfg.DATASETS.ROOT_DIR) / "case1_aerial_to_ground/gallery"
-    return torch.from_numpy(describe_folder(trained, folder, camera=0, part_size=4).features)
+    return torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4).features)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from search.described import DescribedTracklets
+from search.feature_file import FeatureTable
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 ORIGIN = {"weights": "a1", "transform": "288x144"}
@@ -16,12 +16,18 @@ ORIGIN = {"weights": "a1", "transform": "288x144"}
 def describe():
     """``describe(a=angle, ...)``: tracklets whose features are points of the unit circle, by degrees."""
 
-    def build(words=None, origin=ORIGIN, pictures=None, **degrees):
+    def build(words=None, origin=ORIGIN, pictures=None, views=None, times=None, **degrees):
         angles = np.deg2rad(np.array(list(degrees.values()), dtype=np.float64))
-        features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-        cameras = np.arange(len(degrees)) - 1
-        pictures = pictures or [f"{key}.jpg" for key in degrees]
-        return DescribedTracklets(list(degrees), features, cameras, pictures, words, origin)
+        return FeatureTable(
+            keys=list(degrees),
+            features=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
+            cameras=np.arange(len(degrees)) - 1,
+            views=views or [""] * len(degrees),
+            times=np.array(times or ["NaT"] * len(degrees), dtype="datetime64[s]"),
+            pictures=pictures or [f"{key}.jpg" for key in degrees],
+            words=words,
+            origin=origin,
+        )
 
     return build
 

@@ -12,9 +12,8 @@ from PIL import Image
 
 from datasets.readers.listing import list_images, list_subfolders
 from search import cutting
-from search.cutting import cut_tracklets
-from search.cutting_sheet import draw_contact_sheet
-from search.selection import SelectionRules
+from search.boxes import SelectionRules
+from search.cutting import cut_tracklets, draw_tracklet_sheet
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 RULES = SelectionRules(min_frames=2, min_width=4, min_height=4, min_confidence=None, margin=0.0, stride=1, gap=5)
@@ -84,10 +83,10 @@ def test_contact_sheets_show_frames_at_equal_steps(tmp_path, monkeypatch):
     paths = [tmp_path / f"{number:06d}.png" for number in range(1, 92)]
     for number, path in enumerate(paths):
         Image.new("RGB", (10, 20), (2 * number, 0, 0)).save(path)
-    sheet = np.asarray(draw_contact_sheet(paths))
+    sheet = np.asarray(draw_tracklet_sheet(paths))
     centres = [sheet[row * 178 + 80, column * 84 + 40] for row in (0, 1) for column in range(8)]
     assert [red.item() for red, _, _ in centres] == [2 * 6 * index for index in range(16)]
-    one = np.asarray(draw_contact_sheet(paths[90:]))
+    one = np.asarray(draw_tracklet_sheet(paths[90:]))
     assert one.shape == (178, 84, 3)
     assert one[80, 40].tolist() == [180, 0, 0]
 

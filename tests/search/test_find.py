@@ -1,63 +1,124 @@
-"""Answers of a search: the query itself, the threshold, texts, and what is refused."""
+"""Answers of a search in memory: the nearest, the query itself, conditions, the threshold, and texts."""
+
+import argparse
 
 import numpy as np
 import pytest
 
-from search.find import SIMILARITY, find_texts, find_tracklets
-from search.index import TrackletIndex
+from search.find import SIMILARITY, MemoryGallery, find_nearest, find_texts, find_tracklets
 from search.threshold import Threshold
+from search.where import parse_condition, select_rows
 
 
 def keys_of(answers):
     return [[hit.tracklet.key for hit in answer.hits] for answer in answers.answers]
 
 
-def test_a_hit_says_which_tracklet_it_is(describe):
-    index = TrackletIndex(describe(a=0, b=60))
-    (answer,) = find_tracklets(index, describe(q=60), "q.npz", top=1).answers
+@pytest.fixture
+def gallery(describe):
+    """``gallery(a=angle, ...)``: as ``describe``, to search in."""
+    return lambda where=(), **options: MemoryGallery(describe(**options), "people.npz", where)
+
+
+def test_the_nearest_rows_are_those_of_a_full_sort_in_double_precision():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(500, 32)).astype(np.float32)
+    rows[100:110] = rows[0]  # equal rows keep their order
+    rows[200:210] = rows[0] + 1e-6 * rng.normal(size=(10, 32)).astype(np.float32)  # float32 cannot tell these apart
+    vectors = np.concatenate([rows[:2], rng.normal(size=(3, 32)).astype(np.float32)])
+    full = np.square(vectors[:, None].astype(np.float64) - rows[None]).sum(axis=2)
+    for row, (found, distances) in zip(full, find_nearest(rows, vectors, 15), strict=True):
+        expected = np.argsort(row, kind="stable")[:15]
+        assert found == expected.tolist()
+        assert distances == pytest.approx(row[expected].tolist(), abs=1e-12)
+    assert len(next(find_nearest(rows[:3], vectors, 15))[0]) == 3
+
+
+def test_a_hit_says_which_tracklet_it_is(gallery, describe):
+    searched = gallery(a=0, b=60, views=["", "aerial"], times=["NaT", "2023-10-17T10:00"])
+    (answer,) = find_tracklets(searched, describe(q=60), top=1).answers
     (hit,) = answer.hits
     assert (answer.query.key, answer.query.picture, answer.num_accepted) == ("q", "q.jpg", None)
-    assert (hit.tracklet.key, hit.tracklet.camera, hit.tracklet.picture) == ("b", 0, "b.jpg")
+    found = hit.tracklet
+    assert (found.key, found.camera, found.view, found.time) == ("b", 0, "aerial", "2023-10-17T10:00:00")
     assert hit.value == pytest.approx(0, abs=1e-7)
 
 
-def test_a_query_does_not_find_itself(describe):
-    index = TrackletIndex(describe(a=0, b=10, c=90))
-    assert keys_of(find_tracklets(index, index.tracklets, "own", top=1)) == [["b"], ["a"], ["b"]]
+def test_a_query_does_not_find_itself(gallery, describe):
+    searched = gallery(a=0, b=10, c=90)
+    assert keys_of(find_tracklets(searched, searched.form, top=1)) == [["b"], ["a"], ["b"]]
     # Another tracklet may have the same key, and another key the same feature.
-    assert keys_of(find_tracklets(index, describe(a=1, d=90), "q.npz", top=2)) == [["a", "b"], ["c", "b"]]
+    assert keys_of(find_tracklets(searched, describe(a=1, d=90), top=2)) == [["a", "b"], ["c", "b"]]
 
 
-def test_beyond_the_threshold_is_no_match(describe):
-    index = TrackletIndex(describe(a=0, b=60, c=180))
+def test_beyond_the_threshold_is_no_match(gallery, describe):
+    searched = gallery(a=0, b=60, c=180)
     at_60_degrees = Threshold(2 - 2 * 0.5 + 1e-6, "test")
-    answers = find_tracklets(index, describe(q=0, r=119, s=121), "q.npz", 3, at_60_degrees)
+    answers = find_tracklets(searched, describe(q=0, r=119, s=121), 3, at_60_degrees)
     assert [answer.num_accepted for answer in answers.answers] == [2, 1, 1]
-    answers = find_tracklets(index, describe(q=0, r=119, s=270), "q.npz", 3, Threshold(0.5, "test"))
+    answers = find_tracklets(searched, describe(q=0, r=119, s=270), 3, Threshold(0.5, "test"))
     assert [answer.num_accepted for answer in answers.answers] == [1, 0, 0]
     assert answers.num_unmatched == 2
     assert keys_of(answers)[1] == ["b", "c", "a"]  # still ranked
 
 
-def test_an_empty_index_and_other_features_are_refused(describe):
-    index = TrackletIndex(describe(a=0))
-    with pytest.raises(ValueError, match=r"q\.npz cannot be compared with the index: its weights is 'b2'"):
-        find_tracklets(index, describe(q=0, origin={"weights": "b2"}), "q.npz", 1)
-    index.remove(["a"])
-    with pytest.raises(ValueError, match="The index is empty"):
-        find_tracklets(index, describe(q=0), "q.npz", 1)
+@pytest.mark.parametrize(
+    ("words", "fitting", "sql"),
+    [
+        ("camera=1,3", "ce", "camera IN (1, 3)"),
+        ("view=aerial", "bc", "view IN ('aerial')"),
+        (
+            "time=2023-10-17",
+            "bc",
+            None,
+        ),
+        ("time=2023-10-17T11:00..2023-10-18", "cd", None),
+        ("time=2023-10-17T11:00..", "cd", "time >= timestamp '2023-10-17 11:00:00'"),
+        ("time=..2023-10-17T10:00", "b", "time <= timestamp '2023-10-17 10:00:00'"),
+        ("view=aerial camera=1", "c", None),
+        ("camera=7", "", None),
+    ],
+)
+def test_conditions_choose_rows(describe, words, fitting, sql):
+    table = describe(
+        **dict.fromkeys("abcde", 0),
+        views=["", "aerial", "aerial", "ground", "ground"],
+        times=["NaT", "2023-10-17T10:00", "2023-10-17T12:00", "2023-10-18T23:00", "NaT"],
+    )
+    where = [parse_condition(word) for word in words.split()]
+    assert "".join(select_rows(table, where).keys) == fitting
+    if sql is not None:
+        assert where[0].as_sql() == sql
 
 
-def test_texts_are_ranked_by_the_inner_product(describe):
+@pytest.mark.parametrize(
+    "word", ["camera", "camera=", "camera=x", "view=sky", "time=..", "time=soon", "time=2023-10-17T10:00Z", "pid=3"]
+)
+def test_a_condition_that_makes_no_sense_is_refused(word):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected camera=3,5 or view=aerial"):
+        parse_condition(word)
+
+
+def test_only_what_fits_is_searched_and_any_row_is_a_query(gallery):
+    searched = gallery(a=0, b=10, c=20, where=[parse_condition("camera=-1,1")])
+    answers = find_tracklets(searched, searched.fetch(["b"]), top=5)
+    assert (keys_of(answers), answers.num_searched) == ([["a", "c"]], 2)
+    with pytest.raises(ValueError, match=r"people.npz has no tracklet 'z'; its first is 'a'"):
+        searched.fetch(["z"])
+    with pytest.raises(ValueError, match="no tracklet to search in, or none that fits --where"):
+        find_tracklets(gallery(a=0, where=[parse_condition("camera=9")]), searched.form, top=5)
+
+
+def test_texts_are_ranked_by_the_inner_product(gallery):
     words = np.array([[1, 0], [0.6, 0.8], [0, 1]], dtype=np.float32)
-    index = TrackletIndex(describe(a=0, b=0, c=0, words=words, origin={"text tower": "t1"}))
+    searched = gallery(a=0, b=0, c=0, words=words, origin={"text tower": "t1"})
     vectors = np.array([[0.8, 0.6], [0, 1]], dtype=np.float32)
-    answers = find_texts(index, ["a red coat", "a hat"], vectors, "t1", top=2)
+    answers = find_texts(searched, ["a red coat", "a hat"], vectors, "t1", top=2)
     assert answers.measure == SIMILARITY
     assert keys_of(answers) == [["b", "a"], ["c", "b"]]
     assert [hit.value for hit in answers.answers[0].hits] == pytest.approx([0.96, 0.8])
     assert answers.answers[0].query.key == "a red coat"
-    with pytest.raises(ValueError, match="with another text tower, of SHA-256 .*; this one has t2. Name the file"):
-        find_texts(index, ["a"], vectors[:1], "t2", top=2)
+    with pytest.raises(ValueError, match="with another text tower, of SHA-256 t1; this one has t2"):
+        find_texts(searched, ["a"], vectors[:1], "t2", top=2)
     with pytest.raises(ValueError, match="no vectors to compare with texts"):
-        find_texts(TrackletIndex(describe(a=0)), ["a"], vectors[:1], "t1", top=2)
+        find_texts(gallery(a=0), ["a"], vectors[:1], "t1", top=2)

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.boxes import read_boxes
-from search.selection import SelectionRules, select_crops
+from search.boxes import SelectionRules, read_boxes, select_crops
 
 ALL = SelectionRules(min_frames=1, min_width=1, min_height=1, min_confidence=None, margin=0.0, stride=1, gap=1000)
 

@@ -78,14 +78,8 @@ def test_published_factors_are_the_defaults(tiny_cfg):
 )
 def test_published_schedule_by_hand(epoch, factor):
     assert warmup_multistep_factor(epoch, 10, 0.1, (30, 50, 70), 0.1) == pytest.approx(factor)
-
-
-def test_steps_within_the_warmup_multiply():
-    assert warmup_multistep_factor(5, 10, 0.1, (3,), 0.5) == pytest.approx(0.275)
-
-
-def test_no_warmup():
-    assert warmup_multistep_factor(0, 0, 0.1, (), 0.1) == 1
+    assert warmup_multistep_factor(5, 10, 0.1, (3,), 0.5) == pytest.approx(0.275)  # a step within the warm-up
+    assert warmup_multistep_factor(0, 0, 0.1, (), 0.1) == 1  # no warm-up
 
 
 def test_schedule_scales_every_group_by_epoch(tiny_cfg):
@@ -111,14 +105,6 @@ def test_centralisation_by_hand():
     centralize_gradients([matrix, vector, nn.Parameter(torch.zeros(2, 2))])
     assert matrix.grad.tolist() == [[-2.0, -1.0, 3.0], [-1.0, -1.0, 2.0]]
     assert vector.grad.tolist() == [1.0, 2.0, 3.0]
-
-
-def test_centralised_gradients_sum_to_zero_per_output():
-    kernel = nn.Parameter(torch.zeros(4, 3, 2, 2))
-    kernel.grad = torch.randn(4, 3, 2, 2) + 5
-    centralize_gradients([kernel])
-    torch.testing.assert_close(kernel.grad.sum(dim=(1, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
-    assert kernel.grad.abs().sum() > 1
 
 
 def test_embeddings_are_not_centralised_to_nothing(tiny_cfg):

@@ -91,7 +91,7 @@ def test_a_bad_command_line(words, message, capsys):
 
 
 def test_a_signal_writes_nothing(clip, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("search.cutting.draw_contact_sheet", lambda paths: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("search.cutting.draw_tracklet_sheet", lambda paths: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as stopped:
         run_command(lambda: main([*clip, "--output", str(tmp_path / "out")]))
     assert stopped.value.code == 128 + signal.SIGTERM

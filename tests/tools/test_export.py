@@ -18,13 +18,14 @@ import train_main
 from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
 from processor.exported_network import list_frames, read_clip
-from tools import describe_features, export_onnx, export_weights
+from search.feature_file import read_features
+from tools import export, extract_features
 from utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-# Runs tools.describe_features where torch cannot be imported.
+# Runs tools.extract_features where torch cannot be imported.
 WITHOUT_TORCH = (
-    "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('tools.describe_features', run_name='__main__')"
+    "import runpy, sys; sys.modules['torch'] = None; runpy.run_module('tools.extract_features', run_name='__main__')"
 )
 
 
@@ -41,7 +42,7 @@ def run(tmp_path_factory, write_tree, tiny_opts):
 @pytest.fixture(scope="module")
 def network(run):
     log, _ = run
-    export_onnx.main(["--output_dir", str(log), "--output", str(log / "network.onnx")])
+    export.main(["onnx", "--output_dir", str(log), "--output", str(log / "network.onnx")])
     return log / "network.onnx"
 
 
@@ -50,28 +51,29 @@ def test_an_exported_network_ranks_as_evaluation_does(run, network, tmp_path):
     results = tmp_path / "results"
     eval_main.main(["--output_dir", str(log), "--custom_output_dir", str(results), "TEST.MASK_ATTRIBUTES", "()"])
     expected = load_file(next((results / "features").glob("*query*.safetensors")))["features"].numpy()
-    folders = sorted((root / "case1_aerial_to_ground/query").glob("*/*"))
-    words = [str(network), *map(str, folders), "--camera", "4", "--output", str(tmp_path / "features.npz")]
-    subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], cwd=ROOT, check=True)
-    written = np.load(tmp_path / "features.npz")
-    assert written["keys"].tolist() == [str(folder) for folder in folders]
+    people = root / "case1_aerial_to_ground/query"
+    words = ["--network", network, "--tracklets", people, "--camera", "4", "--output", tmp_path / "features.npz"]
+    subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, words)], cwd=ROOT, check=True)
+    written = read_features(tmp_path / "features.npz")
+    assert written.keys == [str(folder.relative_to(people)) for folder in sorted(people.glob("*/*"))]
+    assert written.cameras.tolist() == [4] * len(written)
     # The frames are decoded by Pillow, whose pixels differ from ours by less than a grey level on average.
-    assert np.abs(written["features"] - expected).max() < 2e-3
-    assert written["distances"] == pytest.approx(written["distances"].T)
+    assert np.abs(written.features - expected).max() < 2e-3
 
 
+@pytest.mark.slow
 def test_real_crops_give_what_torch_gives(run, shared, caplog):
     caplog.set_level("INFO")
     log, _ = run
     tracklet = next(path.parent for path in sorted((shared / "data/pets09").rglob("*.jpg")))
-    export_onnx.main(["--output_dir", str(log), "--output", str(log / "b.onnx"), "--frames", str(tracklet)])
+    export.main(["onnx", "--output_dir", str(log), "--output", str(log / "b.onnx"), "--frames", str(tracklet)])
     assert "differs from torch by at most" in caplog.text
     assert "initializer" not in caplog.text  # of the exporter
 
 
 def test_weights_go_out_and_come_back(run, tmp_path, assert_same):
     log, _ = run
-    export_weights.main(["--output_dir", str(log), "--output", str(tmp_path / "export")])
+    export.main(["weights", "--output_dir", str(log), "--output", str(tmp_path / "export")])
     original = read_checkpoint(log / "checkpoint_last.pth")["model"]
     assert_same(load_file(tmp_path / "export/weights.safetensors"), original)
     assert "DEVICE: auto\n" in read_checkpoint(tmp_path / "export/weights.safetensors")["config"]
@@ -83,26 +85,32 @@ def test_weights_go_out_and_come_back(run, tmp_path, assert_same):
 
 def test_mistakes_are_named(network, tmp_path):
     output = ["--output", str(tmp_path / "a.npz")]
+
+    def extract(file, folder, *words):
+        extract_features.main(["--network", str(file), "--tracklets", str(folder), *output, *words])
+
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"empty is not a folder with frames \([^)]*\)\.$"):
-        describe_features.main([str(network), str(tmp_path / "empty"), *output])
-    with pytest.raises(FileNotFoundError, match=rf"It holds folders: if .* by {tmp_path}/\*/ at once"):
-        describe_features.main([str(network), str(tmp_path), *output])
-    with pytest.raises(FileNotFoundError, match=r"export_onnx.py makes one"):
-        describe_features.main([str(tmp_path / "none.onnx"), str(tmp_path), *output])
+    with pytest.raises(FileNotFoundError, match="empty has no frames"):
+        extract(network, tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match=r"none.onnx is not a file"):
+        extract(tmp_path / "none.onnx", tmp_path)
     (tmp_path / "damaged.onnx").write_bytes(b"no network")
     with pytest.raises(ValueError, match="is damaged, or no ONNX file"):
-        describe_features.main([str(tmp_path / "damaged.onnx"), str(tmp_path), *output])
+        extract(tmp_path / "damaged.onnx", tmp_path)
+    frames = tmp_path / "people/anna"
+    frames.mkdir(parents=True)
+    Image.new("RGB", (32, 64)).save(frames / "1.jpg")
     with pytest.raises(ValueError, match="none of the training cameras: \\[0, 4\\]"):
-        describe_features.main([str(network), str(tmp_path), "--camera", "9", *output])
+        extract(network, frames, "--camera", "9")
     (tmp_path / "a.npz").touch()
     with pytest.raises(ValueError, match=r"a\.npz exists already: --force replaces it"):
-        describe_features.main([str(network), str(tmp_path), *output])
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    Image.new("RGB", (32, 64)).save(frames / "1.jpg")
-    describe_features.main([str(network), str(frames), *output, "--force"])
-    assert np.load(tmp_path / "a.npz")["keys"].tolist() == [str(frames)]
+        extract(network, frames)
+    with pytest.raises(SystemExit):
+        extract(network, frames, "--weight", "best")
+    for folder, key in ((frames, "anna"), (frames / "1.jpg", "1.jpg"), (frames.parent, "anna")):
+        extract(network, folder, "--force")
+        written = read_features(tmp_path / "a.npz")
+        assert (written.keys, written.pictures) == ([key], [str(frames / "1.jpg")])
 
 
 def test_frames_are_in_natural_order(tmp_path):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from datasets.build import make_dataset
 from processor.build import make_training_state
 from processor.training.state import LAST_CHECKPOINT
-from search.described import read_described
+from search.feature_file import read_features
 from tools.extract_features import main
 from utils.runtime import make_runtime
 
@@ -41,18 +42,24 @@ def extract(run):
     def call(folder, output, *words):
         options = ["--output_dir", run / "logs", "--tracklets", run / folder, "--output", run / output, *words]
         main([str(word) for word in options])
-        return read_described(run / output)
+        return read_features(run / output)
 
     return call
 
 
 def test_both_formats_hold_the_same_and_nothing_else_stays(run, extract):
-    folder = "data/case1_aerial_to_ground/query"
-    npz, parquet = extract(folder, "a/people.npz", "--camera", 4), extract(folder, "a/people.parquet", "--camera", 4)
+    folder, facts = (
+        "data/case1_aerial_to_ground/query",
+        ("--camera", 4, "--view", "aerial", "--time", "2023-10-17T10:00"),
+    )
+    npz, parquet = extract(folder, "a/people.npz", *facts), extract(folder, "a/people.parquet", *facts)
     assert len(npz.keys) == 6
     assert (npz.keys, npz.pictures, npz.origin) == (parquet.keys, parquet.pictures, parquet.origin)
     assert np.array_equal(npz.features, parquet.features)
-    assert np.array_equal(npz.cameras, parquet.cameras)
+    for people in (npz, parquet):
+        assert people.cameras.tolist() == [4] * 6
+        assert people.views == ["aerial"] * 6
+        assert set(people.times.tolist()) == {datetime(2023, 10, 17, 10)}
     names = ["people.npz", "people.npz.log", "people.parquet", "people.parquet.log"]
     assert sorted(path.name for path in (run / "a").iterdir()) == names
 
@@ -78,7 +85,7 @@ def test_a_file_is_replaced_with_force_only(run, extract):
 
 
 def test_what_cannot_work_is_refused_before_anything_is_written(run, extract):
-    with pytest.raises(ValueError, match=r"people.csv: a file of described tracklets must end in .npz or .parquet"):
+    with pytest.raises(ValueError, match=r"people.csv: a feature file must end in .npz or .parquet"):
         extract("data", "a/people.csv")
     with pytest.raises(FileNotFoundError, match="Weight file not found"):
         extract("data", "a/people.npz", "--weight", "nowhere.pth")
@@ -93,12 +100,12 @@ def test_a_command_that_fails_keeps_its_parts(run, extract, monkeypatch):
     """The disk is full when the file is written; the next command computes nothing."""
     folder, fails = "data/case1_aerial_to_ground/query", []
 
-    def fail(described, path):
-        fails.append(described)
+    def fail(table, path):
+        fails.append(table)
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("search.described.write_described", fail)
+        patch.setattr("tools.extract_features.write_features", fail)
         with pytest.raises(OSError, match="No space left"):
             extract(folder, "people.npz")
     assert [path.name for path in (run / "people.npz.parts").glob("[!.]*")] == ["part_00000.safetensors"]

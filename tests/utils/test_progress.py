@@ -40,30 +40,18 @@ def run(caplog):
     return loop
 
 
-def test_a_line_a_minute_with_the_time_left(run):
-    num_seen, lines = run(range(10), 20)
-    assert num_seen == 10
-    assert lines == [
-        "CLIP memory: 3 of 10 batches, 2 min 20 s left",
-        "CLIP memory: 6 of 10 batches, 1 min 20 s left",
-        "CLIP memory: 9 of 10 batches, 20 s left",
-    ]
-
-
-def test_slow_items_are_logged_one_by_one(run):
-    assert len(run(range(4), 500)[1]) == 3  # before the second, third and fourth item
-
-
-def test_a_short_loop_says_nothing(run):
-    assert run(range(50), 1) == (50, [])
-
-
-def test_without_a_total_the_lines_count(run):
-    assert run(iter(range(3)), 100)[1] == ["CLIP memory: 1 batch", "CLIP memory: 2 batches"]
-
-
-def test_a_total_can_be_passed(run):
-    assert run(iter(range(3)), 100, total=3)[1][0] == "CLIP memory: 1 of 3 batches, 3 min 20 s left"
+@pytest.mark.parametrize(
+    ("items", "seconds", "options", "lines"),
+    [
+        (range(7), 20, {}, ["CLIP memory: 3 of 7 batches, 1 min 20 s left", "CLIP memory: 6 of 7 batches, 20 s left"]),
+        (range(50), 1, {}, []),
+        (iter(range(3)), 100, {}, ["CLIP memory: 1 batch", "CLIP memory: 2 batches"]),
+        (iter(range(2)), 500, {"total": 2}, ["CLIP memory: 1 of 2 batches, 8 min 20 s left"]),
+        (range(2), 60, {"total": 12, "done": 10}, ["CLIP memory: 11 of 12 batches, 1 min 0 s left"]),
+    ],
+)
+def test_a_line_a_minute_says_how_far_the_loop_is(items, seconds, options, lines, run):
+    assert run(items, seconds, **options)[1] == lines
 
 
 def test_other_processes_show_nothing(run, monkeypatch):

@@ -90,7 +90,13 @@ def contents(folder):
     return {name: {key: content[key] for key in content.keys() - {"config"}} for name, content in files.items()}
 
 
-@pytest.mark.parametrize("opts", [(), ("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", 2)])
+@pytest.mark.parametrize(
+    "opts",
+    [
+        (),
+        pytest.param(("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", 2), marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_stopped_by_signals_within_epochs_ends_as_an_undisturbed_one(opts, run, tmp_path, assert_same):
     run(tmp_path / "undisturbed", opts=opts)
     output = tmp_path / "stopped"
@@ -104,6 +110,7 @@ def test_a_run_stopped_by_signals_within_epochs_ends_as_an_undisturbed_one(opts,
     assert_same(contents(output), contents(tmp_path / "undisturbed"))
 
 
+@pytest.mark.slow
 def test_a_run_that_loses_power_anywhere_ends_as_an_undisturbed_one(run, undisturbed, tmp_path, assert_same):
     counter = Power()
     run(tmp_path / "counted", counter)

@@ -8,7 +8,7 @@ from datasets.build import make_dataset, make_memory_loader
 from datasets.clips.transforms import Normalizer
 from model import make_model
 from processor.evaluation.features import FeatureExtractor
-from processor.training.clip_memory import average_by_label, build_memory
+from processor.training.clip_memory import build_memory
 from utils.runtime import make_runtime
 
 PLAIN = Normalizer((0.0,), (1.0,))
@@ -68,19 +68,6 @@ def test_memory_does_not_depend_on_the_order_of_the_batches(tracklets):
     expected = build_memory(extractor(), loader_of(*ITEMS), tracklets)
     shuffled = [ITEMS[i] for i in (4, 2, 0, 3, 1)]
     torch.testing.assert_close(build_memory(extractor(), loader_of(*shuffled), tracklets), expected)
-
-
-def test_average_by_label_by_hand():
-    features = torch.tensor([[1.0], [5.0], [3.0]])
-    assert average_by_label(features, torch.tensor([1, 0, 1]), 2).tolist() == [[5.0], [2.0]]
-
-
-def test_memory_can_take_part_in_a_backward_pass(tracklets):
-    memory = build_memory(extractor(), loader_of(*ITEMS), tracklets)
-    scale = torch.ones(2, requires_grad=True)
-    (memory * scale).sum().backward()
-    torch.testing.assert_close(scale.grad, torch.tensor([1.5, -1.5]))
-    assert not memory.requires_grad
 
 
 def test_memory_of_files_ignores_cameras_and_equals_a_slow_reference(make_tree, tiny_cfg):

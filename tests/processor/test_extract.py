@@ -1,4 +1,4 @@
-"""Tracklets without labels are described as evaluation describes them, part by part."""
+"""Tracklets without labels are found as evaluation describes them, part by part."""
 
 import logging
 import re
@@ -13,9 +13,9 @@ from datasets.clips.decoding import UnreadableFrameError
 from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor
 from processor.evaluation.open_run import load_trained
+from processor.extract import extract_folder
 from processor.training.state import LAST_CHECKPOINT
-from search.described import COMPARED, write_described
-from search.extraction import describe_folder
+from search.feature_file import COMPARED, FeatureTable, unknown_times, write_features
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,40 +60,38 @@ def test_rows_are_those_of_evaluation(trained, queries):
     query = dataset.cases["case1"].query
     loader = make_test_loader(cfg, query, trained.cameras_for(dataset))
     expected = make_extractor(cfg, trained.model, trained.runtime).extract(loader, query, "query").features.numpy()
-    described = describe_folder(trained, queries, camera=4)
-    assert described.keys == [f"{pid}/c4n{number}" for pid in (20, 21, 22) for number in (0, 1)]
-    assert np.array_equal(described.features, expected)
-    assert described.cameras.tolist() == [4] * 6
-    assert described.pictures[0] == f"{queries}/20/c4n0/P20T2310171A2C4E1K1F101.jpg"
-    assert described.words is None
+    found = extract_folder(trained, queries, camera=4)
+    assert found.keys == [f"{pid}/c4n{number}" for pid in (20, 21, 22) for number in (0, 1)]
+    assert np.array_equal(found.features, expected)
+    assert found.pictures[0] == f"{queries}/20/c4n0/P20T2310171A2C4E1K1F101.jpg"
+    assert found.words is None
 
 
 def test_an_unknown_camera_is_said_once_and_changes_the_rows(trained, queries, caplog):
     caplog.set_level(logging.INFO)
-    known = describe_folder(trained, queries, camera=4)
+    known = extract_folder(trained, queries, camera=4)
     assert "The camera is unknown" not in caplog.text
-    described = describe_folder(trained, queries, part_size=2)
+    found = extract_folder(trained, queries, part_size=2)
     assert caplog.text.count("The camera is unknown: all tracklets get the neutral camera embedding") == 1
-    assert described.cameras.tolist() == [-1] * 6
-    assert np.abs(described.features - known.features).max() > 1e-4
+    assert np.abs(found.features - known.features).max() > 1e-4
 
 
 def test_a_camera_that_training_did_not_have_is_refused(trained, queries):
     with pytest.raises(ValueError, match=r"--camera must be a training camera \(0, 4\), got 3"):
-        describe_folder(trained, queries, camera=3)
+        extract_folder(trained, queries, camera=3)
 
 
 def test_a_stopped_command_goes_on_and_ends_with_the_same_bits(trained, queries, tmp_path, computed):
     parts = tmp_path / "parts"
     computed.append("of somebody else")
     with pytest.raises(KeyboardInterrupt):
-        describe_folder(trained, queries, parts=parts, part_size=2)
+        extract_folder(trained, queries, parts=parts, part_size=2)
     assert computed[1:] == ["tracklets 1 to 2 of 6", "tracklets 3 to 4 of 6"]
     computed.clear()
-    resumed = describe_folder(trained, queries, parts=parts, part_size=2)
+    resumed = extract_folder(trained, queries, parts=parts, part_size=2)
     assert computed == ["tracklets 5 to 6 of 6"]
     computed.clear()
-    expected = describe_folder(trained, queries, part_size=2)
+    expected = extract_folder(trained, queries, part_size=2)
     assert len(computed) == 3
     assert np.array_equal(resumed.features, expected.features)
     assert (resumed.keys, resumed.pictures) == (expected.keys, expected.pictures)
@@ -101,12 +99,12 @@ def test_a_stopped_command_goes_on_and_ends_with_the_same_bits(trained, queries,
 
 def test_parts_of_other_settings_or_frames_are_computed_again(trained, queries, tmp_path, computed, tiny_cfg):
     parts = tmp_path / "parts"
-    before = describe_folder(trained, queries, parts=parts)
+    before = extract_folder(trained, queries, parts=parts)
     shutil.copy(next((queries / "20/c4n0").iterdir()), queries / "20/c4n0/another.jpg")
-    describe_folder(trained, queries, parts=parts)
+    extract_folder(trained, queries, parts=parts)
     assert len(computed) == 2
     without_flip = load_trained(trained.cfg, overrides=["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"])
-    after = describe_folder(without_flip, queries, parts=parts)
+    after = extract_folder(without_flip, queries, parts=parts)
     assert len(computed) == 3
     assert {name for name in COMPARED if before.origin[name] != after.origin[name]} == {"transform"}
     assert "TEST.FLIP False" in after.origin["transform"]
@@ -118,24 +116,27 @@ def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path,
         break_frames(queries / name)
     for _ in range(2):
         caplog.clear()
-        described = describe_folder(trained, queries, parts=tmp_path / "parts", part_size=2)
-        assert described.keys == ["20/c4n0", "22/c4n0", "22/c4n1"]
-        assert len(described.features) == len(described.pictures) == 3
+        found = extract_folder(trained, queries, parts=tmp_path / "parts", part_size=2)
+        assert found.keys == ["20/c4n0", "22/c4n0", "22/c4n1"]
+        assert len(found.features) == len(found.pictures) == 3
         assert "They are left out: 21/c4n0, 21/c4n1" in caplog.text
     for name in ("20/c4n0", "22/c4n0", "22/c4n1"):
         break_frames(queries / name)
     with pytest.raises(UnreadableFrameError, match="No frame of any of the 6 tracklets can be read"):
-        describe_folder(trained, queries, part_size=2)
+        extract_folder(trained, queries, part_size=2)
 
 
 def test_the_example_of_the_document_runs(trained, queries, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_described(describe_folder(trained, queries), tmp_path / "people.npz")
+    found = extract_folder(trained, queries)
+    count = len(found.keys)
+    columns = (np.full(count, -1), [""] * count, unknown_times(count), found.pictures)
+    write_features(FeatureTable(found.keys, found.features, *columns), tmp_path / "people.npz")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/search.md").read_text(encoding="utf-8"), re.DOTALL)
     for written, ours in (("logs/all", tmp_path), ("/data/query", queries / "21")):
         assert written in code
         code = code.replace(written, str(ours))
-    found = {}
-    exec(code, found)
-    assert found["nearest"] == ["21/c4n0", "21/c4n1"]
-    assert np.diag(found["similarities"][:, 2:]) == pytest.approx(1, abs=1e-5)
+    names = {}
+    exec(code, names)
+    assert names["nearest"] == ["21/c4n0", "21/c4n1"]
+    assert np.diag(names["similarities"][:, 2:]) == pytest.approx(1, abs=1e-5)

@@ -1,6 +1,7 @@
-"""What a search found: a table for the screen, and files of JSON and CSV."""
+"""Show what a search found: a table for the screen, and search.html, search.csv and search.json."""
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Iterator
@@ -8,45 +9,51 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from datasets.clips.thumbnails import THUMBNAIL_HW, read_thumbnail
 from utils.files import write_text
+from utils.html_page import render_page
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
 from .find import Answer, Answers
-from .page import escape_surrogates, write_page
 
+TEMPLATE = Path(__file__).parent / "page_template/search.html"
 NO_MATCH = "no match"
-MAX_SHOWN = 20  # queries in the table for the screen
+MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 
 
-def write_results(answers: Answers, folder: Path) -> list[Path]:
-    """Write search.json, search.csv and the page into a folder; returns the files, the page last."""
-    paths = [folder / "search.json", folder / "search.csv"]
-    write_text(f"{json.dumps(as_dict(answers), indent=2)}\n", paths[0])
-    write_text(escape_surrogates(_as_csv(answers)), paths[1])
-    return [*paths, write_page(answers, folder)]
+def write_answers(answers: Answers, folder: Path) -> list[Path]:
+    """Write all three files into a folder; returns them, the page last."""
+    contents = {
+        "search.json": f"{json.dumps(answers_as_dict(answers), indent=2)}\n",
+        "search.csv": _as_csv(answers),
+        "search.html": render_answers(answers),
+    }
+    for name, content in contents.items():
+        write_text(content, folder / name)
+    return [folder / name for name in contents]
 
 
 def format_answers(answers: Answers) -> str:
     """Lay out the answers to the first queries."""
-    rows = [row for answer in answers.answers[:MAX_SHOWN] for row in _rows_of_table(answer)]
-    header = ["query", "rank", "tracklet", "camera", answers.measure, ""]
-    text = format_table(header, rows, "<><>><")
-    left_out = len(answers.answers) - MAX_SHOWN
+    rows = [row for answer in answers.answers[:MAX_IN_TABLE] for row in _rows_of_table(answer)]
+    text = format_table(["query", "rank", "tracklet", "camera", "view", "time", answers.measure, ""], rows, "<><><<><")
+    left_out = len(answers.answers) - MAX_IN_TABLE
     return f"{text}\n({left_out} more queries: --output writes all of them)" if left_out > 0 else text
 
 
 def _rows_of_table(answer: Answer) -> Iterator[list[object]]:
     if answer.num_accepted == 0:
-        yield [answer.query.key, "", NO_MATCH, "", "", ""]
+        yield [answer.query.key, "", NO_MATCH, "", "", "", "", ""]
     for rank, hit in enumerate(answer.hits, start=1):
-        camera = "" if hit.tracklet.camera == UNKNOWN else hit.tracklet.camera
+        found = hit.tracklet
+        camera = "" if found.camera == UNKNOWN else found.camera
         beyond = "beyond the threshold" if answer.num_accepted is not None and rank > answer.num_accepted else ""
         query = answer.query.key if rank == 1 and answer.num_accepted != 0 else ""
-        yield [query, rank, hit.tracklet.key, camera, f"{hit.value:.4f}", beyond]
+        yield [query, rank, found.key, camera, found.view, found.time, f"{hit.value:.4f}", beyond]
 
 
-def as_dict(answers: Answers) -> dict[str, Any]:
+def answers_as_dict(answers: Answers) -> dict[str, Any]:
     """Return the answers as plain data; 'accepted' and 'match' are null where nothing is judged."""
     return {
         "measure": answers.measure,
@@ -72,11 +79,25 @@ def as_dict(answers: Answers) -> dict[str, Any]:
 
 
 def _as_csv(answers: Answers) -> str:
-    """Return a row for each tracklet that was found; cells of what is not known are empty."""
+    """Return a row for each tracklet that was found; cells of what is not judged are empty."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    columns = ("rank", "key", "camera", answers.measure, "accepted")
+    columns = ("rank", "key", "camera", "view", "time", answers.measure, "accepted")
     writer.writerow(["query", "match", *columns])
-    for query in as_dict(answers)["queries"]:
+    for query in answers_as_dict(answers)["queries"]:
         writer.writerows([query["key"], query["match"], *(hit[name] for name in columns)] for hit in query["found"])
     return file.getvalue()
+
+
+def render_answers(answers: Answers) -> str:
+    """Return a page that needs no network: every query with what was found; every string of the data is escaped."""
+    height, width = THUMBNAIL_HW
+    return render_page(
+        TEMPLATE,
+        title="Search results",
+        found=answers,
+        shown=answers.answers[:MAX_ON_PAGE],
+        read_picture=functools.cache(read_thumbnail),
+        height=height,
+        width=width,
+    )

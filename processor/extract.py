@@ -1,8 +1,8 @@
-"""Describe tracklets that nobody has labelled, part by part, so that a stopped command goes on where it was."""
+"""Extract features of tracklets that nobody has labelled, part by part, so that a stopped command goes on."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,29 +18,49 @@ from datasets.clips.decoding import UnreadableFrameError
 from datasets.readers.unlabelled import read_unlabelled
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
-from processor.build import describe_transform, make_extractor, make_feature_cache
-from processor.evaluation.cache import FeatureCache, hash_weights
-from processor.evaluation.features import FeatureExtractor, FeatureSet
-from processor.evaluation.open_run import TrainedRun
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from .described import TEXT_TOWER, DescribedTracklets
+from .build import describe_transform, make_extractor, make_feature_cache
+from .evaluation.cache import FeatureCache, hash_weights
+from .evaluation.features import FeatureExtractor, FeatureSet
+from .evaluation.open_run import TrainedRun
 
 logger = logging.getLogger(__name__)
 
 PART_SIZE = 512  # tracklets; a command that is stopped loses at most so many
 
 
-def describe_folder(
+@dataclass(frozen=True, eq=False)
+class FolderFeatures:
+    """Features of the tracklets in a folder, row by row; n tracklets.
+
+    Attributes:
+        keys: Unique names: the folders' paths below the one that was read.
+        features: Descriptors as evaluation compares them, (n, D), float32.
+        pictures: Path of the frame in the middle of each tracklet.
+        words: Vectors that texts are compared with, (n, P), float32, unit length; None without a text space.
+        origin: What the rows depend on, by name.
+    """
+
+    keys: list[str]
+    features: np.ndarray
+    pictures: list[str]
+    words: np.ndarray | None
+    origin: Mapping[str, str]
+
+
+def extract_folder(
     trained: TrainedRun,
     root: Path,
     camera: int | None = None,
     parts: Path | None = None,
     part_size: int = PART_SIZE,
     text_space: TextSpace | None = None,
-) -> DescribedTracklets:
-    """Describe every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
+) -> FolderFeatures:
+    """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
+
+    A tracklet without a readable frame is left out, with a warning.
 
     Args:
         trained: The model, with the settings of its evaluation.
@@ -50,10 +70,7 @@ def describe_folder(
             weights, settings, code and the frames' paths are the same.
         part_size: Tracklets in a part; at least 1.
         text_space: Also gives each tracklet a vector that texts can be compared with.
-    Returns:
-        The descriptors; tracklets without a readable frame are left out, with a warning.
     Raises:
-        FileNotFoundError, ValueError: As ``read_unlabelled``; ValueError also if the model has no such camera.
         UnreadableFrameError: If no frame at all can be read.
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
@@ -64,17 +81,16 @@ def describe_folder(
     origin = {**trained.origin, "data": str(root), "weights": hash_weights(model), "transform": describe_transform(cfg)}
     if text_space is not None:
         extractor = add_words(extractor, text_space.to(runtime.device))
-        origin[TEXT_TOWER] = text_space.sha256
-        cache = cache and replace(cache, origin={**cache.origin, TEXT_TOWER: text_space.sha256})
+        origin["text tower"] = text_space.sha256
+        cache = cache and replace(cache, origin={**cache.origin, "text tower": text_space.sha256})
     make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=runtime.processes)
-    described = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
+    found = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
     width = text_space.width if text_space else 0
-    features, words = described.features.split([described.features.shape[1] - width, width], dim=1)
-    return DescribedTracklets(
-        keys=[tracklet.name for tracklet in described.tracklets],
+    features, words = found.features.split([found.features.shape[1] - width, width], dim=1)
+    return FolderFeatures(
+        keys=[tracklet.name for tracklet in found.tracklets],
         features=(F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
-        cameras=np.array(described.camids, dtype=np.int64),
-        pictures=[tracklet.middle_frame for tracklet in described.tracklets],
+        pictures=[tracklet.middle_frame for tracklet in found.tracklets],
         words=F.normalize(words).numpy() if text_space else None,
         origin=origin,
     )
@@ -104,7 +120,7 @@ def extract_in_parts(
     Args:
         extractor: Computes the features.
         make_loader: Makes the loader of some tracklets.
-        tracklets: What to describe, at least one.
+        tracklets: Whose features to extract, at least one.
         cache: Keeps the parts; None keeps none.
         part_size: Tracklets in a part.
     Raises:
@@ -123,8 +139,8 @@ def extract_in_parts(
                 logger.warning("%s They are left out: %s", error, names)
     if not parts:
         raise UnreadableFrameError(f"No frame of any of the {len(tracklets)} tracklets can be read.")
-    described = tuple(chain.from_iterable(part.tracklets for part in parts))
-    return FeatureSet(described, torch.cat([part.features for part in parts]), len(tracklets) - len(described))
+    readable = tuple(chain.from_iterable(part.tracklets for part in parts))
+    return FeatureSet(readable, torch.cat([part.features for part in parts]), len(tracklets) - len(readable))
 
 
 def _find_camera(trained: TrainedRun, camera: int | None) -> dict[int, int]:

@@ -1,0 +1,172 @@
+"""A table of LanceDB: tracklets beyond what memory holds, in a folder, a bucket or on a server, with an index."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.mistake import MissingFile, Mistake
+from utils.text import shorten
+
+from .feature_file import FeatureTable, read_origin, require_joinable
+from .find import Column, Hit, describe_row
+from .where import Condition
+
+
+@contextmanager
+def _hiding_datasets() -> Iterator[None]:
+    """Hide our folder ``datasets`` from LanceDB, which takes a module of that name for Hugging Face's."""
+    ours = sys.modules.pop("datasets", None)
+    try:
+        yield
+    finally:
+        if ours is not None:
+            sys.modules["datasets"] = ours
+
+
+with _hiding_datasets():
+    import lancedb
+    from lancedb.index import IvfRq, IvfSq
+
+logger = logging.getLogger(__name__)
+
+TABLE = "tracklets"
+INDEX_FROM = 100_000  # rows; below, every vector is compared
+# Codes of one bit a number (RaBitQ) choose REFINED times k rows, whose vectors are compared. All partitions are
+# searched: of generated features, a search of a quarter of them misses a fifth of the neighbours.
+PARTITION_ROWS = 8192
+ALL_PARTITIONS = 1 << 20
+REFINED = 20
+NUM_SAMPLES, NUM_NEIGHBOURS = 20, 10  # of the recall that is measured
+
+
+class LanceGallery:
+    """The tracklets of a table.
+
+    Args:
+        uri: Folder of the table, or the address of a bucket or server, as ``lancedb.connect`` takes it.
+        where: Conditions on the tracklets that are searched.
+    """
+
+    def __init__(self, uri: str, where: Sequence[Condition] = ()) -> None:
+        if not _exists(uri):
+            raise MissingFile(f"{uri} is no table of tracklets: `python -m tools.search load` makes one.")
+        self.name, self.table = uri, lancedb.connect(uri).open_table(TABLE)
+        schema = self.table.schema
+        self.form = FeatureTable.from_arrow(schema.empty_table(), read_origin(schema))
+        self._where = " AND ".join(condition.as_sql() for condition in where) or None
+
+    def __len__(self) -> int:
+        return self.table.count_rows(self._where)
+
+    def fetch(self, keys: Sequence[str]) -> FeatureTable:
+        """Return tracklets by their keys."""
+        rows = self.table.search().where(_having(keys)).limit(len(keys)).to_arrow()
+        found = FeatureTable.from_arrow(rows, self.form.origin)
+        return found.select(found.find_rows(keys, self.name))
+
+    def nearest(self, vectors: np.ndarray, k: int, column: Column, indexed: bool = True) -> Iterator[list[Hit]]:
+        """Yield for each vector the k nearest tracklets; their distances are computed in double precision."""
+        for vector in vectors:
+            query: Any = self.table.search(vector, vector_column_name=column)
+            query = query.distance_type("l2").limit(k)
+            query = query.nprobes(ALL_PARTITIONS).refine_factor(REFINED) if indexed else query.bypass_vector_index()
+            if self._where:
+                query = query.where(self._where, prefilter=True)
+            rows = query.select([*self.table.schema.names, "_distance"]).to_arrow()
+            found = FeatureTable.from_arrow(rows, self.form.origin)
+            own = found.words if column == "words" else found.features
+            assert own is not None
+            distances = np.square(own - vector.astype(np.float64)).sum(axis=1)
+            yield [Hit(describe_row(found, row), float(distances[row])) for row in np.argsort(distances, kind="stable")]
+
+    def measure_recall(self) -> float:
+        """Return the share of the exact neighbours of some of its own rows that the index finds, 0..1."""
+        rows = self.table.search().limit(NUM_SAMPLES).to_arrow()
+        vectors = FeatureTable.from_arrow(rows, self.form.origin).features
+        exact, found = (
+            [
+                {hit.tracklet.key for hit in hits}
+                for hits in self.nearest(vectors, NUM_NEIGHBOURS, "feature", approximate)
+            ]
+            for approximate in (False, True)
+        )
+        return sum(len(one & other) for one, other in zip(exact, found, strict=True)) / max(1, sum(map(len, exact)))
+
+
+def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False) -> None:
+    """Add tracklets to a table, or make it; all of them or none.
+
+    Args:
+        uri: As in ``LanceGallery``.
+        tracklets: The rows.
+        source: Their file, for messages.
+        replaces: Whether a tracklet takes the place of one with its key.
+    """
+    if not _exists(uri):
+        with _hiding_datasets():
+            lancedb.connect(uri).create_table(TABLE, tracklets.to_arrow())
+        return
+    gallery = LanceGallery(uri)
+    require_joinable(gallery.form, uri, tracklets, source)
+    kept = gallery.table.search().select(["key"]).limit(gallery.table.count_rows()).to_arrow()["key"].to_pylist()
+    present = set(kept).intersection(tracklets.keys)
+    if present and not replaces:
+        raise Mistake(f"{source}: {uri} has {shorten(min(present))} already; --replace puts the new one there.")
+    merging = gallery.table.merge_insert("key").when_not_matched_insert_all().when_matched_update_all()
+    with _hiding_datasets():
+        merging.execute(tracklets.to_arrow())
+
+
+def update_index(uri: str) -> None:
+    """Make the index of a large table, or add the rows that it lacks, and log its recall."""
+    gallery = LanceGallery(uri)
+    table, count = gallery.table, len(gallery)
+    if count < INDEX_FROM:
+        return
+    if list(table.list_indices()):
+        table.optimize()
+    else:
+        for column in ("feature",) if gallery.form.words is None else ("feature", "words"):
+            width = table.schema.field(column).type.list_size
+            codes = IvfRq if width % 8 == 0 else IvfSq  # RaBitQ packs bits into bytes; the other has a byte a number
+            table.create_index(column, config=codes(distance_type="l2", num_partitions=-(-count // PARTITION_ROWS)))
+    logger.info(
+        "From %s tracklets on, search is approximate: the index finds %.1f %% of the %d nearest of %d tracklets.",
+        f"{INDEX_FROM:,}",
+        100 * gallery.measure_recall(),
+        NUM_NEIGHBOURS,
+        NUM_SAMPLES,
+    )
+
+
+def delete(uri: str, keys: Sequence[str]) -> None:
+    """Delete tracklets from a table, or none if one of them is not there.
+
+    The rows that stay are written again, because LanceDB would only mark the others and keep their vectors.
+    """
+    gallery = LanceGallery(uri)
+    gallery.fetch(keys)
+    rows = gallery.table.search().where(f"NOT ({_having(keys)})").to_batches()
+    with _hiding_datasets():
+        table = lancedb.connect(uri).create_table(TABLE, rows, schema=gallery.table.schema, mode="overwrite")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that other commands which search meanwhile may fail
+        table.optimize(cleanup_older_than=timedelta(0))
+    update_index(uri)
+
+
+def _exists(uri: str) -> bool:
+    """Whether there is a table; LanceDB would make the folder to find out."""
+    return ("://" in uri or Path(uri).is_dir()) and TABLE in lancedb.connect(uri).list_tables().tables
+
+
+def _having(keys: Sequence[str]) -> str:
+    quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
+    return f"key IN ({quoted})"

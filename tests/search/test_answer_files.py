@@ -1,0 +1,112 @@
+"""What a search writes: the table, JSON, CSV and the page."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search import answer_files
+from search.answer_files import format_answers, render_answers, write_answers
+from search.find import MemoryGallery, find_texts, find_tracklets
+from search.threshold import Threshold
+
+HOSTILE = "<script>document.title='taken'</script>&\"'"
+
+
+@pytest.fixture
+def search(describe):
+    """``search(threshold=None)``: two queries, of which the second has no match within 0.5."""
+
+    def run(threshold=None):
+        views, times = ["", "aerial", "ground"], ["NaT", "2023-10-17", "NaT"]
+        gallery = MemoryGallery(describe(a=0, b=60, c=180, views=views, times=times), "people.npz")
+        return find_tracklets(gallery, describe(q=5, r=275), 3, threshold and Threshold(threshold, "test"))
+
+    return run
+
+
+def test_the_table_says_what_is_no_match(search):
+    lines = [re.split(r"  +", line.strip()) for line in format_answers(search(0.5)).splitlines()[2:]]
+    b = ["b", "0", "aerial", "2023-10-17T00:00:00"]
+    assert lines == [
+        ["q", "1", "a", "0.0076"],
+        ["2", *b, "0.8528", "beyond the threshold"],
+        ["3", "c", "1", "ground", "3.9924", "beyond the threshold"],
+        ["r", "no match"],
+        ["1", "a", "1.8257", "beyond the threshold"],
+        ["2", "c", "1", "ground", "2.1743", "beyond the threshold"],
+        ["3", *b, "3.6383", "beyond the threshold"],
+    ]
+    assert "threshold" not in format_answers(search())
+
+
+def test_long_answers_are_cut(search, monkeypatch):
+    monkeypatch.setattr(answer_files, "MAX_IN_TABLE", 1)
+    monkeypatch.setattr(answer_files, "MAX_ON_PAGE", 1)
+    assert format_answers(search()).endswith("(1 more queries: --output writes all of them)")
+    page = render_answers(search())
+    assert page.count('<li class="query">') == 1
+    assert "The first 1 queries are shown" in page
+
+
+def test_files_hold_every_query(search, tmp_path):
+    paths = write_answers(search(0.5), tmp_path / "new")
+    assert [path.name for path in paths] == ["search.json", "search.csv", "search.html"]
+    content = json.loads(paths[0].read_text())
+    assert content["threshold"] == {"distance": 0.5, "reason": "test", "false_positive_rate": None}
+    assert [query["match"] for query in content["queries"]] == [True, False]
+    assert content["queries"][0]["found"][1] == {
+        "rank": 2,
+        "key": "b",
+        "camera": 0,
+        "view": "aerial",
+        "time": "2023-10-17T00:00:00",
+        "picture": "b.jpg",
+        "distance": pytest.approx(0.85275, abs=1e-4),
+        "accepted": False,
+    }
+    rows = list(csv.reader(paths[1].read_text().splitlines()))
+    assert rows[0] == ["query", "match", "rank", "key", "camera", "view", "time", "distance", "accepted"]
+    assert rows[2][:7] + rows[2][8:] == ["q", "True", "2", "b", "0", "aerial", "2023-10-17T00:00:00", "False"]
+    assert len(rows) == 7
+    write_answers(search(), tmp_path)
+    assert {query["match"] for query in json.loads((tmp_path / "search.json").read_text())["queries"]} == {None}
+
+
+def test_the_page_shows_matches_apart(search):
+    page = render_answers(search(0.5))
+    assert page.count("No match") == 1
+    assert page.count("1 accepted") == 1
+    assert page.count("beyond the threshold of 0.5") == 2
+    assert "1 of the queries have no match" in page
+    unjudged = render_answers(search())
+    assert not re.search(r"No match|accepted|beyond the", unjudged)
+
+
+def test_the_page_of_texts_speaks_of_no_threshold_that_was_not_given(describe):
+    words = np.eye(1, 2, dtype=np.float32)
+    gallery = MemoryGallery(describe(a=0, words=words, origin={"text tower": "t1"}), "people.npz")
+    page = render_answers(find_texts(gallery, ["man"], words, "t1", 3))
+    assert "similarity to the words, for which there is no threshold" in page
+    assert "was given" not in page
+
+
+def test_the_page_says_how_many_strangers_a_rate_accepts(search):
+    answers = replace(search(0.5), threshold=Threshold(0.5, "test", 0.01))
+    assert "if all 3 tracklets are of other people, 0.03 are expected" in render_answers(answers)
+    assert "expected" not in render_answers(search(0.5))
+
+
+def test_the_page_is_one_file_and_escapes_what_the_data_name(describe, tmp_path):
+    Image.new("RGB", (60, 120), "red").save(tmp_path / "red.png")
+    tracklets = describe(**{HOSTILE: 0}, b=60, pictures=[str(tmp_path / "red.png"), HOSTILE])
+    page = render_answers(find_tracklets(MemoryGallery(tracklets, HOSTILE), tracklets, 3, Threshold(0.5, HOSTILE)))
+    assert "<script" not in page
+    assert "&lt;script&gt;document.title" in page
+    assert page.count('src="data:image/webp;base64,') == 2  # the query, and as a hit of the other
+    assert page.count("no picture") == 2
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://', page)
