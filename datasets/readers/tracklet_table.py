@@ -86,7 +86,9 @@ def read_table(path: str | Path) -> TrackletTable:
     header = _check_header(path, reader.fieldnames or [])
     reader.fieldnames = header
     try:
-        lines = [(reader.line_num, cells) for cells in reader]
+        lines = [
+            (reader.line_num, cells) for cells in reader if any(str(cell or "").strip() for cell in cells.values())
+        ]
     except csv.Error as error:
         raise Mistake(f"{path}, line {reader.line_num + 1}: this row is not valid CSV: {error}.") from None
     columns = tuple(name for name in header if name.startswith(ATTRIBUTE))

@@ -51,8 +51,8 @@ class PageFigure:
 
 def write_figures(
     directions: Sequence[RankedDirection], verification: Sequence[Mapping[str, Any]], folder: Path
-) -> tuple[list[PageFigure], list[Path]]:
-    """Draw every figure once; write it as PNG and PDF, and return it as SVG for the page, with the files written.
+) -> list[PageFigure]:
+    """Draw every figure once; write it as PNG and PDF, and return it as SVG for the page.
 
     Args:
         directions: By every method, the visual one first.
@@ -61,7 +61,6 @@ def write_figures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures: list[PageFigure] = []
-    written: list[Path] = []
     with mpl.rc_context(STYLE):
         for own in group_by_case(directions):
             name, title = own[0].case.name, own[0].case.title
@@ -71,13 +70,11 @@ def write_figures(
                 "distances": ("Distances, visual only", *_draw_distances(own[0])),
             }
             for kind, (heading, description, figure) in drawn.items():
-                paths = [folder / f"{kind}_{name}.png", folder / f"{kind}_{name}.pdf"]
-                figure.savefig(paths[0], dpi=DOTS_PER_INCH, facecolor="white")
-                figure.savefig(paths[1], facecolor="white", metadata={"CreationDate": None})
-                written += paths
-                svg = _as_svg(figure, f"{kind}_{name}")
-                figures.append(PageFigure(f"{heading}, {title}", description, svg))
-    return figures, written
+                stem = f"{kind}_{name}"
+                figure.savefig(folder / f"{stem}.png", dpi=DOTS_PER_INCH, facecolor="white")
+                figure.savefig(folder / f"{stem}.pdf", facecolor="white", metadata={"CreationDate": None})
+                figures.append(PageFigure(f"{heading}, {title}", description, _as_svg(figure, stem)))
+    return figures
 
 
 def _draw_cmc(directions: Sequence[RankedDirection]) -> tuple[str, Figure]:

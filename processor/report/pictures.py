@@ -18,9 +18,8 @@ FRAME_HW = (128, 64)  # pixels
 MAX_NAME = 24  # characters of a tracklet's name that fit above its picture
 
 
-def draw_best_and_worst(direction: RankedDirection, folder: Path) -> list[Path]:
+def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
     """Draw the people with the highest and the lowest average precision, a query of each."""
-    written = []
     for name in ("best", "worst"):
         queries = direction.hardest_people(NUM_QUERIES, reverse=name == "best")
         with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
@@ -29,8 +28,6 @@ def draw_best_and_worst(direction: RankedDirection, folder: Path) -> list[Path]:
             figure.suptitle(_printable(title))
             figure.tight_layout(rect=(0, 0, 1, 0.98))
             figure.savefig(folder / f"ranked_{name}.png", dpi=80)
-        written.append(folder / f"ranked_{name}.png")
-    return written
 
 
 def _draw_queries(case: Case, queries: Sequence[RankedQuery]) -> Figure:

@@ -42,8 +42,8 @@ def write_page(
     results: Mapping[str, Any],
     provenance: Mapping[str, str],
     folder: Path,
-) -> list[Path]:
-    """Write the page and its figures into a folder; returns the files written, the page last.
+) -> None:
+    """Write the page and its figures into a folder.
 
     Args:
         directions: All scored ones by all methods, the visual one first.
@@ -52,12 +52,9 @@ def write_page(
         folder: Where to write.
     """
     figures: list[PageFigure] = []
-    written: list[Path] = []
     with going_on_without(FIGURES_FOLDER):
-        figures, written = write_figures(directions, results["verification"], folder / FIGURES_FOLDER)
-    path = folder / PAGE_NAME
-    path.write_text(render_page(directions, results, provenance, figures), "utf-8", ESCAPES)
-    return [*written, path]
+        figures = write_figures(directions, results["verification"], folder / FIGURES_FOLDER)
+    (folder / PAGE_NAME).write_text(render_page(directions, results, provenance, figures), "utf-8", ESCAPES)
 
 
 def render_page(

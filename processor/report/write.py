@@ -43,67 +43,61 @@ def write_report(
         save_distances: Whether to write all distances, too.
         make_maps: Maps some queries of a direction, for the page; None for no maps.
     Returns:
-        The files written, the page last.
+        The files written, the page last: it is the one to open.
     """
 
     def write(temporary: Path) -> list[Path]:
-        written, directions = _write_directions(evaluation, temporary, ranking_length, save_distances)
+        directions = _write_directions(evaluation, temporary, ranking_length, save_distances)
         if directions:
-            written += _write_scores(evaluation, scores, directions, temporary, provenance, make_maps)
-        return written
+            _write_scores(evaluation, scores, directions, temporary, provenance, make_maps)
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        return sorted(files, key=lambda path: path.name == PAGE_NAME)
 
     return replace_files(folder, write)
 
 
 def _write_directions(
     evaluation: Evaluation, folder: Path, ranking_length: int, save_distances: bool
-) -> tuple[list[Path], list[RankedDirection]]:
-    """Write rankings and distances of every direction by every method; returns the files and what is shown of them."""
+) -> list[RankedDirection]:
+    """Write rankings and distances of every direction by every method; returns what the report shows of them."""
     several = len(evaluation.cases) > 1
     folders = {result.case.name: folder / result.case.name if several else folder for result in evaluation.cases}
-    written: list[Path] = []
     directions: list[RankedDirection] = []
     for own_folder in folders.values():
         own_folder.mkdir(parents=True, exist_ok=True)
     for method in evaluation.methods():
-        own_written, own_directions = _write_rankings(evaluation, method, folder, folders, ranking_length)
-        written += own_written
-        directions += own_directions
+        directions += _write_rankings(evaluation, method, folder, folders, ranking_length)
         for result in evaluation.ranked_by(method):
             if save_distances and method.ranking.uses_pictures:
-                written.append(folders[result.case.name] / f"distmat{method.slug}.npz")
-                write_distances(written[-1], result.case, result.distances[method])
+                path = folders[result.case.name] / f"distmat{method.slug}.npz"
+                write_distances(path, result.case, result.distances[method])
     for direction in directions:
         if direction.method == VISUAL:
             with going_on_without(f"{direction.case.title}: the pictures of the best and worst ranked"):
-                written += draw_best_and_worst(direction, folders[direction.case.name])
-    return written, directions
+                draw_best_and_worst(direction, folders[direction.case.name])
+    return directions
 
 
 def _write_rankings(
     evaluation: Evaluation, method: Method, folder: Path, folders: Mapping[str, Path], ranking_length: int
-) -> tuple[list[Path], list[RankedDirection]]:
+) -> list[RankedDirection]:
     """Write the rankings of all directions by a method, each by itself and together."""
     results = evaluation.ranked_by(method)
     listed = method.ranking.uses_pictures  # otherwise most distances are equal: their order means nothing
-    directions, written = [], []
+    directions = []
     with ExitStack() as stack:
-
-        def open_file(path: Path, form: str) -> RankingFile:
-            written.append(path)
-            return stack.enter_context(RankingFile(path, form))
-
         shared = []
         if listed and 1 < len(results) == len(evaluation.cases):  # a challenge wants all directions
-            shared.append(open_file(folder / f"submission{method.slug}.csv", results[0].case.ranking_form))
+            path = folder / f"submission{method.slug}.csv"
+            shared.append(stack.enter_context(RankingFile(path, results[0].case.ranking_form)))
         for result in results:
-            files, case = list(shared), result.case
+            files = list(shared)
             if listed:
-                name = f"tracklet_rankings{method.slug}.csv"
-                files.append(open_file(folders[case.name] / name, case.ranking_form))
+                path = folders[result.case.name] / f"tracklet_rankings{method.slug}.csv"
+                files.append(stack.enter_context(RankingFile(path, result.case.ranking_form)))
             if direction := collect_direction(result, method, files, ranking_length):
                 directions.append(direction)
-    return written, directions
+    return directions
 
 
 def _write_scores(
@@ -113,8 +107,8 @@ def _write_scores(
     folder: Path,
     provenance: Mapping[str, str],
     make_maps: MakeMaps | None,
-) -> list[Path]:
-    """Write tables, queries and, last, the page: it is the one to open."""
+) -> None:
+    """Write tables, queries and the page."""
     header = "".join(f"{name}: {value}\n" for name, value in provenance.items())
     verification, breakdown = verify_pairs(directions), break_down(evaluation)
     results = {**collect_results(evaluation, provenance, scores, verification), "breakdown": breakdown}
@@ -126,10 +120,8 @@ def _write_scores(
     for name, text in texts.items():
         (folder / name).write_text(text, "utf-8", ESCAPES)
     write_queries(folder / "queries.csv", evaluation)
-    written = [folder / name for name in ("results.txt", "results.json", "queries.csv", "breakdown.txt")]
     with going_on_without(PAGE_NAME):
-        written += write_page([_add_maps(each, make_maps) for each in directions], results, provenance, folder)
-    return written
+        write_page([_add_maps(each, make_maps) for each in directions], results, provenance, folder)
 
 
 def _add_maps(direction: RankedDirection, make_maps: MakeMaps | None) -> RankedDirection:

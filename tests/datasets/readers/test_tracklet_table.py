@@ -23,6 +23,7 @@ def test_all_columns_in_any_order(write):
         "",
         'train, Anna Müller ,red,"a, b/1/",north,aerial,80,2026-04-27',
         "gallery,-1,,x,-1,ground,,",
+        ",, ,,,,,",  # as spreadsheets leave below a table
     )
     table = read_table(path)
     assert table.attributes == ("shirt color",)
@@ -59,6 +60,7 @@ def test_columns_that_say_nothing_are_not_written(tmp_path):
         (["path,person,person", "a,1,2"], "line 1: the column person is there 2 times"),
         (["path,camera", "a,1"], "line 1: the column person is missing"),
         (["path,person", "a,1", "b"], "line 3: expected as many values as the header has"),
+        (["path,person", "a,1,2"], "line 2: expected as many values as the header has"),
         (["path,person", " ,1"], "line 2: path is empty"),
         (["path,person,view", "a,1,drone"], "line 2: view must be one of ground, aerial, got 'drone'"),
         (["path,person,split", "a,1,val"], "line 2: split must be one of train, query, gallery, query+gallery, test"),

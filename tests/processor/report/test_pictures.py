@@ -24,8 +24,9 @@ def test_pictures_are_valid_and_different_and_survive_an_unreadable_frame(run, c
     (tmp_path / "bad.jpg").write_bytes(b"not an image")
     query = (replace(first, frame_paths=(str(tmp_path / "bad.jpg"),)), *others)
     images = []
-    for path in draw_best_and_worst(replace(visual, case=replace(visual.case, query=query)), tmp_path):
-        with Image.open(path) as image:
+    draw_best_and_worst(replace(visual, case=replace(visual.case, query=query)), tmp_path)
+    for name in ("best", "worst"):
+        with Image.open(tmp_path / f"ranked_{name}.png") as image:
             assert image.format == "PNG"
             images.append(np.asarray(image.convert("RGB")))
     assert min(min(picture.shape[:2]) for picture in images) > 200

@@ -19,4 +19,5 @@ def test_masked_data_are_validated_and_scored_on_held_out_people(make_tree, tmp_
     results = json.loads((tmp_path / "results/results.json").read_text())
     assert results["identities_masked"] is False
     directions = {row["direction"]: row["num_people"] for row in results["results"]}
-    assert directions == {"aerial to ground, validation people": 2, "ground to aerial, validation people": 2}
+    assert set(directions.values()) == {2}
+    assert {"aerial to ground, validation people", "ground to aerial, validation people"} <= directions.keys()
