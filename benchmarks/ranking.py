@@ -22,8 +22,8 @@ from torch import Tensor
 from benchmarks.timing import peak_memory, time_in_turns
 from utils.arguments import at_least
 from utils.commands import run_command, show
-from utils.distances import SquaredDistances
-from utils.metrics import RankingResult, evaluate_features, evaluate_ranking
+from utils.distances import squared_distances
+from utils.metrics import RankingResult, evaluate_ranking
 from utils.reranking import re_rank
 from utils.runtime import make_runtime
 from utils.tables import format_table
@@ -135,7 +135,7 @@ def re_rank_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 def compute_blocks(query: Tensor, gallery: Tensor) -> None:
     """Compute all blocks of distances, and keep none."""
-    for _ in SquaredDistances(query, gallery).blocks():
+    for _ in squared_distances(query, gallery).blocks():
         pass
 
 
@@ -159,7 +159,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     arrays = query.cpu().numpy(), gallery.cpu().numpy()
 
     def rank() -> RankingResult:
-        return evaluate_features(query, gallery, *ids)
+        return evaluate_ranking(squared_distances(query, gallery), *ids)
 
     ours: dict[str, Callable[[], object]]
     usual: dict[str, Callable[[], object]]

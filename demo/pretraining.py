@@ -32,7 +32,7 @@ from datasets.clips.transforms import Normalizer
 from model.caption_encoder import CaptionEncoder
 from model.encoder import ClipVideoEncoder, build_vit
 from model.weights import TIMM_RENAMES, invert, rename
-from utils.distances import pairwise_distance
+from utils.distances import squared_distances
 from utils.files import write_whole
 from utils.metrics import evaluate_ranking
 from utils.progress import track
@@ -188,7 +188,7 @@ def describe_rank1(encoder: ClipVideoEncoder, crowd: Crowd, transform: Normalize
     features = F.normalize(torch.cat(features).mean(dim=1), dim=1).unflatten(0, crowd.frames.shape[:3])
     ground, aerial = (features[:, view].flatten(0, 1) for view in (0, 1))
     people = np.arange(len(crowd.captions)).repeat(TRACKLETS_PER_VIEW)
-    distmat = pairwise_distance(aerial, ground)
+    distmat = squared_distances(aerial, ground).matrix()
     cameras = np.zeros_like(people)
     directions = {"aerial to ground": distmat, "ground to aerial": distmat.T}
     return ", ".join(

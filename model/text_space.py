@@ -133,7 +133,7 @@ def open_text_space(path: str | Path) -> TextSpace:
 
     Args:
         path: OpenAI's archive of a CLIP with a ViT, or open_clip's state dict of one; or a file of captions that
-            tools/pretrain_encoder.py wrote, whose image tower is the file beside it that it names.
+            demo/pretrain.py wrote, whose image tower is the file beside it that it names.
     Raises:
         FileNotFoundError, ValueError: As ``read_checkpoint``; also ValueError if the file is neither, is damaged, or
             its image tower has changed.
@@ -148,7 +148,7 @@ def open_text_space(path: str | Path) -> TextSpace:
     if not is_clip(state):
         raise Mistake(
             f"{path} is no text tower: expected a whole CLIP with a ViT in OpenAI's or open_clip's form "
-            "(visual.conv1.weight, ..., text_projection), or captions of tools/pretrain_encoder.py "
+            "(visual.conv1.weight, ..., text_projection), or captions of demo/pretrain.py "
             f"(demo/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
         )
     clip = build_clip(state, path)
@@ -187,7 +187,7 @@ def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextS
         raise MissingFile(f"{path} needs its image tower beside it: there is no {image_file}.")
     if hash_file(image_file) != image_hash:
         raise Mistake(
-            f"{path} was trained beside another {image_file} than this one: run `python -m tools.pretrain_encoder "
+            f"{path} was trained beside another {image_file} than this one: run `python -m demo.pretrain "
             f"--image_tower {image_file} --captions {path}`."
         )
     with fitting(path):

@@ -1,11 +1,10 @@
-"""A trained run as files for other programs: one ONNX network from bytes to descriptors, or weights with a card."""
+"""Export a trained run for other programs: as one ONNX network from bytes to descriptors, or as weights with a card."""
 
-import io
 import json
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,21 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from configs import dump_config, get_cfg
 from datasets.clips.decoding import decode_frame
 from datasets.clips.sampling import sample_test_indices
 from model import XTFCLIP
-from utils.checkpoint import hash_file
-from utils.files import write_whole
+from model.weights import to_published
+from utils.checkpoint import hash_file, write_checkpoint, write_weights
+from utils.files import write_text, write_whole
 from utils.mistake import Mistake
+from utils.runtime import prepare_output
 
-from .describer import TrackletDescriber
+from .evaluation.open_run import open_run
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES, list_frames
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,73 @@ PREPROCESSING = (
     "RGB, resized to H x W bilinearly, antialiased; uint8, (B, T, 3, H, W). Scaling, normalisation and mirror images "
     "are inside. cameras: index of each clip's camera in 'cameras' below, -1 if it is none of them."
 )
+
+
+CARD = """\
+# Model card
+
+A video person re-identification model of X-TFCLIP.
+
+## Files
+
+{files}
+
+## Facts
+
+| | |
+|---|---|
+{facts}
+
+## Use and limits
+
+The model ranks tracklets of people by how alike they look. It identifies nobody by itself, a ranking has a first entry
+even if the person is absent, and it errs more on people, cameras and heights unlike those it was trained on. Measure it
+on your own data before you rely on it, and mind the privacy of those who are filmed.
+"""
+
+
+class TrackletDescriber(nn.Module):
+    """Describe clips of uint8 pixels: scale and normalise them, encode them, average with the mirror image.
+
+    Args:
+        model: In evaluation mode.
+        pixel_mean, pixel_std: Of each channel, on the scale 0..1 (INPUT.PIXEL_MEAN, INPUT.PIXEL_STD).
+        flip: Whether to average the descriptors of a clip and its mirror image (TEST.FLIP).
+        normalize: Whether descriptors are L2-normalised (TEST.FEAT_NORM).
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        model: XTFCLIP,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        flip: bool = True,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.flip = flip
+        self.normalize = normalize
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1))
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1))
+
+    def forward(self, frames: Tensor, cameras: Tensor) -> Tensor:
+        """Describe a batch.
+
+        Args:
+            frames: (B, T, C, H, W), uint8, RGB.
+            cameras: (B,), int64; indices of training cameras, -1 where unknown.
+        Returns:
+            (B, D), float32.
+        """
+        clips = (frames.float() / 255 - self.pixel_mean) / self.pixel_std
+        features = self.model.describe(clips, cameras)
+        if self.flip:
+            features = (features + self.model.describe(clips.flip(-1), cameras)) / 2
+        return F.normalize(features, dim=1) if self.normalize else features
 
 
 @dataclass(frozen=True)
@@ -50,6 +120,51 @@ class ExportCheck:
     difference: float
     torch_seconds: float
     onnx_seconds: float
+
+
+def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, opset: int) -> None:
+    """Export a run as an ONNX file, checked against torch.
+
+    Args:
+        opts: Config keys and values that name the run.
+        path: The file.
+        frames: Folder of a tracklet that both networks are compared on; None for noise.
+        opset: Version of ONNX's operators.
+    """
+    for exporter in ("onnx_ir", "onnxscript"):  # each logs every step of its work
+        logging.getLogger(exporter).setLevel(logging.WARNING)
+    # A compiled block cannot be exported.
+    run = open_run([*opts, "MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False"])
+    describer, clips = make_describer(run.cfg, run.model), make_example_clips(run.cfg, frames)
+    content = export_onnx(describer, clips, describe_export(run.cfg, run.camids, run.checkpoint, run.origin), opset)
+    check = check_export(describer, content, clips)
+    write_whole(lambda file: file.write(content), path)
+    logger.info(
+        "%s: differs from torch by at most %.1e; 2 clips and their mirror images took %.2f s in torch, %.2f s in ONNX.",
+        path,
+        check.difference,
+        check.torch_seconds,
+        check.onnx_seconds,
+    )
+
+
+def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
+    """Write a run's weights into a folder: in our names, in the published ones where they fit, and a model card."""
+    run = open_run(["MODEL.DEVICE", "cpu", *opts])
+    folder = prepare_output(output)
+    state = run.model.state_dict()
+    cfg = run.cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
+    values = {"config": dump_config(cfg)} | ({"camids": list(run.camids)} if run.camids else {})
+    write_weights(state, values, folder / "weights.safetensors")
+    files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
+    if run.model.num_cameras:
+        write_checkpoint(to_published(state), folder / "published_layout.pth")
+        files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
+    card = format_card(describe_export(run.cfg, run.camids, run.checkpoint, run.origin), files)
+    write_text(card, folder / "MODEL_CARD.md")
+    logger.info("Written to %s: %s, MODEL_CARD.md", folder, ", ".join(files))
 
 
 def make_describer(cfg: CfgNode, model: XTFCLIP) -> TrackletDescriber:
@@ -152,16 +267,6 @@ def check_export(describer: TrackletDescriber, content: bytes, clips: Tensor) ->
     return ExportCheck(difference, middle - start, end - middle)
 
 
-def write_onnx(
-    describer: TrackletDescriber, clips: Tensor, metadata: Mapping[str, str], path: Path, opset: int
-) -> ExportCheck:
-    """Export, check and write a network, whole or not at all; arguments and errors as of the functions above."""
-    content = export_onnx(describer, clips, metadata, opset)
-    check = check_export(describer, content, clips)
-    write_whole(lambda file: file.write(content), path)
-    return check
-
-
 def format_card(metadata: Mapping[str, Any], files: Mapping[str, str]) -> str:
     """Lay out a model card in Markdown.
 
@@ -169,15 +274,7 @@ def format_card(metadata: Mapping[str, Any], files: Mapping[str, str]) -> str:
         metadata: Of ``describe_export``.
         files: What each file of the export is, by its name.
     """
-    text = io.StringIO()
-    text.write("# Model card\n\nA video person re-identification model of X-TFCLIP.\n\n## Files\n\n")
-    text.writelines(f"- `{name}`: {what}\n" for name, what in files.items())
-    text.write("\n## Facts\n\n| | |\n|---|---|\n")
-    text.writelines(f"| {name} | {str(value).replace('|', '/')} |\n" for name, value in metadata.items())
-    text.write(
-        "\n## Use and limits\n\nThe model ranks tracklets of people by how alike they look. It identifies nobody by "
-        "itself, a ranking has a first entry even if the person is absent, and it errs more on people, cameras and "
-        "heights unlike those it was trained on. Measure it on your own data before you rely on it, and mind the "
-        "privacy of those who are filmed.\n"
+    return CARD.format(
+        files="\n".join(f"- `{name}`: {what}" for name, what in files.items()),
+        facts="\n".join(f"| {name} | {str(value).replace('|', '/')} |" for name, value in metadata.items()),
     )
-    return text.getvalue()

@@ -1,4 +1,4 @@
-"""Describe tracklets by a network of tools/export_onnx.py, with NumPy, onnxruntime and Pillow only.
+"""Describe tracklets by a network of tools.export, with NumPy, onnxruntime and Pillow only.
 
 It is for machines without torch: this file imports no other package, and nothing of this project that does.
 """
@@ -56,16 +56,16 @@ class ExportedNetwork:
 
 
 def open_network(path: Path) -> ExportedNetwork:
-    """Open a file of tools/export_onnx.py. FileNotFoundError, ValueError: if it is none."""
+    """Open a file of tools.export. FileNotFoundError, ValueError: if it is none."""
     if not path.is_file():
-        raise MissingFile(f"{path} is not a file: tools/export_onnx.py makes one.")
+        raise MissingFile(f"{path} is not a file: tools.export onnx makes one.")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no other class
         raise Mistake(f"{path} is damaged, or no ONNX file: {error}") from error
     metadata = session.get_modelmeta().custom_metadata_map
     if CLIP_SHAPE not in metadata:
-        raise Mistake(f"{path} was not made by tools/export_onnx.py: its metadata lacks {CLIP_SHAPE!r}.")
+        raise Mistake(f"{path} was not made by tools.export: its metadata lacks {CLIP_SHAPE!r}.")
     num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     origin = {"weights": f"network {sha256}", "transform": metadata[CLIP_SHAPE], **metadata}

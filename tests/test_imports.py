@@ -20,7 +20,7 @@ ALLOWED = {
     "solver": {"utils"},
     "processor": {"configs", "utils", "datasets", "model", "loss", "solver"},
     "search": {"utils", "datasets", "model"},
-    "demo": {"utils", "datasets", "model", "solver"},
+    "demo": {"configs", "utils", "datasets", "model", "solver"},
     **dict.fromkeys(ENTRY_POINTS, {*LIBRARY}),
     **dict.fromkeys(COMMANDS, {*LIBRARY}),
 }

@@ -1,274 +1,178 @@
-"""Distances between rows of feature matrices, block by block; the whole matrix only for those who ask for it.
+"""Squared distances of features, computed in blocks of rows on the features' device, and the nearest entries of a row.
 
-Axes: Q queries, G galleries, D feature width.
+A distance is computed in float64 and rounded to float32. Before, each feature is rounded to multiples of 2^-25 of its
+length (of the nearest power of two). Then every product and every sum of a distance fits into the 53 bits of float64,
+in any order: nothing is lost. So a distance has the same bits in any block, in any process and on any device, and equal
+features are at equal distances. Of unit features, the rounding changes a squared distance of 2 by about 3e-8, less than
+float32 does, and a small distance d by about 2e-8 sqrt(d).
+
+Axes: Q queries, G galleries, D feature width, R rows of a block.
 """
 
-import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
-from torch.nn import functional as F
 
 from .mistake import Mistake
 
 ALL = slice(None)
-METRICS = ("sqeuclidean", "euclidean", "cosine")
-# Distances computed at a time: 256 MiB in float32. Blocks of fewer rows are slower: a matrix product of 50 rows took
-# twice as long per row as one of 3,000.
+# Distances of a block: 256 MiB in float32. Blocks of fewer rows are slower: a matrix product of 50 rows took twice as
+# long per row as one of 3,000.
 _BLOCK_ELEMENTS = 1 << 26
-# Numbers of features compared at a time in double precision: 32 MiB.
-_PAIR_ELEMENTS = 1 << 22
-# Largest error of a squared distance in float32, in units of rounding (2^-24) of |q|^2 + |g|^2. Measured on normal,
-# rectified, clustered, low-rank and heavy-tailed features of 16 to 2,048 numbers: at most 13. Features whose products
-# all have one sign and size reached 43, so each block is also compared with exact distances on a sample.
-_ERROR_UNITS = 16
-_SAMPLE = 256
-_SAMPLE_STRIDE = 7919  # a prime: the sampled columns spread over the gallery
-_SAMPLE_FACTOR = 4  # times the largest error in the sample
-# A distance below so many times its possible error is computed again, exactly.
-_NEAR = 4096
-# Where more than this share of a block is that near, the block is computed again as a matrix product.
-_MAX_NEAR = 1 / 64
+_TILE_ELEMENTS = 1 << 23  # distances in float64 at a time: 64 MiB
+_BITS = 25
+_MIN_EXPONENT = -100  # of a length: shorter features, such as zero, are rounded as if they had this one
 
 
-class DistanceBlock(NamedTuple):
-    """Distances of some queries to the whole gallery.
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """A matrix of distances, (Q, G), of which only blocks of rows are ever held.
 
     Attributes:
-        rows: Which queries.
-        distances: (rows, G).
-        margins: How far each row's distances may be from the exact ones, (rows,); None if these are the exact ones.
+        shape: Q and G.
+        rows: Computes the distances of some queries, (R, G), float32 or float64; the caller may change them.
     """
-
-    rows: slice
-    distances: Tensor
-    margins: Tensor | None
-
-
-class Distances(ABC):
-    """A matrix of distances, (Q, G), of which only blocks of rows are ever held."""
 
     shape: tuple[int, int]
+    rows: Callable[[slice], Tensor]
 
-    @abstractmethod
-    def blocks(self) -> Iterator[DistanceBlock]:
-        """Compute all rows, in order; a block is the caller's to change."""
-
-    @abstractmethod
-    def part(self, rows: slice) -> "Distances":
-        """Return the distances of some queries."""
-
-    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Compute single distances, (n,), float64; a pair's has the same bits in any company (on the CPU).
-
-        Where blocks have no margins, their distances are exact, and nobody asks.
-        """
-        raise NotImplementedError(f"The blocks of {type(self).__name__} have no margins.")
-
-    def values(self) -> Iterator[tuple[slice, Tensor]]:
-        """Compute all rows, in order, as they are written to files: at least 0, near-duplicates correct, too.
-
-        Yields:
-            The query rows of the block, and their distances, (rows, G).
-        """
-        yield from ((block.rows, block.distances) for block in self.blocks())
+    def blocks(self, within: slice = ALL) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the queries of each block, of all or of those ``within``, and their distances, (R, G)."""
+        start, stop, _ = within.indices(self.shape[0])
+        step = max(1, _BLOCK_ELEMENTS // max(1, self.shape[1]))
+        for first in range(start, stop, step):
+            rows = slice(first, min(first + step, stop))
+            yield rows, self.rows(rows)
 
     def matrix(self) -> Tensor:
-        """Compute the whole matrix, (Q, G)."""
-        return torch.cat([block for _, block in self.values()])
+        """Compute the whole matrix, (Q, G), on the CPU."""
+        blocks = [block.cpu() for _, block in self.blocks()]
+        return torch.cat(blocks) if blocks else torch.empty(self.shape)
 
     def iterate_rows(self) -> Iterator[np.ndarray]:
-        """Compute the distances of each query, (G,), in order, as ``values`` does."""
-        for _, block in self.values():
+        """Compute the distances of each query, (G,), in order."""
+        for _, block in self.blocks():
             yield from block.cpu().numpy()
 
+    def plus(self, penalty: "Distances") -> "Distances":
+        """Return these distances with a penalty, (Q, G), added."""
+        return Distances(self.shape, lambda rows: self.rows(rows).add_(penalty.rows(rows)))
 
-class SquaredDistances(Distances):
-    """Squared Euclidean distances between features, in float32 (float64 if an input is), without TF32.
 
-    The expansion |q|^2 + |g|^2 - 2 q.g is one matrix product, but its error does not shrink with the distance: of unit
-    features at a distance of 1e-6, float32 keeps no digit (``test_near_duplicates_in_float32`` shows it). Features are
-    shifted by the gallery's mean first, which changes no distance and makes the error smaller; ``exact`` takes
-    differences in double precision.
+class RoundedFeatures(NamedTuple):
+    """Features as distances are computed of them.
+
+    Attributes:
+        values: (n, D), float64.
+        squares: Their squared lengths, (n,), float64.
+    """
+
+    values: Tensor
+    squares: Tensor
+
+    def part(self, rows: slice) -> "RoundedFeatures":
+        """Return some of the features."""
+        return RoundedFeatures(self.values[rows], self.squares[rows])
+
+
+def round_features(features: Tensor) -> RoundedFeatures:
+    """Round features, (n, D), of any floating type; Mistake: if they hold NaN or infinity."""
+    features = features.detach()
+    lengths = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=torch.float64)
+    if not lengths.isfinite().all():
+        raise Mistake("The features hold NaN or infinity: no distance can be computed.")
+    units = torch.exp2(lengths.log2().round().clamp_min(_MIN_EXPONENT) - _BITS)
+    values = (features.double() / units).round_().mul_(units)
+    return RoundedFeatures(values, torch.einsum("nd,nd->n", values, values))
+
+
+def squared_tile(query: RoundedFeatures, gallery: RoundedFeatures) -> Tensor:
+    """Compute squared distances, (Q, G), float32, all at once."""
+    products = query.values @ gallery.values.T
+    torch.add(gallery.squares, products, alpha=-2, out=products)
+    return products.add_(query.squares.unsqueeze(1)).float()
+
+
+def squared_distances(query: Tensor, gallery: Tensor) -> Distances:
+    """Prepare the squared Euclidean distances of features, float32, at least 0; 0 between equal features.
 
     Args:
         query: (Q, D), any floating type.
         gallery: (G, D), on the same device.
     Raises:
-        ValueError: On shapes that do not fit, NaN or infinity.
+        Mistake: On shapes that do not fit, NaN or infinity.
     """
+    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
+        raise Mistake(
+            f"query and gallery must be (Q, D) and (G, D), got {tuple(query.shape)} and {tuple(gallery.shape)}."
+        )
+    q, g = round_features(query), round_features(gallery)
 
-    def __init__(self, query: Tensor, gallery: Tensor) -> None:
-        if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-            raise Mistake(
-                f"query and gallery must be (Q, D) and (G, D), got {tuple(query.shape)} and {tuple(gallery.shape)}."
-            )
-        self.shape = (len(query), len(gallery))
-        self._query, self._gallery = query, gallery
-        self._dtype = torch.promote_types(torch.promote_types(query.dtype, gallery.dtype), torch.float32)
-        self._mean = gallery.detach().mean(dim=0, dtype=self._dtype) if len(gallery) else gallery.new_zeros(1)
-        self._left, self._right = query.to(self._dtype) - self._mean, gallery.to(self._dtype) - self._mean
-        self._left_norms, self._right_norms = _square(self._left), _square(self._right)  # (Q,) and (G,), float64
-        if not (torch.isfinite(self._left_norms).all() and torch.isfinite(self._right_norms).all()):
-            raise Mistake("The features hold NaN or infinity: no distance can be computed.")
+    def compute(rows: slice) -> Tensor:
+        part = q.part(rows)
+        block = gallery.new_empty(len(part.values), len(gallery), dtype=torch.float32)
+        step = max(1, _TILE_ELEMENTS // max(1, len(block)))
+        for start in range(0, len(gallery), step):
+            columns = slice(start, start + step)
+            block[:, columns] = squared_tile(part, g.part(columns))
+        return block
 
-    def blocks(self) -> Iterator[DistanceBlock]:
-        """Compute all rows; a distance near zero may come out negative."""
-        Q, G = self.shape
-        step = max(1, _BLOCK_ELEMENTS // max(1, G))
-        for start in range(0, max(1, Q), step):
-            rows = slice(start, min(start + step, Q))
-            block = self.tile(rows)
-            yield DistanceBlock(rows, block, self._margins(rows, block))
-
-    def part(self, rows: slice) -> "SquaredDistances":
-        """Return the distances of some queries; what is known of the gallery is shared."""
-        own = copy(self)
-        own._query, own._left, own._left_norms = self._query[rows], self._left[rows], self._left_norms[rows]
-        own.shape = (len(own._query), self.shape[1])
-        return own
-
-    def values(self) -> Iterator[tuple[slice, Tensor]]:
-        """Compute all rows, those of near-duplicates, where float32 loses more than about three digits, exactly."""
-        for block in self.blocks():
-            yield block.rows, _correct(block, self)
-
-    def tile(self, rows: slice, columns: slice = ALL) -> Tensor:
-        """Compute a rectangle of the matrix, (rows, columns); a distance near zero may come out negative."""
-        left, right = self._left[rows], self._right[columns]
-        return self._expand(left, right, self._left_norms[rows], self._right_norms[columns])
-
-    def sparse(self, pattern: sparse.csr_array) -> Tensor:
-        """Compute the distances of the pairs that a sparse matrix, (Q, G), stores; (nnz,), in its order, at least 0."""
-        device = self._left.device
-        rows = torch.as_tensor(np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr)), device=device)
-        columns = torch.as_tensor(pattern.indices, device=device, dtype=torch.long)
-        starts = torch.as_tensor(pattern.indptr, device=device, dtype=torch.long)
-        with _full_precision(device), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
-            zeros = torch.sparse_csr_tensor(
-                starts, columns, self._left.new_zeros(len(columns)), pattern.shape, check_invariants=False
-            )
-            products = torch.sparse.sampled_addmm(zeros, self._left, self._right.T).values()
-        norms = self._left_norms[rows] + self._right_norms[columns]
-        return (norms - 2 * products).clamp_min(0).to(self._dtype)
-
-    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Compute single distances from differences in double precision."""
-        parts = []
-        step = max(1, _PAIR_ELEMENTS // max(1, self._query.shape[1]))
-        for start in range(0, max(1, len(rows)), step):
-            left, right = self._query[rows[start : start + step]], self._gallery[columns[start : start + step]]
-            parts.append(_square(left.double() - right.double()))
-        return torch.cat(parts)
-
-    def near_limits(self) -> Tensor:
-        """Return the distance of each query below which ``exact`` is worth its time, (Q,), float64."""
-        unit = torch.finfo(self._dtype).eps / 2
-        return _NEAR * _ERROR_UNITS * unit * (self._left_norms + self._right_norms.max())
-
-    def double(self, rows: slice) -> Tensor:
-        """Compute the rows of some queries, (rows, G), by a matrix product in double precision."""
-        mean = self._mean.double()
-        left, right = self._query[rows].double() - mean, self._gallery.double() - mean
-        return self._expand(left, right, _square(left), _square(right))
-
-    @staticmethod
-    def _expand(left: Tensor, right: Tensor, left_norms: Tensor, right_norms: Tensor) -> Tensor:
-        with _full_precision(left.device):
-            block = torch.addmm(right_norms.to(left.dtype), left, right.T, alpha=-2)
-        return block.add_(left_norms.to(left.dtype).unsqueeze(1))
-
-    def _margins(self, rows: slice, block: Tensor) -> Tensor:
-        """Bound the errors of a block's rows, (rows,), by their size and by a sample of the errors made."""
-        if not block.numel():
-            return block.new_zeros(len(block))
-        sizes = self._left_norms[rows].detach()
-        sample = torch.arange(_SAMPLE, device=block.device)
-        row, column = sample * len(block) // _SAMPLE, sample * _SAMPLE_STRIDE % block.shape[1]
-        errors = (block[row, column] - self.exact(row + rows.start, column)).detach().abs()
-        relative = errors / (sizes[row] + self._right_norms[column]).clamp_min(torch.finfo(torch.float64).tiny)
-        unit = torch.finfo(self._dtype).eps / 2
-        error = torch.clamp_min(_SAMPLE_FACTOR * relative.max(), _ERROR_UNITS * unit)
-        return (error * (sizes + self._right_norms.max())).to(self._dtype).detach()
+    return Distances((len(query), len(gallery)), compute)
 
 
-def pairwise_distance(query: Tensor, gallery: Tensor, metric: str = "sqeuclidean") -> Tensor:
-    """Compute the distance of every query to every gallery feature.
+def given_distances(matrix: np.ndarray | Tensor) -> Distances:
+    """Hand out a matrix of distances, (Q, G), whose numbers stay as they are; Mistake: on NaN."""
+
+    def copy(rows: slice) -> Tensor:
+        part = matrix[rows]
+        values = part.detach().clone() if isinstance(part, Tensor) else torch.tensor(part)
+        values = values.float() if values.is_floating_point() and values.dtype.itemsize < 4 else values
+        values = values if values.is_floating_point() else values.double()
+        if num_nan := int(values.isnan().sum()):
+            raise Mistake(f"distmat holds NaN: {num_nan} value(s) in rows {rows.start} to {rows.stop - 1}.")
+        return values
+
+    return Distances((len(matrix), matrix.shape[1]), copy)
+
+
+def sort_rows(values: Tensor) -> Tensor:
+    """Sort along the last axis; on the CPU by NumPy, whose sort is several times as fast as torch's."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy(), axis=-1))
+    return values.sort(dim=-1).values
+
+
+def ordered_keys(distances: Tensor, first: int = 0) -> Tensor:
+    """Return whole numbers, (R, G), that order a row by distance, and equal distances by column.
 
     Args:
-        query: (Q, D), any floating type.
-        gallery: (G, D), on the same device.
-        metric: 'sqeuclidean', 'euclidean', or 'cosine' (1 - cosine similarity, 0 to 2; a zero vector is at 1
-            from all).
-    Returns:
-        Distances, (Q, G), at least 0; float32, or float64 if an input is float64.
-    Raises:
-        ValueError: On an unknown metric, shapes that do not fit, NaN or infinity.
+        distances: (R, G), float32.
+        first: Number of the first column. ``column_of`` takes the number of a column out of a key again.
     """
-    return torch.cat([block for _, block in distance_blocks(query, gallery, metric)])
+    bits = distances.add(0.0).view(torch.int32)  # -0.0 becomes 0.0
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # negative floats are ordered backwards
+    return (bits.long() << 32) | torch.arange(first, first + distances.shape[1], device=distances.device)
 
 
-def distance_blocks(query: Tensor, gallery: Tensor, metric: str = "sqeuclidean") -> Iterator[tuple[slice, Tensor]]:
-    """Compute ``pairwise_distance`` in blocks of rows, for matrices that do not fit in memory.
+def column_of(keys: Tensor) -> Tensor:
+    """Return the columns that belong to keys of ``ordered_keys``."""
+    return keys & 0xFFFFFFFF
 
-    They are computed as ``SquaredDistances``, and those of near-duplicates, where float32 would lose more than about
-    three digits, once more exactly.
 
-    Yields:
-        The query rows of the block, and their distances, (rows, G).
+def nearest_columns(distances: Tensor, length: int) -> Tensor:
+    """Return the columns of each row's smallest distances, (R, length) or all if there are fewer, nearest first.
+
+    Equal distances keep the order of the gallery.
+
+    Args:
+        distances: (R, G), float32.
+        length: How many, at least 1.
     """
-    if metric not in METRICS:
-        raise Mistake(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
-    if metric != "cosine":
-        squared = SquaredDistances(query, gallery)
-    else:  # of vectors of length 1 it is half the squared distance
-        squared = SquaredDistances(F.normalize(query.double(), dim=-1), F.normalize(gallery.double(), dim=-1))
-    for rows, distances in squared.values():
-        if metric == "euclidean":
-            distances = distances.sqrt()
-        if metric == "cosine":
-            zero = (query[rows] == 0).all(dim=1, keepdim=True) | (gallery == 0).all(dim=1)
-            distances = (distances / 2).masked_fill(zero, 1).to(torch.promote_types(query.dtype, torch.float32))
-        yield rows, distances
-
-
-def _correct(block: DistanceBlock, squared: SquaredDistances) -> Tensor:
-    """Compute the distances of near-duplicates in a block again, exactly."""
-    distances = block.distances
-    if block.margins is None or not distances.numel():
-        return distances
-    near = distances.detach() < _NEAR * block.margins.unsqueeze(1)
-    if near.sum() > _MAX_NEAR * near.numel():
-        return squared.double(block.rows).clamp_min(0).to(distances.dtype)
-    row, column = near.nonzero(as_tuple=True)
-    if len(row):
-        distances[row, column] = squared.exact(row + block.rows.start, column).to(distances.dtype)
-    return distances
-
-
-def _square(features: Tensor) -> Tensor:
-    """Compute the squared lengths of the rows of a matrix, in double precision."""
-    return torch.linalg.vector_norm(features, dim=1, dtype=torch.float64).square()
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Keep matrix products out of autocast and TF32, whatever the surrounding code chose."""
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]  # set late
-    chosen = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for backend, precision in zip(backends, chosen, strict=True):
-            backend.fp32_precision = precision
+    keys = ordered_keys(distances)
+    if length < distances.shape[1]:
+        return column_of(keys.topk(length, dim=1, largest=False).values)
+    return column_of(sort_rows(keys))

@@ -1,28 +1,35 @@
 """Retrieval metrics: CMC, mAP, mINP and mAP@k of a ranking by distance, by a named protocol.
 
-The gallery is not sorted: the scores of a query need only the ranks of its true matches. ``match_ranks`` says how they
-are counted, and what becomes of equal distances: a rank among them is the mean of the best and the worst possible.
+The scores of a query need only the ranks of its true matches. Among equal distances, the rank of a query's first,
+second, ... true match is the mean of the best and the worst that it could have: where b entries are nearer, and m
+matches and o others are at one distance, the j-th of these matches is at best at rank b + j, at worst at b + o + j, and
+counts as at b + j + o / 2. Ranks may therefore end in .5, and the order of the gallery changes none.
 
 A protocol says how a ranking is scored. The dataset that builds query and gallery decides what is ranked: whether
 queries stay in the gallery, and which tracklets are junk.
 
-Axes: Q queries, G galleries, V valid queries, R ranks.
+Axes: Q queries, G galleries, V valid queries, R ranks; n true matches.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from .distances import Distances, SquaredDistances
-from .match_ranks import GivenDistances, rank_matches
+from .distances import ALL, Distances, given_distances, sort_rows
 from .mistake import Mistake
 from .unknown import UNKNOWN
 
 AVERAGE_PRECISIONS = ("step", "trapezoidal")
 TOP_K = 20  # of mAP@k: AG-VPReID's challenge scores 20
+# Matches of a query from which on its distances are sorted on the CPU. On an AMD EPYC, sorting 20,000 float32 numbers
+# takes 205 us, and counting those below a number and those above another 11 us.
+_MIN_SORTED = 16
 Ids = Sequence[int] | np.ndarray | Tensor
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -55,26 +62,18 @@ class Protocol:
     def __str__(self) -> str:
         return f"{self.name}: {self.description}"
 
-    def leaves_out(
-        self,
-        q_pids: int | np.ndarray,
-        q_camids: int | np.ndarray,
-        g_pids: np.ndarray,
-        g_camids: np.ndarray,
-    ) -> np.ndarray:
+    def leaves_out(self, q_pids: int | Array, q_camids: int | Array, g_pids: Array, g_camids: Array) -> Array:
         """Mark the gallery entries that are removed from the ranking of a query.
 
         Args:
             q_pids: Identities of the queries; one number, or (Q, 1).
             q_camids: Cameras of the queries, likewise; -1 is unknown and equals no camera.
-            g_pids: Identities of the gallery, (G,), or (Q, G) in an order of its own for each query.
-            g_camids: Cameras of the gallery, likewise.
+            g_pids, g_camids: Identities and cameras of the gallery, (G,).
         Returns:
             Bool, (G,) for one query, else (Q, G).
         """
         same_camera = (g_camids == q_camids) & (q_camids != UNKNOWN)
-        left_out = (g_pids == q_pids) & same_camera
-        return left_out if self.leave_out_same_camera else np.zeros_like(left_out)
+        return (g_pids == q_pids) & same_camera & self.leave_out_same_camera
 
 
 CROSS_CAMERA = Protocol(
@@ -110,66 +109,72 @@ PROTOCOLS = {protocol.name: protocol for protocol in (CROSS_CAMERA, ALL_CAMERAS,
 
 @dataclass(frozen=True, eq=False)
 class RankingResult:
-    """Quality of one ranking, in fractions of 1.
+    """The scores of each query of a ranking, and their means, in fractions of 1.
+
+    Valid queries are those that count: those with a true match, or all if the protocol counts the others as zero.
 
     Attributes:
-        cmc: Share of valid queries (those that the protocol counts) whose first true match is at rank r or better,
-            (R,), rank 1 first.
-        mAP: Mean of the average precisions over valid queries.
-        mINP: Mean inverse negative penalty: the precision at the last true match, which is the number of true matches
-            over its rank (Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021).
-        mAP_at_k: Mean over valid queries of AP@k: the sum of the precisions at the true matches of ranks up to k, over
-            the number of true matches or k, whichever is smaller.
-        k: Of ``mAP_at_k``.
-        num_valid_queries: Number of queries that count: those with at least one true match, or all if the protocol
-            counts the others as zero.
-        average_precisions: One per valid query, in query order, (V,).
-        first_ranks: Rank of the first true match of each valid query, (V,); infinity if it has none.
-        inverse_penalties: Inverse negative penalty of each valid query, (V,), whose mean is ``mINP``.
+        num_matches: Number of true matches of each query, (Q,), int64.
         valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins the arrays of valid queries to
             queries.
-        num_unmatched: Number of queries without a true match, counted or not.
-    """
-
-    cmc: np.ndarray
-    mAP: float  # noqa: N815 - the field's name for it
-    mINP: float  # noqa: N815
-    mAP_at_k: float  # noqa: N815
-    k: int
-    num_valid_queries: int
-    average_precisions: np.ndarray
-    first_ranks: np.ndarray
-    inverse_penalties: np.ndarray
-    valid_queries: np.ndarray
-    num_unmatched: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class QueryScores:
-    """What ranking the gallery found for each query; 0 where it has no true match.
-
-    Attributes:
-        num_matches: Number of true matches, (Q,), int64.
-        first_ranks: Rank of the first true match, from 1, (Q,), float64.
-        last_precisions: Precision at the last true match, (Q,), float64.
-        precisions: Average precision, likewise.
-        precisions_at_k: AP@k, likewise.
+        average_precisions: One per valid query, in query order, (V,).
+        first_ranks: Rank of the first true match of each valid query, (V,); infinity if it has none.
+        inverse_penalties: Inverse negative penalty, (V,): the precision at the last true match, which is the number of
+            true matches over its rank (Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook",
+            TPAMI 2021).
+        precisions_at_k: AP@k, (V,): the sum of the precisions at the true matches of ranks up to k, over the number of
+            true matches or k, whichever is smaller.
+        max_rank: R, the length of the CMC curve.
+        k: Of ``precisions_at_k``.
     """
 
     num_matches: np.ndarray
+    valid_queries: np.ndarray
+    average_precisions: np.ndarray
     first_ranks: np.ndarray
-    last_precisions: np.ndarray
-    precisions: np.ndarray
+    inverse_penalties: np.ndarray
     precisions_at_k: np.ndarray
+    max_rank: int = 50
+    k: int = TOP_K
 
-    @classmethod
-    def join(cls, parts: Sequence["QueryScores"]) -> "QueryScores":
-        """Join the scores of consecutive queries."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+    @property
+    def cmc(self) -> np.ndarray:
+        """Share of valid queries whose first true match is at rank r or better, (R,), rank 1 first."""
+        ranks = np.minimum(np.ceil(self.first_ranks), self.max_rank + 1).astype(np.int64)
+        counts = np.bincount(ranks, minlength=self.max_rank + 2)
+        return np.cumsum(counts[1 : self.max_rank + 1]) / self.num_valid_queries
+
+    @property
+    def mAP(self) -> float:  # noqa: N802 - the field's name for it
+        """Mean of the average precisions."""
+        return float(self.average_precisions.mean())
+
+    @property
+    def mINP(self) -> float:  # noqa: N802
+        """Mean of the inverse negative penalties."""
+        return float(self.inverse_penalties.mean())
+
+    @property
+    def mAP_at_k(self) -> float:  # noqa: N802
+        """Mean of AP@k."""
+        return float(self.precisions_at_k.mean())
+
+    @property
+    def num_valid_queries(self) -> int:
+        """Number of queries that count."""
+        return len(self.average_precisions)
+
+    @property
+    def num_unmatched(self) -> int:
+        """Number of queries without a true match, counted or not."""
+        return int((self.num_matches == 0).sum())
+
+
+_ARRAYS = [field.name for field in fields(RankingResult) if field.name not in ("max_rank", "k")]
 
 
 def evaluate_ranking(
-    distmat: np.ndarray | Tensor,
+    distmat: np.ndarray | Tensor | Distances,
     q_pids: Ids,
     g_pids: Ids,
     q_camids: Ids,
@@ -181,7 +186,8 @@ def evaluate_ranking(
     """Rank the gallery for every query and score the ranking by a protocol.
 
     Args:
-        distmat: Distances, (Q, G); smaller is more alike. Infinity is allowed, NaN is not.
+        distmat: Distances, (Q, G), a matrix or computed in blocks; smaller is more alike. Infinity is allowed, NaN is
+            not.
         q_pids: Identities of the queries, (Q,).
         g_pids: Identities of the gallery, (G,).
         q_camids: Cameras of the queries, (Q,). -1 is unknown and equals no camera, not even another unknown one, so
@@ -191,186 +197,160 @@ def evaluate_ranking(
         protocol: Rules of scoring.
         k: Ranks that ``mAP_at_k`` looks at.
     Raises:
-        ValueError: On shapes that do not fit, NaN distances, or when no query has a true match.
+        Mistake: On shapes that do not fit, NaN distances, or when no query has a true match.
     """
-    scores = score_queries(distmat, q_pids, g_pids, q_camids, g_camids, protocol, k)
-    return summarize_scores(scores, len(g_pids), protocol, max_rank, k)
-
-
-def evaluate_features(
-    query: Tensor,
-    gallery: Tensor,
-    q_pids: Ids,
-    g_pids: Ids,
-    q_camids: Ids,
-    g_camids: Ids,
-    max_rank: int = 50,
-    protocol: Protocol = CROSS_CAMERA,
-    k: int = TOP_K,
-) -> RankingResult:
-    """Rank the gallery by the squared Euclidean distance of features, without ever holding all distances.
-
-    Features of length 1 are ranked as by cosine. Distances are computed in float32, and those too near to a true
-    match's to tell which is smaller again in double precision: on the CPU the result does not depend, to the last bit,
-    on the order of the gallery or on how the work is cut into blocks.
-
-    Args:
-        query: (Q, D), on the CPU or a GPU; any floating type.
-        gallery: (G, D), on the same device.
-        Others: As in ``evaluate_ranking``.
-    Raises:
-        ValueError: On shapes that do not fit, NaN or infinite features, or when no query has a true match.
-    """
-    scores = score_distances(SquaredDistances(query, gallery), q_pids, g_pids, q_camids, g_camids, protocol, k)
-    return summarize_scores(scores, len(g_pids), protocol, max_rank, k)
+    return require_match(score_queries(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, protocol, k), protocol)
 
 
 def score_queries(
-    distmat: np.ndarray | Tensor,
+    distmat: np.ndarray | Tensor | Distances,
     q_pids: Ids,
     g_pids: Ids,
     q_camids: Ids,
     g_camids: Ids,
+    max_rank: int = 50,
     protocol: Protocol = CROSS_CAMERA,
     k: int = TOP_K,
-) -> QueryScores:
-    """Rank the gallery for every query and score each ranking by itself.
-
-    Args and errors: as in ``evaluate_ranking``; there may be no query, or none with a true match.
-    """
-    if distmat.ndim != 2:
+    within: slice = ALL,
+) -> RankingResult:
+    """Score all queries, or those ``within``, as ``evaluate_ranking`` does; none need have a true match."""
+    if max_rank < 1 or k < 1:
+        raise Mistake(f"max_rank and k of mAP@k must be at least 1, got {max_rank} and {k}.")
+    if not isinstance(distmat, Distances) and distmat.ndim != 2:
         raise Mistake(f"distmat must be 2-D (queries, galleries), got shape {tuple(distmat.shape)}.")
-    return score_distances(GivenDistances(distmat), q_pids, g_pids, q_camids, g_camids, protocol, k)
-
-
-def score_distances(
-    distances: Distances,
-    q_pids: Ids,
-    g_pids: Ids,
-    q_camids: Ids,
-    g_camids: Ids,
-    protocol: Protocol = CROSS_CAMERA,
-    k: int = TOP_K,
-) -> QueryScores:
-    """Score each query by distances, (Q, G), that come in blocks.
-
-    Args and errors: as in ``score_queries``.
-    """
+    distances = distmat if isinstance(distmat, Distances) else given_distances(distmat)
     Q, G = distances.shape
     ids = (
         _check_ids("q_pids", q_pids, Q),
-        _check_ids("g_pids", g_pids, G),
         _check_ids("q_camids", q_camids, Q),
+        _check_ids("g_pids", g_pids, G),
         _check_ids("g_camids", g_camids, G),
     )
-    if k < 1:
-        raise Mistake(f"k of mAP@k must be at least 1, got {k}.")
-    query, rank = rank_matches(distances, *ids, protocol.leaves_out)
-    return _score_ranks(query, rank, Q, protocol, k)
+    start, stop, _ = within.indices(Q)
+    none = np.empty(0, dtype=np.int64)
+    matches = [(none, none, none)]
+    for rows, block in distances.blocks(within) if G else ():
+        own_ids = [each.to(block.device) for each in (ids[0][rows, None], ids[1][rows, None], *ids[2:])]
+        query, below, up_to = _count_in_block(block, protocol, *own_ids)
+        matches.append((query + rows.start - start, below, up_to))
+    query, rank = _rank_ties(*(np.concatenate(parts) for parts in zip(*matches, strict=True)))
+    return _score_ranks(query, rank, stop - start, max_rank, protocol, k)
 
 
-def _score_ranks(query: np.ndarray, rank: np.ndarray, num_queries: int, protocol: Protocol, k: int) -> QueryScores:
-    """Score the ranks of all true matches; arguments as ``rank_matches`` returns them, and Q, the rules and k."""
-    counts = np.bincount(query, minlength=num_queries)
-    ends = np.cumsum(counts)
-    has_match = counts > 0
-    number = np.arange(1, len(query) + 1) - (ends - counts)[query]  # 1, 2, ... within each query
-    precision = number / rank
-    at_k = np.bincount(query, weights=precision * (rank <= k), minlength=num_queries)
-    first_ranks, last_precisions = np.zeros(num_queries), np.zeros(num_queries)
-    first_ranks[has_match] = rank[(ends - counts)[has_match]]
-    last_precisions[has_match] = precision[(ends - 1)[has_match]]
-    if protocol.average_precision == "trapezoidal":
-        before = np.where(rank > 1, (number - 1) / np.maximum(rank - 1, 0.5), 1.0)  # the next rank after 1 is 1.5
-        precision = (before + precision) / 2
-    sums = np.bincount(query, weights=precision, minlength=num_queries)
-    precisions, precisions_at_k = sums / np.maximum(counts, 1), at_k / np.clip(counts, 1, k)
-    return QueryScores(counts, first_ranks, last_precisions, precisions, precisions_at_k)
-
-
-def summarize_scores(
-    scores: QueryScores,
-    num_galleries: int,
-    protocol: Protocol = CROSS_CAMERA,
-    max_rank: int = 50,
-    k: int = TOP_K,
-) -> RankingResult:
-    """Summarise the scores of all queries of a ranking by a protocol.
-
-    Args:
-        scores: Of ``score_queries``, of all queries in order.
-        num_galleries: G, for the message of the error.
-        protocol: The one that the queries were scored by.
-        max_rank: As in ``evaluate_ranking``.
-        k: The one that the queries were scored with.
-    Raises:
-        ValueError: If no query has a true match.
-    """
-    if max_rank < 1:
-        raise Mistake(f"max_rank must be at least 1, got {max_rank}.")
-    Q = len(scores.num_matches)
-    matched = scores.num_matches > 0
-    num_unmatched = Q - int(matched.sum())
-    if num_unmatched == Q:
+def require_match(result: RankingResult, protocol: Protocol) -> RankingResult:
+    """Return a result with at least one true match; Mistake: if it has none."""
+    if not result.num_matches.any():
         others = " from another camera" if protocol.leave_out_same_camera else ""
         raise Mistake(
-            f"No query has a true match: none of the {Q} queries shares its identity with one of the {num_galleries} "
-            f"gallery entries{others}. Check that query and gallery number people alike."
+            f"No query has a true match: none of the {len(result.num_matches)} queries shares its identity with a "
+            f"gallery entry{others}. Check that query and gallery number people alike."
         )
-    valid = np.ones_like(matched) if protocol.count_unmatched else matched
-    num_valid = int(valid.sum())
-    ranks = np.minimum(np.ceil(scores.first_ranks[matched]), max_rank + 1).astype(np.int64)
-    cmc = np.cumsum(np.bincount(ranks, minlength=max_rank + 2)[1 : max_rank + 1]) / num_valid
-    return RankingResult(
-        cmc=cmc,
-        mAP=float(scores.precisions[valid].mean()),
-        mINP=float(scores.last_precisions[valid].mean()),
-        mAP_at_k=float(scores.precisions_at_k[valid].mean()),
-        k=k,
-        num_valid_queries=num_valid,
-        average_precisions=scores.precisions[valid],
-        first_ranks=np.where(matched, scores.first_ranks, np.inf)[valid],
-        inverse_penalties=scores.last_precisions[valid],
-        valid_queries=valid,
-        num_unmatched=num_unmatched,
-    )
+    return result
 
 
 def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
-    """Merge the results of several rankings, each weighted by its number of valid queries.
+    """Join the queries of several results, at least one, in this order; all have one ``max_rank`` and one ``k``."""
+    lengths = {(result.max_rank, result.k) for result in results}
+    if len(lengths) != 1:
+        raise Mistake(f"Results to merge must be of one max_rank and one k, got {sorted(lengths)}.")
+    arrays = {name: np.concatenate([getattr(result, name) for result in results]) for name in _ARRAYS}
+    return replace(results[0], **arrays)  # type: ignore[arg-type]  # the names are those of arrays
+
+
+def _count_in_block(
+    block: Tensor, protocol: Protocol, q_pids: Tensor, q_camids: Tensor, g_pids: Tensor, g_camids: Tensor
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count, for each true match in a block, the ranked entries that are nearer, and those that are not farther.
 
     Args:
-        results: At least one result, all with CMC curves of one length and one k. Per-query arrays are joined in
-            this order.
+        block: Distances, (R, G); those that are left out become infinite.
+        protocol: Says which entries are left out.
+        q_pids, q_camids: Of the rows, (R, 1).
+        g_pids, g_camids: Of the columns, (G,).
+    Returns:
+        Row of each match, ascending, and both counts, (n,) each; a match itself is not farther.
     """
-    results = list(results)
-    if not results:
-        raise Mistake("merge_rankings needs at least one result, got none.")
-    lengths = {len(result.cmc) for result in results}
-    if len(lengths) > 1:
-        raise Mistake(f"Results to merge must have CMC curves of one length, got {sorted(lengths)}.")
-    ks = {result.k for result in results}
-    if len(ks) > 1:
-        raise Mistake(f"Results to merge must have mAP@k of one k, got {sorted(ks)}.")
-    weights = np.array([result.num_valid_queries for result in results], dtype=np.float64)
-    weights /= weights.sum()
-    return RankingResult(
-        cmc=weights @ np.stack([result.cmc for result in results]),
-        mAP=float(weights @ [result.mAP for result in results]),
-        mINP=float(weights @ [result.mINP for result in results]),
-        mAP_at_k=float(weights @ [result.mAP_at_k for result in results]),
-        k=results[0].k,
-        num_valid_queries=sum(result.num_valid_queries for result in results),
-        average_precisions=np.concatenate([result.average_precisions for result in results]),
-        first_ranks=np.concatenate([result.first_ranks for result in results]),
-        inverse_penalties=np.concatenate([result.inverse_penalties for result in results]),
-        valid_queries=np.concatenate([result.valid_queries for result in results]),
-        num_unmatched=sum(result.num_unmatched for result in results),
-    )
+    left_out = protocol.leaves_out(q_pids, q_camids, g_pids, g_camids)
+    row, column = ((q_pids == g_pids) & ~left_out).nonzero(as_tuple=True)
+    block.masked_fill_(left_out, torch.inf)  # behind all that is ranked
+    own = block[row, column]
+    below, up_to = (_count_on_cpu if block.device.type == "cpu" else _count_by_sorting)(block, row, own)
+    up_to = torch.minimum(up_to, block.shape[1] - left_out.sum(dim=1)[row])  # at infinity, less those left out
+    return row.cpu().numpy(), below.cpu().numpy(), up_to.cpu().numpy()
 
 
-def _check_ids(name: str, values: Ids, length: int) -> np.ndarray:
-    ids = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+def _count_on_cpu(block: Tensor, row: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Count, for each match, the entries of its row that are below its distance, and those that are not above."""
+    below, up_to = np.empty(len(row), dtype=np.int64), np.empty(len(row), dtype=np.int64)
+    start = 0
+    for distances, end in zip(block.numpy(), row.bincount(minlength=len(block)).cumsum(0).tolist(), strict=True):
+        values = own[start:end].numpy()
+        if end - start < _MIN_SORTED:
+            below[start:end] = [np.count_nonzero(distances < value) for value in values]
+            up_to[start:end] = [np.count_nonzero(distances <= value) for value in values]
+        else:
+            ordered = np.sort(distances)
+            below[start:end] = np.searchsorted(ordered, values, "left")
+            up_to[start:end] = np.searchsorted(ordered, values, "right")
+        start = end
+    return torch.from_numpy(below), torch.from_numpy(up_to)
+
+
+def _count_by_sorting(block: Tensor, row: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Count as ``_count_on_cpu`` does, by sorting all rows at once: for a GPU."""
+    if not len(row):
+        return row, row
+    ordered, num_matches = sort_rows(block), row.bincount(minlength=len(block))
+    number = torch.arange(len(row), device=row.device) - (num_matches.cumsum(0) - num_matches)[row]  # in its row
+    table = own.new_zeros(len(block), int(num_matches.max()))
+    table[row, number] = own
+    below, up_to = (torch.searchsorted(ordered, table, right=right)[row, number] for right in (False, True))
+    return below, up_to
+
+
+def _rank_ties(query: np.ndarray, below: np.ndarray, up_to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order matches, and share out the ranks of those at one distance from their query.
+
+    Args:
+        query: Query of each match, (n,).
+        below, up_to: Numbers of ranked gallery entries that are nearer, and of those that are not farther.
+    Returns:
+        Query of each match, ascending, and its rank from 1, ascending within a query, (n,) each.
+    """
+    order = np.lexsort((below, query))
+    query, below, up_to = query[order], below[order], up_to[order]
+    is_first = np.ones(len(query), dtype=bool)
+    is_first[1:] = (query[1:] != query[:-1]) | (below[1:] != below[:-1])
+    tie = np.cumsum(is_first) - 1
+    number = np.arange(1, len(query) + 1) - np.flatnonzero(is_first)[tie]  # 1, 2, ... within each tie
+    others = up_to - below - np.bincount(tie)[tie]
+    return query, below + number + others / 2
+
+
+def _score_ranks(
+    query: np.ndarray, rank: np.ndarray, num_queries: int, max_rank: int, protocol: Protocol, k: int
+) -> RankingResult:
+    """Score the ranks of all true matches, as ``_rank_ties`` returns them."""
+    counts = np.bincount(query, minlength=num_queries)
+    ends = np.cumsum(counts)
+    matched = counts > 0
+    number = np.arange(1, len(query) + 1) - (ends - counts)[query]  # 1, 2, ... within each query
+    precision = number / rank
+    at_k = np.bincount(query, weights=precision * (rank <= k), minlength=num_queries) / np.clip(counts, 1, k)
+    first_ranks, last_precisions = np.full(num_queries, np.inf), np.zeros(num_queries)
+    first_ranks[matched] = rank[(ends - counts)[matched]]
+    last_precisions[matched] = precision[(ends - 1)[matched]]
+    if protocol.average_precision == "trapezoidal":
+        before = np.where(rank > 1, (number - 1) / np.maximum(rank - 1, 0.5), 1.0)  # the next rank after 1 is 1.5
+        precision = (before + precision) / 2
+    precisions = np.bincount(query, weights=precision, minlength=num_queries) / np.maximum(counts, 1)
+    valid = np.ones_like(matched) if protocol.count_unmatched else matched
+    scores = precisions[valid], first_ranks[valid], last_precisions[valid], at_k[valid]
+    return RankingResult(counts, valid, *scores, max_rank, k)
+
+
+def _check_ids(name: str, values: Ids, length: int) -> Tensor:
+    ids = torch.as_tensor(values).detach().cpu().long()
     if ids.shape != (length,):
-        raise Mistake(f"{name} must have shape ({length},) to match distmat, got {ids.shape}.")
+        raise Mistake(f"{name} must have shape ({length},) to match distmat, got {tuple(ids.shape)}.")
     return ids

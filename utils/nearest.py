@@ -1,21 +1,6 @@
-"""The nearest gallery entries of every query, found block by block."""
-
-from collections.abc import Iterator
+"""The nearest gallery entries of a query."""
 
 import numpy as np
-
-from .distances import Distances
-
-
-def iterate_nearest(distances: Distances, length: int) -> Iterator[np.ndarray]:
-    """Yield for each query the indices of its nearest gallery entries, as ``find_nearest`` returns them.
-
-    Args:
-        distances: (Q, G).
-        length: How many, at least 1; a gallery that is smaller is listed whole.
-    """
-    for row in distances.iterate_rows():
-        yield find_nearest(row, length)
 
 
 def find_nearest(distances: np.ndarray, length: int) -> np.ndarray:

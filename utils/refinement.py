@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .distances import SquaredDistances
-from .nearest import iterate_nearest
+from .distances import nearest_columns, squared_distances
 from .unknown import UNKNOWN
 
 MIN_MEMBERS = 2  # features of a group from which a deviation can be estimated
@@ -34,7 +33,7 @@ def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0) -
     """
     if not len(query):
         return query
-    nearest = torch.from_numpy(np.stack(list(iterate_nearest(SquaredDistances(query, gallery), k))))
+    nearest = _find_nearest(query, gallery, k)
     expanded = torch.empty_like(query)
     for own, columns, result in zip(query, nearest, expanded, strict=True):  # a query at a time holds k features only
         neighbours = gallery[columns]
@@ -58,15 +57,17 @@ def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2) -> Tensor:
         Yuan et al., "From Poses to Identity: Training-Free Person Re-Identification via Feature Centralization"
         (Pose2ID), CVPR 2025, neighbour feature centralization.
     """
-    k = max(k1, k2)
-    is_k1: set[tuple[int, int]] = set()
-    is_k2: set[tuple[int, int]] = set()
-    for own, found in enumerate(iterate_nearest(SquaredDistances(features, features), k + 1)):
-        others = found[found != own][:k].tolist()
-        is_k1.update((own, other) for other in others[:k1])
-        is_k2.update((other, own) for other in others[:k2])
-    pairs = torch.tensor(sorted(is_k1 & is_k2), dtype=torch.long).reshape(-1, 2)
-    return features.index_add(0, pairs[:, 0], features[pairs[:, 1]])
+    N, k = len(features), max(k1, k2)
+    own = torch.arange(N, device=features.device).unsqueeze(1)
+    nearest = _find_nearest(features, features, k + 1)
+    is_own = (nearest == own).int()
+    others = nearest.gather(1, is_own.argsort(dim=1, stable=True))[:, : min(k, N - 1)]  # itself last, and cut off
+    pairs = (own * N + others[:, :k1]).sort(dim=1).values  # as numbers
+    mutual = torch.isin(pairs, others[:, :k2] * N + own)
+    result = features.clone()
+    for other, is_mutual in zip((pairs % N).T, mutual.T, strict=True):
+        result += features[other] * is_mutual.unsqueeze(1)
+    return result
 
 
 def standardize_groups(features: Tensor, groups: np.ndarray, pool: Tensor, pool_groups: np.ndarray) -> Tensor:
@@ -85,11 +86,17 @@ def standardize_groups(features: Tensor, groups: np.ndarray, pool: Tensor, pool_
     """
     result = torch.empty_like(features)
     for group in np.unique(groups):
-        members = torch.from_numpy(pool_groups == group)
+        members = torch.as_tensor(pool_groups == group, device=pool.device)
         chosen = pool if group == UNKNOWN or members.sum() < MIN_MEMBERS else pool[members]
         deviation, mean = torch.std_mean(chosen.double(), dim=0, correction=0)
         varies = deviation > torch.finfo(features.dtype).eps * mean.abs()
-        own = torch.from_numpy(groups == group)
+        own = torch.as_tensor(groups == group, device=features.device)
         centred = features[own].double() - mean
         result[own] = (centred / deviation.where(varies, 1.0)).to(features.dtype)
     return result
+
+
+def _find_nearest(query: Tensor, gallery: Tensor, k: int) -> Tensor:
+    """Return the indices of the k nearest gallery features of every query, nearest first, (Q, k)."""
+    blocks = squared_distances(query, gallery).blocks()
+    return torch.cat([nearest_columns(block, k) for _, block in blocks])

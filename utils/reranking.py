@@ -1,206 +1,171 @@
-"""k-reciprocal re-ranking of a retrieval result.
+"""k-reciprocal re-ranking of a retrieval result, on the device of the features.
 
-Works from features, tile by tile in float32, and describes samples by sparse vectors. The matrix of all distances,
-(Q + G)^2, is never held, and only its upper half is computed; re-ranked distances, (Q, G), come in blocks.
+Works from features, tile by tile, and describes samples by sparse vectors. The matrix of all distances, (Q + G)^2, is
+never held, and only its upper half is computed; re-ranked distances, (Q, G), come in blocks. The sets of neighbours,
+some whole numbers for each sample, are made on the CPU.
 N = Q + G samples, queries first.
 """
 
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import sparse
+from torch import Tensor
 
-from .distances import DistanceBlock, Distances, SquaredDistances
+from .distances import Distances, RoundedFeatures, column_of, ordered_keys, round_features, squared_tile
 from .mistake import Mistake
 
 # Samples to a side of a tile of distances: smaller tiles skip more of the lower half, larger ones are faster.
 _TILE = 2048
-_MAX_TILES = 32  # to a side; beyond, tiles grow up to _MAX_TILE (64 MiB, and as much for a copy)
+_MAX_TILES = 32  # to a side; beyond, tiles grow up to _MAX_TILE (64 MiB, and a few times as much to work with)
 _MAX_TILE = 4096
 # Elements of temporaries at a time: 8 MiB in the widest type. Eight times as many took a quarter longer.
 _BLOCK_ELEMENTS = 1 << 20
-_PART_ELEMENTS = 1 << 25  # re-ranked distances at a time: 128 MiB
+_WEIGHT_BITS = 40  # weights are rounded to multiples of 2^-40: their sums, at most 1, are exact in any order
+_FARTHEST = torch.iinfo(torch.int64).max  # as a key of ``ordered_keys``
 
 
 def re_rank(
-    query: torch.Tensor | np.ndarray,
-    gallery: torch.Tensor | np.ndarray,
+    query: Tensor | np.ndarray,
+    gallery: Tensor | np.ndarray,
     k1: int = 20,
     k2: int = 6,
     lambda_value: float = 0.3,
 ) -> np.ndarray:
-    """Compute the whole matrix of ``prepare_re_ranking``, (Q, G), float32."""
-    return prepare_re_ranking(query, gallery, k1, k2, lambda_value).matrix().numpy()
+    """Compute the whole matrix of re-ranked distances, (Q, G), float32, 0 to 1.
+
+    Args and errors: as of ``find_neighbourhoods`` and ``re_ranked_distances``.
+    """
+    query, gallery = torch.as_tensor(query), torch.as_tensor(gallery)
+    neighbourhoods = find_neighbourhoods(query, gallery, k1, k2)
+    return re_ranked_distances(query, gallery, neighbourhoods, lambda_value).matrix().numpy()
 
 
-def prepare_re_ranking(
-    query: torch.Tensor | np.ndarray,
-    gallery: torch.Tensor | np.ndarray,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
-) -> "ReRankedDistances":
-    """Prepare distances that also count the neighbours which query and gallery entries share.
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods:
+    """What re-ranking knows of the samples, on the CPU, to be sent to other processes.
+
+    Attributes:
+        weights: Description of each sample by its neighbours, (N, N), float64; each sums to one.
+        scales: Largest squared distance of each sample, (N,), float64; 1 where all are 0.
+    """
+
+    weights: sparse.csr_array
+    scales: Tensor
+
+
+def find_neighbourhoods(query: Tensor, gallery: Tensor, k1: int = 20, k2: int = 6) -> Neighbourhoods:
+    """Describe every sample by its k-reciprocal neighbours.
 
     Args:
         query: Query features, (Q, D); normalise them first if the plain ranking does.
-        gallery: Gallery features, (G, D).
+        gallery: Gallery features, (G, D), on the same device.
         k1: Size of the neighbourhood whose reciprocal members describe a sample.
         k2: Number of neighbours, with the sample itself, over which its description is averaged; 1 for no average.
-        lambda_value: Weight of the original distance, 0 to 1, beside the Jaccard distance.
-    Returns:
-        Distances, (Q, G), float32, 0 to 1.
     Raises:
-        ValueError: On shapes that do not fit, non-finite features, or an argument out of range.
+        Mistake: On shapes that do not fit, non-finite features, or an argument out of range.
     Reference:
         Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017. As in the
         authors' code, squared Euclidean distances are divided by the largest distance of each sample. We
         deviate in that a sample is always its own first neighbour, also among exact duplicates.
         docs/benchmarks.md states time and memory.
     """
-    query, gallery = _as_features("query", query), _as_features("gallery", gallery)
+    for name, side in (("query", query), ("gallery", gallery)):
+        if side.ndim != 2 or not len(side):
+            raise Mistake(f"{name} must be a non-empty matrix (samples, width), got shape {tuple(side.shape)}.")
     if query.shape[1] != gallery.shape[1]:
         raise Mistake(f"query and gallery must have one width, got {tuple(query.shape)} and {tuple(gallery.shape)}.")
     if k1 < 1 or k2 < 1:
         raise Mistake(f"k1 and k2 must be at least 1, got k1={k1}, k2={k2}.")
-    if not 0 <= lambda_value <= 1:
-        raise Mistake(f"lambda_value must be between 0 and 1, got {lambda_value}.")
-
-    Q, gallery = len(query), gallery.to(query)
-    features = torch.cat([query, gallery])
-    distances = SquaredDistances(features, features)
-    neighbours, scales = _rank_neighbours(distances, max(k1, k2 - 1))
-    weights = _encode(distances, _expanded_reciprocal_sets(neighbours, k1), scales)
-    nearest = neighbours[:, :k2]
-    weights = (_indicator(nearest).astype(np.float32) / nearest.shape[1]) @ weights  # local query expansion
-    return ReRankedDistances(distances, slice(0, Q), scales, weights[:Q], weights[Q:].tocsc(), lambda_value)
+    features = round_features(torch.cat([query, gallery.to(query)]))
+    nearest, scales = _rank_neighbours(features, max(k1, k2 - 1))
+    neighbours = nearest.cpu().numpy()
+    weights = _encode(features, _expanded_reciprocal_sets(neighbours, k1), scales)
+    nearest_few = neighbours[:, :k2]
+    weights = ((_indicator(nearest_few) / nearest_few.shape[1]) @ weights).tocsr()  # local query expansion
+    weights.data = np.round(weights.data * 2.0**_WEIGHT_BITS) / 2.0**_WEIGHT_BITS
+    return Neighbourhoods(weights, scales.cpu())
 
 
-class ReRankedDistances(Distances):
-    """Lambda times the original distances plus (1 - lambda) times the Jaccard distances, Eq. (12) of the paper.
+def re_ranked_distances(
+    query: Tensor, gallery: Tensor, neighbourhoods: Neighbourhoods, lambda_value: float = 0.3
+) -> Distances:
+    """Prepare lambda times the original distances plus (1 - lambda) times the Jaccard distances, Eq. (12) of the paper.
 
     Args:
-        distances: Of all samples, (N, N); the gallery entries are the last.
-        rows: Which samples are the queries.
-        scales: Largest distance of each sample, (N,).
-        queries: Descriptions of the queries, (Q, N); each sums to one.
-        gallery: Descriptions of the gallery entries, (G, N), likewise.
-        lambda_value: Weight of the original distances.
+        query, gallery: As of ``find_neighbourhoods``.
+        neighbourhoods: Of these features.
+        lambda_value: Weight of the original distance, 0 to 1, beside the Jaccard distance.
+    Returns:
+        Distances, (Q, G), float32, 0 to 1, on the device of the features.
     """
+    if not 0 <= lambda_value <= 1:
+        raise Mistake(f"lambda_value must be between 0 and 1, got {lambda_value}.")
+    q, g, (Q, G) = round_features(query), round_features(gallery.to(query)), (len(query), len(gallery))
+    scales = neighbourhoods.scales.to(query.device)
+    own, by_column = neighbourhoods.weights[:Q], neighbourhoods.weights[Q:].tocsc()
+    starts, entries, values = (
+        torch.as_tensor(part, device=query.device) for part in (by_column.indptr, by_column.indices, by_column.data)
+    )
+    hits = np.diff(by_column.indptr)  # gallery entries that are non-zero in a column
 
-    def __init__(
-        self,
-        distances: SquaredDistances,
-        rows: slice,
-        scales: np.ndarray,
-        queries: sparse.csr_array,
-        gallery: sparse.csc_array,
-        lambda_value: float,
-    ) -> None:
-        self.shape = (queries.shape[0], gallery.shape[0])
-        self._distances, self._rows, self._scales = distances, rows, scales
-        self._queries, self._gallery = queries, gallery
-        self._lambda_value = lambda_value
+    def compute(rows: slice) -> Tensor:
+        distances = squared_tile(q.part(rows), g)
+        chosen = own[rows]
+        for part in _query_parts(np.diff(chosen.indptr), hits[chosen.indices], G):
+            shared = _intersect(chosen[part], starts, entries, values, G)
+            original = distances[part] / scales[rows][part].unsqueeze(1)
+            # Both descriptions sum to one, so the union is 2 - the intersection.
+            distances[part] = (lambda_value * original + (1 - lambda_value) * (1 - shared / (2 - shared))).float()
+        return distances
 
-    def part(self, rows: slice) -> "ReRankedDistances":
-        """Return the distances of some queries."""
-        start, stop, _ = rows.indices(self.shape[0])
-        own = slice(self._rows.start + start, self._rows.start + stop)
-        return ReRankedDistances(
-            self._distances, own, self._scales, self._queries[rows], self._gallery, self._lambda_value
-        )
-
-    def blocks(self) -> Iterator[DistanceBlock]:
-        """Compute all rows, in order; the sums, in float32, count as exact."""
-        Q, G = self.shape
-        step = max(1, _PART_ELEMENTS // G)
-        for start in range(0, Q, step):
-            rows = slice(start, min(start + step, Q))
-            samples = slice(self._rows.start + rows.start, self._rows.start + rows.stop)
-            tile = self._distances.tile(samples, slice(len(self._scales) - G, None)).clamp_min_(0)
-            distances = tile.float().cpu().numpy()
-            distances *= (self._lambda_value / self._scales[samples])[:, None]
-            self._add_jaccard(distances, self._queries[rows])
-            yield DistanceBlock(rows, torch.from_numpy(distances), None)
-
-    def _add_jaccard(self, distances: np.ndarray, queries: sparse.csr_array) -> None:
-        """Add (1 - lambda) times the Jaccard distances of some queries to ``distances``, (queries, G)."""
-        G = self.shape[1]
-        lengths = np.diff(self._gallery.indptr)
-        for part in _query_parts(np.diff(queries.indptr), lengths[queries.indices], G):
-            chunk = queries[part]
-            row = np.repeat(np.arange(chunk.shape[0]), np.diff(chunk.indptr))
-            # Every non-zero of a query meets all gallery entries that are non-zero in the same column.
-            hits = lengths[chunk.indices]
-            ends = np.cumsum(hits)
-            entry = np.arange(hits.sum()) + np.repeat(self._gallery.indptr[chunk.indices] - (ends - hits), hits)
-            shared = np.minimum(self._gallery.data[entry], np.repeat(chunk.data, hits))
-            cell = np.repeat(row, hits) * G + self._gallery.indices[entry]
-            intersection = np.bincount(cell, weights=shared, minlength=chunk.shape[0] * G).reshape(-1, G)
-            # Both descriptions sum to one, so the union is 2 - intersection.
-            overlap = np.divide(intersection, 2 - intersection, out=intersection)
-            distances[part] += (1 - self._lambda_value) * (1 - overlap)
+    return Distances((Q, G), compute)
 
 
-def _as_features(name: str, values: torch.Tensor | np.ndarray) -> torch.Tensor:
-    features = torch.as_tensor(values).detach()
-    if features.ndim != 2 or not len(features):
-        raise Mistake(f"{name} must be a non-empty matrix (samples, width), got shape {tuple(features.shape)}.")
-    if not torch.isfinite(features).all():
-        raise Mistake(f"{name} holds NaN or infinite features.")
-    return features
+def _intersect(queries: sparse.csr_array, starts: Tensor, entries: Tensor, values: Tensor, num_gallery: int) -> Tensor:
+    """Sum the smaller weights of what queries and gallery entries share, (R, G), float64; the gallery by columns."""
+    columns, weights = (torch.as_tensor(part, device=starts.device) for part in (queries.indices, queries.data))
+    row = torch.as_tensor(np.repeat(np.arange(queries.shape[0]), np.diff(queries.indptr)), device=starts.device)
+    columns = columns.long()
+    # Every non-zero of a query meets all gallery entries that are non-zero in the same column.
+    first = starts[columns].long()
+    hits = starts[columns + 1].long() - first
+    ends = hits.cumsum(0)
+    meeting = torch.arange(len(columns), device=starts.device).repeat_interleave(hits)
+    entry = torch.arange(len(meeting), device=starts.device) + (first - ends + hits)[meeting]
+    cells = row[meeting] * num_gallery + entries[entry]
+    shared = torch.zeros(queries.shape[0] * num_gallery, dtype=torch.float64, device=starts.device)
+    shared.index_add_(0, cells, torch.minimum(values[entry], weights[meeting]))
+    return shared.view(-1, num_gallery)
 
 
-def _rank_neighbours(distances: SquaredDistances, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _rank_neighbours(features: RoundedFeatures, k: int) -> tuple[Tensor, Tensor]:
     """Find the k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,)."""
-    N = distances.shape[0]
+    N = len(features.values)
     size = min(k + 1, N)
-    nearest = _Nearest(N, size)
+    device = features.values.device
+    best = torch.full((N, size), _FARTHEST, device=device)  # as keys, of the tiles seen so far
+    scales = torch.zeros(N, dtype=torch.float64, device=device)
     side = min(_MAX_TILE, max(_TILE, -(-N // _MAX_TILES)))
     parts = [slice(start, min(start + side, N)) for start in range(0, N, side)]
+
+    def add(rows: slice, columns: slice, tile: Tensor) -> None:
+        scales[rows] = torch.maximum(scales[rows], tile.amax(dim=1))
+        keys = torch.cat([best[rows], ordered_keys(tile, columns.start)], dim=1)
+        best[rows] = keys.topk(size, dim=1, largest=False).values
+
     for number, rows in enumerate(parts):
         for columns in parts[number:]:
-            tile = distances.tile(rows, columns).clamp_min_(0)
+            tile = squared_tile(features.part(rows), features.part(columns))
             if rows == columns:
                 tile.fill_diagonal_(-1)  # a sample is its own first neighbour
-            nearest.add(rows, columns, tile)
+            add(rows, columns, tile)
             if rows != columns:
-                nearest.add(columns, rows, tile.T.contiguous())
-    return nearest.neighbours(distances)
-
-
-class _Nearest:
-    """The nearest of the samples seen so far, and the largest distance, of every sample."""
-
-    def __init__(self, num_samples: int, size: int) -> None:
-        self._values = np.full((num_samples, size), np.inf, dtype=np.float32)
-        self._indices = np.zeros((num_samples, size), dtype=np.int32)
-        self._largest = np.zeros(num_samples, dtype=np.float32)
-
-    def add(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
-        """Take the distances of the samples ``rows`` to the samples ``columns`` into account."""
-        size = self._values.shape[1]
-        self._largest[rows] = np.maximum(self._largest[rows], tile.amax(dim=1).cpu().numpy())
-        nearest = tile.topk(min(size, tile.shape[1]), dim=1, largest=False)
-        found = nearest.indices.int().cpu().numpy() + np.int32(columns.start)
-        values = np.concatenate([self._values[rows], nearest.values.cpu().numpy()], axis=1)
-        indices = np.concatenate([self._indices[rows], found], axis=1)
-        chosen = np.argpartition(values, size - 1, axis=1)[:, :size]
-        self._values[rows] = np.take_along_axis(values, chosen, axis=1)
-        self._indices[rows] = np.take_along_axis(indices, chosen, axis=1)
-
-    def neighbours(self, distances: SquaredDistances) -> tuple[np.ndarray, np.ndarray]:
-        """Return the nearest, nearest first, equal ones by index, and the largest distances (1 where all are 0).
-
-        Where float32 has lost the digits of a distance, it is computed again, exactly.
-        """
-        row, number = np.nonzero((self._values >= 0) & (self._values < distances.near_limits().cpu().numpy()[:, None]))
-        pairs = torch.as_tensor(row), torch.as_tensor(self._indices[row, number], dtype=torch.long)
-        self._values[row, number] = distances.exact(*pairs).cpu().numpy()
-        order = np.lexsort((self._indices, self._values), axis=1)
-        scales = np.where(self._largest > 0, self._largest, 1)
-        return np.take_along_axis(self._indices, order, axis=1), scales
+                add(columns, rows, tile.T.contiguous())
+    return column_of(best), scales.where(scales > 0, 1.0)
 
 
 def _expanded_reciprocal_sets(neighbours: np.ndarray, k1: int) -> sparse.csr_array:
@@ -234,12 +199,20 @@ def _indicator(neighbours: np.ndarray) -> sparse.csr_array:
     )
 
 
-def _encode(distances: SquaredDistances, members: sparse.csr_array, scales: np.ndarray) -> sparse.csr_array:
+def _encode(features: RoundedFeatures, members: sparse.csr_array, scales: Tensor) -> sparse.csr_array:
     """Describe each sample by its members, weighted by exp(-distance) and summing to one, (N, N)."""
-    rows = np.repeat(np.arange(len(scales)), np.diff(members.indptr))
-    values = np.exp(-distances.sparse(members).cpu().numpy().astype(np.float32) / scales[rows])
-    values /= np.bincount(rows, weights=values, minlength=len(scales))[rows]
-    return sparse.csr_array((values, members.indices, members.indptr), shape=members.shape)
+    values, squares = features
+    rows = torch.as_tensor(np.repeat(np.arange(len(values)), np.diff(members.indptr)), device=values.device)
+    starts, columns = (torch.as_tensor(part, device=values.device).long() for part in (members.indptr, members.indices))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+        pattern = torch.sparse_csr_tensor(
+            starts, columns, values.new_zeros(len(columns)), members.shape, check_invariants=False
+        )
+        products = torch.sparse.sampled_addmm(pattern, values, values.T).values()
+    weights = torch.exp((2 * products - squares[rows] - squares[columns]) / scales[rows])
+    weights /= torch.zeros_like(scales).index_add_(0, rows, weights)[rows]
+    return sparse.csr_array((weights.cpu().numpy(), members.indices, members.indptr), shape=members.shape)
 
 
 def _query_parts(num_nonzeros: np.ndarray, hits: np.ndarray, num_gallery: int) -> Iterator[slice]:

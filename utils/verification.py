@@ -7,16 +7,15 @@ and more negative pairs are accepted. So the positives are sorted, and the negat
 Axes: Q queries, G galleries, P positive pairs.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from .distances import Distances
+from .distances import Distances, sort_rows
 from .mistake import Mistake
 
-# Distances looked at a time: about 100 MiB of temporaries.
-_BLOCK_ELEMENTS = 1 << 22
+_PART_ELEMENTS = 1 << 22  # distances sorted at a time
 
 
 @dataclass(frozen=True)
@@ -95,17 +94,12 @@ def count_negatives(
         The counts, (n,), int64, and their total.
     """
     counts, total = np.zeros(len(limits), dtype=np.int64), 0
-    for rows, part in _parts(distances):
-        negatives = np.sort(part[q_pids[rows, None] != g_pids])
-        counts += np.searchsorted(negatives, limits, side="right")
-        total += len(negatives)
+    step = max(1, _PART_ELEMENTS // max(distances.shape[1], 1))
+    for rows, block in distances.blocks():
+        strangers = torch.as_tensor(q_pids[rows, None] != g_pids, device=block.device)
+        edges = torch.as_tensor(limits, device=block.device).double()
+        for part, is_negative in zip(block.split(step), strangers.split(step), strict=True):
+            negatives = sort_rows(part[is_negative])
+            counts += torch.searchsorted(negatives.double(), edges, right=True).cpu().numpy()
+            total += len(negatives)
     return counts, total
-
-
-def _parts(distances: Distances) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield the distances of a few queries at a time, with the rows that they are."""
-    step = max(1, _BLOCK_ELEMENTS // max(distances.shape[1], 1))
-    for rows, block in distances.values():
-        for start in range(0, len(block), step):
-            part = block[start : start + step].cpu().numpy()
-            yield slice(rows.start + start, rows.start + start + len(part)), part

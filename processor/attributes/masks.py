@@ -7,8 +7,9 @@ nothing for equal ones, and the squared Hellinger distance of two predictions. I
 is a product of two thin matrices, so any rows of it can be computed alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import Literal, Protocol
 
 import numpy as np
@@ -17,69 +18,31 @@ from torch import Tensor
 
 from datasets.attributes import AttributeScheme
 from datasets.tracklet import Tracklet
-from utils.distances import DistanceBlock, Distances
+from utils.distances import Distances
 from utils.mistake import Mistake
 
 from ..evaluation.features import FeatureSet
 from ..evaluation.results import ANNOTATED, NO_MASK, SOFT, Mask
 from .heads import AttributeHeads
 
-BLOCK_ELEMENTS = 1 << 24  # penalties computed at a time: 64 MiB for each of the two matrices of a column
 
+def column_penalty(query: Tensor, gallery: Tensor, weight: float) -> Distances:
+    """Return the penalties, (Q, G), float32, of what both sides show of one attribute.
 
-@dataclass(frozen=True, eq=False)
-class ColumnPenalty:
-    """What both sides show of one attribute.
+    Products of annotated codes are 0 or 1 exactly, so pairs that contradict each other equally stay tied.
 
-    Attributes:
+    Args:
         query, gallery: Vectors over the known codes, (Q, C) and (G, C), float32, at least 0; of length 1, or 0 where
             the code is unknown.
         weight: Penalty of a certain contradiction.
     """
 
-    query: Tensor
-    gallery: Tensor
-    weight: float
+    def compute(rows: slice) -> Tensor:
+        part = query[rows]
+        both_known = torch.outer(part.square().sum(dim=1), gallery.square().sum(dim=1))
+        return weight * both_known.addmm_(part, gallery.T, alpha=-1)
 
-    def rows(self, rows: slice) -> Tensor:
-        """Compute the penalties of some queries, (R, G), between 0 and ``weight`` up to rounding."""
-        query = self.query[rows]
-        both_known = torch.outer(query.square().sum(dim=1), self.gallery.square().sum(dim=1))
-        return self.weight * both_known.addmm_(query, self.gallery.T, alpha=-1)
-
-
-class Penalty(Distances):
-    """The penalties to add to distances, (Q, G); by themselves, distances that count as exact.
-
-    Products of annotated codes are 0 or 1 exactly, so pairs that contradict each other equally stay tied in any block.
-
-    Args:
-        columns: At least one; the penalties of all are added.
-    """
-
-    def __init__(self, columns: Sequence[ColumnPenalty]) -> None:
-        self.shape = (len(columns[0].query), len(columns[0].gallery))
-        self._columns = columns
-
-    def rows(self, rows: slice) -> Tensor:
-        """Compute the penalties of some queries, (R, G), float32."""
-        first, *others = self._columns
-        total = first.rows(rows)
-        for column in others:
-            total += column.rows(rows)
-        return total
-
-    def blocks(self) -> Iterator[DistanceBlock]:
-        """Compute all rows, in order."""
-        Q, G = self.shape
-        step = max(1, BLOCK_ELEMENTS // max(1, G))
-        for start in range(0, Q, step):
-            rows = slice(start, min(start + step, Q))
-            yield DistanceBlock(rows, self.rows(rows), None)
-
-    def part(self, rows: slice) -> "Penalty":
-        """Return the penalties of some queries."""
-        return Penalty([replace(column, query=column.query[rows]) for column in self._columns])
+    return Distances((len(query), len(gallery)), compute)
 
 
 class AttributePredictor(Protocol):
@@ -121,7 +84,7 @@ class MaskOptions:
 
 def make_penalty(
     query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, options: MaskOptions
-) -> tuple[Mask, Penalty | None]:
+) -> tuple[Mask, Distances | None]:
     """Make the penalty that the options ask for; no mask and None if they ask for none, or the data do not allow it.
 
     Args:
@@ -130,9 +93,8 @@ def make_penalty(
         options: The mask.
     """
     if options.kind == "predicted" and options.predictor is not None:
-        predictor = options.predictor
-        penalty = predicted_penalty(predictor.predict(query), predictor.predict(gallery), options.predicted_penalty)
-        return predictor.mask, penalty
+        q, g = (_predict(options.predictor, side) for side in (query, gallery))
+        return options.predictor.mask, predicted_penalty(q, g, options.predicted_penalty)
     annotated = all(tracklet.attributes is not None for side in (query, gallery) for tracklet in side.tracklets)
     if not options.needs_annotations or scheme is None or not annotated:
         return NO_MASK, None
@@ -141,18 +103,29 @@ def make_penalty(
         reliabilities = options.heads.reliabilities(options.columns)
         weights = {column: reliabilities[column] * options.penalty for column in options.columns}
     mask = SOFT if options.kind == "soft" else ANNOTATED
-    return mask, annotated_penalty(query.tracklets, gallery.tracklets, scheme, weights)
+    return mask, annotated_penalty(query.tracklets, gallery.tracklets, scheme, weights, query.features.device)
+
+
+def _predict(predictor: AttributePredictor, side: FeatureSet) -> dict[str, Tensor]:
+    """Predict on the CPU, where the classifiers are; the probabilities are on the device of the features."""
+    probabilities = predictor.predict(side.to(torch.device("cpu")))
+    return {column: values.to(side.features.device) for column, values in probabilities.items()}
 
 
 def annotated_penalty(
-    query: Sequence[Tracklet], gallery: Sequence[Tracklet], scheme: AttributeScheme, weights: Mapping[str, float]
-) -> Penalty:
+    query: Sequence[Tracklet],
+    gallery: Sequence[Tracklet],
+    scheme: AttributeScheme,
+    weights: Mapping[str, float],
+    device: torch.device | None = None,
+) -> Distances:
     """Penalise annotated codes that are known on both sides and differ.
 
     Args:
         query, gallery: Tracklets whose ``attributes`` are annotated.
         scheme: What their codes mean.
         weights: Penalty by column of the scheme; at least one column.
+        device: Where the penalties are computed; None for the CPU.
     Raises:
         ValueError: If a tracklet has no attributes.
     """
@@ -161,11 +134,11 @@ def annotated_penalty(
         index = scheme.columns.index(column)
         q, g = _codes(query, index), _codes(gallery, index)
         known = np.setdiff1d(np.union1d(q, g), scheme.unknown[index])
-        columns.append(ColumnPenalty(_one_hot(q, known), _one_hot(g, known), weight))
-    return Penalty(columns)
+        columns.append(column_penalty(_one_hot(q, known, device), _one_hot(g, known, device), weight))
+    return _add_up(columns)
 
 
-def predicted_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor], weight: float) -> Penalty:
+def predicted_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor], weight: float) -> Distances:
     """Penalise predicted codes by the squared Hellinger distance of their probabilities, 1 - sum_c sqrt(p_c q_c).
 
     It is 0 for equal predictions only, sure or not. The probability that two independent draws differ, 1 - sum_c p_c
@@ -175,7 +148,11 @@ def predicted_penalty(query: Mapping[str, Tensor], gallery: Mapping[str, Tensor]
         query, gallery: Probabilities by column, (Q, C) and (G, C); both have the same columns, at least one.
         weight: Penalty of a certain contradiction in a column.
     """
-    return Penalty([ColumnPenalty(query[column].sqrt(), gallery[column].sqrt(), weight) for column in query])
+    return _add_up(column_penalty(query[column].sqrt(), gallery[column].sqrt(), weight) for column in query)
+
+
+def _add_up(penalties: Iterable[Distances]) -> Distances:
+    return reduce(Distances.plus, penalties)
 
 
 def _codes(tracklets: Sequence[Tracklet], index: int) -> np.ndarray:
@@ -185,6 +162,6 @@ def _codes(tracklets: Sequence[Tracklet], index: int) -> np.ndarray:
     return np.array(codes)
 
 
-def _one_hot(codes: np.ndarray, known: np.ndarray) -> Tensor:
+def _one_hot(codes: np.ndarray, known: np.ndarray, device: torch.device | None) -> Tensor:
     """Return 1 in the column of each row's code, (n, C), float32; 0 everywhere if the code is not among the known."""
-    return torch.from_numpy((codes[:, None] == known[None, :]).astype(np.float32))
+    return torch.as_tensor(codes[:, None] == known[None, :], dtype=torch.float32, device=device)

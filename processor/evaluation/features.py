@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class FeatureSet:
 
     Attributes:
         tracklets: n records.
-        features: (n, D), float32, on the CPU.
+        features: (n, D), float32; ``FeatureExtractor`` and caches return them on the CPU.
         num_left_out: Tracklets that have no feature, and no row, because none of their frames can be read.
         num_unreadable: Frames of the clips that could not be read, so that neighbours or nothing took their place.
     """
@@ -40,6 +40,10 @@ class FeatureSet:
     features: Tensor
     num_left_out: int = 0
     num_unreadable: int = 0
+
+    def to(self, device: torch.device) -> "FeatureSet":
+        """Return the features on another device."""
+        return replace(self, features=self.features.to(device))
 
     @property
     def pids(self) -> list[int]:

@@ -175,7 +175,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     log_identity(path)
     trained_on = None
     with fitting(path):
-        camids = tuple(content["camids"]) if "camids" in content else None
+        camids = tuple(map(int, content["camids"])) if "camids" in content else None
         chosen = _describe_choice(content, path)
         if "config" in content:
             source = f"config in {path}"

@@ -11,18 +11,24 @@ from torch.utils.data import DataLoader
 
 from datasets.attributes import AttributeScheme
 from datasets.tracklet import VIEWS, Case, Tracklet
-from utils import metrics
-from utils.distances import Distances, SquaredDistances
-from utils.metrics import CROSS_CAMERA, PROTOCOLS, Protocol, QueryScores, RankingResult, summarize_scores
+from utils.distances import Distances, squared_distances
+from utils.metrics import (
+    CROSS_CAMERA,
+    PROTOCOLS,
+    Protocol,
+    RankingResult,
+    merge_rankings,
+    require_match,
+    score_queries,
+)
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
 from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
-from utils.reranking import prepare_re_ranking
+from utils.reranking import find_neighbourhoods, re_ranked_distances
 
 from ..attributes.masks import MaskOptions, make_penalty
 from .cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
-from .masked_distances import MaskedDistances
 from .results import (
     ATTRIBUTES_ALONE,
     CAMERA_NORMALIZED,
@@ -48,7 +54,7 @@ class RankingOptions:
     Attributes:
         mask: The soft-biometric mask, if any.
         reranking: Whether to re-rank by k-reciprocal neighbours, too.
-        k1, k2, lambda_value: As in ``utils.reranking.prepare_re_ranking``.
+        k1, k2, lambda_value: As in ``utils.reranking.re_rank``.
         query_expansion: '', 'average' or 'weighted'.
         expansion_k, expansion_alpha: As in ``utils.refinement.expand_queries``; alpha for 'weighted' only.
         mutual_neighbours: Whose features get those of their mutual neighbours: '', 'gallery' or 'both'.
@@ -94,7 +100,7 @@ def evaluate(
     results = []
     for case in cases:
         query, gallery = (
-            _describe(extractor, make_loader, case, side, tracklets, cache)
+            _describe(extractor, make_loader, case, side, tracklets, cache).to(extractor.runtime.device)
             for side, tracklets in (("query", case.query), ("gallery", case.gallery))
         )
         if num_left_out := query.num_left_out + gallery.num_left_out:
@@ -171,7 +177,7 @@ def compute_distances(
     mask, penalty = make_penalty(query, gallery, scheme, options.mask)
     if penalty is not None:
         for ranking, own in base.items():
-            distances[Method(ranking, mask)] = MaskedDistances(own, penalty)
+            distances[Method(ranking, mask)] = own.plus(penalty)
         if mask.annotated:
             distances[Method(ATTRIBUTES_ALONE, mask)] = penalty
     return distances
@@ -182,21 +188,24 @@ def _prepare_rankings(
 ) -> dict[Ranking, Distances]:
     """Prepare the distances of every ranking, the plain one first."""
     q, g = query.features, gallery.features
-    distances: dict[Ranking, Distances] = {PLAIN: SquaredDistances(q, g)}
+    distances: dict[Ranking, Distances] = {PLAIN: squared_distances(q, g)}
     if options.reranking:
-        distances[RERANKED] = processes.run_on_main(
-            lambda: prepare_re_ranking(q, g, options.k1, options.k2, options.lambda_value)
-        )
+        neighbourhoods = processes.run_on_main(lambda: find_neighbourhoods(q, g, options.k1, options.k2))
+        distances[RERANKED] = re_ranked_distances(q, g, neighbourhoods, options.lambda_value)
 
     def add(ranking: Ranking, *sides: Tensor) -> None:
-        distances[ranking] = SquaredDistances(*(F.normalize(side) if options.unit_length else side for side in sides))
+        distances[ranking] = squared_distances(*(F.normalize(side) if options.unit_length else side for side in sides))
+
+    def share(refine: Callable[[], Tensor]) -> Tensor:
+        """Refine in process 0 and send the features to the others, whose devices are others."""
+        return refine() if processes.is_alone else processes.run_on_main(lambda: refine().cpu()).to(q.device)
 
     if how := options.query_expansion:
         alpha = options.expansion_alpha if how == "weighted" else 0.0
-        add(EXPANDED[how], processes.run_on_main(lambda: expand_queries(q, g, options.expansion_k, alpha)), g)
+        add(EXPANDED[how], share(lambda: expand_queries(q, g, options.expansion_k, alpha)), g)
     if sides := options.mutual_neighbours:
-        own = processes.run_on_main(lambda: add_mutual_neighbours(q)) if sides == "both" else q
-        add(CENTRALIZED[sides], own, processes.run_on_main(lambda: add_mutual_neighbours(g)))
+        own = share(lambda: add_mutual_neighbours(q)) if sides == "both" else q
+        add(CENTRALIZED[sides], own, share(lambda: add_mutual_neighbours(g)))
     if statistics := options.camera_normalization:
         q_groups, g_groups = (_number_groups(side, options.normalizes_by_view) for side in (query, gallery))
         pool = (q, q_groups) if statistics == "both" else (g, g_groups)
@@ -223,10 +232,9 @@ def score_distances(
 ) -> dict[Method, RankingResult]:
     """Score distances, (Q, G), by a protocol; each process ranks its share of the queries."""
     rows = processes.share(len(query.tracklets))
-    ids = (query.pids[rows], gallery.pids, query.camids[rows], gallery.camids)
+    ids = query.pids, gallery.pids, query.camids, gallery.camids
     results = {}
-    for method, whole in distances.items():
-        own = whole if processes.is_alone else whole.part(rows)
-        scores = processes.gather_values(metrics.score_distances(own, *ids, protocol=protocol))
-        results[method] = summarize_scores(QueryScores.join(scores), len(gallery.tracklets), protocol)
+    for method, own in distances.items():
+        scores = score_queries(own, *ids, protocol=protocol, within=rows)
+        results[method] = require_match(merge_rankings(processes.gather_values(scores)), protocol)
     return results

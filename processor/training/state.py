@@ -185,8 +185,10 @@ class TrainingState:
             raise Mistake(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
         with fitting(path):
             self._require_same_data(content, path)
-            if name := _find_infinite(content["model"]):
-                raise ValueError(f"{name} is not finite")
+            if name := _find_odd_weight(content["model"], self.model.state_dict()):
+                raise ValueError(
+                    f"{name} is no dense tensor of finite numbers in the shape that this configuration has"
+                )
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])
             if self.averaged is not None:  # a run may begin to average when it resumes
@@ -234,6 +236,17 @@ def _find_infinite(weights: Mapping[str, Tensor]) -> str | None:
     named = [(name, value) for name, value in weights.items() if value.is_floating_point()]
     finite = torch.stack([value.isfinite().all() for _, value in named]).tolist()
     return next((name for (name, _), is_finite in zip(named, finite, strict=True) if not is_finite), None)
+
+
+def _find_odd_weight(weights: Mapping[str, Any], own: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first weight whose numbers cannot take the place of the model's own."""
+    for name, value in own.items():
+        other = weights[name]
+        is_dense = isinstance(other, Tensor) and other.layout is torch.strided and not other.is_meta
+        is_alike = is_dense and other.shape == value.shape and other.is_floating_point() == value.is_floating_point()
+        if not (is_alike and other.to(value.dtype).isfinite().all()):
+            return name
+    return None
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

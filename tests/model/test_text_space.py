@@ -119,9 +119,7 @@ def test_captions_beside_another_tower_or_none(captions_file):
     tower = path.with_name("tower.safetensors")
     weights = load_file(tower)
     save_file({**weights, "cls_token": weights["cls_token"] + 1}, tower)
-    command = (
-        "run `python -m tools.pretrain_encoder --image_tower .*tower.safetensors --captions .*captions.safetensors`"
-    )
+    command = "run `python -m demo.pretrain --image_tower .*tower.safetensors --captions .*captions.safetensors`"
     with pytest.raises(ValueError, match=f"trained beside another .*tower.safetensors than this one: {command}"):
         open_text_space(path)
     tower.unlink()

@@ -19,7 +19,7 @@ from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
 from processor.exported_network import list_frames, read_clip
 from search.feature_file import read_features
-from tools import export_onnx, export_weights, extract_features
+from tools import export, extract_features
 from utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def run(tmp_path_factory, write_tree, tiny_opts):
 @pytest.fixture(scope="module")
 def network(run):
     log, _ = run
-    export_onnx.main(["--output_dir", str(log), "--output", str(log / "network.onnx")])
+    export.main(["onnx", "--output_dir", str(log), "--output", str(log / "network.onnx")])
     return log / "network.onnx"
 
 
@@ -61,18 +61,19 @@ def test_an_exported_network_ranks_as_evaluation_does(run, network, tmp_path):
     assert np.abs(written.features - expected).max() < 2e-3
 
 
+@pytest.mark.slow
 def test_real_crops_give_what_torch_gives(run, shared, caplog):
     caplog.set_level("INFO")
     log, _ = run
     tracklet = next(path.parent for path in sorted((shared / "data/pets09").rglob("*.jpg")))
-    export_onnx.main(["--output_dir", str(log), "--output", str(log / "b.onnx"), "--frames", str(tracklet)])
+    export.main(["onnx", "--output_dir", str(log), "--output", str(log / "b.onnx"), "--frames", str(tracklet)])
     assert "differs from torch by at most" in caplog.text
     assert "initializer" not in caplog.text  # of the exporter
 
 
 def test_weights_go_out_and_come_back(run, tmp_path, assert_same):
     log, _ = run
-    export_weights.main(["--output_dir", str(log), "--output", str(tmp_path / "export")])
+    export.main(["weights", "--output_dir", str(log), "--output", str(tmp_path / "export")])
     original = read_checkpoint(log / "checkpoint_last.pth")["model"]
     assert_same(load_file(tmp_path / "export/weights.safetensors"), original)
     assert "DEVICE: auto\n" in read_checkpoint(tmp_path / "export/weights.safetensors")["config"]

@@ -1,137 +1,146 @@
+"""Distances against exact ones: correct to float32, and the same bits in any order, block and company."""
+
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import cdist
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from torch.nn import functional as F
 
 from utils import distances
-from utils.distances import SquaredDistances, distance_blocks, pairwise_distance
+from utils.distances import Distances, given_distances, nearest_columns, round_features, squared_distances
+
+SOME_VALUES = (-1, -0.0, 0, 0.5, np.inf)
 
 
-@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cosine"])
-def test_agrees_with_scipy(metric):
-    query, gallery = torch.randn(7, 5), torch.randn(11, 5)
-    expected = cdist(query.double().numpy(), gallery.double().numpy(), metric)
-    result = pairwise_distance(query, gallery, metric)
-    assert result.dtype == torch.float32
-    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-6, atol=1e-7)
+def exact_distances(query, gallery):
+    return (query.double().unsqueeze(1) - gallery.double()).square().sum(dim=2)
 
 
-def test_close_pairs_far_from_the_origin_keep_their_digits():
-    query = torch.full((1, 512), 10.0)
-    gallery = query + 1e-3
-    expected = (gallery.double() - query.double()).square().sum()
-    assert pairwise_distance(query, gallery).item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_near_duplicates_in_float32():
-    """The expansion alone loses all digits of a distance of 1e-6; corrected blocks keep them."""
-    torch.manual_seed(0)
-    query = F.normalize(torch.randn(8, 2048), dim=1)
-    gallery = torch.cat([query + 1e-3 / 2048**0.5 * torch.randn(8, 2048), torch.randn(500, 2048)])
-    exact = (query.double() - gallery[:8].double()).square().sum(dim=1)
-    (plain,) = SquaredDistances(query, gallery).blocks()
-    errors = (plain.distances[:, :8].diagonal() - exact).abs()
-    assert exact.max() < 2e-6
-    assert errors.max() > 1e-7  # more than a tenth of the distance
-    assert (errors <= plain.margins).all()
-    torch.testing.assert_close(pairwise_distance(query, gallery)[:, :8].diagonal(), exact.float(), rtol=1e-6, atol=0)
-
-
-@pytest.mark.parametrize("kind", ["normal", "rectified", "clustered", "constant", "far"])
+@pytest.mark.parametrize("kind", ["normal", "rectified", "unit", "constant", "any length", "tiny", "half"])
 @pytest.mark.parametrize("width", [16, 2048])
-def test_errors_stay_within_the_margins(kind, width):
+def test_errors_are_those_of_float32(kind, width):
     torch.manual_seed(0)
-    features = torch.randn(700, width)
+    features = torch.randn(300, width)
     if kind == "rectified":
         features = features.relu()
-    elif kind == "clustered":
-        features = torch.randn(9, width)[torch.arange(700) % 9] + 0.01 * features
+    elif kind == "unit":
+        features = F.normalize(features)
     elif kind == "constant":  # every product of two features has one sign and size
         features = features[:, :1].expand(-1, width)
-    elif kind == "far":
-        features = features + 1000
+    elif kind == "any length":
+        features = features * torch.logspace(-6, 6, 300).unsqueeze(1)
+    elif kind == "tiny":
+        features = features * 1e-12
+    elif kind == "half":
+        features = features.half()
     query, gallery = features[:100], features[100:]
-    exact = (query.double().unsqueeze(1) - gallery.double()).square().sum(dim=2)
-    (block,) = SquaredDistances(query, gallery).blocks()
-    assert ((block.distances - exact).abs() <= block.margins.unsqueeze(1)).all()
+    found, exact = squared_distances(query, gallery).matrix(), exact_distances(query, gallery)
+    lengths = query.double().norm(dim=1, keepdim=True) + gallery.double().norm(dim=1)
+    shift = 2.0**-25 * width**0.5 * lengths  # all numbers are rounded in the worst direction
+    rounding = 2 * shift * exact.sqrt() + shift.square()
+    assert found.dtype == torch.float32
+    assert ((found - exact).abs() <= 2.0**-23 * exact + rounding).all()
+    if kind in ("normal", "unit"):
+        torch.testing.assert_close(found.double(), exact, rtol=2e-7, atol=0)
 
 
-def test_exact_distances_have_the_same_bits_in_any_company():
+def test_products_and_sums_are_exact_whole_numbers():
+    """Python's whole numbers have no limit: what float64 computes is the same."""
     torch.manual_seed(0)
-    squared = SquaredDistances(torch.randn(30, 515), torch.randn(40, 515))
-    row, column = torch.randint(30, (200,)), torch.randint(40, (200,))
-    together = squared.exact(row, column)
-    alone = torch.cat([squared.exact(row[i : i + 1], column[i : i + 1]) for i in range(200)])
-    assert torch.equal(together, alone)
-    order = torch.randperm(200)
-    assert torch.equal(squared.exact(row[order], column[order]), together[order])
+    features = F.normalize(torch.randn(5, 300)) * torch.tensor([[1.0], [1.9], [0.7], [1.0], [0.999]])
+    values, squares = round_features(features)
+    whole = [[int(number * 2**40) for number in row] for row in values.tolist()]
+    for i, left in enumerate(whole):
+        assert int(float(squares[i]) * 2**80) == sum(a * a for a in left)
+        for j, right in enumerate(whole):
+            assert int(float(values[i] @ values[j]) * 2**80) == sum(a * b for a, b in zip(left, right, strict=True))
 
 
-def test_duplicates_throughout_are_computed_in_double_precision():
-    features = torch.ones(70, 8) + 1e-4 * torch.rand(70, 8)
-    exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
-    torch.testing.assert_close(pairwise_distance(features, features), exact.float(), rtol=1e-5, atol=1e-15)
+def test_the_order_of_everything_and_the_company_change_no_bit(monkeypatch):
+    torch.manual_seed(0)
+    features = torch.randn(230, 515) * torch.logspace(-1, 1, 230).unsqueeze(1)
+    features[100:150] = features[:50]
+    whole = squared_distances(features, features).matrix()
+    assert torch.equal(whole, whole.T)
+    assert (whole.diagonal() == 0).all()
+    assert torch.equal(whole[:, 100:150], whole[:, :50])
+    rows, columns, numbers = torch.randperm(230), torch.randperm(230), torch.randperm(515)
+    shuffled = squared_distances(features[rows][:, numbers], features[columns][:, numbers]).matrix()
+    assert torch.equal(shuffled, whole[rows][:, columns])
+    assert torch.equal(squared_distances(features[7:8], features[:3]).matrix(), whole[7:8, :3])
+    monkeypatch.setattr(distances, "_BLOCK_ELEMENTS", 700)
+    monkeypatch.setattr(distances, "_TILE_ELEMENTS", 17)
+    assert torch.equal(squared_distances(features, features).matrix(), whole)
+
+
+def test_near_duplicates_keep_their_digits():
+    torch.manual_seed(0)
+    query = F.normalize(torch.randn(8, 2048), dim=1)
+    gallery = query + 1e-3 / 2048**0.5 * torch.randn(8, 2048)
+    exact = exact_distances(query, gallery).diagonal()
+    assert exact.max() < 2e-6
+    torch.testing.assert_close(squared_distances(query, gallery).matrix().diagonal(), exact.float(), rtol=2e-4, atol=0)
 
 
 def test_surrounding_choices_do_not_lower_the_precision():
     query, gallery = torch.randn(9, 64), torch.randn(20, 64)
-    plain = pairwise_distance(query, gallery)
-    torch.set_float32_matmul_precision("medium")
-    try:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert torch.equal(pairwise_distance(query, gallery), plain)
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision("highest")
+    plain = squared_distances(query, gallery).matrix()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(squared_distances(query, gallery).matrix(), plain)
 
 
-@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cosine"])
-def test_never_negative(metric):
-    features = torch.randn(50, 64) * 100
-    result = pairwise_distance(features, features, metric)
-    assert (result >= 0).all()
-    assert result.diagonal().max() < 1e-3
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_computes_the_same_bits():
+    query, gallery = torch.randn(90, 512), torch.randn(200, 512)
+    found = squared_distances(query.cuda(), gallery.cuda())
+    assert found.rows(slice(0, 90)).device.type == "cuda"
+    assert torch.equal(found.matrix(), squared_distances(query, gallery).matrix())
 
 
-def test_half_precision_gives_float32():
-    result = pairwise_distance(torch.randn(2, 3).half(), torch.randn(4, 3).half())
-    assert result.dtype == torch.float32
-
-
-def test_zero_vector_has_cosine_distance_one():
-    assert pairwise_distance(torch.zeros(1, 3), torch.ones(1, 3), "cosine").item() == 1
-
-
-def test_empty_query_and_gallery():
-    assert pairwise_distance(torch.zeros(0, 3), torch.zeros(2, 3)).shape == (0, 2)
-    assert pairwise_distance(torch.zeros(2, 3), torch.zeros(0, 3)).shape == (2, 0)
-
-
-def test_blocks_cover_all_rows(monkeypatch):
-    query, gallery = torch.randn(7, 5), torch.randn(4, 5)
-    whole = pairwise_distance(query, gallery)
+def test_blocks_cover_all_rows_or_those_asked_for(monkeypatch):
     monkeypatch.setattr(distances, "_BLOCK_ELEMENTS", 9)
-    blocks = list(distance_blocks(query, gallery))
-    assert [rows for rows, _ in blocks] == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 7)]
-    torch.testing.assert_close(torch.cat([block for _, block in blocks]), whole)
+    query, gallery = torch.randn(7, 5), torch.randn(4, 5)
+    found = squared_distances(query, gallery)
+    assert [rows for rows, _ in found.blocks()] == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 7)]
+    assert [rows for rows, _ in found.blocks(slice(1, 4))] == [slice(1, 3), slice(3, 4)]
+    np.testing.assert_array_equal(list(found.iterate_rows()), found.matrix())
+    assert squared_distances(query[:0], gallery).matrix().shape == (0, 4)
+    assert squared_distances(query, gallery[:0]).matrix().shape == (7, 0)
 
 
-def test_gradient_reaches_both_sides():
-    query, gallery = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
-    pairwise_distance(query, gallery).sum().backward()
-    assert query.grad.abs().sum() > 0
-    assert gallery.grad.abs().sum() > 0
+def test_a_penalty_is_added():
+    base, penalty = given_distances(np.eye(3)), given_distances(np.full((3, 3), 2.0))
+    assert base.plus(penalty).matrix().tolist() == (np.eye(3) + 2).tolist()
+    assert base.matrix().tolist() == np.eye(3).tolist()
 
 
 @pytest.mark.parametrize(
-    ("query", "gallery", "metric", "message"),
+    ("query", "gallery", "message"),
     [
-        (torch.zeros(2, 3), torch.zeros(2, 3), "manhattan", "metric must be one of .* got 'manhattan'"),
-        (torch.zeros(2, 3), torch.zeros(2, 4), "cosine", r"got \(2, 3\) and \(2, 4\)"),
-        (torch.zeros(3), torch.zeros(2, 3), "cosine", r"got \(3,\)"),
+        (torch.zeros(2, 3), torch.zeros(2, 4), r"got \(2, 3\) and \(2, 4\)"),
+        (torch.zeros(3), torch.zeros(2, 3), r"got \(3,\)"),
+        (torch.full((1, 3), torch.nan), torch.zeros(2, 3), "NaN or infinity"),
+        (torch.zeros(1, 3), torch.full((1, 3), torch.inf), "NaN or infinity"),
     ],
 )
-def test_bad_input(query, gallery, metric, message):
+def test_bad_input(query, gallery, message):
     with pytest.raises(ValueError, match=message):
-        pairwise_distance(query, gallery, metric)
+        squared_distances(query, gallery)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(0, 30)),
+        elements=st.sampled_from([-1, -0.0, 0, 0.5, np.inf]),
+    ),
+    st.integers(1, 32),
+)
+def test_the_nearest_are_the_first_of_a_stable_sort(values, length):
+    expected = [sorted(range(len(row)), key=list(row).__getitem__)[:length] for row in values]
+    assert nearest_columns(torch.from_numpy(values), length).tolist() == expected
+    assert Distances(values.shape, torch.from_numpy(values).__getitem__).shape == values.shape

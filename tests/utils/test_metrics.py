@@ -6,22 +6,23 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from configs import CHOICES, get_cfg
-from utils import distances, match_ranks
-from utils.distances import SquaredDistances, pairwise_distance
+from utils import distances, metrics
+from utils.distances import squared_distances
 from utils.metrics import (
     ALL_CAMERAS,
     CROSS_CAMERA,
     MARS_OFFICIAL,
     PROTOCOLS,
     Protocol,
-    QueryScores,
-    evaluate_features,
     evaluate_ranking,
     merge_rankings,
-    score_distances,
-    summarize_scores,
+    score_queries,
 )
 from utils.processes import Processes
+
+
+def evaluate_features(query, gallery, *args, **options):
+    return evaluate_ranking(squared_distances(query, gallery), *args, **options)
 
 
 def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, k=20):
@@ -106,7 +107,7 @@ def test_precision_at_k_of_hand_worked_cases():
     assert evaluate_ranking(*problem, k=3).mAP_at_k == pytest.approx((1 + 2 / 3) / 3)
     assert evaluate_ranking(*problem, k=1).mAP_at_k == 1
     assert evaluate_ranking(*problem).mAP_at_k == pytest.approx(evaluate_ranking(*problem).mAP)
-    with pytest.raises(ValueError, match="k of mAP@k must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="k of mAP@k must be at least 1, got 50 and 0"):
         evaluate_ranking(*problem, k=0)
 
 
@@ -204,23 +205,20 @@ def test_the_order_of_the_queries_does_not_matter():
 @pytest.mark.parametrize("elements", [1, 500])
 def test_blocks_do_not_change_the_result(monkeypatch, elements):
     query, gallery, ids = make_features(np.random.default_rng(0))
-    distmat = pairwise_distance(query, gallery)
+    distmat = squared_distances(query, gallery).matrix()
     whole = evaluate_features(query, gallery, *ids), evaluate_ranking(distmat, *ids)
-    for module, name in ((distances, "_BLOCK_ELEMENTS"), (match_ranks, "_BLOCK_ELEMENTS")):
-        monkeypatch.setattr(module, name, elements)
-    monkeypatch.setattr(distances, "_PAIR_ELEMENTS", elements)
-    monkeypatch.setattr(match_ranks, "_SCAN_ELEMENTS", elements)
+    monkeypatch.setattr(distances, "_BLOCK_ELEMENTS", elements)
     assert_same_bits(evaluate_features(query, gallery, *ids), whole[0])
     assert_same_bits(evaluate_ranking(distmat, *ids), whole[1])
 
 
 def test_counting_and_both_ways_of_sorting_agree(monkeypatch):
     query, gallery, ids = make_features(np.random.default_rng(0))
-    monkeypatch.setattr(match_ranks, "_MIN_SORTED", 1000)
+    monkeypatch.setattr(metrics, "_MIN_SORTED", 1000)
     counted = evaluate_features(query, gallery, *ids)
-    monkeypatch.setattr(match_ranks, "_MIN_SORTED", 1)
+    monkeypatch.setattr(metrics, "_MIN_SORTED", 1)
     assert_same_bits(evaluate_features(query, gallery, *ids), counted)
-    monkeypatch.setattr(match_ranks, "_count_on_cpu", match_ranks._count_by_sorting)  # what a GPU does
+    monkeypatch.setattr(metrics, "_count_on_cpu", metrics._count_by_sorting)  # what a GPU does
     assert_same_bits(evaluate_features(query, gallery, *ids), counted)
 
 
@@ -235,12 +233,10 @@ def test_shares_of_queries_are_scored_as_all_at_once():
     query, gallery, (q_pids, g_pids, q_camids, g_camids) = make_features(np.random.default_rng(0))
     processes = [Processes(rank, 3) for rank in range(3)]
     shares = [process.share(len(query)) for process in processes]
-    parts = [
-        score_distances(SquaredDistances(query[rows], gallery), q_pids[rows], g_pids, q_camids[rows], g_camids)
-        for rows in shares
-    ]
+    whole_distances = squared_distances(query, gallery)
+    parts = [score_queries(whole_distances, q_pids, g_pids, q_camids, g_camids, within=rows) for rows in shares]
     whole = evaluate_features(query, gallery, q_pids, g_pids, q_camids, g_camids)
-    assert_same_bits(summarize_scores(QueryScores.join(parts), len(gallery)), whole)
+    assert_same_bits(merge_rankings(parts), whole)
 
 
 @pytest.mark.parametrize(("num_query", "num_gallery"), [(0, 5), (3, 0), (0, 0)])
@@ -304,7 +300,7 @@ def test_published_evaluation(parity_folder):
         ({"q_camids": [1]}, "q_camids must have shape"),
         ({"g_camids": [[1, 2, 3]]}, "g_camids must have shape"),
         ({"distmat": np.array([[0, 1, np.nan], [0, 0, 0]])}, "holds NaN: 1"),
-        ({"max_rank": 0}, "max_rank must be at least 1"),
+        ({"max_rank": 0}, "max_rank and k of mAP@k must be at least 1, got 0"),
         ({"g_pids": [7, 8, 9]}, "No query has a true match"),
         ({"distmat": np.zeros((2, 0)), "g_pids": [], "g_camids": []}, "No query has a true match"),
     ],
@@ -339,12 +335,10 @@ def test_merge_weighs_by_valid_queries():
 
 def test_merge_rejects_nothing_and_unequal_curves():
     problem = np.array([[0.0]]), [1], [1], [0], [1]
-    with pytest.raises(ValueError, match="at least one result"):
-        merge_rankings([])
-    with pytest.raises(ValueError, match=r"one length, got \[2, 3\]"):
-        merge_rankings([evaluate_ranking(*problem, max_rank=2), evaluate_ranking(*problem, max_rank=3)])
-    with pytest.raises(ValueError, match=r"mAP@k of one k, got \[5, 20\]"):
-        merge_rankings([evaluate_ranking(*problem), evaluate_ranking(*problem, k=5)])
+    ranking = evaluate_ranking(*problem)
+    for results in ([], [ranking, evaluate_ranking(*problem, max_rank=3)], [ranking, evaluate_ranking(*problem, k=5)]):
+        with pytest.raises(ValueError, match="one max_rank and one k"):
+            merge_rankings(results)
 
 
 def official_mars(distmat, q_pids, g_pids, q_camids, g_camids):
@@ -425,7 +419,7 @@ def test_a_protocol_knows_which_gallery_entries_it_leaves_out():
     assert not CROSS_CAMERA.leaves_out(1, -1, g_pids, g_camids).any()
     assert not ALL_CAMERAS.leaves_out(1, 0, g_pids, g_camids).any()
     queries = np.array([[1], [2]]), np.array([[1], [0]])
-    assert MARS_OFFICIAL.leaves_out(*queries, g_pids, g_camids).tolist() == [
-        [False, True, False, False],
-        [False, False, True, False],
-    ]
+    expected = [[False, True, False, False], [False, False, True, False]]
+    assert MARS_OFFICIAL.leaves_out(*queries, g_pids, g_camids).tolist() == expected
+    tensors = [torch.from_numpy(each) for each in (*queries, g_pids, g_camids)]
+    assert MARS_OFFICIAL.leaves_out(*tensors).tolist() == expected

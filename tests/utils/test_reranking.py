@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from utils import reranking
-from utils.distances import SquaredDistances
+from utils.distances import round_features
 from utils.metrics import evaluate_ranking
-from utils.reranking import prepare_re_ranking, re_rank
+from utils.reranking import find_neighbourhoods, re_rank, re_ranked_distances
 
 
 def reference(query, gallery, k1, k2, lambda_value):
@@ -59,15 +59,29 @@ def test_blocks_do_not_change_the_result(monkeypatch, tile):
     whole = re_rank(query, gallery, k1=7, k2=3)
     monkeypatch.setattr(reranking, "_BLOCK_ELEMENTS", 50)
     monkeypatch.setattr(reranking, "_MAX_TILE", tile)
-    np.testing.assert_allclose(re_rank(query, gallery, k1=7, k2=3), whole, rtol=0, atol=5e-7)
+    np.testing.assert_array_equal(re_rank(query, gallery, k1=7, k2=3), whole)
 
 
-def test_some_queries_have_the_distances_that_they_have_among_all():
+def test_some_queries_have_the_bits_that_they_have_among_all():
     query, gallery = torch.randn(9, 4), torch.randn(30, 4)
-    distances = prepare_re_ranking(query, gallery, k1=7, k2=3)
-    whole = re_rank(query, gallery, k1=7, k2=3)
-    np.testing.assert_allclose(distances.part(slice(2, 6)).matrix(), whole[2:6], rtol=0, atol=1e-7)
-    assert [block.rows for block in distances.blocks()] == [slice(0, 9)]
+    distances = re_ranked_distances(query, gallery, find_neighbourhoods(query, gallery, k1=7, k2=3))
+    assert torch.equal(distances.rows(slice(2, 6)), torch.from_numpy(re_rank(query, gallery, k1=7, k2=3)[2:6]))
+
+
+def test_equal_features_are_equal_neighbours_whatever_the_tiles(monkeypatch):
+    """More duplicates than neighbours: the first of them are taken."""
+    features = torch.cat([torch.ones(9, 3), torch.randn(4, 3)])
+    for tile in (100, 4):
+        monkeypatch.setattr(reranking, "_MAX_TILE", tile)
+        neighbours, _ = reranking._rank_neighbours(round_features(features), 3)
+        assert neighbours[5].tolist() == [5, 0, 1, 2]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_re_ranks_as_the_cpu_does():
+    query, gallery = torch.randn(40, 64), torch.randn(90, 64)
+    np.testing.assert_allclose(re_rank(query.cuda(), gallery.cuda()), re_rank(query, gallery), rtol=0, atol=1e-6)
 
 
 def test_lambda_one_is_the_normalised_distance():
@@ -83,7 +97,7 @@ def test_neighbours_of_tiles_are_those_of_the_whole_matrix(monkeypatch):
     features = torch.randn(23, 5)
     exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
     monkeypatch.setattr(reranking, "_MAX_TILE", 4)
-    neighbours, scales = reranking._rank_neighbours(SquaredDistances(features, features), 6)
+    neighbours, scales = reranking._rank_neighbours(round_features(features), 6)
     np.testing.assert_array_equal(neighbours, exact.argsort(dim=1)[:, :7])
     np.testing.assert_allclose(scales, exact.amax(dim=1), rtol=1e-6)
 
@@ -92,7 +106,7 @@ def test_neighbours_among_near_duplicates_are_ordered_by_exact_distances():
     torch.manual_seed(0)
     features = torch.cat([torch.randn(6, 2048), torch.randn(1, 2048) + 1e-4 * torch.randn(9, 2048)])
     exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
-    neighbours, _ = reranking._rank_neighbours(SquaredDistances(features, features), 9)
+    neighbours, _ = reranking._rank_neighbours(round_features(features), 9)
     np.testing.assert_array_equal(neighbours[6:], exact.argsort(dim=1)[6:, :10])
 
 
@@ -120,7 +134,7 @@ def test_published_reranking(parity_folder):
         ({"query": np.zeros(3)}, "query must be a non-empty matrix"),
         ({"gallery": np.zeros((0, 3))}, "gallery must be a non-empty matrix"),
         ({"gallery": np.zeros((2, 4))}, r"one width, got \(2, 3\) and \(2, 4\)"),
-        ({"query": np.full((2, 3), np.nan)}, "query holds NaN"),
+        ({"query": np.full((2, 3), np.nan)}, "NaN or infinity"),
     ],
 )
 def test_bad_input(change, message):

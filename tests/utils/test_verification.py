@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from utils import verification
-from utils.match_ranks import GivenDistances
+from utils.distances import given_distances
 from utils.metrics import ALL_CAMERAS, CROSS_CAMERA
 from utils.verification import Verification, count_negatives
 
@@ -28,14 +28,14 @@ def pairs_of(distmat, q_pids, g_pids, q_camids, g_camids, protocol):
 
 def verify(distmat, q_pids, g_pids, q_camids, g_camids, protocol=CROSS_CAMERA):
     thresholds = np.sort(pairs_of(distmat, q_pids, g_pids, q_camids, g_camids, protocol)[0])
-    return Verification(thresholds, *count_negatives(GivenDistances(distmat), thresholds, q_pids, g_pids))
+    return Verification(thresholds, *count_negatives(given_distances(distmat), thresholds, q_pids, g_pids))
 
 
 @pytest.mark.parametrize("protocol", [CROSS_CAMERA, ALL_CAMERAS], ids=str)
 @pytest.mark.parametrize("decimals", [8, 1], ids=["distinct distances", "many ties"])
 @pytest.mark.parametrize("block", [1 << 22, 100], ids=["one block", "blocks"])
 def test_points_agree_with_every_threshold_tried(protocol, decimals, block, monkeypatch):
-    monkeypatch.setattr(verification, "_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(verification, "_PART_ELEMENTS", block)
     ids = problem(decimals=decimals)
     positives, negatives = pairs_of(*ids, protocol)
     result = verify(*ids, protocol)

@@ -312,7 +312,7 @@ def test_another_process_takes_from_process_0_what_takes_long(sides, tiny_cfg, m
     options = make_ranking_options(tiny_cfg(*opts))
     features = FeatureSet([make_tracklet(i) for i in range(6)], torch.randn(6, 4))
     expected = matrices(features, features, None, options, Main(0, 2))
-    for name in ("prepare_re_ranking", "expand_queries", "add_mutual_neighbours"):
+    for name in ("find_neighbourhoods", "expand_queries", "add_mutual_neighbours"):
         monkeypatch.setattr(evaluate, name, refuse)
     found = matrices(features, features, None, options, Other(1, 2))
     assert list(found) == list(expected)
@@ -320,13 +320,13 @@ def test_another_process_takes_from_process_0_what_takes_long(sides, tiny_cfg, m
     assert not sent
 
 
-def test_a_part_is_those_rows(tiny_cfg, make_tracklet):
+def test_a_block_of_any_ranking_is_that_part_of_the_whole(tiny_cfg, make_tracklet):
     people = [make_tracklet(i, gender=i % 2) for i in range(6)]
-    features = FeatureSet(people, torch.randn(6, 4))
-    options = make_ranking_options(tiny_cfg("TEST.RE_RANKING", True))
-    distances = compute_distances(features, features, AGVPREID_SCHEME, options)
-    assert len(distances) == 5
+    side = FeatureSet(people, torch.randn(6, 4))
+    options = make_ranking_options(tiny_cfg("TEST.RE_RANKING", True, "TEST.QUERY_EXPANSION", "average"))
+    distances = compute_distances(side, side, AGVPREID_SCHEME, options)
+    assert len(distances) == 7
     for whole in distances.values():
-        torch.testing.assert_close(whole.part(slice(2, 5)).matrix(), whole.matrix()[2:5])
-        rows = list(whole.iterate_rows())
-        np.testing.assert_array_equal(rows, whole.matrix())
+        block = whole.rows(slice(2, 5))
+        assert torch.equal(block, whole.matrix()[2:5])
+        assert (block.dtype, block.device) == (torch.float32, side.features.device)

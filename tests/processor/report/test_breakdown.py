@@ -9,7 +9,7 @@ from datasets.attributes import AGVPREID_SCHEME, AttributeScheme
 from datasets.tracklet import Case, Tracklet
 from processor.evaluation.results import VISUAL, CaseResult, Evaluation
 from processor.report.breakdown import break_down, format_breakdown
-from utils.match_ranks import GivenDistances
+from utils.distances import given_distances
 from utils.metrics import PROTOCOLS, evaluate_ranking
 
 SCHEME = AttributeScheme(("hat",), (2,))
@@ -24,7 +24,7 @@ def evaluate(query, gallery, distmat, scheme=SCHEME, protocol="cross-camera"):
     ids = [[getattr(one, name) for one in side] for name in ("pid", "camid") for side in (query, gallery)]
     ranking = evaluate_ranking(np.array(distmat), *ids, protocol=PROTOCOLS[protocol])
     case = Case("case1", "a to b", tuple(query), tuple(gallery), protocol, scheme)
-    return Evaluation([CaseResult(case, {VISUAL: GivenDistances(np.array(distmat))}, {VISUAL: ranking})])
+    return Evaluation([CaseResult(case, {VISUAL: given_distances(np.array(distmat))}, {VISUAL: ranking})])
 
 
 def groups(evaluation, name):

@@ -1,14 +1,16 @@
 """Pre-train the demo's small CLIP on synthetic people: an image tower, and a text tower for their captions.
 
-    python -m tools.pretrain_encoder
-    python -m tools.pretrain_encoder --image_tower demo/demo_encoder.safetensors --people 1500
+    python -m demo.pretrain
+    python -m demo.pretrain --image_tower demo/demo_encoder.safetensors --people 1500
+    python -m demo.pretrain --score --people 100
 
 Renders people that no demo data set contains, through cameras with other colours and places, and trains the ViT of a
 config contrastively (``demo.pretraining``). The image tower is written in timm's names and half precision, so that
 MODEL.PRETRAIN_PATH reads it like any other CLIP file. Then a text tower is trained beside it
 (``demo.caption_training``), so that texts can be compared with tracklets. On two CPU cores the defaults take about
 three quarters of an hour. With --image_tower, only the text tower is trained, beside an image tower that exists; this
-takes minutes.
+takes minutes. With --score, nothing is trained: searches by text are scored on unseen people (--seed 7, for
+example), by the whole caption and by the clothes of the upper body, among the tracklets of one view.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from configs import get_cfg
 from utils.arguments import at_least
+from utils.commands import run_command, show
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=Path("demo/demo_captions.safetensors"),
         help="the text tower, in the folder of the image tower (%(default)s)",
     )
+    add("--score", action="store_true", help="score the text tower at --captions; no training")
     add("--people", type=at_least(2), default=3000, help="people to train on (%(default)s)")
     add("--steps", type=at_least(1), default=2600, help="of the image tower (%(default)s)")
     add("--caption_steps", type=at_least(1), default=600, help="of the text tower (%(default)s)")
@@ -47,7 +51,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--workers", type=at_least(1), default=2, help="processes that render (%(default)s)")
     add("--log_period", type=at_least(1), default=250, help="steps between two validations (%(default)s)")
     args = parser.parse_args(argv)
-    if args.batch > args.people:
+    if args.batch > args.people and not args.score:
         parser.error(f"--batch must be at most --people ({args.people}), got {args.batch}.")
     if args.captions.parent.resolve() != (args.image_tower or args.output).parent.resolve():
         parser.error("--captions must be in the folder of the image tower, which is looked for beside it.")
@@ -60,14 +64,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     import torch
 
-    from demo.caption_training import train_text_tower
-    from demo.crowd import render_crowd
-    from demo.pretraining import PretrainingSettings, make_image_tower, pretrain, save_timm
-    from model.text_space import write_captions
+    from model.text_space import open_text_space, write_captions
     from model.weights import load_clip_weights
     from utils.checkpoint import hash_file
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    from .caption_training import describe_search, encode_crowd, train_text_tower
+    from .crowd import render_crowd
+    from .pretraining import PretrainingSettings, make_image_tower, pretrain, save_timm
+
+    if args.score:
+        space = open_text_space(args.captions)
+        height, width = space.image_size
+        crowd = render_crowd(args.people, args.seed, (height, width), args.workers)
+        for what, score in describe_search(space, crowd, encode_crowd(space, crowd)).items():
+            show(f"{args.people} people, {what}: {score}")
+        return
     torch.manual_seed(args.seed)
     encoder, tower = make_image_tower(get_cfg(args.config_file))
     image_tower = args.image_tower or args.output
@@ -77,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     draws = ((args.people, args.seed), (VALIDATION_PEOPLE, args.seed + 1))
     crowd, unseen = (render_crowd(people, seed, tower["size"], args.workers) for people, seed in draws)
     options = {name: str(value) for name, value in vars(args).items() if name != "workers"}
-    origin = {"license": "MIT", "made_by": "tools/pretrain_encoder.py", **options}
+    origin = {"license": "MIT", "made_by": "demo/pretrain.py", **options}
     if not args.image_tower:
         frames = tower["mean"], tower["std"]
         settings = PretrainingSettings(args.steps, args.batch, args.lr, args.seed, args.log_period, *frames)
@@ -93,7 +104,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

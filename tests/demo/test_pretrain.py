@@ -1,18 +1,18 @@
-"""tools/pretrain_encoder.py writes a file that MODEL.PRETRAIN_PATH accepts, and a text tower beside it."""
+"""demo/pretrain.py writes a file that MODEL.PRETRAIN_PATH accepts, and a text tower beside it."""
 
 import pytest
 import torch
 
 from configs import get_cfg
+from demo import pretrain
+from demo.pretrain import main
 from model import make_model
 from model.text_space import open_text_space
-from tools import pretrain_encoder
-from tools.pretrain_encoder import main
 from utils.checkpoint import read_checkpoint
 
 
-def test_trains_and_writes_both_towers(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain_encoder, "VALIDATION_PEOPLE", 3)
+def test_trains_and_writes_both_towers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretrain, "VALIDATION_PEOPLE", 3)
     path = tmp_path / "encoder.safetensors"
     captions = tmp_path / "captions.safetensors"
     words = ["--captions", str(captions), "--people", "4", "--batch", "2", "--caption_steps", "2"]
@@ -28,6 +28,8 @@ def test_trains_and_writes_both_towers(tmp_path, monkeypatch):
     main(["--image_tower", str(path), *words])  # the text tower alone
     assert open_text_space(captions).encode_texts(["a person"]).shape == (1, 128)
     assert read_checkpoint(captions)["unseen people"]["people"] == 3
+    main(["--score", "--captions", str(captions), "--image_tower", str(path), "--people", "3"])
+    assert capsys.readouterr().out.count("3 people, ") == 4
 
 
 @pytest.mark.parametrize(
