@@ -141,13 +141,6 @@ def test_odd_trees(root, folder, names, message):
         read(root)
 
 
-def test_an_empty_split_is_an_error(root):
-    (root / "train").rename(root / "moved")
-    (root / "train").mkdir()
-    with pytest.raises(ValueError, match=r"train: this split has no identity"):
-        read(root)
-
-
 def test_views_altitudes_and_days_that_are_odd(root, caplog):
     add_tracklet(root, f"{CASE1}/query/20/x", frame_names(2, [1]))
     add_tracklet(root, "train/12/c", frame_names(4, [1], level=7))
@@ -222,21 +215,6 @@ def test_masked_copies(root, caplog):
     assert f"{CASE1}/query: 1 of 1 tracklets: outside the naming scheme" in caplog.text
     add_tracklet(root, f"{CASE2}/gallery/21/other", frame_names(5, [1]))  # one plain name means not masked
     assert [case.identities_masked for case in read(root).cases.values()] == [True, False]
-
-
-def test_pets09(shared, caplog):
-    dataset = read(shared / "data" / "pets09")
-    assert not warnings(caplog)
-    pids = [tracklet.pid for tracklet in dataset.train]
-    assert {pid: pids.count(pid) for pid in pids} == {2: 29, 5: 31, 8: 25, 9: 4, 10: 6}
-    assert all(len(tracklet.frame_paths) == 12 for tracklet in dataset.train)
-    case = dataset.cases["case1"]
-    assert (len(case.query), len(case.gallery)) == (41, 58)
-    assert {tracklet.view for tracklet in case.query} == {"aerial"}
-    assert {tracklet.pid for tracklet in case.gallery} - {tracklet.pid for tracklet in case.query} == {7}
-    assert all(tracklet.attributes is not None for tracklet in (*dataset.train, *case.query, *case.gallery))
-    tracklet = next(tracklet for tracklet in case.query if tracklet.name == "0003C5T003")
-    assert [last_integer(Path(path).name) for path in tracklet.frame_paths] == list(range(89, 101))
 
 
 def test_a_copy_one_folder_deeper_or_spelt_otherwise_is_pointed_out(make_tree):

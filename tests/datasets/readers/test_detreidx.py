@@ -6,7 +6,6 @@ from PIL import Image
 
 from datasets.attributes import COLUMNS
 from datasets.build import open_dataset
-from datasets.readers import manifest as index_module
 from datasets.readers.case_folders import Sighting
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.detreidx import SCHEME, parse_frame_name
@@ -120,14 +119,6 @@ def test_codes_have_a_scheme_of_their_own(root):
     assert case.gallery[0].attributes is None  # no name from the ground has codes
 
 
-def test_reads_the_same_from_a_warm_index(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(index_module, "SETTLED_NS", -(10**18))  # folders that have just been made count as settled
-    cold = read(root, index_dir=str(tmp_path / "kept"))
-    monkeypatch.setattr(index_module, "list_images", lambda path: pytest.fail("listed again"))
-    warm = read(root, index_dir=str(tmp_path / "kept"))
-    assert (warm.train, warm.cases) == (cold.train, cold.cases)
-
-
 def test_odd_tracklets(root, caplog):
     add_tracklet(root, "case1_aerial_to_ground/gallery/21/21_1", [aerial(1)])
     add_tracklet(root, "train/12/12_3", [aerial(2, altitude=30), aerial(1, altitude=45)])
@@ -144,17 +135,3 @@ def test_odd_tracklets(root, caplog):
         "case3_aerial_to_aerial: 1 of 1 queries have the identity and",
         "train: 1 of 4 tracklets: an aerial tracklet without exactly ",
     ]
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        ([aerial(1, session=1), aerial(2, session=2)], r"12_4: the frames come from several cameras, \[1, 2\]"),
-        (["12_01_02_2024_10_30_x_40_60_S1.jpg"], r"train/12/12_4/12_01_.*expected integers"),
-    ],
-)
-def test_names_that_do_not_agree_are_located(root, names, message):
-    add_tracklet(root, "train/12/12_4", names)
-    with pytest.raises(ValueError, match=message):
-        read(root)
-    assert read(root, with_train=False).train == ()

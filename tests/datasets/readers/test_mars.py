@@ -97,15 +97,6 @@ def test_incomplete_copies_are_named(tree):
         open_dataset("mars", tree.root)
 
 
-@pytest.mark.parametrize("name", ["info/tracks_test_info.mat", "info/query_IDX.mat", "info/tracks_train_info.mat"])
-def test_missing_tables_name_the_key(tree, name):
-    (tree.root / name).unlink()
-    with pytest.raises(
-        FileNotFoundError, match=rf"{name} is not a file: set DATASETS\.ROOT_DIR or .* to a copy of MARS"
-    ):
-        open_dataset("mars", tree.root)
-
-
 def test_evaluation_can_do_without_train(tree):
     (tree.root / "bbox_train").rename(tree.root / "moved")
     with pytest.raises(FileNotFoundError, match=r"bbox_train is not a folder"):

@@ -1,6 +1,5 @@
 """The reader of a user's own data: what becomes of a table, and every mistake that folders can hold."""
 
-import logging
 import re
 from pathlib import Path
 
@@ -125,13 +124,6 @@ def test_tracklets_that_share_a_folder(tmp_path):
     assert [Path(path).name for path in dataset.train[1].frame_paths] == ["1_c2_f9.jpg", "1_c2_f10.jpg"]
 
 
-def test_names_are_escaped_so_that_they_stay_different(build):
-    dataset = open_dataset("folder", build("a b,1,1,train", "a%20b,1,2,train", "c\u2003d,2,1,test", "e,2,2,test"))
-    names = [t.name for t in (*dataset.train, *dataset.cases["case1"].gallery)]
-    assert names == ["a%20b", "a%2520b", "c%E2%80%83d", "e"]
-    assert all(name.split() == [name] for name in names)
-
-
 def test_attributes_are_numbered_over_the_whole_table(build):
     rows = ("t,1,1,train,red,3", "u,2,1,test,blue,", "v,2,2,test,,10")
     dataset = open_dataset("folder", build(*rows, header="path,person,camera,split,attribute:shirt,attribute:age"))
@@ -148,18 +140,6 @@ def test_training_folders_are_not_touched_without_training(build):
     assert [t.pid for t in dataset.cases["case1"].query] == [2, 2]
     with pytest.raises(ValueError, match=r"tracklets\.csv, line 2: .*a: this tracklet has no frames"):
         open_dataset("folder", root)
-
-
-def test_a_missing_table_says_how_to_write_it(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"tracklets\.csv is not a file: write this table with 'python -m tools"
-    ):
-        open_dataset("folder", tmp_path)
-
-
-def test_a_table_without_splits_says_how_to_draw_them(build):
-    with pytest.raises(ValueError, match=r"tracklets\.csv, line 1: there is no column split; add one, with 'python -m"):
-        open_dataset("folder", build("a,1,1", header="path,person,camera"))
 
 
 @pytest.mark.parametrize(
@@ -193,20 +173,6 @@ def test_a_wrong_path_names_its_line(path, message, build):
     error = FileNotFoundError if "is not a folder" in message else ValueError
     with pytest.raises(error, match=re.escape(message.format(root=root))):
         open_dataset("folder", root)
-
-
-def test_a_link_that_leads_nowhere_names_its_line(build):
-    root = build(*TRAIN, "v,2,1,test", "w,2,2,test")
-    (root / "w" / "2.jpg").symlink_to(root / "gone.jpg")
-    with pytest.raises(ValueError, match=r"tracklets\.csv, line 5: .*2\.jpg is a link whose target is missing"):
-        open_dataset("folder", root)
-
-
-def test_the_log_counts_every_split(build, caplog):
-    caplog.set_level(logging.INFO)
-    open_dataset("folder", build(*TRAIN, "v,2,1,test", "w,2,2,test"))
-    assert "train: 1 identities, 2 tracklets, 2 frames." in caplog.text
-    assert "search/gallery: 1 identities, 2 tracklets, 2 frames." in caplog.text
 
 
 def test_a_data_check_collects_all_faults(build):
