@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from datasets.split import Seen, draw_people, find_queries, hold_out, read_pids, see
+from datasets.split import Seen, draw_people, find_queries, hold_out, read_pids
 from datasets.tracklet import Case, Tracklet
 
 
@@ -126,7 +126,3 @@ def test_people_are_read_from_a_file(tmp_path):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
             read_pids(path)
-
-
-def test_unknown_cameras_are_seen_as_such():
-    assert see([tracklet(1, -1), tracklet(2, 0)]) == [Seen(1, None, "ground"), Seen(2, 0, "ground")]

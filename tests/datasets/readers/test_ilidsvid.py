@@ -51,12 +51,6 @@ def test_splits_and_halves(root, options, train, test):
     assert [Path(path).stem[-3:] for path in case.query[0].frame_paths] == ["_99", "100"]
 
 
-def test_odd_counts_are_reported(root, caplog):
-    caplog.set_level("INFO")
-    open_dataset("ilidsvid", root)
-    assert any("identities: 4 instead of 300, splits: 2 instead of 10" in message for message in caplog.messages)
-
-
 def test_a_split_that_is_not_there(root):
     with pytest.raises(ValueError, match=r"DATASETS\.SPLIT must lie in 1\.\.2, got 3"):
         open_dataset("ilidsvid", root, DatasetOptions(split=3))

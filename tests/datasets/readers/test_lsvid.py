@@ -88,14 +88,6 @@ def test_odd_lines(tmp_path, line, error):
         open_dataset("lsvid", tmp_path)
 
 
-@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("latin-1", 4)])
-def test_lists_in_other_encodings(tmp_path, encoding, line):
-    path = build(tmp_path) / "info/list_sequence/list_seq_test.txt"
-    path.write_text(path.read_text() + "größe/0011_0001_02_ 11\n", encoding=encoding)
-    with pytest.raises(ValueError, match=rf"list_seq_test\.txt, line {line}: the file is not UTF-8 text"):
-        open_dataset("lsvid", tmp_path)
-
-
 def test_prefixes_that_overlap_are_reported(tmp_path, caplog):
     build(tmp_path)
     with (tmp_path / "info/list_sequence/list_seq_train.txt").open("a") as file:

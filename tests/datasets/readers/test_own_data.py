@@ -75,39 +75,6 @@ def test_two_views_make_two_directions(build):
     assert dataset.cases["case1"].query[0].altitude == 80
 
 
-def test_a_direction_without_queries_is_left_out(build, caplog):
-    rows = ("t,1,,train,ground", "u,2,,query,ground", "v,2,,gallery,aerial")
-    dataset = open_dataset("folder", build(*rows, header="path,person,camera,split,view"))
-    assert list(dataset.cases) == ["case2"]
-    assert "aerial to ground has no queries or no gallery, so it is left out" in caplog.text
-
-
-def test_without_cameras_the_whole_gallery_is_ranked_and_no_query_finds_itself(build, caplog):
-    dataset = open_dataset("folder", build("t,1,,train", "u,2,,query+gallery", "v,2,,gallery"))
-    (case,) = dataset.cases.values()
-    assert case.protocol == "all-cameras"
-    assert sides_of(case) == (["u"], ["v"])
-    assert "fewer than two cameras of test tracklets: rankings are scored by the protocol all-cameras" in caplog.text
-    assert "1 tracklets are queries only, although their split is query+gallery" in caplog.text
-
-
-def test_a_query_of_unknown_camera_leaves_the_gallery_and_others_stay(build):
-    rows = (*TRAIN, "u,2,,query+gallery", "v,2,1,query+gallery", "w,2,2,gallery")
-    (case,) = open_dataset("folder", build(*rows)).cases.values()
-    assert sides_of(case) == (["u", "v"], ["v", "w"])
-
-
-def test_the_protocol_can_be_chosen(build):
-    root = build(*TRAIN, "v,2,1,query+gallery", "w,2,2,gallery")
-    (case,) = open_dataset("folder", root, DatasetOptions(protocol="all-cameras")).cases.values()
-    assert (case.protocol, *sides_of(case)) == ("all-cameras", ["v"], ["w"])
-
-
-def test_test_tracklets_are_divided(build):
-    (case,) = open_dataset("folder", build(*TRAIN, "u,2,1,test", "v,2,1,test", "w,2,2,test")).cases.values()
-    assert sides_of(case) == (["u", "w"], ["u", "v", "w"])
-
-
 def test_tracklets_that_share_a_folder(tmp_path):
     add_frames(
         tmp_path / "x y",
@@ -186,3 +153,18 @@ def test_a_data_check_collects_all_faults(build):
     assert [text.split(": ")[0] for places in findings.places.values() for text in places] == [
         f"{root}/tracklets.csv, line {line}" for line in (3, 2, 5)
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "protocol", "query", "gallery"),
+    [
+        (("t,1,,train", "u,2,,query+gallery", "v,2,,gallery"), {}, "all-cameras", "u", "v"),  # not found by itself
+        ((*TRAIN, "u,2,,query+gallery", "v,2,1,query+gallery", "w,2,2,gallery"), {}, "cross-camera", "uv", "vw"),
+        ((*TRAIN, "v,2,1,query+gallery", "w,2,2,gallery"), {"protocol": "all-cameras"}, "all-cameras", "v", "w"),
+        ((*TRAIN, "u,2,1,test", "v,2,1,test", "w,2,2,test"), {}, "cross-camera", "uw", "uvw"),
+    ],
+    ids=["no cameras", "one unknown camera", "protocol chosen", "test divided"],
+)
+def test_queries_and_gallery_follow_from_cameras_and_protocol(build, rows, options, protocol, query, gallery):
+    (case,) = open_dataset("folder", build(*rows), DatasetOptions(**options)).cases.values()
+    assert (case.protocol, *sides_of(case)) == (protocol, list(query), list(gallery))
