@@ -175,14 +175,6 @@ def test_features_are_averaged_over_test_clips(cfg):
     assert features.squeeze(1).tolist() == expected * 3
 
 
-def test_evaluation_can_do_without_train(cfg):
-    assert make_dataset(cfg, with_train=False).train == ()
-    (Path(cfg.DATASETS.ROOT_DIR) / "train").rename(Path(cfg.DATASETS.ROOT_DIR) / "moved")
-    assert make_dataset(cfg, with_train=False).train == ()
-    with pytest.raises(FileNotFoundError, match=r"DATASETS\.ROOT_DIR"):
-        make_dataset(cfg)
-
-
 def test_cases_are_chosen_by_name(cfg):
     dataset = make_dataset(cfg)
     cfg.DATASETS.EVAL_CASE = "all"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs import get_cfg
-from datasets.build import DATASETS, make_dataset, open_dataset
+from datasets.build import DATASETS, open_dataset
 from datasets.readers import agvpreid, ilidsvid, lsvid, mars
 from datasets.readers.dataset import PublishedCounts
 
@@ -50,13 +50,6 @@ def test_every_data_set_has_a_config_and_a_row_in_the_readme(name):
     assert f"--config_file {path}" in (ROOT / path).read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| `{name}`.*--config_file {path}", readme, re.MULTILINE)
-
-
-def test_masked_identities_can_be_declared(make_tree, tiny_cfg):
-    opts = ["DATASETS.ROOT_DIR", make_tree()]
-    for declared in ([], ["DATASETS.IDENTITIES_MASKED", True]):
-        cases = make_dataset(tiny_cfg(*opts, *declared)).cases.values()
-        assert {case.identities_masked for case in cases} == {bool(declared)}
 
 
 def test_published_counts_are_compared():
