@@ -51,7 +51,6 @@ def test_distractors_are_drawn_at_the_same_share():
 @pytest.mark.parametrize(
     ("tracklets", "share", "message"),
     [
-        (PEOPLE, 0.0, "--share must lie between 0 and 1, got 0"),
         (PEOPLE, math.nan, "--share must lie between 0 and 1"),
         (PEOPLE, 0.1, r"\(--share\) makes 1 test people of 10, of whom 10 were seen by two cameras; .* Raise"),
         (PEOPLE, 0.99, r"\(--share\) leaves nobody to train on"),

@@ -1,6 +1,5 @@
 """The data check as a whole: sound copies, every fault of the readers at once, and its worker processes."""
 
-import json
 import os
 import shutil
 
@@ -224,17 +223,3 @@ def test_held_out_people_batches_and_the_estimated_epoch(make_tree, check):
     assert epoch.epoch_seconds == pytest.approx(epoch.frames_per_epoch / (3 * epoch.frames_per_second_per_core))
     assert epoch.frames_decoded == 2 * sum(len(part) for part in report.dataset.splits().values())
     assert "x 3 workers" in format_report(report)
-
-
-def test_names_that_cannot_be_used(make_tree, check, found):
-    root = make_tree()
-    not_utf8 = os.path.join(os.fsencode(root), b"train/1/caf\xe9")
-    os.rename(root / TRACKLET, not_utf8)
-    (root / f"train/{10**19}").mkdir()
-    os.rename(os.path.join(not_utf8, os.listdir(not_utf8)[0]), os.path.join(not_utf8, b"\xff.jpg"))
-    report = check(root)
-    assert found(report, BLOCKING) == {"identity folder", "tracklet name", "frame name"}
-    assert report.problems.places["tracklet name"][0].startswith(f"{root}/train/1/caf\\xe9: ")
-    assert report.problems.places["frame name"][0].startswith(f"{root}/train/1/caf\\xe9/\\xff.jpg: ")
-    format_report(report).encode()  # any terminal and file takes it
-    assert json.loads(json.dumps(report_as_dict(report), ensure_ascii=False).encode())["can_train"] is False

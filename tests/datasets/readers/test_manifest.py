@@ -259,19 +259,6 @@ def test_the_change_time_of_every_folder_is_compared(split, open_it, listings):
         assert listings
 
 
-def test_identities_whose_target_is_away_stop_the_loader_and_count_once_they_are_back(split, open_it, tmp_path):
-    store, away = tmp_path / "store", tmp_path / "away"
-    write(store, "40/a", "1.jpg")
-    (split / "40").symlink_to(store / "40")
-    settle(tmp_path)
-    assert "40/a" in open_it().folders
-    store.rename(away)
-    with pytest.raises(ValueError, match=r"train/40 is a link whose target is missing"):
-        open_it()
-    away.rename(store)
-    assert open_it().folders == ["7/a", "7/b", "30/a", "40/a"]
-
-
 def test_links_are_followed_and_looked_at_again(split, open_it, tmp_path):
     write(tmp_path / "store", "40/b", "1.jpg")
     write(split, "41/b", "2.jpg")
