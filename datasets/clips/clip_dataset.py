@@ -25,17 +25,11 @@ NO_FRAME = -2  # in ``unreadable``: the tracklet has no readable frame, and the 
 
 
 class ClipRequest(NamedTuple):
-    """One draw of a training epoch. It and the seed decide on the random frames, whichever worker decodes them.
+    """One draw of a training epoch. It and the seed decide on the random frames, whichever worker decodes them."""
 
-    Attributes:
-        item: Index of the item in the dataset.
-        epoch: Number of the epoch.
-        position: Number of the draw within the epoch, counted over all processes. An item can be drawn repeatedly.
-    """
-
-    item: int
+    item: int  # index in the dataset
     epoch: int
-    position: int
+    position: int  # number of the draw within the epoch, over all processes; an item can be drawn repeatedly
 
 
 class TrackletClips(Dataset):

@@ -15,14 +15,8 @@ def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Gener
 def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_clips: int = 1) -> np.ndarray:
     """Return one frame of each of ``clip_length`` equal segments, (T,), padded as in training.
 
-    Clip 0 takes the first frame of each segment, and further clips take later ones, at evenly spaced offsets. If a
-    segment has fewer frames than there are clips, some clips are equal.
-
-    Args:
-        num_frames: Frames of the tracklet.
-        clip_length: Frames of a clip, T.
-        clip: Number of the clip, 0..num_clips - 1.
-        num_clips: Number of clips of the tracklet.
+    Clip 0 of ``num_clips`` takes the first frame of each segment, and further clips take later ones, at evenly spaced
+    offsets. If a segment has fewer frames than there are clips, some clips are equal.
     """
     starts, segment_length = _segments(num_frames, clip_length)
     return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
