@@ -19,8 +19,7 @@ from utils.processes import ALONE, Processes
 from utils.stopping import leave_signals_to_parent
 
 from .clips.batch_sampler import IdentityBatchSampler
-from .clips.clip_dataset import TrackletClips
-from .clips.sampling import count_test_clips
+from .clips.clip_dataset import TrackletClips, count_test_clips
 from .clips.transforms import Augmenter, Normalizer
 from .problems import LOADING, Problems
 from .readers.agvpreid import read_agvpreid

@@ -61,7 +61,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             divisors = [str(number) for number in range(1, part_size + 1) if part_size % number == 0]
             raise Mistake(
                 f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({part_size}) clips cannot be shared "
-                f"out equally among {world_size} processes: start {' or '.join(divisors)}."
+                f"out equally among {world_size} processes: start {', '.join(divisors[:-1])} or {divisors[-1]}."
             )
         self.batch_size = batch_size
         self.num_instances = num_instances
