@@ -8,6 +8,7 @@ from functools import partial
 
 from configs import config_of_run, get_cfg, warn_of_unread_keys
 from utils.arguments import at_least
+from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def build_opts(args: argparse.Namespace) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Describe the training people, train the classifiers, write them beside the checkpoint."""
     args = parse_args(argv)
-    # Imported here, so that --help answers at once: torch takes seconds.
+    # Below the parsing, because torch takes seconds.
     from datasets.build import make_dataset, make_test_loader
     from model.text_space import open_text_space
     from processor.attributes.fit import find_annotated, train_heads
@@ -94,7 +95,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    parse_args()  # answers --help and mistakes before torch is imported, which takes seconds
-    from utils.commands import run_command
-
     sys.exit(run_command(main))

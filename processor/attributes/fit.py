@@ -6,8 +6,9 @@ these people apart, so even the third part's scores may be better than those of 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -158,18 +159,27 @@ def fit_logistic(features: Tensor, labels: Tensor, num_classes: int) -> list[tup
     bias = torch.zeros(num_classes, requires_grad=True)
     fits = []
     for decay in DECAYS:
-        optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
-
-        def measure_loss(optimizer: torch.optim.LBFGS = optimizer, decay: float = decay) -> Tensor:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(F.linear(inputs, weight, bias), labels) + decay * weight.square().sum() / 2
-            loss.backward()
-            return loss
-
-        optimizer.step(measure_loss)
+        minimise([weight, bias], partial(_penalised_loss, inputs, labels, weight, bias, decay))
         unscaled = weight.detach() / scale
         fits.append((unscaled, bias.detach() - unscaled @ mean))
     return fits
+
+
+def _penalised_loss(inputs: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, decay: float) -> Tensor:
+    return F.cross_entropy(F.linear(inputs, weight, bias), labels) + decay * weight.square().sum() / 2
+
+
+def minimise(parameters: list[Tensor], measure_loss: Callable[[], Tensor]) -> None:
+    """Change parameters in place until a loss of them is least, by L-BFGS."""
+    optimizer = torch.optim.LBFGS(parameters, max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = measure_loss()
+        loss.backward()
+        return loss
+
+    optimizer.step(step)
 
 
 def choose_temperature(logits: Tensor, labels: Tensor) -> tuple[float, float]:

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datasets.tracklet import Tracklet
 from utils.checkpoint import fitting, hash_file, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
 from utils.tables import format_table
@@ -50,6 +52,25 @@ class AttributeHead:
     def probabilities(self, features: Tensor) -> Tensor:
         """Return the calibrated probabilities of descriptors (n, D), (n, C)."""
         return F.softmax(self.logits(features) / self.temperature, dim=1)
+
+
+def predict_columns(
+    heads: Mapping[str, AttributeHead], vectors: Tensor, tracklets: Sequence[Tracklet]
+) -> dict[str, Tensor]:
+    """Return the probabilities of tracklets over the codes of each column, (n, C).
+
+    Args:
+        heads: By column, or by view and column, such as 'aerial.beard' and 'ground.beard', which have one set of codes.
+        vectors: Of the tracklets, (n, D).
+        tracklets: n records.
+    """
+    aerial = torch.tensor([tracklet.view == "aerial" for tracklet in tracklets]).unsqueeze(1)
+    predicted: dict[str, Tensor] = {}
+    for name, head in heads.items():
+        view, _, column = name.rpartition(".")
+        own = head.probabilities(vectors)
+        predicted[column] = torch.where(aerial == (view == "aerial"), own, predicted.get(column, own))
+    return predicted
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ class AttributeHeads:
 
     def predict(self, side: FeatureSet) -> dict[str, Tensor]:
         """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
-        return {column: head.probabilities(side.features) for column, head in self.heads.items()}
+        return predict_columns(self.heads, side.features, side.tracklets)
 
     def reliabilities(self, columns: Sequence[str]) -> dict[str, float]:
         """Return how far pictures bear out each annotated column, 0..1; 0 if it could not be learned."""

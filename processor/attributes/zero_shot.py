@@ -28,56 +28,16 @@ from utils.tables import format_table
 
 from ..evaluation.features import FeatureExtractor, FeatureSet
 from ..evaluation.results import ZERO_SHOT, Mask
-from .fit import cohen_kappa, split_people
-from .heads import AttributeHead, ColumnScores, pack_heads, unpack_heads
+from .fit import cohen_kappa, minimise, split_people
+from .heads import AttributeHead, ColumnScores, pack_heads, predict_columns, unpack_heads
 from .prompts import PROMPTS, TEMPLATES, choose_prompt
 
 logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "zero_shot.safetensors"  # beside the checkpoint
 BIAS_DECAY = 0.01  # L2 penalty of the biases: a value that nobody has would otherwise get an infinite one
-MAX_STEPS = 100  # of L-BFGS
 
-Heads = dict[str, AttributeHead]  # by column
-
-
-@dataclass(frozen=True, eq=False)
-class ZeroShotHeads:
-    """Zero-shot classifiers by view, 'aerial' and 'ground', then by column; both views have the same columns."""
-
-    by_view: dict[str, Heads]
-
-    def probabilities(self, words: Tensor, views: Sequence[str]) -> dict[str, Tensor]:
-        """Return the probabilities of tracklets over the codes of each column, (n, C).
-
-        Args:
-            words: Their vectors in the space of texts, (n, P), unit length.
-            views: Their views, as in ``Tracklet``.
-        """
-        aerial = torch.tensor([view == "aerial" for view in views]).unsqueeze(1)
-        return {
-            column: torch.where(aerial, self.by_view["aerial"][column].probabilities(words), head.probabilities(words))
-            for column, head in self.by_view["ground"].items()
-        }
-
-    def calibrated(self, words: Tensor, views: Sequence[str], codes: Mapping[str, Tensor]) -> "ZeroShotHeads":
-        """Fit the factor and the biases of each classifier.
-
-        Args:
-            words, views: As in ``probabilities``.
-            codes: Annotated codes by column, (n,); those that a classifier does not have are left out.
-        """
-        aerial = torch.tensor([view == "aerial" for view in views])
-        chosen = {"aerial": aerial, "ground": ~aerial}
-        return ZeroShotHeads(
-            {
-                view: {
-                    column: calibrate(head, words[chosen[view]], codes[column][chosen[view]])
-                    for column, head in heads.items()
-                }
-                for view, heads in self.by_view.items()
-            }
-        )
+Heads = dict[str, AttributeHead]  # by view and column, such as 'aerial.beard', as ``predict_columns`` takes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +51,7 @@ class ZeroShotPredictor:
         make_loader: Builds the loader of tracklets' clips.
     """
 
-    heads: ZeroShotHeads
+    heads: Heads
     space: TextSpace
     extractor: FeatureExtractor
     make_loader: Callable[[Sequence[Tracklet]], DataLoader]
@@ -100,10 +60,10 @@ class ZeroShotPredictor:
     def predict(self, side: FeatureSet) -> dict[str, Tensor]:
         """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
         words = encode_words(self.space, self.extractor, self.make_loader(side.tracklets), side.tracklets)
-        return self.heads.probabilities(words, [tracklet.view for tracklet in side.tracklets])
+        return predict_columns(self.heads, words, side.tracklets)
 
 
-def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> ZeroShotHeads:
+def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> Heads:
     """Make the classifiers of every column with at least two values that the text tower has words for.
 
     Raises:
@@ -115,8 +75,8 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
             f"Zero-shot attributes have prompts for AG-VPReID's columns only ({', '.join(PROMPTS)}); this data set has "
             f"others: {', '.join(scheme.columns)}."
         )
-    by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
-    for view, heads in by_view.items():
+    heads: Heads = {}
+    for view in TEMPLATES:
         for column, values in PROMPTS.items():
             prompts = {
                 CODES[column].index(name): prompt
@@ -126,10 +86,27 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
             if len(prompts) > 1:
                 codes = tuple(sorted(prompts))
                 weight = space.encode_texts([prompts[code] for code in codes]).cpu()
-                heads[column] = AttributeHead(codes, weight, torch.zeros(len(codes)), 1 / space.scale)
-    if not by_view["ground"]:
+                heads[f"{view}.{column}"] = AttributeHead(codes, weight, torch.zeros(len(codes)), 1 / space.scale)
+    if not heads:
         raise Mistake(f"{space.name} knows the words of no attribute: zero-shot attributes need another text tower.")
-    return ZeroShotHeads(by_view)
+    return heads
+
+
+def calibrate_heads(heads: Heads, words: Tensor, tracklets: Sequence[Tracklet], codes: Mapping[str, Tensor]) -> Heads:
+    """Fit the factor and the biases of each classifier to the annotated tracklets of its view.
+
+    Args:
+        heads: The classifiers.
+        words: Vectors of the tracklets in the space of texts, (n, P), unit length.
+        tracklets: n records.
+        codes: Annotated codes by column, (n,); those that a classifier does not have are left out.
+    """
+    fitted = {}
+    for name, head in heads.items():
+        view, _, column = name.partition(".")
+        chosen = torch.tensor([tracklet.view == view for tracklet in tracklets])
+        fitted[name] = calibrate(head, words[chosen], codes[column][chosen])
+    return fitted
 
 
 def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHead:
@@ -151,17 +128,12 @@ def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHea
     mean = similarity.mean(dim=0)  # the biases that are fitted, and decay, are relative to it
     log_scale = torch.tensor(1 / head.temperature).log().requires_grad_()
     bias = torch.zeros(len(own), requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_scale, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
-
-    def measure_loss() -> Tensor:
-        optimizer.zero_grad()
-        loss = (
+    minimise(
+        [log_scale, bias],
+        lambda: (
             F.cross_entropy(log_scale.exp() * (similarity - mean) + bias, labels) + BIAS_DECAY * bias.square().sum() / 2
-        )
-        loss.backward()
-        return loss
-
-    optimizer.step(measure_loss)
+        ),
+    )
     temperature = (-log_scale.detach()).exp()
     return replace(head, bias=bias.detach() * temperature - mean, temperature=temperature.item())
 
@@ -183,7 +155,7 @@ def encode_words(
     return F.normalize(words, dim=1).cpu()
 
 
-def find_zero_shot_heads(space: TextSpace, folder: Path) -> ZeroShotHeads:
+def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
     """Read the calibrated classifiers beside a checkpoint; those without calibration if there are none.
 
     Raises:
@@ -199,19 +171,17 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> ZeroShotHeads:
         )
         return make_zero_shot_heads(space)
     content = read_checkpoint(path)
-    by_view: dict[str, Heads] = {view: {} for view in TEMPLATES}
     with fitting(path):
         if content["text_tower"] != space.sha256:
             raise Mistake(
                 f"{path} was calibrated with another text tower than {space.name} (TEST.TEXT_TOWER): remove it, or "
                 "write it again by tools/train_attributes.py with --text_tower."
             )
-        for name, head in unpack_heads(content, space.width).items():
-            view, _, column = name.partition(".")
-            by_view[view][column] = head
-        if not by_view["ground"] or list(by_view["aerial"]) != list(by_view["ground"]):
+        heads = unpack_heads(content, space.width)
+        columns = {name.partition(".")[2] for name in heads}
+        if not heads or set(heads) != {f"{view}.{column}" for view in TEMPLATES for column in columns}:
             raise ValueError("it must hold the same columns for both views")
-    return ZeroShotHeads(by_view)
+    return heads
 
 
 def write_calibrated(
@@ -236,8 +206,8 @@ def write_calibrated(
 
 
 def fit_and_compare(
-    plain: ZeroShotHeads, words: Tensor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int
-) -> tuple[ZeroShotHeads, str]:
+    plain: Heads, words: Tensor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int
+) -> tuple[Heads, str]:
     """Calibrate zero-shot classifiers, and lay out how they and trained ones do on the same held-out people.
 
     Args:
@@ -250,19 +220,19 @@ def fit_and_compare(
         The calibrated classifiers, and the table, in percent.
     """
     parts = split_people(features.pids, seed)
-    views = [tracklet.view for tracklet in features.tracklets]
-    table = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
+    tracklets = features.tracklets
+    table = torch.tensor([tracklet.attributes for tracklet in tracklets])
     codes = {column: table[:, index] for index, column in enumerate(COLUMNS)}
-    known = parts.fit | parts.calibration
-    of_known = [view for view, chosen in zip(views, known.tolist(), strict=True) if chosen]
-    fitted = plain.calibrated(words[known], of_known, {column: each[known] for column, each in codes.items()})
-    methods = [heads.probabilities(words, views) for heads in (plain, fitted)]
+    known = (parts.fit | parts.calibration).nonzero().squeeze(1)
+    of_known = {column: each[known] for column, each in codes.items()}
+    fitted = calibrate_heads(plain, words[known], [tracklets[index] for index in known.tolist()], of_known)
+    methods = [predict_columns(heads, words, tracklets) for heads in (plain, fitted)]
     rows = []
-    for column, head in plain.by_view["ground"].items():
+    for column in methods[0]:
         if column not in scores:
             continue
         chosen = parts.scores & (codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)])
-        own = torch.tensor(head.codes)
+        own = torch.tensor(plain[f"ground.{column}"].codes)
         predicted = [own[each[column][chosen].argmax(dim=1)] for each in methods]
         right = [(each == codes[column][chosen]).double().mean().item() for each in predicted]
         agreement = cohen_kappa(codes[column][chosen], predicted[1])
@@ -273,10 +243,9 @@ def fit_and_compare(
     return fitted, format_table(header, rows)
 
 
-def write_zero_shot_heads(heads: ZeroShotHeads, space: TextSpace, folder: Path) -> Path:
+def write_zero_shot_heads(heads: Heads, space: TextSpace, folder: Path) -> Path:
     """Write classifiers beside a checkpoint, with the hash of their text tower; returns the file."""
-    named = {f"{view}.{column}": head for view, of_view in heads.by_view.items() for column, head in of_view.items()}
-    weights, columns = pack_heads(named)
+    weights, columns = pack_heads(heads)
     path = folder / CALIBRATION_FILE
     write_weights(weights, {"text_tower": space.sha256, "columns": columns}, path)
     return path

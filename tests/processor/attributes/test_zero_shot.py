@@ -7,12 +7,12 @@ from torch import nn
 
 from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
 from model.text_space import TextSpace
-from processor.attributes.heads import SENSITIVE, AttributeHead
+from processor.attributes.heads import SENSITIVE, AttributeHead, predict_columns
 from processor.attributes.prompts import PROMPTS, choose_prompt
 from processor.attributes.zero_shot import (
     CALIBRATION_FILE,
-    ZeroShotHeads,
     calibrate,
+    calibrate_heads,
     find_zero_shot_heads,
     make_zero_shot_heads,
     write_zero_shot_heads,
@@ -56,10 +56,10 @@ def test_prompts_are_worded_by_view_as_far_as_the_words_are_known():
     assert choose_prompt(every, phrases, "ground") == "a photo of a bald person"
     assert choose_prompt(few, phrases, "aerial") == "a person with no hair"
     assert choose_prompt(few, PROMPTS["hairstyle"]["long"], "ground") is None
-    heads = make_zero_shot_heads(few, AGVPREID_SCHEME).by_view
-    assert list(heads["aerial"]) == list(heads["ground"]) == ["height", "hairstyle"]
-    assert heads["ground"]["hairstyle"].codes == (0, 1)
-    assert heads["ground"]["height"].temperature == pytest.approx(0.1)
+    heads = make_zero_shot_heads(few, AGVPREID_SCHEME)
+    assert list(heads) == ["aerial.height", "aerial.hairstyle", "ground.height", "ground.hairstyle"]
+    assert heads["ground.hairstyle"].codes == (0, 1)
+    assert heads["ground.height"].temperature == pytest.approx(0.1)
 
 
 def test_a_text_tower_that_knows_no_value_is_refused():
@@ -72,13 +72,15 @@ def test_other_attributes_are_refused():
         make_zero_shot_heads(make_space(), AttributeScheme(("vest",), (2,)))
 
 
-def test_probabilities_by_view():
+def test_probabilities_by_view(make_tracklet):
     even = AttributeHead((0, 1), torch.eye(2), torch.zeros(2))
     swapped = AttributeHead((0, 1), torch.eye(2).flip(0), torch.zeros(2))
-    heads = ZeroShotHeads({"aerial": {"hat": swapped}, "ground": {"hat": even}})
+    tracklets = [make_tracklet(1, camid) for camid in (0, 4)]
     likely, unlikely = torch.tensor([1.0, 0.0]).softmax(0).tolist()
-    got = heads.probabilities(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), ["ground", "aerial"])["hat"]
-    assert got.tolist() == [pytest.approx([likely, unlikely]), pytest.approx([unlikely, likely])]
+    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    got = predict_columns({"aerial.hat": swapped, "ground.hat": even, "coat": even}, vectors, tracklets)
+    assert got["hat"].tolist() == [pytest.approx([likely, unlikely]), pytest.approx([unlikely, likely])]
+    assert torch.equal(got["coat"], even.probabilities(vectors))
 
 
 def test_calibration_learns_how_often_values_occur_and_how_sure_to_be():
@@ -96,26 +98,26 @@ def test_calibration_learns_how_often_values_occur_and_how_sure_to_be():
     assert calibrate(head, words, torch.full((400,), 2)) is head
 
 
-def test_calibrated_classifiers_are_found_again_by_their_tower(tmp_path):
+def test_calibrated_classifiers_are_found_again_by_their_tower(make_tracklet, tmp_path):
     plain = make_zero_shot_heads(make_space())
     words = F.normalize(torch.randn(60, 27, generator=torch.Generator().manual_seed(0)), dim=1)
-    codes = {column: torch.tensor(head.codes).repeat(60)[:60] for column, head in plain.by_view["ground"].items()}
-    fitted = plain.calibrated(words, ["aerial", "ground"] * 30, codes)
+    codes = {name.partition(".")[2]: torch.tensor(head.codes).repeat(60)[:60] for name, head in plain.items()}
+    tracklets = [make_tracklet(1, camid) for camid in (4, 0)] * 30
+    fitted = calibrate_heads(plain, words, tracklets, codes)
     write_zero_shot_heads(fitted, make_space(), tmp_path)
     found = find_zero_shot_heads(make_space(), tmp_path)
-    views = ["ground", "aerial", "ground"]
-    expected, got = (heads.probabilities(words[:3], views) for heads in (fitted, found))
+    expected, got, before = (predict_columns(heads, words[:3], tracklets[:3]) for heads in (fitted, found, plain))
     assert list(got) == list(PROMPTS)
     for column, values in expected.items():
         assert torch.equal(got[column], values)
-        assert not torch.equal(values, plain.probabilities(words[:3], views)[column])
+        assert not torch.equal(values, before[column])
     with pytest.raises(ValueError, match=r"zero_shot\.safetensors was calibrated with another text tower than letters"):
         find_zero_shot_heads(make_space(sha256="b"), tmp_path)
 
 
 def test_without_calibration_the_classifiers_are_plain(tmp_path, caplog):
     found = find_zero_shot_heads(make_space(), tmp_path)
-    assert found.by_view["ground"]["beard"].temperature == pytest.approx(0.1)
+    assert found["ground.beard"].temperature == pytest.approx(0.1)
     assert "zero-shot attributes are not calibrated" in caplog.text
 
 
