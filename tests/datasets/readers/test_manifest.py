@@ -14,7 +14,6 @@ from datasets.build import open_dataset
 from datasets.readers import manifest
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.manifest import (
-    DamagedIndexError,
     FramePaths,
     index_path,
     open_index,
@@ -158,7 +157,7 @@ def test_no_damage_is_trusted(split, open_it, caplog):
     damaged += [whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :] for place in range(0, len(whole), 7)]
     for content in damaged:
         path.write_bytes(content)
-        with pytest.raises(DamagedIndexError):
+        with pytest.raises(ValueError, match="damaged|not an index|another version"):
             manifest._map_index(str(path), str(split))
     for content in damaged[:7]:
         path.write_bytes(content)
@@ -230,7 +229,7 @@ def test_a_pickle_holds_a_reference_to_the_index_and_no_other_is_taken_for_it(tm
     content = pickle.dumps(open_it().frame_paths(0))
     CHANGES["add frame"](split)
     open_it()
-    with pytest.raises(DamagedIndexError, match="was rebuilt"):
+    with pytest.raises(ValueError, match="was rebuilt"):
         pickle.loads(content)
 
 
