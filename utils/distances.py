@@ -156,8 +156,9 @@ def ordered_keys(distances: Tensor, first: int = 0) -> Tensor:
         first: Number of the first column. ``column_of`` takes the number of a column out of a key again.
     """
     bits = distances.to(torch.float32).add(0.0).view(torch.int32)  # -0.0 becomes 0.0
-    bits ^= (bits >> 31) & 0x7FFFFFFF  # negative floats are ordered backwards
-    return (bits.long() << 32) | torch.arange(first, first + distances.shape[1], device=distances.device)
+    bits ^= (bits >> 31).bitwise_and_(0x7FFFFFFF)  # negative floats are ordered backwards
+    columns = torch.arange(first, first + distances.shape[1], device=distances.device)
+    return bits.long().bitwise_left_shift_(32).bitwise_or_(columns)
 
 
 def column_of(keys: Tensor) -> Tensor:

@@ -113,14 +113,15 @@ def re_ranked_distances(
     hits = np.diff(by_column.indptr)  # gallery entries that are non-zero in a column
 
     def compute(rows: slice) -> Tensor:
-        distances = squared_tile(q.part(rows), g).float()
+        distances = squared_tile(q.part(rows), g)
         chosen = own[rows]
         for part in _query_parts(np.diff(chosen.indptr), hits[chosen.indices], G):
             shared = _intersect(chosen[part], starts, entries, values, G)
-            original = distances[part] / scales[rows][part].unsqueeze(1)
             # Both descriptions sum to one, so the union is 2 - the intersection.
-            distances[part] = lambda_value * original + (1 - lambda_value) * (1 - shared / (2 - shared))
-        return distances
+            jaccard = 1 - shared.div_(2 - shared)
+            distances[part] *= (lambda_value / scales[rows][part]).unsqueeze(1)
+            distances[part] += jaccard.mul_(1 - lambda_value)
+        return distances.float()
 
     return Distances((Q, G), compute)
 
@@ -135,9 +136,10 @@ def _intersect(queries: sparse.csr_array, starts: Tensor, entries: Tensor, value
     hits = starts[columns + 1].long() - first
     ends = hits.cumsum(0)
     meeting = torch.arange(len(columns), device=starts.device).repeat_interleave(hits)
-    entry = torch.arange(len(meeting), device=starts.device) + (first - ends + hits)[meeting]
-    cells = row[meeting] * num_gallery + entries[entry]
-    least = torch.minimum(values[entry], weights[meeting])
+    entry = (first - ends + hits).index_select(0, meeting)
+    entry += torch.arange(len(meeting), device=starts.device)
+    cells = (row * num_gallery).index_select(0, meeting).add_(entries.index_select(0, entry))
+    least = torch.minimum(values.index_select(0, entry), weights.index_select(0, meeting))
     shared = torch.bincount(cells, weights=least, minlength=queries.shape[0] * num_gallery)
     return shared.view(-1, num_gallery)
 
