@@ -163,8 +163,8 @@ def start_processes(device: torch.device) -> Processes:
     processes = read_launch()
     if not processes.is_alone and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        place = {"rank": processes.rank, "world_size": processes.world_size, "store": open_store(processes)}
-        distributed.init_process_group(backend, timeout=TIMEOUT, **place)
+        store, rank, world_size = open_store(processes), processes.rank, processes.world_size
+        distributed.init_process_group(backend, timeout=TIMEOUT, world_size=world_size, rank=rank, store=store)
         logger.info("Process %d of %d, on %s", processes.rank, processes.world_size, device)
     return processes
 

@@ -88,7 +88,7 @@ class FiniteGuard:
             logger.info(message, epoch, overflowed, self._num_updates, scale)
         if scale < MIN_SCALE:
             raise Mistake(
-                f"The gradients of epoch {epoch} overflowed in fp16 again and again: the losses' scale fell to {scale:g}. "
+                f"Gradients of epoch {epoch} overflowed in fp16 again and again: the losses' scale fell to {scale:g}. "
                 "Set SOLVER.PRECISION bf16 or fp32, or lower SOLVER.STAGE2.BASE_LR; then continue with --resume."
             )
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,12 @@ class TrainingMonitor:
 
     def start_epoch(self, epoch: int, num_steps: int, so_far: Mapping[str, Any] | None = None) -> None:
         """Begin an epoch, counted from 1, or go on with one of which ``measures_so_far`` returned a part."""
-        self._epoch = _Epoch(epoch, num_steps, **copy(so_far or {}))
+        self._epoch = _Epoch(epoch, num_steps, **deepcopy(so_far or {}))
         self._moments = [self._mark()]
 
     def measures_so_far(self) -> dict[str, Any]:
         """Return what an epoch that is resumed within needs."""
-        return {name: copy(getattr(self._epoch, name)) for name in ("steps", "measured_steps", "sums")}
+        return {name: deepcopy(getattr(self._epoch, name)) for name in ("steps", "measured_steps", "sums")}
 
     def start_step(self) -> None:
         """Note that the batch is there: what came before was waiting for data."""
@@ -141,8 +141,8 @@ class TrainingMonitor:
             joined = F.normalize(torch.cat([feature.float() for feature in features], dim=1), dim=1)
             distances = torch.cdist(joined, joined, compute_mode="donot_use_mm_for_euclid_dist")
             tensors += [distances, labels.unsqueeze(0) == labels.unsqueeze(1)]
-        values, *distances = (tensor.to("cpu", non_blocking=True) for tensor in tensors)
-        self._sent = list(measures), values, distances, self._mark()
+        copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+        self._sent = list(measures), copies[0], copies[1:], self._mark()
 
     def read_measures(self) -> Row:
         """Wait for the measures of the step, show them, and return them; means leave out those that are not finite."""

@@ -160,8 +160,8 @@ class TrainingState:
             )
         if content["data_hash"] != self.data_hash:
             logger.warning(
-                "%s was trained on other tracklets of the same people than those in DATASETS.ROOT_DIR (names or lengths "
-                "differ), so this run ends otherwise, and its CLIP memory is of the tracklets before.",
+                "%s was trained on other tracklets of the same people (names or lengths differ from those in "
+                "DATASETS.ROOT_DIR), so this run ends otherwise, and its CLIP memory is of the tracklets before.",
                 path,
             )
 
