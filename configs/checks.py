@@ -37,7 +37,7 @@ def validate(cfg: CfgNode) -> None:
             raise Mistake(f"{key} must lie {allowed}, got {_shorten(value)}.")
         words = [word for word in several if isinstance(word, str)]
         if any(len(word) > MAX_WORD or UNPRINTABLE.search(word) for word in words):
-            rule = f"at most {MAX_WORD:,} characters, none of them a control character"
+            rule = f"at most {MAX_WORD:,} characters of text, and no control characters"
             raise Mistake(f"{key} must hold {rule}, got {_shorten(value)}.")
     if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
         raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
