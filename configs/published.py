@@ -95,7 +95,10 @@ RETIRED: dict[str, tuple[Any, str]] = {
 }
 LEFT_OUT = "Keys that mean nothing here are left out: {}."
 CARRIED_OVER = "Carried over: {}."
-IGNORED = "The published code ignored these values, and so does this project, unless the command line has them: {}."
+IGNORED = (
+    "The published code ignored these values, so they are ignored here: {}. To use a value, put it on the command line "
+    "or into a YAML without published keys."
+)
 UNAVAILABLE = "Not available: {}."
 MISSING = "Keys that are not in the file keep the defaults of this project. The published defaults differ: {}."
 SWITCHES = "The network is X-TFCLIP's: published files do not say. For TF-CLIP use configs/tfclip_vit_b16_256x128.yml."
