@@ -1,6 +1,5 @@
 """Time functions in turns, and measure memory: what the benchmarks share."""
 
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -49,4 +48,6 @@ def peak_memory(device: torch.device) -> float:
     """Return the peak memory of this process in GiB: allocated on the GPU, or resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    from resource import RUSAGE_SELF, getrusage  # not on Windows
+
+    return getrusage(RUSAGE_SELF).ru_maxrss / 2**20

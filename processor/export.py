@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from configs import dump_config, get_cfg
+from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import decode_frame
-from datasets.clips.sampling import sample_test_indices
 from model import XTFCLIP
 from model.weights import to_published
 from utils.checkpoint import hash_file, write_checkpoint, write_weights
