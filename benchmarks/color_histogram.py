@@ -53,10 +53,9 @@ def evaluate_case(case: Case) -> dict[str, float]:
     gallery = np.stack([tracklet_feature(tracklet) for tracklet in case.gallery])
     # All features have the same length, so the inner product ranks as the Hellinger distance does.
     distmat = 1.0 - query @ gallery.T / NUM_STRIPES
-    sides = case.query, case.gallery
-    pids = (np.array([tracklet.pid for tracklet in side]) for side in sides)
-    camids = (np.array([tracklet.camid for tracklet in side]) for side in sides)
-    ranking = evaluate_ranking(distmat, *pids, *camids)
+    q_pids, g_pids = (np.array([tracklet.pid for tracklet in side]) for side in (case.query, case.gallery))
+    q_camids, g_camids = (np.array([tracklet.camid for tracklet in side]) for side in (case.query, case.gallery))
+    ranking = evaluate_ranking(distmat, q_pids, g_pids, q_camids, g_camids)
     scores = {f"R{rank}": 100.0 * float(ranking.cmc[rank - 1]) for rank in (1, 5, 10)}
     return {**scores, "mAP": 100.0 * float(ranking.mAP)}
 

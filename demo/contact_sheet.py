@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .cameras import ALTITUDES, CAMERAS
+from .cameras import ALTITUDES, CAMERAS, Camera
 from .people import Person
 from .rendering import render_tracklet
 
@@ -35,7 +35,7 @@ def draw_contact_sheet(seed: int, num_people: int, captions: bool = True) -> np.
     With ``captions``, each person is described in words below the row.
     """
     drones = [camera for camera in CAMERAS if camera.view == "aerial"]
-    shots = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
+    shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
     shots += [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]
     width = CELL[1]
     height = CELL[0] + CAPTION_HEIGHT * captions
