@@ -73,23 +73,6 @@ def test_folders_that_cannot_be_written(clip, tmp_path):
     assert names_in(tmp_path) == ["boxes.txt", "clip.avi", "loop"]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--margin", "-0.1"], "argument --margin: must be a finite number of at least 0, got -0.1"),
-        (["--min_confidence", "nan"], "argument --min_confidence: must be a finite number, got nan"),
-        (["--margin", "wide"], "argument --margin: must be a number, got 'wide'"),
-        (["--stride", "0"], "argument --stride: must be at least 1, got 0"),
-        (["--stride", "9" * 30], "argument --stride: must be at most 9223372036854775807, got 999"),
-        (["--quality", "101"], "argument --quality: must be at most 100, got 101"),
-    ],
-)
-def test_a_bad_command_line(words, message, capsys):
-    with pytest.raises(SystemExit):
-        main(["clip.avi", "boxes.txt", "--output", "out", *words])
-    assert message in capsys.readouterr().err
-
-
 def test_a_signal_writes_nothing(clip, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("search.cutting.draw_tracklet_sheet", lambda paths: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as stopped:

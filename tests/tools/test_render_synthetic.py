@@ -1,3 +1,5 @@
+"""tools/render_synthetic.py writes a data set, or a picture of people."""
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
@@ -38,23 +40,3 @@ def test_the_longest_descriptions_fit_below_their_row():
     font = ImageFont.load_default(contact_sheet.FONT_SIZE)
     captions = [Person.sample(np.random.default_rng([0, row])).caption() for row in range(300)]
     assert max(font.getlength(caption) for caption in captions) < 8 * 2 * 80 - 4
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--train_people", "-5"], "argument --train_people: must be at least 0, got -5"),
-        (["--test_people", "many"], "argument --test_people: must be an integer, got 'many'"),
-        (["--tracklets_per_view", "0"], "argument --tracklets_per_view: must be at least 1, got 0"),
-        (["--frames", "0"], "argument --frames: must be at least 1, got 0"),
-        (["--workers", "0"], "argument --workers: must be at least 1, got 0"),
-        (["--workers", "1000000"], "argument --workers: must be at most 256, got 1000000"),
-        (["--seed", "-1"], "argument --seed: must be at least 0, got -1"),
-        (["--train_people", "0", "--test_people", "0"], "--train_people and --test_people must not both be 0"),
-    ],
-)
-def test_counts_out_of_range_name_the_option(tmp_path, words, message, capsys):
-    with pytest.raises(SystemExit):
-        main(["--output", str(tmp_path / "data"), *words])
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "data").exists()
