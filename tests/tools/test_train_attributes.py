@@ -25,7 +25,9 @@ ALL = ["visual only", "visual only + mask (predicted attributes)"]
 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
+    """They take longer than all the rest."""
     monkeypatch.setattr(write, "draw_best_and_worst", lambda result, folder: [])
+    monkeypatch.setattr(write, "write_page", lambda *parts: [])
 
 
 def status_of(main, *argv):
