@@ -59,13 +59,6 @@ def test_one_tracklet_and_one_image_have_a_row(extract, tmp_path):
     assert np.linalg.norm(image.features, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_file_is_replaced_with_force_only(extract):
-    extract(f"{QUERY}/20", "people.npz")
-    with pytest.raises(ValueError, match=r"people.npz exists already: --force replaces it, --output names"):
-        extract(f"{QUERY}/21", "people.npz")
-    assert extract(f"{QUERY}/21", "people.npz", "--force", "TEST.FLIP", "False").keys == ["c4n0", "c4n1"]
-
-
 def test_what_cannot_work_is_refused_before_anything_is_written(extract, tmp_path):
     with pytest.raises(ValueError, match=r"people.csv: a feature file must end in .npz or .parquet"):
         extract(QUERY, "a/people.csv")

@@ -167,19 +167,3 @@ def test_classifiers_of_other_descriptors_are_refused(trained, capsys):
     trained_more["model"]["memory_weight"] += 1
     torch.save(trained_more, checkpoint)
     refused("of another checkpoint than logs/checkpoint_last.pth gives now")
-
-
-def test_tables_that_teach_nothing_are_named(trained, capsys):
-    """Only gender is left to learn, then nobody is annotated, then there is no training split."""
-    table = trained / "attributes/train.csv"
-    set_hairstyles(table, lambda pid: 1)
-    assert status_of(train_attributes, "--output_dir", "logs") == 0
-    words = ("--output_dir", "logs", "--custom_output_dir", "here", "TEST.MASK", "predicted")
-    assert status_of(eval_main, *words) == 1
-    assert "holds no classifier that TEST.MASK predicted may use" in capsys.readouterr().err
-    table.unlink()
-    assert status_of(train_attributes, "--output_dir", "logs") == 1
-    assert "No training tracklet of agvpreid has a known attribute" in capsys.readouterr().err
-    (trained / "train").rename(trained / "moved")
-    assert status_of(train_attributes, "--output_dir", "logs") == 1
-    assert str(trained / "train") in capsys.readouterr().err

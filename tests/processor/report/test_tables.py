@@ -53,12 +53,6 @@ def test_visual_rows_come_first_and_the_others_are_labelled(run):
     assert {row["direction"] for row in expanded} == {"aerial to ground"}  # no overall row of one direction
 
 
-def test_without_attributes_there_are_only_visual_rows(run, caplog):
-    assert {row["method"] for row in score_methods(run(attributes=False))} == {"visual only"}
-    for direction in ("aerial to ground", "ground to aerial"):
-        assert f"{direction}: the data have no annotated attributes: only visual rows" in caplog.text
-
-
 def test_json_states_protocol_and_origin(run):
     evaluation = run()
     scores = score_methods(evaluation)
