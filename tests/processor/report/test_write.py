@@ -112,6 +112,7 @@ def test_an_error_in_a_picture_or_the_page_costs_no_score(
     assert record.exc_info[0] is ZeroDivisionError
 
 
+@pytest.mark.slow
 def test_strange_names_cost_nothing(run, report, rename, tmp_path, caplog):
     """Half a formula, quotes, bytes that are not UTF-8, a long one: in tracklets, title and provenance."""
     strange = '$\\frac{_^%"quoted"\'b\udcffd人'
