@@ -153,7 +153,7 @@ def ordered_keys(distances: Tensor, first: int = 0) -> Tensor:
         distances: (R, G), float32.
         first: Number of the first column. ``column_of`` takes the number of a column out of a key again.
     """
-    bits = distances.add(0.0).view(torch.int32)  # -0.0 becomes 0.0
+    bits = distances.to(torch.float32).add(0.0).view(torch.int32)  # -0.0 becomes 0.0
     bits ^= (bits >> 31) & 0x7FFFFFFF  # negative floats are ordered backwards
     return (bits.long() << 32) | torch.arange(first, first + distances.shape[1], device=distances.device)
 
