@@ -37,34 +37,22 @@ data/drone_contact_sheets/track_0007.jpg. Nothing is written if anything goes wr
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        description="Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads")
-    parser.add_argument("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the tracklets")
-    parser.add_argument(
-        "--contact_sheets",
-        type=Path,
-        metavar="FOLDER",
-        help="folder for one picture per tracklet, outside of the tracklets; default: FOLDER_contact_sheets",
-    )
-    whole = at_least(1, sys.maxsize)
-    add = parser.add_argument
+    whole, add = at_least(1, sys.maxsize), parser.add_argument
+    add("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads")
+    add("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
+    add("--output", type=Path, required=True, metavar="FOLDER", help="folder for the tracklets")
+    sheets = "folder for one picture per tracklet, outside of the tracklets; default: FOLDER_contact_sheets"
+    add("--contact_sheets", type=Path, metavar="FOLDER", help=sheets)
     add("--min_frames", type=whole, default=8, help="frames that a tracklet must have after --stride (%(default)s)")
     add("--min_width", type=whole, default=16, help="smallest width of a box inside the frame, pixels (%(default)s)")
     add("--min_height", type=whole, default=32, help="smallest height of a box inside the frame, pixels (%(default)s)")
     add("--min_confidence", type=real_number(), help="smallest confidence, in the tracker's scale; default: any")
     add("--margin", type=real_number(0), default=0.0, help="added on each side, share of a box's size (%(default)s)")
     add("--stride", type=whole, default=1, metavar="N", help="keep every Nth frame of the video (%(default)s)")
-    add(
-        "--gap",
-        type=at_least(0, sys.maxsize),
-        default=30,
-        metavar="N",
-        help="split a track that is absent for more than N frames, into track_0007, track_0007_2, ... (%(default)s)",
-    )
+    gap = "split a track that is absent for more than N frames, into track_0007, track_0007_2, ... (%(default)s)"
+    add("--gap", type=at_least(0, sys.maxsize), default=30, metavar="N", help=gap)
     add("--quality", type=at_least(1, 100), default=95, help="JPEG quality of the frames, 1 to 100 (%(default)s)")
     add("--force", action="store_true", help="replace folders that this command wrote before; no others are touched")
     return parser
