@@ -17,7 +17,7 @@ import eval_main
 from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
 from processor.exported_network import list_frames, read_clip
-from search.feature_file import read_features
+from search.feature_file import read_features, require_comparable
 from tools import export, extract_features
 from utils.checkpoint import read_checkpoint
 
@@ -48,6 +48,11 @@ def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_
     assert written.cameras.tolist() == [4] * len(written)
     # The frames are decoded by Pillow, whose pixels differ from ours by less than a grey level on average.
     assert np.abs(written.features - expected).max() < 2e-3
+    of_run = tmp_path / "of_run.npz"
+    extract_features.main(
+        ["--output_dir", str(trained_run.output), "--tracklets", str(people), "--output", str(of_run)]
+    )
+    require_comparable(written, "the network's", read_features(of_run), "the run's")
 
 
 @pytest.mark.slow

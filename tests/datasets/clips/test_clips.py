@@ -15,9 +15,15 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from datasets.clips import decoding
-from datasets.clips.clip_dataset import ClipRequest, TrackletClips
+from datasets.clips.clip_dataset import (
+    ClipRequest,
+    TrackletClips,
+    consecutive_clips,
+    count_test_clips,
+    sample_test_indices,
+    sample_train_indices,
+)
 from datasets.clips.decoding import UnreadableFrameError, decode_frame, read_frame_file
-from datasets.clips.sampling import consecutive_clips, count_test_clips, sample_test_indices, sample_train_indices
 from datasets.tracklet import Tracklet
 
 SIZE = (2, 3)
