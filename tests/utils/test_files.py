@@ -88,15 +88,6 @@ def test_a_full_disk_names_what_to_do(tmp_path):
     assert names_in(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize("write", [lambda path: write_text("new", path), write_folder])
-def test_a_place_that_cannot_be_written_is_named(write, tmp_path):
-    (tmp_path / "taken").write_text("a file, not a folder")
-    with pytest.raises(Mistake, match=r"Could not write .*taken/a: .*Make the folder around it writable"):
-        write(tmp_path / "taken/a")
-    with pytest.raises(Mistake, match="is no regular file"):
-        write_text("x", "/dev/null")
-
-
 def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace
@@ -159,15 +150,6 @@ def test_one_of_both_names_is_the_last_whole_file_wherever_a_write_stops(step, t
     with pytest.raises(KeyboardInterrupt):
         write_whole(lambda file: file.write(b"three"), path, previous)
     assert "two" in [name.read_text() for name in (path, previous) if name.exists()]
-
-
-def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
-    write_folder(tmp_path / "new/a", "old")
-    with whole_folder(tmp_path / "new/a") as folder:
-        (folder / "new").touch()
-        assert names_in(tmp_path / "new/a") == ["old"]
-    assert names_in(tmp_path / "new/a") == ["new"]
-    assert names_in(tmp_path / "new") == ["a"]
 
 
 def test_a_failed_exchange_brings_the_old_folder_back(tmp_path, monkeypatch):
@@ -271,12 +253,6 @@ def test_a_killed_holder_leaves_no_lock(tmp_path):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert try_lock(tmp_path) == "free"
-
-
-def test_only_process_0_of_a_run_locks(tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    with lock_folder(tmp_path):
-        assert not (tmp_path / LOCK_FILE).exists()
 
 
 def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):

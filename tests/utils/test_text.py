@@ -18,10 +18,6 @@ def test_lines_of_every_system(tmp_path, end):
     assert read_lines(write(tmp_path, b"\xef\xbb\xbfone" + end + "zwölf".encode() + end)) == ["one", "zwölf", ""]
 
 
-def test_line_ends_are_kept_in_text(tmp_path):
-    assert read_text(write(tmp_path, b"a\r\nb")) == "a\r\nb"
-
-
 @pytest.mark.parametrize(
     ("content", "line"),
     [
