@@ -27,13 +27,6 @@ def test_online_smoothing_is_half_hard_and_half_soft():
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_hard_weight_and_smoothing_are_used():
-    logits, labels = logits_of((0.6, 0.4)), torch.tensor([0])
-    assert OnlineLabelSmoothing(2, hard_weight=1.0)(logits, labels).item() == pytest.approx(-math.log(0.6))
-    soft = OnlineLabelSmoothing(2, smoothing=0.3, hard_weight=0.0)(logits, labels)
-    assert soft.item() == pytest.approx(cross_entropy((0.7, 0.3), (0.6, 0.4)))
-
-
 def test_an_epoch_of_correct_samples_becomes_the_soft_labels():
     loss = OnlineLabelSmoothing(3)
     loss(logits_of((0.7, 0.2, 0.1), (0.1, 0.8, 0.1)), torch.tensor([0, 1]))

@@ -208,22 +208,6 @@ def test_published_evaluation(parity_folder):
     assert result.mAP == pytest.approx(float(data["mAP"]), abs=1e-6)
 
 
-def test_merge_weighs_by_valid_queries():
-    one = evaluate_ranking(np.array([[0.0, 1.0]]), [1], [2, 1], [0], [1, 1], max_rank=2)  # AP 1/2, rank 2
-    two = evaluate_ranking(np.array([[0.0, 1.0]] * 3), [2, 2, 9], [2, 1], [0] * 3, [1, 1], max_rank=2)  # AP 1, rank 1
-    merged = merge_rankings([one, two])
-    assert merged.num_valid_queries == 3
-    assert merged.mAP == pytest.approx((0.5 + 2) / 3)
-    assert merged.mINP == pytest.approx((0.5 + 2) / 3)
-    np.testing.assert_allclose(merged.cmc, [2 / 3, 1])
-    np.testing.assert_allclose(merged.average_precisions, [0.5, 1, 1])
-    np.testing.assert_allclose(merged.inverse_penalties, [0.5, 1, 1])
-    assert merged.first_ranks.tolist() == [2, 1, 1]
-    assert merged.valid_queries.tolist() == [True, True, True, False]
-    assert merged.first_ranks.tolist() == [2, 1, 1]
-    assert (merged.k, merged.mAP_at_k) == (20, pytest.approx((0.5 + 2) / 3))
-
-
 def official_mars(distmat, q_pids, g_pids, q_camids, g_camids):
     """The MARS rules written out: junk skipped, trapezoids between neighbouring ranks, all queries divide."""
     total = 0.0
