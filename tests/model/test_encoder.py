@@ -176,16 +176,15 @@ def test_another_number_of_frames_names_the_key():
     assert make_encoder()(torch.randn(1, 4, 3, 64, 32)).shape[0] == 4  # no frame embedding: any number
 
 
-@pytest.mark.parametrize("name", ["ViT-B-17", "resnet50_clip_nothing", ""])
+@pytest.mark.parametrize("name", ["ViT-B-17", "resnet50_clip_nothing", "resnet18", ""])
 def test_an_unknown_name_lists_the_known_ones(name):
     with pytest.raises(ValueError, match=r"MODEL\.NAME must be one of ViT-B-16, .*'clip' in its name"):
         build_vit(name)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
-def test_a_network_that_is_not_clips_is_refused(name):
-    with torch.device("meta"), pytest.raises(ValueError, match=rf"MODEL\.NAME must name a CLIP-style ViT.*{name}"):
-        build_vit(name)
+def test_a_network_that_is_not_clips_is_refused():
+    with torch.device("meta"), pytest.raises(ValueError, match=r"MODEL\.NAME must name a CLIP-style ViT.*vit_tiny"):
+        build_vit("vit_tiny_patch16_224")
 
 
 # One image size of each architecture.

@@ -8,7 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from search import feature_file
-from search.feature_file import FeatureTable, as_arrays, read_feature_files, read_features, write_features
+from search.feature_file import (
+    FeatureTable,
+    as_arrays,
+    read_feature_files,
+    read_features,
+    write_features,
+)
 
 SUFFIXES = (".npz", ".parquet")
 
