@@ -14,84 +14,47 @@ from utils.text import parse_integer, read_csv
 
 from .problems import LOADING, Problems
 
+# Names of the codes from 0 on, by column.
 CODES: dict[str, tuple[str, ...]] = {
-    "gender": ("male", "female"),
-    "age": ("0-11", "12-17", "18-24", "25-34", "35-44", "45-54", "55-64", "over 65"),
-    "height": ("child", "short", "medium", "tall"),
-    "body_volume": ("thin", "medium", "fat"),
-    "ethnicity": ("White", "Black", "Asian", "Indian"),
-    "hair_color": ("black", "brown", "white", "red", "gray", "occluded"),
-    "hairstyle": ("bald", "short", "medium", "long", "horse tail"),
-    "beard": ("yes", "no"),
-    "moustache": ("yes", "no"),
-    "glasses": ("normal", "sun", "none"),
-    "head_accessories": ("hat", "scarf", "necklace", "occluded"),
-    "upper_body_clothing": (
-        "T-shirt",
-        "blouse",
-        "sweater",
-        "coat",
-        "bikini",
-        "naked",
-        "dress",
-        "uniform",
-        "shirt",
-        "suit",
-        "hoodie",
-        "cardigan",
-    ),
-    "lower_body_clothing": (
-        "jeans",
-        "leggings",
-        "pants",
-        "shorts",
-        "skirt",
-        "bikini",
-        "dress",
-        "uniform",
-        "suit",
-    ),
-    "footwear": ("sport", "classic", "high heels", "boots", "sandals", "nothing"),
-    "accessories": (
-        "bag",
-        "backpack",
-        "handbag",
-        "rolling bag",
-        "umbrella",
-        "sport bag",
-        "market bag",
-        "nothing",
-    ),
+    column: tuple(names.split(","))
+    for column, names in {
+        "gender": "male,female",
+        "age": "0-11,12-17,18-24,25-34,35-44,45-54,55-64,over 65",
+        "height": "child,short,medium,tall",
+        "body_volume": "thin,medium,fat",
+        "ethnicity": "White,Black,Asian,Indian",
+        "hair_color": "black,brown,white,red,gray,occluded",
+        "hairstyle": "bald,short,medium,long,horse tail",
+        "beard": "yes,no",
+        "moustache": "yes,no",
+        "glasses": "normal,sun,none",
+        "head_accessories": "hat,scarf,necklace,occluded",
+        "upper_body_clothing": "T-shirt,blouse,sweater,coat,bikini,naked,dress,uniform,shirt,suit,hoodie,cardigan",
+        "lower_body_clothing": "jeans,leggings,pants,shorts,skirt,bikini,dress,uniform,suit",
+        "footwear": "sport,classic,high heels,boots,sandals,nothing",
+        "accessories": "bag,backpack,handbag,rolling bag,umbrella,sport bag,market bag,nothing",
+    }.items()
 }
 COLUMNS: tuple[str, ...] = tuple(CODES)
 UNKNOWN_CODES: dict[str, int] = {column: len(names) for column, names in CODES.items()}
 
 
 class AttributeScheme(NamedTuple):
-    """The columns and unknown codes of ``Tracklet.attributes`` in a data set.
+    """The columns and unknown codes of ``Tracklet.attributes`` in a data set."""
 
-    Attributes:
-        columns: Names of the columns, in order; TEST.MASK_ATTRIBUTES chooses among them.
-        unknown: The code that means 'unknown', for each column.
-    """
-
-    columns: tuple[str, ...]
-    unknown: tuple[int, ...]
+    columns: tuple[str, ...]  # in order; TEST.MASK_ATTRIBUTES chooses among them
+    unknown: tuple[int, ...]  # the code that means 'unknown', for each column
 
 
 AGVPREID_SCHEME = AttributeScheme(COLUMNS, tuple(UNKNOWN_CODES.values()))
 
 
 def read_attributes(path: str | Path, problems: Problems = LOADING) -> dict[int, tuple[int, ...]]:
-    """Read one attribute table.
+    """Read an attribute table: codes by pid, in the order of ``COLUMNS``; those not in ``CODES`` become 'unknown'.
 
     Args:
         path: CSV file with a header; columns ``id`` and ``COLUMNS`` in any order, others are ignored.
-    Returns:
-        Codes by pid, in the order of ``COLUMNS``. Codes that are not in ``CODES`` become 'unknown', with one warning
-        for each column and code.
-    Raises:
-        Mistake: If the table is missing or damaged, or if two rows of one person differ; names file and line.
+        problems: Receives one warning for each column and code that does not exist.
     """
     path = Path(path)
     table: dict[int, tuple[int, ...]] = {}

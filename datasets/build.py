@@ -19,8 +19,7 @@ from utils.processes import ALONE, Processes
 from utils.stopping import leave_signals_to_parent
 
 from .clips.batch_sampler import IdentityBatchSampler
-from .clips.clip_dataset import TrackletClips
-from .clips.sampling import count_test_clips
+from .clips.clip_dataset import TrackletClips, count_test_clips
 from .clips.transforms import Augmenter, Normalizer
 from .problems import LOADING, Problems
 from .readers.agvpreid import read_agvpreid
@@ -53,12 +52,10 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems
 
     Args:
         cfg: DATASETS.*, TEST.PROTOCOL and TEST.MASK_ATTRIBUTES.
-        with_train: Whether to read the training split. Without it ``train`` is empty, and the folder may be missing,
-            empty or damaged. If DATASETS.EVAL_SPLIT asks for validation people, it is read in any case.
+        with_train: Whether to read the training split. Without it ``train`` is empty, and the folder may be missing or
+            damaged. If DATASETS.EVAL_SPLIT asks for validation people, it is read in any case.
         root: Folder of the copy, if it is not DATASETS.ROOT_DIR.
         problems: What faults are reported to; by default, blocking ones are raised.
-    Raises:
-        Mistake: If a part that is read is missing or damaged.
     """
     holds_out = bool(cfg.DATASETS.VALIDATION_FRACTION or cfg.DATASETS.VALIDATION_PIDS)
     options = DatasetOptions(
@@ -108,14 +105,7 @@ def _hold_out(cfg: CfgNode, dataset: DataSet) -> DataSet:
 def open_dataset(
     name: str, root: str | Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING
 ) -> DataSet:
-    """Read a copy of a data set, and apply what holds for all of them: protocol, masking, counts.
-
-    Args:
-        name: Key of ``DATASETS``.
-        root: Folder of the copy.
-        options: Choices of reading.
-        problems: What faults are reported to.
-    """
+    """Read a copy of a data set, and apply what holds for all of them: protocol, masking, counts."""
     if name not in DATASETS:
         raise Mistake(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
     dataset = DATASETS[name](find_root(root, f"{name} (DATASETS.NAMES)"), options, problems)
@@ -146,18 +136,14 @@ def open_dataset(
 
 
 def choose_cases(cfg: CfgNode, dataset: DataSet) -> list[Case]:
-    """Return the matching directions that DATASETS.EVAL_SPLIT and EVAL_CASE name.
-
-    Raises:
-        Mistake: If the copy does not hold one, or if nobody is held out for validation.
-    """
+    """Return the matching directions that DATASETS.EVAL_SPLIT and EVAL_CASE name."""
     cases = dataset.cases
     if cfg.DATASETS.EVAL_SPLIT == "validation":
         cases = dataset.validation
         if not cases:
             raise Mistake(
-                "DATASETS.EVAL_SPLIT is validation, but nobody was held out of training: "
-                "DATASETS.VALIDATION_FRACTION or DATASETS.VALIDATION_PIDS does that."
+                "DATASETS.EVAL_SPLIT is validation, but neither DATASETS.VALIDATION_FRACTION nor VALIDATION_PIDS holds "
+                "anybody out of training."
             )
     wanted = list(cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
     for name in wanted:
@@ -187,12 +173,10 @@ def make_test_transform(cfg: CfgNode) -> Normalizer:
 
 
 def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
-    """Build the loader of training batches, P identities with K clips each, labels and cameras numbered from 0.
+    """Build the loader of this process's slice of training batches, P identities with K clips each.
 
-    With several processes it loads this process's slice of every batch.
-
-    Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of
-    ``TrackletClips``, with ``clips`` (B, T, C, H, W), uint8, and the rest (B,), int64.
+    Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of ``TrackletClips``, with
+    ``clips`` (B, T, C, H, W), uint8, and the rest (B,), int64; labels and cameras are numbered from 0.
     """
     pids = [tracklet.pid for tracklet in dataset.train]
     clips = TrackletClips(
@@ -221,10 +205,7 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
 
 
 def make_memory_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
-    """Build the loader for CLIP memory: all frames of the training tracklets, in order, in consecutive clips.
-
-    With several processes it loads this process's share of the tracklets.
-    """
+    """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips."""
     clips = TrackletClips(
         dataset.train,
         size=cfg.INPUT.SIZE_TRAIN,
@@ -242,14 +223,9 @@ def make_test_loader(
     cameras: Mapping[int, int] | None = None,
     processes: Processes = ALONE,
 ) -> DataLoader:
-    """Build a loader of TEST.NUM_CLIPS clips of each tracklet, in the order of the tracklets.
+    """Build a loader of TEST.NUM_CLIPS clips of each of this process's tracklets, in order.
 
-    With several processes it loads this process's share of the tracklets.
-
-    Args:
-        cfg: INPUT.*, TEST.* and DATALOADER.*.
-        tracklets: Queries or gallery.
-        cameras: 0-based training camera by camid, as ``train_cameras`` returns it; other cameras become -1.
+    ``cameras`` is the 0-based training camera by camid, as ``train_cameras`` returns it; other cameras become -1.
     """
     clips = TrackletClips(
         tracklets,

@@ -75,12 +75,7 @@ CHECKS: dict[str, Check] = {
 
 
 class Fault(Mistake):
-    """A fault that makes a data set unusable.
-
-    Attributes:
-        check: Key of ``CHECKS``.
-        places: One sentence or path for each place; the message is the first.
-    """
+    """A fault that makes a data set unusable: a key of ``CHECKS``, and its places; the first is the message."""
 
     def __init__(self, check: str, *places: str) -> None:
         others = f" ({len(places) - 1} more: python -m tools.dataset check lists them)" if len(places) > 1 else ""
@@ -99,8 +94,6 @@ class Problems:
             check: Key of ``CHECKS``.
             places: Where, usually a path, with details where the check does not say everything. None: no fault.
             summary: One sentence about all places, for the log.
-        Raises:
-            Fault: If the check is blocking.
         """
         if not places:
             return
@@ -114,8 +107,7 @@ class Problems:
     def guard(self, check: str = "") -> Iterator[None]:
         """Run a part of the reading whose errors must not keep a data check from going on; loading lets them pass.
 
-        Args:
-            check: Key of ``CHECKS`` for errors that do not name their own.
+        ``check`` is the key of ``CHECKS`` for errors that do not name their own.
         """
         yield
 

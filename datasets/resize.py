@@ -40,11 +40,7 @@ def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers:
     copied as it is. PNG files stay PNG, all others become JPEG. Files that are in the copy already are kept, so a
     command that was stopped goes on where it was.
 
-    Args:
-        root: The data set.
-        output: The copy; neither may lie in the other.
-        size_hw: Largest height and width, pixels.
-        num_workers: Processes that work at the same time.
+    ``size_hw`` is the largest height and width, pixels; ``num_workers`` processes work at the same time.
     """
     find_root(root, "a data set")
     source, target = root.resolve(), output.resolve()

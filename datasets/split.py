@@ -75,9 +75,6 @@ def draw_people(
         setting: Key or option that gives the share, for messages.
         distractors: Whether to draw the same share of those who can be found and of the others, who will be in
             galleries without a query. Else the share is of everybody, and the others are not drawn.
-    Raises:
-        Mistake: If the share is out of range, or if fewer than two who can be found, or nobody to train on, would
-            result.
     """
     if not 0 < fraction < 1:
         raise Mistake(f"{setting} must lie between 0 and 1, got {fraction:g}.")
@@ -125,14 +122,7 @@ def hold_out(
     tracklets of the one view whose people are also in the other, and the gallery is all of the other. Otherwise the
     queries are those of ``find_queries``, and the gallery is everything but queries that would find themselves.
 
-    Args:
-        train: The training tracklets.
-        cases: The data set's own cases, by key.
-        pids: People to hold out.
-    Returns:
-        The tracklets of the other people, and the cases by key, as far as they have queries and gallery.
-    Raises:
-        Mistake: If somebody is not in the training set, or if nobody is left to train on or to search for.
+    Returns the tracklets of the other people, and the cases by key, as far as they have queries and gallery.
     """
     if strangers := sorted(set(pids) - {tracklet.pid for tracklet in train}):
         raise Mistake(f"{len(strangers)} people to hold out are not in the training set (first: {strangers[0]}).")

@@ -14,28 +14,16 @@ AGVPREID_RANKING, VREID_XFD_RANKING = "agvpreid", "vreid-xfd"
 
 @dataclass(frozen=True, slots=True)
 class Tracklet:
-    """All frames of one pass of one person through one camera.
+    """All frames of one pass of one person through one camera."""
 
-    Attributes:
-        name: Name of the tracklet, such as its folder's; without spaces.
-        frame_paths: Paths of the frames in time order; at least one. Large data sets make them on demand
-            (``datasets.readers.manifest``).
-        pid: Identity as annotated.
-        camid: Camera as annotated; -1 if unknown.
-        view: 'ground' or 'aerial'; always 'ground' in data sets with ground cameras only.
-        altitude: Metres above ground; None if unknown, and for ground cameras.
-        attributes: Codes in the data set's own scheme (``Case.scheme``); None if the split has no attributes.
-        day: Day of the recording, YYMMDD; None if unknown.
-    """
-
-    name: str
-    frame_paths: Sequence[str]
-    pid: int
-    camid: int
-    view: str
-    altitude: int | None
-    attributes: tuple[int, ...] | None = None
-    day: int | None = None
+    name: str  # such as its folder's; without spaces
+    frame_paths: Sequence[str]  # in time order, at least one; large data sets make them on demand (``manifest``)
+    pid: int  # identity as annotated
+    camid: int  # camera as annotated; -1 if unknown
+    view: str  # 'ground' or 'aerial'; always 'ground' in data sets with ground cameras only
+    altitude: int | None  # metres above ground; None if unknown, and for ground cameras
+    attributes: tuple[int, ...] | None = None  # codes of ``Case.scheme``; None if the split has no attributes
+    day: int | None = None  # of the recording, YYMMDD; None if unknown
 
     @property
     def key(self) -> str:
@@ -52,25 +40,17 @@ class Tracklet:
 class Case:
     """One matching direction of a benchmark.
 
-    Attributes:
-        name: Name of the folder for its results, such as 'case1_aerial_to_ground'.
-        title: Title for tables and logs, such as 'aerial to ground'.
-        query: Tracklets to search for.
-        gallery: Tracklets to rank.
-        protocol: Name of the protocol that scores the ranking, of ``utils.metrics.PROTOCOLS``.
-        scheme: Columns and unknown codes of the tracklets' attributes; None if the data set has none.
-        ranking_form: Format of ranking files, ``AGVPREID_RANKING`` or ``VREID_XFD_RANKING``.
-        identities_masked: Whether one number on the query and the gallery side is not one person, as in a challenge's
-            copy: such a case can be ranked, but not scored.
+    Where identities are masked, as in a challenge's copy, one number on both sides is not one person: such a case can
+    be ranked, but not scored.
     """
 
-    name: str
-    title: str
-    query: tuple[Tracklet, ...]
-    gallery: tuple[Tracklet, ...]
-    protocol: str = CROSS_CAMERA.name
-    scheme: AttributeScheme | None = None
-    ranking_form: str = AGVPREID_RANKING
+    name: str  # of the folder for its results, such as 'case1_aerial_to_ground'
+    title: str  # for tables and logs, such as 'aerial to ground'
+    query: tuple[Tracklet, ...]  # to search for
+    gallery: tuple[Tracklet, ...]  # to rank
+    protocol: str = CROSS_CAMERA.name  # that scores the ranking, of ``utils.metrics.PROTOCOLS``
+    scheme: AttributeScheme | None = None  # of the tracklets' attributes; None if the data set has none
+    ranking_form: str = AGVPREID_RANKING  # format of ranking files, or ``VREID_XFD_RANKING``
     identities_masked: bool = False
 
 

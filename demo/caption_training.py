@@ -6,12 +6,10 @@ few things only ("red shirt", "a woman in blue jeans"), and pulls together its v
 Reference: Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text Tuning", CVPR 2022.
 """
 
-import logging
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,9 +23,7 @@ from utils.progress import track
 
 from .crowd import VIEWS, Crowd
 from .people import Person
-from .pretraining import INITIAL_LOGIT_SCALE, MAX_LOGIT_SCALE, contrast
-
-logger = logging.getLogger(__name__)
+from .pretraining import INITIAL_LOGIT_SCALE, WEIGHT_DECAY, contrast_both, optimise, read_scale
 
 MAX_WORDS = 48  # of a text; the longest captions have about 40
 JOINTS = ("with", "in", "and", "wearing")
@@ -37,17 +33,11 @@ PEOPLE_WITH_ALL_WORDS = 2000  # so many use every word of the closed vocabulary
 FULL_CAPTIONS, WITHOUT_ARTICLES, SHORTENED, WORD_DROPPED, UNNAMED = 0.2, 0.3, 0.4, 0.3, 0.3  # probabilities
 BATCH_OF_TRACKLETS = 64
 PEOPLE_PER_STEP = 64
-WEIGHT_DECAY = 0.05
 LOG_PERIOD = 100  # steps
 
 
 def draw_text(caption: str, phrases: Mapping[str, str], rng: random.Random) -> str:
-    """Draw a text about a person: the whole caption, or some of the phrases in any order, at times shortened.
-
-    Args:
-        caption, phrases: As of ``Person``.
-        rng: Source of randomness.
-    """
+    """Draw a text about a person: the whole caption, or some of the phrases in any order, at times shortened."""
     if rng.random() < FULL_CAPTIONS:
         return caption
     chosen = rng.sample(sorted(phrases), rng.randint(1, len(phrases)))
@@ -80,12 +70,7 @@ def list_vocabulary() -> list[str]:
 def start_text_space(
     encoder: ClipVideoEncoder, size: Sequence[int], mean: Sequence[float], std: Sequence[float]
 ) -> TextSpace:
-    """Put an untrained caption encoder, which knows ``list_vocabulary``, beside an image tower.
-
-    Args:
-        encoder: The image tower; it is frozen.
-        size, mean, std: As in ``TextSpace``.
-    """
+    """Put an untrained caption encoder, which knows ``list_vocabulary``, beside an image tower, which is frozen."""
     captions = CaptionEncoder(list_vocabulary(), MAX_WORDS, encoder.projected_width)
     return TextSpace(ClassToken(encoder), captions, size, mean, std, scale=math.exp(INITIAL_LOGIT_SCALE))
 
@@ -98,84 +83,56 @@ def encode_crowd(space: TextSpace, crowd: Crowd) -> Tensor:
     return torch.cat([space.encode_frames(part) for part in batches]).unflatten(0, crowd.frames.shape[:3])
 
 
-def train_captions(space: TextSpace, crowd: Crowd, images: Tensor, steps: int, lr: float, seed: int) -> None:
+def train_captions(space: TextSpace, crowd: Crowd, steps: int, lr: float, seed: int) -> None:
     """Train the text tower of ``space``, a caption encoder, in place, and set the scale of ``space``.
 
     Args:
         space: As of ``start_text_space``.
         crowd: The people.
-        images: ``encode_crowd`` of them.
-        steps: Optimiser steps.
-        lr: Peak learning rate of the one-cycle schedule.
+        steps, lr: As of ``optimise``.
         seed: Seed of the order of people and their texts.
     """
+    images = encode_crowd(space, crowd).flatten(1, 2)  # (people, tracklets, P)
     captions = cast(CaptionEncoder, space.texts).train().requires_grad_(True)
+    weights = list(captions.parameters())
     logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
-    optimizer = torch.optim.AdamW(
-        [*captions.parameters(), logit_scale], lr=lr, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.05)
     rng = random.Random(seed)
-    images = images.flatten(1, 2)
-    batch = min(PEOPLE_PER_STEP, len(images))
-    mean_loss = 0.0
-    for step in track(range(1, steps + 1), "training on captions", "step"):
-        people = rng.sample(range(len(images)), batch)
+    owners = torch.arange(min(PEOPLE_PER_STEP, len(images)))
+    owners_of_tracklets = owners.repeat_interleave(images.shape[1])
+
+    def compute_loss() -> Tensor:
+        people = rng.sample(range(len(images)), len(owners))
         drawn = [draw_text(crowd.captions[person], crowd.phrases[person], rng) for person in people]
         texts = F.normalize(captions(captions.tokenize(drawn)), dim=1)
-        shown = images[people]  # (batch, tracklets, P)
-        owners = torch.arange(batch)
-        owners_of_tracklets = owners.repeat_interleave(shown.shape[1])
-        scale = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
-        tracklets = shown.flatten(0, 1)
-        loss = contrast(texts, tracklets, owners, owners_of_tracklets, scale) + contrast(
-            tracklets, texts, owners_of_tracklets, owners, scale
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(captions.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        mean_loss += (loss.item() - mean_loss) / min(step, 100)
-        if step % LOG_PERIOD == 0 or step == steps:
-            logger.info("step %d/%d: loss %.3f, scale %.1f", step, steps, mean_loss, scale.item())
+        return contrast_both(texts, images[people].flatten(0, 1), owners, owners_of_tracklets, read_scale(logit_scale))
+
+    optimise(
+        [{"params": [*weights, logit_scale], "weight_decay": WEIGHT_DECAY}],
+        weights,
+        compute_loss,
+        steps,
+        lr,
+        LOG_PERIOD,
+        lambda: f"scale {read_scale(logit_scale).item():.1f}",
+    )
     captions.eval().requires_grad_(False)
-    space.scale = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp().item()
-
-
-@dataclass(frozen=True)
-class SearchScores:
-    """How well texts find tracklets, as shares.
-
-    A text is asked once, however many people it describes, and any tracklet of any of these people is right.
-
-    Attributes:
-        num_texts, num_tracklets: Different texts, and tracklets that each is compared with.
-        hits: By k: share of texts with a right tracklet among the k nearest.
-        chance: The same for tracklets in random order.
-    """
-
-    num_texts: int
-    num_tracklets: int
-    hits: dict[int, float]
-    chance: dict[int, float]
-
-    def __str__(self) -> str:
-        return ", ".join(
-            f"R{k} {100 * hit:.1f} % (chance {100 * self.chance[k]:.1f} %)" for k, hit in self.hits.items()
-        )
+    space.scale = read_scale(logit_scale).item()
 
 
 def score_search(
     space: TextSpace, texts: Sequence[str], tracklets: Tensor, ranks: Sequence[int] = (1, 10)
-) -> SearchScores:
+) -> dict[int, tuple[float, float]]:
     """Score the search for people by a text about each.
+
+    A text is asked once, however many people it describes, and any tracklet of any of these people is right.
 
     Args:
         space: The space.
         texts: A text about each person.
         tracklets: Tracklets of each person, (people, tracklets, P).
         ranks: The k of the scores; those above the number of tracklets are left out.
+    Returns:
+        By k: the share of texts with a right tracklet among the k nearest, and the same in random order.
     """
     asked = list(dict.fromkeys(texts))
     right = torch.tensor([[text == other for other in texts] for text in asked])
@@ -183,53 +140,25 @@ def score_search(
     similarity = space.encode_texts(asked) @ tracklets.flatten(0, 1).T
     ranked = right.gather(1, similarity.argsort(dim=1, descending=True, stable=True))
     total, num_right = right.shape[1], right.sum(dim=1).tolist()
-    ranks = [k for k in ranks if k <= total]
-    return SearchScores(
-        len(asked),
-        total,
-        {k: ranked[:, :k].any(dim=1).double().mean().item() for k in ranks},
-        {k: 1 - sum(math.comb(total - n, k) / math.comb(total, k) for n in num_right) / len(asked) for k in ranks},
-    )
-
-
-def describe_search(space: TextSpace, crowd: Crowd, images: Tensor) -> dict[str, str]:
-    """Score whole captions and the clothes of the upper body, in the tracklets of each view.
-
-    Args:
-        space: The space.
-        crowd: People whom it was not trained on.
-        images: ``encode_crowd`` of them.
-    """
-    asked = {"captions": crowd.captions, "upper body only": [phrases["upper"] for phrases in crowd.phrases]}
     return {
-        f"{what}, {view} tracklets": str(score_search(space, texts, images[:, index]))
-        for what, texts in asked.items()
-        for index, view in enumerate(VIEWS)
+        k: (
+            ranked[:, :k].any(dim=1).double().mean().item(),
+            1 - sum(math.comb(total - n, k) / math.comb(total, k) for n in num_right) / len(asked),
+        )
+        for k in ranks
+        if k <= total
     }
 
 
-def train_text_tower(
-    encoder: ClipVideoEncoder,
-    tower: Mapping[str, Any],
-    crowds: tuple[Crowd, Crowd],
-    steps: int,
-    lr: float,
-    seed: int,
-) -> tuple[TextSpace, dict[str, str]]:
-    """Train a text tower beside an image tower, and score searches for people whom neither tower has seen.
-
-    Args:
-        encoder: The image tower; it is frozen.
-        tower: 'size', 'mean' and 'std' of its frames, as in ``TextSpace``.
-        crowds: The people to train on, and those to search for.
-        steps, lr, seed: As in ``train_captions``.
-    Returns:
-        The space, and the scores of ``describe_search``.
-    """
-    crowd, unseen = crowds
-    space = start_text_space(encoder, tower["size"], tower["mean"], tower["std"])
-    train_captions(space, crowd, encode_crowd(space, crowd), steps, lr, seed)
-    scores = describe_search(space, unseen, encode_crowd(space, unseen))
-    for what, score in scores.items():
-        logger.info("%d unseen people, %s: %s", len(unseen.captions), what, score)
-    return space, scores
+def describe_search(space: TextSpace, crowd: Crowd) -> dict[str, str]:
+    """Score whole captions and the clothes of the upper body of unseen people, in the tracklets of each view."""
+    images = encode_crowd(space, crowd)
+    asked = {"captions": crowd.captions, "upper body only": [phrases["upper"] for phrases in crowd.phrases]}
+    return {
+        f"{what}, {view} tracklets": ", ".join(
+            f"R{k} {100 * hit:.1f} % (chance {100 * chance:.1f} %)"
+            for k, (hit, chance) in score_search(space, texts, images[:, index]).items()
+        )
+        for what, texts in asked.items()
+        for index, view in enumerate(VIEWS)
+    }

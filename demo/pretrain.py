@@ -35,12 +35,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--config_file", default="configs/demo.yml", help="names the ViT, the input size and the normalisation")
     add("--output", type=Path, default=Path("demo/demo_encoder.safetensors"), help="the image tower (%(default)s)")
     add("--image_tower", type=Path, help="train the text tower only, for this image tower")
-    add(
-        "--captions",
-        type=Path,
-        default=Path("demo/demo_captions.safetensors"),
-        help="the text tower, in the folder of the image tower (%(default)s)",
-    )
+    captions = Path("demo/demo_captions.safetensors")
+    add("--captions", type=Path, default=captions, help="the text tower, beside the image tower (%(default)s)")
     add("--score", action="store_true", help="score the text tower at --captions; no training")
     add("--people", type=at_least(2), default=3000, help="people to train on (%(default)s)")
     add("--steps", type=at_least(1), default=2600, help="of the image tower (%(default)s)")
@@ -68,15 +64,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from model.weights import load_clip_weights
     from utils.checkpoint import hash_file
 
-    from .caption_training import describe_search, encode_crowd, train_text_tower
+    from .caption_training import describe_search, start_text_space, train_captions
     from .crowd import render_crowd
-    from .pretraining import PretrainingSettings, make_image_tower, pretrain, save_timm
+    from .pretraining import make_image_tower, pretrain, save_timm
 
     if args.score:
         space = open_text_space(args.captions)
         height, width = space.image_size
         crowd = render_crowd(args.people, args.seed, (height, width), args.workers)
-        for what, score in describe_search(space, crowd, encode_crowd(space, crowd)).items():
+        for what, score in describe_search(space, crowd).items():
             show(f"{args.people} people, {what}: {score}")
         return
     torch.manual_seed(args.seed)
@@ -90,13 +86,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = {name: str(value) for name, value in vars(args).items() if name != "workers"}
     origin = {"license": "MIT", "made_by": "demo/pretrain.py", **options}
     if not args.image_tower:
-        frames = tower["mean"], tower["std"]
-        settings = PretrainingSettings(args.steps, args.batch, args.lr, args.seed, args.log_period, *frames)
-        pretrain(encoder, crowd, unseen, settings)
+        pretrain(encoder, tower, crowd, unseen, args.steps, args.batch, args.lr, args.seed, args.log_period)
         save_timm(encoder, image_tower, origin)
         logger.info("Wrote %s (%.1f MB)", image_tower, image_tower.stat().st_size / 1e6)
         load_clip_weights(encoder, image_tower)  # the text tower sees what half precision left
-    space, scores = train_text_tower(encoder, tower, (crowd, unseen), args.caption_steps, args.lr, args.seed)
+    space = start_text_space(encoder, tower["size"], tower["mean"], tower["std"])
+    train_captions(space, crowd, args.caption_steps, args.lr, args.seed)
+    scores = describe_search(space, unseen)
+    for what, score in scores.items():
+        logger.info("%d unseen people, %s: %s", VALIDATION_PEOPLE, what, score)
     tower |= {"file": image_tower.name, "sha256": hash_file(image_tower)}
     figures = {"people": VALIDATION_PEOPLE, "seed": args.seed + 1, **scores}
     write_captions(space, tower, {**origin, "unseen people": figures}, args.captions)

@@ -16,7 +16,7 @@ al., "Supervised Contrastive Learning", NeurIPS 2020, Eq. (2).
 import logging
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,29 +45,7 @@ FRAMES_PER_VIEW_AND_STEP = 2
 VALIDATION_BATCH = 256  # clips
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP's temperature; CLIP also limits the scale to 100
 MAX_LOGIT_SCALE = math.log(100)
-
-
-@dataclass(frozen=True)
-class PretrainingSettings:
-    """Settings of a pre-training run.
-
-    Attributes:
-        steps: Optimiser steps.
-        batch: People in a step, at least 2, with ``FRAMES_PER_VIEW_AND_STEP`` frames from either view.
-        lr: Peak learning rate of the one-cycle schedule.
-        seed: Seed of the order of people, the choice of frames and their augmentation.
-        log_period: Steps between two log lines with validation.
-        mean: Mean of red, green and blue that frames are normalised with.
-        std: Standard deviation, likewise.
-    """
-
-    steps: int
-    batch: int
-    lr: float
-    seed: int
-    log_period: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+WEIGHT_DECAY = 0.05
 
 
 def make_image_tower(cfg: CfgNode) -> tuple[ClipVideoEncoder, dict[str, Any]]:
@@ -97,13 +75,11 @@ def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def contrast(queries: Tensor, keys: Tensor, query_people: Tensor, key_people: Tensor, scale: Tensor) -> Tensor:
-    """Return the cross entropy of picking, for each query, the keys of the same person.
+    """Return the cross entropy of picking, for each query, the keys of its person, which share the target equally.
 
     Args:
-        queries: Features, (n, P), unit length.
-        keys: Features, (m, P), unit length. Keys of one person share the target equally.
-        query_people: Person of each query, (n,).
-        key_people: Person of each key, (m,); each query has a key of its person.
+        queries, keys: Features, (n, P) and (m, P), unit length.
+        query_people, key_people: Their people, (n,) and (m,); each query has a key of its person.
         scale: Factor on the similarities, a scalar.
     """
     log_probabilities = (scale * queries @ keys.T).log_softmax(dim=1)
@@ -111,70 +87,110 @@ def contrast(queries: Tensor, keys: Tensor, query_people: Tensor, key_people: Te
     return -((log_probabilities * positive).sum(dim=1) / positive.sum(dim=1)).mean()
 
 
-def compute_loss(images: Tensor, texts: Tensor, num_people: int, scale: Tensor) -> Tensor:
-    """Return the sum of the four contrastive terms.
-
-    Args:
-        images: Features of frames, (2 * people * frames, P), unit length, all ground frames first.
-        texts: Features of captions, (people, P), unit length.
-        num_people: People in the batch.
-        scale: Factor on the similarities, a scalar.
-    """
-    people = torch.arange(num_people)
-    owners = people.repeat_interleave(len(images) // (2 * num_people)).repeat(2)
-    ground, aerial = images.chunk(2)
-    ground_owners, aerial_owners = owners.chunk(2)
-    return (
-        contrast(images, texts, owners, people, scale)
-        + contrast(texts, images, people, owners, scale)
-        + contrast(ground, aerial, ground_owners, aerial_owners, scale)
-        + contrast(aerial, ground, aerial_owners, ground_owners, scale)
+def contrast_both(left: Tensor, right: Tensor, left_people: Tensor, right_people: Tensor, scale: Tensor) -> Tensor:
+    """Return the sum of ``contrast`` from left to right and back."""
+    return contrast(left, right, left_people, right_people, scale) + contrast(
+        right, left, right_people, left_people, scale
     )
 
 
-def pretrain(encoder: ClipVideoEncoder, crowd: Crowd, validation: Crowd, settings: PretrainingSettings) -> None:
-    """Train the encoder in place on ``crowd``, and log its rank-1 accuracy on ``validation``."""
+def read_scale(logit_scale: Tensor) -> Tensor:
+    """Return the factor on similarities that a trained logarithm means."""
+    return logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+
+
+def optimise(
+    groups: Sequence[dict[str, Any]],
+    clipped: Sequence[nn.Parameter],
+    compute_loss: Callable[[], Tensor],
+    steps: int,
+    lr: float,
+    log_period: int,
+    describe: Callable[[], str],
+) -> None:
+    """Take AdamW's steps down a loss, and log its mean.
+
+    Args:
+        groups: Parameters and their weight decay.
+        clipped: Those whose gradient is limited to length 1.
+        compute_loss: Draws a batch.
+        steps: Number of steps.
+        lr: Peak learning rate of the one-cycle schedule.
+        log_period: Steps between two log lines.
+        describe: Returns the rest of a log line.
+    """
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.05)
+    mean_loss = 0.0
+    for step in track(range(1, steps + 1), "training", "step"):
+        loss = compute_loss()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(clipped, 1.0)
+        optimizer.step()
+        schedule.step()
+        mean_loss += (loss.item() - mean_loss) / min(step, 100)
+        if step % log_period == 0 or step == steps:
+            logger.info("step %d/%d: loss %.3f, %s", step, steps, mean_loss, describe())
+
+
+def pretrain(
+    encoder: ClipVideoEncoder,
+    tower: Mapping[str, Any],
+    crowd: Crowd,
+    validation: Crowd,
+    steps: int,
+    batch: int,
+    lr: float,
+    seed: int,
+    log_period: int,
+) -> None:
+    """Train the encoder in place on ``crowd``, and log its rank-1 accuracy on ``validation``.
+
+    Args:
+        encoder, tower: As of ``make_image_tower``.
+        crowd, validation: The people.
+        steps, lr, log_period: As of ``optimise``.
+        batch: People in a step, at least 2, with ``FRAMES_PER_VIEW_AND_STEP`` frames from either view.
+        seed: Seed of the order of people, the choice of frames and their augmentation.
+    """
     captions = CaptionEncoder.for_texts(crowd.captions, encoder.projected_width)
     tokens = captions.tokenize(crowd.captions)
     logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
     weights = [*encoder.parameters(), *captions.parameters()]
     groups = [
-        {"params": [weight for weight in weights if weight.dim() > 1], "weight_decay": 0.05},
+        {"params": [weight for weight in weights if weight.dim() > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [*(weight for weight in weights if weight.dim() < 2), logit_scale], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=settings.steps, pct_start=0.05)
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.int64)
-    mean_loss, start = 0.0, time.perf_counter()
-    for step in track(range(1, settings.steps + 1), "pre-training", "step"):
-        if len(order) < settings.batch:
+    owners, texts_owners = torch.arange(batch).repeat_interleave(FRAMES_PER_VIEW_AND_STEP), torch.arange(batch)
+    start = time.perf_counter()
+
+    def compute_loss() -> Tensor:
+        nonlocal order
+        if len(order) < batch:
             order = torch.randperm(len(crowd.captions), generator=generator)
-        people, order = order[: settings.batch], order[settings.batch :]
+        people, order = order[:batch], order[batch:]
         frames = crowd.frames[people].flatten(2, 3)  # (people, views, tracklets * frames, C, H, W)
         choice = torch.rand(frames.shape[:3], generator=generator).argsort(dim=2)[..., :FRAMES_PER_VIEW_AND_STEP]
         frames = frames.gather(2, choice[..., None, None, None].expand(-1, -1, -1, *frames.shape[3:]))
-        frames = augment(frames.transpose(0, 1).flatten(0, 2).float() / 255, generator)
-        tokens_of_images = encoder.encode_frames(normalize(frames, settings.mean, settings.std))
-        images = F.normalize(encoder.project(tokens_of_images[:, 0]), dim=1)
+        frames = augment(frames.transpose(0, 1).flatten(0, 2).float() / 255, generator)  # ground frames first
+        class_tokens = encoder.encode_frames(normalize(frames, tower["mean"], tower["std"]))[:, 0]
+        images = F.normalize(encoder.project(class_tokens), dim=1)
         texts = F.normalize(captions(tokens[people]), dim=1)
-        loss = compute_loss(images, texts, len(people), logit_scale.clamp(max=MAX_LOGIT_SCALE).exp())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
-        mean_loss += (loss.item() - mean_loss) / min(step, 100)
-        if step % settings.log_period == 0 or step == settings.steps:
-            logger.info(
-                "step %d/%d: loss %.3f, R1 on %d unseen people %s, %.0f s",
-                step,
-                settings.steps,
-                mean_loss,
-                len(validation.captions),
-                describe_rank1(encoder, validation, Normalizer(settings.mean, settings.std)),
-                time.perf_counter() - start,
-            )
+        scale = read_scale(logit_scale)
+        ground, aerial = images.chunk(2)
+        return contrast_both(images, texts, owners.repeat(2), texts_owners, scale) + contrast_both(
+            ground, aerial, owners, owners, scale
+        )
+
+    def describe() -> str:
+        rank1 = describe_rank1(encoder, validation, Normalizer(tower["mean"], tower["std"]))
+        seconds = time.perf_counter() - start
+        return f"R1 on {len(validation.captions)} unseen people {rank1}, {seconds:.0f} s"
+
+    optimise(groups, weights, compute_loss, steps, lr, log_period, describe)
 
 
 @torch.inference_mode()

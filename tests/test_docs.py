@@ -111,6 +111,7 @@ def shell_commands(block: str) -> Iterator[list[str]]:
     variables = {}
     for line in block.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
+        words = words[: words.index(">")] if ">" in words else words
         if words and words[0] == "for":  # for NAME in VALUE ...; do
             variables[f"${words[1]}"] = words[3]
         elif words and words[0] != "done":

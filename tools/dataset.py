@@ -52,10 +52,16 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; the chosen command is ``run`` of its result."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_check(commands)
-    _add_describe(commands)
-    _add_split(commands)
-    _add_resize(commands)
+    for add_options, run, text, epilog in (
+        (_add_check, check, "check a copy: counts, frames, names, attributes, and if training can start", CHECK_EPILOG),
+        (_add_describe, describe, "write the table of your own data from the names of folders", DESCRIBE_EPILOG),
+        (_add_split, split, "draw people to hold out for validation, for DATASETS.VALIDATION_PIDS", SPLIT_EPILOG),
+        (_add_resize, resize, "write a copy of a data set with small frames; it can be stopped", None),
+    ):
+        style = argparse.RawDescriptionHelpFormatter
+        command = commands.add_parser(run.__name__, help=text, epilog=epilog, formatter_class=style)
+        command.set_defaults(run=run)
+        add_options(command)
     return parser
 
 
@@ -65,13 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(partial(args.run, args))
 
 
-def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "check",
-        help="check a copy: counts, frames, names, attributes, and whether training can start",
-        epilog=CHECK_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
     parser.add_argument(
         "--sample", type=at_least(0), default=0, metavar="N", help="decode only N frames of each tracklet; default: all"
@@ -83,7 +83,6 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    parser.set_defaults(run=check)
 
 
 def check(args: argparse.Namespace) -> int:
@@ -103,13 +102,7 @@ def check(args: argparse.Namespace) -> int:
     return 0 if report.can_train else 1
 
 
-def _add_describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "describe",
-        help="write the table that DATASETS.NAMES folder reads, from the names of folders with frames",
-        epilog=DESCRIBE_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, help="folder of the data (DATASETS.ROOT_DIR)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
@@ -120,7 +113,6 @@ def _add_describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace the table")
-    parser.set_defaults(run=describe)
 
 
 def describe(args: argparse.Namespace) -> None:
@@ -153,19 +145,12 @@ def describe(args: argparse.Namespace) -> None:
     show(f"python -m tools.dataset check --config_file configs/own_data.yml {shlex.join(words)}")
 
 
-def _add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "split",
-        help="draw people to hold out for validation, for DATASETS.VALIDATION_PIDS",
-        epilog=SPLIT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
     parser.add_argument("--fraction", type=float, default=0.2, help="share of the training people (%(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the draw (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="the list to write, one pid a line")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    parser.set_defaults(run=split)
 
 
 def split(args: argparse.Namespace) -> None:
@@ -184,8 +169,7 @@ def split(args: argparse.Namespace) -> None:
     show(f"{args.output} names {len(pids)} of {len({each.pid for each in train})} people.")
 
 
-def _add_resize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("resize", help="write a copy of a data set with small frames; it can be stopped")
+def _add_resize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, help="folder of the data set; nothing is written there")
     parser.add_argument("output", type=Path, help="folder of the copy; files that are there are kept")
     parser.add_argument(
@@ -199,7 +183,6 @@ def _add_resize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--workers", type=at_least(1, MAX_WORKERS), help="processes that resize; default: one for each core"
     )
-    parser.set_defaults(run=resize)
 
 
 def resize(args: argparse.Namespace) -> None:

@@ -81,20 +81,22 @@ class RoundedFeatures(NamedTuple):
 
 def round_features(features: Tensor) -> RoundedFeatures:
     """Round features, (n, D), of any floating type; Mistake: if they hold NaN or infinity."""
-    features = features.detach()
-    lengths = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=torch.float64)
+    values = features.detach().double()
+    values = values.clone() if values.data_ptr() == features.data_ptr() else values
+    lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
     if not lengths.isfinite().all():
         raise Mistake("The features hold NaN or infinity: no distance can be computed.")
     units = torch.exp2(lengths.log2().round().clamp_min(_MIN_EXPONENT) - _BITS)
-    values = (features.double() / units).round_().mul_(units)
+    shift = 1.5 * 2.0**52 * units  # of a number that it is added to, float64 keeps the multiples of a unit
+    values.add_(shift).sub_(shift)
     return RoundedFeatures(values, torch.einsum("nd,nd->n", values, values))
 
 
 def squared_tile(query: RoundedFeatures, gallery: RoundedFeatures) -> Tensor:
-    """Compute squared distances, (Q, G), float32, all at once."""
+    """Compute squared distances, (Q, G), float64, all at once; their float32 is what everything goes by."""
     products = query.values @ gallery.values.T
     torch.add(gallery.squares, products, alpha=-2, out=products)
-    return products.add_(query.squares.unsqueeze(1)).float()
+    return products.add_(query.squares.unsqueeze(1))
 
 
 def squared_distances(query: Tensor, gallery: Tensor) -> Distances:
@@ -153,7 +155,7 @@ def ordered_keys(distances: Tensor, first: int = 0) -> Tensor:
         distances: (R, G), float32.
         first: Number of the first column. ``column_of`` takes the number of a column out of a key again.
     """
-    bits = distances.add(0.0).view(torch.int32)  # -0.0 becomes 0.0
+    bits = distances.to(torch.float32).add(0.0).view(torch.int32)  # -0.0 becomes 0.0
     bits ^= (bits >> 31) & 0x7FFFFFFF  # negative floats are ordered backwards
     return (bits.long() << 32) | torch.arange(first, first + distances.shape[1], device=distances.device)
 

@@ -229,10 +229,17 @@ def score_queries(
     start, stop, _ = within.indices(Q)
     none = np.empty(0, dtype=np.int64)
     matches = [(none, none, none)]
+    q_pids, q_camids, g_pids, g_camids = ids
+    by_pid = np.argsort(g_pids, kind="stable")
+    sorted_pids = g_pids[by_pid]
     for rows, block in distances.blocks(within) if G else ():
-        own_ids = [each.to(block.device) for each in (ids[0][rows, None], ids[1][rows, None], *ids[2:])]
-        query, below, up_to = _count_in_block(block, protocol, *own_ids)
-        matches.append((query + rows.start - start, below, up_to))
+        pids = q_pids[rows]
+        first, end = (np.searchsorted(sorted_pids, pids, side) for side in ("left", "right"))
+        row = np.repeat(np.arange(len(pids)), end - first)  # of each pair of one identity, (m,)
+        column = by_pid[np.arange(len(row)) + np.repeat(end - np.cumsum(end - first), end - first)]
+        left_out = protocol.leaves_out(pids[row], q_camids[rows][row], g_pids[column], g_camids[column])
+        below, up_to = _count_in_block(block, row, column, left_out)
+        matches.append((row[~left_out] + rows.start - start, below, up_to))
     query, rank = _rank_ties(*(np.concatenate(parts) for parts in zip(*matches, strict=True)))
     return _score_ranks(query, rank, stop - start, max_rank, protocol, k)
 
@@ -258,25 +265,24 @@ def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
 
 
 def _count_in_block(
-    block: Tensor, protocol: Protocol, q_pids: Tensor, q_camids: Tensor, g_pids: Tensor, g_camids: Tensor
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    block: Tensor, row: np.ndarray, column: np.ndarray, left_out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Count, for each true match in a block, the ranked entries that are nearer, and those that are not farther.
 
     Args:
         block: Distances, (R, G); those that are left out become infinite.
-        protocol: Says which entries are left out.
-        q_pids, q_camids: Of the rows, (R, 1).
-        g_pids, g_camids: Of the columns, (G,).
+        row, column: Entries of one identity with their query, (m,), row by row.
+        left_out: Which of them are not ranked, (m,).
     Returns:
-        Row of each match, ascending, and both counts, (n,) each; a match itself is not farther.
+        Both counts for each of the others, in order; a match itself is not farther.
     """
-    left_out = protocol.leaves_out(q_pids, q_camids, g_pids, g_camids)
-    row, column = ((q_pids == g_pids) & ~left_out).nonzero(as_tuple=True)
-    block.masked_fill_(left_out, torch.inf)  # behind all that is ranked
-    own = block[row, column]
-    below, up_to = (_count_on_cpu if block.device.type == "cpu" else _count_by_sorting)(block, row, own)
-    up_to = torch.minimum(up_to, block.shape[1] - left_out.sum(dim=1)[row])  # at infinity, less those left out
-    return row.cpu().numpy(), below.cpu().numpy(), up_to.cpu().numpy()
+    rows, columns, removed = (torch.as_tensor(each, device=block.device) for each in (row, column, left_out))
+    block[rows[removed], columns[removed]] = torch.inf  # behind all that is ranked
+    rows, columns = rows[~removed], columns[~removed]
+    count = _count_on_cpu if block.device.type == "cpu" else _count_by_sorting
+    below, up_to = (counts.cpu().numpy() for counts in count(block, rows, block[rows, columns]))
+    num_left_out = np.bincount(row[left_out], minlength=len(block))
+    return below, np.minimum(up_to, block.shape[1] - num_left_out[row[~left_out]])  # at infinity, less those left out
 
 
 def _count_on_cpu(block: Tensor, row: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
@@ -349,8 +355,8 @@ def _score_ranks(
     return RankingResult(counts, valid, *scores, max_rank, k)
 
 
-def _check_ids(name: str, values: Ids, length: int) -> Tensor:
-    ids = torch.as_tensor(values).detach().cpu().long()
+def _check_ids(name: str, values: Ids, length: int) -> np.ndarray:
+    ids = torch.as_tensor(values).detach().cpu().long().numpy()
     if ids.shape != (length,):
-        raise Mistake(f"{name} must have shape ({length},) to match distmat, got {tuple(ids.shape)}.")
+        raise Mistake(f"{name} must have shape ({length},) to match distmat, got {ids.shape}.")
     return ids

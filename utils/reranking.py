@@ -113,13 +113,13 @@ def re_ranked_distances(
     hits = np.diff(by_column.indptr)  # gallery entries that are non-zero in a column
 
     def compute(rows: slice) -> Tensor:
-        distances = squared_tile(q.part(rows), g)
+        distances = squared_tile(q.part(rows), g).float()
         chosen = own[rows]
         for part in _query_parts(np.diff(chosen.indptr), hits[chosen.indices], G):
             shared = _intersect(chosen[part], starts, entries, values, G)
             original = distances[part] / scales[rows][part].unsqueeze(1)
             # Both descriptions sum to one, so the union is 2 - the intersection.
-            distances[part] = (lambda_value * original + (1 - lambda_value) * (1 - shared / (2 - shared))).float()
+            distances[part] = lambda_value * original + (1 - lambda_value) * (1 - shared / (2 - shared))
         return distances
 
     return Distances((Q, G), compute)
@@ -137,8 +137,8 @@ def _intersect(queries: sparse.csr_array, starts: Tensor, entries: Tensor, value
     meeting = torch.arange(len(columns), device=starts.device).repeat_interleave(hits)
     entry = torch.arange(len(meeting), device=starts.device) + (first - ends + hits)[meeting]
     cells = row[meeting] * num_gallery + entries[entry]
-    shared = torch.zeros(queries.shape[0] * num_gallery, dtype=torch.float64, device=starts.device)
-    shared.index_add_(0, cells, torch.minimum(values[entry], weights[meeting]))
+    least = torch.minimum(values[entry], weights[meeting])
+    shared = torch.bincount(cells, weights=least, minlength=queries.shape[0] * num_gallery)
     return shared.view(-1, num_gallery)
 
 
@@ -159,7 +159,7 @@ def _rank_neighbours(features: RoundedFeatures, k: int) -> tuple[Tensor, Tensor]
 
     for number, rows in enumerate(parts):
         for columns in parts[number:]:
-            tile = squared_tile(features.part(rows), features.part(columns))
+            tile = squared_tile(features.part(rows), features.part(columns)).float()
             if rows == columns:
                 tile.fill_diagonal_(-1)  # a sample is its own first neighbour
             add(rows, columns, tile)

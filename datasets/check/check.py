@@ -2,37 +2,38 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from yacs.config import CfgNode
 
+from utils.metrics import PROTOCOLS
 from utils.progress import track
+from utils.unknown import UNKNOWN
 
 from ..build import make_dataset, make_train_loader
 from ..clips.batch_sampler import IdentityBatchSampler
 from ..problems import Findings
 from ..readers.dataset import DataSet
 from ..readers.listing import is_image_name
-from ..tracklet import Tracklet
-from .compare import compare_tracklets
+from ..tracklet import Case, Tracklet
 from .frames import FrameResults, examine_frames
 from .report import EpochEstimate, Examined, Report
 
 
 def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress: bool = False) -> Report:
-    """Check the data set of a config.
+    """Check the data set of a config, and whether training with the config's settings could use it.
 
     Args:
-        cfg: The data set, and the settings of training that it must fit.
         sample: Frames to decode of each tracklet, evenly spread; 0 for all.
         num_workers: Processes that decode; 1 decodes in the calling one.
-        progress: Whether to show a progress bar.
     Returns:
         Everything that was found; after Ctrl-C, everything that was found before.
     """
@@ -43,7 +44,7 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
             num_batches = _count_batches(cfg, report.dataset, report.problems)
             _find_stray_files(report.dataset, Path(report.root), report.problems)
             _examine(cfg, report, sample, num_workers, progress)
-            compare_tracklets(cfg, report)
+            _compare_tracklets(cfg, report)
             report.epoch = _estimate_epoch(cfg, num_batches, report)
     except BrokenProcessPool as error:
         text = f"{error} After {len(report.examined)} tracklets; --workers 1 shows which one is next."
@@ -92,9 +93,8 @@ def _examine(cfg: CfgNode, report: Report, sample: int, num_workers: int, progre
     tracklets = [(split, each) for split, part in report.dataset.splits().items() for each in part]
     examine = partial(_examine_tracklet, size=cfg.INPUT.SIZE_TRAIN, sample=sample)
     results = _map_tracklets(examine, [tracklet for _, tracklet in tracklets], num_workers)
-    for (split, tracklet), frames in zip(
-        tracklets, track(results, "checking", "tracklet", len(tracklets), enabled=progress), strict=True
-    ):
+    shown = track(results, "checking", "tracklet", len(tracklets), enabled=progress)
+    for (split, tracklet), frames in zip(tracklets, shown, strict=True):
         report.examined.append(Examined(split, tracklet, frames))
         for check, text in frames.problems:
             report.problems.add(check, text)
@@ -156,3 +156,113 @@ def _note_unchecked(sample: int, report: Report) -> None:
         report.not_checked.append(
             f"whether {rest} frames can be decoded or are repeated (--sample {sample}); they exist and are not empty"
         )
+
+
+def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
+    """Add to a report, whose tracklets are complete, what shows only in all of them together."""
+    assert report.dataset is not None
+    problems, train = report.problems, report.dataset.train
+    cases = (*report.dataset.cases.values(), *report.dataset.validation.values())
+    scored = [case for case in cases if not case.identities_masked]
+    overlap = {each.pid for each in train} & {each.pid for case in scored for each in (*case.query, *case.gallery)}
+    problems.add("people in train and test", *(f"identity {pid}" for pid in sorted(overlap)))
+    for each in report.examined:
+        if each.num_frames < cfg.INPUT.SEQ_LEN:
+            place = f"{each.split}: identity {each.tracklet.pid}, {each.tracklet.name}"
+            problems.add("short tracklet", f"{place}: {each.num_frames} frames")
+    _check_bad_fraction(cfg.DATALOADER.MAX_BAD_FRACTION, report)
+    cameras = {each.camid for each in train} | {UNKNOWN}
+    test = [each.tracklet for each in report.examined if each.split != "train"]
+    unseen = Counter(each.camid for each in test if each.camid not in cameras)
+    problems.add("camera only in test", *(f"camera {camid}: {unseen[camid]} tracklets" for camid in sorted(unseen)))
+    _check_people(cfg.DATALOADER.NUM_INSTANCE, train, problems)
+    for case in scored:
+        alone = _find_unmatched(case)
+        texts = (f"{case.name}/query: identity {pid}, {alone[pid]} queries" for pid in sorted(alone))
+        problems.add("query without match", *texts)
+    problems.add("frame of two people", *_find_shared_frames(report))
+
+
+def _check_bad_fraction(limit: float, report: Report) -> None:
+    """Find out whether so many frames are bad that training would stop.
+
+    CLIP memory is built first and reads every training frame, so their share decides. It reads the frames of a short
+    last clip again: very close to the limit it may decide otherwise.
+    """
+    train = [each for each in report.examined if each.split == "train"]
+    num_frames = sum(each.num_frames for each in train)
+    num_bad = sum(each.frames.count_bad() for each in train)
+    num_unreadable = sum(each.frames.count_bad("unreadable frame") for each in train)
+    num_decoded = sum(len(each.frames.digests) for each in train)
+    num_left = num_frames - num_decoded - num_bad
+    expected = num_bad + num_left * num_unreadable / max(1, num_decoded + num_unreadable)
+    if expected <= limit * num_frames:
+        return
+    certain = num_bad > limit * num_frames
+    report.problems.add(
+        "too many bad frames" if certain else "probably too many bad frames",
+        f"{num_bad if certain else f'about {expected:.0f}'} of {num_frames} training frames cannot be used, "
+        f"{100 * expected / num_frames:.3g} %; the limit is {100 * limit:g} %",
+    )
+
+
+def _check_people(num_instances: int, train: Sequence[Tracklet], problems: Findings) -> None:
+    """Find training people with few tracklets, or with one view where the data set has both."""
+    has_both_views = len({tracklet.view for tracklet in train}) > 1
+    people: dict[int, list[Tracklet]] = defaultdict(list)
+    for tracklet in train:
+        people[tracklet.pid].append(tracklet)
+    for pid, tracklets in people.items():
+        views = {tracklet.view for tracklet in tracklets}
+        if len(tracklets) == 1:
+            problems.add("one tracklet", f"identity {pid}")
+        if has_both_views and len(views) == 1:
+            problems.add("one view", f"identity {pid}: only {views.pop()}")
+        if len(tracklets) < num_instances:
+            problems.add("few tracklets", f"identity {pid}: {len(tracklets)}")
+
+
+def _find_unmatched(case: Case) -> Counter[int]:
+    """Count the queries of each identity that have no match in the gallery."""
+    cameras: dict[int, set[int]] = defaultdict(set)  # of each identity in the gallery
+    for tracklet in case.gallery:
+        cameras[tracklet.pid].add(tracklet.camid)
+    protocol = PROTOCOLS[case.protocol]
+    unmatched: Counter[int] = Counter()
+    for query in case.query:
+        camids = np.array(sorted(cameras[query.pid]), dtype=np.int64)
+        if protocol.leaves_out(query.pid, query.camid, np.full_like(camids, query.pid), camids).all():
+            unmatched[query.pid] += 1
+    return unmatched
+
+
+def _find_shared_frames(report: Report) -> Iterator[str]:
+    """Yield a text for each pair of tracklets of different people that share files, byte for byte.
+
+    It names the first shared frame and the number of the others. Masked identities are not compared between test
+    splits, where the same person may have different numbers.
+    """
+    examined = [each for each in report.examined if len(each.frames.digests)]
+    if not examined:
+        return
+    masked_cases = report.problems.places.get("masked identities", ())
+    masked_split = [each.split if each.split.split("/")[0] in masked_cases else "" for each in examined]
+    keys = [(split, each.tracklet.pid) for split, each in zip(masked_split, examined, strict=True)]
+    number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    sizes = [len(each.frames.digests) for each in examined]
+    digests = np.concatenate([each.frames.digests for each in examined])  # (N,), of all frames
+    indices = np.concatenate([each.frames.indices for each in examined])  # (N,)
+    owners = np.repeat(np.arange(len(examined)), sizes)  # (N,), index of each frame's tracklet
+    people = np.array([number_of[key] for key in keys])[owners]  # (N,)
+    order = np.lexsort((people, digests))  # equal files become neighbours, those of one person too
+    same_file = digests[order][1:] == digests[order][:-1]
+    places = np.flatnonzero(same_file & (people[order][1:] != people[order][:-1]))
+    pairs = np.stack([owners[order[places]], owners[order[places + 1]]], axis=1)
+    _, first, counts = np.unique(pairs, axis=0, return_index=True, return_counts=True)
+    for place, count in zip(places[first], counts, strict=True):
+        one, other = order[place : place + 2]
+        splits = {masked_split[owners[one]], masked_split[owners[other]]}
+        if len(splits) > 1 and "" not in splits:
+            continue
+        paths = [examined[owners[frame]].tracklet.frame_paths[int(indices[frame])] for frame in (one, other)]
+        yield " and ".join(paths) + (f", and {count - 1} more of these tracklets" if count > 1 else "")

@@ -26,19 +26,12 @@ class FrameProblem(NamedTuple):
 
 @dataclass(slots=True)
 class FrameResults:
-    """What was found in the frames of a tracklet.
+    """What was found in the frames of a tracklet."""
 
-    Attributes:
-        problems: Frames that are missing, empty, unreadable or repeated.
-        digests: Of the files that were decoded, (N,), uint64.
-        indices: Which frames these are, (N,), int64.
-        seconds: Time that decoding them took.
-    """
-
-    problems: list[FrameProblem] = field(default_factory=list)
-    digests: np.ndarray = field(default_factory=partial(np.empty, 0, np.uint64))
-    indices: np.ndarray = field(default_factory=partial(np.empty, 0, np.int64))
-    seconds: float = 0.0
+    problems: list[FrameProblem] = field(default_factory=list)  # frames missing, empty, unreadable or repeated
+    digests: np.ndarray = field(default_factory=partial(np.empty, 0, np.uint64))  # of the decoded files, (N,), uint64
+    indices: np.ndarray = field(default_factory=partial(np.empty, 0, np.int64))  # which frames these are, (N,), int64
+    seconds: float = 0.0  # that decoding them took
 
     def count_bad(self, *checks: str) -> int:
         """Count the frames that cannot be used; with ``checks``, for these reasons only."""
@@ -46,15 +39,11 @@ class FrameResults:
 
 
 def examine_frames(paths: Sequence[str], size: tuple[int, int], sample: int) -> FrameResults:
-    """Look at every file, decode all or some of them as training does, and find repeated ones.
-
-    Args:
-        paths: The frames.
-        size: Height and width to decode to, in pixels.
-        sample: Frames to decode, evenly spread; 0 for all.
-    """
+    """Look at every file, decode an evenly spread ``sample`` (0: all) as training does, and find repeated frames."""
     results = FrameResults()
-    chosen = _choose_frames(len(paths), sample)
+    chosen: Collection[int] = range(len(paths))
+    if 0 < sample < len(paths):
+        chosen = set(np.linspace(0, len(paths) - 1, sample).round().astype(int).tolist())
     first_with: dict[int, int] = {}  # index by digest
     decoded: list[tuple[int, int]] = []  # digest, index
     for index, path in enumerate(paths):
@@ -64,7 +53,8 @@ def examine_frames(paths: Sequence[str], size: tuple[int, int], sample: int) -> 
             try:
                 decode_frame(path, size)
                 seconds = time.perf_counter() - started
-                digest = _digest(path)
+                content = read_frame_file(path)
+                digest = int.from_bytes(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), "little")
             except UnreadableFrameError as error:
                 problem = FrameProblem("unreadable frame", str(error))
             else:
@@ -82,13 +72,6 @@ def examine_frames(paths: Sequence[str], size: tuple[int, int], sample: int) -> 
     return results
 
 
-def _choose_frames(num_frames: int, sample: int) -> Collection[int]:
-    """Return the indices of the frames to decode."""
-    if 0 < sample < num_frames:
-        return set(np.linspace(0, num_frames - 1, sample).round().astype(int).tolist())
-    return range(num_frames)
-
-
 def _find_fault(path: str) -> FrameProblem | None:
     """Return what is wrong with a file, as far as that shows without opening it: a pipe would block."""
     try:
@@ -100,8 +83,3 @@ def _find_fault(path: str) -> FrameProblem | None:
     if not stat.S_ISREG(status.st_mode):
         return FrameProblem("unreadable frame", f"{path}: it is not a regular file")
     return None if status.st_size else FrameProblem("empty frame", path)
-
-
-def _digest(path: str) -> int:
-    """Hash the bytes of a frame's file."""
-    return int.from_bytes(hashlib.blake2b(read_frame_file(path), digest_size=DIGEST_BYTES).digest(), "little")

@@ -9,7 +9,6 @@ from utils.progress import format_duration
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
-from ..attributes import AttributeScheme
 from ..problems import BLOCKING, CHECKS, LEVELS, REMARK, WARNING, Findings, printable
 from ..readers.dataset import DataSet, PublishedCounts
 from ..tracklet import Tracklet
@@ -48,27 +47,16 @@ class EpochEstimate:
 
 @dataclass
 class Report:
-    """Everything that was found in a copy of a data set.
+    """Everything that was found in a copy of a data set."""
 
-    Attributes:
-        name: DATASETS.NAMES.
-        root: DATASETS.ROOT_DIR.
-        problems: What is wrong.
-        dataset: What was read; None if nothing could be.
-        examined: The tracklets, in the order of the splits.
-        not_checked: What was left out, in words.
-        epoch: Estimated decoding times; None when not known.
-        complete: Whether the check ran to its end.
-    """
-
-    name: str
-    root: str
+    name: str  # DATASETS.NAMES
+    root: str  # DATASETS.ROOT_DIR
     problems: Findings = field(default_factory=Findings)
-    dataset: DataSet | None = None
-    examined: list[Examined] = field(default_factory=list)
-    not_checked: list[str] = field(default_factory=list)
-    epoch: EpochEstimate | None = None
-    complete: bool = True
+    dataset: DataSet | None = None  # what was read; None if nothing could be
+    examined: list[Examined] = field(default_factory=list)  # in the order of the splits
+    not_checked: list[str] = field(default_factory=list)  # what was left out, in words
+    epoch: EpochEstimate | None = None  # decoding times; None when not known
+    complete: bool = True  # whether the check ran to its end
 
     @property
     def can_train(self) -> bool | None:
@@ -127,23 +115,19 @@ def count_split(tracklets: Sequence[Tracklet]) -> dict[str, Any]:
 
 def count_attributes(report: Report) -> dict[str, Any]:
     """Count the tracklets and people that have attributes, and the people with a known code, by split and column."""
-    scheme = report.dataset.scheme if report.dataset else None
-    annotated = {
-        split: [(each.pid, each.attributes) for each in tracklets if each.attributes is not None]
-        for split, tracklets in report.splits().items()
-    }
-    return {} if scheme is None else {split: _count_codes(scheme, rows) for split, rows in annotated.items() if rows}
-
-
-def _count_codes(scheme: AttributeScheme, rows: Sequence[tuple[int, tuple[int, ...]]]) -> dict[str, Any]:
-    return {
-        "tracklets": len(rows),
-        "people": len({pid for pid, _ in rows}),
-        "people_with_known_code": {
+    if report.dataset is None or (scheme := report.dataset.scheme) is None:
+        return {}
+    counts: dict[str, Any] = {}
+    for split, tracklets in report.splits().items():
+        rows = [(each.pid, each.attributes) for each in tracklets if each.attributes is not None]
+        known = {
             column: len({pid for pid, codes in rows if codes[place] != unknown})
             for place, (column, unknown) in enumerate(zip(*scheme, strict=True))
-        },
-    }
+        }
+        if rows:
+            people = len({pid for pid, _ in rows})
+            counts[split] = {"tracklets": len(rows), "people": people, "people_with_known_code": known}
+    return counts
 
 
 def format_report(report: Report) -> str:

@@ -25,28 +25,21 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     and ground tracklets, and the altitudes are as even as possible. If a view or an altitude has few tracklets, groups
     may share them; the tracklets drawn least in the epoch are drawn first.
 
-    The batches depend on the seed and epoch alone. Each of several processes draws them all and takes its slice of
-    every batch: process ``rank`` of ``world_size`` the ``rank``-th part.
-
-    A batch may be returned in several parts, one after another, each of which holds whole identities.
+    The batches depend on the seed and epoch alone: each of several processes draws them all and takes its slice of
+    every batch. A batch may be returned in several parts, one after another, each of which holds whole identities.
 
     Args:
         pids: Identity (or label) of each item, in the order of the dataset.
         batch_size: Items in a batch of all processes together, P * K.
         num_instances: Tracklets of each identity in a batch, K.
         seed: Seed of all random choices, together with the epoch.
-        rank: Number of this process, 0 to world_size - 1.
-        world_size: Number of processes.
+        rank, world_size: Which of the equal slices of a batch (part) is returned.
         views: View of each item, 'ground' or 'aerial'; None if nothing is balanced.
-        altitudes: Altitude of each item, in any unit; None if altitudes are not balanced. All aerial items whose
-            altitude is None count as one altitude. Altitudes of ground items are ignored.
-        both_views: Whether to balance aerial and ground items in a group. An identity that has both views then has at
-            least one item of each in every group.
-        balance_altitudes: Whether to balance the altitudes of the aerial items in a group. The number of aerial items
-            is random, or decided by ``both_views``.
+        altitudes: Altitude of each item, in any unit; unknown ones of aerial items count as one altitude.
+        both_views: Whether to balance aerial and ground items. An identity with both views then has at least one item
+            of each in every group.
+        balance_altitudes: Whether to balance the altitudes of the aerial items, whatever their number.
         num_parts: Parts in which a batch is returned.
-    Raises:
-        ValueError: If the parts of a batch cannot be shared by the processes, or P identities are not there.
     """
 
     def __init__(
@@ -65,11 +58,10 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     ) -> None:
         part_size = batch_size // num_parts
         if part_size % world_size:
-            divisors = [number for number in range(1, part_size + 1) if part_size % number == 0]
+            divisors = [str(number) for number in range(1, part_size + 1) if part_size % number == 0]
             raise Mistake(
                 f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({part_size}) clips cannot be shared "
-                f"out equally among {world_size} processes: start {', '.join(map(str, divisors[:-1]))} or "
-                f"{divisors[-1]}."
+                f"out equally among {world_size} processes: start {', '.join(divisors[:-1])} or {divisors[-1]}."
             )
         self.batch_size = batch_size
         self.num_instances = num_instances
@@ -106,9 +98,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         for number, batch in enumerate(batches):
             if (number + 1) * self.num_parts <= done:
                 continue
-            requests = [
-                ClipRequest(int(item), epoch, number * self.batch_size + place) for place, item in enumerate(batch)
-            ]
+            draws = enumerate(batch, start=number * self.batch_size)
+            requests = [ClipRequest(int(item), epoch, place) for place, item in draws]
             for part in range(max(done - number * self.num_parts, 0), self.num_parts):
                 start = (part * self.world_size + self.rank) * size
                 yield requests[start : start + size]
@@ -187,11 +178,8 @@ def _order_evenly(levels: np.ndarray, num_uses: np.ndarray, repeats: int, rng: n
     Args:
         levels: Level of each item, (n,), any numbers.
         num_uses: Draws of each item so far, (n,). Within a level, items with fewer draws come first; among levels that
-            are equally frequent, those with fewer draws.
+            are equally frequent, those with fewer draws. ``rng`` decides all remaining ties.
         repeats: Copies of every item that are already in the group.
-        rng: Decides all remaining ties.
-    Returns:
-        Indices of the items, (n,).
     """
     _, level, sizes = np.unique(levels, return_inverse=True, return_counts=True)
     by_level = np.lexsort((rng.random(len(level)), num_uses, level))
@@ -203,7 +191,7 @@ def _order_evenly(levels: np.ndarray, num_uses: np.ndarray, repeats: int, rng: n
 
 
 def _check_num_identities(num_identities: int, batch_size: int, num_instances: int) -> None:
-    """Raise ValueError if there are too few identities for a batch, and say which batch would be accepted."""
+    """Refuse too few identities for a batch, and say which batch would be accepted."""
     if num_identities >= batch_size // num_instances:
         return
     if num_identities < 2:  # a batch of one identity has no negatives; the configuration refuses it

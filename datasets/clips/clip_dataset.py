@@ -16,7 +16,6 @@ from utils.unknown import UNKNOWN
 
 from ..tracklet import Tracklet
 from .decoding import UnreadableFrameError, decode_frame
-from .sampling import consecutive_clips, sample_test_indices, sample_train_indices
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +24,11 @@ NO_FRAME = -2  # in ``unreadable``: the tracklet has no readable frame, and the 
 
 
 class ClipRequest(NamedTuple):
-    """One draw of a training epoch. It and the seed decide on the random frames, whichever worker decodes them.
+    """One draw of a training epoch. It and the seed decide on the random frames, whichever worker decodes them."""
 
-    Attributes:
-        item: Index of the item in the dataset.
-        epoch: Number of the epoch.
-        position: Number of the draw within the epoch, counted over all processes. An item can be drawn repeatedly.
-    """
-
-    item: int
+    item: int  # index in the dataset
     epoch: int
-    position: int
+    position: int  # number of the draw within the epoch, over all processes; an item can be drawn repeatedly
 
 
 class TrackletClips(Dataset):
@@ -176,3 +169,40 @@ def _by_closeness(index: int, num_frames: int) -> Iterator[int]:
         for other in (index - distance, index + distance):
             if 0 <= other < num_frames:
                 yield other
+
+
+def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Generator) -> np.ndarray:
+    """Return one random frame of each of ``clip_length`` equal segments, (T,), in time order.
+
+    The tracklet is first padded with its last frame to a multiple of ``clip_length``.
+    """
+    starts, segment_length = _segments(num_frames, clip_length)
+    return np.minimum(starts + rng.integers(segment_length, size=clip_length), num_frames - 1)
+
+
+def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_clips: int = 1) -> np.ndarray:
+    """Return one frame of each of ``clip_length`` equal segments, (T,), padded as in training.
+
+    Clip 0 of ``num_clips`` takes the first frame of each segment, and further clips take later ones, at evenly spaced
+    offsets. If a segment has fewer frames than there are clips, some clips are equal.
+    """
+    starts, segment_length = _segments(num_frames, clip_length)
+    return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
+
+
+def count_test_clips(num_frames: int, clip_length: int, num_clips: int) -> int:
+    """Return how many of the ``num_clips`` clips of ``sample_test_indices`` differ."""
+    return min(num_clips, _segments(num_frames, clip_length)[1])
+
+
+def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
+    """Return all frames in consecutive clips, (num_clips, T); the last clip is filled up by repeating its frames."""
+    starts = np.arange(0, num_frames, clip_length)
+    sizes = np.minimum(clip_length, num_frames - starts)
+    return starts[:, None] + np.arange(clip_length) % sizes[:, None]
+
+
+def _segments(num_frames: int, clip_length: int) -> tuple[np.ndarray, int]:
+    """Return the first frame of each segment, (T,), and the length of the segments."""
+    segment_length = -(-num_frames // clip_length)
+    return np.arange(clip_length) * segment_length, segment_length

@@ -39,12 +39,8 @@ class UnreadableFrameError(Mistake, OSError):
 def read_frame_file(path: str) -> bytes:
     """Read a frame's file whole.
 
-    Only regular files, and links to them, are read: a pipe would wait for its writer for ever, and a device such as
-    /dev/zero has no end.
-
-    Raises:
-        UnreadableFrameError: If the file is missing, not a regular file, larger than ``MAX_FILE_BYTES``, or if reading
-            it fails.
+    Only regular files of at most ``MAX_FILE_BYTES``, and links to them, are read: a pipe would wait for its writer for
+    ever, and a device such as /dev/zero has no end.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -80,9 +76,6 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
         size_hw: Height and width of the result, in pixels.
     Returns:
         Pixels, (C, H, W), uint8.
-    Raises:
-        UnreadableFrameError: If the file cannot be read (``read_frame_file``), or is not an image of one of
-            ``FORMATS`` that can be decoded to its end.
     """
     content = read_frame_file(path)
     with _frame_errors(path):

@@ -14,25 +14,14 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Normalizer:
-    """Scale clips to 0..1 and normalise each channel.
-
-    Args:
-        mean: Mean of each channel, on the scale 0..1.
-        std: Standard deviation of each channel, on the scale 0..1, positive.
-    """
+    """Scale clips to 0..1 and normalise each channel, by its mean and standard deviation on that scale."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
 
     def __call__(self, clips: torch.Tensor) -> torch.Tensor:
-        """Normalise.
-
-        Args:
-            clips: Pixels, (B, T, C, H, W), uint8.
-        Returns:
-            Normalised clips, same shape, float32.
-        """
+        """Normalise pixels, (B, T, C, H, W), uint8, to float32 of the same shape."""
         return self.standardize_(self.scale(clips))
 
     def scale(self, clips: torch.Tensor) -> torch.Tensor:
@@ -54,19 +43,12 @@ class Normalizer:
 
 @dataclass(frozen=True)
 class AugmentationDraws:
-    """Random choices for one batch of B clips in G groups of frames; the frames of a group share their draws.
+    """Random choices for one batch of B clips in G groups of frames; the frames of a group share their draws."""
 
-    Attributes:
-        flipped: Whether a clip is mirrored, (B,), bool.
-        boxes: Rectangles to erase, (G, 4), int32: top, left, bottom, right, the last two exclusive; some are empty.
-        factors: Factors of brightness, contrast and saturation, (3, G); (3, 0) without colour jitter.
-        corners: First row and column of the crops in the padded frames, (2, G), int64; (2, 0) without crops.
-    """
-
-    flipped: torch.Tensor
-    boxes: torch.Tensor
-    factors: torch.Tensor
-    corners: torch.Tensor
+    flipped: torch.Tensor  # whether a clip is mirrored, (B,), bool
+    boxes: torch.Tensor  # to erase, (G, 4), int32: top, left, bottom, right, the last two exclusive; some are empty
+    factors: torch.Tensor  # of brightness, contrast and saturation, (3, G); (3, 0) without colour jitter
+    corners: torch.Tensor  # first row and column of the crops in the padded frames, (2, G), int64; (2, 0) without crops
 
     def to(self, device: torch.device) -> "AugmentationDraws":
         """Copy everything to a device in one transfer; for CUDA the host does not wait for it."""
@@ -86,8 +68,7 @@ class Augmenter:
     Mirroring is decided for each clip. All else is drawn for each frame, or for each clip if ``consistent``.
 
     Args:
-        mean: As in ``Normalizer``.
-        std: As in ``Normalizer``.
+        mean, std: As in ``Normalizer``.
         flip_probability: Probability that a clip, with all its frames, is mirrored.
         erase_probability: Probability that a rectangle is erased in a frame (clip).
         erase_area: Smallest and largest share of the frame to erase.
@@ -135,13 +116,9 @@ class Augmenter:
         self.world_size = world_size
 
     def __call__(self, clips: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Normalise and augment.
+        """Normalise and augment this slice of a batch, (B, T, C, H, W), uint8, on any device, to float32.
 
-        Args:
-            clips: Pixels, (B, T, C, H, W), uint8, on any device: this slice of the batch.
-            generator: Generator on the CPU; a batch of one shape always takes the same number of draws from it.
-        Returns:
-            Augmented clips, same shape, float32.
+        A batch of one shape always takes the same number of draws from the generator, which is on the CPU.
         """
         x = self.normalize.scale(clips)
         B, T, C, H, W = x.shape
@@ -198,13 +175,11 @@ class Augmenter:
 def jitter_colors_(
     x: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor
 ) -> torch.Tensor:
-    """Multiply brightness, contrast around the mean grey, and saturation, in place; clamp to 0..1 after each step.
+    """Multiply brightness, contrast around a group's mean grey, and saturation, in place; clamp to 0..1 each time.
 
     Args:
-        x: Groups of frames, (G, F, 3, H, W), float, RGB within 0..1. The mean grey is that of a whole group.
-        brightness: Factor for each group, (G,), at least 0; 1 changes nothing.
-        contrast: As ``brightness``; 0 makes the group one grey.
-        saturation: As ``brightness``; 0 makes it black and white.
+        x: Groups of frames, (G, F, 3, H, W), float, RGB within 0..1.
+        brightness, contrast, saturation: Factor for each group, (G,), at least 0; 1 changes nothing.
     """
     brightness, contrast, saturation = (factor.view(-1, 1, 1, 1, 1) for factor in (brightness, contrast, saturation))
     x.mul_(brightness).clamp_(0, 1)
@@ -221,13 +196,9 @@ def _grey(x: torch.Tensor) -> torch.Tensor:
 
 
 def shift_frames(x: torch.Tensor, padding: int, top: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
-    """Pad frames with zeros and crop them to their old size.
+    """Pad frames, (G, F, C, H, W), with zeros on all sides and crop them to their old size.
 
-    Args:
-        x: Groups of frames, (G, F, C, H, W).
-        padding: Width of the zeros on each of the four sides, pixels.
-        top: First row of the crop in the padded frames, for each group, (G,), int64, 0..2 * padding.
-        left: First column of the crop, as ``top``.
+    ``top`` and ``left`` are the first row and column of the crop of each group, (G,), int64, 0..2 * padding.
     """
     H, W = x.shape[-2:]
     windows = F.pad(x, (padding,) * 4).unfold(3, H, 1).unfold(4, W, 1)  # a view: (G, F, C, rows, columns, H, W)

@@ -40,19 +40,12 @@ GROUND_TO_AERIAL = CaseLayout("case2_ground_to_aerial", "ground to aerial", "gro
 
 
 class Sighting(NamedTuple):
-    """Facts about a recording that the name of a frame states.
-
-    Attributes:
-        camid: Camera.
-        altitude: Metres; ``UNKNOWN`` on the ground, or if it is not known.
-        day: YYMMDD; ``UNKNOWN`` if it is not known.
-        codes: Attributes, for data sets that keep them in names.
-    """
+    """Facts about a recording that the name of a frame states."""
 
     camid: int
-    altitude: int = UNKNOWN
-    day: int = UNKNOWN
-    codes: tuple[int, ...] = ()
+    altitude: int = UNKNOWN  # metres; ``UNKNOWN`` on the ground, or if it is not known
+    day: int = UNKNOWN  # YYMMDD
+    codes: tuple[int, ...] = ()  # attributes, for data sets that keep them in names
 
 
 class Row(NamedTuple):
@@ -65,41 +58,29 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """The layout of one data set.
+    """The layout of one data set."""
 
-    Attributes:
-        title: Name of the data set, for messages.
-        cases: Matching directions by key, such as 'case1'.
-        scheme: Its attributes.
-        parse: Reads the name of a frame; for a name outside the grammar it raises a Mistake that begins with the name.
-        parser_version: Name and version of ``parse``; raise the version when its results change.
-        view_of: Returns 'ground' or 'aerial' for a camera; None for a camera that the data set does not have.
-        published: Published counts.
-        protocol: The protocol that scores.
-        ranking_form: Format of ranking files.
-        table_folder: Folder of the attribute tables, ``{split}.csv``; '' if the codes are in the names.
-        are_masked: Takes the names of a case's tracklets by view; returns whether all are named as in a copy that
-            renumbers the test identities on each side. None if the names do not show it (DATASETS.IDENTITIES_MASKED).
-    """
-
-    title: str
-    cases: Mapping[str, CaseLayout]
+    title: str  # name of the data set, for messages
+    cases: Mapping[str, CaseLayout]  # by key, such as 'case1'
     scheme: AttributeScheme
-    parse: Callable[[str], Sighting]
-    parser_version: str
-    view_of: Callable[[int], str | None]
+    parse: Callable[
+        [str], Sighting
+    ]  # reads a frame's name; one outside the grammar raises a Mistake that begins with it
+    parser_version: str  # name and version of ``parse``; raise the version when its results change
+    view_of: Callable[[int], str | None]  # 'ground' or 'aerial' by camera; None for one that the data set does not have
     published: PublishedCounts = PublishedCounts()
     protocol: str = CROSS_CAMERA.name
     ranking_form: str = AGVPREID_RANKING
-    table_folder: str = ""
+    table_folder: str = ""  # of the attribute tables, ``{split}.csv``; '' if the codes are in the names
+    # Takes the names of a case's tracklets by view; returns whether all are named as in a copy that renumbers the test
+    # identities on each side. None if the names do not show it (DATASETS.IDENTITIES_MASKED).
     are_masked: Callable[[Mapping[str, Iterable[str]]], bool] | None = None
 
     def parse_tracklet(self, folder: TrackletFolder, names: list[str]) -> tuple[list[str], list[int]]:
-        """Put the file names of a tracklet in order, and read what all of them state.
+        """Return the file names of a tracklet, sorted by their last number, then by name, and what all of them state.
 
-        Returns:
-            The names, sorted by their last number, then by name; and the values of a ``Sighting``: each ``UNKNOWN`` if
-            it changes, and all if a name is outside the grammar or the names do not state one camera of the data set.
+        That is a ``Sighting`` as a list. What changes is ``UNKNOWN``; everything is, if a name is outside the grammar
+        or the names do not state one camera of the data set.
         """
         # Names end in the frame number, so this is the order of ``listing.frame_order``, but quick for millions; and in
         # DetReIDX the altitude, which stands before it, may change while the drone flies.
@@ -169,21 +150,13 @@ class _Reader:
         sides = {"query": case.query_view, "gallery": case.gallery_view}
         rows = {side: self.list_split(f"{case.folder}/{side}") for side in sides}
         names = {view: [row.folder.name for row in rows[side]] for side, view in sides.items()}
-        are_masked = self.layout.are_masked
-        masked = are_masked is not None and all(names.values()) and are_masked(names)
+        layout = self.layout
+        masked = layout.are_masked is not None and all(names.values()) and layout.are_masked(names)
         query, gallery = (
             self.read_split(f"{case.folder}/{side}", rows[side], view, masked) for side, view in sides.items()
         )
-        return Case(
-            case.folder,
-            case.title,
-            query,
-            gallery,
-            self.layout.protocol,
-            self.layout.scheme,
-            self.layout.ranking_form,
-            masked,
-        )
+        form = layout.ranking_form
+        return Case(case.folder, case.title, query, gallery, layout.protocol, layout.scheme, form, masked)
 
     def list_split(self, split: str) -> list[Row]:
         """List a split by its frame index, which exists only of sound folders; a data check lists others itself."""
@@ -212,8 +185,6 @@ class _Reader:
         """Make the records of a split, sorted by pid, then name, and report what is wrong with their names.
 
         Args:
-            split: Name of the split.
-            rows: Its tracklets.
             view: The view that the split should hold; None for both.
             masked: Whether frame names outside the grammar are allowed.
         """
@@ -231,17 +202,18 @@ class _Reader:
                     faults[check].append(text)
             elif seen_from == "aerial" and altitude == UNKNOWN:
                 faults["altitude"].append(row.folder.path)
-            tracklet = Tracklet(
-                row.folder.name,
-                row.paths,
-                row.folder.pid,
-                camid,
-                seen_from,
-                _none_if_unknown(altitude),
-                attributes_of(row),
-                _none_if_unknown(day),
+            tracklets.append(
+                Tracklet(
+                    row.folder.name,
+                    row.paths,
+                    row.folder.pid,
+                    camid,
+                    seen_from,
+                    None if altitude == UNKNOWN else altitude,
+                    attributes_of(row),
+                    None if day == UNKNOWN else day,
+                )
             )
-            tracklets.append(tracklet)
         for check in sorted(faults, key=list(CHECKS).index):
             places = faults[check]
             summary = f"{split}: {len(places)} of {len(rows)} tracklets: {CHECKS[check].meaning}."
@@ -277,11 +249,7 @@ class _Reader:
 
 
 def has_table(path: Path, root: Path) -> bool:
-    """Return whether there is an attribute table, be it a link that leads nowhere.
-
-    Raises:
-        Mistake: If something between it and the root is neither a folder nor a link to one.
-    """
+    """Return whether there is a table, be it a link that leads nowhere; refuse a file in the place of a folder."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -300,7 +268,3 @@ def _shared_value(values: Iterable[Value], otherwise: Value) -> Value:
     """Return the value that all frames of a tracklet share; another one if they differ."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else otherwise
-
-
-def _none_if_unknown(number: int) -> int | None:
-    return None if number == UNKNOWN else number

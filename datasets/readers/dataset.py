@@ -13,17 +13,12 @@ NUM_SHOWN = 4  # counts that a line of the log names
 
 @dataclass(frozen=True)
 class PublishedCounts:
-    """Published counts of a data set. Copies differ, so a difference is never an error.
+    """Published counts of a data set. Copies differ, so a difference is never an error."""
 
-    Attributes:
-        counts: Numbers by name: '{split} identities', '{split} tracklets', or a name of ``DataSet.counts``.
-        lower_bounds: Names of counts that are only known to be at least this.
-        remark: What the counts are of, and what else was published, in sentences for people; '' for nothing.
-    """
-
+    # By name: '{split} identities', '{split} tracklets', or a name of ``DataSet.counts``.
     counts: Mapping[str, int] = field(default_factory=dict)
-    lower_bounds: frozenset[str] = frozenset()
-    remark: str = ""
+    lower_bounds: frozenset[str] = frozenset()  # names of counts that are only known to be at least this
+    remark: str = ""  # what the counts are of, and what else was published, in sentences
 
     def differing(self, found: Mapping[str, int]) -> dict[str, str]:
         """Return the published numbers that found ones contradict, by name: '689' or 'at least 4416'."""
@@ -37,25 +32,15 @@ class PublishedCounts:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set that has been read from disk.
-
-    Attributes:
-        title: Its name for people.
-        train: Training tracklets, in a fixed order; empty if they were not read.
-        cases: The matching directions that the copy holds, by key, in order ('case1', 'case2', ...).
-        scheme: Columns and unknown codes of its attributes; None if it has none.
-        published: Published counts.
-        counts: Numbers of this copy beyond those of its splits, to be compared with published ones.
-        validation: Cases of people who are held out of the training set, by the keys of ``cases``; empty without any.
-    """
+    """A data set that has been read from disk."""
 
     title: str
-    train: tuple[Tracklet, ...]
-    cases: dict[str, Case]
-    scheme: AttributeScheme | None = None
+    train: tuple[Tracklet, ...]  # in a fixed order; empty if they were not read
+    cases: dict[str, Case]  # the matching directions that the copy holds, by key, in order ('case1', 'case2', ...)
+    scheme: AttributeScheme | None = None  # of its attributes; None if it has none
     published: PublishedCounts = PublishedCounts()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    validation: dict[str, Case] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)  # beyond those of splits, to compare with published ones
+    validation: dict[str, Case] = field(default_factory=dict)  # of held-out people, by the keys of ``cases``
 
     def splits(self) -> dict[str, tuple[Tracklet, ...]]:
         """Return the tracklets of 'train', unless they were not read, and of '{case}/query' and '{case}/gallery'."""
@@ -67,28 +52,16 @@ class DataSet:
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """Choices of reading. Every reader takes all of them and uses those that apply to it.
+    """Choices of reading. Every reader takes all of them and uses those that apply to it."""
 
-    Attributes:
-        with_train: Whether to read the training data. If not, their folder, tables and lists are never touched.
-        protocol: Name of the protocol that scores, of ``utils.metrics.PROTOCOLS``; '' for the data set's own.
-        split: Number of the division into training and test people, from 1 (iLIDS-VID).
-        train_half: Half of such a division that trains, 'second' or 'first' (iLIDS-VID).
-        aerial_camera: Number of the aerial camera; 0 to infer it (G2A-VReID).
-        identities_masked: Whether the test people are numbered separately on each side, where the names of a copy do
-            not show it.
-        index_dir: Folder for frame indices; '' for the user's cache folder (AG-VPReID, DetReIDX).
-        table: Table of the tracklets, relative to the root (own data).
-    """
-
-    with_train: bool = True
-    protocol: str = ""
-    split: int = 1
-    train_half: str = "second"
-    aerial_camera: int = 0
-    identities_masked: bool = False
-    index_dir: str = ""
-    table: str = "tracklets.csv"
+    with_train: bool = True  # if not, the folder, tables and lists of the training data are never touched
+    protocol: str = ""  # that scores, of ``utils.metrics.PROTOCOLS``; '' for the data set's own
+    split: int = 1  # number of the division into training and test people, from 1 (iLIDS-VID)
+    train_half: str = "second"  # half of such a division that trains, or 'first' (iLIDS-VID)
+    aerial_camera: int = 0  # number of the aerial camera; 0 to infer it (G2A-VReID)
+    identities_masked: bool = False  # whether each side numbers the test people anew, though names do not show it
+    index_dir: str = ""  # for frame indices; '' for the user's cache folder (AG-VPReID, DetReIDX)
+    table: str = "tracklets.csv"  # of the tracklets, relative to the root (own data)
 
 
 DEFAULT_OPTIONS = DatasetOptions()

@@ -22,10 +22,9 @@ from .tracklet_table import (
     SPLITS,
     TEST,
     TRAIN,
-    UNKNOWN_WORDS,
     TableRow,
     TrackletTable,
-    parse_day,
+    parse_row,
     read_table,
 )
 
@@ -51,9 +50,6 @@ class FolderPattern:
     It is matched against paths of folders that hold frames, relative to the root; one with ``{frame}``
     (``names_frames``) against paths of the frames themselves. A field stands for one or more characters but ``/``, as
     few as fit, ``*`` for any number of them. A field that occurs twice must be the same twice.
-
-    Raises:
-        ValueError: If a field does not exist, if there is no person, or if the frame is not in the last part.
     """
 
     def __init__(self, text: str) -> None:
@@ -85,25 +81,15 @@ class FolderPattern:
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of some tracklets before they are divided into splits.
+    """What is known of some tracklets before they are divided into splits."""
 
-    Attributes:
-        table: The tracklets; those of folders are in natural order of the paths.
-        source: Where this comes from, for people.
-        unread: What is left out, each in one sentence.
-    """
-
-    table: TrackletTable
-    source: str
-    unread: tuple[str, ...] = ()
+    table: TrackletTable  # those of folders are in natural order of the paths
+    source: str  # where this comes from, for people
+    unread: tuple[str, ...] = ()  # what is left out, each in one sentence
 
 
 def describe_table(path: Path) -> Description:
-    """Read a table that has no splits yet.
-
-    Raises:
-        FileNotFoundError, ValueError: As ``read_table``, and if the table has splits.
-    """
+    """Read a table that has no splits yet."""
     table = read_table(path)
     if table.rows[0].split:
         raise Mistake(f"{path}, line 1: there is a column split already; remove it to have another drawn.")
@@ -111,15 +97,9 @@ def describe_table(path: Path) -> Description:
 
 
 def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Description:
-    """Read the names of all folders with frames below a folder.
+    """Read the names of all folders with frames below a folder; ``output`` is the table's path, for messages.
 
-    Args:
-        root: The folder.
-        output: Where the table will be, for messages.
-        pattern: What the names mean, as in ``FolderPattern``; '' for ``USUAL_PATTERNS``.
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If there are no images, if the pattern is no pattern, or if it fits nothing.
+    ``pattern`` says what the names mean, as in ``FolderPattern``; '' for ``USUAL_PATTERNS``.
     """
     root = find_root(root, "folders of tracklets")
     folders, unread = walk_folders(root)
@@ -145,7 +125,7 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
         if printable(place) != place:
             unread.append(f"{printable(path)}: rename it; this name has unprintable characters.")
         elif place not in found:
-            found[place] = _make_row(len(found) + 2, place, fields)  # line 1 is the table's head
+            found[place] = parse_row(path, len(found) + 2, {**fields, "path": place})  # line 1 is the table's head
     if not found:
         kind = "images" if compiled.names_frames else "folders with images"
         examples = ", ".join(shorten(path) for path in paths[:3])
@@ -154,11 +134,7 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
 
 
 def count_frames(root: str | Path, table: TrackletTable) -> dict[int, int]:
-    """Count the frames of each row of a table, by line.
-
-    Raises:
-        FileNotFoundError, ValueError: If a row has none, or shares one with another; the message names its line.
-    """
+    """Count the frames of each row of a table, by line; refuse a row that has none, or shares one with another."""
     return {line: len(frames) for line, frames in list_frames(Path(root), table, table.rows).items()}
 
 
@@ -211,19 +187,3 @@ def _choose_pattern(root: Path, folders: Collection[str]) -> str:
             'person/camera would; say it with --pattern, as in --pattern "{person}/cam{camera}_{tracklet}".'
         )
     return USUAL_PATTERNS[depth]
-
-
-def _make_row(line: int, path: str, fields: Mapping[str, str | None]) -> TableRow:
-    """Make the row of a tracklet from the fields of its pattern."""
-    texts = {name: (text or "").strip() for name, text in fields.items()}
-    person, camera = ("" if (word := texts.get(name, "")) in UNKNOWN_WORDS else word for name in ("person", "camera"))
-    return TableRow(
-        line,
-        path,
-        person,
-        camera,
-        texts.get("view", VIEWS[0]),
-        int(texts["altitude"]) if "altitude" in texts else None,
-        parse_day(texts.get("day", ""), path),
-        texts.get("split", ""),
-    )

@@ -74,11 +74,8 @@ def parse_frame_name(name: str) -> Sighting:
 
         PID_DD_MM_YYYY_HH_MM_altitude_distance_angle[_location]_{10 attributes}_action_scene_session[_frame]
 
-    where the session is ``S1`` or, before a frame number, also ``1``. A name with fewer than eight fields is from the
-    ground. Attributes that are not ten integers are unknown.
-
-    Raises:
-        Mistake: If a name from the air lacks a date, an integer altitude, distance or angle, or a session from 1.
+    where the session, from 1, is ``S1`` or, before a frame number, also ``1``. A name with fewer than eight fields is
+    from the ground. Attributes that are not ten integers are unknown.
     """
     fields = os.path.splitext(name)[0].split("_")
     if len(fields) < MIN_AERIAL_FIELDS:

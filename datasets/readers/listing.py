@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,17 +46,11 @@ class TrackletFolder(NamedTuple):
 
 
 class FolderContent(NamedTuple):
-    """The entries of one folder, hidden ones excepted.
+    """The entries of one folder, hidden ones excepted, sorted by name."""
 
-    Attributes:
-        folders: Subfolders, links to folders included, sorted by name.
-        ignored_files: Regular files with a suffix, links included, sorted by name.
-        problems: One sentence, with the path, for each other entry.
-    """
-
-    folders: list[os.DirEntry[str]]
-    ignored_files: list[os.DirEntry[str]]
-    problems: list[str]
+    folders: list[os.DirEntry[str]]  # links to folders included
+    ignored_files: list[os.DirEntry[str]]  # regular files with a suffix, links included
+    problems: list[str]  # one sentence, with the path, for each other entry
 
 
 def missing_path_error(path: Path, dataset: str) -> MissingFile:
@@ -72,7 +67,7 @@ def missing_path_error(path: Path, dataset: str) -> MissingFile:
 
 
 def find_root(root: str | Path, title: str) -> Path:
-    """Return the folder of a copy; raise FileNotFoundError if it is missing."""
+    """Return the folder of a copy, which must exist."""
     root = Path(root)
     if not root.is_dir():
         raise missing_path_error(root, title)
@@ -80,11 +75,7 @@ def find_root(root: str | Path, title: str) -> Path:
 
 
 def list_subfolders(path: str | Path) -> list[os.DirEntry[str]]:
-    """List the folders in a folder, hidden ones excepted, sorted by name; files with a suffix are ignored.
-
-    Raises:
-        ValueError: If an entry is neither a folder nor a regular file with a suffix.
-    """
+    """List the folders in a folder, hidden ones excepted, by name; only files with a suffix may be beside them."""
     content = scan_folder(path)
     LOADING.add("unusable entry", *content.problems)
     return content.folders
@@ -94,7 +85,7 @@ def scan_folder(path: str | Path) -> FolderContent:
     """List the folders in a folder and the files with a suffix; all other entries become problems."""
     content = FolderContent([], [], [])
     with os.scandir(path) as entries:
-        for entry in sorted((entry for entry in entries if not entry.name.startswith(".")), key=_name_of):
+        for entry in sorted((entry for entry in entries if not entry.name.startswith(".")), key=attrgetter("name")):
             if problem := _find_problem(entry):
                 content.problems.append(problem)
             elif entry.is_dir():
@@ -114,7 +105,7 @@ def list_images(path: str | Path, problems: Problems = LOADING) -> list[str]:
     a fault; a folder with the name of an image is listed, and cannot be read.
     """
     with os.scandir(path) as entries:
-        images = sorted((entry for entry in entries if is_image_name(entry.name)), key=_name_of)
+        images = sorted((entry for entry in entries if is_image_name(entry.name)), key=attrgetter("name"))
         unusable = {entry.name: problem for entry in images if (problem := _find_problem(entry))}
     problems.add("unusable entry", *unusable.values())
     if not images:
@@ -126,10 +117,6 @@ def list_images(path: str | Path, problems: Problems = LOADING) -> list[str]:
 def is_image_name(name: str) -> bool:
     """Whether a file name is that of an image, and not hidden."""
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-
-
-def _name_of(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def _find_problem(entry: os.DirEntry[str]) -> str | None:
@@ -188,23 +175,20 @@ def list_split(
         if not content.folders:
             problems.add("identity folder", f"{printable(path)}: this identity has no tracklet folder.")
         for tracklet in content.folders:
-            if fault := _find_name_fault(tracklet.name):
-                text = f"{printable(tracklet.path)}: the name of a tracklet folder {fault}."
-                problems.add("tracklet name", text)
+            fault = "" if is_utf8(tracklet.name) else "must be UTF-8"
+            if tracklet.name.split() != [tracklet.name]:
+                fault = "must not contain spaces, which separate the names in ranking files"
+            if fault:
+                problems.add("tracklet name", f"{printable(tracklet.path)}: the name of a tracklet folder {fault}.")
             tracklets.append(TrackletFolder(pid, tracklet.name, tracklet.path))
     if not pid_of:
         problems.add("identity folder", f"{printable(split)}: this split has no identity folder.")
     return sorted(tracklets), ignored_files
 
 
-def _find_name_fault(name: str) -> str | None:
-    if name.split() != [name]:
-        return "must not contain spaces, which separate the names in ranking files"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "must be UTF-8"
-    return None
+def is_utf8(name: str) -> bool:
+    """Return whether a name from disk is UTF-8; Python shows other bytes as surrogates."""
+    return os.fsencode(name) == name.encode(errors="replace")
 
 
 def frame_order(name: str) -> tuple[object, ...]:
@@ -229,17 +213,11 @@ def sort_frames(folder: str | Path, names: Iterable[str]) -> tuple[str, ...]:
 
 
 class WalkedFolder(NamedTuple):
-    """A folder below a root.
-
-    Attributes:
-        path: The folder.
-        place: The same, relative to the root, with ``/``; '.' is the root.
-        names: Files in it, links included, in the order of frames.
-    """
+    """A folder below a root."""
 
     path: str
-    place: str
-    names: list[str]
+    place: str  # the same, relative to the root, with ``/``; '.' is the root
+    names: list[str]  # files in it, links included, in the order of frames
 
     @property
     def images(self) -> list[str]:
@@ -250,11 +228,9 @@ class WalkedFolder(NamedTuple):
 def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
     """Walk through a folder of any layout, in natural order.
 
-    Links to folders are followed, but not in a circle. Hidden files and folders are left out.
-
-    Returns:
-        The folder itself and all folders below it; and one sentence for each folder that cannot be listed, innermost
-        folder without images, and link that leads nowhere, with its path relative to the root.
+    Links to folders are followed, but not in a circle. Hidden files and folders are left out. Returns the folder itself
+    and all below it; and one sentence for each folder that cannot be listed, innermost folder without images, and link
+    that leads nowhere, with its path relative to the root.
     """
     folders: list[WalkedFolder] = []
     problems: list[str] = []

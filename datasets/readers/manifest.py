@@ -57,10 +57,6 @@ _SCHEMA = pa.schema(
 Reader = Callable[[TrackletFolder, list[str]], tuple[Sequence[str], Sequence[int]]]
 
 
-class DamagedIndexError(ValueError):
-    """A file is not an index of this version, folder and reader, or is damaged."""
-
-
 class FramePaths(Sequence[str]):
     """Paths of frames, made on demand; equal to a tuple, or another such sequence, of the same strings.
 
@@ -128,11 +124,8 @@ def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
 class FrameIndex:
     """The frame names of one split; ``open_index`` returns one.
 
-    Attributes:
-        split: The folder, as given.
-        folders: Tracklet folders, relative to the split, sorted by pid, then name.
-        values: Numbers that the reader returned for each tracklet, (number of tracklets, numbers each), int64.
-        path: The file; None for an index that could not be kept.
+    ``folders`` are the tracklets, relative to the split, sorted by pid, then name; ``values`` the numbers that the
+    reader returned, (number of tracklets, numbers each), int64. ``path`` is None for an index that could not be kept.
     """
 
     def __init__(self, split: str, table: pa.Table, path: str | None = None, checksum: bytes = b"") -> None:
@@ -144,8 +137,7 @@ class FrameIndex:
         self._places = [os.fsdecode(place) for place in table["place"].to_pylist()]
         self._names = table["names"]
         self.folders = self._places[:num_tracklets]
-        numbers = pc.list_flatten(table["values"]).to_numpy()
-        self.values = numbers.reshape(num_tracklets, -1)
+        self.values = pc.list_flatten(table["values"]).to_numpy().reshape(num_tracklets, -1)
 
     def __len__(self) -> int:
         """Return the number of tracklets."""
@@ -183,16 +175,13 @@ def open_index(split: Path, title: str, read: Reader, reader: str, index_dir: st
         read: Puts a tracklet's names in order; its errors end the building.
         reader: Name and version of ``read``. Each has an index of its own.
         index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
-    Raises:
-        FileNotFoundError: If the split is missing.
-        ValueError: If a folder of it cannot be listed, and as ``list_split``, ``list_images`` and ``read``.
     """
     path = index_path(split, reader, index_dir)
     about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}
     try:
         index = _map_index(str(path), str(split))
         if index._table.schema.metadata != about:
-            raise DamagedIndexError(f"{path} is an index of another version, folder or reader")
+            raise ValueError(f"{path} is an index of another version, folder or reader")
         if index.is_current():
             return index
         logger.info("%s has changed since it was indexed.", split)
@@ -227,11 +216,8 @@ def default_index_dir() -> Path:
 def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
     """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
 
-    Links are followed. What is missing, or cannot be examined, has zeros; listing it raises the error.
-
-    Args:
-        paths: Folders, or links to anything.
-        settled_before: A time (ns) later than this replaces the change time by ``UNSETTLED``; None keeps all times.
+    Links are followed. What is missing, or cannot be examined, has zeros; listing it raises the error. A time later
+    than ``settled_before`` (ns) replaces the change time by ``UNSETTLED``.
     """
     stamps = np.zeros((len(paths), 3), dtype=np.int64)
 
@@ -304,24 +290,19 @@ def _compute_checksum(file: BinaryIO, size: int) -> bytes:
 
 
 def _map_index(path: str, split: str, expected: bytes | None = None) -> FrameIndex:
-    """Map an index into memory, after comparing its content with its checksum, or this with an expected one.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError, OSError: If it cannot be read, is no regular file or is damaged.
-    """
+    """Map an index into memory, after comparing its content with its checksum, or this with an expected one."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
-        raise DamagedIndexError(f"{path} is not a regular file")
+        raise ValueError(f"{path} is not a regular file")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size - _CRC_BYTES
         checksum = expected or _compute_checksum(file, size)
         file.seek(max(size, 0))
         if size <= 0 or file.read() != checksum:
-            raise DamagedIndexError(f"{path} is damaged or was rebuilt")
+            raise ValueError(f"{path} is damaged or was rebuilt")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
     if not table.schema.equals(_SCHEMA):
-        raise DamagedIndexError(f"{path} is not an index")
+        raise ValueError(f"{path} is not an index")
     return FrameIndex(split, table, path, checksum)
 
 

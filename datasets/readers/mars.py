@@ -58,17 +58,11 @@ _START, _END, PID, CAMERA = range(4)  # columns of a table; start and end are 1-
 
 @dataclass(frozen=True, eq=False)
 class MarsTables:
-    """The tables of one data set. Each row of a table is a track: first frame, last frame, pid, camera.
+    """The tables of one data set. Each row of a table is a track: first frame, last frame, pid, camera."""
 
-    Attributes:
-        train: Training tracks, (N, 4), int64; None if they were not read.
-        test: Tracks of queries and gallery together, (M, 4), int64.
-        query_rows: Rows of ``test`` that are queries, 0-based, in the order of the file.
-    """
-
-    train: np.ndarray | None
-    test: np.ndarray
-    query_rows: np.ndarray
+    train: np.ndarray | None  # training tracks, (N, 4), int64; None if they were not read
+    test: np.ndarray  # tracks of queries and gallery together, (M, 4), int64
+    query_rows: np.ndarray  # rows of ``test`` that are queries, 0-based, in the order of the file
 
     def gallery_rows(self, keep_queries: bool) -> np.ndarray:
         """Return the rows of ``test`` that are ranked, 0-based: all but junk and, unless kept, queries."""
@@ -116,12 +110,7 @@ def read_g2avreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
 
 
 def infer_views(tables: MarsTables, aerial_camera: int = 0) -> dict[int, str]:
-    """Return 'ground' or 'aerial' by camera of G2A-VReID.
-
-    Args:
-        tables: The tables of the data set.
-        aerial_camera: Number of the drone's camera; 0 for the one camera that no query comes from.
-    """
+    """Return 'ground' or 'aerial' by camera of G2A-VReID; ``aerial_camera`` 0 is the one that no query comes from."""
     read = [table for table in (tables.train, tables.test) if table is not None]
     cameras = set(np.concatenate(read)[:, CAMERA].tolist())
     query_cameras = set(tables.test[tables.query_rows, CAMERA].tolist())
@@ -134,10 +123,8 @@ def infer_views(tables: MarsTables, aerial_camera: int = 0) -> dict[int, str]:
         (aerial_camera,) = cameras - query_cameras
         logger.info("Queries come from camera %d, so camera %d counts as aerial.", *query_cameras, aerial_camera)
     else:
-        raise Mistake(
-            f"Queries come from cameras {sorted(query_cameras)}, so they do not show which one is aerial: set "
-            "DATASETS.AERIAL_CAMERA."
-        )
+        cameras_text = f"Queries come from cameras {sorted(query_cameras)}"
+        raise Mistake(f"{cameras_text}, which does not show the aerial one: set DATASETS.AERIAL_CAMERA.")
     return {camera: "aerial" if camera == aerial_camera else "ground" for camera in cameras}
 
 
@@ -154,14 +141,11 @@ def read_tables(folder: Path, title: str, with_train: bool = True) -> MarsTables
 def _read_table(path: Path, key: str, title: str) -> np.ndarray:
     table = read_matrix(path, key, title)
     if table.ndim != 2 or table.shape[1] != 4 or not len(table):
-        raise Mistake(
-            f"{path}: {key} must have four columns (first frame, last frame, pid, camera), got {table.shape}."
-        )
+        raise Mistake(f"{path}: {key} must have four columns (start, end, pid, camera), got {table.shape}.")
     bad = np.flatnonzero((table[:, _START] < 1) | (table[:, _END] < table[:, _START]))
     if len(bad):
-        raise Mistake(
-            f"{path}: row {bad[0] + 1} has no frames: it goes from {table[bad[0], _START]} to {table[bad[0], _END]}."
-        )
+        start, end = table[bad[0], : _END + 1]
+        raise Mistake(f"{path}: row {bad[0] + 1} has no frames: it goes from {start} to {end}.")
     return table
 
 
@@ -170,8 +154,7 @@ def _make_splits(
 ) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...], tuple[Tracklet, ...]]:
     """Make the records of training, query and gallery."""
     train: tuple[Tracklet, ...] = ()
-    query: tuple[Tracklet, ...] = ()
-    gallery: tuple[Tracklet, ...] = ()
+    query = gallery = train
     if tables.train is not None:
         with problems.guard():
             frames = _list_frames(root, "train", title)
@@ -202,7 +185,7 @@ def _list_frames(root: Path, split: str, title: str) -> FramePaths:
 
 
 def _read_names(path: Path) -> list[str]:
-    """Read the names of all frames of a split, one a line."""
+    """Read the names of all frames of a split."""
     names = []
     for number, line in enumerate(read_lines(path), start=1):
         if not (name := line.strip()):
@@ -218,10 +201,8 @@ def _make_tracklets(
 ) -> tuple[Tracklet, ...]:
     """Make the records of some rows of a table; their numbers, from 1 as in the .mat files, name the tracklets."""
     if table[:, _END].max() != len(frames):
-        raise Mistake(
-            f"{split}: the table counts {table[:, _END].max()} frames, but the list has {len(frames)}: the copy is "
-            "incomplete, or its names are not those of the table."
-        )
+        counts = f"the table counts {table[:, _END].max()} frames, but the list has {len(frames)}"
+        raise Mistake(f"{split}: {counts}: the copy is incomplete, or its names are not those of the table.")
     if unknown := sorted(set(table[:, CAMERA].tolist()) - views.keys()):
         raise Mistake(f"{split}: cameras {unknown} are not among {sorted(views)}.")
     tracklets = []

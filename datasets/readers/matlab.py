@@ -18,18 +18,11 @@ _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError
 
 
 def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
-    """Read a matrix of integers from a MATLAB file, of version 7.3 (which is HDF5) or older.
+    """Read a matrix of integers, int64, shaped as in MATLAB, from a file of version 7.3 (which is HDF5) or older.
 
     Args:
-        path: The .mat file.
         key: Variable name.
         dataset: Title of the data set, for messages.
-    Returns:
-        The matrix, int64, shaped as in MATLAB.
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, or not a MATLAB file, or has no such variable, or if the variable is not
-            made of integers that fit into 64 bits.
     """
     if not path.is_file():
         raise missing_path_error(path, dataset)
@@ -56,17 +49,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_rows(path: Path, key: str, num_rows: int, dataset: str) -> np.ndarray:
-    """Read a MATLAB vector of row numbers, in file order; 1-based in the file, 0-based in the result.
-
-    Args:
-        path: The .mat file.
-        key: Variable name.
-        num_rows: Number of rows that exist.
-        dataset: Title of the data set, for messages.
-    Raises:
-        FileNotFoundError, ValueError: As ``read_matrix``.
-        ValueError: If a row does not exist, or occurs more than once.
-    """
+    """Read a vector of different row numbers, in file order; 1-based in the file, 0-based in the result."""
     rows = read_matrix(path, key, dataset).ravel() - 1
     if len(rows) and not 0 <= rows.min() <= rows.max() < num_rows:
         raise Mistake(f"{path}: {key} must lie in 1..{num_rows}, found {rows.min() + 1}..{rows.max() + 1}.")

@@ -49,22 +49,11 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
           tracklets.csv    (or another table, DATASETS.TABLE)
           ...              the frames, where the table says
 
-    ``python -m tools.dataset describe root`` writes the table (docs/datasets.md, 'Your own data'). Its columns, of
-    which only the first two must be there:
-
-    - path: the folder of the tracklet's frames, or a pattern of their file names, such as ``0001/c1_t3_*.jpg``, if
-      several tracklets share a folder. Relative to the root. Frames are put in natural order: 2 before 10.
-    - person: number or word; empty or -1 for unknown people, who are distractors in the gallery.
-    - camera: number or word; empty or -1 if unknown.
-    - view: ground (the default) or aerial.
-    - altitude: whole metres; may be empty.
-    - day: a date such as 2026-04-27; may be empty.
-    - split: train, query, gallery, query+gallery, or test: the queries among test tracklets are then chosen as
-      ``tracklet_table.choose_queries`` says. Nobody may be in train and in another split.
-    - attribute:NAME: any number of columns of numbers or words; may be empty.
-
-    People, cameras and attributes that are whole numbers keep them; words are numbered in natural order
-    (``tracklet_table.number_words``). The table keeps the words.
+    ``python -m tools.dataset describe root`` writes the table; docs/datasets.md, 'Your own data', and ``TableRow``
+    explain its columns. A path may be a pattern of file names, such as ``0001/c1_t3_*.jpg``, if several tracklets share
+    a folder. Frames are put in natural order: 2 before 10. Among tracklets of the split 'test', the queries are chosen
+    as ``tracklet_table.choose_queries`` says. People, cameras and attributes that are whole numbers keep them; words
+    are numbered in natural order (``tracklet_table.number_words``).
 
     A tracklet's name is its path in the table. Ranking files separate names by spaces, so white space, unprintable
     characters and percent signs in it are percent-encoded, as in a URL: ``anna m/1`` is ``anna%20m/1``. A table holds
@@ -100,7 +89,7 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
 
 
 class _Direction(NamedTuple):
-    """A case before its frames are listed."""
+    """A case before its frames are listed: its name and title, and the rows of both sides."""
 
     name: str
     title: str
@@ -111,16 +100,12 @@ class _Direction(NamedTuple):
 def _read_table_of(root: Path, name: str) -> TrackletTable:
     path = root / name
     if not path.is_file():
-        raise MissingFile(
-            f"{path} is not a file: write this table with 'python -m tools.dataset describe {root}', or name another "
-            "with DATASETS.TABLE."
-        )
+        command = f"python -m tools.dataset describe {root}"
+        raise MissingFile(f"{path} is not a file: write this table with '{command}', or set DATASETS.TABLE to another.")
     table = read_table(path)
     if not table.rows[0].split:
-        raise Mistake(
-            f"{path}, line 1: there is no column split; add one, with 'python -m tools.dataset describe {root} --table "
-            f"{path} --force'."
-        )
+        command = f"python -m tools.dataset describe {root} --table {path} --force"
+        raise Mistake(f"{path}, line 1: there is no column split; add one, with '{command}'.")
     return table
 
 
@@ -131,20 +116,15 @@ def _find_directions(
     query = [row for row in rows if row.split in (QUERY, BOTH)]
     gallery = [row for row in rows if row.split in (GALLERY, BOTH)]
     if not query or not gallery:
-        raise Mistake(
-            f"{table.path}: the table has {len(query)} queries and {len(gallery)} gallery tracklets; at least one of "
-            "each is needed (column split)."
-        )
+        counts = f"{len(query)} queries and {len(gallery)} gallery tracklets"
+        raise Mistake(f"{table.path}: the table has {counts}; at least one of each is needed (column split).")
     if have_both_views(see_rows(rows)):
         return _divide_by_view(table, query, gallery, problems)
     leaves_out = PROTOCOLS[protocol].leave_out_same_camera
     finds_itself = {row.line for row in query if row.split == BOTH and not (leaves_out and row.camera)}
     if finds_itself:
-        problems.add(
-            "loader's remark",
-            f"{table.path}: {len(finds_itself)} tracklets are queries only, although their split is {BOTH}: by the "
-            f"protocol {protocol} they would find themselves.",
-        )
+        text = f"{table.path}: {len(finds_itself)} tracklets are queries only, although their split is {BOTH}"
+        problems.add("loader's remark", f"{text}: by the protocol {protocol} they would find themselves.")
     gallery = [row for row in gallery if row.line not in finds_itself]
     if not gallery:
         raise Mistake(f"{table.path}: no gallery is left; give some tracklets the split {GALLERY}.")
@@ -215,14 +195,7 @@ def _escape(path: str) -> str:
 def list_frames(
     root: Path, table: TrackletTable, rows: Sequence[TableRow], problems: Problems = LOADING
 ) -> dict[int, tuple[str, ...]]:
-    """Return the paths of the frames of some rows of a table, in natural order, by line.
-
-    Args:
-        root: Folder in which the paths of the table begin.
-        table: The table, for messages.
-        rows: Rows of it.
-        problems: Receives a folder that is missing, and a row that has no frames or shares one with another.
-    """
+    """Return the paths of the frames of some rows of a table, in natural order, by line."""
     rows_of: dict[str, list[tuple[TableRow, str]]] = defaultdict(list)
     frames: dict[int, tuple[str, ...]] = {}
     with ThreadPoolExecutor(NUM_THREADS) as pool:
@@ -246,9 +219,8 @@ def _locate(root: Path, table: TrackletTable, row: TableRow) -> tuple[str, str]:
     if not _WILDCARD.search(pattern):
         raise MissingFile(f"{table.where(row)}: {path} is not a folder; correct the path, which begins in {root}.")
     if not os.path.isdir(folder):
-        raise MissingFile(
-            f"{table.where(row)}: {folder} is not a folder; a path may have * only in its last part, behind the last /."
-        )
+        only = "a path may have * only in its last part, behind the last /"
+        raise MissingFile(f"{table.where(row)}: {folder} is not a folder; {only}.")
     return folder, pattern
 
 
@@ -266,10 +238,8 @@ def _list_folder(table: TrackletTable, folder: str, rows: Sequence[tuple[TableRo
             raise Mistake(f"{table.where(row)}: none of the {len(names)} images in {folder} is named {pattern}.")
         for name in own:
             if name in owner:
-                raise Mistake(
-                    f"{table.where(row)}: {os.path.join(folder, name)} belongs to the tracklet on line {owner[name]}, "
-                    "too; a frame must belong to one tracklet."
-                )
+                frame = os.path.join(folder, name)
+                raise Mistake(f"{table.where(row)}: {frame} belongs to the tracklet on line {owner[name]}, too.")
             owner[name] = row.line
         frames[row.line] = tuple(os.path.join(folder, name) for name in sorted(own, key=frame_order))
     return frames

@@ -33,29 +33,17 @@ _DAY = re.compile(r"(?:20)?(\d\d)-?(\d\d)-?(\d\d)", re.ASCII)
 
 @dataclass(frozen=True)
 class TableRow:
-    """One tracklet of the table.
+    """One tracklet of the table."""
 
-    Attributes:
-        line: Line of the file on which the row ends, from 1.
-        path: Folder of the frames, or a pattern of their names (``*``, ``?``, ``[...]``), relative to the root.
-        person: Word for the person; '' if unknown (a distractor).
-        camera: Word for the camera; '' if unknown.
-        view: 'ground' or 'aerial'.
-        altitude: Metres above ground; None if unknown.
-        day: YYMMDD; None if unknown.
-        split: One of ``SPLITS``; '' if the table has no such column.
-        attributes: Words of the attribute columns, '' for unknown.
-    """
-
-    line: int
-    path: str
-    person: str
-    camera: str = ""
+    line: int  # of the file on which the row ends, from 1
+    path: str  # of the frames' folder, or a pattern of their names (``*``, ``?``, ``[...]``), relative to the root
+    person: str  # '' if unknown (a distractor)
+    camera: str = ""  # '' if unknown
     view: str = VIEWS[0]
-    altitude: int | None = None
-    day: int | None = None
-    split: str = ""
-    attributes: tuple[str, ...] = ()
+    altitude: int | None = None  # metres above ground
+    day: int | None = None  # YYMMDD
+    split: str = ""  # one of ``SPLITS``; '' if the table has no such column
+    attributes: tuple[str, ...] = ()  # words of the attribute columns, '' for unknown
 
 
 @dataclass(frozen=True)
@@ -74,12 +62,8 @@ class TrackletTable:
 def read_table(path: str | Path) -> TrackletTable:
     """Read a table of tracklets, and check all that can be checked without its folders.
 
-    Args:
-        path: CSV file, UTF-8, with commas and a header: ``COLUMNS`` in any order, of which only ``REQUIRED`` must be
-            there, and columns that begin with ``ATTRIBUTE``.
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not such a table, or if a row is wrong; the message names the line.
+    It is a CSV file, UTF-8, with commas and a header: ``COLUMNS`` in any order, with all of ``REQUIRED``, and
+    columns that begin with ``ATTRIBUTE``. A message about a row names its line.
     """
     path = Path(path)
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
@@ -92,12 +76,11 @@ def read_table(path: str | Path) -> TrackletTable:
     except csv.Error as error:
         raise Mistake(f"{path}, line {reader.line_num + 1}: this row is not valid CSV: {error}.") from None
     columns = tuple(name for name in header if name.startswith(ATTRIBUTE))
-    rows = tuple(_parse_row(f"{path}, line {line}", line, cells, columns) for line, cells in lines)
+    rows = tuple(parse_row(f"{path}, line {line}", line, cells, columns) for line, cells in lines)
     if not rows:
         raise Mistake(f"{path}: this table has a header, but no tracklet below it.")
     table = TrackletTable(path, rows, tuple(name.removeprefix(ATTRIBUTE) for name in columns))
-    _check_paths(table)
-    _check_people(table)
+    _check_rows(table)
     return table
 
 
@@ -107,9 +90,10 @@ def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence
     columns["camera"] = [row.camera for row in rows]
     if any(row.view != VIEWS[0] for row in rows):
         columns["view"] = [row.view for row in rows]
-    for name in ("altitude", "day"):
-        if any(getattr(row, name) is not None for row in rows):
-            columns[name] = [_format_number(getattr(row, name), 6 if name == "day" else 1) for row in rows]
+    for name, digits in (("altitude", 1), ("day", 6)):
+        numbers = [getattr(row, name) for row in rows]
+        if any(number is not None for number in numbers):
+            columns[name] = ["" if number is None else f"{number:0{digits}d}" for number in numbers]
     columns["split"] = [row.split for row in rows]
     for place, name in enumerate(attributes):
         columns[ATTRIBUTE + name] = [row.attributes[place] for row in rows]
@@ -123,14 +107,7 @@ def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence
 def draw_split(rows: Sequence[TableRow], fraction: float = 0.3, seed: int = 0) -> list[TableRow]:
     """Divide people into training and test by ``split.draw_people``, and choose the queries of the test people.
 
-    Tracklets of unknown people go to the gallery.
-
-    Args:
-        rows: Tracklets; their splits do not matter.
-        fraction: Share of all people who are tested (--test_share).
-        seed: Seed of the draw.
-    Returns:
-        The rows in the same order, with their splits.
+    Tracklets of unknown people go to the gallery. ``fraction`` is the share of all people to test (--test_share).
     """
     test = draw_people(see_rows(_sort_naturally(rows)), fraction, seed, "--test_share") | {""}
     return choose_queries([replace(row, split=TEST if row.person in test else TRAIN) for row in rows])
@@ -173,10 +150,6 @@ def number_words(words: Iterable[str]) -> dict[str, int]:
     return {word: number for number, word in enumerate(distinct)}
 
 
-def _format_number(number: int | None, digits: int) -> str:
-    return "" if number is None else f"{number:0{digits}d}"
-
-
 def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
     """Return the names of the columns; refuse unknown, repeated and missing ones."""
     header = [cell.strip() for cell in cells]
@@ -188,10 +161,8 @@ def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
         if name not in COLUMNS and not (name.startswith(ATTRIBUTE) and name != ATTRIBUTE):
             near = difflib.get_close_matches(name, COLUMNS, 1, 0.5)
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise Mistake(
-                f"{path}, line 1: there is no column {shorten(name)}.{hint} "
-                f"The columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME."
-            )
+            known = f"The columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME."
+            raise Mistake(f"{path}, line 1: there is no column {shorten(name)}.{hint} {known}")
         if header.count(name) > 1:
             raise Mistake(f"{path}, line 1: the column {name} is there {header.count(name)} times; keep one.")
     for name in REQUIRED:
@@ -200,11 +171,10 @@ def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
     return header
 
 
-def _parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str]) -> TableRow:
+def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str] = ()) -> TableRow:
+    """Read a row from its words by column; ``where`` begins a message about it."""
     if None in values or None in values.values():
-        raise Mistake(
-            f'{where}: expected as many values as the header has; one with a comma stands in "quotation marks".'
-        )
+        raise Mistake(f'{where}: expected as many values as the header has; a value with a comma needs "quotes".')
     texts = {name: value.strip() for name, value in values.items()}
     if not texts["path"]:
         raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")
@@ -215,8 +185,6 @@ def _parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequen
     split = texts.get("split", "")
     if "split" in texts and split not in SPLITS:
         raise Mistake(f"{where}: split must be one of {', '.join(SPLITS)}, got {shorten(split)}.")
-    if not person and split in (TRAIN, QUERY, BOTH):
-        raise Mistake(f"{where}: an unknown person cannot be in {split}; set split to {GALLERY}, or name the person.")
     altitude = texts.get("altitude", "")
     return TableRow(
         line,
@@ -225,18 +193,14 @@ def _parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequen
         camera,
         view,
         parse_integer(altitude, f"{where}: altitude") if altitude else None,
-        parse_day(texts.get("day", ""), where),
+        _parse_day(texts.get("day", ""), where),
         split,
         tuple(texts[name] for name in columns),
     )
 
 
-def parse_day(text: str, where: str) -> int | None:
-    """Read a day, YYMMDD, from a date such as '2026-04-27', '20260427' or '260427'; None for ''.
-
-    Raises:
-        ValueError: If the text is no such date; the message begins with ``where``.
-    """
+def _parse_day(text: str, where: str) -> int | None:
+    """Read a day, YYMMDD, from a date such as '2026-04-27', '20260427' or '260427'; None for ''."""
     if not text:
         return None
     match = _DAY.fullmatch(text)
@@ -245,22 +209,19 @@ def parse_day(text: str, where: str) -> int | None:
     return int("".join(match.groups()))
 
 
-def _check_paths(table: TrackletTable) -> None:
+def _check_rows(table: TrackletTable) -> None:
+    """Refuse unknown people who are not distractors, a path twice, and a person in train and test (no fair scores)."""
     line_of: dict[str, int] = {}
-    for row in table.rows:
-        if row.path in line_of:
-            raise Mistake(
-                f"{table.where(row)}: {shorten(row.path)} stands on line {line_of[row.path]} already; remove one."
-            )
-        line_of[row.path] = row.line
-
-
-def _check_people(table: TrackletTable) -> None:
-    """Refuse a person who is in train and in test, whose scores would say nothing about new people."""
     training = {row.person: row.line for row in table.rows if row.split == TRAIN}
     for row in table.rows:
-        if row.split and row.split != TRAIN and row.person in training:
+        where = f"{table.where(row)}:"
+        if not row.person and row.split in (TRAIN, QUERY, BOTH):
             raise Mistake(
-                f"{table.where(row)}: person {shorten(row.person)} is in {row.split} here and in {TRAIN} on line "
-                f"{training[row.person]}; a person must be in one of both only."
+                f"{where} an unknown person cannot be in {row.split}; set split to {GALLERY}, or name the person."
             )
+        if row.path in line_of:
+            raise Mistake(f"{where} {shorten(row.path)} stands on line {line_of[row.path]} already.")
+        line_of[row.path] = row.line
+        if row.split and row.split != TRAIN and row.person in training:
+            both = f"person {shorten(row.person)} is in {row.split} here and in {TRAIN} on line {training[row.person]}"
+            raise Mistake(f"{where} {both}; a person must be in one of both only.")

@@ -9,7 +9,7 @@ from utils.mistake import MissingFile, Mistake
 from utils.unknown import UNKNOWN
 
 from ..tracklet import VIEWS, Tracklet
-from .listing import IMAGE_SUFFIXES, printable, walk_folders
+from .listing import IMAGE_SUFFIXES, is_utf8, printable, walk_folders
 from .manifest import pack_tracklets
 
 logger = logging.getLogger(__name__)
@@ -24,14 +24,7 @@ def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, 
     tracklet's name is its path below the root; the root itself has its own name. Empty folders are left out, with a
     warning. One still image is a tracklet of one frame.
 
-    Args:
-        root: The folder, or an image.
-        camera: Camera of all tracklets, as annotated; -1 if unknown.
-    Returns:
-        Records without identity (-1); their paths are absolute.
-    Raises:
-        FileNotFoundError: If there is no such folder or image, or no frame in it.
-        ValueError: If a name is not UTF-8, or two tracklets have one name.
+    Returns records without identity (-1), of one camera (-1 if unknown); their paths are absolute.
     """
     path = os.path.abspath(root)
     if os.path.isfile(path) and path.lower().endswith(IMAGE_SUFFIXES):
@@ -45,7 +38,8 @@ def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, 
             "or one such image."
         )
     for paths in frames.values():
-        _check_encoding(paths)
+        if not is_utf8("".join(paths)):  # a file of described tracklets could not hold other names
+            raise Mistake(f"{printable(paths[0])}: names of folders and frames must be UTF-8; rename them.")
     logger.info("%d tracklets with %d frames in %s", len(frames), sum(map(len, frames.values())), path)
     return pack_tracklets(
         [Tracklet(name, paths, UNKNOWN, camera, VIEWS[0], altitude=None) for name, paths in frames.items()]
@@ -66,11 +60,3 @@ def _list_folders(root: str) -> dict[str, Sequence[str]]:
         listed = " ".join(problems[:MAX_LISTED]) + (" ..." if len(problems) > MAX_LISTED else "")
         logger.warning("%s: left out (%d): %s", root, len(problems), listed)
     return frames
-
-
-def _check_encoding(paths: Sequence[str]) -> None:
-    """Refuse names that a file of described tracklets could not hold."""
-    try:
-        "".join(paths).encode()
-    except UnicodeEncodeError:
-        raise Mistake(f"{printable(paths[0])}: names of folders and frames must be UTF-8; rename them.") from None

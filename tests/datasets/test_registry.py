@@ -1,16 +1,14 @@
 """The registry of data sets: each is complete, in the code, in the configs and in the documents."""
 
-import inspect
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from configs import get_cfg
-from datasets.build import DATASETS, make_dataset, open_dataset
+from datasets.build import DATASETS, open_dataset
 from datasets.readers import agvpreid, ilidsvid, lsvid, mars
-from datasets.readers.dataset import DEFAULT_OPTIONS, PublishedCounts
+from datasets.readers.dataset import PublishedCounts
 
 ROOT = Path(__file__).resolve().parents[2]
 # By name: heading in docs/datasets.md, and published counts.
@@ -25,10 +23,6 @@ EXPECTED = {
 }
 
 
-def test_every_data_set_is_expected_here():
-    assert DATASETS.keys() == EXPECTED.keys()
-
-
 @pytest.mark.parametrize("name", DATASETS)
 def test_the_document_has_a_section_with_the_published_counts(name):
     heading, published = EXPECTED[name]
@@ -41,26 +35,9 @@ def test_the_document_has_a_section_with_the_published_counts(name):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_one_signature_and_a_documented_tree(name):
-    read = DATASETS[name]
-    parameters = inspect.signature(read).parameters
-    assert list(parameters) == ["root", "options", "problems"]
-    assert parameters["options"].default is DEFAULT_OPTIONS
-    module = inspect.getdoc(sys.modules[read.__module__])
-    assert "root/" in module + inspect.getdoc(read)
-    assert name == "folder" or ("https://" in module and "docs/datasets.md" in module)
-
-
-@pytest.mark.parametrize("name", DATASETS)
 def test_a_missing_copy_names_path_and_key(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR"):
         open_dataset(name, tmp_path / "nowhere")
-
-
-def test_columns_of_another_data_set_do_not_mask(make_tree):
-    opts = ["DATASETS.ROOT_DIR", make_tree(), "TEST.MASK_ATTRIBUTES", "('attribute1',)"]
-    with pytest.raises(ValueError, match=r"TEST\.MASK_ATTRIBUTES must be among gender, .*agvpreid.*got 'attribute1'"):
-        make_dataset(get_cfg(opts=opts))
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "agvpreid"])
@@ -73,27 +50,6 @@ def test_every_data_set_has_a_config_and_a_row_in_the_readme(name):
     assert f"--config_file {path}" in (ROOT / path).read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| `{name}`.*--config_file {path}", readme, re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("DATASETS.TRAIN_HALF", "third"),
-        ("DATASETS.SPLIT", "0"),
-        ("DATASETS.AERIAL_CAMERA", "-1"),
-        ("TEST.RANKING_LENGTH", "-1"),
-    ],
-)
-def test_options_out_of_range_name_the_key(key, value):
-    with pytest.raises(ValueError, match=re.escape(key)):
-        get_cfg(opts=[key, value])
-
-
-def test_masked_identities_can_be_declared(make_tree, tiny_cfg):
-    opts = ["DATASETS.ROOT_DIR", make_tree()]
-    for declared in ([], ["DATASETS.IDENTITIES_MASKED", True]):
-        cases = make_dataset(tiny_cfg(*opts, *declared)).cases.values()
-        assert {case.identities_masked for case in cases} == {bool(declared)}
 
 
 def test_published_counts_are_compared():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from datasets.split import Seen, draw_people, find_queries, hold_out, read_pids, see
+from datasets.split import Seen, draw_people, find_queries, hold_out, read_pids
 from datasets.tracklet import Case, Tracklet
 
 
@@ -51,7 +51,6 @@ def test_distractors_are_drawn_at_the_same_share():
 @pytest.mark.parametrize(
     ("tracklets", "share", "message"),
     [
-        (PEOPLE, 0.0, "--share must lie between 0 and 1, got 0"),
         (PEOPLE, math.nan, "--share must lie between 0 and 1"),
         (PEOPLE, 0.1, r"\(--share\) makes 1 test people of 10, of whom 10 were seen by two cameras; .* Raise"),
         (PEOPLE, 0.99, r"\(--share\) leaves nobody to train on"),
@@ -126,7 +125,3 @@ def test_people_are_read_from_a_file(tmp_path):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
             read_pids(path)
-
-
-def test_unknown_cameras_are_seen_as_such():
-    assert see([tracklet(1, -1), tracklet(2, 0)]) == [Seen(1, None, "ground"), Seen(2, 0, "ground")]

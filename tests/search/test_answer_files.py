@@ -3,15 +3,13 @@
 import csv
 import json
 import re
-from dataclasses import replace
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from search import answer_files
 from search.answer_files import format_answers, render_answers, write_answers
-from search.find import MemoryGallery, find_texts, find_tracklets
+from search.find import MemoryGallery, find_tracklets
 from search.threshold import Threshold
 
 HOSTILE = "<script>document.title='taken'</script>&\"'"
@@ -85,20 +83,6 @@ def test_the_page_shows_matches_apart(search):
     assert "1 of the queries have no match" in page
     unjudged = render_answers(search())
     assert not re.search(r"No match|accepted|beyond the", unjudged)
-
-
-def test_the_page_of_texts_speaks_of_no_threshold_that_was_not_given(describe):
-    words = np.eye(1, 2, dtype=np.float32)
-    gallery = MemoryGallery(describe(a=0, words=words, origin={"text tower": "t1"}), "people.npz")
-    page = render_answers(find_texts(gallery, ["man"], words, "t1", 3))
-    assert "similarity to the words, for which there is no threshold" in page
-    assert "was given" not in page
-
-
-def test_the_page_says_how_many_strangers_a_rate_accepts(search):
-    answers = replace(search(0.5), threshold=Threshold(0.5, "test", 0.01))
-    assert "if all 3 tracklets are of other people, 0.03 are expected" in render_answers(answers)
-    assert "expected" not in render_answers(search(0.5))
 
 
 def test_the_page_is_one_file_and_escapes_what_the_data_name(describe, tmp_path):

@@ -1,9 +1,9 @@
 """Tracklets cut out of tiny videos: their pixels and names, and that they are written whole or not at all."""
 
-import csv
 import errno
 import os
 import weakref
+from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
@@ -55,28 +55,12 @@ def test_tracklets_show_what_is_in_the_boxes(cut, tmp_path):
 def test_the_table_lists_the_tracklets_and_disturbs_no_reader(cut, tmp_path):
     cut()
     out = tmp_path / "out"
-    with (out / "cut.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows[0] == {
-        "folder": "track_0007",
-        "track": "7",
-        "first_frame": "1",
-        "last_frame": "12",
-        "num_frames": "12",
-        "mean_width": "16.0",
-        "mean_height": "32.0",
-    }
-    assert [row["folder"] for row in rows] == [folder.name for folder in list_subfolders(out)]
-    assert [int(row["num_frames"]) for row in rows] == [len(list_images(out / row["folder"])) for row in rows]
-
-
-def test_there_is_a_contact_sheet_for_each_tracklet(cut, tmp_path):
-    cut()
-    assert names_in(tmp_path / "sheets") == ["cut.csv", "track_0007.jpg", "track_0012.jpg"]
-    with Image.open(tmp_path / "sheets/track_0012.jpg") as image:
-        assert image.size == (3 * 84, 160 + 18)
-    with Image.open(tmp_path / "sheets/track_0007.jpg") as image:
-        assert image.size == (8 * 84, 2 * (160 + 18))
+    header, first, second = (out / "cut.csv").read_text().splitlines()
+    assert header == "folder,track,first_frame,last_frame,num_frames,mean_width,mean_height"
+    assert first == "track_0007,7,1,12,12,16.0,32.0"
+    assert second.startswith("track_0012,12,3,8,3,")
+    assert [folder.name for folder in list_subfolders(out)] == ["track_0007", "track_0012"]
+    assert len(list_images(out / "track_0012")) == 3
 
 
 def test_contact_sheets_show_frames_at_equal_steps(tmp_path, monkeypatch):
@@ -97,7 +81,7 @@ def test_a_folder_is_replaced_only_if_it_was_written_here_and_only_with_force(cu
         cut()
     with pytest.raises(ValueError, match="sheets is not empty; choose"):
         cut(output=tmp_path / "other")
-    cut(rules=SelectionRules(**{**vars(RULES), "min_frames": 5}), force=True)
+    cut(rules=replace(RULES, min_frames=5), force=True)
     assert names_in(tmp_path / "out") == ["cut.csv", "track_0007"]
     assert names_in(tmp_path / "sheets") == ["cut.csv", "track_0007.jpg"]
     (tmp_path / "out/tracklets.csv").write_text("path,person")
@@ -109,26 +93,12 @@ def test_a_folder_is_replaced_only_if_it_was_written_here_and_only_with_force(cu
     with pytest.raises(ValueError, match=r"photos holds no cut\.csv, so it was not written by this command"):
         cut(output=tmp_path / "photos", contact_sheets=tmp_path / "new", force=True)
     assert names_in(tmp_path) == ["boxes.txt", "out", "photos", "sheets", "video.avi"]
-    with pytest.raises(ValueError, match=r"boxes\.txt is a file, not a folder"):
-        cut(output=tmp_path / "boxes.txt", force=True)
-
-
-def test_an_empty_folder_is_filled(cut, tmp_path):
-    (tmp_path / "out").mkdir()
-    cut()
-    assert (tmp_path / "out/track_0007/000012.jpg").is_file()
 
 
 @pytest.mark.parametrize("place", ["out", "out/sheets", "."])
 def test_contact_sheets_never_lie_among_the_tracklets(place, cut, tmp_path):
     with pytest.raises(ValueError, match="--contact_sheets must be a folder outside of the tracklets"):
         cut(contact_sheets=tmp_path / place)
-
-
-def test_boxes_beyond_the_end_of_the_video(cut, tmp_path, moving):
-    with pytest.raises(ValueError, match=r"video\.avi ends after frame 9, but .*boxes\.txt, line 10, has a box in "):
-        cut(moving[:9])
-    assert names_in(tmp_path) == ["boxes.txt", "video.avi"]
 
 
 def test_an_error_in_the_middle_keeps_the_old_folders(cut, tmp_path, moving):
@@ -140,20 +110,9 @@ def test_an_error_in_the_middle_keeps_the_old_folders(cut, tmp_path, moving):
     assert names_in(tmp_path) == ["boxes.txt", "out", "sheets", "video.avi"]
 
 
-def test_frames_after_the_last_box_are_not_needed(cut, tmp_path, write_boxes):
-    cut(boxes=write_boxes([(2, 1, 4, 16, 16, 32, 1), (3, 1, 8, 16, 16, 32, 1)], "few.txt"))
-    assert names_in(tmp_path / "out/track_0001") == ["000002.jpg", "000003.jpg"]
-
-
-def test_no_tracklet_left_writes_nothing(cut, tmp_path):
-    with pytest.raises(ValueError, match=r"No tracklet is left: of 15 boxes, 15 are in tracklets of fewer than 13"):
-        cut(rules=SelectionRules(**{**vars(RULES), "min_frames": 13}))
-    assert names_in(tmp_path) == ["boxes.txt", "video.avi"]
-
-
 def test_crops_of_one_pixel(cut, tmp_path, write_boxes):
     boxes = write_boxes([(1, 1, 0, 16, 1, 1, 1), (2, 1, 95.2, 63.2, 5, 5, 1)], "small.txt")
-    cut(boxes=boxes, rules=SelectionRules(**{**vars(RULES), "min_width": 1, "min_height": 1}))
+    cut(boxes=boxes, rules=replace(RULES, min_width=1, min_height=1))
     with Image.open(tmp_path / "out/track_0001/000001.jpg") as image:
         assert image.size == (1, 1)
 
@@ -201,26 +160,21 @@ def test_a_full_disk_is_named(cut, tmp_path, monkeypatch):
     assert names_in(tmp_path) == ["boxes.txt", "video.avi"]
 
 
+@pytest.mark.slow
 def test_the_real_clip(shared, tmp_path):
-    folder = shared / "data/video"
-    if not folder.is_dir():
-        pytest.skip(f"needs the clip in {folder}, which this machine does not have")
-    rules = SelectionRules(
-        min_frames=8, min_width=16, min_height=32, min_confidence=None, margin=0.0, stride=10, gap=30
-    )
-    clip = folder / "pets09_s2l1_view1.avi"
-    boxes = folder / "pets09_s2l1_view1_boxes.txt"
+    clip = shared / "data/video/pets09_s2l1_view1.avi"
+    boxes = clip.with_name("pets09_s2l1_view1_boxes.txt")
+    if not clip.is_file():
+        pytest.skip(f"needs {clip}, which this machine does not have")
+    rules = replace(RULES, min_frames=8, min_width=16, min_height=32, stride=10, gap=30)
     cut_tracklets(clip, boxes, tmp_path / "out", tmp_path / "sheets", rules, 95)
     by_track = {}
     for line in boxes.read_text().splitlines():
-        frame, track, *_ = line.split(",")
-        if int(frame) % 10 == 1:
-            by_track.setdefault(int(track), []).append(int(frame))
-    expected = {f"track_{track:04d}": frames for track, frames in by_track.items() if len(frames) >= 8}
+        frame, track, *_ = map(float, line.split(","))
+        if frame % 10 == 1:
+            by_track.setdefault(f"track_{int(track):04d}", []).append(int(frame))
     written = {
-        path.name: [int(frame.stem) for frame in sorted(path.iterdir())]
-        for path in (tmp_path / "out").iterdir()
-        if path.is_dir()
+        folder.name: [int(frame.stem) for frame in list_images(folder)] for folder in list_subfolders(tmp_path / "out")
     }
     assert len(written) > 5
-    assert written == expected
+    assert written == {name: frames for name, frames in by_track.items() if len(frames) >= 8}

@@ -8,7 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from search import feature_file
-from search.feature_file import FeatureTable, as_arrays, read_feature_files, read_features, write_features
+from search.feature_file import (
+    FeatureTable,
+    as_arrays,
+    read_feature_files,
+    read_features,
+    write_features,
+)
 
 SUFFIXES = (".npz", ".parquet")
 
@@ -91,13 +97,11 @@ def test_a_damaged_file_is_refused(table, suffix, tmp_path):
             read_features(path)
 
 
-def test_files_of_other_programs_and_names_are_refused(table, tmp_path):
+def test_files_that_are_missing_or_of_another_kind_are_refused(table, tmp_path):
     np.savez(tmp_path / "a.npz", keys=["a"], features=np.zeros((1, 2)), distances=np.zeros((1, 1)))
-    with (tmp_path / "array.npz").open("wb") as file:
-        np.save(file, table.features)
     columns = {"key": ["a"], "feature": [1.0], "camera": [1], "picture": ["a"]}
     pq.write_table(pa.table(columns, metadata={"origin": "{}"}), tmp_path / "plain.parquet")
-    for name in ("a.npz", "array.npz", "plain.parquet"):
+    for name in ("a.npz", "plain.parquet"):
         with pytest.raises(ValueError, match=f"{name} is damaged, or was not written by"):
             read_features(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"b\.npz is not a file"):
@@ -131,12 +135,6 @@ def test_entries_that_make_no_sense_are_refused(table, changes, problem, tmp_pat
     np.savez(tmp_path / "a.npz", **{**as_arrays(table), **changes})
     with pytest.raises(ValueError, match=f"a.npz is damaged, or was not written by .*{problem}"):
         read_features(tmp_path / "a.npz")
-
-
-def test_a_model_may_leave_descriptors_as_they_are(table, tmp_path):
-    write_features(replace(table, features=2 * table.features), tmp_path / "a.npz")
-    assert table.has_unit_length
-    assert not read_features(tmp_path / "a.npz").has_unit_length
 
 
 @pytest.mark.parametrize(

@@ -34,16 +34,6 @@ def test_the_nearest_rows_are_those_of_a_full_sort_in_double_precision():
     assert len(next(find_nearest(rows[:3], vectors, 15))[0]) == 3
 
 
-def test_a_hit_says_which_tracklet_it_is(gallery, describe):
-    searched = gallery(a=0, b=60, views=["", "aerial"], times=["NaT", "2023-10-17T10:00"])
-    (answer,) = find_tracklets(searched, describe(q=60), top=1).answers
-    (hit,) = answer.hits
-    assert (answer.query.key, answer.query.picture, answer.num_accepted) == ("q", "q.jpg", None)
-    found = hit.tracklet
-    assert (found.key, found.camera, found.view, found.time) == ("b", 0, "aerial", "2023-10-17T10:00:00")
-    assert hit.value == pytest.approx(0, abs=1e-7)
-
-
 def test_a_query_does_not_find_itself(gallery, describe):
     searched = gallery(a=0, b=10, c=90)
     assert keys_of(find_tracklets(searched, searched.form, top=1)) == [["b"], ["a"], ["b"]]
@@ -67,11 +57,7 @@ def test_beyond_the_threshold_is_no_match(gallery, describe):
     [
         ("camera=1,3", "ce", "camera IN (1, 3)"),
         ("view=aerial", "bc", "view IN ('aerial')"),
-        (
-            "time=2023-10-17",
-            "bc",
-            None,
-        ),
+        ("time=2023-10-17", "bc", None),
         ("time=2023-10-17T11:00..2023-10-18", "cd", None),
         ("time=2023-10-17T11:00..", "cd", "time >= timestamp '2023-10-17 11:00:00'"),
         ("time=..2023-10-17T10:00", "b", "time <= timestamp '2023-10-17 10:00:00'"),

@@ -63,13 +63,3 @@ def test_what_is_no_video(tmp_path, write_boxes):
     for path in (tmp_path, tmp_path / "nowhere.mp4"):
         with pytest.raises(FileNotFoundError, match="is not a file; it must be the video"):
             list(read_frames(path))
-
-
-def test_sound_is_no_video(tmp_path):
-    with av.open(str(tmp_path / "sound.wav"), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), dtype=np.int16), format="s16", layout="mono")
-        frame.rate = 8000
-        container.mux(stream.encode(frame))
-    with pytest.raises(ValueError, match=r"sound\.wav holds no video"):
-        list(read_frames(tmp_path / "sound.wav"))

@@ -76,12 +76,6 @@ def contents_of(folder):
                 yield file.read()
 
 
-def test_a_missing_table_is_named_and_not_made(uri):
-    with pytest.raises(FileNotFoundError, match="people.lance is no table of tracklets: `python -m tools.search load`"):
-        LanceGallery(uri)
-    assert not os.path.exists(uri)
-
-
 def test_a_large_table_has_an_index_which_logs_its_recall(describe, uri, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(lance_table, "INDEX_FROM", 300)

@@ -86,20 +86,11 @@ def test_a_track_is_split_where_it_is_absent_for_more_than_the_gap(select):
     assert names(select([*lines, line(21, 7)], gap=2, min_frames=2)) == ["track_0007", "track_0007_3"]
 
 
-def test_boxes_that_are_left_out_are_absent(select):
-    lines = [line(frame, 1, confidence=0 if frame in (3, 4, 5) else 1) for frame in range(1, 8)]
-    assert names(select(lines, gap=2, min_confidence=1)) == ["track_0001", "track_0001_2"]
-
-
 def test_the_stride_keeps_every_nth_frame_of_the_video_and_splits_nothing(select):
     lines = [line(frame, track) for frame in range(2, 12) for track in (1, 2) if frame != 7 or track == 2]
     selection = select(lines, stride=3, gap=1)
     assert [selection.frames[selection.owners == owner].tolist() for owner in (0, 1)] == [[4, 10], [4, 7, 10]]
     assert names(select(lines, stride=3, min_frames=3)) == ["track_0002"]
-
-
-def test_tracks_with_no_frame_at_the_stride_are_gone(select):
-    assert names(select([line(2, 0), line(1, 1)], stride=2)) == ["track_0001"]
 
 
 def test_without_a_tracklet_the_options_that_left_none_are_named(select):

@@ -18,7 +18,7 @@ import train_main
 from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
 from processor.exported_network import list_frames, read_clip
-from search.feature_file import read_features
+from search.feature_file import read_features, require_comparable
 from tools import export, extract_features
 from utils.checkpoint import read_checkpoint
 
@@ -59,6 +59,9 @@ def test_an_exported_network_ranks_as_evaluation_does(run, network, tmp_path):
     assert written.cameras.tolist() == [4] * len(written)
     # The frames are decoded by Pillow, whose pixels differ from ours by less than a grey level on average.
     assert np.abs(written.features - expected).max() < 2e-3
+    of_run = tmp_path / "of_run.npz"
+    extract_features.main(["--output_dir", str(log), "--tracklets", str(people), "--output", str(of_run)])
+    require_comparable(written, "the network's", read_features(of_run), "the run's")
 
 
 @pytest.mark.slow

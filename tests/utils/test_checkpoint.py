@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import resource
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ def test_a_full_disk_leaves_the_old_file_and_is_explained(write, tmp_path):
     path = tmp_path / "a.safetensors" if write is write_weights_like else tmp_path / "a.pth"
     write({"x": torch.ones(3)}, path)
     before = path.read_bytes()
+    resource = pytest.importorskip("resource")  # of Unix only
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import multiprocessing
 import os
-import resource
 import signal
 import time
 
@@ -29,6 +28,7 @@ from utils.mistake import Mistake
 @contextlib.contextmanager
 def full_disk(num_bytes=1000):
     """No file may grow beyond so many bytes; Python turns the signal for it into an OSError."""
+    resource = pytest.importorskip("resource")  # of Unix only
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
     try:

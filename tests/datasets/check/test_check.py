@@ -1,6 +1,5 @@
 """The data check as a whole: sound copies, every fault of the readers at once, and its worker processes."""
 
-import json
 import os
 import shutil
 
@@ -76,23 +75,6 @@ def test_all_blocking_problems_are_found_at_once(make_tree, check, frames_of, fo
     assert str(root / CASE2 / "query") in places["missing folder"][0]
 
 
-def test_missing_parts(make_tree, check, tmp_path):
-    report = check(tmp_path / "nowhere")
-    assert str(tmp_path / "nowhere") in report.problems.places["missing folder"][0]
-    root = make_tree()
-    shutil.rmtree(root / CASE2)
-    report = check(root)
-    assert report.problems.places["missing direction"] == [str(root / CASE2)]
-    assert report.can_train
-    shutil.rmtree(root / "train")
-    shutil.rmtree(root / CASE1)
-    report = check(root)
-    assert [text.split(" ")[0] for text in report.problems.places["missing folder"]] == [
-        str(root / place) for place in ("train", CASE1)
-    ]
-    assert report.can_train is False
-
-
 def test_masked_identities(make_tree, check, frames_of, found):
     root = make_tree(masked=True)
     frames = frames_of(root, f"{CASE1}/query/20/tracklet_0")
@@ -102,28 +84,6 @@ def test_masked_identities(make_tree, check, frames_of, found):
     assert report.problems.places["masked frame name"] == [f"{root / CASE1}/query/20/tracklet_0"]
     assert report.can_train
     assert not found(report)
-
-
-def test_codes_in_frame_names(detreidx_tree, check_detreidx, found):
-    report = check_detreidx()
-    assert report.can_train
-    assert found(report) == set()
-    content = report_as_dict(report)
-    assert content["splits"]["train"]["altitudes"] == {30: 2}
-    known = content["attributes"]["train"]["people_with_known_code"]
-    assert content["attributes"]["train"]["people"] == 2
-    assert (known["attribute1"], known["attribute2"], known["attribute3"]) == (1, 0, 2)
-    assert content["attributes"].keys() == {"train", f"{CASE1}/query"}
-
-    root = detreidx_tree.root
-    odd = root / "train/1/1_a" / detreidx_tree.frame_name(1, 9, altitude="high")
-    odd.touch()
-    (root / "train/1/1_b" / detreidx_tree.frame_name(2, 8)).touch()
-    report = check_detreidx()
-    (text,) = report.problems.places["frame name"]
-    assert text.startswith(f"{odd}: expected integers as fields 7 to 9")
-    assert str(root / "train/1/1_b") in report.problems.places["several cameras"][0]
-    assert report.can_train is False
 
 
 def test_masked_identities_of_another_data_set_are_declared(detreidx_tree, check_detreidx, found):
@@ -137,28 +97,6 @@ def test_masked_identities_of_another_data_set_are_declared(detreidx_tree, check
     (root / f"{CASE1}/query/3/3_query/1_1_02_2024_10_30_30_40_60_S1.jpg").touch()
     report = check_detreidx("DATASETS.IDENTITIES_MASKED", True)
     assert len(report.problems.places["frame name"]) == 1  # the loader does not tolerate it either
-    assert report.can_train is False
-
-
-def test_links_to_nothing_pipes_and_files_in_place_of_folders(make_tree, check, found):
-    root = make_tree()
-    (root / "train/notes.txt").touch()
-    (root / "train/1/frame.jpg").touch()
-    report = check(root)
-    assert found(report) == set()
-    strays = [str(root / "train/1/frame.jpg"), str(root / "train/notes.txt")]
-    assert sorted(report.problems.places["stray file"]) == strays
-    (root / "train/8").symlink_to("nowhere")
-    (root / "train/12").touch()
-    (root / "train/1/gone").symlink_to("nowhere")
-    os.mkfifo(root / "train/4/pipe")
-    shutil.rmtree(root / CASE2)
-    (root / CASE2).symlink_to("nowhere")
-    report = check(root)
-    assert found(report) == {"unusable entry"}
-    assert {text.split(" ")[0] for text in report.problems.places["unusable entry"]} == {
-        str(root / place) for place in (CASE2, "train/8", "train/12", "train/1/gone", "train/4/pipe")
-    }
     assert report.can_train is False
 
 
@@ -195,60 +133,6 @@ def test_a_folder_that_cannot_be_listed(make_tree, check, monkeypatch):
     assert report.can_train is False
 
 
-def test_names_that_cannot_be_used(make_tree, check, found):
-    root = make_tree()
-    not_utf8 = os.path.join(os.fsencode(root), b"train/1/caf\xe9")
-    os.rename(root / TRACKLET, not_utf8)
-    (root / "train/1/c0n1").rename(root / "train/1/c0 n1")
-    (root / f"train/{10**19}").mkdir()
-    os.rename(os.path.join(not_utf8, os.listdir(not_utf8)[0]), os.path.join(not_utf8, b"\xff.jpg"))
-    report = check(root)
-    assert found(report, BLOCKING) == {"identity folder", "tracklet name", "frame name"}
-    places = report.problems.places
-    assert f"{root}/train/{10**19}: an identity number must be at most" in places["identity folder"][0]
-    spaced, not_encoded = places["tracklet name"]
-    assert spaced.startswith(f"{root}/train/1/c0 n1: ")
-    assert not_encoded.startswith(f"{root}/train/1/caf\\xe9: ")
-    assert places["frame name"][0].startswith(f"{root}/train/1/caf\\xe9/\\xff.jpg: expected a frame name")
-    format_report(report).encode()  # any terminal and file takes it
-    assert json.loads(json.dumps(report_as_dict(report), ensure_ascii=False).encode())["can_train"] is False
-
-
-def test_attributes(make_tree, check, found):
-    root = make_tree()
-    path = root / "attributes/train.csv"
-    header, _, *rows = path.read_text().splitlines()
-    cells = rows[0].split(",")
-    cells[1] = "3"
-    path.write_text("\n".join([header, ",".join(cells), *rows[1:]]))
-    (root / f"attributes/{CASE1}/query.csv").unlink()
-    report = check(root)
-    assert found(report) == {"attribute code", "people without attributes"}
-    assert "gender holds code 3" in report.problems.places["attribute code"][0]
-    assert report.problems.places["people without attributes"] == ["train: identity 1"]
-    assert report.problems.places["no attribute table"] == [str(root / f"attributes/{CASE1}/query.csv")]
-    assert report_as_dict(report)["attributes"]["train"]["people_with_known_code"]["gender"] == 2
-    path.unlink()
-    path.symlink_to("nowhere")
-    report = check(root)
-    assert found(report, BLOCKING) == {"attribute table"}
-    assert str(path) in report.problems.places["attribute table"][0]
-
-
-def test_people_held_out_for_validation_are_checked(make_tree, check):
-    report = check(make_tree(), "DATASETS.VALIDATION_FRACTION", 0.5)
-    assert report.can_train
-    people = {split: counts["people"] for split, counts in report_as_dict(report)["splits"].items()}
-    assert (people["train"], people[f"validation_{CASE1}/query"]) == (2, 2)
-
-
-def test_batches_that_do_not_fit(make_tree, check):
-    report = check(make_tree(), "SOLVER.STAGE2.IMS_PER_BATCH", 10)
-    (text,) = report.problems.places["batches"]
-    assert "5 identities" in text
-    assert report.can_train is False
-
-
 def test_a_data_set_in_tables(build_mars_tree, check, found):
     train = [(1, 1, 4), (1, 2, 4), (2, 1, 4), (2, 2, 4)]
     tree = build_mars_tree(train, [(3, 1, 4), (3, 2, 4)], query=[1])
@@ -276,10 +160,6 @@ def test_a_data_set_in_tables(build_mars_tree, check, found):
     assert str(tree.root / "bbox_test") in report.problems.places["missing folder"][0]
 
 
-def test_an_unknown_dataset_blocks(tmp_path, check):
-    assert "DATASETS.NAMES must be" in check(tmp_path, "DATASETS.NAMES", "x").problems.places["loader"][0]
-
-
 def die(tracklet, size, sample):
     os._exit(1)
 
@@ -291,11 +171,55 @@ def test_a_process_that_dies_blocks(make_tree, tiny_cfg, monkeypatch):
     assert (report.complete, report.can_train) == (False, False)
 
 
-@pytest.mark.parametrize("sample", [0, 2])
-def test_the_estimated_epoch(make_tree, check, sample):
-    report = check(make_tree(), "DATALOADER.NUM_WORKERS", 3, sample=sample)
+def test_missing_parts(make_tree, check):
+    root = make_tree()
+    shutil.rmtree(root / CASE2)
+    report = check(root)
+    assert report.problems.places["missing direction"] == [str(root / CASE2)]
+    assert report.can_train
+    shutil.rmtree(root / "train")
+    shutil.rmtree(root / CASE1)
+    report = check(root)
+    missing = [text.split(" ")[0] for text in report.problems.places["missing folder"]]
+    assert missing == [str(root / place) for place in ("train", CASE1)]
+    assert report.can_train is False
+
+
+def test_attributes(make_tree, check, found):
+    root = make_tree()
+    path = root / "attributes/train.csv"
+    header, _, row, *rows = path.read_text().splitlines()
+    pid, _, *codes = row.split(",")
+    path.write_text("\n".join([header, ",".join([pid, "3", *codes]), *rows]))
+    (root / f"attributes/{CASE1}/query.csv").unlink()
+    report = check(root)
+    assert found(report) == {"attribute code", "people without attributes"}
+    assert "gender holds code 3" in report.problems.places["attribute code"][0]
+    assert report.problems.places["people without attributes"] == ["train: identity 1"]
+    assert report.problems.places["no attribute table"] == [str(root / f"attributes/{CASE1}/query.csv")]
+    assert report_as_dict(report)["attributes"]["train"]["people_with_known_code"]["gender"] == 2
+
+
+def test_codes_in_frame_names(check_detreidx, found):
+    report = check_detreidx()
+    assert report.can_train
+    assert found(report) == set()
+    content = report_as_dict(report)
+    assert content["splits"]["train"]["altitudes"] == {30: 2}
+    known = content["attributes"]["train"]["people_with_known_code"]
+    assert (known["attribute1"], known["attribute2"], known["attribute3"]) == (1, 0, 2)
+    assert content["attributes"].keys() == {"train", f"{CASE1}/query"}
+
+
+def test_held_out_people_batches_and_the_estimated_epoch(make_tree, check):
+    root = make_tree()
+    (text,) = check(root, "SOLVER.STAGE2.IMS_PER_BATCH", 10).problems.places["batches"]
+    assert "5 identities" in text
+    report = check(root, "DATALOADER.NUM_WORKERS", 3, "DATASETS.VALIDATION_FRACTION", 0.5, sample=2)
+    people = {split: counts["people"] for split, counts in report_as_dict(report)["splits"].items()}
+    assert (people["train"], people[f"validation_{CASE1}/query"]) == (2, 2)
     epoch = report.epoch
-    assert epoch.frames_decoded == (32 + 4 * 12 if sample else 96 + 4 * 36)
     assert epoch.frames_per_epoch == epoch.batches_per_epoch * 4 * 4
     assert epoch.epoch_seconds == pytest.approx(epoch.frames_per_epoch / (3 * epoch.frames_per_second_per_core))
+    assert epoch.frames_decoded == 2 * sum(len(part) for part in report.dataset.splits().values())
     assert "x 3 workers" in format_report(report)

@@ -19,13 +19,6 @@ def test_a_frame_of_two_people(make_tree, check, frames_of, found):
     assert texts[1].endswith(", and 4 more of these tracklets")
 
 
-def test_a_frame_of_train_and_a_masked_test_person(make_tree, check, frames_of):
-    root = make_tree(masked=True)
-    mine, other = frames_of(root)[0], frames_of(root, f"{CASE1}/query/20/tracklet_0")[0]
-    other.write_bytes(mine.read_bytes())
-    assert check(root).problems.places["frame of two people"] == [f"{mine} and {other}"]
-
-
 def test_people(make_tree, check):
     root = make_tree(test=(1, 20))
     shutil.rmtree(root / "train/4/c4n0")

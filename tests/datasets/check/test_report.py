@@ -5,15 +5,6 @@ from datasets.check.report import Examined, Report, format_report, report_as_dic
 from datasets.readers.dataset import DataSet, PublishedCounts
 
 
-def test_people_on_several_days(make_tree, check, frames_of):
-    root = make_tree()
-    for frame in frames_of(root, "train/4/c4n1"):
-        frame.rename(frame.with_name(frame.name.replace("T231017", "T231018")))
-    report = check(root)
-    assert report_as_dict(report)["splits"]["train"]["people_on_several_days"] == 1
-    assert "; 1 people on several days" in format_report(report)
-
-
 def test_the_last_line_counts_kinds_and_places(tmp_path):
     report = Report("agvpreid", str(tmp_path))
 

@@ -40,15 +40,3 @@ def test_other_numbers_of_cameras(build_mars_tree):
     root = build_mars_tree(TRAIN, [*TEST, (4, 3, 1)], [1]).root
     with pytest.raises(ValueError, match=r"has two cameras, but its tables name \[1, 2, 3\]"):
         open_dataset("g2avreid", root)
-
-
-def test_missing_train(build_mars_tree):
-    root = build_mars_tree(TRAIN, TEST, [1]).root
-    (root / "bbox_train").rename(root / "moved")
-    with pytest.raises(FileNotFoundError, match=r"bbox_train is not a folder"):
-        open_dataset("g2avreid", root)
-    assert open_dataset("g2avreid", root, DatasetOptions(with_train=False)).train == ()
-    (root / "info/tracks_train_info.mat").write_text("not a table")
-    dataset = open_dataset("g2avreid", root, DatasetOptions(with_train=False))
-    assert dataset.train == ()
-    assert {t.camid: t.view for t in dataset.cases["case2"].gallery} == {1: "ground", 2: "aerial"}

@@ -2,8 +2,8 @@
 
 import os
 import pickle
+import re
 import shutil
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +14,6 @@ from datasets.build import open_dataset
 from datasets.readers import manifest
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.manifest import (
-    DamagedIndexError,
     FramePaths,
     default_index_dir,
     index_path,
@@ -96,18 +95,14 @@ def test_paths_are_a_sequence(split, open_it):
     for paths, same in ((indexed, plain), (FramePaths.pack(iter(PATHS)), PATHS)):
         assert paths == same
         assert same == paths
-        assert paths != same[:2]
-        assert paths != FramePaths.pack(reversed(same))
-        assert paths != list(same)
+        assert paths not in (same[:2], FramePaths.pack(reversed(same)), list(same))
         assert hash(paths) == hash(same)
         assert (paths[0], paths[-1], len(paths), list(paths)) == (same[0], same[-1], len(same), list(same))
-        assert same[1] in paths
         for part in (slice(1, 3), slice(2, None), slice(-2, None), slice(3, 1), slice(9, 12), slice(None, None, -1)):
             assert paths[part] == same[part]
             assert paths[1:][part] == same[1:][part]
         with pytest.raises(IndexError):
             paths[len(same)]
-    assert repr(indexed) == f"<3 frames of {split / '30/a'}>"
     assert not FramePaths.pack([])
 
 
@@ -118,42 +113,20 @@ def test_packed_tracklets_equal_the_plain_ones_and_a_pickle_sends_their_own_path
     content = pickle.dumps(packed[7].frame_paths)
     assert len(content) < 4000
     assert pickle.loads(content) == plain[7].frame_paths
-    assert pickle.loads(pickle.dumps(packed[7].frame_paths[5:5])) == ()
 
 
-def add_frame(split):
-    write(split, "30/a", "4.jpg")
+CHANGES = {
+    "add frame": lambda split: write(split, "30/a", "4.jpg"),
+    "remove frame": lambda split: (split / "30/a/2.jpg").unlink(),
+    "rename frame": lambda split: (split / "30/a/2.jpg").rename(split / "30/a/5.jpg"),
+    "add tracklet": lambda split: write(split, "7/c", "1.jpg"),
+    "remove tracklet": lambda split: shutil.rmtree(split / "7/a"),
+    "add identity": lambda split: write(split, "31/a", "1.jpg"),
+    "remove identity": lambda split: (split / "30").rename(split.parent / "elsewhere"),
+}
 
 
-def remove_frame(split):
-    (split / "30/a/2.jpg").unlink()
-
-
-def rename_frame(split):
-    (split / "30/a/2.jpg").rename(split / "30/a/5.jpg")
-
-
-def add_tracklet(split):
-    write(split, "7/c", "1.jpg")
-
-
-def remove_tracklet(split):
-    shutil.rmtree(split / "7/a")
-
-
-def add_identity(split):
-    write(split, "31/a", "1.jpg")
-
-
-def remove_identity(split):
-    (split / "30").rename(split.parent / "elsewhere")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [add_frame, remove_frame, rename_frame, add_tracklet, remove_tracklet, add_identity, remove_identity],
-    ids=lambda change: change.__name__,
-)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_only_a_changed_tree_is_listed_again(change, split, open_it, listings):
     before = all_paths(open_it())
     assert sorted(listings) == sorted(str(split / folder) for folder in TREE)
@@ -178,12 +151,6 @@ def test_a_folder_that_has_just_changed_may_change_unseen_and_is_listed_again(sp
         assert listings
 
 
-def test_another_reader_and_another_place_have_their_own_index(split, tmp_path):
-    paths = {index_path(*words, tmp_path) for words in ((split, "a"), (split, "b"), (split.parent, "a"))}
-    assert len(paths) == 3
-    assert index_path(Path(os.path.relpath(split)), "a", tmp_path) in paths
-
-
 def test_no_damage_is_trusted(split, open_it, caplog):
     path = Path(open_it().path)
     whole = path.read_bytes()
@@ -191,7 +158,7 @@ def test_no_damage_is_trusted(split, open_it, caplog):
     damaged += [whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :] for place in range(0, len(whole), 7)]
     for content in damaged:
         path.write_bytes(content)
-        with pytest.raises(DamagedIndexError):
+        with pytest.raises(ValueError, match="damaged|not an index|another version"):
             manifest._map_index(str(path), str(split))
     for content in damaged[:7]:
         path.write_bytes(content)
@@ -201,13 +168,13 @@ def test_no_damage_is_trusted(split, open_it, caplog):
         assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("kind", ["pipe", "link to a device", "another folder's", "another version's"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "another folder's", "another version's"])
 def test_another_file_in_place_of_the_index_is_replaced(split, open_it, caplog, monkeypatch, tmp_path, kind):
     path = Path(open_it().path)
     path.unlink()
     if kind == "pipe":
         os.mkfifo(path)  # opening it would wait forever
-    elif kind == "link to a device":
+    elif kind == "device":
         path.symlink_to("/dev/zero")
     elif kind == "another folder's":
         write(tmp_path / "other", "1/a", "1.jpg")
@@ -220,16 +187,10 @@ def test_another_file_in_place_of_the_index_is_replaced(split, open_it, caplog, 
     assert "it is rebuilt" in caplog.text or "No index can be kept" in caplog.text
 
 
-def test_an_error_of_the_tree_leaves_nothing_behind(split, open_it, tmp_path):
-    write(split, "7/c", "odd.jpg")
-    with pytest.raises(ValueError, match="odd"):
-        open_it()
-    assert not (tmp_path / "kept").exists()
-    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR or .* a copy of Toy"):
-        open_index(tmp_path / "nowhere", "Toy", read, "numbers 1", tmp_path / "kept")
-
-
-def test_indices_made_at_once_agree(split, open_it, tmp_path):
+def test_every_reader_and_place_has_its_own_index_which_many_may_make_at_once(split, open_it, tmp_path):
+    paths = {index_path(*words, tmp_path) for words in ((split, "a"), (split, "b"), (split.parent, "a"))}
+    assert len(paths) == 3
+    assert index_path(Path(os.path.relpath(split)), "a", tmp_path) in paths
     with ThreadPoolExecutor(8) as pool:
         indices = list(pool.map(lambda _: open_it(), range(16)))
     assert all(all_paths(index) == expected(split) for index in indices)
@@ -246,18 +207,18 @@ def test_without_a_place_to_keep_it_an_index_still_works(split, tmp_path, monkey
         monkeypatch.setattr(manifest, "_write_table", fill)
     place = {"a file": tmp_path / "file", "a frame of the split": split / "30/a/1.jpg"}.get(fault, tmp_path / "kept")
     index = open_index(split, "Toy", read, "numbers 1", place)
-    assert "No index can be kept" in caplog.text
-    assert "DATASETS.INDEX_DIR" in caplog.text
+    assert re.search(r"No index can be kept.*DATASETS\.INDEX_DIR", caplog.text)
     assert all_paths(index) == expected(split)
     assert pickle.loads(pickle.dumps(index.frame_paths(1))) == index.frame_paths(1)
 
 
-def test_the_default_place_is_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_index_dir() == tmp_path / "xtfclip"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_index_dir() == tmp_path / ".cache" / "xtfclip"
+def test_an_error_of_the_tree_leaves_nothing_behind(split, open_it, tmp_path):
+    write(split, "7/c", "odd.jpg")
+    with pytest.raises(ValueError, match="odd"):
+        open_it()
+    assert not (tmp_path / "kept").exists()
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR or .* a copy of Toy"):
+        open_index(tmp_path / "nowhere", "Toy", read, "numbers 1", tmp_path / "kept")
 
 
 def test_a_pickle_holds_a_reference_to_the_index_and_no_other_is_taken_for_it(tmp_path, split, open_it):
@@ -267,19 +228,10 @@ def test_a_pickle_holds_a_reference_to_the_index_and_no_other_is_taken_for_it(tm
     assert len(content) < 1000
     assert pickle.loads(content) == [index.frame_paths(0)] * 2
     content = pickle.dumps(open_it().frame_paths(0))
-    add_frame(split)
+    CHANGES["add frame"](split)
     open_it()
-    with pytest.raises(DamagedIndexError, match="was rebuilt"):
+    with pytest.raises(ValueError, match="was rebuilt"):
         pickle.loads(content)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
-def test_names_of_any_bytes(tmp_path):
-    folder = tmp_path / "train" / "1" / "caf\u00e9"
-    folder.mkdir(parents=True)
-    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.jpg")).touch()
-    index = open_index(tmp_path / "train", "Toy", lambda folder, names: (names, ()), "any 1", tmp_path / "kept")
-    assert [os.path.exists(path) for path in index.frame_paths(0)] == [True]
 
 
 def test_agvpreid_reads_the_same_from_a_warm_index(make_tree, monkeypatch, tmp_path):
@@ -292,27 +244,6 @@ def test_agvpreid_reads_the_same_from_a_warm_index(make_tree, monkeypatch, tmp_p
     warm = open_dataset("agvpreid", root, options)
     assert (warm.train, warm.cases) == (cold.train, cold.cases)
     assert all(os.path.isfile(path) for tracklet in warm.train for path in tracklet.frame_paths)
-
-
-def test_agvpreid_finds_an_odd_name_in_a_warm_index(make_tree, tmp_path):
-    root = make_tree()
-    (root / "train/1/c0n0/odd.jpg").touch()
-    settle(root)
-    for _ in range(2):
-        with pytest.raises(ValueError, match=r"train/1/c0n0/odd\.jpg: expected a frame name like"):
-            open_dataset("agvpreid", root, DatasetOptions(index_dir=str(tmp_path / "kept")))
-
-
-def test_a_folder_that_cannot_be_listed_is_not_taken_for_the_index_folder(split, open_it, monkeypatch, caplog):
-    def refuse(path):
-        if path.endswith("30/a"):
-            raise PermissionError(13, "Permission denied", path)
-        return sorted(os.listdir(path))
-
-    monkeypatch.setattr(manifest, "list_images", refuse)
-    with pytest.raises(ValueError, match=r"30/a: a folder of Toy cannot be listed: Permission denied .*ROOT_DIR"):
-        open_it()
-    assert "DATASETS.INDEX_DIR" not in caplog.text
 
 
 def test_the_change_time_of_every_folder_is_compared(split, open_it, listings):
@@ -328,81 +259,66 @@ def test_the_change_time_of_every_folder_is_compared(split, open_it, listings):
         assert listings
 
 
-def test_identities_whose_target_is_away_stop_the_loader_and_count_once_they_are_back(split, open_it, tmp_path):
-    store, away = tmp_path / "store", tmp_path / "away"
-    write(store, "40/a", "1.jpg")
-    (split / "40").symlink_to(store / "40")
-    settle(tmp_path)
-    assert "40/a" in open_it().folders
-    store.rename(away)
-    with pytest.raises(ValueError, match=r"train/40 is a link whose target is missing"):
-        open_it()
-    away.rename(store)
-    assert open_it().folders == ["7/a", "7/b", "30/a", "40/a"]
-    (split / "40").unlink()
-    assert open_it().folders == ["7/a", "7/b", "30/a"]
-
-
-def test_a_link_to_an_ignored_file_whose_target_becomes_a_folder_is_found(split, open_it, tmp_path):
-    target = tmp_path / "target"
-    target.touch()
-    (split / "7/c.d").symlink_to(target)
+def test_links_are_followed_and_looked_at_again(split, open_it, tmp_path):
+    write(tmp_path / "store", "40/b", "1.jpg")
+    write(split, "41/b", "2.jpg")
+    (tmp_path / "target").touch()
+    for link, target in (("40", "40"), ("41/a", "40/b"), ("41/b/1.jpg", "40/b/1.jpg"), ("7/c.d", "../target")):
+        (split / link).symlink_to(tmp_path / "store" / target)
     settle(split)
-    assert open_it().folders == ["7/a", "7/b", "30/a"]
-    target.unlink()
-    write(target, ".", "1.jpg")
-    assert open_it().folders == ["7/a", "7/b", "7/c.d", "30/a"]
+    paths = all_paths(open_it())
+    assert [len(paths[folder]) for folder in ("40/b", "41/a", "41/b")] == [1, 1, 2]
+    assert "7/c.d" not in paths  # a link to a file, which now becomes a folder
+    (tmp_path / "target").unlink()
+    write(tmp_path / "target", ".", "1.jpg")
+    assert "7/c.d" in open_it().folders
+
+
+ENTRIES = {
+    "missing target": (lambda path: path.symlink_to("nowhere"), "is a link whose target is missing"),
+    "loop": (lambda path: path.symlink_to(path), r"cannot be examined: Too many levels of symbolic links\.$"),
+    "pipe": (os.mkfifo, "is a pipe: expected a folder or a regular file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is a link to a character device"),
+    "file": (Path.touch, "is a file, but a folder is expected here"),
+}
 
 
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        *((kind, "7/c") for kind in ("missing target", "loop", "pipe", "socket", "link to a device", "file")),
-        *(("missing target", "40"), ("file", "40"), ("pipe", "7/a/2.jpg"), ("link to a device", "7/a/2.jpg")),
+        *((kind, "7/c") for kind in ENTRIES),
+        *(("missing target", "40"), ("file", "40"), ("pipe", "7/a/2.jpg"), ("device", "7/a/2.jpg")),
+        *(("loop", "30"), ("loop", "30/a")),
     ],
 )
-def test_entries_that_are_neither_folders_nor_files_stop_the_loader(split, open_it, monkeypatch, place, kind):
-    path = split / place
-    if kind == "missing target":
-        path.symlink_to("nowhere")
-    elif kind == "loop":
-        path.symlink_to(path)
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        monkeypatch.chdir(path.parent)  # paths of sockets must be short
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(path.name)
-    elif kind == "link to a device":
-        path.symlink_to("/dev/zero")
-    else:
-        path.touch()
-    words = {
-        "missing target": "is a link whose target is missing",
-        "loop": "cannot be examined: Too many levels of symbolic links",
-        "pipe": "is a pipe: expected a folder or a regular file",
-        "socket": "is a socket",
-        "link to a device": "is a link to a character device",
-        "file": "is a file, but a folder is expected here",
-    }
-    with pytest.raises(ValueError, match=f"train/{place} {words[kind]}"):
-        open_it()
-
-
-@pytest.mark.parametrize("place", ["30", "30/a"])
-def test_a_loop_of_links_that_appears_after_indexing_is_named(split, open_it, place):
+def test_entries_that_are_neither_folders_nor_files_stop_the_loader(split, open_it, place, kind):
     open_it()
-    shutil.rmtree(split / place)
-    (split / place).symlink_to(split / place)
-    with pytest.raises(ValueError, match=rf"^{split / place} cannot be examined: Too many levels of symbolic links\.$"):
+    make, words = ENTRIES[kind]
+    shutil.rmtree(split / place, ignore_errors=True)
+    make(split / place)
+    with pytest.raises(ValueError, match=f"train/{place} {words}"):
         open_it()
 
 
-def test_links_to_frames_tracklets_and_identities_are_followed(split, open_it, tmp_path):
-    write(tmp_path / "store", "40/b", "1.jpg")
-    write(split, "41/b", "2.jpg")
-    (split / "40").symlink_to(tmp_path / "store/40")
-    (split / "41/a").symlink_to(tmp_path / "store/40/b")
-    (split / "41/b/1.jpg").symlink_to(tmp_path / "store/40/b/1.jpg")
-    paths = all_paths(open_it())
-    assert [len(paths[folder]) for folder in ("40/b", "41/a", "41/b")] == [1, 1, 2]
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_the_index_folder(split, open_it, monkeypatch, caplog):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(manifest, "list_images", refuse)
+    with pytest.raises(ValueError, match=r"/a: a folder of Toy cannot be listed: Permission denied .*ROOT_DIR"):
+        open_it()
+    assert "DATASETS.INDEX_DIR" not in caplog.text
+
+
+def test_names_of_any_bytes(tmp_path):
+    write(tmp_path / "train", "1/café", os.fsdecode(b"\xff\xfe.jpg"))
+    index = open_index(tmp_path / "train", "Toy", lambda folder, names: (names, ()), "any 1", tmp_path / "kept")
+    assert [os.path.exists(path) for path in index.frame_paths(0)] == [True]
+
+
+def test_the_default_place_is_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_index_dir() == tmp_path / "xtfclip"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_index_dir() == tmp_path / ".cache" / "xtfclip"

@@ -1,6 +1,5 @@
 """The reader of a user's own data: what becomes of a table, and every mistake that folders can hold."""
 
-import logging
 import re
 from pathlib import Path
 
@@ -76,39 +75,6 @@ def test_two_views_make_two_directions(build):
     assert dataset.cases["case1"].query[0].altitude == 80
 
 
-def test_a_direction_without_queries_is_left_out(build, caplog):
-    rows = ("t,1,,train,ground", "u,2,,query,ground", "v,2,,gallery,aerial")
-    dataset = open_dataset("folder", build(*rows, header="path,person,camera,split,view"))
-    assert list(dataset.cases) == ["case2"]
-    assert "aerial to ground has no queries or no gallery, so it is left out" in caplog.text
-
-
-def test_without_cameras_the_whole_gallery_is_ranked_and_no_query_finds_itself(build, caplog):
-    dataset = open_dataset("folder", build("t,1,,train", "u,2,,query+gallery", "v,2,,gallery"))
-    (case,) = dataset.cases.values()
-    assert case.protocol == "all-cameras"
-    assert sides_of(case) == (["u"], ["v"])
-    assert "fewer than two cameras of test tracklets: rankings are scored by the protocol all-cameras" in caplog.text
-    assert "1 tracklets are queries only, although their split is query+gallery" in caplog.text
-
-
-def test_a_query_of_unknown_camera_leaves_the_gallery_and_others_stay(build):
-    rows = (*TRAIN, "u,2,,query+gallery", "v,2,1,query+gallery", "w,2,2,gallery")
-    (case,) = open_dataset("folder", build(*rows)).cases.values()
-    assert sides_of(case) == (["u", "v"], ["v", "w"])
-
-
-def test_the_protocol_can_be_chosen(build):
-    root = build(*TRAIN, "v,2,1,query+gallery", "w,2,2,gallery")
-    (case,) = open_dataset("folder", root, DatasetOptions(protocol="all-cameras")).cases.values()
-    assert (case.protocol, *sides_of(case)) == ("all-cameras", ["v"], ["w"])
-
-
-def test_test_tracklets_are_divided(build):
-    (case,) = open_dataset("folder", build(*TRAIN, "u,2,1,test", "v,2,1,test", "w,2,2,test")).cases.values()
-    assert sides_of(case) == (["u", "w"], ["u", "v", "w"])
-
-
 def test_tracklets_that_share_a_folder(tmp_path):
     add_frames(
         tmp_path / "x y",
@@ -123,13 +89,6 @@ def test_tracklets_that_share_a_folder(tmp_path):
     dataset = open_dataset("folder", tmp_path, DatasetOptions(table="other.csv"))
     assert dataset.train[1].name == "x%20y/1_c2_*"
     assert [Path(path).name for path in dataset.train[1].frame_paths] == ["1_c2_f9.jpg", "1_c2_f10.jpg"]
-
-
-def test_names_are_escaped_so_that_they_stay_different(build):
-    dataset = open_dataset("folder", build("a b,1,1,train", "a%20b,1,2,train", "c\u2003d,2,1,test", "e,2,2,test"))
-    names = [t.name for t in (*dataset.train, *dataset.cases["case1"].gallery)]
-    assert names == ["a%20b", "a%2520b", "c%E2%80%83d", "e"]
-    assert all(name.split() == [name] for name in names)
 
 
 def test_attributes_are_numbered_over_the_whole_table(build):
@@ -148,18 +107,6 @@ def test_training_folders_are_not_touched_without_training(build):
     assert [t.pid for t in dataset.cases["case1"].query] == [2, 2]
     with pytest.raises(ValueError, match=r"tracklets\.csv, line 2: .*a: this tracklet has no frames"):
         open_dataset("folder", root)
-
-
-def test_a_missing_table_says_how_to_write_it(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"tracklets\.csv is not a file: write this table with 'python -m tools"
-    ):
-        open_dataset("folder", tmp_path)
-
-
-def test_a_table_without_splits_says_how_to_draw_them(build):
-    with pytest.raises(ValueError, match=r"tracklets\.csv, line 1: there is no column split; add one, with 'python -m"):
-        open_dataset("folder", build("a,1,1", header="path,person,camera"))
 
 
 @pytest.mark.parametrize(
@@ -195,20 +142,6 @@ def test_a_wrong_path_names_its_line(path, message, build):
         open_dataset("folder", root)
 
 
-def test_a_link_that_leads_nowhere_names_its_line(build):
-    root = build(*TRAIN, "v,2,1,test", "w,2,2,test")
-    (root / "w" / "2.jpg").symlink_to(root / "gone.jpg")
-    with pytest.raises(ValueError, match=r"tracklets\.csv, line 5: .*2\.jpg is a link whose target is missing"):
-        open_dataset("folder", root)
-
-
-def test_the_log_counts_every_split(build, caplog):
-    caplog.set_level(logging.INFO)
-    open_dataset("folder", build(*TRAIN, "v,2,1,test", "w,2,2,test"))
-    assert "train: 1 identities, 2 tracklets, 2 frames." in caplog.text
-    assert "search/gallery: 1 identities, 2 tracklets, 2 frames." in caplog.text
-
-
 def test_a_data_check_collects_all_faults(build):
     root = build("a,1,1,train", "b,1,2,train", "c,2,1,query", "d,2,2,gallery", "e,2,3,gallery")
     (root / "a/1.jpg").unlink()
@@ -220,3 +153,18 @@ def test_a_data_check_collects_all_faults(build):
     assert [text.split(": ")[0] for places in findings.places.values() for text in places] == [
         f"{root}/tracklets.csv, line {line}" for line in (3, 2, 5)
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "protocol", "query", "gallery"),
+    [
+        (("t,1,,train", "u,2,,query+gallery", "v,2,,gallery"), {}, "all-cameras", "u", "v"),  # not found by itself
+        ((*TRAIN, "u,2,,query+gallery", "v,2,1,query+gallery", "w,2,2,gallery"), {}, "cross-camera", "uv", "vw"),
+        ((*TRAIN, "v,2,1,query+gallery", "w,2,2,gallery"), {"protocol": "all-cameras"}, "all-cameras", "v", "w"),
+        ((*TRAIN, "u,2,1,test", "v,2,1,test", "w,2,2,test"), {}, "cross-camera", "uw", "uvw"),
+    ],
+    ids=["no cameras", "one unknown camera", "protocol chosen", "test divided"],
+)
+def test_queries_and_gallery_follow_from_cameras_and_protocol(build, rows, options, protocol, query, gallery):
+    (case,) = open_dataset("folder", build(*rows), DatasetOptions(**options)).cases.values()
+    assert (case.protocol, *sides_of(case)) == (protocol, list(query), list(gallery))

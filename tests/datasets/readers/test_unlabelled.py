@@ -60,12 +60,6 @@ def test_what_is_left_out_is_named(write, caplog):
     ]
 
 
-def test_frames_are_in_the_order_of_agvpreids_reader(write):
-    names = ["P1T2310171A2C2E9K7F12.jpg", "P1T2310171A2C2E10K1F9.jpg", "P1T2310171A2C2E2K10F100.jpg"]
-    (tracklet,) = read_unlabelled(write(*names))
-    assert [os.path.basename(path) for path in tracklet.frame_paths] == [names[1], names[0], names[2]]
-
-
 def test_a_folder_without_frames_is_one_error(write, caplog):
     root = write("a/", "b/notes.txt")
     with pytest.raises(FileNotFoundError, match=r"people has no frames: expected a folder with frames"):

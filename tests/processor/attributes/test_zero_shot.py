@@ -8,11 +8,12 @@ from torch import nn
 from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
 from model.text_space import TextSpace
 from processor.attributes.heads import SENSITIVE, AttributeHead, predict_columns
-from processor.attributes.prompts import PROMPTS, choose_prompt
 from processor.attributes.zero_shot import (
     CALIBRATION_FILE,
+    PROMPTS,
     calibrate,
     calibrate_heads,
+    choose_prompt,
     find_zero_shot_heads,
     make_zero_shot_heads,
     write_zero_shot_heads,
@@ -68,7 +69,7 @@ def test_a_text_tower_that_knows_no_value_is_refused():
 
 
 def test_other_attributes_are_refused():
-    with pytest.raises(ValueError, match="AG-VPReID's columns only .* this data set has others: vest"):
+    with pytest.raises(ValueError, match="AG-VPReID's columns only; this data set has others: vest"):
         make_zero_shot_heads(make_space(), AttributeScheme(("vest",), (2,)))
 
 

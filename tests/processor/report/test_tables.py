@@ -60,11 +60,11 @@ def test_without_attributes_there_are_only_visual_rows(run, caplog):
 
 
 def test_json_states_protocol_and_origin(run):
-    evaluation = run()
+    evaluation = replace(run(), unit_length=False)
     scores = score_methods(evaluation)
     content = json.loads(json.dumps(collect_results(evaluation, {"data": "AG-VPReID"}, scores)))
     assert (content["data"], list(content["protocols"])) == ("AG-VPReID", ["cross-camera"])
-    assert content["identities_masked"] is False
+    assert (content["identities_masked"], content["unit_length"]) == (False, False)
     assert content["results"] == scores
     assert all(0 <= row[name] <= 1 for row in scores for name in (*MEASURES, "mAP@20"))
 
