@@ -26,6 +26,8 @@ from utils.files import write_text, write_whole
 from utils.mistake import Mistake
 from utils.runtime import prepare_output
 
+from .build import describe_transform
+from .evaluation.cache import hash_weights
 from .evaluation.open_run import open_run
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES, list_frames
 
@@ -96,10 +98,14 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     """Export the run that config keys and values name as an ONNX file, checked against torch on a tracklet's frames."""
     for exporter in ("onnx_ir", "onnxscript"):  # each logs every step of its work
         logging.getLogger(exporter).setLevel(logging.WARNING)
-    # A compiled block cannot be exported.
-    run = open_run([*opts, "MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False"])
+    # A compiled block cannot be exported, and the network describes one clip of a tracklet.
+    fixed = ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False", "TEST.NUM_CLIPS", "1"]
+    run = open_run([*opts, *fixed])
     describer, clips = TrackletDescriber(run.cfg, run.model), make_example_clips(run.cfg, frames)
-    content = export_onnx(describer, clips, describe_export(run.cfg, run.camids, run.checkpoint, run.origin), opset)
+    metadata = describe_export(run.cfg, run.camids, run.checkpoint, run.origin)
+    # As in a feature file of the run: the features of both can be compared.
+    metadata |= {"weights": hash_weights(run.model), "transform": describe_transform(run.cfg)}
+    content = export_onnx(describer, clips, metadata, opset)
     difference, in_torch, in_onnx = check_export(describer, content, clips)
     write_whole(lambda file: file.write(content), path)
     logger.info("%s: differs from torch by at most %.1e", path, difference)

@@ -11,7 +11,7 @@ import torch
 
 from model import make_model
 from processor import export
-from processor.export import TrackletDescriber, check_export, describe_export, export_onnx, format_card
+from processor.export import TrackletDescriber, check_export, describe_export, export_onnx
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +52,6 @@ def test_cameras_matter_and_unknown_ones_differ_from_known(exported):
     assert np.square(features).sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_descriptors_are_those_of_evaluation(exported, tiny_cfg):
-    from processor.build import make_extractor
-    from utils.runtime import make_runtime
-
-    cfg, describer, _ = exported
-    extractor = make_extractor(cfg, describer.model, make_runtime("cpu", "fp32"))
-    clips, cameras = clips_of(cfg, 2), torch.tensor([1, -1])
-    with torch.inference_mode():
-        expected = torch.nn.functional.normalize(extractor.describe(extractor.transform(clips), cameras), dim=1)
-        torch.testing.assert_close(describer(clips, cameras), expected)
-
-
 def test_the_file_names_its_preprocessing_and_its_origin(exported):
     cfg, _, content = exported
     metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
@@ -81,9 +69,3 @@ def test_a_network_that_differs_is_refused(exported, monkeypatch):
     other = TrackletDescriber(cfg, make_model(cfg, 4, 2).eval())
     with pytest.raises(ValueError, match="differs from torch"):
         check_export(other, content, clips)
-
-
-def test_the_card_lists_files_and_facts():
-    card = format_card({"model": "a|b"}, {"weights.safetensors": "weights"})
-    assert "- `weights.safetensors`: weights" in card
-    assert "| model | a/b |" in card
