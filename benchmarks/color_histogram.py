@@ -27,13 +27,7 @@ MARGIN = 0.15  # share of the width left out on each side, where background domi
 
 
 def frame_histogram(image: np.ndarray) -> np.ndarray:
-    """Describe one frame by colour.
-
-    Args:
-        image: Crop, (H, W, 3), uint8, hue, saturation and value as in PIL (0..255 each).
-    Returns:
-        Histograms of all stripes, (NUM_STRIPES * 256,), each stripe summing to 1.
-    """
+    """Return the histograms of all stripes, (NUM_STRIPES * 256,), each summing to 1, of (H, W, 3), uint8, in HSV."""
     side = int(image.shape[1] * MARGIN)
     middle = image[:, side : image.shape[1] - side].astype(np.int64)
     cells = np.zeros(middle.shape[:2], dtype=np.int64)
@@ -59,13 +53,9 @@ def evaluate_case(case: Case) -> dict[str, float]:
     gallery = np.stack([tracklet_feature(tracklet) for tracklet in case.gallery])
     # All features have the same length, so the inner product ranks as the Hellinger distance does.
     distmat = 1.0 - query @ gallery.T / NUM_STRIPES
-    ranking = evaluate_ranking(
-        distmat,
-        np.array([tracklet.pid for tracklet in case.query]),
-        np.array([tracklet.pid for tracklet in case.gallery]),
-        np.array([tracklet.camid for tracklet in case.query]),
-        np.array([tracklet.camid for tracklet in case.gallery]),
-    )
+    q_pids, g_pids = (np.array([tracklet.pid for tracklet in side]) for side in (case.query, case.gallery))
+    q_camids, g_camids = (np.array([tracklet.camid for tracklet in side]) for side in (case.query, case.gallery))
+    ranking = evaluate_ranking(distmat, q_pids, g_pids, q_camids, g_camids)
     scores = {f"R{rank}": 100.0 * float(ranking.cmc[rank - 1]) for rank in (1, 5, 10)}
     return {**scores, "mAP": 100.0 * float(ranking.mAP)}
 

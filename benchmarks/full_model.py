@@ -164,7 +164,7 @@ def make_plain_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -
 MAKERS = {"ours": make_steps, "plain": make_plain_steps}
 
 
-def measure_peak(argv: Sequence[str] | None, network: str, step: str) -> float:
+def measure_peak(argv: Sequence[str], network: str, step: str) -> float:
     """Return the peak memory, GiB, of a process that takes one kind of step twice."""
     args, cfg = parse(argv)
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)

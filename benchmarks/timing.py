@@ -11,10 +11,7 @@ from utils.matrix_rate import wait_for
 
 
 class Seconds(NamedTuple):
-    """Median seconds of a call, by the clock and of the processor (all threads together).
-
-    Seconds of the processor depend less on other work of the machine.
-    """
+    """Median seconds of a call, by the clock and of the processor (all threads), which other work changes less."""
 
     clock: float
     processor: float
@@ -23,13 +20,9 @@ class Seconds(NamedTuple):
 def time_in_turns(
     functions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, warm_up: bool = False
 ) -> dict[str, Seconds]:
-    """Call functions in turns, so that all of them meet the same machine; returns the medians.
+    """Call functions in turns, so that all of them meet the same machine; returns the medians of ``repeats`` turns.
 
-    Args:
-        functions: Functions by name.
-        repeats: Turns that count.
-        device: Where they compute.
-        warm_up: Whether a turn that does not count comes first.
+    With ``warm_up``, a turn that does not count comes first.
     """
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for turn in range(repeats + warm_up):

@@ -24,11 +24,7 @@ MAX_BATCH_BYTES = 64 * 2**30
 
 
 def validate(cfg: CfgNode) -> None:
-    """Check every value against its declaration, and the keys against each other.
-
-    Raises:
-        Mistake: If a rule is broken; the message names the keys to change.
-    """
+    """Check every value against its declaration, and the keys against each other."""
     values = dict(leaves(cfg))
     for key, value in values.items():
         allowed, parts = KEYS[key].allowed, KEYS[key].parts
@@ -41,10 +37,8 @@ def validate(cfg: CfgNode) -> None:
             raise Mistake(f"{key} must lie {allowed}, got {_shorten(value)}.")
         words = [word for word in several if isinstance(word, str)]
         if any(len(word) > MAX_WORD or UNPRINTABLE.search(word) for word in words):
-            raise Mistake(
-                f"{key} must hold at most {MAX_WORD:,} characters of text, and no control characters, "
-                f"got {_shorten(value)}."
-            )
+            rule = f"at most {MAX_WORD:,} characters of text, and no control characters"
+            raise Mistake(f"{key} must hold {rule}, got {_shorten(value)}.")
     if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
         raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
     parse_camera_map(cfg.TEST.CAMERA_MAP)
@@ -52,7 +46,12 @@ def validate(cfg: CfgNode) -> None:
         raise Mistake(f"TEST.TEXT_TOWER needs TEST.MASK predicted, got {cfg.TEST.MASK}.")
     if cfg.DATASETS.VALIDATION_FRACTION and cfg.DATASETS.VALIDATION_PIDS:
         raise Mistake("DATASETS.VALIDATION_FRACTION and DATASETS.VALIDATION_PIDS exclude each other: set one of them.")
-    _check_sizes(cfg)
+    width, heads = cfg.MODEL.VIT.EMBED_DIM, cfg.MODEL.VIT.NUM_HEADS
+    if width and heads and width % heads:
+        raise Mistake(f"MODEL.VIT.EMBED_DIM must be a multiple of MODEL.VIT.NUM_HEADS ({heads}), got {width}.")
+    padding, size = cfg.INPUT.CROP_PADDING, cfg.INPUT.SIZE_TRAIN
+    if padding >= min(size):
+        raise Mistake(f"INPUT.CROP_PADDING must be below the shorter side of INPUT.SIZE_TRAIN {size}, got {padding}.")
     _check_batches(cfg)
     steps = cfg.SOLVER.STAGE2.STEPS
     if list(steps) != sorted(set(steps)):
@@ -60,32 +59,20 @@ def validate(cfg: CfgNode) -> None:
 
 
 def parse_camera_map(text: str) -> dict[int, int]:
-    """Return the training camera of each test camera of TEST.CAMERA_MAP, both as annotated; empty for ''.
-
-    Raises:
-        Mistake: If the text is no list of pairs, or names a test camera twice.
-    """
+    """Return the training camera of each test camera of TEST.CAMERA_MAP, both as annotated; empty for ''."""
     pairs = [CAMERA_PAIR.fullmatch(pair) for pair in text.split(",")] if text.strip() else []
     numbers = [(int(pair[1]), int(pair[2])) for pair in pairs if pair]
-    if len(numbers) < len(pairs):
-        raise Mistake(
-            "TEST.CAMERA_MAP must be pairs of a test camera and a training camera such as '0:4,1:5' (quoted in a YAML "
-            f"file), got {_shorten(text)}."
-        )
     cameras = dict(numbers)
-    if len(cameras) < len(numbers):
-        raise Mistake(f"TEST.CAMERA_MAP must name every test camera once, got {_shorten(text)}.")
+    if len(cameras) < len(pairs):
+        raise Mistake(
+            "TEST.CAMERA_MAP must be pairs of a test camera, each once, and a training camera such as '0:4,1:5' "
+            f"(quoted in a YAML file), got {_shorten(text)}."
+        )
     return cameras
 
 
 def unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> list[str]:
-    """Return the keys that differ from their defaults and that ``command`` does not read.
-
-    Args:
-        cfg: Configuration of the command.
-        command: "training" or "evaluation".
-        opts: KEY VALUE pairs of the command line; only these keys count. None counts all keys, files included.
-    """
+    """Return the keys (of ``opts``, if given) that differ from their defaults and that ``command`` does not read."""
     return [
         key
         for key, value in leaves(cfg)
@@ -100,17 +87,6 @@ def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | No
         logger.warning("Keys without effect in %s: %s.%s", command, ", ".join(keys), hint)
 
 
-def _check_sizes(cfg: CfgNode) -> None:
-    width, heads = cfg.MODEL.VIT.EMBED_DIM, cfg.MODEL.VIT.NUM_HEADS
-    if width and heads and width % heads:
-        raise Mistake(f"MODEL.VIT.EMBED_DIM must be a multiple of MODEL.VIT.NUM_HEADS ({heads}), got {width}.")
-    padding, size = cfg.INPUT.CROP_PADDING, cfg.INPUT.SIZE_TRAIN
-    if padding >= min(size):
-        raise Mistake(
-            f"INPUT.CROP_PADDING must be less than the shorter side of INPUT.SIZE_TRAIN {size}, got {padding}."
-        )
-
-
 def _check_batches(cfg: CfgNode) -> None:
     batch, instances = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
     if batch % instances or batch // instances < 2:
@@ -122,8 +98,7 @@ def _check_batches(cfg: CfgNode) -> None:
     if num_identities % num_parts or num_identities // num_parts < 2:
         raise Mistake(
             f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch "
-            "(SOLVER.STAGE2.IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got "
-            f"{num_parts}."
+            f"(IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got {num_parts}."
         )
     if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
         raise Mistake(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")

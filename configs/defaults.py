@@ -42,21 +42,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Key:
-    """A declaration.
+    """A declaration."""
 
-    Attributes:
-        default: Its type is the key's.
-        role: What depends on it.
-        allowed: The words to choose from, or where its number, or each of its numbers, must lie.
-        parts: What the numbers of a tuple are, if there is a fixed number of them.
-        only: The only command that reads it; None for both.
-    """
-
-    default: Any
+    default: Any  # its type is the key's
     role: Role
-    allowed: tuple[str, ...] | Range | None
-    parts: tuple[str, ...]
-    only: Command | None
+    allowed: tuple[str, ...] | Range | None  # words to choose from, or where its number or numbers must lie
+    parts: tuple[str, ...]  # what the numbers of a tuple are, if there is a fixed number of them
+    only: Command | None  # that reads it; None for both
 
 
 KEYS: dict[str, Key] = {}

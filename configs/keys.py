@@ -84,10 +84,9 @@ def convert_to(example: Any, key: str, value: Any, source: str) -> Any:
 
 
 def nearest_key(key: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate whose last word is most like that of ``key``; None if none is similar.
+    """Return the candidate whose last word is most like that of ``key``, in any case; None if none is similar.
 
-    ``SOLVER.BASE_LR`` finds ``SOLVER.STAGE2.BASE_LR``. The whole keys decide between candidates with the same last
-    word, and earlier candidates win ties. Case is ignored.
+    ``SOLVER.BASE_LR`` finds ``SOLVER.STAGE2.BASE_LR``. The whole keys decide between equal last words.
     """
     key = key.upper()
     best = max(candidates, key=lambda other: (_leaf_similarity(key, other), _similarity(key, other)))

@@ -21,8 +21,7 @@ logger = logging.getLogger(__name__)
 
 # Name under which a training run keeps its configuration, beside its checkpoints.
 CONFIG_FILE = "config.yml"
-# Last line of that file. One that was cut short, as by a full disk, has lost it; its missing keys must not be taken for
-# defaults.
+# Last line of that file. One that was cut short has lost it, and its missing keys must not be taken for defaults.
 LAST_LINE = "# End of the configuration"
 MAX_LENGTH = 32 * 1024  # characters of a config; a dump of every key takes 3,000
 
@@ -42,10 +41,6 @@ def get_cfg(
         config_text: Content of such a YAML instead of a file, as checkpoints keep it. Keys that do not exist (any more)
             are left out, with a warning.
         source: Where ``config_text`` comes from, for messages.
-    Raises:
-        MissingFile: If ``config_file`` does not exist.
-        Mistake: For a damaged YAML, an unknown key (the message names the nearest), a value of the wrong type or
-            outside its set, or keys that contradict each other.
     """
     values = dict(DEFAULTS)
     if config_text is not None:
@@ -75,11 +70,7 @@ def dump_config(cfg: CfgNode) -> str:
 
 
 def config_of_run(opts: Sequence[str]) -> Path | None:
-    """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one.
-
-    Raises:
-        Mistake: If the file is cut short.
-    """
+    """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one."""
     path = Path(dict(_pairs(opts)).get("OUTPUT_DIR", DEFAULTS["OUTPUT_DIR"])) / CONFIG_FILE
     if not path.is_file():
         return None
@@ -92,12 +83,7 @@ def config_of_run(opts: Sequence[str]) -> Path | None:
 
 
 def describe_differences(cfg: CfgNode, *roles: Role) -> str:
-    """Return what differs from the defaults as KEY VALUE words that paste into a command line; 'none' if nothing.
-
-    Args:
-        cfg: The configuration.
-        roles: Those of the keys that count; all without any.
-    """
+    """Return what differs from the defaults, in these roles or all, as words for a command line; 'none' if nothing."""
     values = values_of(cfg, *(roles or Role))
     changed = [f"{key} {shlex.quote(str(value))}" for key, value in values.items() if value != DEFAULTS[key]]
     return " ".join(changed) or "none"
@@ -173,14 +159,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Parse the YAML of a config: nested mappings, lists and plain values; empty text is an empty mapping.
-
-    Args:
-        text: The content.
-        source: Name of the content in messages, for example its path.
-    Raises:
-        Mistake: If this is no such YAML; the message names the line where it is known.
-    """
+    """Parse the YAML of a config: nested mappings, lists and plain values; empty text is an empty mapping."""
     if len(text) > MAX_LENGTH:
         raise Mistake(f"{source} is longer than {MAX_LENGTH:,} characters, which no config needs.")
     try:

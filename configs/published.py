@@ -101,10 +101,7 @@ IGNORED = (
 )
 UNAVAILABLE = "Not available: {}."
 MISSING = "Keys that are not in the file keep the defaults of this project. The published defaults differ: {}."
-SWITCHES = (
-    "Published files do not hold the switches between TF-CLIP and X-TFCLIP, which stay as in X-TFCLIP. For TF-CLIP use "
-    "configs/tfclip_vit_b16_256x128.yml."
-)
+SWITCHES = "The network is X-TFCLIP's: published files do not say. For TF-CLIP use configs/tfclip_vit_b16_256x128.yml."
 
 
 def explain_key(key: str) -> str | None:
@@ -119,14 +116,7 @@ def explain_key(key: str) -> str | None:
 
 
 def translate(written: Mapping[str, Any], source: str) -> tuple[dict[str, Any], list[str]]:
-    """Translate the dotted keys and values of a YAML file.
-
-    Args:
-        written: Dotted keys and values as the file holds them.
-        source: Name of the file in messages.
-    Returns:
-        Values under the keys of this project, with those that nobody knows, and remarks on what was changed.
-    """
+    """Translate the dotted keys and values of a YAML file, those that nobody knows as they are, with remarks."""
     values: dict[str, Any] = {}
     remarks: dict[str, list[str]] = defaultdict(list)
     for key, value in written.items():
@@ -145,7 +135,13 @@ def translate(written: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
         elif explain_key(key):
             remarks[LEFT_OUT].append(key)
         elif key == "DATASETS.NAMES":
-            _carry_dataset_name(convert(key, value, source), written, values, remarks[CARRIED_OVER])
+            name = convert(key, value, source)
+            values[key] = DATASET_NAMES.get(name, name)
+            if name in DATASET_NAMES:
+                remarks[CARRIED_OVER].append(f"{key} {name} as {values[key]}")
+            if name == "ilidsvidsequence" and "DATASETS.TRAIN_HALF" not in written:
+                values["DATASETS.TRAIN_HALF"] = "first"
+                remarks[CARRIED_OVER].append("training people as DATASETS.TRAIN_HALF first")
         else:
             values[key] = value
     is_own = any(key in DEFAULTS and key not in SHARED_KEYS for key in written)
@@ -154,16 +150,6 @@ def translate(written: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
         _follow_published_code(values, remarks)
         remarks[SWITCHES].append("")
     return values, [remark.format("; ".join(items)) for remark, items in remarks.items() if items]
-
-
-def _carry_dataset_name(name: str, written: Mapping[str, Any], values: dict[str, Any], carried: list[str]) -> None:
-    """Replace the published name of a data set; for iLIDS-VID also choose the half that trains in TF-CLIP."""
-    values["DATASETS.NAMES"] = DATASET_NAMES.get(name, name)
-    if name in DATASET_NAMES:
-        carried.append(f"DATASETS.NAMES {name} as {DATASET_NAMES[name]}")
-    if name == "ilidsvidsequence" and "DATASETS.TRAIN_HALF" not in written:
-        values["DATASETS.TRAIN_HALF"] = "first"
-        carried.append("training people as DATASETS.TRAIN_HALF first")
 
 
 def _follow_published_code(values: dict[str, Any], remarks: dict[str, list[str]]) -> None:
@@ -181,10 +167,9 @@ def _follow_published_code(values: dict[str, Any], remarks: dict[str, list[str]]
         split = values["DATASETS.SPLIT"]
         values["DATASETS.SPLIT"] = split + 1
         remarks[CARRIED_OVER].append(f"DATASETS.SPLIT {split}, counted from 0, as {split + 1}, counted from 1")
-    for key, is_missing in (
-        ("MODEL.NAME", values.get("MODEL.NAME") == PLACEHOLDER_MODEL),
-        (OPTIMIZER, values.get(OPTIMIZER, DEFAULTS[OPTIMIZER]) not in CHOICES[OPTIMIZER]),
-    ):
+    unavailable = {"MODEL.NAME": values.get("MODEL.NAME") == PLACEHOLDER_MODEL}
+    unavailable[OPTIMIZER] = values.get(OPTIMIZER, DEFAULTS[OPTIMIZER]) not in CHOICES[OPTIMIZER]
+    for key, is_missing in unavailable.items():
         if is_missing:
             remarks[UNAVAILABLE].append(f"{key} {values[key]} (it is replaced by {DEFAULTS[key]})")
             values[key] = DEFAULTS[key]

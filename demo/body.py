@@ -45,10 +45,9 @@ def _cloth(garment: Garment, middle: float, half: float, radius: float, trunk: b
     """Paint a tube with a garment.
 
     Args:
-        garment: Colours and pattern.
+        garment: Colours and pattern; logos and two-tone seams belong on the ``trunk`` only.
         middle, half: Height of the tube's middle along the pattern, and half its length, metres.
         radius: Radius of the tube, metres; spaces the vertical stripes.
-        trunk: Whether logos and two-tone seams belong here.
     """
     base, second = to_linear(garment.color), to_linear(garment.second)
     pattern, period = garment.pattern, garment.period

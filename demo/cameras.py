@@ -29,37 +29,21 @@ SCENE_CACHE = 64
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera.
+    """One camera."""
 
-    Attributes:
-        camid: 0-5.
-        view: 'ground' or 'aerial'.
-        heights: Range of the camera's height, metres; empty for drones, which fly at ``ALTITUDES``.
-        altitude_shares: Share of tracklets on each level of ``ALTITUDES``; empty for ground cameras.
-        white_balance: Linear gain of red, green and blue.
-        exposure: Linear gain of all three.
-        contrast: Power on linear light; above 1 darkens the shadows.
-        saturation: 0 is gray, 1 natural.
-        haze: Share of white veil, 0..1.
-        blur: Standard deviation of the lens blur, pixels.
-        noise: Standard deviation of the sensor noise, in 0..1 of full scale.
-        jpeg_quality: PIL's quality of the saved frames.
-        place: Seed of the ground and the panorama.
-    """
-
-    camid: int
-    view: str
-    heights: tuple[float, ...]
-    altitude_shares: tuple[float, ...]
-    white_balance: tuple[float, ...]
-    exposure: float
-    contrast: float
-    saturation: float
-    haze: float
-    blur: float
-    noise: float
-    jpeg_quality: int
-    place: int
+    camid: int  # 0-5
+    view: str  # 'ground' or 'aerial'
+    heights: tuple[float, ...]  # range of its height, metres; empty for drones, which fly at ALTITUDES
+    altitude_shares: tuple[float, ...]  # share of tracklets on each of ALTITUDES; empty for ground cameras
+    white_balance: tuple[float, ...]  # linear gain of red, green and blue
+    exposure: float  # linear gain of all three
+    contrast: float  # power on linear light; above 1 darkens the shadows
+    saturation: float  # 0 is gray, 1 natural
+    haze: float  # share of white veil, 0..1
+    blur: float  # standard deviation of the lens blur, pixels
+    noise: float  # standard deviation of the sensor noise, in 0..1 of full scale
+    jpeg_quality: int  # PIL's quality of the saved frames
+    place: int  # seed of the ground and the panorama
 
 
 # Colour casts were set by eye, to be strong but real.
@@ -105,8 +89,7 @@ def develop(camera: Camera, linear: np.ndarray, exposure: np.ndarray, rng: np.ra
     """
     image = linear * (np.asarray(camera.white_balance) * camera.exposure * exposure).astype(np.float32)
     image = camera.haze * 0.6 + (1.0 - camera.haze) * image
-    if camera.blur:
-        image = _blur(image, camera.blur)
+    image = _blur(image, camera.blur)
     luma = image.mean(axis=2, keepdims=True)
     image = luma + camera.saturation * (image - luma)
     # The shoulder 1 - exp(-x) bends bright light instead of clipping it, as a camera's tone curve does.
@@ -144,8 +127,7 @@ class Scene:
             view: The camera.
             u, v: Pixel columns (W,) and rows (H,) divided by the focal length.
         Returns:
-            Albedo or light (H, W, 3), where the ground is seen (H, W), and the ground points' x and y (H, W)
-            in metres, which mean nothing elsewhere.
+            Albedo or light (H, W, 3), and of each pixel (H, W) whether it shows the ground, and where: x and y, metres.
         """
         ray_x, ray_y, ray_z = (
             view.forward[axis] + u * view.right[axis] + (v * view.down[axis])[:, None] for axis in range(3)

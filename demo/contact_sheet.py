@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .cameras import ALTITUDES, CAMERAS
+from .cameras import ALTITUDES, CAMERAS, Camera
 from .people import Person
 from .rendering import render_tracklet
 
@@ -30,19 +30,13 @@ def write_contact_sheet(path: Path, seed: int, num_people: int, width: int | Non
 
 
 def draw_contact_sheet(seed: int, num_people: int, captions: bool = True) -> np.ndarray:
-    """Draw people in rows: on the left one tracklet per ground camera, on the right one per altitude.
+    """Draw people in rows, (H, W, 3), uint8: on the left one tracklet per ground camera, on the right one per altitude.
 
-    Args:
-        seed: Seed of people and tracklets.
-        num_people: Rows.
-        captions: Whether each person is described in words below the row.
-    Returns:
-        Sheet, (H, W, 3), uint8.
+    With ``captions``, each person is described in words below the row.
     """
-    ground = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
     drones = [camera for camera in CAMERAS if camera.view == "aerial"]
-    aerial = [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]
-    shots = ground + aerial
+    shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
+    shots += [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]
     width = CELL[1]
     height = CELL[0] + CAPTION_HEIGHT * captions
     sheet = np.full((num_people * height, len(shots) * NUM_FRAMES * width, 3), 255, dtype=np.uint8)

@@ -24,16 +24,10 @@ PEOPLE_PER_CAMERA_SET = 100
 
 @dataclass(frozen=True)
 class Crowd:
-    """Rendered people.
+    """Rendered people."""
 
-    Attributes:
-        frames: (people, views, tracklets, frames, C, H, W), uint8; views in the order of ``VIEWS``.
-        captions: One sentence for each person.
-        phrases: What is seen of each person, as ``Person.phrases``.
-    """
-
-    frames: Tensor
-    captions: list[str]
+    frames: Tensor  # (people, views, tracklets, frames, C, H, W), uint8; views in the order of VIEWS
+    captions: list[str]  # as of Person, as are the phrases
     phrases: list[dict[str, str]]
 
 
@@ -59,7 +53,5 @@ def render_crowd(num_people: int, seed: int, size: tuple[int, int], num_workers:
     render = functools.partial(render_person, seed=seed, size=size)
     rendered = map_in_processes(render, range(num_people), num_workers, chunksize=25)
     people = list(track(rendered, "rendering", "person", num_people))
-    frames = torch.from_numpy(np.stack([frames for frames, _ in people])).permute(0, 1, 2, 3, 6, 4, 5)
-    return Crowd(
-        frames.contiguous(), [person.caption() for _, person in people], [person.phrases() for _, person in people]
-    )
+    frames = torch.from_numpy(np.stack([frames for frames, _ in people])).permute(0, 1, 2, 3, 6, 4, 5).contiguous()
+    return Crowd(frames, [person.caption() for _, person in people], [person.phrases() for _, person in people])

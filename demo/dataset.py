@@ -62,16 +62,12 @@ def render_dataset(
     Args:
         root: Folder to write.
         seed: Seed of all randomness, at least 0.
-        num_train: Training identities; they come first in the numbering.
-        num_test: Test identities; not both numbers may be 0.
-        tracklets_per_view: Aerial tracklets, and as many ground ones, of each identity; at least 1.
-        frames_per_tracklet: Frames of each tracklet, at least 1.
-        num_workers: Processes that render, at least 1; they do not change the result.
+        num_train, num_test: Identities; not both may be 0. The training identities come first in the numbering.
+        tracklets_per_view: Aerial tracklets, and as many ground ones, of each identity.
+        frames_per_tracklet: Frames of each tracklet.
+        num_workers: Processes that render; they do not change the result.
         force: Replace a data set of this function that is already in ``root``; other files are never deleted.
         progress: Show a progress bar.
-    Raises:
-        Mistake: If ``root`` is not empty and ``force`` is not set, if it holds files that this function did not write,
-            or if it cannot be written.
     """
     root = Path(root).resolve()
     _check_free(root, force)

@@ -114,17 +114,7 @@ class Garment:
 
 @dataclass(frozen=True)
 class Person:
-    """One identity on one day. Names are those of ``datasets.attributes.CODES``; colours are sRGB in 0..1.
-
-    Attributes:
-        stature: Body height, metres.
-        girth: Factor on the body's radii.
-        sleeve: Share of the upper arm and forearm covered, 0..2.
-        hem: How far shorts, a skirt or a dress reach down the leg; 0 hip, 1 knee, 2 ankle.
-        stride: Swing of the leg, radians.
-        cadence: Gait cycles per second.
-        lean: Forward lean of the trunk, radians.
-    """
+    """One identity on one day. Names are those of ``datasets.attributes.CODES``; colours are sRGB in 0..1."""
 
     gender: str
     age: str
@@ -141,8 +131,8 @@ class Person:
     lower_body_clothing: str
     footwear: str
     accessories: str
-    stature: float
-    girth: float
+    stature: float  # metres
+    girth: float  # factor on the body's radii
     skin: Color
     hair: Color
     upper: Garment
@@ -151,20 +141,17 @@ class Person:
     shoes: Garment
     bag: Garment
     hat: Garment
-    sleeve: float
-    hem: float
-    stride: float
-    cadence: float
-    lean: float
+    sleeve: float  # share of the upper arm and forearm covered, 0..2
+    hem: float  # how far shorts, a skirt or a dress reach down the leg: 0 hip, 1 knee, 2 ankle
+    stride: float  # swing of the leg, radians
+    cadence: float  # gait cycles per second
+    lean: float  # of the trunk to the front, radians
 
     @property
     def attributes(self) -> dict[str, int]:
         """The codes by column; nothing on the head is coded as 'unknown', as in the real tables."""
         names = {column: getattr(self, column) for column in COLUMNS}
-        return {
-            column: UNKNOWN_CODES[column] if name is None else CODES[column].index(name)
-            for column, name in names.items()
-        }
+        return {key: CODES[key].index(name) if name else UNKNOWN_CODES[key] for key, name in names.items()}
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Person":

@@ -1,8 +1,7 @@
 """Render one tracklet: a synthetic person walks past a synthetic camera.
 
 The pictures reproduce what makes the task hard: foreshortening from above, few pixels, colour casts, occlusion and
-loose boxes. ``demo.dataset`` writes a data set of such tracklets, and ``demo.crowd`` uses
-them for contrastive pre-training.
+loose boxes. ``demo.dataset`` writes a data set of such tracklets; ``demo.crowd`` uses them for pre-training.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -78,16 +77,13 @@ class _Shot:
 def render_tracklet(
     person: Person, camera: Camera, num_frames: int, rng: np.random.Generator, altitude: int | None = None
 ) -> list[np.ndarray]:
-    """Film a person walking by.
+    """Film a person walking by; returns crops (H, W, 3), uint8, RGB, of varying sizes.
 
     Args:
-        person: The person who walks.
-        camera: The camera that films.
-        num_frames: Number of frames, at least 1.
+        person, camera: Who walks, and what films.
+        num_frames: Number of frames.
         rng: Source of place, light, path, occlusion, box errors and noise.
         altitude: One of ``ALTITUDES``; None draws one for aerial cameras. Ground cameras ignore it.
-    Returns:
-        Crops (H, W, 3), uint8, RGB; sizes vary.
     """
     shot = _set_up(person, camera, altitude, rng)
     phase = rng.uniform(0.0, 2 * np.pi)
@@ -133,7 +129,7 @@ def _set_up(person: Person, camera: Camera, altitude: int | None, rng: np.random
         pixels_per_meter=scale,
         roll=rng.normal(0.0, 0.03),
         looseness=rng.normal((1.14, 1.08, 0.0, 0.0), (0.07, 0.05, 0.05, 0.04)),
-        clutter=_sample_clutter(rng, camera, start, toward, aside, distance),
+        clutter=_sample_clutter(rng, camera.view, start, toward, aside, distance),
         passer_by=passer_by,
         passer_by_offset=aside * sideways - toward * nearness,
         passer_by_heading=heading if rng.random() < 0.5 else rng.uniform(0.0, 2 * np.pi),
@@ -159,23 +155,17 @@ def _sample_light(rng: np.random.Generator) -> Light:
 
 
 def _sample_clutter(
-    rng: np.random.Generator,
-    camera: Camera,
-    start: np.ndarray,
-    toward: np.ndarray,
-    aside: np.ndarray,
-    distance: float,
+    rng: np.random.Generator, view: str, start: np.ndarray, toward: np.ndarray, aside: np.ndarray, distance: float
 ) -> list[Part]:
     """Draw at most one obstacle: a pole, a bush or a car; for drones a branch or a car."""
-    if rng.random() >= OBSTACLE_CHANCE[camera.view]:
+    if rng.random() >= OBSTACLE_CHANCE[view]:
         return []
     sideways = aside * rng.normal(0.0, 0.45)
-    if camera.view == "aerial":
+    if view == "aerial":
         if rng.random() < 0.4:
             return _car(rng, start + aside * rng.choice((-1.0, 1.0)) * rng.uniform(1.2, 1.7), rng.uniform(0, np.pi))
         rise = rng.uniform(3.0, 5.0)
-        climb = np.array([0.0, 0.0, 1.0]) * rise
-        return _foliage(rng, start - toward * rise * distance / 30.0 + sideways + climb, 0.35)
+        return _foliage(rng, start - toward * rise * distance / 30.0 + sideways + (0.0, 0.0, rise), 0.35)
     near = start - toward * rng.uniform(0.7, min(2.0, 0.4 * distance)) + sideways
     kind = rng.choice(("pole", "bush", "car"), p=(0.45, 0.4, 0.15))
     if kind == "pole":
@@ -183,11 +173,8 @@ def _sample_clutter(
         return [barrel(near + (0, 0, 4.0), near, 0.05, 0.07, metal, bulge=0.1)]
     if kind == "bush":
         return _foliage(rng, near + (0, 0, 0.2), 0.32)
-    return _car(
-        rng,
-        near + aside * rng.choice((-1.0, 1.0)) * rng.uniform(1.4, 2.2) - toward * 0.5,
-        np.arctan2(aside[1], aside[0]) - np.pi / 2,
-    )
+    middle = near + aside * rng.choice((-1.0, 1.0)) * rng.uniform(1.4, 2.2) - toward * 0.5
+    return _car(rng, middle, np.arctan2(aside[1], aside[0]) - np.pi / 2)
 
 
 def _foliage(rng: np.random.Generator, middle: np.ndarray, size: float) -> list[Part]:

@@ -24,23 +24,14 @@ POUCH_FULLNESS = 1.15  # an ellipsoid must stick out a little to look as large a
 
 @dataclass(frozen=True)
 class Part:
-    """The quadric x^2 + y^2 + bulge * z^2 - 2 * taper * z = 1 with |z| <= 1, in its own scaled frame.
+    """The quadric x^2 + y^2 + bulge * z^2 - 2 * taper * z = 1 with |z| <= 1, in its own scaled frame."""
 
-    Attributes:
-        center: World position, (3,), metres.
-        axes: Rows are the own x, y and z directions in the world, (3, 3), orthonormal.
-        radii: Scale along each own axis, (3,), metres.
-        paint: Surface colour.
-        bulge: 1 for ellipsoids, less for barrels.
-        taper: Positive when the upper end is the thicker one.
-    """
-
-    center: np.ndarray
-    axes: np.ndarray
-    radii: np.ndarray
+    center: np.ndarray  # world position, (3,), metres
+    axes: np.ndarray  # rows are the own x, y and z directions in the world, (3, 3), orthonormal
+    radii: np.ndarray  # scale along each own axis, (3,), metres
     paint: Paint
-    bulge: float = 1.0
-    taper: float = 0.0
+    bulge: float = 1.0  # 1 for ellipsoids, less for barrels
+    taper: float = 0.0  # positive when the upper end is the thicker one
 
 
 @dataclass(frozen=True)
@@ -54,19 +45,13 @@ class Light:
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera in the world.
+    """A pinhole camera in the world; ``right``, ``down`` and ``forward`` are orthonormal, (3,) each."""
 
-    Attributes:
-        position: Optical centre, (3,), metres.
-        right, down, forward: Orthonormal image axes in the world, each (3,).
-        focal: Focal length in pixels.
-    """
-
-    position: np.ndarray
+    position: np.ndarray  # optical centre, (3,), metres
     right: np.ndarray
     down: np.ndarray
     forward: np.ndarray
-    focal: float
+    focal: float  # pixels
 
     @classmethod
     def look_at(cls, position: np.ndarray, target: np.ndarray, pixels_per_meter: float, roll: float) -> "View":
@@ -147,9 +132,8 @@ def place(parts: Sequence[Part], position: np.ndarray, heading: float) -> list[P
     turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
     centers, own_axes, *_ = _stack(parts)
     centers, own_axes = centers @ turn.T + position, own_axes @ turn.T
-    return [
-        replace(part, center=center, axes=axes) for part, center, axes in zip(parts, centers, own_axes, strict=True)
-    ]
+    placed = zip(parts, centers, own_axes, strict=True)
+    return [replace(part, center=center, axes=axes) for part, center, axes in placed]
 
 
 class Canvas:
@@ -170,11 +154,7 @@ class Canvas:
         self.cover = np.zeros((len(self.v), len(self.u)), dtype=np.float32)
 
     def draw(self, parts: Sequence[Part], light: Light) -> None:
-        """Paint what is visible of ``parts``.
-
-        Most parts cover only a few hundred rays, so numpy's time goes into its calls. All parts are therefore handled
-        in one call where possible, with their rays one after the other along the last axis.
-        """
+        """Paint what is visible of ``parts``; their rays follow one another, for few calls of numpy."""
         solids = _Solids.seen_from(self.view, parts)
         counts, rows, columns, discriminant = self._silhouettes(parts, solids)
         part = np.repeat(np.arange(len(parts)), counts)
@@ -214,19 +194,12 @@ class Canvas:
 
 @dataclass(frozen=True)
 class _Solids:
-    """Quadrics along viewing rays: a s^2 + 2 b s + c = 0 at distance s, for the ray through (u, v).
+    """Quadrics along viewing rays: a s^2 + 2 b s + c = 0 at distance s, for the ray through (u, v)."""
 
-    Attributes:
-        bulges: As the parts', (P,).
-        origins: Optical centre in the own frames, (P, 3).
-        bases: Rows 0 to 2 hold the own-frame ray and row 3 holds b: basis @ (u, v, 1), (P, 4, 3).
-        conics: b^2 - a c = (u, v, 1) @ conic @ (u, v, 1), P times (3, 3): positive inside the silhouette.
-    """
-
-    bulges: np.ndarray
-    origins: np.ndarray
-    bases: np.ndarray
-    conics: list[list[list[float]]]
+    bulges: np.ndarray  # the parts', (P,)
+    origins: np.ndarray  # optical centre in the own frames, (P, 3)
+    bases: np.ndarray  # basis @ (u, v, 1) holds the own-frame ray and, in row 3, b; (P, 4, 3)
+    conics: list[list[list[float]]]  # b^2 - a c = (u, v, 1) @ conic @ (u, v, 1) > 0 inside the silhouette; (P, 3, 3)
 
     @classmethod
     def seen_from(cls, view: View, parts: Sequence[Part]) -> "_Solids":
@@ -287,15 +260,12 @@ def _conic_on_grid(conic: Sequence[Sequence[float]], x: np.ndarray, y: np.ndarra
 
 
 def _shade(parts: Sequence[Part], counts: np.ndarray, points: np.ndarray, light: Light) -> np.ndarray:
-    """Return the light that surfaces send out: Lambert sun plus a sky that is brighter above.
+    """Return the light, linear RGB (N, 3), that surfaces send out: Lambert sun plus a sky that is brighter above.
 
     Args:
-        parts: Owners of the points.
-        counts: Points of each part, (P,).
+        parts, counts: Owners of the points, and how many each has, (P,).
         points: Own-frame points, part after part, (3, N), float32.
         light: The daylight.
-    Returns:
-        Linear RGB, (N, 3).
     """
     albedo = np.empty((points.shape[1], 3), dtype=np.float32)
     facing = np.empty((2, points.shape[1]), dtype=np.float32)  # towards the sun, and upwards
@@ -318,14 +288,12 @@ def _shade(parts: Sequence[Part], counts: np.ndarray, points: np.ndarray, light:
 
 
 def shadow(parts: Sequence[Part], x: np.ndarray, y: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Find the shadow that parts cast on the ground z = 0.
+    """Return which points of the ground z = 0 lie in the shadow of parts; tubes count as whole ellipsoids.
 
     Args:
-        parts: What stands in the light; tubes count with the whole ellipsoid they are cut from.
+        parts: What stands in the light.
         x, y: Ground points, any shape, metres.
         direction: Towards the sun, (3,).
-    Returns:
-        Which points are in the shadow, a mask of the shape of ``x``.
     """
     dark = np.zeros(x.shape, dtype=bool)
     for part in parts:

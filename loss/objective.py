@@ -63,11 +63,8 @@ class ReidLoss(nn.Module):
         self.frame_weight = frame_weight
 
     def forward(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the terms of the objective.
+        """Compute the terms for labels (B,) in 0..K-1.
 
-        Args:
-            output: Outputs of the model for the batch.
-            labels: Identities of the clips, (B,), 0..K-1.
         Returns:
             Scalars "id", "triplet", "memory" and "frame", unweighted, and their weighted sum "total".
         """
@@ -88,15 +85,10 @@ class ReidLoss(nn.Module):
 
     @torch.no_grad()
     def hard_terms(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the classification terms against the hard labels, to be logged.
+        """Compute "id_hard", "memory_hard" and "frame_hard", unweighted cross entropies with the labels, to be logged.
 
         The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.
         These terms can. They are not part of the objective, and label smoothing learns nothing from them.
-
-        Args:
-            output, labels: As in ``forward``.
-        Returns:
-            Scalars "id_hard", "memory_hard" and "frame_hard": plain cross entropies, unweighted.
         """
         T = len(output.frame_logits) // len(labels)
         return {

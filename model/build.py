@@ -3,7 +3,6 @@
 import logging
 
 import torch
-from torch import Tensor
 from yacs.config import CfgNode
 
 from utils.commands import first_line
@@ -25,11 +24,6 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         num_cameras: Training cameras, the rows of the camera embedding.
         pretrained: Start from the weights that MODEL.INIT_WEIGHT or else MODEL.PRETRAINED and MODEL.PRETRAIN_PATH
             name. Set it to False if a checkpoint is loaded right after.
-    Raises:
-        ValueError: If the sizes, the stride or the file of weights do not fit the named ViT, or MODEL.COMPILE is True
-            and this machine cannot compile.
-        FileNotFoundError: If there is no file at MODEL.INIT_WEIGHT or MODEL.PRETRAIN_PATH, or if both are empty and
-            timm cannot download the weights.
     """
     init_weight = cfg.MODEL.INIT_WEIGHT if pretrained else ""
     pretrained = pretrained and not init_weight
@@ -45,15 +39,8 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
     if from_hub:
         logger.info("MODEL.PRETRAIN_PATH is empty: timm looks for %s in its cache and on its hub", cfg.MODEL.NAME)
     try:
-        vit = build_vit(
-            cfg.MODEL.NAME,
-            embed_dim=cfg.MODEL.VIT.EMBED_DIM,
-            depth=cfg.MODEL.VIT.DEPTH,
-            num_heads=cfg.MODEL.VIT.NUM_HEADS,
-            patch_size=cfg.MODEL.VIT.PATCH_SIZE,
-            proj_dim=cfg.MODEL.VIT.PROJ_DIM,
-            from_hub=from_hub,
-        )
+        sizes = {name.lower(): value for name, value in cfg.MODEL.VIT.items()}
+        vit = build_vit(cfg.MODEL.NAME, **sizes, from_hub=from_hub)
     except OSError as error:
         file = OPENAI_FILES.get(cfg.MODEL.NAME, "a timm or open_clip file of it")
         raise MissingFile(
@@ -95,14 +82,10 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
 def compile_blocks(encoder: ClipVideoEncoder, device: torch.device) -> None:
     """Let torch.compile replace the forward of every block when it is first called; parameters keep their names.
 
-    Args:
-        encoder: Its blocks are compiled.
-        device: Where the encoder will run; a small function is compiled there first.
-    Raises:
-        ValueError: If this machine cannot compile, usually because it has no C++ compiler.
+    A small function is compiled first, on ``device``, where the encoder will run.
     """
     try:
-        torch.compile(_add_one)(torch.zeros(8, device=device))
+        torch.compile(lambda x: x + 1)(torch.zeros(8, device=device))
     except (RuntimeError, OSError) as error:  # the errors of torch.compile are RuntimeErrors
         raise Mistake(
             f"MODEL.COMPILE is True, but torch.compile fails on {device}: {first_line(error)}. It needs a C++ compiler "
@@ -110,7 +93,3 @@ def compile_blocks(encoder: ClipVideoEncoder, device: torch.device) -> None:
         ) from error
     for block in encoder.blocks:
         block.compile()
-
-
-def _add_one(x: Tensor) -> Tensor:
-    return x + 1

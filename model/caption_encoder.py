@@ -32,13 +32,9 @@ class CaptionEncoder(nn.Module):
         self.length, self.width = length, width
         self.words = nn.Embedding(len(vocabulary) + 1, width, padding_idx=0)
         self.positions = nn.Parameter(0.02 * torch.randn(length, width))
+        num_heads = max(width // HEAD_WIDTH, 1)
         layer = nn.TransformerEncoderLayer(
-            width,
-            nhead=max(width // HEAD_WIDTH, 1),
-            dim_feedforward=4 * width,
-            dropout=0.0,
-            batch_first=True,
-            norm_first=True,
+            width, num_heads, dim_feedforward=4 * width, dropout=0.0, batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, NUM_LAYERS, enable_nested_tensor=False)
         self.projection = nn.Linear(width, width, bias=False)
@@ -54,11 +50,7 @@ class CaptionEncoder(nn.Module):
         return [word for word in dict.fromkeys(split_words(text)) if word not in self.vocabulary]
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Turn texts into word numbers, (n, words of the longest), padded with 0; case and punctuation do not count.
-
-        Raises:
-            ValueError: If a text has no word, too many words, or a word that is not in the vocabulary.
-        """
+        """Turn texts into word numbers, (n, words of the longest), padded with 0; case and punctuation do not count."""
         rows = []
         for text in texts:
             words = split_words(text)

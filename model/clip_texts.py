@@ -47,8 +47,6 @@ def build_clip(state: Mapping[str, Tensor], path: Path) -> Any:
     Args:
         state: Weights for which ``is_clip``, in any precision.
         path: Their file.
-    Raises:
-        ValueError: If weights are missing, surplus, of another shape, NaN or infinite.
     """
     import open_clip  # imported here, because it takes seconds
 
@@ -84,16 +82,10 @@ def build_clip(state: Mapping[str, Tensor], path: Path) -> Any:
         clip = open_clip.CLIP(state["text_projection"].shape[1], vision, texts, quick_gelu)
     with fitting(path):
         clip.load_state_dict({name: value.float() for name, value in state.items()})
+    images = f"ViT of width {width}, {vision.layers} layers, patch {patch}, {side * patch} pixels"
+    activation = "QuickGELU" if quick_gelu else "GELU"
     logger.info(
-        "CLIP from %s: ViT of width %d, %d layers, patch %d, %d pixels; text tower of width %d, %d layers; %s",
-        path,
-        width,
-        vision.layers,
-        patch,
-        side * patch,
-        text_width,
-        texts.layers,
-        "QuickGELU" if quick_gelu else "GELU",
+        "CLIP from %s: %s; text tower of width %d, %d layers; %s", path, images, text_width, texts.layers, activation
     )
     return clip
 
@@ -103,11 +95,7 @@ def _count_layers(state: Mapping[str, Tensor], prefix: str) -> int:
 
 
 class ClipTexts(nn.Module):
-    """The text tower of a CLIP that open_clip built, with CLIP's tokenizer.
-
-    Args:
-        clip: open_clip's ``CLIP``.
-    """
+    """The text tower of open_clip's ``CLIP``, with CLIP's tokenizer."""
 
     def __init__(self, clip: Any) -> None:
         super().__init__()
@@ -127,9 +115,9 @@ class ClipTexts(nn.Module):
             words = each.split()
             if not words:
                 raise Mistake(f"A text must hold at least one word, got {each!r:.50}.")
-            if (fitting := self._count_fitting(words)) < len(words):
+            if (num_fitting := self._count_fitting(words)) < len(words):
                 raise Mistake(
-                    f"The text {each!r:.60} ... is too long: {fitting} of its {len(words)} words fit in the "
+                    f"The text {each!r:.60} ... is too long: {num_fitting} of its {len(words)} words fit in the "
                     f"{self.tokenizer.context_length} tokens of this text tower. Leave the others out."
                 )
         return self.tokenizer(list(texts))

@@ -49,12 +49,8 @@ def build_vit(
         name: A key of TIMM_NAMES or a timm model name. A timm name without a tag means OpenAI's weights, or else the
             first CLIP weights that timm lists for it.
         embed_dim, depth, num_heads, patch_size, proj_dim: Replace the named model's dimensions; 0 keeps them.
-        from_hub: Let timm load the weights from its cache or its hub.
-    Raises:
-        ValueError: If timm does not know ``name``, or the model is not a CLIP-style (pre-normed) ViT.
-        OSError: If the weights cannot be downloaded.
+        from_hub: Let timm load the weights from its cache or its hub; raises OSError if they cannot be downloaded.
     """
-    timm_name = _resolve_name(name)
     dimensions: dict[str, Any] = {
         "embed_dim": embed_dim,
         "depth": depth,
@@ -63,7 +59,7 @@ def build_vit(
         "num_classes": proj_dim,
     }
     dimensions = {key: value for key, value in dimensions.items() if value}
-    vit = timm.create_model(timm_name, pretrained=from_hub, **dimensions)
+    vit = timm.create_model(_resolve_name(name), pretrained=from_hub, **dimensions)
     if not isinstance(vit, VisionTransformer) or isinstance(vit.norm_pre, nn.Identity):
         raise Mistake(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
     return vit
@@ -95,8 +91,6 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: st
         mode: "bicubic" or "bilinear", without antialiasing, corners not aligned (METHOD section 1).
     Returns:
         (1, 1 + rows * columns, D), same dtype.
-    Raises:
-        ValueError: If n is neither a square number nor the size of ``grid``.
     """
     num_patches = embedding.shape[1] - 1
     side = math.isqrt(num_patches)
@@ -136,8 +130,6 @@ class ClipVideoEncoder(nn.Module):
         gradient_checkpointing: Whether training keeps only the input of each block.
         projection: Matrix that projects tokens to CLIP's joint space, (D, P), as OpenAI's files hold it: projected =
             tokens @ projection. Gradient centralisation therefore averages over P, as in the published training.
-    Raises:
-        ValueError: If the image does not divide into patches, or the stride does not fit the patch.
     Reference:
         Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
         He et al., "TransReID", ICCV 2021 (side information embedding, overlapping patches).
@@ -204,11 +196,7 @@ class ClipVideoEncoder(nn.Module):
         return roles
 
     def freeze(self, num_blocks: int) -> None:
-        """Freeze the first ``num_blocks`` blocks and everything of CLIP below them; 0 freezes nothing.
-
-        Raises:
-            ValueError: If there are fewer blocks.
-        """
+        """Freeze the first ``num_blocks`` blocks and everything of CLIP below them; 0 freezes nothing."""
         depth = len(self.blocks)
         if num_blocks > depth:
             raise Mistake(f"MODEL.FREEZE_BLOCKS must be at most the {depth} blocks of the encoder, got {num_blocks}.")
@@ -241,8 +229,6 @@ class ClipVideoEncoder(nn.Module):
             camids: (B,) indices of training cameras, -1 where unknown; None means that all are unknown.
         Returns:
             Tokens after the last norm, (B*T, N, D). The class token comes first.
-        Raises:
-            ValueError: If T is not the number of rows of the frame embedding.
         """
         B, T = clips.shape[:2]
         extra = clips.new_zeros(B, T, self.width)

@@ -114,12 +114,9 @@ def speed_up_mlp(block: Block) -> None:
 
 
 def run_block(block: nn.Module, *inputs: Tensor, recompute: bool) -> Tensor:
-    """Call a block; the gradients are the same with and without recomputation.
+    """Call a block, which draws random numbers in dropout only.
 
-    Args:
-        block: Draws random numbers in dropout only; the same ones are drawn again.
-        inputs: What the block takes.
-        recompute: Whether to keep the inputs only, and compute the block again for its gradients.
+    With ``recompute`` it keeps the inputs only, and computes the block again, with the same dropout, for its gradients.
     """
     if not (recompute and block.training and torch.is_grad_enabled()):
         return block(*inputs)

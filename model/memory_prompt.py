@@ -19,13 +19,7 @@ WEIGHT_STD = 0.02
 
 
 class PromptAttention(nn.Module):
-    """Multi-head attention of ``x`` to ``context``, without biases on queries, keys and values.
-
-    Args:
-        width: Projected width P.
-    Raises:
-        ValueError: If P does not divide into heads of about HEAD_WIDTH channels.
-    """
+    """Multi-head attention of ``x`` to ``context``, without biases on queries, keys and values."""
 
     def __init__(self, width: int):
         super().__init__()

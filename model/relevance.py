@@ -19,17 +19,10 @@ from .xtfclip import XTFCLIP
 
 @dataclass(frozen=True)
 class Relevance:
-    """What a score was drawn from.
+    """What a score was drawn from: relevance of patches, comparable between the frames of all clips, and frames."""
 
-    Attributes:
-        maps: Relevance of each patch, (B, T, rows, columns), at least 0, in no particular unit; comparable between the
-            frames of all clips.
-        frame_weights: Weight of each frame in its clip, (B, T), summing to 1: the mean over the pools of the
-            descriptor's parts.
-    """
-
-    maps: Tensor
-    frame_weights: Tensor
+    maps: Tensor  # (B, T, rows, columns), at least 0, in no particular unit
+    frame_weights: Tensor  # (B, T), summing to 1 in a clip: the mean over the pools of the descriptor's parts
 
 
 def trace_relevance(
@@ -53,8 +46,6 @@ def trace_relevance(
         num_layers: Blocks of the encoder to go back, from the last.
     Returns:
         The score, a scalar without a graph, and the relevance.
-    Raises:
-        ValueError: If the model is in training mode, or has fewer blocks.
     Reference:
         Chefer et al., "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
         Transformers", ICCV 2021, Eqs. (5) and (6), for a score of descriptors instead of one of a class.

@@ -10,7 +10,7 @@ Reference: Radford et al., "Learning Transferable Visual Models From Natural Lan
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,29 +30,17 @@ logger = logging.getLogger(__name__)
 TOWER = "tower"  # entry of a caption file: its image tower
 
 
-class TextTower(Protocol):
-    """Turns texts into vectors: ``tokenize`` makes tokens, (n, L), or refuses a text; a call encodes them, (n, P)."""
-
-    width: int  # P
-
-    def tokenize(self, texts: Sequence[str]) -> Tensor: ...
-
-    def unknown_words(self, text: str) -> list[str]: ...
-
-    def __call__(self, tokens: Tensor) -> Tensor: ...
-
-
 class TextSpace(nn.Module):
     """Compare texts with tracklets: the inner product of their vectors is their similarity.
 
     Args:
         images: Turns normalised frames, (n, C, H, W), into vectors, (n, P).
-        texts: A module that is a ``TextTower``.
+        texts: ``tokenize`` makes tokens, (n, L), or refuses a text, a call encodes them, (n, P), ``width`` is P, and
+            ``unknown_words`` lists what it does not know of a text.
         image_size: (H, W) that frames are resized to, pixels.
         mean, std: Mean and standard deviation of red, green and blue that frames are normalised with.
         scale: Factor on similarities that makes them logits, as the towers were trained.
-        name: Of the file.
-        sha256: Of the file, in hexadecimal digits.
+        name, sha256: Of the file.
     """
 
     mean: Tensor
@@ -70,7 +58,8 @@ class TextSpace(nn.Module):
         sha256: str = "",
     ) -> None:
         super().__init__()
-        self.images, self.texts = images, texts
+        self.images = images
+        self.texts: Any = texts
         self.image_size = tuple(image_size)
         self.scale, self.name, self.sha256 = scale, name, sha256
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
@@ -95,29 +84,21 @@ class TextSpace(nn.Module):
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Encode texts, (n, P), float32, unit length.
-
-        Raises:
-            ValueError: If a text is empty or too long, or holds a word that a closed vocabulary lacks.
-        """
-        return F.normalize(self._tower(self._tower.tokenize(texts).to(self.mean.device)), dim=1)
+        """Encode texts, (n, P), float32, unit length."""
+        return F.normalize(self.texts(self.texts.tokenize(texts).to(self.mean.device)), dim=1)
 
     @property
     def width(self) -> int:
         """Numbers of a vector, P."""
-        return self._tower.width
+        return self.texts.width
 
     def unknown_words(self, text: str) -> list[str]:
         """Return the words of a text that the text tower does not know; CLIP's own knows all."""
-        return self._tower.unknown_words(text)
-
-    @property
-    def _tower(self) -> TextTower:
-        return cast(TextTower, self.texts)
+        return self.texts.unknown_words(text)
 
 
 class ClassToken(nn.Module):
-    """The projected class token of a ViT that encodes frames. Args: vit: the ViT."""
+    """The projected class token of a ViT that encodes frames."""
 
     def __init__(self, vit: ClipVideoEncoder) -> None:
         super().__init__()
@@ -132,11 +113,8 @@ def open_text_space(path: str | Path) -> TextSpace:
     """Open a text tower and its image tower, on the CPU.
 
     Args:
-        path: OpenAI's archive of a CLIP with a ViT, or open_clip's state dict of one; or a file of captions that
-            demo/pretrain.py wrote, whose image tower is the file beside it that it names.
-    Raises:
-        FileNotFoundError, ValueError: As ``read_checkpoint``; also ValueError if the file is neither, is damaged, or
-            its image tower has changed.
+        path: OpenAI's archive of a CLIP with a ViT, or open_clip's state dict of one; or captions of demo/pretrain.py,
+            whose image tower is the file beside it that it names.
     """
     path = Path(path)
     content = read_checkpoint(path, allow_torchscript=True)
@@ -152,25 +130,21 @@ def open_text_space(path: str | Path) -> TextSpace:
             f"(demo/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
         )
     clip = build_clip(state, path)
-    size = clip.visual.image_size
-    mean, std = OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-    scale = clip.logit_scale.exp().item()
-    return TextSpace(clip.visual, ClipTexts(clip), size, mean, std, scale, path.name, sha256)
+    look = clip.visual.image_size, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+    return TextSpace(clip.visual, ClipTexts(clip), *look, clip.logit_scale.exp().item(), path.name, sha256)
 
 
 def write_captions(space: TextSpace, tower: Mapping[str, Any], values: Mapping[str, Any], path: Path) -> None:
-    """Write the caption encoder of a space in half precision.
+    """Write the caption encoder of a space as .safetensors, in half precision.
 
     Args:
         space: Its text tower is a ``CaptionEncoder``.
         tower: Its image tower: 'file', which is beside ``path``, and 'sha256' of that; 'vit', the arguments of
             ``build_vit``; 'stride', 'size', 'mean' and 'std', as in ``ClipVideoEncoder`` and ``TextSpace``.
         values: Further entries of the metadata.
-        path: The file, .safetensors.
-    Raises:
-        OSError: As ``write_whole``.
+        path: Where to write.
     """
-    captions = cast(CaptionEncoder, space.texts)
+    captions: CaptionEncoder = space.texts
     weights = {name: value.half() for name, value in captions.state_dict().items()}
     words = list(captions.vocabulary)
     entries = {TOWER: dict(tower), "vocabulary": words, "length": captions.length, "scale": space.scale}

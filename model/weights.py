@@ -98,17 +98,11 @@ OLD_PROJECTION = "encoder.projection.weight"
 
 @dataclass
 class LoadReport:
-    """Which parameters of a file were loaded, and which were not.
+    """Which parameters of a file were loaded, and which were not, with the reason."""
 
-    Attributes:
-        loaded: Our names of the parameters that were loaded.
-        ignored: Names in the file that this model does not use, with the reason.
-        skipped: Our names of parameters that were not loaded because their size differs, with the reason.
-    """
-
-    loaded: list[str] = field(default_factory=list)
-    ignored: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
+    loaded: list[str] = field(default_factory=list)  # our names
+    ignored: dict[str, str] = field(default_factory=dict)  # the file's names
+    skipped: dict[str, str] = field(default_factory=dict)  # our names
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} tensors loaded"]
@@ -127,9 +121,6 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
         encoder: Receives the weights; position embeddings are resized to its patch grid. Its camera and frame
             embeddings do not change.
         path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, in any precision.
-    Raises:
-        FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if the file holds another
-            architecture, or NaN or infinity.
     """
     state = unwrap(read_checkpoint(path, allow_torchscript=True), path)
     log_identity(path)
@@ -155,12 +146,8 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     """Load a checkpoint into the network: our own, or one published for X-TFCLIP or TF-CLIP.
 
     Classifiers that the file lacks, or holds for another number of classes, are skipped and keep their values: test
-    descriptors do not need them. A camera embedding for another number of cameras is skipped
-    too; ours is then set to zero, so that every camera counts as unknown.
-
-    Raises:
-        FileNotFoundError, ValueError: As ``read_checkpoint`` does; also ValueError if parameters are missing or have
-            another shape, because the checkpoint belongs to another configuration, or hold NaN or infinity.
+    descriptors do not need them. A camera embedding for another number of cameras is skipped too; ours is then set to
+    zero, so that every camera counts as unknown.
     """
     content = read_checkpoint(path)
     log_identity(path)
@@ -209,16 +196,13 @@ def convert_checkpoint(
         content: A state dict, or a training checkpoint that holds one.
         report: Receives the names that are ignored.
         path: Its file, for messages.
-    Raises:
-        ValueError: If a tensor is sparse, quantised or without data.
     """
     report = report if report is not None else LoadReport()
     state = unwrap(content, path)
     published = any(name.startswith("image_encoder.") for name in state)
     if not published:
         return {PROJECTION: state.pop(OLD_PROJECTION).transpose(0, -1), **state} if OLD_PROJECTION in state else state
-    visual = {name.removeprefix("image_encoder."): v for name, v in state.items() if name.startswith("image_encoder.")}
-    converted = {f"encoder.{name}": value for name, value in _from_openai(visual).items()}
+    converted = {f"encoder.{name}": value for name, value in _from_openai(state, "image_encoder.").items()}
     for name, value in state.items():
         if name in PUBLISHED_UNUSED:
             report.ignored[name] = "the published forward pass never reads it"
@@ -305,8 +289,9 @@ def _differ_in_rows(value: Tensor, own: Tensor) -> bool:
     return value.dim() == own.dim() and value.shape[1:] == own.shape[1:] and len(value) != len(own)
 
 
-def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert OpenAI's visual tower to our encoder's names and shapes."""
+def _from_openai(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Convert OpenAI's visual tower, whose names begin with ``prefix``, to our encoder's names and shapes."""
+    visual = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     converted = {rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
     # A file may lack either of them; the caller reports missing parameters.
     if "class_token" in converted:
@@ -319,10 +304,9 @@ def _from_openai(visual: dict[str, Tensor]) -> dict[str, Tensor]:
 def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path) -> dict[str, Tensor]:
     """Convert the visual tower of a CLIP file to our encoder's names; report the rest as ignored."""
     if "visual.class_embedding" in state:
-        visual = {name.removeprefix("visual."): v for name, v in state.items() if name.startswith("visual.")}
         others = [name for name in state if not name.startswith("visual.")]
         report.ignored.update(dict.fromkeys(others, "not part of the visual tower"))
-        return _from_openai(visual)
+        return _from_openai(state, "visual.")
     if "cls_token" in state and "head.weight" in state:
         if state.pop("head.bias", None) is not None:
             report.ignored["head.bias"] = "CLIP's projection has no bias"

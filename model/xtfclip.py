@@ -20,19 +20,12 @@ MEMORY_WEIGHT_START = 0.5  # before its sigmoid, so the share of memory starts a
 
 @dataclass(frozen=True)
 class TrainingOutput:
-    """Outputs of one training batch for the losses.
+    """Outputs of one training batch for the losses."""
 
-    Attributes:
-        id_logits: Three tensors (B, K), of f_img, f_proj and f_tmp, after the neck.
-        frame_logits: (B*T, K), of the temporal feature of every frame, after the neck.
-        features: f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck.
-        memory_logits: (B, K), similarity of f_proj to the refined memory of every identity.
-    """
-
-    id_logits: list[Tensor]
-    frame_logits: Tensor
-    features: list[Tensor]
-    memory_logits: Tensor
+    id_logits: list[Tensor]  # three tensors (B, K), of f_img, f_proj and f_tmp, after the neck
+    frame_logits: Tensor  # (B*T, K), of the temporal feature of every frame, after the neck
+    features: list[Tensor]  # f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck
+    memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity
 
 
 class XTFCLIP(nn.Module):
@@ -100,10 +93,7 @@ class XTFCLIP(nn.Module):
         return 2 * self.encoder.width + self.encoder.projected_width
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Choose whether training keeps only the inputs of the large blocks, and computes the rest again for gradients.
-
-        These are the blocks of the encoder, of temporal memory diffusion and of the prompt.
-        """
+        """Choose whether training keeps only the inputs of the large blocks, and computes the rest again."""
         for module in (self.encoder, self.temporal_memory, self.memory_prompt):
             module.gradient_checkpointing = enabled
 
@@ -137,8 +127,6 @@ class XTFCLIP(nn.Module):
         Returns:
             Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: a TrainingOutput
             of the whole batch.
-        Raises:
-            ValueError: In training mode without memory.
         """
         if not self.training:
             return self.describe(clips, camids)

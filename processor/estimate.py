@@ -1,7 +1,4 @@
-"""Plan a training run before it starts: its parameters, operations, memory and time.
-
-Nothing is computed. A step runs on torch's fake tensors, which have shapes, types and lifetimes but no data.
-"""
+"""Plan a training run: parameters, operations, memory and time, by a step on fake tensors, which hold no data."""
 
 import weakref
 from collections import Counter
@@ -91,22 +88,13 @@ class FakeTraining:
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a training step takes.
+    """What a training step takes; an addition and a multiplication are two operations."""
 
-    Attributes:
-        parameters: Parameters of each part of the network.
-        forward_flops, flops: Operations of the forward pass and of the whole step, those of matrix products,
-            convolutions and attention; an addition and a multiplication are two operations.
-        activations: Bytes that the forward pass leaves for the backward pass, the batch included.
-        peak: The most bytes that are alive at one time in forward and backward, beside weights, gradients and the
-            optimiser's state.
-    """
-
-    parameters: Counter[str]
-    forward_flops: int
-    flops: int
-    activations: int
-    peak: int
+    parameters: Counter[str]  # of each part of the network
+    forward_flops: int  # of matrix products, convolutions and attention
+    flops: int  # of the whole step
+    activations: int  # bytes that the forward pass leaves for the backward pass, the batch included
+    peak: int  # most bytes alive at one time in both, beside weights, gradients and the optimiser's state
 
     @property
     def weight_bytes(self) -> int:
@@ -116,12 +104,7 @@ class StepCost:
 class StepMeter(TorchDispatchMode):
     """Count the operations of a block, and the bytes of the tensors that it makes while something refers to them.
 
-    Args:
-        known: Tensors from before; they are not counted.
-    Attributes:
-        flops: Operations so far.
-        live: Bytes that are alive now.
-        peak: Largest value of ``live`` so far.
+    Tensors that are ``known`` from before are not counted. ``live`` bytes are alive now, ``peak`` is the most so far.
     """
 
     def __init__(self, known: Sequence[Tensor] = ()) -> None:
@@ -152,14 +135,7 @@ class StepMeter(TorchDispatchMode):
 
 @contextmanager
 def fake_training(cfg: CfgNode, runtime: Runtime, batch_size: int, size: DatasetSize) -> Iterator[FakeTraining]:
-    """Build a training with random weights of fake tensors, and stay in their mode.
-
-    Args:
-        cfg: MODEL.*, LOSS.*, SOLVER.MARGIN and INPUT.*.
-        runtime: Device, which this machine need not have, and precision.
-        batch_size: Clips B of the batch.
-        size: Its identities and cameras are the rows of classifiers and camera embedding.
-    """
+    """Build a training with fake weights, on a device that this machine need not have, and stay in their mode."""
     device = runtime.device
     cfg = cfg.clone()
     cfg.defrost()
@@ -181,10 +157,9 @@ def fake_training(cfg: CfgNode, runtime: Runtime, batch_size: int, size: Dataset
 
 
 def planning_runtime(cfg: CfgNode) -> Runtime:
-    """Return the precision of the planned run, on the CPU.
+    """Return the precision of the planned run, on the CPU: fake CUDA tensors need CUDA in the backward pass.
 
-    torch runs the backward pass of fake CUDA tensors only on a machine with CUDA. Sizes and types are the same on the
-    CPU, where attention is also fused.
+    Sizes and types are the same on the CPU, where attention is also fused.
     """
     precision = cfg.SOLVER.PRECISION
     if precision == "auto":  # as utils.runtime decides for the device that is planned for
@@ -205,10 +180,7 @@ def count_parameters(model: nn.Module) -> Counter[str]:
 def measure_step(
     cfg: CfgNode, batch_size: int, size: DatasetSize, checkpointing: bool = False, runtime: Runtime | None = None
 ) -> StepCost:
-    """Measure a training step on fake tensors, with or without gradient checkpointing.
-
-    There are gradients from the step before, as in every step but the first.
-    """
+    """Measure a training step with gradients from the step before, as in every step but the first."""
     with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
         training.model.set_gradient_checkpointing(checkpointing)
         model, criterion = training.model, training.criterion
@@ -233,12 +205,9 @@ def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int
 
 
 def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime) -> float:
-    """Return the seconds that a training step would take if it were nothing but matrix products at the device's rate.
+    """Return the seconds of a training step if it were nothing but matrix products at the measured rate of the device.
 
-    Args:
-        cfg: A step is a batch of all processes together, or a part of it (SOLVER.STAGE2.ACCUMULATION_STEPS).
-        size: The training split.
-        runtime: Its device is measured, in the run's precision.
+    A step is a batch of all processes together, or a part of it (SOLVER.STAGE2.ACCUMULATION_STEPS).
     """
     own_clips = step_size(cfg) // runtime.processes.world_size
     return measure_step(cfg, own_clips, size).flops / measure_matrix_rate(runtime.device, runtime.dtype)
@@ -246,16 +215,9 @@ def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime
 
 def count_steps(cfg: CfgNode, pids: Sequence[int]) -> int:
     """Return the steps of the first epoch over training tracklets of these identities."""
-    stage = cfg.SOLVER.STAGE2
-    return len(
-        IdentityBatchSampler(
-            pids,
-            stage.IMS_PER_BATCH,
-            cfg.DATALOADER.NUM_INSTANCE,
-            seed=cfg.SOLVER.SEED,
-            num_parts=stage.ACCUMULATION_STEPS,
-        )
-    )
+    batch, num_parts = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
+    sampler = IdentityBatchSampler(pids, batch, cfg.DATALOADER.NUM_INSTANCE, seed=cfg.SOLVER.SEED, num_parts=num_parts)
+    return len(sampler)
 
 
 def step_size(cfg: CfgNode) -> int:
@@ -270,7 +232,7 @@ def size_of(dataset: DataSet) -> DatasetSize:
 
 
 def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None = None) -> str:
-    """Plan the run of a configuration, as ``format_plan``.
+    """Plan the run of a configuration and lay it out as tables.
 
     Args:
         cfg: The configuration.
@@ -279,10 +241,11 @@ def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None =
     """
     if numbers is None:
         dataset = make_dataset(cfg)
-        return format_plan(cfg, size_of(dataset), count_steps(cfg, [each.pid for each in dataset.train]), tflops)
-    size = DatasetSize(*numbers)
-    spread_evenly = [number * size.num_identities // size.num_tracklets for number in range(size.num_tracklets)]
-    return format_plan(cfg, size, count_steps(cfg, spread_evenly), tflops)
+        size, pids = size_of(dataset), [tracklet.pid for tracklet in dataset.train]
+    else:
+        size = DatasetSize(*numbers)
+        pids = [number * size.num_identities // size.num_tracklets for number in range(size.num_tracklets)]
+    return _format_plan(cfg, size, count_steps(cfg, pids), tflops)
 
 
 def choose_card(num_bytes: float) -> str:
@@ -291,15 +254,7 @@ def choose_card(num_bytes: float) -> str:
     return next((f"{card} GiB" for card in fitting), f"over {CARDS_GIB[-1]} GiB")
 
 
-def format_plan(cfg: CfgNode, size: DatasetSize, num_steps: int, tflops: float) -> str:
-    """Plan the run of a configuration and lay it out as tables.
-
-    Args:
-        cfg: The configuration.
-        size: The training split.
-        num_steps: Steps of an epoch.
-        tflops: Rate that training sustains, TFLOP/s.
-    """
+def _format_plan(cfg: CfgNode, size: DatasetSize, num_steps: int, tflops: float) -> str:
     clips, num_epochs = step_size(cfg), cfg.SOLVER.STAGE2.MAX_EPOCHS
     costs = [measure_step(cfg, clips, size, checkpointing) for checkpointing in (False, True)]
     weights, parameters = costs[0].weight_bytes, costs[0].parameters
@@ -324,14 +279,12 @@ def format_plan(cfg: CfgNode, size: DatasetSize, num_steps: int, tflops: float) 
         ("smallest card", *(choose_card(fixed + cost.peak) for cost in costs)),
     ]
     precision = str(planning_runtime(cfg).dtype or torch.float32).removeprefix("torch.")
+    people = f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets"
+    parts = [*parameters.items(), ("all", parameters.total())]
     return "\n\n".join(
         [
-            f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets; {clips} clips of "
-            f"{cfg.INPUT.SEQ_LEN} frames, {precision}",
-            format_table(
-                ["parameters", "million"],
-                [(part, f"{number / 1e6:.2f}") for part, number in (*parameters.items(), ("all", parameters.total()))],
-            ),
+            f"{people}; {clips} clips of {cfg.INPUT.SEQ_LEN} frames, {precision}",
+            format_table(["parameters", "million"], [(part, f"{number / 1e6:.2f}") for part, number in parts]),
             format_table(["a training step and the run", "plain", "checkpointing"], figures),
         ]
     )

@@ -5,7 +5,6 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from utils.files import write_text, write_whole
 from utils.mistake import Mistake
 from utils.runtime import prepare_output
 
+from .build import describe_transform
+from .evaluation.cache import hash_weights
 from .evaluation.open_run import open_run
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES, list_frames
 
@@ -65,41 +66,26 @@ on your own data before you rely on it, and mind the privacy of those who are fi
 
 
 class TrackletDescriber(nn.Module):
-    """Describe clips of uint8 pixels: scale and normalise them, encode them, average with the mirror image.
-
-    Args:
-        model: In evaluation mode.
-        pixel_mean, pixel_std: Of each channel, on the scale 0..1 (INPUT.PIXEL_MEAN, INPUT.PIXEL_STD).
-        flip: Whether to average the descriptors of a clip and its mirror image (TEST.FLIP).
-        normalize: Whether descriptors are L2-normalised (TEST.FEAT_NORM).
-    """
+    """Describe clips of uint8 pixels as ``eval_main.py`` does, on the CPU in float32: scaled, normalised, mirrored."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(
-        self,
-        model: XTFCLIP,
-        pixel_mean: tuple[float, ...],
-        pixel_std: tuple[float, ...],
-        flip: bool = True,
-        normalize: bool = True,
-    ) -> None:
+    def __init__(self, cfg: CfgNode, model: XTFCLIP) -> None:
         super().__init__()
         self.model = model
-        self.flip = flip
-        self.normalize = normalize
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1))
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1))
+        self.flip: bool = cfg.TEST.FLIP
+        self.normalize: bool = cfg.TEST.FEAT_NORM
+        self.register_buffer("pixel_mean", torch.tensor(cfg.INPUT.PIXEL_MEAN).view(-1, 1, 1))
+        self.register_buffer("pixel_std", torch.tensor(cfg.INPUT.PIXEL_STD).view(-1, 1, 1))
+        self.float().cpu().eval()
 
     def forward(self, frames: Tensor, cameras: Tensor) -> Tensor:
-        """Describe a batch.
+        """Describe a batch, (B, D), float32.
 
         Args:
             frames: (B, T, C, H, W), uint8, RGB.
             cameras: (B,), int64; indices of training cameras, -1 where unknown.
-        Returns:
-            (B, D), float32.
         """
         clips = (frames.float() / 255 - self.pixel_mean) / self.pixel_std
         features = self.model.describe(clips, cameras)
@@ -108,44 +94,22 @@ class TrackletDescriber(nn.Module):
         return F.normalize(features, dim=1) if self.normalize else features
 
 
-@dataclass(frozen=True)
-class ExportCheck:
-    """How an exported network compares with torch on the same clips.
-
-    Attributes:
-        difference: Largest absolute difference of a number.
-        torch_seconds, onnx_seconds: Time of the batch on the CPU, float32; the second of two calls.
-    """
-
-    difference: float
-    torch_seconds: float
-    onnx_seconds: float
-
-
 def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, opset: int) -> None:
-    """Export a run as an ONNX file, checked against torch.
-
-    Args:
-        opts: Config keys and values that name the run.
-        path: The file.
-        frames: Folder of a tracklet that both networks are compared on; None for noise.
-        opset: Version of ONNX's operators.
-    """
+    """Export the run that config keys and values name as an ONNX file, checked against torch on a tracklet's frames."""
     for exporter in ("onnx_ir", "onnxscript"):  # each logs every step of its work
         logging.getLogger(exporter).setLevel(logging.WARNING)
-    # A compiled block cannot be exported.
-    run = open_run([*opts, "MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False"])
-    describer, clips = make_describer(run.cfg, run.model), make_example_clips(run.cfg, frames)
-    content = export_onnx(describer, clips, describe_export(run.cfg, run.camids, run.checkpoint, run.origin), opset)
-    check = check_export(describer, content, clips)
+    # A compiled block cannot be exported, and the network describes one clip of a tracklet.
+    fixed = ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False", "TEST.NUM_CLIPS", "1"]
+    run = open_run([*opts, *fixed])
+    describer, clips = TrackletDescriber(run.cfg, run.model), make_example_clips(run.cfg, frames)
+    metadata = describe_export(run.cfg, run.camids, run.checkpoint, run.origin)
+    # As in a feature file of the run: the features of both can be compared.
+    metadata |= {"weights": hash_weights(run.model), "transform": describe_transform(run.cfg)}
+    content = export_onnx(describer, clips, metadata, opset)
+    difference, in_torch, in_onnx = check_export(describer, content, clips)
     write_whole(lambda file: file.write(content), path)
-    logger.info(
-        "%s: differs from torch by at most %.1e; 2 clips and their mirror images took %.2f s in torch, %.2f s in ONNX.",
-        path,
-        check.difference,
-        check.torch_seconds,
-        check.onnx_seconds,
-    )
+    logger.info("%s: differs from torch by at most %.1e", path, difference)
+    logger.info("2 clips and their mirror images took %.2f s in torch, %.2f s in ONNX.", in_torch, in_onnx)
 
 
 def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
@@ -167,24 +131,8 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     logger.info("Written to %s: %s, MODEL_CARD.md", folder, ", ".join(files))
 
 
-def make_describer(cfg: CfgNode, model: XTFCLIP) -> TrackletDescriber:
-    """Build the network that computes the descriptors of ``eval_main.py``, in float32 on the CPU."""
-    describer = TrackletDescriber(
-        model, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD, flip=cfg.TEST.FLIP, normalize=cfg.TEST.FEAT_NORM
-    )
-    return describer.float().cpu().eval()
-
-
 def make_example_clips(cfg: CfgNode, folder: Path | None = None) -> Tensor:
-    """Return two clips that show the shapes and that networks are compared on, (2, T, C, H, W), uint8.
-
-    Args:
-        cfg: Says what a clip is.
-        folder: The frames of a tracklet, of which both clips are; None for noise.
-    Raises:
-        FileNotFoundError: If the folder is missing or holds no image.
-        UnreadableFrameError: If a frame cannot be decoded.
-    """
+    """Return two clips to compare networks on, (2, T, C, H, W), uint8: of a folder's frames, or noise without one."""
     size, num_frames = tuple(cfg.INPUT.SIZE_TEST), cfg.INPUT.SEQ_LEN
     if folder is None:
         generator = torch.Generator().manual_seed(0)
@@ -195,14 +143,7 @@ def make_example_clips(cfg: CfgNode, folder: Path | None = None) -> Tensor:
 
 
 def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Path, origin: Mapping[str, str]) -> dict:
-    """Collect what a user of the file must know, as text by name.
-
-    Args:
-        cfg: Says what a clip is.
-        camids: Training cameras as annotated, in the order of their indices; None if they are not known.
-        checkpoint: File that the weights came from.
-        origin: Where they come from (``TrainedRun.origin``).
-    """
+    """Collect what a user of the file must know, as text by name."""
     height, width = cfg.INPUT.SIZE_TEST
     return {
         "preprocessing": PREPROCESSING,
@@ -216,14 +157,7 @@ def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Pa
 
 
 def export_onnx(describer: TrackletDescriber, clips: Tensor, metadata: Mapping[str, str], opset: int) -> bytes:
-    """Turn a network into an ONNX file whose batch is of any size.
-
-    Args:
-        describer: In evaluation mode, on the CPU.
-        clips: (B, T, C, H, W), uint8, at least two; they show the shapes.
-        metadata: Written into the file.
-        opset: Version of ONNX's operators.
-    """
+    """Turn a network into an ONNX file whose batch is of any size; two clips at least, (B, T, C, H, W), show shapes."""
     cameras = torch.full((len(clips),), -1)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
@@ -245,11 +179,11 @@ def export_onnx(describer: TrackletDescriber, clips: Tensor, metadata: Mapping[s
     return network.SerializeToString()
 
 
-def check_export(describer: TrackletDescriber, content: bytes, clips: Tensor) -> ExportCheck:
+def check_export(describer: TrackletDescriber, content: bytes, clips: Tensor) -> tuple[float, float, float]:
     """Compare an exported network with torch, on all clips with unknown and, if there are any, known cameras.
 
-    Raises:
-        ValueError: If a number differs by more than ``TOLERANCE``.
+    Returns:
+        The largest difference of a number, which TOLERANCE bounds, and the seconds in torch and in ONNX, on the CPU.
     """
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     cameras = torch.arange(len(clips)) % (describer.model.num_cameras + 1) - 1
@@ -264,16 +198,11 @@ def check_export(describer: TrackletDescriber, content: bytes, clips: Tensor) ->
     difference = float(np.abs(actual - expected).max())
     if not difference <= TOLERANCE:
         raise Mistake(f"The exported network differs from torch by {difference:.1e} (more than {TOLERANCE}).")
-    return ExportCheck(difference, middle - start, end - middle)
+    return difference, middle - start, end - middle
 
 
 def format_card(metadata: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """Lay out a model card in Markdown.
-
-    Args:
-        metadata: Of ``describe_export``.
-        files: What each file of the export is, by its name.
-    """
+    """Lay out a model card in Markdown: facts of ``describe_export``, and what each file is, by its name."""
     return CARD.format(
         files="\n".join(f"- `{name}`: {what}" for name, what in files.items()),
         facts="\n".join(f"| {name} | {str(value).replace('|', '/')} |" for name, value in metadata.items()),

@@ -25,27 +25,15 @@ CLIP_SHAPE, CAMIDS = "T, H, W", "cameras"  # entries of its metadata
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """A network that is ready to describe clips.
-
-    Attributes:
-        session: Runs it.
-        clip_shape: Frames of a clip, their height and their width in pixels.
-        camids: Training cameras as annotated, in the order of their indices; empty if they are not known.
-        origin: What descriptors depend on, by name, as feature files hold it.
-    """
+    """A network that is ready to describe clips."""
 
     session: onnxruntime.InferenceSession
-    clip_shape: tuple[int, int, int]
-    camids: Sequence[int]
-    origin: Mapping[str, str]
+    clip_shape: tuple[int, int, int]  # frames, height and width in pixels
+    camids: Sequence[int]  # training cameras as annotated, in the order of their indices; empty if not known
+    origin: Mapping[str, str]  # what descriptors depend on, by name, as feature files hold it
 
     def describe(self, tracklets: Iterable[Sequence[Path]], camera: int | None = None) -> np.ndarray:
-        """Describe tracklets, (n, D), float32.
-
-        Args:
-            tracklets: Frames of each; at least one tracklet.
-            camera: Training camera of all of them, as annotated; None if unknown.
-        """
+        """Describe tracklets by their frames, (n, D), float32; all are of one training camera, or unknown ones."""
         if camera is not None and camera not in self.camids:
             raise Mistake(f"--camera {camera} is none of the training cameras: {list(self.camids)}.")
         cameras = np.array([-1 if camera is None else self.camids.index(camera)])
@@ -56,7 +44,7 @@ class ExportedNetwork:
 
 
 def open_network(path: Path) -> ExportedNetwork:
-    """Open a file of tools.export. FileNotFoundError, ValueError: if it is none."""
+    """Open a file of tools.export."""
     if not path.is_file():
         raise MissingFile(f"{path} is not a file: tools.export onnx makes one.")
     try:
@@ -75,10 +63,8 @@ def open_network(path: Path) -> ExportedNetwork:
 def find_tracklets(root: Path) -> dict[str, list[Path]]:
     """Return the frames of each tracklet: of ``root``, and of every folder below it, that directly holds frames.
 
-    Hidden folders are left out, and links to folders are not followed. One image is a tracklet of one frame.
-
-    Returns:
-        The frames in order, by the tracklet's path below ``root``; that of ``root`` itself is its name.
+    Hidden folders are left out, and links to folders are not followed. One image is a tracklet of one frame. Tracklets
+    are named by their path below ``root``; that of ``root`` itself is its name.
     """
     if root.is_file():
         return {root.name: [root]}
@@ -107,11 +93,7 @@ def _list_images(folder: Path) -> list[Path]:
 
 
 def read_clip(paths: Sequence[Path], num_frames: int, height: int, width: int) -> np.ndarray:
-    """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8.
-
-    Raises:
-        OSError: If a frame cannot be read; names it.
-    """
+    """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8."""
     segment = -(-len(paths) // num_frames)
     chosen = [paths[min(number * segment, len(paths) - 1)] for number in range(num_frames)]
     return np.stack([_read_frame(path, (width, height)) for path in chosen]).transpose(0, 3, 1, 2)

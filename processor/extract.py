@@ -33,21 +33,14 @@ PART_SIZE = 512  # tracklets; a command that is stopped loses at most so many
 
 @dataclass(frozen=True, eq=False)
 class FolderFeatures:
-    """Features of the tracklets in a folder, row by row; n tracklets.
+    """Features of the tracklets in a folder, row by row; n tracklets."""
 
-    Attributes:
-        keys: Unique names: the folders' paths below the one that was read.
-        features: Descriptors as evaluation compares them, (n, D), float32.
-        pictures: Path of the frame in the middle of each tracklet.
-        words: Vectors that texts are compared with, (n, P), float32, unit length; None without a text space.
-        origin: What the rows depend on, by name.
-    """
-
-    keys: list[str]
-    features: np.ndarray
-    pictures: list[str]
+    keys: list[str]  # unique names: the folders' paths below the one that was read
+    features: np.ndarray  # descriptors as evaluation compares them, (n, D), float32
+    pictures: list[str]  # path of the frame in the middle of each tracklet
+    # vectors that texts are compared with, (n, P), float32, unit length; None without a text space
     words: np.ndarray | None
-    origin: Mapping[str, str]
+    origin: Mapping[str, str]  # what the rows depend on, by name
 
 
 def extract_folder(
@@ -66,12 +59,10 @@ def extract_folder(
         trained: The model, with the settings of its evaluation.
         root: Folder of any layout, or one still image (``read_unlabelled``).
         camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
-        parts: Folder in which finished parts are kept for the next call; None to keep none. They are used again if
-            weights, settings, code and the frames' paths are the same.
-        part_size: Tracklets in a part; at least 1.
+        parts: Folder in which finished parts are kept for the next call, which uses them if weights, settings, code and
+            the frames' paths are the same.
+        part_size: Tracklets in a part.
         text_space: Also gives each tracklet a vector that texts can be compared with.
-    Raises:
-        UnreadableFrameError: If no frame at all can be read.
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)
@@ -115,17 +106,7 @@ def extract_in_parts(
     cache: FeatureCache | None,
     part_size: int,
 ) -> FeatureSet:
-    """Extract features with one loader after another, which bounds the memory, and keep those of each part.
-
-    Args:
-        extractor: Computes the features.
-        make_loader: Makes the loader of some tracklets.
-        tracklets: Whose features to extract, at least one.
-        cache: Keeps the parts; None keeps none.
-        part_size: Tracklets in a part.
-    Raises:
-        UnreadableFrameError: If no tracklet has a readable frame.
-    """
+    """Extract features with one loader after another, which bounds the memory, and keep those of each part."""
     parts = []
     for start in range(0, len(tracklets), part_size):
         part = tracklets[start : start + part_size]

@@ -44,13 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
-    """Train the network that a configuration describes, into its OUTPUT_DIR.
-
-    Args:
-        cfg: The configuration.
-        resume: Whether to continue from the last checkpoint, if there is one.
-        with_weights: Whether to write the weights alone beside each checkpoint.
-    """
+    """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked."""
     output = prepare_output(cfg.OUTPUT_DIR)
     with lock_folder(output), start_logging(output / "train.log"):
         logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))

@@ -25,13 +25,13 @@ MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 def write_answers(answers: Answers, folder: Path) -> list[Path]:
     """Write all three files into a folder; returns them, the page last."""
     contents = {
-        "search.json": f"{json.dumps(answers_as_dict(answers), indent=2)}\n",
-        "search.csv": _as_csv(answers),
-        "search.html": render_answers(answers),
+        folder / "search.json": f"{json.dumps(answers_as_dict(answers), indent=2)}\n",
+        folder / "search.csv": _as_csv(answers),
+        folder / "search.html": render_answers(answers),
     }
-    for name, content in contents.items():
-        write_text(content, folder / name)
-    return [folder / name for name in contents]
+    for path, content in contents.items():
+        write_text(content, path)
+    return list(contents)
 
 
 def format_answers(answers: Answers) -> str:

@@ -2,7 +2,7 @@
 
 The file is that of the MOTChallenge: frame, id, left, top, width, height, confidence, one box a line.
 
-Axes: N boxes of a file, K crops that are kept.
+Axes: N boxes of a file, K crops that are kept
 """
 
 import math
@@ -22,35 +22,21 @@ LARGEST = 2**53  # of frame numbers and ids: float64 holds all integers up to it
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes of a file, sorted by frame, then by track.
+    """The boxes of a file, sorted by frame, then by track."""
 
-    Attributes:
-        path: The file, for messages.
-        lines: Line of each box, from 1, (N,), int64.
-        frames: Its frame, from 1, (N,), int64.
-        tracks: Id of its track, (N,), int64.
-        corners: Left, top, right and bottom edge in pixels; they may lie outside the frame, (N, 4), float64.
-        confidences: In the tracker's own scale, (N,), float64.
-    """
-
-    path: Path
-    lines: np.ndarray
-    frames: np.ndarray
-    tracks: np.ndarray
-    corners: np.ndarray
-    confidences: np.ndarray
+    path: Path  # the file, for messages
+    lines: np.ndarray  # line of each box, from 1, (N,), int64
+    frames: np.ndarray  # its frame, from 1, (N,), int64
+    tracks: np.ndarray  # id of its track, (N,), int64
+    corners: np.ndarray  # left, top, right and bottom edge in pixels; they may lie outside the frame, (N, 4), float64
+    confidences: np.ndarray  # in the tracker's own scale, (N,), float64
 
     def __len__(self) -> int:
         return len(self.lines)
 
 
 def read_boxes(path: Path) -> Boxes:
-    """Read and check a file of boxes; its lines may be in any order.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file holds no box, or a line is wrong; names the line.
-    """
+    """Read and check a file of boxes; its lines may be in any order."""
     if not path.is_file():
         raise MissingFile(f"{path} is not a file; it must hold the boxes, one per line: {', '.join(COLUMNS)}.")
     table = _read_table(path)
@@ -80,22 +66,16 @@ def _read_table(path: Path) -> np.ndarray:
                 continue
             where = f"{path}, line {line_number}"
             num_columns = num_columns or len(row)
-            _check_columns(row, num_columns, where)
+            if len(row) < len(COLUMNS):
+                expected = f"at least {len(COLUMNS)} values with commas between them ({', '.join(COLUMNS)})"
+                raise Mistake(f"{where}: expected {expected}, got {len(row)}.")
+            if len(row) != num_columns:
+                raise Mistake(f"{where}: expected {num_columns} values, as in the first line, got {len(row)}.")
             values.append(line_number)
             values.extend(_parse_row(row, where))
     if not values:
         raise Mistake(f"{path} holds no box.")
     return np.frombuffer(values).reshape(-1, 1 + len(COLUMNS))
-
-
-def _check_columns(row: Sequence[str], num_columns: int, where: str) -> None:
-    if len(row) < len(COLUMNS):
-        raise Mistake(
-            f"{where}: expected at least {len(COLUMNS)} values with commas between them ({', '.join(COLUMNS)}), got "
-            f"{len(row)}."
-        )
-    if len(row) != num_columns:
-        raise Mistake(f"{where}: expected {num_columns} values, as in the first line, got {len(row)}.")
 
 
 def _parse_row(row: Sequence[str], where: str) -> list[float]:
@@ -127,24 +107,16 @@ def _parse_row(row: Sequence[str], where: str) -> list[float]:
 
 @dataclass(frozen=True)
 class SelectionRules:
-    """What is kept, and how much of the frame around it.
+    """What is kept, and how much of the frame around it."""
 
-    Attributes:
-        min_frames: Frames that a tracklet must have, after ``stride``.
-        min_width, min_height: Smallest size in pixels of the part of a box inside the frame, without margin.
-        min_confidence: Smallest confidence; None keeps every box.
-        margin: Added to each side of a box, as a share of its width or height.
-        stride: Of the video, frames 1, 1 + stride, 1 + 2 * stride, ... are kept.
-        gap: A track that is absent for more than so many frames is split.
-    """
-
-    min_frames: int
+    min_frames: int  # frames that a tracklet must have, after ``stride``
+    # smallest size in pixels of the part of a box inside the frame, without margin
     min_width: int
     min_height: int
-    min_confidence: float | None
-    margin: float
-    stride: int
-    gap: int
+    min_confidence: float | None  # smallest confidence; None keeps every box
+    margin: float  # added to each side of a box, as a share of its width or height
+    stride: int  # of the video, frames 1, 1 + stride, 1 + 2 * stride, ... are kept
+    gap: int  # a track that is absent for more than so many frames is split
 
 
 @dataclass(frozen=True)
@@ -162,36 +134,25 @@ class CutTracklet:
 
 @dataclass(frozen=True)
 class Selection:
-    """The crops to cut, sorted by frame, then by track.
+    """The crops to cut, sorted by frame, then by track."""
 
-    Attributes:
-        tracklets: Sorted by track, then by first frame.
-        frames: Frame of each crop, (K,), int64.
-        owners: Index of its tracklet, (K,), int64.
-        edges: Left, top, right and bottom edge in whole pixels, all inside the frame, (K, 4), int64.
-        report: How many boxes were read, clipped, and left out for which reason: one clause.
-    """
-
-    tracklets: tuple[CutTracklet, ...]
-    frames: np.ndarray
-    owners: np.ndarray
-    edges: np.ndarray
-    report: str
+    tracklets: tuple[CutTracklet, ...]  # sorted by track, then by first frame
+    frames: np.ndarray  # frame of each crop, (K,), int64
+    owners: np.ndarray  # index of its tracklet, (K,), int64
+    edges: np.ndarray  # left, top, right and bottom edge in whole pixels, all inside the frame, (K, 4), int64
+    report: str  # how many boxes were read, clipped, and left out for which reason: one clause
 
 
 def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -> Selection:
-    """Choose the crops of a video whose frames have this size.
-
-    Raises:
-        ValueError: If no tracklet is left; says which rule took how many boxes.
-    """
+    """Choose the crops of a video whose frames have this size."""
     whole = np.rint(boxes.corners)
     inside = _clip(whole, height, width)
     sizes = inside[:, 2:] - inside[:, :2]
-    reasons = {"outside the frame or empty": (sizes == 0).any(axis=1)}
-    reasons[f"smaller than {rules.min_width}x{rules.min_height} pixels (--min_width, --min_height)"] = (
-        sizes < (rules.min_width, rules.min_height)
-    ).any(axis=1)
+    smallest = (rules.min_width, rules.min_height)
+    reasons = {
+        "outside the frame or empty": (sizes == 0).any(axis=1),
+        "smaller than {}x{} pixels (--min_width, --min_height)".format(*smallest): (sizes < smallest).any(axis=1),
+    }
     if rules.min_confidence is not None:
         reasons[f"below --min_confidence {rules.min_confidence:g}"] = boxes.confidences < rules.min_confidence
     kept = np.ones(len(boxes), dtype=bool)
@@ -212,10 +173,11 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
 
     chosen, owners = np.unique(pieces[kept], return_inverse=True)
     frames, sizes = boxes.frames[kept], sizes[kept]
-    first, last = _first_and_last(owners, frames)
+    tracks, first, last = np.zeros((3, len(chosen)), dtype=np.int64)
+    last[owners] = frames  # frames ascend, and the last one written stays
+    first[owners[::-1]] = frames[::-1]
     counts = np.bincount(owners)
     means = [np.bincount(owners, weights=sizes[:, side]) / counts for side in (0, 1)]
-    tracks = np.zeros(len(chosen), dtype=np.int64)
     tracks[owners] = boxes.tracks[kept]
     tracklets = tuple(
         CutTracklet(names[piece], *(values[index].item() for values in (tracks, first, last, counts, *means)))
@@ -243,11 +205,9 @@ def _remove(kept: np.ndarray, mask: np.ndarray) -> int:
 
 
 def _split_tracks(boxes: Boxes, kept: np.ndarray, gap: int) -> tuple[np.ndarray, list[str]]:
-    """Split the tracks where they are absent for too long.
+    """Split the tracks where they are absent for too long: the piece of each kept box, (N,), and the names of pieces.
 
-    Returns:
-        Index of the piece that each kept box belongs to, (N,), and the name of each piece: the second piece of track 7
-        is track_0007_2, however few frames the first one has.
+    The second piece of track 7 is track_0007_2, however few frames the first one has.
     """
     places = np.flatnonzero(kept)
     places = places[np.lexsort((boxes.frames[places], boxes.tracks[places]))]
@@ -262,11 +222,3 @@ def _split_tracks(boxes: Boxes, kept: np.ndarray, gap: int) -> tuple[np.ndarray,
         number = 1 if is_first else number + 1
         names.append(f"track_{track:04d}" + (f"_{number}" if number > 1 else ""))
     return pieces, names
-
-
-def _first_and_last(owners: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and last frame of each tracklet; frames ascend."""
-    first, last = (np.zeros(owners.max() + 1, dtype=np.int64) for _ in range(2))
-    last[owners] = frames
-    first[owners[::-1]] = frames[::-1]
-    return first, last

@@ -46,8 +46,7 @@ def cut_tracklets(
     """Write tracklets and their contact sheets, whole or not at all.
 
     Args:
-        video: The video.
-        boxes: File of boxes; see ``boxes.read_boxes``.
+        video, boxes: The files.
         output: Folder for one folder per tracklet, and a table of them.
         contact_sheets: Folder for one picture per tracklet, and the same table; outside of ``output``.
         rules: Which boxes are kept.
@@ -56,11 +55,6 @@ def cut_tracklets(
         progress: Show a progress bar.
     Returns:
         One sentence with all counts.
-    Raises:
-        FileExistsError: If a folder is not empty and ``force`` is not set, or if it holds other files.
-        FileNotFoundError: If video or boxes are missing.
-        ValueError: If video or boxes cannot be read or do not fit together, or if no tracklet is left.
-        OSError: If a folder cannot be written.
     """
     # Not Path.resolve, to which a loop of links is no error of the file system.
     output, contact_sheets = (Path(os.path.realpath(folder)) for folder in (output, contact_sheets))
@@ -98,16 +92,10 @@ def _check_folders(folders: Sequence[Path], force: bool) -> None:
         if not force:
             raise Mistake(f"{folder} is not empty; choose another folder, or replace it with --force.")
         if not (folder / TABLE).is_file():
-            raise Mistake(
-                f"{folder} holds no {TABLE}, so it was not written by this command and will not be replaced. Choose "
-                "another folder."
-            )
+            raise Mistake(f"{folder} holds no {TABLE}, so it was not written by this command; choose another folder.")
         for path in folder.rglob("*"):
             if not path.is_dir() and _OURS.fullmatch(path.relative_to(folder).as_posix()) is None:
-                raise Mistake(
-                    f"{path} was not written by this command, so {folder} will not be replaced. Move the file away, or "
-                    "choose another folder."
-                )
+                raise Mistake(f"{path} was not written by this command, so {folder} is not replaced. Move it away.")
 
 
 def _cut(
@@ -161,11 +149,7 @@ def _write_table(path: Path, tracklets: Sequence[CutTracklet]) -> None:
 
 
 def draw_tracklet_sheet(paths: Sequence[Path]) -> Image.Image:
-    """Draw frames of a tracklet at equal steps, row by row, each above its name.
-
-    Args:
-        paths: All frames of the tracklet, in time order; at least one.
-    """
+    """Draw frames of a tracklet, given all in time order, at equal steps, row by row, each above its name."""
     num_frames = min(SHEET_FRAMES, len(paths))
     # The first and the last frame are always shown.
     shown = [paths[round(index * (len(paths) - 1) / max(num_frames - 1, 1))] for index in range(num_frames)]

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,37 +31,23 @@ TIME_TYPE = "datetime64[s]"
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Descriptors of tracklets, row by row; n tracklets.
+    """Descriptors of tracklets, row by row; n tracklets."""
 
-    Attributes:
-        keys: Unique names, such as the folders' paths below the one that was described.
-        features: (n, D), float32; of length 1 unless the model leaves them as they are (TEST.FEAT_NORM False).
-        cameras: Cameras as annotated, (n,), int64; -1 where unknown.
-        views: 'aerial', 'ground', or '' where unknown.
-        times: When the tracklets begin, by the clock of the recording, (n,), datetime64[s]; NaT where unknown.
-        pictures: Path of the frame in the middle of each tracklet, for people to look at.
-        words: (n, P), float32, unit length: the frozen image tower's vectors, which texts are compared with; None
-            without a text tower.
-        origin: What the rows depend on: 'weights' (SHA-256 of the model's), 'transform' (size, clips, mirror images),
-            'text tower' (SHA-256; only with ``words``), and the like. Rows of another origin cannot be compared.
-    """
-
-    keys: list[str]
-    features: np.ndarray
-    cameras: np.ndarray
-    views: list[str]
-    times: np.ndarray
-    pictures: list[str]
+    keys: list[str]  # unique names, such as the folders' paths below the one that was described
+    features: np.ndarray  # (n, D), float32; of length 1 unless the model leaves them as they are (TEST.FEAT_NORM False)
+    cameras: np.ndarray  # cameras as annotated, (n,), int64; -1 where unknown
+    views: list[str]  # 'aerial', 'ground', or '' where unknown
+    times: np.ndarray  # when the tracklets begin, by the clock of the recording, (n,), datetime64[s]; NaT where unknown
+    pictures: list[str]  # path of the frame in the middle of each tracklet, for people to look at
+    # (n, P), float32, unit length: the frozen image tower's vectors, which texts are compared with; None without a
+    # text tower
     words: np.ndarray | None = None
+    # what the rows depend on: 'weights' (SHA-256 of the model's), 'transform' (size, clips, mirror images), 'text
+    # tower' (SHA-256; only with ``words``), and the like. Rows of another origin cannot be compared.
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    @property
-    def has_unit_length(self) -> bool:
-        """Whether all descriptors have length 1."""
-        return _has_unit_length(self.features)
 
     def find_rows(self, keys: Sequence[str], source: str) -> np.ndarray:
         """Return the rows of some keys, (len(keys),); an error begins with ``source``."""
@@ -165,7 +150,14 @@ def check_suffix(path: Path) -> None:
 def write_features(table: FeatureTable, path: Path) -> None:
     """Write a .npz or .parquet file, whole or not at all."""
     check_suffix(path)
-    write_whole(partial(_write_parquet if path.suffix == PARQUET else _write_npz, table), path)
+
+    def write(file: BinaryIO) -> None:
+        if path.suffix == PARQUET:
+            pq.write_table(table.to_arrow(), file, row_group_size=ROW_GROUP, write_page_checksum=True)
+        else:
+            np.savez(file, **as_arrays(table))  # type: ignore[arg-type]
+
+    write_whole(write, path)
 
 
 def read_features(path: Path) -> FeatureTable:
@@ -177,9 +169,8 @@ def read_features(path: Path) -> FeatureTable:
         table = (_read_parquet if path.suffix == PARQUET else _read_npz)(path)
         _check(table)
     except Exception as error:  # NumPy, zipfile, json and pyarrow raise a dozen types of errors for damaged files
-        raise Mistake(
-            f"{path} is damaged, or was not written by tools.extract_features: {first_line(error):.200}"
-        ) from error
+        reason = first_line(error)[:200]
+        raise Mistake(f"{path} is damaged, or was not written by tools.extract_features: {reason}") from error
     return table
 
 
@@ -193,10 +184,6 @@ def read_feature_files(paths: Sequence[Path]) -> FeatureTable:
             raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too.")
         table = table.join(other)
     return table
-
-
-def _write_npz(table: FeatureTable, file: BinaryIO) -> None:
-    np.savez(file, **as_arrays(table))  # type: ignore[arg-type]
 
 
 def as_arrays(table: FeatureTable) -> dict[str, np.ndarray]:
@@ -222,10 +209,6 @@ def _read_npz(path: Path) -> FeatureTable:
         )
 
 
-def _write_parquet(table: FeatureTable, file: BinaryIO) -> None:
-    pq.write_table(table.to_arrow(), file, row_group_size=ROW_GROUP, write_page_checksum=True)
-
-
 def _read_parquet(path: Path) -> FeatureTable:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         table = file.read()
@@ -242,7 +225,8 @@ def _from_lists(column: pa.ChunkedArray) -> np.ndarray:
     return np.concatenate([*chunks, np.empty(0, np.float32)]).reshape(-1, width)
 
 
-def _has_unit_length(rows: np.ndarray) -> bool:
+def has_unit_length(rows: np.ndarray) -> bool:
+    """Whether all vectors, (n, D), have length 1."""
     return bool((np.abs(np.linalg.norm(rows, axis=1) - 1) <= LENGTH_TOLERANCE).all())
 
 
@@ -267,5 +251,5 @@ def _check(table: FeatureTable) -> None:
     for rows in vectors:
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise Mistake(f"it holds NaN or infinity for {table.keys[int(finite.argmin())]!r}")
-    if table.words is not None and not _has_unit_length(table.words):
+    if table.words is not None and not has_unit_length(table.words):
         raise Mistake("its vectors for texts must have length 1")

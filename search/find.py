@@ -26,21 +26,13 @@ BLOCK_ELEMENTS = 1 << 24  # distances computed at a time: 64 MiB
 
 @dataclass(frozen=True)
 class Entry:
-    """A tracklet, or a text, as results name it.
+    """A tracklet, or a text, as results name it."""
 
-    Attributes:
-        key: The tracklet's, or the text.
-        camera: As annotated; -1 where unknown.
-        view: 'aerial' or 'ground'; '' where unknown.
-        time: In the form 2023-10-17T10:00:00; '' where unknown.
-        picture: Path of a frame; '' for none.
-    """
-
-    key: str
-    camera: int = UNKNOWN
-    view: str = ""
-    time: str = ""
-    picture: str = ""
+    key: str  # the tracklet's, or the text
+    camera: int = UNKNOWN  # as annotated; -1 where unknown
+    view: str = ""  # 'aerial' or 'ground'; '' where unknown
+    time: str = ""  # in the form 2023-10-17T10:00:00; '' where unknown
+    picture: str = ""  # path of a frame; '' for none
 
 
 @dataclass(frozen=True)
@@ -53,34 +45,21 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found for a query.
+    """What was found for a query."""
 
-    Attributes:
-        query: What was asked for.
-        hits: Nearest first.
-        num_accepted: How many of them, the first ones, are within the threshold; None without one.
-    """
-
-    query: Entry
-    hits: tuple[Hit, ...]
-    num_accepted: int | None = None
+    query: Entry  # what was asked for
+    hits: tuple[Hit, ...]  # nearest first
+    num_accepted: int | None = None  # how many of them, the first ones, are within the threshold; None without one
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers to all queries.
+    """The answers to all queries."""
 
-    Attributes:
-        answers: In the order of the queries.
-        measure: What the hits' values are, ``DISTANCE`` or ``SIMILARITY``.
-        num_searched: Tracklets that were searched.
-        threshold: By which hits were accepted; None if everything is ranked and nothing judged.
-    """
-
-    answers: Sequence[Answer]
-    measure: str
-    num_searched: int
-    threshold: Threshold | None = None
+    answers: Sequence[Answer]  # in the order of the queries
+    measure: str  # what the hits' values are, ``DISTANCE`` or ``SIMILARITY``
+    num_searched: int  # tracklets that were searched
+    threshold: Threshold | None = None  # by which hits were accepted; None if everything is ranked and nothing judged
 
     @property
     def num_unmatched(self) -> int:
@@ -89,15 +68,10 @@ class Answers:
 
 
 class Gallery(Protocol):
-    """Tracklets to search in.
+    """Tracklets to search in."""
 
-    Attributes:
-        name: Their file or table, for messages.
-        form: A table with their origin and widths, which may be empty.
-    """
-
-    name: str
-    form: FeatureTable
+    name: str  # their file or table, for messages
+    form: FeatureTable  # a table with their origin and widths, which may be empty
 
     def __len__(self) -> int:
         """Count the tracklets that fit --where."""
@@ -155,14 +129,7 @@ def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tupl
 
 
 def find_tracklets(gallery: Gallery, queries: FeatureTable, top: int, threshold: Threshold | None = None) -> Answers:
-    """Find the tracklets nearest to each query; one with a query's key and feature is the query itself, and left out.
-
-    Args:
-        gallery: Is searched.
-        queries: Described by the same model.
-        top: Tracklets found for a query; all if there are fewer.
-        threshold: Says which are accepted.
-    """
+    """Find the ``top`` tracklets nearest to each query, but for one with its key and feature: the query itself."""
     _require_tracklets(gallery)
     require_comparable(gallery.form, gallery.name, queries, "the file of queries")
     answers = []
@@ -182,14 +149,13 @@ def find_texts(gallery: Gallery, texts: Sequence[str], vectors: np.ndarray, text
         texts: The queries.
         vectors: Of the texts, (Q, P), float32, unit length.
         text_tower: SHA-256 of the file that made them.
-        top: Tracklets found for a text; all if there are fewer.
+        top: Tracklets found for a text.
     """
     require_words(gallery)
     own = gallery.form.origin.get(TEXT_TOWER)
     if own != text_tower:
         raise Mistake(
-            f"{gallery.name} was described with another text tower, of SHA-256 {own}; this one has {text_tower}. Name "
-            "the file that its tracklets were described with."
+            f"{gallery.name} was described with another text tower, of SHA-256 {own}; this one has {text_tower}."
         )
     found = gallery.nearest(vectors, top, "words")
     answers = [
@@ -204,22 +170,14 @@ def require_words(gallery: Gallery) -> None:
     """Refuse tracklets without vectors that texts are compared with."""
     _require_tracklets(gallery)
     if gallery.form.words is None:
-        raise Mistake(
-            f"{gallery.name} has no vectors to compare with texts. Describe its tracklets again with `python -m "
-            "tools.extract_features --output_dir RUN --tracklets FOLDER --output FEATURES --text_tower FILE --force`."
-        )
+        problem = f"{gallery.name} has no vectors to compare with texts"
+        raise Mistake(f"{problem}: run `python -m tools.extract_features` again, with --text_tower FILE.")
 
 
 def describe_row(table: FeatureTable, row: int) -> Entry:
     """Return what results say about a row of a table."""
-    time = table.times[row]
-    return Entry(
-        table.keys[row],
-        int(table.cameras[row]),
-        table.views[row],
-        "" if np.isnat(time) else str(time),
-        table.pictures[row],
-    )
+    time = "" if np.isnat(table.times[row]) else str(table.times[row])
+    return Entry(table.keys[row], int(table.cameras[row]), table.views[row], time, table.pictures[row])
 
 
 def _require_tracklets(gallery: Gallery) -> None:

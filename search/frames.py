@@ -11,12 +11,7 @@ from utils.mistake import MissingFile, Mistake
 
 
 def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
-    """Decode a video in the order in which it is shown; one frame is held at a time.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no video, or if it breaks off or is damaged; says after which frame.
-    """
+    """Decode a video in the order in which it is shown; one frame is held at a time."""
     if not path.is_file():
         raise MissingFile(f"{path} is not a file; it must be the video.")
     try:

@@ -47,12 +47,7 @@ NUM_SAMPLES, NUM_NEIGHBOURS = 20, 10  # of the recall that is measured
 
 
 class LanceGallery:
-    """The tracklets of a table.
-
-    Args:
-        uri: Folder of the table, or the address of a bucket or server, as ``lancedb.connect`` takes it.
-        where: Conditions on the tracklets that are searched.
-    """
+    """The tracklets of a table that fit conditions; ``uri`` is a folder or address that ``lancedb.connect`` takes."""
 
     def __init__(self, uri: str, where: Sequence[Condition] = ()) -> None:
         if not _exists(uri):
@@ -91,24 +86,18 @@ class LanceGallery:
         rows = self.table.search().limit(NUM_SAMPLES).to_arrow()
         vectors = FeatureTable.from_arrow(rows, self.form.origin).features
         exact, found = (
-            [
-                {hit.tracklet.key for hit in hits}
-                for hits in self.nearest(vectors, NUM_NEIGHBOURS, "feature", approximate)
-            ]
+            {
+                (number, hit.tracklet.key)
+                for number, hits in enumerate(self.nearest(vectors, NUM_NEIGHBOURS, "feature", approximate))
+                for hit in hits
+            }
             for approximate in (False, True)
         )
-        return sum(len(one & other) for one, other in zip(exact, found, strict=True)) / max(1, sum(map(len, exact)))
+        return len(exact & found) / max(1, len(exact))
 
 
 def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False) -> None:
-    """Add tracklets to a table, or make it; all of them or none.
-
-    Args:
-        uri: As in ``LanceGallery``.
-        tracklets: The rows.
-        source: Their file, for messages.
-        replaces: Whether a tracklet takes the place of one with its key.
-    """
+    """Add tracklets to a table, or make it; all of them or none. ``source`` is their file, for messages."""
     if not _exists(uri):
         with _hiding_datasets():
             lancedb.connect(uri).create_table(TABLE, tracklets.to_arrow())
@@ -137,13 +126,8 @@ def update_index(uri: str) -> None:
             width = table.schema.field(column).type.list_size
             codes = IvfRq if width % 8 == 0 else IvfSq  # RaBitQ packs bits into bytes; the other has a byte a number
             table.create_index(column, config=codes(distance_type="l2", num_partitions=-(-count // PARTITION_ROWS)))
-    logger.info(
-        "From %s tracklets on, search is approximate: the index finds %.1f %% of the %d nearest of %d tracklets.",
-        f"{INDEX_FROM:,}",
-        100 * gallery.measure_recall(),
-        NUM_NEIGHBOURS,
-        NUM_SAMPLES,
-    )
+    found = f"{100 * gallery.measure_recall():.1f} % of the {NUM_NEIGHBOURS} nearest of {NUM_SAMPLES} tracklets"
+    logger.info("From %s tracklets on, search is approximate: the index finds %s.", f"{INDEX_FROM:,}", found)
 
 
 def delete(uri: str, keys: Sequence[str]) -> None:

@@ -14,16 +14,11 @@ LARGEST = 4.0001  # squared distance of vectors of length 1, and rounding
 
 @dataclass(frozen=True)
 class Threshold:
-    """A largest distance of two tracklets of one person.
+    """A largest distance of two tracklets of one person."""
 
-    Attributes:
-        distance: Squared Euclidean; a tracklet at exactly this distance is accepted.
-        reason: Where it comes from.
-        false_positive_rate: Share of the pairs of two people that it accepted in an evaluation; None if unknown.
-    """
-
-    distance: float
-    reason: str
+    distance: float  # squared Euclidean; a tracklet at exactly this distance is accepted
+    reason: str  # where it comes from
+    # share of the pairs of two people that it accepted in an evaluation; None if unknown
     false_positive_rate: float | None = None
 
     def estimate_strangers(self, num_tracklets: int) -> str:

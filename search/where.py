@@ -16,16 +16,11 @@ DATE_LENGTH = len("2023-10-17")
 
 @dataclass(frozen=True)
 class Condition:
-    """Rows whose column has one of some values, or a time from the first to the last moment; unknown never fits.
+    """Rows whose column has one of some values, or a time from the first to the last moment; unknown never fits."""
 
-    Attributes:
-        column: 'camera', 'view' or 'time'.
-        values: Of a camera or view.
-        first, last: Moments, both included; None for no bound.
-    """
-
-    column: str
-    values: tuple[int, ...] | tuple[str, ...] = ()
+    column: str  # 'camera', 'view' or 'time'
+    values: tuple[int, ...] | tuple[str, ...] = ()  # of a camera or view
+    # moments, both included; None for no bound
     first: datetime | None = None
     last: datetime | None = None
 

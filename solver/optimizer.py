@@ -50,13 +50,7 @@ def _position(role: Role, is_bias: bool) -> tuple[bool, int, str, bool]:
 
 
 def rate_and_decay(stage: CfgNode, role: Role, is_bias: bool) -> tuple[float, float]:
-    """Return the learning rate and the weight decay of a role.
-
-    Args:
-        stage: SOLVER.STAGE2 of a configuration.
-        role: Role of the parameter.
-        is_bias: Whether it is a bias.
-    """
+    """Return the learning rate and the weight decay of a role by SOLVER.STAGE2 of a configuration."""
     rate = stage.BASE_LR * (stage.BIAS_LR_FACTOR if is_bias else 1)
     decay = stage.WEIGHT_DECAY_BIAS if is_bias else stage.WEIGHT_DECAY
     if role.module == "encoder":

@@ -27,52 +27,40 @@ order. A box that is partly outside of the frame is clipped. Frames that a camer
 as players and OpenCV do, and boxes must refer to upright frames.
 
 Every track id is taken for one person: where a tracker switches from one person to another, so does the tracklet. Look
-at the contact sheets, and lower --gap or raise --min_confidence, or use a better tracker.
+at the contact sheets, and lower --gap or raise --min_confidence, or use a better tracker. The parts of a split track
+are track_0007, track_0007_2, ...
 
 Written are data/drone/track_0007/000123.jpg (track 7 in frame 123), data/drone/cut.csv, a table of the tracklets, and
 data/drone_contact_sheets/track_0007.jpg. Nothing is written if anything goes wrong. docs/video.md explains more.
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads")
-    parser.add_argument("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the tracklets")
-    parser.add_argument(
-        "--contact_sheets",
-        type=Path,
-        metavar="FOLDER",
-        help="folder for one picture per tracklet, outside of the tracklets; default: FOLDER_contact_sheets",
-    )
-    whole = at_least(1, sys.maxsize)
+    whole, some = at_least(1, sys.maxsize), at_least(0, sys.maxsize)
     add = parser.add_argument
+    add("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads")
+    add("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
+    add("--output", type=Path, required=True, metavar="FOLDER", help="folder for the tracklets")
+    add("--contact_sheets", type=Path, help="folder for one picture per tracklet; default: FOLDER_contact_sheets")
     add("--min_frames", type=whole, default=8, help="frames that a tracklet must have after --stride (%(default)s)")
     add("--min_width", type=whole, default=16, help="smallest width of a box inside the frame, pixels (%(default)s)")
     add("--min_height", type=whole, default=32, help="smallest height of a box inside the frame, pixels (%(default)s)")
     add("--min_confidence", type=real_number(), help="smallest confidence, in the tracker's scale; default: any")
     add("--margin", type=real_number(0), default=0.0, help="added on each side, share of a box's size (%(default)s)")
     add("--stride", type=whole, default=1, metavar="N", help="keep every Nth frame of the video (%(default)s)")
-    add(
-        "--gap",
-        type=at_least(0, sys.maxsize),
-        default=30,
-        metavar="N",
-        help="split a track that is absent for more than N frames, into track_0007, track_0007_2, ... (%(default)s)",
-    )
+    add("--gap", type=some, default=30, metavar="N", help="split a track after N frames without it (%(default)s)")
     add("--quality", type=at_least(1, 100), default=95, help="JPEG quality of the frames, 1 to 100 (%(default)s)")
     add("--force", action="store_true", help="replace folders that this command wrote before; no others are touched")
-    return parser
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Cut the tracklets and say what was kept."""
-    args = make_parser().parse_args(argv)
+    args = parse_args(argv)
     from search.cutting import cut_tracklets  # its packages are optional
 
     output = Path(os.path.realpath(args.output))  # also of '.' and 'data/..', which have no name

@@ -4,7 +4,7 @@ import argparse
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -96,7 +96,8 @@ def extract_by_run(args: argparse.Namespace) -> None:
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
         found = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-        table = make_table(args, found.keys, found.features, found.pictures, found.words, found.origin)
+        where = place_and_time(args, len(found.keys))
+        table = FeatureTable(found.keys, found.features, *where, found.pictures, found.words, found.origin)
         trained.runtime.processes.run_on_main(partial(write_features, table, output))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)
@@ -111,24 +112,16 @@ def extract_by_network(args: argparse.Namespace) -> None:
     tracklets = find_tracklets(args.tracklets)
     features = network.describe(tracklets.values(), args.camera)
     pictures = [str(frames[len(frames) // 2].resolve()) for frames in tracklets.values()]
-    table = make_table(args, list(tracklets), features, pictures, None, network.origin)
+    where = place_and_time(args, len(tracklets))
+    table = FeatureTable(list(tracklets), features, *where, pictures, None, network.origin)
     write_features(table, args.output)
     logger.info("%d descriptors of %d numbers are in %s", *features.shape, args.output)
 
 
-def make_table(
-    args: argparse.Namespace,
-    keys: list[str],
-    features: np.ndarray,
-    pictures: list[str],
-    words: np.ndarray | None,
-    origin: Mapping[str, str],
-) -> FeatureTable:
-    """Put features beside the camera, view and time that the options give all tracklets."""
-    count = len(keys)
+def place_and_time(args: argparse.Namespace, count: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Return cameras, views and times of so many tracklets, which the options give to all of them alike."""
     cameras = np.full(count, UNKNOWN if args.camera is None else args.camera)
-    times = np.full(count, args.time or "NaT", dtype=TIME_TYPE)
-    return FeatureTable(keys, features, cameras, [args.view] * count, times, pictures, words, origin)
+    return cameras, [args.view] * count, np.full(count, args.time or "NaT", dtype=TIME_TYPE)
 
 
 if __name__ == "__main__":

@@ -22,17 +22,13 @@ for the CUDA context and for fragmentation.
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Plan a training run: parameters, operations, memory, steps and time.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
     parser.add_argument("--identities", type=at_least(2), help="training identities; default: of the data set")
     parser.add_argument("--tracklets", type=at_least(2), help="training tracklets; default: of the data set")
     parser.add_argument("--cameras", type=at_least(1), default=6, help="with --identities: cameras (%(default)s)")
-    parser.add_argument(
-        "--tflops", type=float, default=100.0, help="rate that training sustains, TFLOP/s (%(default)s)"
-    )
+    parser.add_argument("--tflops", type=float, default=100.0, help="sustained rate, TFLOP/s (%(default)s)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     args = parser.parse_args(argv)
     if (args.identities is None) != (args.tracklets is None):

@@ -35,18 +35,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--tracklets_per_view", type=at_least(1), default=4, help="aerial tracklets, and as many ground ones, of each")
     add("--frames", type=at_least(1), default=8, help="frames of each tracklet")
     add("--workers", type=at_least(1, MAX_WORKERS), default=2, help=f"processes that render, at most {MAX_WORKERS}")
-    add(
-        "--force",
-        action="store_true",
-        help="replace the data set that this command wrote to --output before; other files are never deleted",
-    )
-    add(
-        "--contact_sheet",
-        metavar="PATH",
-        type=Path,
-        help="write a picture of people to PATH instead of the data set: one row each, ground views on the left, "
-        "aerial ones (15, 30, 80, 120 m) on the right, a description below",
-    )
+    add("--force", action="store_true", help="replace the data set that this command wrote there before, and no others")
+    picture = "instead, draw people, a row each: ground views, aerial ones (15, 30, 80, 120 m), and a description"
+    add("--contact_sheet", metavar="PATH", type=Path, help=picture)
     add("--rows", type=at_least(1), default=12, help="people in the picture")
     add("--width", type=at_least(1), help="width of a smaller picture without descriptions, pixels")
     args = parser.parse_args(argv)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.feature_file import read_feature_files, read_features
+from search.feature_file import has_unit_length, read_feature_files, read_features
 from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, require_words
 from search.threshold import Threshold, read_threshold
 from search.where import parse_condition
@@ -60,14 +60,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     find.add_argument("--key", nargs="+", help="keys in --queries (default: all), or of tracklets that are searched")
     find.add_argument("--text", nargs="+", help="descriptions in words; the tracklets need vectors of a text tower")
     find.add_argument("--text_tower", type=Path, help="with --text: the file that the tracklets were described with")
-    find.add_argument(
-        "--where",
-        metavar="CONDITION",
-        nargs="+",
-        type=parse_condition,
-        default=[],
-        help="search only in such tracklets",
-    )
+    where = "search only in such tracklets"
+    find.add_argument("--where", metavar="CONDITION", nargs="+", type=parse_condition, default=[], help=where)
     find.add_argument("--top", type=at_least(1), default=10, help="tracklets found for each (%(default)s)")
     limits = find.add_mutually_exclusive_group()
     limits.add_argument("--max_distance", type=real_number(0), help="largest distance that is accepted")
@@ -115,7 +109,7 @@ def find(args: argparse.Namespace) -> None:
             queries = queries.select(queries.find_rows(args.key, str(args.queries))) if args.key else queries
         else:
             queries = gallery.fetch(args.key)
-        if args.results and not (queries.has_unit_length and gallery.form.has_unit_length):
+        if args.results and not all(has_unit_length(table.features) for table in (queries, gallery.form)):
             raise Mistake("--results compares descriptors of length 1, and these have others: name a --max_distance.")
         answers = find_tracklets(gallery, queries, args.top, threshold)
     show(format_answers(answers))

@@ -42,9 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     merge.add_argument("files", nargs="+", type=Path, help="tracklet_rankings*.csv of each direction")
     at_least_0 = at_least(0)
     write.add_argument("--length", type=at_least_0, default=LENGTH, help="names per query (%(default)s); 0: all")
-    check.add_argument(
-        "--length", type=at_least_0, default=0, help="names that a row must list; default: as the sample"
-    )
+    check.add_argument("--length", type=at_least_0, default=0, help="names in a row; default: as the sample")
     for command in (write, merge):
         command.add_argument("--output", type=Path, required=True, help="submission to write")
         command.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")

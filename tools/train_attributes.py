@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from configs import config_of_run, get_cfg, warn_of_unread_keys
-from utils.arguments import at_least
+from utils.arguments import at_least, list_overrides
 from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build_opts(args: argparse.Namespace) -> list[str]:
-    """List all overrides as KEY VALUE pairs: those typed, and TEST.WEIGHT, which no run's own configuration decides."""
-    own = [] if args.config_file else ["TEST.WEIGHT", ""]
-    options = {"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}
-    return own + [word for key, value in options.items() if value for word in (key, value)] + args.opts
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Describe the training people, train the classifiers, write them beside the checkpoint."""
     args = parse_args(argv)
@@ -70,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from utils.files import lock_folder
     from utils.runtime import prepare_output, start_logging
 
-    opts = build_opts(args)
+    own = [] if args.config_file else ["TEST.WEIGHT", ""]  # no run's own configuration decides it
+    opts = own + list_overrides({"OUTPUT_DIR": args.output_dir or None, "TEST.WEIGHT": args.weight or None}) + args.opts
     cfg = get_cfg(args.config_file or config_of_run(opts), opts)
     folder = prepare_output(locate_checkpoint(cfg).parent)
     with lock_folder(folder), start_logging(folder / "attributes.log"):

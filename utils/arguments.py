@@ -13,12 +13,7 @@ def list_overrides(options: Mapping[str, str | None]) -> list[str]:
 
 
 def at_least(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """Return an argparse type that accepts integers from ``minimum`` up; argparse's error names the option.
-
-    Args:
-        minimum: The smallest value.
-        maximum: The largest value; None for no bound.
-    """
+    """Return an argparse type that accepts integers from ``minimum`` to ``maximum``; its error names the option."""
 
     def parse(text: str) -> int:
         try:

@@ -31,18 +31,8 @@ logger = logging.getLogger(__name__)
 
 # Errors that torch, pickle, zipfile and safetensors raise for damaged files; pickle documents no shorter list.
 UNREADABLE = (
-    RuntimeError,
-    OSError,
-    EOFError,
-    LookupError,
-    AttributeError,
-    ImportError,
-    ValueError,
-    TypeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    SafetensorError,
+    *(RuntimeError, OSError, EOFError, LookupError, AttributeError, ImportError, ValueError, TypeError),
+    *(struct.error, zipfile.BadZipFile, zlib.error, SafetensorError),
 )
 
 # Marks the .safetensors files of ``write_weights``: every other entry of their metadata is JSON.
@@ -70,12 +60,8 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
 
     Args:
         path: The file.
-        allow_torchscript: Read the weights in a TorchScript archive, too (OpenAI publishes CLIP in this form).
-            Archives that would run code when loaded are refused.
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file has another format, is damaged, or holds a pickle with more than tensors and plain
-            values (such a pickle is refused, not run).
+        allow_torchscript: Read the weights in a TorchScript archive, too (OpenAI publishes CLIP in this form), but
+            none that would run code when loaded.
     """
     path = Path(path)
     if not path.is_file():
@@ -106,11 +92,7 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
 
 @contextmanager
 def fitting(path: str | Path) -> Iterator[None]:
-    """Use the content of a file in a block: whatever it lacks, or holds otherwise, becomes one line for the user.
-
-    Raises:
-        Mistake: In place of the errors by which Python and torch say that an entry is missing or is something else.
-    """
+    """Use the content of a file in a block: whatever it lacks, or holds otherwise, becomes one line for the user."""
     try:
         yield
     except (Mistake, OSError, MemoryError, torch.OutOfMemoryError):
@@ -124,12 +106,7 @@ def fitting(path: str | Path) -> Iterator[None]:
 
 
 def log_identity(path: str | Path, digest: str = "") -> None:
-    """Log size and hash of a weight file that was read, and its name if it is published; process 0 does this.
-
-    Args:
-        path: The file.
-        digest: Its SHA-256; '' to compute it.
-    """
+    """Log size and SHA-256 (``digest``, if known) of a weight file, and its name if it is published; in process 0."""
     if not read_launch().is_main:
         return
     path = Path(path)
@@ -159,8 +136,6 @@ def write_weights(weights: Mapping[str, torch.Tensor], values: Mapping[str, Any]
         weights: State dict of a model, on any device; its tensors share no memory.
         values: What JSON can write; ``read_checkpoint`` returns them beside the weights.
         path: The file; its name ends in .safetensors.
-    Raises:
-        OSError: As ``write_whole``.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {**WRITER, **{name: json.dumps(value) for name, value in values.items()}}
@@ -204,11 +179,7 @@ def _checksum(weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) 
 
 
 def _compare_checksums(path: Path) -> None:
-    """Compare an archive's content with its CRC-32 sums, which torch.load does not do.
-
-    Raises:
-        zipfile.BadZipFile: If a part differs from its sum or would not be read; the message names the part.
-    """
+    """Compare an archive's content with its CRC-32 sums, which torch.load does not do: BadZipFile names the part."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         for member in members:

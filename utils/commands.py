@@ -64,13 +64,7 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 @contextmanager
 def going_on_without(what: str) -> Iterator[None]:
-    """Turn an error of a block into a warning: what the block makes is dispensable.
-
-    A full disk and a signal still end the command.
-
-    Args:
-        what: What is missing after an error, as the beginning of the warning.
-    """
+    """Turn an error of a block that makes ``what`` into a warning; a full disk and a signal still end the command."""
     try:
         yield
     except Exception as error:
@@ -86,7 +80,9 @@ def _report(error: Exception) -> None:
     elif isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
         place = error.filename or "A file, and the system does not say which"
         logger.error("%s: %s.", place, error.strerror)
-    elif isinstance(error, ModuleNotFoundError) and _is_missing(package := str(error.name).partition(".")[0]):
+    elif isinstance(error, ModuleNotFoundError) and not importlib.util.find_spec(
+        package := str(error.name).split(".")[0]
+    ):
         logger.error("The package %s is not installed: install requirements.txt and requirements-extra.txt.", package)
     else:
         logger.error("%s: %s", type(error).__name__, first_line(error), exc_info=error)
@@ -100,10 +96,6 @@ def _in_one_line(error: Mistake) -> str:
         lines = lines[-1:]
     message = " ".join(line.strip() for line in lines) or type(error).__name__
     return message if len(message) <= MAX_LENGTH else f"{message[:MAX_LENGTH]} ..."
-
-
-def _is_missing(package: str) -> bool:
-    return importlib.util.find_spec(package) is None
 
 
 def _find_hint(error: Exception) -> str | None:

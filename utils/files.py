@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from .mistake import Mistake
+from .mistake import MissingFile, Mistake
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +35,13 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
     """Let ``write`` fill a temporary file, and put it in place once the disk has it.
 
-    After an error, an interruption or a power cut the file at ``path`` is what it was before.
+    After an error, an interruption or a power cut the file at ``path`` is what it was before; missing folders are made.
 
     Args:
         write: Writes the content into an open file.
-        path: The file; missing folders are created.
+        path: The file.
         previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
             moment, a whole file is at ``path`` or at ``previous``.
-    Raises:
-        Mistake: If the folder is not writable, the disk is full, or ``path`` is something else than a file; the message
-            names it and says what to do.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -76,11 +73,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     After an error or an interruption the folder at ``path`` is what it was before. A process that is killed between
     the two renames of a replacement leaves the old folder, whole, beside ``path`` under a hidden name.
-
-    Args:
-        path: The folder; missing parents are created. A folder that is there is replaced: the caller has asked for it.
-    Raises:
-        Mistake: If the parent is not writable or the disk is full; the message names the folder and says what to do.
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,12 +94,10 @@ def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list
 
     Args:
         folder: It exists, and the caller holds its lock.
-        write: Writes the files into a temporary folder, and returns them.
+        write: Writes the files into a temporary folder, and returns them. After an error of it, the earlier files are
+            still there.
     Returns:
         The files, in the order of ``write``.
-    Raises:
-        Mistake: If one cannot be moved to its place; the message says where the new ones are. After an error of
-            ``write``, the earlier files are still there.
     """
     temporary = _temporary(folder / "results")
     temporary.mkdir()
@@ -134,13 +124,7 @@ def set_aside(path: Path, ending: str = "old") -> Path:
 def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir") -> Iterator[None]:
     """Hold the lock of an output folder within a block, in process 0; the system releases it if the process dies.
 
-    Temporary files that killed processes left in the folder are removed.
-
-    Args:
-        folder: The folder.
-        option: What names another one, for the message.
-    Raises:
-        Mistake: If another command holds it; the message names its process.
+    Temporary files that killed processes left in the folder are removed. ``option`` names another folder, for messages.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
@@ -238,9 +222,9 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn errors of the file system into a mistake that names the file and says what to do."""
     try:
         yield
+    except MissingFile:
+        raise
     except OSError as error:
-        if isinstance(error, Mistake):
-            raise
         raise _mistake(path, error) from error
 
 

@@ -30,28 +30,18 @@ POLL_SECONDS = 0.05  # between two looks at what other processes wrote
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all processes of a run.
+    """This process among all of a run; all call a method with an exchange, in the same order."""
 
-    Every method with an exchange must be called by all processes, in the same order.
-
-    Attributes:
-        rank: Number of this process, 0 to ``world_size`` - 1. Process 0 writes the files.
-        world_size: Number of processes on all machines.
-        local_rank: Number of this process on its machine; also the number of its GPU.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
+    rank: int = 0  # process 0 writes the files
+    world_size: int = 1  # processes on all machines
+    local_rank: int = 0  # number on this machine, and of the GPU
 
     @property
     def is_main(self) -> bool:
-        """Whether this is process 0."""
         return self.rank == 0
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is no other process."""
         return self.world_size == 1
 
     def share(self, num_items: int, rank: int | None = None) -> slice:
@@ -107,14 +97,10 @@ class Processes:
         return int(largest)
 
     def gather_batch(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Join the slices of a batch that the processes hold, in the order of ranks, in one exchange.
+        """Join the slices of a batch, (B, ...) each -> (world_size * B, ...), in the order of ranks, in one exchange.
 
-        Gradients flow back: each process receives, for its slice, the sum of the gradients of all processes.
-
-        Args:
-            tensors: (B, ...) each, with one B and one B for all processes; all floating, or all of one integer type.
-        Returns:
-            The whole tensors, (world_size * B, ...), of the same types.
+        Gradients flow back: each process receives, for its slice, the sum of the gradients of all processes. All
+        tensors are floating, or all of one integer type; B is the same everywhere.
         """
         if self.is_alone:
             return tensors
@@ -168,25 +154,17 @@ ALONE = Processes()
 
 def read_launch() -> Processes:
     """Read from torchrun's environment which process this is; without torchrun it is ``ALONE``."""
-    rank, world_size, local_rank = (
-        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
-    )
-    return Processes(rank, world_size, local_rank)
+    environ = os.environ
+    return Processes(int(environ.get("RANK", 0)), int(environ.get("WORLD_SIZE", 1)), int(environ.get("LOCAL_RANK", 0)))
 
 
 def start_processes(device: torch.device) -> Processes:
-    """Connect the processes that torchrun started; do nothing without torchrun or if they are connected.
-
-    Args:
-        device: Device of this process. Tensors on GPUs are exchanged by NCCL, those on the CPU by Gloo.
-    """
+    """Connect the processes that torchrun started; do nothing without torchrun or if they are connected."""
     processes = read_launch()
     if not processes.is_alone and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        store = open_store(processes)
-        distributed.init_process_group(
-            backend, store=store, rank=processes.rank, world_size=processes.world_size, timeout=TIMEOUT
-        )
+        store, rank, world_size = open_store(processes), processes.rank, processes.world_size
+        distributed.init_process_group(backend, timeout=TIMEOUT, world_size=world_size, rank=rank, store=store)
         logger.info("Process %d of %d, on %s", processes.rank, processes.world_size, device)
     return processes
 

@@ -13,10 +13,8 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-# The lock that tqdm makes is shared with forked processes: one that is killed while it holds the lock would block all
-# others for ever.
-tqdm.set_lock(threading.RLock())
-
+# In place of tqdm's own lock, which forked processes share: one that is killed while it holds it blocks all others.
+LOCK = threading.RLock()
 LOG_INTERVAL = 60.0  # seconds between two log lines, at least
 
 
@@ -33,20 +31,19 @@ def track(
 
     Args:
         iterable: What to loop over.
-        description: What the loop does, at the head of bar and lines.
+        description: Head of bar and lines.
         unit: What one item is, singular.
         total: Number of items; None asks ``iterable``, which may not know.
-        done: Number of items before the first, which another loop has done.
+        done: Number of items that another loop has done before.
         enabled: False shows nothing.
         clock: Returns seconds from any fixed moment.
-    Returns:
-        The same items.
     """
     if not enabled:
         return iterable
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if sys.stderr.isatty():
+        tqdm.set_lock(LOCK)
         return tqdm(iterable, desc=description, unit=unit, total=total, initial=done, leave=False)
     return _log_progress(iterable, description, unit, total, done, clock)
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from .mistake import Mistake
 from .processes import ALONE, Processes, read_launch, start_processes
-from .progress import track
+from .progress import LOCK, track
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +25,10 @@ DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device, precision and processes of a run.
-
-    Attributes:
-        device: Device that holds the model.
-        dtype: Type that autocast computes in; None for plain float32.
-        processes: This process among those that torchrun started.
-    """
+    """Device, precision and processes of a run."""
 
     device: torch.device
-    dtype: torch.dtype | None
+    dtype: torch.dtype | None  # that autocast computes in; None for plain float32
     processes: Processes = ALONE
 
     def autocast(self) -> AbstractContextManager:
@@ -45,12 +40,7 @@ class Runtime:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
 
     def show_progress(self, batches: Iterable, description: str, unit: str, done: int = 0) -> Iterable:
-        """Return the same batches; process 0 shows how far the loop is, by a bar or by log lines.
-
-        Args:
-            batches: What to loop over; it knows how many there are, with those done before.
-            description, unit, done: As in ``utils.progress.track``.
-        """
+        """Return the same batches; process 0 shows how far the loop is, as ``utils.progress.track``."""
         return track(batches, description, unit, done=done, enabled=self.processes.is_main)
 
 
@@ -58,9 +48,6 @@ def make_runtime(device: str, precision: str) -> Runtime:
     """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine, and connect the processes that torchrun started.
 
     A CUDA device becomes the current one of this process, so that nothing is left on another card by accident.
-
-    Raises:
-        ValueError: If the device does not exist on this machine or cannot compute in the precision.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -88,14 +75,11 @@ def _choose_card(device: torch.device, processes: Processes) -> torch.device:
         raise Mistake(f"MODEL.DEVICE is {device}, one card for {processes.world_size} processes: write cuda.")
     index = processes.local_rank if device.index is None else device.index
     if processes.local_rank >= num_cards > 0:
-        raise Mistake(
-            f"torchrun started more processes here than the {num_cards} usable CUDA devices of this machine: lower "
-            "--nproc_per_node."
-        )
+        raise Mistake(f"This machine has {num_cards} usable CUDA devices, and torchrun started more processes on it.")
     if index >= num_cards:
         raise Mistake(
-            f"MODEL.DEVICE is {str(device)!r}, but this machine has {num_cards} usable CUDA devices. "
-            "Add `MODEL.DEVICE cpu` to the command, or install a torch build that matches the driver."
+            f"MODEL.DEVICE is {str(device)!r}, but this machine has {num_cards} usable CUDA devices. Add `MODEL.DEVICE "
+            "cpu` to the command, or install a torch build that matches the driver."
         )
     return torch.device("cuda", index)
 
@@ -106,11 +90,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def prepare_output(folder: str | Path) -> Path:
-    """Create an output folder and check, before any work is done, that files can be written there.
-
-    Raises:
-        Mistake: If not; the message names the folder and the option.
-    """
+    """Create an output folder and check, before any work is done, that files can be written there."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,10 +120,8 @@ class LogFile(logging.FileHandler):
 def start_logging(log_file: str | Path) -> AbstractContextManager:
     """Send all log lines to standard error and, appended, to ``log_file``; of other processes than 0, only warnings.
 
-    Characters that cannot be encoded, such as those of paths that are not UTF-8, are written as escapes (``\\udcff``).
-
-    Returns:
-        A context in which progress bars and log lines do not overwrite one another.
+    In the context that this returns, progress bars and log lines do not overwrite one another. Characters that cannot
+    be encoded, such as those of paths that are not UTF-8, are written as escapes.
     """
     root = logging.getLogger()
     root.handlers.clear()
@@ -157,14 +135,10 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     file = LogFile(log_file, encoding="utf-8", errors="backslashreplace")
     for handler in (console, file):
         handler.setFormatter(formatter)
-        if not processes.is_main:
-            handler.addFilter(_is_for_all_processes)
+        if not processes.is_main:  # warnings, errors, and the tracebacks of errors
+            handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.exc_info is not None)
         root.addHandler(handler)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every step when matplotlib writes a PDF
     logging.captureWarnings(True)
+    tqdm.set_lock(LOCK)  # log lines between bars take it, too
     return logging_redirect_tqdm()
-
-
-def _is_for_all_processes(record: logging.LogRecord) -> bool:
-    """Whether a log line of another process than 0 is written: warnings, errors, and the tracebacks of errors."""
-    return record.levelno >= logging.WARNING or record.exc_info is not None

@@ -31,14 +31,10 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequests:
-    """The signals that this process received.
-
-    Attributes:
-        received: Number of the first signal; None before.
-    """
+    """The signals that this process received."""
 
     def __init__(self) -> None:
-        self.received: int | None = None
+        self.received: int | None = None  # the number of the first signal
         self._is_deferred = False
 
     @contextmanager
@@ -82,10 +78,6 @@ STOP_REQUESTS = StopRequests()
 
 
 def leave_signals_to_parent(worker: int) -> None:
-    """Let a loader process ignore signals that its whole group received; its parent ends it.
-
-    Args:
-        worker: Its number, which torch passes.
-    """
+    """Let a loader process, whose number torch passes, ignore signals to its whole group: its parent ends it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -13,28 +13,18 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 def read_text(path: str | Path) -> str:
-    """Read a whole text file, with or without a byte order mark; line ends stay as they are.
-
-    Raises:
-        MissingFile: If there is no such file, or if it is a folder, a pipe or a device.
-        Mistake: If the file is not UTF-8 text; names the line.
-    """
+    """Read a whole UTF-8 text file, with or without a byte order mark; line ends stay as they are."""
     if not Path(path).is_file():  # reading a pipe would wait forever
         raise MissingFile(f"{path} is not a file.")
     content = Path(path).read_bytes()
     try:
-        text = content.decode("utf-8-sig")
+        text, wrong = content.decode("utf-8-sig"), content.find(b"\0")  # NULs fill UTF-16, which may be valid UTF-8
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, content[: error.start]) from None
-    if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8, full of NUL
-        raise _not_utf8(path, content[: content.index(b"\0")])
+        text, wrong = "", error.start
+    if wrong >= 0:
+        line = content[:wrong].count(b"\n") + 1
+        raise Mistake(f"{path}, line {line}: the file is not UTF-8 text. Open it in an editor and save it as UTF-8.")
     return text
-
-
-def _not_utf8(path: str | Path, content_before: bytes) -> Mistake:
-    """Return the error for a file in another encoding; ``content_before`` ends where that shows."""
-    line = content_before.count(b"\n") + 1
-    return Mistake(f"{path}, line {line}: the file is not UTF-8 text. Open it in an editor and save it as UTF-8.")
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -46,9 +36,6 @@ def read_csv(path: str | Path) -> list[tuple[int, list[str]]]:
     """Read the rows of a CSV file, each with the number of the line on which it begins; errors as above.
 
     The reader is strict: a quotation mark that is never closed would otherwise swallow the rest of the table.
-
-    Raises:
-        Mistake: If a row is not valid CSV; names the line.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[tuple[int, list[str]]] = []
@@ -63,14 +50,7 @@ def read_csv(path: str | Path) -> list[tuple[int, list[str]]]:
 
 
 def parse_integer(text: str, where: str) -> int:
-    """Read a decimal integer that fits into 64 bits.
-
-    Args:
-        text: The digits, with an optional sign; spaces around them are ignored.
-        where: What the number is and where it stands, such as 'list.txt, line 3: the pid'; begins the message.
-    Raises:
-        Mistake: If the text is not such a number.
-    """
+    """Read a decimal integer of 64 bits; ``where`` it stands, as 'list.txt, line 3: the pid', begins the message."""
     digits = text.strip()
     if _INTEGER.fullmatch(digits) is None:
         raise Mistake(f"{where} must be an integer, got {shorten(text)}.")

@@ -46,14 +46,7 @@ class Parts:
 
 
 def find_annotated(dataset: DataSet, name: str) -> tuple[list[Tracklet], AttributeScheme]:
-    """Return the training tracklets that have attributes, and what these mean.
-
-    Args:
-        dataset: Its training split was read.
-        name: DATASETS.NAMES, for messages.
-    Raises:
-        ValueError: If nobody is annotated, or too few people are.
-    """
+    """Return the training tracklets that have attributes, and what these mean; ``name`` is DATASETS.NAMES."""
     if dataset.scheme is None:
         raise Mistake(f"DATASETS.NAMES {name} has no annotated attributes, so there is nothing to train on.")
     unknown = dataset.scheme.unknown
@@ -94,8 +87,6 @@ def train_heads(
         seed: Draws the parts.
         keep_sensitive: Whether to keep the classifiers of ``SENSITIVE`` columns.
         processes: Each of them trains; process 0 shows how far it is.
-    Raises:
-        ValueError: If no column can be learned.
     """
     parts = split_people(features.pids, seed)
     codes = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
@@ -124,9 +115,9 @@ def train_head(features: Tensor, codes: Tensor, parts: Parts) -> AttributeHead:
     """Fit a classifier, and choose its regularisation and temperature by the likelihood of the calibration people.
 
     Args:
-        features: Descriptors, (n, D).
-        codes: Annotated codes, (n,), known in all three parts.
-        parts: The people; at least two codes occur in the first.
+        features: (n, D).
+        codes: Annotated ones, (n,), known in all three parts; at least two occur in the first.
+        parts: The people.
     """
     known_codes = codes[parts.fit].unique()
     labels = torch.searchsorted(known_codes, codes[parts.fit])
@@ -199,13 +190,11 @@ def choose_temperature(logits: Tensor, labels: Tensor) -> tuple[float, float]:
 
 
 def calibration_error(probabilities: Tensor, right: Tensor) -> float:
-    """Compute the expected calibration error: how far confidence and accuracy differ, over bins of equal width.
+    """Compute the expected calibration error (Guo et al.): how far confidence and accuracy differ, over equal bins.
 
     Args:
         probabilities: (n, C).
         right: Whether the most probable class is the annotated one, (n,), bool.
-    Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
     confidence = probabilities.max(dim=1).values.double()
     bins = (confidence * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1

@@ -26,24 +26,17 @@ logger = logging.getLogger(__name__)
 HEADS_FILE = "attributes.safetensors"  # beside the checkpoint
 # Columns that no classifier is kept of, unless TEST.PREDICT_SENSITIVE asks for it.
 SENSITIVE = ("gender", "age", "ethnicity")
-# Keys of TEST that decide what the numbers of a descriptor mean, beside the checkpoint.
-DESCRIPTOR_KEYS = ("AVERAGED_WEIGHTS", "NECK_FEAT", "FEAT_NORM")
 
 
 @dataclass(frozen=True, eq=False)
 class AttributeHead:
-    """A calibrated linear classifier of one column: softmax((W f + b) / temperature).
+    """A calibrated linear classifier of one column: softmax((W f + b) / temperature)."""
 
-    Attributes:
-        codes: Annotated code of each class, ascending; C of them.
-        weight, bias: (C, D) and (C,), float32.
-        temperature: More than 1 makes the probabilities less sure.
-    """
-
-    codes: tuple[int, ...]
+    codes: tuple[int, ...]  # annotated code of each class, ascending; C of them
+    # of shapes (C, D) and (C,), float32
     weight: Tensor
     bias: Tensor
-    temperature: float = 1.0
+    temperature: float = 1.0  # more than 1 makes the probabilities less sure
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits of descriptors (n, D) at temperature 1, (n, C)."""
@@ -75,41 +68,29 @@ def predict_columns(
 
 @dataclass(frozen=True)
 class ColumnScores:
-    """How well a column is predicted for training people whom its classifier was neither fitted nor calibrated on.
+    """How well a column is predicted for training people whom its classifier was neither fitted nor calibrated on."""
 
-    Attributes:
-        num_people, num_tracklets: Those with a known code.
-        chance: Share of the tracklets that have the code which is most frequent where the classifier was fitted.
-        accuracy: Share of the tracklets whose annotated code is the most probable one.
-        agreement: Cohen's kappa of annotated and predicted codes, 0..1 (0 also if it is negative): what is left of the
-            agreement after that which two independent columns would have by chance.
-        ece_before, ece_after: Expected calibration error, 0..1, at temperature 1 and at the calibrated one.
-        temperature: The calibrated one.
-    """
-
+    # those with a known code
     num_people: int
     num_tracklets: int
-    chance: float
-    accuracy: float
+    chance: float  # share of the tracklets that have the code which is most frequent where the classifier was fitted
+    accuracy: float  # share of the tracklets whose annotated code is the most probable one
+    # Cohen's kappa of annotated and predicted codes, 0..1 (0 also if it is negative): what is left of the agreement
+    # after that which two independent columns would have by chance
     agreement: float
+    # expected calibration error, 0..1, at temperature 1 and at the calibrated one
     ece_before: float
     ece_after: float
-    temperature: float
+    temperature: float  # the calibrated one
 
 
 @dataclass(frozen=True, eq=False)
 class AttributeHeads:
-    """The classifiers of a checkpoint.
+    """The classifiers of a checkpoint."""
 
-    Attributes:
-        heads: By column; the sensitive ones are absent unless they were asked for.
-        scores: By column, of every column that could be learned, the sensitive ones included.
-        has_sensitive: Whether the classifiers of sensitive columns were kept.
-    """
-
-    heads: dict[str, AttributeHead]
-    scores: dict[str, ColumnScores]
-    has_sensitive: bool
+    heads: dict[str, AttributeHead]  # by column; the sensitive ones are absent unless they were asked for
+    scores: dict[str, ColumnScores]  # by column, of every column that could be learned, the sensitive ones included
+    has_sensitive: bool  # whether the classifiers of sensitive columns were kept
     mask: ClassVar[Mask] = PREDICTED
 
     def predict(self, side: FeatureSet) -> dict[str, Tensor]:
@@ -122,33 +103,17 @@ class AttributeHeads:
 
     def format_scores(self) -> str:
         """Lay out the scores in percent."""
-        header = [
-            "attribute",
-            "people",
-            "tracklets",
-            "chance",
-            "accuracy",
-            "kappa",
-            "ECE before",
-            "after",
-            "temperature",
-        ]
+        in_percent = ("chance", "accuracy", "kappa", "ECE before", "after")
         rows = []
         for column, each in self.scores.items():
             shares = (each.chance, each.accuracy, each.agreement, each.ece_before, each.ece_after)
             percent = [f"{100 * share:.1f}" for share in shares]
             rows.append([column, each.num_people, each.num_tracklets, *percent, f"{each.temperature:.2f}"])
-        return format_table(header, rows)
+        return format_table(["attribute", "people", "tracklets", *in_percent, "temperature"], rows)
 
 
 def find_heads(trained: TrainedRun) -> AttributeHeads | None:
-    """Read the trained classifiers that TEST.MASK needs for a checkpoint; None if it needs none.
-
-    Raises:
-        FileNotFoundError: If the checkpoint has none.
-        ValueError: If the file is damaged, belongs to another checkpoint or to other descriptors, or lacks the
-            sensitive columns that TEST.PREDICT_SENSITIVE asks for. The message names the command to run.
-    """
+    """Read the trained classifiers that TEST.MASK needs for a checkpoint; None if it needs none."""
     cfg = trained.cfg
     if cfg.TEST.MASK not in ("soft", "predicted") or cfg.TEST.TEXT_TOWER:
         return None
@@ -156,18 +121,19 @@ def find_heads(trained: TrainedRun) -> AttributeHeads | None:
     logger.info("Attributes of held-out training people, in percent:\n%s", heads.format_scores())
     if cfg.TEST.MASK == "soft":
         return heads
-    if cfg.TEST.PREDICT_SENSITIVE and not heads.has_sensitive:
-        raise Mistake(
-            f"{heads_path(trained)} holds no classifier of {', '.join(SENSITIVE)}, which TEST.PREDICT_SENSITIVE asks "
-            f"for: run `{training_command(trained)} TEST.PREDICT_SENSITIVE True`."
-        )
+    path, sensitive = heads_path(trained), ", ".join(SENSITIVE)
     if not cfg.TEST.PREDICT_SENSITIVE:
         allowed = {column: head for column, head in heads.heads.items() if column not in SENSITIVE}
         heads = AttributeHeads(allowed, heads.scores, has_sensitive=False)
+    elif not heads.has_sensitive:
+        raise Mistake(
+            f"{path} holds no classifier of {sensitive}, which TEST.PREDICT_SENSITIVE asks for: run "
+            f"`{training_command(trained)} TEST.PREDICT_SENSITIVE True`."
+        )
     if not heads.heads:
         raise Mistake(
-            f"{heads_path(trained)} holds no classifier that TEST.MASK predicted may use: the training people's table "
-            f"has no other column to learn than {', '.join(SENSITIVE)}, which need TEST.PREDICT_SENSITIVE."
+            f"{path} holds no classifier that TEST.MASK predicted may use: the training people's table has no other "
+            f"column to learn than {sensitive}, which need TEST.PREDICT_SENSITIVE."
         )
     return heads
 
@@ -202,7 +168,7 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
 def write_heads(heads: AttributeHeads, trained: TrainedRun) -> Path:
     """Write the classifiers beside the checkpoint whose descriptors they were trained on; returns the file."""
     weights, columns = pack_heads(heads.heads)
-    values: dict[str, Any] = {
+    values = {
         "descriptors": describe_descriptors(trained),
         "columns": columns,
         "scores": {column: asdict(scores) for column, scores in heads.scores.items()},
@@ -220,30 +186,18 @@ def pack_heads(heads: Mapping[str, AttributeHead]) -> tuple[dict[str, Tensor], d
 
 
 def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeHead]:
-    """Return the classifiers of a file's content, whose entries 'columns' and 'model' are dictionaries.
-
-    Args:
-        content: What ``read_checkpoint`` returned for a file that ``pack_heads`` filled.
-        width: Numbers of the vectors that are classified.
-    Raises:
-        LookupError, TypeError, ValueError: If the content is no such file's; see ``utils.checkpoint.fitting``.
-    """
-    return {
-        column: _unpack_head(column, values, content["model"], width) for column, values in content["columns"].items()
-    }
-
-
-def _unpack_head(column: str, values: Any, weights: Mapping[str, Tensor], width: int) -> AttributeHead:
-    codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
-    weight, bias = (weights[f"{column}.{name}"] for name in ("weight", "bias"))
-    if weight.shape != (len(codes), width) or bias.shape != (len(codes),):
-        raise ValueError(
-            f"its classifier of {column} is {tuple(weight.shape)} and {tuple(bias.shape)}, for {len(codes)} codes of "
-            f"{width} numbers"
-        )
-    if not (weight.isfinite().all() and bias.isfinite().all() and 0 < temperature < math.inf):
-        raise ValueError(f"its classifier of {column} must hold finite numbers and a temperature above 0")
-    return AttributeHead(codes, weight, bias, temperature)
+    """Return the classifiers of a file that ``pack_heads`` filled, for vectors of ``width`` numbers."""
+    heads = {}
+    for column, values in content["columns"].items():
+        codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
+        weight, bias = (content["model"][f"{column}.{name}"] for name in ("weight", "bias"))
+        if weight.shape != (len(codes), width) or bias.shape != (len(codes),):
+            found = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
+            raise ValueError(f"its classifier of {column} is {found}, for {len(codes)} codes of {width} numbers")
+        if not (weight.isfinite().all() and bias.isfinite().all() and 0 < temperature < math.inf):
+            raise ValueError(f"its classifier of {column} must hold finite numbers and a temperature above 0")
+        heads[column] = AttributeHead(codes, weight, bias, temperature)
+    return heads
 
 
 def heads_path(trained: TrainedRun) -> Path:
@@ -261,6 +215,5 @@ def training_command(trained: TrainedRun) -> str:
 
 def describe_descriptors(trained: TrainedRun) -> dict[str, Any]:
     """Return what decides the meaning of a run's descriptors: the hash of its checkpoint, and keys."""
-    test = trained.cfg.TEST
-    keys = {f"TEST.{name}": test[name] for name in DESCRIPTOR_KEYS}
+    keys = {f"TEST.{name}": trained.cfg.TEST[name] for name in ("AVERAGED_WEIGHTS", "NECK_FEAT", "FEAT_NORM")}
     return {"checkpoint": hash_file(trained.checkpoint), **keys}

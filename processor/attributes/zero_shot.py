@@ -30,31 +30,87 @@ from ..evaluation.features import FeatureExtractor, FeatureSet
 from ..evaluation.results import ZERO_SHOT, Mask
 from .fit import cohen_kappa, minimise, split_people
 from .heads import AttributeHead, ColumnScores, pack_heads, predict_columns, unpack_heads
-from .prompts import PROMPTS, TEMPLATES, choose_prompt
 
 logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "zero_shot.safetensors"  # beside the checkpoint
 BIAS_DECAY = 0.01  # L2 penalty of the biases: a value that nobody has would otherwise get an infinite one
 
+# The first template whose words the text tower knows is used; a closed vocabulary has no words for views.
+TEMPLATES = {"aerial": ("a photo of {}, seen from above", "{}"), "ground": ("a photo of {}", "{}")}
+# What people with each code look like, in the order of preference; no gender, age or ethnicity. A value without a
+# prompt, or with words that a closed vocabulary lacks, is never predicted.
+PROMPTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "height": {
+        "child": ("a child",),
+        "short": ("a short person",),
+        "medium": ("a person of medium height", "a person"),
+        "tall": ("a tall person",),
+    },
+    "body_volume": {
+        "thin": ("a thin person",),
+        "medium": ("a person of medium build", "a person"),
+        "fat": ("a heavy person",),
+    },
+    "hair_color": {color: (f"a person with {color} hair",) for color in ("black", "brown", "white", "red", "gray")},
+    "hairstyle": {
+        "bald": ("a bald person", "a person with no hair"),
+        "short": ("a person with short hair",),
+        "medium": ("a person with medium-length hair", "a person with medium hair"),
+        "long": ("a person with long hair",),
+        "horse tail": ("a person with a ponytail", "a person with hair in a horse tail"),
+    },
+    "beard": {"yes": ("a person with a beard",), "no": ("a person without a beard", "a person")},
+    "moustache": {"yes": ("a person with a moustache",), "no": ("a person without a moustache",)},
+    "glasses": {
+        "normal": ("a person with glasses",),
+        "sun": ("a person with sunglasses",),
+        "none": ("a person without glasses",),
+    },
+    "head_accessories": {
+        "hat": ("a person wearing a hat",),
+        "scarf": ("a person wearing a scarf",),
+        "necklace": ("a person wearing a necklace",),
+    },
+    "upper_body_clothing": {
+        **{name: (f"a person in a {name}",) for name in CODES["upper_body_clothing"]},
+        "naked": ("a person with a naked upper body",),
+    },
+    "lower_body_clothing": {
+        **{name: (f"a person in {name}",) for name in ("jeans", "leggings", "pants", "shorts")},
+        **{name: (f"a person in a {name}",) for name in ("skirt", "bikini", "dress", "uniform", "suit")},
+    },
+    "footwear": {
+        "sport": ("a person in sport shoes",),
+        "classic": ("a person in classic shoes",),
+        "high heels": ("a person in high heels",),
+        "boots": ("a person in boots",),
+        "sandals": ("a person in sandals",),
+        "nothing": ("a person without shoes",),
+    },
+    "accessories": {
+        "bag": ("a person with a shoulder bag",),
+        "backpack": ("a person with a backpack",),
+        "handbag": ("a person with a handbag",),
+        "rolling bag": ("a person with a rolling suitcase",),
+        "umbrella": ("a person with an umbrella",),
+        "sport bag": ("a person with a sport bag",),
+        "market bag": ("a person with a shopping bag",),
+        "nothing": ("a person carrying nothing", "a person"),
+    },
+}
+
 Heads = dict[str, AttributeHead]  # by view and column, such as 'aerial.beard', as ``predict_columns`` takes them
 
 
 @dataclass(frozen=True, eq=False)
 class ZeroShotPredictor:
-    """Predicts attributes of tracklets from their frames, which are read once more for it.
+    """Predicts attributes of tracklets from their frames, which are read once more for it."""
 
-    Attributes:
-        heads: Classifiers of vectors of ``space``.
-        space: On the device of ``extractor``.
-        extractor: As ``encode_words`` takes it.
-        make_loader: Builds the loader of tracklets' clips.
-    """
-
-    heads: Heads
-    space: TextSpace
-    extractor: FeatureExtractor
-    make_loader: Callable[[Sequence[Tracklet]], DataLoader]
+    heads: Heads  # classifiers of vectors of ``space``
+    space: TextSpace  # on the device of ``extractor``
+    extractor: FeatureExtractor  # as ``encode_words`` takes it
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader]  # builds the loader of tracklets' clips
     mask: ClassVar[Mask] = ZERO_SHOT
 
     def predict(self, side: FeatureSet) -> dict[str, Tensor]:
@@ -63,17 +119,18 @@ class ZeroShotPredictor:
         return predict_columns(self.heads, words, side.tracklets)
 
 
-def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> Heads:
-    """Make the classifiers of every column with at least two values that the text tower has words for.
+def choose_prompt(space: TextSpace, phrases: Sequence[str], view: str) -> str | None:
+    """Return the first phrase, in the first template, whose words the text tower knows; None if there is none."""
+    prompts = (template.format(phrase) for phrase in phrases for template in TEMPLATES[view])
+    return next((prompt for prompt in prompts if not space.unknown_words(prompt)), None)
 
-    Raises:
-        ValueError: If the attributes are not AG-VPReID's, whose codes the prompts describe, or the text tower has words
-            for no column.
-    """
+
+def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> Heads:
+    """Make the classifiers of every column with at least two values that the text tower has words for."""
     if scheme != AGVPREID_SCHEME:
         raise Mistake(
-            f"Zero-shot attributes have prompts for AG-VPReID's columns only ({', '.join(PROMPTS)}); this data set has "
-            f"others: {', '.join(scheme.columns)}."
+            f"Zero-shot attributes have prompts for AG-VPReID's columns only; this data set has others: "
+            f"{', '.join(scheme.columns)}."
         )
     heads: Heads = {}
     for view in TEMPLATES:
@@ -93,14 +150,7 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
 
 
 def calibrate_heads(heads: Heads, words: Tensor, tracklets: Sequence[Tracklet], codes: Mapping[str, Tensor]) -> Heads:
-    """Fit the factor and the biases of each classifier to the annotated tracklets of its view.
-
-    Args:
-        heads: The classifiers.
-        words: Vectors of the tracklets in the space of texts, (n, P), unit length.
-        tracklets: n records.
-        codes: Annotated codes by column, (n,); those that a classifier does not have are left out.
-    """
+    """Fit each classifier to the tracklets of its view: their vectors, (n, P), and annotated codes by column, (n,)."""
     fitted = {}
     for name, head in heads.items():
         view, _, column = name.partition(".")
@@ -110,14 +160,9 @@ def calibrate_heads(heads: Heads, words: Tensor, tracklets: Sequence[Tracklet], 
 
 
 def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHead:
-    """Fit the temperature and the bias of a zero-shot classifier to annotated tracklets.
+    """Fit the temperature and the bias of a classifier to tracklets: vectors (n, P) and annotated codes (n,).
 
-    Args:
-        head: The classifier.
-        words: (n, P).
-        codes: Annotated codes, (n,).
-    Returns:
-        The classifier with the same weights; ``head`` itself if no code is among its own.
+    Codes that the classifier does not have are left out; if there are no others, it is returned as it is.
     """
     own = torch.tensor(head.codes)
     usable = torch.isin(codes, own)
@@ -141,13 +186,7 @@ def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHea
 def encode_words(
     space: TextSpace, extractor: FeatureExtractor, loader: DataLoader, tracklets: Sequence[Tracklet]
 ) -> Tensor:
-    """Encode tracklets in the space of texts, (n, P), unit length, on the CPU.
-
-    Args:
-        space: On the device of ``extractor``.
-        extractor: Moves clips to its device and averages over tracklets.
-        loader, tracklets: As in ``FeatureExtractor.extract``; every tracklet has a readable frame.
-    """
+    """Encode tracklets, all with a readable frame, in the space of texts, (n, P), unit length, on the CPU."""
     raw = replace(extractor, transform=nn.Identity())
     words = raw.average_over_tracklets(
         lambda clips, camids: space.encode_frames(clips), loader, tracklets, "frames beside texts"
@@ -156,11 +195,7 @@ def encode_words(
 
 
 def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
-    """Read the calibrated classifiers beside a checkpoint; those without calibration if there are none.
-
-    Raises:
-        ValueError: If the file is damaged or of another text tower.
-    """
+    """Read the calibrated classifiers beside a checkpoint; those without calibration if there are none."""
     path = folder / CALIBRATION_FILE
     if not path.is_file():
         logger.warning(
@@ -187,15 +222,7 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
 def write_calibrated(
     predictor: ZeroShotPredictor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int, folder: Path
 ) -> None:
-    """Calibrate zero-shot classifiers on training people, log how well they do, and write them beside a checkpoint.
-
-    Args:
-        predictor: Has classifiers as ``make_zero_shot_heads`` makes them.
-        features, scores, seed: As in ``fit_and_compare``.
-        folder: Of the checkpoint.
-    Raises:
-        OSError: As ``write_whole``.
-    """
+    """Calibrate zero-shot classifiers on training people, log how well they do, and write them beside a checkpoint."""
     space, processes = predictor.space, predictor.extractor.runtime.processes
     tracklets = features.tracklets
     words = encode_words(space, predictor.extractor, predictor.make_loader(tracklets), tracklets)
@@ -208,16 +235,14 @@ def write_calibrated(
 def fit_and_compare(
     plain: Heads, words: Tensor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int
 ) -> tuple[Heads, str]:
-    """Calibrate zero-shot classifiers, and lay out how they and trained ones do on the same held-out people.
+    """Calibrate zero-shot classifiers, and lay out in percent how they and trained ones do on the same held-out people.
 
     Args:
-        plain: Zero-shot classifiers as ``make_zero_shot_heads`` makes them.
+        plain: Classifiers of ``make_zero_shot_heads``.
         words: Vectors of the tracklets of ``features`` in the space of texts, (n, P), unit length.
-        features: Descriptors of tracklets that have AG-VPReID's attributes.
+        features: Of tracklets that have AG-VPReID's attributes.
         scores: Of the trained classifiers, by column.
         seed: That the trained classifiers' people were drawn by.
-    Returns:
-        The calibrated classifiers, and the table, in percent.
     """
     parts = split_people(features.pids, seed)
     tracklets = features.tracklets

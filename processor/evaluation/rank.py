@@ -116,7 +116,7 @@ def evaluate(
             )
         rankings = {} if case.identities_masked else _score_case(case, distances, query, gallery, processes)
         results.append(CaseResult(case, distances, rankings, num_left_out))
-    return Evaluation(results)
+    return Evaluation(results, extractor.normalize)
 
 
 def _require_finite(side: FeatureSet, title: str) -> None:

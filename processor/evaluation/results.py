@@ -150,6 +150,7 @@ class Evaluation:
     """All directions that were asked for."""
 
     cases: list[CaseResult]
+    unit_length: bool = True  # of the descriptors (TEST.FEAT_NORM)
 
     def scored(self) -> list[CaseResult]:
         """The directions that have scores: those whose identities are not masked."""

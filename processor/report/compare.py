@@ -33,11 +33,7 @@ Measures = dict[tuple[str, ...], dict[str, float]]  # by the values of ROW_KEYS,
 
 
 def read_results(paths: Sequence[Path]) -> list[Measures]:
-    """Read the measures of each results.json, and warn of every file that was made by other settings than the first.
-
-    Raises:
-        Mistake: If a file is missing, is not a results.json, has no rows, or a value that is not a number.
-    """
+    """Read the measures of each results.json, and warn of every file that was made by other settings than the first."""
     runs, settings = [], []
     for path in paths:
         if not path.is_file():
@@ -66,13 +62,9 @@ def read_results(paths: Sequence[Path]) -> list[Measures]:
 
 
 def average(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Average results.json files row by row.
+    """Average results.json files row by row: ``ROW_KEYS``, ``num_runs``, ``{measure}`` and ``{measure}_std``.
 
-    Returns:
-        One dict for each row: ``ROW_KEYS``, ``num_runs``, and ``{measure}`` and ``{measure}_std`` as fractions of 1;
-        the standard deviation of a single run is None.
-    Raises:
-        Mistake: As ``read_results``; also if the files hold different rows.
+    Measures are fractions of 1; the standard deviation of a single run is None.
     """
     runs = read_results(paths)
     means = []
@@ -104,30 +96,19 @@ def format_means(means: Sequence[dict[str, Any]]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class PairedQueries:
-    """The queries that a method ranked in two evaluations.
+    """The queries that a method ranked in two evaluations."""
 
-    Attributes:
-        method: As in the results.
-        directions: Direction of each query, V of them.
-        keys: Key of each query's tracklet, likewise.
-        pids: Identities, (V,).
-        first, second: ``SCORES`` of the two evaluations, (3, V).
-    """
-
-    method: str
-    directions: list[str]
-    keys: list[str]
-    pids: np.ndarray
+    method: str  # as in the results
+    directions: list[str]  # direction of each query, V of them
+    keys: list[str]  # key of each query's tracklet, likewise
+    pids: np.ndarray  # identities, (V,)
+    # ``SCORES`` of the two evaluations, (3, V)
     first: np.ndarray
     second: np.ndarray
 
 
 def read_queries(path: Path) -> dict[tuple[str, str], dict[str, tuple[int, list[float]]]]:
-    """Read a queries.csv: pid and ``SCORES`` of each query by its key, by method and direction, in the file's order.
-
-    Raises:
-        Mistake: If the file is missing, is not a queries.csv, holds no query, or holds a query twice.
-    """
+    """Read a queries.csv: pid and ``SCORES`` of each query by its key, by method and direction, in the file's order."""
     queries: dict[tuple[str, str], dict[str, tuple[int, list[float]]]] = {}
     try:
         for row in csv.DictReader(io.StringIO(read_text(path), newline="")):
@@ -146,16 +127,9 @@ def read_queries(path: Path) -> dict[tuple[str, str], dict[str, tuple[int, list[
 
 
 def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
-    """Read two evaluations, and pair their queries by key.
+    """Read two evaluations, folders or a file in each, and pair the queries of each method that is in both by key.
 
-    Args:
-        first, second: Folders of results, or a file in each.
-    Returns:
-        Those of each method that is in both. What is in one evaluation only, and settings that differ, are warned
-        about.
-    Raises:
-        Mistake: If a file is missing or damaged, or if the evaluations were scored by other protocols, have no method
-            and direction in common, or differ in their queries.
+    What is in one evaluation only, and settings that differ, are warned about.
     """
     folders = [path.parent if path.is_file() else path for path in (first, second)]
     runs = read_results([folder / "results.json" for folder in folders])

@@ -32,61 +32,40 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class RankedQuery:
-    """A query that counts, and its nearest gallery tracklets without those that the protocol leaves out.
+    """A query that counts, and its nearest gallery tracklets without those that the protocol leaves out."""
 
-    Attributes:
-        index: Place in the case's queries, from 0.
-        average_precision: 0..1.
-        first_rank: Rank of the first true match, from 1; infinity without one.
-        places: At most ``NUM_NEAREST``, nearest first; then the first true match, if it is not among them.
-    """
-
-    index: int
-    average_precision: float
-    first_rank: float
+    index: int  # place in the case's queries, from 0
+    average_precision: float  # 0..1
+    first_rank: float  # rank of the first true match, from 1; infinity without one
+    # at most ``NUM_NEAREST``, nearest first; then the first true match, if it is not among them
     places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class QueryMaps:
-    """What the network looked at in a query, and in the gallery tracklet that was ranked first.
+    """What the network looked at in a query, and in the gallery tracklet that was ranked first."""
 
-    Attributes:
-        weights: Of each frame of the clip in the pooling, in time order, T of them, summing to 1.
-        frames: Frames of the clip with their relevance drawn over them, each (H, W, 3), uint8.
-        match: The frame of the gallery tracklet with the most relevant patch, likewise.
-    """
-
-    weights: tuple[float, ...]
-    frames: tuple[np.ndarray, ...]
-    match: np.ndarray
+    weights: tuple[float, ...]  # of each frame of the clip in the pooling, in time order, T of them, summing to 1
+    frames: tuple[np.ndarray, ...]  # frames of the clip with their relevance drawn over them, each (H, W, 3), uint8
+    match: np.ndarray  # the frame of the gallery tracklet with the most relevant patch, likewise
 
 
 @dataclass(frozen=True, eq=False)
 class RankedDirection:
-    """A scored direction by one method.
-
-    Attributes:
-        case: The tracklets.
-        method: The method.
-        cmc: Share of queries with a true match at rank r or better, rank 1 first.
-        queries: Those that count, in query order; none where no pictures were compared, because most distances are
-            equal then, and their order means nothing.
-        verification: ROC curve of the pairs that the protocol keeps.
-        edges: Ends of the histogram's bins, (NUM_BINS + 1,), ascending; each bin holds its upper end.
-        num_true, num_false: Pairs of one person, and of two, in each bin, (NUM_BINS,).
-        maps: Of some queries, by their index.
-    """
+    """A scored direction by one method."""
 
     case: Case
     method: Method
-    cmc: np.ndarray
+    cmc: np.ndarray  # share of queries with a true match at rank r or better, rank 1 first
+    # those that count, in query order; none where no pictures were compared, because most distances are equal then,
+    # and their order means nothing
     queries: list[RankedQuery]
-    verification: Verification
-    edges: np.ndarray
+    verification: Verification  # ROC curve of the pairs that the protocol keeps
+    edges: np.ndarray  # ends of the histogram's bins, (NUM_BINS + 1,), ascending; each bin holds its upper end
+    # pairs of one person, and of two, in each bin, (NUM_BINS,)
     num_true: np.ndarray
     num_false: np.ndarray
-    maps: Mapping[int, QueryMaps] = field(default_factory=dict)
+    maps: Mapping[int, QueryMaps] = field(default_factory=dict)  # of some queries, by their index
 
     def hardest_people(self, number: int, reverse: bool = False) -> list[RankedQuery]:
         """Return the worst query of each of the people with the lowest average precision, or best and highest."""
@@ -110,11 +89,7 @@ def collect_direction(
 ) -> RankedDirection | None:
     """Write a direction's rankings, and collect what the report shows of it; None if it has no scores.
 
-    Args:
-        result: The direction.
-        method: One that ranked it.
-        files: Open ranking files, if any.
-        length: Gallery tracklets that they list for a query; 0 for all.
+    ``files`` are open, and list ``length`` gallery tracklets for a query; 0 for all.
     """
     distances, ranking = result.distances[method], result.rankings.get(method)
     scores = ranking and zip(ranking.average_precisions.tolist(), ranking.first_ranks.tolist(), strict=True)

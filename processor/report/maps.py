@@ -27,18 +27,14 @@ COLOURS = mpl.colormaps["viridis"]  # readable with any kind of colour vision
 
 @dataclass(frozen=True)
 class PairExplanation:
-    """What the similarity of a query and a gallery clip is drawn from, on the CPU.
+    """What the similarity of a query and a gallery clip is drawn from, on the CPU."""
 
-    Attributes:
-        similarity: Cosine of the two test descriptors; their distance, if they are normalised, is 2 - 2 * similarity.
-        maps: Relevance of each patch of the query and of the gallery clip, (2, T, rows, columns), at least 0, in no
-            particular unit.
-        weights: Weight of each of their frames in the pooling, (2, T), each row summing to 1.
-    """
-
+    # cosine of the two test descriptors; their distance, if they are normalised, is 2 - 2 * similarity
     similarity: float
+    # relevance of each patch of the query and of the gallery clip, (2, T, rows, columns), at least 0, in no
+    # particular unit
     maps: Tensor
-    weights: Tensor
+    weights: Tensor  # weight of each of their frames in the pooling, (2, T), each row summing to 1
 
 
 def explain_pair(
@@ -53,7 +49,7 @@ def explain_pair(
     Where the two descriptors are equal, no patch could raise the similarity, and the maps are zero.
 
     Args:
-        extractor: Model, transform and device.
+        extractor: Has the model.
         query, gallery: Pixels, (T, C, H, W), uint8.
         camids: 0-based training cameras of the two; -1 if unknown.
         num_layers: Blocks of the encoder to go back, from the last.
@@ -98,17 +94,11 @@ def overlay_clip(clip: Tensor, maps: Tensor) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class QueryMapper:
-    """Maps the worst query of each of the people with the lowest average precision.
+    """Maps the worst query of each of the people with the lowest average precision."""
 
-    Attributes:
-        extractor: The one that described them; its model must not be compiled.
-        make_loader: Builds the loader of a few tracklets' clips.
-        num_people: How many people of a direction.
-    """
-
-    extractor: FeatureExtractor
-    make_loader: Callable[[Sequence[Tracklet]], DataLoader]
-    num_people: int
+    extractor: FeatureExtractor  # the one that described them; its model must not be compiled
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader]  # builds the loader of a few tracklets' clips
+    num_people: int  # how many people of a direction
 
     def __call__(self, direction: RankedDirection) -> dict[int, QueryMaps]:
         """Return the maps by the query's index in the case."""
@@ -132,13 +122,9 @@ class QueryMapper:
 
 
 def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], path: Path) -> None:
-    """Draw frames, maps and weights of the query (above) and of the gallery tracklet (below).
+    """Draw frames, maps and weights of the query (above) and of the gallery tracklet (below) into a PNG.
 
-    Args:
-        explanation: Of these two.
-        clips: Their pixels, (T, C, H, W), uint8.
-        tracklets: Their records.
-        path: PNG to write.
+    ``clips`` are the pixels of both, (T, C, H, W), uint8.
     """
     figure = Figure(figsize=(max(1.1 * explanation.weights.shape[1], 6), 11), layout="constrained")
     halves = figure.subfigures(2, 1, squeeze=False)[:, 0]

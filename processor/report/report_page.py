@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from jinja2.utils import htmlsafe_json_dumps
 
 from datasets.clips.thumbnails import THUMBNAIL_HW, encode_thumbnail, read_thumbnail
@@ -38,10 +37,7 @@ Item = TypeVar("Item")
 
 
 def write_page(
-    directions: Sequence[RankedDirection],
-    results: Mapping[str, Any],
-    provenance: Mapping[str, str],
-    folder: Path,
+    directions: Sequence[RankedDirection], results: Mapping[str, Any], provenance: Mapping[str, str], folder: Path
 ) -> None:
     """Write the page and its figures into a folder.
 
@@ -88,11 +84,8 @@ def render_page(
         methods=names,
         directions=data["directions"],
         groups=groups,
-        cameras=[
-            ("", "all"),
-            *((number, f"{'unknown' if number == UNKNOWN else number}, {view}") for number, view in cameras),
-        ],
-        altitudes=altitudes and [("", "all"), *((metres, f"{metres} m") for metres in altitudes)],
+        cameras=[(number, f"{'unknown' if number == UNKNOWN else number}, {view}") for number, view in cameras],
+        altitudes=[(metres, f"{metres} m") for metres in altitudes],
         enumerate=enumerate,
         num_worst=NUM_WORST,
         num_others=NUM_OTHERS,
@@ -133,14 +126,11 @@ class _Embedded:
         """Add a frame, if it is new; returns its number, or None if it cannot be read."""
         if path not in self._frames:
             picture = read_thumbnail(path)
-            self._frames[path] = None if picture is None else self._add(picture)
+            self._frames[path] = None if picture is None else self.add_picture(picture)
         return self._frames[path]
 
-    def add_pixels(self, pixels: np.ndarray) -> int:
-        """Add an image, (H, W, 3), uint8; returns its number."""
-        return self._add(encode_thumbnail(pixels))
-
-    def _add(self, picture: str) -> int:
+    def add_picture(self, picture: str) -> int:
+        """Add a thumbnail; returns its number."""
         self.pictures.append(picture)
         return len(self.pictures) - 1
 
@@ -157,8 +147,8 @@ def _embed(directions: Sequence[RankedDirection], methods: Sequence[Method]) -> 
         for index, own_maps in own[0].maps.items():
             embedded.add_tracklet(case, "query", index)["maps"] = {
                 "weights": [_short(weight) for weight in own_maps.weights],
-                "frames": [embedded.add_pixels(pixels) for pixels in own_maps.frames],
-                "match": embedded.add_pixels(own_maps.match),
+                "frames": [embedded.add_picture(encode_thumbnail(pixels)) for pixels in own_maps.frames],
+                "match": embedded.add_picture(encode_thumbnail(own_maps.match)),
             }
         chosen = {query.index for query in queries}
         rankings = {

@@ -28,41 +28,24 @@ MAX_SHOWN = 40  # problems that are listed; all are counted
 
 
 class Row(NamedTuple):
-    """One row of a submission: a query and the names of gallery tracklets, nearest first.
+    """One row of a submission: a query and the names of gallery tracklets, nearest first."""
 
-    Attributes:
-        place: Where the row is from: the file, with the line if it has lines.
-        number: Number of the row as written.
-        query: Name of the query tracklet.
-        gallery: Names of the gallery tracklets.
-    """
-
-    place: str
-    number: str
+    place: str  # the file, with the line if it has lines
+    number: str  # as written
     query: str
     gallery: tuple[str, ...]
 
 
 class Problem(NamedTuple):
-    """Something in a submission that its reader would refuse or count as wrong.
+    """Something in a submission that its reader would refuse or count as wrong."""
 
-    Attributes:
-        place: As in ``Row``; of the sample for a missing query.
-        kind: What is wrong, in a few words; problems are counted by it.
-        detail: The names or numbers that are wrong.
-    """
-
-    place: str
-    kind: str
-    detail: str
+    place: str  # as in ``Row``; of the sample for a missing query
+    kind: str  # what is wrong, in a few words; problems are counted by it
+    detail: str  # the names or numbers that are wrong
 
 
 def read_submission(path: Path) -> list[Row]:
-    """Read the rows of a submission.
-
-    Raises:
-        Mistake: If it is missing, is no text, has another header, no rows, or a row without three columns.
-    """
+    """Read the rows of a submission."""
     reader = csv.reader(io.StringIO("\n".join(read_lines(path))), strict=True)
     rows = []
     try:
@@ -94,15 +77,13 @@ def write_submission(path: Path, rows: Iterable[Row]) -> None:
 def check_submission(
     rows: Sequence[Row], sample: Sequence[Row], known: Collection[str] = (), length: int = 0
 ) -> list[Problem]:
-    """Compare a submission with the organisers' sample.
+    """Compare a submission with the organisers' sample; returns problems by line, missing queries last.
 
     Args:
         rows: The submission.
         sample: The sample, with all queries; it need not list the whole gallery.
         known: More names of gallery tracklets, such as those of the folders of the copy.
         length: Gallery tracklets that every row must list; 0 for as many as the sample's longest list has.
-    Returns:
-        Problems in the order of lines; missing queries last.
     """
     queries = {row.query for row in sample}
     galleries = {name for row in sample for name in row.gallery}.union(known)
@@ -174,9 +155,6 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
         folder: Results folder: of one direction, or with a folder for each direction, which are joined by name.
         method: 'visual', or what the name of another method's file of distances holds after ``distmat_``.
         length: Gallery tracklets per query; 0 for all.
-    Raises:
-        Mistake: If there are no distances by this method, a direction lacks them, a file is damaged, or a query is
-            ranked twice.
     """
     name = "distmat.npz" if method == VISUAL_NAME else f"distmat_{method}.npz"
     ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}

@@ -110,6 +110,7 @@ def collect_results(
     return {
         **provenance,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
+        "unit_length": evaluation.unit_length,
         "identities_masked": bool(evaluation.masked()),
         "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
         "results": list(scores),

@@ -51,13 +51,9 @@ class SavePoints:
             self.state.save(self.output / BEST_CHECKPOINT)
 
     def visit(self, step: int, monitor: TrainingMonitor, bad_frames: BadFrames) -> None:
-        """Save within an epoch if it is time; all processes call this together, after the weights changed.
+        """Save within an epoch, after so many steps, if it is time; raise Stopped after it if a process got a signal.
 
-        Args:
-            step: Steps of the epoch so far.
-            monitor, bad_frames: What they have counted in this epoch is saved.
-        Raises:
-            Stopped: After saving, if a process received a signal.
+        All processes call this together, after the weights changed. What was counted in this epoch is saved, too.
         """
         is_due = self.minutes > 0 and self.clock() - self._last_save >= 60 * self.minutes
         # One exchange answers both questions: the number of a signal, 0 to save and go on, or -1 to go on.
@@ -81,8 +77,7 @@ def prepare_run(output: Path, resume: bool) -> bool:
     """Decide whether a run continues an earlier one in its folder; call this in process 0, before anything is built.
 
     It continues if that is asked for (--resume), or if torchrun restarted the job, and there is a last checkpoint. If
-    the job may be restarted, checkpoints of an earlier run are moved aside at once: a restart would take them for its
-    own.
+    the job may be restarted, checkpoints of an earlier run are moved aside: a restart would take them for its own.
     """
     if was_restarted():
         logger.warning("A process of this job died or failed, and torchrun restarted them all.")
@@ -103,19 +98,13 @@ def keep_old_checkpoints(output: Path) -> None:
     for name in (*checkpoints, PREVIOUS_CHECKPOINT, *weights):
         if (output / name).is_file():
             old = set_aside(output / name)
-            logger.warning(
-                "%s belongs to an earlier run: renamed to %s (--resume would have continued it)", name, old.name
-            )
+            logger.warning("%s is of an earlier run: renamed to %s (--resume would have continued it)", name, old.name)
 
 
 def restore_last(state: TrainingState, output: Path) -> None:
     """Continue from the newest whole checkpoint of a run; all processes call this.
 
     A last checkpoint that is damaged is renamed in the end, so that it does not take the place of the one before.
-
-    Raises:
-        MissingFile: If there is no checkpoint.
-        Mistake: If all are damaged, or as ``check_config`` and ``TrainingState.restore``.
     """
     processes = state.runtime.processes
     path = processes.run_on_main(partial(find_whole_checkpoint, output))
@@ -146,15 +135,9 @@ def find_whole_checkpoint(output: Path) -> Path:
 
 
 def check_config(saved: str, current: str, path: Path, within_epoch: bool = False) -> None:
-    """Name the keys in which a run now differs from its checkpoint.
+    """Name the keys in which a run, whose YAML is ``current``, differs from its checkpoint; refuse what cannot go on.
 
-    Args:
-        saved: Configuration of the checkpoint, YAML.
-        current: Configuration of the run that is to continue.
-        path: The checkpoint, for messages.
-        within_epoch: Whether the checkpoint is from within an epoch, whose batches must then stay the same.
-    Raises:
-        Mistake: If a key of the role NETWORK or CLASSES differs or, within an epoch, one of BATCHES.
+    Those are keys of the role NETWORK or CLASSES and, in a checkpoint from within an epoch, of BATCHES.
     """
     before, now = get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current)
     if within_epoch and (batches := changed_keys(before, now, Role.BATCHES)):
@@ -168,9 +151,7 @@ def check_config(saved: str, current: str, path: Path, within_epoch: bool = Fals
             f"keys as they are in {CONFIG_FILE}, or begin a new run in another --output_dir with MODEL.INIT_WEIGHT."
         )
     if others := changed_keys(before, now, Role.TRAINING, Role.BATCHES):
-        logger.warning(
-            "This run goes on with other keys than it began with, which may change its curve: %s", _list_changes(others)
-        )
+        logger.warning("This run goes on with other keys, which may change its curve: %s", _list_changes(others))
 
 
 def _list_changes(changes: dict[str, tuple[object, object]]) -> str:

@@ -20,26 +20,18 @@ def build_memory(
     """Average the initial encoder's features over clips, then over the tracklets of each identity.
 
     Args:
-        extractor: Its model has ``encode_memory``, which sees neither camera nor frame embeddings.
+        extractor: Its model's ``encode_memory`` sees neither camera nor frame embeddings.
         loader: All clips of all training tracklets, in batches that carry the index of their tracklet.
         tracklets: The training tracklets.
         max_bad_fraction: Share of unreadable frames, 0..1, above which this stops.
     Returns:
         Memory (K, P), float32, on the runtime's device; row k is the identity whose label is k.
-    Raises:
-        UnreadableFrameError: If too many frames cannot be read.
     """
     features = extractor.average_over_tracklets(
         lambda clips, camids: extractor.model.encode_memory(clips), loader, tracklets, "CLIP memory", max_bad_fraction
     )
     labels_of_pids = label_map(tracklet.pid for tracklet in tracklets)
     labels = torch.tensor([labels_of_pids[tracklet.pid] for tracklet in tracklets], device=features.device)
-    memory = average_by_label(features, labels, len(labels_of_pids))
-    logger.info("CLIP memory of %d identities from %d tracklets", len(memory), len(tracklets))
-    return memory
-
-
-def average_by_label(features: Tensor, labels: Tensor, num_labels: int) -> Tensor:
-    """Average the rows (n, P) of each label (n,) -> (num_labels, P); every label must occur."""
-    sums = torch.zeros(num_labels, features.shape[1], device=features.device).index_add(0, labels, features)
-    return sums / labels.bincount(minlength=num_labels).unsqueeze(1)
+    sums = torch.zeros(len(labels_of_pids), features.shape[1], device=features.device).index_add(0, labels, features)
+    logger.info("CLIP memory of %d identities from %d tracklets", len(sums), len(tracklets))
+    return sums / labels.bincount().unsqueeze(1)

@@ -21,7 +21,7 @@ class FiniteGuard:
 
     Args:
         state: What training changes.
-        tracklets: The records that the batches' ``tracklet`` indices refer to.
+        tracklets: Those that the batches' ``tracklet`` indices refer to.
         skip: Whether a batch with a loss that is not finite is skipped and counted; otherwise training stops.
     """
 
@@ -42,14 +42,9 @@ class FiniteGuard:
             self._buffers = [(buffer, buffer.clone()) for buffer in buffers]
 
     def check_losses(self, measures: Mapping[str, float], batch: Mapping[str, Tensor], step: int) -> None:
-        """After a backward pass: stop training, or mark the batch as one to be skipped, unless all measures are finite.
+        """After a backward pass: stop training, or mark the batch to be skipped, unless all measures are finite.
 
-        Args:
-            measures: Loss terms and other scalars of the step.
-            batch: This process's slice of the batch.
-            step: Steps of the epoch so far.
-        Raises:
-            Mistake: Names epoch, step, each term and the clips' tracklets. The weights have not changed.
+        The weights have not changed. ``batch`` is this process's slice; ``step`` counts from 1.
         """
         if all(math.isfinite(value) for value in measures.values()):
             return
@@ -77,31 +72,24 @@ class FiniteGuard:
         return False
 
     def finish(self) -> None:
-        """At the end of an epoch: log what was skipped.
-
-        Raises:
-            Mistake: If gradients overflowed so often that the scale of the losses fell below MIN_SCALE.
-        """
+        """At the end of an epoch: log what was skipped, and stop if gradients overflowed again and again."""
+        epoch = self.state.epoch + 1
         if self.num_skipped:
-            logger.warning("epoch %d: %d batches were skipped, no finite loss", self.state.epoch + 1, self.num_skipped)
+            logger.warning("epoch %d: %d batches were skipped, no finite loss", epoch, self.num_skipped)
         if not self.state.scaler.is_enabled():
             return
         # Adam does not count the steps that the scaler leaves out.
         overflowed = self._num_updates - (self._adam_step() - self._first_adam_step)
         scale = self.state.scaler.get_scale()
         if overflowed:
-            logger.info(
-                "epoch %d: %d of %d steps were left out, because gradients overflowed in fp16; the scale is now %g",
-                self.state.epoch + 1,
-                overflowed,
-                self._num_updates,
-                scale,
+            message = (
+                "epoch %d: %d of %d steps were left out, because gradients overflowed in fp16; the scale is now %g"
             )
+            logger.info(message, epoch, overflowed, self._num_updates, scale)
         if scale < MIN_SCALE:
             raise Mistake(
-                f"The gradients of epoch {self.state.epoch + 1} overflowed in fp16 again and again: the losses' scale "
-                f"fell to {scale:g}. Set SOLVER.PRECISION bf16 or fp32, or lower SOLVER.STAGE2.BASE_LR; then continue "
-                "with --resume."
+                f"Gradients of epoch {epoch} overflowed in fp16 again and again: the losses' scale fell to {scale:g}. "
+                "Set SOLVER.PRECISION bf16 or fp32, or lower SOLVER.STAGE2.BASE_LR; then continue with --resume."
             )
 
     def _adam_step(self) -> int:

@@ -11,9 +11,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +43,7 @@ SCORES = ("validation_mAP", "monitoring_mAP")  # of people who choose a checkpoi
 AVERAGED = "_averaged"  # added to the name of a score of the weights' moving average
 
 Row = dict[str, float]
-Moment = torch.cuda.Event | float
+Moment = Any  # seconds of the clock, on the CPU; a torch.cuda.Event on CUDA
 
 
 @dataclass
@@ -61,15 +62,6 @@ class _Epoch:
     start: float = field(default_factory=time.perf_counter)
 
 
-class _Sent(NamedTuple):
-    """Measures on their way to the host; they are valid once the moment ``copied`` has come."""
-
-    names: list[str]
-    values: Tensor
-    distances: list[Tensor]  # in some steps: distances, and the mask of pairs of one person, (B, B) each
-    copied: Moment
-
-
 class TrainingMonitor:
     """Collects the measures of training and shows them.
 
@@ -79,7 +71,7 @@ class TrainingMonitor:
     Args:
         options: Epochs of the run, and steps between two log lines and between two histograms of distances.
         runtime: Device that trains; process 0 writes the files.
-        output: Folder of the run, to which files are written; None for log lines alone.
+        output: Folder of the run; None for log lines alone.
         finished_epochs: Epochs before a resume. The history keeps their rows, and drops all later ones.
         first_step: The run's step, counted from 1, with which this begins: TensorBoard hides earlier points from there.
     """
@@ -104,33 +96,26 @@ class TrainingMonitor:
         self._epoch = _Epoch(0, 0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
-        self._sent: _Sent | None = None
+        # Of measures on their way to the host: names, values, and in some steps distances and the mask of pairs of one
+        # person, (B, B) each; they are valid once the moment has come.
+        self._sent: tuple[list[str], Tensor, list[Tensor], Moment]
         self._moments: list[Moment] = []  # the start of an epoch, then start and end of each step, until they are read
 
     def start_epoch(self, epoch: int, num_steps: int, so_far: Mapping[str, Any] | None = None) -> None:
         """Begin an epoch, counted from 1, or go on with one of which ``measures_so_far`` returned a part."""
-        self._epoch = _Epoch(epoch, num_steps)
-        if so_far:
-            self._epoch.steps, self._epoch.measured_steps = so_far["steps"], so_far["measured_steps"]
-            self._epoch.sums = dict(so_far["sums"])
+        self._epoch = _Epoch(epoch, num_steps, **deepcopy(so_far or {}))
         self._moments = [self._mark()]
 
     def measures_so_far(self) -> dict[str, Any]:
-        """Return what an epoch that is resumed within needs: numbers of steps and sums of their measures."""
-        epoch = self._epoch
-        return {"steps": epoch.steps, "measured_steps": epoch.measured_steps, "sums": dict(epoch.sums)}
+        """Return what an epoch that is resumed within needs."""
+        return {name: deepcopy(getattr(self._epoch, name)) for name in ("steps", "measured_steps", "sums")}
 
     def start_step(self) -> None:
         """Note that the batch is there: what came before was waiting for data."""
         self._moments.append(self._mark())
 
     def show_samples(self, clips: Tensor, restore: Callable[[Tensor], Tensor]) -> None:
-        """Draw the first clips of a batch, a row each, as the model sees them; the first batch of a run is enough.
-
-        Args:
-            clips: (B, T, C, H, W), normalised.
-            restore: Turns them back into pixels, 0..1.
-        """
+        """Draw the first clips, (B, T, C, H, W), a row each; ``restore`` turns them back into pixels, 0..1."""
         if self._board is None:
             return
         pixels = restore(clips[:MAX_SAMPLES, :MAX_SAMPLES].float()).clamp(0, 1).mul(255).byte().cpu()
@@ -144,14 +129,10 @@ class TrainingMonitor:
     def send_measures(
         self, measures: Mapping[str, Tensor], rate: float, features: Sequence[Tensor], labels: Tensor
     ) -> None:
-        """Send what a forward pass measured to the host, without waiting for it.
+        """Send what a forward pass measured, scalars on the device, to the host, without waiting for it.
 
-        Args:
-            measures: Scalars on the device.
-            rate: Learning rate of the step.
-            features: (B, width) each, of the whole batch. Once in a log period, the distances between clips are sent,
-                too: of these features, joined and normalised as at test time.
-            labels: Identities, (B,).
+        Once in a log period, the distances between clips are sent, too: of their features, (B, width) each, joined and
+        normalised as at test time, with their labels, (B,).
         """
         self._epoch.clips += len(labels)
         self._epoch.rate = rate
@@ -161,13 +142,12 @@ class TrainingMonitor:
             distances = torch.cdist(joined, joined, compute_mode="donot_use_mm_for_euclid_dist")
             tensors += [distances, labels.unsqueeze(0) == labels.unsqueeze(1)]
         copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
-        self._sent = _Sent(list(measures), copies[0], copies[1:], self._mark())
+        self._sent = list(measures), copies[0], copies[1:], self._mark()
 
     def read_measures(self) -> Row:
         """Wait for the measures of the step, show them, and return them; means leave out those that are not finite."""
-        assert self._sent is not None, "send_measures comes first"
-        (names, numbers, distances, copied), self._sent, epoch = self._sent, None, self._epoch
-        if isinstance(copied, torch.cuda.Event):
+        (names, numbers, distances, copied), epoch = self._sent, self._epoch
+        if self.device.type == "cuda":
             copied.synchronize()  # the forward pass is over; the device is busy with the backward pass
         values = dict(zip(names, numbers.tolist(), strict=True))
         epoch.steps += 1
@@ -180,14 +160,11 @@ class TrainingMonitor:
                 self._write_step(values, distances)
         self._read_moments()
         if epoch.steps % self.options.log_period == 0 or epoch.steps == epoch.num_steps:
-            logger.info(
-                "epoch %d step %d/%d: %s, %s left",
-                epoch.number,
-                epoch.steps,
-                epoch.num_steps,
-                _format(self._means()),
-                format_duration(self.seconds_left()),
+            means = " ".join(
+                f"{name} {value:{'.3g' if name == 'lr' else '.3f'}}" for name, value in self._means().items()
             )
+            left = format_duration(self.seconds_left())
+            logger.info("epoch %d step %d/%d: %s, %s left", epoch.number, epoch.steps, epoch.num_steps, means, left)
         return values
 
     def finish_step(self) -> None:
@@ -201,11 +178,7 @@ class TrainingMonitor:
         return (time.perf_counter() - self._start) / max(self._steps_of_run, 1) * steps
 
     def finish_epoch(self) -> Row:
-        """Write the epoch's row and curves; returns its means.
-
-        Raises:
-            Mistake: If the epoch had no step.
-        """
+        """Write the epoch's row and curves; returns its means."""
         epoch = self._epoch
         if not epoch.steps:
             raise Mistake("The training loader returned no batch: there are fewer identities than a batch holds.")
@@ -228,13 +201,9 @@ class TrainingMonitor:
         return means
 
     def add_scores(self, epoch: int, mean_ap: float, averaged: float | None, chooses: bool) -> None:
-        """Add scores after an epoch.
+        """Add the mAP, 0..1, of the weights after an epoch, counted from 1, and of their moving average, if any.
 
-        Args:
-            epoch: Number of the epoch, counted from 1.
-            mean_ap: mAP, 0..1, of the weights.
-            averaged: mAP, 0..1, of their moving average; None without one.
-            chooses: Whether the scores choose a checkpoint: those of validation people, and not of test people.
+        Scores of validation people choose a checkpoint; those of test people do not.
         """
         if self._board is None:
             return
@@ -260,10 +229,8 @@ class TrainingMonitor:
         try:
             yield
         except (OSError, Mistake) as error:
-            logger.warning(
-                "%s, curves and TensorBoard in %s are not written from here on: %s", HISTORY, self.output, error
-            )
             self._board = None
+            logger.warning("%s, curves and TensorBoard in %s are not written any more: %s", HISTORY, self.output, error)
 
     def _mark(self) -> Moment:
         """Return this moment; on CUDA, the one when the device has finished all that was asked of it so far."""
@@ -278,7 +245,11 @@ class TrainingMonitor:
         if len(self._moments) > len(PHASES):
             self._epoch.timed_steps += 1
             for name, start, end in zip(PHASES, self._moments, self._moments[1:], strict=False):
-                self._epoch.seconds[name] += _seconds_between(start, end)
+                if self.device.type == "cuda":
+                    end.synchronize()
+                    self._epoch.seconds[name] += start.elapsed_time(end) / 1000
+                else:
+                    self._epoch.seconds[name] += end - start
             del self._moments[: len(PHASES)]
 
     def _means(self) -> Row:
@@ -316,9 +287,6 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
     """Read the rows of the first epochs of a history; later rows are of epochs that a resumed run repeats.
 
     The history of another run, of which no epoch counts, is set aside as ``history.csv.old``.
-
-    Raises:
-        Mistake: If the file is damaged.
     """
     if not path.is_file():
         return []
@@ -335,12 +303,7 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw losses, accuracy with validation, learning rate, and seconds of a step, over the epochs.
-
-    Args:
-        rows: Means of each epoch, with its number as "epoch"; a curve that no row has is left out.
-        path: PNG file to write.
-    """
+    """Draw the means of each epoch, with its number as "epoch", as a PNG; a curve that no row has is left out."""
     figure = Figure(figsize=(14, 8))  # no pyplot: it needs no display and keeps no state
     figure.subplots_adjust(0.04, 0.07, 0.84, 0.95, hspace=0.25, wspace=0.38)  # legends stand beside the axes
     (losses, accuracy), (rate, seconds) = figure.subplots(2, 2)
@@ -374,17 +337,3 @@ def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], name: str, **style: A
     points = [(row["epoch"], row[name]) for row in rows if name in row]
     if points:
         axes.plot(*zip(*points, strict=True), label=name, **{"marker": ".", **style})
-
-
-def _seconds_between(start: Moment, end: Moment) -> float:
-    """Return the seconds between two moments; on CUDA, wait until the second has come."""
-    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
-        end.synchronize()
-        return start.elapsed_time(end) / 1000
-    assert isinstance(start, float)
-    assert isinstance(end, float)
-    return end - start
-
-
-def _format(values: Row) -> str:
-    return " ".join(f"{name} {value:.3g}" if name == "lr" else f"{name} {value:.3f}" for name, value in values.items())

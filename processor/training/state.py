@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 LAST_CHECKPOINT = "checkpoint_last.pth"
 BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
+PROGRESS = ("epoch", "step", "epoch_so_far", "validation_is_due", "best")  # fields of the state
 
 
 def weights_beside(path: Path, ending: str = "") -> Path:
@@ -31,29 +32,17 @@ def weights_beside(path: Path, ending: str = "") -> Path:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How long to train, and how often to report, to save and to validate.
+    """How long to train, and how often to report, to save and to validate."""
 
-    Attributes:
-        num_epochs: Epochs in all, those before a resume included.
-        log_period: Steps between two log lines.
-        eval_period: Epochs between two validations; the last epoch is always validated. 0 for none.
-        keeps_best: Whether validation chooses a best checkpoint; its people must be neither trained on nor tested.
-        checkpoint_minutes: Time between two checkpoints within an epoch; 0 for none.
-        accumulation_steps: Steps whose gradients are averaged before the weights change.
-        skips_non_finite: Whether a batch whose loss is not finite is skipped instead of stopping training.
-        max_bad_fraction: Share of an epoch's frames, 0..1, that may be unreadable.
-        ideal_step_seconds: What a step would take at the device's rate of matrix products; 0 if that was not measured.
-    """
-
-    num_epochs: int
-    log_period: int = 50
-    eval_period: int = 0
-    keeps_best: bool = False
-    checkpoint_minutes: float = 0.0
-    accumulation_steps: int = 1
-    skips_non_finite: bool = False
-    max_bad_fraction: float = 1.0
-    ideal_step_seconds: float = 0.0
+    num_epochs: int  # those before a resume included
+    log_period: int = 50  # steps between two log lines
+    eval_period: int = 0  # epochs between two validations; the last epoch is always validated; 0 for none
+    keeps_best: bool = False  # whether validation chooses a checkpoint: its people are neither trained on nor tested
+    checkpoint_minutes: float = 0.0  # between two checkpoints within an epoch; 0 for none
+    accumulation_steps: int = 1  # whose gradients are averaged before the weights change
+    skips_non_finite: bool = False  # skip a batch whose loss is not finite instead of stopping
+    max_bad_fraction: float = 1.0  # share of an epoch's frames, 0..1, that may be unreadable
+    ideal_step_seconds: float = 0.0  # at the device's rate of matrix products; 0 if that was not measured
 
     def validates_after(self, epoch: int) -> bool:
         """Whether the model is validated after this epoch, counted from 1."""
@@ -64,26 +53,7 @@ class TrainingOptions:
 class TrainingState:
     """Everything that changes while training, and what it belongs to: the content of a checkpoint.
 
-    Attributes:
-        model, criterion, optimizer, schedule, scaler: Network, losses and solver; the scaler works in fp16 only.
-        runtime: Device, precision and processes. All processes hold the same state but for dropout's random numbers.
-        memory: CLIP memory (K, P), frozen.
-        pids: Training identities as annotated; an identity's position is its label.
-        camids: Training cameras as annotated; a camera's position is its index.
-        data_hash: Hash of the training tracklets' names and lengths.
-        config: The run's configuration, as YAML.
-        centralize: Whether to centralise gradients.
-        max_gradient_norm: Norm to which larger gradients are scaled down; 0 for no limit.
-        ema_decay: Decay of the weights' moving average, per update; 0 for no average.
-        generator: Source of the augmentation's random numbers.
-        epoch: Number of finished epochs.
-        step: Number of finished steps of the epoch after these.
-        epoch_so_far: What the loop has counted in those steps; empty between two epochs.
-        validation_is_due: Whether the last finished epoch is still to be validated.
-        best: Best validation mAP so far, visual only, 0..1.
-        averaged: The moving average of the weights, as a model in evaluation mode; None without.
-        parallel_model: The model as training calls it: the gradients of all processes are averaged.
-        with_weights: Whether ``save`` also writes the weights alone, as .safetensors, for evaluation.
+    All processes hold the same state but for dropout's random numbers.
     """
 
     model: XTFCLIP
@@ -91,24 +61,24 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     schedule: LambdaLR
     runtime: Runtime
-    memory: Tensor
-    pids: list[int]
-    camids: list[int]
-    data_hash: str = ""
-    config: str = ""
-    centralize: bool = True
-    max_gradient_norm: float = 0.0
-    ema_decay: float = 0.0
-    generator: torch.Generator = field(default_factory=torch.Generator)
-    epoch: int = 0
-    step: int = 0
-    epoch_so_far: dict[str, Any] = field(default_factory=dict)
-    validation_is_due: bool = False
-    best: float = 0.0
-    with_weights: bool = False
-    scaler: torch.amp.GradScaler = field(init=False)
-    averaged: ModelEmaV3 | None = field(init=False)
-    parallel_model: nn.Module = field(init=False)
+    memory: Tensor  # CLIP memory (K, P), frozen
+    pids: list[int]  # training identities as annotated, in the order of their labels
+    camids: list[int]  # training cameras as annotated, in the order of their indices
+    data_hash: str = ""  # of the training tracklets' names and lengths
+    config: str = ""  # YAML
+    centralize: bool = True  # gradients
+    max_gradient_norm: float = 0.0  # to which larger gradients are scaled down; 0 for no limit
+    ema_decay: float = 0.0  # of the weights' moving average, per update; 0 for no average
+    generator: torch.Generator = field(default_factory=torch.Generator)  # of the augmentation
+    epoch: int = 0  # number of finished epochs
+    step: int = 0  # number of finished steps of the epoch after these
+    epoch_so_far: dict[str, Any] = field(default_factory=dict)  # counted in those steps; empty between two epochs
+    validation_is_due: bool = False  # of the last finished epoch
+    best: float = 0.0  # validation mAP so far, visual only, 0..1
+    with_weights: bool = False  # whether ``save`` also writes the weights alone, as .safetensors, for evaluation
+    scaler: torch.amp.GradScaler = field(init=False)  # works in fp16 only
+    averaged: ModelEmaV3 | None = field(init=False)  # the moving average, in evaluation mode
+    parallel_model: nn.Module = field(init=False)  # as training calls it: gradients of all processes are averaged
 
     def __post_init__(self) -> None:
         self.scaler = self.runtime.make_scaler()
@@ -125,13 +95,9 @@ class TrainingState:
         self.epoch_so_far = {}
 
     def save(self, path: Path, previous: Path | None = None) -> None:
-        """Write a checkpoint from which training continues exactly; all processes call this, and process 0 writes.
+        """Write a checkpoint from which training continues exactly, and keep the one before as ``previous``.
 
-        Args:
-            path: The file.
-            previous: Where the file before is kept; None keeps none.
-        Raises:
-            Mistake: If a weight is not finite or the file cannot be written; the file before is kept.
+        All processes call this, and process 0 writes. If a weight is not finite, nothing is written.
         """
         if name := _find_infinite(self.model.state_dict()):
             raise Mistake(
@@ -147,18 +113,9 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": {"last_epoch": self.schedule.last_epoch},
             "scaler": self.scaler.state_dict(),
-            "memory": self.memory,
-            "pids": self.pids,
-            "camids": self.camids,
-            "data_hash": self.data_hash,
             "generator": self.generator.get_state(),
             "random_states": random_states,
-            "epoch": self.epoch,
-            "step": self.step,
-            "epoch_so_far": self.epoch_so_far,
-            "validation_is_due": self.validation_is_due,
-            "best": self.best,
-            "config": self.config,
+            **{name: getattr(self, name) for name in ("memory", "pids", "camids", "data_hash", "config", *PROGRESS)},
         }
         if self.averaged is not None:
             content["averaged"] = self.averaged.module.state_dict()
@@ -173,22 +130,13 @@ class TrainingState:
         """Continue from a checkpoint of the same data and configuration; the number of processes may differ.
 
         Learning rates, weight decay and ``config`` stay as they are here: a run may resume with others.
-
-        Args:
-            content: What ``save`` wrote, of ``read_checkpoint``.
-            path: Where it comes from, for messages.
-        Raises:
-            Mistake: If it was not written by ``save``, or belongs to other identities, other cameras or another
-                configuration.
         """
         if "optimizer" not in content:
             raise Mistake(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
         with fitting(path):
             self._require_same_data(content, path)
             if name := _find_odd_weight(content["model"], self.model.state_dict()):
-                raise ValueError(
-                    f"{name} is no dense tensor of finite numbers in the shape that this configuration has"
-                )
+                raise ValueError(f"{name} is no dense tensor of finite numbers in the shape of this configuration")
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])
             if self.averaged is not None:  # a run may begin to average when it resumes
@@ -197,8 +145,10 @@ class TrainingState:
             self.memory = content["memory"].to(self.runtime.device).view(len(self.pids), self.memory.shape[1])
             self.generator.set_state(content["generator"])
             for states in content["random_states"][self.runtime.processes.rank :][:1]:  # none for a new process
-                _set_random_states(states, self.runtime.device)
-            for name in ("epoch", "step", "epoch_so_far", "validation_is_due", "best"):
+                torch.set_rng_state(states["cpu"])
+                if self.runtime.device.type == "cuda" and "cuda" in states:  # a run may resume on another device
+                    torch.cuda.set_rng_state(states["cuda"], self.runtime.device)
+            for name in PROGRESS:
                 setattr(self, name, content[name])
         logger.info("Resumed from %s after epoch %d and %d steps of the next", path, self.epoch, self.step)
 
@@ -255,9 +205,3 @@ def _random_states(device: torch.device) -> dict[str, Tensor]:
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
     return states
-
-
-def _set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:  # a run may resume on another device
-        torch.cuda.set_rng_state(states["cuda"], device)

@@ -39,15 +39,11 @@ def train(
 
     Args:
         state: Training continues from its epoch and step, or with the validation that is due.
-        loader: Batches of P x K clips, of ``datasets.make_train_loader``.
+        loader: Batches of P x K clips, of ``make_train_loader``.
         augment: Turns uint8 clips into augmented, normalised floats.
         options: Length of the run and periods.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
         validate: Returns the mAP, 0..1, of a model, or None if nobody can be scored; the same in every process.
-    Raises:
-        Mistake: If a loss or the weights are not finite, or too many frames of an epoch cannot be read; the last
-            checkpoint is from before.
-        Stopped: If a signal asks training to stop; within an epoch the state is saved first.
     """
     if state.epoch >= options.num_epochs:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
@@ -149,10 +145,9 @@ def train_one_epoch(
 def compute_losses(
     state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, monitor: TrainingMonitor | None = None
 ) -> dict[str, Tensor]:
-    """Run a batch through model and losses; returns the loss terms.
+    """Run this process's slice of a batch through model and losses; returns the loss terms.
 
-    The clips are this process's slice of the batch. The model returns the whole batch, so the losses, and all that they
-    mine and accumulate, are the same in every process.
+    The model returns the whole batch, so the losses, and all that they mine and accumulate, are the same everywhere.
     """
     (labels,) = state.runtime.processes.gather_batch(labels)
     with state.runtime.autocast():

@@ -24,21 +24,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores a model in training.
-
-    Attributes:
-        cfg: INPUT.*, TEST.* and DATALOADER.*.
-        runtime: Device, precision and processes.
-        cases: Directions that can be scored; none if all have masked identities.
-        cameras: Index of each training camera in the model, by camid.
-        people: Whose scores these are, for the heading of the table.
-    """
+    """Scores a model in training."""
 
     cfg: CfgNode
     runtime: Runtime
-    cases: Sequence[Case]
-    cameras: dict[int, int]
-    people: str
+    cases: Sequence[Case]  # that can be scored; none if all have masked identities
+    cameras: dict[int, int]  # index of each training camera in the model, by camid
+    people: str  # heading of the table
 
     def __call__(self, model: XTFCLIP) -> float | None:
         """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
@@ -55,11 +47,7 @@ class Validation:
 
 
 def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validation:
-    """Choose the people to score: those of DATASETS.VALIDATION_DIR, those held out, or else the test people.
-
-    Raises:
-        Mistake: If DATASETS.VALIDATION_DIR cannot be read, has masked identities, or holds people who are trained on.
-    """
+    """Choose the people to score: those of DATASETS.VALIDATION_DIR, those held out, or else the test people."""
     folder = cfg.DATASETS.VALIDATION_DIR
     if folder:
         people = f"validation on the people of {folder}"

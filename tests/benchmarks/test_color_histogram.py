@@ -2,28 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.color_histogram import BINS, NUM_STRIPES, evaluate_case, frame_histogram, main
+from benchmarks.color_histogram import evaluate_case, main
 from datasets.tracklet import Case, Tracklet
 from demo.dataset import render_dataset
-
-
-def test_each_stripe_sums_to_one() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (37, 19, 3), dtype=np.uint8)
-    histogram = frame_histogram(image)
-    assert histogram.shape == (NUM_STRIPES * int(np.prod(BINS)),)
-    assert histogram.reshape(NUM_STRIPES, -1).sum(axis=1) == pytest.approx(np.ones(NUM_STRIPES))
-
-
-def test_stripes_keep_top_and_bottom_apart() -> None:
-    image = np.zeros((12, 8, 3), dtype=np.uint8)
-    image[:6] = 255
-    top, *_, bottom = frame_histogram(image).reshape(NUM_STRIPES, -1)
-    assert top[-1] == pytest.approx(1.0)
-    assert bottom[0] == pytest.approx(1.0)
 
 
 def _tracklet(folder: Path, pid: int, camid: int, color: tuple[int, int, int]) -> Tracklet:

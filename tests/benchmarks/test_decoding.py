@@ -26,8 +26,3 @@ def test_reports_every_size_and_the_frames_of_a_data_set(tmp_path):
         assert all(way["frames_per_second"] > 0 for way in ways.values())
         assert ways[PLAIN]["difference"] == 0
         assert ways[OURS]["difference"] < 1
-
-
-def test_an_empty_root_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no \.jpg file \(--root\)"):
-        run(["--frames", "1", "--rounds", "1", "--root", str(tmp_path)])

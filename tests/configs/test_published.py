@@ -197,16 +197,11 @@ def test_values_count_as_written_on_the_command_line_in_adapted_files_and_in_our
 @pytest.mark.parametrize(
     ("text", "key", "value", "remark"),
     [
-        ("INPUT: {PADDING: 10, SIZE_TRAIN: [256, 128]}", "INPUT.SIZE_TEST", (256, 128), "left out: INPUT.PADDING"),
-        ("SOLVER: {STAGE2: {LARGE_FC_LR: True}}", FC_LR_FACTOR, 10.0, "FACTOR 10"),
         ("SOLVER: {STAGE2: {LARGE_FC_LR: off}}", FC_LR_FACTOR, 1.0, "FACTOR 1"),
         (f"SOLVER.STAGE2.LARGE_FC_LR: False\n{FC_LR_FACTOR}: 3", FC_LR_FACTOR, 3.0, None),
         ("SOLVER.STAGE2.WARMUP_METHOD: constant", FC_LR_FACTOR, 10.0, "WARMUP_METHOD constant (it is always linear)"),
         ("SOLVER.STAGE2.OPTIMIZER_NAME: AdamW\nTEST.EVAL: True", "SOLVER.STAGE2.OPTIMIZER_NAME", "AdamW", "TEST.EVAL"),
-        ("SOLVER.STAGE2.OPTIMIZER_NAME: SGD\nTEST.EVAL: True", "SOLVER.STAGE2.OPTIMIZER_NAME", "Adam", "NAME SGD (it"),
         ("MODEL: {IF_LABELSMOOTH: off}", "LOSS.LABEL_SMOOTHING", "online", "IF_LABELSMOOTH off (it is always on)"),
-        ("DATASETS: {NAMES: agreidvid}", "DATASETS.NAMES", "agvpreid", "agreidvid as agvpreid"),
-        ("DATASETS: {NAMES: \"('mars')\"}", "DATASETS.NAMES", "mars", None),
         ("DATASETS: {NAMES: ilidsvidsequence, SEQ_SRD: 4}", "DATASETS.TRAIN_HALF", "first", "TRAIN_HALF first"),
     ],
 )
@@ -216,17 +211,8 @@ def test_single_values(text, key, value, remark, load):
     assert message == "" if remark is None else remark in message
 
 
-def test_a_wrong_value_of_a_published_key_names_it(load):
-    with pytest.raises(ValueError, match=r"SOLVER\.STAGE2\.LARGE_FC_LR .*vit_clipreid\.yml.* must be of type bool"):
-        load("SOLVER:\n  STAGE2:\n    LARGE_FC_LR: 7\n")
-    with pytest.raises(ValueError, match=r"TEST\.IMS_PER_BATCH .*vit_clipreid\.yml.* must be of type int"):
-        load("TEST:\n  EVAL: True\n  IMS_PER_BATCH: many\n")
-
-
-def test_a_published_config_kept_in_a_checkpoint_is_read_alike_and_dumped_to_the_same(caplog):
+def test_a_published_config_kept_in_a_checkpoint_is_dumped_to_the_same(caplog):
     cfg = get_cfg(config_text=PUBLISHED)
-    assert cfg.DATASETS.SPLIT == 3
-    assert caplog.messages[0].startswith("config of the checkpoint holds keys that this project does not have.")
     caplog.clear()
     assert get_cfg(config_text=dump_config(cfg)) == cfg
     assert not caplog.records

@@ -11,6 +11,7 @@ from model.text_space import open_text_space
 from utils.checkpoint import read_checkpoint
 
 
+@pytest.mark.slow
 def test_trains_and_writes_both_towers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pretrain, "VALIDATION_PEOPLE", 3)
     path = tmp_path / "encoder.safetensors"
@@ -35,8 +36,6 @@ def test_trains_and_writes_both_towers(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--people", "0"], "argument --people: must be at least 2, got 0"),
-        (["--workers", "-1"], "argument --workers: must be at least 1, got -1"),
         (["--image_tower", "elsewhere/tower.safetensors"], "--captions must be in the folder of the image tower"),
         (["--people", "4", "--batch", "5"], "--batch must be at most --people (4), got 5"),
     ],

@@ -13,9 +13,9 @@ from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
 from datasets.build import open_dataset
 from demo import dataset as dataset_module
 from demo.body import walking_body
-from demo.cameras import CAMERAS, make_cameras
+from demo.cameras import CAMERAS
 from demo.dataset import CASE1, CASE2, FILE_LIST, identity, render_dataset
-from demo.people import Garment, Person
+from demo.people import Person
 from demo.rendering import render_tracklet
 from demo.shapes import Canvas, Light, View, ellipsoid
 
@@ -44,13 +44,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_same_seed_gives_the_same_bytes_with_any_number_of_workers(root: Path, tmp_path: Path) -> None:
     render_dataset(tmp_path / "again", seed=3, num_workers=2, **TINY)
     assert _bytes_of(tmp_path / "again") == _bytes_of(root)
-
-
-def test_another_seed_gives_other_people(root: Path, tmp_path: Path) -> None:
-    render_dataset(tmp_path / "other", seed=4, num_workers=1, num_train=1, num_test=0, frames_per_tracklet=1)
-    ours, theirs = _bytes_of(root), _bytes_of(tmp_path / "other")
-    assert not set(theirs.values()) & {content for name, content in ours.items() if name.endswith(".jpg")}
-    assert identity(3, 0, 0) != identity(4, 0, 0)
 
 
 def test_frame_names_follow_the_grammar_and_the_folder(root: Path) -> None:
@@ -94,18 +87,8 @@ def test_tables_are_complete_and_say_what_is_drawn(root: Path) -> None:
                 assert truth is None or code in (truth[column], UNKNOWN_CODES[column])
 
 
-def test_force_replaces_what_was_rendered_and_nothing_else(tmp_path: Path) -> None:
-    render_dataset(tmp_path, **TINY, num_workers=1)
-    with pytest.raises(ValueError, match="not empty"):
-        render_dataset(tmp_path, **ONE)
-    render_dataset(tmp_path, **ONE, force=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"attributes", "train", FILE_LIST}
-    assert [path.name for path in (tmp_path / "train").iterdir()] == ["0000"]
-    assert set((tmp_path / FILE_LIST).read_text().splitlines()) == set(_bytes_of(tmp_path)) - {FILE_LIST}
-
-
-@pytest.mark.parametrize("name", ["mine.txt", "train/0000/mine.jpg", "attributes/mine.csv", "link"])
-def test_force_never_deletes_other_files(root: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["train/0000/mine.jpg", "link"])
+def test_force_replaces_what_was_rendered_and_never_deletes_other_files(root: Path, tmp_path: Path, name: str) -> None:
     render_dataset(tmp_path, **ONE)
     mine = tmp_path / name
     mine.write_text("mine") if name != "link" else mine.symlink_to(root / "train", target_is_directory=True)
@@ -113,24 +96,12 @@ def test_force_never_deletes_other_files(root: Path, tmp_path: Path, name: str) 
     with pytest.raises(ValueError, match=rf"{mine.name} is not listed in .*{FILE_LIST}.*will not be deleted"):
         render_dataset(tmp_path, **ONE, seed=1, force=True)
     assert _bytes_of(tmp_path) == before
+    mine.unlink()
+    render_dataset(tmp_path, **ONE, seed=1, force=True)
+    assert set((tmp_path / FILE_LIST).read_text().splitlines()) == set(_bytes_of(tmp_path)) - {FILE_LIST}
 
 
-def test_files_that_appear_while_it_renders_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    render_dataset(tmp_path, **ONE)
-
-    def write(*args: object) -> None:
-        (tmp_path / "train/mine.jpg").write_text("mine")
-
-    monkeypatch.setattr(dataset_module, "_write_tables", write)
-    with pytest.raises(ValueError, match=r"mine\.jpg is not listed"):
-        render_dataset(tmp_path, **ONE, seed=1, force=True)
-    assert (tmp_path / "train/mine.jpg").read_text() == "mine"
-
-
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_an_interrupted_run_leaves_the_old_data_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
-) -> None:
+def test_an_interrupted_run_leaves_the_old_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render_dataset(tmp_path / "data", **ONE)
     before = _bytes_of(tmp_path)
 
@@ -140,17 +111,9 @@ def test_an_interrupted_run_leaves_the_old_data_set(
 
     monkeypatch.setattr(dataset_module, "track", fail)
     with pytest.raises(KeyboardInterrupt):
-        render_dataset(tmp_path / "data", seed=1, **{**TINY, "num_train": 6}, num_workers=num_workers, force=True)
+        render_dataset(tmp_path / "data", seed=1, **{**TINY, "num_train": 6}, num_workers=1, force=True)
     assert _bytes_of(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-
-def test_output_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file is a file, not a folder"):
-        render_dataset(tmp_path / "file", **ONE)
-    with pytest.raises(ValueError, match="Could not write .*file/below"):
-        render_dataset(tmp_path / "file/below", **ONE)
 
 
 def test_people_vary_and_their_codes_are_known_names() -> None:
@@ -163,46 +126,6 @@ def test_people_vary_and_their_codes_are_known_names() -> None:
         for part in walking_body(person, 1.0):
             assert np.isfinite(part.center).all()
             assert (part.radii > 0).all()
-
-
-def test_caption_names_clothes_and_bag() -> None:
-    person = replace(
-        Person.sample(np.random.default_rng(0)),
-        upper_body_clothing="T-shirt",
-        upper=Garment("red", (0.7, 0.1, 0.1)),
-        lower_body_clothing="jeans",
-        lower=Garment("blue", (0.1, 0.3, 0.7)),
-        accessories="backpack",
-        bag=Garment("black", (0.1, 0.1, 0.1)),
-    )
-    assert "in a red T-shirt and blue jeans" in person.caption()
-    assert "with a black backpack" in person.caption()
-
-
-def test_clothes_have_the_colour_they_are_called() -> None:
-    person = replace(Person.sample(np.random.default_rng(1)), upper_body_clothing="sweater", accessories="nothing")
-    mean = {}
-    for name, color in (("red", (0.8, 0.1, 0.1)), ("green", (0.1, 0.8, 0.1))):
-        dressed = replace(person, upper=Garment(name, color))
-        frame = render_tracklet(dressed, GROUND, 1, np.random.default_rng(5))[0].astype(float)
-        height, width = frame.shape[:2]
-        mean[name] = frame[height // 4 : height // 2, width // 3 : 2 * width // 3].mean(axis=(0, 1))
-    assert mean["red"][0] > mean["green"][0] + 20
-    assert mean["green"][1] > mean["red"][1] + 20
-
-
-def test_a_backpack_shows_from_behind_and_hides_from_the_front() -> None:
-    person = replace(Person.sample(np.random.default_rng(2)), accessories="backpack", body_volume="medium", girth=1.0)
-    blue = replace(person, bag=Garment("blue", (0.0, 0.0, 1.0)), upper=Garment("black", (0.0, 0.0, 0.0)))
-    parts = walking_body(blue, 0.0)
-    light = Light(np.array([0.0, 0.0, 1.0]), np.zeros(3, np.float32), np.ones(3, np.float32))
-    share = {}
-    for side, y in (("back", -6.0), ("front", 6.0)):
-        view = View.look_at(np.array([0.0, y, 1.4]), np.array([0.0, 0.0, 1.25]), 60.0, 0.0)
-        canvas = Canvas(view, (-20.0, -15.0, 40, 30), 1)
-        canvas.draw(parts, light)
-        share[side] = np.mean(canvas.color[..., 2] > 4 * canvas.color[..., 0] + 0.2)
-    assert share["back"] > 2 * share["front"]
 
 
 def test_aerial_crops_are_foreshortened_and_shrink_with_altitude() -> None:
@@ -225,13 +148,6 @@ def test_render_tracklet_is_seeded_and_yields_uint8_crops() -> None:
     assert all(frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 for frame in first)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
-
-
-def test_made_cameras_stand_alike_but_differ_in_colour() -> None:
-    cameras = make_cameras(np.random.default_rng(0))
-    assert [camera.camid for camera in cameras] == [0, 1, 2, 3, 4, 5]
-    assert [camera.view for camera in cameras] == [camera.view for camera in CAMERAS]
-    assert all(made.white_balance != fixed.white_balance for made, fixed in zip(cameras, CAMERAS, strict=True))
 
 
 def test_ray_caster_draws_a_sphere_of_the_right_size() -> None:

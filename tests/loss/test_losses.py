@@ -27,13 +27,6 @@ def test_online_smoothing_is_half_hard_and_half_soft():
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_hard_weight_and_smoothing_are_used():
-    logits, labels = logits_of((0.6, 0.4)), torch.tensor([0])
-    assert OnlineLabelSmoothing(2, hard_weight=1.0)(logits, labels).item() == pytest.approx(-math.log(0.6))
-    soft = OnlineLabelSmoothing(2, smoothing=0.3, hard_weight=0.0)(logits, labels)
-    assert soft.item() == pytest.approx(cross_entropy((0.7, 0.3), (0.6, 0.4)))
-
-
 def test_an_epoch_of_correct_samples_becomes_the_soft_labels():
     loss = OnlineLabelSmoothing(3)
     loss(logits_of((0.7, 0.2, 0.1), (0.1, 0.8, 0.1)), torch.tensor([0, 1]))
@@ -48,20 +41,6 @@ def test_an_epoch_of_correct_samples_becomes_the_soft_labels():
     assert second.item() == pytest.approx(0.5 * -math.log(0.6), rel=1e-6)
 
 
-def test_soft_labels_stay_until_the_epoch_ends():
-    loss = OnlineLabelSmoothing(2)
-    before = loss.soft_labels.clone()
-    loss(logits_of((0.6, 0.4)), torch.tensor([0]))
-    assert torch.equal(loss.soft_labels, before)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_only_training_accumulates(training):
-    loss = OnlineLabelSmoothing(2).train(training)
-    loss(logits_of((0.6, 0.4)), torch.tensor([0]))
-    assert bool(loss.counts.any()) == bool(loss.accumulated.any()) == training
-
-
 def test_accumulation_takes_no_part_in_the_gradient():
     logits = logits_of((0.6, 0.4)).requires_grad_()
     loss = OnlineLabelSmoothing(2)
@@ -69,16 +48,6 @@ def test_accumulation_takes_no_part_in_the_gradient():
     assert not loss.accumulated.requires_grad
     target = torch.tensor([[0.5 * 1 + 0.5 * 0.9, 0.5 * 0.1]])
     torch.testing.assert_close(logits.grad, torch.tensor([[0.6, 0.4]]) - target)
-
-
-def test_state_of_online_smoothing_is_saved():
-    first, second = OnlineLabelSmoothing(2), OnlineLabelSmoothing(2)
-    first(logits_of((0.6, 0.4)), torch.tensor([0]))
-    first.next_epoch()
-    first(logits_of((0.7, 0.3)), torch.tensor([0]))
-    second.load_state_dict(first.state_dict())
-    for name in ("soft_labels", "accumulated", "counts"):
-        assert torch.equal(getattr(first, name), getattr(second, name))
 
 
 def test_uniform_smoothing_equals_its_definition():
@@ -95,14 +64,6 @@ def test_triplet_by_hand():
     # positives: 5, 5, 5, 5; nearest negatives: 1, sqrt(13), 1, sqrt(13)
     hinges = [5 - 1 + 0.3, 5 - math.sqrt(13) + 0.3] * 2
     assert BatchHardTriplet(0.3)(features, labels).item() == pytest.approx(sum(hinges) / 4, rel=1e-6)
-
-
-def test_triplet_is_zero_beyond_the_margin():
-    features = torch.tensor([[0.0], [0.1], [5.0], [5.1]], requires_grad=True)
-    loss = BatchHardTriplet(0.3)(features, torch.tensor([0, 0, 1, 1]))
-    loss.backward()
-    assert loss.item() == 0
-    assert not features.grad.any()
 
 
 def slow_triplet(features, labels, margin):

@@ -5,7 +5,7 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from model import XTFCLIP, make_model
+from model import XTFCLIP
 from model.encoder import TIMM_NAMES, ClipVideoEncoder, build_vit, resize_position_embedding
 
 TINY = "vit_xsmall_patch16_clip_224"
@@ -19,41 +19,15 @@ def make_encoder(image_size=(64, 32), stride=(16, 16), **options):
     return ClipVideoEncoder(make_vit(), image_size=image_size, stride=stride, **options).eval()
 
 
-def test_the_same_grid_is_left_alone():
-    embedding = torch.randn(1, 17, 8)
-    assert torch.equal(resize_position_embedding(embedding, (4, 4), "bicubic"), embedding)
-
-
 @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
 def test_resize_interpolates_patches_and_keeps_the_class_token(mode):
     embedding = torch.randn(1, 17, 8)
     resized = resize_position_embedding(embedding, (6, 3), mode)
     assert resized.shape == (1, 19, 8)
     assert torch.equal(resized[:, 0], embedding[:, 0])
-    for channel in range(8):  # one image per channel
-        image = embedding[0, 1:, channel].reshape(1, 1, 4, 4)
-        expected = F.interpolate(image, size=(6, 3), mode=mode, align_corners=False)[0, 0]
-        torch.testing.assert_close(resized[0, 1:, channel].reshape(6, 3), expected)
-
-
-def test_bilinear_halving_by_hand():
-    """Halving without antialiasing samples between the two middle neighbours of each 2 x 2 block."""
-    grid = torch.arange(16.0).reshape(1, 16, 1)
-    resized = resize_position_embedding(torch.cat([torch.full((1, 1, 1), 99.0), grid], dim=1), (2, 2), "bilinear")
-    assert resized.flatten().tolist() == [99.0, 2.5, 4.5, 10.5, 12.5]
-
-
-def test_bicubic_and_bilinear_differ():
-    embedding = torch.randn(1, 17, 8)
-    cubic, linear = (resize_position_embedding(embedding, (6, 3), mode) for mode in ("bicubic", "bilinear"))
-    assert (cubic - linear).abs().max() > 0.01
-
-
-def test_half_precision_is_interpolated_in_float32_and_cast_back():
-    embedding = torch.randn(1, 17, 8).half()
-    resized = resize_position_embedding(embedding, (6, 3), "bicubic")
-    assert resized.dtype == torch.float16
-    assert torch.equal(resized, resize_position_embedding(embedding.float(), (6, 3), "bicubic").half())
+    image = embedding[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+    expected = F.interpolate(image, size=(6, 3), mode=mode, align_corners=False)
+    torch.testing.assert_close(resized[:, 1:].transpose(1, 2).unflatten(2, (6, 3)), expected)
 
 
 def test_a_source_that_is_not_square_must_fit():
@@ -87,22 +61,6 @@ def test_tokens_equal_timms_own_at_its_own_size():
     torch.testing.assert_close(encoder.project(expected), expected @ vit.head.weight.T)
 
 
-@pytest.mark.parametrize("size", [(60, 32), (64, 30)])
-def test_an_image_that_does_not_divide_into_patches_names_the_keys(size):
-    with pytest.raises(ValueError, match=r"INPUT\.SIZE_TRAIN and INPUT\.SIZE_TEST must be multiples .* 16"):
-        make_encoder(size)
-
-
-def test_a_test_size_that_does_not_divide_is_refused_when_building(tiny_cfg):
-    with pytest.raises(ValueError, match=r"INPUT\.SIZE_TEST must be multiples of the patch size 16, got 70x32"):
-        make_model(tiny_cfg("INPUT.SIZE_TEST", (70, 32)), 3, 2)
-
-
-def test_a_stride_beyond_the_patch_is_refused():
-    with pytest.raises(ValueError, match=r"MODEL\.STRIDE_SIZE must be at most the patch size 16, got \(17, 16\)"):
-        make_encoder(stride=(17, 16))
-
-
 def test_another_test_size_interpolates_positions():
     encoder = make_encoder()
     with torch.no_grad():
@@ -125,20 +83,6 @@ def test_unknown_cameras_add_nothing():
     mixed = encoder(clips, torch.tensor([-1, 1])).unflatten(0, (2, 3))
     torch.testing.assert_close(mixed[0], plain.unflatten(0, (2, 3))[0])
     assert not torch.allclose(mixed[1], plain.unflatten(0, (2, 3))[1], atol=1e-4)
-    torch.testing.assert_close(make_model_without_cameras(encoder)(clips, torch.tensor([0, 1])), plain)
-
-
-def make_model_without_cameras(encoder):
-    other = make_encoder(num_cameras=0)
-    other.load_state_dict({k: v for k, v in encoder.state_dict().items() if k != "camera_embedding"})
-    return other
-
-
-def test_unknown_cameras_send_no_gradient_to_the_embedding():
-    encoder = make_encoder(num_cameras=2)
-    encoder(torch.randn(2, 1, 3, 64, 32), torch.tensor([-1, 1])).sum(dim=0)[0].square().sum().backward()
-    assert not encoder.camera_embedding.grad[0].any()
-    assert encoder.camera_embedding.grad[1].any()
 
 
 @pytest.mark.parametrize("coefficient", [1.0, 3.0])
@@ -170,21 +114,9 @@ def test_the_frame_embedding_starts_at_zero_and_follows_time():
     assert not difference[:, :, 1:].any()
 
 
-def test_another_number_of_frames_names_the_key():
-    with pytest.raises(ValueError, match=r"INPUT\.SEQ_LEN = 3 frames .* got 4"):
-        make_encoder(num_frames=3)(torch.randn(1, 4, 3, 64, 32))
-    assert make_encoder()(torch.randn(1, 4, 3, 64, 32)).shape[0] == 4  # no frame embedding: any number
-
-
-@pytest.mark.parametrize("name", ["ViT-B-17", "resnet50_clip_nothing", ""])
-def test_an_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(ValueError, match=r"MODEL\.NAME must be one of ViT-B-16, .*'clip' in its name"):
-        build_vit(name)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("name", ["ViT-B-17", "resnet50_clip_nothing", "vit_tiny_patch16_224"])
 def test_a_network_that_is_not_clips_is_refused(name):
-    with torch.device("meta"), pytest.raises(ValueError, match=rf"MODEL\.NAME must name a CLIP-style ViT.*{name}"):
+    with torch.device("meta"), pytest.raises(ValueError, match=r"MODEL\.NAME must"):
         build_vit(name)
 
 
@@ -223,12 +155,3 @@ def test_published_names_have_openais_dimensions(name, width, projected):
         vit = build_vit(name)
     assert (vit.embed_dim, vit.num_classes) == (width, projected)
     assert type(vit.blocks[0].mlp.act).__name__ == "QuickGELU"
-
-
-@pytest.mark.parametrize("name", ["vit_xsmall_patch16_clip_224", "vit_medium_patch16_clip_224"])
-def test_small_clip_models_describe_clips(name, tiny_cfg):
-    sizes = [word for key in ("EMBED_DIM", "NUM_HEADS", "PROJ_DIM") for word in (f"MODEL.VIT.{key}", 0)]
-    model = make_model(tiny_cfg(*sizes, "MODEL.NAME", name), 3, 2).eval()
-    features = model(torch.randn(2, 4, 3, 64, 32), torch.tensor([0, -1]))
-    assert features.shape == (2, 2 * model.encoder.width + model.encoder.projected_width)
-    assert features.isfinite().all()

@@ -1,7 +1,5 @@
 """model/text_space.py: CLIP files and the demo's captions read back; what is refused."""
 
-import logging
-
 import open_clip
 import pytest
 import torch
@@ -60,30 +58,23 @@ def test_frames_of_another_size_are_resized_and_texts_refused(tmp_path):
     space = open_text_space(tmp_path / "clip.pt")
     even = torch.full((1, 1, 3, 16, 16), 90, dtype=torch.uint8)
     torch.testing.assert_close(space.encode_frames(even), space.encode_frames(even[..., :8, :5].repeat(1, 1, 1, 4, 1)))
-    for text in ("", " \n"):
-        with pytest.raises(ValueError, match="at least one word"):
-            space.encode_texts(["fine", text])
+    with pytest.raises(ValueError, match="at least one word"):
+        space.encode_texts(["fine", " \n"])
     with pytest.raises(ValueError, match="'red red .* is too long: 75 of its 2500 words fit in the 77 tokens"):
         space.encode_texts(["red " * 2500])
-    with pytest.raises(ValueError, match="0 of its 1 words"):
-        space.encode_texts(["x" * 10_000])
     assert space.encode_texts(["red " * 75]).shape == (1, 32)
 
 
-def test_foreign_files_are_refused_in_one_line(tmp_path):
+def test_foreign_files_are_refused(tmp_path):
     foreign = tmp_path / "weights.safetensors"
     save_file({"layer.weight": torch.zeros(2, 2)}, foreign)
     with pytest.raises(ValueError, match=r"weights.safetensors is no text tower: expected .* got layer.weight, ...$"):
         open_text_space(foreign)
-    with pytest.raises(ValueError, match="is no text tower"):  # an image tower alone
-        open_text_space("demo/demo_encoder.safetensors")
     state = make_clip().state_dict()
     del state["transformer.resblocks.1.ln_1.bias"]
     torch.save(state, tmp_path / "clip.pt")
     with pytest.raises(ValueError, match=r"clip.pt does not fit this run: .*transformer.resblocks.1.ln_1."):
         open_text_space(tmp_path / "clip.pt")
-    with pytest.raises(FileNotFoundError, match="none.pt"):
-        open_text_space(tmp_path / "none.pt")
 
 
 @pytest.fixture
@@ -125,10 +116,3 @@ def test_captions_beside_another_tower_or_none(captions_file):
     tower.unlink()
     with pytest.raises(FileNotFoundError, match=r"needs its image tower beside it: there is no .*tower.safetensors"):
         open_text_space(path)
-
-
-def test_the_activation_is_logged(tmp_path, caplog):
-    torch.save(make_clip().state_dict(), tmp_path / "clip.pt")
-    with caplog.at_level(logging.INFO):
-        open_text_space(tmp_path / "clip.pt")
-    assert "ViT of width 64, 2 layers, patch 8, 16 pixels; text tower of width 64, 3 layers; GELU" in caplog.text

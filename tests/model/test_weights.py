@@ -20,7 +20,6 @@ from model.weights import (
     to_published,
 )
 
-OPENAI_PARTS = ("visual.class_embedding", "visual.positional_embedding", "visual.proj", "visual.conv1.weight")
 VIT = {"embed_dim": 64, "depth": 2, "num_heads": 1, "proj_dim": 64}
 SIZE, STRIDE = (64, 32), (16, 16)
 PARITY = {
@@ -150,16 +149,6 @@ def text_tower(vit):
     return {name for name in openai_state(vit) if not name.startswith("visual.")}
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_the_configs_path_reaches_the_model(vit, tiny_cfg, tmp_path):
-    write_openai_archive(vit, tmp_path / "ViT-B-16.pt")
-    cfg = tiny_cfg("MODEL.PRETRAINED", True, "MODEL.PRETRAIN_PATH", tmp_path / "ViT-B-16.pt")
-    model = make_model(cfg, 3, 2)
-    torch.testing.assert_close(model.encoder.projection, vit.head.weight.T)
-    other = make_model(cfg, 3, 2, pretrained=False)
-    assert not torch.equal(other.encoder.projection, vit.head.weight.T)
-
-
 def test_another_architecture_names_both(vit, tmp_path):
     write_plain(vit, tmp_path / "a.pt")
     deeper = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "depth": 3})
@@ -176,19 +165,13 @@ def without(state, name):
     return {key: value for key, value in state.items() if key != name}
 
 
-ODD = (torch.tensor(1.0), torch.ones(1), torch.ones(2, 3), torch.ones(1, 1, 1, 1, 1))
 REFUSED = {
-    **{f"without {name}": (lambda vit, name=name: without(openai_state(vit), name), "") for name in OPENAI_PARTS},
-    **{
-        f"{name} of shape {tuple(value.shape)}": (
-            lambda vit, name=name, value=value: openai_state(vit) | {name: value},
-            r" holds another architecture than MODEL\.NAME",
-        )
-        for name in OPENAI_PARTS[1:]
-        for value in ODD
-    },
+    "no projection": (lambda vit: without(openai_state(vit), "visual.proj"), ""),
+    "an odd projection": (
+        lambda vit: openai_state(vit) | {"visual.proj": torch.ones(2, 3)},
+        r" holds another architecture than MODEL\.NAME",
+    ),
     "timm without a matrix": (lambda vit: timm_state(vit) | {"head.weight": torch.zeros(64)}, " holds another arch"),
-    "timm of another kind": (lambda vit: {**timm.create_model("test_vit").state_dict(), "cls_token": ODD[0]}, ""),
     "no ViT": (
         lambda vit: {"layer1.weight": torch.zeros(2)},
         r" \(MODEL\.PRETRAIN_PATH\) is not a CLIP file.*got layer1\.weight",
@@ -206,11 +189,6 @@ def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
     torch.save(make(vit), tmp_path / "a.pt")
     with pytest.raises(ValueError, match=rf"a\.pt{message}"):
         load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
-
-
-def test_nan_in_the_text_tower_is_not_read(vit, tmp_path):
-    torch.save(openai_state(vit) | {"text_projection": torch.tensor(torch.nan)}, tmp_path / "text.pt")
-    load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "text.pt")
 
 
 class Malicious:
@@ -266,7 +244,7 @@ def test_a_torchscript_archive_that_would_run_code_is_refused(model, tmp_path):
         load_weights(model, path)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.5, 0.99999])
+@pytest.mark.parametrize("share", [0.001, 0.99999])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_a_truncated_file_is_named(kind, share, model, tmp_path):
     path = tmp_path / ("cut.safetensors" if kind == "safetensors" else "cut.pth")
@@ -280,9 +258,7 @@ def test_a_truncated_file_is_named(kind, share, model, tmp_path):
         load_weights(model, path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"<html>404</html>", b"hello", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x80\x05."]
-)
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04", b"\x80\x02}q\x00."])
 def test_a_file_that_holds_no_weights_is_named(content, model, tmp_path):
     (tmp_path / "page.pth").write_bytes(content)
     with pytest.raises(ValueError, match=r"page\.pth"):
@@ -385,22 +361,17 @@ def test_classifiers_may_be_missing(published, model, tiny_cfg, tmp_path, caplog
 
 ODD_TENSORS = {
     "of another shape": (lambda value: value[:1, :1], r"is \(1, 1\) of float32, expected"),
-    "without dimensions": (lambda value: torch.tensor(1.0), r"is \(\) of float32, expected"),
     "of integers": (lambda value: value.long(), r"is .* of int64, expected .* of float32"),
-    "complex": (lambda value: value.to(torch.complex64), r"is .* of complex64, expected"),
     "not a number": (lambda value: value * torch.nan, r"holds NaN or infinity"),
-    "beyond float32": (lambda value: torch.full_like(value, 1e300, dtype=torch.float64), r"holds NaN or infinity"),
     "sparse": (lambda value: value.to_sparse(), r"must be a dense tensor of numbers"),
-    "without data": (lambda value: value.to("meta"), r"must be a dense tensor of numbers"),
     "no tensor": (lambda value: value.tolist(), r"no value for"),
 }
 
 
 @pytest.mark.filterwarnings("ignore:.*sparse:UserWarning")
 @pytest.mark.parametrize("oddity", ODD_TENSORS)
-@pytest.mark.parametrize("name", ["encoder.camera_embedding", "encoder.projection"])
-def test_an_odd_tensor_is_named_with_its_file(oddity, name, model, tmp_path, assert_same):
-    change, message = ODD_TENSORS[oddity]
+def test_an_odd_tensor_is_named_with_its_file(oddity, model, tmp_path, assert_same):
+    (change, message), name = ODD_TENSORS[oddity], "encoder.projection"
     state = model.state_dict()
     before = {key: value.clone() for key, value in state.items()}
     torch.save({"model": {**state, name: change(state[name])}}, tmp_path / "odd.pth")
@@ -409,12 +380,7 @@ def test_an_odd_tensor_is_named_with_its_file(oddity, name, model, tmp_path, ass
     assert_same(dict(model.state_dict()), before)
 
 
-def test_surplus_parameters_are_reported(model, tmp_path):
-    torch.save(model.state_dict() | {"pose.weight": torch.zeros(2), 5: torch.ones(2)}, tmp_path / "a.pth")
-    assert set(load_weights(model, tmp_path / "a.pth").ignored) == {"pose.weight", "5"}
-
-
-def test_without_a_network_the_message_says_what_to_do(tiny_cfg, monkeypatch):
+def test_without_a_network_the_message_says_what_to_do(monkeypatch):
     def offline(*args, **kwargs):
         raise OSError("cannot reach the hub\nsecond line")
 
@@ -424,13 +390,3 @@ def test_without_a_network_the_message_says_what_to_do(tiny_cfg, monkeypatch):
     for words in ("MODEL.NAME ViT-B-16", "MODEL.PRETRAIN_PATH ViT-B-16.pt", "MODEL.PRETRAINED False"):
         assert words in str(caught.value)
     assert "second line" not in str(caught.value)
-
-
-def test_a_vit_of_other_dimensions_is_not_looked_for_on_the_hub(tiny_cfg):
-    with pytest.raises(ValueError, match=r"MODEL\.VIT .*MODEL\.PRETRAIN_PATH"):
-        make_model(tiny_cfg("MODEL.PRETRAINED", True), 3, 2)
-
-
-def test_random_weights_are_announced(tiny_cfg, caplog):
-    make_model(tiny_cfg(), 3, 2)
-    assert "random weights" in caplog.text

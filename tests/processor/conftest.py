@@ -19,12 +19,11 @@ from processor.training import monitor
 from utils.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
-TRAIN_PIDS = (1, 4, 6, 9)
 
 
 @pytest.fixture(autouse=True)
 def _without_curves(monkeypatch):
-    """Drawing takes longer than a tiny epoch; test_curves.py draws."""
+    """Drawing takes longer than a tiny epoch; test_monitor.py draws."""
     monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
 
 
@@ -40,13 +39,10 @@ def run_evaluation():
 
 
 @pytest.fixture
-def set_up(make_tree, tiny_cfg, tmp_path):
-    """``set_up(*overrides, resume=False, **tree options)``: what ``train`` needs, as train_main builds it."""
+def set_up(trained_run, tiny_cfg, tmp_path):
+    """``set_up(*overrides, resume=False, root=...)``: what ``train`` needs; the data are those of ``trained_run``."""
 
-    def build(*opts, resume=False, **tree):
-        root = tmp_path / "data"
-        if not root.is_dir():
-            make_tree(**{"train": TRAIN_PIDS, "test": TRAIN_PIDS, **tree})
+    def build(*opts, resume=False, root=trained_run.root):
         cfg = tiny_cfg("DATASETS.ROOT_DIR", root, *opts)
         torch.manual_seed(cfg.SOLVER.SEED)
         dataset = make_dataset(cfg)

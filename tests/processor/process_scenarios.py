@@ -2,11 +2,12 @@
 
 As a script, in one of two ways::
 
-    python process_scenarios.py compare FOLDER KEY VALUE ...
+    python process_scenarios.py compare|exchange FOLDER KEY VALUE ...
     torchrun ... process_scenarios.py fail die|raise STEP OPTION ...
 
 The first runs the same scenarios by one and by two processes, and exchanges by three, too, and writes what each of
-them found to FOLDER. The second is ``train_main.py OPTION ...``, in which process 1 fails.
+them found to FOLDER; with "exchange" the only training is one of a single epoch. The second is
+``train_main.py OPTION ...``, in which process 1 fails.
 """
 
 import os
@@ -64,7 +65,7 @@ MODELS: dict[str, tuple[str | None, tuple[str, ...]]] = {
 NUM_DRAWS = 25  # of dropout masks
 
 
-def compare(folder: Path, opts: Sequence[str]) -> None:
+def compare(kind: str, folder: Path, opts: Sequence[str]) -> None:
     """Fork one, then two, then three processes, so that what they import is imported once.
 
     They use one store, as processes do that torchrun restarts.
@@ -73,11 +74,11 @@ def compare(folder: Path, opts: Sequence[str]) -> None:
     monitor.draw_curves = lambda rows, path: None  # takes longer than a tiny epoch
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     for world_size in WORLD_SIZES:
-        arguments = (world_size, store.port, folder, opts)
+        arguments = (world_size, store.port, kind, folder, opts)
         multiprocessing.start_processes(run_scenarios, arguments, nprocs=world_size, start_method="fork")
 
 
-def run_scenarios(rank: int, world_size: int, port: int, folder: Path, opts: Sequence[str]) -> None:
+def run_scenarios(rank: int, world_size: int, port: int, kind: str, folder: Path, opts: Sequence[str]) -> None:
     """Connect a process as torchrun does, run all scenarios, and save what it found."""
     launch = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "localhost"}
     launch |= {"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
@@ -87,7 +88,12 @@ def run_scenarios(rank: int, world_size: int, port: int, folder: Path, opts: Seq
     output.mkdir()
     found: dict[str, Any] = {"exchanges": exchange(runtime.processes, folder)}
     if world_size < max(WORLD_SIZES):
-        found |= run_trainings(opts, runtime, output)
+        if kind == "compare":
+            found |= run_trainings(opts, runtime, output)
+        else:
+            compute_in_double_precision()
+            cfg = get_cfg(None, [*opts, "SOLVER.STAGE2.MAX_EPOCHS", "1", *WITHOUT_DROPOUT])
+            found["xtfclip"] = train_model(cfg, runtime, output, evaluate_model)
     torch.save(found, folder / f"{output.name}.pt")
     stop_processes()
 
@@ -230,13 +236,7 @@ def draw_memory_logits(cfg: CfgNode, runtime: Runtime) -> Tensor:
 
 
 def fail(how: str, step: int, words: Sequence[str]) -> None:
-    """Run train_main.py; process 1 fails before it takes a step, unless torchrun restarted it.
-
-    Args:
-        how: "die" by SIGKILL, or "raise" an error.
-        step: Number of the step of the optimizer, from 1.
-        words: Command line of train_main.py.
-    """
+    """Run train_main.py; process 1 dies by SIGKILL, or raises an error, before a step, unless torchrun restarted it."""
     steps = count(1)
 
     def fail_before_step(*args: object) -> None:
@@ -251,7 +251,7 @@ def fail(how: str, step: int, words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "compare":
-        compare(Path(sys.argv[2]), sys.argv[3:])
-    else:
+    if sys.argv[1] == "fail":
         fail(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    else:
+        compare(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

@@ -1,12 +1,8 @@
 """From keys of the configuration to the processors' records."""
 
-from torch import nn
-
 from processor.attributes.masks import MaskOptions
-from processor.build import make_extractor, make_ranking_options, make_training_options
+from processor.build import make_ranking_options
 from processor.evaluation.rank import RankingOptions
-from processor.training.state import TrainingOptions
-from utils.runtime import make_runtime
 
 
 def test_ranking_options_are_the_configs(tiny_cfg):
@@ -32,31 +28,3 @@ def test_ranking_options_are_the_configs(tiny_cfg):
         normalizes_by_view=True,
         unit_length=False,
     )
-
-
-def test_training_options_are_the_configs(tiny_cfg):
-    stage = "SOLVER.STAGE2"
-    cfg = tiny_cfg(
-        *(f"{stage}.MAX_EPOCHS", 7, f"{stage}.LOG_PERIOD", 11, f"{stage}.EVAL_PERIOD", 3),
-        *(f"{stage}.CHECKPOINT_MINUTES", 9, f"{stage}.NON_FINITE_LOSS", "skip"),
-        *(f"{stage}.IMS_PER_BATCH", 8, f"{stage}.ACCUMULATION_STEPS", 2),
-        *("DATALOADER.MAX_BAD_FRACTION", 0.125, "DATASETS.VALIDATION_DIR", "split"),
-    )
-    assert make_training_options(cfg) == TrainingOptions(
-        num_epochs=7,
-        log_period=11,
-        eval_period=3,
-        keeps_best=True,
-        checkpoint_minutes=9,
-        accumulation_steps=2,
-        skips_non_finite=True,
-        max_bad_fraction=0.125,
-    )
-
-
-def test_the_extractor_flips_and_normalises_as_the_config_says(tiny_cfg):
-    runtime, model = make_runtime("cpu", "fp32"), nn.Identity()
-    for flip, normalize in ((True, False), (False, True)):
-        extractor = make_extractor(tiny_cfg("TEST.FLIP", flip, "TEST.FEAT_NORM", normalize), model, runtime)
-        assert (extractor.flip, extractor.normalize) == (flip, normalize)
-        assert (extractor.model, extractor.runtime) == (model, runtime)

@@ -11,7 +11,7 @@ import torch
 
 from model import make_model
 from processor import export
-from processor.export import check_export, describe_export, export_onnx, format_card, make_describer
+from processor.export import TrackletDescriber, check_export, describe_export, export_onnx
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def exported(tmp_path_factory, tiny_opts):
     torch.manual_seed(0)
     model = make_model(cfg, 4, 2).eval()
     torch.nn.init.normal_(model.encoder.camera_embedding)
-    describer = make_describer(cfg, model)
+    describer = TrackletDescriber(cfg, model)
     checkpoint = tmp_path_factory.mktemp("weights") / "a.pth"
     checkpoint.write_bytes(b"weights")
     metadata = describe_export(cfg, (0, 4), checkpoint, {"model": "tiny"})
@@ -39,7 +39,7 @@ def clips_of(cfg, number):
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_batches_of_any_size_equal_torch(exported, number):
     cfg, describer, content = exported
-    assert check_export(describer, content, clips_of(cfg, number)).difference < 1e-5
+    assert check_export(describer, content, clips_of(cfg, number))[0] < 1e-5
 
 
 def test_cameras_matter_and_unknown_ones_differ_from_known(exported):
@@ -50,18 +50,6 @@ def test_cameras_matter_and_unknown_ones_differ_from_known(exported):
     assert np.abs(features[0] - features[1]).max() > 1e-3
     assert np.abs(features[1] - features[2]).max() > 1e-3
     assert np.square(features).sum(axis=1) == pytest.approx(1, abs=1e-5)
-
-
-def test_descriptors_are_those_of_evaluation(exported, tiny_cfg):
-    from processor.build import make_extractor
-    from utils.runtime import make_runtime
-
-    cfg, describer, _ = exported
-    extractor = make_extractor(cfg, describer.model, make_runtime("cpu", "fp32"))
-    clips, cameras = clips_of(cfg, 2), torch.tensor([1, -1])
-    with torch.inference_mode():
-        expected = torch.nn.functional.normalize(extractor.describe(extractor.transform(clips), cameras), dim=1)
-        torch.testing.assert_close(describer(clips, cameras), expected)
 
 
 def test_the_file_names_its_preprocessing_and_its_origin(exported):
@@ -78,12 +66,6 @@ def test_a_network_that_differs_is_refused(exported, monkeypatch):
     cfg, describer, content = exported
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     clips = clips_of(cfg, 3)
-    other = make_describer(cfg, make_model(cfg, 4, 2).eval())
+    other = TrackletDescriber(cfg, make_model(cfg, 4, 2).eval())
     with pytest.raises(ValueError, match="differs from torch"):
         check_export(other, content, clips)
-
-
-def test_the_card_lists_files_and_facts():
-    card = format_card({"model": "a|b"}, {"weights.safetensors": "weights"})
-    assert "- `weights.safetensors`: weights" in card
-    assert "| model | a/b |" in card

@@ -12,26 +12,22 @@ from datasets.build import make_test_loader
 from datasets.clips.decoding import UnreadableFrameError
 from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor
-from processor.evaluation.open_run import load_trained
+from processor.evaluation.open_run import open_run
 from processor.extract import extract_folder
-from processor.training.state import LAST_CHECKPOINT
 from search.feature_file import COMPARED, FeatureTable, unknown_times, write_features
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def trained(set_up, tmp_path):
-    """A run that was saved before its first step; its data set is in tmp_path / "data"."""
-    parts = set_up("OUTPUT_DIR", tmp_path, test=(20, 21, 22), num_frames=2)
-    parts.state.save(tmp_path / LAST_CHECKPOINT)
-    return load_trained(parts.cfg)
+def trained(trained_run):
+    return open_run(["OUTPUT_DIR", str(trained_run.output)])
 
 
 @pytest.fixture
-def queries(trained, tmp_path):
-    """Folder of six tracklets of camera 4."""
-    return tmp_path / "data/case1_aerial_to_ground/query"
+def queries(trained_run, tmp_path):
+    """A folder of six tracklets of camera 4."""
+    return shutil.copytree(trained_run.root / "case1_aerial_to_ground/query", tmp_path / "query")
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def test_rows_are_those_of_evaluation(trained, queries):
     found = extract_folder(trained, queries, camera=4)
     assert found.keys == [f"{pid}/c4n{number}" for pid in (20, 21, 22) for number in (0, 1)]
     assert np.array_equal(found.features, expected)
-    assert found.pictures[0] == f"{queries}/20/c4n0/P20T2310171A2C4E1K1F101.jpg"
+    assert found.pictures[0].startswith(f"{queries}/20/c4n0/P20T")
     assert found.words is None
 
 
@@ -74,9 +70,6 @@ def test_an_unknown_camera_is_said_once_and_changes_the_rows(trained, queries, c
     found = extract_folder(trained, queries, part_size=2)
     assert caplog.text.count("The camera is unknown: all tracklets get the neutral camera embedding") == 1
     assert np.abs(found.features - known.features).max() > 1e-4
-
-
-def test_a_camera_that_training_did_not_have_is_refused(trained, queries):
     with pytest.raises(ValueError, match=r"--camera must be a training camera \(0, 4\), got 3"):
         extract_folder(trained, queries, camera=3)
 
@@ -97,13 +90,13 @@ def test_a_stopped_command_goes_on_and_ends_with_the_same_bits(trained, queries,
     assert (resumed.keys, resumed.pictures) == (expected.keys, expected.pictures)
 
 
-def test_parts_of_other_settings_or_frames_are_computed_again(trained, queries, tmp_path, computed, tiny_cfg):
+def test_parts_of_other_settings_or_frames_are_computed_again(trained, queries, tmp_path, computed):
     parts = tmp_path / "parts"
     before = extract_folder(trained, queries, parts=parts)
     shutil.copy(next((queries / "20/c4n0").iterdir()), queries / "20/c4n0/another.jpg")
     extract_folder(trained, queries, parts=parts)
     assert len(computed) == 2
-    without_flip = load_trained(trained.cfg, overrides=["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"])
+    without_flip = open_run(["OUTPUT_DIR", str(trained.checkpoint.parent), "TEST.FLIP", "False"])
     after = extract_folder(without_flip, queries, parts=parts)
     assert len(computed) == 3
     assert {name for name in COMPARED if before.origin[name] != after.origin[name]} == {"transform"}
@@ -133,7 +126,7 @@ def test_the_example_of_the_document_runs(trained, queries, tmp_path, monkeypatc
     columns = (np.full(count, -1), [""] * count, unknown_times(count), found.pictures)
     write_features(FeatureTable(found.keys, found.features, *columns), tmp_path / "people.npz")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/search.md").read_text(encoding="utf-8"), re.DOTALL)
-    for written, ours in (("logs/all", tmp_path), ("/data/query", queries / "21")):
+    for written, ours in (("logs/all", trained.checkpoint.parent), ("/data/query", queries / "21")):
         assert written in code
         code = code.replace(written, str(ours))
     names = {}

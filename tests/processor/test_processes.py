@@ -1,7 +1,7 @@
 """Two processes compute what one does: training, CLIP memory, features and rankings; three exchange what two do.
 
-``process_scenarios.py`` runs in the child processes, once for all tests. Its tests without dropout compute in double
-precision, and reason about it in ``compute_in_double_precision``.
+``process_scenarios.py`` runs in the child processes, once for the exchanges and a short training, and once for all that
+takes longer. Without dropout it computes in double precision; ``compute_in_double_precision`` says why.
 """
 
 import os
@@ -18,25 +18,37 @@ SCENARIOS = ROOT / "tests/processor/process_scenarios.py"
 METHODS = ("xtfclip", "tfclip")
 MODELS = (*METHODS, "frozen")
 
-pytestmark = pytest.mark.slow
+
+@pytest.fixture(scope="module")
+def run_processes(tmp_path_factory, write_tree, tiny_opts):
+    """``run_processes(kind)``: what each process found, by number of processes, process and scenario."""
+
+    def run(kind):
+        folder = tmp_path_factory.mktemp("processes")
+        root = write_uneven_tree(write_tree, folder / "data")
+        opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(root), "SOLVER.STAGE2.IMS_PER_BATCH", "6"]
+        opts += ["TEST.IMS_PER_BATCH", "4", "TEST.NUM_CLIPS", "2", "TEST.RE_RANKING", "True"]
+        opts += ["TEST.QUERY_EXPANSION", "average", "TEST.MUTUAL_NEIGHBOURS", "both"]
+        command = [sys.executable, str(SCENARIOS), kind, str(folder), *opts]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {
+            size: [torch.load(folder / f"{size}_{rank}.pt", weights_only=True) for rank in range(size)]
+            for size in (1, 2, 3)
+        }
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory, write_tree, tiny_opts):
-    """What each process found, by number of processes and process: ``found[world_size][rank][scenario]``."""
-    folder = tmp_path_factory.mktemp("processes")
-    root = write_uneven_tree(write_tree, folder / "data")
-    opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(root), "SOLVER.STAGE2.IMS_PER_BATCH", "6"]
-    opts += ["TEST.IMS_PER_BATCH", "4", "TEST.NUM_CLIPS", "2", "TEST.RE_RANKING", "True"]
-    opts += ["TEST.QUERY_EXPANSION", "average", "TEST.MUTUAL_NEIGHBOURS", "both"]
-    command = [sys.executable, str(SCENARIOS), "compare", str(folder), *opts]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {
-        world_size: [torch.load(folder / f"{world_size}_{rank}.pt", weights_only=True) for rank in range(world_size)]
-        for world_size in (1, 2, 3)
-    }
+def exchanged(run_processes):
+    return run_processes("exchange")
+
+
+@pytest.fixture(scope="module")
+def found(run_processes):
+    return run_processes("compare")
 
 
 def write_uneven_tree(write_tree, root):
@@ -73,15 +85,46 @@ def assert_close(actual, expected, tolerance, where=""):
         torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance, msg=lambda text: f"{where}: {text}")
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("quantity", ["memory", "losses", "first gradients", "model", "criterion"])
-def test_training_is_that_of_one_process(model, quantity, found):
+def assert_trained_alike(found, model):
     """Adam at a rate of 1e-3, two hundred times the recipe's: the weights move by far more than the tolerance."""
-    expected = found[1][0][model][quantity]
+    expected = found[1][0][model]
     for process in found[2]:
-        assert_close(process[model][quantity], expected, 1e-6 if quantity == "model" else 1e-9)
+        for quantity in ("memory", "losses", "first gradients", "model", "criterion"):
+            tolerance = 1e-6 if quantity == "model" else 1e-9
+            assert_close(process[model][quantity], expected[quantity], tolerance, quantity)
 
 
+def assert_ranked_alike(found, model):
+    expected = found[1][0][model]
+    lengths = {name: len(features) for name, features in expected["features"].items()}
+    assert list(lengths.values()) == [2, 5, 5, 6]
+    num_methods = 4 if model == "tfclip" else 9  # X-TFCLIP: all masked, attributes alone
+    assert len(expected["distances"]) == 2 * num_methods
+    # The last part of the folder has one tracklet, so all but one process have none.
+    assert_close(expected["described"], expected["features"]["aerial to ground, gallery"], 1e-9)
+    for process in found[2]:
+        assert_close(process[model]["features"], expected["features"], 1e-9)
+        assert_close(process[model]["described"], expected["described"], 1e-9)
+        assert_close(process[model]["distances"], expected["distances"], 1e-6)
+        assert process[model]["metrics"] == expected["metrics"]
+        for name, distmat in expected["distances"].items():
+            assert torch.equal(process[model]["distances"][name].argsort(stable=True), distmat.argsort(stable=True))
+
+
+def test_a_short_training_and_its_evaluation_are_those_of_one_process(exchanged):
+    assert_trained_alike(exchanged, "xtfclip")
+    assert_ranked_alike(exchanged, "xtfclip")
+    first, second = (process["xtfclip"] for process in exchanged[2])
+    assert_close(second, first, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_training_is_that_of_one_process(model, found):
+    assert_trained_alike(found, model)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_the_comparison_of_training_is_not_empty(model, found):
     """Two epochs moved every trained weight, all terms are positive, and label smoothing learned something."""
@@ -98,36 +141,13 @@ def test_the_comparison_of_training_is_not_empty(model, found):
     assert ("neck_image.running_mean" in alone["model"]) == (model == "tfclip")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", METHODS)
-def test_features_and_distances_are_those_of_one_process(model, found):
-    expected = found[1][0][model]
-    lengths = {name: len(features) for name, features in expected["features"].items()}
-    assert list(lengths.values()) == [2, 5, 5, 6]
-    num_methods = 4 if model == "tfclip" else 9  # X-TFCLIP: all masked, attributes alone
-    assert len(expected["distances"]) == 2 * num_methods
-    for process in found[2]:
-        assert_close(process[model]["features"], expected["features"], 1e-9)
-        assert_close(process[model]["distances"], expected["distances"], 1e-6)
+def test_features_distances_and_scores_are_those_of_one_process(model, found):
+    assert_ranked_alike(found, model)
 
 
-@pytest.mark.parametrize("model", METHODS)
-def test_a_folder_is_described_as_by_one_process(model, found):
-    """The last of its parts has one tracklet, so all but one process have none."""
-    expected = found[1][0][model]["described"]
-    assert_close(expected, found[1][0][model]["features"]["aerial to ground, gallery"], 1e-9)
-    for process in found[2]:
-        assert_close(process[model]["described"], expected, 1e-9)
-
-
-@pytest.mark.parametrize("model", METHODS)
-def test_rankings_and_scores_are_those_of_one_process(model, found):
-    expected = found[1][0][model]
-    for process in found[2]:
-        assert process[model]["metrics"] == expected["metrics"]
-        for name, distmat in expected["distances"].items():
-            assert torch.equal(process[model]["distances"][name].argsort(stable=True), distmat.argsort(stable=True))
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [*MODELS, "bf16"])
 def test_all_processes_end_with_the_same_bits(scenario, found):
     first, *rest = (process[scenario] for process in found[2])
@@ -135,6 +155,7 @@ def test_all_processes_end_with_the_same_bits(scenario, found):
         assert_close(other, first, 0)
 
 
+@pytest.mark.slow
 def test_bf16_losses_are_close_to_those_of_one_process(found):
     """The exchange of a batch joins features of two floating types here."""
     (expected,) = found[1]
@@ -143,6 +164,7 @@ def test_bf16_losses_are_close_to_those_of_one_process(found):
             assert actual_terms == pytest.approx(terms, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_dropout_is_repeatable_to_the_bit(world_size, found):
     for process in found[world_size]:
@@ -150,6 +172,7 @@ def test_dropout_is_repeatable_to_the_bit(world_size, found):
         assert_close(first, second, 0)
 
 
+@pytest.mark.slow
 def test_dropout_leaves_the_mean_loss_as_it_is(found):
     means = [
         sum(terms["total"] for terms in process["dropout"][0]["losses"]) / len(process["dropout"][0]["losses"])
@@ -159,6 +182,7 @@ def test_dropout_leaves_the_mean_loss_as_it_is(found):
     assert means[1] != means[0]  # other masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_every_clip_of_a_batch_gets_a_dropout_mask_of_its_own(world_size, found):
     """The clips are equal, so two equal rows of logits would mean that two processes drew the same mask."""
@@ -166,6 +190,7 @@ def test_every_clip_of_a_batch_gets_a_dropout_mask_of_its_own(world_size, found)
         assert len(torch.unique(logits, dim=0)) == len(logits) == 6
 
 
+@pytest.mark.slow
 def test_dropout_spreads_the_logits_as_in_one_process(found):
     """150 draws: their standard deviation is known to 6 %, and their mean to a twelfth of it."""
     alone, several = (found[size][0]["dropout logits"].flatten(0, 1) for size in (1, 2))  # (n, K)
@@ -176,11 +201,11 @@ def test_dropout_spreads_the_logits_as_in_one_process(found):
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_a_gathered_batch_has_all_rows_in_order_and_passes_gradients_back(world_size, found):
+def test_a_gathered_batch_has_all_rows_in_order_and_passes_gradients_back(world_size, exchanged):
     ranks = range(world_size)
     batch = torch.cat([torch.tensor([[1.0, 2.0], [3.0, 4.0]]) + 10 * rank for rank in ranks])
     halves = torch.cat([torch.full((2, 1, 3), 0.5 + rank, dtype=torch.bfloat16) for rank in ranks])
-    for rank, process in enumerate(found[world_size]):
+    for rank, process in enumerate(exchanged[world_size]):
         exchanges = process["exchanges"]
         assert torch.equal(exchanges["batch"], batch)
         assert torch.equal(exchanges["other"], halves)
@@ -191,8 +216,8 @@ def test_a_gathered_batch_has_all_rows_in_order_and_passes_gradients_back(world_
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_exchanges_of_sums_and_values(world_size, found):
-    for rank, process in enumerate(found[world_size]):
+def test_exchanges_of_sums_and_values(world_size, exchanged):
+    for rank, process in enumerate(exchanged[world_size]):
         exchanges = process["exchanges"]
         assert exchanges["sum"].tolist() == [sum(r + 1 for r in range(world_size)), world_size]
         assert exchanges["values"] == [{"rank": r} for r in range(world_size)]

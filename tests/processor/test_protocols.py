@@ -8,13 +8,11 @@ from torch import nn
 
 from configs import get_cfg
 from datasets.build import choose_cases, make_dataset
-from eval_main import parse_args
 from processor.evaluation.results import VISUAL
 from processor.report.tables import format_protocols, score_methods
 from processor.report.write import write_report
 from utils.metrics import PROTOCOLS
 
-ORIGIN = {"checkpoint": "a.pth", "data": "data"}
 AERIAL = "1_01_02_2024_10_30_30_40_60_Field_0_0_0_0_0_0_0_0_0_0_walk_outdoor_{session}_{frame}.jpg"
 GROUND = "1_01_02_{frame}.jpg"
 SIDES = {"case1_aerial_to_ground": "ag", "case2_ground_to_aerial": "ga", "case3_aerial_to_aerial": "aa"}
@@ -52,20 +50,15 @@ def run(run_evaluation):
 
 def test_overall_weighs_all_three_cases(cfg, run, tmp_path):
     evaluation = run(cfg())
-    assert [result.case.title for result in evaluation.cases] == [
-        "aerial to ground",
-        "ground to aerial",
-        "aerial to aerial",
-    ]
+    titles = ["aerial to ground", "ground to aerial", "aerial to aerial"]
+    assert [result.case.title for result in evaluation.cases] == titles
     assert evaluation.overall(VISUAL).num_valid_queries == 3 + 2 + 1
     assert evaluation.overall(VISUAL).mAP == pytest.approx(1)
-    write_report(evaluation, score_methods(evaluation), tmp_path, 2, ORIGIN)
-    description = f"protocol: {PROTOCOLS['vreid-xfd']}"
-    assert description in (tmp_path / "results.txt").read_text().splitlines()
+    write_report(evaluation, score_methods(evaluation), tmp_path, 2, {"checkpoint": "a.pth", "data": "data"})
+    assert f"protocol: {PROTOCOLS['vreid-xfd']}" in (tmp_path / "results.txt").read_text().splitlines()
     content = json.loads((tmp_path / "results.json").read_text())
     assert list(content["protocols"]) == ["vreid-xfd"]
     assert [row["protocol"] for row in content["results"]] == ["vreid-xfd"] * 4
-    assert (tmp_path / "case3_aerial_to_aerial/ranked_best.png").is_file()
 
 
 def test_the_config_overrules_the_data_set(cfg, run):
@@ -76,15 +69,3 @@ def test_the_config_overrules_the_data_set(cfg, run):
     evaluation = run(cfg("DATASETS.EVAL_CASE", "case1", "TEST.PROTOCOL", "cross-camera"))
     assert format_protocols(evaluation) == f"protocol: {PROTOCOLS['cross-camera']}"
     assert score_methods(evaluation)[0]["protocol"] == "cross-camera"
-
-
-def test_case3_where_there_is_none(cfg, run, tmp_path):
-    (tmp_path / "data/case3_aerial_to_aerial").rename(tmp_path / "moved")
-    with pytest.raises(ValueError, match=r"DATASETS\.EVAL_CASE is case3, but .*data holds only case1, case2"):
-        run(cfg("DATASETS.EVAL_CASE", "case3"))
-
-
-def test_command_line_takes_every_case_that_the_config_takes():
-    assert parse_args(["--eval_case", "case3"]).eval_case == "case3"
-    with pytest.raises(SystemExit):
-        parse_args(["--eval_case", "case4"])

@@ -7,7 +7,6 @@ import re
 import pytest
 from PIL import Image
 
-from search import answer_files
 from search.answer_files import format_answers, render_answers, write_answers
 from search.find import MemoryGallery, find_tracklets
 from search.threshold import Threshold
@@ -40,15 +39,6 @@ def test_the_table_says_what_is_no_match(search):
         ["3", *b, "3.6383", "beyond the threshold"],
     ]
     assert "threshold" not in format_answers(search())
-
-
-def test_long_answers_are_cut(search, monkeypatch):
-    monkeypatch.setattr(answer_files, "MAX_IN_TABLE", 1)
-    monkeypatch.setattr(answer_files, "MAX_ON_PAGE", 1)
-    assert format_answers(search()).endswith("(1 more queries: --output writes all of them)")
-    page = render_answers(search())
-    assert page.count('<li class="query">') == 1
-    assert "The first 1 queries are shown" in page
 
 
 def test_files_hold_every_query(search, tmp_path):

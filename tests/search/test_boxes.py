@@ -48,11 +48,6 @@ def test_a_bad_line_is_named(line, message, write_boxes):
         read_boxes(write_boxes([(1, 1, 0, 0, 5, 5, 1), line]))
 
 
-def test_quotation_marks_join_no_lines(write_boxes):
-    lines = [(frame, 1, 0, 0, 5, 5, 1, '"x' if frame == 10 else -1) for frame in range(1, 21)]
-    assert read_boxes(write_boxes(lines)).lines.tolist() == list(range(1, 21))
-
-
 def test_two_boxes_of_a_track_in_one_frame_name_both_lines(write_boxes):
     lines = [(2, 7, 0, 0, 5, 5, 1), (1, 7, 0, 0, 5, 5, 1), (1, 8, 0, 0, 5, 5, 1), (2, 7, 1, 1, 5, 5, 1)]
     with pytest.raises(ValueError, match=r"line 4: frame 2 has a box of track 7 on line 1 already; remove one"):

@@ -110,13 +110,6 @@ def test_an_error_in_the_middle_keeps_the_old_folders(cut, tmp_path, moving):
     assert names_in(tmp_path) == ["boxes.txt", "out", "sheets", "video.avi"]
 
 
-def test_crops_of_one_pixel(cut, tmp_path, write_boxes):
-    boxes = write_boxes([(1, 1, 0, 16, 1, 1, 1), (2, 1, 95.2, 63.2, 5, 5, 1)], "small.txt")
-    cut(boxes=boxes, rules=replace(RULES, min_width=1, min_height=1))
-    with Image.open(tmp_path / "out/track_0001/000001.jpg") as image:
-        assert image.size == (1, 1)
-
-
 def test_only_one_frame_is_held(cut, moving, monkeypatch):
     alive = weakref.WeakSet()
     held = []

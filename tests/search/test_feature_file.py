@@ -8,7 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from search import feature_file
-from search.feature_file import FeatureTable, as_arrays, read_feature_files, read_features, write_features
+from search.feature_file import (
+    FeatureTable,
+    as_arrays,
+    read_feature_files,
+    read_features,
+    write_features,
+)
 
 SUFFIXES = (".npz", ".parquet")
 
@@ -60,15 +66,6 @@ def test_a_file_of_version_0_1_without_views_and_times_is_read(table, suffix, tm
         pq.write_table(table.to_arrow().drop_columns(["view", "time"]), path)
     unknown = np.full(3, "NaT", dtype="datetime64[s]")
     assert_equal(read_features(path), replace(table, views=["", "", ""], times=unknown))
-
-
-def test_parquet_has_one_row_a_tracklet(table, tmp_path):
-    write_features(table, tmp_path / "a.parquet")
-    written = pq.read_table(tmp_path / "a.parquet")
-    assert written.column_names == ["key", "camera", "view", "time", "picture", "feature", "words"]
-    assert written.schema.field("feature").type == pa.list_(pa.float32(), 5)
-    row = written.slice(1, 1).to_pylist()[0]
-    assert (row["view"], row["time"], row["feature"]) == (None, None, table.features[1].tolist())
 
 
 def test_rows_are_selected_and_joined(table):

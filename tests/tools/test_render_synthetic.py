@@ -1,10 +1,9 @@
-import numpy as np
+"""tools/render_synthetic.py writes a data set, or a picture of people."""
+
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
 from datasets.build import open_dataset
-from demo import contact_sheet
-from demo.people import Person
 from tools.render_synthetic import main
 
 
@@ -19,42 +18,3 @@ def test_writes_a_picture_of_people(tmp_path, words, size):
     main(["--contact_sheet", str(tmp_path / "new/people.png"), "--rows=1", *words])
     with Image.open(tmp_path / "new/people.png") as image:
         assert image.size == size
-
-
-def test_every_row_of_the_contact_sheet_ends_with_the_persons_description(monkeypatch):
-    described = []
-    monkeypatch.setattr(
-        contact_sheet,
-        "_draw_caption",
-        lambda caption, width: described.append(caption) or np.full((26, width, 3), len(described), dtype=np.uint8),
-    )
-    sheet = contact_sheet.draw_contact_sheet(seed=3, num_people=2)
-    people = [Person.sample(np.random.default_rng([3, row])) for row in range(2)]
-    assert described == [person.caption() for person in people]
-    assert [np.unique(sheet[bottom - 26 : bottom]).tolist() for bottom in (156, 312)] == [[1], [2]]
-
-
-def test_the_longest_descriptions_fit_below_their_row():
-    font = ImageFont.load_default(contact_sheet.FONT_SIZE)
-    captions = [Person.sample(np.random.default_rng([0, row])).caption() for row in range(300)]
-    assert max(font.getlength(caption) for caption in captions) < 8 * 2 * 80 - 4
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--train_people", "-5"], "argument --train_people: must be at least 0, got -5"),
-        (["--test_people", "many"], "argument --test_people: must be an integer, got 'many'"),
-        (["--tracklets_per_view", "0"], "argument --tracklets_per_view: must be at least 1, got 0"),
-        (["--frames", "0"], "argument --frames: must be at least 1, got 0"),
-        (["--workers", "0"], "argument --workers: must be at least 1, got 0"),
-        (["--workers", "1000000"], "argument --workers: must be at most 256, got 1000000"),
-        (["--seed", "-1"], "argument --seed: must be at least 0, got -1"),
-        (["--train_people", "0", "--test_people", "0"], "--train_people and --test_people must not both be 0"),
-    ],
-)
-def test_counts_out_of_range_name_the_option(tmp_path, words, message, capsys):
-    with pytest.raises(SystemExit):
-        main(["--output", str(tmp_path / "data"), *words])
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "data").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from search.feature_file import FeatureTable, unknown_times, write_features
-from tools.search import main, parse_args
+from tools.search import main
 from utils.commands import run_command
 
 ORIGIN = {"weights": "a1", "transform": "288x144"}
@@ -111,22 +111,3 @@ def test_mistakes_are_one_line(write, complaint, tmp_path):
     pytest.importorskip("search.lance_table")
     assert "none.lance is no table" in complaint("find", "--index", "none.lance", "--key", "a")
     assert "none.lance is no table" in complaint("delete", "--index", "none.lance", "a")
-
-
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        (["a.npz"], "name the queries: --queries FEATURES"),
-        (["--key", "a"], "name feature files to search in, or a table by --index"),
-        (["a.npz", "--index", "b.lance", "--key", "a"], "name feature files to search in, or a table by --index"),
-        (["a.npz", "--text", "man"], "--text and --text_tower"),
-        (["a.npz", "--key", "a", "--text_tower", "t.pt"], "--text and --text_tower"),
-        (["a.npz", "--text", "man", "--text_tower", "t.pt", "--key", "a"], "--text goes without"),
-        (["a.npz", "--key", "a", "--max_distance", "nan"], "--max_distance: must be a finite number"),
-        (["a.npz", "--key", "a", "--where", "pid=3"], "--where: expected camera=3,5"),
-    ],
-)
-def test_words_that_do_not_fit_together_are_refused(words, problem, capsys):
-    with pytest.raises(SystemExit):
-        parse_args(["find", *words])
-    assert problem in capsys.readouterr().err

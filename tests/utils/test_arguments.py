@@ -23,9 +23,7 @@ def test_numbers_in_the_range(parse, text, value):
     [
         (at_least(1, 256), "257", "must be at most 256, got 257"),
         (at_least(0), "-1", "must be at least 0, got -1"),
-        (at_least(0), "x", "must be an integer, got 'x'"),
         (real_number(0), "-1", "must be a finite number of at least 0, got -1"),
-        (real_number(), "nan", "must be a finite number, got nan"),
         (real_number(0), "inf", "must be a finite number of at least 0, got inf"),
         (real_number(0), "x", "must be a number, got 'x'"),
     ],

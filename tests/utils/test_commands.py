@@ -10,7 +10,7 @@ import pytest
 
 from utils.commands import going_on_without, run_command, show
 from utils.files import write_whole
-from utils.mistake import MissingFile, Mistake
+from utils.mistake import Mistake
 
 
 def fail(error):
@@ -32,11 +32,6 @@ def report(caplog):
     return run
 
 
-@pytest.mark.parametrize(("result", "status"), [(None, 0), (0, 0), (3, 3)])
-def test_status_of_success(result, status):
-    assert run_command(lambda: result) == status
-
-
 FRAME = "Caught Mistake in DataLoader worker process 0.\nTraceback:\n  ...\nMistake: frame 3 is damaged"
 
 
@@ -44,9 +39,7 @@ FRAME = "Caught Mistake in DataLoader worker process 0.\nTraceback:\n  ...\nMist
     ("error", "line"),
     [
         (Mistake("no sense"), "no sense"),
-        (MissingFile("a.pth is gone"), "a.pth is gone"),
         (Mistake("a.pth does not fit:\n\tsize mismatch for b\n"), "a.pth does not fit: size mismatch for b"),
-        (Mistake(), "Mistake"),
         (Mistake(FRAME), "Mistake: frame 3 is damaged"),
         (Mistake("x" * 5000), f"{'x' * 1000} ..."),
         (OSError(errno.EACCES, "Permission denied", "/a"), "/a: Permission denied."),
@@ -71,10 +64,8 @@ OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
     [
         (KeyError("x"), None),
         (ValueError("not ours"), None),
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a"), None),
         (ModuleNotFoundError("No module named 'utils.gone'", name="utils.gone"), None),
         (MemoryError(), "SOLVER.STAGE2.IMS_PER_BATCH"),
-        (RuntimeError("x: can't allocate memory"), "SOLVER.STAGE2.IMS_PER_BATCH"),
         (OutOfMemoryError("CUDA out of memory."), "SOLVER.STAGE2.IMS_PER_BATCH"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "DATALOADER.NUM_WORKERS"),
         (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "shm-size"),
@@ -132,12 +123,9 @@ def test_an_error_of_what_is_dispensable_is_a_warning(caplog):
     assert caplog.records[0].exc_info
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_ends_what_is_dispensable_too(number, tmp_path):
+def test_a_full_disk_ends_what_is_dispensable_too(tmp_path):
     def write(file):
-        raise OSError(number, "full")
+        raise OSError(errno.ENOSPC, "full")
 
-    with pytest.raises(OSError, match="full"), going_on_without("the page"):
-        write(None)
     with pytest.raises(Mistake, match="Free space on this disk"), going_on_without("the page"):
         write_whole(write, tmp_path / "page.html")

@@ -8,16 +8,6 @@ import pytest
 from utils.progress import format_duration, track
 
 
-class FakeClock:
-    """A clock that the test moves."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -29,11 +19,11 @@ def run(caplog):
     caplog.set_level("INFO")
 
     def loop(items, seconds, **options):
-        clock = FakeClock()
+        times = [1000.0]
         seen = []
-        for item in track(items, "CLIP memory", "batch", clock=clock, **options):
+        for item in track(items, "CLIP memory", "batch", clock=lambda: times[-1], **options):
             seen.append(item)
-            clock.now += seconds
+            times.append(times[-1] + seconds)
         assert seen == list(range(len(seen)))
         return len(seen), caplog.messages
 

@@ -25,23 +25,6 @@ def test_expansion_agrees_with_a_loop(k, alpha, sides):
         torch.testing.assert_close(expanded, total / (1 + sum(weights)))
 
 
-def test_a_query_is_expanded_alike_in_any_company(sides):
-    query, gallery = sides
-    together = expand_queries(query, gallery, 3, 2.0)
-    alone = torch.cat([expand_queries(query[i : i + 1], gallery, 3, 2.0) for i in range(len(query))])
-    torch.testing.assert_close(together, alone)
-
-
-def test_weighted_expansion_by_hand():
-    """Similarities 0.6 and 0: the weights are 1, 0.36 and 0."""
-    expanded = expand_queries(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8], [0.0, 1.0]]), 2, 2.0)
-    torch.testing.assert_close(expanded, torch.tensor([[1 + 0.36 * 0.6, 0.36 * 0.8]]) / 1.36)
-
-
-def test_no_query_is_expanded():
-    assert expand_queries(torch.zeros(0, 3), torch.ones(2, 3), 1).shape == (0, 3)
-
-
 def nearest_others(features, own, k):
     distances = (features - features[own]).square().sum(dim=1).tolist()
     return sorted((i for i in range(len(features)) if i != own), key=distances.__getitem__)[:k]

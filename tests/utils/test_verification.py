@@ -85,8 +85,3 @@ def test_without_negatives_everything_may_be_accepted():
     result = Verification(np.array([0.1, 0.9]), np.zeros(2, dtype=int), 0)
     assert result.at_false_positive_rate(1e-4).true_positive_rate == 1
     assert result.equal_error().error_rate == 0
-
-
-def test_without_positives_there_is_nothing_to_verify():
-    with pytest.raises(ValueError, match="nothing to verify"):
-        Verification(np.empty(0), np.empty(0, dtype=int), 1)

@@ -15,6 +15,7 @@ from datasets.readers import manifest
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.manifest import (
     FramePaths,
+    default_index_dir,
     index_path,
     open_index,
     pack_tracklets,
@@ -313,3 +314,11 @@ def test_names_of_any_bytes(tmp_path):
     write(tmp_path / "train", "1/café", os.fsdecode(b"\xff\xfe.jpg"))
     index = open_index(tmp_path / "train", "Toy", lambda folder, names: (names, ()), "any 1", tmp_path / "kept")
     assert [os.path.exists(path) for path in index.frame_paths(0)] == [True]
+
+
+def test_the_default_place_is_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_index_dir() == tmp_path / "xtfclip"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_index_dir() == tmp_path / ".cache" / "xtfclip"

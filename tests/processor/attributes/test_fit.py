@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS, UNKNOWN_CODES
-from processor.attributes import fit as attribute_training
 from processor.attributes.fit import (
     Parts,
     calibration_error,
@@ -22,7 +21,6 @@ from processor.attributes.fit import (
 )
 from processor.attributes.heads import SENSITIVE, AttributeHead
 from processor.evaluation.features import FeatureSet
-from utils.processes import Processes
 
 UNKNOWN = dict(UNKNOWN_CODES)
 
@@ -77,15 +75,6 @@ def test_what_descriptors_show_is_learned_and_what_they_do_not_is_not(crowd, cap
     assert "height" in caplog.text
 
 
-def test_only_process_0_shows_how_far_it_is(crowd, caplog, monkeypatch):
-    shown = []
-    monkeypatch.setattr(attribute_training, "track", lambda columns, *words, enabled: shown.append(enabled) or columns)
-    for rank in (0, 1):
-        train_heads(crowd, AGVPREID_SCHEME, 0, keep_sensitive=False, processes=Processes(rank, world_size=2))
-    assert shown == [True, False]
-    assert caplog.text.count("Not learned") == 1
-
-
 def test_classifiers_of_sensitive_columns_are_scored_and_dropped(crowd):
     heads = train_heads(crowd, AGVPREID_SCHEME, seed=0, keep_sensitive=False)
     assert not set(SENSITIVE) & set(heads.heads)
@@ -98,12 +87,6 @@ def test_a_seed_decides_everything(crowd):
     assert first.scores == second.scores
     for column, head in first.heads.items():
         assert torch.equal(head.weight, second.heads[column].weight)
-
-
-def test_without_a_column_to_learn_there_is_an_error(make_tracklet):
-    tracklets = [make_tracklet(pid, **UNKNOWN | {"gender": 1}) for pid in range(20)]
-    with pytest.raises(ValueError, match="No attribute can be learned"):
-        train_heads(FeatureSet(tracklets, torch.randn(20, 4)), AGVPREID_SCHEME, seed=0, keep_sensitive=True)
 
 
 def test_a_temperature_lowers_the_calibration_error_of_overconfident_logits():
@@ -119,14 +102,6 @@ def test_a_temperature_lowers_the_calibration_error_of_overconfident_logits():
     after = calibration_error((held_out / temperature).softmax(dim=1), right)
     assert before > 0.2
     assert after < 0.05
-
-
-def test_a_temperature_of_1_is_among_the_choices():
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(20000, 3, generator=generator)
-    labels = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
-    assert choose_temperature(logits, labels)[0] == pytest.approx(1, abs=0.05)
-    assert choose_temperature(logits[:0], labels[:0]) == (1.0, torch.inf)
 
 
 def test_calibration_error_by_hand():

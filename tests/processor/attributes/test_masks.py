@@ -45,20 +45,10 @@ def test_each_column_has_its_own_code_for_unknown(make_tracklet):
     assert UNKNOWN_CODES["gender"] == 2
 
 
-def test_only_the_columns_asked_for_count(make_tracklet):
-    query, gallery = [make_tracklet(1, gender=0, height=1)], [make_tracklet(2, gender=1, height=2)]
-    assert attribute_penalty(query, gallery, AGVPREID_SCHEME, ("height",), 7.0).tolist() == [[7.0]]
-
-
 def test_every_column_has_a_weight_of_its_own(make_tracklet):
     query, gallery = [make_tracklet(1, gender=0, height=1)], [make_tracklet(2, gender=1, height=2)]
     penalty = annotated_penalty(query, gallery, AGVPREID_SCHEME, {"gender": 30.0, "height": 4.0})
     assert penalty.matrix().tolist() == [[34.0]]
-
-
-def test_a_tracklet_without_attributes_is_refused(make_tracklet):
-    with pytest.raises(ValueError, match="1 of 1 tracklets have no annotated attributes"):
-        annotated_penalty([make_tracklet(1)], [make_tracklet(2, gender=1)], AGVPREID_SCHEME, {"gender": 1.0})
 
 
 def test_the_predicted_penalty_is_the_squared_hellinger_distance():
@@ -75,17 +65,6 @@ def test_the_predicted_penalty_of_certain_codes_is_the_annotated_one(make_trackl
     certain = {"beard": torch.nn.functional.one_hot(codes, 2).float()}
     predicted = predicted_penalty(certain, certain, 3.0).matrix()
     assert torch.equal(predicted, annotated_penalty(people, people, AGVPREID_SCHEME, {"beard": 3.0}).matrix())
-
-
-def test_the_predicted_penalty_lies_between_nothing_and_the_weights_and_is_least_for_oneself():
-    generator = torch.Generator().manual_seed(0)
-    people = {
-        name: (4 * torch.randn(20, width, generator=generator)).softmax(dim=1) for name, width in (("a", 2), ("b", 7))
-    }
-    penalty = predicted_penalty(people, people, 5.0).matrix()
-    assert penalty.min() >= -1e-5
-    assert penalty.max() <= 10
-    assert penalty.argmin(dim=1).tolist() == list(range(20))
 
 
 def test_blocks_hold_the_bits_of_the_whole(make_tracklet):

@@ -5,14 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
+from datasets.attributes import AGVPREID_SCHEME, AttributeScheme
 from model.text_space import TextSpace
-from processor.attributes.heads import SENSITIVE, AttributeHead, predict_columns
-from processor.attributes.prompts import PROMPTS, choose_prompt
+from processor.attributes.heads import AttributeHead, predict_columns
 from processor.attributes.zero_shot import (
     CALIBRATION_FILE,
+    PROMPTS,
     calibrate,
     calibrate_heads,
+    choose_prompt,
     find_zero_shot_heads,
     make_zero_shot_heads,
     write_zero_shot_heads,
@@ -43,12 +44,6 @@ def make_space(known=None, sha256="a"):
     return TextSpace(nn.Identity(), Words(known), (2, 2), (0.0,) * 3, (1.0,) * 3, 10.0, "letters", sha256)
 
 
-def test_prompts_name_codes_and_no_sensitive_attribute():
-    assert not set(PROMPTS) & set(SENSITIVE)
-    for column, values in PROMPTS.items():
-        assert set(values) <= set(CODES[column])
-
-
 def test_prompts_are_worded_by_view_as_far_as_the_words_are_known():
     every, few = make_space(), make_space({"a", "person", "with", "no", "hair", "short"})
     phrases = PROMPTS["hairstyle"]["bald"]
@@ -62,13 +57,8 @@ def test_prompts_are_worded_by_view_as_far_as_the_words_are_known():
     assert heads["ground.height"].temperature == pytest.approx(0.1)
 
 
-def test_a_text_tower_that_knows_no_value_is_refused():
-    with pytest.raises(ValueError, match="letters knows the words of no attribute"):
-        make_zero_shot_heads(make_space({"red"}))
-
-
 def test_other_attributes_are_refused():
-    with pytest.raises(ValueError, match="AG-VPReID's columns only .* this data set has others: vest"):
+    with pytest.raises(ValueError, match="AG-VPReID's columns only; this data set has others: vest"):
         make_zero_shot_heads(make_space(), AttributeScheme(("vest",), (2,)))
 
 
@@ -127,16 +117,14 @@ def test_without_calibration_the_classifiers_are_plain(tmp_path, caplog):
         {"ground.hat": {"codes": [0, 1], "temperature": 1.0}},  # of one view
         {"above.hat": {"codes": [0, 1], "temperature": 1.0}},
         {"ground.hat": {"codes": [0, 1, 2], "temperature": 1.0}},
-        {"ground.hat": {"codes": [0, 1]}},
         {"ground.hat": {"codes": [0, 1], "temperature": 0.0}, "aerial.hat": {"codes": [0, 1], "temperature": 1.0}},
         {},
     ],
 )
 def test_a_damaged_calibration_is_refused(columns, tmp_path):
-    weights = {f"{name}.weight": torch.zeros(2, 27) for name in columns}
-    weights |= {f"{name}.bias": torch.zeros(2) for name in columns}
-    write_weights(
-        {**weights, "other": torch.zeros(1)}, {"text_tower": "a", "columns": columns}, tmp_path / CALIBRATION_FILE
-    )
+    weights = {"other": torch.zeros(1)}
+    for name in columns:
+        weights |= {f"{name}.weight": torch.zeros(2, 27), f"{name}.bias": torch.zeros(2)}
+    write_weights(weights, {"text_tower": "a", "columns": columns}, tmp_path / CALIBRATION_FILE)
     with pytest.raises(ValueError, match=r"zero_shot\.safetensors does not fit this run: "):
         find_zero_shot_heads(make_space(), tmp_path)

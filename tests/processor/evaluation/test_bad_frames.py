@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from datasets.build import make_dataset, make_train_loader, train_cameras
+from datasets.build import make_dataset, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
-from datasets.clips.transforms import Augmenter
-from processor.build import make_memory, make_training_options, make_training_state
-from processor.evaluation.bad_frames import MAX_LISTED, BadFrames
+from processor.build import make_memory, make_training_state
+from processor.evaluation.bad_frames import BadFrames
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import train
 from utils.runtime import make_runtime
@@ -26,14 +25,6 @@ def listings(caplog):
     return [message for message in caplog.messages if "could not be read, and" in message]
 
 
-def test_nothing_replaced_is_nothing_said(make_tracklet, caplog):
-    bad = BadFrames([make_tracklet(1)], "epoch 1", 2, max_fraction=0.0)
-    bad.add(batch([0, 0], [[-1, -1], [-1, -1]]))
-    bad.finish()
-    assert bad.num_replaced == 0
-    assert not caplog.records
-
-
 def test_replaced_frames_are_counted_and_listed(make_tracklet, caplog):
     tracklets = [make_tracklet(1, num_frames=4), make_tracklet(2, num_frames=4)]
     bad = BadFrames(tracklets, "epoch 3", 2, max_fraction=0.5)
@@ -45,14 +36,6 @@ def test_replaced_frames_are_counted_and_listed(make_tracklet, caplog):
         "epoch 3: 3 of 8 frames (38 %) could not be read, and neighbours took their place:\n"
         "  1/a/3.jpg\n  2/a/0.jpg (2 times)"
     ]
-
-
-def test_a_long_list_is_cut(make_tracklet, caplog):
-    bad = BadFrames([make_tracklet(1, num_frames=200)], "epoch 1", 1)
-    bad.add(batch([0], [list(range(MAX_LISTED + 5))]))
-    bad.finish()
-    assert len(caplog.messages[0].splitlines()) == MAX_LISTED + 2
-    assert caplog.messages[0].endswith("and 5 more, each with a warning of its own")
 
 
 def test_too_many_stop_as_soon_as_that_is_certain(make_tracklet):
@@ -81,36 +64,33 @@ def break_frames(root, pattern):
 
 
 @pytest.fixture
-def run_one_epoch(make_tree, tiny_cfg, tmp_path):
-    """``run_one_epoch(pattern, *overrides)``: train once on a good copy, break frames, and train again."""
+def train_broken(make_tree, set_up, tmp_path):
+    """``train_broken(pattern, *overrides)``: prepare training on a good copy, break frames, and train two epochs."""
 
     def run(pattern, *opts):
-        cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(), "SOLVER.STAGE2.MAX_EPOCHS", 2, *opts)
-        dataset = make_dataset(cfg)
-        state = make_training_state(cfg, dataset, RUNTIME)
-        state.memory = make_memory(cfg, dataset, state.model, RUNTIME)
-        augment = Augmenter(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
-        state.save(tmp_path / LAST_CHECKPOINT)
-        broken = break_frames(cfg.DATASETS.ROOT_DIR, pattern)
-        options = make_training_options(cfg)
-        train(state, make_train_loader(cfg, dataset), augment, options, tmp_path, lambda model: 0.0)
+        root = make_tree()
+        parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 2, *opts, root=root)
+        parts.state.save(tmp_path / LAST_CHECKPOINT)
+        broken = break_frames(root, pattern)
+        train(parts.state, parts.loader, parts.augment, parts.options, tmp_path, lambda model: 0.0)
         return broken
 
     return run
 
 
-def test_an_epoch_lists_what_all_workers_replaced(run_one_epoch, caplog):
+@pytest.mark.slow
+def test_an_epoch_lists_what_all_workers_replaced(train_broken, caplog):
     options = ("DATALOADER.MAX_BAD_FRACTION", 0.5, "DATALOADER.NUM_WORKERS", 2)
-    broken = run_one_epoch("train/1/*/*F[01].jpg", *options)
+    broken = train_broken("train/1/*/*F[01].jpg", *options)
     assert len(broken) == 4
     messages = listings(caplog)
     assert [message.partition(":")[0] for message in messages] == ["epoch 1", "epoch 2"]
     assert {line.split()[0] for message in messages for line in message.splitlines()[1:]} <= set(broken)
 
 
-def test_too_many_bad_frames_stop_training_and_leave_the_last_checkpoint(run_one_epoch, tmp_path):
+def test_too_many_bad_frames_stop_training_and_leave_the_last_checkpoint(train_broken, tmp_path):
     with pytest.raises(UnreadableFrameError, match=r"epoch 1: .*DATALOADER\.MAX_BAD_FRACTION \(0\.01\)"):
-        run_one_epoch("train/1/*/*[1-4].jpg")
+        train_broken("train/1/*/*[1-4].jpg")
     assert (tmp_path / LAST_CHECKPOINT).is_file()
     assert not list(tmp_path.glob("*.tmp"))
 

@@ -11,8 +11,7 @@ from processor.build import make_feature_cache
 from processor.evaluation import cache as feature_cache
 from processor.evaluation.cache import FeatureCache, hash_code, hash_frames, hash_weights
 from processor.evaluation.features import FeatureSet
-from utils.checkpoint import read_checkpoint, write_weights
-from utils.mistake import Mistake
+from utils.checkpoint import read_checkpoint
 from utils.processes import ALONE
 from utils.runtime import make_runtime
 
@@ -100,28 +99,6 @@ def test_a_damaged_file_is_computed_again(cache, tracklets, caplog):
         assert str(path) in caplog.text
         assert torch.equal(read_checkpoint(path)["model"]["features"], features)
     assert len(calls) == 5
-
-
-def test_a_file_of_another_number_of_tracklets_is_damaged(cache, tracklets, caplog):
-    compute, calls = count(FeatureSet(tracklets, torch.randn(4, 3)))
-    cache.fetch("query", tracklets, compute)
-    path = cache.folder / "query.safetensors"
-    content = read_checkpoint(path)
-    for number in (3, 5):
-        write_weights({"features": torch.randn(number, 3)}, {"origin": content["origin"]}, path)
-        cache.fetch("query", tracklets, compute)
-    assert len(calls) == 3
-    assert caplog.text.count("query.safetensors does not fit this run") == 2
-
-
-def test_a_full_disk_costs_the_file_only(cache, tracklets, caplog, monkeypatch):
-    def fail(*args):
-        raise Mistake("No space left on device")
-
-    monkeypatch.setattr(feature_cache, "write_weights", fail)
-    compute, _ = count(FeatureSet(tracklets, torch.ones(4, 3)))
-    assert cache.fetch("query", tracklets, compute).features.sum() == 12
-    assert "Features are not kept for the next evaluation" in caplog.text
 
 
 def test_hashes_change_with_what_they_are_of(tracklets, tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from datasets.build import make_dataset, make_test_loader
 from datasets.clips.clip_dataset import NO_FRAME
 from datasets.clips.transforms import Normalizer
 from processor.evaluation.features import FeatureExtractor, evaluation_mode
@@ -47,12 +46,6 @@ def test_the_feature_is_the_mean_of_plain_and_flipped(make_tracklet):
     torch.testing.assert_close(both, torch.tensor([[0.6, 0.6, 3.0], [0.2, 0.2, 5.0]]))
 
 
-def test_normalised_features_have_length_one(make_tracklet):
-    features = extract([batch([0], [[153, 204]], [0])], [make_tracklet(1)], normalize=True).features
-    torch.testing.assert_close(features, torch.tensor([[0.6, 0.8, 0.0]]))
-    assert features.device.type == "cpu"
-
-
 def test_rows_are_joined_by_index_although_the_loader_shuffles(make_tracklet):
     tracklets = [make_tracklet(pid, camid=pid % 2, name=f"t{pid}") for pid in (7, 8, 9)]
     pixels = [[10, 20], [30, 40], [50, 60]]
@@ -83,11 +76,6 @@ def test_unreadable_frames_are_counted_whether_neighbours_or_nothing_took_their_
     assert (features.keys, features.num_left_out, features.num_unreadable) == (["2/a"], 1, 3)
 
 
-def test_no_tracklets_is_an_error():
-    with pytest.raises(ValueError, match="no tracklets to compute gallery features of"):
-        FeatureExtractor(LeftHalf(), PLAIN, RUNTIME).extract([], [], "gallery features")
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_the_models_mode_is_restored_even_after_an_error(training, make_tracklet):
     model = LeftHalf().train(training)
@@ -96,29 +84,3 @@ def test_the_models_mode_is_restored_even_after_an_error(training, make_tracklet
     with pytest.raises(AttributeError), evaluation_mode(model):
         model(None, None)  # in training mode this would be an AssertionError
     assert model.training == training
-
-
-def test_features_carry_no_graph(make_tracklet):
-    model = nn.Sequential()
-    model.forward = lambda clips, camids: clips.flatten(1) * nn.Parameter(torch.ones(2))
-    extractor = FeatureExtractor(model, PLAIN, RUNTIME)
-    features = extractor.extract([batch([0], [[1, 2]])], [make_tracklet(1)], "features").features
-    assert not features.requires_grad
-
-
-def test_features_of_files_do_not_depend_on_the_batch_size(make_tree, tiny_cfg):
-    class Mean(nn.Module):
-        def forward(self, clips, camids):
-            return torch.cat([clips.mean(dim=(1, 3, 4)), camids.unsqueeze(1)], dim=1)
-
-    root = make_tree()
-    tracklets = make_dataset(tiny_cfg("DATASETS.ROOT_DIR", root)).cases["case1"].query
-    transform = Normalizer((0.5,) * 3, (0.5,) * 3)
-    results = []
-    for size in (1, 4):
-        cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "TEST.IMS_PER_BATCH", size)
-        loader = make_test_loader(cfg, tracklets, {0: 0, 4: 1})
-        extractor = FeatureExtractor(Mean(), transform, RUNTIME, normalize=False)
-        results.append(extractor.extract(loader, tracklets, "features").features)
-    torch.testing.assert_close(results[0], results[1])
-    assert (results[0][:, 3] == 1).all()  # camera 4 is index 1

@@ -1,7 +1,5 @@
 """A trained run is opened by one call."""
 
-import logging
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,15 +8,15 @@ import torch
 from configs import get_cfg
 from datasets.build import make_dataset
 from model import make_model
-from processor.evaluation.open_run import find_revision, load_trained, locate_checkpoint, open_run
+from processor.evaluation.open_run import load_trained, locate_checkpoint
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
-from utils.checkpoint import hash_file, read_checkpoint
+from utils.checkpoint import read_checkpoint
 
 
 @pytest.fixture
 def cfg(set_up, tmp_path):
     """The config of a run in ``tmp_path`` whose checkpoint was trained with mean pooling."""
-    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path, "MODEL.PRETRAINED", False)
+    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path)
     parts.state.save(tmp_path / LAST_CHECKPOINT)
     return parts.cfg
 
@@ -36,29 +34,21 @@ def with_keys(cfg, *opts):
     return changed
 
 
-@pytest.mark.parametrize(
-    ("weight", "name"), [("", LAST_CHECKPOINT), ("last", LAST_CHECKPOINT), ("best", BEST_CHECKPOINT)]
-)
-def test_the_last_checkpoint_is_evaluated_unless_the_best_is_asked_for(weight, name, tmp_path, locate):
-    with pytest.raises(FileNotFoundError, match=rf"No {name} in .*train_main\.py.*--weight"):
-        locate(weight)
-    (tmp_path / BEST_CHECKPOINT).write_text("")
+def test_the_last_checkpoint_is_evaluated_unless_another_is_asked_for(tmp_path, locate):
+    other = tmp_path / "other.pth"
+    for weight, message in (
+        ("", rf"No {LAST_CHECKPOINT} in .*train_main\.py.*--weight"),
+        (str(other), rf"Weight file not found: {other} \(--weight"),
+    ):
+        with pytest.raises(FileNotFoundError, match=message):
+            locate(weight)
     (tmp_path / LAST_CHECKPOINT).write_text("")
-    assert locate(weight) == tmp_path / name
-
-
-def test_a_best_checkpoint_needs_people_to_choose_it_on(tmp_path, locate):
-    (tmp_path / LAST_CHECKPOINT).write_text("")
-    with pytest.raises(FileNotFoundError, match=r"No checkpoint_best\.pth .*DATASETS\.VALIDATION_DIR"):
+    with pytest.raises(FileNotFoundError, match=rf"No {BEST_CHECKPOINT} .*DATASETS\.VALIDATION_DIR"):
         locate("best")
-
-
-def test_a_named_file_is_taken_as_it_is(tmp_path, locate):
-    path = tmp_path / "best.pth"
-    with pytest.raises(FileNotFoundError, match=rf"Weight file not found: {path} \(--weight"):
-        locate(str(path))
-    path.write_text("")
-    assert locate(str(path)) == path
+    (tmp_path / BEST_CHECKPOINT).write_text("")
+    other.write_text("")
+    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT, str(other): other.name}
+    assert {weight: locate(weight).name for weight in names} == names
 
 
 def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
@@ -69,18 +59,15 @@ def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
     assert (trained.checkpoint, trained.cfg) == (tmp_path / LAST_CHECKPOINT, cfg)
     assert {name: trained.origin[name] for name in ("checkpoint", "data", "model")} == {
         "checkpoint": f"{tmp_path / LAST_CHECKPOINT} (the last, after epoch 0)",
-        "data": f"agvpreid in {tmp_path / 'data'}",
+        "data": f"agvpreid in {cfg.DATASETS.ROOT_DIR}",
         "model": cfg.MODEL.NAME,
     }
     saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)["model"]
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, saved[name]), name
-
-
-def test_the_weight_file_is_identified_in_the_log(cfg, tmp_path, caplog):
-    with caplog.at_level(logging.INFO):
-        load_trained(cfg)
-    assert f"SHA-256 {hash_file(tmp_path / LAST_CHECKPOINT)}" in caplog.text
+    dataset = trained.read_dataset()
+    assert dataset.train == ()  # the checkpoint names its cameras
+    assert trained.cameras_for(dataset) == {0: 0, 4: 1}
 
 
 def test_the_origin_names_settings_that_differ_from_the_recipe(cfg):
@@ -88,13 +75,6 @@ def test_the_origin_names_settings_that_differ_from_the_recipe(cfg):
     settings = load_trained(changed).origin["settings"]
     assert settings.startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224 ")
     assert settings.endswith("TEST.NUM_CLIPS 3 TEST.FLIP False")
-
-
-def test_a_checkpoint_that_names_its_cameras_needs_no_training_split(cfg):
-    trained = load_trained(cfg)
-    dataset = trained.read_dataset()
-    assert dataset.train == ()
-    assert trained.cameras_for(dataset) == {0: 0, 4: 1}
 
 
 def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):
@@ -142,29 +122,22 @@ def test_other_weights_take_the_cameras_of_the_training_split(cameras, expected,
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "identity"])
-def test_other_weights_are_evaluated_without_cameras_if_training_data_cannot_be_read(damage, cfg, tmp_path, caplog):
+def test_other_weights_are_evaluated_without_cameras_if_training_data_cannot_be_read(
+    damage, cfg, make_tree, tmp_path, caplog
+):
     torch.save(make_model(cfg, 4, 2).state_dict(), tmp_path / "other.pth")
-    train = Path(cfg.DATASETS.ROOT_DIR) / "train"
-    train.rename(tmp_path / "away")
+    root = make_tree(train=())
     if damage != "missing":
-        train.mkdir()
+        (root / "train").mkdir()
     if damage == "identity":
-        (train / "person").mkdir()
-    trained = load_trained(with_keys(cfg, "TEST.WEIGHT", str(tmp_path / "other.pth")))
+        (root / "train/person").mkdir()
+    opts = ("TEST.WEIGHT", str(tmp_path / "other.pth"), "DATASETS.ROOT_DIR", str(root))
+    trained = load_trained(with_keys(cfg, *opts))
     dataset = trained.read_dataset()
     assert dataset.train == ()
     assert dataset.cases
     assert trained.cameras_for(dataset) == {}
     assert "the training split cannot be read" in caplog.text
-
-
-def test_a_model_without_cameras_needs_no_training_split(cfg, tmp_path):
-    other = with_keys(cfg, "MODEL.SIE_CAMERA", False, "TEST.WEIGHT", str(tmp_path / "other.pth"))
-    torch.save(make_model(other, 4, 0).state_dict(), tmp_path / "other.pth")
-    trained = load_trained(other)
-    dataset = trained.read_dataset()
-    assert dataset.train == ()
-    assert trained.cameras_for(dataset) == {}
 
 
 def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg, tmp_path, caplog):
@@ -173,11 +146,6 @@ def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg,
     assert (trained.cfg.MODEL.POOLING, trained.cfg.MODEL.NAME) == ("mean", cfg.MODEL.NAME)
     assert trained.cfg.TEST.FLIP is False
     assert "never trained" not in caplog.text
-
-
-def test_a_run_is_opened_with_its_own_configuration_and_some_keys(cfg, tmp_path):
-    opened = open_run(["OUTPUT_DIR", str(tmp_path), "TEST.FLIP", "False"]).cfg
-    assert (opened.MODEL.POOLING, opened.TEST.FLIP) == ("mean", False)
 
 
 @pytest.mark.parametrize("overrides", [None, ["MODEL.POOLING", "attention"]])
@@ -191,7 +159,7 @@ def test_a_switch_that_differs_from_training_is_a_warning(overrides, cfg, tmp_pa
 
 
 def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_path):
-    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path, "MODEL.PRETRAINED", False)
+    parts = set_up("MODEL.POOLING", "mean", "OUTPUT_DIR", tmp_path)
     parts.state.with_weights = True
     parts.state.save(tmp_path / LAST_CHECKPOINT)
     weights = tmp_path / "weights_last.safetensors"
@@ -207,13 +175,12 @@ def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_p
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("config", 5, r"does not fit this run: "),
+        ("config", 5, "does not fit this run: "),
         ("config", "MODEL:\n  POOLING: max\n", r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
-        ("camids", 4, r"does not fit this run: 'int' object is not iterable"),
-        ("camids", [4, 4], r"is damaged: 2 cameras in 'camids', 2 in its weights"),
-        ("camids", [0, 4, 5], r"is damaged: 3 cameras in 'camids', 2 in its weights"),
-        ("model", {"classifier_image.weight": torch.tensor(1.0)}, r"does not fit this configuration"),
-        ("model", 5, r"does not fit this configuration"),
+        ("camids", 4, "does not fit this run: 'int' object is not iterable"),
+        ("camids", [0, 4, 5], "is damaged: 3 cameras in 'camids', 2 in its weights"),
+        ("model", {"classifier_image.weight": torch.tensor(1.0)}, "does not fit this configuration"),
+        ("model", 5, "does not fit this configuration"),
     ],
 )
 def test_an_odd_entry_is_named_with_its_file(entry, value, message, cfg, tmp_path):
@@ -241,19 +208,3 @@ def test_averaged_weights_are_opened_on_request_only(set_up, tmp_path):
 def test_a_checkpoint_without_averaged_weights_says_so(cfg):
     with pytest.raises(ValueError, match=r"checkpoint_last\.pth holds no averaged weights.*TEST\.AVERAGED_WEIGHTS"):
         load_trained(with_keys(cfg, "TEST.AVERAGED_WEIGHTS", True))
-
-
-def test_a_key_that_no_longer_exists_is_left_out_with_a_warning(cfg, tmp_path, caplog):
-    content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
-    torch.save({**content, "config": content["config"] + "OLD_KEY: 3\n"}, tmp_path / LAST_CHECKPOINT)
-    assert load_trained(cfg, overrides=["OUTPUT_DIR", str(tmp_path)]).cfg.MODEL.POOLING == "mean"
-    assert "The key OLD_KEY does not exist (any more)" in caplog.text
-
-
-def test_the_revision_is_that_of_the_checkout_and_unknown_without_git(monkeypatch):
-    def fail(*args, **options):
-        raise FileNotFoundError("git")
-
-    assert find_revision()
-    monkeypatch.setattr("subprocess.run", fail)
-    assert find_revision() == "unknown"

@@ -1,6 +1,7 @@
 """Features to rankings."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,15 @@ def matrices(*args):
     return {method: distances.matrix().numpy() for method, distances in compute_distances(*args).items()}
 
 
+def test_only_the_heading_says_that_the_whole_query_set_is_used():
+    """The name joins two evaluations, and stays what it was in earlier ones."""
+    assert (str(VISUAL), VISUAL.heading, VISUAL.slug) == ("visual only", "visual only", "")
+    method = Method(RERANKED, ANNOTATED)
+    assert str(method) == "re-ranked + mask (annotated attributes)"
+    assert method.heading == f"{method} (uses the whole query set)"
+    assert method.slug == "_reranked_annotated_attributes"
+
+
 @pytest.fixture
 def sides(make_tracklet):
     """A query man, and a gallery where a woman is nearest and he is second."""
@@ -52,42 +62,15 @@ def test_distances_are_squared_euclidean_and_the_mask_is_added(tiny_cfg, sides):
     np.testing.assert_array_equal(distmats[ALONE], [[100, 0, 0]])
 
 
-def test_the_mask_changes_the_ranking_before_it_is_scored(tiny_cfg, sides):
+def test_scores_of_the_masked_ranking_and_of_ties(tiny_cfg, sides):
+    """By attributes alone the true match shares the first two ranks: rank 1.5, average precision 1 / 1.5."""
     rankings = score_distances(compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg())), *sides)
-    assert (rankings[VISUAL].cmc[0], rankings[VISUAL].mAP) == (0.0, 0.5)
-    assert (rankings[MASKED].cmc[0], rankings[MASKED].mAP) == (1.0, 1.0)
-
-
-def test_attributes_alone_rank_equal_attributes_as_tied(tiny_cfg, sides):
-    """The true match shares the first two ranks with another man: rank 1.5, average precision 1 / 1.5."""
-    rankings = score_distances(compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg())), *sides)
-    assert (rankings[ALONE].cmc[0], rankings[ALONE].mAP) == (0.0, pytest.approx(2 / 3))
+    assert {method: (ranking.cmc[0], ranking.mAP) for method, ranking in rankings.items()} == {
+        VISUAL: (0.0, 0.5),
+        MASKED: (1.0, 1.0),
+        ALONE: (0.0, pytest.approx(2 / 3)),
+    }
     assert rankings[ALONE].first_ranks.tolist() == [1.5]
-
-
-def test_no_columns_no_mask(tiny_cfg, sides):
-    assert list(
-        compute_distances(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg("TEST.MASK_ATTRIBUTES", "()")))
-    ) == [VISUAL]
-
-
-def test_the_penalty_is_the_configs(tiny_cfg, sides):
-    distmats = matrices(*sides, AGVPREID_SCHEME, make_ranking_options(tiny_cfg("TEST.MASK_PENALTY", 2.5)))
-    np.testing.assert_allclose(distmats[MASKED] - distmats[VISUAL], [[2.5, 0, 0]])
-
-
-@pytest.mark.parametrize("bare", ["query", "gallery"])
-def test_without_attributes_only_visual_rows(bare, tiny_cfg, sides, make_tracklet):
-    query, gallery = sides
-    if bare == "query":
-        query = FeatureSet([make_tracklet(1, 4)], query.features)
-    else:
-        gallery = FeatureSet([*gallery.tracklets[:2], make_tracklet(3, 0)], gallery.features)
-    assert list(compute_distances(query, gallery, AGVPREID_SCHEME, make_ranking_options(tiny_cfg()))) == [VISUAL]
-
-
-def test_a_data_set_without_a_scheme_is_not_masked(tiny_cfg, sides):
-    assert list(compute_distances(*sides, None, make_ranking_options(tiny_cfg()))) == [VISUAL]
 
 
 def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet):
@@ -102,31 +85,12 @@ def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet
         "re-ranked + mask (annotated attributes)",
         "attributes alone (annotated attributes)",
     ]
-    assert [method.slug for method in distmats] == [
-        "",
-        "_reranked",
-        "_annotated_attributes",
-        "_reranked_annotated_attributes",
-        "_attributes_alone_annotated_attributes",
-    ]
     expected = re_rank(query.features, gallery.features, k1=3, k2=2, lambda_value=0.3)
     np.testing.assert_allclose(distmats[Method(RERANKED)], expected)
     np.testing.assert_array_equal(
         np.round(distmats[Method(RERANKED, ANNOTATED)] - distmats[Method(RERANKED)]),
         100 * np.array([[0, 1] * 3, [1, 0] * 3]),
     )
-
-
-def test_both_directions_of_files_and_overall(make_tree, tiny_cfg, run_evaluation):
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
-    cases = list(make_dataset(cfg).cases.values())
-    # The second direction gets fewer queries: overall must weigh by them.
-    cases[1] = replace(cases[1], query=cases[1].query[:1])
-    evaluation = run_evaluation(cfg, Colour(), cases, {0: 0, 4: 1})
-    assert [len(result.case.query) for result in evaluation.cases] == [6, 1]
-    assert evaluation.methods() == [VISUAL, MASKED, ALONE]
-    assert [result.rankings[VISUAL].cmc[0] for result in evaluation.cases] == [1.0, 1.0]
-    assert evaluation.overall(VISUAL).num_valid_queries == 7
 
 
 def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg, run_evaluation):
@@ -145,82 +109,49 @@ def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg, run_eva
     assert overall.cmc[0] == pytest.approx((10 * first.cmc[0] + 3 * second.cmc[0]) / 13)
 
 
-def test_a_method_need_not_rank_every_direction(make_tree, tiny_cfg, run_evaluation):
-    root = make_tree()
-    (root / "attributes/case2_ground_to_aerial/gallery.csv").unlink()
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
-    evaluation = run_evaluation(cfg, Colour(), list(make_dataset(cfg).cases.values()))
-    assert list(evaluation.cases[0].rankings) == [VISUAL, MASKED, ALONE]
-    assert evaluation.methods() == [VISUAL, MASKED, ALONE]
-    assert evaluation.ranked_by(VISUAL) == evaluation.cases
-    assert evaluation.ranked_by(MASKED) == evaluation.cases[:1]
-
-
-def test_masked_identities_are_ranked_but_not_scored(make_tree, tiny_cfg, run_evaluation):
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(masked=True))
-    dataset = make_dataset(cfg)
-    assert all(case.identities_masked for case in dataset.cases.values())
-    evaluation = run_evaluation(cfg, Colour(), list(dataset.cases.values()))
-    assert all(not result.rankings and result.distances[VISUAL].shape == (6, 6) for result in evaluation.cases)
-
-
-@pytest.mark.parametrize(("num_workers", "num_clips"), [(0, 1), (1, 2)])
+@pytest.mark.parametrize(("num_workers", "num_clips"), [(0, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
 def test_unreadable_tracklets_are_left_out_and_named_once(
     num_workers, num_clips, make_tree, tiny_cfg, run_evaluation, tmp_path, caplog
 ):
     """One query and one gallery tracklet cannot be read, and one query has no match; the rest is ranked as ever."""
-    root = make_tree(test=(20, 21, 22, 23))
+    root = make_tree(train=(), test=(20, 21, 22, 23))
     for folder in ("query/20/c4n1", "gallery/21/c0n0"):
         for path in (root / "case1_aerial_to_ground" / folder).iterdir():
             path.write_bytes(b"damaged")
     (root / "case1_aerial_to_ground/gallery/23").rename(root / "away")
     opts = ("DATALOADER.NUM_WORKERS", num_workers, "TEST.NUM_CLIPS", num_clips, "TEST.IMS_PER_BATCH", 1)
     cfg = tiny_cfg("DATASETS.ROOT_DIR", root, *opts)
-    case = make_dataset(cfg).cases["case1"]
+    case = make_dataset(cfg, with_train=False).cases["case1"]
     evaluation = run_evaluation(cfg, Colour(), [case])
     (result,) = evaluation.cases
     assert [query.key for query in result.case.query] == [t.key for t in case.query if t.key != "20/c4n1"]
     assert [entry.key for entry in result.case.gallery] == [t.key for t in case.gallery if t.key != "21/c0n0"]
-    assert result.distances[VISUAL].shape == (7, 5)
     assert torch.isfinite(result.distances[VISUAL].matrix()).all()
     ranking = result.rankings[VISUAL]
     assert (ranking.num_valid_queries, ranking.num_unmatched, ranking.mAP) == (5, 2, 1.0)
-    named = [text for text in caplog.messages if "left out" in text]
-    reason = "tracklets are left out, because none of their frames can be read"
-    assert named == [
-        f"aerial to ground: query: 1 of 8 {reason}: 20/c4n1",
-        f"aerial to ground: gallery: 1 of 6 {reason}: 21/c0n0",
-    ]
+    named = [text.partition(" tracklets are")[0] for text in caplog.messages if "left out" in text]
+    assert named == ["aerial to ground: query: 1 of 8", "aerial to ground: gallery: 1 of 6"]
     assert "took their place" not in caplog.text
-    assert "replaces it" not in caplog.text
     assert result.num_left_out == 2
     line = "left out of aerial to ground, because none of their frames can be read: 2 tracklets"
     assert line in format_results(evaluation, score_methods(evaluation))
     assert collect_results(evaluation, {}, ())["unreadable_tracklets_left_out"] == {"aerial to ground": 2}
 
 
-def test_a_side_without_a_readable_frame_is_an_error(make_tree, tiny_cfg, run_evaluation):
-    root = make_tree()
-    for path in (root / "case1_aerial_to_ground/gallery").rglob("*.jpg"):
-        path.write_bytes(b"damaged")
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", root)
-    with pytest.raises(UnreadableFrameError, match=r"gallery: no frame of any of the 6 tracklets can be read"):
-        run_evaluation(cfg, Colour(), [make_dataset(cfg).cases["case1"]])
-
-
-def test_features_that_are_not_numbers_are_refused(make_tree, tiny_cfg, run_evaluation):
+def test_features_of_no_frame_or_no_number_are_refused(make_tree, tiny_cfg, run_evaluation):
     class Broken(Colour):
         def forward(self, clips, camids):
             return super().forward(clips, camids) * torch.nan
 
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
     case = make_dataset(cfg).cases["case1"]
-    message = (
-        rf"{case.title}: the features of 6 of 6 tracklets, such as {case.query[0].key}, hold NaN or infinity: "
-        "the weights are damaged, or their training diverged. Use an earlier checkpoint."
-    )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"{case.title}: the features of 6 of 6 tracklets, .* hold NaN or infinity"):
         run_evaluation(cfg, Broken(), [case])
+    for tracklet in case.gallery:
+        for path in tracklet.frame_paths:
+            Path(path).write_bytes(b"damaged")
+    with pytest.raises(UnreadableFrameError, match=r"gallery: no frame of any of the 6 tracklets can be read"):
+        run_evaluation(cfg, Colour(), [case])
 
 
 @pytest.mark.parametrize(
@@ -231,24 +162,18 @@ def test_features_that_are_not_numbers_are_refused(make_tree, tiny_cfg, run_eval
         ("matches", "aerial to ground: No query has a true match: none of the 6 queries shares its identity with"),
     ],
 )
-def test_a_direction_without_a_scored_query_is_refused(empty, message, make_tree, tiny_cfg, run_evaluation):
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
+def test_a_direction_without_a_scored_query_is_refused(empty, message, trained_run, tiny_cfg, run_evaluation):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", trained_run.root)
     case = make_dataset(cfg).cases["case1"]
     strangers = tuple(replace(tracklet, pid=tracklet.pid + 1000) for tracklet in case.gallery)
-    changed = replace(case, **({"gallery": strangers} if empty == "matches" else {empty: ()}))
     with pytest.raises(ValueError, match=message):
-        run_evaluation(cfg, Colour(), [changed])
+        run_evaluation(
+            cfg, Colour(), [replace(case, **({"gallery": strangers} if empty == "matches" else {empty: ()}))]
+        )
 
 
-def test_evaluation_restores_training_mode(make_tree, tiny_cfg, run_evaluation):
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
-    model = Colour().train()
-    run_evaluation(cfg, model, [make_dataset(cfg).cases["case1"]])
-    assert model.training
-
-
-def test_a_copy_with_one_masked_case_scores_the_open_one(make_tree, tiny_cfg, run_evaluation):
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree())
+def test_a_copy_with_one_masked_case_scores_the_open_one(trained_run, tiny_cfg, run_evaluation):
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", trained_run.root)
     masked, scored = make_dataset(cfg).cases.values()
     masked = replace(masked, identities_masked=True)
     evaluation = run_evaluation(cfg, Colour(), [masked, scored])

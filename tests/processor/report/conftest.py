@@ -1,5 +1,6 @@
 """Fixtures of the report's tests: evaluations of generated people, each made once in a session."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -19,11 +20,6 @@ from utils.runtime import make_runtime
 class Colour(nn.Module):
     def forward(self, clips, camids):
         return clips.mean(dim=(1, 3, 4))
-
-
-@pytest.fixture
-def colour():
-    return Colour()
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +49,21 @@ def collect():
 
     def build(evaluation):
         return [collect_direction(result, method, [], 0) for method, result, _ in evaluation.scored_rankings()]
+
+    return build
+
+
+@pytest.fixture
+def rename():
+    """``rename(evaluation, name)``: every tracklet's name, and the direction's title, begin with a name."""
+
+    def build(evaluation, name):
+        (result,) = evaluation.cases
+        sides = {
+            side: tuple(replace(each, name=f"{name}{n}") for n, each in enumerate(getattr(result.case, side)))
+            for side in ("query", "gallery")
+        }
+        return Evaluation([replace(result, case=replace(result.case, title=f"a{name}b", **sides))])
 
     return build
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from datasets.attributes import AGVPREID_SCHEME, AttributeScheme
+from datasets.attributes import AttributeScheme
 from datasets.tracklet import Case, Tracklet
 from processor.evaluation.results import VISUAL, CaseResult, Evaluation
 from processor.report.breakdown import break_down, format_breakdown
@@ -77,21 +77,6 @@ def test_aerial_queries_are_grouped_by_their_own_altitude():
     assert groups(evaluation, "altitude") == [("15 m", 1, 0, 0.5), ("80 m", 1, 1, 1)]
     assert groups(evaluation, "day of the true matches") == []
     assert groups(evaluation, "frames of the query") == [("8 to 8", 2, 0.5, 0.75)]
-
-
-def test_queries_that_count_without_a_match_are_in_the_groups():
-    query = [tracklet(1, 0), tracklet(2, 0, day=230101)]
-    evaluation = evaluate(query, [tracklet(1, 1)], [[0], [0]], protocol="mars-official")
-    assert groups(evaluation, "query camera") == [("0", 2, 0.5, 0.5)]
-    assert groups(evaluation, "day of the true matches") == groups(evaluation, "altitude") == []
-
-
-def test_attributes_of_agvpreid_have_names(run):
-    evaluation = run(cases=("case1",))
-    rows = [row for row in break_down(evaluation) if row["property"] == "gender"]
-    genders = [query.attributes[AGVPREID_SCHEME.columns.index("gender")] for query in evaluation.cases[0].case.query]
-    assert {row["value"] for row in rows} <= {"male", "female"}
-    assert sum(row["num_queries"] for row in rows) == 3 * sum(code < 2 for code in genders)  # by three methods
 
 
 @pytest.mark.usefixtures("without_pictures")

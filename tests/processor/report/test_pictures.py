@@ -46,15 +46,6 @@ def test_pictures_leave_out_what_the_protocol_leaves_out(run, collect, tmp_path,
         assert len(drawn) == 2 * (3 * (1 + 3) - leaves_out)  # of 3 people the query and the gallery, best and worst
 
 
-def test_every_row_shows_another_person(run, collect, tmp_path, monkeypatch):
-    visual, *_ = collect(run(("case1",)))
-    assert len(visual.case.query) == 2 * 3
-    drawn = note_drawn(monkeypatch)
-    draw_best_and_worst(visual, tmp_path)
-    queries = [tracklet.pid for tracklet, title, _ in drawn if title.startswith("query")]
-    assert [sorted(queries[:3]), sorted(queries[3:])] == [[20, 21, 22]] * 2
-
-
 def test_the_first_match_is_shown_however_far_down_it_is(run, collect, tmp_path, monkeypatch):
     visual, *_ = collect(run(("case1",)))
     pid = visual.case.query[0].pid

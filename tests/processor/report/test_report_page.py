@@ -18,11 +18,11 @@ from PIL import Image
 from datasets.tracklet import Case
 from processor.evaluation.results import NO_MASK, VISUAL, Evaluation, Mask, Method
 from processor.report import direction as directions_module
-from processor.report import figures, report_page, write
+from processor.report import report_page, write
 from processor.report.breakdown import break_down
 from processor.report.direction import Place, QueryMaps, RankedDirection, RankedQuery
 from processor.report.figures import PageFigure
-from processor.report.report_page import render_page, spread
+from processor.report.report_page import render_page
 from processor.report.tables import MEASURES, collect_results, score_methods
 from utils.verification import Verification
 
@@ -47,18 +47,6 @@ def render(collect):
 def embedded(text):
     """The JSON that a page holds."""
     return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
-
-
-def rename(evaluation, name):
-    """The evaluation with every tracklet's name, and the direction's title, replaced by a beginning."""
-    (result,) = evaluation.cases
-    sides = {
-        side: tuple(
-            replace(tracklet, name=f"{name}{number}") for number, tracklet in enumerate(getattr(result.case, side))
-        )
-        for side in ("query", "gallery")
-    }
-    return Evaluation([replace(result, case=replace(result.case, title=f"a{name}b", **sides))])
 
 
 def browse(path, fragment="", script=""):
@@ -88,18 +76,17 @@ def shown_keys(dom):
 def test_the_numbers_are_those_of_results_json(run, report, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "draw_best_and_worst", lambda direction, folder: [])
     evaluation = run()
-    written = report(evaluation, tmp_path)
-    assert written[-1] == tmp_path / "report.html"
-    text = written[-1].read_text(encoding="utf-8")
+    path = report(evaluation, tmp_path)[-1]
+    assert path == tmp_path / "report.html"
+    text = path.read_text(encoding="utf-8")
     results = json.loads((tmp_path / "results.json").read_text())
     values = [float(value) for value in re.findall(r'<data value="([^"]*)">', text)]
     assert values == [row[measure] for row in results["results"] for measure in MEASURES]
     # Masked and attributes alone, in two directions and overall.
     assert text.count("reads the test set's annotations</span>") == 2 * 3
     data = embedded(text)
-    shown = [row for row in results["breakdown"] if row["method"] in data["methods"]]
-    assert 0 < len(shown) < len(results["breakdown"])
-    assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == [row["mAP"] for row in shown]
+    shown = [row["mAP"] for row in results["breakdown"] if row["method"] in data["methods"]]
+    assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == shown
     for direction, result in zip(data["directions"], evaluation.cases, strict=True):
         for number, method in enumerate(data["methods"]):
             rows = direction["rankings"][str(number)]
@@ -109,78 +96,38 @@ def test_the_numbers_are_those_of_results_json(run, report, tmp_path, monkeypatc
             assert np.mean([row["precision"] for row in rows]) == pytest.approx(expected["mAP"], abs=1e-5)
             assert np.mean([row["rank"] == 1 for row in rows]) == expected["R1"]
     for name in ("cmc", "roc", "distances"):
-        for case in ("case1_aerial_to_ground", "case2_ground_to_aerial"):
-            assert (tmp_path / f"figures/{name}_{case}.pdf").read_bytes().startswith(b"%PDF")
-            with Image.open(tmp_path / f"figures/{name}_{case}.png") as image:
-                assert min(image.size) > 600
+        path = tmp_path / f"figures/{name}_case1_aerial_to_ground"
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        with Image.open(path.with_suffix(".png")) as image:
+            assert min(image.size) > 600
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://(?!www\.w3\.org)', text)  # no network
-    assert not re.search(r"<text[^>]*>[^<]*mathdefault", text)  # powers of ten are drawn, not spelled out
 
 
-def test_rows_say_what_they_use(run, render):
-    (result,) = run(("case1",), "TEST.RE_RANKING", True, "TEST.RE_RANKING_K1", 3).cases
-    text = render(Evaluation([result]))
-    assert text.count("uses the whole query set</span>") == 2  # with and without a mask
-    assert "In a row with &quot;+ mask&quot;" in text
-    visual = {VISUAL: result.rankings[VISUAL]}
-    text = render(Evaluation([replace(result, rankings=visual, distances={VISUAL: result.distances[VISUAL]})]))
-    assert "uses the whole query set" not in text
-    assert "+ mask" not in text
-
-
-@pytest.mark.parametrize("num_methods", [1, 12])
-def test_legends_cover_no_curve(num_methods):
-    points = [{"false_positive_rate": 1e-3, "true_positive_rate": 0.5}]
-    rows = [{"method": "visual only + mask", "roc": points, "equal_error_rate": 0.1}] * num_methods
-    _, figure = figures._draw_roc(rows)
-    figure.draw_without_rendering()
-    (axes,), (legend,) = figure.axes, figure.legends
-    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
-    assert axes.get_window_extent().height > 0.6 * figures.SIZE[1] * figure.dpi
-
-
-def test_places_are_the_nearest_that_the_protocol_keeps(run, collect):
+@pytest.mark.parametrize("num_nearest", [10, 1])
+def test_places_are_the_nearest_that_count_and_the_first_match(num_nearest, run, collect, monkeypatch):
+    monkeypatch.setattr(directions_module, "NUM_NEAREST", num_nearest)
     (result,) = run(("case1",)).cases
-    camid = result.case.query[0].camid
-    gallery = tuple(
-        replace(tracklet, camid=camid) if index % 2 else tracklet for index, tracklet in enumerate(result.case.gallery)
-    )
-    changed = replace(result, case=replace(result.case, gallery=gallery))
-    direction = collect(Evaluation([changed]))[0]
+    camid, pids = result.case.query[0].camid, result.ids[1][::-1].tolist()
+    gallery = [replace(tracklet, pid=pid) for tracklet, pid in zip(result.case.gallery, pids, strict=True)]
+    gallery[::2] = [replace(tracklet, camid=camid) for tracklet in gallery[::2]]  # of a match it does not count
+    result = replace(result, case=replace(result.case, gallery=tuple(gallery)))
+    direction = collect(Evaluation([result]))[0]
+    late = 0
     for ranked in direction.queries:
         query, distances = result.case.query[ranked.index], result.distances[VISUAL].matrix()[ranked.index].tolist()
-        kept = [
-            index
-            for index, tracklet in enumerate(gallery)
-            if not (tracklet.pid == query.pid and tracklet.camid == query.camid)
-        ]
-        nearest = sorted(kept, key=lambda index: (distances[index], index))
-        assert list(ranked.places) == [(rank, index, distances[index]) for rank, index in enumerate(nearest, start=1)]
+        kept = [i for i, other in enumerate(gallery) if (other.pid, other.camid) != (query.pid, query.camid)]
+        kept.sort(key=lambda index, distances=distances: (distances[index], index))
+        shown = list(enumerate(kept[:num_nearest], start=1))
+        if not any(gallery[index].pid == query.pid for _, index in shown):
+            late += 1
+            shown.append((ranked.first_rank, next(index for index in kept if gallery[index].pid == query.pid)))
+        assert list(ranked.places) == [(rank, index, distances[index]) for rank, index in shown]
+    assert (late > 0) == (num_nearest == 1)
     assert direction.num_true.sum() == len(result.case.query)  # one match of each query is of its camera
     assert direction.num_true.sum() + direction.num_false.sum() == len(result.case.query) * (len(gallery) - 1)
 
 
-def test_a_match_after_the_nearest_has_its_rank(run, collect, monkeypatch):
-    monkeypatch.setattr(directions_module, "NUM_NEAREST", 1)
-    (result,) = run(("case1",)).cases
-    pids = result.ids[1][::-1].tolist()
-    gallery = tuple(replace(tracklet, pid=pid) for tracklet, pid in zip(result.case.gallery, pids, strict=True))
-    result = replace(result, case=replace(result.case, gallery=gallery))
-    direction = collect(Evaluation([result]))[0]
-    distmat = result.distances[VISUAL].matrix().numpy()
-    late = 0
-    for ranked in direction.queries:
-        counted = result.matches(ranked.index) & result.kept(ranked.index)
-        matches = [index for index in np.argsort(distmat[ranked.index], kind="stable").tolist() if counted[index]]
-        if ranked.places[0].gallery in matches:
-            assert len(ranked.places) == 1
-        else:
-            late += 1
-            assert ranked.places[1:] == ((ranked.first_rank, matches[0], distmat[ranked.index, matches[0]]),)
-    assert 0 < late < len(direction.queries)
-
-
-def test_names_cannot_leave_their_place(run, render):
+def test_names_cannot_leave_their_place(run, render, rename):
     evaluation = rename(run(("case1",), tracklets=1), HOSTILE)
     text = render(evaluation, {"checkpoint": HOSTILE}, figures=[PageFigure(HOSTILE, HOSTILE, "<svg></svg>")])
     parser = HTMLParser()
@@ -210,12 +157,6 @@ def test_a_picture_is_embedded_once_in_both_directions(run, render):
     assert len(set(shown["pictures"])) == len(shown["pictures"])
     with Image.open(io.BytesIO(base64.b64decode(shown["pictures"][0]))) as image:
         assert (image.format, image.size) == ("WEBP", (shown["width"], shown["height"]))
-
-
-def test_items_are_spread_in_order():
-    assert spread("abcd", 6) == ["a", "b", "c", "d"]
-    assert spread("abcd", 2) == ["b", "d"]
-    assert spread("", 2) == []
 
 
 @pytest.fixture
@@ -259,13 +200,11 @@ def test_of_many_queries_the_worst_and_some_others_are_shown_by_every_method(cro
     assert direction["numQueries"] == 130
     note = re.search(r'<p class="note">(Of the.*?)</p>', text, re.DOTALL)[1]
     assert re.findall(r"\d+", note) == ["130", "41", "30"]
-    assert "visual only" in note
-    assert '<p class="note">Of the' not in render_page(crowd(40), NOTHING, {}, [])
 
 
 @needs_browser
 @pytest.mark.slow
-def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, render, collect, tmp_path):
+def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, render, rename, collect, tmp_path):
     evaluation = rename(run(("case1",), num_frames=8), HOSTILE)
     direction, *_ = collect(evaluation)
     queries, case = direction.queries, direction.case
@@ -278,30 +217,24 @@ def test_a_browser_sorts_filters_and_opens_as_the_address_says(run, render, coll
     by_precision = [keys[query.index] for query in sorted(queries, key=lambda query: query.average_precision)]
     dom = browse(path)
     assert shown_keys(dom) == by_precision
-    assert f"{len(queries)} of {len(queries)} queries" in dom
     assert "<title>Evaluation results</title>" in dom  # no name ran as a script
     is_right = [
         case.gallery[place.gallery].pid == case.query[query.index].pid for query in queries for place in query.places
     ]
     assert dom.count('<li class="right">') == len(re.findall(r"\d\. ✓ right</span>", dom)) == sum(is_right)
-    num_wrong = len(is_right) - sum(is_right)
-    assert dom.count('<li class="wrong">') == len(re.findall(r"\d\. ✗ wrong</span>", dom)) == num_wrong
+    assert dom.count('<li class="wrong">') == len(is_right) - sum(is_right)
 
     pid = case.query[queries[0].index].pid
     dom = browse(path, f"sort=person&order=down&person={pid}")
     own = [keys[query.index] for query in queries if case.query[query.index].pid == pid]
     assert shown_keys(dom) == own
     assert f"{len(own)} of {len(queries)} queries" in dom
-    assert shown_keys(browse(path, "camera=4")) == by_precision
     assert shown_keys(browse(path, "match=10.5-&person=999")) == []
 
     dom = browse(path, f"open={quote(keys[queries[0].index])}")
     assert dom.count('<details open="">') == 1
     assert dom.count('alt="a frame of the query"') == 6
-    assert ": 6 of 8 frames, in time order" in dom
-    assert "Weight of each frame of the clip, % (the 2 frames of the query" in dom
     assert re.findall(r"(frame \d[^<>]*)</li>", dom) == ["frame 1: 25", "frame 2: 75", "frame 1"]
-    assert "relevance, ranked first" in dom
 
 
 USE = """
@@ -359,18 +292,3 @@ def test_a_browser_sorts_opens_and_moves_as_it_is_told(crowd, tmp_path):
     assert found["other"] == [40, "40 of 40 queries", backwards[:1]]
     assert found["closed"] == []
     assert found["cleared"] == [backwards, ""]
-
-
-@needs_browser
-@pytest.mark.slow
-def test_a_browser_shows_the_first_match_behind_ten_wrong_ones(crowd, tmp_path):
-    path = tmp_path / "report.html"
-    path.write_text(render_page(crowd(12), NOTHING, {}, []), encoding="utf-8")
-    dom = browse(path, "open=3/0003C0T00003&person=3")
-    assert re.findall(r"(\d+)\. (?:✓|✗) (\w+)</span>", dom) == [
-        *((str(rank), "wrong") for rank in range(1, 11)),
-        ("14", "right"),
-    ]
-    assert "first match at rank 14" in dom
-    assert "distance 9.877" in dom
-    assert "<td>14, right</td><td>3/match3</td>" in dom

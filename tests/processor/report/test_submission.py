@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from processor.report.submission import (
-    MAX_SHOWN,
     check_submission,
-    format_problems,
-    gallery_names,
     order_as,
     rank_results,
     read_submission,
@@ -55,23 +52,6 @@ def test_every_problem_is_named_with_its_line(check):
     ]
 
 
-def test_more_names_and_another_length(check):
-    rows = ("1,q1,g1 g2 g9", "2,q2,g4 g1 g2", "3,q3,g1 g2 g3 g4")
-    assert check(*rows, known={"g9"}) == []
-    assert check(*rows, known={"g9"}, length=4) == [
-        f"own, line {line}: short list: 3 gallery tracklets, expected 4" for line in (2, 3)
-    ]
-
-
-def test_a_long_report_is_cut_and_counts_all(write):
-    sample = read_submission(write("many.csv", *(f"{n},q{n},g1" for n in range(1, 101))))
-    lines = format_problems(check_submission(sample[:1], sample, length=2)).splitlines()
-    assert lines[0] == "100 problems (1 short list, 99 missing query):"
-    assert len(lines) == MAX_SHOWN + 2
-    assert lines[-1] == f"  and {100 - MAX_SHOWN} more"
-    assert format_problems([]) == "no problems"
-
-
 def test_the_organisers_sample(shared, tmp_path):
     """It names all queries and all of case 1's gallery; twelve of its lists name a tracklet twice."""
     path = shared / "data/agvpreid_meta/sample_submission.csv"
@@ -88,21 +68,17 @@ def test_the_organisers_sample(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("header", "rows", "message"),
+    ("lines", "message"),
     [
-        (
-            "case,query_tracklet,ranked_gallery_tracklets",
-            [],
-            r"line 1: the header must be row_id,query_tracklet,gallery",
-        ),
-        (HEADER, [], r"holds no rankings"),
-        (HEADER, ["1,q1,g1", "2,q2"], r"line 3: expected 3 columns, got 2"),
-        (HEADER, ['1,"q1,g1'], r"line 2: "),
+        (["case,query_tracklet,ranked_gallery_tracklets"], "line 1: the header must be row_id,query_tracklet,gallery"),
+        ([HEADER], "holds no rankings"),
+        ([HEADER, "1,q1,g1", "2,q2"], "line 3: expected 3 columns, got 2"),
+        ([HEADER, '1,"q1,g1'], "line 2: "),
     ],
 )
-def test_a_file_of_another_form_is_refused(header, rows, message, write):
+def test_a_file_of_another_form_is_refused(lines, message, write):
     with pytest.raises(ValueError, match=rf"bad\.csv.*{message}"):
-        read_submission(write("bad.csv", *rows, header=header))
+        read_submission(write("bad.csv", *lines[1:], header=lines[0]))
 
 
 def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_path):
@@ -121,19 +97,8 @@ def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):
     assert main(["check", own, "--sample", sample, "--root", str(make_tree(masked=True))]) == 1
     assert "own.csv: 1 rows, 1 problems (1 wrong row number):" in capsys.readouterr().out
     assert main(["check", sample, "--sample", sample]) == 0
-    with pytest.raises(SystemExit):
-        main(["check", sample, "--sample", sample, "--length", "-1"])
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
         main(["check", "nowhere.csv", "--sample", sample])
-
-
-def test_names_of_gallery_folders(make_tree, tmp_path):
-    assert gallery_names(make_tree(masked=True)) == {
-        *(f"tracklet_{number}" for number in range(6)),
-        *(f"ab{letter}{number % 2}cD" for number, letter in enumerate("abcdef")),
-    }
-    with pytest.raises(FileNotFoundError, match="no copy of AG-VPReID"):
-        gallery_names(tmp_path / "nowhere")
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -53,18 +53,12 @@ def test_visual_rows_come_first_and_the_others_are_labelled(run):
     assert {row["direction"] for row in expanded} == {"aerial to ground"}  # no overall row of one direction
 
 
-def test_without_attributes_there_are_only_visual_rows(run, caplog):
-    assert {row["method"] for row in score_methods(run(attributes=False))} == {"visual only"}
-    for direction in ("aerial to ground", "ground to aerial"):
-        assert f"{direction}: the data have no annotated attributes: only visual rows" in caplog.text
-
-
 def test_json_states_protocol_and_origin(run):
-    evaluation = run()
+    evaluation = replace(run(), unit_length=False)
     scores = score_methods(evaluation)
     content = json.loads(json.dumps(collect_results(evaluation, {"data": "AG-VPReID"}, scores)))
     assert (content["data"], list(content["protocols"])) == ("AG-VPReID", ["cross-camera"])
-    assert content["identities_masked"] is False
+    assert (content["identities_masked"], content["unit_length"]) == (False, False)
     assert content["results"] == scores
     assert all(0 <= row[name] <= 1 for row in scores for name in (*MEASURES, "mAP@20"))
 

@@ -64,12 +64,6 @@ def test_memory_averages_frames_then_clips_then_tracklets(tracklets):
     assert model.training
 
 
-def test_memory_does_not_depend_on_the_order_of_the_batches(tracklets):
-    expected = build_memory(extractor(), loader_of(*ITEMS), tracklets)
-    shuffled = [ITEMS[i] for i in (4, 2, 0, 3, 1)]
-    torch.testing.assert_close(build_memory(extractor(), loader_of(*shuffled), tracklets), expected)
-
-
 def test_memory_of_files_ignores_cameras_and_equals_a_slow_reference(make_tree, tiny_cfg):
     cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(train=(3, 8), num_frames=6), "TEST.IMS_PER_BATCH", 3)
     dataset = make_dataset(cfg)
