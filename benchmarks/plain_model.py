@@ -1,4 +1,4 @@
-"""X-TFCLIP as METHOD's equations read: the peer that ``benchmarks.full_model`` compares the library with.
+"""X-TFCLIP as the equations of docs/method.md read: the peer that ``benchmarks.full_model`` compares the library with.
 
 One module an equation, float32, attention as two matrix products and a softmax, no fused kernel, nothing computed once
 that the equations compute per clip. Parameters carry the published names, so that the parity fixtures load into it:
@@ -72,7 +72,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """CLIP ViT (METHOD section 1); positions are those of the input's grid."""
+    """CLIP ViT (docs/method.md section 1); positions are those of the input's grid."""
 
     def __init__(self, width: int, depth: int, num_heads: int, projected: int, num_patches: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """score = Linear -> tanh -> Linear, softmax over axis 1, weighted sum (METHOD section 2)."""
+    """score = Linear -> tanh -> Linear, softmax over axis 1, weighted sum (docs/method.md section 2)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class AttentionPool(nn.Module):
 
 
 class TemporalBlock(Block):
-    """Temporal memory diffusion (METHOD section 3): messages between frames, then a block inside each frame."""
+    """Temporal memory diffusion (docs/method.md section 3): messages between frames, then a block inside each frame."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__(width, num_heads)
@@ -140,7 +140,7 @@ class PromptAttention(nn.Module):
 
 
 class PromptLayer(nn.Module):
-    """Self-attention among the K rows, cross-attention to the video, MLP (METHOD section 5)."""
+    """Self-attention among the K rows, cross-attention to the video, MLP (docs/method.md section 5)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ class PlainModel(nn.Module):
         return torch.cat([f_img, f_proj, f_tmp], dim=1)
 
     def compute_loss(self, clips: Tensor, camids: Tensor, labels: Tensor, memory: Tensor, soft: Tensor) -> Tensor:
-        """The total loss (METHOD section 6); ``soft`` (K, K) holds the soft labels of online label smoothing."""
+        """The total loss (docs/method.md section 6); ``soft`` (K, K) are the soft labels of online label smoothing."""
         T = clips.shape[1]
         f_img, f_proj, f_frames, f_tmp, projected = self.encode(clips, camids)
         weight = self.memory_alpha.sigmoid()
@@ -239,7 +239,7 @@ class PlainModel(nn.Module):
 
 
 def standardize(x: Tensor) -> Tensor:
-    """IN-BNNeck (METHOD section 4): each sample over its own channels."""
+    """IN-BNNeck (docs/method.md section 4): each sample over its own channels."""
     return (x - x.mean(dim=1, keepdim=True)) / (x.var(dim=1, unbiased=False, keepdim=True) + 1e-5).sqrt()
 
 

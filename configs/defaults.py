@@ -108,7 +108,7 @@ declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles the encoder's blocks with torch.compile. The first steps are slow; a C++ compiler is needed.
 declare("MODEL.COMPILE", False, PLACE)
-# Weights of the loss terms (METHOD section 6: total = 0.25 id + triplet + memory + frame / T).
+# Weights of the loss terms (docs/method.md section 6: total = 0.25 id + triplet + memory + frame / T).
 declare("MODEL.ID_LOSS_WEIGHT", 0.25, TRAINING, FACTOR)
 declare("MODEL.TRIPLET_LOSS_WEIGHT", 1.0, TRAINING, FACTOR)
 declare("MODEL.I2T_LOSS_WEIGHT", 1.0, TRAINING, FACTOR)  # clip feature against CLIP memory

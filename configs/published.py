@@ -58,12 +58,12 @@ ONLY_VALUES = {
     "MODEL.METRIC_LOSS_TYPE": "triplet",
     "SOLVER.STAGE2.WARMUP_METHOD": "linear",
 }
-# True multiplied the learning rate of the temporal classifier by 10 (METHOD section 7).
+# True multiplied the learning rate of the temporal classifier by 10 (docs/method.md section 7).
 LARGE_FC_LR, FC_LR_FACTOR = "SOLVER.STAGE2.LARGE_FC_LR", "SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR"
 PUBLISHED_KEYS = frozenset({*WITHOUT_MEANING, *ONLY_VALUES, LARGE_FC_LR})
 DATASET_NAMES = {"agreidvid": "agvpreid", "ilidsvidsequence": "ilidsvid"}
-# Values that the published code ignored in favour of constants, which are the defaults here. METHOD section 9 names
-# normalisation and evaluation batch; the probabilities of flipping and erasing were not handed to the transforms.
+# Values that the published code ignored in favour of constants, which are the defaults here:
+# normalisation and evaluation batch, and the probabilities of flipping and erasing.
 IGNORED_VALUES = ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD", "INPUT.PROB", "INPUT.RE_PROB", "TEST.IMS_PER_BATCH")
 # Names in the published defaults that stand for something this project does not have.
 OPTIMIZER = "SOLVER.STAGE2.OPTIMIZER_NAME"

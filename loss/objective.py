@@ -1,4 +1,4 @@
-"""The training objective: a weighted sum of named terms (METHOD section 6)."""
+"""The training objective: a weighted sum of named terms (docs/method.md section 6)."""
 
 from collections.abc import Sequence
 from typing import Protocol

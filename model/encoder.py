@@ -1,4 +1,4 @@
-"""CLIP ViT over the frames of a clip, with position, camera and frame embeddings (METHOD section 1).
+"""CLIP ViT over the frames of a clip, with position, camera and frame embeddings (docs/method.md section 1).
 
 The transformer itself is timm's. This module resizes the position embedding to the input's patch grid, lets patches
 overlap, and adds embeddings of the camera and the frame to the class token.
@@ -88,7 +88,7 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: st
         embedding: (1, 1 + n, D). If n is a square number, the patches form a square grid; otherwise n must be the
             number of patches in ``grid``, and nothing is interpolated.
         grid: Rows and columns of patches in the result.
-        mode: "bicubic" or "bilinear", without antialiasing, corners not aligned (METHOD section 1).
+        mode: "bicubic" or "bilinear", without antialiasing, corners not aligned (docs/method.md section 1).
     Returns:
         (1, 1 + rows * columns, D), same dtype.
     """

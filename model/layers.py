@@ -19,7 +19,7 @@ class AttentionPool(nn.Module):
     axis. The linear layers start as PyTorch initialises them, which is also how the published ones start.
 
     Reference:
-        METHOD section 2; the AG-VPReID 2025 challenge report, arXiv 2506.22843.
+        docs/method.md section 2; the AG-VPReID 2025 challenge report, arXiv 2506.22843.
     """
 
     def __init__(self, width: int):

@@ -1,6 +1,6 @@
 """Sequence-specific prompt (SSP): refines the CLIP memory of every identity by the video that is compared with it.
 
-Reference: Yu et al., "TF-CLIP", AAAI 2024, arXiv 2312.09627; METHOD section 5.
+Reference: Yu et al., "TF-CLIP", AAAI 2024, arXiv 2312.09627; docs/method.md section 5.
 """
 
 from typing import cast

@@ -1,7 +1,7 @@
 """Temporal memory diffusion (TMD): frames of a clip exchange messages, then each frame reads the messages.
 
 Reference: Yu et al., "TF-CLIP: Learning Text-Free CLIP for Video-Based Person Re-identification", AAAI 2024,
-arXiv 2312.09627; METHOD section 3.
+arXiv 2312.09627; docs/method.md section 3.
 """
 
 from typing import cast

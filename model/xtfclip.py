@@ -43,7 +43,7 @@ class XTFCLIP(nn.Module):
         gather_batch: Joins what the processes of a run computed from their slices of a training batch. It returns its
             arguments unless several processes train.
     Reference:
-        AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; METHOD sections 1 to 5.
+        AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class XTFCLIP(nn.Module):
     def encode_temporal(self, tokens: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
         """Compute temporal features of frames (B*T, D) and of clips (B, D) from tokens (B*T, N, D).
 
-        Training passes detached tokens, so the encoder receives no gradient from these features (METHOD section 3).
+        Training passes detached tokens, so the encoder gets no gradient from these features (docs/method.md section 3).
         """
         diffused = self.temporal_memory(tokens, num_frames)
         f_frames = self.pool_tokens(diffused)

@@ -1,4 +1,4 @@
-"""Adam or AdamW with a rate and decay for each role of parameter, and gradient centralisation (METHOD section 7)."""
+"""Adam or AdamW with rate and decay by role of parameter, and gradient centralisation (docs/method.md section 7)."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol

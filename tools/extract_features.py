@@ -57,7 +57,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--time", type=datetime.fromisoformat, help="when all of them begin, as 2023-10-17T10:00; default: unknown"
     )
     parser.add_argument(
-        "--text_tower", type=Path, help="CLIP file, for search by words; default: none (docs/text.md names files)"
+        "--text_tower", type=Path, help="CLIP file, for search by words; default: none (docs/search.md names files)"
     )
     parser.add_argument("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
     parser.add_argument("--force", action="store_true", help="replace the file")

@@ -1,4 +1,4 @@
-"""Soft-biometric masking: a penalty where attributes of query and gallery contradict each other (METHOD section 8).
+"""Penalise pairs whose attributes contradict each other: soft-biometric masks (docs/method.md section 8).
 
 Annotated codes and predicted probabilities take one form. Each side describes a column by a vector over its known
 codes: 1 for the annotated code, or the square root of each code's probability. Its length is 1, or 0 where the code is

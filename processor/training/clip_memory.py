@@ -1,4 +1,4 @@
-"""CLIP memory: one feature per training identity, from the initial encoder (METHOD section 5)."""
+"""CLIP memory: one feature per training identity, from the initial encoder (docs/method.md section 5)."""
 
 import logging
 from collections.abc import Sequence
