@@ -51,6 +51,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("forks") is None)
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count the tests that a run leaves out; every process collects all of them."""
+    config = items[0].config
+    getattr(config, "workeroutput", vars(config))["num_left_out"] = len(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    """Take the count over from a process of pytest-xdist, which does not show it."""
+    node.config.num_left_out = getattr(node, "workeroutput", {}).get("num_left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say how many tests were left out, and what runs them."""
+    if num_left_out := getattr(terminalreporter.config, "num_left_out", 0):
+        terminalreporter.write_line(f"{num_left_out} tests were left out: `make test-all` runs the long ones, too.")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of real data beside the checkout; its tests skip without it."""
