@@ -72,10 +72,23 @@ def compare(kind: str, folder: Path, opts: Sequence[str]) -> None:
     """
     torch.set_num_threads(1)
     monitor.draw_curves = lambda rows, path: None  # takes longer than a tiny epoch
-    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    # In a process of its own: a child that is forked beside the threads of a store may wait for one of their locks.
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    server = context.Process(target=serve_store, args=(theirs,), daemon=True)
+    server.start()
+    port = ours.recv()
     for world_size in WORLD_SIZES:
-        arguments = (world_size, store.port, kind, folder, opts)
+        arguments = (world_size, port, kind, folder, opts)
         multiprocessing.start_processes(run_scenarios, arguments, nprocs=world_size, start_method="fork")
+    server.kill()
+
+
+def serve_store(connection: Any) -> None:
+    """Serve a store until this process is killed; its port goes into the connection."""
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    connection.send(store.port)
+    signal.pause()
 
 
 def run_scenarios(rank: int, world_size: int, port: int, kind: str, folder: Path, opts: Sequence[str]) -> None:
