@@ -45,7 +45,7 @@ def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, words)], cwd=ROOT, check=True)
     written = read_features(tmp_path / "features.npz")
     assert written.keys == [str(folder.relative_to(people)) for folder in sorted(people.glob("*/*"))]
-    assert written.cameras.tolist() == [4] * len(written)
+    assert {entry["camera"] for entry in written.list_entries()} == {4}
     # The frames are decoded by Pillow, whose pixels differ from ours by less than a grey level on average.
     assert np.abs(written.features - expected).max() < 2e-3
     of_run = tmp_path / "of_run.npz"
@@ -102,7 +102,8 @@ def test_mistakes_are_named(network, tmp_path):
     for folder, key in ((frames, "anna"), (frames / "1.jpg", "1.jpg"), (frames.parent, "anna")):
         extract(network, folder, "--force")
         written = read_features(tmp_path / "a.npz")
-        assert (written.keys, written.pictures) == ([key], [str(frames / "1.jpg")])
+        (entry,) = written.list_entries()
+        assert (entry["key"], entry["picture"]) == (key, str(frames / "1.jpg"))
 
 
 def test_frames_are_in_natural_order(tmp_path):
