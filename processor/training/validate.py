@@ -7,7 +7,7 @@ from functools import partial
 
 from yacs.config import CfgNode
 
-from datasets.build import make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.build import make_dataset, make_test_loader, train_cameras
 from datasets.readers.dataset import DataSet
 from datasets.tracklet import Case
 from model import XTFCLIP
@@ -63,7 +63,6 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validat
             f"DATASETS.VALIDATION_DIR {folder} has masked identities, so nobody can be scored: hold out training "
             "people instead (DATASETS.VALIDATION_FRACTION)."
         )
-    warn_of_equal_clips(cfg, scored)
     return Validation(cfg, runtime, scored, train_cameras(dataset.train), people)
 
 
