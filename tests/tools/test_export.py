@@ -83,7 +83,7 @@ def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, words)], cwd=ROOT, check=True)
     written = read_features(tmp_path / "features.npz")
     assert written.keys == [str(folder.relative_to(people)) for folder in sorted(people.glob("*/*"))]
-    assert written.cameras.tolist() == [4] * len(written)
+    assert {entry["camera"] for entry in written.list_entries()} == {4}
     # The frames are decoded by Pillow, whose pixels differ from ours by less than a grey level on average.
     assert np.abs(written.features - expected).max() < 2e-3
     extract_features.main([*run, "--tracklets", str(people), "--output", str(tmp_path / "of_run.npz")])
@@ -134,8 +134,8 @@ def test_mistakes_are_named(network, tmp_path):
         extract(network, frames)
     for folder, key in ((frames, "anna"), (frames / "1.jpg", "1.jpg"), (frames.parent, "anna")):
         extract(network, folder, "--force")
-        written = read_features(output)
-        assert (written.keys, written.pictures) == ([key], [str(frames / "1.jpg")])
+        (entry,) = read_features(output).list_entries()
+        assert (entry["key"], entry["picture"]) == (key, str(frames / "1.jpg"))
 
 
 def test_pictures_of_16_bits_are_read_as_training_reads_them(tmp_path):
