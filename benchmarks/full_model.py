@@ -30,7 +30,7 @@ from loss import make_loss
 from model import make_model
 from processor.estimate import DatasetSize, count_feature_flops, measure_step
 from processor.training.state import TrainingState
-from processor.training.train import add_gradients, compute_losses, update_weights
+from processor.training.train import compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command, show
@@ -98,6 +98,7 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Step
     optimizer = make_optimizer(cfg, model)
     batches = Batches(cfg, args, model.encoder.projected_width, device)
     state = TrainingState(
+        cfg,
         model,
         make_loss(cfg, NUM_CLASSES).to(device),
         optimizer,
@@ -106,12 +107,13 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Step
         memory=batches.memory,
         pids=list(range(NUM_CLASSES)),
         camids=list(range(NUM_CAMERAS)),
+        data_hash="",
     )
 
     def train() -> None:
         model.train()
         terms = compute_losses(state, batches.draw_training_clips(), batches.camids, batches.labels)
-        add_gradients(state, terms["total"])
+        state.scaler.scale(terms["total"]).backward()
         update_weights(state)
 
     @torch.inference_mode()
