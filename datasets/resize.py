@@ -17,9 +17,8 @@ from utils.mistake import Mistake
 from utils.progress import track
 
 from .clips.decoding import UnreadableFrameError, decode_frame, read_size
-from .readers.listing import find_root
+from .readers.listing import find_root, walk_folders
 from .readers.names import is_image_name
-from .readers.unlabelled import walk_folders
 
 logger = logging.getLogger(__name__)
 

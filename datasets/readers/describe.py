@@ -15,10 +15,9 @@ from utils.text import natural_key, shorten
 
 from ..problems import printable
 from ..tracklet import VIEWS
-from .listing import find_root
+from .listing import find_images, find_root
 from .names import IMAGE_SUFFIXES
 from .tracklet_table import GALLERY, QUERY, SPLITS, TEST, TRAIN, TableRow, TrackletTable, parse_row
-from .unlabelled import find_images
 
 # What the names of folders mean, by the number of / in them, where no pattern is given.
 USUAL_PATTERNS = {1: "{person}/{camera}", 2: "{person}/{camera}/{tracklet}"}

@@ -1,4 +1,4 @@
-"""Lists a copy of a data set: identity folders, tracklet folders and their images.
+"""Lists a copy of a data set: identity folders, tracklet folders and their images; walks folders of any layout.
 
 An entry that is neither a folder nor a regular file (a link whose target is missing, a pipe, a device) is a fault
 wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed. So
@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from utils.mistake import MissingFile
+from utils.text import natural_key
 
 from ..problems import LOADING, Findings, Problems, printable
-from .names import IMAGE_SUFFIXES, is_hidden, is_image_name, is_utf8, number_folders
+from .names import IMAGE_SUFFIXES, frame_order, is_hidden, is_image_name, is_utf8, number_folders
 
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
 ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
@@ -135,3 +136,53 @@ def list_split(split: Path, dataset: str, problems: Problems = LOADING) -> list[
                 problems.add("tracklet name", f"{printable(folder.path)}: this name has spaces, or is not UTF-8.")
             tracklets.append(TrackletFolder(pid, folder.name, folder.path))
     return sorted(tracklets)
+
+
+class WalkedFolder(NamedTuple):
+    """A folder below a root."""
+
+    path: str
+    place: str  # the same, relative to the root, with ``/``; '.' is the root
+    names: list[str]  # files in it, links included, in the order of frames
+    is_innermost: bool
+
+
+def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
+    """Return a folder of any layout and all below it, in natural order, and sentences about what cannot be read.
+
+    Links to folders are followed, but not in a circle. Hidden files and folders are left out.
+    """
+    folders: list[WalkedFolder] = []
+    problems: list[str] = []
+
+    def locate(path: str) -> str:
+        return os.path.relpath(path, root).replace(os.sep, "/")
+
+    def note_error(error: OSError) -> None:
+        problems.append(f"{printable(locate(error.filename))}: it cannot be listed: {error.strerror}.")
+
+    for path, subfolders, names in os.walk(root, onerror=note_error, followlinks=True):
+        if os.path.islink(path) and any(parent.samefile(path) for parent in Path(path).parents):
+            subfolders.clear()
+            continue
+        subfolders[:] = sorted((name for name in subfolders if not is_hidden(name)), key=natural_key)
+        names = sorted((name for name in names if not is_hidden(name)), key=frame_order)
+        folders.append(WalkedFolder(path, locate(path), names, not subfolders))
+        problems += [
+            f"{printable(locate(os.path.join(path, name)))}: this link leads nowhere."
+            for name in names
+            if not is_image_name(name) and not os.path.exists(os.path.join(path, name))
+        ]
+    return folders, problems
+
+
+def find_images(root: str | Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the names of the images in each folder that has any, by its place; and what is left out, in sentences."""
+    folders, problems = walk_folders(root)
+    images = {folder.place: list(filter(is_image_name, folder.names)) for folder in folders}
+    problems += [
+        f"{printable(folder.place)}: this folder has no images."
+        for folder in folders
+        if folder.is_innermost and not images[folder.place]
+    ]
+    return {place: names for place, names in images.items() if names}, sorted(problems, key=natural_key)

@@ -1,73 +1,22 @@
-"""Walks through folders of any layout, and reads tracklets that nobody has labelled from them."""
+"""Read tracklets that nobody has labelled, from a folder of any layout or from one still image."""
 
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from utils.mistake import MissingFile, Mistake
-from utils.text import natural_key
 from utils.unknown import UNKNOWN
 
 from ..problems import printable
 from ..tracklet import VIEWS, Tracklet
+from .listing import find_images
 from .manifest import pack_tracklets
-from .names import IMAGE_SUFFIXES, frame_order, is_hidden, is_image_name, is_utf8
+from .names import IMAGE_SUFFIXES, is_utf8
 
 logger = logging.getLogger(__name__)
 
 MAX_LISTED = 20  # problems that the warning names
-
-
-class WalkedFolder(NamedTuple):
-    """A folder below a root."""
-
-    path: str
-    place: str  # the same, relative to the root, with ``/``; '.' is the root
-    names: list[str]  # files in it, links included, in the order of frames
-    is_innermost: bool
-
-
-def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
-    """Return a folder of any layout and all below it, in natural order, and sentences about what cannot be read.
-
-    Links to folders are followed, but not in a circle. Hidden files and folders are left out.
-    """
-    folders: list[WalkedFolder] = []
-    problems: list[str] = []
-
-    def locate(path: str) -> str:
-        return os.path.relpath(path, root).replace(os.sep, "/")
-
-    def note_error(error: OSError) -> None:
-        problems.append(f"{printable(locate(error.filename))}: it cannot be listed: {error.strerror}.")
-
-    for path, subfolders, names in os.walk(root, onerror=note_error, followlinks=True):
-        if os.path.islink(path) and any(parent.samefile(path) for parent in Path(path).parents):
-            subfolders.clear()
-            continue
-        subfolders[:] = sorted((name for name in subfolders if not is_hidden(name)), key=natural_key)
-        names = sorted((name for name in names if not is_hidden(name)), key=frame_order)
-        folders.append(WalkedFolder(path, locate(path), names, not subfolders))
-        problems += [
-            f"{printable(locate(os.path.join(path, name)))}: this link leads nowhere."
-            for name in names
-            if not is_image_name(name) and not os.path.exists(os.path.join(path, name))
-        ]
-    return folders, problems
-
-
-def find_images(root: str | Path) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the names of the images in each folder that has any, by its place; and what is left out, in sentences."""
-    folders, problems = walk_folders(root)
-    images = {folder.place: list(filter(is_image_name, folder.names)) for folder in folders}
-    problems += [
-        f"{printable(folder.place)}: this folder has no images."
-        for folder in folders
-        if folder.is_innermost and not images[folder.place]
-    ]
-    return {place: names for place, names in images.items() if names}, sorted(problems, key=natural_key)
 
 
 def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, ...]:
