@@ -28,7 +28,7 @@ from loss import make_loss
 from model import make_model
 from processor.estimate import DatasetSize, count_feature_flops, measure_step
 from processor.training.state import TrainingState
-from processor.training.train import add_gradients, compute_losses, update_weights
+from processor.training.train import compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command, show
@@ -85,6 +85,7 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network
     memory = torch.randn(NUM_CLASSES, model.encoder.projected_width, device=device)
     optimizer = make_optimizer(cfg, model)
     state = TrainingState(
+        cfg,
         model,
         make_loss(cfg, NUM_CLASSES).to(device),
         optimizer,
@@ -93,13 +94,14 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network
         memory=memory,
         pids=list(range(NUM_CLASSES)),
         camids=list(range(NUM_CAMERAS)),
+        data_hash="",
     )
     adam = torch.optim.Adam(model.parameters(), cfg.SOLVER.STAGE2.BASE_LR, weight_decay=1e-4)
 
     def train() -> None:
         model.train()
         terms = compute_losses(state, augment(train_frames, generator), camids, labels)
-        add_gradients(state, terms["total"])
+        state.scaler.scale(terms["total"]).backward()
         update_weights(state)
 
     @torch.inference_mode()

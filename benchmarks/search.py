@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from search.feature_file import FeatureTable, unknown_times
+from search.feature_file import make_table
 from search.find import Gallery, MemoryGallery
 from utils.arguments import at_least
 from utils.commands import run_command
@@ -42,7 +42,7 @@ def make_features(count: int, width: int, per_person: int) -> np.ndarray:
 def time_search(gallery: Gallery, queries: np.ndarray, name: str) -> tuple[list[set[str]], float]:
     """Answer all queries; returns the keys that each finds, and the milliseconds of a query."""
     start = time.perf_counter()
-    found = [{hit.tracklet.key for hit in hits} for hits in gallery.nearest(queries, K, "feature")]
+    found = [{entry["key"] for entry, _ in found} for found in gallery.nearest(queries, K, "feature")]
     milliseconds = 1000 * (time.perf_counter() - start) / len(queries)
     logger.info("%s: %.1f ms a query", name, milliseconds)
     return found, milliseconds
@@ -58,12 +58,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(argv)
     from search.lance_table import LanceGallery, load, update_index
 
-    count = args.tracklets
-    features = make_features(count + args.queries, args.width, args.per_person)
-    keys, cameras, views = [f"{row:09}" for row in range(count)], np.full(count, -1), [""] * count
-    tracklets = FeatureTable(keys, features[:count], cameras, views, unknown_times(count), keys)
-    queries = features[count:]
-    logger.info("%s tracklets, features of %d numbers", f"{count:,}", args.width)
+    features = make_features(args.tracklets + args.queries, args.width, args.per_person)
+    keys = [f"{row:09}" for row in range(args.tracklets)]
+    tracklets = make_table({"weights": "none"}, key=keys, feature=features[: args.tracklets], picture=keys)
+    queries = features[args.tracklets :]
+    logger.info("%s tracklets, features of %d numbers", f"{args.tracklets:,}", args.width)
     wanted, exact = time_search(MemoryGallery(tracklets, "generated"), queries, "exact, in memory")
     with TemporaryDirectory() as folder:
         uri = str(Path(folder, "people.lance"))
