@@ -27,7 +27,6 @@ from .build import (
     make_memory,
     make_query_mapper,
     make_ranking_options,
-    make_training_options,
     make_training_state,
 )
 from .estimate import compute_ideal_step_seconds, size_of
@@ -70,7 +69,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
         augment = make_train_transform(cfg, processes)
         measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
         ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0
-        train(state, loader, augment, make_training_options(cfg, ideal), output, validation)
+        train(state, loader, augment, output, validation, ideal)
         logger.info("Done. Checkpoints, config and log are in %s", output)
 
 
