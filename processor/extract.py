@@ -38,8 +38,7 @@ class FolderFeatures:
     keys: list[str]  # unique names: the folders' paths below the one that was read
     features: np.ndarray  # descriptors as evaluation compares them, (n, D), float32
     pictures: list[str]  # path of the frame in the middle of each tracklet
-    # vectors that texts are compared with, (n, P), float32, unit length; None without a text space
-    words: np.ndarray | None
+    words: np.ndarray | None  # what texts are compared with, (n, P), float32, unit length; None without a text space
     origin: Mapping[str, str]  # what the rows depend on, by name
 
 
@@ -59,8 +58,8 @@ def extract_folder(
         trained: The model, with the settings of its evaluation.
         root: Folder of any layout, or one still image (``read_unlabelled``).
         camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
-        parts: Folder in which finished parts are kept for the next call, which uses them if weights, settings, code and
-            the frames' paths are the same.
+        parts: Folder in which finished parts are kept for the next call, which uses them if
+            weights, settings, code and the frames' paths are the same.
         part_size: Tracklets in a part.
         text_space: Also gives each tracklet a vector that texts can be compared with.
     """

@@ -14,7 +14,7 @@ from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor
 from processor.evaluation.open_run import open_run
 from processor.extract import extract_folder
-from search.feature_file import COMPARED, FeatureTable, unknown_times, write_features
+from search.feature_file import COMPARED, make_table, write_features
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,9 +122,8 @@ def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path,
 def test_the_example_of_the_document_runs(trained, queries, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = extract_folder(trained, queries)
-    count = len(found.keys)
-    columns = (np.full(count, -1), [""] * count, unknown_times(count), found.pictures)
-    write_features(FeatureTable(found.keys, found.features, *columns), tmp_path / "people.npz")
+    table = make_table({}, key=found.keys, feature=found.features, picture=found.pictures)
+    write_features(table, tmp_path / "people.npz")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/search.md").read_text(encoding="utf-8"), re.DOTALL)
     for written, ours in (("logs/all", trained.checkpoint.parent), ("/data/query", queries / "21")):
         assert written in code
