@@ -151,7 +151,7 @@ def sort_rows(values: Tensor) -> Tensor:
 
 
 def ordered_keys(distances: Tensor, columns: Tensor) -> Tensor:
-    """Return whole numbers, (R, G), that order float32 distances, (R, G), and equal ones by ``columns``, (G,) or (R, G).
+    """Return whole numbers, (R, G), that order float32 distances, and equal ones by ``columns``, (G,) or (R, G).
 
     ``column_of`` takes the column out of a key again.
     """

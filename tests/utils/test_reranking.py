@@ -52,7 +52,7 @@ def test_agrees_with_sets(k1, k2, lambda_value):
     np.testing.assert_allclose(result, reference(query, gallery, k1, k2, lambda_value), rtol=0, atol=5e-7)
 
 
-@pytest.mark.parametrize("tile", [1, 4, 9, 10, 100])
+@pytest.mark.parametrize("tile", [1, 9, 100])
 @pytest.mark.parametrize("spare", [0, 1, 100])
 @pytest.mark.parametrize("noise", [1.0, 1e-4, 0.0])
 def test_blocks_and_candidates_do_not_change_the_result(monkeypatch, tile, spare, noise):
