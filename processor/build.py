@@ -124,24 +124,12 @@ def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> Ran
     """
     heads = find_heads(trained) if trained else None
     zero_shot = make_zero_shot_predictor(cfg, trained) if trained and cfg.TEST.TEXT_TOWER else None
-    return RankingOptions(
-        mask=MaskOptions(
-            kind=cfg.TEST.MASK,
-            columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
-            penalty=cfg.TEST.MASK_PENALTY,
-            predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
-            heads=heads,
-            predictor=zero_shot or heads,
-        ),
-        reranking=cfg.TEST.RE_RANKING,
-        k1=cfg.TEST.RE_RANKING_K1,
-        k2=cfg.TEST.RE_RANKING_K2,
-        lambda_value=cfg.TEST.RE_RANKING_LAMBDA,
-        query_expansion=cfg.TEST.QUERY_EXPANSION,
-        expansion_k=cfg.TEST.QUERY_EXPANSION_K,
-        expansion_alpha=cfg.TEST.QUERY_EXPANSION_ALPHA,
-        mutual_neighbours=cfg.TEST.MUTUAL_NEIGHBOURS,
-        camera_normalization=cfg.TEST.CAMERA_NORMALIZATION,
-        normalizes_by_view=cfg.TEST.NORMALIZATION_GROUPS == "view",
-        unit_length=cfg.TEST.FEAT_NORM,
+    mask = MaskOptions(
+        kind=cfg.TEST.MASK,
+        columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
+        penalty=cfg.TEST.MASK_PENALTY,
+        predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
+        heads=heads,
+        predictor=zero_shot or heads,
     )
+    return RankingOptions(cfg.TEST, mask)
