@@ -30,15 +30,11 @@ K = 10
 def make_features(count: int, width: int, per_person: int) -> np.ndarray:
     """Generate features of length 1, (count, width), float32; those of a person are not neighbouring rows."""
     rng = np.random.default_rng(0)
-    scale = (1 / np.sqrt(1 + np.arange(width))).astype(np.float32)
     num_people = -(-count // per_person)
     centres = rng.standard_normal((num_people, width), dtype=np.float32)
-    features = rng.standard_normal((count, width), dtype=np.float32)
-    features *= NOISE
-    for start in range(0, count, num_people):
-        part = features[start : start + num_people]
-        part += centres[: len(part)]
-    features *= scale
+    features = NOISE * rng.standard_normal((count, width), dtype=np.float32)
+    features += centres[np.arange(count) % num_people]
+    features /= np.sqrt(1 + np.arange(width, dtype=np.float32))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     return features
 
@@ -52,7 +48,7 @@ def time_search(gallery: Gallery, queries: np.ndarray, name: str) -> tuple[list[
     return found, milliseconds
 
 
-def run(argv: Sequence[str] | None = None) -> dict[str, float]:
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Measure with the options of the command line, and log; returns the logged figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracklets", type=at_least(100), default=200_000)
@@ -81,11 +77,6 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     logger.info("LanceDB: loaded in %(load).1f s; index made, and its recall measured, in %(index).1f s", figures)
     logger.info("recall@%d %.4f", K, recall)
     return {**figures, "recall": recall}
-
-
-def main() -> None:
-    """Measure with the options of the command line."""
-    run()
 
 
 if __name__ == "__main__":
