@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.caption_encoder import CaptionEncoder, split_words
 from model.encoder import ClipVideoEncoder
 from model.text_space import ClassToken, TextSpace
+from model.text_towers import CaptionEncoder, split_words
 from utils.progress import track
 
 from .crowd import VIEWS, Crowd

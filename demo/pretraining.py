@@ -29,8 +29,8 @@ from torchvision.transforms.v2.functional import normalize
 from yacs.config import CfgNode
 
 from datasets.clips.transforms import Normalizer
-from model.caption_encoder import CaptionEncoder
 from model.encoder import ClipVideoEncoder, build_vit
+from model.text_towers import CaptionEncoder
 from model.weights import TIMM_RENAMES, invert, rename
 from utils.distances import squared_distances
 from utils.files import write_whole

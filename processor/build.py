@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from configs import Role, dump_config, values_of
+from configs import Role, values_of
 from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
 from datasets.readers.dataset import DataSet
@@ -31,7 +31,7 @@ from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
 from .report.maps import MakeMaps, map_queries
 from .training.clip_memory import build_memory
-from .training.state import TrainingOptions, TrainingState
+from .training.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,7 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     """Build model, losses and solver for a data set; ``make_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
     Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
-    slices of a batch need different dropout masks.
-
-    Args:
-        cfg: MODEL.*, LOSS.*, SOLVER.* and INPUT.*.
-        dataset: Its training split says how many identities and cameras there are.
-        runtime: Device and precision.
-        resume: Read no CLIP weights: ``TrainingState.restore`` follows and replaces them.
+    slices of a batch need different dropout masks. With ``resume`` no CLIP weights are read: ``restore`` replaces them.
     """
     pids = list(label_map(tracklet.pid for tracklet in dataset.train))
     camids = list(train_cameras(dataset.train))
@@ -57,22 +51,9 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     logger.info("Parameters:\n%s", describe_groups(cfg, model))
     if not runtime.processes.is_main:
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
-    return TrainingState(
-        model,
-        criterion,
-        optimizer,
-        make_schedule(cfg, optimizer),
-        runtime,
-        torch.empty(0, model.encoder.projected_width, device=runtime.device),
-        pids,
-        camids,
-        data_hash=hash_tracklets(dataset.train),
-        config=dump_config(cfg),
-        centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
-        max_gradient_norm=cfg.SOLVER.STAGE2.CLIP_GRADIENT_NORM,
-        ema_decay=cfg.SOLVER.STAGE2.EMA_DECAY,
-        generator=torch.Generator().manual_seed(cfg.SOLVER.SEED),
-    )
+    memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
+    schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
+    return TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
 
 
 def make_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
@@ -87,21 +68,6 @@ def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def make_training_options(cfg: CfgNode, ideal_step_seconds: float = 0.0) -> TrainingOptions:
-    """Read the length of a training run and its periods; ``ideal_step_seconds`` as in ``TrainingOptions``."""
-    return TrainingOptions(
-        num_epochs=cfg.SOLVER.STAGE2.MAX_EPOCHS,
-        log_period=cfg.SOLVER.STAGE2.LOG_PERIOD,
-        eval_period=cfg.SOLVER.STAGE2.EVAL_PERIOD,
-        keeps_best=any(cfg.DATASETS[key] for key in ("VALIDATION_DIR", "VALIDATION_FRACTION", "VALIDATION_PIDS")),
-        checkpoint_minutes=cfg.SOLVER.STAGE2.CHECKPOINT_MINUTES,
-        accumulation_steps=cfg.SOLVER.STAGE2.ACCUMULATION_STEPS,
-        skips_non_finite=cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip",
-        max_bad_fraction=cfg.DATALOADER.MAX_BAD_FRACTION,
-        ideal_step_seconds=ideal_step_seconds,
-    )
-
-
 def make_extractor(cfg: CfgNode, model: XTFCLIP, runtime: Runtime) -> FeatureExtractor:
     """Build the feature extractor around a model that is on the runtime's device."""
     return FeatureExtractor(model, make_test_transform(cfg), runtime, flip=cfg.TEST.FLIP, normalize=cfg.TEST.FEAT_NORM)
@@ -112,12 +78,7 @@ def make_feature_cache(
 ) -> FeatureCache | None:
     """Build the cache of features in a results folder; None if TEST.KEEP_FEATURES is False.
 
-    Args:
-        cfg: MODEL.*, INPUT.* and TEST.*.
-        model: Computes the features.
-        runtime: Device and precision.
-        cameras: Index of each camera in the model, by camid.
-        folder: Folder of the files.
+    ``cameras`` holds the index of each camera in the model, by camid.
     """
     if not cfg.TEST.KEEP_FEATURES:
         return None
@@ -140,11 +101,7 @@ def describe_transform(cfg: CfgNode) -> str:
 
 
 def make_zero_shot_predictor(cfg: CfgNode, trained: TrainedRun) -> ZeroShotPredictor:
-    """Open TEST.TEXT_TOWER, which predicts attributes, calibrated if ``tools.train_attributes`` did that for the run.
-
-    Raises:
-        FileNotFoundError, ValueError: As ``open_text_space``; ValueError also if the calibration is of another tower.
-    """
+    """Open TEST.TEXT_TOWER, which predicts attributes, calibrated if ``tools.train_attributes`` did so."""
     space = open_text_space(cfg.TEST.TEXT_TOWER).to(trained.runtime.device)
     return ZeroShotPredictor(
         find_zero_shot_heads(space, trained.checkpoint.parent),
@@ -164,34 +121,16 @@ def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mappin
 def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> RankingOptions:
     """Read which rankings are made beside the visual one.
 
-    Args:
-        cfg: TEST.*.
-        trained: The run whose classifiers of attributes TEST.MASK may need; None in training, where there are none yet
-            and such a mask is left out.
-    Raises:
-        FileNotFoundError, ValueError: If the run lacks the classifiers that are needed, as ``find_heads``, or
-            TEST.TEXT_TOWER cannot be opened, as ``make_zero_shot_predictor``.
+    TEST.MASK may need the attribute classifiers of a trained run; in training (None) such a mask is left out.
     """
     heads = find_heads(trained) if trained else None
     zero_shot = make_zero_shot_predictor(cfg, trained) if trained and cfg.TEST.TEXT_TOWER else None
-    return RankingOptions(
-        mask=MaskOptions(
-            kind=cfg.TEST.MASK,
-            columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
-            penalty=cfg.TEST.MASK_PENALTY,
-            predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
-            heads=heads,
-            predictor=zero_shot or heads,
-        ),
-        reranking=cfg.TEST.RE_RANKING,
-        k1=cfg.TEST.RE_RANKING_K1,
-        k2=cfg.TEST.RE_RANKING_K2,
-        lambda_value=cfg.TEST.RE_RANKING_LAMBDA,
-        query_expansion=cfg.TEST.QUERY_EXPANSION,
-        expansion_k=cfg.TEST.QUERY_EXPANSION_K,
-        expansion_alpha=cfg.TEST.QUERY_EXPANSION_ALPHA,
-        mutual_neighbours=cfg.TEST.MUTUAL_NEIGHBOURS,
-        camera_normalization=cfg.TEST.CAMERA_NORMALIZATION,
-        normalizes_by_view=cfg.TEST.NORMALIZATION_GROUPS == "view",
-        unit_length=cfg.TEST.FEAT_NORM,
+    mask = MaskOptions(
+        kind=cfg.TEST.MASK,
+        columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
+        penalty=cfg.TEST.MASK_PENALTY,
+        predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
+        heads=heads,
+        predictor=zero_shot or heads,
     )
+    return RankingOptions(cfg.TEST, mask)

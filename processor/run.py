@@ -15,7 +15,6 @@ from datasets.build import (
     make_test_loader,
     make_train_loader,
     make_train_transform,
-    warn_of_equal_clips,
 )
 from utils.commands import show
 from utils.files import lock_folder, write_text
@@ -27,7 +26,6 @@ from .build import (
     make_memory,
     make_query_mapper,
     make_ranking_options,
-    make_training_options,
     make_training_state,
 )
 from .estimate import compute_ideal_step_seconds, size_of
@@ -70,7 +68,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
         augment = make_train_transform(cfg, processes)
         measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
         ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0
-        train(state, loader, augment, make_training_options(cfg, ideal), output, validation)
+        train(state, loader, augment, output, validation, ideal)
         logger.info("Done. Checkpoints, config and log are in %s", output)
 
 
@@ -93,7 +91,6 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         with processes.first_on_machine():  # the first one lists the frames
             dataset = trained.read_dataset()
         cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
-        warn_of_equal_clips(cfg, cases)
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
         extractor = make_extractor(cfg, trained.model, trained.runtime)

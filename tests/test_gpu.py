@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
-from processor.build import make_extractor, make_memory, make_training_options, make_training_state
+from processor.build import make_extractor, make_memory, make_training_state
 from processor.estimate import ADAM_STATES, measure_step, size_of
 from processor.training.state import LAST_CHECKPOINT
-from processor.training.train import add_gradients, compute_losses, train, update_weights
+from processor.training.train import compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
 from utils.runtime import DTYPES, Runtime, make_runtime
 
@@ -54,14 +54,13 @@ def set_up(make_tree, tiny_cfg, tmp_path):
             state=state,
             loader=make_train_loader(cfg, dataset),
             augment=make_train_transform(cfg),
-            options=make_training_options(cfg),
         )
 
     return build
 
 
 def run(parts, output):
-    train(parts.state, parts.loader, parts.augment, parts.options, output, lambda model: 0.0)
+    train(parts.state, parts.loader, parts.augment, output, lambda model: 0.0)
 
 
 def losses_of(output):
@@ -142,7 +141,7 @@ def test_peak_memory_is_as_planned(device, set_up):
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
         camids, labels = batch["camid"].to(device), batch["label"].to(device)
         terms = compute_losses(parts.state, clips, camids, labels)
-        add_gradients(parts.state, terms["total"])
+        parts.state.scaler.scale(terms["total"]).backward()
         update_weights(parts.state)
     cpu_twin = Runtime(torch.device("cpu"), torch.float16)
     planned = measure_step(parts.cfg, num_clips, size_of(parts.dataset), runtime=cpu_twin)

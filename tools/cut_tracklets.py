@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sheets = args.contact_sheets or output.with_name(f"{output.name}_contact_sheets")
     rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
     try:
-        summary = cut_tracklets(args.video, args.boxes, output, sheets, rules, args.quality, args.force, progress=True)
+        summary = cut_tracklets(args.video, args.boxes, output, sheets, rules, args.quality, args.force)
     except Stopped as stopped:  # run_command would say that what was written is kept
         logger.error("Stopped by %s. Nothing was written.", stopped.name)
         sys.exit(stopped.status)

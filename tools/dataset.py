@@ -118,26 +118,26 @@ def _add_describe(parser: argparse.ArgumentParser) -> None:
 def describe(args: argparse.Namespace) -> None:
     """Read the names, show what was understood, and write the table."""
     # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.readers.describe import (
-        count_frames,
-        describe_folders,
-        describe_table,
-        format_counts,
-        format_description,
-    )
+    from datasets.readers.describe import Description, describe_folders, format_counts, format_description
+    from datasets.readers.own_data import list_frames
     from datasets.readers.tracklet_table import TABLE, draw_split, read_table, write_table
 
     output = args.output or args.root / TABLE
     if output.exists() and not args.force:
         raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
-    description = describe_table(args.table) if args.table else describe_folders(args.root, output, args.pattern)
+    if args.table:
+        description = Description(read_table(args.table), str(args.table))
+        if description.table.rows[0].split:
+            raise Mistake(f"{args.table}, line 1: there is a column split already; remove it to have another drawn.")
+    else:
+        description = describe_folders(args.root, output, args.pattern)
     table = description.table
-    num_frames = count_frames(args.root, table)
-    show(format_description(description, num_frames) + "\n")
+    frames = list_frames(args.root, table, table.rows)
+    show(format_description(description, frames) + "\n")
     rows = table.rows if table.rows[0].split else draw_split(table.rows, args.test_share, args.seed)
     write_table(output, rows, table.attributes)
     written = read_table(output)  # refuses what cannot be trained on, such as a person in train and test
-    show(format_counts(written.rows, num_frames) + "\n")
+    show(format_counts(written.rows, frames) + "\n")
     words = ["DATASETS.ROOT_DIR", str(args.root)]
     if output.resolve() != (args.root / TABLE).resolve():
         words += ["DATASETS.TABLE", str(output.resolve())]
@@ -158,13 +158,13 @@ def split(args: argparse.Namespace) -> None:
     cfg = get_cfg(args.config_file, args.opts)
     # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.build import make_dataset
-    from datasets.split import draw_people, see
+    from datasets.split import draw_people
     from utils.files import write_text
 
     if args.output.exists():
         raise Mistake(f"{args.output} exists already: --output names another file.")
     train = make_dataset(cfg).train
-    pids = sorted(draw_people(see(train), args.fraction, args.seed, "--fraction", distractors=True))
+    pids = sorted(draw_people(train, args.fraction, args.seed, "--fraction", distractors=True))
     write_text("".join(f"{pid}\n" for pid in pids), args.output)
     show(f"{args.output} names {len(pids)} of {len({each.pid for each in train})} people.")
 

@@ -66,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             frames_per_tracklet=args.frames,
             num_workers=args.workers,
             force=args.force,
-            progress=True,
         )
     except Stopped as stopped:  # run_command would say that what was written is kept
         logger.error("Stopped by %s: nothing was written.", stopped.name)

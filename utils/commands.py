@@ -41,8 +41,8 @@ def show(answer: str) -> None:
     sys.stdout.flush()
 
 
-def run_command(main: Callable[[], int | None]) -> int:
-    """Run an entry point and return its exit status: its own, 1 after an error, 128 + number after a signal.
+def run_command(main: Callable[[], object]) -> int:
+    """Run an entry point and return its exit status: its own number, 1 after an error, 128 + number after a signal.
 
     A mistake of the user and an error of the machine end in one line; any other error shows its traceback.
     """
@@ -51,7 +51,7 @@ def run_command(main: Callable[[], int | None]) -> int:
         try:
             status = main()
             _leave_other_processes()  # after an error, the others may still wait for this process: torchrun ends them
-            return status or 0
+            return status if isinstance(status, int) else 0
         except Stopped as stopped:
             logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
             return stopped.status

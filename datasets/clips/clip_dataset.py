@@ -190,11 +190,6 @@ def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_cl
     return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
 
 
-def count_test_clips(num_frames: int, clip_length: int, num_clips: int) -> int:
-    """Return how many of the ``num_clips`` clips of ``sample_test_indices`` differ."""
-    return min(num_clips, _segments(num_frames, clip_length)[1])
-
-
 def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:
     """Return all frames in consecutive clips, (num_clips, T); the last clip is filled up by repeating its frames."""
     starts = np.arange(0, num_frames, clip_length)

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from yacs.config import CfgNode
 
 from configs import CONFIG_FILE, Role, changed_keys, get_cfg
 from utils.checkpoint import fitting, log_identity, read_checkpoint
@@ -23,26 +24,17 @@ logger = logging.getLogger(__name__)
 class SavePoints:
     """Saves the state of training as the last checkpoint of a run, and keeps the one before.
 
-    Args:
-        state: What is saved.
-        output: Folder of the run.
-        minutes: Time between two checkpoints within an epoch; 0 saves there only when a signal asks training to stop.
-        clock: Returns seconds from any fixed moment.
+    All processes call its methods together.
     """
 
-    def __init__(
-        self, state: TrainingState, output: Path, minutes: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, state: TrainingState, output: Path) -> None:
         self.state = state
         self.output = output
-        self.minutes = minutes
-        self.clock = clock
-        self._last_save = clock()
+        self._last_save = time.monotonic()
 
     def save(self) -> None:
-        """Save; all processes call this together."""
         self.state.save(self.output / LAST_CHECKPOINT, previous=self.output / PREVIOUS_CHECKPOINT)
-        self._last_save = self.clock()
+        self._last_save = time.monotonic()
 
     def save_best(self, score: float | None) -> None:
         """Save the best checkpoint, too, if the model has a score and none was better."""
@@ -53,9 +45,10 @@ class SavePoints:
     def visit(self, step: int, monitor: TrainingMonitor, bad_frames: BadFrames) -> None:
         """Save within an epoch, after so many steps, if it is time; raise Stopped after it if a process got a signal.
 
-        All processes call this together, after the weights changed. What was counted in this epoch is saved, too.
+        The weights have changed just now. What was counted in this epoch is saved, too.
         """
-        is_due = self.minutes > 0 and self.clock() - self._last_save >= 60 * self.minutes
+        minutes = self.state.cfg.SOLVER.STAGE2.CHECKPOINT_MINUTES
+        is_due = minutes > 0 and time.monotonic() - self._last_save >= 60 * minutes
         # One exchange answers both questions: the number of a signal, 0 to save and go on, or -1 to go on.
         wish = self.state.runtime.processes.maximum(STOP_REQUESTS.received or (0 if is_due else -1))
         if wish < 0:
@@ -68,7 +61,7 @@ class SavePoints:
             raise Stopped(wish)
 
     def stop_if_asked(self) -> None:
-        """Raise Stopped if a process received a signal; all processes call this together."""
+        """Raise Stopped if a process received a signal."""
         if received := self.state.runtime.processes.maximum(STOP_REQUESTS.received or 0):
             raise Stopped(received)
 
@@ -111,7 +104,7 @@ def restore_last(state: TrainingState, output: Path) -> None:
     content = read_checkpoint(path)
     log_identity(path)
     with fitting(path):
-        check_config(content["config"], state.config, path, within_epoch=content["step"] > 0)
+        check_config(content["config"], state.cfg, path, within_epoch=content["step"] > 0)
     state.restore(content, path)
     last = output / LAST_CHECKPOINT
     if path != last and last.is_file():
@@ -134,23 +127,23 @@ def find_whole_checkpoint(output: Path) -> Path:
     return previous
 
 
-def check_config(saved: str, current: str, path: Path, within_epoch: bool = False) -> None:
-    """Name the keys in which a run, whose YAML is ``current``, differs from its checkpoint; refuse what cannot go on.
+def check_config(saved: str, cfg: CfgNode, path: Path, within_epoch: bool = False) -> None:
+    """Name the keys in which a run differs from its checkpoint, whose YAML is ``saved``; refuse what cannot go on.
 
     Those are keys of the role NETWORK or CLASSES and, in a checkpoint from within an epoch, of BATCHES.
     """
-    before, now = get_cfg(config_text=saved, source=f"config in {path}"), get_cfg(config_text=current)
-    if within_epoch and (batches := changed_keys(before, now, Role.BATCHES)):
+    before = get_cfg(config_text=saved, source=f"config in {path}")
+    if within_epoch and (batches := changed_keys(before, cfg, Role.BATCHES)):
         raise Mistake(
             f"{path} is from within an epoch, and cannot be resumed with {_list_changes(batches)}: resume without this "
             "change, and make it after an epoch."
         )
-    if fixed := changed_keys(before, now, Role.NETWORK, Role.CLASSES):
+    if fixed := changed_keys(before, cfg, Role.NETWORK, Role.CLASSES):
         raise Mistake(
             f"{path} cannot be resumed with {_list_changes(fixed)}: its weights would mean something else. Leave these "
             f"keys as they are in {CONFIG_FILE}, or begin a new run in another --output_dir with MODEL.INIT_WEIGHT."
         )
-    if others := changed_keys(before, now, Role.TRAINING, Role.BATCHES):
+    if others := changed_keys(before, cfg, Role.TRAINING, Role.BATCHES):
         logger.warning("This run goes on with other keys, which may change its curve: %s", _list_changes(others))
 
 

@@ -17,21 +17,17 @@ MIN_SCALE = 1.0  # of the losses in fp16; below it even plain gradients overflow
 
 
 class FiniteGuard:
-    """Watches the losses of an epoch, and the gradient scaler's.
+    """Watches the losses of an epoch, and the scale of its gradients.
 
-    Args:
-        state: What training changes.
-        tracklets: Those that the batches' ``tracklet`` indices refer to.
-        skip: Whether a batch with a loss that is not finite is skipped and counted; otherwise training stops.
+    A batch whose loss is not finite stops training, or is skipped and counted (SOLVER.STAGE2.NON_FINITE_LOSS).
     """
 
-    def __init__(self, state: TrainingState, tracklets: Sequence[Tracklet], skip: bool) -> None:
+    def __init__(self, state: TrainingState, tracklets: Sequence[Tracklet]) -> None:
         self.state = state
-        self.tracklets = tracklets
-        self.skip = skip
+        self.tracklets = tracklets  # those that the batches' ``tracklet`` indices refer to
+        self.skip = state.cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip"
         self.num_skipped = 0
-        self._num_updates = 0
-        self._first_adam_step = self._adam_step() if state.scaler.is_enabled() else 0
+        self._first_scale = state.scaler.get_scale()  # 1 unless the precision is fp16
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._spoiled = False
 
@@ -64,7 +60,6 @@ class FiniteGuard:
     def may_update(self) -> bool:
         """At the end of a batch: whether its gradients may change the weights; they are removed if not."""
         if not self._spoiled:
-            self._num_updates += 1
             return True
         self.num_skipped += 1
         self._spoiled = False
@@ -73,25 +68,15 @@ class FiniteGuard:
 
     def finish(self) -> None:
         """At the end of an epoch: log what was skipped, and stop if gradients overflowed again and again."""
-        epoch = self.state.epoch + 1
+        epoch, scale = self.state.epoch + 1, self.state.scaler.get_scale()
         if self.num_skipped:
             logger.warning("epoch %d: %d batches were skipped, no finite loss", epoch, self.num_skipped)
-        if not self.state.scaler.is_enabled():
-            return
-        # Adam does not count the steps that the scaler leaves out.
-        overflowed = self._num_updates - (self._adam_step() - self._first_adam_step)
-        scale = self.state.scaler.get_scale()
-        if overflowed:
-            message = (
-                "epoch %d: %d of %d steps were left out, because gradients overflowed in fp16; the scale is now %g"
+        if scale < self._first_scale:
+            logger.info(
+                "epoch %d: gradients overflowed in fp16: steps were left out, and the scale fell to %g", epoch, scale
             )
-            logger.info(message, epoch, overflowed, self._num_updates, scale)
         if scale < MIN_SCALE:
             raise Mistake(
                 f"Gradients of epoch {epoch} overflowed in fp16 again and again: the losses' scale fell to {scale:g}. "
                 "Set SOLVER.PRECISION bf16 or fp32, or lower SOLVER.STAGE2.BASE_LR; then continue with --resume."
             )
-
-    def _adam_step(self) -> int:
-        """Return how many steps Adam has counted, which is the same for all parameters; waits for the device."""
-        return int(next((values["step"] for values in self.state.optimizer.state.values()), 0))

@@ -9,8 +9,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +17,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+from yacs.config import CfgNode
 
 from utils.files import set_aside, write_text
 from utils.mistake import Mistake
 from utils.progress import format_duration
 from utils.runtime import Runtime
-
-from .state import TrainingOptions
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +34,24 @@ HISTORY = "history.csv"
 CURVES = "curves.png"
 SAMPLES = "samples.png"
 MAX_SAMPLES = 8  # clips, and frames of each, in the picture of samples
-LOSSES = ("id", "triplet", "memory", "frame")
-PHASES = ("data", "step")  # waiting for a batch, computing with it
+PHASES = ("seconds_data", "seconds_step")  # waiting for a batch, computing with it
 SCORES = ("validation_mAP", "monitoring_mAP")  # of people who choose a checkpoint, and of the test people
 AVERAGED = "_averaged"  # added to the name of a score of the weights' moving average
+# The charts of curves.png: title, scale of the y axis, columns of the history.
+CHARTS = (
+    (
+        "loss terms, unweighted (dotted: against the hard labels)",
+        "log",
+        ("id", "triplet", "memory", "frame", "total", "id_hard", "memory_hard", "frame_hard"),
+    ),
+    (
+        "accuracy in training, and validation mAP",
+        "linear",
+        ("accuracy", *SCORES, *(score + AVERAGED for score in SCORES)),
+    ),
+    ("learning rate", "log", ("lr",)),
+    ("seconds of a step (data: waiting for it)", "linear", PHASES),
+)
 
 Row = dict[str, float]
 Moment = Any  # seconds of the clock, on the CPU; a torch.cuda.Event on CUDA
@@ -48,71 +59,71 @@ Moment = Any  # seconds of the clock, on the CPU; a torch.cuda.Event on CUDA
 
 @dataclass
 class _Epoch:
-    """Sums over the steps of an epoch so far."""
+    """What was measured in an epoch so far; a resumed one goes on from the first three sums."""
 
     number: int
     num_steps: int
     steps: int = 0
     measured_steps: int = 0  # those whose measures are finite
-    timed_steps: int = 0  # those that this process has taken; a resumed epoch has others
+    sums: Row = field(default_factory=dict)
     clips: int = 0
     rate: float = 0.0
-    sums: Row = field(default_factory=dict)
-    seconds: Row = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    moments: list[Moment] = field(default_factory=list)  # the start of the epoch, then start and end of each step
     start: float = field(default_factory=time.perf_counter)
 
 
 class TrainingMonitor:
     """Collects the measures of training and shows them.
 
-    The calls of a step, in this order: ``start_step`` when its batch is there; ``send_measures`` after the forward
-    pass; ``read_measures`` after the backward pass, before the weights change; ``finish_step``.
+    The calls of a step, in this order: ``mark`` when its batch is there; ``send_measures`` after the forward pass;
+    ``read_measures`` after the backward pass, before the weights change; ``mark`` after that.
 
     Args:
-        options: Epochs of the run, and steps between two log lines and between two histograms of distances.
+        solver: SOLVER.STAGE2 of the configuration.
         runtime: Device that trains; process 0 writes the files.
         output: Folder of the run; None for log lines alone.
         finished_epochs: Epochs before a resume. The history keeps their rows, and drops all later ones.
         first_step: The run's step, counted from 1, with which this begins: TensorBoard hides earlier points from there.
+        ideal_step_seconds: At the device's rate of matrix products; 0 if that was not measured.
     """
 
     def __init__(
         self,
-        options: TrainingOptions,
+        solver: CfgNode,
         runtime: Runtime,
-        output: Path | None,
+        output: Path | None = None,
         finished_epochs: int = 0,
         first_step: int = 1,
+        ideal_step_seconds: float = 0.0,
     ) -> None:
-        self.options = options
+        self.solver = solver
         self.device = runtime.device
+        self.ideal_step_seconds = ideal_step_seconds
         self.rows: list[Row] = []
-        self._board: SummaryWriter | None = None
+        self._board: SummaryWriter | None = None  # None writes no files
         if output is not None and runtime.processes.is_main:
             self.output = output
             self.rows = read_history(output / HISTORY, finished_epochs)
-            with self._writing():
-                self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
+            self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
         self._epoch = _Epoch(0, 0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
         # Of measures on their way to the host: names, values, and in some steps distances and the mask of pairs of one
         # person, (B, B) each; they are valid once the moment has come.
         self._sent: tuple[list[str], Tensor, list[Tensor], Moment]
-        self._moments: list[Moment] = []  # the start of an epoch, then start and end of each step, until they are read
 
     def start_epoch(self, epoch: int, num_steps: int, so_far: Mapping[str, Any] | None = None) -> None:
         """Begin an epoch, counted from 1, or go on with one of which ``measures_so_far`` returned a part."""
         self._epoch = _Epoch(epoch, num_steps, **deepcopy(so_far or {}))
-        self._moments = [self._mark()]
+        self.mark()
 
     def measures_so_far(self) -> dict[str, Any]:
         """Return what an epoch that is resumed within needs."""
         return {name: deepcopy(getattr(self._epoch, name)) for name in ("steps", "measured_steps", "sums")}
 
-    def start_step(self) -> None:
-        """Note that the batch is there: what came before was waiting for data."""
-        self._moments.append(self._mark())
+    def mark(self) -> None:
+        """Note the moment at which a step's batch is there, or its weights have changed and the next wait begins."""
+        self._epoch.moments.append(self._moment())
 
     def show_samples(self, clips: Tensor, restore: Callable[[Tensor], Tensor]) -> None:
         """Draw the first clips, (B, T, C, H, W), a row each; ``restore`` turns them back into pixels, 0..1."""
@@ -121,9 +132,8 @@ class TrainingMonitor:
         pixels = restore(clips[:MAX_SAMPLES, :MAX_SAMPLES].float()).clamp(0, 1).mul(255).byte().cpu()
         rows, columns, channels, height, width = pixels.shape
         grid = pixels.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
-        with self._writing():
-            Image.fromarray(grid).save(self.output / SAMPLES)
-            self._board.add_image("samples", grid, 0, dataformats="HWC")
+        Image.fromarray(grid).save(self.output / SAMPLES)
+        self._board.add_image("samples", grid, 0, dataformats="HWC")
 
     @torch.no_grad()
     def send_measures(
@@ -137,12 +147,12 @@ class TrainingMonitor:
         self._epoch.clips += len(labels)
         self._epoch.rate = rate
         tensors = [torch.stack([value.float() for value in measures.values()])]
-        if self._board and self._epoch.steps % self.options.log_period == 0:
+        if self._board and self._epoch.steps % self.solver.LOG_PERIOD == 0:
             joined = F.normalize(torch.cat([feature.float() for feature in features], dim=1), dim=1)
             distances = torch.cdist(joined, joined, compute_mode="donot_use_mm_for_euclid_dist")
             tensors += [distances, labels.unsqueeze(0) == labels.unsqueeze(1)]
         copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
-        self._sent = list(measures), copies[0], copies[1:], self._mark()
+        self._sent = list(measures), copies[0], copies[1:], self._moment()
 
     def read_measures(self) -> Row:
         """Wait for the measures of the step, show them, and return them; means leave out those that are not finite."""
@@ -156,25 +166,18 @@ class TrainingMonitor:
             epoch.measured_steps += 1
             for name, value in values.items():
                 epoch.sums[name] = epoch.sums.get(name, 0.0) + value
-            with self._writing():
-                self._write_step(values, distances)
-        self._read_moments()
-        if epoch.steps % self.options.log_period == 0 or epoch.steps == epoch.num_steps:
-            means = " ".join(
-                f"{name} {value:{'.3g' if name == 'lr' else '.3f'}}" for name, value in self._means().items()
-            )
+            self._write_step(values, distances)
+        if epoch.steps % self.solver.LOG_PERIOD == 0 or epoch.steps == epoch.num_steps:
+            formats = {"lr": ".3g"}
+            means = " ".join(f"{name} {value:{formats.get(name, '.3f')}}" for name, value in self._means().items())
             left = format_duration(self.seconds_left())
             logger.info("epoch %d step %d/%d: %s, %s left", epoch.number, epoch.steps, epoch.num_steps, means, left)
         return values
 
-    def finish_step(self) -> None:
-        """Note that the weights have changed; the next wait for data begins."""
-        self._moments.append(self._mark())
-
     def seconds_left(self) -> float:
         """Estimate the seconds until the end of the run, from all that this process has done so far."""
         epoch = self._epoch
-        steps = epoch.num_steps - epoch.steps + (self.options.num_epochs - epoch.number) * epoch.num_steps
+        steps = epoch.num_steps - epoch.steps + (self.solver.MAX_EPOCHS - epoch.number) * epoch.num_steps
         return (time.perf_counter() - self._start) / max(self._steps_of_run, 1) * steps
 
     def finish_epoch(self) -> Row:
@@ -182,22 +185,19 @@ class TrainingMonitor:
         epoch = self._epoch
         if not epoch.steps:
             raise Mistake("The training loader returned no batch: there are fewer identities than a batch holds.")
-        self._read_moments()
-        seconds = {f"seconds_{name}": total / max(epoch.timed_steps, 1) for name, total in epoch.seconds.items()}
+        seconds = self._mean_seconds()
         means = {**self._means(), **seconds}
-        whole = sum(seconds.values())
-        if whole:
-            shares = ", ".join(f"{name} {seconds[f'seconds_{name}'] / whole:.0%}" for name in PHASES)
-            if self.options.ideal_step_seconds:
-                means["share_of_rate"] = self.options.ideal_step_seconds / whole
+        if whole := sum(seconds.values()):
+            shares = ", ".join(f"{name.removeprefix('seconds_')} {seconds[name] / whole:.0%}" for name in PHASES)
+            if self.ideal_step_seconds:
+                means["share_of_rate"] = self.ideal_step_seconds / whole
                 shares += f"; {means['share_of_rate']:.0%} of the device's rate of matrix products"
             logger.info("epoch %d: %.3g s a step: %s", epoch.number, whole, shares)
         if self._board:
             self.rows.append({"epoch": epoch.number, **means})
-            with self._writing():
-                for name, value in means.items():
-                    self._board.add_scalar(f"train/{name}", value, epoch.number)
-                self._write_history()
+            for name, value in means.items():
+                self._board.add_scalar(f"train/{name}", value, epoch.number)
+            self._write_history()
         return means
 
     def add_scores(self, epoch: int, mean_ap: float, averaged: float | None, chooses: bool) -> None:
@@ -209,30 +209,19 @@ class TrainingMonitor:
             return
         if not self.rows or self.rows[-1]["epoch"] != epoch:  # the history of a resumed run was removed
             self.rows.append({"epoch": epoch})
-        with self._writing():
-            column = SCORES[0] if chooses else SCORES[1]
-            for name, value in ((column, mean_ap), (column + AVERAGED, averaged)):
-                if value is not None:
-                    self._board.add_scalar(name.replace("_", "/", 1), value, epoch)
-                    self.rows[-1][name] = value
-            self._write_history()
+        column = SCORES[0] if chooses else SCORES[1]
+        for name, value in ((column, mean_ap), (column + AVERAGED, averaged)):
+            if value is not None:
+                self._board.add_scalar(name.replace("_", "/", 1), value, epoch)
+                self.rows[-1][name] = value
+        self._write_history()
 
     def close(self) -> None:
         """Write what TensorBoard still holds back."""
         if self._board:
-            with self._writing():
-                self._board.close()
+            self._board.close()
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Run a block that writes; training goes on if it cannot, because only checkpoints must be written."""
-        try:
-            yield
-        except (OSError, Mistake) as error:
-            self._board = None
-            logger.warning("%s, curves and TensorBoard in %s are not written any more: %s", HISTORY, self.output, error)
-
-    def _mark(self) -> Moment:
+    def _moment(self) -> Moment:
         """Return this moment; on CUDA, the one when the device has finished all that was asked of it so far."""
         if self.device.type != "cuda":
             return time.perf_counter()
@@ -240,17 +229,16 @@ class TrainingMonitor:
         event.record(torch.cuda.current_stream(self.device))
         return event
 
-    def _read_moments(self) -> None:
-        """Add the phases of the step that has ended, if any, to those of the epoch."""
-        if len(self._moments) > len(PHASES):
-            self._epoch.timed_steps += 1
-            for name, start, end in zip(PHASES, self._moments, self._moments[1:], strict=False):
-                if self.device.type == "cuda":
-                    end.synchronize()
-                    self._epoch.seconds[name] += start.elapsed_time(end) / 1000
-                else:
-                    self._epoch.seconds[name] += end - start
-            del self._moments[: len(PHASES)]
+    def _mean_seconds(self) -> Row:
+        """Return the mean seconds of each phase of the epoch's steps; waits for the device."""
+        pairs = zip(self._epoch.moments, self._epoch.moments[1:], strict=False)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            seconds = [start.elapsed_time(end) / 1000 for start, end in pairs]
+        else:
+            seconds = [end - start for start, end in pairs]
+        num_steps = max(len(seconds) // len(PHASES), 1)  # none if a resumed epoch was over already
+        return {name: sum(seconds[phase :: len(PHASES)]) / num_steps for phase, name in enumerate(PHASES)}
 
     def _means(self) -> Row:
         """Return the means of the epoch so far, the learning rate and the speed."""
@@ -302,38 +290,16 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
     return [row for row in rows if row["epoch"] <= finished_epochs]
 
 
-def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw the means of each epoch, with its number as "epoch", as a PNG; a curve that no row has is left out."""
+def draw_curves(rows: Sequence[Row], path: Path) -> None:
+    """Draw the columns of a history over its epochs, as a PNG; a curve that no row has is left out."""
     figure = Figure(figsize=(14, 8))  # no pyplot: it needs no display and keeps no state
     figure.subplots_adjust(0.04, 0.07, 0.84, 0.95, hspace=0.25, wspace=0.38)  # legends stand beside the axes
-    (losses, accuracy), (rate, seconds) = figure.subplots(2, 2)
-    for index, name in enumerate(LOSSES):
-        _plot(losses, rows, name, color=f"C{index}")
-        _plot(losses, rows, f"{name}_hard", color=f"C{index}", linestyle=":")
-    _plot(losses, rows, "total", color="black")
-    losses.set(title="loss terms, unweighted (dotted: against the hard labels)", yscale="log")
-    _plot(accuracy, rows, "accuracy")
-    for name in SCORES:
-        _plot(accuracy, rows, name, linestyle="", marker="o")
-        _plot(accuracy, rows, name + AVERAGED, linestyle="", marker="s")
-    accuracy.set(title="accuracy in training, and validation mAP", ylim=(0, 1.02))
-    _plot(rate, rows, "lr")
-    rate.set(title="learning rate", yscale="log")
-    names = [f"seconds_{name}" for name in PHASES]
-    timed = [row for row in rows if all(name in row for name in names)]
-    if timed:
-        epochs = [row["epoch"] for row in timed]
-        seconds.stackplot(epochs, *([row[name] for row in timed] for name in names), labels=PHASES)
-    seconds.set(title="seconds of a step (data: waiting for it)")
-    for axes in (losses, accuracy, rate, seconds):
-        axes.set_xlabel("epoch")
+    for axes, (title, scale, names) in zip(figure.subplots(2, 2).flat, CHARTS, strict=True):
+        for name in names:
+            if points := [(row["epoch"], row[name]) for row in rows if name in row]:
+                axes.plot(*zip(*points, strict=True), linestyle=":" if "_hard" in name else "-", marker=".", label=name)
+        axes.set(title=title, xlabel="epoch", yscale=scale)
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=80)
-
-
-def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], name: str, **style: Any) -> None:
-    points = [(row["epoch"], row[name]) for row in rows if name in row]
-    if points:
-        axes.plot(*zip(*points, strict=True), label=name, **{"marker": ".", **style})

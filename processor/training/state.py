@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
+from yacs.config import CfgNode
 
+from configs import dump_config
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import fitting, write_checkpoint, write_weights
@@ -30,25 +32,6 @@ def weights_beside(path: Path, ending: str = "") -> Path:
     return path.with_name(f"{path.stem.replace('checkpoint', 'weights')}{ending}.safetensors")
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How long to train, and how often to report, to save and to validate."""
-
-    num_epochs: int  # those before a resume included
-    log_period: int = 50  # steps between two log lines
-    eval_period: int = 0  # epochs between two validations; the last epoch is always validated; 0 for none
-    keeps_best: bool = False  # whether validation chooses a checkpoint: its people are neither trained on nor tested
-    checkpoint_minutes: float = 0.0  # between two checkpoints within an epoch; 0 for none
-    accumulation_steps: int = 1  # whose gradients are averaged before the weights change
-    skips_non_finite: bool = False  # skip a batch whose loss is not finite instead of stopping
-    max_bad_fraction: float = 1.0  # share of an epoch's frames, 0..1, that may be unreadable
-    ideal_step_seconds: float = 0.0  # at the device's rate of matrix products; 0 if that was not measured
-
-    def validates_after(self, epoch: int) -> bool:
-        """Whether the model is validated after this epoch, counted from 1."""
-        return self.eval_period > 0 and (epoch % self.eval_period == 0 or epoch == self.num_epochs)
-
-
 @dataclass
 class TrainingState:
     """Everything that changes while training, and what it belongs to: the content of a checkpoint.
@@ -56,6 +39,7 @@ class TrainingState:
     All processes hold the same state but for dropout's random numbers.
     """
 
+    cfg: CfgNode
     model: XTFCLIP
     criterion: ReidLoss
     optimizer: torch.optim.Optimizer
@@ -64,35 +48,32 @@ class TrainingState:
     memory: Tensor  # CLIP memory (K, P), frozen
     pids: list[int]  # training identities as annotated, in the order of their labels
     camids: list[int]  # training cameras as annotated, in the order of their indices
-    data_hash: str = ""  # of the training tracklets' names and lengths
-    config: str = ""  # YAML
-    centralize: bool = True  # gradients
-    max_gradient_norm: float = 0.0  # to which larger gradients are scaled down; 0 for no limit
-    ema_decay: float = 0.0  # of the weights' moving average, per update; 0 for no average
-    generator: torch.Generator = field(default_factory=torch.Generator)  # of the augmentation
+    data_hash: str  # of the training tracklets' names and lengths
     epoch: int = 0  # number of finished epochs
     step: int = 0  # number of finished steps of the epoch after these
     epoch_so_far: dict[str, Any] = field(default_factory=dict)  # counted in those steps; empty between two epochs
     validation_is_due: bool = False  # of the last finished epoch
     best: float = 0.0  # validation mAP so far, visual only, 0..1
     with_weights: bool = False  # whether ``save`` also writes the weights alone, as .safetensors, for evaluation
-    scaler: torch.amp.GradScaler = field(init=False)  # works in fp16 only
-    averaged: ModelEmaV3 | None = field(init=False)  # the moving average, in evaluation mode
-    parallel_model: nn.Module = field(init=False)  # as training calls it: gradients of all processes are averaged
 
     def __post_init__(self) -> None:
-        self.scaler = self.runtime.make_scaler()
-        self.averaged = ModelEmaV3(self.model, self.ema_decay) if self.ema_decay else None
-        self.model.gather_batch = self.runtime.processes.gather_batch
-        self.parallel_model = self.runtime.processes.parallelize(self.model)
+        decay, processes = self.cfg.SOLVER.STAGE2.EMA_DECAY, self.runtime.processes
+        self.generator = torch.Generator().manual_seed(self.cfg.SOLVER.SEED)  # of the augmentation
+        self.scaler = self.runtime.make_scaler()  # works in fp16 only
+        self.averaged = ModelEmaV3(self.model, decay) if decay else None  # of the weights, in evaluation mode
+        self.model.gather_batch = processes.gather_batch
+        self.parallel_model = processes.parallelize(self.model)  # as training calls it
 
     def finish_epoch(self) -> None:
-        """Go on to the next epoch: new soft labels, and the next learning rate."""
+        """Go on to the next epoch: new soft labels, the next learning rate, and validation if it is time for that."""
         self.criterion.next_epoch()
         self.schedule.step()
         self.epoch += 1
         self.step = 0
         self.epoch_so_far = {}
+        solver = self.cfg.SOLVER.STAGE2
+        is_last = self.epoch == solver.MAX_EPOCHS
+        self.validation_is_due = solver.EVAL_PERIOD > 0 and (self.epoch % solver.EVAL_PERIOD == 0 or is_last)
 
     def save(self, path: Path, previous: Path | None = None) -> None:
         """Write a checkpoint from which training continues exactly, and keep the one before as ``previous``.
@@ -115,7 +96,8 @@ class TrainingState:
             "scaler": self.scaler.state_dict(),
             "generator": self.generator.get_state(),
             "random_states": random_states,
-            **{name: getattr(self, name) for name in ("memory", "pids", "camids", "data_hash", "config", *PROGRESS)},
+            "config": dump_config(self.cfg),
+            **{name: getattr(self, name) for name in ("memory", "pids", "camids", "data_hash", *PROGRESS)},
         }
         if self.averaged is not None:
             content["averaged"] = self.averaged.module.state_dict()
@@ -129,14 +111,22 @@ class TrainingState:
     def restore(self, content: dict[str, Any], path: Path) -> None:
         """Continue from a checkpoint of the same data and configuration; the number of processes may differ.
 
-        Learning rates, weight decay and ``config`` stay as they are here: a run may resume with others.
+        Learning rates and weight decay stay as they are here: a run may resume with others.
         """
         if "optimizer" not in content:
             raise Mistake(f"{path} holds weights only: training cannot resume from it. Use it with eval_main.py.")
         with fitting(path):
-            self._require_same_data(content, path)
-            if name := _find_odd_weight(content["model"], self.model.state_dict()):
-                raise ValueError(f"{name} is no dense tensor of finite numbers in the shape of this configuration")
+            if content["pids"] != self.pids or content["camids"] != self.camids:
+                raise Mistake(
+                    f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, "
+                    f"not on the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
+                )
+            if content["data_hash"] != self.data_hash:
+                logger.warning(
+                    "%s was trained on other tracklets of the same people (names or lengths differ), so this run ends "
+                    "otherwise, and its CLIP memory is of the tracklets before.",
+                    path,
+                )
             self.model.load_state_dict(content["model"])
             self.criterion.load_state_dict(content["criterion"])
             if self.averaged is not None:  # a run may begin to average when it resumes
@@ -151,19 +141,6 @@ class TrainingState:
             for name in PROGRESS:
                 setattr(self, name, content[name])
         logger.info("Resumed from %s after epoch %d and %d steps of the next", path, self.epoch, self.step)
-
-    def _require_same_data(self, content: dict[str, Any], path: Path) -> None:
-        if content["pids"] != self.pids or content["camids"] != self.camids:
-            raise Mistake(
-                f"{path} was trained on {len(content['pids'])} identities and {len(content['camids'])} cameras, not on "
-                f"the {len(self.pids)} and {len(self.camids)} of DATASETS.ROOT_DIR: training cannot resume."
-            )
-        if content["data_hash"] != self.data_hash:
-            logger.warning(
-                "%s was trained on other tracklets of the same people (names or lengths differ from those in "
-                "DATASETS.ROOT_DIR), so this run ends otherwise, and its CLIP memory is of the tracklets before.",
-                path,
-            )
 
     def _restore_solver(self, content: dict[str, Any]) -> None:
         """Restore optimiser, schedule and scaler, with this run's learning rates, weight decay and kind of Adam."""
@@ -183,20 +160,8 @@ class TrainingState:
 
 def _find_infinite(weights: Mapping[str, Tensor]) -> str | None:
     """Return the name of the first weight that is not finite, if any; waits for the device once."""
-    named = [(name, value) for name, value in weights.items() if value.is_floating_point()]
-    finite = torch.stack([value.isfinite().all() for _, value in named]).tolist()
-    return next((name for (name, _), is_finite in zip(named, finite, strict=True) if not is_finite), None)
-
-
-def _find_odd_weight(weights: Mapping[str, Any], own: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the first weight whose numbers cannot take the place of the model's own."""
-    for name, value in own.items():
-        other = weights[name]
-        is_dense = isinstance(other, Tensor) and other.layout is torch.strided and not other.is_meta
-        is_alike = is_dense and other.shape == value.shape and other.is_floating_point() == value.is_floating_point()
-        if not (is_alike and other.to(value.dtype).isfinite().all()):
-            return name
-    return None
+    finite = torch.stack([value.isfinite().all() for value in weights.values()]).tolist()
+    return next((name for name, is_finite in zip(weights, finite, strict=True) if not is_finite), None)
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from ..evaluation.bad_frames import BadFrames
 from .checkpoints import SavePoints
 from .guards import FiniteGuard
 from .monitor import TrainingMonitor
-from .state import TrainingOptions, TrainingState
+from .state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ def train(
     state: TrainingState,
     loader: DataLoader,
     augment: Augmenter,
-    options: TrainingOptions,
     output: Path,
     validate: Callable[[XTFCLIP], float | None],
+    ideal_step_seconds: float = 0.0,
 ) -> None:
     """Train up to the last epoch, keeping the last checkpoint and, if validation chooses one, the best.
 
@@ -41,11 +41,12 @@ def train(
         state: Training continues from its epoch and step, or with the validation that is due.
         loader: Batches of P x K clips, of ``make_train_loader``.
         augment: Turns uint8 clips into augmented, normalised floats.
-        options: Length of the run and periods.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
         validate: Returns the mAP, 0..1, of a model, or None if nobody can be scored; the same in every process.
+        ideal_step_seconds: At the device's rate of matrix products; 0 if that was not measured.
     """
-    if state.epoch >= options.num_epochs:
+    solver = state.cfg.SOLVER.STAGE2
+    if state.epoch >= solver.MAX_EPOCHS:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
     logger.info(
         "total = %g id + %g triplet + %g memory + %g / T frame; id and triplet are sums over the three features",
@@ -56,19 +57,18 @@ def train(
     )
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
     first_step = state.epoch * len(sampler) + state.step + 1
-    monitor = TrainingMonitor(options, state.runtime, output, state.epoch, first_step)
-    save_points = SavePoints(state, output, options.checkpoint_minutes)
+    monitor = TrainingMonitor(solver, state.runtime, output, state.epoch, first_step, ideal_step_seconds)
+    save_points = SavePoints(state, output)
     with closing(monitor):
         while True:
             if state.validation_is_due:
-                validate_epoch(state, monitor, options, save_points, validate)
-            if state.epoch >= options.num_epochs:
+                validate_epoch(state, monitor, save_points, validate)
+            if state.epoch >= solver.MAX_EPOCHS:
                 break
             sampler.set_epoch(state.epoch, done=state.step)
             with STOP_REQUESTS.deferred():  # up to the next save point
-                train_one_epoch(state, loader, augment, options, monitor, save_points)
+                train_one_epoch(state, loader, augment, monitor, save_points)
                 state.finish_epoch()
-                state.validation_is_due = options.validates_after(state.epoch)
                 save_points.save()
                 save_points.stop_if_asked()
 
@@ -76,7 +76,6 @@ def train(
 def validate_epoch(
     state: TrainingState,
     monitor: TrainingMonitor,
-    options: TrainingOptions,
     save_points: SavePoints,
     validate: Callable[[XTFCLIP], float | None],
 ) -> None:
@@ -84,14 +83,16 @@ def validate_epoch(
 
     Where there is a moving average, its mAP chooses.
     """
+    data = state.cfg.DATASETS  # people of these keys are neither trained on nor tested, so they choose
+    chooses = bool(data.VALIDATION_DIR or data.VALIDATION_FRACTION or data.VALIDATION_PIDS)
     mean_ap, averaged_map = validate(state.model), None
     if state.averaged is not None:
         logger.info("The table above is of the weights as they are, the next one of their moving average.")
         averaged_map = validate(cast(XTFCLIP, state.averaged.module))
     if mean_ap is not None:
-        monitor.add_scores(state.epoch, mean_ap, averaged_map, chooses=options.keeps_best)
+        monitor.add_scores(state.epoch, mean_ap, averaged_map, chooses)
     state.validation_is_due = False
-    if options.keeps_best:
+    if chooses:
         save_points.save_best(mean_ap if averaged_map is None else averaged_map)
     save_points.save()
 
@@ -100,7 +101,6 @@ def train_one_epoch(
     state: TrainingState,
     loader: DataLoader,
     augment: Augmenter,
-    options: TrainingOptions,
     monitor: TrainingMonitor | None = None,
     save_points: SavePoints | None = None,
 ) -> dict[str, float]:
@@ -108,18 +108,19 @@ def train_one_epoch(
 
     Without a monitor, nothing but log lines is written; without save points, nothing is saved.
     """
-    runtime = state.runtime
-    monitor = monitor or TrainingMonitor(options, runtime, output=None)
+    runtime, num_parts = state.runtime, state.cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
+    monitor = monitor or TrainingMonitor(state.cfg.SOLVER.STAGE2, runtime)
     state.model.train()
     state.criterion.train()
     name = f"epoch {state.epoch + 1}"
     tracklets = cast(TrackletClips, loader.dataset).tracklets
-    bad_frames = BadFrames(tracklets, name, len(loader), options.max_bad_fraction, runtime.processes)
+    max_bad_fraction = state.cfg.DATALOADER.MAX_BAD_FRACTION
+    bad_frames = BadFrames(tracklets, name, len(loader), max_bad_fraction, runtime.processes)
     bad_frames.go_on_from(state.epoch_so_far.get("bad_frames", []))
-    guard = FiniteGuard(state, tracklets, options.skips_non_finite)
+    guard = FiniteGuard(state, tracklets)
     monitor.start_epoch(state.epoch + 1, len(loader), state.epoch_so_far.get("measures"))
     for step, batch in enumerate(runtime.show_progress(loader, name, "step", done=state.step), start=state.step + 1):
-        monitor.start_step()
+        monitor.mark()
         bad_frames.add(batch)
         guard.remember()
         clips = augment(batch["clips"].to(runtime.device, non_blocking=True), state.generator)
@@ -127,14 +128,14 @@ def train_one_epoch(
         camids = batch["camid"].to(runtime.device, non_blocking=True)
         if state.epoch == 0 and step == 1:
             monitor.show_samples(clips, augment.normalize.invert)
-        completes_batch = step % options.accumulation_steps == 0
+        completes_batch = step % num_parts == 0
         with runtime.processes.exchange_gradients(state.parallel_model, now=completes_batch):
             terms = compute_losses(state, clips, camids, labels, monitor)
-            add_gradients(state, terms["total"] / options.accumulation_steps)
+            state.scaler.scale(terms["total"] / num_parts).backward()
         guard.check_losses(monitor.read_measures(), batch, step)
         if completes_batch and guard.may_update():
             update_weights(state)
-        monitor.finish_step()
+        monitor.mark()
         if completes_batch and step < len(loader) and save_points is not None:  # the end of the epoch saves, too
             save_points.visit(step, monitor, bad_frames)
     bad_frames.finish()
@@ -160,18 +161,14 @@ def compute_losses(
     return terms
 
 
-def add_gradients(state: TrainingState, loss: Tensor) -> None:
-    """Add the gradients of a loss, scaled for their precision, to those of the steps since the last update."""
-    state.scaler.scale(loss).backward()
-
-
 def update_weights(state: TrainingState) -> None:
     """Unscale, centralise and clip the gradients, take one optimiser step with them, and remove them."""
     state.scaler.unscale_(state.optimizer)
-    if state.centralize:
+    solver = state.cfg.SOLVER.STAGE2
+    if solver.GRADIENT_CENTRALIZATION:
         centralize_gradients(state.model.parameters())
-    if state.max_gradient_norm:
-        nn.utils.clip_grad_norm_(state.model.parameters(), state.max_gradient_norm)
+    if solver.CLIP_GRADIENT_NORM:
+        nn.utils.clip_grad_norm_(state.model.parameters(), solver.CLIP_GRADIENT_NORM)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.caption_encoder import CaptionEncoder
+from model.text_towers import CaptionEncoder
 
 SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black backpack"
 

@@ -17,7 +17,7 @@ from loss import make_loss
 from model import make_model
 from model.weights import convert_checkpoint
 from processor.training.state import TrainingState
-from processor.training.train import add_gradients, compute_losses, update_weights
+from processor.training.train import compute_losses, update_weights
 from solver import make_optimizer, make_schedule
 from utils.runtime import make_runtime
 
@@ -56,6 +56,7 @@ def trained(request, recipe, read_fixture, disable_dropout):
     optimizer = make_optimizer(cfg, model)
     schedule = make_schedule(cfg, optimizer)
     training = TrainingState(
+        cfg,
         model.train(),
         make_loss(cfg, K).train(),
         optimizer,
@@ -64,7 +65,7 @@ def trained(request, recipe, read_fixture, disable_dropout):
         memory=0.3 * recipe.clip_for(11, (K, 512)),
         pids=list(range(K)),
         camids=list(range(num_cameras)),
-        centralize=cfg.SOLVER.STAGE2.GRADIENT_CENTRALIZATION,
+        data_hash="",
     )
     camids, labels = torch.arange(B) % num_cameras, torch.arange(B) // 2 % K
     losses, rates = [], []
@@ -75,7 +76,7 @@ def trained(request, recipe, read_fixture, disable_dropout):
             terms = compute_losses(training, clips, camids, labels)
             losses.append(terms["total"].item())
             rates.append(optimizer.param_groups[0]["lr"])
-            add_gradients(training, terms["total"])
+            terms["total"].backward()
             update_weights(training)
         training.criterion.next_epoch()
         schedule.step()

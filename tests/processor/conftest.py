@@ -11,7 +11,6 @@ from processor.build import (
     make_extractor,
     make_memory,
     make_ranking_options,
-    make_training_options,
     make_training_state,
 )
 from processor.evaluation.rank import evaluate
@@ -55,7 +54,6 @@ def set_up(trained_run, tiny_cfg, tmp_path):
             state=state,
             loader=make_train_loader(cfg, dataset),
             augment=make_train_transform(cfg),
-            options=make_training_options(cfg),
             output=tmp_path,
         )
 

@@ -35,7 +35,6 @@ from processor.build import (
     make_extractor,
     make_memory,
     make_ranking_options,
-    make_training_options,
     make_training_state,
 )
 from processor.evaluation.open_run import TrainedRun
@@ -182,8 +181,7 @@ def train_model(
     state.optimizer.register_step_pre_hook(lambda *args: gradients.append(copy_gradients(state)))
     # Of the same bits everywhere: training rounds otherwise in several processes, and near ties would rank otherwise.
     found_before = measure(cfg, dataset, runtime, state) if measure else {}
-    augment, options = make_train_transform(cfg, runtime.processes), make_training_options(cfg)
-    train(state, loader, augment, options, output, lambda model: 0.0)
+    train(state, loader, make_train_transform(cfg, runtime.processes), output, lambda model: 0.0)
     return {
         "memory": state.memory,
         "losses": losses,
@@ -230,7 +228,7 @@ def describe(cfg: CfgNode, runtime: Runtime, state: TrainingState) -> dict[str, 
     """Describe a folder of tracklets as tools/extract_features.py does, in parts of four and one."""
     trained = TrainedRun(state.model, runtime, tuple(state.camids), Path("none"), "the last", cfg)
     folder = Path(cfg.DATASETS.ROOT_DIR) / "case1_aerial_to_ground/gallery"
-    return torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4).features)
+    return torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4)[0]["feature"])
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ def test_options_reach_the_rules(clip, tmp_path):
     words = ["--stride", "4", "--min_frames", "3", "--margin", "0.1", "--contact_sheets", str(tmp_path / "pictures")]
     main([*clip, "--output", str(out), *words])
     assert names_in(out / "track_0007") == ["000001.jpg", "000005.jpg", "000009.jpg"]
-    assert names_in(tmp_path / "pictures") == ["cut.csv", "track_0007.jpg"]
+    assert names_in(tmp_path / "pictures") == [".written.txt", "cut.csv", "track_0007.jpg"]
 
 
 @pytest.mark.parametrize(

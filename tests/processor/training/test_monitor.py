@@ -2,15 +2,14 @@
 
 import csv
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from processor.training import monitor as monitor_module
 from processor.training.monitor import HISTORY, SAMPLES, TrainingMonitor
-from processor.training.state import TrainingOptions
 from utils.runtime import Runtime
 
 CPU = torch.device("cpu")
@@ -22,9 +21,9 @@ def make_monitor(tmp_path):
     """``make_monitor(log_period=50, output=..., **more)``: a monitor of a run of four epochs, closed at the end."""
     made = []
 
-    def make(log_period=50, output=tmp_path, ideal_step_seconds=0.0, **options):
-        training = TrainingOptions(4, log_period, ideal_step_seconds=ideal_step_seconds)
-        made.append(TrainingMonitor(training, RUNTIME, output, **options))
+    def make(log_period=50, output=tmp_path, **options):
+        solver = SimpleNamespace(MAX_EPOCHS=4, LOG_PERIOD=log_period)
+        made.append(TrainingMonitor(solver, RUNTIME, output, **options))
         return made[-1]
 
     yield make
@@ -37,10 +36,10 @@ FEATURES, LABELS = torch.tensor([[2.0, 0], [9, 0], [0, 1], [0, 5]]), torch.tenso
 
 
 def take_step(monitor, measures):
-    monitor.start_step()
+    monitor.mark()
     monitor.send_measures({name: torch.tensor(value) for name, value in measures.items()}, 0.5, [FEATURES], LABELS)
     found = monitor.read_measures()
-    monitor.finish_step()
+    monitor.mark()
     return found
 
 
@@ -75,7 +74,7 @@ def test_a_step_is_split_into_its_phases(make_monitor, monkeypatch, caplog):
     # An epoch's start; of two steps the start, the moment of the measures, and the end.
     times = iter([0.0, 1.0, 2.0, 6.0, 10.0, 11.0, 15.0])
     monitor = make_monitor(ideal_step_seconds=3.0)
-    monkeypatch.setattr(monitor, "_mark", lambda: next(times))
+    monkeypatch.setattr(monitor, "_moment", lambda: next(times))
     monitor.start_epoch(1, 2)
     for _ in range(2):
         take_step(monitor, {"total": 1.0})
@@ -93,21 +92,6 @@ def test_measures_that_are_not_finite_are_returned_and_left_out_of_the_means(mak
     assert measures["id"] == 1
     assert math.isnan(measures["total"])
     assert monitor.finish_epoch()["total"] == 1
-
-
-def test_a_disk_that_is_full_stops_the_curves_and_not_training(make_monitor, monkeypatch, caplog):
-    def fail(rows, path):
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(monitor_module, "draw_curves", fail)
-    monitor = make_monitor()
-    for epoch in (1, 2):
-        take_epoch(monitor, epoch)
-    monitor.add_scores(2, 0.5, None, chooses=True)
-    monitor.close()
-    (record,) = caplog.records
-    assert "history.csv, curves and TensorBoard in" in record.message
-    assert "No space left on device" in record.message
 
 
 def test_a_resumed_epoch_goes_on_from_its_sums(make_monitor):

@@ -9,7 +9,7 @@ from datasets.build import train_cameras
 from processor.evaluation.results import VISUAL
 from processor.training.monitor import HISTORY, read_history
 from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
-from processor.training.train import add_gradients, compute_losses, train, train_one_epoch
+from processor.training.train import compute_losses, train, train_one_epoch
 from utils.checkpoint import read_checkpoint
 
 TRAIN_PIDS = (1, 4, 6, 9)
@@ -17,7 +17,7 @@ BEST_IS_CHOSEN = ("DATASETS.VALIDATION_DIR", "split")  # these tests bring a val
 
 
 def run(parts, validate=lambda model: 0.0, output=None):
-    train(parts.state, parts.loader, parts.augment, parts.options, output or parts.output, validate)
+    train(parts.state, parts.loader, parts.augment, output or parts.output, validate)
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def test_the_model_overfits_the_generated_people(set_up, make_tree, rank1):
     parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 12, root=root)
     smoothing = parts.state.criterion.clip_classification
     before = smoothing.soft_labels.clone()
-    first = train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
+    first = train_one_epoch(parts.state, parts.loader, parts.augment)
     run(parts)
     assert not torch.equal(smoothing.soft_labels, before)
     assert not smoothing.counts.any()
-    last = train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
+    last = train_one_epoch(parts.state, parts.loader, parts.augment)
     assert first["accuracy"] < 0.7
     assert last["accuracy"] == 1
     assert last["total"] < 0.5 * first["total"]
@@ -103,7 +103,7 @@ def test_gradients_are_centralised_only_when_asked(set_up):
         parts = set_up("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", centralize)
         weight = parts.state.model.temporal_memory.message.weight
         gradients = gradients_of_steps(parts, weight)
-        train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
+        train_one_epoch(parts.state, parts.loader, parts.augment)
         share = gradients[-1].mean(dim=1).abs().max() / gradients[-1].abs().max()
         assert (share < 1e-5) == centralize
 
@@ -130,7 +130,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(set_up):
         for part in range(num_parts):
             rows = slice(part * 8 // num_parts, (part + 1) * 8 // num_parts)
             terms = compute_losses(state, clips[rows], camids[rows], labels[rows])
-            add_gradients(state, terms["total"] / num_parts)
+            (terms["total"] / num_parts).backward()
         return [weight.grad.clone() for weight in state.model.parameters()]
 
     expected = gradients(1)
@@ -145,7 +145,7 @@ def test_the_weights_change_once_a_batch(set_up):
     for num_parts in (1, 2):
         parts = set_up(*common, "SOLVER.STAGE2.ACCUMULATION_STEPS", num_parts)
         gradients = gradients_of_steps(parts, parts.state.model.temporal_memory.message.weight)
-        train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
+        train_one_epoch(parts.state, parts.loader, parts.augment)
         numbers.append((len(parts.loader), len(gradients)))
     assert numbers[1] == (2 * numbers[0][0], numbers[0][1])
 
@@ -158,7 +158,7 @@ def test_gradients_are_clipped_only_when_asked(set_up):
         parts.state.optimizer.register_step_pre_hook(
             lambda *_, weights=weights: norms.append(torch.nn.utils.get_total_norm([w.grad for w in weights]).item())
         )
-        train_one_epoch(parts.state, parts.loader, parts.augment, parts.options)
+        train_one_epoch(parts.state, parts.loader, parts.augment)
     unclipped, clipped = norms[: len(norms) // 2], norms[len(norms) // 2 :]
     assert min(unclipped) > 0.1
     assert clipped == pytest.approx([0.01] * len(clipped), rel=1e-4)
