@@ -29,4 +29,5 @@ def rate_factor(stage: CfgNode, epoch: int) -> float:
 
 def make_schedule(cfg: CfgNode, optimizer: Optimizer) -> LambdaLR:
     """Build the schedule that a configuration describes; step it once at the end of every epoch."""
-    return LambdaLR(optimizer, partial(rate_factor, cfg.SOLVER.STAGE2))
+    stage = cfg.SOLVER.STAGE2
+    return LambdaLR(optimizer, partial(rate_factor, stage))
