@@ -232,7 +232,7 @@ def make_test_loader(
         size=cfg.INPUT.SIZE_TEST,
         clip_length=cfg.INPUT.SEQ_LEN,
         sampling="test",
-        cameras=cameras,
+        cameras=cameras or {},
         num_clips=cfg.TEST.NUM_CLIPS,
         black_if_unreadable=True,  # left out of query or gallery
     )
