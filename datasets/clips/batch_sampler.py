@@ -99,9 +99,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         size = self._part_size // self.world_size
         for part in range(self.done, len(self)):
             start = part * self._part_size + self.rank * size
-            yield [
-                ClipRequest(int(item), epoch, place) for place, item in enumerate(draws[start : start + size], start)
-            ]
+            items = draws[start : start + size].tolist()
+            yield [ClipRequest(item, epoch, place) for place, item in enumerate(items, start)]
 
     def _draw_items(self, rng: np.random.Generator) -> np.ndarray:
         """Draw the items of all batches of an epoch, one batch behind the other."""

@@ -64,9 +64,7 @@ class Augmenter:
     flip_probability: float = 0.5  # that a clip, with all its frames, is mirrored
     erase_probability: float = 0.5  # that a rectangle is erased in a frame (clip)
     padding: int = 0  # pixels of mean colour around a frame before it is cropped to its old size at a random place
-    color_jitter: float = (
-        0.0  # s in 0..1: brightness, contrast, saturation are multiplied by factors from 1 - s to 1 + s
-    )
+    color_jitter: float = 0.0  # s in 0..1: factors of brightness, contrast and saturation lie within 1 - s and 1 + s
     consistent: bool = False
     rank: int = 0  # which of the equal slices of a batch it gets
     world_size: int = 1
