@@ -62,7 +62,7 @@ def draw_text(caption: str, phrases: Mapping[str, str], rng: random.Random) -> s
 
 def list_vocabulary() -> list[str]:
     """List the words that ``draw_text`` may use."""
-    people = (Person.sample(np.random.default_rng(seed)) for seed in range(PEOPLE_WITH_ALL_WORDS))
+    people = (Person(np.random.default_rng(seed)) for seed in range(PEOPLE_WITH_ALL_WORDS))
     texts = [*(person.caption() for person in people), *JOINTS, *ARTICLES, ANYBODY]
     return sorted({word for text in texts for word in split_words(text)})
 

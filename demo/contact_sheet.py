@@ -41,7 +41,7 @@ def draw_contact_sheet(seed: int, num_people: int, captions: bool = True) -> np.
     height = CELL[0] + CAPTION_HEIGHT * captions
     sheet = np.full((num_people * height, len(shots) * NUM_FRAMES * width, 3), 255, dtype=np.uint8)
     for row in range(num_people):
-        person = Person.sample(np.random.default_rng([seed, row]))
+        person = Person(np.random.default_rng([seed, row]))
         if captions:
             top = row * height + CELL[0]
             sheet[top : top + CAPTION_HEIGHT] = _draw_caption(person.caption(), sheet.shape[1])

@@ -35,7 +35,7 @@ def render_person(index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndar
     """Render one person; returns frames (views, tracklets, frames, H, W, 3), uint8, and the person."""
     rng = np.random.default_rng([SEED_KEY, seed, index])
     cameras = make_cameras(np.random.default_rng([SEED_KEY, seed, index // PEOPLE_PER_CAMERA_SET, 1]))
-    person = Person.sample(rng)
+    person = Person(rng)
     H, W = size
     frames = np.empty((len(VIEWS), TRACKLETS_PER_VIEW, FRAMES_PER_TRACKLET, H, W, 3), dtype=np.uint8)
     for view, name in enumerate(VIEWS):

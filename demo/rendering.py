@@ -115,7 +115,7 @@ def _set_up(person: Person, camera: Camera, altitude: int | None, rng: np.random
     heading = rng.uniform(0.0, 2 * np.pi)
     speed = person.cadence * 4 * np.sin(person.stride) * 0.5 * person.stature
     aside = np.array([-toward[1], toward[0], 0.0])
-    passer_by = Person.sample(rng) if rng.random() < PASSER_BY_CHANCE else None
+    passer_by = Person(rng) if rng.random() < PASSER_BY_CHANCE else None
     nearness, sideways = rng.uniform(-0.7, 0.8), rng.uniform(0.35, 0.75) * rng.choice((-1.0, 1.0))
     return _Shot(
         camera=camera,
