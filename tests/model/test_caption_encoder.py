@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.caption_encoder import CaptionEncoder
+from model.caption_encoder import CaptionEncoder, split_words
 
 SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black backpack"
 
@@ -11,7 +11,8 @@ SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black ba
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return CaptionEncoder.for_texts([SHORT, LONG], 64).eval()
+    vocabulary = sorted({*split_words(SHORT), *split_words(LONG)})
+    return CaptionEncoder(vocabulary, len(split_words(LONG)), 64).eval()
 
 
 def test_padding_does_not_change_a_text(encoder):
