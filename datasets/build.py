@@ -19,7 +19,7 @@ from utils.processes import ALONE, Processes
 from utils.stopping import leave_signals_to_parent
 
 from .clips.batch_sampler import IdentityBatchSampler
-from .clips.clip_dataset import TrackletClips, count_test_clips
+from .clips.clip_dataset import TrackletClips
 from .clips.transforms import Augmenter, Normalizer
 from .problems import LOADING, Problems
 from .readers.agvpreid import read_agvpreid
@@ -30,7 +30,7 @@ from .readers.listing import find_root
 from .readers.lsvid import read_lsvid
 from .readers.mars import read_g2avreid, read_mars
 from .readers.own_data import read_own_data
-from .split import draw_people, hold_out, read_pids, see
+from .split import draw_people, hold_out, read_pids
 from .tracklet import Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _hold_out(cfg: CfgNode, dataset: DataSet) -> DataSet:
     else:
         fraction = cfg.DATASETS.VALIDATION_FRACTION
         # The draw does not follow SOLVER.SEED, so that runs with several seeds are compared on the same people.
-        pids = draw_people(see(dataset.train), fraction, setting="DATASETS.VALIDATION_FRACTION", distractors=True)
+        pids = draw_people(dataset.train, fraction, setting="DATASETS.VALIDATION_FRACTION", distractors=True)
     train, validation = hold_out(dataset.train, dataset.cases, pids)
     queried = {tracklet.pid for case in validation.values() for tracklet in case.query}
     logger.info(
@@ -232,27 +232,11 @@ def make_test_loader(
         size=cfg.INPUT.SIZE_TEST,
         clip_length=cfg.INPUT.SEQ_LEN,
         sampling="test",
-        cameras=cameras,
+        cameras=cameras or {},
         num_clips=cfg.TEST.NUM_CLIPS,
         black_if_unreadable=True,  # left out of query or gallery
     )
     return _make_shared_loader(cfg, clips, processes)
-
-
-def warn_of_equal_clips(cfg: CfgNode, cases: Sequence[Case]) -> None:
-    """Log one warning that counts the tracklets too short for TEST.NUM_CLIPS different clips; nothing without any."""
-    tracklets = [tracklet for case in cases for tracklet in (*case.query, *case.gallery)]
-    length, num_clips = cfg.INPUT.SEQ_LEN, cfg.TEST.NUM_CLIPS
-    num_short = sum(count_test_clips(len(each.frame_paths), length, num_clips) < num_clips for each in tracklets)
-    if num_short:
-        logger.warning(
-            "%d of %d query and gallery tracklets have fewer than TEST.NUM_CLIPS (%d) frames in each of INPUT.SEQ_LEN "
-            "(%d) segments: some of their clips are equal.",
-            num_short,
-            len(tracklets),
-            num_clips,
-            length,
-        )
 
 
 def _make_shared_loader(cfg: CfgNode, clips: TrackletClips, processes: Processes) -> DataLoader:

@@ -17,7 +17,8 @@ from utils.mistake import Mistake
 from utils.progress import track
 
 from .clips.decoding import UnreadableFrameError, decode_frame, read_size
-from .readers.listing import find_root, is_image_name, walk_folders
+from .readers.listing import find_root, walk_folders
+from .readers.names import is_image_name
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,7 @@ def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers:
         raise Mistake(f"The copy {output} and the data set {root} must not lie in one another.")
     folders, problems = walk_folders(root)
     for problem in problems:
-        if "no images" not in problem:
-            logger.warning("%s", problem)
+        logger.warning("%s", problem)
     jobs = [(folder.path, os.path.join(output, folder.place), folder.names) for folder in folders]
     counts: list[Resized] = []
     unreadable: list[str] = []

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.caption_encoder import CaptionEncoder, split_words
 from model.encoder import ClipVideoEncoder
 from model.text_space import ClassToken, TextSpace
+from model.text_towers import CaptionEncoder, split_words
 
 from .people import Person
 from .pretraining import INITIAL_LOGIT_SCALE, PEOPLE_PER_STEP, VIEWS, Crowd, contrast, encode_crowd, optimise

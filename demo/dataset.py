@@ -17,9 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from datasets.attributes import COLUMNS, UNKNOWN_CODES
 from utils.files import whole_folder
-from utils.mistake import Mistake
 from utils.progress import track
-from utils.text import read_lines
 
 from .cameras import ALTITUDES, CAMERAS, Camera
 from .people import Person
@@ -28,7 +26,6 @@ from .rendering import map_in_processes, render_tracklet, sample_altitude
 logger = logging.getLogger(__name__)
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
-FILE_LIST = "rendered_files.txt"  # names every other file of the data set, relative to its root, one a line
 
 DISTRACTOR_SHARE = 0.15  # identities only in case 2's gallery, per test identity; the real set has 664 per 645
 UNKNOWN_SHARE = {"ethnicity": 0.85, "age": 0.05, "footwear": 0.15, "glasses": 0.10, "hair_color": 0.08}
@@ -61,7 +58,6 @@ def render_dataset(
     frames_per_tracklet: int = 8,
     num_workers: int = 2,
     force: bool = False,
-    progress: bool = False,
 ) -> None:
     """Write a data set in the AG-VPReID layout, whole or not at all; the same arguments write the same bytes.
 
@@ -73,21 +69,15 @@ def render_dataset(
         frames_per_tracklet: Frames of each tracklet.
         num_workers: Processes that render; they do not change the result.
         force: Replace a data set of this function that is already in ``root``; other files are never deleted.
-        progress: Show a progress bar.
     """
-    root = Path(root).resolve()
-    _check_free(root, force)
     num_distractors = round(DISTRACTOR_SHARE * num_test)
     kinds = [TRAIN] * num_train + [TEST] * num_test + [DISTRACTOR] * num_distractors
-    with whole_folder(root) as folder:
+    with whole_folder(Path(root), force) as folder:
         write = functools.partial(_write_identity, folder, seed, tracklets_per_view, frames_per_tracklet)
         with closing(map_in_processes(write, list(enumerate(kinds)), num_workers, chunksize=2)) as written:
-            for _ in track(written, "rendering", "person", len(kinds), enabled=progress):
+            for _ in track(written, "rendering", "person", len(kinds)):
                 pass
         _write_tables(folder, seed, kinds)
-        files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        (folder / FILE_LIST).write_text("".join(f"{name}\n" for name in files), encoding="utf-8")
-        _check_free(root, force)  # again: rendering takes minutes
     logger.info(
         "Wrote %d training, %d test and %d distractor identities to %s", num_train, num_test, num_distractors, root
     )
@@ -96,25 +86,6 @@ def render_dataset(
 def identity(seed: int, kind: int, pid: int) -> Person:
     """Return the person with this pid in the data set with this seed."""
     return Person(_generator(seed, kind, pid))
-
-
-def _check_free(root: Path, force: bool) -> None:
-    """Check that ``root`` is free, or holds nothing but a data set that ``force`` may replace."""
-    if root.exists() and not root.is_dir():
-        raise Mistake(f"{root} is a file, not a folder.")
-    if not root.is_dir() or not any(root.iterdir()):
-        return
-    if not force:
-        raise Mistake(f"{root} is not empty; choose another folder or pass --force (force=True).")
-    listing = root / FILE_LIST
-    ours = {FILE_LIST, *(read_lines(listing) if listing.is_file() else ())}
-    for path in sorted(root.rglob("*")):
-        is_folder = path.is_dir() and not path.is_symlink()
-        if not is_folder and path.relative_to(root).as_posix() not in ours:
-            raise Mistake(
-                f"{path} is not listed in {listing}, so it is not part of a data set that was rendered here and will "
-                "not be deleted. Choose another folder, or move it away."
-            )
 
 
 def _generator(*key: int) -> np.random.Generator:

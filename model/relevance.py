@@ -26,11 +26,7 @@ class Relevance:
 
 
 def trace_relevance(
-    model: XTFCLIP,
-    clips: Tensor,
-    camids: Tensor | None,
-    score: Callable[[Tensor], Tensor],
-    num_layers: int,
+    model: XTFCLIP, clips: Tensor, camids: Tensor | None, score: Callable[[Tensor], Tensor], num_layers: int
 ) -> tuple[Tensor, Relevance]:
     """Compute a score of descriptors, and how much each patch contributed to it.
 
@@ -44,14 +40,10 @@ def trace_relevance(
         camids: As in ``XTFCLIP.forward``.
         score: From descriptors (B, width) to a scalar.
         num_layers: Blocks of the encoder to go back, from the last.
-    Returns:
-        The score, a scalar without a graph, and the relevance.
     Reference:
         Chefer et al., "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
         Transformers", ICCV 2021, Eqs. (5) and (6), for a score of descriptors instead of one of a class.
     """
-    if model.training:
-        raise Mistake("Relevance is that of a test descriptor: the model must be in evaluation mode.")
     if not 1 <= num_layers <= len(model.encoder.blocks):
         raise Mistake(
             f"num_layers must be between 1 and the {len(model.encoder.blocks)} blocks of the encoder, got {num_layers}."

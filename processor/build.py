@@ -29,7 +29,7 @@ from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
-from .report.maps import QueryMapper
+from .report.maps import MakeMaps, map_queries
 from .training.clip_memory import build_memory
 from .training.state import TrainingState
 
@@ -111,10 +111,11 @@ def make_zero_shot_predictor(cfg: CfgNode, trained: TrainedRun) -> ZeroShotPredi
     )
 
 
-def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> QueryMapper:
+def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> MakeMaps:
     """Build what maps the hardest queries; a compiled model has no attention to read, so it maps none."""
     num_people = 0 if cfg.MODEL.COMPILE else cfg.TEST.NUM_MAPS
-    return QueryMapper(extractor, partial(make_test_loader, cfg, cameras=cameras), num_people)
+    make_loader = partial(make_test_loader, cfg, cameras=cameras)
+    return partial(map_queries, extractor=extractor, make_loader=make_loader, num_people=num_people)
 
 
 def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> RankingOptions:
@@ -124,24 +125,12 @@ def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> Ran
     """
     heads = find_heads(trained) if trained else None
     zero_shot = make_zero_shot_predictor(cfg, trained) if trained and cfg.TEST.TEXT_TOWER else None
-    return RankingOptions(
-        mask=MaskOptions(
-            kind=cfg.TEST.MASK,
-            columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
-            penalty=cfg.TEST.MASK_PENALTY,
-            predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
-            heads=heads,
-            predictor=zero_shot or heads,
-        ),
-        reranking=cfg.TEST.RE_RANKING,
-        k1=cfg.TEST.RE_RANKING_K1,
-        k2=cfg.TEST.RE_RANKING_K2,
-        lambda_value=cfg.TEST.RE_RANKING_LAMBDA,
-        query_expansion=cfg.TEST.QUERY_EXPANSION,
-        expansion_k=cfg.TEST.QUERY_EXPANSION_K,
-        expansion_alpha=cfg.TEST.QUERY_EXPANSION_ALPHA,
-        mutual_neighbours=cfg.TEST.MUTUAL_NEIGHBOURS,
-        camera_normalization=cfg.TEST.CAMERA_NORMALIZATION,
-        normalizes_by_view=cfg.TEST.NORMALIZATION_GROUPS == "view",
-        unit_length=cfg.TEST.FEAT_NORM,
+    mask = MaskOptions(
+        kind=cfg.TEST.MASK,
+        columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
+        penalty=cfg.TEST.MASK_PENALTY,
+        predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
+        heads=heads,
+        predictor=zero_shot or heads,
     )
+    return RankingOptions(cfg.TEST, mask)

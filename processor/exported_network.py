@@ -13,7 +13,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from datasets.readers.listing import IMAGE_SUFFIXES, walk_folders
+from datasets.readers.listing import find_images
+from datasets.readers.names import IMAGE_SUFFIXES
 from utils.mistake import MissingFile, Mistake
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, as training does
@@ -65,11 +66,9 @@ def find_tracklets(root: Path) -> dict[str, list[Path]]:
     """
     if root.is_file():
         return {root.name: [root]}
-    folders, _ = walk_folders(root)
     tracklets = {
-        root.resolve().name if folder.place == "." else folder.place: [Path(folder.path, name) for name in images]
-        for folder in folders
-        if (images := folder.images)
+        root.resolve().name if place == "." else place: [root / place / name for name in names]
+        for place, names in find_images(root)[0].items()
     }
     if not tracklets:
         raise MissingFile(f"{root} has no frames: expected {', '.join(IMAGE_SUFFIXES)} in it or in folders below it.")

@@ -15,7 +15,6 @@ from datasets.build import (
     make_test_loader,
     make_train_loader,
     make_train_transform,
-    warn_of_equal_clips,
 )
 from utils.commands import show
 from utils.files import lock_folder, write_text
@@ -92,7 +91,6 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         with processes.first_on_machine():  # the first one lists the frames
             dataset = trained.read_dataset()
         cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
-        warn_of_equal_clips(cfg, cases)
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
         extractor = make_extractor(cfg, trained.model, trained.runtime)

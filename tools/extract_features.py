@@ -93,9 +93,8 @@ def extract_by_run(args: argparse.Namespace) -> None:
     with lock_folder(parts, option="--output"), start_logging(output.with_name(f"{output.name}.log")):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
-        found = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-        columns = {"key": found.keys, "feature": found.features, "picture": found.pictures, "words": found.words}
-        table = make_table(found.origin, **columns, **place_and_time(args, len(found.keys)))
+        columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+        table = make_table(origin, **columns, **place_and_time(args, len(columns["key"])))
         trained.runtime.processes.run_on_main(partial(write_features, table, output))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)

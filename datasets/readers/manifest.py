@@ -4,8 +4,8 @@ Strings for 9.6 million frames would take gigabytes in every loader process. Arr
 processes share them, and each path becomes a string when it is asked for.
 
 An index belongs to a folder and to the reader that made it. It is rebuilt when it is damaged, and when the change time,
-modification time or size of a folder, or of a link that is no folder, differs from when the folder was listed. The
-change time also moves when a copy restores the modification time (rsync -a, tar).
+modification time or size of a folder differs from when it was listed. The change time also moves when a copy restores
+the modification time (rsync -a, tar).
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -31,18 +31,18 @@ import pyarrow.compute as pc
 from utils.files import write_whole
 from utils.mistake import Mistake
 
+from ..problems import BLOCKING, LOADING, Findings, Problems
 from ..tracklet import Tracklet
-from .listing import NUM_THREADS, ROOT_SETTING, TrackletFolder, list_images, list_split, list_subfolders
+from .listing import NUM_THREADS, TrackletFolder, list_images, list_many, list_split, list_subfolders
 
 logger = logging.getLogger(__name__)
 
-VERSION = "xtfclip frames 4"  # of the file's layout and of the rules of listing; bump it when these change
+VERSION = "xtfclip frames 5"  # of the file's layout and of the rules of listing; bump it when these change
 # A folder that changed less than this before it was listed may change again without a new time: file systems count
 # time in steps of up to two seconds.
 SETTLED_NS = 2_000_000_000
 UNSETTLED = -1  # in place of the change time of a folder that may change unseen; no real time equals it
 _BATCH = 1024  # tracklets in a part of the file
-_CHUNK = 1 << 24  # bytes read at once for the checksum
 _CRC_BYTES = 4
 _SCHEMA = pa.schema(
     {
@@ -53,17 +53,15 @@ _SCHEMA = pa.schema(
     }
 )
 
-# Takes a tracklet's folder and the names of its images; returns the names in order, and numbers that describe them.
-Reader = Callable[[TrackletFolder, list[str]], tuple[Sequence[str], Sequence[int]]]
+# Takes the names of a tracklet's images; returns them in order, and numbers that describe them.
+Reader = Callable[[list[str]], tuple[Sequence[str], Sequence[int]]]
 
 
 class FramePaths(Sequence[str]):
     """Paths of frames, made on demand; equal to a tuple, or another such sequence, of the same strings.
 
-    Args:
-        names: File names, or whole paths, as bytes.
-        folder: Folder of the names; '' if they are whole paths.
-        source: Index and row that the names come from: a pickle then holds these instead of the names.
+    ``names`` are bytes: of files in ``folder``, or whole paths. A pickle of names that come from a row of an index,
+    ``source``, holds these two instead.
     """
 
     __slots__ = ("_folder", "_names", "_source")
@@ -101,9 +99,6 @@ class FramePaths(Sequence[str]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def __repr__(self) -> str:
-        return f"<{len(self)} frames of {os.path.dirname(self[0])}>" if len(self) else "<no frames>"
-
     def __reduce__(self) -> tuple[Any, ...]:
         if self._source is None:
             return FramePaths.pack, (tuple(self),)
@@ -121,68 +116,69 @@ def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
     )
 
 
-class FrameIndex:
-    """The frame names of one split; ``open_index`` returns one.
+class Row(NamedTuple):
+    """A tracklet's folder, its frames in order, and the numbers that the reader found in their names."""
 
-    ``folders`` are the tracklets, relative to the split, sorted by pid, then name; ``values`` the numbers that the
-    reader returned, (number of tracklets, numbers each), int64. ``path`` is None for an index that could not be kept.
-    """
+    folder: TrackletFolder
+    paths: FramePaths
+    values: list[int]
+
+
+class FrameIndex:
+    """The frame names of one split; ``open_index`` returns one. ``path`` is None if it could not be kept."""
 
     def __init__(self, split: str, table: pa.Table, path: str | None = None, checksum: bytes = b"") -> None:
-        num_tracklets = len(table) - table["names"].null_count
         self.split = split
         self.path = path
-        self._table = table
+        self.table = table
         self._checksum = checksum
-        self._places = [os.fsdecode(place) for place in table["place"].to_pylist()]
         self._names = table["names"]
-        self.folders = self._places[:num_tracklets]
-        self.values = pc.list_flatten(table["values"]).to_numpy().reshape(num_tracklets, -1)
-
-    def __len__(self) -> int:
-        """Return the number of tracklets."""
-        return len(self.folders)
+        self._places = [os.path.join(split, os.fsdecode(place)) for place in table["place"].to_pylist()]
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is None:
-            return FrameIndex, (self.split, self._table)
+            return FrameIndex, (self.split, self.table)
         return _reopen, (self.path, self.split, self._checksum)
 
     def frame_paths(self, row: int) -> FramePaths:
         """Return the paths of a tracklet's frames, in order."""
-        return FramePaths(self._names[row].values, os.path.join(self.split, self.folders[row]), (self, row))
+        return FramePaths(self._names[row].values, self._places[row], (self, row))
 
-    def tracklets(self) -> list[TrackletFolder]:
-        """Return all tracklets, sorted by pid, then name."""
-        parts = (folder.split("/") for folder in self.folders)
-        return [
-            TrackletFolder(int(pid), name, os.path.join(self.split, folder))
-            for folder, (pid, name) in zip(self.folders, parts, strict=True)
-        ]
+    def rows(self) -> list[Row]:
+        """Return all tracklets that have frames, sorted by pid, then name."""
+        num_tracklets = len(self.table) - self._names.null_count
+        values = pc.list_flatten(self.table["values"]).to_numpy().reshape(num_tracklets, -1).tolist()
+        rows = []
+        for row, (place, numbers) in enumerate(zip(self._places, values, strict=False)):
+            identity, name = os.path.split(place)
+            if len(paths := self.frame_paths(row)):
+                rows.append(Row(TrackletFolder(int(os.path.basename(identity)), name, place), paths, numbers))
+        return rows
 
     def is_current(self) -> bool:
-        """Return whether no folder, and no link to an ignored file, has changed since it was listed."""
-        stamps = stamp_folders([os.path.join(self.split, place) for place in self._places])
-        return np.array_equal(pc.list_flatten(self._table["stamp"]).to_numpy().reshape(-1, 3), stamps)
+        """Return whether no folder has changed since it was listed."""
+        stamps = pc.list_flatten(self.table["stamp"]).to_numpy().reshape(-1, 3)
+        return np.array_equal(stamps, stamp_folders(self._places))
 
 
-def open_index(split: Path, title: str, read: Reader, reader: str, index_dir: str | Path = "") -> FrameIndex:
+def open_index(
+    split: Path, title: str, read: Reader, reader: str, index_dir: str | Path = "", problems: Problems = LOADING
+) -> FrameIndex:
     """Open the index of a split; build it first if there is none, or if it is damaged or out of date.
 
     Args:
         split: Folder that holds ``{identity}/{tracklet}/`` folders.
         title: Name of the data set, for messages.
-        read: Puts a tracklet's names in order; its errors end the building.
+        read: Puts a tracklet's names in order.
         reader: Name and version of ``read``. Each has an index of its own.
-        index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
+        index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``xtfclip`` in the user's cache folder.
+        problems: Receives the faults of the folders; an index is kept only without any.
     """
     path = index_path(split, reader, index_dir)
     about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}
     try:
         index = _map_index(str(path), str(split))
-        if index._table.schema.metadata != about:
-            raise ValueError(f"{path} is an index of another version, folder or reader")
-        if index.is_current():
+        if index.table.schema.metadata == about and index.is_current():
             return index
         logger.info("%s has changed since it was indexed.", split)
     except FileNotFoundError:
@@ -191,26 +187,23 @@ def open_index(split: Path, title: str, read: Reader, reader: str, index_dir: st
         logger.warning("%s; it is rebuilt.", error)
     logger.info("%s: listing the frames; the list is kept in %s.", split, path)
     start = time.monotonic()
-    table = _list_frames(split, title, read).replace_schema_metadata(about)
+    table = _list_frames(split, title, read, problems).replace_schema_metadata(about)
+    if problems.of_level(BLOCKING):
+        return FrameIndex(str(split), table)
     try:
         write_whole(lambda file: _write_table(table, file), path)
     except Mistake as error:
         logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
         return FrameIndex(str(split), table)
-    index = _map_index(str(path), str(split))
-    logger.info("%s: %d tracklets indexed in %.1f s.", split, len(index), time.monotonic() - start)
-    return index
+    logger.info("%s: indexed in %.1f s.", split, time.monotonic() - start)
+    return _map_index(str(path), str(split))
 
 
 def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
-    """Return the path of a split's index."""
+    """Return the path of a split's index: by default in ``xtfclip`` below $XDG_CACHE_HOME, or ~/.cache."""
     key = hashlib.sha256(os.fsencode(f"{os.path.abspath(split)}\0{reader}")).hexdigest()[:16]
-    return Path(index_dir or default_index_dir()) / f"{split.name}-{key}.arrow"
-
-
-def default_index_dir() -> Path:
-    """Return the folder ``xtfclip`` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtfclip"
+    folder = index_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtfclip"
+    return Path(folder) / f"{split.name}-{key}.arrow"
 
 
 def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
@@ -234,40 +227,27 @@ def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np
     return stamps
 
 
-def _list_frames(split: Path, title: str, read: Reader) -> pa.Table:
+def _list_frames(split: Path, title: str, read: Reader, problems: Problems) -> pa.Table:
     """List a split. Each folder is stamped before it is listed, so that a change in between differs from the stamp."""
     settled_before = time.time_ns() - SETTLED_NS
-    try:
-        others = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
-        stamps = stamp_folders([os.path.join(split, place) for place in others], settled_before)
-        tracklets, ignored_files = list_split(split, title)
-        links = [entry.path for entry in ignored_files if entry.is_symlink()]
-        batches = []
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            for first in range(0, len(tracklets), _BATCH):
-                batch = tracklets[first : first + _BATCH]
-                folders = [tracklet.path for tracklet in batch]
-                batch_stamps = stamp_folders(folders, settled_before)
-                read_names = [read(*pair) for pair in zip(batch, pool.map(list_images, folders), strict=True)]
-                names = [[os.fsencode(name) for name in names] for names, _ in read_names]
-                batches.append(_make_batch(split, folders, batch_stamps, names, [values for _, values in read_names]))
-    except Mistake:
-        raise
-    except OSError as error:
-        message = f"{error.filename}: a folder of {title} cannot be listed: {error.strerror} ({ROOT_SETTING})."
-        raise Mistake(message) from error
-    stamps = np.concatenate([stamps, stamp_folders(links, settled_before)])
-    paths = [*(os.path.join(split, place) for place in others), *links]
-    batches.append(_make_batch(split, paths, stamps, [None] * len(paths), [None] * len(paths)))
+    batches = []
+
+    def add(paths: Sequence[str], stamps: np.ndarray, names: Sequence[object], values: Sequence[object]) -> None:
+        places = [os.fsencode(os.path.relpath(path, split)) for path in paths]
+        columns = {"place": places, "stamp": stamps.tolist(), "names": names, "values": values}
+        batches.append(pa.record_batch(columns, schema=_SCHEMA))
+
+    above = [entry.path for entry in list_subfolders(split, Findings())] + [str(split)] if split.is_dir() else []
+    stamps_above = stamp_folders(above, settled_before)
+    tracklets = list_split(split, title, problems)
+    for first in range(0, len(tracklets), _BATCH):
+        paths = [tracklet.path for tracklet in tracklets[first : first + _BATCH]]
+        stamps = stamp_folders(paths, settled_before)
+        read_names = [read(names) for names in list_many(list_images, paths, problems)]
+        encoded = [[os.fsencode(name) for name in names] for names, _ in read_names]
+        add(paths, stamps, encoded, [values for _, values in read_names])
+    add(above, stamps_above, [None] * len(above), [None] * len(above))
     return pa.Table.from_batches(batches)
-
-
-def _make_batch(
-    split: Path, paths: Sequence[str], stamps: np.ndarray, names: Sequence[object], values: Sequence[object]
-) -> pa.RecordBatch:
-    places = [os.fsencode(os.path.relpath(path, split)) for path in paths]
-    columns = {"place": places, "stamp": stamps.tolist(), "names": names, "values": values}
-    return pa.record_batch(columns, schema=_SCHEMA)
 
 
 def _write_table(table: pa.Table, file: BinaryIO) -> None:
@@ -280,26 +260,15 @@ def _write_table(table: pa.Table, file: BinaryIO) -> None:
     file.write(zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
 
 
-def _compute_checksum(file: BinaryIO, size: int) -> bytes:
-    """Return the CRC-32 of the next ``size`` bytes; reading keeps none of them in memory."""
-    checksum = 0
-    while size > 0 and (chunk := file.read(min(_CHUNK, size))):
-        checksum = zlib.crc32(chunk, checksum)
-        size -= len(chunk)
-    return checksum.to_bytes(_CRC_BYTES, "little")
-
-
-def _map_index(path: str, split: str, expected: bytes | None = None) -> FrameIndex:
+def _map_index(path: str, split: str, expected: bytes = b"") -> FrameIndex:
     """Map an index into memory, after comparing its content with its checksum, or this with an expected one."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
         raise ValueError(f"{path} is not a regular file")
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size - _CRC_BYTES
-        checksum = expected or _compute_checksum(file, size)
-        file.seek(max(size, 0))
-        if size <= 0 or file.read() != checksum:
-            raise ValueError(f"{path} is damaged or was rebuilt")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    checksum = mapped[-_CRC_BYTES:]
+    if checksum != (expected or zlib.crc32(memoryview(mapped)[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little")):
+        raise ValueError(f"{path} is damaged or was rebuilt")
     table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
     if not table.schema.equals(_SCHEMA):
         raise ValueError(f"{path} is not an index")

@@ -7,7 +7,7 @@ from functools import partial
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from datasets.build import make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.build import make_dataset, make_test_loader, train_cameras
 from datasets.readers.dataset import DataSet
 from datasets.tracklet import Case, Tracklet
 from model import XTFCLIP
@@ -47,7 +47,6 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callabl
             f"DATASETS.VALIDATION_DIR {folder} has masked identities, so nobody can be scored: hold out training "
             "people instead (DATASETS.VALIDATION_FRACTION)."
         )
-    warn_of_equal_clips(cfg, scored)
     make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train), processes=runtime.processes)
     return partial(score_people, cfg, runtime, people, scored, make_loader)
 

@@ -13,10 +13,11 @@ from datasets.build import open_dataset
 from demo import dataset as dataset_module
 from demo.body import walking_body
 from demo.cameras import CAMERAS
-from demo.dataset import CASE1, CASE2, FILE_LIST, identity, render_dataset
+from demo.dataset import CASE1, CASE2, identity, render_dataset
 from demo.people import Person
 from demo.rendering import render_tracklet
 from demo.shapes import Canvas, Light, View, ellipsoid
+from utils.files import WRITTEN_LIST
 
 FRAME_NAME = re.compile(r"P(\d+)T(\d{6})([01])A([0-3])C([0-5])E(\d+)K(\d+)F(\d+)\.jpg")
 TINY = {"num_train": 2, "num_test": 3, "tracklets_per_view": 2, "frames_per_tracklet": 2}
@@ -92,12 +93,12 @@ def test_force_replaces_what_was_rendered_and_never_deletes_other_files(root: Pa
     mine = tmp_path / name
     mine.write_text("mine") if name != "link" else mine.symlink_to(root / "train", target_is_directory=True)
     before = _bytes_of(tmp_path)
-    with pytest.raises(ValueError, match=rf"{mine.name} is not listed in .*{FILE_LIST}.*will not be deleted"):
+    with pytest.raises(ValueError, match=f"{mine.name} was not written here, so .* is not replaced"):
         render_dataset(tmp_path, **ONE, seed=1, force=True)
     assert _bytes_of(tmp_path) == before
     mine.unlink()
     render_dataset(tmp_path, **ONE, seed=1, force=True)
-    assert set((tmp_path / FILE_LIST).read_text().splitlines()) == set(_bytes_of(tmp_path)) - {FILE_LIST}
+    assert set((tmp_path / WRITTEN_LIST).read_text().splitlines()) == set(_bytes_of(tmp_path)) - {WRITTEN_LIST}
 
 
 def test_an_interrupted_run_leaves_the_old_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
-"""model/caption_encoder.py: words, padding, and texts that are refused."""
+"""model/text_towers.py: words, padding, and texts that are refused."""
 
 import pytest
 import torch
 
-from model.caption_encoder import CaptionEncoder, split_words
+from model.text_towers import CaptionEncoder, split_words
 
 SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black backpack"
 

@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from configs import get_cfg
 from demo.pretraining import save_timm
-from model.caption_encoder import CaptionEncoder
 from model.encoder import ClipVideoEncoder, build_vit
 from model.text_space import ClassToken, TextSpace, open_text_space, write_captions
+from model.text_towers import CaptionEncoder
 from utils.checkpoint import hash_file
 
 TEXTS = ["a man in a red shirt", "a woman with a black backpack, seen from above"]

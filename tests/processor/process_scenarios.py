@@ -228,7 +228,7 @@ def describe(cfg: CfgNode, runtime: Runtime, state: TrainingState) -> dict[str, 
     """Describe a folder of tracklets as tools/extract_features.py does, in parts of four and one."""
     trained = TrainedRun(state.model, runtime, tuple(state.camids), Path("none"), "the last", cfg)
     folder = Path(cfg.DATASETS.ROOT_DIR) / "case1_aerial_to_ground/gallery"
-    return torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4).features)
+    return torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4)[0]["feature"])
 
 
 @torch.no_grad()

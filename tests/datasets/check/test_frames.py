@@ -1,8 +1,9 @@
 """What the data check finds in the frames of single tracklets."""
 
 import os
+from dataclasses import replace
 
-from datasets.check.frames import examine_frames
+from datasets.check.check import examine_tracklet
 
 TRACKLET = "train/1/c0n0"
 
@@ -34,14 +35,15 @@ def test_a_sample_of_the_frames(make_tree, check, frames_of, found):
     ]
 
 
-def test_special_files_that_a_table_lists_as_frames(tmp_path):
+def test_special_files_that_a_table_lists_as_frames(tmp_path, make_tracklet):
     paths = [tmp_path / f"{name}.jpg" for name in ("pipe", "device", "dead_link", "missing", "folder")]
     pipe, device, dead_link, missing, folder = paths
     os.mkfifo(pipe)
     device.symlink_to("/dev/zero")
     dead_link.symlink_to("nowhere.jpg")
     folder.mkdir()
-    results = examine_frames([str(path) for path in paths], (8, 8), sample=0)
+    tracklet = replace(make_tracklet(1), frame_paths=tuple(map(str, paths)))
+    results = examine_tracklet("train", tracklet, (8, 8), sample=0)
     assert results.problems == [
         ("unreadable frame", f"{pipe}: it is not a regular file"),
         ("unreadable frame", f"{device}: it is not a regular file"),

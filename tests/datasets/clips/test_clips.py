@@ -19,7 +19,6 @@ from datasets.clips.clip_dataset import (
     ClipRequest,
     TrackletClips,
     consecutive_clips,
-    count_test_clips,
     sample_test_indices,
     sample_train_indices,
 )
@@ -60,7 +59,7 @@ def test_hand_worked_indices():
 
 
 @given(num_frames=st.integers(1, 60), clip_length=st.integers(1, 12), num_clips=st.integers(1, 9))
-def test_clips_are_spread_over_every_segment_and_the_different_ones_are_counted(num_frames, clip_length, num_clips):
+def test_clips_are_spread_over_every_segment(num_frames, clip_length, num_clips):
     padded = list(range(num_frames)) + [num_frames - 1] * (-num_frames % clip_length)
     segments = np.array_split(padded, clip_length)
     clips = [sample_test_indices(num_frames, clip_length, clip, num_clips).tolist() for clip in range(num_clips)]
@@ -70,7 +69,6 @@ def test_clips_are_spread_over_every_segment_and_the_different_ones_are_counted(
         assert clip == [segment[place] for segment in segments]
     gaps = np.diff([*places, len(segments[0])])
     assert gaps.max() - gaps.min() <= 1
-    assert count_test_clips(num_frames, clip_length, num_clips) == len(set(map(tuple, clips)))
     drawn = sample_train_indices(num_frames, clip_length, np.random.default_rng(0))
     assert all(index in segment for index, segment in zip(drawn, segments, strict=True))
 
