@@ -10,7 +10,7 @@ from configs import get_cfg
 from demo.pretraining import save_timm
 from model.encoder import ClipVideoEncoder, build_vit
 from model.text_space import ClassToken, TextSpace, open_text_space, write_captions
-from model.text_towers import CaptionEncoder
+from model.text_towers import CaptionEncoder, split_words
 from utils.checkpoint import hash_file
 
 TEXTS = ["a man in a red shirt", "a woman with a black backpack, seen from above"]
@@ -20,7 +20,8 @@ SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black ba
 @pytest.fixture
 def captions():
     torch.manual_seed(0)
-    return CaptionEncoder.for_texts([SHORT, LONG], 64).eval()
+    vocabulary = sorted({*split_words(SHORT), *split_words(LONG)})
+    return CaptionEncoder(vocabulary, len(split_words(LONG)), 64).eval()
 
 
 def test_padding_does_not_change_a_text(captions):
