@@ -45,13 +45,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and render."""
     args = parse_args(argv)
-    if args.contact_sheet:
-        from demo.contact_sheet import write_contact_sheet  # what it imports takes seconds
+    from demo.dataset import render_dataset, write_contact_sheet  # what they import takes seconds
 
+    if args.contact_sheet:
         write_contact_sheet(args.contact_sheet, args.seed, args.rows, args.width)
         return
-    from demo.dataset import render_dataset
-
     render_dataset(
         args.output,
         seed=args.seed,
