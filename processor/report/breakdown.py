@@ -89,15 +89,14 @@ def _describe_query(
     aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
     metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
     days = {match.day for match in matches}
-    if query.day in days:
-        day = (0, "the same") if len(days) == 1 else (1, "the same and others")
-    else:
-        day = (2, "another")
+    known_days = bool(days) and None not in (query.day, *days)
+    same_day = (0, "the same") if len(days) == 1 else (1, "the same and others")
+    day = same_day if query.day in days else (2, "another")
     properties: dict[str, Values] = {
         "query camera": [] if camera == UNKNOWN else [(camera, str(camera))],
         "query camera to match camera": [] if camera == UNKNOWN else pairs,
         "altitude": [(metres, f"{', '.join(map(str, metres))} m")] if metres else [],
-        "day of the true matches": [day] if days and None not in (query.day, *days) else [],
+        "day of the true matches": [day] if known_days else [],
         "frames of the query": length,
     }
     if scheme:
