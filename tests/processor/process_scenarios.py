@@ -32,7 +32,6 @@ from datasets.build import make_dataset, make_test_loader, make_train_loader, ma
 from datasets.readers.dataset import DataSet
 from processor.build import (
     make_extractor,
-    make_memory,
     make_ranking_options,
     make_training_state,
 )
@@ -40,6 +39,7 @@ from processor.evaluation.open_run import TrainedRun
 from processor.evaluation.rank import evaluate
 from processor.extract import extract_folder
 from processor.training import monitor
+from processor.training.clip_memory import build_memory
 from processor.training.state import TrainingState
 from processor.training.train import train
 from utils.processes import Processes, read_launch, stop_processes, was_restarted
@@ -161,7 +161,7 @@ def train_model(
     dataset = make_dataset(cfg)
     loader = make_train_loader(cfg, dataset, runtime.processes)
     state = make_training_state(cfg, dataset, runtime)
-    state.memory = make_memory(cfg, dataset, state.model, runtime)
+    state.memory = build_memory(cfg, dataset, state.model, runtime)
     losses: list[dict[str, float]] = []
     gradients: list[dict[str, torch.Tensor]] = []
     state.criterion.register_forward_hook(
