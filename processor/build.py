@@ -28,7 +28,7 @@ from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
-from .report.maps import QueryMapper
+from .report.maps import MakeMaps, map_queries
 from .training.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -103,10 +103,11 @@ def make_zero_shot_predictor(cfg: CfgNode, trained: TrainedRun) -> ZeroShotPredi
     )
 
 
-def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> QueryMapper:
+def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> MakeMaps:
     """Build what maps the hardest queries; a compiled model has no attention to read, so it maps none."""
     num_people = 0 if cfg.MODEL.COMPILE else cfg.TEST.NUM_MAPS
-    return QueryMapper(extractor, partial(make_test_loader, cfg, cameras=cameras), num_people)
+    make_loader = partial(make_test_loader, cfg, cameras=cameras)
+    return partial(map_queries, extractor=extractor, make_loader=make_loader, num_people=num_people)
 
 
 def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> RankingOptions:
