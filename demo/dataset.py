@@ -1,4 +1,4 @@
-"""Render a data set of synthetic aerial-ground tracklets in the AG-VPReID layout.
+"""Render a data set of synthetic aerial-ground tracklets in the AG-VPReID layout, or one picture of the people.
 
 No public aerial-ground video set may be shipped with a repository, so this one is drawn: people with clothes of many
 colours walk past six cameras. It lets everyone train, evaluate and test the whole program without a download.
@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from datasets.attributes import COLUMNS, UNKNOWN_CODES
 from utils.files import whole_folder
@@ -42,6 +42,12 @@ SPLITS: dict[tuple[int, str], tuple[str, ...]] = {
 }
 VIEWS = ("aerial", "ground")
 
+SHEET_FRAMES = 2  # of each tracklet
+CELL = (130, 80)  # height and width, pixels
+CAPTION_HEIGHT = 26  # pixels
+FONT_SIZE = 13  # the longest caption is as wide as a sheet
+MAX_ZOOM = 2.5  # small aerial crops grow by at most this, so that they stay visibly small
+
 
 def render_dataset(
     root: str | Path,
@@ -58,7 +64,7 @@ def render_dataset(
     Args:
         root: Folder to write.
         seed: Seed of all randomness, at least 0.
-        num_train, num_test: Identities; not both may be 0. The training identities come first in the numbering.
+        num_train, num_test: Identities; the training identities come first in the numbering.
         tracklets_per_view: Aerial tracklets, and as many ground ones, of each identity.
         frames_per_tracklet: Frames of each tracklet.
         num_workers: Processes that render; they do not change the result.
@@ -79,7 +85,7 @@ def render_dataset(
 
 def identity(seed: int, kind: int, pid: int) -> Person:
     """Return the person with this pid in the data set with this seed."""
-    return Person.sample(_generator(seed, kind, pid))
+    return Person(_generator(seed, kind, pid))
 
 
 def _generator(*key: int) -> np.random.Generator:
@@ -144,3 +150,33 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("id", *COLUMNS), *rows])
+
+
+def write_contact_sheet(path: Path, seed: int, num_people: int, width: int | None) -> None:
+    """Write a PNG file of people in rows: on the left one tracklet per ground camera, on the right one per altitude.
+
+    Each person is described in words below the row; a sheet that is shrunk to ``width`` pixels has no descriptions.
+    """
+    drones = [camera for camera in CAMERAS if camera.view == "aerial"]
+    shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
+    shots += [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]
+    row_height = CELL[0] + CAPTION_HEIGHT * (width is None)
+    sheet = Image.new("RGB", (len(shots) * SHEET_FRAMES * CELL[1], num_people * row_height), "white")
+    for row in range(num_people):
+        person = Person(np.random.default_rng([seed, row]))
+        if width is None:
+            words = person.caption()
+            place, font = (4, row * row_height + CELL[0] + 2), ImageFont.load_default(FONT_SIZE)
+            ImageDraw.Draw(sheet).text(place, f"{words[0].upper()}{words[1:]}.", fill="black", font=font)
+        for index, (camera, altitude) in enumerate(shots):
+            rng = np.random.default_rng([seed, row, index])
+            frames = render_tracklet(person, camera, 2 * SHEET_FRAMES, rng, altitude)[::2]
+            for column, frame in enumerate(map(Image.fromarray, frames), start=index * SHEET_FRAMES):
+                zoom = min((CELL[0] - 4) / frame.height, (CELL[1] - 4) / frame.width, MAX_ZOOM)
+                size = max(int(frame.width * zoom), 1), max(int(frame.height * zoom), 1)
+                sheet.paste(frame.resize(size, Image.Resampling.BICUBIC), (column * CELL[1], row * row_height))
+    if width is not None:
+        sheet = sheet.resize((width, round(width * sheet.height / sheet.width)), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)
+    logger.info("Wrote %s, %d KiB.", path, path.stat().st_size // 1024)

@@ -133,12 +133,6 @@ class CaptionEncoder(nn.Module):
         self.layers = nn.TransformerEncoder(layer, NUM_LAYERS, enable_nested_tensor=False)
         self.projection = nn.Linear(width, width, bias=False)
 
-    @classmethod
-    def for_texts(cls, texts: Sequence[str], width: int) -> "CaptionEncoder":
-        """Create an encoder whose vocabulary and length are those of some texts."""
-        split = [split_words(text) for text in texts]
-        return cls(sorted({word for words in split for word in words}), max(map(len, split)), width)
-
     def unknown_words(self, text: str) -> list[str]:
         """Return the words of a text that are not in the vocabulary, in order."""
         return [word for word in dict.fromkeys(split_words(text)) if word not in self.vocabulary]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from datasets.clips.thumbnails import THUMBNAIL_HW, read_thumbnail
+from datasets.clips.decoding import THUMBNAIL_HW, read_thumbnail
 from utils.files import write_text
 from utils.html_page import render_page
 from utils.tables import format_table

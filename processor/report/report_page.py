@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from jinja2.utils import htmlsafe_json_dumps
 
-from datasets.clips.thumbnails import THUMBNAIL_HW, encode_thumbnail, read_thumbnail
+from datasets.clips.decoding import THUMBNAIL_HW, encode_thumbnail, read_thumbnail
 from datasets.tracklet import Tracklet
 from utils import html_page
 from utils.commands import going_on_without

@@ -50,10 +50,7 @@ def train(
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
     logger.info(
         "total = %g id + %g triplet + %g memory + %g / T frame; id and triplet are sums over the three features",
-        state.criterion.id_weight,
-        state.criterion.triplet_weight,
-        state.criterion.memory_weight,
-        state.criterion.frame_weight,
+        *state.criterion.weights.values(),
     )
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
     first_step = state.epoch * len(sampler) + state.step + 1

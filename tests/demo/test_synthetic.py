@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +117,7 @@ def test_an_interrupted_run_leaves_the_old_data_set(tmp_path: Path, monkeypatch:
 
 
 def test_people_vary_and_their_codes_are_known_names() -> None:
-    people = [Person.sample(np.random.default_rng(seed)) for seed in range(200)]
+    people = [Person(np.random.default_rng(seed)) for seed in range(200)]
     assert len({person.caption() for person in people}) > 190
     for person in people:
         for column, code in person.attributes.items():
@@ -130,7 +129,8 @@ def test_people_vary_and_their_codes_are_known_names() -> None:
 
 
 def test_aerial_crops_are_foreshortened_and_shrink_with_altitude() -> None:
-    person = replace(Person.sample(np.random.default_rng(0)), accessories="nothing")
+    person = Person(np.random.default_rng(0))
+    person.accessories = "nothing"
     sizes = {}
     for altitude in (None, 15, 120):
         camera = GROUND if altitude is None else AERIAL
@@ -143,7 +143,7 @@ def test_aerial_crops_are_foreshortened_and_shrink_with_altitude() -> None:
 
 
 def test_render_tracklet_is_seeded_and_yields_uint8_crops() -> None:
-    person = Person.sample(np.random.default_rng(0))
+    person = Person(np.random.default_rng(0))
     first, second, other = (render_tracklet(person, AERIAL, 3, np.random.default_rng(seed)) for seed in (7, 7, 8))
     assert len(first) == 3
     assert all(frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 for frame in first)

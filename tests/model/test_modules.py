@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from benchmarks.plain_model import PlainModel
 from loss import make_loss
 from model import make_model
-from model.layers import AttentionPool, BatchNeck, InstanceNeck, make_neck, make_pool
+from model.layers import AttentionPool, make_neck, make_pool
 from model.temporal_memory import TemporalMemoryDiffusion
 
 CLIPS = (4, 4, 3, 64, 32)
@@ -49,18 +49,14 @@ def test_instance_neck_standardises_rows():
     neck = make_neck("instance", 16)
     torch.testing.assert_close(neck(x), expected)
     torch.testing.assert_close(neck(x[:1]), expected[:1])  # no other row matters
-    assert isinstance(neck, InstanceNeck)
     assert not list(neck.parameters())
 
 
 def test_batch_neck_standardises_columns_with_a_frozen_bias():
     neck, x = make_neck("batch", 6), 7 + 3 * torch.randn(8, 6)
-    assert isinstance(neck, BatchNeck)
     expected = (x - x.mean(dim=0)) / (x.var(dim=0, correction=0) + 1e-5).sqrt()
     torch.testing.assert_close(neck(x), expected)
-    assert not neck.bias.requires_grad
-    assert not neck.bias.any()
-    assert neck.weight.requires_grad
+    assert [(p.requires_grad, p.any().item()) for p in (neck.weight, neck.bias)] == [(True, True), (False, False)]
 
 
 def test_messages_carry_one_frame_to_the_others_of_its_clip_only():
