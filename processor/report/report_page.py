@@ -57,7 +57,7 @@ def render_page(
     figures: Sequence[tuple[str, str, str]],
 ) -> str:
     """Return the page as HTML; every string of the data is escaped."""
-    data = _collect([own for own in directions if own.method.ranking.uses_pictures], maps)
+    data = _collect([own for own in directions if own.method.uses_pictures], maps)
     breakdown = groupby(results["breakdown"], lambda row: (row["method"], row["direction"], row["property"]))
     queries = [data["tracklets"][row["query"]] for direction in data["directions"] for row in direction["rankings"][0]]
     cameras = sorted({(query["camera"], query["view"]) for query in queries})
