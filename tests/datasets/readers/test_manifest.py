@@ -268,42 +268,6 @@ def test_links_are_followed_and_looked_at_again(split, open_it, tmp_path):
     assert len(all_paths(open_it())["40/b"]) == 2
 
 
-ENTRIES = {
-    "missing target": (lambda path: path.symlink_to("nowhere"), "is a link whose target is missing or special"),
-    "loop": (lambda path: path.symlink_to(path), r"cannot be examined: Too many levels of symbolic links\.$"),
-    "pipe": (os.mkfifo, "is a special file: expected a folder or a regular file"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "is a link whose target is missing or special"),
-    "file": (Path.touch, "is a file, but a folder is expected here"),
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "place"),
-    [
-        *((kind, "7/c") for kind in ENTRIES),
-        *(("missing target", "40"), ("file", "40"), ("pipe", "7/a/2.jpg"), ("device", "7/a/2.jpg")),
-        *(("loop", "30"), ("loop", "30/a")),
-    ],
-)
-def test_entries_that_are_neither_folders_nor_files_stop_the_loader(split, open_it, place, kind):
-    open_it()
-    make, words = ENTRIES[kind]
-    shutil.rmtree(split / place, ignore_errors=True)
-    make(split / place)
-    with pytest.raises(ValueError, match=f"train/{place} {words}"):
-        open_it()
-
-
-def test_a_folder_that_cannot_be_listed_is_not_taken_for_the_index_folder(split, open_it, monkeypatch, caplog):
-    def refuse(path, problems):
-        raise PermissionError(13, "Permission denied", path)
-
-    monkeypatch.setattr(manifest, "list_images", refuse)
-    with pytest.raises(ValueError, match=r"7/a: Permission denied"):
-        open_it()
-    assert "DATASETS.INDEX_DIR" not in caplog.text
-
-
 def test_names_of_any_bytes(tmp_path):
     write(tmp_path / "train", "1/café", os.fsdecode(b"\xff\xfe.jpg"))
     index = open_index(tmp_path / "train", "Toy", lambda names: (names, ()), "any 1", tmp_path / "kept")
