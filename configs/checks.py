@@ -79,18 +79,11 @@ def parse_camera_map(text: str) -> dict[int, int]:
     return cameras
 
 
-def unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> list[str]:
-    """Return the keys (of ``opts``, if given) that differ from their defaults and that ``command`` does not read."""
-    return [
-        key
-        for key, value in leaves(cfg)
-        if value != DEFAULTS[key] and KEYS[key].reader not in ("both", command) and (opts is None or key in opts[::2])
-    ]
-
-
 def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> None:
-    """Log one warning that names the keys of ``unread_keys``; nothing if there are none."""
-    if keys := unread_keys(cfg, command, opts):
+    """Log one warning that names the keys (of ``opts``, if given) that ``command`` does not read, and that are set."""
+    others = {key: value for key, value in leaves(cfg) if KEYS[key].reader not in ("both", command)}
+    keys = [key for key, value in others.items() if value != DEFAULTS[key] and (opts is None or key in opts[::2])]
+    if keys:
         hint = " To train from a checkpoint, set MODEL.INIT_WEIGHT." if "TEST.WEIGHT" in keys else ""
         logger.warning("Keys without effect in %s: %s.%s", command, ", ".join(keys), hint)
 

@@ -20,11 +20,8 @@ from .stopping import STOP_REQUESTS, Stopped
 logger = logging.getLogger(__name__)
 
 # Errors of the machine or of the rights on it, wherever they come up: no code of ours can be mended for them.
-MACHINE_ERRORS = (
-    *DISK_FULL,
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EPIPE),
-    *(errno.ENAMETOOLONG, errno.ELOOP),
-)
+NAMES = "EACCES EPERM EROFS EIO EMFILE ENFILE EPIPE ENAMETOOLONG ELOOP"
+MACHINE_ERRORS = (*DISK_FULL, *(getattr(errno, name) for name in NAMES.split()))
 MAX_LENGTH = 1000  # characters of a message
 
 
@@ -50,7 +47,10 @@ def run_command(main: Callable[[], object]) -> int:
     with STOP_REQUESTS.handled():
         try:
             status = main()
-            _leave_other_processes()  # after an error, the others may still wait for this process: torchrun ends them
+            if sys.modules.get("torch"):  # after an error, the others may still wait for this process
+                from .processes import stop_processes
+
+                stop_processes()
             return status if isinstance(status, int) else 0
         except Stopped as stopped:
             logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
@@ -114,23 +114,12 @@ def _find_hint(error: Exception) -> str | None:
     return None
 
 
-def _leave_other_processes() -> None:
-    if sys.modules.get("torch"):  # else there are none: some commands run where torch is not installed
-        from .processes import stop_processes
-
-        stop_processes()
-
-
 def _end_loader_processes() -> None:
     """End what is left of this process's children at once; they ignore signals (``leave_signals_to_parent``)."""
     children = multiprocessing.active_children()
-    if not children:
-        return
-    on_child = getattr(signal, "SIGCHLD", None)  # torch's handler raises an error when a loader process is killed
-    handler = signal.signal(on_child, signal.SIG_DFL) if on_child else None
+    if children and hasattr(signal, "SIGCHLD"):  # torch's handler raises an error when a loader process is killed
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in children:
         with suppress(OSError):  # it may have ended by itself
             child.kill()
         child.join()
-    if on_child:
-        signal.signal(on_child, handler)

@@ -33,15 +33,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
-    """Let ``write`` fill a temporary file, and put it in place once the disk has it.
+    """Let ``write`` fill a temporary file, and put it in place once the disk has it; missing folders are made.
 
-    After an error, an interruption or a power cut the file at ``path`` is what it was before; missing folders are made.
-
-    Args:
-        write: Writes the content into an open file.
-        path: The file.
-        previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
-            moment, a whole file is at ``path`` or at ``previous``.
+    After an error, an interruption or a power cut the file at ``path`` is what it was before. ``previous`` is another
+    name in the same folder, under which that file is kept: at every moment, a whole file is at one of both.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -59,7 +54,10 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    with contextlib.suppress(OSError):  # have the disk note the new name, where the system can do this with a folder
+        handle = os.open(path.parent, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -114,12 +112,8 @@ def _files_in(folder: Path) -> set[str]:
 def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
     """Write files into a folder in place of those that the call before wrote there; other files stay.
 
-    Args:
-        folder: It exists, and the caller holds its lock.
-        write: Writes the files into a temporary folder, and returns them. After an error of it, the earlier files are
-            still there.
-    Returns:
-        The files, in the order of ``write``.
+    The folder exists, and the caller holds its lock. ``write`` fills a temporary folder, and returns the files; after
+    an error of it, the earlier ones are still there.
     """
     temporary = _temporary(folder / "results")
     temporary.mkdir()
@@ -190,32 +184,19 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _temporary(path: Path) -> Path:
     """Return a new hidden name beside ``path``; what killed processes left under such names is removed."""
-    names = f".{glob.escape(path.name)}.{'?' * 8}"
-    # Without ``path``, its folder was being replaced when a process was killed, and the old one is the only one.
-    endings = (SUFFIX, REPLACED) if path.is_dir() else (SUFFIX,)
-    for leftover in itertools.chain.from_iterable(path.parent.glob(names + ending) for ending in endings):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - leftover.stat().st_mtime > STALE:
-                _remove(leftover)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}.*"):
+        # Without ``path``, its folder was being replaced when a process was killed, and the old one is the only one.
+        if leftover.suffix == SUFFIX or (leftover.suffix == REPLACED and path.is_dir()):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime > STALE:
+                    _remove(leftover)
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the disk note a new name, where the system can do this with a folder."""
+    shutil.rmtree(path, ignore_errors=True)  # of a file it does nothing
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        path.unlink()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from utils.files import write_text
 from utils.mistake import Mistake
-from utils.text import natural_key, parse_integer, read_text, shorten
+from utils.text import natural_key, parse_integer, read_csv, shorten
 from utils.unknown import UNKNOWN
 
 from ..split import draw_people, find_queries, have_both_views, have_cameras
@@ -37,7 +37,7 @@ _DAY = re.compile(r"(?:20)?(\d\d)-?(\d\d)-?(\d\d)", re.ASCII)
 class TableRow:
     """One tracklet of the table."""
 
-    line: int  # of the file on which the row ends, from 1
+    line: int  # of the file on which the row begins, from 1
     path: str  # of the frames' folder, or a pattern of their names (``*``, ``?``, ``[...]``), relative to the root
     person: str  # '' if unknown (a distractor)
     camera: str = ""  # '' if unknown
@@ -68,17 +68,10 @@ def read_table(path: str | Path) -> TrackletTable:
     columns that begin with ``ATTRIBUTE``. A message about a row names its line.
     """
     path = Path(path)
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    header = _check_header(path, reader.fieldnames or [])
-    reader.fieldnames = header
-    try:
-        lines = [
-            (reader.line_num, cells) for cells in reader if any(str(cell or "").strip() for cell in cells.values())
-        ]
-    except csv.Error as error:
-        raise Mistake(f"{path}, line {reader.line_num + 1}: this row is not valid CSV: {error}.") from None
+    header, lines = read_csv(path)
+    _check_header(path, header)
     columns = tuple(name for name in header if name.startswith(ATTRIBUTE))
-    rows = tuple(parse_row(f"{path}, line {line}", line, cells, columns) for line, cells in lines)
+    rows = tuple(parse_row(f"{path}, line {line}", line, words, columns) for line, words in lines)
     if not rows:
         raise Mistake(f"{path}: this table has a header, but no tracklet below it.")
     table = TrackletTable(path, rows, tuple(name.removeprefix(ATTRIBUTE) for name in columns))
@@ -174,9 +167,8 @@ def _sort_naturally(rows: Sequence[TableRow], tracklets: Sequence[Tracklet]) -> 
     return sorted(range(len(rows)), key=lambda place: (tracklets[place].pid, natural_key(rows[place].path)))
 
 
-def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
-    """Return the names of the columns; refuse unknown, repeated and missing ones."""
-    header = [cell.strip() for cell in cells]
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    """Refuse unknown and missing columns."""
     if not any(header):
         raise Mistake(f"{path}: this table is empty; its first line names the columns, such as path,person,camera.")
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
@@ -187,18 +179,13 @@ def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
             hint = f" Did you mean {near[0]}?" if near else ""
             known = f"The columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME."
             raise Mistake(f"{path}, line 1: there is no column {shorten(name)}.{hint} {known}")
-        if header.count(name) > 1:
-            raise Mistake(f"{path}, line 1: the column {name} is there {header.count(name)} times; keep one.")
     for name in REQUIRED:
         if name not in header:
             raise Mistake(f"{path}, line 1: the column {name} is missing; it must be there.")
-    return header
 
 
 def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str] = ()) -> TableRow:
     """Read a row from its words by column; ``where`` begins a message about it."""
-    if None in values or None in values.values():
-        raise Mistake(f'{where}: expected as many values as the header has; a value with a comma needs "quotes".')
     texts = {name: value.strip() for name, value in values.items()}
     if not texts["path"]:
         raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")

@@ -65,7 +65,7 @@ def render_page(
     figures: Sequence[PageFigure],
 ) -> str:
     """Return the page as HTML; every string of the data is escaped."""
-    data = _collect([own for own in directions if own.method.ranking.uses_pictures], maps)
+    data = _collect([own for own in directions if own.method.uses_pictures], maps)
     methods, titles = data["methods"], [direction["title"] for direction in data["directions"]]
     breakdown = groupby(results["breakdown"], lambda row: (row["method"], row["direction"], row["property"]))
     groups = [

@@ -59,7 +59,7 @@ def write_report(
         directions: list[RankedDirection] = []
         for method in evaluation.methods():
             directions += _write_rankings(evaluation, method, temporary, folders, ranking_length)
-            for result in evaluation.ranked_by(method) if save_distances and method.ranking.uses_pictures else ():
+            for result in evaluation.ranked_by(method) if save_distances and method.uses_pictures else ():
                 _write_distances(result, method, folders[result.case.name])
         maps = {}
         for direction in directions:
@@ -83,7 +83,7 @@ def _write_rankings(
 ) -> list[RankedDirection]:
     """Write a method's rankings, each by itself and together; returns what the report shows of those with scores."""
     results = evaluation.ranked_by(method)
-    listed = method.ranking.uses_pictures  # otherwise most distances are equal: their order means nothing
+    listed = method.uses_pictures  # otherwise most distances are equal: their order means nothing
     directions = []
     with ExitStack() as stack:
         shared = []

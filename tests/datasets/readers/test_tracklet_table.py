@@ -62,9 +62,9 @@ def test_columns_that_say_nothing_are_not_written(tmp_path):
         (["path,person"], "has a header, but no tracklet below it"),
         (["path;person;camera", "a;1;2"], "line 1: the columns must be separated by commas"),
         (["path,persn", "a,1"], "line 1: there is no column 'persn'. Did you mean person?"),
-        (["path,person,person", "a,1,2"], "line 1: the column person is there 2 times"),
+        (["path,person,person", "a,1,2"], "line 1: the column 'person' is there 2 times"),
         (["path,camera", "a,1"], "line 1: the column person is missing"),
-        (["path,person", "a,1", "b"], "line 3: expected as many values as the header has"),
+        (["path,person", "a,1", "b"], "line 3: expected 2 values as in the header, got 1"),
         (["path,person", " ,1"], "line 2: path is empty"),
         (["path,person,view", "a,1,drone"], "line 2: view must be one of ground, aerial, got 'drone'"),
         (["path,person,split", "a,1,val"], "line 2: split must be one of train, query, gallery, query+gallery, test"),
@@ -80,12 +80,6 @@ def test_a_mistake_names_file_line_and_remedy(lines, message, write):
     path = write(*lines)
     with pytest.raises(ValueError, match=re.escape(f"{path}") + ".*" + re.escape(message)):
         read_table(path)
-
-
-def test_a_table_in_another_encoding_is_refused(tmp_path):
-    (tmp_path / "t.csv").write_bytes("path,person\na,Émile\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"t\.csv, line 2: the file is not UTF-8 text"):
-        read_table(tmp_path / "t.csv")
 
 
 def rows_of(*tracklets, split="test"):
