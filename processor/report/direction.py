@@ -93,7 +93,7 @@ def collect_direction(
             kept, is_match = result.kept(index), result.matches(index)
             positives.append(row[kept & is_match])
             lowest, highest = min(lowest, float(row.min())), max(highest, float(row.max()))
-            if ranking.valid_queries[index] and method.ranking.uses_pictures:
+            if ranking.valid_queries[index] and method.uses_pictures:
                 precision, first_rank = next(scores)
                 places = _find_places(np.where(kept, row, np.inf), is_match, first_rank)
                 queries.append(RankedQuery(index, precision, first_rank, places))

@@ -29,7 +29,6 @@ from configs.load import MAX_LENGTH
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS
 from loss import make_loss
 from model import make_model
-from processor.attributes.masks import make_penalty
 from processor.build import describe_transform, make_ranking_options
 from processor.evaluation.features import FeatureSet
 
@@ -104,7 +103,7 @@ def test_every_extra_alone_can_be_switched_off(key, tiny_cfg, make_tracklet):
     assert loss.isfinite()
     assert model.eval()(torch.randn(2, 4, 3, 64, 32)).shape == (2, 192)
     people = FeatureSet([make_tracklet(1, gender=0), make_tracklet(2, gender=1)], torch.zeros(2, 1))
-    _, penalty = make_penalty(people, people, AGVPREID_SCHEME, make_ranking_options(cfg).mask)
+    penalty = make_ranking_options(cfg).penalise(people, people, AGVPREID_SCHEME)
     masked = None if penalty is None else penalty.matrix().tolist()
     assert masked == (None if key == "TEST.MASK_ATTRIBUTES" else [[0, 100], [100, 0]])
 
