@@ -29,7 +29,7 @@ def build_memory(
     """
     features = extractor.average_over_tracklets(
         lambda clips, camids: extractor.model.encode_memory(clips), loader, tracklets, "CLIP memory", max_bad_fraction
-    )
+    ).features
     labels_of_pids = label_map(tracklet.pid for tracklet in tracklets)
     labels = torch.tensor([labels_of_pids[tracklet.pid] for tracklet in tracklets], device=features.device)
     sums = torch.zeros(len(labels_of_pids), features.shape[1], device=features.device).index_add(0, labels, features)
