@@ -45,7 +45,6 @@ _MEANINGS = {
         "missing frame": "it is listed but does not exist; the nearest readable frame replaces it",
         "empty frame": "the file has 0 bytes; the nearest readable frame replaces it",
         "unreadable frame": "it cannot be decoded completely; the nearest readable frame replaces it",
-        "probably too many bad frames": "estimated from the sample; training stops above DATALOADER.MAX_BAD_FRACTION",
         "repeated frame": "two files of a tracklet have the same bytes",
         "frame of two people": "files of two identities have the same bytes",
         "frame of two tracklets": "its name begins with the prefixes of several tracklets of the list",

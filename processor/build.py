@@ -8,11 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from yacs.config import CfgNode
 
 from configs import Role, values_of
-from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
+from datasets.build import make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
 from datasets.readers.dataset import DataSet
 from datasets.tracklet import Tracklet, label_map
@@ -31,14 +30,13 @@ from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
 from .evaluation.results import ANNOTATED, PREDICTED, SOFT, ZERO_SHOT, Mask
 from .report.maps import MakeMaps, map_queries
-from .training.clip_memory import build_memory
 from .training.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
 
 def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
-    """Build model, losses and solver for a data set; ``make_memory`` or ``TrainingState.restore`` adds CLIP memory.
+    """Build model, losses and solver for a data set; ``build_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
     Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
     slices of a batch need different dropout masks. With ``resume`` no CLIP weights are read: ``restore`` replaces them.
@@ -55,12 +53,6 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
     return TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
-
-
-def make_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
-    """Compute CLIP memory, (K, P), from all frames of the training tracklets, by a model that is still untrained."""
-    loader = make_memory_loader(cfg, dataset, runtime.processes)
-    return build_memory(make_extractor(cfg, model, runtime), loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)
 
 
 def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:

@@ -28,16 +28,6 @@ FLOAT32_BYTES = 4  # weights, gradients and the optimiser's state are float32 in
 ADAM_STATES = 2  # running means of the gradient and of its square
 CARDS_GIB = (8, 12, 16, 24, 32, 40, 48, 80)
 RESERVE_GIB = 1.5  # assumed: CUDA context, workspaces of the libraries, fragmentation
-# Parts of the network by the name of their top module, in the order of the table.
-PARTS = {
-    "encoder": "encoder",
-    "temporal_memory": "temporal memory",
-    "memory_prompt": "prompt",
-    "memory_weight": "prompt",
-    "pool": "pooling",
-    "neck": "heads",
-    "classifier": "heads",
-}
 
 _ATEN = torch.ops.aten
 _attention_flops = flop_registry[_ATEN._scaled_dot_product_flash_attention]
@@ -67,7 +57,7 @@ class DatasetSize(NamedTuple):
 class StepCost(NamedTuple):
     """What a training step takes; an addition and a multiplication are two operations."""
 
-    parameters: Counter[str]  # of each part of the network
+    parameters: Counter[str]  # of each top module of the network
     forward_flops: int  # of matrix products, convolutions and attention
     flops: int  # of the whole step
     activations: int  # bytes that the forward pass leaves for the backward pass, the batch included
@@ -162,12 +152,10 @@ def planning_runtime(cfg: CfgNode) -> Runtime:
 
 
 def count_parameters(model: nn.Module) -> Counter[str]:
-    """Count the parameters of each part of the network."""
-    counts = Counter(dict.fromkeys(PARTS.values(), 0))
+    """Count the parameters of each top module of the network."""
+    counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
-        module = name.split(".")[0]
-        part = PARTS.get(module) or PARTS[module.split("_")[0]]  # pool_image, neck_image, ...
-        counts[part] += parameter.numel()
+        counts[name.split(".")[0]] += parameter.numel()
     return counts
 
 

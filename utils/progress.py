@@ -23,13 +23,7 @@ def track(
 ) -> Iterator[Item]:
     """Show how far a loop is: a bar if standard error is a terminal, else at most one log line a minute.
 
-    Args:
-        iterable: What to loop over.
-        description: Head of bar and lines.
-        unit: What one item is, singular.
-        total: Number of items; None asks ``iterable``, which may not know.
-        done: Number of items that another loop has done before.
-        enabled: False shows nothing.
+    ``unit`` says what one item is, singular; ``done`` counts items that another loop has done before.
     """
     if not enabled:
         yield from iterable

@@ -190,18 +190,9 @@ def _check_bad_fraction(limit: float, report: Report) -> None:
     train = [each for each in report.examined if each.split == "train"]
     num_frames = sum(each.num_frames for each in train)
     num_bad = sum(each.count_bad() for each in train)
-    num_unreadable = sum(each.count_bad("unreadable frame") for each in train)
-    num_decoded = sum(len(each.digests) for each in train)
-    num_left = num_frames - num_decoded - num_bad
-    expected = num_bad + num_left * num_unreadable / max(1, num_decoded + num_unreadable)
-    if expected <= limit * num_frames:
-        return
-    certain = num_bad > limit * num_frames
-    report.problems.add(
-        "too many bad frames" if certain else "probably too many bad frames",
-        f"{num_bad if certain else f'about {expected:.0f}'} of {num_frames} training frames cannot be used, "
-        f"{100 * expected / num_frames:.3g} %; the limit is {100 * limit:g} %",
-    )
+    if num_bad > limit * num_frames:
+        share = f"{num_bad} of {num_frames} training frames cannot be used, {100 * num_bad / num_frames:.3g} %"
+        report.problems.add("too many bad frames", f"{share}; the limit is {100 * limit:g} %")
 
 
 def _check_people(num_instances: int, train: Sequence[Tracklet], problems: Findings) -> None:

@@ -32,9 +32,9 @@ class Examined:
     def num_frames(self) -> int:
         return len(self.tracklet.frame_paths)
 
-    def count_bad(self, *checks: str) -> int:
-        """Count the frames that cannot be used; with ``checks``, for these reasons only."""
-        return sum(check in (checks or FRAME_FAULTS) for check, _ in self.problems)
+    def count_bad(self) -> int:
+        """Count the frames that cannot be used."""
+        return sum(check in FRAME_FAULTS for check, _ in self.problems)
 
 
 @dataclass
@@ -70,7 +70,6 @@ def report_as_dict(report: Report) -> dict[str, Any]:
         "can_train": report.can_train,
         "complete": report.complete,
         "splits": {split: _count_split(tracklets) for split, tracklets in report.splits().items()},
-        "attributes": _count_attributes(report),
         "published": dict(report.dataset.published),
         "findings": [
             {"check": check, "level": level, "meaning": CHECKS[check].meaning, "count": len(texts), "places": texts}
@@ -82,31 +81,17 @@ def report_as_dict(report: Report) -> dict[str, Any]:
 
 
 def _count_split(tracklets: Sequence[Tracklet]) -> dict[str, Any]:
-    """Count what a split holds: people, tracklets and frames, and tracklets by camera (-1: unknown) and altitude."""
+    """Count what a split holds, and its tracklets by camera (-1: unknown) and altitude."""
     cameras = Counter(tracklet.camid for tracklet in tracklets)
     altitudes = Counter(tracklet.altitude for tracklet in tracklets if tracklet.altitude is not None)
     return {
         "people": len({tracklet.pid for tracklet in tracklets}),
         "tracklets": len(tracklets),
+        "with_attributes": sum(tracklet.attributes is not None for tracklet in tracklets),
         "frames": sum(len(tracklet.frame_paths) for tracklet in tracklets),
         "cameras": dict(sorted(cameras.items())),
         "altitudes": dict(sorted(altitudes.items())),
     }
-
-
-def _count_attributes(report: Report) -> dict[str, Any]:
-    """Count the tracklets and people that have attributes, and the people with a known code, by split and column."""
-    counts: dict[str, Any] = {}
-    for split, tracklets in report.splits().items():
-        rows = [(each.pid, each.attributes) for each in tracklets if each.attributes is not None]
-        if rows and report.dataset.scheme is not None:
-            known = {
-                column: len({pid for pid, codes in rows if codes[place] != unknown})
-                for place, (column, unknown) in enumerate(zip(*report.dataset.scheme, strict=True))
-            }
-            people = len({pid for pid, _ in rows})
-            counts[split] = {"tracklets": len(rows), "people": people, "people_with_known_code": known}
-    return counts
 
 
 def format_report(report: Report) -> str:
@@ -127,7 +112,7 @@ def format_report(report: Report) -> str:
 
 
 def _format_counts(report: Report) -> Iterator[str]:
-    """Yield the table of splits, the attributes, and the published counts."""
+    """Yield the table of splits, and the published counts."""
     published, rows, in_table = report.dataset.published, [], set()
     for split, tracklets in report.splits().items():
         counts = _count_split(tracklets)
@@ -137,14 +122,9 @@ def _format_counts(report: Report) -> Iterator[str]:
         cells = {f"{split} identities": counts["people"], f"{split} tracklets": counts["tracklets"]}
         in_table |= cells.keys() & published.keys()
         shown = [f"{count} [{published[name]}]" if name in published else count for name, count in cells.items()]
-        rows.append([split, *shown, counts["frames"], details])
-    yield format_table(["split", "people", "tracklets", "frames", "tracklets by camera; by altitude"], rows, "<>>><")
-    for split, counts in _count_attributes(report).items():
-        known = [f"{column} {number}" for column, number in counts["people_with_known_code"].items() if number]
-        yield (
-            f"Attributes of {split}: {counts['tracklets']} tracklets of {counts['people']} people. People with a known "
-            f"code: {', '.join(known) or 'none'}."
-        )
+        rows.append([split, *shown, counts["with_attributes"], counts["frames"], details])
+    header = ["split", "people", "tracklets", "with attributes", "frames", "tracklets by camera; by altitude"]
+    yield format_table(header, rows, "<>>>><")
     if in_table:
         yield "Published counts are in brackets."
     if others := [f"{name} {number}" for name, number in published.items() if name not in in_table]:

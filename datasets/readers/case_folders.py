@@ -20,7 +20,7 @@ from ..problems import CHECKS, Problems, printable
 from ..tracklet import AGVPREID_RANKING, Case, Tracklet
 from .dataset import DataSet, DatasetOptions, report_odd_views
 from .listing import missing_path_error
-from .manifest import Row, open_index
+from .manifest import Row, list_tracklets
 from .names import last_integer
 
 Value = TypeVar("Value")
@@ -117,7 +117,7 @@ def read_case_folders(layout: FolderLayout, root: Path, options: DatasetOptions,
     def list_rows(split: str) -> list[Row]:
         read, version = layout.parse_tracklet, layout.parser_version
         with problems.guard():
-            return open_index(root / split, layout.title, read, version, options.index_dir, problems).rows()
+            return list_tracklets(root / split, layout.title, read, version, options.index_dir, problems)
         return []
 
     train: tuple[Tracklet, ...] = ()

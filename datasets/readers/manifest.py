@@ -60,13 +60,13 @@ Reader = Callable[[list[str]], tuple[Sequence[str], Sequence[int]]]
 class FramePaths(Sequence[str]):
     """Paths of frames, made on demand; equal to a tuple, or another such sequence, of the same strings.
 
-    ``names`` are bytes: of files in ``folder``, or whole paths. A pickle of names that come from a row of an index,
-    ``source``, holds these two instead.
+    ``names`` are bytes: of files in ``folder``, or whole paths. A pickle of those of a row of an index holds the
+    ``source``, path and checksum of the index and the row, instead of the names.
     """
 
     __slots__ = ("_folder", "_names", "_source")
 
-    def __init__(self, names: pa.Array, folder: str = "", source: "tuple[FrameIndex, int] | None" = None) -> None:
+    def __init__(self, names: pa.Array, folder: str = "", source: tuple[str, bytes, int] | None = None) -> None:
         self._names = names
         self._folder = folder
         self._source = source
@@ -102,8 +102,7 @@ class FramePaths(Sequence[str]):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._source is None:
             return FramePaths.pack, (tuple(self),)
-        index, row = self._source
-        return index.frame_paths, (row,)
+        return _reopen, (self._folder, *self._source)
 
 
 def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
@@ -124,47 +123,12 @@ class Row(NamedTuple):
     values: list[int]
 
 
-class FrameIndex:
-    """The frame names of one split; ``open_index`` returns one. ``path`` is None if it could not be kept."""
-
-    def __init__(self, split: str, table: pa.Table, path: str | None = None, checksum: bytes = b"") -> None:
-        self.split = split
-        self.path = path
-        self.table = table
-        self._checksum = checksum
-        self._names = table["names"]
-        self._places = [os.path.join(split, os.fsdecode(place)) for place in table["place"].to_pylist()]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self.path is None:
-            return FrameIndex, (self.split, self.table)
-        return _reopen, (self.path, self.split, self._checksum)
-
-    def frame_paths(self, row: int) -> FramePaths:
-        """Return the paths of a tracklet's frames, in order."""
-        return FramePaths(self._names[row].values, self._places[row], (self, row))
-
-    def rows(self) -> list[Row]:
-        """Return all tracklets that have frames, sorted by pid, then name."""
-        num_tracklets = len(self.table) - self._names.null_count
-        values = pc.list_flatten(self.table["values"]).to_numpy().reshape(num_tracklets, -1).tolist()
-        rows = []
-        for row, (place, numbers) in enumerate(zip(self._places, values, strict=False)):
-            identity, name = os.path.split(place)
-            if len(paths := self.frame_paths(row)):
-                rows.append(Row(TrackletFolder(int(os.path.basename(identity)), name, place), paths, numbers))
-        return rows
-
-    def is_current(self) -> bool:
-        """Return whether no folder has changed since it was listed."""
-        stamps = pc.list_flatten(self.table["stamp"]).to_numpy().reshape(-1, 3)
-        return np.array_equal(stamps, stamp_folders(self._places))
-
-
-def open_index(
+def list_tracklets(
     split: Path, title: str, read: Reader, reader: str, index_dir: str | Path = "", problems: Problems = LOADING
-) -> FrameIndex:
-    """Open the index of a split; build it first if there is none, or if it is damaged or out of date.
+) -> list[Row]:
+    """List the tracklets of a split that have frames, sorted by pid, then name, from its index.
+
+    The index is built first if there is none, or if it is damaged or out of date.
 
     Args:
         split: Folder that holds ``{identity}/{tracklet}/`` folders.
@@ -177,9 +141,9 @@ def open_index(
     path = index_path(split, reader, index_dir)
     about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}
     try:
-        index = _map_index(str(path), str(split))
-        if index.table.schema.metadata == about and index.is_current():
-            return index
+        table, checksum = _map_table(str(path))
+        if table.schema.metadata == about and _is_current(split, table):
+            return _make_rows(split, table, (str(path), checksum))
         logger.info("%s has changed since it was indexed.", split)
     except FileNotFoundError:
         pass
@@ -189,14 +153,15 @@ def open_index(
     start = time.monotonic()
     table = _list_frames(split, title, read, problems).replace_schema_metadata(about)
     if problems.of_level(BLOCKING):
-        return FrameIndex(str(split), table)
+        return _make_rows(split, table)
     try:
         write_whole(lambda file: _write_table(table, file), path)
     except Mistake as error:
         logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
-        return FrameIndex(str(split), table)
+        return _make_rows(split, table)
     logger.info("%s: indexed in %.1f s.", split, time.monotonic() - start)
-    return _map_index(str(path), str(split))
+    table, checksum = _map_table(str(path))
+    return _make_rows(split, table, (str(path), checksum))
 
 
 def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
@@ -206,7 +171,29 @@ def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
     return Path(folder) / f"{split.name}-{key}.arrow"
 
 
-def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
+def _make_rows(split: Path, table: pa.Table, source: tuple[str, bytes] | None = None) -> list[Row]:
+    """Return the tracklets of a table; ``source`` is the path and checksum of its file."""
+    names = table["names"]
+    num_tracklets = len(table) - names.null_count
+    values = pc.list_flatten(table["values"]).to_numpy().reshape(num_tracklets, -1).tolist()
+    rows = []
+    for number, place in enumerate(table["place"][:num_tracklets].to_pylist()):
+        identity, name = os.fsdecode(place).split("/")
+        folder = TrackletFolder(int(identity), name, os.path.join(split, identity, name))
+        paths = FramePaths(names[number].values, folder.path, (*source, number) if source else None)
+        if paths:
+            rows.append(Row(folder, paths, values[number]))
+    return rows
+
+
+def _is_current(split: Path, table: pa.Table) -> bool:
+    """Return whether no folder has changed since it was listed."""
+    stamps = pc.list_flatten(table["stamp"]).to_numpy().reshape(-1, 3)
+    folders = [os.path.join(split, os.fsdecode(place)) for place in table["place"].to_pylist()]
+    return np.array_equal(stamps, _stamp_folders(folders))
+
+
+def _stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
     """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
 
     Links are followed. What is missing, or cannot be examined, has zeros; listing it raises the error. A time later
@@ -238,11 +225,11 @@ def _list_frames(split: Path, title: str, read: Reader, problems: Problems) -> p
         batches.append(pa.record_batch(columns, schema=_SCHEMA))
 
     above = [entry.path for entry in list_subfolders(split, Findings())] + [str(split)] if split.is_dir() else []
-    stamps_above = stamp_folders(above, settled_before)
+    stamps_above = _stamp_folders(above, settled_before)
     tracklets = list_split(split, title, problems)
     for first in range(0, len(tracklets), _BATCH):
         paths = [tracklet.path for tracklet in tracklets[first : first + _BATCH]]
-        stamps = stamp_folders(paths, settled_before)
+        stamps = _stamp_folders(paths, settled_before)
         read_names = [read(names) for names in list_many(list_images, paths, problems)]
         encoded = [[os.fsencode(name) for name in names] for names, _ in read_names]
         add(paths, stamps, encoded, [values for _, values in read_names])
@@ -260,7 +247,7 @@ def _write_table(table: pa.Table, file: BinaryIO) -> None:
     file.write(zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
 
 
-def _map_index(path: str, split: str, expected: bytes = b"") -> FrameIndex:
+def _map_table(path: str, expected: bytes = b"") -> tuple[pa.Table, bytes]:
     """Map an index into memory, after comparing its content with its checksum, or this with an expected one."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
         raise ValueError(f"{path} is not a regular file")
@@ -272,10 +259,12 @@ def _map_index(path: str, split: str, expected: bytes = b"") -> FrameIndex:
     table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
     if not table.schema.equals(_SCHEMA):
         raise ValueError(f"{path} is not an index")
-    return FrameIndex(split, table, path, checksum)
+    return table, checksum
 
 
-@functools.lru_cache(maxsize=32)
-def _reopen(path: str, split: str, checksum: bytes) -> FrameIndex:
-    """Open a pickled index in another process: once, even if many tracklets refer to it."""
-    return _map_index(path, split, checksum)
+_map_once = functools.lru_cache(maxsize=32)(_map_table)
+
+
+def _reopen(folder: str, path: str, checksum: bytes, row: int) -> FramePaths:
+    """Return the paths of a pickled row; its index is mapped once, even if many tracklets refer to it."""
+    return FramePaths(_map_once(path, checksum)[0]["names"][row].values, folder, (path, checksum, row))

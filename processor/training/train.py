@@ -43,7 +43,7 @@ def train(
         augment: Turns uint8 clips into augmented, normalised floats.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
         validate: Returns the mAP, 0..1, of a model, or None if nobody can be scored; the same in every process.
-        ideal_step_seconds: At the device's rate of matrix products; 0 if that was not measured.
+        ideal_step_seconds: As for ``TrainingMonitor``.
     """
     solver = state.cfg.SOLVER.STAGE2
     if state.epoch >= solver.MAX_EPOCHS:

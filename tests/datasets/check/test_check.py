@@ -2,8 +2,9 @@
 
 import os
 import shutil
+from dataclasses import replace
 
-from datasets.check import check
+from datasets.check import check as check_module
 from datasets.check.report import report_as_dict
 from datasets.problems import BLOCKING
 
@@ -21,11 +22,11 @@ def test_a_sound_tree(make_tree, check, found):
     assert content["splits"]["train"] == {
         "people": 4,
         "tracklets": 16,
+        "with_attributes": 16,
         "frames": 96,
         "cameras": {0: 8, 4: 8},
         "altitudes": {80: 8},
     }
-    assert content["attributes"]["train"]["people_with_known_code"]["gender"] == 4
     assert "train identities: 4 instead of 689" in report.problems.places["published counts"]
     assert report.not_checked == []
 
@@ -162,8 +163,8 @@ def die(split, tracklet, size, sample):
 
 
 def test_a_process_that_dies_blocks(make_tree, tiny_cfg, monkeypatch):
-    monkeypatch.setattr(check, "examine_tracklet", die)
-    report = check.check_dataset(tiny_cfg("DATASETS.ROOT_DIR", make_tree()), num_workers=2)
+    monkeypatch.setattr(check_module, "examine_tracklet", die)
+    report = check_module.check_dataset(tiny_cfg("DATASETS.ROOT_DIR", make_tree()), num_workers=2)
     assert "--workers 1 shows which" in report.problems.places["worker"][0]
     assert (report.complete, report.can_train) == (False, False)
 
@@ -194,7 +195,6 @@ def test_attributes(make_tree, check, found):
     assert "gender holds code 3" in report.problems.places["attribute code"][0]
     assert report.problems.places["people without attributes"] == ["train: identity 1"]
     assert report.problems.places["no attribute table"] == [str(root / f"attributes/{CASE1}/query.csv")]
-    assert report_as_dict(report)["attributes"]["train"]["people_with_known_code"]["gender"] == 2
 
 
 def test_codes_in_frame_names(check_detreidx, found):
@@ -203,9 +203,11 @@ def test_codes_in_frame_names(check_detreidx, found):
     assert found(report) == set()
     content = report_as_dict(report)
     assert content["splits"]["train"]["altitudes"] == {30: 2}
-    known = content["attributes"]["train"]["people_with_known_code"]
-    assert (known["attribute1"], known["attribute2"], known["attribute3"]) == (1, 0, 2)
-    assert content["attributes"].keys() == {"train", f"{CASE1}/query"}
+    assert {split: counts["with_attributes"] for split, counts in content["splits"].items()} == {
+        "train": 4,
+        f"{CASE1}/query": 1,
+        f"{CASE1}/gallery": 0,
+    }
 
 
 def test_held_out_people_and_batches(make_tree, check):
@@ -215,3 +217,50 @@ def test_held_out_people_and_batches(make_tree, check):
     report = check(root, "DATASETS.VALIDATION_FRACTION", 0.5, sample=2)
     people = {split: counts["people"] for split, counts in report_as_dict(report)["splits"].items()}
     assert (people["train"], people[f"validation_{CASE1}/query"]) == (2, 2)
+
+
+def test_damaged_frames_are_warnings(make_tree, check, frames_of, found):
+    root = make_tree()
+    empty, truncated, copy, other, *_ = frames_of(root)
+    empty.write_bytes(b"")
+    truncated.write_bytes(truncated.read_bytes()[:-200])
+    other.write_bytes(copy.read_bytes())
+    report = check(root)
+    assert found(report) == {"empty frame", "unreadable frame", "repeated frame"}
+    assert report.problems.places["empty frame"] == [str(empty)]
+    assert str(truncated) in report.problems.places["unreadable frame"][0]
+    assert copy.name in report.problems.places["repeated frame"][0]
+    assert report.can_train
+
+
+def test_a_sample_of_the_frames(make_tree, check, frames_of, found):
+    root = make_tree()
+    frames = frames_of(root)
+    frames[2].write_bytes(b"no image")
+    frames[3].write_bytes(b"")
+    report = check(root, sample=2)  # the first and the last
+    assert found(report) == {"empty frame"}
+    num_unread = sum(each.num_frames for each in report.examined) - 2 * len(report.examined) - 1
+    assert report.not_checked == [
+        f"whether {num_unread} frames can be decoded or are repeated (--sample 2); they exist and are not empty"
+    ]
+
+
+def test_special_files_that_a_table_lists_as_frames(tmp_path, make_tracklet):
+    paths = [tmp_path / f"{name}.jpg" for name in ("pipe", "device", "dead_link", "missing", "folder")]
+    pipe, device, dead_link, missing, folder = paths
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    dead_link.symlink_to("nowhere.jpg")
+    folder.mkdir()
+    tracklet = replace(make_tracklet(1), frame_paths=tuple(map(str, paths)))
+    results = check_module.examine_tracklet("train", tracklet, (8, 8), sample=0)
+    assert results.problems == [
+        ("unreadable frame", f"{pipe}: it is not a regular file"),
+        ("unreadable frame", f"{device}: it is not a regular file"),
+        ("missing frame", str(dead_link)),
+        ("missing frame", str(missing)),
+        ("unreadable frame", f"{folder}: it is not a regular file"),
+        ("no readable frame", str(tmp_path)),
+    ]
+    assert len(results.digests) == 0
