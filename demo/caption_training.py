@@ -90,17 +90,10 @@ def train_captions(space: TextSpace, crowd: Crowd, steps: int, seed: int) -> Non
 def score_search(
     space: TextSpace, texts: Sequence[str], tracklets: Tensor, ranks: Sequence[int] = (1, 10)
 ) -> dict[int, tuple[float, float]]:
-    """Score the search for people by a text about each.
+    """Score the search for people, whose tracklets are (people, tracklets, P), by a text about each.
 
-    A text is asked once, however many people it describes, and any tracklet of any of these people is right.
-
-    Args:
-        space: The space.
-        texts: A text about each person.
-        tracklets: Tracklets of each person, (people, tracklets, P).
-        ranks: The k of the scores; those above the number of tracklets are left out.
-    Returns:
-        By k: the share of texts with a right tracklet among the k nearest, and the same in random order.
+    A text is asked once, however many people it describes, and any tracklet of any of these people is right. Returns by
+    rank k the share of texts with a right tracklet among the k nearest, and the same in random order.
     """
     asked = list(dict.fromkeys(texts))
     right = torch.tensor([[text == other for other in texts] for text in asked])
@@ -108,14 +101,11 @@ def score_search(
     similarity = space.encode_texts(asked) @ tracklets.flatten(0, 1).T
     ranked = right.gather(1, similarity.argsort(dim=1, descending=True, stable=True))
     total, num_right = right.shape[1], right.sum(dim=1).tolist()
-    return {
-        k: (
-            ranked[:, :k].any(dim=1).double().mean().item(),
-            1 - sum(math.comb(total - n, k) / math.comb(total, k) for n in num_right) / len(asked),
-        )
-        for k in ranks
-        if k <= total
-    }
+    scores = {}
+    for k in (k for k in ranks if k <= total):
+        missed = sum(math.comb(total - n, k) / math.comb(total, k) for n in num_right) / len(asked)
+        scores[k] = ranked[:, :k].any(dim=1).double().mean().item(), 1 - missed
+    return scores
 
 
 def describe_search(space: TextSpace, crowd: Crowd) -> dict[str, str]:

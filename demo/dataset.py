@@ -7,7 +7,6 @@ colours walk past six cameras. It lets everyone train, evaluate and test the who
 import csv
 import functools
 import logging
-import os
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -85,11 +84,7 @@ def render_dataset(
 
 def identity(seed: int, kind: int, pid: int) -> Person:
     """Return the person with this pid in the data set with this seed."""
-    return Person(_generator(seed, kind, pid))
-
-
-def _generator(*key: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(key))
+    return Person(np.random.default_rng([seed, kind, pid]))
 
 
 def _write_identity(
@@ -101,36 +96,23 @@ def _write_identity(
     for view in VIEWS:
         cameras = [camera for camera in CAMERAS if camera.view == view]
         for index in range(tracklets_per_view if SPLITS[kind, view] else 0):
-            rng = _generator(seed, kind, pid, view == "aerial", index)
+            rng = np.random.default_rng([seed, kind, pid, view == "aerial", index])
             camera = cameras[(pid + index) % len(cameras)]
             altitude = sample_altitude(camera, rng) if view == "aerial" else None
             frames = render_tracklet(person, camera, frames_per_tracklet, rng, altitude)
             tracklet = f"{pid:04d}C{camera.camid}T{index + 1:03d}"
             first, *copies = [root / split / f"{pid:04d}" / tracklet for split in SPLITS[kind, view]]
             first.mkdir(parents=True)
-            names = _frame_names(pid, camera, altitude, index, len(frames), rng)
-            for name, frame in zip(names, frames, strict=True):
+            # In AG-VPReID's grammar: person of the day, date and half-day, altitude, camera and so on.
+            person_of_day, day, half = rng.integers(1, 400), rng.integers(1, 29), rng.integers(2)
+            level = 0 if altitude is None else ALTITUDES.index(altitude)
+            stem = f"P{person_of_day}T2310{day:02d}{half}A{level}C{camera.camid}E{pid % 200 + 1}K{index + 1}"
+            number, step = rng.integers(1, 9000), rng.integers(3, 7)
+            for place, frame in enumerate(frames):
+                name = f"{stem}F{number + step * place}.jpg"
                 Image.fromarray(frame).save(first / name, quality=camera.jpeg_quality)
             for folder in copies:
-                shutil.copytree(first, folder, copy_function=_link_or_copy)
-
-
-def _frame_names(
-    pid: int, camera: Camera, altitude: int | None, index: int, count: int, rng: np.random.Generator
-) -> list[str]:
-    """Name frames in AG-VPReID's grammar: person of the day, date and half-day, altitude, camera and so on."""
-    person_of_day, day, half = rng.integers(1, 400), rng.integers(1, 29), rng.integers(2)
-    level = 0 if altitude is None else ALTITUDES.index(altitude)
-    stem = f"P{person_of_day}T2310{day:02d}{half}A{level}C{camera.camid}E{pid % 200 + 1}K{index + 1}"
-    first, step = rng.integers(1, 9000), rng.integers(3, 7)
-    return [f"{stem}F{first + step * frame}.jpg" for frame in range(count)]
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # file systems without hard links
-        shutil.copyfile(source, target)
+                shutil.copytree(first, folder)
 
 
 def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
@@ -139,7 +121,7 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
     for pid, kind in enumerate(kinds):
         attributes = identity(seed, kind, pid).attributes
         for index, view in enumerate(VIEWS):
-            rng = _generator(seed, TABLE, pid, index)
+            rng = np.random.default_rng([seed, TABLE, pid, index])
             is_unknown = {column: rng.random() < UNKNOWN_SHARE.get(column, UNKNOWN_SHARE_ELSE) for column in COLUMNS}
             row = [pid, *((UNKNOWN_CODES if is_unknown[column] else attributes)[column] for column in COLUMNS)]
             for split in SPLITS[kind, view]:

@@ -108,11 +108,8 @@ def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
 def contrast(left: Tensor, right: Tensor, left_people: Tensor, right_people: Tensor, scale: Tensor) -> Tensor:
     """Return the cross entropy of picking, for each vector, those of its person, which share the target equally.
 
-    Args:
-        left, right: Vectors, (n, P) and (m, P), unit length. Those on the right are picked for each on the left, and
-            the reverse; the sum is returned.
-        left_people, right_people: Their people, (n,) and (m,); both sides have the same people.
-        scale: Factor on the similarities, a scalar.
+    Vectors on the right (m, P) are picked for each on the left (n, P), and the reverse; the sum is returned. Both sides
+    have the same people, (n,) and (m,); ``scale`` multiplies the similarities.
     """
     logits = scale * left @ right.T
     positive = (left_people.unsqueeze(1) == right_people).float()
@@ -128,15 +125,10 @@ def optimise(
     steps: int,
     describe: Callable[[], str] = str,
 ) -> float:
-    """Take AdamW's steps down a loss, and log its mean.
+    """Take AdamW's steps down a loss, and log its mean; returns the factor on similarities, which is trained too.
 
-    Args:
-        weights: What to train; matrices decay, and the length of the whole gradient is limited to 1.
-        compute_loss: Draws a batch, and returns its loss with a factor on similarities, which is trained too.
-        steps: Number of steps.
-        describe: Returns the rest of a log line.
-    Returns:
-        The factor on similarities.
+    Matrices decay, and the length of the whole gradient is limited to 1. ``compute_loss`` draws a batch and takes the
+    factor; ``describe`` returns the rest of a log line.
     """
     logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
     groups = [
@@ -162,11 +154,7 @@ def optimise(
 def pretrain(space: TextSpace, crowd: Crowd, unseen: Crowd, steps: int, seed: int) -> None:
     """Train both towers of an untrained text space in place, and log the rank-1 accuracy on unseen people.
 
-    Args:
-        space: As of ``caption_training.start_text_space``.
-        crowd, unseen: The people to train on, and others.
-        steps: As of ``optimise``.
-        seed: Seed of the order of people, the choice of frames and their augmentation.
+    ``seed`` draws the order of people, the frames and their augmentation.
     """
     space.train().requires_grad_(True)
     tokens = space.texts.tokenize([person.caption() for person in crowd.people])

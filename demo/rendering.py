@@ -57,11 +57,7 @@ def render_tracklet(
 ) -> list[np.ndarray]:
     """Film a person walking by; returns crops (H, W, 3), uint8, RGB, of varying sizes.
 
-    Args:
-        person, camera: Who walks, and what films.
-        num_frames: Number of frames.
-        rng: Source of place, light, path, occlusion, box errors and noise.
-        altitude: One of ``ALTITUDES``; None draws one for aerial cameras. Ground cameras ignore it.
+    ``rng`` draws place, light, path, occlusion, box errors and noise, and the altitude of aerial cameras if it is None.
     """
     shot = _Shot(person, camera, altitude, rng)
     phase = rng.uniform(0.0, 2 * np.pi)
@@ -112,7 +108,7 @@ class _Shot:
         body = place(walking_body(self.person, phase), where, self.heading)
         # The camera follows at half the walker's speed, as drones and operators do; obstacles stay in place.
         target = where + (0.0, 0.0, self.person.stature / 2)
-        view = View.look_at(self.position + self.walk * time * 0.5, target, self.pixels_per_meter, self.roll)
+        view = View(self.position + self.walk * time * 0.5, target, self.pixels_per_meter, self.roll)
         canvas = Canvas(view, _window(view, body, self.looseness, rng), OVERSAMPLING)
         parts = body + self.clutter
         if self.passer_by is not None:

@@ -43,27 +43,20 @@ class Light:
     sky: np.ndarray
 
 
-@dataclass(frozen=True)
 class View:
-    """A pinhole camera in the world; ``right``, ``down`` and ``forward`` are orthonormal, (3,) each."""
+    """A pinhole camera that looks at ``target``, where one metre covers ``pixels_per_meter``; roll in radians."""
 
-    position: np.ndarray  # optical centre, (3,), metres
-    right: np.ndarray
-    down: np.ndarray
-    forward: np.ndarray
-    focal: float  # pixels
-
-    @classmethod
-    def look_at(cls, position: np.ndarray, target: np.ndarray, pixels_per_meter: float, roll: float) -> "View":
-        """Point a camera at ``target``, where one metre covers ``pixels_per_meter``; roll in radians."""
+    def __init__(self, position: np.ndarray, target: np.ndarray, pixels_per_meter: float, roll: float) -> None:
         offset = target - position
         distance = float(np.linalg.norm(offset))
-        forward = offset / distance
-        right = np.cross(forward, (0.0, 0.0, 1.0))
+        self.position = position  # optical centre, (3,), metres
+        self.focal = pixels_per_meter * distance  # pixels
+        self.forward = offset / distance  # orthonormal to ``right`` and ``down``, (3,) each
+        right = np.cross(self.forward, (0.0, 0.0, 1.0))
         right /= np.linalg.norm(right)
-        down = np.cross(forward, right)
+        down = np.cross(self.forward, right)
         cos, sin = np.cos(roll), np.sin(roll)
-        return cls(position, cos * right + sin * down, cos * down - sin * right, forward, pixels_per_meter * distance)
+        self.right, self.down = cos * right + sin * down, cos * down - sin * right
 
     def extents(self, parts: Sequence[Part]) -> np.ndarray:
         """Return the parts' boxes (left, top, right, bottom), (P, 4), in pixels from the optical axis."""
@@ -83,6 +76,11 @@ class View:
         return boxes
 
 
+def paint_points(paint: Paint, points: np.ndarray) -> np.ndarray:
+    """Return the colours of own-frame points (3, N): (N, 3), or (3,) if all have the same; float32."""
+    return np.asarray(paint(points) if callable(paint) else paint, dtype=np.float32)
+
+
 def ellipsoid(center: ArrayLike, radii: ArrayLike, paint: Paint, pitch: float = 0.0) -> Part:
     """Make an ellipsoid, upright or leaning forward by ``pitch`` radians."""
     cos, sin = np.cos(pitch), np.sin(pitch)
@@ -100,13 +98,10 @@ def barrel(
     overlap: float = 1.06,
     bulge: float = BARREL_BULGE,
 ) -> Part:
-    """Make a tube from ``top`` to ``bottom``, (3,), metres.
+    """Make a tube from ``top`` to ``bottom``, (3,), with these sideways radii at the ends, metres.
 
-    Args:
-        top_radius, bottom_radius: Sideways radii at the ends, metres.
-        depth: Front-to-back radius as a share of the sideways one.
-        overlap: Length factor; a little over 1 closes the gap at bent joints.
-        bulge: How much thicker the middle is than the ends, 0 (cone) to 1.
+    The front-to-back radius is ``depth`` times the sideways one; a length ``overlap`` of a little over 1 closes the gap
+    at bent joints; ``bulge`` says how much thicker the middle is than the ends, 0 (cone) to 1.
     """
     axis = top - bottom
     length = np.sqrt(axis @ axis)
@@ -137,10 +132,8 @@ def place(parts: Sequence[Part], position: np.ndarray, heading: float) -> list[P
 class Canvas:
     """A window of a view's image plane that parts are drawn on, once and all together.
 
-    Args:
-        view: The camera.
-        window: Left, top (pixels from the optical axis), width and height of the window, in image pixels.
-        oversampling: Rays per pixel along each image axis.
+    The window is left, top (pixels from the optical axis), width and height; ``oversampling`` is the number of rays per
+    pixel along each image axis.
     """
 
     def __init__(self, view: View, window: tuple[float, float, int, int], oversampling: int) -> None:
@@ -225,14 +218,7 @@ def _conic_on_grid(conic: Sequence[Sequence[float]], x: np.ndarray, y: np.ndarra
 
 
 def _shade(part: Part, own: np.ndarray, light: Light) -> np.ndarray:
-    """Return the light, linear RGB (N, 3), that points of a surface send out: Lambert sun plus a sky, brighter above.
-
-    Args:
-        part: Owner of the points.
-        own: Own-frame points, (3, N), float32.
-        light: The daylight.
-    """
-    albedo = part.paint(own) if callable(part.paint) else np.asarray(part.paint)
+    """Return the light, linear RGB (N, 3), of own-frame points (3, N), float32: Lambert sun, and sky from above."""
     gradient = own.copy()
     gradient[2] = part.bulge * own[2] - part.taper
     toward = np.array([part.axes @ light.sun_direction, part.axes[:, 2]]) / part.radii  # the sun, and upwards
@@ -240,16 +226,13 @@ def _shade(part: Part, own: np.ndarray, light: Light) -> np.ndarray:
     facing = toward.astype(np.float32) @ gradient / length
     sun = np.maximum(facing[0], 0.0)
     sky = (1 + SKY_FLOOR) / 2 + (1 - SKY_FLOOR) / 2 * facing[1]
-    return albedo.astype(np.float32) * (sun[:, None] * light.sun + sky[:, None] * light.sky)
+    return paint_points(part.paint, own) * (sun[:, None] * light.sun + sky[:, None] * light.sky)
 
 
 def shadow(parts: Sequence[Part], x: np.ndarray, y: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Return which points of the ground z = 0 lie in the shadow of parts; tubes count as whole ellipsoids.
+    """Return which ground points (x, y, 0) lie in the shadow of parts; tubes count as whole ellipsoids.
 
-    Args:
-        parts: What stands in the light.
-        x, y: Ground points, any shape, metres.
-        direction: Towards the sun, (3,).
+    ``direction`` (3,) points towards the sun; x and y are in metres, of any one shape.
     """
     dark = np.zeros(x.shape, dtype=bool)
     ground = np.eye(4)[:, [0, 1, 3]]  # @ (x, y, 1) = (x, y, 0, 1)

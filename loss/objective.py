@@ -28,11 +28,8 @@ class ModelOutput(Protocol):
 class ReidLoss(nn.Module):
     """Weighted sum of the identity, triplet, memory and frame terms of one batch.
 
-    Args:
-        clip_classification: Loss of the three clip-level heads and of the memory logits, which share its state.
-        frame_classification: Loss of the frame logits, with its own state.
-        triplet: Loss of each of the three features.
-        weights: Factors of "id", "triplet", "memory" and "frame" in the total; the frame term is also divided by T.
+    ``clip_classification`` is the loss of the three clip-level heads and of the memory logits, which share its state;
+    ``weights`` are the factors of "id", "triplet", "memory" and "frame", which is also divided by T.
     """
 
     def __init__(
@@ -49,11 +46,7 @@ class ReidLoss(nn.Module):
         self.weights = dict(weights)
 
     def forward(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the terms for labels (B,) in 0..K-1.
-
-        Returns:
-            Scalars "id", "triplet", "memory" and "frame", unweighted, and their weighted sum "total".
-        """
+        """Compute "id", "triplet", "memory" and "frame", unweighted, and the "total", for labels (B,) in 0..K-1."""
         T = len(output.frame_logits) // len(labels)
         terms = {
             "id": torch.stack([self.clip_classification(logits, labels) for logits in output.id_logits]).sum(),
@@ -75,7 +68,6 @@ class ReidLoss(nn.Module):
         """Compute "id_hard", "memory_hard" and "frame_hard", unweighted cross entropies with the labels, to be logged.
 
         The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.
-        These terms can. They are not part of the objective, and label smoothing learns nothing from them.
         """
         T = len(output.frame_logits) // len(labels)
         return {

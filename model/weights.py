@@ -92,13 +92,12 @@ PUBLISHED_RENAMES: Renames = (
     ),
     ("SSP.decoder.", "memory_prompt.layers."),
 )
-# Our checkpoints, before the projection was stored as in CLIP.
-OLD_RENAMES: Renames = (("encoder.projection.weight", "encoder.projection"),)
+# Whole networks; ours held the projection under another name before it was stored as in CLIP.
+CHECKPOINT_RENAMES: Renames = (*PUBLISHED_RENAMES, ("encoder.projection.weight", "encoder.projection"))
 # Names under which files hold the projection as (P, D); ours is (D, P), as OpenAI's.
 TRANSPOSED = ("head.weight", "encoder.projection.weight")
-# Parameters that no forward pass reads: the published one's, and timm's bias of the projection.
+# Published parameters that the published forward pass never reads.
 PUBLISHED_UNUSED = ("classifier_proj_temp2.weight", "SSP.alpha", "SSP.norm.weight", "SSP.norm.bias")
-UNUSED = (*PUBLISHED_UNUSED, "head.bias")
 # Parameters whose number of rows depends on the training set; with another number they are skipped, not refused.
 # Classifiers may be missing, too: weights are often passed on without them.
 CLASSIFIERS = ("classifier_image.weight", "classifier_projected.weight", "classifier_temporal.weight")
@@ -140,6 +139,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
         )
     prefix, renames = layouts[0]
     ignored = {name: "not part of the visual tower" for name in state if not name.startswith(prefix)}
+    ignored |= {name: "CLIP's projection has no bias" for name in state if name == "head.bias"}
     tower = {name.removeprefix(prefix): value for name, value in state.items() if name not in ignored}
     own = {name: value for name, value in encoder.state_dict().items() if name not in NEW_PARAMETERS}
     with fitting(path):
@@ -162,13 +162,13 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     """
     content = read_checkpoint(path)
     log_identity(path)
+    return load_state(model, content, path)
+
+
+def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> LoadReport:
+    """Load a checkpoint that was already read, as ``load_weights`` does; ``path`` appears in messages."""
     with fitting(path):
-        state = convert_checkpoint(content)
-    return load_state(model, state, path)
-
-
-def load_state(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> LoadReport:
-    """Load what ``convert_checkpoint`` returned, as ``load_weights`` does; ``path`` appears in messages."""
+        state = _convert(unwrap(content), CHECKPOINT_RENAMES)
     own = model.state_dict()
     ignored = {name: "this configuration has no such parameter" for name in state if name not in own}
     skipped = {name: "not in the file" for name in CLASSIFIERS if name not in state}
@@ -192,7 +192,8 @@ def convert_checkpoint(content: dict[str, Any]) -> dict[str, Tensor]:
 
     The published parameters that no forward pass reads are left out.
     """
-    return _convert(unwrap(content), (*PUBLISHED_RENAMES, *OLD_RENAMES))
+    converted = _convert(unwrap(content), CHECKPOINT_RENAMES)
+    return {name: value for name, value in converted.items() if name not in PUBLISHED_UNUSED}
 
 
 def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -244,7 +245,7 @@ def invert(renames: Renames) -> Renames:
 
 
 def _convert(state: dict[str, Tensor], renames: Renames) -> dict[str, Tensor]:
-    """Convert a state dict to our names and shapes, without the parameters that no forward pass reads."""
+    """Convert a state dict to our names and shapes."""
     converted: dict[str, Tensor] = {}
     for theirs, value in state.items():
         name = rename(theirs, renames)
@@ -252,8 +253,7 @@ def _convert(state: dict[str, Tensor], renames: Renames) -> dict[str, Tensor]:
             value = value.transpose(0, -1)
         elif name.endswith(("class_token", "position_embedding")):
             value = value.reshape(1, -1, value.shape[-1])
-        if theirs not in UNUSED:
-            converted[name] = value
+        converted[name] = value
     return converted
 
 

@@ -76,11 +76,6 @@ class XTFCLIP(nn.Module):
         self.gather_batch: Callable[..., tuple[Tensor, ...]] = _return_all
 
     @property
-    def num_classes(self) -> int:
-        """Training identities K."""
-        return self.classifier_image.out_features
-
-    @property
     def num_cameras(self) -> int:
         """Rows of the camera embedding; 0 if it is switched off."""
         return 0 if self.encoder.camera_embedding is None else len(self.encoder.camera_embedding)
@@ -172,12 +167,8 @@ class XTFCLIP(nn.Module):
     def compare_with_memory(self, f_proj: Tensor, projected: Tensor, memory: Tensor) -> Tensor:
         """Compare features with the memory of every identity, refined by the video.
 
-        Args:
-            f_proj: Projected clip features, (B, P).
-            projected: Projected tokens, (B, T, N, P).
-            memory: CLIP memory, (K, P).
-        Returns:
-            Logits, (B, K): scalar products, without normalisation or temperature.
+        Logits, (B, K), of f_proj (B, P) and memory (K, P) by projected tokens (B, T, N, P) are scalar products, without
+        normalisation or temperature.
         """
         prompt = self.memory_prompt(memory, self.pool_video(projected))  # (B, K, P)
         if self.memory_weight is None:

@@ -232,7 +232,7 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     if content.get("camids") == []:  # trained on data without camera labels
         num_cameras = 0
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
-    load_state(model, state, path)
+    load_state(model, content, path)
     return model
 
 

@@ -152,7 +152,7 @@ def test_render_tracklet_is_seeded_and_yields_uint8_crops() -> None:
 
 
 def test_ray_caster_draws_a_sphere_of_the_right_size() -> None:
-    view = View.look_at(np.array([0.0, -10.0, 1.0]), np.array([0.0, 0.0, 1.0]), 50.0, 0.0)
+    view = View(np.array([0.0, -10.0, 1.0]), np.array([0.0, 0.0, 1.0]), 50.0, 0.0)
     canvas = Canvas(view, (-40.0, -40.0, 80, 80), 2)
     light = Light(np.array([0.0, 0.0, 1.0]), np.ones(3, np.float32), np.ones(3, np.float32))
     canvas.draw([ellipsoid((0.0, 0.0, 1.0), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))], light)
