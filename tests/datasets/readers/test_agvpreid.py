@@ -186,24 +186,6 @@ def test_a_copy_one_folder_deeper_or_spelt_otherwise_is_pointed_out(make_tree):
         read(root)
 
 
-@pytest.mark.parametrize(
-    ("folder", "names", "message"),
-    [
-        ("train/person7/a", frame_names(0, [1]), r"train/person7: expected a folder name that is a number"),
-        ("train/0012/c", frame_names(0, [1]), r"train/(0012|12) and .* are the same identity, 12"),
-        ("train/40", [], r"train/40: this identity has no tracklet"),
-        ("train/40/x", [], r"train/40/x: this tracklet has no frames"),
-        (f"{CASE1}/query/20/x", ["0001.jpg"], r"query/20/x/0001\.jpg: expected a frame name like"),
-        ("train/12/b", frame_names(3, [3]), r"train/12/b: the frames come from several cameras, \[0, 3\]"),
-        ("train/12/c", frame_names(6, [1]), r"train/12/c: the data set has no camera 6"),
-    ],
-)
-def test_odd_trees(root, folder, names, message):
-    add_tracklet(root, folder, names)
-    with pytest.raises(ValueError, match=message):
-        read(root)
-
-
 def mask(root, case):
     for side in ("query", "gallery"):
         for number, path in enumerate(sorted((root / case / side).glob("*/*"))):
