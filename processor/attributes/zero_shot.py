@@ -183,7 +183,7 @@ def encode_words(
     words = raw.average_over_tracklets(
         lambda clips, camids: space.encode_frames(clips), make_loader(tracklets), tracklets, "frames beside texts"
     )
-    return F.normalize(words, dim=1).cpu()
+    return F.normalize(words.features, dim=1).cpu()
 
 
 def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:

@@ -63,11 +63,7 @@ class BadFrames:
         return self.replacements.total()
 
     def add(self, batch: Mapping[str, torch.Tensor]) -> None:
-        """Count a batch of ``TrackletClips``.
-
-        Raises:
-            UnreadableFrameError: As soon as the share of the whole pass is certain to exceed ``max_fraction``.
-        """
+        """Count a batch of ``TrackletClips``; raises as soon as the share is certain to exceed ``max_fraction``."""
         unreadable = batch["unreadable"]  # (B, T)
         self._num_expected = self._num_expected or self._num_batches_of_all * unreadable.numel()
         self.num_frames += unreadable.numel()

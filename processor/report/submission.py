@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
+from utils.distances import find_nearest
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
-from utils.nearest import find_nearest
 from utils.text import read_csv, shorten
 
 HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
@@ -61,19 +61,13 @@ class Row(NamedTuple):
 
 def read_submission(path: Path) -> list[Row]:
     """Read the rows of a submission."""
-    (_, header), *lines = read_csv(path) or [(1, [])]
+    header, lines = read_csv(path)
     if tuple(header) != HEADER:
         raise Mistake(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
-    rows = []
-    for line, cells in lines:
-        place = f"{path}, line {line}"
-        if len(cells) == len(HEADER):
-            rows.append(Row(place, cells[0], cells[1], cells[2].split()))
-        elif cells:
-            raise Mistake(f"{place}: expected {len(HEADER)} columns, got {len(cells)}.")
-    if not rows:
+    if not lines:
         raise Mistake(f"{path} holds no rankings.")
-    return rows
+    rows = ((line, *(row[name] for name in HEADER)) for line, row in lines)
+    return [Row(f"{path}, line {line}", number, query, names.split()) for line, number, query, names in rows]
 
 
 def write_submission(path: Path, rows: Iterable[Row], sample: Sequence[Row] = ()) -> int:

@@ -56,7 +56,7 @@ def test_the_organisers_sample(shared, tmp_path):
     [
         (["case,query_tracklet,ranked_gallery_tracklets"], "line 1: the header must be row_id,query_tracklet,gallery"),
         ([HEADER], "holds no rankings"),
-        ([HEADER, "1,q1,g1", "2,q2"], "line 3: expected 3 columns, got 2"),
+        ([HEADER, "1,q1,g1", "2,q2"], "line 3: expected 3 values as in the header, got 2"),
         ([HEADER, '1,"q1,g1'], "line 2: "),
     ],
 )
