@@ -56,13 +56,8 @@ def evaluate(
 
     Several processes share the tracklets, then the queries; every process returns the whole evaluation.
 
-    Args:
-        extractor: Computes test descriptors; its model's mode is restored.
-        cases: Directions to rank; one whose identities are masked is ranked, but not scored. Tracklets without a
-            readable frame are left out of query and gallery.
-        make_loader: Builds the loader of a side's clips.
-        options: Rankings to make beside the visual one.
-        cache: Keeps features for the next evaluation; None keeps none.
+    A direction whose identities are masked is ranked, but not scored. Tracklets without a readable frame are left out.
+    ``make_loader`` builds the loader of a side's clips; ``cache`` keeps features for the next evaluation.
     """
     processes = extractor.runtime.processes
     results = []
@@ -127,12 +122,8 @@ def compute_distances(
 ) -> dict[Method, Distances]:
     """Prepare the distances, (Q, G), by every method that the options ask for and the data allow.
 
-    Args:
-        query, gallery: Features of both sides.
-        scheme: What the tracklets' attributes mean; None for a data set without attributes.
-        options: The methods.
-        processes: All of them call this. Process 0 re-ranks and finds neighbours, and sends the others what it found:
-            on one machine they would take its cores.
+    All processes call this. Process 0 re-ranks and finds neighbours, and sends the others what it found: on one machine
+    they would take its cores.
     """
     distances = {
         Method(ranking): own for ranking, own in _prepare_rankings(query, gallery, options.test, processes).items()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.tracklet import Case
-from utils.nearest import find_nearest
+from utils.distances import find_nearest
 from utils.verification import Verification, count_negatives
 
 from ..evaluation.results import CaseResult, Method

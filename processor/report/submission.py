@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
+from utils.distances import find_nearest
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
-from utils.nearest import find_nearest
 from utils.text import read_csv, shorten
 
 HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
