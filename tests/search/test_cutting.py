@@ -144,9 +144,7 @@ def test_the_real_clip(shared, tmp_path):
         frame, track, *_ = map(float, line.split(","))
         if frame % 10 == 1:
             by_track.setdefault(f"track_{int(track):04d}", []).append(int(frame))
-    written = {
-        folder.name: sorted(int(frame.stem) for frame in folder.iterdir())
-        for folder in (tmp_path / "out").glob("track_*")
-    }
+    folders = (tmp_path / "out").glob("track_*")
+    written = {folder.name: sorted(int(frame.stem) for frame in folder.iterdir()) for folder in folders}
     assert len(written) > 5
     assert written == {name: frames for name, frames in by_track.items() if len(frames) >= 8}
