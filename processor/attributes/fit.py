@@ -125,12 +125,8 @@ def train_head(features: Tensor, codes: Tensor, parts: Parts) -> AttributeHead:
 def fit_logistic(features: Tensor, labels: Tensor, num_classes: int) -> list[tuple[Tensor, Tensor]]:
     """Fit multinomial logistic regressions, one for each of ``DECAYS``, each from the one before.
 
-    Args:
-        features: (n, D); standardised here, which the weights returned undo.
-        labels: Classes, (n,), int64, from 0.
-        num_classes: C.
-    Returns:
-        Weights (C, D) and biases (C,) for the features as they came.
+    Features, (n, D), are standardised here, which the returned weights, (C, D), and biases, (C,), undo. ``labels`` are
+    classes from 0, (n,).
     """
     mean, scale = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-6) * features.shape[1] ** 0.5
     inputs = (features - mean) / scale
@@ -164,11 +160,8 @@ def minimise(parameters: list[Tensor], measure_loss: Callable[[], Tensor]) -> No
 def choose_temperature(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     """Return the temperature under which held-out labels are most likely, and their mean negative log-likelihood.
 
-    Args:
-        logits: (n, C).
-        labels: (n,); without any, the temperature is 1 and the second number infinite.
-    Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    They are (n,), the logits (n, C). Without any, the temperature is 1 and the second number infinite (Guo et al., "On
+    Calibration of Modern Neural Networks", ICML 2017).
     """
     if not len(labels):
         return 1.0, torch.inf

@@ -216,14 +216,8 @@ def fit_zero_shot(
 ) -> tuple[Heads, list[Scores]]:
     """Calibrate zero-shot classifiers on the people that trained ones are fitted and calibrated on.
 
-    Args:
-        plain: Classifiers of ``make_zero_shot_heads``.
-        words: Vectors of the tracklets of ``features`` in the space of texts, (n, P), unit length.
-        features: Of tracklets that have AG-VPReID's attributes.
-        learned: Columns to score.
-        seed: That the trained classifiers' people were drawn by.
-    Returns:
-        The calibrated classifiers; the scores of the plain ones and of these, on the same held-out people.
+    ``words`` are vectors of the tracklets of ``features`` in the space of texts, (n, P); ``learned`` names the columns
+    to score. Returns the calibrated classifiers, and the scores of the plain ones and of these on the same people.
     """
     parts, tracklets, pids = split_people(features.pids, seed), features.tracklets, torch.tensor(features.pids)
     codes = dict(zip(COLUMNS, torch.tensor([tracklet.attributes for tracklet in tracklets]).T, strict=True))
