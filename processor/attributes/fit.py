@@ -80,7 +80,9 @@ def train_heads(
     """
     parts, pids = split_people(features.pids, seed), torch.tensor(features.pids)
     table = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
-    heads, scores, skipped = {}, {}, []
+    heads: dict[str, AttributeHead] = {}
+    scores: dict[str, dict[str, float]] = {}
+    skipped = []
     columns = track(scheme.columns, "training on attributes", "column", enabled=processes.is_main)
     for index, column in enumerate(columns):
         codes = table[:, index]
@@ -88,7 +90,7 @@ def train_heads(
         if len(codes[own.fit].unique()) < 2 or not (own.calibration.any() and own.scores.any()):
             skipped.append(column)
             continue
-        head = heads[column] = train_head(features.features, codes, own)
+        heads[column] = head = train_head(features.features, codes, own)
         vectors, truth = features.features[own.scores], codes[own.scores]
         probabilities = [each.probabilities(vectors) for each in (replace(head, temperature=1.0), head)]
         before, after = (

@@ -110,7 +110,7 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
             f"Zero-shot attributes have prompts for AG-VPReID's columns only; this data set has others: "
             f"{', '.join(scheme.columns)}."
         )
-    heads = {}
+    heads: dict[str, AttributeHead] = {}
     for view in TEMPLATES:
         for column, values in PROMPTS.items():
             prompts = {
@@ -226,7 +226,7 @@ def fit_zero_shot(
     fitted = calibrate_heads(plain, words[known], [tracklets[index] for index in known.tolist()], of_known)
     scores: list[Scores] = []
     for heads in (plain, fitted):
-        own = {}
+        own: dict[str, dict[str, float]] = {}
         for column, probabilities in predict_columns(heads, words, tracklets).items():
             if column in learned:
                 is_known = codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)]
