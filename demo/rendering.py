@@ -78,7 +78,8 @@ class _Shot:
             height, distance = float(altitude), altitude / np.tan(np.deg2rad(rng.uniform(*AERIAL_PITCH)))
             self.pixels_per_meter = AERIAL_SCALE[altitude] * rng.uniform(0.85, 1.15)
         else:
-            height, distance = rng.uniform(*camera.heights), rng.uniform(*GROUND_DISTANCE)
+            lowest, highest = camera.heights
+            height, distance = rng.uniform(lowest, highest), rng.uniform(*GROUND_DISTANCE)
             self.pixels_per_meter = rng.uniform(*GROUND_BOX_HEIGHT) / 1.75
         toward = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         aside = np.array([-toward[1], toward[0], 0.0])

@@ -149,7 +149,7 @@ def test_torchrun_trains_as_one_process_does(device, processes, prepare, tiny_op
     alone = prepare(device, "fp32", *WITHOUT_CHANCE)
     run(alone, tmp_path / "alone")
     output = tmp_path / "torchrun"
-    opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(tmp_path / "data"), "MODEL.DEVICE", device, *WITHOUT_CHANCE]
+    opts = [*tiny_opts, "DATASETS.ROOT_DIR", alone.cfg.DATASETS.ROOT_DIR, "MODEL.DEVICE", device, *WITHOUT_CHANCE]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     command = [*launch, "train_main.py", "--output_dir", str(output), *opts]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -234,12 +234,8 @@ def _count_in_block(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count, for each true match in a block, the ranked entries that are nearer, and those that are not farther.
 
-    Args:
-        block: Distances, (R, G); those that are left out become infinite.
-        row, column: Entries of one identity with their query, (m,), row by row.
-        left_out: Which of them are not ranked, (m,).
-    Returns:
-        Both counts for each of the others, in order; a match itself is not farther.
+    ``row`` and ``column``, (m,), are entries of one identity with their query, row by row; those to be left out become
+    infinite in ``block``, (R, G). The counts are of the others, in order; a match itself is not farther.
     """
     rows, columns, removed = (torch.as_tensor(each, device=block.device) for each in (row, column, left_out))
     block[rows[removed], columns[removed]] = torch.inf  # behind all that is ranked
@@ -282,11 +278,8 @@ def _count_by_sorting(block: Tensor, row: Tensor, own: Tensor) -> tuple[Tensor, 
 def _rank_ties(query: np.ndarray, below: np.ndarray, up_to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Order matches, and share out the ranks of those at one distance from their query.
 
-    Args:
-        query: Query of each match, (n,).
-        below, up_to: Numbers of ranked gallery entries that are nearer, and of those that are not farther.
-    Returns:
-        Query of each match, ascending, and its rank from 1, ascending within a query, (n,) each.
+    ``below`` and ``up_to`` count the ranked gallery entries that are nearer, and those that are not farther. Returns
+    the query of each match, ascending, and its rank from 1, ascending within a query, (n,) each.
     """
     order = np.lexsort((below, query))
     query, below, up_to = query[order], below[order], up_to[order]

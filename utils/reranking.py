@@ -158,12 +158,8 @@ def _find_candidates(values: Tensor, number: int) -> tuple[Tensor, Tensor, Tenso
 
     A GPU multiplies in float64, because float32 may mean fewer bits there.
 
-    Args:
-        values: (N, D), float64.
-        number: How many, at most N.
-    Returns:
-        Their approximate squared distances, ascending, and their numbers, (N, number); the largest error of such a
-        distance, (N,); and the sample that seems farthest, (N,).
+    ``values`` are (N, D), float64. Returns approximate squared distances, ascending, of ``number`` samples, and which
+    they are, (N, number); the largest error of such a distance, (N,); and the sample that seems farthest, (N,).
     """
     N, width = values.shape
     on_cpu = values.device.type == "cpu"

@@ -70,14 +70,21 @@ class TrainedRun:
     def cameras_for(self, dataset: DataSet) -> dict[int, int]:
         """Return the index of each camera, by camid, in the model's camera embedding; others count as unknown.
 
-        On another data set than the one that was trained on, the same number is another camera: only those that
-        TEST.CAMERA_MAP maps are known.
-        If the checkpoint does not name its cameras, the training split of ``dataset`` numbers them; it must then have
-        as many as the model, or every camera counts as unknown.
+        On another data set than the one that was trained on, only those that TEST.CAMERA_MAP maps are known: the same
+        number is another camera. If the checkpoint does not name its cameras, the training split of ``dataset`` numbers
+        them, which must then have as many as the model.
         """
+        cfg = self.cfg
+        cameras = {camid: i for i, camid in enumerate(self.camids or ())} or train_cameras(dataset.train)
         if not self.model.num_cameras:
             return {}
-        cfg, cameras = self.cfg, self._training_cameras(dataset)
+        if len(cameras) != self.model.num_cameras:
+            logger.warning(
+                "The checkpoint has %d cameras and the training split %d: every camera counts as unknown.",
+                self.model.num_cameras,
+                len(cameras),
+            )
+            cameras = {}
         if mapping := parse_camera_map(cfg.TEST.CAMERA_MAP):
             if strange := sorted(set(mapping.values()) - set(cameras)):
                 known = ", ".join(map(str, cameras)) or "not known"
@@ -89,20 +96,6 @@ class TrainedRun:
                 "TEST.CAMERA_MAP can name the training camera that each resembles.",
                 self.trained_on,
                 cfg.DATASETS.NAMES,
-            )
-            return {}
-        return cameras
-
-    def _training_cameras(self, dataset: DataSet) -> dict[int, int]:
-        """Return the index of each training camera, by camid; as ``cameras_for``, but without looking at TEST."""
-        if self.camids is not None:
-            return {camid: index for index, camid in enumerate(self.camids)}
-        cameras = train_cameras(dataset.train)
-        if len(cameras) != self.model.num_cameras:
-            logger.warning(
-                "The checkpoint has %d cameras and the training split %d: every camera counts as unknown.",
-                self.model.num_cameras,
-                len(cameras),
             )
             return {}
         return cameras

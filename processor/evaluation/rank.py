@@ -165,14 +165,15 @@ def _prepare_rankings(
         add(f"mutual neighbours{of_gallery[sides]}", own, share(lambda: add_mutual_neighbours(g)), sides)
     if sides := test.CAMERA_NORMALIZATION:
         groups = test.NORMALIZATION_GROUPS
-        numbers = {
-            "camera": lambda side: np.array(side.camids),
-            "view": lambda side: np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets]),
-        }
-        of_q, of_g = (q, numbers[groups](query)), (g, numbers[groups](gallery))
+        of_q, of_g = ((side.features, _number_groups(side, groups)) for side in (query, gallery))
         own = standardize_groups(*of_q, *(of_q if sides == "both" else of_g))
         add(f"{groups}-normalised{of_gallery[sides]}", own, standardize_groups(*of_g, *of_g), sides)
     return distances
+
+
+def _number_groups(side: FeatureSet, groups: str) -> np.ndarray:
+    """Return the camera of each tracklet, -1 if unknown, or the number of its view, (n,)."""
+    return np.array(side.camids if groups == "camera" else [VIEWS.index(each.view) for each in side.tracklets])
 
 
 def score_distances(
