@@ -122,8 +122,14 @@ def hold_out(
     for key, case in cases.items():
         query, gallery = _choose_sides(held, case)
         if query and gallery:
-            names = {"name": f"validation_{case.name}", "title": f"{case.title}, validation people"}
-            held_cases[key] = replace(case, **names, query=query, gallery=gallery, identities_masked=False)
+            held_cases[key] = replace(
+                case,
+                name=f"validation_{case.name}",
+                title=f"{case.title}, validation people",
+                query=query,
+                gallery=gallery,
+                identities_masked=False,
+            )
     if not held_cases:
         raise Mistake(
             f"None of the {len(pids)} people held out for validation was seen on both sides of {', '.join(cases)}: "
