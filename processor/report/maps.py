@@ -111,7 +111,7 @@ def map_queries(
         clips = make_loader([case.query[query.index], case.gallery[query.places[0].gallery]]).dataset
         items = [clips[0], clips[len(clips) // 2]]  # type: ignore[arg-type]  # the first clip of each
         pixels = [item["clips"] for item in items]
-        explained = explain_pair(extractor, *pixels, [int(item["camid"]) for item in items], num_layers)
+        explained = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items], num_layers)
         frames, match_frames = (overlay_clip(*pair) for pair in zip(pixels, explained.maps, strict=True))
         best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
         maps[query.index] = QueryMaps(explained.weights[0].tolist(), frames, match_frames[best])
@@ -126,12 +126,12 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     num_frames = explanation.weights.shape[1]
     figure = Figure(figsize=(max(1.1 * num_frames, 6), 11), layout="constrained")
     longest = 1.5 * float(explanation.weights.max())
-    halves, weights = figure.subfigures(2, 1), explanation.weights.tolist()
+    halves, weights = np.asarray(figure.subfigures(2, 1)), explanation.weights.tolist()
     sides = zip(halves, clips, explanation.maps, weights, tracklets, ("query", "gallery"), strict=True)
     for half, clip, maps, own_weights, tracklet, side in sides:
         title = f"{side} {tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
         half.suptitle(title, x=0.02, ha="left", fontsize=9)
-        no_ticks = {"xticks": [], "yticks": []}
+        no_ticks: dict[str, list[int]] = {"xticks": [], "yticks": []}
         axes = half.subplots(3, num_frames, squeeze=False, height_ratios=[4, 4, 1.2], subplot_kw=no_ticks)
         columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), own_weights, strict=True)
         for (picture, covered, bar), frame, blended, weight in columns:
