@@ -48,7 +48,7 @@ MISTAKES = [
     ("tools.search", [*FIND, *TEXT, "--key", "a"], "--text goes without"),
     ("tools.search", [*FIND, "--key", "a", "--max_distance", "nan"], "--max_distance: must be a finite number"),
     ("tools.search", [*FIND, "--key", "a", "--where", "pid=3"], "--where: expected camera=3,5"),
-    ("tools.submission", ["check", "a", "--sample", "a", "--length", "-1"], "--length: must be at least 0, got -1"),
+    ("tools.submission", ["write", "a", "--output", "a", "--length", "-1"], "--length: must be at least 0, got -1"),
 ]
 
 
