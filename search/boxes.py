@@ -141,7 +141,7 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
         mean_width, mean_height = sizes[start:end].mean(axis=0).tolist()
         tracklet = {"folder": names[piece], "track": tracks[start].item(), "first_frame": frames[start].item()}
         tracklet |= {"last_frame": frames[end - 1].item(), "num_frames": int(end - start)}
-        tracklets.append({**tracklet, "mean_width": mean_width, "mean_height": mean_height})
+        tracklets.append({**tracklet, "mean_width": round(mean_width, 1), "mean_height": round(mean_height, 1)})
     margins = rules.margin * (corners[:, 2:] - corners[:, :2])
     edges = np.clip(np.rint(corners + np.hstack([-margins, margins])), 0, limits).astype(np.int64)
     order = np.argsort(frames, kind="stable")

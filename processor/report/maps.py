@@ -102,7 +102,7 @@ def map_queries(
         clips = make_loader([case.query[query.index], case.gallery[query.places[0].gallery]]).dataset
         items = [clips[0], clips[len(clips) // 2]]  # type: ignore[arg-type]  # the first clip of each
         pixels = [item["clips"] for item in items]
-        explained = explain_pair(extractor, *pixels, [int(item["camid"]) for item in items])
+        explained = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items])
         frames, match_frames = (overlay_clip(*pair) for pair in zip(pixels, explained.maps, strict=True))
         best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
         maps[query.index] = QueryMaps(explained.weights[0].tolist(), frames, match_frames[best])
@@ -116,7 +116,8 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     """
     num_frames = explanation.weights.shape[1]
     figure = Figure(figsize=(max(1.1 * num_frames, 6), 10), layout="constrained")
-    sides = zip(figure.subfigures(2, 1), clips, explanation.maps, explanation.weights, tracklets, strict=True)
+    halves = np.asarray(figure.subfigures(2, 1))
+    sides = zip(halves, clips, explanation.maps, explanation.weights, tracklets, strict=True)
     for half, clip, maps, weights, tracklet in sides:
         title = f"{tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
         half.suptitle(title, x=0.02, ha="left", fontsize=9)

@@ -26,7 +26,7 @@ def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
         queries = direction.hardest_people(NUM_QUERIES, reverse=name == "best")
         num_columns = 1 + NUM_NEAREST + 1
         figure = Figure(figsize=(1.3 * num_columns, 2.8 * len(queries)))
-        empty = {"frame_on": False, "xticks": [], "yticks": []}
+        empty: dict[str, object] = {"frame_on": False, "xticks": [], "yticks": []}
         grid = figure.subplots(len(queries), num_columns, squeeze=False, subplot_kw=empty)
         with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
             for row, query in zip(grid, queries, strict=True):

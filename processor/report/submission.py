@@ -65,8 +65,8 @@ def read_submission(path: Path) -> list[Row]:
         raise Mistake(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
     if not lines:
         raise Mistake(f"{path} holds no rankings.")
-    rows = ((line, *(row[name] for name in HEADER)) for line, row in lines)
-    return [Row(f"{path}, line {line}", number, query, names.split()) for line, number, query, names in rows]
+    number, query, names = HEADER
+    return [Row(f"{path}, line {line}", row[number], row[query], row[names].split()) for line, row in lines]
 
 
 def write_submission(path: Path, rows: Iterable[Row], sample: Sequence[Row] = ()) -> int:

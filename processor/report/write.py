@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def _write_rankings(
 
 def _write_distances(result: CaseResult, method: Method, folder: Path) -> None:
     """Write all distances, (Q, G), as .npz, with key, pid and camid of every row (query) and column (gallery)."""
-    arrays = {"distmat": result.distances[method].matrix().numpy()}
+    arrays: dict[str, Any] = {"distmat": result.distances[method].matrix().numpy()}
     for side, tracklets in (("query", result.case.query), ("gallery", result.case.gallery)):
         for name in ("key", "pid", "camid"):
             arrays[f"{side}_{name}s"] = np.array([getattr(tracklet, name) for tracklet in tracklets])
