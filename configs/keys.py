@@ -17,7 +17,7 @@ BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": Fals
 # No value of a key is longer than this when it is written as Python; longer strings are not parsed.
 MAX_PARSED_LENGTH = 1000
 # How similar the last words of two keys must be, 0..1, for one to be suggested for the other.
-MIN_SIMILARITY = 0.7
+MIN_SIMILARITY = 0.65
 
 DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
 CHOICES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, tuple)}

@@ -14,7 +14,7 @@ import numpy as np
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
 
-from .feature_file import WORDS, FeatureTable, require_joinable
+from .feature_file import WORDS, FeatureTable, require_comparable
 from .find import Column, Condition, Neighbours
 
 
@@ -95,7 +95,7 @@ def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False)
             lancedb.connect(uri).create_table(TABLE, tracklets.rows)
         return
     gallery = LanceGallery(uri)
-    require_joinable(gallery.form, uri, tracklets, source)
+    require_comparable(gallery.form, uri, tracklets, source, joined=True)
     kept = gallery.table.search().select(["key"]).limit(gallery.table.count_rows()).to_arrow()["key"].to_pylist()
     present = set(kept).intersection(tracklets.keys)
     if present and not replaces:

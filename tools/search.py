@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.feature_file import has_unit_length, read_feature_files, read_features
-from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, parse_condition, require_words
+from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, parse_condition, require_searchable
 from search.threshold import Threshold, read_threshold
 from utils.arguments import at_least, real_number
 from utils.commands import run_command, show
@@ -19,16 +19,12 @@ EPILOG = """\
 examples:
   python -m tools.search find ground.npz wearable.npz --queries aerial.npz --results results/all/results.json
   python -m tools.search find people.npz --key camera2/0012 --max_distance 0.6 --where camera=3,5 view=aerial
-  python -m tools.search find people.npz --queries query.npz --where time=2023-10-17T10:00..2023-10-17T12:00
   python -m tools.search find people.npz --text "woman with a red backpack" --text_tower ViT-B-16.pt --output found
   python -m tools.search load ground.npz wearable.npz --into people.lance
-  python -m tools.search find --index people.lance --queries aerial.npz --output found
   python -m tools.search delete --index people.lance camera2/0007
 
-Feature files come from `python -m tools.extract_features`. Distances are squared Euclidean ones, 0 to 4. All conditions
-of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may be left out; a
-day is the whole of it); what is unknown never fits. What memory cannot hold is loaded into a table of LanceDB, a folder
-or the address of a bucket or server (pip install -r requirements-extra.txt). docs/search.md explains thresholds.
+All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may
+be left out; a day is the whole of it); what is unknown never fits. docs/search.md explains the rest.
 """
 
 
@@ -75,11 +71,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def find(args: argparse.Namespace) -> None:
     """Answer the queries, show a table, and write files if a folder is named."""
-    from search.answer_files import (
-        explain_judgement,
-        format_answers,
-        write_answers,
-    )  # torch, which decodes pictures, takes seconds
+    # torch, which decodes pictures, takes seconds
+    from search.answer_files import explain_judgement, format_answers, write_answers
 
     gallery: Gallery
     if args.index:
@@ -88,11 +81,11 @@ def find(args: argparse.Namespace) -> None:
         gallery = LanceGallery(args.index, args.where)
     else:
         gallery = MemoryGallery(read_feature_files(args.files), ", ".join(map(str, args.files)), args.where)
+    require_searchable(gallery, bool(args.text))
     threshold = None
     if args.text:
         from model.text_space import open_text_space
 
-        require_words(gallery)  # before the towers are opened, which takes seconds
         space = open_text_space(args.text_tower)
         answers = find_texts(gallery, args.text, space.encode_texts(args.text).numpy(), space.sha256, args.top)
     else:

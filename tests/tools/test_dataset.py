@@ -38,7 +38,7 @@ def test_the_command(make_tree, tmp_path, tiny_opts, capsys):
 
 
 def test_a_bad_command_line(caplog):
-    assert main(["check", "DATASETS.ROOTDIR", "x"]) == 1
+    assert main(["check", "DATASETS.ROOT", "x"]) == 1
     assert "Did you mean DATASETS.ROOT_DIR?" in caplog.text
 
 
