@@ -1,5 +1,6 @@
 """Small text files and integers are read with errors that name the line; names sort by their numbers."""
 
+import csv
 import os
 
 import pytest
@@ -58,6 +59,10 @@ def test_rows_of_csv_know_their_line(tmp_path):
     path.write_text('a,b\n"c"d,e\n')
     with pytest.raises(ValueError, match=r"a\.csv, line 2: this row is not valid CSV"):
         read_csv(path)
+    limit = csv.field_size_limit()
+    path.write_text(f"a\n{'x' * 10**6}\n")
+    assert len(read_csv(path)[1][0][1]["a"]) == 10**6  # such as the ranking of a large gallery
+    assert csv.field_size_limit() == limit
 
 
 def test_natural_order():
