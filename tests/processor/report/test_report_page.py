@@ -71,10 +71,7 @@ def shown_keys(dom):
 
 @pytest.mark.slow
 def test_the_numbers_are_those_of_results_json(run, report, tmp_path):
-    evaluation = run()
-    path = report(evaluation, tmp_path)[-1]
-    assert path == tmp_path / "report.html"
-    text = path.read_text(encoding="utf-8")
+    text = report(run(), tmp_path)[-1].read_text(encoding="utf-8")
     results = json.loads((tmp_path / "results.json").read_text())
     values = [float(value) for value in re.findall(r'<data value="([^"]*)">', text)]
     assert values == [row[measure] for row in results["results"] for measure in MEASURES]
@@ -83,19 +80,12 @@ def test_the_numbers_are_those_of_results_json(run, report, tmp_path):
     data = embedded(text)
     shown = [row["mAP"] for row in results["breakdown"] if row["method"] in data["methods"]]
     assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == shown
-    for direction, result in zip(data["directions"], evaluation.cases, strict=True):
+    expected = {(row["method"], row["direction"]): (row["mAP"], row["R1"]) for row in results["results"]}
+    for direction in data["directions"]:
         for number, method in enumerate(data["methods"]):
             rows = direction["rankings"][str(number)]
-            (expected,) = [
-                row for row in results["results"] if (row["method"], row["direction"]) == (method, result.case.title)
-            ]
-            assert np.mean([row["precision"] for row in rows]) == pytest.approx(expected["mAP"], abs=1e-5)
-            assert np.mean([row["rank"] == 1 for row in rows]) == expected["R1"]
-    for name in ("cmc", "roc", "distances"):
-        path = tmp_path / f"figures/{name}_case1_aerial_to_ground"
-        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-        with Image.open(path.with_suffix(".png")) as image:
-            assert min(image.size) > 600
+            means = np.mean([(row["precision"], row["rank"] == 1) for row in rows], axis=0)
+            assert means == pytest.approx(expected[method, direction["title"]], abs=1e-5)
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://(?!www\.w3\.org)', text)  # no network
 
 
