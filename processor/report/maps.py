@@ -59,11 +59,11 @@ def explain_pair(
         clips, cameras = torch.cat([clips, flip_clips(clips)]), cameras.repeat(2)
     num_layers = min(NUM_LAYERS, len(extractor.model.encoder.blocks))
     with evaluation_mode(extractor.model):
-        similarity, relevance = trace_relevance(extractor.model, clips, cameras, _compare, num_layers)
-    maps = relevance.maps.unflatten(0, (-1, 2))  # (1 or 2, 2, T, rows, columns)
+        similarity, maps, weights = trace_relevance(extractor.model, clips, cameras, _compare, num_layers)
+    maps = maps.unflatten(0, (-1, 2))  # (1 or 2, 2, T, rows, columns)
     if extractor.flip:
         maps = torch.stack([maps[0], maps[1].flip(-1)])
-    weights = relevance.frame_weights.unflatten(0, (-1, 2)).mean(dim=0)  # (2, T)
+    weights = weights.unflatten(0, (-1, 2)).mean(dim=0)  # (2, T)
     return PairExplanation(similarity.item(), maps.mean(dim=0).cpu(), weights.cpu())
 
 
