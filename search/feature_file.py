@@ -120,9 +120,6 @@ def require_comparable(
                 f"{second_name} cannot be compared with {name}: its {entry} is {shorten(str(found))}, the other's "
                 f"{shorten(str(expected))}. Extract both with the same checkpoint and settings."
             )
-    for own, other in ((first.features, second.features), (first.words, second.words)):
-        if own is not None and other is not None and own.shape[1] != other.shape[1]:
-            raise Mistake(f"{second_name} has vectors of {other.shape[1]} numbers, {name} of {own.shape[1]}.")
     if joined and (first.words is None) != (second.words is None):
         raise Mistake(f"Only one of {name} and {second_name} has vectors to compare with texts: search them apart.")
 
@@ -214,5 +211,3 @@ def _check(table: FeatureTable) -> None:
             raise Mistake("vectors must be (n, D), float32, and D at least 1")
         if not (finite := np.isfinite(vectors).all(axis=1)).all():
             raise Mistake(f"it holds NaN or infinity for {table.keys[int(finite.argmin())]!r}")
-    if table.words is not None and not has_unit_length(table.words):
-        raise Mistake("its vectors for texts must have length 1")

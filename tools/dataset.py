@@ -69,7 +69,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     source = command.add_mutually_exclusive_group()
     source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
     source.add_argument("--table", type=Path, help="take the tracklets of this table, and add only the splits")
-    add("--output", type=Path, help="the table to write; default: tracklets.csv in the folder")
     add("--test_share", type=float, default=0.3, metavar="SHARE", help="share of the people to test (%(default)s)")
     add("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
     add("--force", action="store_true", help="replace the table")
@@ -117,9 +116,9 @@ def describe(args: argparse.Namespace) -> None:
     from datasets.readers.own_data import list_frames
     from datasets.readers.tracklet_table import TABLE, draw_split, read_table, write_table
 
-    output = args.output or args.root / TABLE
+    output = args.root / TABLE
     if output.exists() and not args.force:
-        raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
+        raise Mistake(f"{output} exists already: --force replaces it.")
     if args.table:
         description = Description(read_table(args.table), str(args.table))
         if description.table.rows[0].split:
@@ -133,11 +132,9 @@ def describe(args: argparse.Namespace) -> None:
     write_table(output, rows, table.attributes)
     written = read_table(output)  # refuses what cannot be trained on, such as a person in train and test
     show(format_counts(written.rows, frames) + "\n")
-    words = ["DATASETS.ROOT_DIR", str(args.root)]
-    if output.resolve() != (args.root / TABLE).resolve():
-        words += ["DATASETS.TABLE", str(output.resolve())]
     show(f"Wrote {output}. Check it, and the frames, with:")
-    show(f"python -m tools.dataset check --config_file configs/own_data.yml {shlex.join(words)}")
+    root = shlex.quote(str(args.root))
+    show(f"python -m tools.dataset check --config_file configs/own_data.yml DATASETS.ROOT_DIR {root}")
 
 
 def split(args: argparse.Namespace) -> None:

@@ -40,7 +40,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     find.add_argument("files", metavar="FEATURES", nargs="*", type=Path, help="feature files to search in")
     load.add_argument("files", metavar="FEATURES", nargs="+", type=Path, help="feature files")
     delete.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
-    load.add_argument("--into", metavar="TABLE", required=True, help="table, which is made if it is missing")
+    load.add_argument(
+        "--into", dest="index", metavar="TABLE", required=True, help="table, which is made if it is missing"
+    )
     load.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the table already")
     delete.add_argument("--index", metavar="TABLE", required=True, help="table to delete from")
     find.add_argument("--index", metavar="TABLE", help="table to search in, in place of files")
@@ -107,28 +109,23 @@ def find(args: argparse.Namespace) -> None:
         logger.info("Written: %s", ", ".join(map(str, write_answers(answers, args.output))))
 
 
-def load(args: argparse.Namespace) -> None:
-    """Load feature files into a table, each of them whole or not at all."""
+def change_table(args: argparse.Namespace) -> None:
+    """Load feature files into a table, each of them whole or not at all; or delete tracklets, all or none."""
     from search import lance_table
 
-    for path in args.files:
-        lance_table.load(args.into, read_features(path), str(path), args.replace)
-    lance_table.update_index(args.into)
-    logger.info("%s holds %d tracklets", args.into, len(lance_table.LanceGallery(args.into)))
-
-
-def delete(args: argparse.Namespace) -> None:
-    """Delete tracklets from a table, all or none."""
-    from search import lance_table
-
-    lance_table.delete(args.index, args.keys)
+    if args.command == "load":
+        for path in args.files:
+            lance_table.load(args.index, read_features(path), str(path), args.replace)
+        lance_table.update_index(args.index)
+    else:
+        lance_table.delete(args.index, args.keys)
     logger.info("%s holds %d tracklets", args.index, len(lance_table.LanceGallery(args.index)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one of the three commands."""
     args = parse_args(argv)
-    {"find": find, "load": load, "delete": delete}[args.command](args)
+    (find if args.command == "find" else change_table)(args)
 
 
 if __name__ == "__main__":
