@@ -8,10 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from yacs.config import CfgNode
 
 from configs import Role, values_of
-from datasets.build import make_test_loader, make_test_transform, train_cameras
+from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
 from datasets.readers.dataset import DataSet
 from datasets.tracklet import Tracklet, label_map
@@ -53,6 +54,23 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
     return TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
+
+
+def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
+    """Compute CLIP memory, (K, P), float32, by an untrained model; row k is that of label k (docs/method.md section 5).
+
+    It is the mean over all clips, then over the tracklets of each identity, without camera and frame embeddings.
+    """
+    loader, tracklets = make_memory_loader(cfg, dataset, runtime.processes), dataset.train
+    extractor, max_bad_fraction = make_extractor(cfg, model, runtime), cfg.DATALOADER.MAX_BAD_FRACTION
+    features = extractor.average_over_tracklets(
+        lambda clips, camids: model.encode_memory(clips), loader, tracklets, "CLIP memory", max_bad_fraction
+    ).features
+    label_of = label_map(tracklet.pid for tracklet in tracklets)
+    labels = torch.tensor([label_of[tracklet.pid] for tracklet in tracklets], device=features.device)
+    sums = torch.zeros(len(label_of), features.shape[1], device=features.device).index_add(0, labels, features)
+    logger.info("CLIP memory of %d identities from %d tracklets", len(sums), len(tracklets))
+    return sums / labels.bincount().unsqueeze(1)
 
 
 def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:

@@ -183,8 +183,7 @@ def copy_run(trained_run, tmp_path) -> Callable[..., Path]:
 def set_up(trained_run, tiny_cfg, tmp_path):
     """``set_up(*overrides, resume=False, root=..., runtime=...)``: what ``train`` needs."""
     from datasets.build import make_dataset, make_train_loader, make_train_transform
-    from processor.build import make_training_state
-    from processor.training.clip_memory import build_memory
+    from processor.build import build_memory, make_training_state
     from utils.runtime import Runtime
 
     def build(*opts, resume=False, root=trained_run.root, runtime=Runtime(torch.device("cpu"), None)):  # noqa: B008

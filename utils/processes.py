@@ -90,8 +90,7 @@ class Processes:
     def gather_batch(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Join the slices of a batch, (B, ...) each -> (world_size * B, ...), in the order of ranks, in one exchange.
 
-        Gradients flow back: each slice receives the sum of those of all processes. All tensors are floating, or all of
-        one integer type; B is the same everywhere.
+        Each slice receives the sum of its gradients in all processes. All tensors are floating, or of one integer type.
         """
         if self.is_alone:
             return tensors

@@ -23,7 +23,7 @@ def track(
 ) -> Iterator[Item]:
     """Show how far a loop is: a bar if standard error is a terminal, else at most one log line a minute.
 
-    ``unit`` says what one item is, singular; ``done`` counts items that another loop has done before.
+    ``unit`` says what one item of the bar is, singular; ``done`` counts items that another loop has done before.
     """
     if not enabled:
         yield from iterable
@@ -41,15 +41,10 @@ def track(
             logged = now
             if total:
                 left = format_duration((now - start) * (total - done - number) / number)
-                logger.info("%s: %d of %d %s, %s left", description, done + number, total, _plural(unit, total), left)
+                logger.info("%s: %d of %d, %s left", description, done + number, total, left)
             else:
-                logger.info("%s: %d %s", description, number, _plural(unit, number))
+                logger.info("%s: %d", description, number)
         yield item
-
-
-def _plural(unit: str, number: int) -> str:
-    ending = "es" if unit.endswith(("ch", "s", "x")) else "s"
-    return unit if number == 1 else unit + ending
 
 
 def format_duration(seconds: float) -> str:

@@ -45,10 +45,7 @@ class Runtime:
 
 
 def make_runtime(device: str, precision: str) -> Runtime:
-    """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine, and connect the processes that torchrun started.
-
-    A CUDA device becomes the current one of this process, so that nothing is left on another card by accident.
-    """
+    """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine, and connect the processes that torchrun started."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
@@ -70,17 +67,14 @@ def make_runtime(device: str, precision: str) -> Runtime:
                 "that matches the driver."
             )
         resolved = torch.device("cuda", index)
-        torch.cuda.set_device(resolved)
+        torch.cuda.set_device(resolved)  # so that nothing is left on another card by accident
     if precision == "auto":
-        precision = "fp16" if resolved.type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
+        # A CPU that does not multiply bfloat16 in hardware emulates it, which is slower than float32.
+        has_bf16 = platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
+        precision = "fp16" if resolved.type == "cuda" else "bf16" if has_bf16 else "fp32"
     if resolved.type == "cpu" and precision == "fp16":
         raise Mistake("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
     return Runtime(resolved, DTYPES[precision], start_processes(resolved))
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (emulation is slower than float32)."""
-    return platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
 
 
 def prepare_output(folder: str | Path) -> Path:

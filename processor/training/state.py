@@ -34,10 +34,7 @@ def weights_beside(path: Path, ending: str = "") -> Path:
 
 @dataclass
 class TrainingState:
-    """Everything that changes while training, and what it belongs to: the content of a checkpoint.
-
-    All processes hold the same state but for dropout's random numbers.
-    """
+    """Everything that changes while training; processes differ in dropout's random numbers only."""
 
     cfg: CfgNode
     model: XTFCLIP
@@ -167,6 +164,4 @@ def _find_infinite(weights: Mapping[str, Tensor]) -> str | None:
 def _random_states(device: torch.device) -> dict[str, Tensor]:
     """Return the states of torch's generators that this process draws dropout masks from."""
     states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})

@@ -23,10 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callable[[XTFCLIP], float | None]:
-    """Choose the people to score: those of DATASETS.VALIDATION_DIR, those held out, or else the test people.
-
-    Returns a function that scores a model in training: ``score_people`` with all but the model.
-    """
+    """Return ``score_people`` for those of DATASETS.VALIDATION_DIR, for those held out, or else for the test people."""
     folder = cfg.DATASETS.VALIDATION_DIR
     if folder:
         people = f"validation on the people of {folder}"

@@ -30,16 +30,11 @@ from yacs.config import CfgNode
 from configs import get_cfg
 from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
 from datasets.readers.dataset import DataSet
-from processor.build import (
-    make_extractor,
-    make_ranking_options,
-    make_training_state,
-)
+from processor.build import build_memory, make_extractor, make_ranking_options, make_training_state
 from processor.evaluation.open_run import TrainedRun
 from processor.evaluation.rank import evaluate
 from processor.extract import extract_folder
 from processor.training import monitor
-from processor.training.clip_memory import build_memory
 from processor.training.state import TrainingState
 from processor.training.train import train
 from utils.processes import Processes, read_launch, stop_processes, was_restarted

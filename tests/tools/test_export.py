@@ -47,7 +47,7 @@ def make_clips(number):
 
 def test_batches_of_any_size_equal_torch_and_another_network_is_refused(trained_run, network):
     run = open_run(["OUTPUT_DIR", str(trained_run.output)])
-    describer, content = TrackletDescriber(run.cfg, run.model), network.read_bytes()
+    describer, content = TrackletDescriber(run), network.read_bytes()
     for number in (1, 2, 5):
         assert check_export(describer, content, make_clips(number)) < 1e-5
     torch.nn.init.normal_(run.model.encoder.camera_embedding)
