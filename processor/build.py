@@ -39,8 +39,7 @@ logger = logging.getLogger(__name__)
 def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
     """Build model, losses and solver for a data set; ``build_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
-    Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
-    slices of a batch need different dropout masks. With ``resume`` no CLIP weights are read: ``restore`` replaces them.
+    With ``resume`` no CLIP weights are read: ``restore`` replaces them.
     """
     pids = list(label_map(tracklet.pid for tracklet in dataset.train))
     camids = list(train_cameras(dataset.train))
@@ -49,7 +48,7 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     criterion = make_loss(cfg, len(pids)).to(runtime.device)
     optimizer = make_optimizer(cfg, model)
     logger.info("Parameters:\n%s", describe_groups(cfg, model))
-    if not runtime.processes.is_main:
+    if not runtime.processes.is_main:  # the slices of a batch need different dropout masks
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
@@ -87,10 +86,7 @@ def make_extractor(cfg: CfgNode, model: XTFCLIP, runtime: Runtime) -> FeatureExt
 def make_feature_cache(
     cfg: CfgNode, model: XTFCLIP, runtime: Runtime, cameras: Mapping[int, int], folder: Path
 ) -> FeatureCache | None:
-    """Build the cache of features in a results folder; None if TEST.KEEP_FEATURES is False.
-
-    ``cameras`` holds the index of each camera in the model, by camid.
-    """
+    """Build the cache of features in a folder; ``cameras`` holds the index of each camera in the model, by camid."""
     if not cfg.TEST.KEEP_FEATURES:
         return None
     keys = values_of(cfg, Role.NETWORK, Role.FEATURES)

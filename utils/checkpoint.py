@@ -1,7 +1,4 @@
-"""Read and write weight files safely.
-
-Reading never runs code from the file and notices a single changed bit; writing never leaves half a file.
-"""
+"""Read and write weight files: reading runs no code and notices a changed bit; writing never leaves half a file."""
 
 import hashlib
 import json

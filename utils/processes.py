@@ -1,8 +1,4 @@
-"""The processes of a run: which of them this one is, and what they exchange.
-
-``torchrun`` starts several processes and describes each in its environment. Without it there is one, ``ALONE``, and
-every exchange returns what it was given.
-"""
+"""The processes that torchrun started, or one, ``ALONE``: which of them this one is, and what they exchange."""
 
 import logging
 import os
@@ -158,9 +154,9 @@ def start_processes(device: torch.device) -> Processes:
 def open_store(processes: Processes) -> "distributed.Store":
     """Open a store of keys that only this start of the processes uses; all processes call this.
 
-    torchrun keeps its store when it restarts the processes, with the addresses of those that died, for which they
-    would wait in vain (https://github.com/pytorch/pytorch/issues/135712). Restarts are counted on each machine by
-    itself, so process 0 invents a name for this start. It tells the name only to those that asked and confirm it.
+    A restart finds the addresses of processes that died in torchrun's store, and would wait for them in vain
+    (https://github.com/pytorch/pytorch/issues/135712). So process 0 invents a name for this start, because each machine
+    counts restarts by itself, and tells it only to those that asked and confirm it.
     """
     store, _, _ = next(distributed.rendezvous("env://", timeout=TIMEOUT))
     own_name = uuid.uuid4().hex

@@ -21,10 +21,7 @@ LOG_INTERVAL = 60.0  # seconds between two log lines, at least
 def track(
     iterable: Iterable[Item], description: str, unit: str, total: int | None = None, done: int = 0, enabled: bool = True
 ) -> Iterator[Item]:
-    """Show how far a loop is: a bar if standard error is a terminal, else at most one log line a minute.
-
-    ``unit`` says what one item of the bar is, singular; ``done`` counts items that another loop has done before.
-    """
+    """Show how far a loop is, beyond the ``done`` items of another: a bar on a terminal, else a log line a minute."""
     if not enabled:
         yield from iterable
         return

@@ -50,10 +50,7 @@ def make_runtime(device: str, precision: str) -> Runtime:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
             logger.warning("No CUDA device found: running on the CPU, which is slow for the full-size model.")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {device!r}.") from error
+    resolved = torch.device(device)
     if resolved.type == "cuda":
         launch, num_cards = read_launch(), torch.cuda.device_count()
         if not launch.is_alone and resolved.index is not None:
@@ -95,8 +92,8 @@ def prepare_output(folder: str | Path) -> Path:
 def start_logging(log_file: str | Path) -> AbstractContextManager:
     """Send all log lines to standard error and, appended, to ``log_file``; of other processes than 0, only warnings.
 
-    In the context that this returns, progress bars and log lines do not overwrite one another. Characters that cannot
-    be encoded, such as those of paths that are not UTF-8, are written as escapes.
+    In the context that this returns, progress bars and log lines do not overwrite one another. Paths that are not UTF-8
+    are written with escapes.
     """
     root = logging.getLogger()
     root.handlers.clear()

@@ -105,17 +105,14 @@ def restore_last(state: TrainingState, output: Path) -> None:
 def find_whole_checkpoint(output: Path) -> Path:
     """Return the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning."""
     last, previous = output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT
-    problem = f"{last} is gone."
     try:
-        if last.is_file() or not previous.is_file():
-            read_checkpoint(last)
-            return last
+        read_checkpoint(last)
+        return last
     except Mistake as error:
         if not previous.is_file():
             raise
-        problem = str(error)
-    logger.warning("%s The checkpoint before it is used: %s", problem, previous)
-    return previous
+        logger.warning("%s The checkpoint before it is used: %s", error, previous)
+        return previous
 
 
 def check_config(saved: str, cfg: CfgNode, path: Path, within_epoch: bool = False) -> None:

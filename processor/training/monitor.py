@@ -1,7 +1,6 @@
 """Show a training run while it runs: log lines, TensorBoard, history.csv, curves and sample clips.
 
-Measures stay on the device until the backward pass has been queued; only then does the host wait for them, while the
-device goes on computing. This is the only wait of a step.
+The host waits once in a step: for the measures of the forward pass, while the device computes the backward pass.
 """
 
 import csv

@@ -42,10 +42,6 @@ def train(
     solver = state.cfg.SOLVER.STAGE2
     if state.epoch >= solver.MAX_EPOCHS:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
-    logger.info(
-        "total = %g id + %g triplet + %g memory + %g / T frame; id and triplet are sums over the three features",
-        *state.criterion.weights.values(),
-    )
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
     first_step = state.epoch * len(sampler) + state.step + 1
     monitor = TrainingMonitor(state, output, first_step, ideal_step_seconds)
