@@ -1,6 +1,5 @@
 """Decisions that a run makes once: device, precision, output folder, and where log lines go."""
 
-import io
 import logging
 import platform
 import sys
@@ -101,8 +100,6 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     processes = read_launch()
     origin = "" if processes.is_main else f"[process {processes.rank}] "
     formatter = logging.Formatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
     console = logging.StreamHandler(sys.stderr)
     file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     for handler in (console, file):

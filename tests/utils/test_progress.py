@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def run(caplog, monkeypatch):
-    """``run(items, seconds, **options)``: loop with ``seconds`` for each item; returns how many, and the log."""
+    """``run(items, seconds, **options)``: loop over range(n) with ``seconds`` for each item; returns n, and the log."""
     caplog.set_level("INFO")
 
     def loop(items, seconds, **options):
