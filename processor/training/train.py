@@ -35,9 +35,8 @@ def train(
 ) -> None:
     """Train up to the last epoch, keeping the last checkpoint and, if validation chooses one, the best.
 
-    Training continues from the state's epoch and step, or with the validation that is due. With several processes, each
-    gets its slice of every batch, and process 0 writes into ``output``. ``validate`` returns the mAP, 0..1, of a model,
-    or None if nobody can be scored; ``ideal_step_seconds`` is for ``TrainingMonitor``.
+    Training continues from the state's epoch and step, or with the validation that is due. Process 0 writes into
+    ``output``. ``validate`` returns the mAP, 0..1, of a model, or None if nobody can be scored.
     """
     solver = state.cfg.SOLVER.STAGE2
     if state.epoch >= solver.MAX_EPOCHS:
