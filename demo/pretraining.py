@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from model.encoder import ClipVideoEncoder
 from model.text_space import TextSpace
-from model.weights import TIMM_RENAMES, invert, rename
+from model.weights import TIMM_RENAMES, rename
 from utils.files import write_whole
 from utils.progress import track
 
@@ -200,7 +200,6 @@ def describe_rank1(space: TextSpace, crowd: Crowd) -> str:
 
 def save_timm(encoder: ClipVideoEncoder, path: Path, metadata: dict[str, str]) -> None:
     """Write the image tower as a timm state dict in half precision, a file that MODEL.PRETRAIN_PATH reads."""
-    names = invert(TIMM_RENAMES)
-    state = {rename(name, names): value.half() for name, value in encoder.state_dict().items()}
+    state = {rename(name, TIMM_RENAMES, back=True): value.half() for name, value in encoder.state_dict().items()}
     state["head.weight"] = state["head.weight"].T.contiguous()  # timm stores the projection transposed
     write_whole(lambda file: file.write(save(state, metadata)), path)

@@ -78,15 +78,6 @@ class TextSpace(nn.Module):
         """Encode texts, (n, P), float32, unit length."""
         return F.normalize(self.texts(self.texts.tokenize(texts).to(self.mean.device)), dim=1)
 
-    @property
-    def width(self) -> int:
-        """Numbers of a vector, P."""
-        return self.texts.width
-
-    def unknown_words(self, text: str) -> list[str]:
-        """Return the words of a text that the text tower does not know; CLIP's own knows all."""
-        return self.texts.unknown_words(text)
-
 
 class ClassToken(nn.Module):
     """The projected class token, (n, P), of a ViT that encodes normalised frames, (n, C, H, W)."""

@@ -64,7 +64,7 @@ def extract_folder(
         cache = cache and replace(cache, origin={**cache.origin, "text tower": text_space.sha256})
     make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=runtime.processes)
     found = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
-    width = text_space.width if text_space else 0
+    width = text_space.texts.width if text_space else 0
     features, words = found.features.split([found.features.shape[1] - width, width], dim=1)
     columns = {
         "key": [tracklet.name for tracklet in found.tracklets],

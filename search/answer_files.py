@@ -56,18 +56,13 @@ def explain_judgement(answers: dict[str, Any]) -> str:
     if threshold is None:
         return "Everything is ranked and nothing is judged: --max_distance or --results says what is no match."
     distance, reason, rate = threshold.values()
-    unmatched = sum(not query["match"] for query in answers["queries"])
-    text = f"Accepted up to a distance of {distance:.4g} ({reason}): {unmatched} of {len(answers['queries'])} queries "
-    text += "have no match."
+    counts = f"{sum(not query['match'] for query in answers['queries'])} of {len(answers['queries'])}"
+    text = f"Accepted up to a distance of {distance:.4g} ({reason}): {counts} queries have no match."
     if rate is None:
         return text
     count = answers["tracklets_searched"]
     expected = f"{rate * count:,.0f}" if rate * count >= 10 else f"{rate * count:.2g}"
-    return (
-        f"{text} The threshold accepted {rate:.2g} of the pairs of two people in that evaluation: if all {count:,} "
-        f"tracklets are of other people, {expected} are expected to be accepted for a query. That was measured on "
-        "another data set, and may differ here."
-    )
+    return f"{text} If all {count:,} tracklets are of other people, {expected} are expected to be accepted for a query."
 
 
 def _as_csv(answers: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
 
-from .feature_file import WORDS, FeatureTable, require_joinable
+from .feature_file import WORDS, FeatureTable, require_comparable
 from .find import Column, Condition, Neighbours
 
 
@@ -76,7 +76,7 @@ class LanceGallery:
             assert own is not None
             distances = np.square(own - vector.astype(np.float64)).sum(axis=1)
             order = np.argsort(distances, kind="stable")
-            yield list(zip(found.list_entries(order), distances[order].tolist(), strict=True))
+            yield list(zip(found.list_entries(order.tolist()), distances[order].tolist(), strict=True))
 
     def measure_recall(self) -> float:
         """Return the share of the exact neighbours of some of its own rows that the index finds, 0..1."""
@@ -95,7 +95,7 @@ def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False)
             lancedb.connect(uri).create_table(TABLE, tracklets.rows)
         return
     gallery = LanceGallery(uri)
-    require_joinable(gallery.form, uri, tracklets, source)
+    require_comparable(gallery.form, uri, tracklets, source, joined=True)
     kept = gallery.table.search().select(["key"]).limit(gallery.table.count_rows()).to_arrow()["key"].to_pylist()
     present = set(kept).intersection(tracklets.keys)
     if present and not replaces:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .mistake import MissingFile, Mistake
 
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -38,15 +38,19 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
     Empty rows are left out; errors as above. The reader is strict: a quotation mark that is never closed would
     otherwise swallow the rest of the table.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
     rows: list[tuple[int, list[str]]] = []
     line = 1
+    limit = csv.field_size_limit(max(len(text), 1))  # of the whole process; a row of a ranking may be long
     try:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         for cells in reader:
             rows.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
         raise Mistake(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
+    finally:
+        csv.field_size_limit(limit)
     header = [name.strip() for name in rows[0][1]] if rows else []
     for name in header:
         if (count := header.count(name)) > 1:
@@ -62,11 +66,8 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
 def parse_integer(text: str, where: str) -> int:
     """Read a decimal integer of 64 bits; ``where`` it stands, as 'list.txt, line 3: the pid', begins the message."""
     digits = text.strip()
-    if _INTEGER.fullmatch(digits) is None:
-        raise Mistake(f"{where} must be an integer, got {shorten(text)}.")
-    # Counting digits first: Python refuses to convert thousands of them, in words of its own.
-    if len(digits.lstrip("+-").lstrip("0")) > 19 or not INT64_MIN <= int(digits) <= INT64_MAX:
-        raise Mistake(f"{where} must fit into 64 bits, got {shorten(digits)}.")
+    if not _INTEGER.fullmatch(digits) or not INT64_MIN <= int(digits) <= INT64_MAX:
+        raise Mistake(f"{where} must be an integer of 64 bits, got {shorten(text)}.")
     return int(digits)
 
 

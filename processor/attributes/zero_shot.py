@@ -100,7 +100,7 @@ PROMPTS: dict[str, dict[str, tuple[str, ...]]] = {
 def choose_prompt(space: TextSpace, phrases: Sequence[str], view: str) -> str | None:
     """Return the first phrase, in the first template, whose words the text tower knows; None if there is none."""
     prompts = (template.format(phrase) for phrase in phrases for template in TEMPLATES[view])
-    return next((prompt for prompt in prompts if not space.unknown_words(prompt)), None)
+    return next((prompt for prompt in prompts if not space.texts.unknown_words(prompt)), None)
 
 
 def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> Heads:
@@ -204,7 +204,7 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
                 f"{path} was calibrated with another text tower than {space.name} (TEST.TEXT_TOWER): remove it, or "
                 "write it again by tools/train_attributes.py with --text_tower."
             )
-        heads = unpack_heads(content, space.width)
+        heads = unpack_heads(content, space.texts.width)
         columns = {name.partition(".")[2] for name in heads}
         if not heads or set(heads) != {f"{view}.{column}" for view in TEMPLATES for column in columns}:
             raise ValueError("it must hold the same columns for both views")

@@ -15,7 +15,7 @@ from configs import Role, changed_keys, config_of_run, describe_differences, get
 from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
-from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
+from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_weights
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
 from utils.runtime import Runtime, make_runtime
@@ -199,7 +199,7 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     if content.get("camids") == []:  # trained on data without camera labels
         num_cameras = 0
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
-    load_state(model, content, path)
+    load_weights(model, path, content)
     return model
 
 

@@ -30,7 +30,8 @@ class Place(NamedTuple):
     distance: float
 
 
-class RankedQuery(NamedTuple):
+@dataclass(frozen=True)
+class RankedQuery:
     """A query that counts, and its nearest gallery tracklets without those that the protocol leaves out."""
 
     index: int  # place in the case's queries, from 0

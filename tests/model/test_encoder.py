@@ -38,18 +38,6 @@ def test_resize_interpolates_patches_and_keeps_the_class_token(mode):
         resize_position_embedding(not_square, (6, 3), mode)
 
 
-@pytest.mark.parametrize(
-    ("size", "stride", "grid"),
-    [((64, 32), (16, 16), (4, 2)), ((64, 32), (12, 12), (5, 2)), ((48, 48), (8, 16), (5, 3))],
-)
-def test_overlapping_patches(size, stride, grid):
-    encoder = make_encoder(size, stride)
-    assert encoder.grid == grid == tuple((side - 16) // step + 1 for side, step in zip(size, stride, strict=True))
-    tokens = encoder(torch.randn(2, 3, 3, *size))
-    assert tokens.shape == (6, 1 + grid[0] * grid[1], 32)
-    assert encoder.position_embedding.shape == (1, 1 + grid[0] * grid[1], 32)
-
-
 def test_tokens_equal_timms_own_at_its_own_size():
     vit = build_vit(TINY, embed_dim=32, depth=2, num_heads=2, proj_dim=24).eval()
     with torch.no_grad():
@@ -131,11 +119,3 @@ def test_every_clip_style_vit_builds(name):
 def test_a_fine_tuned_classifier_is_refused(name):
     with pytest.raises(ValueError, match=rf"no classifier fine-tuned on top.*{name}"):
         build_vit(name)
-
-
-@pytest.mark.parametrize(("name", "width", "projected"), [("ViT-B-16", 768, 512), ("ViT-L-14", 1024, 768)])
-def test_published_names_have_openais_dimensions(name, width, projected):
-    with torch.device("meta"):
-        vit = build_vit(name)
-    assert (vit.embed_dim, vit.num_classes) == (width, projected)
-    assert type(vit.blocks[0].mlp.act).__name__ == "QuickGELU"

@@ -93,7 +93,7 @@ def test_without_a_tracklet_the_options_that_left_none_are_named(select):
     message = (
         r"^No tracklet is left: of 5 boxes, 1 are outside the frame or empty, 1 are smaller than 8x1 pixels "
         r"\(--min_width, --min_height\), 1 are below --min_confidence 0\.5, 1 are skipped by --stride 3, 1 are in "
-        r"tracklets of fewer than 2 frames \(--min_frames\)\. The boxes are those of .*boxes\.txt\.$"
+        r"tracklets of fewer than 2 frames \(--min_frames\)\.$"
     )
     with pytest.raises(ValueError, match=message):
         select([*lines[:2], line(3, 1), line(4, 1), lines[4]], min_width=8, min_confidence=0.5, stride=3, min_frames=2)

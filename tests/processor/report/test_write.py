@@ -1,6 +1,7 @@
 """The files of a report, and what they survive."""
 
 import csv
+import json
 import logging
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from processor.evaluation.results import ANNOTATED, VISUAL, Evaluation, Method
 from processor.report import report_page, write
+from processor.report.breakdown import break_down
 from processor.report.compare import SCORES, read_queries
 from processor.report.write import write_queries
 from utils import distances
@@ -25,23 +27,27 @@ def read(path):
         return list(csv.reader(file))
 
 
-def test_a_single_direction_is_written_into_the_folder_itself(run, report, tmp_path):
-    report(run(("case2",), tracklets=1), tmp_path)
+def test_a_single_direction_is_written_into_the_folder_itself_and_strange_names_cost_nothing(
+    run, report, rename, tmp_path, caplog
+):
+    """Half a formula, quotes, bytes that are not UTF-8: in tracklets, title and provenance."""
+    strange = '$\\frac{_^%"quoted"\'b\udcffd人'
+    evaluation = rename(run(("case2",), tracklets=1), strange)
+    assert report(evaluation, tmp_path, provenance={"data": strange})[-1].name == "report.html"
     figures = [f"figures/{name}_case2_ground_to_aerial" for name in ("cmc", "roc", "distances")]
     assert names(tmp_path) == {
-        "results.txt",
-        "results.json",
-        "queries.csv",
-        "breakdown.txt",
-        "ranked_best.png",
-        "ranked_worst.png",
-        "tracklet_rankings.csv",
-        "tracklet_rankings_annotated_attributes.csv",
-        "report.html",
+        *("results.txt", "results.json", "queries.csv", "breakdown.txt", "report.html"),
+        *("ranked_best.png", "ranked_worst.png"),
+        *("tracklet_rankings.csv", "tracklet_rankings_annotated_attributes.csv"),
         *(f"{figure}.{suffix}" for figure in figures for suffix in ("png", "pdf")),
     }
-    text = (tmp_path / "results.txt").read_text()
-    for part in ("checkpoint: logs/all/checkpoint_best.pth", "protocol: cross-camera: ", "annotated attributes"):
+    assert not [record for record in caplog.records if record.name == "utils.commands"]
+    rows = (tmp_path / "tracklet_rankings.csv").read_text("utf-8", "surrogateescape").splitlines()[1:]
+    assert all(strange.replace('"', '""') in row for row in rows)
+    assert json.loads((tmp_path / "results.json").read_text())["breakdown"] == break_down(evaluation)
+    for name, part in (("results.txt", "protocol: cross-camera: "), ("breakdown.txt", "query camera: ")):
+        text = (tmp_path / name).read_text()
+        assert text.startswith("data: $")
         assert part in text
 
 
@@ -120,9 +126,9 @@ def test_scores_come_back_exactly(run, tmp_path):
     for row, query in zip(rows, counted, strict=True):
         known = (query.key, query.pid, query.camid, query.view, query.altitude, query.day, len(query.frame_paths))
         assert row[2:9] == ["" if value is None else str(value) for value in known]
-    ((part, queries),) = read_queries(tmp_path / "queries.csv").items()
-    assert part == ("visual only", "aerial to ground")
-    assert {key: pid for key, (pid, _) in queries.items()} == {query.key: query.pid for query in counted}
+    queries = read_queries(tmp_path / "queries.csv")
+    method = ("visual only", "aerial to ground")
+    assert {key: pid for key, (pid, _) in queries.items()} == {(*method, query.key): query.pid for query in counted}
     assert SCORES == ("first_match_rank", "average_precision", "inverse_negative_penalty")
     scores = np.stack([ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties], axis=1)
     np.testing.assert_array_equal([own for _, own in queries.values()], scores)
@@ -189,19 +195,6 @@ def test_an_error_in_a_picture_or_the_page_costs_no_score(
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert record.message.startswith(warning)
     assert record.exc_info[0] is ZeroDivisionError
-
-
-@pytest.mark.slow
-def test_strange_names_cost_nothing(run, report, rename, tmp_path, caplog):
-    """Half a formula, quotes, bytes that are not UTF-8, a long one: in tracklets, title and provenance."""
-    strange = '$\\frac{_^%"quoted"\'b\udcffd人'
-    evaluation = rename(run(("case1",)), strange)
-    written = report(evaluation, tmp_path, provenance={"data": strange})
-    assert written[-1].name == "report.html"
-    assert (tmp_path / "ranked_worst.png").is_file()
-    assert not [record for record in caplog.records if record.name == "utils.commands"]
-    rows = (tmp_path / "tracklet_rankings.csv").read_text("utf-8", "surrogateescape").splitlines()[1:]
-    assert all(strange.replace('"', '""') in row for row in rows)
 
 
 @pytest.mark.usefixtures("without_pictures")
