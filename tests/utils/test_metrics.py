@@ -73,11 +73,9 @@ def test_a_rank_among_equal_distances_is_the_mean_of_the_best_and_the_worst():
     assert (one.mINP, two.mINP) == pytest.approx((1 / 2.5, 2 / 3))
     np.testing.assert_array_equal(one.cmc, [0, 0, 1, 1])
     np.testing.assert_array_equal(two.cmc, [0, 1, 1, 1])
-
-
-def test_equal_distances_at_infinity_do_not_count_what_is_left_out():
-    result = evaluate_ranking(np.full((1, 4), np.inf), [1], [1, 1, 2, 1], [0], [0, 0, 0, 1])
-    assert result.first_ranks.tolist() == [1.5]
+    # At infinity, what is left out does not count.
+    far = evaluate_ranking(np.full((1, 4), np.inf), [1], [1, 1, 2, 1], [0], [0, 0, 0, 1])
+    assert far.first_ranks.tolist() == [1.5]
 
 
 def test_precision_at_k_of_hand_worked_cases():
