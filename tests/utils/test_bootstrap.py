@@ -44,11 +44,6 @@ def test_people_are_drawn_not_queries():
     assert np.subtract(*bootstrap_interval(np.tile(values, 9), others)) == pytest.approx(interval / 3, rel=0.15)
 
 
-def test_one_person_and_equal_values_leave_no_width():
-    assert bootstrap_interval(np.array([0.2, 0.6]), np.array([7, 7])) == pytest.approx((0.4, 0.4))
-    assert bootstrap_interval(np.full(9, 0.3), np.arange(9) // 2) == pytest.approx((0.3, 0.3))
-
-
 def test_measures_share_the_draws_and_the_seed_fixes_them():
     values, pids = queries()
     low, high = bootstrap_interval(np.stack([values, 1 - values], axis=1), pids)

@@ -58,19 +58,6 @@ def test_points_agree_with_every_threshold_tried(protocol, decimals, block, monk
     assert point.error_rate == pytest.approx(max(rates))
 
 
-def test_hand_worked_case():
-    # Person 1 at 0.1 and 0.3, person 2 at 0.4; others at 0.2, 0.5, 0.6.
-    distmat = np.array([[0.1, 0.3, 0.2], [0.5, 0.6, 0.4]])
-    result = verify(distmat, np.array([1, 2]), np.array([1, 1, 2]), np.array([0, 0]), np.array([1, 1, 1]))
-    assert result.thresholds.tolist() == [0.1, 0.3, 0.4]
-    assert result.false_positives.tolist() == [0, 1, 1]
-    strict = result.at_false_positive_rate(0.3)
-    assert (strict.threshold, strict.true_positive_rate, strict.false_positive_rate) == (0.1, 1 / 3, 0)
-    assert result.at_false_positive_rate(1 / 3).true_positive_rate == 1
-    assert result.equal_error().threshold in (0.3, 0.4)
-    assert result.equal_error().error_rate == pytest.approx(1 / 3)
-
-
 def test_perfect_and_hopeless_distances():
     perfect = Verification(np.array([0.1, 0.9]), np.zeros(2, dtype=int), 0)
     assert perfect.at_false_positive_rate(0).true_positive_rate == 1

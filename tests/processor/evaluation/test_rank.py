@@ -211,15 +211,3 @@ def test_another_process_takes_from_process_0_what_takes_long(sides, tiny_cfg, m
     assert list(found) == list(expected)
     assert all(np.array_equal(found[method], expected[method]) for method in expected)
     assert not sent
-
-
-def test_a_block_of_any_ranking_is_that_part_of_the_whole(tiny_cfg, make_tracklet):
-    people = [make_tracklet(i, gender=i % 2) for i in range(6)]
-    side = FeatureSet(people, torch.randn(6, 4))
-    options = make_ranking_options(tiny_cfg("TEST.RE_RANKING", True, "TEST.QUERY_EXPANSION", "average"))
-    distances = compute_distances(side, side, AGVPREID_SCHEME, options)
-    assert len(distances) == 7
-    for whole in distances.values():
-        block = whole.rows(slice(2, 5))
-        assert torch.equal(block, whole.matrix()[2:5])
-        assert (block.dtype, block.device) == (torch.float32, side.features.device)
