@@ -42,8 +42,7 @@ def to_linear(color: Color) -> np.ndarray:
 def _cloth(garment: Garment, middle: float, half: float, radius: float, trunk: bool = False) -> Paint:
     """Paint a tube with a garment; logos and two-tone seams belong on the ``trunk`` only.
 
-    The tube's middle is at height ``middle`` of the pattern, its length is 2 ``half``, both in metres; its ``radius``
-    spaces the vertical stripes.
+    In metres: the tube's middle is at height ``middle`` of the pattern, its length 2 ``half``.
     """
     base, second = to_linear(garment.color), to_linear(garment.second)
     pattern, period = garment.pattern, garment.period

@@ -1,8 +1,7 @@
 """Describe synthetic cameras: where they stand, how they change colour and detail, and the places that they film.
 
-Cameras C0 and C1 stand for fixed CCTV, C2 and C3 for wearables, C4 and C5 for drones, as in AG-VPReID. Each films its
-own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance, exposure and
-contrast. The same clothes therefore change colour from camera to camera, which makes plain colour a weak cue.
+Cameras C0 and C1 stand for fixed CCTV, C2 and C3 for wearables, C4 and C5 for drones, as in AG-VPReID. Their colours
+differ, which makes plain colour a weak cue.
 """
 
 from dataclasses import dataclass, replace
@@ -110,8 +109,7 @@ class Scene:
     def background(self, view: View, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         """Look at the empty place, at pixel columns u (W,) and rows v (H,) divided by the focal length.
 
-        Returns:
-            Albedo or light (H, W, 3), and of each pixel (H, W) whether it shows the ground, and where: x and y, metres.
+        Returns albedo or light (H, W, 3), and of each pixel (H, W) whether it shows the ground, and x and y, metres.
         """
         ray_x, ray_y, ray_z = (
             view.forward[axis] + u * view.right[axis] + (v * view.down[axis])[:, None] for axis in range(3)
