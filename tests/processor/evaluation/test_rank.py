@@ -37,14 +37,11 @@ def matrices(*args):
     return {method: distances.matrix().numpy() for method, distances in compute_distances(*args).items()}
 
 
-def test_only_the_heading_says_that_the_whole_query_set_is_used():
-    """The name joins two evaluations, and stays what it was in earlier ones."""
-    assert str(ALONE) == "attributes alone (annotated attributes)"
-    assert (str(VISUAL), VISUAL.heading, VISUAL.slug) == ("visual only", "visual only", "")
+def test_names_of_methods_by_which_evaluations_are_joined():
     method = Method(RERANKED, ANNOTATED)
-    assert str(method) == "re-ranked + mask (annotated attributes)"
-    assert method.heading == f"{method} (uses the whole query set)"
-    assert method.slug == "_reranked_annotated_attributes"
+    assert str(ALONE) == "attributes alone (annotated attributes)"
+    assert (str(VISUAL), VISUAL.slug) == ("visual only", "")
+    assert (str(method), method.slug) == ("re-ranked + mask (annotated attributes)", "_reranked_annotated_attributes")
 
 
 @pytest.fixture
