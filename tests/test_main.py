@@ -188,10 +188,10 @@ def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, said):
     """The folder that was misspelt, or has no checkpoint, is not created, nor are results in it."""
     assert status_of(eval_main, "--output_dir", "logs/typo", *tiny_opts) == 1
     message = said()
-    assert "No checkpoint_last.pth in logs/typo" in message
+    assert "logs/typo/checkpoint_last.pth is not there" in message
     assert 'python train_main.py --output_dir "logs/typo"' in message
     assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
-    assert "gone.pth (--weight, TEST.WEIGHT)" in said()
+    assert "gone.pth is not there (--weight, TEST.WEIGHT)" in said()
     assert not any(at_work.iterdir())
 
 
