@@ -22,11 +22,11 @@ from model.text_space import open_text_space
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
-from .attributes.heads import find_heads, predict_trained
+from .attributes.heads import find_heads, predict_columns
 from .attributes.masks import Predict, annotated_penalty, predicted_penalty
-from .attributes.zero_shot import find_zero_shot_heads, predict_zero_shot
+from .attributes.zero_shot import encode_words, find_zero_shot_heads
 from .evaluation.cache import FeatureCache, hash_code, hash_weights
-from .evaluation.features import FeatureExtractor
+from .evaluation.features import FeatureExtractor, FeatureSet
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
 from .evaluation.results import ANNOTATED, PREDICTED, SOFT, ZERO_SHOT, Mask
@@ -137,12 +137,14 @@ def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> Ran
 def make_predictor(cfg: CfgNode, trained: TrainedRun) -> tuple[Mask, Predict]:
     """Open what predicts attributes: TEST.TEXT_TOWER, or the classifiers beside a run's checkpoint."""
     if not cfg.TEST.TEXT_TOWER:
-        return PREDICTED, partial(predict_trained, heads=find_heads(trained)[0])
+        heads, _ = find_heads(trained)
+        return PREDICTED, lambda side: predict_columns(heads, side.features, side.tracklets)
     space = open_text_space(cfg.TEST.TEXT_TOWER).to(trained.runtime.device)
-    return ZERO_SHOT, partial(
-        predict_zero_shot,
-        heads=find_zero_shot_heads(space, trained.checkpoint.parent),
-        space=space,
-        extractor=make_extractor(cfg, trained.model, trained.runtime),
-        make_loader=partial(make_test_loader, cfg, processes=trained.runtime.processes),
-    )
+    heads = find_zero_shot_heads(space, trained.checkpoint.parent)
+    extractor = make_extractor(cfg, trained.model, trained.runtime)
+    make_loader = partial(make_test_loader, cfg, processes=trained.runtime.processes)
+
+    def predict(side: FeatureSet) -> Mapping[str, Tensor]:
+        return predict_columns(heads, encode_words(side.tracklets, space, extractor, make_loader), side.tracklets)
+
+    return ZERO_SHOT, predict

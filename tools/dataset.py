@@ -157,7 +157,8 @@ def resize(args: argparse.Namespace) -> None:
     from datasets.resize import resize_copy
 
     done = resize_copy(args.root, args.output, tuple(args.size), args.workers or count_cores())
-    show(f"{args.output}: {done.resized} frames resized, {done.copied} files copied, {done.kept} were there already.")
+    resized, copied, kept = (done[kind] for kind in ("resized", "copied", "kept"))
+    show(f"{args.output}: {resized} frames resized, {copied} files copied, {kept} were there already.")
 
 
 if __name__ == "__main__":

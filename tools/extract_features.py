@@ -86,7 +86,7 @@ def extract_by_run(args: argparse.Namespace) -> None:
     locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     parts = output.with_name(f"{output.name}.parts")
     parts.mkdir(parents=True, exist_ok=True)
-    with lock_folder(parts, option="--output"), start_logging(output.with_name(f"{output.name}.log")):
+    with lock_folder(parts), start_logging(output.with_name(f"{output.name}.log")):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
         columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
-from utils.distances import find_nearest
+from utils.distances import nearest_columns
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
 from utils.text import read_csv, shorten
@@ -151,5 +152,5 @@ def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
             raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
         queries, galleries = ([key.partition("/")[2] for key in side] for side in keys)  # after the identity: the name
         for query, distances in zip(queries, distmat, strict=True):
-            nearest = find_nearest(distances, length or len(distances))
+            nearest = nearest_columns(torch.from_numpy(distances), length or len(distances)).tolist()
             yield Row(str(path), "", query, [galleries[index] for index in nearest])

@@ -31,7 +31,7 @@ def test_frames_are_made_smaller_and_all_else_is_copied(tmp_path, caplog):
     (root / "b").symlink_to("a")
     (root / "gone.txt").symlink_to("nowhere")
     done = resize_copy(root, output, SIZE)
-    assert done == (4, 5, 0)  # the link is followed
+    assert done == {"resized": 4, "copied": 5}  # the link is followed
     assert Image.open(output / "a/wide.png").size == (10, 16)  # never larger
     assert torch.equal(decode_frame(str(output / "a/wide.png"), SIZE), decode_frame(str(root / "b/wide.png"), SIZE))
     assert Image.open(output / "a/large.jpg").size == (10, 20)
@@ -50,7 +50,7 @@ def test_a_stopped_copy_goes_on(tmp_path):
     resize_copy(root, output, SIZE)
     (output / "1.png").unlink()
     (output / "2.png").write_bytes(b"kept")
-    assert resize_copy(root, output, SIZE, num_workers=2) == (1, 0, 1)
+    assert resize_copy(root, output, SIZE, num_workers=2) == {"resized": 1, "kept": 1}
     assert sorted(os.listdir(output)) == ["1.png", "2.png"]
     assert (output / "2.png").read_bytes() == b"kept"
 

@@ -13,7 +13,7 @@ def test_the_command(make_tree, tmp_path, tiny_opts, capsys):
     path = tmp_path / "out/report.json"
     words = ["check", "--workers", "1", "--json", str(path), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]
     assert main(words) == 0
-    assert "Training can start: no blocking problems, no warnings." in capsys.readouterr().out
+    assert "Training can start; blocking problems: 0, warnings: 0." in capsys.readouterr().out
     assert json.loads(path.read_text())["can_train"] is True
 
     for number in range(7):
@@ -22,7 +22,7 @@ def test_the_command(make_tree, tmp_path, tiny_opts, capsys):
     text = capsys.readouterr().out
     assert "... and 2 more" in text
     # 7 frame names, and the share of bad frames.
-    assert "Training cannot start: 2 kinds of blocking problems (8 places)." in text
+    assert "Training cannot start; blocking problems: 8, warnings:" in text
     content = json.loads(path.read_text())
     assert content["can_train"] is False
     (names,) = [finding for finding in content["findings"] if finding["check"] == "frame name"]
@@ -52,4 +52,4 @@ def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, ca
     assert (content["complete"], content["can_train"]) == (False, None)
     assert content["splits"]["train"]["tracklets"] == 2
     assert "empty frame" in {finding["check"] for finding in content["findings"]}
-    assert "The check was interrupted. No blocking problem was found so far." in capsys.readouterr().out
+    assert "The check was interrupted. Nothing blocks it so far;" in capsys.readouterr().out

@@ -48,7 +48,7 @@ def test_one_tracklet_and_one_image_have_a_row(extract, tmp_path):
 def test_what_cannot_work_is_refused_before_anything_is_written(extract, tmp_path):
     with pytest.raises(ValueError, match=r"people.csv: a feature file must end in .npz or .parquet"):
         extract(QUERY, "a/people.csv")
-    with pytest.raises(FileNotFoundError, match="Weight file not found"):
+    with pytest.raises(FileNotFoundError, match="nowhere.pth is not there"):
         extract(QUERY, "a/people.npz", "--weight", "nowhere.pth")
     assert not (tmp_path / "a").exists()
     (tmp_path / "empty").mkdir()

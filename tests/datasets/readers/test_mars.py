@@ -119,8 +119,6 @@ def test_evaluation_can_do_without_train(tree):
         ("query_IDX", "query_IDX", [[1]], "1 queries are junk or distractors"),
         ("query_IDX", "query", [[4]], "expected a variable 'query_IDX', found query"),
         ("query_IDX", "query_IDX", [[4.5]], "query_IDX must hold integers"),
-        ("query_IDX", "query_IDX", [[1e19]], r"integers of query_IDX must fit into 64 bits, found 1e\+19"),
-        ("tracks_test_info", "track_test_info", np.array([[1, 1, 2**63, 1]], np.uint64), "must fit into 64 bits"),
         ("tracks_test_info", "track_test_info", [[1, 2, 3]], r"must have four columns .* got \(1, 3\)"),
         ("tracks_test_info", "track_test_info", [[1, 1, 2, 1], [3, 2, 2, 1]], "row 2 has no frames"),
         ("tracks_train_info", "track_train_info", [[1, 17, 1, 9]], r"cameras \[9\] are not among"),
