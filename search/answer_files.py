@@ -21,9 +21,15 @@ MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 
 def write_answers(answers: dict[str, Any], folder: Path) -> list[Path]:
     """Write all three files into a folder; returns them, the page last."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    columns = ("rank", "key", "camera", "view", "time", answers["measure"], "accepted")
+    writer.writerow(["query", "match", *columns])
+    for query in answers["queries"]:  # cells of what is not judged are empty
+        writer.writerows([query["key"], query["match"], *(hit[name] for name in columns)] for hit in query["found"])
     contents = {
         folder / "search.json": f"{json.dumps(answers, indent=2)}\n",
-        folder / "search.csv": _as_csv(answers),
+        folder / "search.csv": table.getvalue(),
         folder / "search.html": render_answers(answers),
     }
     for path, content in contents.items():
@@ -63,17 +69,6 @@ def explain_judgement(answers: dict[str, Any]) -> str:
     count = answers["tracklets_searched"]
     expected = f"{rate * count:,.0f}" if rate * count >= 10 else f"{rate * count:.2g}"
     return f"{text} If all {count:,} tracklets are of other people, {expected} are expected to be accepted for a query."
-
-
-def _as_csv(answers: dict[str, Any]) -> str:
-    """Return a row for each tracklet that was found; cells of what is not judged are empty."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    columns = ("rank", "key", "camera", "view", "time", answers["measure"], "accepted")
-    writer.writerow(["query", "match", *columns])
-    for query in answers["queries"]:
-        writer.writerows([query["key"], query["match"], *(hit[name] for name in columns)] for hit in query["found"])
-    return file.getvalue()
 
 
 def render_answers(answers: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from utils.text import shorten
 
 # What is read of a line: names and places of its values.
 PLACES = {"frame": 0, "id": 1, "left": 2, "top": 3, "width": 4, "height": 5, "confidence": 6}
+COLUMNS = ("folder", "track", "first_frame", "last_frame", "num_frames", "mean_width", "mean_height")  # of cut.csv
 LARGEST = 2**53  # of frame numbers and ids: float64 holds all integers up to it
 
 
@@ -92,7 +93,7 @@ class SelectionRules:
 class Selection:
     """The crops to cut, sorted by frame, then by track."""
 
-    # rows of cut.csv, sorted by track, then by first frame; sizes are those of boxes inside the frame, in pixels
+    # by COLUMNS, sorted by track, then by first frame; sizes are those of boxes inside the frame, in pixels
     tracklets: list[dict[str, Any]]
     frames: np.ndarray  # frame of each crop, (K,), int64
     owners: np.ndarray  # index of its tracklet, (K,), int64
@@ -133,10 +134,9 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     chosen, starts, owners = np.unique(pieces[kept], return_index=True, return_inverse=True)
     tracklets = []
     for piece, start, end in zip(chosen, starts, [*starts[1:], len(frames)], strict=True):
-        mean_width, mean_height = sizes[start:end].mean(axis=0).tolist()
-        tracklet = {"folder": names[piece], "track": tracks[start].item(), "first_frame": frames[start].item()}
-        tracklet |= {"last_frame": frames[end - 1].item(), "num_frames": int(end - start)}
-        tracklets.append({**tracklet, "mean_width": round(mean_width, 1), "mean_height": round(mean_height, 1)})
+        span, means = frames[start:end], sizes[start:end].mean(axis=0).round(1).tolist()
+        values = (names[piece], tracks[start].item(), span[0].item(), span[-1].item(), len(span), *means)
+        tracklets.append(dict(zip(COLUMNS, values, strict=True)))
     margins = rules.margin * (corners[:, 2:] - corners[:, :2])
     edges = np.clip(np.rint(corners + np.hstack([-margins, margins])), 0, limits).astype(np.int64)
     order = np.argsort(frames, kind="stable")

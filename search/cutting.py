@@ -25,7 +25,6 @@ SHEET_FRAMES = 16  # of a contact sheet
 SHEET_COLUMNS = 8
 CELL = (84, 160)  # width and height, pixels
 CAPTION_HEIGHT = 18  # pixels
-BORDER = 2  # pixels around each frame
 
 
 def cut_tracklets(video: Path, boxes: Path, output: Path, rules: SelectionRules, force: bool = False) -> str:
@@ -48,10 +47,9 @@ def cut_tracklets(video: Path, boxes: Path, output: Path, rules: SelectionRules,
             writer = csv.DictWriter(file, selection.tracklets[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(selection.tracklets)
-    return (
-        f"Cut {len(selection.frames):,} frames of {len(selection.tracklets):,} tracklets into {output}: "
-        f"{selection.report}. Look at {contact_sheets}, one picture per tracklet: does each show one person?"
-    )
+    counts = f"{len(selection.frames):,} frames of {len(selection.tracklets):,} tracklets"
+    question = f"Look at {contact_sheets}, one picture per tracklet: does each show one person?"
+    return f"Cut {counts} into {output}: {selection.report}. {question}"
 
 
 def _cut(video: Path, size: tuple[int, int], boxes: Boxes, selection: Selection, output: Path) -> None:
@@ -92,7 +90,6 @@ def draw_tracklet_sheet(paths: Sequence[Path]) -> Image.Image:
     for index, path in enumerate(shown):
         left, top = index % SHEET_COLUMNS * CELL[0], index // SHEET_COLUMNS * height
         with Image.open(path) as image:
-            cell = ImageOps.contain(image, (CELL[0] - 2 * BORDER, CELL[1] - 2 * BORDER))
-        sheet.paste(cell, (left + BORDER, top + BORDER))
-        draw.text((left + BORDER, top + CELL[1]), path.stem.lstrip("0"), fill="black", font=font)
+            sheet.paste(ImageOps.contain(image, CELL), (left, top))
+        draw.text((left, top + CELL[1]), path.stem.lstrip("0"), fill="black", font=font)
     return sheet

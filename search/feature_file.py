@@ -1,7 +1,4 @@
-"""Read and write feature files: descriptors of tracklets with their keys, as .npz or .parquet.
-
-tools.extract_features writes them, and a search compares them. Reading one runs no code. This imports no torch.
-"""
+"""Read and write feature files: descriptors of tracklets with their keys, as .npz or .parquet; reading runs no code."""
 
 import json
 from collections import Counter

@@ -37,8 +37,7 @@ class Condition:
     column: str  # 'camera', 'view' or 'time'
     values: tuple[Any, ...]  # cameras or views; the first and the last moment, both included
 
-    def as_expression(self) -> pc.Expression:
-        """Return the condition for a table in memory."""
+    def as_expression(self) -> pc.Expression:  # for a table in memory
         column = pc.field(self.column)
         if self.column != "time":
             return column.isin(self.values)

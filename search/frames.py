@@ -42,7 +42,7 @@ def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
 def read_size(path: Path) -> tuple[int, int]:
     """Return height and width of a video, upright, from its first frame; errors as ``read_frames``."""
     with closing(read_frames(path)) as frames:
-        for frame in frames:
+        if frame := next(frames, None):
             height, width, _ = upright_pixels(frame).shape
             return height, width
     raise Mistake(f"{path} holds no frame that can be decoded.")

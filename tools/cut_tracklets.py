@@ -14,14 +14,12 @@ from utils.commands import run_command
 logger = logging.getLogger(__name__)
 
 EPILOG = """\
-examples:
-  python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone
+example:
   python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone --min_confidence 0.6 --stride 5
 
 BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, in any order, with frame
 (from 1), id, left, top, width, height, confidence, and columns that are not read, with commas between them. Boxes must
-refer to upright frames. Every id is taken for one person: look at the contact sheets, and lower --gap or raise
---min_confidence if a tracker switches. Nothing is written if anything goes wrong. docs/video.md explains the rest.
+refer to upright frames. Nothing is written if anything goes wrong. docs/video.md explains the rest.
 """
 
 

@@ -18,13 +18,11 @@ from .mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
-# What is being written is named ".", its name, "." and eight random characters, then this.
-SUFFIX = ".part"
+SUFFIX = ".part"  # of what is being written: ".", its name, ".", eight random characters, then this
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.holder"
 WRITTEN_LIST = ".written.txt"  # what ``replace_files`` or ``whole_folder`` wrote into a folder, a name a line
 EARLIER_LIST = "rendered_files.txt"  # the same, of a data set that version 0.1 rendered
-# Errors of a disk, or of somebody's share of it, that holds no more.
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, or of somebody's share of it
 
 
 def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
@@ -56,7 +54,7 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
 
 
 def write_text(text: str, path: str | Path) -> None:
-    """Write a text file as UTF-8, whole or not at all; errors as ``write_whole``."""
+    """Write a text file as UTF-8 by ``write_whole``."""
     write_whole(lambda file: file.write(text.encode()), path)
 
 
@@ -144,10 +142,10 @@ def set_aside(path: Path, ending: str = "old") -> Path:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir") -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold the lock of an output folder within a block, in process 0; the system releases it if the process dies.
 
-    Temporary files that killed processes left in the folder are removed. ``option`` names another folder, for messages.
+    Temporary files that killed processes left in the folder are removed.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
@@ -158,9 +156,7 @@ def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir
             stack.enter_context(lock)
         except Timeout as error:
             name = holder.read_text("utf-8") if holder.is_file() else "another process"
-            raise Mistake(
-                f"{folder} is in use by {name}: wait until it ends, or write to another place ({option})."
-            ) from error
+            raise Mistake(f"{folder} is in use by {name}: wait until it ends, or write to another place.") from error
         except (OSError, NotImplementedError) as error:  # some network file systems have no locks
             logger.warning("%s cannot be locked (%s): make sure that no other command writes there.", folder, error)
         else:

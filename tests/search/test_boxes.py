@@ -15,11 +15,8 @@ def test_lines_in_any_order_are_sorted_by_track_and_frame(write_boxes):
     assert boxes.confidences.tolist() == [-1, 0.9, 1]
 
 
-@pytest.mark.parametrize(
-    "content", [b"\xef\xbb\xbf1,1,0,0,5,5,1\r\n2,1,0,0,5,5,1\r\n", b"1.0,1.0e+00,0,0,5,5,1\n2,1,0,0,5,5,1"]
-)
-def test_files_of_other_programs(content, tmp_path):
-    (tmp_path / "boxes.txt").write_bytes(content)
+def test_files_of_other_programs(tmp_path):
+    (tmp_path / "boxes.txt").write_bytes(b"\xef\xbb\xbf1.0,1.0e+00,0,0,5,5,1\r\n2,1,0,0,5,5,1")
     assert read_boxes(tmp_path / "boxes.txt").frames.tolist() == [1, 2]
 
 

@@ -40,10 +40,7 @@ def test_the_strictest_direction_of_the_visual_ranking_counts(write):
     assert ", down, true positive rate 0.7000, the strictest of 2 directions" in threshold.reason
 
 
-LISTED = (
-    '{"checkpoint": "", "verification": [{"method": "visual only", "operating_points": [["threshold"]], "roc": []}]}'
-)
-STRANGE = ("", "[]", "{}", "\xff", LISTED)
+STRANGE = ("", "[]", "{}", "\xff", '{"checkpoint": "", "verification": [1]}')
 
 
 def test_what_cannot_be_used_is_refused(write, tmp_path):

@@ -40,13 +40,9 @@ def test_only_regular_files_are_read(tmp_path):
             read_text(tmp_path / name)
 
 
-@pytest.mark.parametrize("value", [12, -3, 2**63 - 1, -(2**63)])
-def test_integers(value):
-    assert parse_integer(f" {value} ", "x") == value
-
-
 @pytest.mark.parametrize("text", ["", "x", "1.0", "1_0", "٣", "1 2", str(2**63), "9" * 10_000])
-def test_not_integers(text):
+def test_integers_of_64_bits(text):
+    assert [parse_integer(f" {value} ", "") for value in (2**63 - 1, -(2**63))] == [2**63 - 1, -(2**63)]
     with pytest.raises(ValueError, match="^a must .*, got") as error:
         parse_integer(text, "a")
     assert len(str(error.value)) < 150
