@@ -43,17 +43,6 @@ def trained(trained_run, copy_run, at_work):
     return ["DATASETS.ROOT_DIR", "data"]
 
 
-@pytest.fixture
-def train(make_tree, tiny_opts, at_work):
-    """``train(*overrides, **tree options)``: train in logs/all on people of the test's own; returns the exit status."""
-
-    def run(*opts, **tree):
-        root = make_tree(**tree)
-        return status_of(train_main, "--output_dir", RUN, *tiny_opts, "DATASETS.ROOT_DIR", root, *opts)
-
-    return run
-
-
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
     """Drawing takes longer than all the rest; the one test that wants it undoes this."""
@@ -229,8 +218,9 @@ def test_a_run_evaluates_data_with_a_damaged_training_split(left, trained):
     assert result_rows("results")
 
 
-def test_masked_test_people_are_ranked_but_not_scored(train, at_work):
-    assert train("SOLVER.STAGE2.EVAL_PERIOD", 1, "SOLVER.STAGE2.MAX_EPOCHS", 1, masked=True) == 0
+def test_masked_test_people_are_ranked_but_not_scored(make_tree, tiny_opts, at_work):
+    words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(masked=True), "SOLVER.STAGE2.MAX_EPOCHS", 1]
+    assert status_of(train_main, "--output_dir", RUN, *words, "SOLVER.STAGE2.EVAL_PERIOD", 1) == 0
     assert "nothing is scored" in log_of(RUN)
     assert evaluate("--eval_case", "all") == 0
     assert Path("results/submission.csv").is_file()

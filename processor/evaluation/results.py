@@ -57,11 +57,6 @@ class Method:
         return self.ranking != ATTRIBUTES_ALONE
 
     @property
-    def heading(self) -> str:
-        """The name with what a reader must know beside it, for tables; two evaluations are joined by the name."""
-        return f"{self} (uses the whole query set)" if self.ranking.uses_query_set else str(self)
-
-    @property
     def slug(self) -> str:
         """For file names; '' for the plain visual ranking."""
         return "".join(f"_{part}" for part in (self.ranking.slug, self.mask.slug) if part)
