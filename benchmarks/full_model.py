@@ -63,11 +63,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
 
 
 def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network: str) -> dict[str, Callable[[], None]]:
-    """Build the network, and return the steps of "ours" or "plain" on random frames.
-
-    Those of the plain one are in float32: clips and mirrored clips follow one another, gradients are centralised one
-    after the other, and Adam is PyTorch's with its default options.
-    """
+    """Build the network, and return the steps of "ours" or "plain", which is in float32, on random frames."""
     device = runtime.device
     model = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).to(device)
     plain = PlainModel(model)

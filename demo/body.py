@@ -23,7 +23,7 @@ HAND_BAGS = ("handbag", "rolling bag", "market bag", "sport bag")  # the right a
 def walking_body(person: Person, phase: float) -> list[Part]:
     """Build the body at one moment of the gait, ``phase`` radians after its start; 2 pi is one cycle of two steps.
 
-    The parts are in the person's frame: x right, y front, z up from the ground under the hips, metres.
+    In the person's frame, metres: x right, y front, z up from the ground under the hips.
     """
     body = _Body(person, phase)
     body.add_legs()

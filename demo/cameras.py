@@ -76,10 +76,7 @@ def make_cameras(rng: np.random.Generator) -> tuple[Camera, ...]:
 
 
 def develop(camera: Camera, linear: np.ndarray, exposure: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn linear light (H, W, 3), where 1 is white under normal exposure, into the camera's picture, uint8.
-
-    ``exposure`` (3,) is an extra gain of this tracklet per channel; ``rng`` draws the sensor noise.
-    """
+    """Turn linear light (H, W, 3), 1 is white, into the camera's picture, uint8; ``exposure`` (3,) is an extra gain."""
     image = linear * (np.asarray(camera.white_balance) * camera.exposure * exposure).astype(np.float32)
     image = camera.haze * 0.6 + (1.0 - camera.haze) * image
     side = np.float32(camera.blur**2 / 2)  # three taps along each axis have this variance, up to a blur of 0.8 pixels

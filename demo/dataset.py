@@ -128,10 +128,7 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
 
 
 def write_contact_sheet(path: Path, seed: int, num_people: int, width: int | None) -> None:
-    """Write a PNG file of people in rows: on the left one tracklet per ground camera, on the right one per altitude.
-
-    Each person is described in words below the row; a sheet that is shrunk to ``width`` pixels has no descriptions.
-    """
+    """Write a PNG file of people in rows, with captions if ``width`` is None: ground cameras left, altitudes right."""
     drones = [camera for camera in CAMERAS if camera.view == "aerial"]
     shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
     shots += [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]

@@ -30,10 +30,8 @@ class TextSpace(nn.Module):
     """Compare texts with tracklets: the inner product of their vectors is their similarity.
 
     Args:
-        images: Turns normalised frames, (n, C, H, W), into vectors, (n, P).
+        images: Turns normalised frames, (n, C, H, W), resized to ``image_size`` (H, W), into vectors, (n, P).
         texts: A text tower of ``text_towers``.
-        image_size: (H, W) that frames are resized to, pixels.
-        mean, std: Mean and standard deviation of red, green and blue that frames are normalised with.
         scale: Factor on similarities that makes them logits, as the towers were trained.
         name, sha256: Of the file.
     """

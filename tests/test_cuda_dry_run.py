@@ -39,17 +39,14 @@ def cfg(request):
     return get_cfg(request.param, ["INPUT.CROP_PADDING", "10", "INPUT.COLOR_JITTER", "0.2"])
 
 
-def tensors_of(training):
-    return [*training.model.parameters(), *training.model.buffers(), *training.criterion.buffers()]
-
-
 def test_forward_and_losses_of_a_training_step(cfg):
     with fake_training(cfg, RUNTIME, BATCH_SIZE, SIZE) as training:
         clips = training.augment(training.clips, torch.Generator())
         with RUNTIME.autocast():
             output = training.model(clips, training.labels, memory=training.memory)
             terms = training.criterion(output, training.labels)
-        assert {tensor.device for tensor in (*tensors_of(training), clips, *terms.values())} == {CUDA}
+        held = *training.model.parameters(), *training.model.buffers(), *training.criterion.buffers()
+        assert {tensor.device for tensor in (*held, clips, *terms.values())} == {CUDA}
         assert output.id_logits[0].dtype == torch.float16  # autocast is on
         assert output.id_logits[0].shape == (BATCH_SIZE, SIZE.num_identities)
         assert {term.dtype for term in terms.values()} == {torch.float32}

@@ -331,11 +331,6 @@ def test_the_readme_holds_the_published_commands_word_for_word():
     assert set(PUBLISHED_COMMANDS) <= set(lines)
 
 
-def test_every_document_is_linked_from_the_readme():
-    links = set(_LINK.findall(prose(read(ROOT / "README.md"))))
-    assert {name_of(path) for path in DOCUMENTS[1:]} <= {link.partition("#")[0] for link in links}
-
-
 # ---- each checker can fail
 
 

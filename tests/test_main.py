@@ -20,11 +20,7 @@ from processor.training import monitor
 from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-HELPFUL = [f"run_path('{name}.py', run_name='__main__')" for name in ("train_main", "eval_main")] + [
-    f"run_module('tools.{path.stem}', run_name='__main__')"
-    for path in sorted((ROOT / "tools").glob("*.py"))
-    if path.stem != "__init__"
-]
+HELPFUL = ["train_main", "eval_main", *(f"tools.{path.stem}" for path in sorted((ROOT / "tools").glob("[a-z]*.py")))]
 RUN, LAST = Path("logs/all"), Path("logs/all/checkpoint_last.pth")
 
 
@@ -41,17 +37,6 @@ def trained(trained_run, copy_run, at_work):
     copy_run(str(RUN))
     shutil.copytree(trained_run.root, "data", copy_function=os.link)
     return ["DATASETS.ROOT_DIR", "data"]
-
-
-@pytest.fixture
-def train(make_tree, tiny_opts, at_work):
-    """``train(*overrides, **tree options)``: train in logs/all on people of the test's own; returns the exit status."""
-
-    def run(*opts, **tree):
-        root = make_tree(**tree)
-        return status_of(train_main, "--output_dir", RUN, *tiny_opts, "DATASETS.ROOT_DIR", root, *opts)
-
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +118,8 @@ def test_train_and_evaluate_pets09_as_the_readme_types_it(shared, tiny_opts, at_
 
 @pytest.mark.parametrize("command", HELPFUL)
 def test_help_does_not_wait_for_torch(command):
-    script = f"import runpy, sys; sys.argv = ['x', '--help']; sys.modules['torch'] = None; runpy.{command}"
+    script = "import runpy, sys; sys.argv = ['x', '--help']; sys.modules['torch'] = None; "
+    script += f"runpy.run_module('{command}', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage:")
@@ -229,8 +215,9 @@ def test_a_run_evaluates_data_with_a_damaged_training_split(left, trained):
     assert result_rows("results")
 
 
-def test_masked_test_people_are_ranked_but_not_scored(train, at_work):
-    assert train("SOLVER.STAGE2.EVAL_PERIOD", 1, "SOLVER.STAGE2.MAX_EPOCHS", 1, masked=True) == 0
+def test_masked_test_people_are_ranked_but_not_scored(make_tree, tiny_opts, at_work):
+    words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(masked=True), "SOLVER.STAGE2.MAX_EPOCHS", 1]
+    assert status_of(train_main, "--output_dir", RUN, *words, "SOLVER.STAGE2.EVAL_PERIOD", 1) == 0
     assert "nothing is scored" in log_of(RUN)
     assert evaluate("--eval_case", "all") == 0
     assert Path("results/submission.csv").is_file()

@@ -67,11 +67,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         """Refuse a batch with more identities than there are, or that the processes cannot share out equally."""
         size, num_people = self._part_size, len(self._items)
         if size % self.world_size:
-            divisors = [str(number) for number in range(1, size + 1) if size % number == 0]
-            raise Mistake(
-                f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({size}) clips cannot be shared out "
-                f"equally among {self.world_size} processes: start {', '.join(divisors[:-1])} or {divisors[-1]}."
-            )
+            keys = "SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS"
+            raise Mistake(f"{keys} ({size}) clips cannot be shared out equally among {self.world_size} processes.")
         if num_people >= self.identities_per_batch:
             return
         if num_people < 2:  # a batch of one identity has no negatives; the configuration refuses it

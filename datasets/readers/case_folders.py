@@ -16,7 +16,7 @@ from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme, read_attributes
-from ..problems import CHECKS, Problems, printable
+from ..problems import CHECKS, Problems
 from ..tracklet import AGVPREID_RANKING, Case, Tracklet
 from .dataset import DataSet, DatasetOptions, report_odd_views
 from .listing import missing_path_error
@@ -135,15 +135,13 @@ def _find_cases(layout: FolderLayout, root: Path, problems: Problems) -> dict[st
         folder = root / case.folder
         if folder.is_dir():
             present[key] = case
-        elif os.path.lexists(folder):
-            problems.add("unusable entry", f"{printable(folder)} is not a folder, nor a link to one.")
         else:
             absent.append(folder)
     if present:
         for folder in absent:
             text = f"{root}: there is no folder {folder.name}, so this direction is left out."
             problems.add("missing direction", str(folder), summary=text)
-    elif absent:
+    else:
         with problems.guard():
             raise missing_path_error(absent[0], layout.title)
     return present

@@ -3,9 +3,8 @@
 Strings for 9.6 million frames would take gigabytes in every loader process. Arrow arrays are only read, so forked
 processes share them, and each path becomes a string when it is asked for.
 
-An index belongs to a folder and to the reader that made it. It is rebuilt when it is damaged, and when the change time,
-modification time or size of a folder differs from when it was listed. The change time also moves when a copy restores
-the modification time (rsync -a, tar).
+An index is rebuilt when it is damaged, and when the change time, modification time or size of a folder differs from
+when it was listed. The change time also moves when a copy restores the modification time (rsync -a, tar).
 """
 
 import contextlib

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.build import open_dataset
 from datasets.clips.decoding import decode_frame
 from datasets.resize import resize_copy
 
@@ -61,14 +60,3 @@ def test_nothing_is_written_into_the_source(tmp_path, place):
     write(root / "1.png", (40, 80))
     with pytest.raises(ValueError, match="must not lie in one another"):
         resize_copy(root, root / place, SIZE)
-
-
-def test_the_reader_finds_the_same_tracklets(make_tree, tmp_path):
-    root = make_tree()
-    resize_copy(root, tmp_path / "copy", (32, 16))
-    here, there = open_dataset("agvpreid", root), open_dataset("agvpreid", tmp_path / "copy")
-    assert [(each.key, each.attributes) for each in here.train] == [(each.key, each.attributes) for each in there.train]
-    for ours, theirs in zip(here.train, there.train, strict=True):
-        assert [path.replace(str(root), "") for path in ours.frame_paths] == [
-            path.replace(str(tmp_path / "copy"), "") for path in theirs.frame_paths
-        ]

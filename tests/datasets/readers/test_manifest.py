@@ -5,7 +5,6 @@ import pickle
 import re
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,29 +163,10 @@ def test_no_damage_is_trusted(split, open_it, caplog):
         assert path.read_bytes() == whole
 
 
-def test_every_reader_and_place_has_its_own_index_which_many_may_make_at_once(split, open_it, tmp_path):
-    paths = {index_path(*words, tmp_path) for words in ((split, "a"), (split, "b"), (split.parent, "a"))}
-    assert len(paths) == 3
-    assert index_path(Path(os.path.relpath(split)), "a", tmp_path) in paths
-    with ThreadPoolExecutor(8) as pool:
-        indices = list(pool.map(lambda _: open_it(), range(16)))
-    assert all(all_paths(rows) == expected(split) for rows in indices)
-    assert [path.suffix for path in (tmp_path / "kept").iterdir()] == [".arrow"]  # no temporary left
-
-
 def test_without_a_place_to_keep_it_an_index_still_works(split, caplog):
     rows = list_tracklets(split, "Toy", read, READER, split / "30/a/1.jpg")
     assert re.search(r"No index can be kept.*DATASETS\.INDEX_DIR", caplog.text)
     assert all_paths(rows) == expected(split)
-
-
-def test_an_error_of_the_tree_leaves_nothing_behind(split, open_it, tmp_path):
-    write(split, "7/c", "odd.jpg")
-    with pytest.raises(ValueError, match="odd"):
-        open_it()
-    assert not (tmp_path / "kept").exists()
-    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR or .* a copy of Toy"):
-        list_tracklets(tmp_path / "nowhere", "Toy", read, READER, tmp_path / "kept")
 
 
 def test_agvpreid_reads_the_same_from_a_warm_index(make_tree, monkeypatch, tmp_path):

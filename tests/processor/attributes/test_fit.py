@@ -8,14 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS, UNKNOWN_CODES
-from processor.attributes.fit import (
-    Parts,
-    choose_temperature,
-    find_annotated,
-    split_people,
-    train_head,
-    train_heads,
-)
+from processor.attributes.fit import Parts, choose_temperature, find_annotated, split_people, train_head, train_heads
 from processor.attributes.heads import (
     SENSITIVE,
     calibration_error,
@@ -54,9 +47,7 @@ def test_parts_share_nobody_and_hold_everybody():
     assert [len(part) for part in people] == [30, 10, 10]
     assert set.union(*people) == set(pids)
     assert (parts.fit.int() + parts.calibration.int() + parts.scores.int() == 1).all()
-    again, other = split_people(pids, seed=1), split_people(pids, seed=2)
-    assert torch.equal(parts.fit, again.fit)
-    assert not torch.equal(parts.fit, other.fit)
+    assert not torch.equal(parts.fit, split_people(pids, seed=2).fit)
 
 
 def test_what_descriptors_show_is_learned_and_what_they_do_not_is_not(crowd, caplog):
@@ -84,13 +75,11 @@ def test_a_temperature_lowers_the_calibration_error_of_overconfident_logits():
     logits = torch.randn(4000, 3, generator=generator)
     labels = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
     sure = 4 * logits
-    temperature, _ = choose_temperature(sure[:2000], labels[:2000])
+    temperature, _ = choose_temperature(sure, labels)
     assert temperature == pytest.approx(4, rel=0.15)
-    held_out, right = sure[2000:], sure[2000:].argmax(dim=1) == labels[2000:]
-    before = calibration_error(held_out.softmax(dim=1), right)
-    after = calibration_error((held_out / temperature).softmax(dim=1), right)
-    assert before > 0.2
-    assert after < 0.05
+    right = sure.argmax(dim=1) == labels
+    assert calibration_error(sure.softmax(dim=1), right) > 0.2
+    assert calibration_error((sure / temperature).softmax(dim=1), right) < 0.05
 
 
 def test_scores_by_hand():

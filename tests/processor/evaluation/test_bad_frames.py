@@ -7,9 +7,8 @@ import torch
 
 from datasets.build import make_dataset, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
-from processor.build import make_training_state
+from processor.build import build_memory, make_training_state
 from processor.evaluation.bad_frames import BadFrames
-from processor.training.clip_memory import build_memory
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import train
 from utils.runtime import make_runtime
@@ -37,10 +36,7 @@ def test_replaced_frames_are_counted_and_listed(make_tracklet, caplog):
 def test_too_many_stop_as_soon_as_that_is_certain(make_tracklet):
     bad = BadFrames([make_tracklet(1, num_frames=9)], "epoch 1", num_batches=5, max_fraction=0.1)  # of 20 frames
     bad.add(batch([0], [[0, 1, -1, -1]]))
-    with pytest.raises(
-        UnreadableFrameError,
-        match=r"epoch 1: 3 frames .*DATALOADER\.MAX_BAD_FRACTION \(0\.1\) of 20\. First: 1/a/0\.jpg, 1/a/1",
-    ):
+    with pytest.raises(UnreadableFrameError, match=r"epoch 1: 3 .* \(0\.1\) of 20\. First: 1/a/0\.jpg, 1/a/1"):
         bad.add(batch([0], [[-1, -1, 5, -1]]))
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from processor.build import make_feature_cache
 from processor.evaluation import cache as feature_cache
-from processor.evaluation.cache import FeatureCache, hash_code, hash_frames, hash_weights
+from processor.evaluation.cache import SOURCES, FeatureCache, hash_code, hash_frames, hash_weights
 from processor.evaluation.features import FeatureSet
 from utils.checkpoint import read_checkpoint
 from utils.processes import ALONE
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_computed_again(cache, tracklets, caplog):
     assert compute.call_count == 5
 
 
-def test_hashes_change_with_what_they_are_of(tracklets, tmp_path, monkeypatch):
+def test_hashes_change_with_what_they_are_of(tracklets, monkeypatch):
     assert hash_frames(tracklets) != hash_frames(tracklets[::-1])
     assert hash_frames(tracklets) != hash_frames([replace(tracklets[0], camid=9), *tracklets[1:]])
     torch.manual_seed(0)
@@ -94,16 +94,11 @@ def test_hashes_change_with_what_they_are_of(tracklets, tmp_path, monkeypatch):
     assert hash_weights(model) == before
     model.running_mean += 1
     assert hash_weights(model) != before
-    names = ("model/a.py", "datasets/build.py", "datasets/clips/a.py", "processor/evaluation/features.py")
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("a = 1\n")
-    monkeypatch.setattr(feature_cache, "ROOT", tmp_path)
-    hashes = [hash_code()]
-    for name in names:
-        (tmp_path / name).write_text("a = 2\n")
-        hashes.append(hash_code())
-    assert len(set(hashes)) == 1 + len(names)
+    hashes = set()
+    for sources in (SOURCES, *(SOURCES[:index] + SOURCES[index + 1 :] for index in range(len(SOURCES)))):
+        monkeypatch.setattr(feature_cache, "SOURCES", sources)
+        hashes.add(hash_code())
+    assert len(hashes) == 1 + len(SOURCES)  # each is there, and counts
 
 
 def test_only_keys_that_change_features_change_the_origin(tiny_cfg, tmp_path):

@@ -11,7 +11,6 @@ from torch import nn
 from datasets.attributes import AGVPREID_SCHEME
 from datasets.build import make_dataset
 from datasets.clips.decoding import UnreadableFrameError
-from datasets.tracklet import Case
 from processor.build import make_ranking_options
 from processor.evaluation import rank as evaluate
 from processor.evaluation.features import FeatureSet
@@ -82,34 +81,14 @@ def test_reranking_is_reported_beside_the_visual_ranking(tiny_cfg, make_tracklet
     )
 
 
-def test_overall_weighs_directions_by_valid_queries(make_tree, tiny_cfg, run_evaluation):
-    class Guess(nn.Module):
-        def forward(self, clips, camids):
-            return torch.rand(len(clips), 3)
-
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", make_tree(test=(20, 21, 22, 23, 24)))
-    cases = list(make_dataset(cfg).cases.values())
-    cases[1] = Case(cases[1].name, cases[1].title, cases[1].query[:3], cases[1].gallery)
-    evaluation = run_evaluation(cfg, Guess(), cases)
-    first, second = (result.rankings[VISUAL] for result in evaluation.cases)
-    overall = evaluation.overall(VISUAL)
-    assert first.mAP != second.mAP
-    assert overall.mAP == pytest.approx((10 * first.mAP + 3 * second.mAP) / 13)
-    assert overall.cmc[0] == pytest.approx((10 * first.cmc[0] + 3 * second.cmc[0]) / 13)
-
-
-@pytest.mark.parametrize(("num_workers", "num_clips"), [(0, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
-def test_unreadable_tracklets_are_left_out_and_named_once(
-    num_workers, num_clips, make_tree, tiny_cfg, run_evaluation, tmp_path, caplog
-):
+def test_unreadable_tracklets_are_left_out_and_named_once(make_tree, tiny_cfg, run_evaluation, caplog):
     """One query and one gallery tracklet cannot be read, and one query has no match; the rest is ranked as ever."""
     root = make_tree(train=(), test=(20, 21, 22, 23))
     for folder in ("query/20/c4n1", "gallery/21/c0n0"):
         for path in (root / "case1_aerial_to_ground" / folder).iterdir():
             path.write_bytes(b"damaged")
     (root / "case1_aerial_to_ground/gallery/23").rename(root / "away")
-    opts = ("DATALOADER.NUM_WORKERS", num_workers, "TEST.NUM_CLIPS", num_clips, "TEST.IMS_PER_BATCH", 1)
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", root, *opts)
+    cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "TEST.NUM_CLIPS", 2, "TEST.IMS_PER_BATCH", 1)
     case = make_dataset(cfg, with_train=False).cases["case1"]
     evaluation = run_evaluation(cfg, Colour(), [case])
     (result,) = evaluation.cases
@@ -182,15 +161,11 @@ def test_a_copy_with_one_masked_case_scores_the_open_one(trained_run, tiny_cfg, 
 def test_rankings_beside_the_visual_one_say_whether_they_use_other_queries(
     expansion, sides, groups, expected, tiny_cfg, make_tracklet
 ):
-    cfg = tiny_cfg(
-        *("TEST.QUERY_EXPANSION", expansion, "TEST.MUTUAL_NEIGHBOURS", sides, "TEST.CAMERA_NORMALIZATION", sides),
-        *("TEST.NORMALIZATION_GROUPS", groups),
-    )
-    generator = torch.Generator().manual_seed(0)
-    query, gallery = (
-        FeatureSet([make_tracklet(i, i % 2) for i in range(8)], torch.randn(8, 4, generator=generator))
-        for _ in range(2)
-    )
+    names = ("QUERY_EXPANSION", "MUTUAL_NEIGHBOURS", "CAMERA_NORMALIZATION", "NORMALIZATION_GROUPS")
+    values = (expansion, sides, sides, groups)
+    cfg = tiny_cfg(*(word for name, value in zip(names, values, strict=True) for word in (f"TEST.{name}", value)))
+    people = [make_tracklet(i, i % 2) for i in range(8)]
+    query, gallery = (FeatureSet(people, features) for features in torch.randn(2, 8, 4))
     query.features[1] = query.features[0] + 0.01  # mutual neighbours
     whole = compute_distances(query, gallery, None, make_ranking_options(cfg))
     assert [str(method) for method in whole] == ["visual only", f"query expansion ({expansion})", *expected]
@@ -229,15 +204,3 @@ def test_another_process_takes_from_process_0_what_takes_long(sides, tiny_cfg, m
     assert list(found) == list(expected)
     assert all(np.array_equal(found[method], expected[method]) for method in expected)
     assert not sent
-
-
-def test_a_block_of_any_ranking_is_that_part_of_the_whole(tiny_cfg, make_tracklet):
-    people = [make_tracklet(i, gender=i % 2) for i in range(6)]
-    side = FeatureSet(people, torch.randn(6, 4))
-    options = make_ranking_options(tiny_cfg("TEST.RE_RANKING", True, "TEST.QUERY_EXPANSION", "average"))
-    distances = compute_distances(side, side, AGVPREID_SCHEME, options)
-    assert len(distances) == 7
-    for whole in distances.values():
-        block = whole.rows(slice(2, 5))
-        assert torch.equal(block, whole.matrix()[2:5])
-        assert (block.dtype, block.device) == (torch.float32, side.features.device)
