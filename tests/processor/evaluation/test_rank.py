@@ -161,15 +161,11 @@ def test_a_copy_with_one_masked_case_scores_the_open_one(trained_run, tiny_cfg, 
 def test_rankings_beside_the_visual_one_say_whether_they_use_other_queries(
     expansion, sides, groups, expected, tiny_cfg, make_tracklet
 ):
-    cfg = tiny_cfg(
-        *("TEST.QUERY_EXPANSION", expansion, "TEST.MUTUAL_NEIGHBOURS", sides, "TEST.CAMERA_NORMALIZATION", sides),
-        *("TEST.NORMALIZATION_GROUPS", groups),
-    )
-    generator = torch.Generator().manual_seed(0)
-    query, gallery = (
-        FeatureSet([make_tracklet(i, i % 2) for i in range(8)], torch.randn(8, 4, generator=generator))
-        for _ in range(2)
-    )
+    names = ("QUERY_EXPANSION", "MUTUAL_NEIGHBOURS", "CAMERA_NORMALIZATION", "NORMALIZATION_GROUPS")
+    values = (expansion, sides, sides, groups)
+    cfg = tiny_cfg(*(word for name, value in zip(names, values, strict=True) for word in (f"TEST.{name}", value)))
+    people = [make_tracklet(i, i % 2) for i in range(8)]
+    query, gallery = (FeatureSet(people, features) for features in torch.randn(2, 8, 4))
     query.features[1] = query.features[0] + 0.01  # mutual neighbours
     whole = compute_distances(query, gallery, None, make_ranking_options(cfg))
     assert [str(method) for method in whole] == ["visual only", f"query expansion ({expansion})", *expected]
