@@ -21,8 +21,7 @@ from .frames import read_frames, read_size, upright_pixels
 
 TABLE = "cut.csv"  # lists the tracklets
 QUALITY = 95  # of JPEG, 1 to 100
-SHEET_FRAMES = 16  # of a contact sheet
-SHEET_COLUMNS = 8
+SHEET_FRAMES, SHEET_COLUMNS = 16, 8  # of a contact sheet
 CELL = (84, 160)  # width and height, pixels
 CAPTION_HEIGHT = 18  # pixels
 

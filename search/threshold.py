@@ -16,8 +16,7 @@ class Threshold:
 
     distance: float  # squared Euclidean; a tracklet at exactly this distance is accepted
     reason: str  # where it comes from
-    # share of the pairs of two people that it accepted in an evaluation; None if unknown
-    false_positive_rate: float | None = None
+    false_positive_rate: float | None = None  # share of the pairs of two people that it accepted in an evaluation
 
 
 def read_threshold(path: Path, rate: float) -> Threshold:

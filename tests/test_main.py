@@ -20,11 +20,7 @@ from processor.training import monitor
 from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-HELPFUL = [f"run_path('{name}.py', run_name='__main__')" for name in ("train_main", "eval_main")] + [
-    f"run_module('tools.{path.stem}', run_name='__main__')"
-    for path in sorted((ROOT / "tools").glob("*.py"))
-    if path.stem != "__init__"
-]
+HELPFUL = ["train_main", "eval_main", *(f"tools.{path.stem}" for path in sorted((ROOT / "tools").glob("[a-z]*.py")))]
 RUN, LAST = Path("logs/all"), Path("logs/all/checkpoint_last.pth")
 
 
@@ -122,7 +118,8 @@ def test_train_and_evaluate_pets09_as_the_readme_types_it(shared, tiny_opts, at_
 
 @pytest.mark.parametrize("command", HELPFUL)
 def test_help_does_not_wait_for_torch(command):
-    script = f"import runpy, sys; sys.argv = ['x', '--help']; sys.modules['torch'] = None; runpy.{command}"
+    script = "import runpy, sys; sys.argv = ['x', '--help']; sys.modules['torch'] = None; "
+    script += f"runpy.run_module('{command}', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage:")

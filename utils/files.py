@@ -63,8 +63,7 @@ def whole_folder(path: Path, force: bool = False) -> Iterator[Path]:
     """Provide a temporary folder, which gets the name ``path`` when the block ends without an error.
 
     ``force`` replaces a folder that holds nothing but what this function put there. After an error or an interruption
-    the folder at ``path`` is what it was before. A process that ends between the two renames of a replacement
-    leaves the old folder, whole, beside ``path`` under a hidden name.
+    the folder at ``path`` is what it was before; if the process is killed, it may have a hidden name beside ``path``.
     """
     path = Path(os.path.realpath(path))
     _require_replaceable(path, force)
@@ -106,8 +105,7 @@ def _files_in(folder: Path) -> set[str]:
 def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
     """Write files into a folder in place of those that the call before wrote there; other files stay.
 
-    The folder exists, and the caller holds its lock. ``write`` fills a temporary folder, and returns the files; after
-    an error of it, the earlier ones are still there.
+    The caller holds the folder's lock. ``write`` fills a temporary folder, and returns the files.
     """
     temporary = _temporary(folder / "results")
     temporary.mkdir()

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utils.metrics import CROSS_CAMERA
 from utils.mistake import Mistake
@@ -82,7 +82,7 @@ class FolderLayout:
         cameras = {sighting.camid for sighting in sightings}
         if len(cameras) != 1 or self.view_of(min(cameras)) is None:
             sightings = {unknown}
-        facts = zip(zip(*sightings, strict=True), unknown, strict=True)
+        facts: Iterator[tuple[tuple[Any, ...], Any]] = zip(zip(*sightings, strict=True), unknown, strict=True)
         *numbers, codes = (values[0] if len(set(values)) == 1 else otherwise for values, otherwise in facts)
         return ordered, [*numbers, *codes]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -25,7 +26,7 @@ INK = "#000001"  # becomes the colour of the page's text
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.grid": True,
-    "axes.prop_cycle": mpl.cycler(color=len(DASHES) * COLOURS, linestyle=len(COLOURS) * DASHES),
+    "axes.prop_cycle": cycler(color=len(DASHES) * COLOURS, linestyle=len(COLOURS) * DASHES),
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,

@@ -25,7 +25,7 @@ def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
     for name in ("best", "worst"):
         queries = direction.hardest_people(NUM_QUERIES, reverse=name == "best")
         num_columns = 1 + NUM_NEAREST + 1
-        figure = Figure(figsize=(1.3 * num_columns, 2.8 * len(queries)))
+        figure = Figure(figsize=(1.3 * num_columns, 2.8 * len(queries)), layout="constrained")
         empty: dict[str, object] = {"frame_on": False, "xticks": [], "yticks": []}
         grid = figure.subplots(len(queries), num_columns, squeeze=False, subplot_kw=empty)
         with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
@@ -37,7 +37,6 @@ def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
                     verdict, colour = ("right", "tab:green") if other.pid == asked.pid else ("wrong", "tab:red")
                     _draw_tracklet(axis, other, f"{rank:g}. {verdict}, distance {distance:.2f}", colour)
             figure.suptitle(_printable(f"{case.title}: the {name} ranked people, a query of each (visual only)"))
-            figure.tight_layout(rect=(0, 0, 1, 0.98))
             figure.savefig(folder / f"ranked_{name}.png", dpi=80)
 
 

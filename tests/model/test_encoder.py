@@ -38,18 +38,6 @@ def test_resize_interpolates_patches_and_keeps_the_class_token(mode):
         resize_position_embedding(not_square, (6, 3), mode)
 
 
-def test_tokens_equal_timms_own_at_its_own_size():
-    vit = build_vit(TINY, embed_dim=32, depth=2, num_heads=2, proj_dim=24).eval()
-    with torch.no_grad():
-        vit.pos_embed.normal_()
-        vit.cls_token.normal_()
-    frames = torch.randn(2, 3, 224, 224)
-    expected = vit.forward_features(frames)
-    encoder = ClipVideoEncoder(vit, image_size=(224, 224), stride=(16, 16)).eval()
-    torch.testing.assert_close(encoder.encode_frames(frames), expected)
-    torch.testing.assert_close(encoder.project(expected), expected @ vit.head.weight.T)
-
-
 def test_another_test_size_interpolates_positions():
     encoder = make_encoder()
     with torch.no_grad():

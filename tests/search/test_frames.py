@@ -10,7 +10,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def test_every_frame_in_order(write_video, moving):
-    for name, codec in (("video.avi", "mjpeg"), ("video.mp4", "mpeg4"), ("video.mkv", "mpeg4")):
+    for name, codec in (("video.avi", "mjpeg"), ("video.mkv", "mpeg4")):
         frames = [upright_pixels(frame) for frame in read_frames(write_video(moving, name, codec))]
         assert len(frames) == len(moving)
         for index, frame in enumerate(frames):

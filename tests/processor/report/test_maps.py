@@ -11,9 +11,6 @@ from processor.build import make_extractor, make_query_mapper
 from processor.report.maps import explain_pair, overlay_clip
 from utils.runtime import make_runtime
 
-NUM_PAIRS = 8
-NUM_DRAWS = 5
-
 
 @pytest.fixture
 def extractor():
@@ -24,7 +21,7 @@ def extractor():
 
 
 def synthetic_pairs():
-    for person in range(NUM_PAIRS):
+    for person in range(8):
         frames = torch.from_numpy(render_person(person, seed=77, size=(64, 32))[0]).permute(0, 1, 2, 5, 3, 4)
         ground, aerial = frames[:, :2].flatten(1, 2)  # (4, C, H, W) each
         yield ground, aerial
@@ -48,7 +45,7 @@ def test_erasing_what_a_map_marks_lowers_the_similarity_more_than_erasing_at_ran
     for query, gallery in synthetic_pairs():
         maps = explain_pair(extractor, query, gallery).maps[0]
         by_map.append(drop_after_erasing(extractor, query, gallery, maps))
-        draws = [drop_after_erasing(extractor, query, gallery, torch.rand(maps.shape)) for _ in range(NUM_DRAWS)]
+        draws = [drop_after_erasing(extractor, query, gallery, torch.rand(maps.shape)) for _ in range(5)]
         by_chance.append(np.mean(draws))
     assert np.mean(by_map) > 2 * np.mean(by_chance)
     assert np.mean(np.array(by_map) > by_chance) > 0.8

@@ -31,7 +31,7 @@ def test_a_single_direction_is_written_into_the_folder_itself_and_strange_names_
     run, report, rename, tmp_path, caplog
 ):
     """Half a formula, quotes, bytes that are not UTF-8: in tracklets, title and provenance."""
-    strange = '$\\frac{_^%"quoted"\'b\udcffd人'
+    strange = '$\\frac{_^%"quoted"\'b\udcffdé'
     evaluation = rename(run(("case2",), tracklets=1), strange)
     assert report(evaluation, tmp_path, provenance={"data": strange})[-1].name == "report.html"
     figures = [f"figures/{name}_case2_ground_to_aerial" for name in ("cmc", "roc", "distances")]
@@ -52,15 +52,9 @@ def test_a_single_direction_is_written_into_the_folder_itself_and_strange_names_
 
 def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, report, tmp_path):
     report(run(masked=True), tmp_path)
-    assert names(tmp_path) == {
-        f"{name}{slug}.csv"
-        for slug in ("", "_annotated_attributes")
-        for name in (
-            "submission",
-            "case1_aerial_to_ground/tracklet_rankings",
-            "case2_ground_to_aerial/tracklet_rankings",
-        )
-    }
+    folders = ("case1_aerial_to_ground", "case2_ground_to_aerial")
+    files = ("submission", *(f"{folder}/tracklet_rankings" for folder in folders))
+    assert names(tmp_path) == {f"{name}{slug}.csv" for slug in ("", "_annotated_attributes") for name in files}
     assert len((tmp_path / "submission.csv").read_text().splitlines()) == 13
 
 
@@ -77,8 +71,8 @@ def test_submission_runs_on_across_both_cases(form, length, header, run, report,
     written = report(Evaluation(cases), tmp_path, length)
     assert set(tmp_path.rglob("*.csv")) == {path for path in written if path.suffix == ".csv"}
     queries = [tracklet.name for result in cases for tracklet in result.case.query]
-    names_of_cases = ["case1_aerial_to_ground"] * 6 + ["case2_ground_to_aerial"] * 6
-    first = [str(number) for number in range(1, 13)] if form == "agvpreid" else names_of_cases
+    numbers = [str(number) for number in range(1, 13)]
+    first = numbers if form == "agvpreid" else ["case1_aerial_to_ground"] * 6 + ["case2_ground_to_aerial"] * 6
     for slug in ("", "_annotated_attributes"):
         top, *rows = read(tmp_path / f"submission{slug}.csv")
         assert top == header
