@@ -1,4 +1,4 @@
-"""A trained run opened again: its model, its cameras, and where they came from."""
+"""Open a trained run: its model, cameras and configuration."""
 
 import datetime
 import logging
@@ -24,7 +24,8 @@ from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
-# What decides on the results of an evaluation; it is written above them.
+# What decides on results: of training, as the checkpoint was trained, and of evaluation, as it is run.
+TRAINED_BY = (Role.TRAINING, Role.BATCHES)
 COUNTED = (Role.NETWORK, Role.CLASSES, Role.FEATURES, Role.RANKING)
 
 
@@ -39,18 +40,20 @@ class TrainedRun:
     checkpoint: Path
     chosen: str  # how the checkpoint was chosen, such as "the last, after epoch 80"
     cfg: CfgNode  # to go on with
+    trained_by: str = "none"  # keys of ``TRAINED_BY`` that differ from the recipe, if the checkpoint names them
     trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
     config_file: str | None = None  # as in ``load_trained``
 
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
-        settings = describe_differences(self.cfg, *COUNTED)
+        changes = describe_differences(self.cfg, *COUNTED), self.trained_by
+        settings = " ".join(change for change in changes if change != "none")
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
             "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
-            "settings": f"those of the recipe but for {settings}" if settings != "none" else "those of the recipe",
+            "settings": f"those of the recipe but for {settings}" if settings else "those of the recipe",
             "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
             "code": find_revision(),
             "date": datetime.date.today().isoformat(),
@@ -129,7 +132,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     log_identity(path)
-    trained_on = None
+    trained_on, trained_by = None, "none"
     with fitting(path):
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
         chosen = _describe_choice(content, path)
@@ -138,7 +141,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
             if overrides is not None:
                 cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
             trained_cfg = get_cfg(config_text=content["config"], source=source)
-            trained_on = trained_cfg.DATASETS.NAMES
+            trained_on, trained_by = trained_cfg.DATASETS.NAMES, describe_differences(trained_cfg, *TRAINED_BY)
             for key, (before, now) in changed_keys(trained_cfg, cfg, Role.NETWORK).items():
                 if key.startswith("MODEL."):
                     message = "%s is %s here, but the checkpoint was trained with %s: such a network was never trained."
@@ -151,7 +154,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_by, trained_on, config_file)
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
