@@ -11,6 +11,8 @@ import torch.nn.functional as F
 
 # Weights of R, G and B by ITU-R BT.601, as in the greyscale conversion of Pillow and torchvision.
 LUMA = (0.299, 0.587, 0.114)
+# How often a rectangle is drawn until one fits. In a person's frame 1 of 100 does not, so 8 attempts always suffice.
+NUM_ATTEMPTS = 8
 
 
 class Normalizer:
@@ -47,13 +49,14 @@ class AugmentationDraws:
 
     flipped: torch.Tensor  # whether a clip is mirrored, (B,), bool
     boxes: torch.Tensor  # to erase, (G, 4), int32: top, left, bottom, right, the last two exclusive; some are empty
+    colors: torch.Tensor  # that fill them, (3, G), float: R, G, B within 0..1
     factors: torch.Tensor  # of brightness, contrast and saturation, (3, G); (3, 0) without colour jitter
     corners: torch.Tensor  # first row and column of the crops in the padded frames, (2, G), int64; (2, 0) without crops
 
     def to(self, device: torch.device) -> "AugmentationDraws":
         """Copy everything to a device in one transfer; for CUDA the host does not wait for it."""
-        parts = (self.flipped, self.boxes, self.factors, self.corners)
-        packed = torch.cat([part.flatten().float() for part in parts])  # float32 holds their integers exactly
+        parts = (self.flipped, self.boxes, self.colors, self.factors, self.corners)
+        packed = torch.cat([part.flatten().float() for part in parts])  # float32 holds all of them exactly
         if device.type == "cuda":
             packed = packed.pin_memory()
         copies = packed.to(device, non_blocking=True).split([part.numel() for part in parts])
@@ -73,6 +76,9 @@ class Augmenter:
         erase_probability: Probability that a rectangle is erased in a frame (clip).
         erase_area: Smallest and largest share of the frame to erase.
         erase_aspect: Smallest and largest ratio of the rectangle's height to its width.
+        erasing: "mean" fills the rectangle with the mean colour, at a place that is drawn. "published" fills it with
+            one random colour, and its upper left corner is at (x, y) = (its width, its height); what sticks out of the
+            frame is cut off (docs/method.md section 7).
         padding: Pixels of mean colour put around a frame before it is cropped to its old size at a random place;
             0 turns cropping off.
         color_jitter: Strength s of the colour jitter, 0..1: brightness, contrast and saturation are multiplied, in this
@@ -82,9 +88,9 @@ class Augmenter:
         rank, world_size: Which of the equal slices of a batch it gets. It draws for the whole batch, so that a clip is
             augmented alike whatever the number of slices.
     Reference:
-        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper. The
-        paper draws again until the rectangle fits; we draw the aspect from those that fit the area. Erased pixels are
-        set to the mean, which is 0 after normalisation.
+        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper, which
+        draws both again until the rectangle fits; so does "published", while "mean" draws the aspect from those that
+        fit the area.
         Colour jitter: Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification",
         arXiv 1312.5402. Contrast is changed around the mean grey of the frame (clip) that the factor was drawn for, so
         that equal colours stay equal in a consistent clip.
@@ -98,6 +104,7 @@ class Augmenter:
         erase_probability: float = 0.5,
         erase_area: tuple[float, float] = (0.02, 0.2),
         erase_aspect: tuple[float, float] = (0.3, 1 / 0.3),
+        erasing: str = "mean",
         padding: int = 0,
         color_jitter: float = 0.0,
         consistent: bool = False,
@@ -105,10 +112,12 @@ class Augmenter:
         world_size: int = 1,
     ) -> None:
         self.normalize = Normalizer(mean, std)
+        self.mean = mean
         self.flip_probability = flip_probability
         self.erase_probability = erase_probability
         self.erase_area = erase_area
         self.erase_aspect = erase_aspect
+        self.erasing = erasing
         self.padding = padding
         self.color_jitter = color_jitter
         self.consistent = consistent
@@ -137,7 +146,8 @@ class Augmenter:
         in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
         in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
         erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
-        return x.masked_fill_(erased.unsqueeze(2), 0.0)
+        fill = self.normalize.standardize_(draws.colors.t().reshape(B, G // B, 3, 1, 1))
+        return torch.where(erased.unsqueeze(2), fill, x)
 
     def draw(self, B: int, T: int, H: int, W: int, generator: torch.Generator) -> AugmentationDraws:
         """Draw the random choices for B clips of T frames of H x W pixels, on the CPU.
@@ -147,19 +157,42 @@ class Augmenter:
         G = B if self.consistent else B * T
         own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
         flipped = torch.rand(self.world_size * B, generator=generator) < self.flip_probability
-        boxes = self._draw_boxes(self.world_size * G, H, W, generator)
+        draw_erased = self._draw_published if self.erasing == "published" else self._draw_anywhere
+        boxes, colors = draw_erased(self.world_size * G, H, W, generator)
         factors, corners = torch.empty(3, 0), torch.empty(2, 0, dtype=torch.int64)
         if self.color_jitter:
             factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
         if self.padding:
             corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
-        return AugmentationDraws(flipped[own_clips], boxes[own_groups], factors[:, own_groups], corners[:, own_groups])
+        return AugmentationDraws(
+            flipped[own_clips],
+            boxes[own_groups],
+            colors[:, own_groups],
+            factors[:, own_groups],
+            corners[:, own_groups],
+        )
 
-    def _draw_boxes(self, num_boxes: int, H: int, W: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw rectangles, (num_boxes, 4): top, left, bottom, right, the last two exclusive; some are empty."""
+    def _draw_published(
+        self, num_boxes: int, H: int, W: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw rectangles and colours as the published code does; shapes as ``AugmentationDraws``."""
+        chosen = torch.rand(num_boxes, generator=generator) < self.erase_probability
+        area, aspect = torch.rand(2, NUM_ATTEMPTS, num_boxes, generator=generator)
+        colors = torch.randint(256, (3, num_boxes), generator=generator) / 255
+        area = H * W * _scale_to(area, *self.erase_area)
+        aspect = _scale_to(aspect, *self.erase_aspect)
+        height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
+        first = ((height < H) & (width < W)).int().argmax(dim=0, keepdim=True)  # that fits; the very first if none does
+        height, width = (side.gather(0, first)[0].floor() for side in (height, width))
+        boxes = torch.stack([height, width, (2 * height).clamp_max(H), (2 * width).clamp_max(W)], dim=1)
+        return (boxes * chosen.unsqueeze(1)).int(), colors
+
+    def _draw_anywhere(
+        self, num_boxes: int, H: int, W: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw rectangles of mean colour at drawn places; shapes as ``AugmentationDraws``."""
         chosen, area, aspect, top, left = torch.rand(5, num_boxes, generator=generator)
-        smallest, largest = self.erase_area
-        area = H * W * (smallest + (largest - smallest) * area)  # in pixels
+        area = H * W * _scale_to(area, *self.erase_area)  # in pixels
         narrowest, widest = self.erase_aspect
         low = (area / W**2).clamp(narrowest, widest)  # a lower aspect would be wider than the frame
         high = (H**2 / area).clamp(narrowest, widest)
@@ -169,7 +202,12 @@ class Augmenter:
         top = (top * (H - height + 1)).floor().clamp_max(H - height)
         left = (left * (W - width + 1)).floor().clamp_max(W - width)
         boxes = torch.stack([top, left, top + height, left + width], dim=1)
-        return (boxes * (chosen < self.erase_probability).unsqueeze(1)).int()
+        colors = torch.tensor(self.mean, dtype=torch.float32).unsqueeze(1).expand(3, num_boxes)
+        return (boxes * (chosen < self.erase_probability).unsqueeze(1)).int(), colors
+
+
+def _scale_to(share: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    return low + (high - low) * share
 
 
 def jitter_colors_(
