@@ -23,6 +23,7 @@ from utils.metrics import evaluate_ranking
 
 NUM_STRIPES = 6
 BINS = (16, 4, 4)  # hue, saturation, value
+KEYS = ("pid", "camid")
 MARGIN = 0.15  # share of the width left out on each side, where background dominates
 
 
@@ -49,15 +50,12 @@ def tracklet_feature(tracklet: Tracklet) -> np.ndarray:
 
 def evaluate_case(case: Case) -> dict[str, float]:
     """Rank a case's gallery for each query; return R1, R5, R10 and mAP in percent."""
-    query = np.stack([tracklet_feature(tracklet) for tracklet in case.query])
-    gallery = np.stack([tracklet_feature(tracklet) for tracklet in case.gallery])
+    sides = case.query, case.gallery
+    query, gallery = (np.stack([tracklet_feature(tracklet) for tracklet in side]) for side in sides)
+    pids, camids = ([np.array([getattr(tracklet, key) for tracklet in side]) for side in sides] for key in KEYS)
     # All features have the same length, so the inner product ranks as the Hellinger distance does.
-    distmat = 1.0 - query @ gallery.T / NUM_STRIPES
-    q_pids, g_pids = (np.array([tracklet.pid for tracklet in side]) for side in (case.query, case.gallery))
-    q_camids, g_camids = (np.array([tracklet.camid for tracklet in side]) for side in (case.query, case.gallery))
-    ranking = evaluate_ranking(distmat, q_pids, g_pids, q_camids, g_camids)
-    scores = {f"R{rank}": 100.0 * float(ranking.cmc[rank - 1]) for rank in (1, 5, 10)}
-    return {**scores, "mAP": 100.0 * float(ranking.mAP)}
+    ranking = evaluate_ranking(1.0 - query @ gallery.T / NUM_STRIPES, *pids, *camids)
+    return {**{f"R{k}": 100.0 * ranking.cmc[k - 1] for k in (1, 5, 10)}, "mAP": 100.0 * ranking.mAP}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,9 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Score a colour-histogram baseline on a data set in the AG-VPReID layout, in both directions.",
         epilog="A learned model that does not beat these numbers has learned nothing beyond colour.",
     )
-    parser.add_argument(
-        "--root", required=True, help="data set folder: train/, case1_.../, case2_.../ (such as data/synthetic)"
-    )
+    parser.add_argument("--root", required=True, help="data set folder, such as data/synthetic")
     options = parser.parse_args(arguments)
     for case in open_dataset("agvpreid", options.root, DatasetOptions(with_train=False)).cases.values():
         scores = evaluate_case(case)

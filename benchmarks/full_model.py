@@ -11,7 +11,6 @@ steps and those of ``benchmarks.plain_model`` in turns.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,10 +18,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 import torch
-from torch import Tensor
 from yacs.config import CfgNode
 
-from benchmarks.plain_model import PATCH, PlainModel, initial_soft_labels
+from benchmarks.plain_model import PlainModel
 from benchmarks.timing import peak_memory, time_in_turns
 from configs import get_cfg
 from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
@@ -39,15 +37,12 @@ from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
 from utils.tables import format_table
 
-logger = logging.getLogger(__name__)
-
 NUM_CLASSES = 689  # training identities of AG-VPReID 2025
 NUM_CAMERAS = 6
 NUM_INSTANCES = 2  # clips of each identity; the cost of a step does not depend on it
 # Extraction comes first: on the CPU the peak is that of the process, which never falls, and training needs more.
 STEPS = ("extraction", "training")
-
-Steps = dict[str, Callable[[], None]]
+METHOD = ("attention", "instance", True)  # what the plain network computes
 
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
@@ -60,43 +55,35 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
     parser.add_argument("--vs_plain", action="store_true", help="compare with the plain network, in turns")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     args = parser.parse_args(argv)
-    return args, get_cfg(args.config_file, [*args.opts, "MODEL.PRETRAINED", "False"])
+    cfg = get_cfg(args.config_file, [*args.opts, "MODEL.PRETRAINED", "False"])
+    if args.vs_plain and (cfg.MODEL.POOLING, cfg.MODEL.FEATURE_NECK, cfg.MODEL.MEMORY_WEIGHTING) != METHOD:
+        raise Mistake(
+            "--vs_plain needs an X-TFCLIP: MODEL.POOLING attention, MODEL.FEATURE_NECK instance, "
+            "MODEL.MEMORY_WEIGHTING True."
+        )
+    return args, cfg
 
 
-class Batches:
-    """Random frames and labels in the shapes that a configuration names.
+def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network: str) -> dict[str, Callable[[], None]]:
+    """Build the network, and return the steps of "ours" or "plain" on random frames.
 
-    Attributes:
-        labels, camids: (B,), of the training clips.
-        memory: CLIP memory (K, P).
+    Those of the plain one are in float32: clips and mirrored clips follow one another, gradients are centralised one
+    after the other, and Adam is PyTorch's with its default options.
     """
-
-    def __init__(self, cfg: CfgNode, args: argparse.Namespace, width: int, device: torch.device) -> None:
-        shape = (cfg.INPUT.SEQ_LEN, 3, *cfg.INPUT.SIZE_TRAIN)
-        pixels = cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD
-        self._train = torch.randint(256, (args.train_batch, *shape), dtype=torch.uint8, device=device)
-        self._test = torch.randint(256, (args.test_batch, *shape), dtype=torch.uint8, device=device)
-        self._augment, self._normalize = Augmenter(*pixels), Normalizer(*pixels)
-        self._generator = torch.Generator().manual_seed(0)
-        self.labels = torch.arange(args.train_batch, device=device) // NUM_INSTANCES
-        self.camids = self.labels % NUM_CAMERAS
-        self.memory = torch.randn(NUM_CLASSES, width, device=device)
-
-    def draw_training_clips(self) -> Tensor:
-        """Augment the training clips, (B, T, C, H, W)."""
-        return self._augment(self._train, self._generator)
-
-    def normalize_test_clips(self) -> Tensor:
-        """Normalise the test clips, (B, T, C, H, W)."""
-        return self._normalize(self._test)
-
-
-def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Steps:
-    """Build our network and the steps that training and evaluation take with it."""
     device = runtime.device
     model = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).to(device)
+    plain = PlainModel(model)
+    shape = cfg.INPUT.SEQ_LEN, 3, *cfg.INPUT.SIZE_TRAIN
+    train_frames, test_frames = (
+        torch.randint(256, (count, *shape), dtype=torch.uint8, device=device)
+        for count in (args.train_batch, args.test_batch)
+    )
+    pixels = cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD
+    augment, normalize, generator = Augmenter(*pixels), Normalizer(*pixels), torch.Generator().manual_seed(0)
+    labels = torch.arange(args.train_batch, device=device) // NUM_INSTANCES
+    camids = labels % NUM_CAMERAS
+    memory = torch.randn(NUM_CLASSES, model.encoder.projected_width, device=device)
     optimizer = make_optimizer(cfg, model)
-    batches = Batches(cfg, args, model.encoder.projected_width, device)
     state = TrainingState(
         cfg,
         model,
@@ -104,73 +91,51 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Step
         optimizer,
         make_schedule(cfg, optimizer),
         runtime,
-        memory=batches.memory,
+        memory=memory,
         pids=list(range(NUM_CLASSES)),
         camids=list(range(NUM_CAMERAS)),
         data_hash="",
     )
+    adam = torch.optim.Adam(model.parameters(), cfg.SOLVER.STAGE2.BASE_LR, weight_decay=1e-4)
 
     def train() -> None:
         model.train()
-        terms = compute_losses(state, batches.draw_training_clips(), batches.camids, batches.labels)
+        terms = compute_losses(state, augment(train_frames, generator), camids, labels)
         state.scaler.scale(terms["total"]).backward()
         update_weights(state)
 
     @torch.inference_mode()
     def extract() -> None:
         model.eval()
-        clips = batches.normalize_test_clips()
+        clips = normalize(test_frames)
         with runtime.autocast():
             model(torch.cat([clips, flip_clips(clips)]))
 
-    return {"training": train, "extraction": extract}
-
-
-def make_plain_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime) -> Steps:
-    """Build the plain network of the same dimensions and its steps, in float32.
-
-    Plain and mirrored clips follow one another, gradients are centralised one after the other, and Adam is PyTorch's
-    with its default options.
-    """
-    device = runtime.device
-    encoder = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).encoder
-    if (encoder.patch_size, encoder.stride) != (PATCH, (PATCH, PATCH)):
-        raise Mistake(f"The plain network has patches of {PATCH} pixels that do not overlap (MODEL.STRIDE_SIZE).")
-    sizes = encoder.width, len(encoder.blocks), encoder.num_heads, encoder.projected_width
-    model = PlainModel(NUM_CLASSES, NUM_CAMERAS, cfg.INPUT.SEQ_LEN, tuple(cfg.INPUT.SIZE_TRAIN), *sizes).to(device)
-    batches = Batches(cfg, args, encoder.projected_width, device)
-    soft = initial_soft_labels(NUM_CLASSES).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), cfg.SOLVER.STAGE2.BASE_LR, weight_decay=1e-4)
-
-    def train() -> None:
+    def train_plainly() -> None:
         model.train()
-        clips = batches.draw_training_clips()
-        optimizer.zero_grad()
-        model.compute_loss(clips, batches.camids, batches.labels, batches.memory, soft).backward()
+        adam.zero_grad()
+        plain.compute_loss(augment(train_frames, generator), camids, labels, memory).backward()
         for parameter in model.parameters():
             if parameter.grad is not None and parameter.grad.dim() > 1:
-                parameter.grad -= parameter.grad.flatten(1).mean(1).view(-1, *[1] * (parameter.grad.dim() - 1))
-        optimizer.step()
+                parameter.grad -= parameter.grad.mean(dim=tuple(range(1, parameter.grad.dim())), keepdim=True)
+        adam.step()
 
     @torch.inference_mode()
-    def extract() -> None:
-        model.eval()
-        camids = torch.zeros(args.test_batch, dtype=torch.long, device=device)
-        clips = batches.normalize_test_clips()
-        model.describe(clips, camids)
-        model.describe(flip_clips(clips), camids)
+    def extract_plainly() -> None:
+        clips, cameras = normalize(test_frames), torch.zeros(args.test_batch, dtype=torch.long, device=device)
+        plain.describe(clips, cameras)
+        plain.describe(flip_clips(clips), cameras)
 
+    if network == "plain":
+        return {"training": train_plainly, "extraction": extract_plainly}
     return {"training": train, "extraction": extract}
-
-
-MAKERS = {"ours": make_steps, "plain": make_plain_steps}
 
 
 def measure_peak(argv: Sequence[str], network: str, step: str) -> float:
     """Return the peak memory, GiB, of a process that takes one kind of step twice."""
     args, cfg = parse(argv)
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
-    function = MAKERS[network](cfg, args, runtime)[step]
+    function = make_steps(cfg, args, runtime, network)[step]
     for _ in range(2):
         function()
     return peak_memory(runtime.device)
@@ -189,7 +154,7 @@ def measure_peak_apart(argv: Sequence[str] | None, network: str, step: str) -> f
             ) from error
 
 
-def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     """Measure both steps of one network or of both; returns the figures by step and network."""
     args, cfg = parse(argv)
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
@@ -197,7 +162,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     networks = ("ours", "plain") if args.vs_plain else ("ours",)
     peaks = {(network, step): measure_peak_apart(argv, network, step) for step in STEPS for network in networks}
     torch.manual_seed(cfg.SOLVER.SEED)
-    steps = {network: MAKERS[network](cfg, args, runtime) for network in networks}
+    steps = {network: make_steps(cfg, args, runtime, network) for network in networks}
     rate = measure_matrix_rate(device, runtime.dtype, args.repeats)
     size = DatasetSize(NUM_CLASSES, 0, NUM_CAMERAS)
     clips = {"extraction": 2 * args.test_batch, "training": args.train_batch}
@@ -223,11 +188,6 @@ def run(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     header = ("step", *next(iter(results.values())))
     show(format_table(header, [[step, *(f"{value:.4g}" for value in row.values())] for step, row in results.items()]))
     return results
-
-
-def main() -> None:
-    """Measure with the options of the command line."""
-    run()
 
 
 if __name__ == "__main__":

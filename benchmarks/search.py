@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from search.feature_file import FeatureTable, unknown_times
+from search.feature_file import make_table
 from search.find import Gallery, MemoryGallery
 from utils.arguments import at_least
 from utils.commands import run_command
@@ -30,36 +30,25 @@ K = 10
 def make_features(count: int, width: int, per_person: int) -> np.ndarray:
     """Generate features of length 1, (count, width), float32; those of a person are not neighbouring rows."""
     rng = np.random.default_rng(0)
-    scale = (1 / np.sqrt(1 + np.arange(width))).astype(np.float32)
     num_people = -(-count // per_person)
     centres = rng.standard_normal((num_people, width), dtype=np.float32)
-    features = rng.standard_normal((count, width), dtype=np.float32)
-    features *= NOISE
-    for start in range(0, count, num_people):
-        part = features[start : start + num_people]
-        part += centres[: len(part)]
-    features *= scale
+    features = NOISE * rng.standard_normal((count, width), dtype=np.float32)
+    features += centres[np.arange(count) % num_people]
+    features /= np.sqrt(1 + np.arange(width, dtype=np.float32))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     return features
-
-
-def make_table(features: np.ndarray) -> FeatureTable:
-    """Return tracklets that have these features."""
-    count = len(features)
-    keys, cameras = [f"{row:09}" for row in range(count)], np.full(count, -1)
-    return FeatureTable(keys, features, cameras, [""] * count, unknown_times(count), keys, None, {"weights": "none"})
 
 
 def time_search(gallery: Gallery, queries: np.ndarray, name: str) -> tuple[list[set[str]], float]:
     """Answer all queries; returns the keys that each finds, and the milliseconds of a query."""
     start = time.perf_counter()
-    found = [{hit.tracklet.key for hit in hits} for hits in gallery.nearest(queries, K, "feature")]
+    found = [{entry["key"] for entry, _ in found} for found in gallery.nearest(queries, K, "feature")]
     milliseconds = 1000 * (time.perf_counter() - start) / len(queries)
     logger.info("%s: %.1f ms a query", name, milliseconds)
     return found, milliseconds
 
 
-def run(argv: Sequence[str] | None = None) -> dict[str, float]:
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Measure with the options of the command line, and log; returns the logged figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracklets", type=at_least(100), default=200_000)
@@ -70,7 +59,9 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     from search.lance_table import LanceGallery, load, update_index
 
     features = make_features(args.tracklets + args.queries, args.width, args.per_person)
-    tracklets, queries = make_table(features[: args.tracklets]), features[args.tracklets :]
+    keys = [f"{row:09}" for row in range(args.tracklets)]
+    tracklets = make_table({"weights": "none"}, key=keys, feature=features[: args.tracklets], picture=keys)
+    queries = features[args.tracklets :]
     logger.info("%s tracklets, features of %d numbers", f"{args.tracklets:,}", args.width)
     wanted, exact = time_search(MemoryGallery(tracklets, "generated"), queries, "exact, in memory")
     with TemporaryDirectory() as folder:
@@ -86,11 +77,6 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     logger.info("LanceDB: loaded in %(load).1f s; index made, and its recall measured, in %(index).1f s", figures)
     logger.info("recall@%d %.4f", K, recall)
     return {**figures, "recall": recall}
-
-
-def main() -> None:
-    """Measure with the options of the command line."""
-    run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Configuration: every key with its default, YAML files and command lines that change them, and their checks."""
 
-from .checks import parse_camera_map, unread_keys, validate, warn_of_unread_keys
+from .checks import parse_camera_map, validate, warn_of_unread_keys
 from .defaults import Role
 from .keys import CHOICES, changed_keys, values_of
 from .load import CONFIG_FILE, config_of_run, describe_differences, dump_config, get_cfg
@@ -15,7 +15,6 @@ __all__ = [
     "dump_config",
     "get_cfg",
     "parse_camera_map",
-    "unread_keys",
     "validate",
     "values_of",
     "warn_of_unread_keys",

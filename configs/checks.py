@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -19,26 +20,13 @@ DEVICE = re.compile(r"auto|cpu|cuda(:(\d|[1-9]\d))?")
 # Control characters, and surrogates that stand for no character and, unlike \udc80 to \udcff, for no byte of a path.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
 MAX_WORD = 4096  # the longest path of Linux
-# Bytes of a batch of frames, 4 for each number, that no device holds beside the network.
-MAX_BATCH_BYTES = 64 * 2**30
+MAX_BATCH_GIB = 64  # of frames, 4 bytes a number; no device holds more beside the network
 
 
 def validate(cfg: CfgNode) -> None:
     """Check every value against its declaration, and the keys against each other."""
-    values = dict(leaves(cfg))
-    for key, value in values.items():
-        allowed, parts = KEYS[key].allowed, KEYS[key].parts
-        several = value if isinstance(value, tuple) else (value,)
-        if isinstance(allowed, tuple) and value not in allowed:
-            raise Mistake(f"{key} must be one of {', '.join(word or repr(word) for word in allowed)}, got {value!r}.")
-        if parts and len(several) != len(parts):
-            raise Mistake(f"{key} must be {len(parts)} numbers ({', '.join(parts)}), got {_shorten(value)}.")
-        if isinstance(allowed, Range) and any(number not in allowed for number in several):
-            raise Mistake(f"{key} must lie {allowed}, got {_shorten(value)}.")
-        words = [word for word in several if isinstance(word, str)]
-        if any(len(word) > MAX_WORD or UNPRINTABLE.search(word) for word in words):
-            rule = f"at most {MAX_WORD:,} characters of text, and no control characters"
-            raise Mistake(f"{key} must hold {rule}, got {_shorten(value)}.")
+    for key, value in leaves(cfg):
+        _check_value(key, value)
     if DEVICE.fullmatch(cfg.MODEL.DEVICE) is None:
         raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {_shorten(cfg.MODEL.DEVICE)}.")
     parse_camera_map(cfg.TEST.CAMERA_MAP)
@@ -46,9 +34,13 @@ def validate(cfg: CfgNode) -> None:
         raise Mistake(f"TEST.TEXT_TOWER needs TEST.MASK predicted, got {cfg.TEST.MASK}.")
     if cfg.DATASETS.VALIDATION_FRACTION and cfg.DATASETS.VALIDATION_PIDS:
         raise Mistake("DATASETS.VALIDATION_FRACTION and DATASETS.VALIDATION_PIDS exclude each other: set one of them.")
-    width, heads = cfg.MODEL.VIT.EMBED_DIM, cfg.MODEL.VIT.NUM_HEADS
-    if width and heads and width % heads:
-        raise Mistake(f"MODEL.VIT.EMBED_DIM must be a multiple of MODEL.VIT.NUM_HEADS ({heads}), got {width}.")
+    vit = cfg.MODEL.VIT
+    if vit.EMBED_DIM and vit.NUM_HEADS and vit.EMBED_DIM % vit.NUM_HEADS:
+        raise Mistake(
+            f"MODEL.VIT.EMBED_DIM must be a multiple of MODEL.VIT.NUM_HEADS ({vit.NUM_HEADS}), got {vit.EMBED_DIM}."
+        )
+    if vit.PROJ_DIM % max(vit.PROJ_DIM // 64, 1):  # heads of the sequence-specific prompt
+        raise Mistake(f"MODEL.VIT.PROJ_DIM must divide into {vit.PROJ_DIM // 64} heads, got {vit.PROJ_DIM}.")
     padding, size = cfg.INPUT.CROP_PADDING, cfg.INPUT.SIZE_TRAIN
     if padding >= min(size):
         raise Mistake(f"INPUT.CROP_PADDING must be below the shorter side of INPUT.SIZE_TRAIN {size}, got {padding}.")
@@ -56,6 +48,22 @@ def validate(cfg: CfgNode) -> None:
     steps = cfg.SOLVER.STAGE2.STEPS
     if list(steps) != sorted(set(steps)):
         raise Mistake(f"SOLVER.STAGE2.STEPS must increase, got {_shorten(steps)}.")
+
+
+def _check_value(key: str, value: Any) -> None:
+    allowed, parts = KEYS[key].allowed, KEYS[key].parts
+    items = value if isinstance(value, tuple) else (value,)
+    if isinstance(allowed, tuple) and value not in allowed:
+        rule = f"be one of {', '.join(word or repr(word) for word in allowed)}"
+    elif parts and len(items) != len(parts):
+        rule = f"be {len(parts)} numbers ({', '.join(parts)})"
+    elif isinstance(allowed, Range) and any(number not in allowed for number in items):
+        rule = f"lie {allowed}"
+    elif any(len(item) > MAX_WORD or UNPRINTABLE.search(item) for item in items if isinstance(item, str)):
+        rule = f"hold at most {MAX_WORD:,} characters of text, and no control characters"
+    else:
+        return
+    raise Mistake(f"{key} must {rule}, got {_shorten(value)}.")
 
 
 def parse_camera_map(text: str) -> dict[int, int]:
@@ -71,18 +79,11 @@ def parse_camera_map(text: str) -> dict[int, int]:
     return cameras
 
 
-def unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> list[str]:
-    """Return the keys (of ``opts``, if given) that differ from their defaults and that ``command`` does not read."""
-    return [
-        key
-        for key, value in leaves(cfg)
-        if value != DEFAULTS[key] and KEYS[key].only not in (None, command) and (opts is None or key in opts[::2])
-    ]
-
-
 def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> None:
-    """Log one warning that names the keys of ``unread_keys``; nothing if there are none."""
-    if keys := unread_keys(cfg, command, opts):
+    """Log one warning that names the keys (of ``opts``, if given) that ``command`` does not read, and that are set."""
+    others = {key: value for key, value in leaves(cfg) if KEYS[key].reader not in ("both", command)}
+    keys = [key for key, value in others.items() if value != DEFAULTS[key] and (opts is None or key in opts[::2])]
+    if keys:
         hint = " To train from a checkpoint, set MODEL.INIT_WEIGHT." if "TEST.WEIGHT" in keys else ""
         logger.warning("Keys without effect in %s: %s.%s", command, ", ".join(keys), hint)
 
@@ -102,15 +103,12 @@ def _check_batches(cfg: CfgNode) -> None:
         )
     if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
         raise Mistake(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
-    for key, clips, size in (
-        ("SOLVER.STAGE2.IMS_PER_BATCH", batch, "SIZE_TRAIN"),
-        ("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, "SIZE_TEST"),
-    ):
-        num_bytes = 4 * 3 * clips * cfg.INPUT.SEQ_LEN * prod(cfg.INPUT[size])
-        if num_bytes > MAX_BATCH_BYTES:
+    for side, clips, key in (("TRAIN", batch, "SOLVER.STAGE2"), ("TEST", cfg.TEST.IMS_PER_BATCH, "TEST")):
+        gib = 4 * 3 * clips * cfg.INPUT.SEQ_LEN * prod(cfg.INPUT[f"SIZE_{side}"]) / 2**30
+        if gib > MAX_BATCH_GIB:
             raise Mistake(
-                f"{key} clips of INPUT.SEQ_LEN frames in INPUT.{size} take {num_bytes / 2**30:,.0f} GiB, "
-                f"and at most {MAX_BATCH_BYTES / 2**30:.0f} are allowed: lower one of the three."
+                f"{key}.IMS_PER_BATCH clips of INPUT.SEQ_LEN frames in INPUT.SIZE_{side} take {gib:,.0f} GiB, and at "
+                f"most {MAX_BATCH_GIB} are allowed: lower one of the three."
             )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
-Command = Literal["training", "evaluation"]
+Command = Literal["training", "evaluation", "both"]
 
 
 class Role(Enum):
@@ -26,7 +26,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``, but for ``without``; neither NaN nor infinity lies in one."""
+    """Numbers from ``low`` to ``high``, but for ``without``; NaN lies in none."""
 
     low: float
     high: float
@@ -46,26 +46,22 @@ class Key:
 
     default: Any  # its type is the key's
     role: Role
-    allowed: tuple[str, ...] | Range | None  # words to choose from, or where its number or numbers must lie
-    parts: tuple[str, ...]  # what the numbers of a tuple are, if there is a fixed number of them
-    only: Command | None  # that reads it; None for both
+    allowed: tuple[str, ...] | Range | None = None  # words to choose from, or where its number or numbers must lie
+    parts: tuple[str, ...] = ()  # what the numbers of a tuple are, if there is a fixed number of them
+    only: Command | None = None  # that reads it, where its role does not say
+
+    @property
+    def reader(self) -> Command:
+        """The command that reads it."""
+        return self.only or ("training" if self.role in (TRAINING, BATCHES) else "both")
 
 
 KEYS: dict[str, Key] = {}
 
 
-def declare(
-    name: str,
-    default: Any,
-    role: Role,
-    allowed: tuple[str, ...] | Range | None = None,
-    parts: tuple[str, ...] = (),
-    only: Command | Literal["both"] | None = None,
-) -> None:
-    """Declare a key; without ``only``, its role says which command reads it."""
-    if only is None and role in (TRAINING, BATCHES):
-        only = "training"
-    KEYS[name] = Key(default, role, allowed, parts, None if only == "both" else only)
+def declare(name: str, *declaration: Any, **options: Any) -> None:
+    """Declare a key: its default, role and what else ``Key`` holds."""
+    KEYS[name] = Key(*declaration, **options)
 
 
 NETWORK, CLASSES, TRAINING, BATCHES, FEATURES, RANKING, PLACE = Role
@@ -94,17 +90,15 @@ declare("MODEL.PRETRAINED", True, PLACE, only="training")
 # Local CLIP weights: OpenAI's archive (ViT-B-16.pt), or a state dict of timm or open_clip (.pt, .pth, .safetensors).
 # If this is empty, timm downloads them from its hub.
 declare("MODEL.PRETRAIN_PATH", "", PLACE, only="training")
-# Checkpoint of another run (ours or a published one) to start from instead of CLIP weights, as in fine-tuning; other
-# people and cameras may be trained on. Classifiers that the file lacks start anew, and so do classifiers and camera
-# embeddings with another number of rows; all other parameters must fit. CLIP memory is then computed by this encoder.
-# Empty starts from CLIP.
+# Checkpoint of another run (ours or a published one) to start from instead of CLIP, as in fine-tuning, also on other
+# people and cameras: classifiers that it lacks start anew, and so do classifiers and camera embeddings with another
+# number of rows. CLIP memory is then computed by this encoder. Empty starts from CLIP.
 declare("MODEL.INIT_WEIGHT", "", PLACE, only="training")
-# Blocks of the encoder, counted from the input, that are not trained, together with all of CLIP below them (patch,
-# class and position embeddings); 0 trains all. Camera and frame embeddings are trained in any case, so gradients still
-# pass through frozen blocks.
+# Blocks of the encoder, counted from the input, that are not trained, together with all of CLIP below them; 0 trains
+# all. Camera and frame embeddings are trained in any case.
 declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
-# True keeps only the inputs of the large blocks (encoder, temporal memory, prompt) in training and computes the rest
-# again for the gradients, which stay the same: less memory, about a third more time.
+# True keeps only the inputs of the large blocks in training and computes the rest again for the gradients, which stay
+# the same: less memory, about a third more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles the encoder's blocks with torch.compile. The first steps are slow; a C++ compiler is needed.
 declare("MODEL.COMPILE", False, PLACE)
@@ -149,12 +143,10 @@ declare("INPUT.RE_PROB", 0.5, TRAINING, FRACTION)
 # trainings on rendered people (docs/differences.md).
 declare("INPUT.ERASING", "published", TRAINING, ("published", "mean"))
 # Random crop of training frames: a frame gets a border of mean colour, this many pixels wide, and is cropped to its old
-# size. 0 (as published) switches it off; 10 is usual in re-identification. It must be less than the shorter side of
-# SIZE_TRAIN. (INPUT.PADDING of published YAML files is another key, which published training did not read.)
+# size. 0 (as published) switches it off; 10 is usual. (Published training did not read INPUT.PADDING of its files.)
 declare("INPUT.CROP_PADDING", 0, TRAINING, Range(0, 4095))
 # Colour jitter of training frames, strength s in 0..1: brightness, contrast and saturation are multiplied by 1 - s to
-# 1 + s; the hue stays. 0 (as published) switches it off. (In the ablation of SAS-VPReID on DetReIDX, jitter of the hue,
-# consistent within a clip, and learning rates per module group together gave 1.75 of its 2.10 points.)
+# 1 + s; the hue stays. 0 (as published) switches it off.
 declare("INPUT.COLOR_JITTER", 0.0, TRAINING, FRACTION)
 # True erases, crops and jitters all frames of a clip alike. False draws for each frame separately (erasing: published).
 declare("INPUT.CONSISTENT_AUGMENTATION", False, TRAINING)
@@ -168,8 +160,7 @@ declare("DATASETS.TABLE", "tracklets.csv", PLACE)
 # Direction that eval_main.py ranks: "case1" (aerial to ground), "case2" (ground to aerial), "case3" (aerial to aerial)
 # or "all" directions of the data set. Data sets without aerial cameras have one direction, "case1".
 declare("DATASETS.EVAL_CASE", "case1", PLACE, ("case1", "case2", "case3", "all"), only="evaluation")
-# Division into training and test people, for data sets that have several (iLIDS-VID: 1 to 10). Published files count
-# from 0.
+# Division into training and test people, for data sets that have several (iLIDS-VID: 1 to 10).
 declare("DATASETS.SPLIT", 1, PLACE, Range(1, 1_000_000))
 # Half of the division's list on which to train (iLIDS-VID): "second" (torchreid, VSLA-CLIP) | "first" (TF-CLIP).
 declare("DATASETS.TRAIN_HALF", "second", PLACE, ("second", "first"))
@@ -188,22 +179,22 @@ declare("DATASETS.VALIDATION_PIDS", "", CLASSES)
 declare("DATASETS.VALIDATION_DIR", "", PLACE, only="training")
 # Whom evaluation ranks: the "test" people, or those held out for "validation".
 declare("DATASETS.EVAL_SPLIT", "test", PLACE, ("test", "validation"), only="evaluation")
-# Folder for lists of frames (AG-VPReID, DetReIDX). A list is written once and rebuilt when the tree changes. Empty
-# means xtfclip/ in $XDG_CACHE_HOME or in ~/.cache. A folder beside the data lets several people share the lists.
+# Folder for lists of frames (AG-VPReID, DetReIDX), which are written once and rebuilt when the tree changes. Empty
+# means xtfclip/ in $XDG_CACHE_HOME or in ~/.cache.
 declare("DATASETS.INDEX_DIR", "", PLACE)
 
 # Tracklets of each identity in a training batch, K of P x K sampling.
 declare("DATALOADER.NUM_INSTANCE", 6, BATCHES, Range(1, 65_536))
-# True draws as many aerial as ground tracklets among the K of an identity, and at least one of each, if it has both. No
-# tracklet is repeated for this while K different ones exist. It needs K >= 2. False (as published) draws K at random.
+# True draws as many aerial as ground tracklets among the K >= 2 of an identity, and at least one of each, if it has
+# both. No tracklet is repeated for this while K different ones exist. False (as published) draws K at random.
 declare("DATALOADER.BOTH_VIEWS", False, BATCHES)
-# True draws the aerial tracklets of an identity so that altitudes appear as evenly as possible. False (as published)
-# draws at random, so an altitude appears as often as it was filmed.
+# True draws the aerial tracklets of an identity so that altitudes appear as evenly as possible; False (as published)
+# at random.
 declare("DATALOADER.BALANCE_ALTITUDES", False, BATCHES)
 # Number of decoding processes; 0 decodes in the main process.
 declare("DATALOADER.NUM_WORKERS", 8, PLACE, Range(0, 512))
-# Largest share of unreadable frames, 0..1, in an epoch or in the pass that builds CLIP memory; more than this stops
-# training. An unreadable frame is replaced by the nearest readable frame of its tracklet. Evaluation only lists them.
+# Largest share of unreadable frames in an epoch or in the pass that builds CLIP memory; more stops training. Each is
+# replaced by the nearest readable frame of its tracklet. Evaluation only lists them.
 declare("DATALOADER.MAX_BAD_FRACTION", 0.01, PLACE, FRACTION)
 
 # Seed of every random choice.
@@ -212,13 +203,12 @@ declare("SOLVER.SEED", 1234, BATCHES, Range(0, 2**63 - 1))
 declare("SOLVER.MARGIN", 0.3, TRAINING, FACTOR)
 # "auto" (fp16 on CUDA as published, bf16 on CPUs with bf16 instructions, otherwise fp32), "fp32", "bf16", "fp16".
 declare("SOLVER.PRECISION", "auto", TRAINING, ("auto", "fp32", "bf16", "fp16"), only="both")
-# The one training stage. (Stage 1 of CLIP-ReID, prompt learning, does not exist here.)
 # Clips in a batch, P x K: the whole batch, whatever the number of processes (torchrun), which must divide it. It is a
 # multiple of DATALOADER.NUM_INSTANCE.
 declare("SOLVER.STAGE2.IMS_PER_BATCH", 18, BATCHES, Range(1, 65_536))
-# Parts of a batch that are computed one after another, to save memory; the weights change once a batch, by the mean of
-# the parts' gradients. A part holds whole identities, at least two. It differs from a whole batch only in that triplets
-# are mined, and batch norms take their statistics, within a part. 1 (as published) computes the batch whole.
+# Parts of a batch that are computed one after another, to save memory; the weights change once a batch. A part holds
+# whole identities, at least two; triplets are mined, and batch norms take their statistics, within a part. 1 (as
+# published) computes the batch whole.
 declare("SOLVER.STAGE2.ACCUMULATION_STEPS", 1, BATCHES, Range(1, 65_536))
 # Learning rate, and weight decay of weights and of biases.
 declare("SOLVER.STAGE2.BASE_LR", 5e-6, TRAINING, Range(0, 100, without=0))
@@ -233,9 +223,8 @@ declare("SOLVER.STAGE2.NEW_MODULE_LR_FACTOR", 1.0, TRAINING, FACTOR)  # everythi
 declare("SOLVER.STAGE2.HEAD_LR_FACTOR", 1.0, TRAINING, FACTOR)  # classifiers and necks
 declare("SOLVER.STAGE2.PROMPT_LR_FACTOR", 1.0, TRAINING, FACTOR)  # sequence-specific prompt
 declare("SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR", 10.0, TRAINING, FACTOR)
-# Factor of the learning rate for every layer of the encoder that lies above a parameter, 0..1 without 0: with 0.7, the
-# last norm and the projection have the encoder's rate, the last block 0.7 times that, and so on down to the embeddings.
-# 1 (as published) switches it off.
+# Factor of the learning rate for every layer of the encoder that lies above a parameter: with 0.7, the last norm has
+# the encoder's rate, the last block 0.7 times that, and so on. 1 (as published) switches it off.
 declare("SOLVER.STAGE2.LAYER_DECAY", 1.0, TRAINING, Range(0, 1, without=0))
 # Factors of the weight decay, of weights and biases alike; they multiply as those of the learning rate do.
 declare("SOLVER.STAGE2.ENCODER_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
@@ -247,8 +236,8 @@ declare("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", True, TRAINING)
 # Largest Euclidean norm of all gradients together, after centralisation; larger gradients are scaled down to it.
 # 0 (as published) switches clipping off.
 declare("SOLVER.STAGE2.CLIP_GRADIENT_NORM", 0.0, TRAINING, FACTOR)
-# Decay of a moving average of the weights (EMA), per update, 0..1 without 1; such as 0.999. The average is validated
-# beside the weights and saved in the checkpoint; TEST.AVERAGED_WEIGHTS evaluates it. 0 (as published) keeps none.
+# Decay of a moving average of the weights (EMA), per update, such as 0.999. The average is validated beside the weights
+# and saved in the checkpoint; TEST.AVERAGED_WEIGHTS evaluates it. 0 (as published) keeps none.
 declare("SOLVER.STAGE2.EMA_DECAY", 0.0, TRAINING, Range(0, 1, without=1))
 declare("SOLVER.STAGE2.MAX_EPOCHS", 80, TRAINING, Range(1, 1_000_000))
 # Learning rate after the warm-up: "step" (as published), "cosine" or "linear" (both fall from the end of the warm-up to
@@ -263,13 +252,12 @@ declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, FACTOR)
 declare("SOLVER.STAGE2.WARMUP_FACTOR", 0.1, TRAINING, FRACTION)
 # Steps between two log lines.
 declare("SOLVER.STAGE2.LOG_PERIOD", 50, PLACE, Range(1, 1_000_000_000), only="training")
-# True measures at start, in some seconds, how fast the device multiplies matrices. The log and history.csv then say
-# what share of that rate the matrix products of a training step reach.
+# True measures at start how fast the device multiplies matrices; the log and history.csv then say what share of that
+# rate a training step reaches.
 declare("SOLVER.STAGE2.MEASURE_RATE", False, PLACE, only="training")
 # Epochs between two evaluations; 0 switches them off.
 declare("SOLVER.STAGE2.EVAL_PERIOD", 10, PLACE, FACTOR, only="training")
-# Minutes between two checkpoints within an epoch; 0 saves between epochs only. A signal to stop (Ctrl-C, SIGTERM,
-# SIGUSR1) saves in any case.
+# Minutes between two checkpoints within an epoch; 0 saves between epochs, and at a signal to stop, only.
 declare("SOLVER.STAGE2.CHECKPOINT_MINUTES", 30.0, PLACE, FACTOR, only="training")
 # A loss that is not finite: "stop" training before the weights change, or "skip" the batch and count it.
 declare("SOLVER.STAGE2.NON_FINITE_LOSS", "stop", TRAINING, ("stop", "skip"))
@@ -281,9 +269,8 @@ declare("TEST.WEIGHT", "", PLACE, only="evaluation")
 declare("TEST.AVERAGED_WEIGHTS", False, PLACE, only="evaluation")
 # Clips in a batch; with FLIP, the mirror image of each is computed as well.
 declare("TEST.IMS_PER_BATCH", 32, PLACE, Range(1, 65_536))
-# Clips of SEQ_LEN frames that describe a tracklet, at least 1; their features are averaged. A tracklet is cut into
-# SEQ_LEN segments, and clip j of n takes from each segment the frame at the fraction j / n. 1 (as published) takes the
-# first frame of each. The time and the number of decoded frames grow n-fold.
+# Clips of SEQ_LEN frames that describe a tracklet; their features are averaged. A tracklet is cut into SEQ_LEN parts,
+# and clip j of n takes from each part the frame at the fraction j / n. 1 (as published) takes the first of each.
 declare("TEST.NUM_CLIPS", 1, FEATURES, Range(1, 1000))
 # "before" the neck: [f_img, f_proj, f_tmp], 2D + P numbers; "after" the neck: [f_img, f_proj], D + P numbers.
 declare("TEST.NECK_FEAT", "before", FEATURES, ("before", "after"))
@@ -293,28 +280,24 @@ declare("TEST.FEAT_NORM", True, FEATURES)
 declare("TEST.FLIP", True, FEATURES)
 # Soft-biometric mask, whose rows stand beside the visual ones: "none"; "annotated" (as published) reads the attributes
 # that are annotated in the test set; "soft" reads them, too, and multiplies each column's penalty by its reliability;
-# "predicted" reads no annotation, but predicts attributes from descriptors or by TEXT_TOWER. "soft" and, without a
-# TEXT_TOWER, "predicted" need the file that `python -m tools.train_attributes` writes after training; evaluations
-# during training leave both out. Every row that uses annotations is labelled 'annotated attributes', and a row
-# 'attributes alone' shows how far these get without a picture.
+# "predicted" predicts attributes from descriptors or by TEXT_TOWER. "soft" and, without a TEXT_TOWER, "predicted" need
+# the file that `python -m tools.train_attributes` writes after training; evaluations during training leave both out.
 declare("TEST.MASK", "annotated", RANKING, ("none", "annotated", "soft", "predicted"))
 # Attribute columns of "annotated" and "soft", among those that the data set has; () switches these masks off (TF-CLIP).
 declare("TEST.MASK_ATTRIBUTES", ("gender", "age", "ethnicity", "body_volume"), RANKING)
 # Added to the distance for each of these columns in which query and gallery differ and both are known.
 declare("TEST.MASK_PENALTY", 100.0, RANKING, Range(0, 10_000))
 # "predicted": added to the distance, times the squared Hellinger distance (0..1) of the two sides' probabilities, for
-# each column that has a classifier. Squared distances of unit descriptors lie between 0 and 4, so it must be far below
-# MASK_PENALTY.
+# each column that has a classifier. Squared distances of unit descriptors lie between 0 and 4.
 declare("TEST.PREDICTED_PENALTY", 0.1, RANKING, Range(0, 10_000), only="evaluation")
 # "predicted" without trained classifiers: a CLIP file whose text and image towers predict attributes from their
-# descriptions (zero-shot), or captions such as demo/demo_captions.safetensors. '' takes the classifiers that
-# `python -m tools.train_attributes` trained; the same command with --text_tower calibrates the zero-shot ones.
+# descriptions (zero-shot), or captions such as demo/demo_captions.safetensors.
 declare("TEST.TEXT_TOWER", "", RANKING, only="evaluation")
 # True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.
 declare("TEST.PREDICT_SENSITIVE", False, RANKING, only="evaluation")
 # Training cameras whose embeddings the cameras of the test set get, as annotated: "0:4,1:5" gives test camera 0 the
-# embedding of training camera 4, and 1 that of 5. All other cameras then count as unknown. '' leaves the numbers as
-# they are on the data set that was trained on; on another one, whose numbers mean other cameras, all count as unknown.
+# embedding of training camera 4, and 1 that of 5; all others count as unknown. '' leaves the numbers as they are on the
+# data set that was trained on; on another one, all cameras count as unknown.
 declare("TEST.CAMERA_MAP", "", RANKING, only="evaluation")
 # True also reports k-reciprocal re-ranking (CVPR 2017), with these k1, k2 and lambda.
 declare("TEST.RE_RANKING", False, RANKING)
@@ -329,23 +312,20 @@ declare("TEST.QUERY_EXPANSION_ALPHA", 3.0, RANKING, Range(0, 100, without=0))
 # Also report features to which those of their mutual nearest neighbours are added (Pose2ID, CVPR 2025, k1 = k2 = 2): in
 # the "gallery" only, or on "both" sides, each by itself, which uses the whole query set; '' switches it off.
 declare("TEST.MUTUAL_NEIGHBOURS", "", RANKING, ("", "gallery", "both"))
-# Also report features normalised by the mean and deviation of their camera (arXiv 2502.10195): statistics of the
-# "gallery", or on "both" sides each side's own, which uses the whole query set; '' switches it off. Features of a
-# camera that is unknown, or has fewer than two tracklets there, are normalised by all.
+# Also report features normalised by the mean and deviation of their camera (arXiv 2502.10195), or of all if it has
+# fewer than two tracklets: statistics of the "gallery", or on "both" sides each side's own; '' switches it off.
 declare("TEST.CAMERA_NORMALIZATION", "", RANKING, ("", "gallery", "both"))
 # What CAMERA_NORMALIZATION takes statistics of: each "camera", or each "view" (aerial, ground).
 declare("TEST.NORMALIZATION_GROUPS", "camera", RANKING, ("camera", "view"))
-# Gallery tracklets that tracklet_rankings.csv lists for a query; 0 lists all. The challenge of AG-VPReID scores 20; its
-# sample file lists 10.
+# Gallery tracklets that tracklet_rankings.csv lists for a query; 0 lists all. The challenge of AG-VPReID scores 20.
 declare("TEST.RANKING_LENGTH", 20, PLACE, Range(0, 1_000_000_000), only="evaluation")
 # People of each direction, those with the lowest average precision, for whom report.html shows what the network looked
-# at in their worst query; 0 for none. A pair of clips takes about as long as ten clips of evaluation.
+# at in their worst query; 0 for none.
 declare("TEST.NUM_MAPS", 8, PLACE, Range(0, 1_000_000_000), only="evaluation")
 # True also writes all distances, distmat*.npz, 4 bytes for each query and gallery tracklet before compression.
 declare("TEST.SAVE_DISTANCES", False, PLACE, only="evaluation")
 # True keeps the features of both sides in features/ of the results folder, 4 bytes a number. The next evaluation into
 # this folder reads them if weights, tracklets, paths of frames, settings and code are the same.
 declare("TEST.KEEP_FEATURES", True, PLACE, only="evaluation")
-# Protocol of scoring: '' (the data set's own), "cross-camera", "all-cameras", "mars-official" (in MARS, queries then
-# also stay in the gallery), "vreid-xfd". Every result names its protocol.
+# Protocol of scoring: '' is the data set's own; with "mars-official", queries also stay in the gallery of MARS.
 declare("TEST.PROTOCOL", "", RANKING, ("", "cross-camera", "all-cameras", "mars-official", "vreid-xfd"))

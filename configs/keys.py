@@ -3,7 +3,7 @@
 import ast
 import difflib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from yacs.config import CfgNode
@@ -22,7 +22,6 @@ MIN_SIMILARITY = 0.7
 DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
 CHOICES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, tuple)}
 RANGES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, Range)}
-SECTIONS = frozenset(key.rsplit(".", depth)[0] for key in DEFAULTS for depth in range(1, key.count(".") + 1))
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -58,13 +57,9 @@ def changed_keys(before: CfgNode, after: CfgNode, *roles: Role) -> dict[str, tup
     return {key: (values[key], value) for key, value in values_of(after, *roles).items() if values[key] != value}
 
 
-def convert(key: str, value: Any, source: str) -> Any:
-    """Return ``value`` in the type of the default of ``key``; see ``convert_to``."""
-    return convert_to(DEFAULTS[key], key, value, source)
-
-
-def convert_to(example: Any, key: str, value: Any, source: str) -> Any:
-    """Return ``value`` in the type of ``example``; raise Mistake, naming ``key``, where that would lose something."""
+def convert(key: str, value: Any, source: str, example: Any = None) -> Any:
+    """Return ``value`` in the type of ``example`` (the key's default), unless that would lose something."""
+    example = DEFAULTS[key] if example is None else example
     if isinstance(value, str):
         parsed = _parse(value)
         # A string stays as typed (2026_11_23 is no number), unless it is quoted, as the published YAML files do.
@@ -77,41 +72,30 @@ def convert_to(example: Any, key: str, value: Any, source: str) -> Any:
     if isinstance(example, str) and not isinstance(value, list | tuple):
         return "" if value is None else str(value)
     if isinstance(example, tuple) and isinstance(value, list | tuple):
-        return tuple(convert_to(example[0], key, item, source) for item in value)
+        return tuple(convert(key, item, source, example[0]) for item in value)
     if type(value) is type(example):
         return value
     raise Mistake(f"{key} ({source}) must be of type {type(example).__name__}, got {value!r:.100}.")
 
 
-def nearest_key(key: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate whose last word is most like that of ``key``, in any case; None if none is similar.
+def _parse(text: str) -> Any:
+    """Read a value as Python would (numbers, tuples, True); anything else stays the string it is."""
+    try:
+        return ast.literal_eval(text) if len(text) <= MAX_PARSED_LENGTH else text
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return text
+
+
+def nearest_key(key: str) -> str | None:
+    """Return the key whose last word is most like that of ``key``, in any case; None if none is similar.
 
     ``SOLVER.BASE_LR`` finds ``SOLVER.STAGE2.BASE_LR``. The whole keys decide between equal last words.
     """
-    key = key.upper()
-    best = max(candidates, key=lambda other: (_leaf_similarity(key, other), _similarity(key, other)))
-    return best if _leaf_similarity(key, best) >= MIN_SIMILARITY else None
 
+    def similarity(other: str) -> tuple[float, float]:
+        pairs = ((key.split(".")[-1], other.split(".")[-1]), (key, other))
+        of_leaf, of_key = (difflib.SequenceMatcher(None, word.upper(), known).ratio() for word, known in pairs)
+        return of_leaf, of_key
 
-def _leaf_similarity(key: str, other: str) -> float:
-    """Return how alike the last words of two keys are, 0..1; a last word inside the other's is similar enough."""
-    leaf, other_leaf = key.rsplit(".", 1)[-1], other.rsplit(".", 1)[-1]
-    similarity = _similarity(leaf, other_leaf)
-    if set(leaf.split("_")) <= set(other_leaf.upper().split("_")):
-        # OPTIMIZER in OPTIMIZER_NAME, LR in BASE_LR: similar, and more so the shorter the rest is.
-        return max(similarity, MIN_SIMILARITY + similarity / 10)
-    return similarity
-
-
-def _similarity(text: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, text, other.upper()).ratio()
-
-
-def _parse(text: str) -> Any:
-    """Read a value as Python would (numbers, tuples, True); anything else stays the string it is."""
-    if len(text) > MAX_PARSED_LENGTH:
-        return text
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return text
+    best = max(DEFAULTS, key=similarity)
+    return best if similarity(best)[0] >= MIN_SIMILARITY else None

@@ -14,8 +14,8 @@ from utils.text import read_text
 
 from .checks import validate
 from .defaults import Role
-from .keys import DEFAULTS, SECTIONS, convert, leaves, nearest_key, nest, values_of
-from .published import BEFORE_THE_KEY, PUBLISHED_KEYS, RETIRED, explain_key, translate
+from .keys import DEFAULTS, convert, leaves, nearest_key, nest, values_of
+from .published import BEFORE_THE_KEY, explain_key, translate
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,8 @@ def get_cfg(
     Args:
         config_file: YAML with the keys that differ from ``configs/defaults.py``; None for the defaults alone.
         opts: Alternating keys and values, as typed after the options on the command line.
-        config_text: Content of such a YAML instead of a file, as checkpoints keep it. Keys that do not exist (any more)
-            are left out, with a warning.
-        source: Where ``config_text`` comes from, for messages.
+        config_text: Content of such a YAML instead of a file, as checkpoints keep it, and its ``source``. Keys that do
+            not exist (any more) are left out, with a warning.
     """
     values = dict(DEFAULTS)
     if config_text is not None:
@@ -91,11 +90,9 @@ def describe_differences(cfg: CfgNode, *roles: Role) -> str:
 
 def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     """Return the KEY VALUE pairs of a command line."""
-    options = [word for word in opts if str(word).startswith("--")]
-    if options:
+    if options := [word for word in opts if str(word).startswith("--")]:
         raise Mistake(f"Options come before the KEY VALUE pairs: move {' '.join(options)} to the front.")
-    joined = [word for word in opts[::2] if "=" in str(word)]
-    if joined:
+    if joined := [word for word in opts[::2] if "=" in str(word)]:
         raise Mistake(f"Overrides come as KEY VALUE, separated by a space: {' '.join(joined)}")
     if len(opts) % 2:
         raise Mistake(f"Overrides come as KEY VALUE pairs, got an odd number of words: {' '.join(opts)}")
@@ -113,11 +110,11 @@ def _merge(values: dict[str, Any], text: str, source: str, skip_unknown: bool = 
         values |= BEFORE_THE_KEY
     translated, remarks = translate(written, source)
     for key, value in translated.items():
-        if skip_unknown and key not in DEFAULTS:
+        if key not in DEFAULTS and skip_unknown:
             remarks.append(f"The key {key} does not exist (any more): it is left out.")
             continue
         _check_known(key, source)
-        values[key] = convert(key, value, source)
+        values[key] = value
     if remarks:
         logger.warning("%s holds keys that this project does not have.\n  %s", source, "\n  ".join(remarks))
 
@@ -128,14 +125,10 @@ def _check_known(key: str, source: str) -> None:
         return
     if explanation := explain_key(key):
         raise Mistake(f"{key} ({source}) {explanation}.")
-    if key in SECTIONS:
+    if any(name.startswith(f"{key}.") for name in DEFAULTS):
         raise Mistake(f"{key} ({source}) is a section, not a key. See configs/defaults.py for the keys in it.")
-    if nearest := nearest_key(key, DEFAULTS):
-        hint = f"Did you mean {nearest}?"
-    elif nearest := nearest_key(key, sorted((*PUBLISHED_KEYS, *RETIRED))):
-        hint = f"The nearest, {nearest}, {explain_key(nearest)}."
-    else:
-        hint = "See configs/defaults.py."
+    nearest = nearest_key(key)
+    hint = f"Did you mean {nearest}?" if nearest else "See configs/defaults.py."
     raise Mistake(f"Unknown config key {key} ({source}). {hint}")
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from .keys import CHOICES, DEFAULTS, convert, convert_to
+from .keys import DEFAULTS, convert
 
 
 def _names(names: dict[str, str]) -> frozenset[str]:
@@ -65,9 +65,6 @@ DATASET_NAMES = {"agreidvid": "agvpreid", "ilidsvidsequence": "ilidsvid"}
 # Values that the published code ignored in favour of constants, which are the defaults here:
 # normalisation and evaluation batch, and the probabilities of flipping and erasing.
 IGNORED_VALUES = ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD", "INPUT.PROB", "INPUT.RE_PROB", "TEST.IMS_PER_BATCH")
-# Names in the published defaults that stand for something this project does not have.
-OPTIMIZER = "SOLVER.STAGE2.OPTIMIZER_NAME"
-PLACEHOLDER_MODEL, PLACEHOLDER_DATASET = "resnet50", "market1501"
 # Published defaults that differ from those here and change results; a published file without the key relied on them.
 DIFFERING_DEFAULTS = {
     "MODEL.ID_LOSS_WEIGHT": 1.0,
@@ -93,15 +90,16 @@ RETIRED: dict[str, tuple[Any, str]] = {
     "DATALOADER.CACHE_DIR": ("", "frames are not kept any more; `python -m tools.dataset resize` writes a small copy"),
     "DATALOADER.CACHE_GIB": (None, "it belonged to DATALOADER.CACHE_DIR"),
 }
+# Remarks on a file, each with a list of keys.
 # What training did in versions that did not have the key, for runs that they left.
 BEFORE_THE_KEY = {"INPUT.ERASING": "mean"}
 LEFT_OUT = "Keys that mean nothing here are left out: {}."
 CARRIED_OVER = "Carried over: {}."
+UNAVAILABLE = "Not available: {}."
 IGNORED = (
     "The published code ignored these values, so they are ignored here: {}. To use a value, put it on the command line "
     "or into a YAML without published keys."
 )
-UNAVAILABLE = "Not available: {}."
 MISSING = "Keys that are not in the file keep the defaults of this project. The published defaults differ: {}."
 SWITCHES = "The network is X-TFCLIP's: published files do not say. For TF-CLIP use configs/tfclip_vit_b16_256x128.yml."
 
@@ -130,53 +128,41 @@ def translate(written: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
             if RETIRED[key][0] not in (None, value):
                 remarks[LEFT_OUT].append(f"{key} ({RETIRED[key][1]})")
         elif key == LARGE_FC_LR:
-            switch = convert_to(False, key, value, source)
+            switch = convert(key, value, source, example=False)
             if FC_LR_FACTOR not in written:
                 values[FC_LR_FACTOR] = 10.0 if switch else 1.0
                 remarks[CARRIED_OVER].append(f"{key} {switch} as {FC_LR_FACTOR} {values[FC_LR_FACTOR]:g}")
         elif explain_key(key):
             remarks[LEFT_OUT].append(key)
-        elif key == "DATASETS.NAMES":
-            name = convert(key, value, source)
-            values[key] = DATASET_NAMES.get(name, name)
-            if name in DATASET_NAMES:
-                remarks[CARRIED_OVER].append(f"{key} {name} as {values[key]}")
-            if name == "ilidsvidsequence" and "DATASETS.TRAIN_HALF" not in written:
-                values["DATASETS.TRAIN_HALF"] = "first"
-                remarks[CARRIED_OVER].append("training people as DATASETS.TRAIN_HALF first")
+        elif key in DEFAULTS:
+            values[key] = convert(key, value, source)
         else:
             values[key] = value
+    if (name := values.get("DATASETS.NAMES")) in DATASET_NAMES:
+        values["DATASETS.NAMES"] = DATASET_NAMES[name]
+        remarks[CARRIED_OVER].append(f"DATASETS.NAMES {name} as {DATASET_NAMES[name]}")
+        if name == "ilidsvidsequence" and "DATASETS.TRAIN_HALF" not in written:
+            values["DATASETS.TRAIN_HALF"] = "first"
+            remarks[CARRIED_OVER].append("training people as DATASETS.TRAIN_HALF first")
     is_own = any(key in DEFAULTS and key not in SHARED_KEYS for key in written)
     if not is_own and any(key in PUBLISHED_KEYS or key.startswith(SECTION_WITHOUT_MEANING) for key in written):
-        values |= {key: convert(key, value, source) for key, value in values.items() if key in DEFAULTS}
         _follow_published_code(values, remarks)
-        remarks[SWITCHES].append("")
-    return values, [remark.format("; ".join(items)) for remark, items in remarks.items() if items]
+    return values, [remark.format("; ".join(items)) for remark, items in remarks.items()]
 
 
 def _follow_published_code(values: dict[str, Any], remarks: dict[str, list[str]]) -> None:
     """Do with the values of a published file what the published code did with them."""
-    for key in IGNORED_VALUES:
-        value = values.pop(key, DEFAULTS[key])
-        if value != DEFAULTS[key]:
-            remarks[IGNORED].append(f"{key} {value} (used: {DEFAULTS[key]})")
     train = values.get("INPUT.SIZE_TRAIN", DEFAULTS["INPUT.SIZE_TRAIN"])
-    test = values.get("INPUT.SIZE_TEST", train)
-    values["INPUT.SIZE_TEST"] = train
-    if test != train:
-        remarks[IGNORED].append(f"INPUT.SIZE_TEST {test} (used: INPUT.SIZE_TRAIN {train})")
+    used = {"INPUT.SIZE_TEST": train, **{key: DEFAULTS[key] for key in IGNORED_VALUES}}
+    for key, value in used.items():
+        if values.get(key, value) != value:
+            remarks[IGNORED].append(f"{key} {values[key]} (used: {value})")
+    values |= used
     if "DATASETS.SPLIT" in values:
         split = values["DATASETS.SPLIT"]
         values["DATASETS.SPLIT"] = split + 1
         remarks[CARRIED_OVER].append(f"DATASETS.SPLIT {split}, counted from 0, as {split + 1}, counted from 1")
-    unavailable = {"MODEL.NAME": values.get("MODEL.NAME") == PLACEHOLDER_MODEL}
-    unavailable[OPTIMIZER] = values.get(OPTIMIZER, DEFAULTS[OPTIMIZER]) not in CHOICES[OPTIMIZER]
-    for key, is_missing in unavailable.items():
-        if is_missing:
-            remarks[UNAVAILABLE].append(f"{key} {values[key]} (it is replaced by {DEFAULTS[key]})")
-            values[key] = DEFAULTS[key]
-    if values.get("DATASETS.NAMES") == PLACEHOLDER_DATASET:
-        remarks[UNAVAILABLE].append(f"DATASETS.NAMES {PLACEHOLDER_DATASET} (choose a data set before training)")
     for key, published in DIFFERING_DEFAULTS.items():
         if key not in values:
             remarks[MISSING].append(f"{key} {published} (here: {DEFAULTS[key]})")
+    remarks[SWITCHES] = []

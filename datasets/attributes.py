@@ -52,36 +52,25 @@ AGVPREID_SCHEME = AttributeScheme(COLUMNS, tuple(UNKNOWN_CODES.values()))
 def read_attributes(path: str | Path, problems: Problems = LOADING) -> dict[int, tuple[int, ...]]:
     """Read an attribute table: codes by pid, in the order of ``COLUMNS``; those not in ``CODES`` become 'unknown'.
 
-    Args:
-        path: CSV file with a header; columns ``id`` and ``COLUMNS`` in any order, others are ignored.
-        problems: Receives one warning for each column and code that does not exist.
+    It is a CSV file with a header: columns ``id`` and ``COLUMNS`` in any order, others are ignored.
     """
-    path = Path(path)
     table: dict[int, tuple[int, ...]] = {}
     out_of_range: Counter[tuple[str, int]] = Counter()
-    rows = read_csv(path)
-    header = [name.strip() for name in rows[0][1]] if rows else []
+    header, rows = read_csv(path)
     for column in ("id", *COLUMNS):
-        if (count := header.count(column)) != 1:
-            raise Mistake(f"{path}: column {column!r} must occur once in the header, found {count} times.")
-    positions = [header.index(column) for column in ("id", *COLUMNS)]
-    for line, row in rows[1:]:
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) != len(header):
-            raise Mistake(f"{path}, line {line}: expected {len(header)} values as in the header, got {len(row)}.")
-        pid, *codes = [parse_integer(row[i], f"{path}, line {line}: {header[i]}") for i in positions]
+        if column not in header:
+            raise Mistake(f"{path}: the header has no column {column!r}.")
+    for line, row in rows:
+        where = f"{path}, line {line}"
+        pid, *codes = [parse_integer(row[column], f"{where}: {column}") for column in ("id", *COLUMNS)]
         for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
             if not 0 <= code <= UNKNOWN_CODES[column]:
                 out_of_range[column, code] += 1
                 codes[index] = UNKNOWN_CODES[column]
         attributes = tuple(codes)
         if table.setdefault(pid, attributes) != attributes:
-            raise Mistake(f"{path}, line {line}: id {pid} was given other attributes before.")
+            raise Mistake(f"{where}: id {pid} was given other attributes before.")
     for (column, code), num_rows in sorted(out_of_range.items()):
-        problems.add(
-            "attribute code",
-            f"{path}: {column} holds code {code}, which is not in 0..{UNKNOWN_CODES[column]}, in {num_rows} row(s); it "
-            "is read as unknown.",
-        )
+        text = f"code {code}, which is not in 0..{UNKNOWN_CODES[column]}, in {num_rows} row(s); it is read as unknown"
+        problems.add("attribute code", f"{path}: {column} holds {text}.")
     return table

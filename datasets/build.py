@@ -19,7 +19,7 @@ from utils.processes import ALONE, Processes
 from utils.stopping import leave_signals_to_parent
 
 from .clips.batch_sampler import IdentityBatchSampler
-from .clips.clip_dataset import TrackletClips, count_test_clips
+from .clips.clip_dataset import TrackletClips
 from .clips.transforms import Augmenter, Normalizer
 from .problems import LOADING, Problems
 from .readers.agvpreid import read_agvpreid
@@ -30,7 +30,7 @@ from .readers.listing import find_root
 from .readers.lsvid import read_lsvid
 from .readers.mars import read_g2avreid, read_mars
 from .readers.own_data import read_own_data
-from .split import draw_people, hold_out, read_pids, see
+from .split import draw_people, hold_out, read_pids
 from .tracklet import Case, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
@@ -48,14 +48,10 @@ DATASETS: dict[str, Callable[[Path, DatasetOptions, Problems], DataSet]] = {
 
 
 def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems: Problems = LOADING) -> DataSet:
-    """Read the dataset that DATASETS.NAMES names.
+    """Read the dataset that DATASETS.NAMES names, from ``root`` or DATASETS.ROOT_DIR.
 
-    Args:
-        cfg: DATASETS.*, TEST.PROTOCOL and TEST.MASK_ATTRIBUTES.
-        with_train: Whether to read the training split. Without it ``train`` is empty, and the folder may be missing or
-            damaged. If DATASETS.EVAL_SPLIT asks for validation people, it is read in any case.
-        root: Folder of the copy, if it is not DATASETS.ROOT_DIR.
-        problems: What faults are reported to; by default, blocking ones are raised.
+    Without ``with_train``, ``train`` is empty, and its folder may be missing or damaged; if DATASETS.EVAL_SPLIT asks
+    for validation people, it is read in any case.
     """
     holds_out = bool(cfg.DATASETS.VALIDATION_FRACTION or cfg.DATASETS.VALIDATION_PIDS)
     options = DatasetOptions(
@@ -71,11 +67,9 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems
     dataset = open_dataset(cfg.DATASETS.NAMES, root or cfg.DATASETS.ROOT_DIR, options, problems)
     columns = dataset.scheme.columns if dataset.scheme else cfg.TEST.MASK_ATTRIBUTES  # without any, all are ignored
     if unknown := [name for name in cfg.TEST.MASK_ATTRIBUTES if name not in columns]:
-        problems.add(
-            "loader",
-            f"TEST.MASK_ATTRIBUTES must be among {', '.join(columns)} (the columns of {cfg.DATASETS.NAMES}), or "
-            f'"()" for no mask; got {unknown[0]!r}.',
-        )
+        among = f"{', '.join(columns)} (the columns of {cfg.DATASETS.NAMES})"
+        text = f'TEST.MASK_ATTRIBUTES must be among {among}, or "()" for no mask; got {unknown[0]!r}.'
+        problems.add("loader", text)
     if not holds_out or not dataset.train:
         return dataset
     with problems.guard():
@@ -90,15 +84,11 @@ def _hold_out(cfg: CfgNode, dataset: DataSet) -> DataSet:
     else:
         fraction = cfg.DATASETS.VALIDATION_FRACTION
         # The draw does not follow SOLVER.SEED, so that runs with several seeds are compared on the same people.
-        pids = draw_people(see(dataset.train), fraction, setting="DATASETS.VALIDATION_FRACTION", distractors=True)
+        pids = draw_people(dataset.train, fraction, setting="DATASETS.VALIDATION_FRACTION", distractors=True)
     train, validation = hold_out(dataset.train, dataset.cases, pids)
     queried = {tracklet.pid for case in validation.values() for tracklet in case.query}
-    logger.info(
-        "%d people are held out for validation, %d of them as queries; %d tracklets are left to train on.",
-        len(pids),
-        len(queried),
-        len(train),
-    )
+    text = "%d people are held out for validation, %d of them as queries; %d tracklets are left to train on."
+    logger.info(text, len(pids), len(queried), len(train))
     return replace(dataset, train=train, validation=validation)
 
 
@@ -109,19 +99,12 @@ def open_dataset(
     if name not in DATASETS:
         raise Mistake(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
     dataset = DATASETS[name](find_root(root, f"{name} (DATASETS.NAMES)"), options, problems)
-    cases = {
-        key: replace(
-            case,
-            protocol=options.protocol or case.protocol,
-            identities_masked=case.identities_masked or options.identities_masked,
-        )
-        for key, case in dataset.cases.items()
-    }
-    masked = [case.name for case in cases.values() if case.identities_masked]
-    text = f"{', '.join(masked)}: identities are masked: this copy can be ranked, but not scored."
-    problems.add("masked identities", *masked, summary=text)
-    for case in cases.values():
-        if not case.identities_masked and not PROTOCOLS[case.protocol].leave_out_same_camera:
+    cases = {}
+    for key, case in dataset.cases.items():
+        masked = case.identities_masked or options.identities_masked
+        case = replace(case, protocol=options.protocol or case.protocol, identities_masked=masked)
+        cases[key] = case
+        if not masked and not PROTOCOLS[case.protocol].leave_out_same_camera:
             keys = {tracklet.key for tracklet in case.gallery}
             same = [query for query in case.query if query.key in keys]
             problems.add(
@@ -130,6 +113,9 @@ def open_dataset(
                 summary=f"{case.name}: {len(same)} of {len(case.query)} queries have the identity and name of a "
                 "gallery tracklet: they may find themselves.",
             )
+    masked_cases = [case.name for case in cases.values() if case.identities_masked]
+    text = f"{', '.join(masked_cases)}: identities are masked: this copy can be ranked, but not scored."
+    problems.add("masked identities", *masked_cases, summary=text)
     dataset = replace(dataset, cases=cases)
     compare_counts(dataset, problems)
     return dataset
@@ -141,10 +127,8 @@ def choose_cases(cfg: CfgNode, dataset: DataSet) -> list[Case]:
     if cfg.DATASETS.EVAL_SPLIT == "validation":
         cases = dataset.validation
         if not cases:
-            raise Mistake(
-                "DATASETS.EVAL_SPLIT is validation, but neither DATASETS.VALIDATION_FRACTION nor VALIDATION_PIDS holds "
-                "anybody out of training."
-            )
+            keys = "neither DATASETS.VALIDATION_FRACTION nor VALIDATION_PIDS"
+            raise Mistake(f"DATASETS.EVAL_SPLIT is validation, but {keys} holds anybody out of training.")
     wanted = list(cases) if cfg.DATASETS.EVAL_CASE == "all" else [cfg.DATASETS.EVAL_CASE]
     for name in wanted:
         if name not in cases:
@@ -233,27 +217,11 @@ def make_test_loader(
         size=cfg.INPUT.SIZE_TEST,
         clip_length=cfg.INPUT.SEQ_LEN,
         sampling="test",
-        cameras=cameras,
+        cameras=cameras or {},
         num_clips=cfg.TEST.NUM_CLIPS,
         black_if_unreadable=True,  # left out of query or gallery
     )
     return _make_shared_loader(cfg, clips, processes)
-
-
-def warn_of_equal_clips(cfg: CfgNode, cases: Sequence[Case]) -> None:
-    """Log one warning that counts the tracklets too short for TEST.NUM_CLIPS different clips; nothing without any."""
-    tracklets = [tracklet for case in cases for tracklet in (*case.query, *case.gallery)]
-    length, num_clips = cfg.INPUT.SEQ_LEN, cfg.TEST.NUM_CLIPS
-    num_short = sum(count_test_clips(len(each.frame_paths), length, num_clips) < num_clips for each in tracklets)
-    if num_short:
-        logger.warning(
-            "%d of %d query and gallery tracklets have fewer than TEST.NUM_CLIPS (%d) frames in each of INPUT.SEQ_LEN "
-            "(%d) segments: some of their clips are equal.",
-            num_short,
-            len(tracklets),
-            num_clips,
-            length,
-        )
 
 
 def _make_shared_loader(cfg: CfgNode, clips: TrackletClips, processes: Processes) -> DataLoader:

@@ -23,55 +23,55 @@ class Check(NamedTuple):
     meaning: str
 
 
-CHECKS: dict[str, Check] = {
-    "missing folder": Check(BLOCKING, "the data set cannot be read without it"),
-    "unreachable folder": Check(BLOCKING, "it cannot be listed"),
-    "unusable entry": Check(BLOCKING, "it is not the folder or regular file expected there, nor a link to one"),
-    "identity folder": Check(BLOCKING, "an identity is a folder named by its own number, which holds tracklet folders"),
-    "tracklet name": Check(BLOCKING, "ranking files separate names by spaces, in UTF-8"),
-    "empty folder": Check(BLOCKING, "the loader refuses a tracklet without frames"),
-    "frame name": Check(BLOCKING, "it does not follow the naming scheme of the data set in DATASETS.NAMES"),
-    "several cameras": Check(BLOCKING, "the frames of a tracklet must come from one camera"),
-    "unknown camera": Check(BLOCKING, "the data set has no camera with this number"),
-    "no readable frame": Check(BLOCKING, "training stops when it draws this tracklet"),
-    "too many bad frames": Check(
-        BLOCKING, "training would stop: repair the copy, or raise DATALOADER.MAX_BAD_FRACTION"
-    ),
-    "attribute table": Check(BLOCKING, "the loader cannot read it"),
-    "loader": Check(BLOCKING, "the loader refuses the data set with this message"),
-    "worker": Check(BLOCKING, "a decoding process died: memory ran out, or a file crashed the decoder"),
-    "batches": Check(BLOCKING, "the config's batches of P identities with K tracklets each cannot be drawn"),
-    "missing frame": Check(WARNING, "it is listed but does not exist; the nearest readable frame replaces it"),
-    "empty frame": Check(WARNING, "the file has 0 bytes; the nearest readable frame replaces it"),
-    "unreadable frame": Check(WARNING, "it cannot be decoded completely; the nearest readable frame replaces it"),
-    "probably too many bad frames": Check(
-        WARNING, "estimated from the sample; training stops above DATALOADER.MAX_BAD_FRACTION"
-    ),
-    "repeated frame": Check(WARNING, "two files of a tracklet have the same bytes"),
-    "frame of two people": Check(WARNING, "files of two identities have the same bytes"),
-    "frame of two tracklets": Check(WARNING, "its name begins with the prefixes of several tracklets of the list"),
-    "people in train and test": Check(WARNING, "scores do not show how well the model handles new people"),
-    "attribute code": Check(WARNING, "the code is not in the table of codes and is read as unknown"),
-    "people without attributes": Check(WARNING, "all their attributes are read as unknown"),
-    "other view": Check(WARNING, "the tracklet is on the wrong side of its case"),
-    "altitude": Check(WARNING, "an aerial tracklet without exactly one known altitude: its altitude is unknown"),
-    "query without match": Check(WARNING, "the gallery has no tracklet that counts as a match under the protocol"),
-    "query in its gallery": Check(
-        WARNING, "the gallery has a tracklet of its identity and name: the query may find itself"
-    ),
-    "short tracklet": Check(WARNING, "it has fewer frames than INPUT.SEQ_LEN: frames repeat in every clip"),
-    "one tracklet": Check(WARNING, "this training identity has no second tracklet to match"),
-    "one view": Check(WARNING, "this training identity was seen only from the ground, or only from the air"),
-    "camera only in test": Check(WARNING, "training has no tracklet of this camera: it gets no camera embedding"),
-    "loader's remark": Check(WARNING, "the loader logs this warning"),
-    "missing direction": Check(REMARK, "this case is left out of evaluation"),
-    "masked identities": Check(REMARK, "this copy can be ranked and submitted, but not scored"),
-    "masked frame name": Check(REMARK, "outside the naming scheme, as masked copies may be: its camera is unknown"),
-    "few tracklets": Check(REMARK, "fewer tracklets than DATALOADER.NUM_INSTANCE: they repeat in a batch"),
-    "no attribute table": Check(REMARK, "only visual results are reported for it"),
-    "stray file": Check(REMARK, "it is ignored"),
-    "published counts": Check(REMARK, "copies differ; docs/datasets.md says which copy was counted"),
+_MEANINGS = {
+    BLOCKING: {
+        "missing folder": "the data set cannot be read without it",
+        "unreachable folder": "it cannot be listed",
+        "unusable entry": "it is not the folder or regular file expected there, nor a link to one",
+        "identity folder": "an identity is a folder named by its own number, which holds tracklet folders",
+        "tracklet name": "ranking files separate names by spaces, in UTF-8",
+        "empty folder": "the loader refuses a tracklet without frames",
+        "frame name": "it does not follow the naming scheme of the data set in DATASETS.NAMES",
+        "several cameras": "the frames of a tracklet must come from one camera",
+        "unknown camera": "the data set has no camera with this number",
+        "no readable frame": "training stops when it draws this tracklet",
+        "too many bad frames": "training would stop: repair the copy, or raise DATALOADER.MAX_BAD_FRACTION",
+        "attribute table": "the loader cannot read it",
+        "loader": "the loader refuses the data set with this message",
+        "worker": "a decoding process died: memory ran out, or a file crashed the decoder",
+        "batches": "the config's batches of P identities with K tracklets each cannot be drawn",
+    },
+    WARNING: {
+        "missing frame": "it is listed but does not exist; the nearest readable frame replaces it",
+        "empty frame": "the file has 0 bytes; the nearest readable frame replaces it",
+        "unreadable frame": "it cannot be decoded completely; the nearest readable frame replaces it",
+        "repeated frame": "two files of a tracklet have the same bytes",
+        "frame of two people": "files of two identities have the same bytes",
+        "frame of two tracklets": "its name begins with the prefixes of several tracklets of the list",
+        "people in train and test": "scores do not show how well the model handles new people",
+        "attribute code": "the code is not in the table of codes and is read as unknown",
+        "people without attributes": "all their attributes are read as unknown",
+        "other view": "the tracklet is on the wrong side of its case",
+        "altitude": "an aerial tracklet without exactly one known altitude: its altitude is unknown",
+        "query without match": "the gallery has no tracklet that counts as a match under the protocol",
+        "query in its gallery": "the gallery has a tracklet of its identity and name: the query may find itself",
+        "short tracklet": "it has fewer frames than INPUT.SEQ_LEN: frames repeat in every clip",
+        "one tracklet": "this training identity has no second tracklet to match",
+        "one view": "this training identity was seen only from the ground, or only from the air",
+        "camera only in test": "training has no tracklet of this camera: it gets no camera embedding",
+        "loader's remark": "the loader logs this warning",
+    },
+    REMARK: {
+        "missing direction": "this case is left out of evaluation",
+        "masked identities": "this copy can be ranked and submitted, but not scored",
+        "masked frame name": "outside the naming scheme, as masked copies may be: its camera is unknown",
+        "few tracklets": "fewer tracklets than DATALOADER.NUM_INSTANCE: they repeat in a batch",
+        "no attribute table": "only visual results are reported for it",
+        "stray file": "it is ignored",
+        "published counts": "copies differ; docs/datasets.md says which copy was counted",
+    },
 }
+CHECKS = {check: Check(level, text) for level, texts in _MEANINGS.items() for check, text in texts.items()}
 
 
 class Fault(Mistake):
@@ -88,12 +88,10 @@ class Problems:
     """Takes the faults that a reader finds as loading does: it raises blocking ones, and logs all others."""
 
     def add(self, check: str, *places: str, summary: str = "") -> None:
-        """Report what a check found.
+        """Report what a check, a key of ``CHECKS``, found at some places; without places, it found nothing.
 
-        Args:
-            check: Key of ``CHECKS``.
-            places: Where, usually a path, with details where the check does not say everything. None: no fault.
-            summary: One sentence about all places, for the log.
+        A place is usually a path, with details where the check does not say everything. The summary is one sentence
+        about all of them, for the log.
         """
         if not places:
             return
@@ -111,9 +109,9 @@ class Problems:
         """
         yield
 
-    def note(self, text: str) -> None:
-        """Log a fact that is no fault."""
-        logger.info("%s", text)
+    def of_level(self, level: str) -> dict[str, list[str]]:
+        """Return the findings of a level by check, in the order of ``CHECKS``."""
+        return {}
 
 
 LOADING = Problems()
@@ -142,11 +140,7 @@ class Findings(Problems):
         except OSError as error:
             self.add(check or "unreachable folder", f"{error.filename}: {error.strerror}")
 
-    def note(self, text: str) -> None:
-        pass
-
     def of_level(self, level: str) -> dict[str, list[str]]:
-        """Return the findings of a level by check, in the order of ``CHECKS``."""
         return {check: self.places[check] for check in CHECKS if CHECKS[check].level == level and check in self.places}
 
 

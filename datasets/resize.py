@@ -17,12 +17,14 @@ from utils.mistake import Mistake
 from utils.progress import track
 
 from .clips.decoding import UnreadableFrameError, decode_frame, read_size
-from .readers.listing import find_root, is_image_name, walk_folders
+from .readers.listing import find_root, walk_folders
+from .readers.names import is_image_name
 
 logger = logging.getLogger(__name__)
 
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}  # nearly what the decoder returns for the original
 PNG = {"format": "PNG"}
+MAX_WARNINGS = 10
 
 
 class Resized(NamedTuple):
@@ -36,32 +38,26 @@ class Resized(NamedTuple):
 def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers: int = 1) -> Resized:
     """Copy a data set with the same folders and names; frames are made smaller, all other files are copied.
 
-    Both sides of a frame become at most those of the size; a frame that is smaller already, or cannot be read, is
-    copied as it is. PNG files stay PNG, all others become JPEG. Files that are in the copy already are kept, so a
-    command that was stopped goes on where it was.
-
-    ``size_hw`` is the largest height and width, pixels; ``num_workers`` processes work at the same time.
+    Both sides of a frame become at most those of ``size_hw``, in pixels; a frame that is smaller already, or cannot be
+    read, is copied as it is. PNG files stay PNG, all others become JPEG. Files that are in the copy already are kept,
+    so a command that was stopped goes on where it was.
     """
     find_root(root, "a data set")
     source, target = root.resolve(), output.resolve()
     if target.is_relative_to(source) or source.is_relative_to(target):
         raise Mistake(f"The copy {output} and the data set {root} must not lie in one another.")
-    folders, problems = walk_folders(root)
-    for problem in problems:
-        if "no images" not in problem:
-            logger.warning("%s", problem)
+    folders, warnings = walk_folders(root)
     jobs = [(folder.path, os.path.join(output, folder.place), folder.names) for folder in folders]
     counts: list[Resized] = []
-    unreadable: list[str] = []
     with ProcessPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         results = pool.map(partial(_copy_folder, size_hw=size_hw), jobs)
-        for count, failed in track(results, "resizing", "folder", total=len(jobs)):
+        for count, unreadable in track(results, "resizing", "folder", total=len(jobs)):
             counts.append(count)
-            unreadable += failed
-    for text in unreadable[:10]:
-        logger.warning("%s: it is copied as it is.", text)
-    if len(unreadable) > 10:
-        logger.warning("... and %d more frames that cannot be read", len(unreadable) - 10)
+            warnings += [f"{text}: it is copied as it is." for text in unreadable]
+    for text in warnings[:MAX_WARNINGS]:
+        logger.warning("%s", text)
+    if len(warnings) > MAX_WARNINGS:
+        logger.warning("... and %d more", len(warnings) - MAX_WARNINGS)
     return Resized(*map(sum, zip(*counts, strict=True)))
 
 
@@ -73,24 +69,24 @@ def _copy_folder(job: tuple[str, str, Sequence[str]], size_hw: tuple[int, int]) 
     unreadable = []
     for name in names:
         source, copy = os.path.join(folder, name), os.path.join(target, name)
+        temporary = os.path.join(target, f".{name}.part")
+        content = None
         if os.path.exists(copy):
             kept += 1
             continue
-        content = None
         if is_image_name(name):
             try:
                 content = _shrink(source, size_hw)
             except UnreadableFrameError as error:
                 unreadable.append(str(error).rstrip("."))
-        if content is None and not os.path.isfile(source):  # a link that leads nowhere
-            continue
-        temporary = os.path.join(target, f".{name}.part")
-        if content is None:
+        if content is not None:
+            Path(temporary).write_bytes(content)
+            resized += 1
+        elif os.path.isfile(source):  # no link that leads nowhere
             shutil.copyfile(source, temporary)
             copied += 1
         else:
-            Path(temporary).write_bytes(content)
-            resized += 1
+            continue
         os.replace(temporary, copy)
     return Resized(resized, copied, kept), unreadable
 

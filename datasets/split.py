@@ -1,92 +1,81 @@
 """Divide people into those who train and those who are tested, and choose the queries among the tested ones."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from utils.metrics import PROTOCOLS
 from utils.mistake import Mistake
 from utils.text import parse_integer, read_lines
+from utils.unknown import UNKNOWN
 
 from .tracklet import Case, Tracklet
 
 MIN_TEST_PEOPLE = 2  # with one, every ranking is perfect
 
 
-class Seen(NamedTuple):
-    """What a division of people needs to know of a tracklet; person and camera are None if unknown."""
-
-    person: Hashable
-    camera: Hashable
-    view: str
-
-
-def have_cameras(seen: Iterable[Seen]) -> bool:
+def have_cameras(tracklets: Iterable[Tracklet]) -> bool:
     """Return whether two cameras are named: with fewer, nobody can be matched between cameras."""
-    return len({each.camera for each in seen} - {None}) > 1
+    return len({tracklet.camid for tracklet in tracklets} - {UNKNOWN}) > 1
 
 
-def have_both_views(seen: Iterable[Seen]) -> bool:
+def have_both_views(tracklets: Iterable[Tracklet]) -> bool:
     """Return whether tracklets are from the ground and from the air."""
-    return len({each.view for each in seen}) > 1
+    return len({tracklet.view for tracklet in tracklets}) > 1
 
 
-def find_queries(seen: Sequence[Seen]) -> set[int]:
+def find_queries(tracklets: Sequence[Tracklet]) -> set[int]:
     """Return which tracklets are queries, as places in the sequence.
 
     For each person, the first tracklet of each camera is a query, if the person can be found in another camera; where
     there are two views, in the other view; where no cameras are known, in another tracklet, and there is one query.
     """
-    with_cameras, with_views = have_cameras(seen), have_both_views(seen)
-    places_of: dict[Hashable, list[int]] = defaultdict(list)
-    for place, each in enumerate(seen):
-        if each.person is not None:
-            places_of[each.person].append(place)
+    with_cameras, with_views = have_cameras(tracklets), have_both_views(tracklets)
+    places_of: dict[int, list[int]] = defaultdict(list)
+    for place, tracklet in enumerate(tracklets):
+        if tracklet.pid != UNKNOWN:
+            places_of[tracklet.pid].append(place)
     queries: set[int] = set()
     for places in places_of.values():
-        own = [seen[place] for place in places]
+        own = [tracklets[place] for place in places]
         if with_views:
             can_be_found = have_both_views(own)
         elif with_cameras:
-            can_be_found = len({each.camera for each in own}) > 1
-            places = [place for place in places if seen[place].camera is not None]  # others would find themselves
+            can_be_found = len({tracklet.camid for tracklet in own}) > 1
+            places = [place for place in places if tracklets[place].camid != UNKNOWN]  # others would find themselves
         else:
             can_be_found = len(own) > 1
-        first: dict[tuple[str, Hashable], int] = {}
+        first: dict[tuple[str, int], int] = {}
         for place in places:
-            first.setdefault((seen[place].view, seen[place].camera if with_views or with_cameras else None), place)
+            camera = tracklets[place].camid if with_views or with_cameras else UNKNOWN
+            first.setdefault((tracklets[place].view, camera), place)
         queries.update(first.values() if can_be_found else ())
     return queries
 
 
 def draw_people(
-    seen: Sequence[Seen], fraction: float, seed: int = 0, setting: str = "", distractors: bool = False
-) -> set[Any]:
-    """Draw test people from those who can be found, as ``find_queries`` says.
+    tracklets: Sequence[Tracklet], fraction: float, seed: int = 0, setting: str = "", distractors: bool = False
+) -> set[int]:
+    """Draw test people from those who can be found, as ``find_queries`` says, in the order in which they first appear.
 
-    Args:
-        seen: All tracklets. People are drawn in the order in which they first appear here.
-        fraction: Share of the people, between 0 and 1, as far as there are enough who can be found.
-        seed: Seed of the draw.
-        setting: Key or option that gives the share, for messages.
-        distractors: Whether to draw the same share of those who can be found and of the others, who will be in
-            galleries without a query. Else the share is of everybody, and the others are not drawn.
+    ``fraction`` is a share of everybody, as far as there are enough who can be found; ``setting`` is its name in
+    messages. With ``distractors``, the same share of those who can be found and of the others is drawn; the others will
+    be in galleries without a query.
     """
     if not 0 < fraction < 1:
         raise Mistake(f"{setting} must lie between 0 and 1, got {fraction:g}.")
-    people = list(dict.fromkeys(each.person for each in seen if each.person is not None))
-    queried = {seen[place].person for place in find_queries(seen)}
+    people = list(dict.fromkeys(tracklet.pid for tracklet in tracklets if tracklet.pid != UNKNOWN))
+    queried = {tracklets[place].pid for place in find_queries(tracklets)}
     can_be_found = [person for person in people if person in queried]
     number = min(round(fraction * len(can_be_found if distractors else people)), len(can_be_found))
     if number < MIN_TEST_PEOPLE:
-        is_seen = "from both views" if have_both_views(seen) else "by two cameras" if have_cameras(seen) else ""
+        seen = "from both views" if have_both_views(tracklets) else "by two cameras" if have_cameras(tracklets) else ""
         raise Mistake(
             f"A share of {fraction:g} ({setting}) makes {number} test people of {len(people)}, of whom "
-            f"{len(can_be_found)} were seen {is_seen or 'in two tracklets'}; at least {MIN_TEST_PEOPLE} are needed. "
+            f"{len(can_be_found)} were seen {seen or 'in two tracklets'}; at least {MIN_TEST_PEOPLE} are needed. "
             "Raise the share, or correct people and cameras if they were taken from the wrong place."
         )
     if number == len(people):
@@ -95,14 +84,6 @@ def draw_people(
     drawn = set(rng.permutation(np.array(can_be_found)).tolist()[:number])
     others = [person for person in people if person not in queried] if distractors else []
     return drawn | set(rng.permutation(np.array(others)).tolist()[: round(fraction * len(others))])
-
-
-def see(tracklets: Iterable[Tracklet]) -> list[Seen]:
-    """Return what a division of people needs to know of tracklets."""
-    return [
-        Seen(each.pid if each.pid >= 0 else None, each.camid if each.camid >= 0 else None, each.view)
-        for each in tracklets
-    ]
 
 
 def read_pids(path: str | Path) -> set[int]:
@@ -116,32 +97,26 @@ def read_pids(path: str | Path) -> set[int]:
 def hold_out(
     train: Sequence[Tracklet], cases: Mapping[str, Case], pids: Collection[int]
 ) -> tuple[tuple[Tracklet, ...], dict[str, Case]]:
-    """Take people out of the training tracklets, and make cases of them.
+    """Take people out of the training tracklets, and make cases of them in the image of the data set's cases.
 
-    Each case is made in the image of one of the data set. Where its sides are of two views, the queries are all
-    tracklets of the one view whose people are also in the other, and the gallery is all of the other. Otherwise the
-    queries are those of ``find_queries``, and the gallery is everything but queries that would find themselves.
+    Where the sides of a case are of two views, the queries are all tracklets of the one view whose people are also in
+    the other, and the gallery is all of the other. Otherwise the queries are those of ``find_queries``, and the gallery
+    is everything but queries that would find themselves.
 
     Returns the tracklets of the other people, and the cases by key, as far as they have queries and gallery.
     """
     if strangers := sorted(set(pids) - {tracklet.pid for tracklet in train}):
         raise Mistake(f"{len(strangers)} people to hold out are not in the training set (first: {strangers[0]}).")
     rest = tuple(tracklet for tracklet in train if tracklet.pid not in pids)
-    held = [tracklet for tracklet in train if tracklet.pid in pids]
     if not rest:
         raise Mistake("Everybody is held out for validation, and nobody is left to train on.")
+    held = [tracklet for tracklet in train if tracklet.pid in pids]
     held_cases = {}
     for key, case in cases.items():
         query, gallery = _choose_sides(held, case)
         if query and gallery:
-            held_cases[key] = replace(
-                case,
-                name=f"validation_{case.name}",
-                title=f"{case.title}, validation people",
-                query=tuple(query),
-                gallery=tuple(gallery),
-                identities_masked=False,
-            )
+            names = {"name": f"validation_{case.name}", "title": f"{case.title}, validation people"}
+            held_cases[key] = replace(case, **names, query=query, gallery=gallery, identities_masked=False)
     if not held_cases:
         raise Mistake(
             f"None of the {len(pids)} people held out for validation was seen on both sides of {', '.join(cases)}: "
@@ -150,19 +125,19 @@ def hold_out(
     return rest, held_cases
 
 
-def _choose_sides(held: Sequence[Tracklet], case: Case) -> tuple[list[Tracklet], list[Tracklet]]:
+def _choose_sides(held: Sequence[Tracklet], case: Case) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]:
     """Return the queries and the gallery that held-out people give a case."""
     query_view, gallery_view = (
         Counter(tracklet.view for tracklet in side).most_common(1)[0][0] for side in (case.query, case.gallery)
     )
     side = [tracklet for tracklet in held if tracklet.view == query_view]
     if query_view != gallery_view:
-        gallery = [tracklet for tracklet in held if tracklet.view == gallery_view]
+        gallery = tuple(tracklet for tracklet in held if tracklet.view == gallery_view)
         known = {tracklet.pid for tracklet in gallery}
-        return [tracklet for tracklet in side if tracklet.pid in known], gallery
-    places = find_queries(see(side))
+        return tuple(tracklet for tracklet in side if tracklet.pid in known), gallery
+    places = find_queries(side)
     leaves_out = PROTOCOLS[case.protocol].leave_out_same_camera
     return (
-        [side[place] for place in sorted(places)],
-        [each for place, each in enumerate(side) if place not in places or (leaves_out and each.camid >= 0)],
+        tuple(side[place] for place in sorted(places)),
+        tuple(each for place, each in enumerate(side) if place not in places or (leaves_out and each.camid >= 0)),
     )

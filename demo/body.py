@@ -1,9 +1,11 @@
 """Build the walking, clothed body of a synthetic person out of the shapes of ``demo.shapes``."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .people import Color, Garment, Person
-from .shapes import Paint, Part, barrel, ellipsoid, pouch
+from .shapes import Paint, Part, barrel, ellipsoid, paint_points, pouch
 
 PATTERN_STATURE = 1.75  # metres; proportions and pattern heights are those of a body of this stature
 LOGO_HEIGHT = 1.24  # metres above ground
@@ -19,13 +21,9 @@ HAND_BAGS = ("handbag", "rolling bag", "market bag", "sport bag")  # the right a
 
 
 def walking_body(person: Person, phase: float) -> list[Part]:
-    """Build the body at one moment of the gait.
+    """Build the body at one moment of the gait, ``phase`` radians after its start; 2 pi is one cycle of two steps.
 
-    Args:
-        person: Whose body.
-        phase: Gait phase in radians; 2 pi is one cycle of two steps.
-    Returns:
-        Parts in the person's frame: x right, y front, z up from the ground under the hips, metres.
+    The parts are in the person's frame: x right, y front, z up from the ground under the hips, metres.
     """
     body = _Body(person, phase)
     body.add_legs()
@@ -42,12 +40,10 @@ def to_linear(color: Color) -> np.ndarray:
 
 
 def _cloth(garment: Garment, middle: float, half: float, radius: float, trunk: bool = False) -> Paint:
-    """Paint a tube with a garment.
+    """Paint a tube with a garment; logos and two-tone seams belong on the ``trunk`` only.
 
-    Args:
-        garment: Colours and pattern; logos and two-tone seams belong on the ``trunk`` only.
-        middle, half: Height of the tube's middle along the pattern, and half its length, metres.
-        radius: Radius of the tube, metres; spaces the vertical stripes.
+    The tube's middle is at height ``middle`` of the pattern, its length is 2 ``half``, both in metres; its ``radius``
+    spaces the vertical stripes.
     """
     base, second = to_linear(garment.color), to_linear(garment.second)
     pattern, period = garment.pattern, garment.period
@@ -75,22 +71,21 @@ def _cloth(garment: Garment, middle: float, half: float, radius: float, trunk: b
     return paint
 
 
+def _choose(where: Callable[[np.ndarray], np.ndarray], first: Paint, second: Paint) -> Paint:
+    """Paint the points for which ``where`` holds with ``first`` and the rest with ``second``."""
+    return lambda points: np.where(where(points)[:, None], paint_points(first, points), paint_points(second, points))
+
+
 def _split(upper: Paint, lower: Paint, height: float) -> Paint:
     """Paint own-frame z above ``height`` with ``upper`` and the rest with ``lower``."""
     if abs(height) >= 1.0:
         return upper if height < 0 else lower
-    return lambda points: np.where((points[2] > height)[:, None], _colors(upper, points), _colors(lower, points))
+    return _choose(lambda points: points[2] > height, upper, lower)
 
 
-def _open_front(coat: Paint, inner: Paint) -> Paint:
+def _open_front(coat: Paint, inner: Color) -> Paint:
     """Let the inner garment show in a vertical gap in front."""
-    return lambda points: np.where(
-        ((points[1] > 0) & (np.abs(points[0]) < 0.2))[:, None], _colors(inner, points), _colors(coat, points)
-    )
-
-
-def _colors(paint: Paint, points: np.ndarray) -> np.ndarray:
-    return paint(points) if callable(paint) else np.asarray(paint, dtype=np.float32)
+    return _choose(lambda points: (points[1] > 0) & (np.abs(points[0]) < 0.2), to_linear(inner), coat)
 
 
 def _face(person: Person, skin: np.ndarray, hair: np.ndarray) -> Paint:
@@ -125,14 +120,13 @@ class _Body:
     """Puts one body together, part by part, in metres: proportions of a 1.75 m adult scaled by ``unit``."""
 
     def __init__(self, person: Person, phase: float) -> None:
-        self.person = person
+        self.person, self.phase = person, phase
         self.unit = person.stature / PATTERN_STATURE
-        self.phase = phase
         self.skin = to_linear(person.skin)
-        female = person.gender == "female"
-        self.shoulder = (0.185 if female else 0.212) * self.unit * (0.6 + 0.4 * person.girth)
-        self.hip = (0.175 if female else 0.160) * self.unit * person.girth
-        self.waist = (0.135 if female else 0.155) * self.unit * person.girth**1.4
+        shoulder, hip, waist = (0.185, 0.175, 0.135) if person.gender == "female" else (0.212, 0.160, 0.155)
+        self.shoulder = shoulder * self.unit * (0.6 + 0.4 * person.girth)
+        self.hip = hip * self.unit * person.girth
+        self.waist = waist * self.unit * person.girth**1.4
         self.bob = 0.02 * self.unit * abs(np.cos(phase))
         self.parts: list[Part] = []
 
@@ -203,7 +197,7 @@ class _Body:
         ):
             cloth = _cloth(person.upper, (top + bottom) / 2, (top - bottom) / 2, self.waist, trunk=True)
             if kind in OPEN_FRONT:
-                cloth = _open_front(cloth, to_linear(person.inner.color))
+                cloth = _open_front(cloth, person.inner.color)
             ends = self._at(0, 0, top), self._at(0, 0, bottom)
             self._add(barrel(*ends, top_radius * thick, bottom_radius * thick, cloth, depth, 1.1, bulge=0.2))
         yoke = _cloth(person.upper, 1.40, 0.07, self.shoulder, trunk=True)
@@ -221,7 +215,7 @@ class _Body:
         """Add a skirt, or the part of a garment that hangs over the hips."""
         cloth = _cloth(garment, (top + bottom) / 2, (top - bottom) / 2, self.hip, trunk=True)
         if self.person.upper_body_clothing in OPEN_FRONT and garment is self.person.upper:
-            cloth = _open_front(cloth, to_linear(self.person.lower.color))
+            cloth = _open_front(cloth, self.person.lower.color)
         narrow, wide = (self.waist + self.hip) / 2 * 1.04, self.hip * flare * 1.03
         hem = self._at(0.0, 0.03 * np.sin(self.phase), bottom)
         self._add(barrel(self._at(0, 0, top), hem, narrow, wide, cloth, 0.9, 1.0, bulge=0.1))

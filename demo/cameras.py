@@ -77,15 +77,9 @@ def make_cameras(rng: np.random.Generator) -> tuple[Camera, ...]:
 
 
 def develop(camera: Camera, linear: np.ndarray, exposure: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn light into the camera's picture.
+    """Turn linear light (H, W, 3), where 1 is white under normal exposure, into the camera's picture, uint8.
 
-    Args:
-        camera: The camera.
-        linear: Scene light, (H, W, 3), linear, 1 is white under normal exposure.
-        exposure: Extra gain of this tracklet per channel, (3,).
-        rng: Source of the sensor noise.
-    Returns:
-        Picture, (H, W, 3), uint8.
+    ``exposure`` (3,) is an extra gain of this tracklet per channel; ``rng`` draws the sensor noise.
     """
     image = linear * (np.asarray(camera.white_balance) * camera.exposure * exposure).astype(np.float32)
     image = camera.haze * 0.6 + (1.0 - camera.haze) * image
@@ -108,24 +102,21 @@ def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return image
 
 
-@dataclass(frozen=True)
 class Scene:
-    """A place: ``ground`` is a texture with halved copies for distant views, ``panorama`` is the background.
+    """One of a camera's places; variants differ in ground and panorama. Building takes a while."""
 
-    All are linear albedo or light: ground levels (S, S, 3), panorama (160, 1024, 3).
-    """
+    def __init__(self, place: int, variant: int) -> None:
+        rng = np.random.default_rng(np.random.SeedSequence([place, variant]))
+        levels = [_ground_texture(list(GROUND_TONES)[rng.integers(len(GROUND_TONES))], rng)]
+        while len(levels) < 6:
+            half = len(levels[-1]) // 2
+            levels.append(levels[-1].reshape(half, 2, half, 2, 3).mean(axis=(1, 3)))
+        self.ground = [level.astype(np.float32) for level in levels]  # (S, S, 3); the smaller for distant views
+        self.panorama = _panorama(rng).astype(np.float32)  # (160, 1024, 3)
 
-    ground: tuple[np.ndarray, ...]
-    panorama: np.ndarray
+    def background(self, view: View, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Look at the empty place, at pixel columns u (W,) and rows v (H,) divided by the focal length.
 
-    def background(
-        self, view: View, u: np.ndarray, v: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Look at the empty place.
-
-        Args:
-            view: The camera.
-            u, v: Pixel columns (W,) and rows (H,) divided by the focal length.
         Returns:
             Albedo or light (H, W, 3), and of each pixel (H, W) whether it shows the ground, and where: x and y, metres.
         """
@@ -155,28 +146,16 @@ class Scene:
         return self.panorama[row, column]
 
 
-@lru_cache(maxsize=SCENE_CACHE)
-def scene_of(place: int, variant: int) -> Scene:
-    """Return one of a camera's places; variants differ in ground and panorama. Building takes a while."""
-    rng = np.random.default_rng(np.random.SeedSequence([place, variant]))
-    levels = [_ground_texture(list(GROUND_TONES)[rng.integers(len(GROUND_TONES))], rng)]
-    while len(levels) < 6:
-        fine = levels[-1]
-        half = len(fine) // 2
-        levels.append(fine.reshape(half, 2, half, 2, 3).mean(axis=(1, 3)))
-    return Scene(tuple(level.astype(np.float32) for level in levels), _panorama(rng).astype(np.float32))
+scene_of = lru_cache(maxsize=SCENE_CACHE)(Scene)
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
     """Return repeating noise in 0..1, (H, W), interpolated between ``cells`` x ``cells`` random values."""
-    grid = rng.random((cells, cells))
-    grid = np.pad(grid, ((0, 1), (0, 1)), mode="wrap")
-    rows = np.linspace(0, cells, shape[0], endpoint=False)
-    columns = np.linspace(0, cells, shape[1], endpoint=False)
-    lines = np.stack([np.interp(columns, np.arange(cells + 1), line) for line in grid])
-    lower = rows.astype(int)
-    share = (rows - lower)[:, None]
-    return lines[lower] * (1 - share) + lines[lower + 1] * share
+    noise = np.pad(rng.random((cells, cells)), ((0, 1), (0, 1)), mode="wrap")
+    for size in shape[::-1]:  # columns first
+        places = np.linspace(0, cells, size, endpoint=False)
+        noise = np.stack([np.interp(places, np.arange(cells + 1), line) for line in noise], axis=1)
+    return noise
 
 
 def _ground_texture(kind: str, rng: np.random.Generator) -> np.ndarray:

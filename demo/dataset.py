@@ -1,4 +1,4 @@
-"""Render a data set of synthetic aerial-ground tracklets in the AG-VPReID layout.
+"""Render a data set of synthetic aerial-ground tracklets in the AG-VPReID layout, or one picture of the people.
 
 No public aerial-ground video set may be shipped with a repository, so this one is drawn: people with clothes of many
 colours walk past six cameras. It lets everyone train, evaluate and test the whole program without a download.
@@ -7,19 +7,16 @@ colours walk past six cameras. It lets everyone train, evaluate and test the who
 import csv
 import functools
 import logging
-import os
 import shutil
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from datasets.attributes import COLUMNS, UNKNOWN_CODES
 from utils.files import whole_folder
-from utils.mistake import Mistake
 from utils.progress import track
-from utils.text import read_lines
 
 from .cameras import ALTITUDES, CAMERAS, Camera
 from .people import Person
@@ -28,7 +25,6 @@ from .rendering import map_in_processes, render_tracklet, sample_altitude
 logger = logging.getLogger(__name__)
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
-FILE_LIST = "rendered_files.txt"  # names every other file of the data set, relative to its root, one a line
 
 DISTRACTOR_SHARE = 0.15  # identities only in case 2's gallery, per test identity; the real set has 664 per 645
 UNKNOWN_SHARE = {"ethnicity": 0.85, "age": 0.05, "footwear": 0.15, "glasses": 0.10, "hair_color": 0.08}
@@ -45,6 +41,12 @@ SPLITS: dict[tuple[int, str], tuple[str, ...]] = {
 }
 VIEWS = ("aerial", "ground")
 
+SHEET_FRAMES = 2  # of each tracklet
+CELL = (130, 80)  # height and width, pixels
+CAPTION_HEIGHT = 26  # pixels
+FONT_SIZE = 13  # the longest caption is as wide as a sheet
+MAX_ZOOM = 2.5  # small aerial crops grow by at most this, so that they stay visibly small
+
 
 def render_dataset(
     root: str | Path,
@@ -55,33 +57,26 @@ def render_dataset(
     frames_per_tracklet: int = 8,
     num_workers: int = 2,
     force: bool = False,
-    progress: bool = False,
 ) -> None:
     """Write a data set in the AG-VPReID layout, whole or not at all; the same arguments write the same bytes.
 
     Args:
         root: Folder to write.
         seed: Seed of all randomness, at least 0.
-        num_train, num_test: Identities; not both may be 0. The training identities come first in the numbering.
+        num_train, num_test: Identities; the training identities come first in the numbering.
         tracklets_per_view: Aerial tracklets, and as many ground ones, of each identity.
         frames_per_tracklet: Frames of each tracklet.
         num_workers: Processes that render; they do not change the result.
         force: Replace a data set of this function that is already in ``root``; other files are never deleted.
-        progress: Show a progress bar.
     """
-    root = Path(root).resolve()
-    _check_free(root, force)
     num_distractors = round(DISTRACTOR_SHARE * num_test)
     kinds = [TRAIN] * num_train + [TEST] * num_test + [DISTRACTOR] * num_distractors
-    with whole_folder(root) as folder:
+    with whole_folder(Path(root), force) as folder:
         write = functools.partial(_write_identity, folder, seed, tracklets_per_view, frames_per_tracklet)
         with closing(map_in_processes(write, list(enumerate(kinds)), num_workers, chunksize=2)) as written:
-            for _ in track(written, "rendering", "person", len(kinds), enabled=progress):
+            for _ in track(written, "rendering", "person", len(kinds)):
                 pass
         _write_tables(folder, seed, kinds)
-        files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        (folder / FILE_LIST).write_text("".join(f"{name}\n" for name in files), encoding="utf-8")
-        _check_free(root, force)  # again: rendering takes minutes
     logger.info(
         "Wrote %d training, %d test and %d distractor identities to %s", num_train, num_test, num_distractors, root
     )
@@ -89,30 +84,7 @@ def render_dataset(
 
 def identity(seed: int, kind: int, pid: int) -> Person:
     """Return the person with this pid in the data set with this seed."""
-    return Person.sample(_generator(seed, kind, pid))
-
-
-def _check_free(root: Path, force: bool) -> None:
-    """Check that ``root`` is free, or holds nothing but a data set that ``force`` may replace."""
-    if root.exists() and not root.is_dir():
-        raise Mistake(f"{root} is a file, not a folder.")
-    if not root.is_dir() or not any(root.iterdir()):
-        return
-    if not force:
-        raise Mistake(f"{root} is not empty; choose another folder or pass --force (force=True).")
-    listing = root / FILE_LIST
-    ours = {FILE_LIST, *(read_lines(listing) if listing.is_file() else ())}
-    for path in sorted(root.rglob("*")):
-        is_folder = path.is_dir() and not path.is_symlink()
-        if not is_folder and path.relative_to(root).as_posix() not in ours:
-            raise Mistake(
-                f"{path} is not listed in {listing}, so it is not part of a data set that was rendered here and will "
-                "not be deleted. Choose another folder, or move it away."
-            )
-
-
-def _generator(*key: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(key))
+    return Person(np.random.default_rng([seed, kind, pid]))
 
 
 def _write_identity(
@@ -124,36 +96,23 @@ def _write_identity(
     for view in VIEWS:
         cameras = [camera for camera in CAMERAS if camera.view == view]
         for index in range(tracklets_per_view if SPLITS[kind, view] else 0):
-            rng = _generator(seed, kind, pid, view == "aerial", index)
+            rng = np.random.default_rng([seed, kind, pid, view == "aerial", index])
             camera = cameras[(pid + index) % len(cameras)]
             altitude = sample_altitude(camera, rng) if view == "aerial" else None
             frames = render_tracklet(person, camera, frames_per_tracklet, rng, altitude)
             tracklet = f"{pid:04d}C{camera.camid}T{index + 1:03d}"
             first, *copies = [root / split / f"{pid:04d}" / tracklet for split in SPLITS[kind, view]]
             first.mkdir(parents=True)
-            names = _frame_names(pid, camera, altitude, index, len(frames), rng)
-            for name, frame in zip(names, frames, strict=True):
+            # In AG-VPReID's grammar: person of the day, date and half-day, altitude, camera and so on.
+            person_of_day, day, half = rng.integers(1, 400), rng.integers(1, 29), rng.integers(2)
+            level = 0 if altitude is None else ALTITUDES.index(altitude)
+            stem = f"P{person_of_day}T2310{day:02d}{half}A{level}C{camera.camid}E{pid % 200 + 1}K{index + 1}"
+            number, step = rng.integers(1, 9000), rng.integers(3, 7)
+            for place, frame in enumerate(frames):
+                name = f"{stem}F{number + step * place}.jpg"
                 Image.fromarray(frame).save(first / name, quality=camera.jpeg_quality)
             for folder in copies:
-                shutil.copytree(first, folder, copy_function=_link_or_copy)
-
-
-def _frame_names(
-    pid: int, camera: Camera, altitude: int | None, index: int, count: int, rng: np.random.Generator
-) -> list[str]:
-    """Name frames in AG-VPReID's grammar: person of the day, date and half-day, altitude, camera and so on."""
-    person_of_day, day, half = rng.integers(1, 400), rng.integers(1, 29), rng.integers(2)
-    level = 0 if altitude is None else ALTITUDES.index(altitude)
-    stem = f"P{person_of_day}T2310{day:02d}{half}A{level}C{camera.camid}E{pid % 200 + 1}K{index + 1}"
-    first, step = rng.integers(1, 9000), rng.integers(3, 7)
-    return [f"{stem}F{first + step * frame}.jpg" for frame in range(count)]
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # file systems without hard links
-        shutil.copyfile(source, target)
+                shutil.copytree(first, folder)
 
 
 def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
@@ -162,7 +121,7 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
     for pid, kind in enumerate(kinds):
         attributes = identity(seed, kind, pid).attributes
         for index, view in enumerate(VIEWS):
-            rng = _generator(seed, TABLE, pid, index)
+            rng = np.random.default_rng([seed, TABLE, pid, index])
             is_unknown = {column: rng.random() < UNKNOWN_SHARE.get(column, UNKNOWN_SHARE_ELSE) for column in COLUMNS}
             row = [pid, *((UNKNOWN_CODES if is_unknown[column] else attributes)[column] for column in COLUMNS)]
             for split in SPLITS[kind, view]:
@@ -173,3 +132,33 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("id", *COLUMNS), *rows])
+
+
+def write_contact_sheet(path: Path, seed: int, num_people: int, width: int | None) -> None:
+    """Write a PNG file of people in rows: on the left one tracklet per ground camera, on the right one per altitude.
+
+    Each person is described in words below the row; a sheet that is shrunk to ``width`` pixels has no descriptions.
+    """
+    drones = [camera for camera in CAMERAS if camera.view == "aerial"]
+    shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
+    shots += [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]
+    row_height = CELL[0] + CAPTION_HEIGHT * (width is None)
+    sheet = Image.new("RGB", (len(shots) * SHEET_FRAMES * CELL[1], num_people * row_height), "white")
+    for row in range(num_people):
+        person = Person(np.random.default_rng([seed, row]))
+        if width is None:
+            words = person.caption()
+            place, font = (4, row * row_height + CELL[0] + 2), ImageFont.load_default(FONT_SIZE)
+            ImageDraw.Draw(sheet).text(place, f"{words[0].upper()}{words[1:]}.", fill="black", font=font)
+        for index, (camera, altitude) in enumerate(shots):
+            rng = np.random.default_rng([seed, row, index])
+            frames = render_tracklet(person, camera, 2 * SHEET_FRAMES, rng, altitude)[::2]
+            for column, frame in enumerate(map(Image.fromarray, frames), start=index * SHEET_FRAMES):
+                zoom = min((CELL[0] - 4) / frame.height, (CELL[1] - 4) / frame.width, MAX_ZOOM)
+                size = max(int(frame.width * zoom), 1), max(int(frame.height * zoom), 1)
+                sheet.paste(frame.resize(size, Image.Resampling.BICUBIC), (column * CELL[1], row * row_height))
+    if width is not None:
+        sheet = sheet.resize((width, round(width * sheet.height / sheet.width)), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)
+    logger.info("Wrote %s, %d KiB.", path, path.stat().st_size // 1024)

@@ -5,7 +5,6 @@ are few and shared by many people on purpose: only the whole outfit identifies a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,6 +45,7 @@ BAG_COLORS = {"black": 8, "gray": 3, "navy": 3, "red": 3, "blue": 2, "green": 1,
 SHOE_COLORS = {"black": 5, "white": 5, "gray": 2, "brown": 3, "red": 1, "blue": 1}
 ACCENT_COLORS = {"white": 6, "black": 4, "gray": 2, "navy": 2, "red": 2, "yellow": 2, "light blue": 1, "pink": 1}
 PATTERNS = {"plain": 50, "striped": 13, "vertically striped": 7, "checked": 9, "logo": 12, "two-tone": 9}
+PLAIN: dict[str, float] = {"plain": 1}
 LOWER_PATTERNS = {"striped": 1, "checked": 2, "vertically striped": 2}
 
 # The same for the rest; by gender where it matters.
@@ -92,16 +92,17 @@ JOINTS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Garment:
     """A piece of clothing. Colours are sRGB in 0..1; ``second`` is that of the pattern, unused if plain."""
 
-    color_name: str
-    color: Color
-    pattern: str = "plain"
-    second_name: str = "white"
-    second: Color = PALETTE["white"]
-    period: float = 0.12  # metres from stripe to stripe
+    def __init__(self, rng: np.random.Generator, colors: Mapping[str, float], patterns: Mapping[str, float] = PLAIN):
+        self.color_name = _pick(rng, colors)
+        others = {name: weight for name, weight in ACCENT_COLORS.items() if name != self.color_name}
+        self.second_name = _pick(rng, others)
+        self.color = _jitter(rng, PALETTE[self.color_name], COLOR_JITTER)
+        self.pattern = "plain" if patterns is PLAIN else _pick(rng, patterns)
+        self.second = _jitter(rng, PALETTE[self.second_name], COLOR_JITTER)
+        self.period = rng.uniform(0.09, 0.17)  # metres from stripe to stripe
 
     def words(self, noun: str) -> str:
         """Describe the garment in words, such as 'red and white striped T-shirt'."""
@@ -112,97 +113,55 @@ class Garment:
         return f"{self.color_name} and {self.second_name} {self.pattern} {noun}"
 
 
-@dataclass(frozen=True)
 class Person:
     """One identity on one day. Names are those of ``datasets.attributes.CODES``; colours are sRGB in 0..1."""
 
-    gender: str
-    age: str
-    height: str
-    body_volume: str
-    ethnicity: str
-    hair_color: str
-    hairstyle: str
-    beard: str
-    moustache: str
-    glasses: str
-    head_accessories: str | None
-    upper_body_clothing: str
-    lower_body_clothing: str
-    footwear: str
-    accessories: str
-    stature: float  # metres
-    girth: float  # factor on the body's radii
-    skin: Color
-    hair: Color
-    upper: Garment
-    inner: Garment
-    lower: Garment
-    shoes: Garment
-    bag: Garment
-    hat: Garment
-    sleeve: float  # share of the upper arm and forearm covered, 0..2
-    hem: float  # how far shorts, a skirt or a dress reach down the leg: 0 hip, 1 knee, 2 ankle
-    stride: float  # swing of the leg, radians
-    cadence: float  # gait cycles per second
-    lean: float  # of the trunk to the front, radians
+    def __init__(self, rng: np.random.Generator) -> None:
+        """Draw a person. The order of the draws decides who is drawn."""
+        self.gender = gender = "female" if rng.random() < 0.5 else "male"
+        self.age = _pick(rng, AGES)
+        self.height = "child" if self.age == "0-11" else _pick(rng, HEIGHTS[gender])
+        self.body_volume = _pick(rng, VOLUMES)
+        self.ethnicity = _pick(rng, ETHNICITIES)
+        self.hair_color = _pick(rng, _hair_colors(self.age, self.ethnicity))
+        hairy = gender == "male" and self.age not in MINORS
+        bald = hairy and rng.random() < 0.12
+        self.upper_body_clothing = upper = _pick(rng, UPPERS[gender])
+        self.lower_body_clothing = lower = upper if upper in ("dress", "suit") else _pick(rng, LOWERS[gender])
+        plain = upper in ("suit", "coat") and rng.random() < PLAIN_COAT_CHANCE
+        self.upper = self.lower = Garment(rng, UPPER_COLORS, PLAIN if plain else PATTERNS)
+        plain = lower not in ("skirt", "pants", "shorts") or rng.random() < PLAIN_LOWER_CHANCE
+        colors = JEANS_COLORS if lower == "jeans" else LOWER_COLORS
+        own = Garment(rng, colors, PLAIN if plain else LOWER_PATTERNS)
+        if lower != upper:
+            self.lower = own
+        self.hairstyle = "bald" if bald else _pick(rng, STYLES[gender])
+        self.beard = "yes" if hairy and rng.random() < 0.25 else "no"
+        self.moustache = "yes" if hairy and rng.random() < 0.2 else "no"
+        self.glasses = _pick(rng, GLASSES)
+        self.head_accessories: str | None = _pick(rng, HEADWEAR)
+        self.footwear = _pick(rng, FOOTWEAR[gender])
+        self.accessories = _pick(rng, BAGS | {"handbag": BAGS["handbag"] * (gender == "female")})
+        self.stature = rng.uniform(*STATURE[self.height])  # metres
+        self.girth = GIRTH[self.body_volume] * rng.uniform(0.95, 1.05)  # factor on the body's radii
+        self.skin = _jitter(rng, SKIN[self.ethnicity], 0.02)
+        self.hair = _jitter(rng, HAIR[self.hair_color], 0.015)
+        self.inner = Garment(rng, INNER_COLORS)
+        self.shoes = Garment(rng, SHOE_COLORS)
+        self.bag = Garment(rng, BAG_COLORS)
+        self.hat = Garment(rng, ACCENT_COLORS)
+        self.sleeve = _sample_sleeve(rng, upper)  # share of the upper arm and forearm covered, 0..2
+        # How far shorts, a skirt or a dress reach down the leg: 0 hip, 1 knee, 2 ankle.
+        self.hem = rng.uniform(*HEMS.get(lower, (2.0, 2.0)))
+        self.stride = rng.uniform(0.32, 0.52)  # swing of the leg, radians
+        self.cadence = rng.uniform(0.8, 1.1)  # gait cycles per second
+        self.lean = rng.uniform(0.0, 0.10)  # of the trunk to the front, radians
 
     @property
     def attributes(self) -> dict[str, int]:
         """The codes by column; nothing on the head is coded as 'unknown', as in the real tables."""
         names = {column: getattr(self, column) for column in COLUMNS}
         return {key: CODES[key].index(name) if name else UNKNOWN_CODES[key] for key, name in names.items()}
-
-    @classmethod
-    def sample(cls, rng: np.random.Generator) -> "Person":
-        """Draw a person. The order of the draws decides who is drawn."""
-        gender = "female" if rng.random() < 0.5 else "male"
-        age = _pick(rng, AGES)
-        height = "child" if age == "0-11" else _pick(rng, HEIGHTS[gender])
-        volume = _pick(rng, VOLUMES)
-        ethnicity = _pick(rng, ETHNICITIES)
-        hair_color = _pick(rng, _hair_colors(age, ethnicity))
-        hairy = gender == "male" and age not in MINORS
-        bald = hairy and rng.random() < 0.12
-        upper = _pick(rng, UPPERS[gender])
-        lower = upper if upper in ("dress", "suit") else _pick(rng, LOWERS[gender])
-        plain = upper in ("suit", "coat") and rng.random() < PLAIN_COAT_CHANCE
-        upper_garment = _sample_garment(rng, UPPER_COLORS, plain)
-        plain = lower not in ("skirt", "pants", "shorts") or rng.random() < PLAIN_LOWER_CHANCE
-        lower_colors = JEANS_COLORS if lower == "jeans" else LOWER_COLORS
-        lower_garment = _sample_garment(rng, lower_colors, plain, LOWER_PATTERNS)
-        return cls(
-            gender=gender,
-            age=age,
-            height=height,
-            body_volume=volume,
-            ethnicity=ethnicity,
-            hair_color=hair_color,
-            hairstyle="bald" if bald else _pick(rng, STYLES[gender]),
-            beard="yes" if hairy and rng.random() < 0.25 else "no",
-            moustache="yes" if hairy and rng.random() < 0.2 else "no",
-            glasses=_pick(rng, GLASSES),
-            head_accessories=_pick(rng, HEADWEAR),
-            upper_body_clothing=upper,
-            lower_body_clothing=lower,
-            footwear=_pick(rng, FOOTWEAR[gender]),
-            accessories=_pick(rng, BAGS | {"handbag": BAGS["handbag"] * (gender == "female")}),
-            stature=float(rng.uniform(*STATURE[height])),
-            girth=float(GIRTH[volume] * rng.uniform(0.95, 1.05)),
-            skin=_jitter(rng, SKIN[ethnicity], 0.02),
-            hair=_jitter(rng, HAIR[hair_color], 0.015),
-            upper=upper_garment,
-            inner=_sample_garment(rng, INNER_COLORS, plain=True),
-            lower=upper_garment if lower in ("dress", "suit") else lower_garment,
-            shoes=_sample_garment(rng, SHOE_COLORS, plain=True),
-            bag=_sample_garment(rng, BAG_COLORS, plain=True),
-            hat=_sample_garment(rng, ACCENT_COLORS, plain=True),
-            sleeve=_sample_sleeve(rng, upper),
-            hem=float(rng.uniform(*HEMS.get(lower, (2.0, 2.0)))),
-            stride=float(rng.uniform(0.32, 0.52)),
-            cadence=float(rng.uniform(0.8, 1.1)),
-            lean=float(rng.uniform(0.0, 0.10)),
-        )
 
     def phrases(self) -> dict[str, str]:
         """Describe what is seen of the person, each thing in a few words of a closed vocabulary.
@@ -259,21 +218,6 @@ def _hair_colors(age: str, ethnicity: str) -> dict[str, float]:
     if ethnicity == "White":
         return {"black": 3, "brown": 6, "red": 2, "gray": 0.5}
     return {"black": 8, "brown": 2}
-
-
-def _sample_garment(
-    rng: np.random.Generator, colors: Mapping[str, float], plain: bool, patterns: Mapping[str, float] = PATTERNS
-) -> Garment:
-    name = _pick(rng, colors)
-    second = _pick(rng, {key: weight for key, weight in ACCENT_COLORS.items() if key != name})
-    return Garment(
-        name,
-        _jitter(rng, PALETTE[name], COLOR_JITTER),
-        "plain" if plain else _pick(rng, patterns),
-        second,
-        _jitter(rng, PALETTE[second], COLOR_JITTER),
-        float(rng.uniform(0.09, 0.17)),
-    )
 
 
 def _sample_sleeve(rng: np.random.Generator, upper: str) -> float:

@@ -4,9 +4,9 @@
     python -m demo.pretrain --image_tower demo/demo_encoder.safetensors --people 1500
     python -m demo.pretrain --score --people 100
 
-Renders people that no demo data set contains, through cameras with other colours and places, and trains the ViT of a
-config contrastively (``demo.pretraining``). The image tower is written in timm's names and half precision, so that
-MODEL.PRETRAIN_PATH reads it like any other CLIP file. Then a text tower is trained beside it
+Renders people that no demo data set contains, through cameras with other colours and places, and trains the ViT of
+configs/demo.yml contrastively (``demo.pretraining``). The image tower is written in timm's names and half precision, so
+that MODEL.PRETRAIN_PATH reads it like any other CLIP file. Then a text tower is trained beside it
 (``demo.caption_training``), so that texts can be compared with tracklets. On two CPU cores the defaults take about
 three quarters of an hour. With --image_tower, only the text tower is trained, beside an image tower that exists; this
 takes minutes. With --score, nothing is trained: searches by text are scored on unseen people (--seed 7, for
@@ -25,6 +25,7 @@ from utils.commands import run_command, show
 
 logger = logging.getLogger(__name__)
 
+CONFIG = "configs/demo.yml"  # names the ViT, the input size and the normalisation
 VALIDATION_PEOPLE = 100
 
 
@@ -32,7 +33,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--config_file", default="configs/demo.yml", help="names the ViT, the input size and the normalisation")
     add("--output", type=Path, default=Path("demo/demo_encoder.safetensors"), help="the image tower (%(default)s)")
     add("--image_tower", type=Path, help="train the text tower only, for this image tower")
     captions = Path("demo/demo_captions.safetensors")
@@ -41,14 +41,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--people", type=at_least(2), default=3000, help="people to train on (%(default)s)")
     add("--steps", type=at_least(1), default=2600, help="of the image tower (%(default)s)")
     add("--caption_steps", type=at_least(1), default=600, help="of the text tower (%(default)s)")
-    add("--batch", type=at_least(2), default=64, help="people in a step (%(default)s)")
-    add("--lr", type=float, default=1e-3, help="highest learning rate of both towers (%(default)s)")
     add("--seed", type=at_least(0), default=0, help="of the people, weights and batches (%(default)s)")
     add("--workers", type=at_least(1), default=2, help="processes that render (%(default)s)")
-    add("--log_period", type=at_least(1), default=250, help="steps between two validations (%(default)s)")
     args = parser.parse_args(argv)
-    if args.batch > args.people and not args.score:
-        parser.error(f"--batch must be at most --people ({args.people}), got {args.batch}.")
     if args.captions.parent.resolve() != (args.image_tower or args.output).parent.resolve():
         parser.error("--captions must be in the folder of the image tower, which is looked for beside it.")
     return args
@@ -60,13 +55,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help answers at once: torch takes seconds.
     import torch
 
+    from model.encoder import ClipVideoEncoder, build_vit
     from model.text_space import open_text_space, write_captions
     from model.weights import load_clip_weights
     from utils.checkpoint import hash_file
 
     from .caption_training import describe_search, start_text_space, train_captions
-    from .crowd import render_crowd
-    from .pretraining import make_image_tower, pretrain, save_timm
+    from .pretraining import pretrain, render_crowd, save_timm
 
     if args.score:
         space = open_text_space(args.captions)
@@ -76,26 +71,28 @@ def main(argv: Sequence[str] | None = None) -> None:
             show(f"{args.people} people, {what}: {score}")
         return
     torch.manual_seed(args.seed)
-    encoder, tower = make_image_tower(get_cfg(args.config_file))
+    cfg = get_cfg(CONFIG)
+    vit = {"name": cfg.MODEL.NAME, **{name.lower(): value for name, value in cfg.MODEL.VIT.items()}}
+    size, stride = cfg.INPUT.SIZE_TRAIN, cfg.MODEL.STRIDE_SIZE
+    pixels = {"size": size, "mean": cfg.INPUT.PIXEL_MEAN, "std": cfg.INPUT.PIXEL_STD}
+    encoder = ClipVideoEncoder(build_vit(**vit), size, stride)
     image_tower = args.image_tower or args.output
-    if args.image_tower:
-        load_clip_weights(encoder, image_tower)
     args.captions.parent.mkdir(parents=True, exist_ok=True)
-    draws = ((args.people, args.seed), (VALIDATION_PEOPLE, args.seed + 1))
-    crowd, unseen = (render_crowd(people, seed, tower["size"], args.workers) for people, seed in draws)
+    crowd = render_crowd(args.people, args.seed, size, args.workers)
+    unseen = render_crowd(VALIDATION_PEOPLE, args.seed + 1, size, args.workers)
     options = {name: str(value) for name, value in vars(args).items() if name != "workers"}
     origin = {"license": "MIT", "made_by": "demo/pretrain.py", **options}
     if not args.image_tower:
-        pretrain(encoder, tower, crowd, unseen, args.steps, args.batch, args.lr, args.seed, args.log_period)
+        pretrain(start_text_space(encoder, **pixels), crowd, unseen, args.steps, args.seed)
         save_timm(encoder, image_tower, origin)
         logger.info("Wrote %s (%.1f MB)", image_tower, image_tower.stat().st_size / 1e6)
-        load_clip_weights(encoder, image_tower)  # the text tower sees what half precision left
-    space = start_text_space(encoder, tower["size"], tower["mean"], tower["std"])
-    train_captions(space, crowd, args.caption_steps, args.lr, args.seed)
+    load_clip_weights(encoder, image_tower)  # the text tower sees what half precision left
+    space = start_text_space(encoder, **pixels)
+    train_captions(space, crowd, args.caption_steps, args.seed)
     scores = describe_search(space, unseen)
     for what, score in scores.items():
         logger.info("%d unseen people, %s: %s", VALIDATION_PEOPLE, what, score)
-    tower |= {"file": image_tower.name, "sha256": hash_file(image_tower)}
+    tower = {"vit": vit, "stride": stride, **pixels, "file": image_tower.name, "sha256": hash_file(image_tower)}
     figures = {"people": VALIDATION_PEOPLE, "seed": args.seed + 1, **scores}
     write_captions(space, tower, {**origin, "unseen people": figures}, args.captions)
     logger.info("Wrote %s (%.1f MB)", args.captions, args.captions.stat().st_size / 1e6)

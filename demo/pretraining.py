@@ -13,48 +13,79 @@ Reference: Radford et al., "Learning Transferable Visual Models From Natural Lan
 al., "Supervised Contrastive Learning", NeurIPS 2020, Eq. (2).
 """
 
+import functools
 import logging
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import normalize
-from yacs.config import CfgNode
 
-from datasets.clips.transforms import Normalizer
-from model.caption_encoder import CaptionEncoder
-from model.encoder import ClipVideoEncoder, build_vit
+from model.encoder import ClipVideoEncoder
+from model.text_space import TextSpace
 from model.weights import TIMM_RENAMES, invert, rename
-from utils.distances import squared_distances
 from utils.files import write_whole
-from utils.metrics import evaluate_ranking
 from utils.progress import track
 
-from .crowd import TRACKLETS_PER_VIEW, Crowd
+from .cameras import make_cameras
+from .people import Person
+from .rendering import map_in_processes, render_tracklet
 
 logger = logging.getLogger(__name__)
 
+# Part of every seed here, so that no data set of ``render_dataset`` holds these people.
+SEED_KEY = 20_211_103
+VIEWS = ("ground", "aerial")
+TRACKLETS_PER_VIEW = 3
+FRAMES_PER_TRACKLET = 2
+PEOPLE_PER_CAMERA_SET = 100
+
+PEOPLE_PER_STEP = 64
 FRAMES_PER_VIEW_AND_STEP = 2
-VALIDATION_BATCH = 256  # clips
+BATCH_OF_TRACKLETS = 64  # without gradients
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP's temperature; CLIP also limits the scale to 100
 MAX_LOGIT_SCALE = math.log(100)
 WEIGHT_DECAY = 0.05
+PEAK_RATE = 1e-3  # of both towers, in a one-cycle schedule
+LOG_PERIOD = 200  # steps
 
 
-def make_image_tower(cfg: CfgNode) -> tuple[ClipVideoEncoder, dict[str, Any]]:
-    """Build the encoder of a config with random weights; the second value describes it, as ``write_captions`` does."""
-    vit = {"name": cfg.MODEL.NAME, **{name.lower(): value for name, value in cfg.MODEL.VIT.items()}}
-    size, stride = cfg.INPUT.SIZE_TRAIN, cfg.MODEL.STRIDE_SIZE
-    encoder = ClipVideoEncoder(build_vit(**vit), size, stride, position_mode=cfg.MODEL.POSITION_RESIZE)
-    pixels = {"size": size, "mean": cfg.INPUT.PIXEL_MEAN, "std": cfg.INPUT.PIXEL_STD}
-    return encoder, {"vit": vit, "stride": stride, **pixels}
+class Crowd(NamedTuple):
+    """Rendered people."""
+
+    frames: Tensor  # (people, views, tracklets, frames, C, H, W), uint8; views in the order of VIEWS
+    people: list[Person]
+
+
+def render_person(index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndarray, Person]:
+    """Render one person; returns frames (views, tracklets, frames, H, W, 3), uint8, and the person."""
+    rng = np.random.default_rng([SEED_KEY, seed, index])
+    cameras = make_cameras(np.random.default_rng([SEED_KEY, seed, index // PEOPLE_PER_CAMERA_SET, 1]))
+    person = Person(rng)
+    H, W = size
+    frames = np.empty((len(VIEWS), TRACKLETS_PER_VIEW, FRAMES_PER_TRACKLET, H, W, 3), dtype=np.uint8)
+    for view, name in enumerate(VIEWS):
+        of_view = [camera for camera in cameras if camera.view == name]
+        for tracklet in range(TRACKLETS_PER_VIEW):
+            camera = of_view[rng.integers(len(of_view))]
+            for number, crop in enumerate(render_tracklet(person, camera, FRAMES_PER_TRACKLET, rng)):
+                resized = Image.fromarray(crop).resize((W, H), Image.Resampling.BILINEAR)
+                frames[view, tracklet, number] = np.asarray(resized)
+    return frames, person
+
+
+def render_crowd(num_people: int, seed: int, size: tuple[int, int], num_workers: int) -> Crowd:
+    """Render many people in parallel; the result does not depend on ``num_workers``."""
+    render = functools.partial(render_person, seed=seed, size=size)
+    rendered = map_in_processes(render, range(num_people), num_workers, chunksize=25)
+    frames, people = zip(*track(rendered, "rendering", "person", num_people), strict=True)
+    return Crowd(torch.from_numpy(np.stack(frames)).movedim(-1, -3).contiguous(), list(people))
 
 
 def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -74,143 +105,99 @@ def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
     return (frames * gain).clamp(0, 1)
 
 
-def contrast(queries: Tensor, keys: Tensor, query_people: Tensor, key_people: Tensor, scale: Tensor) -> Tensor:
-    """Return the cross entropy of picking, for each query, the keys of its person, which share the target equally.
+def contrast(left: Tensor, right: Tensor, left_people: Tensor, right_people: Tensor, scale: Tensor) -> Tensor:
+    """Return the cross entropy of picking, for each vector, those of its person, which share the target equally.
 
-    Args:
-        queries, keys: Features, (n, P) and (m, P), unit length.
-        query_people, key_people: Their people, (n,) and (m,); each query has a key of its person.
-        scale: Factor on the similarities, a scalar.
+    Vectors on the right (m, P) are picked for each on the left (n, P), and the reverse; the sum is returned. Both sides
+    have the same people, (n,) and (m,); ``scale`` multiplies the similarities.
     """
-    log_probabilities = (scale * queries @ keys.T).log_softmax(dim=1)
-    positive = (query_people.unsqueeze(1) == key_people.unsqueeze(0)).float()
-    return -((log_probabilities * positive).sum(dim=1) / positive.sum(dim=1)).mean()
-
-
-def contrast_both(left: Tensor, right: Tensor, left_people: Tensor, right_people: Tensor, scale: Tensor) -> Tensor:
-    """Return the sum of ``contrast`` from left to right and back."""
-    return contrast(left, right, left_people, right_people, scale) + contrast(
-        right, left, right_people, left_people, scale
+    logits = scale * left @ right.T
+    positive = (left_people.unsqueeze(1) == right_people).float()
+    return sum(
+        F.cross_entropy(rows, targets / targets.sum(dim=1, keepdim=True))
+        for rows, targets in ((logits, positive), (logits.T, positive.T))
     )
 
 
-def read_scale(logit_scale: Tensor) -> Tensor:
-    """Return the factor on similarities that a trained logarithm means."""
-    return logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
-
-
 def optimise(
-    groups: Sequence[dict[str, Any]],
-    clipped: Sequence[nn.Parameter],
-    compute_loss: Callable[[], Tensor],
+    weights: Sequence[nn.Parameter],
+    compute_loss: Callable[[Tensor], Tensor],
     steps: int,
-    lr: float,
-    log_period: int,
-    describe: Callable[[], str],
-) -> None:
-    """Take AdamW's steps down a loss, and log its mean.
+    describe: Callable[[], str] = str,
+) -> float:
+    """Take AdamW's steps down a loss, and log its mean; returns the factor on similarities, which is trained too.
 
-    Args:
-        groups: Parameters and their weight decay.
-        clipped: Those whose gradient is limited to length 1.
-        compute_loss: Draws a batch.
-        steps: Number of steps.
-        lr: Peak learning rate of the one-cycle schedule.
-        log_period: Steps between two log lines.
-        describe: Returns the rest of a log line.
+    Matrices decay, and the length of the whole gradient is limited to 1. ``compute_loss`` draws a batch and takes the
+    factor; ``describe`` returns the rest of a log line.
     """
-    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.05)
-    mean_loss = 0.0
-    for step in track(range(1, steps + 1), "training", "step"):
-        loss = compute_loss()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(clipped, 1.0)
-        optimizer.step()
-        schedule.step()
-        mean_loss += (loss.item() - mean_loss) / min(step, 100)
-        if step % log_period == 0 or step == steps:
-            logger.info("step %d/%d: loss %.3f, %s", step, steps, mean_loss, describe())
-
-
-def pretrain(
-    encoder: ClipVideoEncoder,
-    tower: Mapping[str, Any],
-    crowd: Crowd,
-    validation: Crowd,
-    steps: int,
-    batch: int,
-    lr: float,
-    seed: int,
-    log_period: int,
-) -> None:
-    """Train the encoder in place on ``crowd``, and log its rank-1 accuracy on ``validation``.
-
-    Args:
-        encoder, tower: As of ``make_image_tower``.
-        crowd, validation: The people.
-        steps, lr, log_period: As of ``optimise``.
-        batch: People in a step, at least 2, with ``FRAMES_PER_VIEW_AND_STEP`` frames from either view.
-        seed: Seed of the order of people, the choice of frames and their augmentation.
-    """
-    captions = CaptionEncoder.for_texts(crowd.captions, encoder.projected_width)
-    tokens = captions.tokenize(crowd.captions)
     logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
-    weights = [*encoder.parameters(), *captions.parameters()]
     groups = [
         {"params": [weight for weight in weights if weight.dim() > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [*(weight for weight in weights if weight.dim() < 2), logit_scale], "weight_decay": 0.0},
     ]
+    optimizer = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.05)
+    mean_loss = 0.0
+    for step in track(range(1, steps + 1), "training", "step"):
+        loss = compute_loss(logit_scale.clamp(max=MAX_LOGIT_SCALE).exp())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        schedule.step()
+        mean_loss += (loss.item() - mean_loss) / min(step, 100)
+        if step % LOG_PERIOD == 0 or step == steps:
+            logger.info("step %d/%d: loss %.3f %s", step, steps, mean_loss, describe())
+    return logit_scale.clamp(max=MAX_LOGIT_SCALE).exp().item()
+
+
+def pretrain(space: TextSpace, crowd: Crowd, unseen: Crowd, steps: int, seed: int) -> None:
+    """Train both towers of an untrained text space in place, and log the rank-1 accuracy on unseen people.
+
+    ``seed`` draws the order of people, the frames and their augmentation.
+    """
+    space.train().requires_grad_(True)
+    tokens = space.texts.tokenize([person.caption() for person in crowd.people])
+    batch = min(PEOPLE_PER_STEP, len(crowd.people))
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.int64)
     owners, texts_owners = torch.arange(batch).repeat_interleave(FRAMES_PER_VIEW_AND_STEP), torch.arange(batch)
-    start = time.perf_counter()
 
-    def compute_loss() -> Tensor:
+    def compute_loss(scale: Tensor) -> Tensor:
         nonlocal order
         if len(order) < batch:
-            order = torch.randperm(len(crowd.captions), generator=generator)
+            order = torch.randperm(len(crowd.people), generator=generator)
         people, order = order[:batch], order[batch:]
         frames = crowd.frames[people].flatten(2, 3)  # (people, views, tracklets * frames, C, H, W)
         choice = torch.rand(frames.shape[:3], generator=generator).argsort(dim=2)[..., :FRAMES_PER_VIEW_AND_STEP]
         frames = frames.gather(2, choice[..., None, None, None].expand(-1, -1, -1, *frames.shape[3:]))
         frames = augment(frames.transpose(0, 1).flatten(0, 2).float() / 255, generator)  # ground frames first
-        class_tokens = encoder.encode_frames(normalize(frames, tower["mean"], tower["std"]))[:, 0]
-        images = F.normalize(encoder.project(class_tokens), dim=1)
-        texts = F.normalize(captions(tokens[people]), dim=1)
-        scale = read_scale(logit_scale)
+        images = F.normalize(space.images((frames - space.mean) / space.std), dim=1)
+        texts = F.normalize(space.texts(tokens[people]), dim=1)
         ground, aerial = images.chunk(2)
-        return contrast_both(images, texts, owners.repeat(2), texts_owners, scale) + contrast_both(
+        return contrast(images, texts, owners.repeat(2), texts_owners, scale) + contrast(
             ground, aerial, owners, owners, scale
         )
 
-    def describe() -> str:
-        rank1 = describe_rank1(encoder, validation, Normalizer(tower["mean"], tower["std"]))
-        seconds = time.perf_counter() - start
-        return f"R1 on {len(validation.captions)} unseen people {rank1}, {seconds:.0f} s"
-
-    optimise(groups, weights, compute_loss, steps, lr, log_period, describe)
+    optimise(list(space.parameters()), compute_loss, steps, lambda: describe_rank1(space, unseen))
+    space.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
-def describe_rank1(encoder: ClipVideoEncoder, crowd: Crowd, transform: Normalizer) -> str:
-    """Describe the rank-1 accuracy of tracklet features, aerial to ground and back, by the projected class token."""
+@torch.no_grad()
+def encode_crowd(space: TextSpace, crowd: Crowd) -> Tensor:
+    """Encode the tracklets of a crowd, (people, views, tracklets, P), unit length."""
     clips = crowd.frames.flatten(0, 2)  # (people * views * tracklets, T, C, H, W)
-    features = [
-        encoder.project(encoder.encode_frames(transform(part).flatten(0, 1))[:, 0]).unflatten(0, part.shape[:2])
-        for part in clips.split(VALIDATION_BATCH)
-    ]
-    features = F.normalize(torch.cat(features).mean(dim=1), dim=1).unflatten(0, crowd.frames.shape[:3])
-    ground, aerial = (features[:, view].flatten(0, 1) for view in (0, 1))
-    people = np.arange(len(crowd.captions)).repeat(TRACKLETS_PER_VIEW)
-    distmat = squared_distances(aerial, ground).matrix()
-    cameras = np.zeros_like(people)
-    directions = {"aerial to ground": distmat, "ground to aerial": distmat.T}
-    return ", ".join(
-        f"{name} {100 * evaluate_ranking(d, people, people, cameras, cameras + 1).cmc[0]:.1f} %"
-        for name, d in directions.items()
-    )
+    batches = track(clips.split(BATCH_OF_TRACKLETS), "encoding frames", "batch")
+    return torch.cat([space.encode_frames(part) for part in batches]).unflatten(0, crowd.frames.shape[:3])
+
+
+def describe_rank1(space: TextSpace, crowd: Crowd) -> str:
+    """Say for how many tracklets the nearest of the other view is of the same person."""
+    ground, aerial = encode_crowd(space, crowd).transpose(0, 1).flatten(1, 2)  # (people * tracklets, P) each
+    people = torch.arange(len(crowd.people)).repeat_interleave(TRACKLETS_PER_VIEW)
+    nearest = {"aerial to ground": (aerial @ ground.T).argmax(dim=1), "back": (ground @ aerial.T).argmax(dim=1)}
+    shares = (f"{name} {100 * (people[rows] == people).double().mean():.1f} %" for name, rows in nearest.items())
+    return f"R1 on {len(crowd.people)} unseen people: {', '.join(shares)}"
 
 
 def save_timm(encoder: ClipVideoEncoder, path: Path, metadata: dict[str, str]) -> None:

@@ -6,7 +6,6 @@ loose boxes. ``demo.dataset`` writes a data set of such tracklets; ``demo.crowd`
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -53,45 +52,18 @@ def map_in_processes(
             raise
 
 
-@dataclass(frozen=True)
-class _Shot:
-    """Everything that stays fixed during a tracklet. ``walk`` is the speed vector (3,), metres per second."""
-
-    camera: Camera
-    scene: Scene
-    light: Light
-    exposure: np.ndarray
-    position: np.ndarray
-    start: np.ndarray
-    heading: float
-    walk: np.ndarray
-    pixels_per_meter: float
-    roll: float
-    looseness: np.ndarray
-    clutter: list[Part]
-    passer_by: Person | None
-    passer_by_offset: np.ndarray
-    passer_by_heading: float
-
-
 def render_tracklet(
     person: Person, camera: Camera, num_frames: int, rng: np.random.Generator, altitude: int | None = None
 ) -> list[np.ndarray]:
     """Film a person walking by; returns crops (H, W, 3), uint8, RGB, of varying sizes.
 
-    Args:
-        person, camera: Who walks, and what films.
-        num_frames: Number of frames.
-        rng: Source of place, light, path, occlusion, box errors and noise.
-        altitude: One of ``ALTITUDES``; None draws one for aerial cameras. Ground cameras ignore it.
+    ``rng`` draws place, light, path, occlusion, box errors and noise, and the altitude of aerial cameras if it is None.
     """
-    shot = _set_up(person, camera, altitude, rng)
+    shot = _Shot(person, camera, altitude, rng)
     phase = rng.uniform(0.0, 2 * np.pi)
     step = rng.uniform(*FRAME_STEP)
-    return [
-        _render_frame(person, shot, time, phase + 2 * np.pi * person.cadence * time, rng)
-        for time in step * (np.arange(num_frames) - num_frames / 2)
-    ]
+    times = step * (np.arange(num_frames) - num_frames / 2)
+    return [shot.render(time, phase + 2 * np.pi * person.cadence * time, rng) for time in times]
 
 
 def sample_altitude(camera: Camera, rng: np.random.Generator) -> int:
@@ -99,41 +71,51 @@ def sample_altitude(camera: Camera, rng: np.random.Generator) -> int:
     return int(rng.choice(ALTITUDES, p=camera.altitude_shares))
 
 
-def _set_up(person: Person, camera: Camera, altitude: int | None, rng: np.random.Generator) -> _Shot:
-    azimuth = rng.uniform(0.0, 2 * np.pi)
-    start = np.append(rng.uniform(0.0, 50.0, 2), 0.0)
-    if camera.view == "aerial":
-        altitude = sample_altitude(camera, rng) if altitude is None else altitude
-        pitch = np.deg2rad(rng.uniform(*AERIAL_PITCH))
-        height, distance = float(altitude), altitude / np.tan(pitch)
-        scale = AERIAL_SCALE[altitude] * rng.uniform(0.85, 1.15)
-    else:
-        lowest, highest = camera.heights
-        height, distance = rng.uniform(lowest, highest), rng.uniform(*GROUND_DISTANCE)
-        scale = rng.uniform(*GROUND_BOX_HEIGHT) / 1.75
-    toward = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
-    heading = rng.uniform(0.0, 2 * np.pi)
-    speed = person.cadence * 4 * np.sin(person.stride) * 0.5 * person.stature
-    aside = np.array([-toward[1], toward[0], 0.0])
-    passer_by = Person.sample(rng) if rng.random() < PASSER_BY_CHANCE else None
-    nearness, sideways = rng.uniform(-0.7, 0.8), rng.uniform(0.35, 0.75) * rng.choice((-1.0, 1.0))
-    return _Shot(
-        camera=camera,
-        scene=scene_of(camera.place, int(rng.integers(VARIANTS))),
-        light=_sample_light(rng),
-        exposure=np.exp(rng.normal(0.0, 0.22) + rng.normal(0.0, 0.05, 3)),
-        position=start - toward * distance + (0.0, 0.0, height),
-        start=start,
-        heading=heading,
-        walk=speed * np.array([-np.sin(heading), np.cos(heading), 0.0]),
-        pixels_per_meter=scale,
-        roll=rng.normal(0.0, 0.03),
-        looseness=rng.normal((1.14, 1.08, 0.0, 0.0), (0.07, 0.05, 0.05, 0.04)),
-        clutter=_sample_clutter(rng, camera.view, start, toward, aside, distance),
-        passer_by=passer_by,
-        passer_by_offset=aside * sideways - toward * nearness,
-        passer_by_heading=heading if rng.random() < 0.5 else rng.uniform(0.0, 2 * np.pi),
-    )
+class _Shot:
+    """Everything that stays fixed during a tracklet. The order of the draws decides what is seen."""
+
+    def __init__(self, person: Person, camera: Camera, altitude: int | None, rng: np.random.Generator) -> None:
+        self.person, self.camera = person, camera
+        azimuth = rng.uniform(0.0, 2 * np.pi)
+        self.start = np.append(rng.uniform(0.0, 50.0, 2), 0.0)
+        if camera.view == "aerial":
+            altitude = sample_altitude(camera, rng) if altitude is None else altitude
+            height, distance = float(altitude), altitude / np.tan(np.deg2rad(rng.uniform(*AERIAL_PITCH)))
+            self.pixels_per_meter = AERIAL_SCALE[altitude] * rng.uniform(0.85, 1.15)
+        else:
+            height, distance = rng.uniform(*camera.heights), rng.uniform(*GROUND_DISTANCE)
+            self.pixels_per_meter = rng.uniform(*GROUND_BOX_HEIGHT) / 1.75
+        toward = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+        aside = np.array([-toward[1], toward[0], 0.0])
+        self.position = self.start - toward * distance + (0.0, 0.0, height)
+        self.heading = rng.uniform(0.0, 2 * np.pi)
+        speed = person.cadence * 4 * np.sin(person.stride) * 0.5 * person.stature
+        self.walk = speed * np.array([-np.sin(self.heading), np.cos(self.heading), 0.0])  # metres per second
+        self.passer_by = Person(rng) if rng.random() < PASSER_BY_CHANCE else None
+        nearness, sideways = rng.uniform(-0.7, 0.8), rng.uniform(0.35, 0.75) * rng.choice((-1.0, 1.0))
+        self.passer_by_offset = aside * sideways - toward * nearness
+        self.scene = scene_of(camera.place, int(rng.integers(VARIANTS)))
+        self.light = _sample_light(rng)
+        self.exposure = np.exp(rng.normal(0.0, 0.22) + rng.normal(0.0, 0.05, 3))
+        self.roll = rng.normal(0.0, 0.03)
+        self.looseness = rng.normal((1.14, 1.08, 0.0, 0.0), (0.07, 0.05, 0.05, 0.04))
+        self.clutter = _sample_clutter(rng, camera.view, self.start, toward, aside, distance)
+        self.passer_by_heading = self.heading if rng.random() < 0.5 else rng.uniform(0.0, 2 * np.pi)
+
+    def render(self, time: float, phase: float, rng: np.random.Generator) -> np.ndarray:
+        """Render a frame, seconds from the middle of the tracklet; ``phase`` of the gait in radians."""
+        where = self.start + self.walk * time
+        body = place(walking_body(self.person, phase), where, self.heading)
+        # The camera follows at half the walker's speed, as drones and operators do; obstacles stay in place.
+        target = where + (0.0, 0.0, self.person.stature / 2)
+        view = View(self.position + self.walk * time * 0.5, target, self.pixels_per_meter, self.roll)
+        canvas = Canvas(view, _window(view, body, self.looseness, rng), OVERSAMPLING)
+        parts = body + self.clutter
+        if self.passer_by is not None:
+            stride = walking_body(self.passer_by, phase * 0.9 + 1.0)
+            parts += place(stride, where + self.passer_by_offset, self.passer_by_heading)
+        canvas.draw(parts, self.light)
+        return develop(self.camera, _compose(canvas, self.scene, self.light, parts), self.exposure, rng)
 
 
 def _sample_light(rng: np.random.Generator) -> Light:
@@ -203,24 +185,6 @@ def _car(rng: np.random.Generator, middle: np.ndarray, heading: float) -> list[P
     return place(parts, middle, heading)
 
 
-def _render_frame(person: Person, shot: _Shot, time: float, phase: float, rng: np.random.Generator) -> np.ndarray:
-    where = shot.start + shot.walk * time
-    body = place(walking_body(person, phase), where, shot.heading)
-    # The camera follows at half the walker's speed, as drones and operators do; obstacles stay in place.
-    target = where + (0.0, 0.0, person.stature / 2)
-    position = shot.position + shot.walk * time * 0.5
-    view = View.look_at(position, target, shot.pixels_per_meter, shot.roll)
-    window = _window(view, body, shot.looseness, rng)
-    canvas = Canvas(view, window, OVERSAMPLING)
-    others = list(shot.clutter)
-    if shot.passer_by is not None:
-        stride = walking_body(shot.passer_by, phase * 0.9 + 1.0)
-        others += place(stride, where + shot.passer_by_offset, shot.passer_by_heading)
-    canvas.draw(body + others, shot.light)
-    image = _compose(canvas, shot, body + others)
-    return develop(shot.camera, image, shot.exposure, rng)
-
-
 def _window(
     view: View, body: list[Part], looseness: np.ndarray, rng: np.random.Generator
 ) -> tuple[float, float, int, int]:
@@ -235,13 +199,12 @@ def _window(
     return middle_x - width / 2, middle_y - height / 2, width, height
 
 
-def _compose(canvas: Canvas, shot: _Shot, parts: list[Part]) -> np.ndarray:
+def _compose(canvas: Canvas, scene: Scene, light: Light, parts: list[Part]) -> np.ndarray:
     """Average each pixel's rays and lay them over the place with its shadows; returns (H, W, 3), linear light."""
     cover = canvas.average(canvas.cover)[..., None]
     front = canvas.average(canvas.color)
     u, v = (axis.reshape(-1, canvas.oversampling).mean(axis=1) for axis in (canvas.u, canvas.v))
-    albedo, on_ground, x, y = shot.scene.background(canvas.view, u, v)
-    light = shot.light
+    albedo, on_ground, x, y = scene.background(canvas.view, u, v)
     lit = np.ones(on_ground.shape, dtype=np.float32)
     if light.sun[1] > 0.0:
         largest = sorted(parts, key=lambda part: -float(np.prod(part.radii)))[:SHADOW_PARTS]

@@ -15,15 +15,10 @@ class ClassificationLoss(nn.Module):
 class OnlineLabelSmoothing(ClassificationLoss):
     """Cross entropy against soft labels that are averaged from the model's correct predictions of the last epoch.
 
-    ``hard_weight * CE(hard) + (1 - hard_weight) * CE(soft labels of the class)``. While training, the predicted
-    distribution of each correctly classified sample is added to the accumulator of its class; ``next_epoch`` makes the
-    means the soft labels of the next epoch. As in the published code, the soft labels of a class without a correctly
-    classified sample become zero.
+    ``hard_weight * CE(hard) + (1 - hard_weight) * CE(soft labels of the class)``. ``smoothing`` is the probability that
+    is spread over the other classes in the first epoch. As in the published code, the soft labels of a class without a
+    correctly classified sample become zero.
 
-    Args:
-        num_classes: K.
-        smoothing: Probability that is spread over the other classes in the first epoch.
-        hard_weight: Share of the hard cross entropy, 0..1.
     Reference:
         Zhang et al., "Delving Deep into Label Smoothing", IEEE TIP 2021, arXiv 2011.12562.
     """

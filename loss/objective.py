@@ -1,6 +1,6 @@
 """The training objective: a weighted sum of named terms (docs/method.md section 6)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -16,31 +16,20 @@ class ModelOutput(Protocol):
     """Outputs of the model for one training batch of B clips of T frames, as ``model.TrainingOutput`` holds them."""
 
     @property
-    def id_logits(self) -> Sequence[Tensor]:
-        """Logits of the clip-level heads, (B, K) each."""
-
+    def id_logits(self) -> Sequence[Tensor]: ...  # (B, K) of each head of the clips
     @property
-    def frame_logits(self) -> Tensor:
-        """Logits of the frames, (B*T, K); the frames of a clip follow one another."""
-
+    def frame_logits(self) -> Tensor: ...  # (B*T, K); the frames of a clip follow one another
     @property
-    def features(self) -> Sequence[Tensor]:
-        """Features of the clips, (B, width) each, for the triplet loss."""
-
+    def features(self) -> Sequence[Tensor]: ...  # (B, width) each, of the clips, for the triplet loss
     @property
-    def memory_logits(self) -> Tensor:
-        """Similarities to the memory of every identity, (B, K)."""
+    def memory_logits(self) -> Tensor: ...  # (B, K), similarities to the memory of every identity
 
 
 class ReidLoss(nn.Module):
     """Weighted sum of the identity, triplet, memory and frame terms of one batch.
 
-    Args:
-        clip_classification: Loss of the three clip-level heads and of the memory logits, which share its state.
-        frame_classification: Loss of the frame logits, with its own state.
-        triplet: Loss of each of the three features.
-        id_weight, triplet_weight, memory_weight, frame_weight: Factors of the terms in the total; the frame term is
-            also divided by T.
+    ``clip_classification`` is the loss of the three clip-level heads and of the memory logits, which share its state;
+    ``weights`` are the factors of "id", "triplet", "memory" and "frame", which is also divided by T.
     """
 
     def __init__(
@@ -48,26 +37,16 @@ class ReidLoss(nn.Module):
         clip_classification: ClassificationLoss,
         frame_classification: ClassificationLoss,
         triplet: nn.Module,
-        id_weight: float = 0.25,
-        triplet_weight: float = 1.0,
-        memory_weight: float = 1.0,
-        frame_weight: float = 1.0,
+        weights: Mapping[str, float],
     ):
         super().__init__()
         self.clip_classification = clip_classification
         self.frame_classification = frame_classification
         self.triplet = triplet
-        self.id_weight = id_weight
-        self.triplet_weight = triplet_weight
-        self.memory_weight = memory_weight
-        self.frame_weight = frame_weight
+        self.weights = dict(weights)
 
     def forward(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the terms for labels (B,) in 0..K-1.
-
-        Returns:
-            Scalars "id", "triplet", "memory" and "frame", unweighted, and their weighted sum "total".
-        """
+        """Compute "id", "triplet", "memory" and "frame", unweighted, and the "total", for labels (B,) in 0..K-1."""
         T = len(output.frame_logits) // len(labels)
         terms = {
             "id": torch.stack([self.clip_classification(logits, labels) for logits in output.id_logits]).sum(),
@@ -75,11 +54,12 @@ class ReidLoss(nn.Module):
             "memory": self.clip_classification(output.memory_logits, labels),
             "frame": self.frame_classification(output.frame_logits, labels.repeat_interleave(T)),
         }
+        w = self.weights
         terms["total"] = (
-            self.id_weight * terms["id"]
-            + self.triplet_weight * terms["triplet"]
-            + self.memory_weight * terms["memory"]
-            + self.frame_weight / T * terms["frame"]
+            w["id"] * terms["id"]
+            + w["triplet"] * terms["triplet"]
+            + w["memory"] * terms["memory"]
+            + w["frame"] / T * terms["frame"]
         )
         return terms
 
@@ -88,7 +68,6 @@ class ReidLoss(nn.Module):
         """Compute "id_hard", "memory_hard" and "frame_hard", unweighted cross entropies with the labels, to be logged.
 
         The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.
-        These terms can. They are not part of the objective, and label smoothing learns nothing from them.
         """
         T = len(output.frame_logits) // len(labels)
         return {
@@ -105,15 +84,14 @@ class ReidLoss(nn.Module):
 
 def make_loss(cfg: CfgNode, num_classes: int) -> ReidLoss:
     """Build the objective that a configuration describes, for K training identities."""
-    return ReidLoss(
-        clip_classification=_make_classification(cfg, num_classes),
-        frame_classification=_make_classification(cfg, num_classes),
-        triplet=BatchHardTriplet(cfg.SOLVER.MARGIN),
-        id_weight=cfg.MODEL.ID_LOSS_WEIGHT,
-        triplet_weight=cfg.MODEL.TRIPLET_LOSS_WEIGHT,
-        memory_weight=cfg.MODEL.I2T_LOSS_WEIGHT,
-        frame_weight=cfg.MODEL.FRAME_LOSS_WEIGHT,
-    )
+    weights = {
+        "id": cfg.MODEL.ID_LOSS_WEIGHT,
+        "triplet": cfg.MODEL.TRIPLET_LOSS_WEIGHT,
+        "memory": cfg.MODEL.I2T_LOSS_WEIGHT,
+        "frame": cfg.MODEL.FRAME_LOSS_WEIGHT,
+    }
+    clips, frames = (_make_classification(cfg, num_classes) for _ in range(2))
+    return ReidLoss(clips, frames, BatchHardTriplet(cfg.SOLVER.MARGIN), weights)
 
 
 def _make_classification(cfg: CfgNode, num_classes: int) -> ClassificationLoss:

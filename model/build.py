@@ -8,7 +8,7 @@ from yacs.config import CfgNode
 from utils.commands import first_line
 from utils.mistake import MissingFile, Mistake
 
-from .encoder import OPENAI_FILES, ClipVideoEncoder, build_vit
+from .encoder import TIMM_NAMES, ClipVideoEncoder, build_vit
 from .weights import load_clip_weights, load_weights
 from .xtfclip import XTFCLIP
 
@@ -16,14 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: bool = True) -> XTFCLIP:
-    """Build the network that a configuration describes.
+    """Build the network that a configuration describes, for K training identities and so many training cameras.
 
-    Args:
-        cfg: Frozen configuration.
-        num_classes: Training identities K.
-        num_cameras: Training cameras, the rows of the camera embedding.
-        pretrained: Start from the weights that MODEL.INIT_WEIGHT or else MODEL.PRETRAINED and MODEL.PRETRAIN_PATH
-            name. Set it to False if a checkpoint is loaded right after.
+    It starts from the weights that MODEL.INIT_WEIGHT, or else MODEL.PRETRAINED and MODEL.PRETRAIN_PATH name;
+    ``pretrained`` False leaves them out, where a checkpoint is loaded right after.
     """
     init_weight = cfg.MODEL.INIT_WEIGHT if pretrained else ""
     pretrained = pretrained and not init_weight
@@ -42,7 +38,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         sizes = {name.lower(): value for name, value in cfg.MODEL.VIT.items()}
         vit = build_vit(cfg.MODEL.NAME, **sizes, from_hub=from_hub)
     except OSError as error:
-        file = OPENAI_FILES.get(cfg.MODEL.NAME, "a timm or open_clip file of it")
+        file = f"{cfg.MODEL.NAME}.pt" if cfg.MODEL.NAME in TIMM_NAMES else "a timm or open_clip file of it"
         raise MissingFile(
             f"No weights for MODEL.NAME {cfg.MODEL.NAME}: timm could not fetch them ({first_line(error)}). On a "
             f"machine with a network, download {file} (docs/training.md, 'CLIP weights'), put it beside train_main.py "
@@ -80,10 +76,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
 
 
 def compile_blocks(encoder: ClipVideoEncoder, device: torch.device) -> None:
-    """Let torch.compile replace the forward of every block when it is first called; parameters keep their names.
-
-    A small function is compiled first, on ``device``, where the encoder will run.
-    """
+    """Let torch.compile replace the forward of every block when it is first called, if it works on the device."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(8, device=device))
     except (RuntimeError, OSError) as error:  # the errors of torch.compile are RuntimeErrors

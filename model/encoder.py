@@ -25,7 +25,6 @@ TIMM_NAMES = {
     "ViT-B-32": "vit_base_patch32_clip_quickgelu_224.openai",
     "ViT-L-14": "vit_large_patch14_clip_quickgelu_224.openai",
 }
-OPENAI_FILES = {name: f"{name}.pt" for name in TIMM_NAMES}
 EMBEDDING_STD = 0.02
 # timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
@@ -34,32 +33,19 @@ NEW_PARAMETERS = ("camera_embedding", "frame_embedding")
 TOP_LAYER = ("norm.", "projection")
 
 
-def build_vit(
-    name: str,
-    embed_dim: int = 0,
-    depth: int = 0,
-    num_heads: int = 0,
-    patch_size: int = 0,
-    proj_dim: int = 0,
-    from_hub: bool = False,
-) -> VisionTransformer:
+def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions: int) -> VisionTransformer:
     """Create a CLIP-style ViT with its projection (``head``), at its own image size.
 
     Args:
         name: A key of TIMM_NAMES or a timm model name. A timm name without a tag means OpenAI's weights, or else the
             first CLIP weights that timm lists for it.
-        embed_dim, depth, num_heads, patch_size, proj_dim: Replace the named model's dimensions; 0 keeps them.
         from_hub: Let timm load the weights from its cache or its hub; raises OSError if they cannot be downloaded.
+        proj_dim: Replaces the named model's projected width P; 0 keeps it.
+        dimensions: embed_dim, depth, num_heads and patch_size, in the same way.
     """
-    dimensions: dict[str, Any] = {
-        "embed_dim": embed_dim,
-        "depth": depth,
-        "num_heads": num_heads,
-        "patch_size": patch_size,
-        "num_classes": proj_dim,
-    }
-    dimensions = {key: value for key, value in dimensions.items() if value}
-    vit = timm.create_model(_resolve_name(name), pretrained=from_hub, **dimensions)
+    changed: dict[str, Any] = {key: value for key, value in dimensions.items() if value}
+    changed |= {"num_classes": proj_dim} if proj_dim else {}
+    vit = timm.create_model(_resolve_name(name), pretrained=from_hub, **changed)
     if not isinstance(vit, VisionTransformer) or isinstance(vit.norm_pre, nn.Identity):
         raise Mistake(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
     return vit
@@ -82,30 +68,26 @@ def _resolve_name(name: str) -> str:
 
 
 def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: str) -> Tensor:
-    """Interpolate a position embedding to another patch grid and keep the class token's row.
+    """Interpolate a position embedding, (1, 1 + n, D), to the rows and columns of another patch grid.
 
-    Args:
-        embedding: (1, 1 + n, D). If n is a square number, the patches form a square grid; otherwise n must be the
-            number of patches in ``grid``, and nothing is interpolated.
-        grid: Rows and columns of patches in the result.
-        mode: "bicubic" or "bilinear", without antialiasing, corners not aligned (docs/method.md section 1).
-    Returns:
-        (1, 1 + rows * columns, D), same dtype.
+    If n is a square number, its patches form a square grid; otherwise n must be the number of patches in ``grid``, and
+    nothing is interpolated. The mode is "bicubic" or "bilinear", without antialiasing, corners not aligned
+    (docs/method.md section 1).
     """
     num_patches = embedding.shape[1] - 1
     side = math.isqrt(num_patches)
-    if side * side != num_patches:
-        if num_patches != grid[0] * grid[1]:
-            raise Mistake(
-                f"A position embedding of {num_patches} patches fits neither a square grid nor the {grid[0]}x{grid[1]} "
-                "patches of INPUT.SIZE_TRAIN; set INPUT.SIZE_TRAIN to the image size of these weights."
-            )
-        return embedding
-    return _interpolate(embedding, (side, side), grid, mode)
+    if side * side == num_patches:
+        return _interpolate(embedding, (side, side), grid, mode)
+    if num_patches != grid[0] * grid[1]:
+        raise Mistake(
+            f"A position embedding of {num_patches} patches fits neither a square grid nor the {grid[0]}x{grid[1]} "
+            "patches of INPUT.SIZE_TRAIN; set INPUT.SIZE_TRAIN to the image size of these weights."
+        )
+    return embedding
 
 
 def _interpolate(embedding: Tensor, source: tuple[int, int], target: tuple[int, int], mode: str) -> Tensor:
-    """Interpolate (1, 1 + rows * columns, D) from one grid to another, in float32."""
+    """Interpolate (1, 1 + rows * columns, D) from one grid to another, in float32; the class token's row stays."""
     if source == target:
         return embedding
     D = embedding.shape[-1]
@@ -181,8 +163,7 @@ class ClipVideoEncoder(nn.Module):
     def parameter_roles(self) -> dict[str, Role]:
         """Return the role of every parameter.
 
-        The lowest layer holds the class token, the position embedding, the patch embedding and the norm before the
-        blocks; each block is a layer; the last norm and the projection are the highest.
+        Each block is a layer; the last norm and the projection are the highest layer, all below the blocks the lowest.
         """
         depth = len(self.blocks)
         roles: dict[str, Role] = {}
@@ -200,14 +181,12 @@ class ClipVideoEncoder(nn.Module):
         depth = len(self.blocks)
         if num_blocks > depth:
             raise Mistake(f"MODEL.FREEZE_BLOCKS must be at most the {depth} blocks of the encoder, got {num_blocks}.")
-        if num_blocks:
-            parameters = dict(self.named_parameters())
-            for name, role in self.parameter_roles().items():
-                if role.height > depth - num_blocks:
-                    parameters[name].requires_grad_(False)
+        for name, role in self.parameter_roles().items():
+            if num_blocks and role.height > depth - num_blocks:
+                self.get_parameter(name).requires_grad_(False)
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise ValueError unless an image of this size divides into patches."""
+        """Refuse an image size that does not divide into patches."""
         if height % self.patch_size or width % self.patch_size:
             raise Mistake(
                 f"INPUT.SIZE_TRAIN and INPUT.SIZE_TEST must be multiples of the patch size {self.patch_size}, "
@@ -222,13 +201,10 @@ class ClipVideoEncoder(nn.Module):
         )
 
     def forward(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
-        """Encode clips with camera and frame embeddings.
+        """Encode clips, (B, T, C, H, W), normalised, with camera and frame embeddings.
 
-        Args:
-            clips: (B, T, C, H, W), normalised.
-            camids: (B,) indices of training cameras, -1 where unknown; None means that all are unknown.
-        Returns:
-            Tokens after the last norm, (B*T, N, D). The class token comes first.
+        ``camids`` (B,) are indices of training cameras, -1 where unknown; None means that all are unknown. The tokens
+        are those of ``encode_frames``, (B*T, N, D).
         """
         B, T = clips.shape[:2]
         extra = clips.new_zeros(B, T, self.width)
@@ -246,13 +222,9 @@ class ClipVideoEncoder(nn.Module):
         return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1))
 
     def encode_frames(self, frames: Tensor, class_token_extra: Tensor | None = None) -> Tensor:
-        """Encode frames independently of one another, without camera or frame embeddings.
+        """Encode frames, (n, C, H, W), normalised, each by itself, as tokens after the last norm, (n, N, D).
 
-        Args:
-            frames: (n, C, H, W), normalised.
-            class_token_extra: (n, 1, D), added to the class tokens; None adds nothing.
-        Returns:
-            Tokens after the last norm, (n, N, D). The class token comes first.
+        The class token comes first; ``class_token_extra``, (n, 1, D), is added to it.
         """
         patches = self.embed_patches(frames)  # (n, N - 1, D)
         class_token = self.class_token.expand(frames.shape[0], -1, -1)

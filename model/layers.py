@@ -13,13 +13,9 @@ QUICK_GELU = 1.702
 
 
 class AttentionPool(nn.Module):
-    """Average vectors over one axis with weights that are computed from the vectors.
+    """Average vectors over one axis; the weights are the softmax of scores that are computed from the vectors.
 
-    ``score = Linear(width, width / 2) -> tanh -> Linear(1)``; the weights are the softmax of the scores over the pooled
-    axis. The linear layers start as PyTorch initialises them, which is also how the published ones start.
-
-    Reference:
-        docs/method.md section 2; the AG-VPReID 2025 challenge report, arXiv 2506.22843.
+    Reference: docs/method.md section 2; the AG-VPReID 2025 challenge report, arXiv 2506.22843.
     """
 
     def __init__(self, width: int):
@@ -53,8 +49,7 @@ def make_pool(kind: str, width: int) -> nn.Module:
 class InstanceNeck(nn.Module):
     """IN-BNNeck: standardise each feature (B, D) over its own channels, in float32, without affine parameters.
 
-    This is instance normalisation of a feature as one channel of D values: biased variance, eps 1e-5. It has no state,
-    so it computes the same in training and test, and a feature does not depend on the rest of its batch.
+    This is instance normalisation of a feature as one channel of D values: biased variance, eps 1e-5.
     """
 
     def forward(self, x: Tensor) -> Tensor:

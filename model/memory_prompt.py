@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from timm.layers import QuickGELU
 from torch import Tensor, nn
 
-from utils.mistake import Mistake
-
 from .layers import quick_gelu_mlp, run_block
 
 HEAD_WIDTH = 64
@@ -24,11 +22,6 @@ class PromptAttention(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.num_heads = max(width // HEAD_WIDTH, 1)
-        if width % self.num_heads:
-            raise Mistake(
-                f"The projected width (MODEL.VIT.PROJ_DIM, or the named ViT's) must divide into {self.num_heads} "
-                f"heads, got {width}."
-            )
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
@@ -53,34 +46,22 @@ class PromptLayer(nn.Module):
         self.cross_norm = nn.LayerNorm(width)
         self.cross_attention = PromptAttention(width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, MLP_RATIO * width),
-            QuickGELU(),
-            nn.Dropout(dropout),
-            nn.Linear(MLP_RATIO * width, width),
-        )
+        first, second = nn.Linear(width, MLP_RATIO * width), nn.Linear(MLP_RATIO * width, width)
+        self.mlp = nn.Sequential(first, QuickGELU(), nn.Dropout(dropout), second)
         self.dropout = nn.Dropout(dropout)
 
-    def _mlp(self, x: Tensor) -> Tensor:
-        """Apply ``mlp`` with its activation in one pass."""
-        first, _, dropout, second = self.mlp
-        return quick_gelu_mlp(x, cast(nn.Linear, first), cast(nn.Linear, second), dropout)
-
     def forward(self, text: Tensor, visual: Tensor) -> Tensor:
-        """Decode one layer.
+        """Decode memory rows, (B, K, P) or (1, K, P) where they are the same for every clip, and tokens (B, N, P).
 
-        Args:
-            text: Memory rows, (B, K, P); (1, K, P) while they are the same for every clip. Their self-attention is
-                then computed once, and expanded before dropout so that every clip draws its own dropout mask.
-            visual: Video tokens, (B, N, P).
-        Returns:
-            (B, K, P).
+        Common rows attend to one another once; they are expanded before dropout, so that every clip draws its own mask.
         """
         rows = self.self_norm(text)
         attended = self.self_attention(rows, rows).expand(len(visual), -1, -1)
         text = text + self.dropout(attended)
         text = text + self.dropout(self.cross_attention(self.cross_norm(text), visual))
-        return text + self.dropout(self._mlp(self.mlp_norm(text)))
+        first, _, dropout, second = self.mlp
+        hidden = quick_gelu_mlp(self.mlp_norm(text), cast(nn.Linear, first), cast(nn.Linear, second), dropout)
+        return text + self.dropout(hidden)
 
 
 class SequenceSpecificPrompt(nn.Module):
@@ -90,8 +71,6 @@ class SequenceSpecificPrompt(nn.Module):
         width: Projected width P.
         depth: Decoder layers (2 in the published model).
         dropout: Dropout probability on the output of every sub-layer and inside the MLP.
-    Attributes:
-        gradient_checkpointing: Whether training keeps only the input of each layer.
     """
 
     def __init__(self, width: int, depth: int = 2, dropout: float = 0.1):

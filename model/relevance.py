@@ -26,11 +26,7 @@ class Relevance:
 
 
 def trace_relevance(
-    model: XTFCLIP,
-    clips: Tensor,
-    camids: Tensor | None,
-    score: Callable[[Tensor], Tensor],
-    num_layers: int,
+    model: XTFCLIP, clips: Tensor, camids: Tensor | None, score: Callable[[Tensor], Tensor], num_layers: int
 ) -> tuple[Tensor, Relevance]:
     """Compute a score of descriptors, and how much each patch contributed to it.
 
@@ -44,21 +40,17 @@ def trace_relevance(
         camids: As in ``XTFCLIP.forward``.
         score: From descriptors (B, width) to a scalar.
         num_layers: Blocks of the encoder to go back, from the last.
-    Returns:
-        The score, a scalar without a graph, and the relevance.
     Reference:
         Chefer et al., "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
         Transformers", ICCV 2021, Eqs. (5) and (6), for a score of descriptors instead of one of a class.
     """
-    if model.training:
-        raise Mistake("Relevance is that of a test descriptor: the model must be in evaluation mode.")
     if not 1 <= num_layers <= len(model.encoder.blocks):
         raise Mistake(
             f"num_layers must be between 1 and the {len(model.encoder.blocks)} blocks of the encoder, got {num_layers}."
         )
     attentions = [cast(Attention, cast(Block, block).attn) for block in model.encoder.blocks][-num_layers:]
     pools = (model.pool_image, model.pool_projected, model.pool_frames)
-    with torch.enable_grad(), _frozen(model), _recorded(attentions) as kept, _weighed(pools) as weights:
+    with torch.enable_grad(), _watched(model, attentions, pools) as (kept, weights):
         value = score(model(clips, camids))
         gradients = torch.autograd.grad(value, kept)
     rows, columns = model.encoder.grid_for(*clips.shape[-2:])
@@ -82,50 +74,37 @@ def accumulate_relevance(attentions: Sequence[Tensor], gradients: Sequence[Tenso
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Let no parameter require a gradient; then restore which did."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
+def _watched(
+    model: nn.Module, attentions: Sequence[Attention], pools: Sequence[nn.Module]
+) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """List softmax attention, (n, heads, N, N), with gradients, and the weights, (B, T), of each pool that is called.
 
-
-@contextmanager
-def _recorded(attentions: Sequence[Attention]) -> Iterator[list[Tensor]]:
-    """Compute softmax attention explicitly, and list what it is, (n, heads, N, N), with gradients; then restore."""
+    No parameter requires a gradient meanwhile, and attention is computed explicitly; the model is restored afterwards.
+    """
     kept: list[Tensor] = []
+    weights: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, attention: Tensor) -> None:
         # The lowest one starts the graph; those above it are part of it.
         kept.append(attention if attention.requires_grad else attention.requires_grad_())
 
-    was_fused = [attention.fused_attn for attention in attentions]
-    hooks = [attention.attn_drop.register_forward_hook(keep) for attention in attentions]
-    for attention in attentions:
-        attention.fused_attn = False  # type: ignore[misc]  # final for TorchScript only
-    try:
-        yield kept
-    finally:
-        for attention, fused, hook in zip(attentions, was_fused, hooks, strict=True):
-            attention.fused_attn = fused  # type: ignore[misc]
-            hook.remove()
-
-
-@contextmanager
-def _weighed(pools: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """List the weights, (B, T), of each pool that is called."""
-    weights: list[Tensor] = []
-
     def weigh(pool: Any, inputs: tuple[Tensor], pooled: Tensor) -> None:
         weights.append(pool.weigh(inputs[0]))
 
-    hooks = [pool.register_forward_hook(weigh) for pool in pools]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    was_fused = [attention.fused_attn for attention in attentions]
+    hooks = [attention.attn_drop.register_forward_hook(keep) for attention in attentions]
+    hooks += [pool.register_forward_hook(weigh) for pool in pools]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    for attention in attentions:
+        attention.fused_attn = False  # type: ignore[misc]  # final for TorchScript only
     try:
-        yield weights
+        yield kept, weights
     finally:
         for hook in hooks:
             hook.remove()
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        for attention, fused in zip(attentions, was_fused, strict=True):
+            attention.fused_attn = fused  # type: ignore[misc]

@@ -23,8 +23,6 @@ class TemporalMemoryDiffusion(nn.Module):
     Args:
         width: Token width D.
         num_heads: Heads of both attentions (12 in the published model).
-    Attributes:
-        gradient_checkpointing: Whether training keeps only the input of the block.
     """
 
     def __init__(self, width: int, num_heads: int):
@@ -44,14 +42,7 @@ class TemporalMemoryDiffusion(nn.Module):
             nn.init.zeros_(attention.proj.bias)
 
     def forward(self, tokens: Tensor, num_frames: int) -> Tensor:
-        """Diffuse memory over the frames of each clip.
-
-        Args:
-            tokens: (B*T, N, D); the frames of a clip follow one another.
-            num_frames: T.
-        Returns:
-            (B*T, N + 1, D); the last token of a frame is its message.
-        """
+        """Diffuse memory over the T frames of each clip: tokens (B*T, N, D) -> (B*T, N + 1, D), messages last."""
         messages = self.message(tokens.mean(dim=1)).unflatten(0, (-1, num_frames))  # (B, T, D)
         messages = messages + self.message_attention(self.message_norm(messages))
         messages = messages.flatten(0, 1).unsqueeze(1).to(tokens.dtype)  # (B*T, 1, D)

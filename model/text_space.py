@@ -1,13 +1,12 @@
-"""Texts and tracklets in one space: a CLIP text tower beside the image tower that it was trained with.
+"""Texts and tracklets in one space: a text tower beside the image tower that it was trained with.
 
 Training moves the network's own encoder away from CLIP's space, so tracklets are compared with texts through CLIP's
-untouched image tower. Two kinds of files are read: whole CLIPs in OpenAI's or open_clip's form, which open_clip
-computes, and the caption encoder of the demo, which is beside the demo's image encoder.
+untouched image tower. Two kinds of files are read: whole CLIPs in OpenAI's or open_clip's form, and the caption encoder
+of the demo, which is beside the demo's image encoder.
 
 Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,9 @@ from torch import Tensor, nn
 from utils.checkpoint import fitting, hash_file, log_identity, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
 
-from .caption_encoder import CaptionEncoder
-from .clip_texts import ClipTexts, build_clip, is_clip
 from .encoder import ClipVideoEncoder, build_vit
+from .text_towers import CLIP_NAMES, CaptionEncoder, ClipTexts, build_clip
 from .weights import load_clip_weights, unwrap
-
-logger = logging.getLogger(__name__)
 
 TOWER = "tower"  # entry of a caption file: its image tower
 
@@ -35,8 +31,7 @@ class TextSpace(nn.Module):
 
     Args:
         images: Turns normalised frames, (n, C, H, W), into vectors, (n, P).
-        texts: ``tokenize`` makes tokens, (n, L), or refuses a text, a call encodes them, (n, P), ``width`` is P, and
-            ``unknown_words`` lists what it does not know of a text.
+        texts: A text tower of ``text_towers``.
         image_size: (H, W) that frames are resized to, pixels.
         mean, std: Mean and standard deviation of red, green and blue that frames are normalised with.
         scale: Factor on similarities that makes them logits, as the towers were trained.
@@ -68,13 +63,9 @@ class TextSpace(nn.Module):
 
     @torch.no_grad()
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Encode tracklets as the mean of their frames' vectors.
+        """Encode tracklets, (B, T, C, H, W), uint8, as the mean of their frames' vectors, (B, P), of unit length.
 
-        Args:
-            frames: (B, T, C, H, W), uint8, on the device of the towers; resized to their size without regard to the
-                aspect.
-        Returns:
-            (B, P), float32, unit length.
+        Frames are resized without regard to the aspect.
         """
         pixels = frames.flatten(0, 1).float()
         if pixels.shape[-2:] != self.image_size:
@@ -98,14 +89,13 @@ class TextSpace(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """The projected class token of a ViT that encodes frames."""
+    """The projected class token, (n, P), of a ViT that encodes normalised frames, (n, C, H, W)."""
 
     def __init__(self, vit: ClipVideoEncoder) -> None:
         super().__init__()
         self.vit = vit
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encode normalised frames, (n, C, H, W), as (n, P)."""
         return self.vit.project(self.vit.encode_frames(frames)[:, 0])
 
 
@@ -122,8 +112,8 @@ def open_text_space(path: str | Path) -> TextSpace:
     log_identity(path, sha256)
     if TOWER in content:
         return _open_captions(content, path, sha256)
-    state = unwrap(content, path)
-    if not is_clip(state):
+    state = unwrap(content)
+    if not all(name in state for name in CLIP_NAMES):
         raise Mistake(
             f"{path} is no text tower: expected a whole CLIP with a ViT in OpenAI's or open_clip's form "
             "(visual.conv1.weight, ..., text_projection), or captions of demo/pretrain.py "
@@ -154,23 +144,19 @@ def write_captions(space: TextSpace, tower: Mapping[str, Any], values: Mapping[s
 def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextSpace:
     """Open a file of ``write_captions``, whose hash is ``sha256``, and its image tower."""
     with fitting(path):
-        tower, vocabulary, scale = content[TOWER], content["vocabulary"], content["scale"]
-        image_name, image_hash = Path(tower["file"]).name, tower["sha256"]
-    image_file = path.with_name(image_name)
-    if not image_file.is_file():
-        raise MissingFile(f"{path} needs its image tower beside it: there is no {image_file}.")
-    if hash_file(image_file) != image_hash:
-        raise Mistake(
-            f"{path} was trained beside another {image_file} than this one: run `python -m demo.pretrain "
-            f"--image_tower {image_file} --captions {path}`."
-        )
-    with fitting(path):
+        tower = content[TOWER]
+        image_file = path.with_name(tower["file"])
+        if not image_file.is_file():
+            raise MissingFile(f"{path} needs its image tower beside it: there is no {image_file}.")
+        if hash_file(image_file) != tower["sha256"]:
+            raise Mistake(
+                f"{path} was trained beside another {image_file} than this one: run `python -m demo.pretrain "
+                f"--image_tower {image_file} --captions {path}`."
+            )
         vit = ClipVideoEncoder(build_vit(**tower["vit"]), tower["size"], tower["stride"])
-        captions = CaptionEncoder(vocabulary, content["length"], vit.projected_width)
+        captions = CaptionEncoder(content["vocabulary"], content["length"], vit.projected_width)
         captions.load_state_dict({name: value.float() for name, value in content["model"].items()})
-        images, size = ClassToken(vit), tower["size"]
-        space = TextSpace(images, captions, size, tower["mean"], tower["std"], scale, path.name, sha256)
-        if not space.scale > 0:
-            raise ValueError(f"its scale must be above 0, got {scale}")
+        look = tower["size"], tower["mean"], tower["std"]
+        space = TextSpace(ClassToken(vit), captions, *look, content["scale"], path.name, sha256)
     load_clip_weights(vit, image_file)
     return space

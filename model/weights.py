@@ -5,19 +5,23 @@ A table for each layout renames its parameters to ours.
 
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from utils.checkpoint import log_identity, read_checkpoint
+from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import Mistake
 
 from .encoder import NEW_PARAMETERS, ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
+
+# What files wrap a state dict in: entries that hold it, and beginnings of its names (DataParallel's).
+WRAPPERS = ("model", "state_dict")
+PREFIXES = ("module.",)
 
 # Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
 # first pair that fits a name renames it.
@@ -33,7 +37,7 @@ _BLOCK: Renames = (
     ("ln_2.", "norm2."),
     ("", ""),
 )
-# OpenAI's visual tower (also open_clip's, and the published checkpoints' image_encoder) to our encoder.
+# OpenAI's visual tower, which is also open_clip's and the published checkpoints'; the prefix of its names is left out.
 OPENAI_RENAMES: Renames = (
     ("class_embedding", "class_token"),
     ("positional_embedding", "position_embedding"),
@@ -43,15 +47,18 @@ OPENAI_RENAMES: Renames = (
     ("ln_post.", "norm."),
     *((f"transformer.resblocks.#.{theirs}", f"blocks.#.{ours}") for theirs, ours in _BLOCK),
 )
-# timm's CLIP ViTs; timm stores the projection transposed.
+# timm's CLIP ViTs.
 TIMM_RENAMES: Renames = (
     ("cls_token", "class_token"),
     ("pos_embed", "position_embedding"),
     ("patch_embed.proj.", "patch_embed."),
     ("head.weight", "projection"),
 )
-# The published X-TFCLIP and TF-CLIP checkpoints, without their image_encoder.
+# The layouts of CLIP files: a name that only this one has, the prefix of its image tower, and its renames.
+CLIP_LAYOUTS = (("visual.class_embedding", "visual.", OPENAI_RENAMES), ("cls_token", "", TIMM_RENAMES))
+# The published X-TFCLIP and TF-CLIP checkpoints.
 PUBLISHED_RENAMES: Renames = (
+    *((f"image_encoder.{theirs}", f"encoder.{ours}") for theirs, ours in OPENAI_RENAMES),
     ("cv_embed", "encoder.camera_embedding"),
     ("video_embed", "encoder.frame_embedding"),
     ("memory_alpha", "memory_weight"),
@@ -85,24 +92,25 @@ PUBLISHED_RENAMES: Renames = (
     ),
     ("SSP.decoder.", "memory_prompt.layers."),
 )
+# Whole networks; ours held the projection under another name before it was stored as in CLIP.
+CHECKPOINT_RENAMES: Renames = (*PUBLISHED_RENAMES, ("encoder.projection.weight", "encoder.projection"))
+# Names under which files hold the projection as (P, D); ours is (D, P), as OpenAI's.
+TRANSPOSED = ("head.weight", "encoder.projection.weight")
 # Published parameters that the published forward pass never reads.
 PUBLISHED_UNUSED = ("classifier_proj_temp2.weight", "SSP.alpha", "SSP.norm.weight", "SSP.norm.bias")
 # Parameters whose number of rows depends on the training set; with another number they are skipped, not refused.
 # Classifiers may be missing, too: weights are often passed on without them.
 CLASSIFIERS = ("classifier_image.weight", "classifier_projected.weight", "classifier_temporal.weight")
 CAMERA_EMBEDDING = "encoder.camera_embedding"
-PROJECTION = "encoder.projection"  # (D, P)
-# Our checkpoints held the projection under this name, transposed to (P, D), before it was stored as in CLIP.
-OLD_PROJECTION = "encoder.projection.weight"
 
 
-@dataclass
+@dataclass(frozen=True)
 class LoadReport:
     """Which parameters of a file were loaded, and which were not, with the reason."""
 
-    loaded: list[str] = field(default_factory=list)  # our names
-    ignored: dict[str, str] = field(default_factory=dict)  # the file's names
-    skipped: dict[str, str] = field(default_factory=dict)  # our names
+    loaded: list[str]  # our names
+    ignored: dict[str, str]  # the file's names
+    skipped: dict[str, str]  # our names
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} tensors loaded"]
@@ -115,29 +123,32 @@ class LoadReport:
 
 
 def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport:
-    """Load the visual tower of a CLIP file into the encoder.
+    """Load the visual tower of a CLIP file into the encoder, whose camera and frame embeddings do not change.
 
     Args:
-        encoder: Receives the weights; position embeddings are resized to its patch grid. Its camera and frame
-            embeddings do not change.
+        encoder: The file's position embedding is resized to its patch grid.
         path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, in any precision.
     """
-    state = unwrap(read_checkpoint(path, allow_torchscript=True), path)
+    state = unwrap(read_checkpoint(path, allow_torchscript=True))
     log_identity(path)
-    report = LoadReport()
-    converted = _convert_clip(state, report, path)
-    own = {name: value for name, value in encoder.state_dict().items() if name not in NEW_PARAMETERS}
-    position = converted.get("position_embedding", torch.empty(0))
-    if position.dim() == 3 and len(position) == 1 and position.shape[1] > 1:  # otherwise it is refused below
-        converted["position_embedding"] = resize_position_embedding(
-            position.float(), encoder.grid, encoder.position_mode
-        )
-    if converted.keys() != own.keys() or _list_misfits(converted, own):
+    layouts = [(prefix, renames) for mark, prefix, renames in CLIP_LAYOUTS if mark in state]
+    if not layouts:
         raise Mistake(
-            f"{path} holds another architecture than MODEL.NAME: {_describe_vit(converted)} in the file, "
-            f"{_describe_vit(own)} in the model. Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH."
+            f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
+            f"(visual.class_embedding, ...) or timm's (cls_token, ...), got {', '.join(list(state)[:3])}, ..."
         )
-    _load(encoder, converted, report, path)
+    prefix, renames = layouts[0]
+    ignored = {name: "not part of the visual tower" for name in state if not name.startswith(prefix)}
+    ignored |= {name: "CLIP's projection has no bias" for name in state if name == "head.bias"}
+    tower = {name.removeprefix(prefix): value for name, value in state.items() if name not in ignored}
+    own = {name: value for name, value in encoder.state_dict().items() if name not in NEW_PARAMETERS}
+    with fitting(path):
+        converted = _convert(tower, renames)
+        if (position := converted.get("position_embedding")) is not None:
+            position = resize_position_embedding(position.float(), encoder.grid, encoder.position_mode)
+            converted["position_embedding"] = position
+        _load(encoder, converted, own, path, "Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH.")
+    report = LoadReport(list(converted), ignored, {})
     logger.info("CLIP weights from %s: %s", path, report)
     return report
 
@@ -156,59 +167,33 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
 
 def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> LoadReport:
     """Load a checkpoint that was already read, as ``load_weights`` does; ``path`` appears in messages."""
-    report = LoadReport()
-    state = convert_checkpoint(content, report, path)
+    with fitting(path):
+        state = _convert(unwrap(content), CHECKPOINT_RENAMES)
     own = model.state_dict()
-    for name in [name for name in state if name not in own]:
-        report.ignored[name] = "this configuration has no such parameter"
-        del state[name]
-    for name in own:
-        if name in CLASSIFIERS and name not in state:
-            report.skipped[name] = "not in the file"
-        elif name in (*CLASSIFIERS, CAMERA_EMBEDDING) and name in state and _differ_in_rows(state[name], own[name]):
-            report.skipped[name] = f"{len(state.pop(name))} rows in the file, {len(own[name])} in the model"
-    missing = [name for name in own if name not in state and name not in report.skipped]
-    wrong = _list_misfits(state, own)
-    if missing or wrong:
-        first = (
-            f"no value for {missing[0]}"
-            if missing
-            else f"{wrong[0]} is {_describe(state[wrong[0]])}, expected {_describe(own[wrong[0]])}"
-        )
-        raise Mistake(
-            f"{path} does not fit this configuration ({len(missing)} parameters missing, {len(wrong)} of another "
-            f"shape; first: {first}). Use the --config_file it was trained with."
-        )
-    _load(model, state, report, path)
-    if CAMERA_EMBEDDING in report.skipped:
+    ignored = {name: "this configuration has no such parameter" for name in state if name not in own}
+    skipped = {name: "not in the file" for name in CLASSIFIERS if name not in state}
+    for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
+        value, ours = state.get(name), own.get(name)
+        if value is not None and ours is not None and value.dim() == ours.dim() and len(value) != len(ours):
+            skipped[name] = f"{len(value)} rows in the file, {len(ours)} in the model"
+    wanted = {name: value for name, value in own.items() if name not in skipped}
+    chosen = {name: value for name, value in state.items() if name not in ignored and name not in skipped}
+    _load(model, chosen, wanted, path, "Use the --config_file it was trained with.")
+    if CAMERA_EMBEDDING in skipped:
         with torch.no_grad():
             model.get_parameter(CAMERA_EMBEDDING).zero_()
-    logger.log(logging.WARNING if report.skipped else logging.INFO, "Weights from %s: %s", path, report)
+    report = LoadReport(list(chosen), ignored, skipped)
+    logger.log(logging.WARNING if skipped else logging.INFO, "Weights from %s: %s", path, report)
     return report
 
 
-def convert_checkpoint(
-    content: dict[str, Any], report: LoadReport | None = None, path: str | Path = "The checkpoint"
-) -> dict[str, Tensor]:
-    """Convert a checkpoint in our layout or the published one to a state dict in our names and shapes.
+def convert_checkpoint(content: dict[str, Any]) -> dict[str, Tensor]:
+    """Convert a state dict in our layout or the published one, or a checkpoint that holds one, to our names and shapes.
 
-    Args:
-        content: A state dict, or a training checkpoint that holds one.
-        report: Receives the names that are ignored.
-        path: Its file, for messages.
+    The published parameters that no forward pass reads are left out.
     """
-    report = report if report is not None else LoadReport()
-    state = unwrap(content, path)
-    published = any(name.startswith("image_encoder.") for name in state)
-    if not published:
-        return {PROJECTION: state.pop(OLD_PROJECTION).transpose(0, -1), **state} if OLD_PROJECTION in state else state
-    converted = {f"encoder.{name}": value for name, value in _from_openai(state, "image_encoder.").items()}
-    for name, value in state.items():
-        if name in PUBLISHED_UNUSED:
-            report.ignored[name] = "the published forward pass never reads it"
-        elif not name.startswith("image_encoder."):
-            converted[rename(name, PUBLISHED_RENAMES)] = value
-    return converted
+    converted = _convert(unwrap(content), CHECKPOINT_RENAMES)
+    return {name: value for name, value in converted.items() if name not in PUBLISHED_UNUSED}
 
 
 def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -220,12 +205,10 @@ def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Args:
         state: All parameters and buffers of a network with a camera embedding.
     """
-    image_encoder = tuple((f"image_encoder.{theirs}", f"encoder.{ours}") for theirs, ours in OPENAI_RENAMES)
-    renames = invert((*PUBLISHED_RENAMES, *image_encoder))
-    published = {rename(name, renames): value for name, value in state.items()}
-    width = state[PROJECTION].shape[1]
+    renames = invert(PUBLISHED_RENAMES)
+    width = state["encoder.projection"].shape[1]
     return {
-        **published,
+        **{rename(name, renames): value for name, value in state.items()},
         "image_encoder.class_embedding": state["encoder.class_token"].flatten(),
         "image_encoder.positional_embedding": state["encoder.position_embedding"].squeeze(0),
         "classifier_proj_temp2.weight": torch.zeros_like(state["classifier_temporal.weight"]),
@@ -235,15 +218,14 @@ def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def unwrap(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """Return the state dict of a training checkpoint, without DataParallel's prefix."""
-    for key in ("model", "state_dict"):
+def unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the state dict of a file: the tensors of the entry that holds them, without prefixes of their names."""
+    for key in WRAPPERS:
         if isinstance(content.get(key), dict):
             content = content[key]
-    state = {str(name).removeprefix("module."): v for name, v in content.items() if isinstance(v, Tensor)}
-    for name, value in state.items():
-        if value.layout is not torch.strided or value.is_meta or value.is_quantized or value.is_nested:
-            raise Mistake(f"{path}: {name} must be a dense tensor of numbers; it is sparse, quantised or without data.")
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for prefix in PREFIXES:
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
 
 
@@ -262,70 +244,41 @@ def invert(renames: Renames) -> Renames:
     return tuple((ours, theirs) for theirs, ours in renames)
 
 
-def _load(module: nn.Module, state: dict[str, Tensor], report: LoadReport, path: str | Path) -> None:
-    """Load tensors that fit, unless one would put NaN or infinity into the network."""
-    own = module.state_dict()
-    for name, value in state.items():
-        if not value.to(own[name].dtype).isfinite().all():
-            raise Mistake(
-                f"{path} is of no use: {name} holds NaN or infinity. Training went wrong before it was written, or the "
-                "file is damaged; use an earlier checkpoint."
-            )
-    module.load_state_dict(state, strict=False)
-    report.loaded = list(state)
-
-
-def _list_misfits(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """List the tensors that differ from ours in shape, or in being floats."""
-    return [
-        name
-        for name, value in state.items()
-        if (value.shape, value.is_floating_point()) != (own[name].shape, own[name].is_floating_point())
-    ]
-
-
-def _differ_in_rows(value: Tensor, own: Tensor) -> bool:
-    """Whether two tensors would have the same shape if they had the same number of rows."""
-    return value.dim() == own.dim() and value.shape[1:] == own.shape[1:] and len(value) != len(own)
-
-
-def _from_openai(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Convert OpenAI's visual tower, whose names begin with ``prefix``, to our encoder's names and shapes."""
-    visual = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    converted = {rename(name, OPENAI_RENAMES): value for name, value in visual.items()}
-    # A file may lack either of them; the caller reports missing parameters.
-    if "class_token" in converted:
-        converted["class_token"] = converted["class_token"].reshape(1, 1, -1)
-    if "position_embedding" in converted:
-        converted["position_embedding"] = converted["position_embedding"].unsqueeze(0)
+def _convert(state: dict[str, Tensor], renames: Renames) -> dict[str, Tensor]:
+    """Convert a state dict to our names and shapes."""
+    converted: dict[str, Tensor] = {}
+    for theirs, value in state.items():
+        name = rename(theirs, renames)
+        if theirs in TRANSPOSED:
+            value = value.transpose(0, -1)
+        elif name.endswith(("class_token", "position_embedding")):
+            value = value.reshape(1, -1, value.shape[-1])
+        converted[name] = value
     return converted
 
 
-def _convert_clip(state: dict[str, Tensor], report: LoadReport, path: str | Path) -> dict[str, Tensor]:
-    """Convert the visual tower of a CLIP file to our encoder's names; report the rest as ignored."""
-    if "visual.class_embedding" in state:
-        others = [name for name in state if not name.startswith("visual.")]
-        report.ignored.update(dict.fromkeys(others, "not part of the visual tower"))
-        return _from_openai(state, "visual.")
-    if "cls_token" in state and "head.weight" in state:
-        if state.pop("head.bias", None) is not None:
-            report.ignored["head.bias"] = "CLIP's projection has no bias"
-        converted = {rename(name, TIMM_RENAMES): value for name, value in state.items()}
-        return {**converted, "projection": converted["projection"].transpose(0, -1)}
-    raise Mistake(
-        f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
-        f"(visual.class_embedding, ...) or timm's (cls_token, ..., head.weight), got {', '.join(list(state)[:3])}, ..."
-    )
-
-
-def _describe_vit(state: dict[str, Tensor]) -> str:
-    """Describe the width, depth, patch and projection of an encoder state dict, for messages."""
-    depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
-    patches = state.get("patch_embed.weight", torch.empty(0))
-    width, _, patch, _ = patches.shape if patches.dim() == 4 else (0, 0, 0, 0)
-    projected = state["projection"].shape[-1] if "projection" in state and state["projection"].dim() else 0
-    return f"width {width}, {depth} blocks, patch {patch}, projection {projected}"
+def _load(module: nn.Module, state: dict[str, Tensor], own: dict[str, Tensor], path: str | Path, advice: str) -> None:
+    """Load a state dict into a module if it holds finite numbers in the shapes of ``own``, and nothing else."""
+    problems = [f"it lacks {name}" for name in own if name not in state]
+    problems += [f"it has {name}" for name in state if name not in own]
+    for name, value in state.items():
+        if name in own and _describe(value) != _describe(own[name]):
+            problems.append(f"{name} is {_describe(value)}, expected {_describe(own[name])}")
+    if problems:
+        count = f", and {len(problems) - 1} more differences" if len(problems) > 1 else ""
+        raise Mistake(f"{path} does not fit this run: {problems[0]}{count}. {advice}")
+    for name, value in state.items():
+        if not value.to(own[name].dtype).isfinite().all():
+            raise Mistake(
+                f"{path} does not fit this run: {name} holds NaN or infinity. Training went wrong before it was "
+                "written, or the file is damaged; use an earlier checkpoint."
+            )
+    module.load_state_dict(state, strict=False)
 
 
 def _describe(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
+    """Describe what must be equal for a tensor to be loaded into another; the precision of floats may differ."""
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_nested:
+        return "sparse, quantised or without data"
+    kind = "floats" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
+    return f"{tuple(tensor.shape)} of {kind}"

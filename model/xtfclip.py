@@ -39,9 +39,6 @@ class XTFCLIP(nn.Module):
         memory_weighting: Blend memory and prompt by a learned weight instead of adding them.
         prompt_dropout: Dropout probability in the sequence-specific prompt.
         descriptor: Whether test descriptors are taken "before" or "after" the neck.
-    Attributes:
-        gather_batch: Joins what the processes of a run computed from their slices of a training batch. It returns its
-            arguments unless several processes train.
     Reference:
         AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
     """
@@ -75,12 +72,8 @@ class XTFCLIP(nn.Module):
         self.classifier_projected = _make_classifier(P, num_classes)
         self.classifier_temporal = _make_classifier(D, num_classes)
         self.descriptor = descriptor
+        # Joins what the processes of a run computed from their slices of a training batch.
         self.gather_batch: Callable[..., tuple[Tensor, ...]] = _return_all
-
-    @property
-    def num_classes(self) -> int:
-        """Training identities K."""
-        return self.classifier_image.out_features
 
     @property
     def num_cameras(self) -> int:
@@ -125,8 +118,7 @@ class XTFCLIP(nn.Module):
             camids: (B,) 0-based indices of training cameras, -1 where unknown; None means that all are unknown.
             memory: CLIP memory (K, P); only training mode needs it.
         Returns:
-            Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: a TrainingOutput
-            of the whole batch.
+            Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: outputs of the whole batch.
         """
         if not self.training:
             return self.describe(clips, camids)
@@ -137,7 +129,8 @@ class XTFCLIP(nn.Module):
         projected = self.encoder.project(tokens).unflatten(0, (-1, T))  # (B, T, N, P)
         f_img = self.pool_image(tokens[:, 0].unflatten(0, (-1, T)))  # (B, D)
         f_proj = self.pool_projected(projected[:, :, 0])  # (B, P)
-        f_frames, f_tmp = self.encode_temporal(tokens.detach(), T)  # the encoder learns nothing from f_tmp
+        # The encoder learns nothing from these (docs/method.md section 3).
+        f_frames, f_tmp = self.encode_temporal(tokens.detach(), T)
         memory_logits = self.compare_with_memory(f_proj, projected, memory)
         f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
             f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
@@ -154,13 +147,7 @@ class XTFCLIP(nn.Module):
         )
 
     def describe(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
-        """Compute test descriptors.
-
-        Args:
-            clips, camids: As in ``forward``.
-        Returns:
-            [f_img, f_proj, f_tmp], (B, 2D + P), or after the neck [neck(f_img), neck(f_proj)], (B, D + P).
-        """
+        """Compute test descriptors, [f_img, f_proj, f_tmp], or after the neck [neck(f_img), neck(f_proj)]."""
         T = clips.shape[1]
         tokens = self.encoder(clips, camids)
         class_tokens = tokens[:, 0].unflatten(0, (-1, T))  # (B, T, D)
@@ -172,10 +159,7 @@ class XTFCLIP(nn.Module):
         return torch.cat([f_img, f_proj, f_tmp], dim=1)
 
     def encode_temporal(self, tokens: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
-        """Compute temporal features of frames (B*T, D) and of clips (B, D) from tokens (B*T, N, D).
-
-        Training passes detached tokens, so the encoder gets no gradient from these features (docs/method.md section 3).
-        """
+        """Compute temporal features of frames (B*T, D) and of clips (B, D) from tokens (B*T, N, D)."""
         diffused = self.temporal_memory(tokens, num_frames)
         f_frames = self.pool_tokens(diffused)
         return f_frames, self.pool_frames(f_frames.unflatten(0, (-1, num_frames)))
@@ -183,13 +167,8 @@ class XTFCLIP(nn.Module):
     def compare_with_memory(self, f_proj: Tensor, projected: Tensor, memory: Tensor) -> Tensor:
         """Compare features with the memory of every identity, refined by the video.
 
-        Args:
-            f_proj: Projected clip features, (B, P).
-            projected: Projected tokens, (B, T, N, P).
-            memory: CLIP memory, (K, P).
-        Returns:
-            Logits, (B, K): scalar products, without normalisation or temperature. They are computed in float32 under
-            autocast too: near 100, fp16 has steps of 0.06.
+        Logits, (B, K), of f_proj (B, P) and memory (K, P) by projected tokens (B, T, N, P) are scalar products, without
+        normalisation or temperature.
         """
         prompt = self.memory_prompt(memory, self.pool_video(projected))  # (B, K, P)
         if self.memory_weight is None:
@@ -197,14 +176,11 @@ class XTFCLIP(nn.Module):
         else:
             weight = self.memory_weight.sigmoid()
             refined = weight * memory + (1 - weight) * prompt
-        # Not as a matrix product, which autocast would compute in 16 bits.
+        # Not as a matrix product, which autocast would compute in 16 bits: near 100, fp16 has steps of 0.06.
         return (f_proj.float().unsqueeze(1) * refined.float()).sum(dim=-1)
 
     def encode_memory(self, clips: Tensor) -> Tensor:
-        """Compute the features (B, P) that CLIP memory is built from, of clips (B, T, C, H, W).
-
-        They are projected class tokens without camera and frame embeddings, averaged over the frames.
-        """
+        """Compute the features (B, P) that CLIP memory is built from, without camera and frame embeddings."""
         tokens = self.encoder.encode_frames(clips.flatten(0, 1))
         return self.encoder.project(tokens[:, 0]).unflatten(0, (-1, clips.shape[1])).mean(dim=1)
 

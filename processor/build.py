@@ -8,11 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from yacs.config import CfgNode
 
 from configs import Role, values_of
-from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
+from datasets.build import make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
 from datasets.readers.dataset import DataSet
 from datasets.tracklet import Tracklet, label_map
@@ -22,22 +21,22 @@ from model.text_space import open_text_space
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
-from .attributes.heads import find_heads
-from .attributes.masks import MaskOptions
-from .attributes.zero_shot import ZeroShotPredictor, find_zero_shot_heads
+from .attributes.heads import find_heads, predict_trained
+from .attributes.masks import Predict, annotated_penalty, predicted_penalty
+from .attributes.zero_shot import find_zero_shot_heads, predict_zero_shot
 from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
-from .report.maps import QueryMapper
-from .training.clip_memory import build_memory
+from .evaluation.results import ANNOTATED, PREDICTED, SOFT, ZERO_SHOT, Mask
+from .report.maps import MakeMaps, map_queries
 from .training.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
 
 def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
-    """Build model, losses and solver for a data set; ``make_memory`` or ``TrainingState.restore`` adds CLIP memory.
+    """Build model, losses and solver for a data set; ``build_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
     Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
     slices of a batch need different dropout masks. With ``resume`` no CLIP weights are read: ``restore`` replaces them.
@@ -54,12 +53,6 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
     return TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
-
-
-def make_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
-    """Compute CLIP memory, (K, P), from all frames of the training tracklets, by a model that is still untrained."""
-    loader = make_memory_loader(cfg, dataset, runtime.processes)
-    return build_memory(make_extractor(cfg, model, runtime), loader, dataset.train, cfg.DATALOADER.MAX_BAD_FRACTION)
 
 
 def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:
@@ -100,21 +93,11 @@ def describe_transform(cfg: CfgNode) -> str:
     return ", ".join(f"{key} {value}" for key, value in keys.items())
 
 
-def make_zero_shot_predictor(cfg: CfgNode, trained: TrainedRun) -> ZeroShotPredictor:
-    """Open TEST.TEXT_TOWER, which predicts attributes, calibrated if ``tools.train_attributes`` did so."""
-    space = open_text_space(cfg.TEST.TEXT_TOWER).to(trained.runtime.device)
-    return ZeroShotPredictor(
-        find_zero_shot_heads(space, trained.checkpoint.parent),
-        space,
-        make_extractor(cfg, trained.model, trained.runtime),
-        partial(make_test_loader, cfg, processes=trained.runtime.processes),
-    )
-
-
-def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> QueryMapper:
+def make_query_mapper(cfg: CfgNode, extractor: FeatureExtractor, cameras: Mapping[int, int]) -> MakeMaps:
     """Build what maps the hardest queries; a compiled model has no attention to read, so it maps none."""
     num_people = 0 if cfg.MODEL.COMPILE else cfg.TEST.NUM_MAPS
-    return QueryMapper(extractor, partial(make_test_loader, cfg, cameras=cameras), num_people)
+    make_loader = partial(make_test_loader, cfg, cameras=cameras)
+    return partial(map_queries, extractor=extractor, make_loader=make_loader, num_people=num_people)
 
 
 def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> RankingOptions:
@@ -122,26 +105,30 @@ def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> Ran
 
     TEST.MASK may need the attribute classifiers of a trained run; in training (None) such a mask is left out.
     """
-    heads = find_heads(trained) if trained else None
-    zero_shot = make_zero_shot_predictor(cfg, trained) if trained and cfg.TEST.TEXT_TOWER else None
-    return RankingOptions(
-        mask=MaskOptions(
-            kind=cfg.TEST.MASK,
-            columns=tuple(cfg.TEST.MASK_ATTRIBUTES),
-            penalty=cfg.TEST.MASK_PENALTY,
-            predicted_penalty=cfg.TEST.PREDICTED_PENALTY,
-            heads=heads,
-            predictor=zero_shot or heads,
-        ),
-        reranking=cfg.TEST.RE_RANKING,
-        k1=cfg.TEST.RE_RANKING_K1,
-        k2=cfg.TEST.RE_RANKING_K2,
-        lambda_value=cfg.TEST.RE_RANKING_LAMBDA,
-        query_expansion=cfg.TEST.QUERY_EXPANSION,
-        expansion_k=cfg.TEST.QUERY_EXPANSION_K,
-        expansion_alpha=cfg.TEST.QUERY_EXPANSION_ALPHA,
-        mutual_neighbours=cfg.TEST.MUTUAL_NEIGHBOURS,
-        camera_normalization=cfg.TEST.CAMERA_NORMALIZATION,
-        normalizes_by_view=cfg.TEST.NORMALIZATION_GROUPS == "view",
-        unit_length=cfg.TEST.FEAT_NORM,
+    test, kind = cfg.TEST, cfg.TEST.MASK
+    if kind == "none" or (kind != "annotated" and not trained):
+        return RankingOptions(test)
+    if kind == "predicted" and trained:
+        mask, predict = make_predictor(cfg, trained)
+        return RankingOptions(test, mask, partial(predicted_penalty, predict=predict, weight=test.PREDICTED_PENALTY))
+    weights = dict.fromkeys(test.MASK_ATTRIBUTES, test.MASK_PENALTY)
+    if kind == "soft" and trained:
+        _, scores = find_heads(trained)
+        weights = {column: scores.get(column, {}).get("agreement", 0.0) * test.MASK_PENALTY for column in weights}
+    if not weights:
+        return RankingOptions(test)
+    return RankingOptions(test, SOFT if kind == "soft" else ANNOTATED, partial(annotated_penalty, weights=weights))
+
+
+def make_predictor(cfg: CfgNode, trained: TrainedRun) -> tuple[Mask, Predict]:
+    """Open what predicts attributes: TEST.TEXT_TOWER, or the classifiers beside a run's checkpoint."""
+    if not cfg.TEST.TEXT_TOWER:
+        return PREDICTED, partial(predict_trained, heads=find_heads(trained)[0])
+    space = open_text_space(cfg.TEST.TEXT_TOWER).to(trained.runtime.device)
+    return ZERO_SHOT, partial(
+        predict_zero_shot,
+        heads=find_zero_shot_heads(space, trained.checkpoint.parent),
+        space=space,
+        extractor=make_extractor(cfg, trained.model, trained.runtime),
+        make_loader=partial(make_test_loader, cfg, processes=trained.runtime.processes),
     )

@@ -4,8 +4,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,17 +28,6 @@ FLOAT32_BYTES = 4  # weights, gradients and the optimiser's state are float32 in
 ADAM_STATES = 2  # running means of the gradient and of its square
 CARDS_GIB = (8, 12, 16, 24, 32, 40, 48, 80)
 RESERVE_GIB = 1.5  # assumed: CUDA context, workspaces of the libraries, fragmentation
-# Parts of the network by the name of their top module, in the order of the table.
-PARTS = {
-    "encoder": "encoder",
-    "temporal_memory": "temporal memory",
-    "memory_prompt": "prompt",
-    "memory_weight": "prompt",
-    "pool": "pooling",
-    "neck": "heads",
-    "classifier": "heads",
-}
-
 
 _ATEN = torch.ops.aten
 _attention_flops = flop_registry[_ATEN._scaled_dot_product_flash_attention]
@@ -58,8 +46,7 @@ FLOP_FORMULAS: dict[Any, Callable[..., int]] = {
 }
 
 
-@dataclass(frozen=True)
-class DatasetSize:
+class DatasetSize(NamedTuple):
     """What a plan needs to know of the training split."""
 
     num_identities: int
@@ -67,8 +54,21 @@ class DatasetSize:
     num_cameras: int
 
 
-@dataclass(frozen=True)
-class FakeTraining:
+class StepCost(NamedTuple):
+    """What a training step takes; an addition and a multiplication are two operations."""
+
+    parameters: Counter[str]  # of each top module of the network
+    forward_flops: int  # of matrix products, convolutions and attention
+    flops: int  # of the whole step
+    activations: int  # bytes that the forward pass leaves for the backward pass, the batch included
+    peak: int  # most bytes alive at one time in both, beside weights, gradients and the optimiser's state
+
+    @property
+    def weight_bytes(self) -> int:
+        return FLOAT32_BYTES * self.parameters.total()
+
+
+class FakeTraining(NamedTuple):
     """A network, its losses and one batch as fake tensors; they work inside the mode that they were made in."""
 
     model: XTFCLIP
@@ -86,25 +86,10 @@ class FakeTraining:
             return self.criterion(self.model(clips, self.labels, memory=self.memory), self.labels)["total"]
 
 
-@dataclass(frozen=True)
-class StepCost:
-    """What a training step takes; an addition and a multiplication are two operations."""
-
-    parameters: Counter[str]  # of each part of the network
-    forward_flops: int  # of matrix products, convolutions and attention
-    flops: int  # of the whole step
-    activations: int  # bytes that the forward pass leaves for the backward pass, the batch included
-    peak: int  # most bytes alive at one time in both, beside weights, gradients and the optimiser's state
-
-    @property
-    def weight_bytes(self) -> int:
-        return FLOAT32_BYTES * self.parameters.total()
-
-
 class StepMeter(TorchDispatchMode):
-    """Count the operations of a block, and the bytes of the tensors that it makes while something refers to them.
+    """Count the operations of a block, and the bytes of its tensors, but for those that are known from before.
 
-    Tensors that are ``known`` from before are not counted. ``live`` bytes are alive now, ``peak`` is the most so far.
+    ``live`` bytes are referred to now, ``peak`` is the most so far.
     """
 
     def __init__(self, known: Sequence[Tensor] = ()) -> None:
@@ -136,8 +121,7 @@ class StepMeter(TorchDispatchMode):
 @contextmanager
 def fake_training(cfg: CfgNode, runtime: Runtime, batch_size: int, size: DatasetSize) -> Iterator[FakeTraining]:
     """Build a training with fake weights, on a device that this machine need not have, and stay in their mode."""
-    device = runtime.device
-    cfg = cfg.clone()
+    device, cfg = runtime.device, cfg.clone()
     cfg.defrost()
     cfg.MODEL.COMPILE = False  # compiling needs real tensors
     with torch.device("meta"):
@@ -168,12 +152,10 @@ def planning_runtime(cfg: CfgNode) -> Runtime:
 
 
 def count_parameters(model: nn.Module) -> Counter[str]:
-    """Count the parameters of each part of the network."""
-    counts = Counter(dict.fromkeys(PARTS.values(), 0))
+    """Count the parameters of each top module of the network."""
+    counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
-        module = name.split(".")[0]
-        part = PARTS.get(module) or PARTS[module.split("_")[0]]  # pool_image, neck_image, ...
-        counts[part] += parameter.numel()
+        counts[name.split(".")[0]] += parameter.numel()
     return counts
 
 
@@ -213,13 +195,6 @@ def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime
     return measure_step(cfg, own_clips, size).flops / measure_matrix_rate(runtime.device, runtime.dtype)
 
 
-def count_steps(cfg: CfgNode, pids: Sequence[int]) -> int:
-    """Return the steps of the first epoch over training tracklets of these identities."""
-    batch, num_parts = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
-    sampler = IdentityBatchSampler(pids, batch, cfg.DATALOADER.NUM_INSTANCE, seed=cfg.SOLVER.SEED, num_parts=num_parts)
-    return len(sampler)
-
-
 def step_size(cfg: CfgNode) -> int:
     """Return the clips that a step computes: a batch, or a part of it if gradients are accumulated."""
     return cfg.SOLVER.STAGE2.IMS_PER_BATCH // cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
@@ -234,10 +209,8 @@ def size_of(dataset: DataSet) -> DatasetSize:
 def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None = None) -> str:
     """Plan the run of a configuration and lay it out as tables.
 
-    Args:
-        cfg: The configuration.
-        tflops: Rate that training sustains, TFLOP/s.
-        numbers: Identities, tracklets and cameras of the training split; None to read the data set.
+    ``tflops`` is the rate that training sustains, TFLOP/s. ``numbers`` are identities, tracklets and cameras of the
+    training split; without them the data set is read.
     """
     if numbers is None:
         dataset = make_dataset(cfg)
@@ -245,21 +218,13 @@ def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None =
     else:
         size = DatasetSize(*numbers)
         pids = [number * size.num_identities // size.num_tracklets for number in range(size.num_tracklets)]
-    return _format_plan(cfg, size, count_steps(cfg, pids), tflops)
-
-
-def choose_card(num_bytes: float) -> str:
-    """Return the smallest card of CARDS_GIB that has room for these bytes and a reserve."""
-    fitting = (card for card in CARDS_GIB if num_bytes <= (card - RESERVE_GIB) * 2**30)
-    return next((f"{card} GiB" for card in fitting), f"over {CARDS_GIB[-1]} GiB")
-
-
-def _format_plan(cfg: CfgNode, size: DatasetSize, num_steps: int, tflops: float) -> str:
-    clips, num_epochs = step_size(cfg), cfg.SOLVER.STAGE2.MAX_EPOCHS
+    solver, clips = cfg.SOLVER.STAGE2, step_size(cfg)
+    num_instances, num_parts, seed = cfg.DATALOADER.NUM_INSTANCE, solver.ACCUMULATION_STEPS, cfg.SOLVER.SEED
+    num_steps = len(IdentityBatchSampler(pids, solver.IMS_PER_BATCH, num_instances, seed, num_parts=num_parts))
     costs = [measure_step(cfg, clips, size, checkpointing) for checkpointing in (False, True)]
     weights, parameters = costs[0].weight_bytes, costs[0].parameters
-    keeps_average = cfg.SOLVER.STAGE2.EMA_DECAY > 0
-    fixed = (2 + ADAM_STATES + keeps_average) * weights
+    keeps_average = solver.EMA_DECAY > 0
+    peaks = [(2 + ADAM_STATES + keeps_average) * weights + cost.peak for cost in costs]
     hours = [cost.flops * num_steps / tflops / 1e12 / 3600 for cost in costs]
     memory = {
         "weights": [weights] * 2,
@@ -267,24 +232,30 @@ def _format_plan(cfg: CfgNode, size: DatasetSize, num_steps: int, tflops: float)
         "state of Adam": [ADAM_STATES * weights] * 2,
         "gradients": [weights] * 2,
         "activations": [cost.activations for cost in costs],
-        "peak of the step": [fixed + cost.peak for cost in costs],
+        "peak of the step": peaks,
     }
     figures = [
         ("forward, TFLOP per clip", *(f"{cost.forward_flops / clips / 1e12:.3f}" for cost in costs)),
         ("training step, TFLOP per clip", *(f"{cost.flops / clips / 1e12:.3f}" for cost in costs)),
         ("steps per epoch", *[f"{num_steps:,}"] * 2),
         (f"minutes per epoch at {tflops:g} TFLOP/s", *(f"{60 * each:.1f}" for each in hours)),
-        (f"hours of the run, {num_epochs} epochs", *(f"{num_epochs * each:.1f}" for each in hours)),
+        (f"hours of the run, {solver.MAX_EPOCHS} epochs", *(f"{solver.MAX_EPOCHS * each:.1f}" for each in hours)),
         *((f"{name}, GiB", *(f"{each / 2**30:.2f}" for each in values)) for name, values in memory.items()),
-        ("smallest card", *(choose_card(fixed + cost.peak) for cost in costs)),
+        ("smallest card", *map(choose_card, peaks)),
     ]
     precision = str(planning_runtime(cfg).dtype or torch.float32).removeprefix("torch.")
-    people = f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets"
     parts = [*parameters.items(), ("all", parameters.total())]
     return "\n\n".join(
         [
-            f"{people}; {clips} clips of {cfg.INPUT.SEQ_LEN} frames, {precision}",
+            f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets; {clips} clips of "
+            f"{cfg.INPUT.SEQ_LEN} frames, {precision}",
             format_table(["parameters", "million"], [(part, f"{number / 1e6:.2f}") for part, number in parts]),
             format_table(["a training step and the run", "plain", "checkpointing"], figures),
         ]
     )
+
+
+def choose_card(num_bytes: float) -> str:
+    """Return the smallest card of CARDS_GIB that has room for these bytes and a reserve."""
+    fitting = (card for card in CARDS_GIB if num_bytes <= (card - RESERVE_GIB) * 2**30)
+    return next((f"{card} GiB" for card in fitting), f"over {CARDS_GIB[-1]} GiB")

@@ -2,11 +2,10 @@
 
 import json
 import logging
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import onnx
@@ -19,6 +18,7 @@ from yacs.config import CfgNode
 from configs import dump_config, get_cfg
 from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import decode_frame
+from datasets.readers.unlabelled import read_unlabelled
 from model import XTFCLIP
 from model.weights import to_published
 from utils.checkpoint import hash_file, write_checkpoint, write_weights
@@ -28,8 +28,8 @@ from utils.runtime import prepare_output
 
 from .build import describe_transform
 from .evaluation.cache import hash_weights
-from .evaluation.open_run import open_run
-from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES, list_frames
+from .evaluation.open_run import TrainedRun, open_run
+from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,6 @@ PREPROCESSING = (
     "RGB, resized to H x W bilinearly, antialiased; uint8, (B, T, 3, H, W). Scaling, normalisation and mirror images "
     "are inside. cameras: index of each clip's camera in 'cameras' below, -1 if it is none of them."
 )
-
-
 CARD = """\
 # Model card
 
@@ -81,12 +79,7 @@ class TrackletDescriber(nn.Module):
         self.float().cpu().eval()
 
     def forward(self, frames: Tensor, cameras: Tensor) -> Tensor:
-        """Describe a batch, (B, D), float32.
-
-        Args:
-            frames: (B, T, C, H, W), uint8, RGB.
-            cameras: (B,), int64; indices of training cameras, -1 where unknown.
-        """
+        """Describe RGB frames, (B, T, C, H, W), uint8, as (B, D), float32; cameras (B,) are indices or -1."""
         clips = (frames.float() / 255 - self.pixel_mean) / self.pixel_std
         features = self.model.describe(clips, cameras)
         if self.flip:
@@ -102,14 +95,12 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     fixed = ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False", "TEST.NUM_CLIPS", "1"]
     run = open_run([*opts, *fixed])
     describer, clips = TrackletDescriber(run.cfg, run.model), make_example_clips(run.cfg, frames)
-    metadata = describe_export(run.cfg, run.camids, run.checkpoint, run.origin)
     # As in a feature file of the run: the features of both can be compared.
-    metadata |= {"weights": hash_weights(run.model), "transform": describe_transform(run.cfg)}
-    content = export_onnx(describer, clips, metadata, opset)
-    difference, in_torch, in_onnx = check_export(describer, content, clips)
+    compared = {"weights": hash_weights(run.model), "transform": describe_transform(run.cfg)}
+    content = export_onnx(describer, clips, describe_export(run) | compared, opset)
+    difference = check_export(describer, content, clips)
     write_whole(lambda file: file.write(content), path)
     logger.info("%s: differs from torch by at most %.1e", path, difference)
-    logger.info("2 clips and their mirror images took %.2f s in torch, %.2f s in ONNX.", in_torch, in_onnx)
 
 
 def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
@@ -126,33 +117,33 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     if run.model.num_cameras:
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
-    card = format_card(describe_export(run.cfg, run.camids, run.checkpoint, run.origin), files)
-    write_text(card, folder / "MODEL_CARD.md")
+    facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in describe_export(run).items()]
+    listed = [f"- `{name}`: {what}" for name, what in files.items()]
+    write_text(CARD.format(files="\n".join(listed), facts="\n".join(facts)), folder / "MODEL_CARD.md")
     logger.info("Written to %s: %s, MODEL_CARD.md", folder, ", ".join(files))
 
 
 def make_example_clips(cfg: CfgNode, folder: Path | None = None) -> Tensor:
-    """Return two clips to compare networks on, (2, T, C, H, W), uint8: of a folder's frames, or noise without one."""
+    """Return two clips to compare networks on, (2, T, C, H, W), uint8: of a tracklet's frames, or noise without one."""
     size, num_frames = tuple(cfg.INPUT.SIZE_TEST), cfg.INPUT.SEQ_LEN
     if folder is None:
         generator = torch.Generator().manual_seed(0)
         return torch.randint(256, (2, num_frames, 3, *size), dtype=torch.uint8, generator=generator)
-    paths = list_frames(folder)
-    clip = torch.stack([decode_frame(str(paths[index]), size) for index in sample_test_indices(len(paths), num_frames)])
+    paths = read_unlabelled(folder)[0].frame_paths
+    clip = torch.stack([decode_frame(paths[index], size) for index in sample_test_indices(len(paths), num_frames)])
     return clip.expand(2, -1, -1, -1, -1).contiguous()
 
 
-def describe_export(cfg: CfgNode, camids: tuple[int, ...] | None, checkpoint: Path, origin: Mapping[str, str]) -> dict:
-    """Collect what a user of the file must know, as text by name."""
-    height, width = cfg.INPUT.SIZE_TEST
+def describe_export(run: TrainedRun) -> dict[str, str]:
+    """Collect what a user of the file must know, by name."""
     return {
         "preprocessing": PREPROCESSING,
-        CLIP_SHAPE: json.dumps([cfg.INPUT.SEQ_LEN, height, width]),
-        CAMIDS: json.dumps(camids),
+        CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
+        CAMIDS: json.dumps(run.camids),
         "compare by": "squared Euclidean distance",
-        "SHA-256 of the checkpoint": hash_file(checkpoint),
+        "SHA-256 of the checkpoint": hash_file(run.checkpoint),
         "licence": LICENCE,
-        **origin,
+        **run.origin,
     }
 
 
@@ -172,38 +163,19 @@ def export_onnx(describer: TrackletDescriber, clips: Tensor, metadata: Mapping[s
             dynamo=True,
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError("torch returned no ONNX program.")
-    network = program.model_proto
+    network = cast(torch.onnx.ONNXProgram, program).model_proto
     onnx.helper.set_model_props(network, dict(metadata))
     return network.SerializeToString()
 
 
-def check_export(describer: TrackletDescriber, content: bytes, clips: Tensor) -> tuple[float, float, float]:
-    """Compare an exported network with torch, on all clips with unknown and, if there are any, known cameras.
-
-    Returns:
-        The largest difference of a number, which TOLERANCE bounds, and the seconds in torch and in ONNX, on the CPU.
-    """
+def check_export(describer: TrackletDescriber, content: bytes, clips: Tensor) -> float:
+    """Return the largest difference of an exported network from torch, on clips with unknown and any known cameras."""
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     cameras = torch.arange(len(clips)) % (describer.model.num_cameras + 1) - 1
-    inputs = {FRAMES: clips.numpy(), CAMERAS: cameras.numpy()}
-    for _ in range(2):  # the first call of each also prepares
-        start = time.perf_counter()
-        with torch.inference_mode():
-            expected = describer(clips, cameras).numpy()
-        middle = time.perf_counter()
-        (actual,) = session.run([DESCRIPTORS], inputs)
-        end = time.perf_counter()
+    with torch.inference_mode():
+        expected = describer(clips, cameras).numpy()
+    (actual,) = session.run([DESCRIPTORS], {FRAMES: clips.numpy(), CAMERAS: cameras.numpy()})
     difference = float(np.abs(actual - expected).max())
     if not difference <= TOLERANCE:
         raise Mistake(f"The exported network differs from torch by {difference:.1e} (more than {TOLERANCE}).")
-    return difference, middle - start, end - middle
-
-
-def format_card(metadata: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """Lay out a model card in Markdown: facts of ``describe_export``, and what each file is, by its name."""
-    return CARD.format(
-        files="\n".join(f"- `{name}`: {what}" for name, what in files.items()),
-        facts="\n".join(f"| {name} | {str(value).replace('|', '/')} |" for name, value in metadata.items()),
-    )
+    return difference

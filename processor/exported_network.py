@@ -1,11 +1,10 @@
 """Describe tracklets by a network of tools.export, with NumPy, onnxruntime and Pillow only.
 
-It is for machines without torch: this file imports no other package, and nothing of this project that does.
+It is for machines without torch: this file imports nothing that does.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
+from datasets.readers.listing import find_images
+from datasets.readers.names import IMAGE_SUFFIXES
 from utils.mistake import MissingFile, Mistake
-from utils.text import natural_key
 
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, as training does
 FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network's inputs and its output
 CLIP_SHAPE, CAMIDS = "T, H, W", "cameras"  # entries of its metadata
@@ -61,35 +60,19 @@ def open_network(path: Path) -> ExportedNetwork:
 
 
 def find_tracklets(root: Path) -> dict[str, list[Path]]:
-    """Return the frames of each tracklet: of ``root``, and of every folder below it, that directly holds frames.
+    """Return the frames of each tracklet, by its path below ``root``: of every folder that directly holds frames.
 
-    Hidden folders are left out, and links to folders are not followed. One image is a tracklet of one frame. Tracklets
-    are named by their path below ``root``; that of ``root`` itself is its name.
+    The key of ``root`` itself is its name. One image is a tracklet of one frame.
     """
     if root.is_file():
         return {root.name: [root]}
-    below = (Path(folder) for folder, _, _ in os.walk(root))
-    shown = (folder for folder in below if not any(part.startswith(".") for part in folder.relative_to(root).parts))
-    folders = sorted(shown, key=lambda folder: natural_key(str(folder)))
-    keys = (str(folder.relative_to(root)) if folder != root else root.resolve().name for folder in folders)
-    tracklets = {key: frames for key, folder in zip(keys, folders, strict=True) if (frames := _list_images(folder))}
+    tracklets = {
+        root.resolve().name if place == "." else place: [root / place / name for name in names]
+        for place, names in find_images(root)[0].items()
+    }
     if not tracklets:
-        raise MissingFile(f"{root} has no frames: expected {', '.join(FRAME_SUFFIXES)} in it or in folders below it.")
+        raise MissingFile(f"{root} has no frames: expected {', '.join(IMAGE_SUFFIXES)} in it or in folders below it.")
     return tracklets
-
-
-def list_frames(folder: Path) -> list[Path]:
-    """Return the frames of one tracklet in order."""
-    frames = _list_images(folder)
-    if not frames:
-        raise MissingFile(f"{folder} is not a folder with frames ({', '.join(FRAME_SUFFIXES)}).")
-    return frames
-
-
-def _list_images(folder: Path) -> list[Path]:
-    """Return the images of a folder in natural order, hidden ones excepted; a pipe would wait for its writer."""
-    images = (path for path in folder.glob("[!.]*") if path.suffix.lower() in FRAME_SUFFIXES and path.is_file())
-    return sorted(images, key=lambda path: natural_key(path.name))
 
 
 def read_clip(paths: Sequence[Path], num_frames: int, height: int, width: int) -> np.ndarray:

@@ -1,13 +1,13 @@
 """Extract features of tracklets that nobody has labelled, part by part, so that a stopped command goes on."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,18 +31,6 @@ logger = logging.getLogger(__name__)
 PART_SIZE = 512  # tracklets; a command that is stopped loses at most so many
 
 
-@dataclass(frozen=True, eq=False)
-class FolderFeatures:
-    """Features of the tracklets in a folder, row by row; n tracklets."""
-
-    keys: list[str]  # unique names: the folders' paths below the one that was read
-    features: np.ndarray  # descriptors as evaluation compares them, (n, D), float32
-    pictures: list[str]  # path of the frame in the middle of each tracklet
-    # vectors that texts are compared with, (n, P), float32, unit length; None without a text space
-    words: np.ndarray | None
-    origin: Mapping[str, str]  # what the rows depend on, by name
-
-
 def extract_folder(
     trained: TrainedRun,
     root: Path,
@@ -50,17 +38,21 @@ def extract_folder(
     parts: Path | None = None,
     part_size: int = PART_SIZE,
     text_space: TextSpace | None = None,
-) -> FolderFeatures:
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
     A tracklet without a readable frame is left out, with a warning.
+
+    Returns columns of a feature file, and what their rows depend on. The columns are 'key', the folder's path below
+    ``root``; 'feature', descriptors, (n, D), float32; 'picture', the path of the middle frame; and, with a text space,
+    'words', vectors of length 1, (n, P), float32.
 
     Args:
         trained: The model, with the settings of its evaluation.
         root: Folder of any layout, or one still image (``read_unlabelled``).
         camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
-        parts: Folder in which finished parts are kept for the next call, which uses them if weights, settings, code and
-            the frames' paths are the same.
+        parts: Folder in which finished parts are kept for the next call, which uses them if
+            weights, settings, code and the frames' paths are the same.
         part_size: Tracklets in a part.
         text_space: Also gives each tracklet a vector that texts can be compared with.
     """
@@ -78,13 +70,12 @@ def extract_folder(
     found = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
     width = text_space.width if text_space else 0
     features, words = found.features.split([found.features.shape[1] - width, width], dim=1)
-    return FolderFeatures(
-        keys=[tracklet.name for tracklet in found.tracklets],
-        features=(F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
-        pictures=[tracklet.middle_frame for tracklet in found.tracklets],
-        words=F.normalize(words).numpy() if text_space else None,
-        origin=origin,
-    )
+    columns = {
+        "key": [tracklet.name for tracklet in found.tracklets],
+        "feature": (F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
+        "picture": [tracklet.middle_frame for tracklet in found.tracklets],
+    }
+    return columns | ({"words": F.normalize(words).numpy()} if text_space else {}), origin
 
 
 def add_words(extractor: FeatureExtractor, text_space: TextSpace) -> FeatureExtractor:

@@ -15,7 +15,6 @@ from datasets.build import (
     make_test_loader,
     make_train_loader,
     make_train_transform,
-    warn_of_equal_clips,
 )
 from utils.commands import show
 from utils.files import lock_folder, write_text
@@ -24,7 +23,6 @@ from utils.runtime import make_runtime, prepare_output, start_logging
 from .build import (
     make_extractor,
     make_feature_cache,
-    make_memory,
     make_query_mapper,
     make_ranking_options,
     make_training_state,
@@ -35,6 +33,7 @@ from .evaluation.rank import evaluate
 from .report.tables import format_results, score_methods
 from .report.write import write_report
 from .training.checkpoints import keep_old_checkpoints, prepare_run, restore_last
+from .training.clip_memory import build_memory
 from .training.state import LAST_CHECKPOINT
 from .training.train import train
 from .training.validate import make_validation
@@ -64,7 +63,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
             processes.run_on_main(partial(keep_old_checkpoints, output))
         processes.run_on_main(partial(write_text, dump_config(cfg), output / CONFIG_FILE))
         if not resume:
-            state.memory = make_memory(cfg, dataset, state.model, runtime)
+            state.memory = build_memory(cfg, dataset, state.model, runtime)
             state.save(output / LAST_CHECKPOINT)  # for CLIP memory all frames were decoded
         augment = make_train_transform(cfg, processes)
         measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
@@ -92,7 +91,6 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         with processes.first_on_machine():  # the first one lists the frames
             dataset = trained.read_dataset()
         cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
-        warn_of_equal_clips(cfg, cases)
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
         extractor = make_extractor(cfg, trained.model, trained.runtime)

@@ -4,28 +4,25 @@ import csv
 import functools
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from datasets.clips.thumbnails import THUMBNAIL_HW, read_thumbnail
+from datasets.clips.decoding import THUMBNAIL_HW, read_thumbnail
 from utils.files import write_text
 from utils.html_page import render_page
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
-from .find import Answer, Answers
+from .find import SIMILARITY
 
 TEMPLATE = Path(__file__).parent / "page_template/search.html"
-NO_MATCH = "no match"
 MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 
 
-def write_answers(answers: Answers, folder: Path) -> list[Path]:
+def write_answers(answers: dict[str, Any], folder: Path) -> list[Path]:
     """Write all three files into a folder; returns them, the page last."""
     contents = {
-        folder / "search.json": f"{json.dumps(answers_as_dict(answers), indent=2)}\n",
+        folder / "search.json": f"{json.dumps(answers, indent=2)}\n",
         folder / "search.csv": _as_csv(answers),
         folder / "search.html": render_answers(answers),
     }
@@ -34,69 +31,65 @@ def write_answers(answers: Answers, folder: Path) -> list[Path]:
     return list(contents)
 
 
-def format_answers(answers: Answers) -> str:
+def format_answers(answers: dict[str, Any]) -> str:
     """Lay out the answers to the first queries."""
-    rows = [row for answer in answers.answers[:MAX_IN_TABLE] for row in _rows_of_table(answer)]
-    text = format_table(["query", "rank", "tracklet", "camera", "view", "time", answers.measure, ""], rows, "<><><<><")
-    left_out = len(answers.answers) - MAX_IN_TABLE
+    rows = []
+    for query in answers["queries"][:MAX_IN_TABLE]:
+        if query["match"] is False:
+            rows.append([query["key"], "", "no match", "", "", "", "", ""])
+        for hit in query["found"]:
+            camera = "" if hit["camera"] == UNKNOWN else hit["camera"]
+            name = query["key"] if hit["rank"] == 1 and query["match"] is not False else ""
+            place = [hit["key"], camera, hit["view"], hit["time"], f"{hit[answers['measure']]:.4f}"]
+            rows.append([name, hit["rank"], *place, "beyond the threshold" if hit["accepted"] is False else ""])
+    headers = ["query", "rank", "tracklet", "camera", "view", "time", answers["measure"], ""]
+    text = format_table(headers, rows, "<><><<><")
+    left_out = len(answers["queries"]) - MAX_IN_TABLE
     return f"{text}\n({left_out} more queries: --output writes all of them)" if left_out > 0 else text
 
 
-def _rows_of_table(answer: Answer) -> Iterator[list[object]]:
-    if answer.num_accepted == 0:
-        yield [answer.query.key, "", NO_MATCH, "", "", "", "", ""]
-    for rank, hit in enumerate(answer.hits, start=1):
-        found = hit.tracklet
-        camera = "" if found.camera == UNKNOWN else found.camera
-        beyond = "beyond the threshold" if answer.num_accepted is not None and rank > answer.num_accepted else ""
-        query = answer.query.key if rank == 1 and answer.num_accepted != 0 else ""
-        yield [query, rank, found.key, camera, found.view, found.time, f"{hit.value:.4f}", beyond]
+def explain_judgement(answers: dict[str, Any]) -> str:
+    """Say by what tracklets were accepted, how many strangers that lets through, and how many queries have no match."""
+    if answers["measure"] == SIMILARITY:
+        return "Tracklets are ranked by similarity to the words, without a threshold: the first need not fit them."
+    threshold = answers["threshold"]
+    if threshold is None:
+        return "Everything is ranked and nothing is judged: --max_distance or --results says what is no match."
+    distance, reason, rate = threshold.values()
+    unmatched = sum(not query["match"] for query in answers["queries"])
+    text = f"Accepted up to a distance of {distance:.4g} ({reason}): {unmatched} of {len(answers['queries'])} queries "
+    text += "have no match."
+    if rate is None:
+        return text
+    count = answers["tracklets_searched"]
+    expected = f"{rate * count:,.0f}" if rate * count >= 10 else f"{rate * count:.2g}"
+    return (
+        f"{text} The threshold accepted {rate:.2g} of the pairs of two people in that evaluation: if all {count:,} "
+        f"tracklets are of other people, {expected} are expected to be accepted for a query. That was measured on "
+        "another data set, and may differ here."
+    )
 
 
-def answers_as_dict(answers: Answers) -> dict[str, Any]:
-    """Return the answers as plain data; 'accepted' and 'match' are null where nothing is judged."""
-    return {
-        "measure": answers.measure,
-        "tracklets_searched": answers.num_searched,
-        "threshold": answers.threshold and asdict(answers.threshold),
-        "queries": [
-            {
-                **asdict(answer.query),
-                "match": None if answer.num_accepted is None else answer.num_accepted > 0,
-                "found": [
-                    {
-                        "rank": rank,
-                        **asdict(hit.tracklet),
-                        answers.measure: hit.value,
-                        "accepted": None if answer.num_accepted is None else rank <= answer.num_accepted,
-                    }
-                    for rank, hit in enumerate(answer.hits, start=1)
-                ],
-            }
-            for answer in answers.answers
-        ],
-    }
-
-
-def _as_csv(answers: Answers) -> str:
+def _as_csv(answers: dict[str, Any]) -> str:
     """Return a row for each tracklet that was found; cells of what is not judged are empty."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    columns = ("rank", "key", "camera", "view", "time", answers.measure, "accepted")
+    columns = ("rank", "key", "camera", "view", "time", answers["measure"], "accepted")
     writer.writerow(["query", "match", *columns])
-    for query in answers_as_dict(answers)["queries"]:
+    for query in answers["queries"]:
         writer.writerows([query["key"], query["match"], *(hit[name] for name in columns)] for hit in query["found"])
     return file.getvalue()
 
 
-def render_answers(answers: Answers) -> str:
+def render_answers(answers: dict[str, Any]) -> str:
     """Return a page that needs no network: every query with what was found; every string of the data is escaped."""
     height, width = THUMBNAIL_HW
     return render_page(
         TEMPLATE,
         title="Search results",
         found=answers,
-        shown=answers.answers[:MAX_ON_PAGE],
+        judgement=explain_judgement(answers),
+        shown=answers["queries"][:MAX_ON_PAGE],
         read_picture=functools.cache(read_thumbnail),
         height=height,
         width=width,

@@ -7,102 +7,75 @@ Axes: N boxes of a file, K crops that are kept
 
 import math
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
 
-COLUMNS = ("frame", "id", "left", "top", "width", "height", "confidence")  # further columns are not read
+# What is read of a line: names and places of its values.
+PLACES = {"frame": 0, "id": 1, "left": 2, "top": 3, "width": 4, "height": 5, "confidence": 6}
+SEPARATOR = ","
 LARGEST = 2**53  # of frame numbers and ids: float64 holds all integers up to it
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes of a file, sorted by frame, then by track."""
+    """The boxes of a file, sorted by track, then by frame."""
 
     path: Path  # the file, for messages
-    lines: np.ndarray  # line of each box, from 1, (N,), int64
-    frames: np.ndarray  # its frame, from 1, (N,), int64
+    frames: np.ndarray  # frame of each box, from 1, (N,), int64
     tracks: np.ndarray  # id of its track, (N,), int64
     corners: np.ndarray  # left, top, right and bottom edge in pixels; they may lie outside the frame, (N, 4), float64
     confidences: np.ndarray  # in the tracker's own scale, (N,), float64
 
     def __len__(self) -> int:
-        return len(self.lines)
+        return len(self.frames)
 
 
 def read_boxes(path: Path) -> Boxes:
     """Read and check a file of boxes; its lines may be in any order."""
+    expected = f"{', '.join(PLACES)}, with {SEPARATOR!r} between them"
     if not path.is_file():
-        raise MissingFile(f"{path} is not a file; it must hold the boxes, one per line: {', '.join(COLUMNS)}.")
-    table = _read_table(path)
-    table = table[np.lexsort((table[:, 2], table[:, 1]))]
-    lines, frames, tracks = table[:, :3].astype(np.int64).T
-    repeated = (frames[1:] == frames[:-1]) & (tracks[1:] == tracks[:-1])
-    if repeated.any():
-        place = int(repeated.argmax())
-        raise Mistake(
-            f"{path}, line {lines[place + 1]}: frame {frames[place]} has a box of track {tracks[place]} on line "
-            f"{lines[place]} already; remove one of both."
-        )
-    corners = np.concatenate([table[:, 3:5], table[:, 3:5] + table[:, 5:7]], axis=1)
-    return Boxes(path, lines, frames, tracks, corners, table[:, 7])
-
-
-def _read_table(path: Path) -> np.ndarray:
-    """Return the number of each line and its values, (N, 1 + columns), float64, in the order of the file."""
+        raise MissingFile(f"{path} is not a file; it must hold the boxes, one per line: {expected}.")
     values = array("d")  # eight bytes a value: a list of rows would take ten times as much
-    num_columns = 0
     # Bytes that are no text become characters that are no number, so that the line is named.
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        # Not the csv module: to it, a quotation mark may join lines.
-        for line_number, line in enumerate(file, start=1):
-            row = line.strip().split(",")
-            if not any(cell.strip() for cell in row):
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
                 continue
-            where = f"{path}, line {line_number}"
-            num_columns = num_columns or len(row)
-            if len(row) < len(COLUMNS):
-                expected = f"at least {len(COLUMNS)} values with commas between them ({', '.join(COLUMNS)})"
-                raise Mistake(f"{where}: expected {expected}, got {len(row)}.")
-            if len(row) != num_columns:
-                raise Mistake(f"{where}: expected {num_columns} values, as in the first line, got {len(row)}.")
-            values.append(line_number)
-            values.extend(_parse_row(row, where))
+            cells = line.split(SEPARATOR)  # not by the csv module: to it, a quotation mark may join lines
+            try:
+                numbers = [float(cells[place]) for place in PLACES.values()]
+            except (ValueError, IndexError):
+                numbers = [math.nan]
+            if not all(map(math.isfinite, numbers)):
+                found = shorten(line.strip())
+                raise Mistake(f"{path}, line {number}: expected finite numbers {expected}, got {found}.")
+            values.extend((number, *numbers))
     if not values:
         raise Mistake(f"{path} holds no box.")
-    return np.frombuffer(values).reshape(-1, 1 + len(COLUMNS))
-
-
-def _parse_row(row: Sequence[str], where: str) -> list[float]:
-    """Return the values of a line; those of frame and id are integers."""
-    numbers = []
-    for name, text in zip(COLUMNS, row, strict=False):
-        try:
-            number = float(text)
-        except ValueError:
-            number = None
-        if number is None or "_" in text or not text.isascii():  # Python reads 1_0 and digits of other scripts, too
-            raise Mistake(f"{where}: {name} must be a number, got {shorten(text)}.")
-        if not math.isfinite(number):
-            raise Mistake(f"{where}: {name} must be finite, got {shorten(text)}.")
-        numbers.append(number)
-    frame, track, _, _, width, height, _ = numbers
-    if not (frame.is_integer() and 1 <= frame <= LARGEST):
-        raise Mistake(f"{where}: frame must be an integer from 1 up, got {shorten(row[0])}.")
-    if not (track.is_integer() and 0 <= track <= LARGEST):
-        raise Mistake(
-            f"{where}: id must be an integer from 0 up, got {shorten(row[1])}; -1 marks detections that no tracker "
-            "has joined to tracks yet."
-        )
-    for name, size, text in (("width", width, row[4]), ("height", height, row[5])):
-        if size < 0:
-            raise Mistake(f"{where}: {name} must not be negative, got {shorten(text)}.")
-    return numbers
+    table = np.frombuffer(values).reshape(-1, 1 + len(PLACES))
+    table = table[np.lexsort((table[:, 1], table[:, 2]))]
+    lines, frames, tracks, left, top, width, height, confidences = table.T
+    repeated = (np.diff(frames, prepend=0) == 0) & (np.diff(tracks, prepend=-1) == 0)
+    no_frame = (frames < 1) | (frames > LARGEST) | (frames % 1 != 0)
+    no_id = (tracks < 0) | (tracks > LARGEST) | (tracks % 1 != 0)
+    problems = {
+        "frame must be an integer from 1 up": no_frame,
+        "id must be an integer from 0 up; -1 marks detections that no tracker has joined to tracks yet": no_id,
+        "width and height must not be negative": (width < 0) | (height < 0),
+        "another line has a box of this track in this frame; remove one of both": repeated,
+    }
+    for problem, mask in problems.items():
+        if mask.any():
+            row = ", ".join(f"{value:g}" for value in table[mask.argmax(), 1:])
+            raise Mistake(f"{path}, line {lines[mask.argmax()]:.0f}: {problem}, got {row}.")
+    corners = np.stack([left, top, left + width, top + height], axis=1)
+    return Boxes(path, frames.astype(np.int64), tracks.astype(np.int64), corners, confidences)
 
 
 @dataclass(frozen=True)
@@ -120,23 +93,12 @@ class SelectionRules:
 
 
 @dataclass(frozen=True)
-class CutTracklet:
-    """A tracklet to cut; ``mean_width`` and ``mean_height`` are those of its boxes inside the frame, in pixels."""
-
-    folder: str
-    track: int
-    first_frame: int
-    last_frame: int
-    num_frames: int
-    mean_width: float
-    mean_height: float
-
-
-@dataclass(frozen=True)
 class Selection:
     """The crops to cut, sorted by frame, then by track."""
 
-    tracklets: tuple[CutTracklet, ...]  # sorted by track, then by first frame
+    # rows of the table that lists them, sorted by track, then by first frame: the folder of each, its track, first and
+    # last frame, number of frames, and the mean size of its boxes inside the frame, in pixels
+    tracklets: list[dict[str, Any]]
     frames: np.ndarray  # frame of each crop, (K,), int64
     owners: np.ndarray  # index of its tracklet, (K,), int64
     edges: np.ndarray  # left, top, right and bottom edge in whole pixels, all inside the frame, (K, 4), int64
@@ -145,8 +107,9 @@ class Selection:
 
 def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -> Selection:
     """Choose the crops of a video whose frames have this size."""
+    limits = (width, height, width, height)
     whole = np.rint(boxes.corners)
-    inside = _clip(whole, height, width)
+    inside = np.clip(whole, 0, limits)  # the edges of a box outside of the frame become equal
     sizes = inside[:, 2:] - inside[:, :2]
     smallest = (rules.min_width, rules.min_height)
     reasons = {
@@ -171,30 +134,18 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     clipped = int((whole != inside)[kept].any(axis=1).sum())
     report += f"; {clipped:,} of the crops are clipped at the border of the frame"
 
-    chosen, owners = np.unique(pieces[kept], return_inverse=True)
-    frames, sizes = boxes.frames[kept], sizes[kept]
-    tracks, first, last = np.zeros((3, len(chosen)), dtype=np.int64)
-    last[owners] = frames  # frames ascend, and the last one written stays
-    first[owners[::-1]] = frames[::-1]
-    counts = np.bincount(owners)
-    means = [np.bincount(owners, weights=sizes[:, side]) / counts for side in (0, 1)]
-    tracks[owners] = boxes.tracks[kept]
-    tracklets = tuple(
-        CutTracklet(names[piece], *(values[index].item() for values in (tracks, first, last, counts, *means)))
-        for index, piece in enumerate(chosen)
-    )
-    return Selection(tracklets, frames, owners, _add_margin(boxes.corners[kept], height, width, rules.margin), report)
-
-
-def _clip(corners: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Limit edges to the frame; those of a box outside of it become equal."""
-    return np.clip(corners, 0, (width, height, width, height))
-
-
-def _add_margin(corners: np.ndarray, height: int, width: int, margin: float) -> np.ndarray:
-    sizes = margin * (corners[:, 2:] - corners[:, :2])
-    grown = np.concatenate([corners[:, :2] - sizes, corners[:, 2:] + sizes], axis=1)
-    return _clip(np.rint(grown), height, width).astype(np.int64)
+    tracks, frames, corners, sizes = boxes.tracks[kept], boxes.frames[kept], boxes.corners[kept], sizes[kept]
+    chosen, starts, owners = np.unique(pieces[kept], return_index=True, return_inverse=True)
+    tracklets = []
+    for piece, start, end in zip(chosen, starts, [*starts[1:], len(frames)], strict=True):
+        mean_width, mean_height = sizes[start:end].mean(axis=0).tolist()
+        tracklet = {"folder": names[piece], "track": tracks[start].item(), "first_frame": frames[start].item()}
+        tracklet |= {"last_frame": frames[end - 1].item(), "num_frames": int(end - start)}
+        tracklets.append({**tracklet, "mean_width": mean_width, "mean_height": mean_height})
+    margins = rules.margin * (corners[:, 2:] - corners[:, :2])
+    edges = np.clip(np.rint(corners + np.hstack([-margins, margins])), 0, limits).astype(np.int64)
+    order = np.argsort(frames, kind="stable")
+    return Selection(tracklets, frames[order], owners[order], edges[order], report)
 
 
 def _remove(kept: np.ndarray, mask: np.ndarray) -> int:
@@ -209,16 +160,12 @@ def _split_tracks(boxes: Boxes, kept: np.ndarray, gap: int) -> tuple[np.ndarray,
 
     The second piece of track 7 is track_0007_2, however few frames the first one has.
     """
-    places = np.flatnonzero(kept)
-    places = places[np.lexsort((boxes.frames[places], boxes.tracks[places]))]
-    tracks, frames = boxes.tracks[places], boxes.frames[places]
-    is_new_track = np.diff(tracks, prepend=-1) != 0
-    is_new_piece = is_new_track | (np.diff(frames, prepend=0) - 1 > gap)
+    tracks, frames = boxes.tracks[kept], boxes.frames[kept]
+    is_new = (np.diff(tracks, prepend=-1) != 0) | (np.diff(frames, prepend=0) - 1 > gap)
     pieces = np.zeros(len(boxes), dtype=np.int64)
-    pieces[places] = np.cumsum(is_new_piece) - 1
-    names: list[str] = []
-    number = 0
-    for track, is_first in zip(tracks[is_new_piece].tolist(), is_new_track[is_new_piece].tolist(), strict=True):
-        number = 1 if is_first else number + 1
-        names.append(f"track_{track:04d}" + (f"_{number}" if number > 1 else ""))
+    pieces[kept] = np.cumsum(is_new) - 1
+    owners = tracks[is_new]  # ascending
+    numbers = np.arange(len(owners)) - np.searchsorted(owners, owners) + 1  # of a piece in its track
+    endings = ["" if number == 1 else f"_{number}" for number in numbers]
+    names = [f"track_{track:04d}{ending}" for track, ending in zip(owners, endings, strict=True)]
     return pieces, names

@@ -1,15 +1,14 @@
-"""Cuts the boxes of a tracker out of a video: one folder of JPEG frames for each tracklet.
+"""Cut the boxes of a tracker out of a video: one folder of JPEG frames for each tracklet.
 
 The video is walked once. Memory holds the boxes and one decoded frame, however long the video is.
 """
 
 import csv
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -19,12 +18,10 @@ from utils.files import whole_folder
 from utils.mistake import Mistake
 from utils.progress import track
 
-from .boxes import Boxes, CutTracklet, Selection, SelectionRules, read_boxes, select_crops
+from .boxes import Boxes, Selection, SelectionRules, read_boxes, select_crops
 from .frames import read_frames, read_size, upright_pixels, upright_size
 
-TABLE = "cut.csv"  # lists the tracklets; marks a folder as written here
-# Paths of the files in both folders: the table, frames of tracklets, contact sheets.
-_OURS = re.compile(rf"{re.escape(TABLE)}|track_\d+(_\d+)?(/\d+)?\.jpg", re.ASCII)
+TABLE = "cut.csv"  # lists the tracklets, in both folders
 _SHEET_QUALITY = 90
 SHEET_FRAMES = 16  # of a contact sheet
 SHEET_COLUMNS = 8
@@ -41,7 +38,6 @@ def cut_tracklets(
     rules: SelectionRules,
     quality: int,
     force: bool = False,
-    progress: bool = False,
 ) -> str:
     """Write tracklets and their contact sheets, whole or not at all.
 
@@ -52,7 +48,6 @@ def cut_tracklets(
         rules: Which boxes are kept.
         quality: Of the JPEG frames, 1 to 100.
         force: Replace folders that this function wrote before.
-        progress: Show a progress bar.
     Returns:
         One sentence with all counts.
     """
@@ -63,71 +58,42 @@ def cut_tracklets(
             f"--contact_sheets must be a folder outside of the tracklets in {output}, got {contact_sheets}: other "
             "commands would take the sheets for frames."
         )
-    _check_folders((output, contact_sheets), force)
-    read = read_boxes(boxes)
-    size = read_size(video)
-    selection = select_crops(read, *size, rules)
-    with whole_folder(contact_sheets) as sheets, whole_folder(output) as tracklets:
-        _cut(video, size, read, selection, tracklets, quality, progress)
-        for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet", enabled=progress):
-            paths = sorted((tracklets / tracklet.folder).iterdir(), key=lambda path: int(path.stem))
-            draw_tracklet_sheet(paths).save(sheets / f"{tracklet.folder}.jpg", quality=_SHEET_QUALITY)
+    with whole_folder(contact_sheets, force) as sheets, whole_folder(output, force) as tracklets:
+        read = read_boxes(boxes)
+        size = read_size(video)
+        selection = select_crops(read, *size, rules)
+        _cut(video, size, read, selection, tracklets, quality)
+        for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet"):
+            paths = sorted((tracklets / tracklet["folder"]).iterdir(), key=lambda path: int(path.stem))
+            draw_tracklet_sheet(paths).save(sheets / f"{tracklet['folder']}.jpg", quality=_SHEET_QUALITY)
         for folder in (tracklets, sheets):
             _write_table(folder / TABLE, selection.tracklets)
-        _check_folders((output, contact_sheets), force)  # again: cutting may take hours
     return (
         f"Cut {len(selection.frames):,} frames of {len(selection.tracklets):,} tracklets into {output}: "
         f"{selection.report}."
     )
 
 
-def _check_folders(folders: Sequence[Path], force: bool) -> None:
-    """Check that folders are free, or hold what this module wrote and ``force`` may replace."""
-    for folder in folders:
-        if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
-            continue
-        if not folder.is_dir():
-            kind = "link that leads nowhere" if folder.is_symlink() else "file"
-            raise Mistake(f"{folder} is a {kind}, not a folder.")
-        if not force:
-            raise Mistake(f"{folder} is not empty; choose another folder, or replace it with --force.")
-        if not (folder / TABLE).is_file():
-            raise Mistake(f"{folder} holds no {TABLE}, so it was not written by this command; choose another folder.")
-        for path in folder.rglob("*"):
-            if not path.is_dir() and _OURS.fullmatch(path.relative_to(folder).as_posix()) is None:
-                raise Mistake(f"{path} was not written by this command, so {folder} is not replaced. Move it away.")
-
-
-def _cut(
-    video: Path,
-    size: tuple[int, int],
-    boxes: Boxes,
-    selection: Selection,
-    output: Path,
-    quality: int,
-    progress: bool,
-) -> None:
+def _cut(video: Path, size: tuple[int, int], boxes: Boxes, selection: Selection, output: Path, quality: int) -> None:
     """Walk a video up to the last box, and write the crops of each frame."""
-    for tracklet in selection.tracklets:
-        (output / tracklet.folder).mkdir()
-    last = int(boxes.frames[-1])
+    folders = [output / tracklet["folder"] for tracklet in selection.tracklets]
+    for folder in folders:
+        folder.mkdir()
+    last = int(boxes.frames.max())
     number = 0
-    walked = track(islice(read_frames(video), last), "cutting", "frame", last, enabled=progress)
-    for number, frame in enumerate(walked, start=1):
+    for number, frame in enumerate(track(islice(read_frames(video), last), "cutting", "frame", last), start=1):
         if upright_size(frame) != size:
             sizes = "{1}x{0} pixels from frame {2} on, {4}x{3} before".format(*upright_size(frame), number, *size)
             raise Mistake(f"{video} changes its size: {sizes}. Boxes need one size; cut the video there.")
         begin, end = np.searchsorted(selection.frames, (number, number + 1))
         if begin < end:
             pixels = upright_pixels(frame)
-            for crop in range(begin, end):
-                folder = output / selection.tracklets[selection.owners[crop]].folder
-                _write_crop(folder / f"{number:06d}.jpg", pixels, selection.edges[crop], quality)
+            for owner, edges in zip(selection.owners[begin:end], selection.edges[begin:end], strict=True):
+                _write_crop(folders[owner] / f"{number:06d}.jpg", pixels, edges, quality)
     if number < last:
-        place = int(np.flatnonzero(boxes.frames > number)[0])
         raise Mistake(
-            f"{video} ends after frame {number}, but {boxes.path}, line {boxes.lines[place]}, has a box in frame "
-            f"{boxes.frames[place]}: the video breaks off, or the boxes belong to another one."
+            f"{video} ends after frame {number}, but {boxes.path} has a box in frame {last}: the video breaks off, or "
+            "the boxes belong to another one."
         )
 
 
@@ -138,14 +104,12 @@ def _write_crop(path: Path, pixels: np.ndarray, edges: np.ndarray, quality: int)
     path.write_bytes(simplejpeg.encode_jpeg(crop, quality, "RGB"))
 
 
-def _write_table(path: Path, tracklets: Sequence[CutTracklet]) -> None:
-    rows = [asdict(tracklet) for tracklet in tracklets]
-    for row in rows:
-        row |= {name: f"{row[name]:.1f}" for name in ("mean_width", "mean_height")}
+def _write_table(path: Path, tracklets: Sequence[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer = csv.DictWriter(file, tracklets[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in tracklets:
+            writer.writerow(row | {name: f"{row[name]:.1f}" for name in ("mean_width", "mean_height")})
 
 
 def draw_tracklet_sheet(paths: Sequence[Path]) -> Image.Image:

@@ -5,8 +5,9 @@ tools.extract_features writes them, and a search compares them. Reading one runs
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,104 +19,93 @@ from utils.commands import first_line
 from utils.files import write_whole
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
+from utils.unknown import UNKNOWN
 
-ORIGIN = "origin"  # entry of a file with the origin as JSON
+VIEWS = ("aerial", "ground")
+# Columns of a table beside its vectors: key (a unique name, such as the folder's path below the one that was read),
+# camera (as annotated; -1 where unknown), view (null where unknown), time (when the tracklet begins, by the clock of
+# the recording; null where unknown), picture (path of the frame in the middle, for people to look at).
+COLUMNS = {
+    "key": pa.string(),
+    "camera": pa.int64(),
+    "view": pa.string(),
+    "time": pa.timestamp("s"),
+    "picture": pa.string(),
+}
+FEATURE, WORDS = "feature", "words"
+ENTRIES = {column: f"{column}s" for column in (*COLUMNS, FEATURE)} | {WORDS: WORDS}  # of a .npz file
+ORIGIN = "origin"  # entry of a .npz file, or of a schema's metadata
 # Entries of the origin that two files must share for their features to be comparable.
 COMPARED = ("weights", "transform")
 TEXT_TOWER = "text tower"  # the entry in which they must agree, too, where words are compared
 NPZ, PARQUET = ".npz", ".parquet"
 LENGTH_TOLERANCE = 0.01  # of vectors of length 1, which may have been normalised in half precision
 ROW_GROUP = 4096  # rows that a reader of Parquet takes at a time: 32 MiB of descriptors
-TIME_TYPE = "datetime64[s]"
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Descriptors of tracklets, row by row; n tracklets."""
+    """Descriptors of n tracklets: ``COLUMNS``, 'feature' and, with a text tower, 'words'; origin in the metadata."""
 
-    keys: list[str]  # unique names, such as the folders' paths below the one that was described
-    features: np.ndarray  # (n, D), float32; of length 1 unless the model leaves them as they are (TEST.FEAT_NORM False)
-    cameras: np.ndarray  # cameras as annotated, (n,), int64; -1 where unknown
-    views: list[str]  # 'aerial', 'ground', or '' where unknown
-    times: np.ndarray  # when the tracklets begin, by the clock of the recording, (n,), datetime64[s]; NaT where unknown
-    pictures: list[str]  # path of the frame in the middle of each tracklet, for people to look at
-    # (n, P), float32, unit length: the frozen image tower's vectors, which texts are compared with; None without a
-    # text tower
-    words: np.ndarray | None = None
-    # what the rows depend on: 'weights' (SHA-256 of the model's), 'transform' (size, clips, mirror images), 'text
-    # tower' (SHA-256; only with ``words``), and the like. Rows of another origin cannot be compared.
-    origin: Mapping[str, str] = field(default_factory=dict)
+    rows: pa.Table
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.rows)
 
-    def find_rows(self, keys: Sequence[str], source: str) -> np.ndarray:
-        """Return the rows of some keys, (len(keys),); an error begins with ``source``."""
+    @cached_property
+    def keys(self) -> list[str]:
+        """Unique names of the tracklets."""
+        return self.rows["key"].to_pylist()
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """Descriptors, (n, D), float32; of length 1 unless the model leaves them as they are (TEST.FEAT_NORM False)."""
+        return _to_array(self.rows[FEATURE])
+
+    @property
+    def words(self) -> np.ndarray | None:
+        """The frozen image tower's vectors, which texts are compared with, (n, P), float32, unit length."""
+        return _to_array(self.rows[WORDS]) if WORDS in self.rows.column_names else None
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What the rows depend on: 'weights' (SHA-256 of the model's), 'transform' (size, clips, mirror images) etc."""
+        return dict(json.loads(self.rows.schema.metadata[ORIGIN.encode()]))
+
+    def select(self, keys: Sequence[str], source: str) -> "FeatureTable":
+        """Return the rows of some keys, in this order; an error begins with ``source``."""
         rows = {key: row for row, key in enumerate(self.keys)}
         if strange := [key for key in keys if key not in rows]:
-            example = f"; its first is {shorten(self.keys[0])}" if self.keys else ""
+            example = f"; its first is {shorten(next(iter(rows)))}" if rows else ""
             raise Mistake(f"{source} has no tracklet {shorten(strange[0])}{example}.")
-        return np.array([rows[key] for key in keys], dtype=np.int64)
+        return FeatureTable(self.rows.take([rows[key] for key in keys]))
 
-    def select(self, rows: np.ndarray) -> "FeatureTable":
-        """Return some rows, named by their numbers or marked, in this order."""
-        numbers = np.arange(len(self))[rows].tolist()
-        picked: dict[str, Any] = {
-            name: column[rows] if isinstance(column, np.ndarray) else [column[number] for number in numbers]
-            for name, column in self._columns()
-        }
-        return replace(self, **picked)
-
-    def join(self, other: "FeatureTable") -> "FeatureTable":
-        """Return these rows and then another's, of the same widths."""
-        joined: dict[str, Any] = {
-            name: np.concatenate([own, added]) if isinstance(own, np.ndarray) else own + added
-            for (name, own), (_, added) in zip(self._columns(), other._columns(), strict=True)
-        }
-        return replace(self, **joined)
-
-    def _columns(self) -> Iterator[tuple[str, Any]]:
-        columns = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != ORIGIN)
-        return (column for column in columns if column[1] is not None)
-
-    def to_arrow(self) -> pa.Table:
-        """Return a table with one row a tracklet and the origin in its schema's metadata; unknown cells are null."""
-        columns = {
-            "key": pa.array(self.keys, pa.string()),
-            "camera": pa.array(self.cameras),
-            "view": pa.array([view or None for view in self.views], pa.string()),
-            "time": pa.array(self.times.astype(TIME_TYPE)),
-            "picture": pa.array(self.pictures, pa.string()),
-            "feature": _to_lists(self.features),
-        }
-        if self.words is not None:
-            columns["words"] = _to_lists(self.words)
-        return pa.table(columns, metadata={ORIGIN: json.dumps(dict(self.origin))})
-
-    @classmethod
-    def from_arrow(cls, table: pa.Table, origin: Mapping[str, str]) -> "FeatureTable":
-        """Return the rows of such a table; views and times may be absent."""
-        names, blank = table.column_names, [""] * len(table)
-        return cls(
-            table["key"].to_pylist(),
-            _from_lists(table["feature"]),
-            table["camera"].to_numpy(),
-            table["view"].fill_null("").to_pylist() if "view" in names else blank,
-            table["time"].to_numpy().astype(TIME_TYPE) if "time" in names else unknown_times(len(table)),
-            table["picture"].to_pylist(),
-            _from_lists(table["words"]) if "words" in names else None,
-            origin,
-        )
+    def list_entries(self, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """Return what results say about some or all tracklets: ``COLUMNS``, '' where view or time is unknown."""
+        columns = self.rows.select(list(COLUMNS))
+        entries = (columns if rows is None else columns.take(rows)).to_pylist()
+        for entry in entries:
+            entry |= {"view": entry["view"] or "", "time": entry["time"].isoformat() if entry["time"] else ""}
+        return entries
 
 
-def read_origin(schema: pa.Schema) -> dict[str, str]:
-    """Return the origin of the rows of a table from its schema."""
-    return json.loads((schema.metadata or {})[ORIGIN.encode()])
+def make_table(origin: Mapping[str, str], **columns: Any) -> FeatureTable:
+    """Make a table of lists and arrays by the names of its columns; camera, view and time may be left out."""
+    count = len(columns["key"])
+    columns = {"camera": [UNKNOWN] * count, "view": [""] * count, "time": [None] * count, **columns}
+    columns["view"] = [view or None for view in columns["view"]]
+    arrays = {name: pa.array(columns[name], kind) for name, kind in COLUMNS.items()}
+    arrays |= {name: _to_lists(columns[name]) for name in (FEATURE, WORDS) if columns.get(name) is not None}
+    return FeatureTable(pa.table(arrays, metadata={ORIGIN: json.dumps(dict(origin))}))
 
 
-def unknown_times(count: int) -> np.ndarray:
-    """Return times of tracklets whose times are unknown."""
-    return np.full(count, "NaT", dtype=TIME_TYPE)
+def _to_lists(vectors: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
+def _to_array(column: pa.ChunkedArray) -> np.ndarray:
+    chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
+    return np.concatenate([*chunks, np.empty(0, np.float32)]).reshape(-1, column.type.list_size)
 
 
 def require_comparable(first: FeatureTable, name: str, second: FeatureTable, second_name: str) -> None:
@@ -153,7 +143,7 @@ def write_features(table: FeatureTable, path: Path) -> None:
 
     def write(file: BinaryIO) -> None:
         if path.suffix == PARQUET:
-            pq.write_table(table.to_arrow(), file, row_group_size=ROW_GROUP, write_page_checksum=True)
+            pq.write_table(table.rows, file, row_group_size=ROW_GROUP, write_page_checksum=True)
         else:
             np.savez(file, **as_arrays(table))  # type: ignore[arg-type]
 
@@ -182,47 +172,34 @@ def read_feature_files(paths: Sequence[Path]) -> FeatureTable:
         require_joinable(table, str(paths[0]), other, str(path))
         if double := set(table.keys).intersection(other.keys):
             raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too.")
-        table = table.join(other)
+        table = FeatureTable(pa.concat_tables([table.rows, other.rows]))
     return table
 
 
 def as_arrays(table: FeatureTable) -> dict[str, np.ndarray]:
     """Return the entries of a .npz file."""
-    arrays = {
-        name: np.array(column, np.str_) if isinstance(column, list) else column for name, column in table._columns()
-    }
-    return {**arrays, ORIGIN: np.array(json.dumps(dict(table.origin)))}
+    entries = table.list_entries()
+    arrays = {ENTRIES[name]: np.array([entry[name] for entry in entries]) for name in ("key", "view", "picture")}
+    arrays |= {"cameras": table.rows["camera"].to_numpy(), "times": table.rows["time"].to_numpy()}
+    arrays |= {"features": table.features, ORIGIN: np.array(json.dumps(table.origin))}
+    return arrays if table.words is None else {**arrays, WORDS: table.words}
 
 
 def _read_npz(path: Path) -> FeatureTable:
     with np.load(path, allow_pickle=False) as content:
-        keys = content["keys"].tolist()
-        return FeatureTable(
-            keys,
-            content["features"],
-            content["cameras"],
-            content["views"].tolist() if "views" in content else [""] * len(keys),
-            content["times"] if "times" in content else unknown_times(len(keys)),
-            content["pictures"].tolist(),
-            content.get("words"),
-            json.loads(str(content[ORIGIN])),
-        )
+        columns = {column: content[entry] for column, entry in ENTRIES.items() if entry in content}
+        return make_table(json.loads(str(content[ORIGIN])), **columns)
 
 
 def _read_parquet(path: Path) -> FeatureTable:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        table = file.read()
-    return FeatureTable.from_arrow(table, read_origin(table.schema))
-
-
-def _to_lists(rows: np.ndarray) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-
-
-def _from_lists(column: pa.ChunkedArray) -> np.ndarray:
-    width = column.type.list_size
-    chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
-    return np.concatenate([*chunks, np.empty(0, np.float32)]).reshape(-1, width)
+        rows = file.read()
+    columns = {
+        name: rows[name].cast(kind) if name in rows.column_names else pa.nulls(len(rows), kind)
+        for name, kind in COLUMNS.items()  # Parquet has milliseconds in place of seconds
+    }
+    columns |= {name: _to_lists(_to_array(rows[name])) for name in (FEATURE, WORDS) if name in rows.column_names}
+    return FeatureTable(pa.table(columns, metadata=rows.schema.metadata))
 
 
 def has_unit_length(rows: np.ndarray) -> bool:
@@ -231,25 +208,15 @@ def has_unit_length(rows: np.ndarray) -> bool:
 
 
 def _check(table: FeatureTable) -> None:
-    """Refuse columns of other types or lengths, keys that repeat, and vectors that cannot be compared."""
-    if not isinstance(table.origin, dict):
-        raise Mistake(f"its entry {ORIGIN!r} is no dictionary")
-    vectors = [table.features] if table.words is None else [table.features, table.words]
-    if any(rows.ndim != 2 or rows.dtype != np.float32 or not rows.shape[1] for rows in vectors):
-        raise Mistake("vectors must be (n, D), float32, and D at least 1")
-    if table.cameras.ndim != 1 or table.cameras.dtype != np.int64:
-        raise Mistake("cameras must be (n,), int64")
-    if table.times.ndim != 1 or table.times.dtype != TIME_TYPE:
-        raise Mistake(f"times must be (n,), {TIME_TYPE}")
-    texts = (table.keys, table.views, table.pictures)
-    if not all(isinstance(each, list) and all(isinstance(value, str) for value in each) for each in texts):
-        raise Mistake("keys, views and pictures must be (n,), of texts")
-    if len({len(column) for _, column in table._columns()}) != 1:
-        raise Mistake("its columns have different lengths")
-    if len(set(table.keys)) < len(table.keys):
+    """Refuse keys that repeat, and vectors that cannot be compared."""
+    if len(set(table.keys)) < len(table):
         raise Mistake(f"it holds the key {Counter(table.keys).most_common(1)[0][0]!r} twice")
-    for rows in vectors:
-        if not (finite := np.isfinite(rows).all(axis=1)).all():
+    for vectors in (table.features, table.words):
+        if vectors is None:
+            continue
+        if vectors.dtype != np.float32 or not vectors.shape[1]:
+            raise Mistake("vectors must be (n, D), float32, and D at least 1")
+        if not (finite := np.isfinite(vectors).all(axis=1)).all():
             raise Mistake(f"it holds NaN or infinity for {table.keys[int(finite.argmin())]!r}")
     if table.words is not None and not has_unit_length(table.words):
         raise Mistake("its vectors for texts must have length 1")

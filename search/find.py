@@ -1,70 +1,77 @@
-"""Rank tracklets for each query, by descriptors or by words, in memory and exactly.
+"""Rank the tracklets that fit conditions (--where), by descriptors or by words, in memory and exactly.
 
-Axes: n rows, D vector width, Q queries, k neighbours.
+The answers are the content of search.json: plain data. Axes: n rows, D vector width, Q queries, k neighbours.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from .feature_file import TEXT_TOWER, FeatureTable, require_comparable
+from .feature_file import COLUMNS, TEXT_TOWER, VIEWS, WORDS, FeatureTable, require_comparable
 from .threshold import Threshold
-from .where import Condition, select_rows
 
 Column = Literal["feature", "words"]  # which vectors of the tracklets a query is compared with
+Entry = dict[str, Any]  # what results say about a tracklet (``FeatureTable.list_entries``)
+Neighbours = list[tuple[Entry, float]]  # with squared Euclidean distances
 DISTANCE, SIMILARITY = "distance", "similarity"
 # Squared distance below which two features are of one tracklet, extracted twice: on other machines rounding differs.
 SAME = 1e-6
 ROUNDING = 1e-5  # of a squared distance in float32, in units of the largest squared length; measured: below 1e-6
+FIRST, LAST = "1700-01-01", "2200-01-01"  # of a span without that end; databases count nanoseconds in 64 bits
 BLOCK_ELEMENTS = 1 << 24  # distances computed at a time: 64 MiB
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A tracklet, or a text, as results name it."""
+class Condition:
+    """Rows whose camera or view is one of some values, or whose time is in a span; unknown never fits."""
 
-    key: str  # the tracklet's, or the text
-    camera: int = UNKNOWN  # as annotated; -1 where unknown
-    view: str = ""  # 'aerial' or 'ground'; '' where unknown
-    time: str = ""  # in the form 2023-10-17T10:00:00; '' where unknown
-    picture: str = ""  # path of a frame; '' for none
+    column: str  # 'camera', 'view' or 'time'
+    values: tuple[Any, ...]  # cameras or views; the first and the last moment, both included
 
+    def as_expression(self) -> pc.Expression:
+        """Return the condition for a table in memory."""
+        column = pc.field(self.column)
+        if self.column != "time":
+            return column.isin(self.values)
+        first, last = (pa.scalar(moment, COLUMNS["time"]) for moment in self.values)
+        return (column >= first) & (column <= last)
 
-@dataclass(frozen=True)
-class Hit:
-    """A tracklet that was found, and its distance to the query, or its similarity."""
-
-    tracklet: Entry
-    value: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was found for a query."""
-
-    query: Entry  # what was asked for
-    hits: tuple[Hit, ...]  # nearest first
-    num_accepted: int | None = None  # how many of them, the first ones, are within the threshold; None without one
+    def as_sql(self) -> str:
+        """Return the condition in the SQL of DataFusion; views are of ``VIEWS``, so nothing needs to be escaped."""
+        if self.column != "time":
+            return f"{self.column} IN ({', '.join(map(repr, self.values))})"
+        return "time BETWEEN " + " AND ".join(f"timestamp '{moment:%Y-%m-%d %H:%M:%S}'" for moment in self.values)
 
 
-@dataclass(frozen=True)
-class Answers:
-    """The answers to all queries."""
-
-    answers: Sequence[Answer]  # in the order of the queries
-    measure: str  # what the hits' values are, ``DISTANCE`` or ``SIMILARITY``
-    num_searched: int  # tracklets that were searched
-    threshold: Threshold | None = None  # by which hits were accepted; None if everything is ranked and nothing judged
-
-    @property
-    def num_unmatched(self) -> int:
-        """Queries that are answered 'no match': a threshold was given, and nothing is within it."""
-        return sum(answer.num_accepted == 0 for answer in self.answers)
+def parse_condition(text: str) -> Condition:
+    """Read a condition of the command line; an argparse type."""
+    column, _, right = text.partition("=")
+    try:
+        if column == "camera":
+            return Condition(column, tuple(int(word) for word in right.split(",")))
+        if column == "view" and set(right.split(",")) <= {*VIEWS}:
+            return Condition(column, tuple(right.split(",")))
+        if column == "time" and right.strip("."):
+            first, separator, last = right.partition("..")
+            last = last if separator else first
+            ends = (datetime.fromisoformat(first or FIRST), datetime.fromisoformat(last or LAST))
+            if all(end.tzinfo is None for end in ends):  # times are those of the recording's clock
+                is_day = len(last) == len("2023-10-17")
+                return Condition(column, (ends[0], ends[1] + timedelta(days=1, seconds=-1) if is_day else ends[1]))
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(
+        f"expected camera=3,5 or view=aerial or time=2023-10-17T10:00..2023-10-17T12:00, got {text!r}"
+    )
 
 
 class Gallery(Protocol):
@@ -79,8 +86,8 @@ class Gallery(Protocol):
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
         """Return tracklets by their keys, whether they fit --where or not."""
 
-    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[list[Hit]]:
-        """Yield for each vector, (Q, D), the k nearest tracklets with their squared Euclidean distances."""
+    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
+        """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""
 
 
 class MemoryGallery:
@@ -88,21 +95,24 @@ class MemoryGallery:
 
     def __init__(self, table: FeatureTable, name: str, where: Sequence[Condition] = ()) -> None:
         self.name, self.form = name, table
-        self._searched = select_rows(table, where)
+        rows = table.rows
+        for condition in where:
+            rows = rows.filter(condition.as_expression())
+        self._searched = FeatureTable(rows)
 
     def __len__(self) -> int:
         return len(self._searched)
 
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
         """Return tracklets by their keys."""
-        return self.form.select(self.form.find_rows(keys, self.name))
+        return self.form.select(keys, self.name)
 
-    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[list[Hit]]:
-        """Yield for each vector the k nearest tracklets, by distances in double precision."""
-        rows = self._searched.words if column == "words" else self._searched.features
+    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
+        """Yield for each vector the k nearest tracklets."""
+        rows = self._searched.words if column == WORDS else self._searched.features
         assert rows is not None
         for found, distances in find_nearest(rows, vectors, k):
-            yield [Hit(describe_row(self._searched, row), value) for row, value in zip(found, distances, strict=True)]
+            yield list(zip(self._searched.list_entries(found), distances, strict=True))
 
 
 def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tuple[list[int], list[float]]]:
@@ -128,20 +138,23 @@ def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tupl
             yield candidates[order].tolist(), distances[order].tolist()
 
 
-def find_tracklets(gallery: Gallery, queries: FeatureTable, top: int, threshold: Threshold | None = None) -> Answers:
+def find_tracklets(
+    gallery: Gallery, queries: FeatureTable, top: int, threshold: Threshold | None = None
+) -> dict[str, Any]:
     """Find the ``top`` tracklets nearest to each query, but for one with its key and feature: the query itself."""
     _require_tracklets(gallery)
     require_comparable(gallery.form, gallery.name, queries, "the file of queries")
-    answers = []
-    for number, found in enumerate(gallery.nearest(queries.features, top + 1, "feature")):
-        query = describe_row(queries, number)
-        hits = tuple(hit for hit in found if hit.tracklet.key != query.key or hit.value > SAME)[:top]
-        accepted = None if threshold is None else sum(hit.value <= threshold.distance for hit in hits)
-        answers.append(Answer(query, hits, accepted))
-    return Answers(answers, DISTANCE, len(gallery), threshold)
+    nearest = zip(queries.list_entries(), gallery.nearest(queries.features, top + 1, "feature"), strict=True)
+    found = (
+        (query, [(entry, value) for entry, value in neighbours if entry["key"] != query["key"] or value > SAME][:top])
+        for query, neighbours in nearest
+    )
+    return _collect(gallery, DISTANCE, found, threshold)
 
 
-def find_texts(gallery: Gallery, texts: Sequence[str], vectors: np.ndarray, text_tower: str, top: int) -> Answers:
+def find_texts(
+    gallery: Gallery, texts: Sequence[str], vectors: np.ndarray, text_tower: str, top: int
+) -> dict[str, Any]:
     """Find the tracklets that resemble each text most, by the inner product of its vector with their ``words``.
 
     Args:
@@ -157,13 +170,30 @@ def find_texts(gallery: Gallery, texts: Sequence[str], vectors: np.ndarray, text
         raise Mistake(
             f"{gallery.name} was described with another text tower, of SHA-256 {own}; this one has {text_tower}."
         )
-    found = gallery.nearest(vectors, top, "words")
-    answers = [
-        # Of vectors of length 1, the squared distance is 2 - 2 similarities.
-        Answer(Entry(text), tuple(Hit(hit.tracklet, 1 - hit.value / 2) for hit in hits))
-        for text, hits in zip(texts, found, strict=True)
-    ]
-    return Answers(answers, SIMILARITY, len(gallery))
+    queries = [{"key": text, "camera": UNKNOWN, "view": "", "time": "", "picture": ""} for text in texts]
+    # Of vectors of length 1, the squared distance is 2 - 2 similarities.
+    found = ([(entry, 1 - value / 2) for entry, value in each] for each in gallery.nearest(vectors, top, "words"))
+    return _collect(gallery, SIMILARITY, zip(queries, found, strict=True))
+
+
+def _collect(
+    gallery: Gallery, measure: str, found: Iterable[tuple[Entry, Neighbours]], threshold: Threshold | None = None
+) -> dict[str, Any]:
+    """Return answers as search.json has them; 'accepted' and 'match' are None where nothing is judged."""
+    answers = []
+    for query, neighbours in found:
+        accepted = [None if threshold is None else value <= threshold.distance for _, value in neighbours]
+        hits = [
+            {"rank": rank, **entry, measure: value, "accepted": is_accepted}
+            for rank, ((entry, value), is_accepted) in enumerate(zip(neighbours, accepted, strict=True), start=1)
+        ]
+        answers.append({**query, "match": None if threshold is None else any(accepted), "found": hits})
+    return {
+        "measure": measure,
+        "tracklets_searched": len(gallery),
+        "threshold": threshold and asdict(threshold),
+        "queries": answers,
+    }
 
 
 def require_words(gallery: Gallery) -> None:
@@ -172,12 +202,6 @@ def require_words(gallery: Gallery) -> None:
     if gallery.form.words is None:
         problem = f"{gallery.name} has no vectors to compare with texts"
         raise Mistake(f"{problem}: run `python -m tools.extract_features` again, with --text_tower FILE.")
-
-
-def describe_row(table: FeatureTable, row: int) -> Entry:
-    """Return what results say about a row of a table."""
-    time = "" if np.isnat(table.times[row]) else str(table.times[row])
-    return Entry(table.keys[row], int(table.cameras[row]), table.views[row], time, table.pictures[row])
 
 
 def _require_tracklets(gallery: Gallery) -> None:

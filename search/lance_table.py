@@ -14,9 +14,8 @@ import numpy as np
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
 
-from .feature_file import FeatureTable, read_origin, require_joinable
-from .find import Column, Hit, describe_row
-from .where import Condition
+from .feature_file import WORDS, FeatureTable, require_joinable
+from .find import Column, Condition, Neighbours
 
 
 @contextmanager
@@ -53,8 +52,7 @@ class LanceGallery:
         if not _exists(uri):
             raise MissingFile(f"{uri} is no table of tracklets: `python -m tools.search load` makes one.")
         self.name, self.table = uri, lancedb.connect(uri).open_table(TABLE)
-        schema = self.table.schema
-        self.form = FeatureTable.from_arrow(schema.empty_table(), read_origin(schema))
+        self.form = FeatureTable(self.table.schema.empty_table())
         self._where = " AND ".join(condition.as_sql() for condition in where) or None
 
     def __len__(self) -> int:
@@ -63,10 +61,9 @@ class LanceGallery:
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
         """Return tracklets by their keys."""
         rows = self.table.search().where(_having(keys)).limit(len(keys)).to_arrow()
-        found = FeatureTable.from_arrow(rows, self.form.origin)
-        return found.select(found.find_rows(keys, self.name))
+        return FeatureTable(rows.replace_schema_metadata(self.table.schema.metadata)).select(keys, self.name)
 
-    def nearest(self, vectors: np.ndarray, k: int, column: Column, indexed: bool = True) -> Iterator[list[Hit]]:
+    def nearest(self, vectors: np.ndarray, k: int, column: Column, indexed: bool = True) -> Iterator[Neighbours]:
         """Yield for each vector the k nearest tracklets; their distances are computed in double precision."""
         for vector in vectors:
             query: Any = self.table.search(vector, vector_column_name=column)
@@ -74,33 +71,28 @@ class LanceGallery:
             query = query.nprobes(ALL_PARTITIONS).refine_factor(REFINED) if indexed else query.bypass_vector_index()
             if self._where:
                 query = query.where(self._where, prefilter=True)
-            rows = query.select([*self.table.schema.names, "_distance"]).to_arrow()
-            found = FeatureTable.from_arrow(rows, self.form.origin)
-            own = found.words if column == "words" else found.features
+            found = FeatureTable(query.select([*self.table.schema.names, "_distance"]).to_arrow())
+            own = found.words if column == WORDS else found.features
             assert own is not None
             distances = np.square(own - vector.astype(np.float64)).sum(axis=1)
-            yield [Hit(describe_row(found, row), float(distances[row])) for row in np.argsort(distances, kind="stable")]
+            order = np.argsort(distances, kind="stable")
+            yield list(zip(found.list_entries(order), distances[order].tolist(), strict=True))
 
     def measure_recall(self) -> float:
         """Return the share of the exact neighbours of some of its own rows that the index finds, 0..1."""
-        rows = self.table.search().limit(NUM_SAMPLES).to_arrow()
-        vectors = FeatureTable.from_arrow(rows, self.form.origin).features
+        vectors = FeatureTable(self.table.search().limit(NUM_SAMPLES).to_arrow()).features
         exact, found = (
-            {
-                (number, hit.tracklet.key)
-                for number, hits in enumerate(self.nearest(vectors, NUM_NEIGHBOURS, "feature", approximate))
-                for hit in hits
-            }
-            for approximate in (False, True)
+            [{entry["key"] for entry, _ in each} for each in self.nearest(vectors, NUM_NEIGHBOURS, "feature", indexed)]
+            for indexed in (False, True)
         )
-        return len(exact & found) / max(1, len(exact))
+        return sum(len(own & other) for own, other in zip(exact, found, strict=True)) / sum(map(len, exact))
 
 
 def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False) -> None:
     """Add tracklets to a table, or make it; all of them or none. ``source`` is their file, for messages."""
     if not _exists(uri):
         with _hiding_datasets():
-            lancedb.connect(uri).create_table(TABLE, tracklets.to_arrow())
+            lancedb.connect(uri).create_table(TABLE, tracklets.rows)
         return
     gallery = LanceGallery(uri)
     require_joinable(gallery.form, uri, tracklets, source)
@@ -110,7 +102,7 @@ def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False)
         raise Mistake(f"{source}: {uri} has {shorten(min(present))} already; --replace puts the new one there.")
     merging = gallery.table.merge_insert("key").when_not_matched_insert_all().when_matched_update_all()
     with _hiding_datasets():
-        merging.execute(tracklets.to_arrow())
+        merging.execute(tracklets.rows)
 
 
 def update_index(uri: str) -> None:

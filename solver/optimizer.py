@@ -14,13 +14,10 @@ OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 
 
 class Network(Protocol):
-    """A model that knows the roles of its parameters."""
+    """A model that knows the roles of its parameters, by name."""
 
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield the parameters with their names, as ``nn.Module`` does."""
-
-    def parameter_roles(self) -> dict[str, Role]:
-        """Return the role of every parameter, by name."""
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def parameter_roles(self) -> dict[str, Role]: ...
 
 
 def make_optimizer(cfg: CfgNode, model: Network) -> torch.optim.Adam:

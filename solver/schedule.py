@@ -2,57 +2,32 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from functools import partial
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from yacs.config import CfgNode
 
 
-def warmup_multistep_factor(
-    epoch: int, warmup_epochs: int, warmup_factor: float, steps: Sequence[int], gamma: float
-) -> float:
-    """Return the factor of the base learning rate in ``epoch`` (0-based).
+def rate_factor(stage: CfgNode, epoch: int) -> float:
+    """Return the factor of the base learning rate in ``epoch`` (0-based) by SOLVER.STAGE2 of a configuration.
 
-    The factor rises linearly from ``warmup_factor`` in the first epoch to 1 after ``warmup_epochs`` epochs. It is
-    multiplied by ``gamma`` after as many epochs as each of ``steps`` says.
+    The factor rises linearly from WARMUP_FACTOR in the first epoch to 1 after WARMUP_ITERS epochs. "step" multiplies it
+    by GAMMA after as many epochs as each of STEPS says; "cosine" and "linear" let it fall from 1 in the first epoch
+    after the warm-up to LR_MIN_FACTOR in the last, where it stays.
     """
-    return _warmup(epoch, warmup_epochs, warmup_factor) * gamma ** bisect_right(steps, epoch)
-
-
-def warmup_decay_factor(
-    epoch: int, warmup_epochs: int, warmup_factor: float, num_epochs: int, min_factor: float, cosine: bool
-) -> float:
-    """Return the factor of the base learning rate in ``epoch`` (0-based) of a schedule that falls smoothly.
-
-    The warm-up is that of ``warmup_multistep_factor``. From 1 in the first epoch after it, the factor falls to
-    ``min_factor`` in the last epoch, along half a cosine or a line; after ``num_epochs`` epochs it stays there.
-    """
-    if epoch < warmup_epochs:
-        return _warmup(epoch, warmup_epochs, warmup_factor)
-    progress = min((epoch - warmup_epochs) / max(num_epochs - 1 - warmup_epochs, 1), 1.0)
-    remaining = (1 + math.cos(math.pi * progress)) / 2 if cosine else 1 - progress
-    return min_factor + (1 - min_factor) * remaining
-
-
-def _warmup(epoch: int, warmup_epochs: int, warmup_factor: float) -> float:
-    return warmup_factor + (1 - warmup_factor) * epoch / warmup_epochs if epoch < warmup_epochs else 1.0
+    warmup = stage.WARMUP_ITERS
+    rise = stage.WARMUP_FACTOR + (1 - stage.WARMUP_FACTOR) * epoch / warmup if epoch < warmup else 1.0
+    if stage.SCHEDULE == "step":
+        return rise * stage.GAMMA ** bisect_right(stage.STEPS, epoch)
+    if epoch < warmup:
+        return rise
+    progress = min((epoch - warmup) / max(stage.MAX_EPOCHS - 1 - warmup, 1), 1.0)
+    remaining = (1 + math.cos(math.pi * progress)) / 2 if stage.SCHEDULE == "cosine" else 1 - progress
+    return stage.LR_MIN_FACTOR + (1 - stage.LR_MIN_FACTOR) * remaining
 
 
 def make_schedule(cfg: CfgNode, optimizer: Optimizer) -> LambdaLR:
     """Build the schedule that a configuration describes; step it once at the end of every epoch."""
     stage = cfg.SOLVER.STAGE2
-
-    def factor(epoch: int) -> float:
-        if stage.SCHEDULE == "step":
-            return warmup_multistep_factor(epoch, stage.WARMUP_ITERS, stage.WARMUP_FACTOR, stage.STEPS, stage.GAMMA)
-        return warmup_decay_factor(
-            epoch,
-            stage.WARMUP_ITERS,
-            stage.WARMUP_FACTOR,
-            stage.MAX_EPOCHS,
-            stage.LR_MIN_FACTOR,
-            cosine=stage.SCHEDULE == "cosine",
-        )
-
-    return LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, partial(rate_factor, stage))

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
-from processor.build import make_extractor, make_memory, make_training_state
+from processor.build import make_extractor, make_training_state
 from processor.estimate import ADAM_STATES, measure_step, size_of
+from processor.training.clip_memory import build_memory
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
@@ -46,7 +47,7 @@ def set_up(make_tree, tiny_cfg, tmp_path):
         dataset = make_dataset(cfg)
         state = make_training_state(cfg, dataset, runtime, resume=resume)
         if not resume:
-            state.memory = make_memory(cfg, dataset, state.model, runtime)
+            state.memory = build_memory(cfg, dataset, state.model, runtime)
         return SimpleNamespace(
             cfg=cfg,
             dataset=dataset,

@@ -26,6 +26,7 @@ ALLOWED = {
 }
 PROJECT = {*ALLOWED, "tests"}
 CONFIGS_THIRD_PARTY = {"yacs", "yaml"}
+UNSAFE_CALLS = {"pickle.load", "pickle.loads", "Unpickler", "pickle.Unpickler", "eval", "exec"}
 # The wings of datasets/, and the files beside them: what each may import from datasets/.
 RECORDS = {"tracklet", "attributes", "problems"}
 ALLOWED_IN_DATASETS = {
@@ -47,11 +48,7 @@ def project_files() -> list[Path]:
     return sorted([*folders, *(ROOT / f"{name}.py" for name in ENTRY_POINTS)])
 
 
-def home_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def imported(tree: ast.AST) -> Iterator[str]:
+def imported_folders(tree: ast.AST) -> Iterator[str]:
     """Top-level names that a module imports, wherever the statement stands; relative imports stay at home."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -60,135 +57,73 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield node.module.split(".")[0]
 
 
-def forbidden_edges(home: str, source: str) -> set[str]:
-    names = set(imported(ast.parse(source)))
-    forbidden = (names & PROJECT) - ALLOWED[home] - {home}
-    if home == "configs":
-        forbidden |= names - set(sys.stdlib_module_names) - CONFIGS_THIRD_PARTY - {"configs", "utils"}
-    return forbidden
-
-
-def wing_of(path: Path) -> str:
-    """Wing of datasets/ that a file belongs to, or its own name when it lies beside the wings."""
-    return path.relative_to(ROOT / "datasets").parts[0].removesuffix(".py")
-
-
-def imported_wings(path: Path, source: str) -> Iterator[str]:
-    """Wings and files of datasets/ that a module of datasets/ imports by relative statements."""
-    package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(source)):
+def imported_wings(package: tuple[str, ...], tree: ast.AST) -> Iterator[str]:
+    """Wings and files beside them that a module of a package imports by relative statements."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
             names = [(*base, *node.module.split("."))] if node.module else [(*base, alias.name) for alias in node.names]
             yield from (parts[1] for parts in names)
 
 
-def is_absolute_at_home(home: str, source: str) -> bool:
-    """Whether a library module imports its own top-level folder by its absolute name."""
-    return home in LIBRARY and home in set(imported(ast.parse(source)))
+def find_problems(name: str, source: str) -> set[str]:
+    """What a module, named by its path in the repository, may not import, call or hold."""
+    tree, parts = ast.parse(source), Path(name).parts
+    home = parts[0].removesuffix(".py")
+    imported = set(imported_folders(tree))
+    problems = (imported & PROJECT) - ALLOWED[home] - {home}
+    if home == "configs":
+        problems |= imported - set(sys.stdlib_module_names) - CONFIGS_THIRD_PARTY - {"configs", "utils"}
+    if home in LIBRARY and home in imported:
+        problems.add("an absolute import at home")
+    if home == "datasets":
+        wing = parts[1].removesuffix(".py")
+        problems |= set(imported_wings(parts[:-1], tree)) - {wing, *ALLOWED_IN_DATASETS[wing]}
+    problems |= imported & {"fcntl"}  # the locks of Unix
+    if "sys.path" in source:
+        problems.add("sys.path")
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    forbidden = UNSAFE_CALLS | ({"print"} if home in LIBRARY else set())
+    problems |= {ast.unparse(call.func) for call in calls} & forbidden
+    loads = [ast.unparse(call) for call in calls if ast.unparse(call.func) == "torch.load"]
+    problems |= {load for load in loads if "weights_only=True" not in load}
+    if parts[-1] == "__init__.py":
+        problems |= {ast.unparse(node) for node in tree.body if not is_export(node)}
+    return problems
 
 
-def calls(source: str) -> Iterator[tuple[str, ast.Call]]:
-    """Dotted name of every call, and the call."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+def is_export(node: ast.stmt) -> bool:
+    """Whether a statement is what an ``__init__.py`` may hold."""
+    is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    is_all = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    return is_docstring or is_all or isinstance(node, ast.ImportFrom)
 
 
-def loads_unsafely(source: str) -> bool:
-    for name, call in calls(source):
-        if name == "torch.load":
-            safe = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}.get("weights_only")
-            if safe != "True":
-                return True
-        if name in ("pickle.load", "pickle.loads", "Unpickler", "pickle.Unpickler", "eval", "exec"):
-            return True
-    return False
-
-
-def test_every_folder_is_found():
-    assert {home_of(path) for path in project_files()} >= {*LIBRARY, *ENTRY_POINTS}
-
-
-@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_what_its_floor_allows(path):
-    assert not forbidden_edges(home_of(path), path.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_are_relative_inside_a_folder(path):
-    assert not is_absolute_at_home(home_of(path), path.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "datasets").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT / "datasets"))
-)
-def test_a_wing_imports_only_what_it_may_know(path):
-    wing = wing_of(path)
-    assert set(imported_wings(path, path.read_text(encoding="utf-8"))) <= {wing, *ALLOWED_IN_DATASETS[wing]}
-
-
-@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_file_changes_the_import_path_or_needs_the_locks_of_unix(path):
-    source = path.read_text(encoding="utf-8")
-    assert "sys.path" not in source
-    assert "fcntl" not in set(imported(ast.parse(source)))
-
-
-@pytest.mark.parametrize("path", [path for path in project_files() if path.name == "__init__.py"], ids=str)
-def test_init_files_hold_no_code(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body:
-        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        is_export = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        assert is_docstring or is_export or isinstance(node, ast.ImportFrom), ast.unparse(node)
-
-
-@pytest.mark.parametrize("path", project_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_torch_load_never_runs_a_pickle(path):
-    assert not loads_unsafely(path.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", [str(path.relative_to(ROOT)) for path in project_files()])
+def test_a_module_keeps_the_rules_of_the_house(name):
+    assert find_problems(name, (ROOT / name).read_text(encoding="utf-8")) == set()
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in project_files() if home_of(path) in LIBRARY], ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_libraries_do_not_print(path):
-    assert "print" not in {name for name, _ in calls(path.read_text(encoding="utf-8"))}
-
-
-@pytest.mark.parametrize(
-    ("home", "source", "edges"),
+    ("name", "source", "problems"),
     [
-        ("loss", "import model.encoder", {"model"}),
-        ("model", "from datasets import Tracklet", {"datasets"}),
-        ("utils", "def late():\n    from configs import get_cfg", {"configs"}),
-        ("loss", "from search.find import x", {"search"}),
-        ("configs", "import torch, yaml, ast", {"torch"}),
-        ("processor", "from train_main import parse_args\nfrom tools import plan", {"train_main", "tools"}),
-        ("benchmarks", "import eval_main", {"eval_main"}),
-        ("datasets", "from processor.evaluation.features import evaluating", {"processor"}),
-        ("model", "from .encoder import build_vit\nimport utils.checkpoint\nimport torch", set()),
+        ("loss/a.py", "import model.encoder", {"model"}),
+        ("utils/a.py", "def late():\n    from configs import get_cfg", {"configs"}),
+        ("loss/a.py", "from search.find import x", {"search"}),
+        ("configs/a.py", "import torch, yaml, ast", {"torch"}),
+        ("processor/a.py", "from train_main import parse_args\nfrom tools import plan", {"train_main", "tools"}),
+        ("benchmarks/a.py", "import eval_main", {"eval_main"}),
+        ("model/a.py", "from .encoder import build_vit\nimport utils.checkpoint\nimport torch", set()),
+        ("model/a.py", "from model.encoder import build_vit", {"an absolute import at home"}),
+        ("tools/a.py", "from tools.x import y\nprint(y)", set()),
+        ("datasets/readers/a.py", "from ..clips.decoding import x\nfrom .manifest import y", {"clips"}),
+        ("datasets/readers/a.py", "from .. import build, tracklet", {"build"}),
+        ("datasets/__init__.py", "from .build import x\nx = 1", {"x = 1"}),
+        ("utils/a.py", "import sys, fcntl\nsys.path.append('x')\nprint(sys)", {"fcntl", "sys.path", "print"}),
+        ("utils/a.py", "torch.load(path, weights_only=True)", set()),
+        ("utils/a.py", "torch.load(path)\npickle.load(file)", {"torch.load(path)", "pickle.load"}),
+        ("utils/a.py", "torch.load(path, weights_only=False)", {"torch.load(path, weights_only=False)"}),
     ],
 )
-def test_the_import_check_sees_forbidden_edges(home, source, edges):
-    assert forbidden_edges(home, source) == edges
-
-
-def test_the_wing_check_sees_where_relative_imports_lead():
-    path = ROOT / "datasets/readers/listing.py"
-    source = "from ..clips.decoding import x\nfrom .manifest import y\nfrom .. import build\nimport numpy"
-    assert set(imported_wings(path, source)) == {"clips", "readers", "build"}
-    assert wing_of(path) == "readers"
-    assert wing_of(ROOT / "datasets/build.py") == "build"
-
-
-def test_the_relative_check_sees_absolute_imports_at_home():
-    assert is_absolute_at_home("model", "from model.encoder import build_vit")
-    assert not is_absolute_at_home("model", "from utils.metrics import UNKNOWN\nfrom .encoder import build_vit")
-    assert not is_absolute_at_home("tools", "from tools.x import y")
-
-
-def test_the_load_check_sees_unsafe_loads():
-    assert loads_unsafely("torch.load(path)")
-    assert loads_unsafely("torch.load(path, weights_only=False)")
-    assert not loads_unsafely("torch.load(path, weights_only=True)")
+def test_the_check_sees_what_breaks_a_rule(name, source, problems):
+    assert find_problems(name, source) == problems

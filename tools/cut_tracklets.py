@@ -11,8 +11,6 @@ from pathlib import Path
 from search.boxes import SelectionRules
 from utils.arguments import at_least, real_number
 from utils.commands import run_command
-from utils.mistake import Mistake
-from utils.stopping import Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -64,16 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from search.cutting import cut_tracklets  # its packages are optional
 
     output = Path(os.path.realpath(args.output))  # also of '.' and 'data/..', which have no name
-    if not output.name:
-        raise Mistake(f"--output must be a folder inside of another one, got {args.output}.")
-    sheets = args.contact_sheets or output.with_name(f"{output.name}_contact_sheets")
+    sheets = args.contact_sheets or output.parent / f"{output.name}_contact_sheets"
     rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
-    try:
-        summary = cut_tracklets(args.video, args.boxes, output, sheets, rules, args.quality, args.force, progress=True)
-    except Stopped as stopped:  # run_command would say that what was written is kept
-        logger.error("Stopped by %s. Nothing was written.", stopped.name)
-        sys.exit(stopped.status)
-    logger.info("%s", summary)
+    logger.info("%s", cut_tracklets(args.video, args.boxes, output, sheets, rules, args.quality, args.force))
     logger.info("Look at %s, one picture per tracklet: does each show one person?", sheets)
 
 

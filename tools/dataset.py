@@ -1,21 +1,25 @@
-"""Work on a copy of a data set: check it, describe folders of your own, draw validation people, make frames small."""
+"""Work on a copy of a data set: check it, describe folders of your own, draw validation people, make frames small.
+
+What imports torch, which takes seconds, is imported by the commands, so that --help answers at once.
+"""
 
 import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from configs import get_cfg
-from utils.arguments import MAX_WORKERS, at_least
+from utils.arguments import MAX_WORKERS, add_config, at_least
 from utils.commands import run_command, show
+from utils.files import write_text
 from utils.mistake import Mistake
 
 INTERRUPTED = 130
 
-CHECK_EPILOG = """\
+CHECK = """\
 examples:
   python -m tools.dataset check DATASETS.ROOT_DIR /data/AG-VPReID
   python -m tools.dataset check --sample 4 --json check.json DATASETS.ROOT_DIR /data/AG-VPReID
@@ -26,7 +30,7 @@ no; 130 means that Ctrl-C interrupted the check, which then reports what it has 
 """
 
 
-DESCRIBE_EPILOG = """\
+DESCRIBE = """\
 examples:
   python -m tools.dataset describe data/own
   python -m tools.dataset describe data/own --pattern "{person}/cam{camera}_{tracklet}"
@@ -39,7 +43,7 @@ gallery, test) and {frame}; * stands for anything. Nothing but the table is writ
 explains the table.
 """
 
-SPLIT_EPILOG = """\
+SPLIT = """\
 example:
   python -m tools.dataset split --fraction 0.2 --seed 1 --output pids.txt DATASETS.ROOT_DIR /data/AG-VPReID
   python train_main.py --output_dir logs/validation DATASETS.ROOT_DIR /data/AG-VPReID DATASETS.VALIDATION_PIDS pids.txt
@@ -50,18 +54,50 @@ DATASETS.VALIDATION_FRACTION 0.2 holds out a drawn share without a file; this co
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; the chosen command is ``run`` of its result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_options, run, text, epilog in (
-        (_add_check, check, "check a copy: counts, frames, names, attributes, and if training can start", CHECK_EPILOG),
-        (_add_describe, describe, "write the table of your own data from the names of folders", DESCRIBE_EPILOG),
-        (_add_split, split, "draw people to hold out for validation, for DATASETS.VALIDATION_PIDS", SPLIT_EPILOG),
-        (_add_resize, resize, "write a copy of a data set with small frames; it can be stopped", None),
-    ):
+
+    def add_command(run: Callable[..., int | None], text: str, epilog: str | None = None) -> argparse.ArgumentParser:
         style = argparse.RawDescriptionHelpFormatter
         command = commands.add_parser(run.__name__, help=text, epilog=epilog, formatter_class=style)
         command.set_defaults(run=run)
-        add_options(command)
+        return command
+
+    workers = {
+        "type": at_least(1, MAX_WORKERS),
+        "help": f"processes, at most {MAX_WORKERS}; default: one for each core",
+    }
+    command = add_command(check, "check a copy: counts, frames, names, attributes, and if training can start", CHECK)
+    add = command.add_argument
+    add("--sample", type=at_least(0), default=0, metavar="N", help="decode N frames of each tracklet; default: all")
+    add("--workers", **workers)
+    add("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
+    add_config(command)
+
+    command = add_command(describe, "write the table of your own data from the names of folders", DESCRIBE)
+    add = command.add_argument
+    add("root", type=Path, help="folder of the data (DATASETS.ROOT_DIR)")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
+    source.add_argument("--table", type=Path, help="take the tracklets of this table, and add only the splits")
+    add("--output", type=Path, help="the table to write; default: tracklets.csv in the folder")
+    add("--test_share", type=float, default=0.3, metavar="SHARE", help="share of the people to test (%(default)s)")
+    add("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
+    add("--force", action="store_true", help="replace the table")
+
+    command = add_command(split, "draw people to hold out for validation, for DATASETS.VALIDATION_PIDS", SPLIT)
+    add = command.add_argument
+    add("--fraction", type=float, default=0.2, help="share of the training people (%(default)s)")
+    add("--seed", type=at_least(0), default=0, help="seed of the draw (%(default)s)")
+    add("--output", type=Path, required=True, help="the list to write, one pid a line")
+    add_config(command)
+
+    add = add_command(resize, "write a copy of a data set with small frames; it can be stopped").add_argument
+    add("root", type=Path, help="folder of the data set; nothing is written there")
+    add("output", type=Path, help="folder of the copy; files that are there are kept")
+    size = "largest height and width, as INPUT.SIZE_TRAIN (288 144)"
+    add("--size", type=at_least(1), nargs=2, default=(288, 144), metavar=("H", "W"), help=size)
+    add("--workers", **workers)
     return parser
 
 
@@ -71,26 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(partial(args.run, args))
 
 
-def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
-    parser.add_argument(
-        "--sample", type=at_least(0), default=0, metavar="N", help="decode only N frames of each tracklet; default: all"
-    )
-    parser.add_argument(
-        "--workers",
-        type=at_least(1, MAX_WORKERS),
-        help=f"processes that decode, at most {MAX_WORKERS}; default: one for each core",
-    )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-
-
 def check(args: argparse.Namespace) -> int:
     """Check the data set of a config and show the report."""
-    # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.check.check import check_dataset, count_cores
     from datasets.check.report import format_report, report_as_dict
-    from utils.files import write_text
 
     cfg = get_cfg(args.config_file, args.opts)
     report = check_dataset(cfg, args.sample, args.workers or count_cores(), progress=True)
@@ -102,42 +122,28 @@ def check(args: argparse.Namespace) -> int:
     return 0 if report.can_train else 1
 
 
-def _add_describe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", type=Path, help="folder of the data (DATASETS.ROOT_DIR)")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
-    source.add_argument("--table", type=Path, help="take the tracklets of this table, and add only the splits")
-    parser.add_argument("--output", type=Path, help="the table to write; default: tracklets.csv in the folder")
-    parser.add_argument(
-        "--test_share", type=float, default=0.3, metavar="SHARE", help="share of the people to test (%(default)s)"
-    )
-    parser.add_argument("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
-    parser.add_argument("--force", action="store_true", help="replace the table")
-
-
 def describe(args: argparse.Namespace) -> None:
     """Read the names, show what was understood, and write the table."""
-    # Imported here, so that --help answers at once: torch takes seconds.
-    from datasets.readers.describe import (
-        count_frames,
-        describe_folders,
-        describe_table,
-        format_counts,
-        format_description,
-    )
+    from datasets.readers.describe import Description, describe_folders, format_counts, format_description
+    from datasets.readers.own_data import list_frames
     from datasets.readers.tracklet_table import TABLE, draw_split, read_table, write_table
 
     output = args.output or args.root / TABLE
     if output.exists() and not args.force:
         raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
-    description = describe_table(args.table) if args.table else describe_folders(args.root, output, args.pattern)
+    if args.table:
+        description = Description(read_table(args.table), str(args.table))
+        if description.table.rows[0].split:
+            raise Mistake(f"{args.table}, line 1: there is a column split already; remove it to have another drawn.")
+    else:
+        description = describe_folders(args.root, output, args.pattern)
     table = description.table
-    num_frames = count_frames(args.root, table)
-    show(format_description(description, num_frames) + "\n")
+    frames = list_frames(args.root, table, table.rows)
+    show(format_description(description, frames) + "\n")
     rows = table.rows if table.rows[0].split else draw_split(table.rows, args.test_share, args.seed)
     write_table(output, rows, table.attributes)
     written = read_table(output)  # refuses what cannot be trained on, such as a person in train and test
-    show(format_counts(written.rows, num_frames) + "\n")
+    show(format_counts(written.rows, frames) + "\n")
     words = ["DATASETS.ROOT_DIR", str(args.root)]
     if output.resolve() != (args.root / TABLE).resolve():
         words += ["DATASETS.TABLE", str(output.resolve())]
@@ -145,49 +151,22 @@ def describe(args: argparse.Namespace) -> None:
     show(f"python -m tools.dataset check --config_file configs/own_data.yml {shlex.join(words)}")
 
 
-def _add_split(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
-    parser.add_argument("--fraction", type=float, default=0.2, help="share of the training people (%(default)s)")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the draw (%(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="the list to write, one pid a line")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-
-
 def split(args: argparse.Namespace) -> None:
     """Draw validation people and write their list."""
     cfg = get_cfg(args.config_file, args.opts)
-    # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.build import make_dataset
-    from datasets.split import draw_people, see
-    from utils.files import write_text
+    from datasets.split import draw_people
 
     if args.output.exists():
         raise Mistake(f"{args.output} exists already: --output names another file.")
     train = make_dataset(cfg).train
-    pids = sorted(draw_people(see(train), args.fraction, args.seed, "--fraction", distractors=True))
+    pids = sorted(draw_people(train, args.fraction, args.seed, "--fraction", distractors=True))
     write_text("".join(f"{pid}\n" for pid in pids), args.output)
     show(f"{args.output} names {len(pids)} of {len({each.pid for each in train})} people.")
 
 
-def _add_resize(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", type=Path, help="folder of the data set; nothing is written there")
-    parser.add_argument("output", type=Path, help="folder of the copy; files that are there are kept")
-    parser.add_argument(
-        "--size",
-        type=at_least(1),
-        nargs=2,
-        default=(288, 144),
-        metavar=("H", "W"),
-        help="largest height and width, as INPUT.SIZE_TRAIN (288 144)",
-    )
-    parser.add_argument(
-        "--workers", type=at_least(1, MAX_WORKERS), help="processes that resize; default: one for each core"
-    )
-
-
 def resize(args: argparse.Namespace) -> None:
     """Write the copy and say what was done."""
-    # Imported here, so that --help answers at once: torch takes seconds.
     from datasets.check.check import count_cores
     from datasets.resize import resize_copy
 

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from configs import config_of_run, get_cfg
-from search.feature_file import TIME_TYPE, FeatureTable, check_suffix, write_features
-from search.where import VIEWS
+from search.feature_file import VIEWS, check_suffix, make_table, write_features
 from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
@@ -95,9 +93,8 @@ def extract_by_run(args: argparse.Namespace) -> None:
     with lock_folder(parts, option="--output"), start_logging(output.with_name(f"{output.name}.log")):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
-        found = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-        where = place_and_time(args, len(found.keys))
-        table = FeatureTable(found.keys, found.features, *where, found.pictures, found.words, found.origin)
+        columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+        table = make_table(origin, **columns, **place_and_time(args, len(columns["key"])))
         trained.runtime.processes.run_on_main(partial(write_features, table, output))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)
@@ -112,16 +109,15 @@ def extract_by_network(args: argparse.Namespace) -> None:
     tracklets = find_tracklets(args.tracklets)
     features = network.describe(tracklets.values(), args.camera)
     pictures = [str(frames[len(frames) // 2].resolve()) for frames in tracklets.values()]
-    where = place_and_time(args, len(tracklets))
-    table = FeatureTable(list(tracklets), features, *where, pictures, None, network.origin)
-    write_features(table, args.output)
+    columns = {"key": list(tracklets), "feature": features, "picture": pictures}
+    write_features(make_table(network.origin, **columns, **place_and_time(args, len(tracklets))), args.output)
     logger.info("%d descriptors of %d numbers are in %s", *features.shape, args.output)
 
 
-def place_and_time(args: argparse.Namespace, count: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+def place_and_time(args: argparse.Namespace, count: int) -> dict[str, list[Any]]:
     """Return cameras, views and times of so many tracklets, which the options give to all of them alike."""
-    cameras = np.full(count, UNKNOWN if args.camera is None else args.camera)
-    return cameras, [args.view] * count, np.full(count, args.time or "NaT", dtype=TIME_TYPE)
+    values = {"camera": UNKNOWN if args.camera is None else args.camera, "view": args.view, "time": args.time}
+    return {name: [value] * count for name, value in values.items()}
 
 
 if __name__ == "__main__":

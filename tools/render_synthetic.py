@@ -6,16 +6,12 @@ python -m tools.render_synthetic --contact_sheet docs/images/demo_people.png --r
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from utils.arguments import MAX_WORKERS, at_least
 from utils.commands import run_command
-from utils.stopping import Stopped
-
-logger = logging.getLogger(__name__)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -46,32 +42,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int | None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and render."""
     args = parse_args(argv)
+    from demo.dataset import render_dataset, write_contact_sheet  # what they import takes seconds
+
     if args.contact_sheet:
-        from demo.contact_sheet import write_contact_sheet  # what it imports takes seconds
-
         write_contact_sheet(args.contact_sheet, args.seed, args.rows, args.width)
-        return None
-    from demo.dataset import render_dataset
-
-    try:
-        render_dataset(
-            args.output,
-            seed=args.seed,
-            num_train=args.train_people,
-            num_test=args.test_people,
-            tracklets_per_view=args.tracklets_per_view,
-            frames_per_tracklet=args.frames,
-            num_workers=args.workers,
-            force=args.force,
-            progress=True,
-        )
-    except Stopped as stopped:  # run_command would say that what was written is kept
-        logger.error("Stopped by %s: nothing was written.", stopped.name)
-        return stopped.status
-    return None
+        return
+    render_dataset(
+        args.output,
+        seed=args.seed,
+        num_train=args.train_people,
+        num_test=args.test_people,
+        tracklets_per_view=args.tracklets_per_view,
+        frames_per_tracklet=args.frames,
+        num_workers=args.workers,
+        force=args.force,
+    )
 
 
 if __name__ == "__main__":

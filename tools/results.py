@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if args.command == "compare":
         pairs = compare.read_pairs(args.first, args.second)
-        changes = (compare.format_changes(pairs[0], better) for better in (True, False))
+        changes = (compare.format_changes(pairs, better) for better in (True, False))
         show("\n\n".join((compare.format_differences(pairs), *changes)))
     else:
         means = compare.average(args.results)

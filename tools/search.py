@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.feature_file import has_unit_length, read_feature_files, read_features
-from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, require_words
+from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, parse_condition, require_words
 from search.threshold import Threshold, read_threshold
-from search.where import parse_condition
 from utils.arguments import at_least, real_number
 from utils.commands import run_command, show
 from utils.mistake import Mistake
@@ -83,7 +82,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def find(args: argparse.Namespace) -> None:
     """Answer the queries, show a table, and write files if a folder is named."""
-    from search.answer_files import format_answers, write_answers  # torch, which decodes pictures, takes seconds
+    from search.answer_files import (
+        explain_judgement,
+        format_answers,
+        write_answers,
+    )  # torch, which decodes pictures, takes seconds
 
     gallery: Gallery
     if args.index:
@@ -106,20 +109,14 @@ def find(args: argparse.Namespace) -> None:
             threshold = Threshold(args.max_distance, "--max_distance")
         if args.queries:
             queries = read_features(args.queries)
-            queries = queries.select(queries.find_rows(args.key, str(args.queries))) if args.key else queries
+            queries = queries.select(args.key, str(args.queries)) if args.key else queries
         else:
             queries = gallery.fetch(args.key)
         if args.results and not all(has_unit_length(table.features) for table in (queries, gallery.form)):
             raise Mistake("--results compares descriptors of length 1, and these have others: name a --max_distance.")
         answers = find_tracklets(gallery, queries, args.top, threshold)
     show(format_answers(answers))
-    if threshold is not None:
-        logger.info("Accepted up to a distance of %.4g (%s)", threshold.distance, threshold.reason)
-        if estimate := threshold.estimate_strangers(answers.num_searched):
-            logger.info("%s", estimate)
-        logger.info("%d of %d queries have no match", answers.num_unmatched, len(answers.answers))
-    elif not args.text:
-        logger.info("Everything is ranked and nothing is judged: --max_distance or --results says what is no match.")
+    logger.info("%s", explain_judgement(answers))
     if args.output is not None:
         logger.info("Written: %s", ", ".join(map(str, write_answers(answers, args.output))))
 

@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.build import make_dataset, make_test_loader
     from model.text_space import open_text_space
     from processor.attributes.fit import find_annotated, train_heads
-    from processor.attributes.heads import write_heads
-    from processor.attributes.zero_shot import ZeroShotPredictor, make_zero_shot_heads, write_calibrated
+    from processor.attributes.heads import format_scores, write_trained_heads
+    from processor.attributes.zero_shot import encode_words, fit_zero_shot, make_zero_shot_heads, write_zero_shot_heads
     from processor.build import make_extractor
     from processor.evaluation.open_run import load_trained, locate_checkpoint
     from utils.files import lock_folder
@@ -76,16 +76,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         tracklets, scheme = find_annotated(dataset, cfg.DATASETS.NAMES)
         make_loader = partial(make_test_loader, cfg, cameras=trained.cameras_for(dataset), processes=processes)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
-        if args.text_tower:
+        if args.text_tower:  # opened first: a file that is missing is known before anything takes long
             space = open_text_space(args.text_tower).to(trained.runtime.device)
-            zero_shot = ZeroShotPredictor(make_zero_shot_heads(space, scheme), space, extractor, make_loader)
+            plain = make_zero_shot_heads(space, scheme)
         features = extractor.extract(make_loader(tracklets), tracklets, "training people")
-        heads = train_heads(features, scheme, args.seed, cfg.TEST.PREDICT_SENSITIVE, processes)
-        path = processes.run_on_main(partial(write_heads, heads, trained))
-        logger.info("Held-out training people, in percent:\n%s", heads.format_scores())
+        heads, scores = train_heads(features, scheme, args.seed, processes)
+        path = processes.run_on_main(partial(write_trained_heads, heads, scores, trained))
+        logger.info("Held-out training people, in percent:\n%s", format_scores(scores))
+        logger.info("Written: %s, for TEST.MASK predicted and soft", path)
         if args.text_tower:
-            write_calibrated(zero_shot, features, heads.scores, args.seed, folder)
-        logger.info("Written: %s, with classifiers of %s", path, ", ".join(heads.heads) or "no attribute")
+            words = encode_words(features.tracklets, space, extractor, make_loader)
+            fitted, (before, after) = fit_zero_shot(plain, words, features, scores, args.seed)
+            logger.info("Zero-shot classifiers by %s on the same people:\n%s", space.name, format_scores(before))
+            logger.info("Calibrated zero-shot classifiers on the same people:\n%s", format_scores(after))
+            path = processes.run_on_main(partial(write_zero_shot_heads, fitted, space, folder))
+            logger.info("Written: %s, for TEST.MASK predicted with TEST.TEXT_TOWER", path)
 
 
 if __name__ == "__main__":

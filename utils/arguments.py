@@ -12,7 +12,13 @@ def list_overrides(options: Mapping[str, str | None]) -> list[str]:
     return [word for key, value in options.items() if value is not None for word in (key, value)]
 
 
-def at_least(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add --config_file and, after all options, the pairs KEY VALUE of a command that reads a configuration."""
+    parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+
+
+def at_least(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
     """Return an argparse type that accepts integers from ``minimum`` to ``maximum``; its error names the option."""
 
     def parse(text: str) -> int:
@@ -20,10 +26,9 @@ def at_least(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
             value = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {value}")
-        if maximum is not None and value > maximum:
-            raise argparse.ArgumentTypeError(f"must be at most {maximum}, got {value}")
+        if not minimum <= value <= maximum:
+            limit = f"least {minimum}" if value < minimum else f"most {maximum}"
+            raise argparse.ArgumentTypeError(f"must be at {limit}, got {value}")
         return value
 
     return parse
@@ -38,8 +43,7 @@ def real_number(minimum: float = -math.inf) -> Callable[[str], float]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
         if not math.isfinite(value) or value < minimum:
-            least = "" if minimum == -math.inf else f" of at least {minimum:g}"
-            raise argparse.ArgumentTypeError(f"must be a finite number{least}, got {text}")
+            raise argparse.ArgumentTypeError(f"must be a finite number from {minimum:g} up, got {text}")
         return value
 
     return parse

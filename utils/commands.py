@@ -20,11 +20,8 @@ from .stopping import STOP_REQUESTS, Stopped
 logger = logging.getLogger(__name__)
 
 # Errors of the machine or of the rights on it, wherever they come up: no code of ours can be mended for them.
-MACHINE_ERRORS = (
-    *DISK_FULL,
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EPIPE),
-    *(errno.ENAMETOOLONG, errno.ELOOP),
-)
+NAMES = "EACCES EPERM EROFS EIO EMFILE ENFILE EPIPE ENAMETOOLONG ELOOP"
+MACHINE_ERRORS = (*DISK_FULL, *(getattr(errno, name) for name in NAMES.split()))
 MAX_LENGTH = 1000  # characters of a message
 
 
@@ -41,8 +38,8 @@ def show(answer: str) -> None:
     sys.stdout.flush()
 
 
-def run_command(main: Callable[[], int | None]) -> int:
-    """Run an entry point and return its exit status: its own, 1 after an error, 128 + number after a signal.
+def run_command(main: Callable[[], object]) -> int:
+    """Run an entry point and return its exit status: its own number, 1 after an error, 128 + number after a signal.
 
     A mistake of the user and an error of the machine end in one line; any other error shows its traceback.
     """
@@ -50,8 +47,11 @@ def run_command(main: Callable[[], int | None]) -> int:
     with STOP_REQUESTS.handled():
         try:
             status = main()
-            _leave_other_processes()  # after an error, the others may still wait for this process: torchrun ends them
-            return status or 0
+            if sys.modules.get("torch"):  # after an error, the others may still wait for this process
+                from .processes import stop_processes
+
+                stop_processes()
+            return status if isinstance(status, int) else 0
         except Stopped as stopped:
             logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
             return stopped.status
@@ -114,23 +114,12 @@ def _find_hint(error: Exception) -> str | None:
     return None
 
 
-def _leave_other_processes() -> None:
-    if sys.modules.get("torch"):  # else there are none: some commands run where torch is not installed
-        from .processes import stop_processes
-
-        stop_processes()
-
-
 def _end_loader_processes() -> None:
     """End what is left of this process's children at once; they ignore signals (``leave_signals_to_parent``)."""
     children = multiprocessing.active_children()
-    if not children:
-        return
-    on_child = getattr(signal, "SIGCHLD", None)  # torch's handler raises an error when a loader process is killed
-    handler = signal.signal(on_child, signal.SIG_DFL) if on_child else None
+    if children and hasattr(signal, "SIGCHLD"):  # torch's handler raises an error when a loader process is killed
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in children:
         with suppress(OSError):  # it may have ended by itself
             child.kill()
         child.join()
-    if on_child:
-        signal.signal(on_child, handler)

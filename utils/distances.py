@@ -92,9 +92,9 @@ def round_features(features: Tensor) -> RoundedFeatures:
     return RoundedFeatures(values, torch.einsum("nd,nd->n", values, values))
 
 
-def squared_tile(query: RoundedFeatures, gallery: RoundedFeatures) -> Tensor:
+def squared_tile(query: RoundedFeatures, gallery: RoundedFeatures, out: Tensor | None = None) -> Tensor:
     """Compute squared distances, (Q, G), float64, all at once; their float32 is what everything goes by."""
-    products = query.values @ gallery.values.T
+    products = torch.mm(query.values, gallery.values.T, out=out)
     torch.add(gallery.squares, products, alpha=-2, out=products)
     return products.add_(query.squares.unsqueeze(1))
 
@@ -118,9 +118,11 @@ def squared_distances(query: Tensor, gallery: Tensor) -> Distances:
         part = q.part(rows)
         block = gallery.new_empty(len(part.values), len(gallery), dtype=torch.float32)
         step = max(1, _TILE_ELEMENTS // max(1, len(block)))
+        memory = part.values.new_empty(len(block) * min(step, len(gallery)))  # fresh memory for each tile costs time
         for start in range(0, len(gallery), step):
-            columns = slice(start, start + step)
-            block[:, columns] = squared_tile(part, g.part(columns))
+            tile = g.part(slice(start, start + step))
+            out = memory[: len(block) * len(tile.values)].view(len(block), len(tile.values))
+            block[:, start : start + step] = squared_tile(part, tile, out)
         return block
 
     return Distances((len(query), len(gallery)), compute)
@@ -148,16 +150,13 @@ def sort_rows(values: Tensor) -> Tensor:
     return values.sort(dim=-1).values
 
 
-def ordered_keys(distances: Tensor, first: int = 0) -> Tensor:
-    """Return whole numbers, (R, G), that order a row by distance, and equal distances by column.
+def ordered_keys(distances: Tensor, columns: Tensor) -> Tensor:
+    """Return whole numbers, (R, G), that order float32 distances, and equal ones by ``columns``, (G,) or (R, G).
 
-    Args:
-        distances: (R, G), float32.
-        first: Number of the first column. ``column_of`` takes the number of a column out of a key again.
+    ``column_of`` takes the column out of a key again.
     """
     bits = distances.to(torch.float32).add(0.0).view(torch.int32)  # -0.0 becomes 0.0
     bits ^= (bits >> 31).bitwise_and_(0x7FFFFFFF)  # negative floats are ordered backwards
-    columns = torch.arange(first, first + distances.shape[1], device=distances.device)
     return bits.long().bitwise_left_shift_(32).bitwise_or_(columns)
 
 
@@ -175,7 +174,7 @@ def nearest_columns(distances: Tensor, length: int) -> Tensor:
         distances: (R, G), float32.
         length: How many, at least 1.
     """
-    keys = ordered_keys(distances)
+    keys = ordered_keys(distances, torch.arange(distances.shape[1], device=distances.device))
     if length < distances.shape[1]:
         return column_of(keys.topk(length, dim=1, largest=False).values)
     return column_of(sort_rows(keys))

@@ -10,13 +10,13 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from .mistake import MissingFile, Mistake
+from .mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
@@ -27,21 +27,16 @@ REPLACED = ".old"
 # Seconds after which a temporary file is that of a process that was killed. Who holds a folder's lock need not wait.
 STALE = 24 * 3600
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.holder"
-WRITTEN_LIST = ".written.txt"  # what ``replace_files`` wrote into a folder, a name a line
+WRITTEN_LIST = ".written.txt"  # what ``replace_files`` or ``whole_folder`` wrote into a folder, a name a line
 # Errors of a disk, or of somebody's share of it, that holds no more.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
-    """Let ``write`` fill a temporary file, and put it in place once the disk has it.
+    """Let ``write`` fill a temporary file, and put it in place once the disk has it; missing folders are made.
 
-    After an error, an interruption or a power cut the file at ``path`` is what it was before; missing folders are made.
-
-    Args:
-        write: Writes the content into an open file.
-        path: The file.
-        previous: Another name in the same folder, under which the file that ``path`` now names is kept. At every
-            moment, a whole file is at ``path`` or at ``previous``.
+    After an error, an interruption or a power cut the file at ``path`` is what it was before. ``previous`` is another
+    name in the same folder, under which that file is kept: at every moment, a whole file is at one of both.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -59,7 +54,10 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    with contextlib.suppress(OSError):  # have the disk note the new name, where the system can do this with a folder
+        handle = os.open(path.parent, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -68,50 +66,80 @@ def write_text(text: str, path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, force: bool = False) -> Iterator[Path]:
     """Provide a temporary folder, which gets the name ``path`` when the block ends without an error.
 
-    After an error or an interruption the folder at ``path`` is what it was before. A process that is killed between
-    the two renames of a replacement leaves the old folder, whole, beside ``path`` under a hidden name.
+    ``force`` replaces a folder that holds nothing but what this function put there. After an error or an interruption
+    the folder at ``path`` is what it was before. A process that ends between the two renames of a replacement
+    leaves the old folder, whole, beside ``path`` under a hidden name.
     """
+    path = Path(os.path.realpath(path))
+    _require_replaceable(path, force)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
         temporary.mkdir()
-    try:
-        yield temporary
-        _put_in_place(temporary, path)
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        raise _mistake(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary
+            _write_list(temporary, sorted(_files_in(temporary)))
+            _require_replaceable(path, force)  # again: the block may have taken hours
+            replaced = temporary.with_suffix(REPLACED)
+            if path.is_dir():
+                path.rename(replaced)
+            temporary.rename(path)
+            shutil.rmtree(replaced, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_replaceable(path: Path, force: bool) -> None:
+    """Refuse a file, and a folder that is not empty, unless ``force`` may replace what ``whole_folder`` wrote."""
+    if path.exists() and not path.is_dir():
+        raise Mistake(f"{path} is a file, not a folder.")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not force:
+        raise Mistake(f"{path} is not empty: choose another folder, or replace it with --force (force=True).")
+    if strange := _files_in(path).difference(_read_list(path), [WRITTEN_LIST]):
+        raise Mistake(f"{path / min(strange)} was not written here, so {path} is not replaced. Move it away.")
+
+
+def _files_in(folder: Path) -> set[str]:
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.relative_to(folder).as_posix() for path in paths}
 
 
 def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
     """Write files into a folder in place of those that the call before wrote there; other files stay.
 
-    Args:
-        folder: It exists, and the caller holds its lock.
-        write: Writes the files into a temporary folder, and returns them. After an error of it, the earlier files are
-            still there.
-    Returns:
-        The files, in the order of ``write``.
+    The folder exists, and the caller holds its lock. ``write`` fills a temporary folder, and returns the files; after
+    an error of it, the earlier ones are still there.
     """
     temporary = _temporary(folder / "results")
     temporary.mkdir()
     try:
-        names = [str(path.relative_to(temporary)) for path in write(temporary)]
-    except BaseException:
+        names = [path.relative_to(temporary).as_posix() for path in write(temporary)]
+        earlier = _read_list(folder)
+        with _explained(folder):
+            _write_list(folder, dict.fromkeys([*earlier, *names]))  # if this is stopped, the next call removes them
+            for name in names:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).replace(folder / name)
+            for name in {*earlier}.difference(names):
+                (folder / name).unlink(missing_ok=True)
+            _write_list(folder, names)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    try:
-        _move(names, temporary, folder)
-    except (OSError, Mistake) as error:
-        rest = temporary.rename(folder / temporary.stem.lstrip("."))  # a name that nothing removes
-        raise Mistake(f"{error} The results that are not in place are in {rest}.") from error
     return [folder / name for name in names]
+
+
+def _read_list(folder: Path) -> list[str]:
+    path = folder / WRITTEN_LIST
+    return path.read_text("utf-8", "surrogateescape").splitlines() if path.is_file() else []
+
+
+def _write_list(folder: Path, names: Iterable[str]) -> None:
+    (folder / WRITTEN_LIST).write_text("".join(f"{name}\n" for name in names), "utf-8", "surrogateescape")
 
 
 def set_aside(path: Path, ending: str = "old") -> Path:
@@ -156,65 +184,19 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _temporary(path: Path) -> Path:
     """Return a new hidden name beside ``path``; what killed processes left under such names is removed."""
-    names = f".{glob.escape(path.name)}.{'?' * 8}"
-    # Without ``path``, its folder was being replaced when a process was killed, and the old one is the only one.
-    endings = (SUFFIX, REPLACED) if path.is_dir() else (SUFFIX,)
-    for leftover in itertools.chain.from_iterable(path.parent.glob(names + ending) for ending in endings):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - leftover.stat().st_mtime > STALE:
-                _remove(leftover)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}.*"):
+        # Without ``path``, its folder was being replaced when a process was killed, and the old one is the only one.
+        if leftover.suffix == SUFFIX or (leftover.suffix == REPLACED and path.is_dir()):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime > STALE:
+                    _remove(leftover)
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def _put_in_place(folder: Path, path: Path) -> None:
-    """Rename a folder; one that has the name already is renamed before, and removed after."""
-    if not path.is_dir():
-        folder.rename(path)
-        return
-    replaced = folder.with_suffix(REPLACED)
-    path.rename(replaced)
-    try:
-        folder.rename(path)
-    except BaseException:
-        replaced.rename(path)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _move(names: list[str], source: Path, folder: Path) -> None:
-    """Move files into a folder, and delete those of the call before that have no successor."""
-    for name in names:
-        if (folder / name).is_dir():
-            raise Mistake(f"{folder / name} is a folder where a file of the results belongs: move it away.")
-    list_file = folder / WRITTEN_LIST
-    earlier = list_file.read_text("utf-8", "surrogateescape").splitlines() if list_file.is_file() else []
-    list_file.write_text("".join(f"{name}\n" for name in dict.fromkeys([*earlier, *names])), "utf-8", "surrogateescape")
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).replace(folder / name)
-    for name in earlier:
-        if name not in names:
-            (folder / name).unlink(missing_ok=True)
-    list_file.write_text("".join(f"{name}\n" for name in names), "utf-8", "surrogateescape")
-    shutil.rmtree(source)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the disk note a new name, where the system can do this with a folder."""
+    shutil.rmtree(path, ignore_errors=True)  # of a file it does nothing
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        path.unlink()
 
 
 @contextlib.contextmanager
@@ -222,15 +204,11 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn errors of the file system into a mistake that names the file and says what to do."""
     try:
         yield
-    except MissingFile:
-        raise
     except OSError as error:
-        raise _mistake(path, error) from error
-
-
-def _mistake(path: Path, error: OSError) -> Mistake:
-    remedy = "Free space on this disk" if is_disk_full(error) else "Make the folder around it writable"
-    return Mistake(
-        f"Could not write {path}: {error.strerror or error}. What was there is kept. {remedy}, or choose another "
-        "place. A training continues with --resume."
-    )
+        if isinstance(error, Mistake):
+            raise
+        remedy = "Free space on this disk" if is_disk_full(error) else "Make the folder around it writable"
+        raise Mistake(
+            f"Could not write {path}: {error.strerror or error}. What was there is kept. {remedy}, or choose another "
+            "place. A training continues with --resume."
+        ) from error

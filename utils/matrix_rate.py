@@ -14,12 +14,7 @@ def measure_matrix_rate(device: torch.device, dtype: torch.dtype | None, repeats
     """Return the floating-point operations per second of a large square matrix product, the median of some repeats.
 
     An addition and a multiplication are two operations. The matrices come from a generator of their own, so that
-    measuring changes no random number of a training run.
-
-    Args:
-        device: Where to multiply.
-        dtype: Of both matrices; None for float32.
-        repeats: Measurements, after one that does not count.
+    measuring changes no random number of a training run. A first measurement does not count. None is float32.
     """
     generator = torch.Generator(device).manual_seed(0)
     side, products = SIDES[device.type], PRODUCTS[device.type]

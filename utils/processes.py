@@ -45,26 +45,18 @@ class Processes:
         return self.world_size == 1
 
     def share(self, num_items: int, rank: int | None = None) -> slice:
-        """Return the part of ``num_items`` in a row that a process (default: this one) works on.
-
-        The parts cover all items once, and their sizes differ by at most one.
-        """
+        """Return a process's part of ``num_items`` in a row (default: this one's); sizes differ by at most one."""
         rank = self.rank if rank is None else rank
         return slice(num_items * rank // self.world_size, num_items * (rank + 1) // self.world_size)
-
-    def barrier(self) -> None:
-        """Wait until all processes are here."""
-        if not self.is_alone:
-            distributed.barrier()
 
     @contextmanager
     def first_on_machine(self) -> Iterator[None]:
         """Run a block in one process of each machine first, because it writes a file that the others then read."""
         if self.local_rank:
-            self.barrier()
+            distributed.barrier()
         yield
-        if not self.local_rank:
-            self.barrier()
+        if not self.local_rank and not self.is_alone:
+            distributed.barrier()
 
     def run_on_main(self, function: Callable[[], T]) -> T:
         """Call a function in process 0 only; all processes wait for its value and return it."""
@@ -99,8 +91,8 @@ class Processes:
     def gather_batch(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Join the slices of a batch, (B, ...) each -> (world_size * B, ...), in the order of ranks, in one exchange.
 
-        Gradients flow back: each process receives, for its slice, the sum of the gradients of all processes. All
-        tensors are floating, or all of one integer type; B is the same everywhere.
+        Gradients flow back: each slice receives the sum of those of all processes. All tensors are floating, or all of
+        one integer type; B is the same everywhere.
         """
         if self.is_alone:
             return tensors
@@ -125,10 +117,7 @@ class Processes:
         )
 
     def exchange_gradients(self, model: nn.Module, now: bool) -> AbstractContextManager:
-        """Return the context of a forward and backward pass of a model of ``parallelize``.
-
-        Unless gradients are exchanged now, they stay in each process and are added to those of the next exchange.
-        """
+        """Return the context of a pass of a model of ``parallelize``; gradients not sent now join the next exchange."""
         return nullcontext() if now or self.is_alone else cast(DistributedDataParallel, model).no_sync()
 
 
@@ -154,8 +143,8 @@ ALONE = Processes()
 
 def read_launch() -> Processes:
     """Read from torchrun's environment which process this is; without torchrun it is ``ALONE``."""
-    environ = os.environ
-    return Processes(int(environ.get("RANK", 0)), int(environ.get("WORLD_SIZE", 1)), int(environ.get("LOCAL_RANK", 0)))
+    rank, world_size, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    return Processes(rank, max(world_size, 1), local_rank)
 
 
 def start_processes(device: torch.device) -> Processes:

@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -19,48 +19,31 @@ LOG_INTERVAL = 60.0  # seconds between two log lines, at least
 
 
 def track(
-    iterable: Iterable[Item],
-    description: str,
-    unit: str,
-    total: int | None = None,
-    done: int = 0,
-    enabled: bool = True,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterable[Item]:
+    iterable: Iterable[Item], description: str, unit: str, total: int | None = None, done: int = 0, enabled: bool = True
+) -> Iterator[Item]:
     """Show how far a loop is: a bar if standard error is a terminal, else at most one log line a minute.
 
-    Args:
-        iterable: What to loop over.
-        description: Head of bar and lines.
-        unit: What one item is, singular.
-        total: Number of items; None asks ``iterable``, which may not know.
-        done: Number of items that another loop has done before.
-        enabled: False shows nothing.
-        clock: Returns seconds from any fixed moment.
+    ``unit`` says what one item is, singular; ``done`` counts items that another loop has done before.
     """
     if not enabled:
-        return iterable
+        yield from iterable
+        return
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if sys.stderr.isatty():
         tqdm.set_lock(LOCK)
-        return tqdm(iterable, desc=description, unit=unit, total=total, initial=done, leave=False)
-    return _log_progress(iterable, description, unit, total, done, clock)
-
-
-def _log_progress(
-    iterable: Iterable[Item], description: str, unit: str, total: int | None, first: int, clock: Callable[[], float]
-) -> Iterator[Item]:
-    start = logged = clock()
-    for done, item in enumerate(iterable, start=first):
-        now = clock()
-        if done > first and now - logged >= LOG_INTERVAL:
+        yield from tqdm(iterable, desc=description, unit=unit, total=total, initial=done, leave=False)
+        return
+    start = logged = time.monotonic()
+    for number, item in enumerate(iterable):
+        now = time.monotonic()
+        if number and now - logged >= LOG_INTERVAL:
             logged = now
             if total:
-                left = format_duration((now - start) * (total - done) / (done - first))
-                logger.info("%s: %d of %d %s, %s left", description, done, total, _plural(unit, total), left)
+                left = format_duration((now - start) * (total - done - number) / number)
+                logger.info("%s: %d of %d %s, %s left", description, done + number, total, _plural(unit, total), left)
             else:
-                logger.info("%s: %d %s", description, done, _plural(unit, done))
+                logger.info("%s: %d %s", description, number, _plural(unit, number))
         yield item
 
 

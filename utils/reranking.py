@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
+from torch.nn import functional as F
 
 from .distances import Distances, RoundedFeatures, column_of, ordered_keys, round_features, squared_tile
 from .mistake import Mistake
@@ -24,8 +25,8 @@ _MAX_TILES = 32  # to a side; beyond, tiles grow up to _MAX_TILE (64 MiB, and a 
 _MAX_TILE = 4096
 # Elements of temporaries at a time: 8 MiB in the widest type. Eight times as many took a quarter longer.
 _BLOCK_ELEMENTS = 1 << 20
+_SPARE = 8  # candidates for neighbours beside those that are wanted; more make fewer samples doubtful
 _WEIGHT_BITS = 40  # weights are rounded to multiples of 2^-40: their sums, at most 1, are exact in any order
-_FARTHEST = torch.iinfo(torch.int64).max  # as a key of ``ordered_keys``
 
 
 def re_rank(
@@ -145,29 +146,79 @@ def _intersect(queries: sparse.csr_array, starts: Tensor, entries: Tensor, value
 
 
 def _rank_neighbours(features: RoundedFeatures, k: int) -> tuple[Tensor, Tensor]:
-    """Find the k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,)."""
-    N = len(features.values)
-    size = min(k + 1, N)
-    device = features.values.device
-    best = torch.full((N, size), _FARTHEST, device=device)  # as keys, of the tiles seen so far
-    scales = torch.zeros(N, dtype=torch.float64, device=device)
+    """Find the k + 1 nearest samples of every sample, itself first, (N, k + 1), and its largest distance, (N,).
+
+    Candidates are found by approximate distances. Exact ones are computed where the approximate ones leave a doubt: of
+    candidates whose order is not certain, and of whole rows whose candidates may lack a neighbour.
+    """
+    N, device = len(features.values), features.values.device
+    numbers, size = torch.arange(N, device=device), min(k + 1, N)
+    distances, candidates, errors, farthest = _find_candidates(features.values, min(size + _SPARE, N))
+    close = distances.diff(dim=1) <= 2 * errors.unsqueeze(1)
+    unsure = F.pad(close, (1, 0)) | F.pad(close, (0, 1))
+    starts = F.pad(unsure.sum(dim=1).cumsum(0), (1, 0))
+    distances[unsure] = _distances_of(features, starts, candidates[unsure])
+    best = ordered_keys(distances, candidates).topk(size, dim=1, largest=False).values
+    lacking = close[:, size - 1 :].all(dim=1) & (candidates.shape[1] < N)
+    for rows in lacking.nonzero().flatten().split(max(1, _BLOCK_ELEMENTS // N)):
+        row = squared_tile(RoundedFeatures(features.values[rows], features.squares[rows]), features).float()
+        row[numbers[: len(rows)], rows] = -torch.inf
+        best[rows] = ordered_keys(row, numbers).topk(size, dim=1, largest=False).values
+    scales = _distances_of(features, torch.arange(N + 1, device=device), farthest).float().double()
+    return column_of(best), scales.where(scales > 0, 1.0)
+
+
+def _find_candidates(values: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Find the samples that seem nearest to every sample, by products in float32.
+
+    A GPU multiplies in float64, because float32 may mean fewer bits there.
+
+    Args:
+        values: (N, D), float64.
+        number: How many, at most N.
+    Returns:
+        Their approximate squared distances, ascending, and their numbers, (N, number); the largest error of such a
+        distance, (N,); and the sample that seems farthest, (N,).
+    """
+    N, width = values.shape
+    on_cpu = values.device.type == "cpu"
+    centred = values - values.mean(dim=0)
+    unit = torch.linalg.vector_norm(centred, dim=1).max()
+    unit = unit.where(unit > 0, 1.0)
+    points = centred.div_(unit).to(torch.float32 if on_cpu else torch.float64)
+    lengths = torch.linalg.vector_norm(points, dim=1)  # at most 1
+    squares = lengths.square()
+    nearest = points.new_full((N, number), torch.inf), torch.zeros(N, number, dtype=torch.int64, device=values.device)
+    farthest = points.new_zeros(N), torch.arange(N, device=values.device)
+
+    def add(rows: slice, first: int, tile: Tensor) -> None:
+        """Take distances of samples to those from ``first`` on into account."""
+        found = tile.topk(min(number, tile.shape[1]), dim=1, largest=False)
+        distances = torch.cat([nearest[0][rows], found.values], dim=1)
+        columns = torch.cat([nearest[1][rows], found.indices + first], dim=1)
+        nearest[0][rows], chosen = distances.topk(number, dim=1, largest=False)
+        nearest[1][rows] = columns.gather(1, chosen)
+        largest, column = tile.max(dim=1)
+        farther = largest > farthest[0][rows]
+        farthest[0][rows] = largest.where(farther, farthest[0][rows])
+        farthest[1][rows] = (column + first).where(farther, farthest[1][rows])
+
     side = min(_MAX_TILE, max(_TILE, -(-N // _MAX_TILES)))
     parts = [slice(start, min(start + side, N)) for start in range(0, N, side)]
-
-    def add(rows: slice, columns: slice, tile: Tensor) -> None:
-        scales[rows] = torch.maximum(scales[rows], tile.amax(dim=1))
-        keys = torch.cat([best[rows], ordered_keys(tile, columns.start)], dim=1)
-        best[rows] = keys.topk(size, dim=1, largest=False).values
-
-    for number, rows in enumerate(parts):
-        for columns in parts[number:]:
-            tile = squared_tile(features.part(rows), features.part(columns)).float()
+    for index, rows in enumerate(parts):
+        for columns in parts[index:]:
+            left, right = points[rows], points[columns].T
+            product = torch.from_numpy(left.numpy() @ right.numpy()) if on_cpu else left @ right  # NumPy's is faster
+            tile = torch.add(squares[columns], product, alpha=-2, out=product).add_(squares[rows].unsqueeze(1))
             if rows == columns:
-                tile.fill_diagonal_(-1)  # a sample is its own first neighbour
-            add(rows, columns, tile)
+                tile.fill_diagonal_(-torch.inf)  # a sample is its own first neighbour
+            add(rows, columns.start, tile)
             if rows != columns:
-                add(columns, rows, tile.T.contiguous())
-    return column_of(best), scales.where(scales > 0, 1.0)
+                add(columns, rows.start, tile.T.contiguous())
+    # Of a product, and of rounding and adding up (Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
+    # section 3.1).
+    errors = 2.0**-23 * (width * lengths + 4 * (lengths + 1).square())
+    return nearest[0].double() * unit.square(), nearest[1], errors * unit.square(), farthest[1]
 
 
 def _expanded_reciprocal_sets(neighbours: np.ndarray, k1: int) -> sparse.csr_array:
@@ -203,18 +254,22 @@ def _indicator(neighbours: np.ndarray) -> sparse.csr_array:
 
 def _encode(features: RoundedFeatures, members: sparse.csr_array, scales: Tensor) -> sparse.csr_array:
     """Describe each sample by its members, weighted by exp(-distance) and summing to one, (N, N)."""
-    values, squares = features
-    rows = torch.as_tensor(np.repeat(np.arange(len(values)), np.diff(members.indptr)), device=values.device)
-    starts, columns = (torch.as_tensor(part, device=values.device).long() for part in (members.indptr, members.indices))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
-        pattern = torch.sparse_csr_tensor(
-            starts, columns, values.new_zeros(len(columns)), members.shape, check_invariants=False
-        )
-        products = torch.sparse.sampled_addmm(pattern, values, values.T).values()
-    weights = torch.exp((2 * products - squares[rows] - squares[columns]) / scales[rows])
+    starts, columns = (torch.as_tensor(part, device=scales.device).long() for part in (members.indptr, members.indices))
+    rows = torch.arange(len(scales), device=scales.device).repeat_interleave(starts.diff())
+    weights = torch.exp(-_distances_of(features, starts, columns) / scales[rows])
     weights /= torch.zeros_like(scales).index_add_(0, rows, weights)[rows]
     return sparse.csr_array((weights.cpu().numpy(), members.indices, members.indptr), shape=members.shape)
+
+
+def _distances_of(features: RoundedFeatures, starts: Tensor, columns: Tensor) -> Tensor:
+    """Compute squared distances, (n,), float64, of each sample to its ``columns``, (n,), which begin at ``starts``."""
+    values, squares = features
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+        zeros = values.new_zeros(len(columns))
+        pattern = torch.sparse_csr_tensor(starts, columns, zeros, [len(values)] * 2, check_invariants=False)
+        products = torch.sparse.sampled_addmm(pattern, values, values.T).values()
+    return squares.repeat_interleave(starts.diff()) + squares[columns] - 2 * products
 
 
 def _query_parts(num_nonzeros: np.ndarray, hits: np.ndarray, num_gallery: int) -> Iterator[slice]:

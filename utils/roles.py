@@ -6,15 +6,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Role:
-    """What a parameter does in the network.
+    """What a parameter does in the network."""
 
-    Attributes:
-        module: "encoder" (weights that come from CLIP), "new" (pools, temporal memory, camera and frame embeddings,
-            memory weight), "head" (classifiers and necks), "temporal head" (the classifier with a published rate of its
-            own) or "prompt".
-        height: How many layers of the encoder lie above the parameter's, which layer-wise decay counts; 0 outside the
-            encoder.
-    """
-
+    # encoder: weights that come from CLIP; new: pools, temporal memory, camera and frame embeddings, memory weight;
+    # head: classifiers and necks; temporal head: the classifier with a published rate of its own
     module: Literal["encoder", "new", "head", "temporal head", "prompt"]
-    height: int = 0
+    height: int = 0  # layers of the encoder above the parameter's, for layer-wise decay; 0 outside the encoder

@@ -104,19 +104,6 @@ def prepare_output(folder: str | Path) -> Path:
     return folder
 
 
-class LogFile(logging.FileHandler):
-    """A log file; when it can no longer be written, as on a full disk, one warning says so, and work goes on."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Stop writing to the file; the name is that of the method of ``logging.Handler``."""
-        root = logging.getLogger()
-        # A new list: removing an item from the old one would hide the record from the handler behind it.
-        root.handlers = [handler for handler in root.handlers if handler is not self]
-        logger.warning(
-            "%s cannot be written (%s): log lines go to the console only.", self.baseFilename, sys.exc_info()[1]
-        )
-
-
 def start_logging(log_file: str | Path) -> AbstractContextManager:
     """Send all log lines to standard error and, appended, to ``log_file``; of other processes than 0, only warnings.
 
@@ -132,7 +119,7 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
     console = logging.StreamHandler(sys.stderr)
-    file = LogFile(log_file, encoding="utf-8", errors="backslashreplace")
+    file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     for handler in (console, file):
         handler.setFormatter(formatter)
         if not processes.is_main:  # warnings, errors, and the tracebacks of errors

@@ -32,21 +32,31 @@ def read_lines(path: str | Path) -> list[str]:
     return io.StringIO(read_text(path), newline=None).read().split("\n")
 
 
-def read_csv(path: str | Path) -> list[tuple[int, list[str]]]:
-    """Read the rows of a CSV file, each with the number of the line on which it begins; errors as above.
+def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read a CSV file: the names of its columns; and the line on which each row begins, and its values by column.
 
-    The reader is strict: a quotation mark that is never closed would otherwise swallow the rest of the table.
+    Empty rows are left out; errors as above. The reader is strict: a quotation mark that is never closed would
+    otherwise swallow the rest of the table.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = 1
     try:
-        for row in reader:
-            rows.append((line, row))
+        for cells in reader:
+            rows.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
         raise Mistake(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
-    return rows
+    header = [name.strip() for name in rows[0][1]] if rows else []
+    for name in header:
+        if (count := header.count(name)) > 1:
+            raise Mistake(f"{path}, line 1: the column {name!r} is there {count} times; keep one.")
+    rows = [(line, cells) for line, cells in rows[1:] if any(cell.strip() for cell in cells)]
+    for line, cells in rows:
+        if len(cells) != len(header):
+            counts = f"expected {len(header)} values as in the header, got {len(cells)}"
+            raise Mistake(f'{path}, line {line}: {counts}; a value with a comma needs "quotes".')
+    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
 def parse_integer(text: str, where: str) -> int:

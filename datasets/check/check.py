@@ -1,14 +1,15 @@
 """Check a copy of a data set: read it as training does, examine all frames, and compare all tracklets."""
 
+import hashlib
 import os
 import signal
+import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -19,40 +20,43 @@ from utils.progress import track
 from utils.unknown import UNKNOWN
 
 from ..build import make_dataset, make_train_loader
-from ..clips.batch_sampler import IdentityBatchSampler
+from ..clips.decoding import UnreadableFrameError, decode_frame, read_frame_file
 from ..problems import Findings
 from ..readers.dataset import DataSet
-from ..readers.listing import is_image_name
+from ..readers.names import is_hidden, is_image_name
 from ..tracklet import Case, Tracklet
-from .frames import FrameResults, examine_frames
-from .report import EpochEstimate, Examined, Report
+from .report import Examined, Report
+
+DIGEST_BYTES = 8  # among 10 million frames, two different ones share a digest with a probability of 3e-6
 
 
 def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress: bool = False) -> Report:
     """Check the data set of a config, and whether training with the config's settings could use it.
 
-    Args:
-        sample: Frames to decode of each tracklet, evenly spread; 0 for all.
-        num_workers: Processes that decode; 1 decodes in the calling one.
-    Returns:
-        Everything that was found; after Ctrl-C, everything that was found before.
+    ``sample`` frames of each tracklet, evenly spread, are decoded, 0 for all; by ``num_workers`` processes, 1 for the
+    calling one. After Ctrl-C, the report holds everything that was found before.
     """
     report = Report(cfg.DATASETS.NAMES, cfg.DATASETS.ROOT_DIR)
     try:
         with report.problems.guard():
             report.dataset = make_dataset(cfg, problems=report.problems)
-            num_batches = _count_batches(cfg, report.dataset, report.problems)
+            _check_batches(cfg, report.dataset, report.problems)
             _find_stray_files(report.dataset, Path(report.root), report.problems)
             _examine(cfg, report, sample, num_workers, progress)
             _compare_tracklets(cfg, report)
-            report.epoch = _estimate_epoch(cfg, num_batches, report)
     except BrokenProcessPool as error:
         text = f"{error} After {len(report.examined)} tracklets; --workers 1 shows which one is next."
         report.problems.add("worker", text)
         report.complete = False
     except KeyboardInterrupt:
         report.complete = False
-    _note_unchecked(sample, report)
+    if not report.complete:
+        report.not_checked.append("everything after the interruption, and what needs all tracklets")
+    num_seen = sum(len(each.digests) + each.count_bad() for each in report.examined)
+    if rest := sum(each.num_frames for each in report.examined) - num_seen:
+        report.not_checked.append(
+            f"whether {rest} frames can be decoded or are repeated (--sample {sample}); they exist and are not empty"
+        )
     return report
 
 
@@ -61,14 +65,13 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _count_batches(cfg: CfgNode, dataset: DataSet, problems: Findings) -> int:
-    """Count the batches that the training loader draws in an epoch; 0 if none can be drawn."""
+def _check_batches(cfg: CfgNode, dataset: DataSet, problems: Findings) -> None:
+    """Find out whether training could draw batches."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.DATALOADER.NUM_WORKERS = 0  # nothing is loaded here: do not let torch warn of many workers
     with problems.guard("batches"):
-        return len(cast(IdentityBatchSampler, make_train_loader(cfg, dataset).batch_sampler))
-    return 0
+        make_train_loader(cfg, dataset)
 
 
 def _find_stray_files(dataset: DataSet, root: Path, problems: Findings) -> None:
@@ -79,7 +82,7 @@ def _find_stray_files(dataset: DataSet, root: Path, problems: Findings) -> None:
     above = {str(folder) for path in holds_frames for folder in Path(path).parents if folder.is_relative_to(root)}
     for folder in sorted((above | holds_frames) - {str(root)}):
         with problems.guard(), os.scandir(folder) as entries:
-            names = [each.name for each in entries if not each.name.startswith(".") and not os.path.isdir(each.path)]
+            names = [each.name for each in entries if not is_hidden(each.name) and not os.path.isdir(each.path)]
             if folder in holds_frames:
                 names = [name for name in names if not is_image_name(name)]
             else:
@@ -88,35 +91,20 @@ def _find_stray_files(dataset: DataSet, root: Path, problems: Findings) -> None:
 
 
 def _examine(cfg: CfgNode, report: Report, sample: int, num_workers: int, progress: bool) -> None:
-    """Examine the frames of all tracklets."""
-    assert report.dataset is not None
+    """Examine the frames of all tracklets, in worker processes if there are to be several."""
     tracklets = [(split, each) for split, part in report.dataset.splits().items() for each in part]
-    examine = partial(_examine_tracklet, size=cfg.INPUT.SIZE_TRAIN, sample=sample)
-    results = _map_tracklets(examine, [tracklet for _, tracklet in tracklets], num_workers)
-    shown = track(results, "checking", "tracklet", len(tracklets), enabled=progress)
-    for (split, tracklet), frames in zip(tracklets, shown, strict=True):
-        report.examined.append(Examined(split, tracklet, frames))
-        for check, text in frames.problems:
-            report.problems.add(check, text)
-
-
-def _examine_tracklet(tracklet: Tracklet, size: tuple[int, int], sample: int) -> FrameResults:
-    return examine_frames(tracklet.frame_paths, size, sample)
-
-
-def _map_tracklets(
-    function: "partial[FrameResults]", tracklets: list[Tracklet], num_workers: int
-) -> Iterator[FrameResults]:
-    """Yield results in the order of the tracklets, from worker processes if there are to be several."""
-    if num_workers <= 1:
-        yield from map(function, tracklets)
-        return
-    pool = ProcessPoolExecutor(num_workers, initializer=_start_worker)
+    examine = partial(examine_tracklet, size=cfg.INPUT.SIZE_TRAIN, sample=sample)
+    pool = ProcessPoolExecutor(num_workers, initializer=_start_worker) if num_workers > 1 else None
     try:
         # They are sent one by one: an interruption then waits only for the tracklets that are being examined.
-        yield from pool.map(function, tracklets)
+        results = (pool.map if pool else map)(examine, *zip(*tracklets, strict=True)) if tracklets else ()
+        for examined in track(results, "checking", "tracklet", len(tracklets), enabled=progress):
+            report.examined.append(examined)
+            for check, text in examined.problems:
+                report.problems.add(check, text)
     finally:
-        pool.shutdown(cancel_futures=True)
+        if pool:
+            pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
@@ -124,43 +112,52 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _estimate_epoch(cfg: CfgNode, num_batches: int, report: Report) -> EpochEstimate | None:
-    """Estimate the time that decoding takes; None if nothing was decoded or no batches can be drawn."""
-    num_decoded = sum(len(each.frames.digests) for each in report.examined)
-    seconds = sum(each.frames.seconds for each in report.examined)
-    if not num_decoded or not num_batches or seconds <= 0:
-        return None
-    workers = max(1, cfg.DATALOADER.NUM_WORKERS)
-    rate = num_decoded / seconds
-    num_frames = num_batches * cfg.SOLVER.STAGE2.IMS_PER_BATCH * cfg.INPUT.SEQ_LEN
-    memory_frames = sum(each.num_frames for each in report.examined if each.split == "train")
-    return EpochEstimate(
-        frames_decoded=num_decoded,
-        frames_per_second_per_core=rate,
-        workers=workers,
-        cores=count_cores(),
-        batches_per_epoch=num_batches,
-        frames_per_epoch=num_frames,
-        epoch_seconds=num_frames / (rate * workers),
-        memory_frames=memory_frames,
-        memory_seconds=memory_frames / (rate * workers),
-    )
+def examine_tracklet(split: str, tracklet: Tracklet, size: tuple[int, int], sample: int) -> Examined:
+    """Look at every file, decode an evenly spread ``sample`` (0: all) as training does, and find repeated frames."""
+    result = Examined(split, tracklet)
+    paths = tracklet.frame_paths
+    chosen: Collection[int] = range(len(paths))
+    if 0 < sample < len(paths):
+        chosen = set(np.linspace(0, len(paths) - 1, sample).round().astype(int).tolist())
+    first_with: dict[int, int] = {}  # index by digest
+    decoded: list[tuple[int, int]] = []  # digest, index
+    for index, path in enumerate(paths):
+        if fault := _find_fault(path):
+            result.problems.append(fault)
+        elif index in chosen:
+            try:
+                decode_frame(path, size)
+                content = read_frame_file(path)
+            except UnreadableFrameError as error:
+                result.problems.append(("unreadable frame", str(error)))
+                continue
+            digest = int.from_bytes(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), "little")
+            decoded.append((digest, index))
+            if (first := first_with.setdefault(digest, index)) != index:
+                text = f"{path} is the same as {os.path.basename(paths[first])}"
+                result.problems.append(("repeated frame", text))
+    if result.count_bad() == len(paths):
+        result.problems.append(("no readable frame", os.path.dirname(paths[0])))
+    result.digests = np.array([digest for digest, _ in decoded], dtype=np.uint64)
+    result.indices = np.array([index for _, index in decoded], dtype=np.int64)
+    return result
 
 
-def _note_unchecked(sample: int, report: Report) -> None:
-    """Say what the check left out."""
-    if not report.complete:
-        report.not_checked.append("everything after the interruption, and what needs all tracklets")
-    num_seen = sum(len(each.frames.digests) + each.frames.count_bad() for each in report.examined)
-    if rest := sum(each.num_frames for each in report.examined) - num_seen:
-        report.not_checked.append(
-            f"whether {rest} frames can be decoded or are repeated (--sample {sample}); they exist and are not empty"
-        )
+def _find_fault(path: str) -> tuple[str, str] | None:
+    """Return what is wrong with a file, as far as that shows without opening it: a pipe would block."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return "missing frame", path
+    except OSError as error:
+        return "unreadable frame", f"{path}: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return "unreadable frame", f"{path}: it is not a regular file"
+    return None if status.st_size else ("empty frame", path)
 
 
 def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
     """Add to a report, whose tracklets are complete, what shows only in all of them together."""
-    assert report.dataset is not None
     problems, train = report.problems, report.dataset.train
     cases = (*report.dataset.cases.values(), *report.dataset.validation.values())
     scored = [case for case in cases if not case.identities_masked]
@@ -180,7 +177,8 @@ def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
         alone = _find_unmatched(case)
         texts = (f"{case.name}/query: identity {pid}, {alone[pid]} queries" for pid in sorted(alone))
         problems.add("query without match", *texts)
-    problems.add("frame of two people", *_find_shared_frames(report))
+    masked = {case.name for case in cases if case.identities_masked}
+    problems.add("frame of two people", *_find_shared_frames(report, masked))
 
 
 def _check_bad_fraction(limit: float, report: Report) -> None:
@@ -191,19 +189,10 @@ def _check_bad_fraction(limit: float, report: Report) -> None:
     """
     train = [each for each in report.examined if each.split == "train"]
     num_frames = sum(each.num_frames for each in train)
-    num_bad = sum(each.frames.count_bad() for each in train)
-    num_unreadable = sum(each.frames.count_bad("unreadable frame") for each in train)
-    num_decoded = sum(len(each.frames.digests) for each in train)
-    num_left = num_frames - num_decoded - num_bad
-    expected = num_bad + num_left * num_unreadable / max(1, num_decoded + num_unreadable)
-    if expected <= limit * num_frames:
-        return
-    certain = num_bad > limit * num_frames
-    report.problems.add(
-        "too many bad frames" if certain else "probably too many bad frames",
-        f"{num_bad if certain else f'about {expected:.0f}'} of {num_frames} training frames cannot be used, "
-        f"{100 * expected / num_frames:.3g} %; the limit is {100 * limit:g} %",
-    )
+    num_bad = sum(each.count_bad() for each in train)
+    if num_bad > limit * num_frames:
+        share = f"{num_bad} of {num_frames} training frames cannot be used, {100 * num_bad / num_frames:.3g} %"
+        report.problems.add("too many bad frames", f"{share}; the limit is {100 * limit:g} %")
 
 
 def _check_people(num_instances: int, train: Sequence[Tracklet], problems: Findings) -> None:
@@ -236,23 +225,21 @@ def _find_unmatched(case: Case) -> Counter[int]:
     return unmatched
 
 
-def _find_shared_frames(report: Report) -> Iterator[str]:
+def _find_shared_frames(report: Report, masked_cases: Collection[str]) -> Iterator[str]:
     """Yield a text for each pair of tracklets of different people that share files, byte for byte.
 
     It names the first shared frame and the number of the others. Masked identities are not compared between test
     splits, where the same person may have different numbers.
     """
-    examined = [each for each in report.examined if len(each.frames.digests)]
+    examined = [each for each in report.examined if len(each.digests)]
     if not examined:
         return
-    masked_cases = report.problems.places.get("masked identities", ())
     masked_split = [each.split if each.split.split("/")[0] in masked_cases else "" for each in examined]
     keys = [(split, each.tracklet.pid) for split, each in zip(masked_split, examined, strict=True)]
     number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    sizes = [len(each.frames.digests) for each in examined]
-    digests = np.concatenate([each.frames.digests for each in examined])  # (N,), of all frames
-    indices = np.concatenate([each.frames.indices for each in examined])  # (N,)
-    owners = np.repeat(np.arange(len(examined)), sizes)  # (N,), index of each frame's tracklet
+    owners = np.repeat(np.arange(len(examined)), [len(each.digests) for each in examined])  # (N,), tracklet of a frame
+    digests = np.concatenate([each.digests for each in examined])  # (N,), of all frames
+    indices = np.concatenate([each.indices for each in examined])  # (N,)
     people = np.array([number_of[key] for key in keys])[owners]  # (N,)
     order = np.lexsort((people, digests))  # equal files become neighbours, those of one person too
     same_file = digests[order][1:] == digests[order][:-1]

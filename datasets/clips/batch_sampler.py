@@ -20,26 +20,17 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     batch is filled up with others. The remaining groups are then drawn while P identities have one left; identities
     with more groups are more likely to be drawn. Finally, all batches are shuffled.
 
-    On request, the views and altitudes of a group are balanced. Balance does not repeat a tracklet more often: with n
-    tracklets, each is in a group K / n times, rounded up or down. Within this limit, a group has equally many aerial
-    and ground tracklets, and the altitudes are as even as possible. If a view or an altitude has few tracklets, groups
-    may share them; the tracklets drawn least in the epoch are drawn first.
+    On request, the views (``both_views``) and the altitudes of aerial tracklets (``balance_altitudes``) of a group are
+    balanced. Balance does not repeat a tracklet more often: with n tracklets, each is in a group K / n times, rounded
+    up or down. Within this limit, a group has equally many aerial and ground tracklets, and the altitudes are as even
+    as possible; unknown ones count as one altitude. If a view or an altitude has few tracklets, groups may share them;
+    the tracklets drawn least in the epoch are drawn first.
 
     The batches depend on the seed and epoch alone: each of several processes draws them all and takes its slice of
     every batch. A batch may be returned in several parts, one after another, each of which holds whole identities.
 
-    Args:
-        pids: Identity (or label) of each item, in the order of the dataset.
-        batch_size: Items in a batch of all processes together, P * K.
-        num_instances: Tracklets of each identity in a batch, K.
-        seed: Seed of all random choices, together with the epoch.
-        rank, world_size: Which of the equal slices of a batch (part) is returned.
-        views: View of each item, 'ground' or 'aerial'; None if nothing is balanced.
-        altitudes: Altitude of each item, in any unit; unknown ones of aerial items count as one altitude.
-        both_views: Whether to balance aerial and ground items. An identity with both views then has at least one item
-            of each in every group.
-        balance_altitudes: Whether to balance the altitudes of the aerial items, whatever their number.
-        num_parts: Parts in which a batch is returned.
+    ``pids``, ``views`` and ``altitudes`` are those of all items, in the order of the dataset; ``batch_size`` is P * K,
+    of all processes together, ``num_instances`` K.
     """
 
     def __init__(
@@ -50,61 +41,69 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        views: Sequence[str] | None = None,
-        altitudes: Sequence[int | None] | None = None,
+        views: Sequence[str] = (),
+        altitudes: Sequence[int | None] = (),
         both_views: bool = False,
         balance_altitudes: bool = False,
         num_parts: int = 1,
     ) -> None:
-        part_size = batch_size // num_parts
-        if part_size % world_size:
-            divisors = [str(number) for number in range(1, part_size + 1) if part_size % number == 0]
-            raise Mistake(
-                f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({part_size}) clips cannot be shared "
-                f"out equally among {world_size} processes: start {', '.join(divisors[:-1])} or {divisors[-1]}."
-            )
-        self.batch_size = batch_size
         self.num_instances = num_instances
         self.identities_per_batch = batch_size // num_instances
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.num_parts = num_parts
         self.both_views = both_views
         self.balance_altitudes = balance_altitudes
-        self._is_aerial = np.array([view == "aerial" for view in views or ()], dtype=bool)
+        self._part_size = batch_size // num_parts
+        self._is_aerial = np.array([view == "aerial" for view in views], dtype=bool)
         self._levels = np.zeros(len(pids))  # altitudes to balance within a view; all equal if they are not balanced
-        if balance_altitudes and altitudes is not None:
+        if balance_altitudes:
             known = np.array([UNKNOWN if altitude is None else altitude for altitude in altitudes])
             self._levels[self._is_aerial] = known[self._is_aerial]
         labels = np.asarray(pids)
         self._items = [np.flatnonzero(labels == label) for label in np.unique(labels)]  # of each identity
-        _check_num_identities(len(self._items), batch_size, num_instances)
+        self._check_batch_size(batch_size)
         self.set_epoch(0)
+
+    def _check_batch_size(self, batch_size: int) -> None:
+        """Refuse a batch with more identities than there are, or that the processes cannot share out equally."""
+        size, num_people = self._part_size, len(self._items)
+        if size % self.world_size:
+            divisors = [str(number) for number in range(1, size + 1) if size % number == 0]
+            raise Mistake(
+                f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({size}) clips cannot be shared out "
+                f"equally among {self.world_size} processes: start {', '.join(divisors[:-1])} or {divisors[-1]}."
+            )
+        if num_people >= self.identities_per_batch:
+            return
+        if num_people < 2:  # a batch of one identity has no negatives; the configuration refuses it
+            raise Mistake(f"Training needs at least two people, but the training set has {num_people}.")
+        raise Mistake(
+            f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) / DATALOADER.NUM_INSTANCE ({self.num_instances}) = "
+            f"{self.identities_per_batch} identities a batch, but training has only {num_people}: lower "
+            f"SOLVER.STAGE2.IMS_PER_BATCH to at most {num_people * self.num_instances}."
+        )
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
         """Choose the epoch whose batches the next iteration returns, without the first ``done`` batches (parts)."""
         self.done = done
-        self._batches = self._make_batches(np.random.default_rng(np.random.SeedSequence([self.seed, epoch])))
+        self._draws = self._draw_items(np.random.default_rng(np.random.SeedSequence([self.seed, epoch])))
         self.epoch = epoch
 
     def __len__(self) -> int:
         """Return the number of batches (parts) of the epoch, with those that the iteration leaves out."""
-        return len(self._batches) * self.num_parts
+        return len(self._draws) // self._part_size
 
     def __iter__(self) -> Iterator[list[ClipRequest]]:
-        epoch, done, batches = self.epoch, self.done, self._batches
-        size = self.batch_size // self.num_parts // self.world_size
-        for number, batch in enumerate(batches):
-            if (number + 1) * self.num_parts <= done:
-                continue
-            draws = enumerate(batch, start=number * self.batch_size)
-            requests = [ClipRequest(int(item), epoch, place) for place, item in draws]
-            for part in range(max(done - number * self.num_parts, 0), self.num_parts):
-                start = (part * self.world_size + self.rank) * size
-                yield requests[start : start + size]
+        epoch, draws = self.epoch, self._draws
+        size = self._part_size // self.world_size
+        for part in range(self.done, len(self)):
+            start = part * self._part_size + self.rank * size
+            items = draws[start : start + size].tolist()
+            yield [ClipRequest(item, epoch, place) for place, item in enumerate(items, start)]
 
-    def _make_batches(self, rng: np.random.Generator) -> list[np.ndarray]:
+    def _draw_items(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw the items of all batches of an epoch, one batch behind the other."""
         P = self.identities_per_batch
         groups = [self._make_groups(items, rng) for items in self._items]
         num_left = np.array([len(of_identity) for of_identity in groups])
@@ -129,7 +128,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         while np.count_nonzero(num_left) >= P:
             chosen = rng.choice(len(groups), size=P, replace=False, p=num_left / num_left.sum())
             batches.append(np.concatenate([take_group(identity) for identity in chosen]))
-        return [batches[i] for i in rng.permutation(len(batches))]
+        return np.concatenate([batches[i] for i in rng.permutation(len(batches))])
 
     def _make_groups(self, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw random groups of an identity's items, (num_groups, K); disjoint without balance and with K items."""
@@ -175,11 +174,9 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
 def _order_evenly(levels: np.ndarray, num_uses: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
     """Order items so that the first m of them have levels that are as even as possible, for every m.
 
-    Args:
-        levels: Level of each item, (n,), any numbers.
-        num_uses: Draws of each item so far, (n,). Within a level, items with fewer draws come first; among levels that
-            are equally frequent, those with fewer draws. ``rng`` decides all remaining ties.
-        repeats: Copies of every item that are already in the group.
+    ``num_uses`` are the draws of each item so far: within a level, items with fewer draws come first; among levels that
+    are equally frequent, those with fewer draws. ``rng`` decides all remaining ties. ``repeats`` copies of every item
+    are already in the group.
     """
     _, level, sizes = np.unique(levels, return_inverse=True, return_counts=True)
     by_level = np.lexsort((rng.random(len(level)), num_uses, level))
@@ -188,16 +185,3 @@ def _order_evenly(levels: np.ndarray, num_uses: np.ndarray, repeats: int, rng: n
     counts += repeats * sizes[level]
     level_uses = np.bincount(level, weights=num_uses)
     return np.lexsort((rng.random(len(sizes))[level], level_uses[level], counts))
-
-
-def _check_num_identities(num_identities: int, batch_size: int, num_instances: int) -> None:
-    """Refuse too few identities for a batch, and say which batch would be accepted."""
-    if num_identities >= batch_size // num_instances:
-        return
-    if num_identities < 2:  # a batch of one identity has no negatives; the configuration refuses it
-        raise Mistake(f"Training needs at least two people, but the training set has {num_identities}.")
-    raise Mistake(
-        f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) / DATALOADER.NUM_INSTANCE ({num_instances}) = "
-        f"{batch_size // num_instances} identities a batch, but training has only {num_identities}: "
-        f"lower SOLVER.STAGE2.IMS_PER_BATCH to at most {num_identities * num_instances}."
-    )

@@ -6,6 +6,7 @@ Clips hold pixels as bytes; scaling, normalisation and augmentation are done on 
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class ClipRequest(NamedTuple):
     position: int  # number of the draw within the epoch, over all processes; an item can be drawn repeatedly
 
 
+@dataclass(eq=False)
 class TrackletClips(Dataset):
     """Clips of tracklets, decoded.
 
@@ -38,49 +40,32 @@ class TrackletClips(Dataset):
     the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``; and ``unreadable``,
     (T,), int64: for each frame that could not be read its index in the tracklet, and -1 for all others.
 
-    A frame that cannot be read is replaced by the nearest readable one of its tracklet, and one warning is logged. If
-    none can be read, ``UnreadableFrameError`` is raised; with ``black_if_unreadable``, the clip is black instead, and
-    ``unreadable`` holds ``NO_FRAME`` only.
-    Worker processes share which frames are unreadable (one byte a frame), so no other worker tries them again.
+    A frame that cannot be read is replaced by the nearest readable one of its tracklet, and one warning is logged.
+    Worker processes share which frames are unreadable (one byte a frame), so no other worker tries them again. If no
+    frame of a tracklet can be read, ``UnreadableFrameError`` is raised; with ``black_if_unreadable``, the clip is black
+    instead, and ``unreadable`` holds ``NO_FRAME`` only.
 
-    Args:
-        tracklets: Tracklets to cut clips from, in this order.
-        size: Height and width of the frames, in pixels.
-        clip_length: Frames in a clip, T.
-        sampling: How frames are chosen. 'train': an item is a tracklet, of which it takes a random frame from each of
-            T segments. 'test': an item is a clip with the first frame of each segment, or with several clips a later
-            one. 'consecutive': an item is a clip, and the clips of a tracklet hold all its frames in order. With
-            'test' and 'consecutive', the clips of a tracklet are consecutive items.
-        seed: Seed of the random frames, together with the epoch and position of a ``ClipRequest``.
-        labels: Training label by pid; None for none.
-        cameras: 0-based training camera by camid; None for none.
-        num_clips: Clips of each tracklet with sampling 'test'; must be 1 otherwise.
-        black_if_unreadable: What becomes of a tracklet without a readable frame, as above.
+    With ``sampling`` 'train', an item is a tracklet, of which it takes a random frame from each of T segments. With
+    'test', an item is a clip with the first frame of each segment, or with several clips of a tracklet a later one;
+    with 'consecutive', it is one of the clips that hold all frames of a tracklet in order. The clips of a tracklet are
+    consecutive items.
     """
 
-    def __init__(
-        self,
-        tracklets: Sequence[Tracklet],
-        size: tuple[int, int],
-        clip_length: int,
-        sampling: str,
-        seed: int = 0,
-        labels: Mapping[int, int] | None = None,
-        cameras: Mapping[int, int] | None = None,
-        num_clips: int = 1,
-        black_if_unreadable: bool = False,
-    ) -> None:
-        self.tracklets = tracklets
-        self.size = (size[0], size[1])
-        self.clip_length = clip_length
-        self.sampling = sampling
-        self.num_clips = num_clips
-        self.black_if_unreadable = black_if_unreadable
-        self.seed = seed
-        self.labels = labels or {}
-        self.cameras = cameras or {}
-        lengths = np.array([len(tracklet.frame_paths) for tracklet in tracklets], dtype=np.int64)
-        num_items = -(-lengths // clip_length) if sampling == "consecutive" else np.full_like(lengths, num_clips)
+    tracklets: Sequence[Tracklet]
+    size: tuple[int, int]  # height and width of the frames, in pixels
+    clip_length: int  # frames in a clip, T
+    sampling: str
+    seed: int = 0  # of the random frames, together with the epoch and position of a ``ClipRequest``
+    labels: Mapping[int, int] = field(default_factory=dict)  # training label by pid
+    cameras: Mapping[int, int] = field(default_factory=dict)  # 0-based training camera by camid
+    num_clips: int = 1  # of each tracklet with sampling 'test'; must be 1 otherwise
+    black_if_unreadable: bool = False
+
+    def __post_init__(self) -> None:
+        lengths = np.array([len(tracklet.frame_paths) for tracklet in self.tracklets], dtype=np.int64)
+        num_items = np.full_like(lengths, self.num_clips)
+        if self.sampling == "consecutive":
+            num_items = -(-lengths // self.clip_length)
         self._ends = np.cumsum(num_items)  # number of items up to and including each tracklet
         self._first_frames = np.cumsum(lengths) - lengths  # of each tracklet, counted over all tracklets
         self._is_unreadable = torch.zeros(int(lengths.sum()), dtype=torch.bool).share_memory_()
@@ -104,23 +89,17 @@ class TrackletClips(Dataset):
         if not 0 <= request.item < len(self):
             raise IndexError(f"Item {request.item} of {len(self)} clips.")
         number = int(np.searchsorted(self._ends, request.item, side="right"))
-        indices = self._sample(request, number)
+        tracklet, indices = self.tracklets[number], self._sample(request, number)
+        requested = torch.from_numpy(indices)
         try:
             frames = {index: self._read_frame(number, index) for index in dict.fromkeys(indices.tolist())}
+            is_unreadable = self._is_unreadable[requested + int(self._first_frames[number])]
+            unreadable = torch.where(is_unreadable, requested, NOT_REPLACED)
         except UnreadableFrameError:
             if not self.black_if_unreadable:
                 raise
             frames = dict.fromkeys(indices.tolist(), torch.zeros(3, *self.size, dtype=torch.uint8))
-            return self._make_item(number, indices, frames, torch.full((self.clip_length,), NO_FRAME))
-        requested = torch.from_numpy(indices)
-        is_unreadable = self._is_unreadable[requested + int(self._first_frames[number])]
-        return self._make_item(number, indices, frames, torch.where(is_unreadable, requested, NOT_REPLACED))
-
-    def _make_item(
-        self, number: int, indices: np.ndarray, frames: Mapping[int, torch.Tensor], unreadable: torch.Tensor
-    ) -> dict[str, torch.Tensor | int]:
-        """Put a clip of tracklet ``number`` together; ``frames`` by their indices in the tracklet."""
-        tracklet = self.tracklets[number]
+            unreadable = torch.full_like(requested, NO_FRAME)
         return {
             "clips": torch.stack([frames[index] for index in indices.tolist()]),
             "label": self.labels.get(tracklet.pid, UNKNOWN),
@@ -188,11 +167,6 @@ def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_cl
     """
     starts, segment_length = _segments(num_frames, clip_length)
     return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)
-
-
-def count_test_clips(num_frames: int, clip_length: int, num_clips: int) -> int:
-    """Return how many of the ``num_clips`` clips of ``sample_test_indices`` differ."""
-    return min(num_clips, _segments(num_frames, clip_length)[1])
 
 
 def consecutive_clips(num_frames: int, clip_length: int) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""Reads one frame: from an image file to a tensor of the wanted size."""
+"""Reads one frame: from an image file to a tensor of the wanted size, or to a small picture for a page."""
 
+import base64
 import contextlib
 import io
 import math
@@ -20,6 +21,8 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 EXIF_END = 2**16 + 64  # bytes within which EXIF stands: it is the first or second segment of a JPEG
+THUMBNAIL_HW = (128, 64)  # pixels of pictures on pages
+THUMBNAIL_QUALITY = 60  # of WebP, 0..100
 MAX_FILE_BYTES = 256 * 2**20  # a larger file is no frame: a BMP of 8192 x 8192 pixels has 192 MiB
 
 # A JPEG is decoded at a half, a quarter or an eighth if both sides then have at least this many times the pixels of the
@@ -69,13 +72,7 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
     JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
     average. Other formats (PNG, BMP, GIF, WebP) go through Pillow, and so do JPEG files in which the fast decoder finds
     an irregularity, as Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept. The content decides on the
-    format, not the name. Bump ``DECODER`` when the pixels change.
-
-    Args:
-        path: Image file.
-        size_hw: Height and width of the result, in pixels.
-    Returns:
-        Pixels, (C, H, W), uint8.
+    format, not the name. Returns pixels, (C, H, W), uint8. Bump ``DECODER`` when they change.
     """
     content = read_frame_file(path)
     with _frame_errors(path):
@@ -153,3 +150,19 @@ def _is_turned(image: Image.Image) -> bool:
         return image.getexif().get(ORIENTATION, 1) not in (0, 1)
     except Exception:  # as in ``_frame_errors``
         return False
+
+
+def read_thumbnail(path: str) -> str | None:
+    """Return the picture of a frame, WebP in base64; None if it cannot be read."""
+    try:
+        return encode_thumbnail(decode_frame(path, THUMBNAIL_HW).permute(1, 2, 0).numpy())
+    except UnreadableFrameError:  # already warned about when its feature was computed
+        return None
+
+
+def encode_thumbnail(pixels: np.ndarray) -> str:
+    """Return the picture of an image, (H, W, 3), uint8, which is scaled."""
+    height, width = THUMBNAIL_HW
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height)).save(buffer, "WEBP", quality=THUMBNAIL_QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

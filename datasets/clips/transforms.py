@@ -11,8 +11,10 @@ import torch.nn.functional as F
 
 # Weights of R, G and B by ITU-R BT.601, as in the greyscale conversion of Pillow and torchvision.
 LUMA = (0.299, 0.587, 0.114)
-# How often a rectangle is drawn until one fits. In a person's frame 1 of 100 does not, so 8 attempts always suffice.
+# How often the published eraser draws a rectangle: 1 of 100 does not fit into a person's frame, so 8 always suffice.
 NUM_ATTEMPTS = 8
+ERASE_AREA = (0.02, 0.2)  # smallest and largest share of the frame to erase
+ERASE_ASPECT = (0.3, 1 / 0.3)  # smallest and largest ratio of the rectangle's height to its width
 
 
 class Normalizer:
@@ -43,86 +45,35 @@ class Normalizer:
         return x * self._std.to(x.device) + self._mean.to(x.device)
 
 
-@dataclass(frozen=True)
-class AugmentationDraws:
-    """Random choices for one batch of B clips in G groups of frames; the frames of a group share their draws."""
-
-    flipped: torch.Tensor  # whether a clip is mirrored, (B,), bool
-    boxes: torch.Tensor  # to erase, (G, 4), int32: top, left, bottom, right, the last two exclusive; some are empty
-    colors: torch.Tensor  # that fill them, (3, G), float: R, G, B within 0..1
-    factors: torch.Tensor  # of brightness, contrast and saturation, (3, G); (3, 0) without colour jitter
-    corners: torch.Tensor  # first row and column of the crops in the padded frames, (2, G), int64; (2, 0) without crops
-
-    def to(self, device: torch.device) -> "AugmentationDraws":
-        """Copy everything to a device in one transfer; for CUDA the host does not wait for it."""
-        parts = (self.flipped, self.boxes, self.colors, self.factors, self.corners)
-        packed = torch.cat([part.flatten().float() for part in parts])  # float32 holds all of them exactly
-        if device.type == "cuda":
-            packed = packed.pin_memory()
-        copies = packed.to(device, non_blocking=True).split([part.numel() for part in parts])
-        return AugmentationDraws(
-            *(copy.view(part.shape).to(part.dtype) for copy, part in zip(copies, parts, strict=True))
-        )
-
-
+@dataclass
 class Augmenter:
     """Jitter colours, normalise, crop, mirror whole clips and erase a rectangle, at random and in this order.
 
-    Mirroring is decided for each clip. All else is drawn for each frame, or for each clip if ``consistent``.
+    Mirroring is decided for each clip. All else is drawn for each frame, or for each clip if ``consistent``. Each of
+    several processes draws for the whole batch, so that a clip is augmented alike whatever their number.
 
-    Args:
-        mean, std: As in ``Normalizer``.
-        flip_probability: Probability that a clip, with all its frames, is mirrored.
-        erase_probability: Probability that a rectangle is erased in a frame (clip).
-        erase_area: Smallest and largest share of the frame to erase.
-        erase_aspect: Smallest and largest ratio of the rectangle's height to its width.
-        erasing: "mean" fills the rectangle with the mean colour, at a place that is drawn. "published" fills it with
-            one random colour, and its upper left corner is at (x, y) = (its width, its height); what sticks out of the
-            frame is cut off (docs/method.md section 7).
-        padding: Pixels of mean colour put around a frame before it is cropped to its old size at a random place;
-            0 turns cropping off.
-        color_jitter: Strength s of the colour jitter, 0..1: brightness, contrast and saturation are multiplied, in this
-            order, by factors from 1 - s to 1 + s; 0 turns it off. Hue does not change, as people are distinguished by
-            the colours of their clothes.
-        consistent: Whether to draw once for all frames of a clip, instead of for each frame.
-        rank, world_size: Which of the equal slices of a batch it gets. It draws for the whole batch, so that a clip is
-            augmented alike whatever the number of slices.
     Reference:
         Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper, which
-        draws both again until the rectangle fits; so does "published", while "mean" draws the aspect from those that
-        fit the area.
+        draws both again until the rectangle fits; so does ``erasing`` "published", while "mean" draws the aspect from
+        those that fit the area (docs/method.md section 7).
         Colour jitter: Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification",
         arXiv 1312.5402. Contrast is changed around the mean grey of the frame (clip) that the factor was drawn for, so
-        that equal colours stay equal in a consistent clip.
+        that equal colours stay equal in a consistent clip. Hue does not change: people differ in their colours.
     """
 
-    def __init__(
-        self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        flip_probability: float = 0.5,
-        erase_probability: float = 0.5,
-        erase_area: tuple[float, float] = (0.02, 0.2),
-        erase_aspect: tuple[float, float] = (0.3, 1 / 0.3),
-        erasing: str = "mean",
-        padding: int = 0,
-        color_jitter: float = 0.0,
-        consistent: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.normalize = Normalizer(mean, std)
-        self.mean = mean
-        self.flip_probability = flip_probability
-        self.erase_probability = erase_probability
-        self.erase_area = erase_area
-        self.erase_aspect = erase_aspect
-        self.erasing = erasing
-        self.padding = padding
-        self.color_jitter = color_jitter
-        self.consistent = consistent
-        self.rank = rank
-        self.world_size = world_size
+    mean: Sequence[float]
+    std: Sequence[float]
+    flip_probability: float = 0.5  # that a clip, with all its frames, is mirrored
+    erase_probability: float = 0.5  # that a rectangle is erased in a frame (clip)
+    erasing: str = "mean"  # or "published": how the rectangle is filled and placed
+    padding: int = 0  # pixels of mean colour around a frame before it is cropped to its old size at a random place
+    color_jitter: float = 0.0  # s in 0..1: factors of brightness, contrast and saturation lie within 1 - s and 1 + s
+    consistent: bool = False
+    rank: int = 0  # which of the equal slices of a batch it gets
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        self.normalize = Normalizer(self.mean, self.std)
 
     def __call__(self, clips: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Normalise and augment this slice of a batch, (B, T, C, H, W), uint8, on any device, to float32.
@@ -131,56 +82,54 @@ class Augmenter:
         """
         x = self.normalize.scale(clips)
         B, T, C, H, W = x.shape
-        draws = self.draw(B, T, H, W, generator).to(x.device)
-        G = len(draws.boxes)
+        draws = self._draw(B, T, H, W, generator)
+        if x.is_cuda:
+            draws = [part.pin_memory() for part in draws]  # the host does not wait for the copies
+        flipped, boxes, colors, factors, corners = (part.to(x.device, non_blocking=True) for part in draws)
+        G = len(boxes)
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
-            x = jitter_colors_(x, *draws.factors)
+            x = jitter_colors_(x, *factors)
         x = self.normalize.standardize_(x)
         if self.padding:
-            x = shift_frames(x, self.padding, *draws.corners)
+            x = shift_frames(x, self.padding, *corners)
         x = x.reshape(B, T, C, H, W)
-        x = torch.where(draws.flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
-        top, left, bottom, right = draws.boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
+        x = torch.where(flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
+        top, left, bottom, right = boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
         rows, columns = torch.arange(H, device=x.device), torch.arange(W, device=x.device)
         in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
         in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
         erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
-        fill = self.normalize.standardize_(draws.colors.t().reshape(B, G // B, 3, 1, 1))
+        fill = self.normalize.standardize_(colors.t().reshape(B, G // B, 3, 1, 1))
         return torch.where(erased.unsqueeze(2), fill, x)
 
-    def draw(self, B: int, T: int, H: int, W: int, generator: torch.Generator) -> AugmentationDraws:
-        """Draw the random choices for B clips of T frames of H x W pixels, on the CPU.
+    def _draw(self, B: int, T: int, H: int, W: int, generator: torch.Generator) -> list[torch.Tensor]:
+        """Draw the random choices for B clips of T frames of H x W pixels, in G groups of frames that share theirs.
 
-        All processes draw for the whole batch, ``world_size`` times B clips, and each keeps the choices for its slice.
+        Returns whether a clip is mirrored, (B,), bool; boxes to erase, (G, 4), int32: top, left, bottom, right, the
+        last two exclusive, some of them empty; the colours that fill them, (3, G), within 0..1; factors of brightness,
+        contrast and saturation, (3, G); and first row and column of the crops in the padded frames, (2, G), int64.
         """
         G = B if self.consistent else B * T
         own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
         flipped = torch.rand(self.world_size * B, generator=generator) < self.flip_probability
-        draw_erased = self._draw_published if self.erasing == "published" else self._draw_anywhere
-        boxes, colors = draw_erased(self.world_size * G, H, W, generator)
+        draw_boxes = self._draw_published if self.erasing == "published" else self._draw_anywhere
+        boxes, colors = draw_boxes(self.world_size * G, H, W, generator)
         factors, corners = torch.empty(3, 0), torch.empty(2, 0, dtype=torch.int64)
         if self.color_jitter:
             factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
         if self.padding:
             corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
-        return AugmentationDraws(
-            flipped[own_clips],
-            boxes[own_groups],
-            colors[:, own_groups],
-            factors[:, own_groups],
-            corners[:, own_groups],
-        )
+        return [flipped[own_clips], boxes[own_groups], *(each[:, own_groups] for each in (colors, factors, corners))]
 
     def _draw_published(
         self, num_boxes: int, H: int, W: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw rectangles and colours as the published code does; shapes as ``AugmentationDraws``."""
+        """Draw boxes and colours as the published code does."""
         chosen = torch.rand(num_boxes, generator=generator) < self.erase_probability
         area, aspect = torch.rand(2, NUM_ATTEMPTS, num_boxes, generator=generator)
         colors = torch.randint(256, (3, num_boxes), generator=generator) / 255
-        area = H * W * _scale_to(area, *self.erase_area)
-        aspect = _scale_to(aspect, *self.erase_aspect)
+        area, aspect = H * W * _scale_to(area, *ERASE_AREA), _scale_to(aspect, *ERASE_ASPECT)
         height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
         first = ((height < H) & (width < W)).int().argmax(dim=0, keepdim=True)  # that fits; the very first if none does
         height, width = (side.gather(0, first)[0].floor() for side in (height, width))
@@ -190,10 +139,10 @@ class Augmenter:
     def _draw_anywhere(
         self, num_boxes: int, H: int, W: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw rectangles of mean colour at drawn places; shapes as ``AugmentationDraws``."""
+        """Draw boxes of mean colour anywhere in the frame."""
         chosen, area, aspect, top, left = torch.rand(5, num_boxes, generator=generator)
-        area = H * W * _scale_to(area, *self.erase_area)  # in pixels
-        narrowest, widest = self.erase_aspect
+        area = H * W * _scale_to(area, *ERASE_AREA)  # in pixels
+        narrowest, widest = ERASE_ASPECT
         low = (area / W**2).clamp(narrowest, widest)  # a lower aspect would be wider than the frame
         high = (H**2 / area).clamp(narrowest, widest)
         aspect = low + (high - low) * aspect
@@ -202,7 +151,7 @@ class Augmenter:
         top = (top * (H - height + 1)).floor().clamp_max(H - height)
         left = (left * (W - width + 1)).floor().clamp_max(W - width)
         boxes = torch.stack([top, left, top + height, left + width], dim=1)
-        colors = torch.tensor(self.mean, dtype=torch.float32).unsqueeze(1).expand(3, num_boxes)
+        colors = torch.tensor(self.mean, dtype=torch.float32).unsqueeze(1).repeat(1, num_boxes)
         return (boxes * (chosen < self.erase_probability).unsqueeze(1)).int(), colors
 
 

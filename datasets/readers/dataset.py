@@ -1,5 +1,6 @@
 """A data set that has been read, the options of reading, and the comparison with published counts."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,26 +9,9 @@ from ..attributes import AttributeScheme
 from ..problems import Problems
 from ..tracklet import Case, Tracklet
 
+logger = logging.getLogger(__name__)
+
 NUM_SHOWN = 4  # counts that a line of the log names
-
-
-@dataclass(frozen=True)
-class PublishedCounts:
-    """Published counts of a data set. Copies differ, so a difference is never an error."""
-
-    # By name: '{split} identities', '{split} tracklets', or a name of ``DataSet.counts``.
-    counts: Mapping[str, int] = field(default_factory=dict)
-    lower_bounds: frozenset[str] = frozenset()  # names of counts that are only known to be at least this
-    remark: str = ""  # what the counts are of, and what else was published, in sentences
-
-    def differing(self, found: Mapping[str, int]) -> dict[str, str]:
-        """Return the published numbers that found ones contradict, by name: '689' or 'at least 4416'."""
-        differing = {}
-        for name, count in found.items():
-            number, is_bound = self.counts.get(name, count), name in self.lower_bounds
-            if count < number or (count > number and not is_bound):
-                differing[name] = f"at least {number}" if is_bound else str(number)
-        return differing
 
 
 @dataclass(frozen=True)
@@ -38,7 +22,10 @@ class DataSet:
     train: tuple[Tracklet, ...]  # in a fixed order; empty if they were not read
     cases: dict[str, Case]  # the matching directions that the copy holds, by key, in order ('case1', 'case2', ...)
     scheme: AttributeScheme | None = None  # of its attributes; None if it has none
-    published: PublishedCounts = PublishedCounts()
+    # Published counts, by name: '{split} identities', '{split} tracklets', or a key of ``counts``. Copies differ, so a
+    # difference is never an error. The remark says what they are of, and what else was published.
+    published: Mapping[str, int] = field(default_factory=dict)
+    published_remark: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)  # beyond those of splits, to compare with published ones
     validation: dict[str, Case] = field(default_factory=dict)  # of held-out people, by the keys of ``cases``
 
@@ -68,15 +55,15 @@ DEFAULT_OPTIONS = DatasetOptions()
 
 
 def compare_counts(dataset: DataSet, problems: Problems) -> None:
-    """Note the counts of each split, and report those that differ from the published ones."""
+    """Log the counts of each split, and report those that differ from the published ones."""
     found = dict(dataset.counts)
     for split, tracklets in dataset.splits().items():
         people = len({tracklet.pid for tracklet in tracklets})
         num_frames = sum(len(tracklet.frame_paths) for tracklet in tracklets)
-        problems.note(f"{split}: {people} identities, {len(tracklets)} tracklets, {num_frames} frames.")
+        logger.info("%s: %d identities, %d tracklets, %d frames.", split, people, len(tracklets), num_frames)
         found |= {f"{split} identities": people, f"{split} tracklets": len(tracklets)}
-    differing = dataset.published.differing(found)
-    odd = [f"{name}: {found[name]} instead of {number}" for name, number in differing.items()]
+    differing = [name for name, number in dataset.published.items() if found.get(name, number) != number]
+    odd = [f"{name}: {found[name]} instead of {dataset.published[name]}" for name in differing]
     shown = ", ".join(odd[:NUM_SHOWN]) + (f", and {len(odd) - NUM_SHOWN} more" if len(odd) > NUM_SHOWN else "")
     text = f"{dataset.title}: this copy differs from the published counts: {shown}."
     problems.add("published counts", *odd, summary=text)

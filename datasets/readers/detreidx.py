@@ -37,34 +37,26 @@ from utils.unknown import UNKNOWN
 from ..attributes import AttributeScheme
 from ..problems import LOADING, Problems
 from ..tracklet import VREID_XFD_RANKING
-from .case_folders import (
-    AERIAL_TO_GROUND,
-    GROUND_TO_AERIAL,
-    CaseLayout,
-    FolderLayout,
-    Sighting,
-    read_case_folders,
-)
+from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, CaseLayout, FolderLayout, Sighting, read_case_folders
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
 
 GROUND_CAMERA = 0
-# Names with fewer fields are from the ground; names from the air have altitude, distance and angle at these indices.
-MIN_AERIAL_FIELDS = 8
-_ALTITUDE, _ANGLE = 6, 8
+MIN_AERIAL_FIELDS = 8  # names with fewer fields are from the ground
+# The codes in the names are NOT those of datasets.attributes, so the columns have names of their own.
 NUM_ATTRIBUTES = 10
-# The codes in the names are NOT those of datasets.attributes: ethnicity 0 is Indian here and White there, gender 2 is
-# 'other' here and 'unknown' there, and 'unknown' is -1 in every column. Our sources do not say which of the ten fields
-# is which attribute, so columns are named by their position.
 SCHEME = AttributeScheme(
     tuple(f"attribute{place}" for place in range(1, NUM_ATTRIBUTES + 1)), (UNKNOWN,) * NUM_ATTRIBUTES
 )
 
-_MEASURE = re.compile(r"\d{1,6}", re.ASCII)
+_SESSION = r"(?=0*[1-9])\d{1,6}"
+_AERIAL_NAME = re.compile(
+    r"[^_]*_(?P<day>\d{2})_(?P<month>\d{2})_\d{2}(?P<year>\d{2})_[^_]*_[^_]*"  # person, date and time
+    r"_(?P<altitude>\d{1,6})_\d{1,6}_\d{1,6}"  # with distance and angle
+    r"(?:_(?P<facts>.*?))?"  # location, attributes, action and scene
+    rf"_(?:[Ss](?P<marked>{_SESSION})|[Ss]?(?P<session>{_SESSION})_[Ff]?\d+)",
+    re.ASCII | re.DOTALL,
+)
 _CODE = re.compile(r"-?\d{1,6}", re.ASCII)
-_DATE = re.compile(r"(\d{2})_(\d{2})_(\d{4})", re.ASCII)
-_SESSION = re.compile(r"[Ss]?(\d{1,6})", re.ASCII)
-_MARKED_SESSION = re.compile(r"[Ss](\d{1,6})", re.ASCII)
-_FRAME = re.compile(r"[Ff]?(\d+)", re.ASCII)
 
 
 def parse_frame_name(name: str) -> Sighting:
@@ -77,35 +69,23 @@ def parse_frame_name(name: str) -> Sighting:
     where the session, from 1, is ``S1`` or, before a frame number, also ``1``. A name with fewer than eight fields is
     from the ground. Attributes that are not ten integers are unknown.
     """
-    fields = os.path.splitext(name)[0].split("_")
-    if len(fields) < MIN_AERIAL_FIELDS:
+    stem = os.path.splitext(name)[0]
+    if stem.count("_") < MIN_AERIAL_FIELDS - 1:
         return Sighting(GROUND_CAMERA, codes=SCHEME.unknown)
-    measures = fields[_ALTITUDE : _ANGLE + 1]
-    if len(measures) < 3 or not all(map(_MEASURE.fullmatch, measures)):
-        raise Mistake(f"{name}: expected integers as fields 7 to 9 (altitude, distance, angle), got {measures}.")
-    end, session = _find_session(name, fields)
-    codes = fields[_ANGLE + 1 : end - 2][-NUM_ATTRIBUTES:]  # action and scene stand between them and the session
+    match = _AERIAL_NAME.fullmatch(stem)
+    if match is None:
+        raise Mistake(
+            f"{name}: expected PID_DD_MM_YYYY_HH_MM_altitude_distance_angle, then the attributes, and the session as "
+            "last field (S1), or before a last field that is a number."
+        )
+    codes = (match["facts"] or "").split("_")[:-2][-NUM_ATTRIBUTES:]  # action and scene stand behind them
     are_codes = len(codes) == NUM_ATTRIBUTES and all(map(_CODE.fullmatch, codes))
-    if (date := _DATE.fullmatch("_".join(fields[1:4]))) is None:
-        raise Mistake(f"{name}: expected a date, DD_MM_YYYY, as fields 2 to 4, got {fields[1:4]}.")
-    day, month, year = date.groups()
-    attributes = tuple(map(int, codes)) if are_codes else SCHEME.unknown
-    return Sighting(session, int(measures[0]), int(year[2:] + month + day), attributes)
-
-
-def _find_session(name: str, fields: list[str]) -> tuple[int, int]:
-    """Return index and value of the session: the last field if it begins with S, else the one before a frame number."""
-    rest = fields[_ANGLE + 1 :]
-    if rest and (match := _MARKED_SESSION.fullmatch(rest[-1])):
-        index = len(fields) - 1
-    elif len(rest) > 1 and _FRAME.fullmatch(rest[-1]) and (match := _SESSION.fullmatch(rest[-2])):
-        index = len(fields) - 2
-    else:
-        raise Mistake(f"{name}: expected the session as last field (S1), or before a last field that is a number.")
-    session = int(match[1])
-    if session < 1:
-        raise Mistake(f"{name}: the session must be at least 1, got {session}.")
-    return index, session
+    return Sighting(
+        int(match["marked"] or match["session"]),
+        int(match["altitude"]),
+        int(match["year"] + match["month"] + match["day"]),
+        tuple(map(int, codes)) if are_codes else SCHEME.unknown,
+    )
 
 
 def _view_of(camid: int) -> str | None:

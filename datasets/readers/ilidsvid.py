@@ -11,24 +11,25 @@ Person numbers have gaps; ``ls_set`` counts the sorted folders from 1, it does n
 in docs/datasets.md.
 """
 
-import re
-from collections.abc import Sequence
+import logging
+import os
 from pathlib import Path
 
 from utils.mistake import Mistake
-from utils.text import parse_integer
 
 from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts
-from .listing import list_images, list_subfolders, missing_path_error, sort_frames
+from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
+from .listing import find_root, list_images, list_subfolders
 from .manifest import pack_tracklets
 from .matlab import read_matrix
+from .names import number_folders, sort_frames
+
+logger = logging.getLogger(__name__)
 
 TITLE = "iLIDS-VID"
 SPLITS_FILE = "train-test people splits/train_test_splits_ilidsvid.mat"
-CAMERAS = (1, 2)
-PUBLISHED = PublishedCounts({"identities": 300, "splits": 10})
+PUBLISHED = {"identities": 300, "splits": 10}
 
 
 def read_ilidsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
@@ -39,57 +40,37 @@ def read_ilidsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     TF-CLIP. The result to report is the mean over the ten splits: ``python -m tools.results average``.
     """
     sequences = root / "i-LIDS-VID" / "sequences"
-    one, two = (_list_people(sequences / f"cam{camera}") for camera in CAMERAS)
-    if one.keys() != two.keys():
-        odd = ", ".join(map(str, sorted(one.keys() ^ two.keys())[:5]))
+    cameras = {camera: find_root(sequences / f"cam{camera}", TITLE) for camera in (1, 2)}
+    folders = {camera: number_folders(list_subfolders(path), "person", problems) for camera, path in cameras.items()}
+    pids = sorted(folders[1])
+    if pids != sorted(folders[2]):
+        odd = ", ".join(map(str, sorted(folders[1].keys() ^ folders[2].keys())[:5]))
         raise Mistake(f"{sequences}: both cameras must have seen the same people; only one saw {odd} ...")
-    path = root / SPLITS_FILE
-    splits = read_matrix(path, "ls_set", TITLE)
-    pids = sorted(one)
+    splits = read_matrix(root / SPLITS_FILE, "ls_set", TITLE)
     if any(sorted(row) != list(range(1, len(pids) + 1)) for row in splits.tolist()):
         raise Mistake(
-            f"{path}: every row of ls_set must name each of the {len(pids)} people of {sequences} once, as 1 to "
-            f"{len(pids)}; its shape is {splits.shape}."
+            f"{root / SPLITS_FILE}: every row of ls_set must name each of the {len(pids)} people of {sequences} once, "
+            f"as 1 to {len(pids)}; its shape is {splits.shape}."
         )
     if options.split > len(splits):
         raise Mistake(f"DATASETS.SPLIT must lie in 1..{len(splits)}, got {options.split}.")
     row = [pids[index - 1] for index in splits[options.split - 1].tolist()]
     first, second = sorted(row[: len(row) // 2]), sorted(row[len(row) // 2 :])
     people, test = (first, second) if options.train_half == "first" else (second, first)
-    problems.note(f"Split {options.split} of {len(splits)}; its {options.train_half} half trains.")
-    both = list(zip(CAMERAS, (one, two), strict=True))
-    folders = [(pid, camera, folder_of[pid]) for pid in people for camera, folder_of in both]
-    train = _read_tracklets(folders, problems) if options.with_train else ()
-    query, gallery = (
-        _read_tracklets([(pid, camera, folder_of[pid]) for pid in test], problems) for camera, folder_of in both
-    )
+    logger.info("Split %d of %d; its %s half trains.", options.split, len(splits), options.train_half)
+
+    def read(*sightings: tuple[int, int]) -> tuple[Tracklet, ...]:
+        tracklets = []
+        for pid, camera in sightings:
+            path = folders[camera][pid]
+            with problems.guard("empty folder"):
+                paths = sort_frames(path, list_images(path))
+                name = f"cam{camera}_{os.path.basename(path)}"
+                tracklets.append(Tracklet(name, paths, pid, camera, "ground", None))
+        return pack_tracklets(tracklets)
+
+    train = read(*((pid, camera) for pid in people for camera in cameras)) if options.with_train else ()
+    query, gallery = (read(*((pid, camera) for pid in test)) for camera in cameras)
+    counts = {"identities": len(pids), "splits": len(splits)}
     cases = {"case1": Case("ilidsvid", "camera 1 to 2", query, gallery)}
-    return DataSet(TITLE, train, cases, None, PUBLISHED, {"identities": len(pids), "splits": len(splits)})
-
-
-def _list_people(folder: Path) -> dict[int, Path]:
-    """Return the tracklet folder of each person that a camera saw, by pid; reads no frames."""
-    if not folder.is_dir():
-        raise missing_path_error(folder, TITLE)
-    people: dict[int, Path] = {}
-    for person in list_subfolders(folder):
-        match = re.fullmatch(r"person(\d+)", person.name, re.ASCII)
-        if match is None:
-            raise Mistake(f"{person.path}: expected a folder name like person001.")
-        pid = parse_integer(match[1], f"{person.path}: the person's number")
-        if pid in people:
-            raise Mistake(f"{person.path} and {people[pid]} are the same person, {pid}.")
-        people[pid] = Path(person.path)
-    if not people:
-        raise Mistake(f"{folder}: this folder has no people.")
-    return people
-
-
-def _read_tracklets(folders: Sequence[tuple[int, int, Path]], problems: Problems) -> tuple[Tracklet, ...]:
-    """Read the tracklets in folders of (pid, camera, path)."""
-    tracklets = []
-    for pid, camera, path in folders:
-        with problems.guard("empty folder"):
-            paths = sort_frames(path, list_images(path))
-            tracklets.append(Tracklet(f"cam{camera}_{path.name}", paths, pid, camera, "ground", None))
-    return pack_tracklets(tracklets)
+    return DataSet(TITLE, train, cases, published=PUBLISHED, counts=counts)

@@ -14,26 +14,25 @@ which holds no spaces. The third field of a frame's name, between underscores, i
 Statistics are in docs/datasets.md.
 """
 
-import bisect
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from utils.mistake import MissingFile, Mistake
 from utils.text import parse_integer, read_lines, shorten
 
 from ..problems import LOADING, Fault, Problems
 from ..tracklet import Case, Tracklet
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts
-from .listing import list_images, missing_path_error, sort_frames
+from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
+from .listing import list_images, missing_path_error
 from .manifest import pack_tracklets
 from .matlab import read_rows
+from .names import choose_beginning, sort_frames
 
 TITLE = "LS-VID"
 CAMERAS = range(1, 16)
-PUBLISHED = PublishedCounts({"train tracklets": 2831, "lsvid/query tracklets": 3504, "lsvid/gallery tracklets": 7829})
+PUBLISHED = {"train tracklets": 2831, "lsvid/query tracklets": 3504, "lsvid/gallery tracklets": 7829}
 # Two layouts are in use: that of TF-CLIP's loader, then that of VSLA-CLIP's.
 LIST_FOLDERS = ("info/list_sequence", "list_sequence")
 QUERY_FILES = ("info/data/info_test.mat", "test/data/info_test.mat")
@@ -50,7 +49,8 @@ def read_lsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: 
     chosen = read_rows(_find_file(root, QUERY_FILES), "query", len(lines), TITLE).tolist()
     query = tuple(test[row] for row in chosen if row in test)
     gallery = tuple(tracklet for row, tracklet in test.items() if row not in set(chosen))
-    return DataSet(TITLE, train, {"case1": Case("lsvid", "between cameras", query, gallery)}, None, PUBLISHED)
+    case = Case("lsvid", "between cameras", query, gallery)
+    return DataSet(TITLE, train, {"case1": case}, published=PUBLISHED)
 
 
 def _find_file(root: Path, names: Iterable[str]) -> Path:
@@ -59,50 +59,8 @@ def _find_file(root: Path, names: Iterable[str]) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _read_split(root: Path, split: str, lines: Sequence["_Line"], problems: Problems) -> dict[int, Tracklet]:
-    """Return the tracklets of a split by their number in its list, from 0; without those that cannot be read."""
-    listings: dict[str, list[str]] = {}
-    tracklets = {}
-    for number, line in enumerate(lines):
-        with problems.guard():
-            tracklets[number] = _read_tracklet(root, line, listings)
-    claims = Counter(frame for tracklet in tracklets.values() for frame in tracklet.frame_paths)
-    shared = [frame for frame, count in claims.items() if count > 1]
-    text = f"{split}: {len(shared)} frames belong to several tracklets, because one prefix begins with another."
-    problems.add("frame of two tracklets", *shared, summary=text)
-    return dict(zip(tracklets, pack_tracklets(list(tracklets.values())), strict=True))
-
-
-def _read_tracklet(root: Path, line: "_Line", listings: dict[str, list[str]]) -> Tracklet:
-    folder, prefix = os.path.split(os.path.join(root, line.prefix))
-    where = line.where
-    if folder not in listings:
-        if not os.path.isdir(folder):
-            raise MissingFile(f"{where}: {folder} is not a folder (DATASETS.ROOT_DIR).")
-        listings[folder] = list_images(folder)
-    names = listings[folder]
-    start = bisect.bisect_left(names, prefix)
-    end = start
-    while end < len(names) and names[end].startswith(prefix):
-        end += 1
-    if start == end:
-        raise Mistake(f"{where}: no image in {folder} begins with {prefix}.")
-    cameras = {_parse_camera(where, name) for name in names[start:end]}
-    if len(cameras) > 1:
-        raise Fault("several cameras", f"{where}: the frames come from several cameras, {sorted(cameras)}.")
-    frames = sort_frames(folder, names[start:end])
-    return Tracklet(line.prefix, frames, line.pid, cameras.pop(), "ground", None)
-
-
-class _Line(NamedTuple):
-    """A line of a list; ``where`` names file and line, from 1."""
-
-    where: str
-    prefix: str
-    pid: int
-
-
-def _read_list(root: Path, split: str) -> list[_Line]:
+def _read_list(root: Path, split: str) -> list[tuple[str, str, int]]:
+    """Read a list: the place of each line, for messages, the prefix and the pid."""
     path = _find_file(root, (f"{folder}/list_seq_{split}.txt" for folder in LIST_FOLDERS))
     if not path.is_file():
         raise missing_path_error(path, TITLE)
@@ -114,16 +72,43 @@ def _read_list(root: Path, split: str) -> list[_Line]:
         # A prefix names its tracklet, and a space would split the name in files of rankings.
         if len(fields := text.split()) != 2 or not fields[1].isdecimal():
             raise Mistake(f"{where}: expected a path prefix and a pid, and no other spaces, got {shorten(text)}.")
-        prefix, pid = fields
-        lines.append(_Line(where, prefix, parse_integer(pid, f"{where}: the pid")))
+        lines.append((where, fields[0], parse_integer(fields[1], f"{where}: the pid")))
     if not lines:
         raise Mistake(f"{path}: this list is empty.")
     return lines
 
 
-def _parse_camera(where: str, name: str) -> int:
-    """Read the camera from the name of a frame."""
-    fields = os.path.splitext(name)[0].split("_")
-    if len(fields) < 3 or not fields[2].isdecimal() or int(fields[2]) not in CAMERAS:
-        raise Fault("frame name", f"{where}: expected a camera, 1 to 15, as third field of the frame name, got {name}.")
-    return int(fields[2])
+def _read_split(root: Path, split: str, lines: list[tuple[str, str, int]], problems: Problems) -> dict[int, Tracklet]:
+    """Return the tracklets of a split by their number in its list, from 0; without those that cannot be read."""
+    listings: dict[str, list[str]] = {}
+    tracklets = {}
+    for number, (where, prefix, pid) in enumerate(lines):
+        with problems.guard():
+            folder, beginning = os.path.split(os.path.join(root, prefix))
+            if folder not in listings:
+                if not os.path.isdir(folder):
+                    raise MissingFile(f"{where}: {folder} is not a folder (DATASETS.ROOT_DIR).")
+                listings[folder] = list_images(folder)
+            names = choose_beginning(listings[folder], beginning)
+            if not names:
+                raise Mistake(f"{where}: no image in {folder} begins with {beginning}.")
+            camera, frames = _find_camera(where, names), sort_frames(folder, names)
+            tracklets[number] = Tracklet(prefix, frames, pid, camera, "ground", None)
+    claims = Counter(frame for tracklet in tracklets.values() for frame in tracklet.frame_paths)
+    shared = [frame for frame, count in claims.items() if count > 1]
+    text = f"{split}: {len(shared)} frames belong to several tracklets, because one prefix begins with another."
+    problems.add("frame of two tracklets", *shared, summary=text)
+    return dict(zip(tracklets, pack_tracklets(list(tracklets.values())), strict=True))
+
+
+def _find_camera(where: str, names: list[str]) -> int:
+    """Read the camera from the names of a tracklet's frames."""
+    cameras = set()
+    for name in names:
+        fields = os.path.splitext(name)[0].split("_")
+        if len(fields) < 3 or not fields[2].isdecimal() or int(fields[2]) not in CAMERAS:
+            raise Fault("frame name", f"{where}: expected a camera, 1 to 15, as third field of a name, got {name}.")
+        cameras.add(int(fields[2]))
+    if len(cameras) > 1:
+        raise Fault("several cameras", f"{where}: the frames come from several cameras, {sorted(cameras)}.")
+    return cameras.pop()

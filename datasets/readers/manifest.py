@@ -4,8 +4,8 @@ Strings for 9.6 million frames would take gigabytes in every loader process. Arr
 processes share them, and each path becomes a string when it is asked for.
 
 An index belongs to a folder and to the reader that made it. It is rebuilt when it is damaged, and when the change time,
-modification time or size of a folder, or of a link that is no folder, differs from when the folder was listed. The
-change time also moves when a copy restores the modification time (rsync -a, tar).
+modification time or size of a folder differs from when it was listed. The change time also moves when a copy restores
+the modification time (rsync -a, tar).
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -31,18 +31,18 @@ import pyarrow.compute as pc
 from utils.files import write_whole
 from utils.mistake import Mistake
 
+from ..problems import BLOCKING, LOADING, Findings, Problems
 from ..tracklet import Tracklet
-from .listing import NUM_THREADS, ROOT_SETTING, TrackletFolder, list_images, list_split, list_subfolders
+from .listing import NUM_THREADS, TrackletFolder, list_images, list_many, list_split, list_subfolders
 
 logger = logging.getLogger(__name__)
 
-VERSION = "xtfclip frames 4"  # of the file's layout and of the rules of listing; bump it when these change
+VERSION = "xtfclip frames 5"  # of the file's layout and of the rules of listing; bump it when these change
 # A folder that changed less than this before it was listed may change again without a new time: file systems count
 # time in steps of up to two seconds.
 SETTLED_NS = 2_000_000_000
 UNSETTLED = -1  # in place of the change time of a folder that may change unseen; no real time equals it
 _BATCH = 1024  # tracklets in a part of the file
-_CHUNK = 1 << 24  # bytes read at once for the checksum
 _CRC_BYTES = 4
 _SCHEMA = pa.schema(
     {
@@ -53,22 +53,20 @@ _SCHEMA = pa.schema(
     }
 )
 
-# Takes a tracklet's folder and the names of its images; returns the names in order, and numbers that describe them.
-Reader = Callable[[TrackletFolder, list[str]], tuple[Sequence[str], Sequence[int]]]
+# Takes the names of a tracklet's images; returns them in order, and numbers that describe them.
+Reader = Callable[[list[str]], tuple[Sequence[str], Sequence[int]]]
 
 
 class FramePaths(Sequence[str]):
     """Paths of frames, made on demand; equal to a tuple, or another such sequence, of the same strings.
 
-    Args:
-        names: File names, or whole paths, as bytes.
-        folder: Folder of the names; '' if they are whole paths.
-        source: Index and row that the names come from: a pickle then holds these instead of the names.
+    ``names`` are bytes: of files in ``folder``, or whole paths. A pickle of those of a row of an index holds the
+    ``source``, path and checksum of the index and the row, instead of the names.
     """
 
     __slots__ = ("_folder", "_names", "_source")
 
-    def __init__(self, names: pa.Array, folder: str = "", source: "tuple[FrameIndex, int] | None" = None) -> None:
+    def __init__(self, names: pa.Array, folder: str = "", source: tuple[str, bytes, int] | None = None) -> None:
         self._names = names
         self._folder = folder
         self._source = source
@@ -101,14 +99,10 @@ class FramePaths(Sequence[str]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def __repr__(self) -> str:
-        return f"<{len(self)} frames of {os.path.dirname(self[0])}>" if len(self) else "<no frames>"
-
     def __reduce__(self) -> tuple[Any, ...]:
         if self._source is None:
             return FramePaths.pack, (tuple(self),)
-        index, row = self._source
-        return index.frame_paths, (row,)
+        return _reopen, (self._folder, *self._source)
 
 
 def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
@@ -121,69 +115,35 @@ def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
     )
 
 
-class FrameIndex:
-    """The frame names of one split; ``open_index`` returns one.
+class Row(NamedTuple):
+    """A tracklet's folder, its frames in order, and the numbers that the reader found in their names."""
 
-    ``folders`` are the tracklets, relative to the split, sorted by pid, then name; ``values`` the numbers that the
-    reader returned, (number of tracklets, numbers each), int64. ``path`` is None for an index that could not be kept.
-    """
-
-    def __init__(self, split: str, table: pa.Table, path: str | None = None, checksum: bytes = b"") -> None:
-        num_tracklets = len(table) - table["names"].null_count
-        self.split = split
-        self.path = path
-        self._table = table
-        self._checksum = checksum
-        self._places = [os.fsdecode(place) for place in table["place"].to_pylist()]
-        self._names = table["names"]
-        self.folders = self._places[:num_tracklets]
-        self.values = pc.list_flatten(table["values"]).to_numpy().reshape(num_tracklets, -1)
-
-    def __len__(self) -> int:
-        """Return the number of tracklets."""
-        return len(self.folders)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self.path is None:
-            return FrameIndex, (self.split, self._table)
-        return _reopen, (self.path, self.split, self._checksum)
-
-    def frame_paths(self, row: int) -> FramePaths:
-        """Return the paths of a tracklet's frames, in order."""
-        return FramePaths(self._names[row].values, os.path.join(self.split, self.folders[row]), (self, row))
-
-    def tracklets(self) -> list[TrackletFolder]:
-        """Return all tracklets, sorted by pid, then name."""
-        parts = (folder.split("/") for folder in self.folders)
-        return [
-            TrackletFolder(int(pid), name, os.path.join(self.split, folder))
-            for folder, (pid, name) in zip(self.folders, parts, strict=True)
-        ]
-
-    def is_current(self) -> bool:
-        """Return whether no folder, and no link to an ignored file, has changed since it was listed."""
-        stamps = stamp_folders([os.path.join(self.split, place) for place in self._places])
-        return np.array_equal(pc.list_flatten(self._table["stamp"]).to_numpy().reshape(-1, 3), stamps)
+    folder: TrackletFolder
+    paths: FramePaths
+    values: list[int]
 
 
-def open_index(split: Path, title: str, read: Reader, reader: str, index_dir: str | Path = "") -> FrameIndex:
-    """Open the index of a split; build it first if there is none, or if it is damaged or out of date.
+def list_tracklets(
+    split: Path, title: str, read: Reader, reader: str, index_dir: str | Path = "", problems: Problems = LOADING
+) -> list[Row]:
+    """List the tracklets of a split that have frames, sorted by pid, then name, from its index.
+
+    The index is built first if there is none, or if it is damaged or out of date.
 
     Args:
         split: Folder that holds ``{identity}/{tracklet}/`` folders.
         title: Name of the data set, for messages.
-        read: Puts a tracklet's names in order; its errors end the building.
+        read: Puts a tracklet's names in order.
         reader: Name and version of ``read``. Each has an index of its own.
-        index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``default_index_dir``.
+        index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``xtfclip`` in the user's cache folder.
+        problems: Receives the faults of the folders; an index is kept only without any.
     """
     path = index_path(split, reader, index_dir)
     about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}
     try:
-        index = _map_index(str(path), str(split))
-        if index._table.schema.metadata != about:
-            raise ValueError(f"{path} is an index of another version, folder or reader")
-        if index.is_current():
-            return index
+        table, checksum = _map_table(str(path))
+        if table.schema.metadata == about and _is_current(split, table):
+            return _make_rows(split, table, (str(path), checksum))
         logger.info("%s has changed since it was indexed.", split)
     except FileNotFoundError:
         pass
@@ -191,29 +151,49 @@ def open_index(split: Path, title: str, read: Reader, reader: str, index_dir: st
         logger.warning("%s; it is rebuilt.", error)
     logger.info("%s: listing the frames; the list is kept in %s.", split, path)
     start = time.monotonic()
-    table = _list_frames(split, title, read).replace_schema_metadata(about)
+    table = _list_frames(split, title, read, problems).replace_schema_metadata(about)
+    if problems.of_level(BLOCKING):
+        return _make_rows(split, table)
     try:
         write_whole(lambda file: _write_table(table, file), path)
     except Mistake as error:
         logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
-        return FrameIndex(str(split), table)
-    index = _map_index(str(path), str(split))
-    logger.info("%s: %d tracklets indexed in %.1f s.", split, len(index), time.monotonic() - start)
-    return index
+        return _make_rows(split, table)
+    logger.info("%s: indexed in %.1f s.", split, time.monotonic() - start)
+    table, checksum = _map_table(str(path))
+    return _make_rows(split, table, (str(path), checksum))
 
 
 def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
-    """Return the path of a split's index."""
+    """Return the path of a split's index: by default in ``xtfclip`` below $XDG_CACHE_HOME, or ~/.cache."""
     key = hashlib.sha256(os.fsencode(f"{os.path.abspath(split)}\0{reader}")).hexdigest()[:16]
-    return Path(index_dir or default_index_dir()) / f"{split.name}-{key}.arrow"
+    folder = index_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtfclip"
+    return Path(folder) / f"{split.name}-{key}.arrow"
 
 
-def default_index_dir() -> Path:
-    """Return the folder ``xtfclip`` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtfclip"
+def _make_rows(split: Path, table: pa.Table, source: tuple[str, bytes] | None = None) -> list[Row]:
+    """Return the tracklets of a table; ``source`` is the path and checksum of its file."""
+    names = table["names"]
+    num_tracklets = len(table) - names.null_count
+    values = pc.list_flatten(table["values"]).to_numpy().reshape(num_tracklets, -1).tolist()
+    rows = []
+    for number, place in enumerate(table["place"][:num_tracklets].to_pylist()):
+        identity, name = os.fsdecode(place).split("/")
+        folder = TrackletFolder(int(identity), name, os.path.join(split, identity, name))
+        paths = FramePaths(names[number].values, folder.path, (*source, number) if source else None)
+        if paths:
+            rows.append(Row(folder, paths, values[number]))
+    return rows
 
 
-def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
+def _is_current(split: Path, table: pa.Table) -> bool:
+    """Return whether no folder has changed since it was listed."""
+    stamps = pc.list_flatten(table["stamp"]).to_numpy().reshape(-1, 3)
+    folders = [os.path.join(split, os.fsdecode(place)) for place in table["place"].to_pylist()]
+    return np.array_equal(stamps, _stamp_folders(folders))
+
+
+def _stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
     """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
 
     Links are followed. What is missing, or cannot be examined, has zeros; listing it raises the error. A time later
@@ -234,40 +214,27 @@ def stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np
     return stamps
 
 
-def _list_frames(split: Path, title: str, read: Reader) -> pa.Table:
+def _list_frames(split: Path, title: str, read: Reader, problems: Problems) -> pa.Table:
     """List a split. Each folder is stamped before it is listed, so that a change in between differs from the stamp."""
     settled_before = time.time_ns() - SETTLED_NS
-    try:
-        others = [*(entry.name for entry in list_subfolders(split)), "."] if split.is_dir() else []
-        stamps = stamp_folders([os.path.join(split, place) for place in others], settled_before)
-        tracklets, ignored_files = list_split(split, title)
-        links = [entry.path for entry in ignored_files if entry.is_symlink()]
-        batches = []
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            for first in range(0, len(tracklets), _BATCH):
-                batch = tracklets[first : first + _BATCH]
-                folders = [tracklet.path for tracklet in batch]
-                batch_stamps = stamp_folders(folders, settled_before)
-                read_names = [read(*pair) for pair in zip(batch, pool.map(list_images, folders), strict=True)]
-                names = [[os.fsencode(name) for name in names] for names, _ in read_names]
-                batches.append(_make_batch(split, folders, batch_stamps, names, [values for _, values in read_names]))
-    except Mistake:
-        raise
-    except OSError as error:
-        message = f"{error.filename}: a folder of {title} cannot be listed: {error.strerror} ({ROOT_SETTING})."
-        raise Mistake(message) from error
-    stamps = np.concatenate([stamps, stamp_folders(links, settled_before)])
-    paths = [*(os.path.join(split, place) for place in others), *links]
-    batches.append(_make_batch(split, paths, stamps, [None] * len(paths), [None] * len(paths)))
+    batches = []
+
+    def add(paths: Sequence[str], stamps: np.ndarray, names: Sequence[object], values: Sequence[object]) -> None:
+        places = [os.fsencode(os.path.relpath(path, split)) for path in paths]
+        columns = {"place": places, "stamp": stamps.tolist(), "names": names, "values": values}
+        batches.append(pa.record_batch(columns, schema=_SCHEMA))
+
+    above = [entry.path for entry in list_subfolders(split, Findings())] + [str(split)] if split.is_dir() else []
+    stamps_above = _stamp_folders(above, settled_before)
+    tracklets = list_split(split, title, problems)
+    for first in range(0, len(tracklets), _BATCH):
+        paths = [tracklet.path for tracklet in tracklets[first : first + _BATCH]]
+        stamps = _stamp_folders(paths, settled_before)
+        read_names = [read(names) for names in list_many(list_images, paths, problems)]
+        encoded = [[os.fsencode(name) for name in names] for names, _ in read_names]
+        add(paths, stamps, encoded, [values for _, values in read_names])
+    add(above, stamps_above, [None] * len(above), [None] * len(above))
     return pa.Table.from_batches(batches)
-
-
-def _make_batch(
-    split: Path, paths: Sequence[str], stamps: np.ndarray, names: Sequence[object], values: Sequence[object]
-) -> pa.RecordBatch:
-    places = [os.fsencode(os.path.relpath(path, split)) for path in paths]
-    columns = {"place": places, "stamp": stamps.tolist(), "names": names, "values": values}
-    return pa.record_batch(columns, schema=_SCHEMA)
 
 
 def _write_table(table: pa.Table, file: BinaryIO) -> None:
@@ -280,33 +247,24 @@ def _write_table(table: pa.Table, file: BinaryIO) -> None:
     file.write(zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
 
 
-def _compute_checksum(file: BinaryIO, size: int) -> bytes:
-    """Return the CRC-32 of the next ``size`` bytes; reading keeps none of them in memory."""
-    checksum = 0
-    while size > 0 and (chunk := file.read(min(_CHUNK, size))):
-        checksum = zlib.crc32(chunk, checksum)
-        size -= len(chunk)
-    return checksum.to_bytes(_CRC_BYTES, "little")
-
-
-def _map_index(path: str, split: str, expected: bytes | None = None) -> FrameIndex:
+def _map_table(path: str, expected: bytes = b"") -> tuple[pa.Table, bytes]:
     """Map an index into memory, after comparing its content with its checksum, or this with an expected one."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
         raise ValueError(f"{path} is not a regular file")
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size - _CRC_BYTES
-        checksum = expected or _compute_checksum(file, size)
-        file.seek(max(size, 0))
-        if size <= 0 or file.read() != checksum:
-            raise ValueError(f"{path} is damaged or was rebuilt")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    checksum = mapped[-_CRC_BYTES:]
+    if checksum != (expected or zlib.crc32(memoryview(mapped)[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little")):
+        raise ValueError(f"{path} is damaged or was rebuilt")
     table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
     if not table.schema.equals(_SCHEMA):
         raise ValueError(f"{path} is not an index")
-    return FrameIndex(split, table, path, checksum)
+    return table, checksum
 
 
-@functools.lru_cache(maxsize=32)
-def _reopen(path: str, split: str, checksum: bytes) -> FrameIndex:
-    """Open a pickled index in another process: once, even if many tracklets refer to it."""
-    return _map_index(path, split, checksum)
+_map_once = functools.lru_cache(maxsize=32)(_map_table)
+
+
+def _reopen(folder: str, path: str, checksum: bytes, row: int) -> FramePaths:
+    """Return the paths of a pickled row; its index is mapped once, even if many tracklets refer to it."""
+    return FramePaths(_map_once(path, checksum)[0]["names"][row].values, folder, (path, checksum, row))

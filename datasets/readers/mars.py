@@ -20,9 +20,9 @@ in our sources, so only the number of tracklets of both splits together is compa
 
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,23 +32,22 @@ from utils.text import read_lines, shorten
 
 from ..problems import LOADING, Problems
 from ..tracklet import Case, Tracklet
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, PublishedCounts, report_odd_views
-from .listing import IMAGE_SUFFIXES, list_images, list_subfolders, missing_path_error
+from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, report_odd_views
+from .listing import find_root, list_images, list_subfolders
 from .manifest import FramePaths
 from .matlab import read_matrix, read_rows
+from .names import is_image_name
 
 logger = logging.getLogger(__name__)
 
 MARS, G2AVREID = "MARS", "G2A-VReID"  # titles
-MARS_COUNTS = PublishedCounts(
-    {
-        "train identities": 625,
-        "train tracklets": 8298,
-        "mars/query tracklets": 1980,
-        "gallery tracklets without queries": 9330,
-    }
-)
-G2AVREID_COUNTS = PublishedCounts({"tracklets": 5576})
+MARS_COUNTS = {
+    "train identities": 625,
+    "train tracklets": 8298,
+    "mars/query tracklets": 1980,
+    "gallery tracklets without queries": 9330,
+}
+G2AVREID_COUNTS = {"tracklets": 5576}
 MARS_VIEWS = dict.fromkeys(range(1, 7), "ground")
 
 JUNK = -1  # pid of tracks to leave out: they count neither as right nor as wrong
@@ -56,8 +55,7 @@ DISTRACTOR = 0  # pid of tracks that are always wrong
 _START, _END, PID, CAMERA = range(4)  # columns of a table; start and end are 1-based and inclusive
 
 
-@dataclass(frozen=True, eq=False)
-class MarsTables:
+class MarsTables(NamedTuple):
     """The tables of one data set. Each row of a table is a track: first frame, last frame, pid, camera."""
 
     train: np.ndarray | None  # training tracks, (N, 4), int64; None if they were not read
@@ -84,13 +82,13 @@ def read_mars(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: P
     """
     keep_queries = options.protocol in ("", MARS_OFFICIAL.name)
     tables = read_tables(root / "info", MARS, options.with_train)
-    train, query, gallery = _make_splits(root, MARS, tables, MARS_VIEWS, keep_queries, problems)
+    train, query, gallery = _read_splits(root, MARS, tables, MARS_VIEWS, keep_queries, problems)
     num_distractors = sum(tracklet.pid == DISTRACTOR for tracklet in gallery)
     where = "with" if keep_queries else "without"
-    problems.note(f"The gallery is ranked {where} the queries; {num_distractors} of its tracklets are distractors.")
-    case = Case("mars", "between cameras", query, gallery, MARS_OFFICIAL.name)
+    logger.info("The gallery is ranked %s the queries; %d of its tracklets are distractors.", where, num_distractors)
+    cases = {"case1": Case("mars", "between cameras", query, gallery, MARS_OFFICIAL.name)}
     counts = {"gallery tracklets without queries": len(tables.gallery_rows(keep_queries=False))}
-    return DataSet(MARS, train, {"case1": case}, None, MARS_COUNTS, counts)
+    return DataSet(MARS, train, cases, published=MARS_COUNTS, counts=counts)
 
 
 def read_g2avreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
@@ -100,31 +98,30 @@ def read_g2avreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     that no query comes from; if queries come from both cameras, DATASETS.AERIAL_CAMERA must name it.
     """
     tables = read_tables(root / "info", G2AVREID, options.with_train)
-    views = infer_views(tables, options.aerial_camera)
-    train, query, gallery = _make_splits(root, G2AVREID, tables, views, False, problems)
+    views = _infer_views(tables, options.aerial_camera)
+    train, query, gallery = _read_splits(root, G2AVREID, tables, views, False, problems)
     case = Case("ground_to_aerial", "ground to aerial", query, gallery, CROSS_CAMERA.name)
     report_odd_views(f"{case.name}/query", query, "ground", problems)
     report_odd_views(f"{case.name}/gallery", gallery, "aerial", problems)
     counts = {} if tables.train is None else {"tracklets": len(tables.train) + len(tables.test)}
-    return DataSet(G2AVREID, train, {"case2": case}, None, G2AVREID_COUNTS, counts)
+    return DataSet(G2AVREID, train, {"case2": case}, published=G2AVREID_COUNTS, counts=counts)
 
 
-def infer_views(tables: MarsTables, aerial_camera: int = 0) -> dict[int, str]:
+def _infer_views(tables: MarsTables, aerial_camera: int) -> dict[int, str]:
     """Return 'ground' or 'aerial' by camera of G2A-VReID; ``aerial_camera`` 0 is the one that no query comes from."""
     read = [table for table in (tables.train, tables.test) if table is not None]
     cameras = set(np.concatenate(read)[:, CAMERA].tolist())
     query_cameras = set(tables.test[tables.query_rows, CAMERA].tolist())
     if len(cameras) != 2:
         raise Mistake(f"{G2AVREID} has two cameras, but its tables name {sorted(cameras)}.")
-    if aerial_camera:
-        if aerial_camera not in cameras:
-            raise Mistake(f"DATASETS.AERIAL_CAMERA must be one of {sorted(cameras)}, got {aerial_camera}.")
-    elif len(query_cameras) == 1:
+    if not aerial_camera:
+        if len(query_cameras) != 1:
+            text = f"Queries come from cameras {sorted(query_cameras)}, which does not show the aerial one"
+            raise Mistake(f"{text}: set DATASETS.AERIAL_CAMERA.")
         (aerial_camera,) = cameras - query_cameras
         logger.info("Queries come from camera %d, so camera %d counts as aerial.", *query_cameras, aerial_camera)
-    else:
-        cameras_text = f"Queries come from cameras {sorted(query_cameras)}"
-        raise Mistake(f"{cameras_text}, which does not show the aerial one: set DATASETS.AERIAL_CAMERA.")
+    elif aerial_camera not in cameras:
+        raise Mistake(f"DATASETS.AERIAL_CAMERA must be one of {sorted(cameras)}, got {aerial_camera}.")
     return {camera: "aerial" if camera == aerial_camera else "ground" for camera in cameras}
 
 
@@ -149,21 +146,19 @@ def _read_table(path: Path, key: str, title: str) -> np.ndarray:
     return table
 
 
-def _make_splits(
-    root: Path, title: str, tables: MarsTables, views: dict[int, str], keep_queries: bool, problems: Problems
-) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...], tuple[Tracklet, ...]]:
+def _read_splits(
+    root: Path, title: str, tables: MarsTables, views: Mapping[int, str], keep_queries: bool, problems: Problems
+) -> list[tuple[Tracklet, ...]]:
     """Make the records of training, query and gallery."""
-    train: tuple[Tracklet, ...] = ()
-    query = gallery = train
-    if tables.train is not None:
+
+    def read(split: str, table: np.ndarray, *parts: Iterable[int]) -> list[tuple[Tracklet, ...]]:
         with problems.guard():
-            frames = _list_frames(root, "train", title)
-            train = _make_tracklets(tables.train, range(len(tables.train)), frames, "train", views, problems)
-    with problems.guard():
-        frames = _list_frames(root, "test", title)
-        query = _make_tracklets(tables.test, tables.query_rows, frames, "test", views, problems)
-        gallery = _make_tracklets(tables.test, tables.gallery_rows(keep_queries), frames, "test", views, problems)
-    return train, query, gallery
+            frames = _list_frames(root, split, title)
+            return [_make_tracklets(table, rows, frames, split, views, problems) for rows in parts]
+        return [()] * len(parts)
+
+    train = [()] if tables.train is None else read("train", tables.train, range(len(tables.train)))
+    return train + read("test", tables.test, tables.query_rows, tables.gallery_rows(keep_queries))
 
 
 def _list_frames(root: Path, split: str, title: str) -> FramePaths:
@@ -172,32 +167,22 @@ def _list_frames(root: Path, split: str, title: str) -> FramePaths:
     The order is that of ``info/{split}_name.txt``. If this file is absent (MARS's own code generates it), the frames of
     all folders are listed, both sorted by name.
     """
-    images = root / f"bbox_{split}"
-    if not images.is_dir():
-        raise missing_path_error(images, title)
-    names_file = root / "info" / f"{split}_name.txt"
-    if os.path.lexists(names_file):
-        return FramePaths.pack(os.path.join(images, name[:4], name) for name in _read_names(names_file))
-    logger.info("%s is absent: its list is derived from the sorted folders of %s.", names_file, images)
-    return FramePaths.pack(
-        os.path.join(folder.path, name) for folder in list_subfolders(images) for name in list_images(folder.path)
-    )
-
-
-def _read_names(path: Path) -> list[str]:
-    """Read the names of all frames of a split."""
+    images = find_root(root / f"bbox_{split}", title)
+    path = root / "info" / f"{split}_name.txt"
+    if not os.path.lexists(path):
+        logger.info("%s is absent: its list is derived from the sorted folders of %s.", path, images)
+        folders = [folder.path for folder in list_subfolders(images)]
+        return FramePaths.pack(os.path.join(folder, name) for folder in folders for name in list_images(folder))
     names = []
     for number, line in enumerate(read_lines(path), start=1):
-        if not (name := line.strip()):
-            continue
-        if len(name.split()) > 1 or not name.lower().endswith(IMAGE_SUFFIXES):
-            raise Mistake(f"{path}, line {number}: expected one image name a line, found {shorten(name)}.")
-        names.append(name)
-    return names
+        if len(line.split()) > 1 or (line.strip() and not is_image_name(line.strip())):
+            raise Mistake(f"{path}, line {number}: expected one image name a line, found {shorten(line.strip())}.")
+        names += line.split()
+    return FramePaths.pack(os.path.join(images, name[:4], name) for name in names)
 
 
 def _make_tracklets(
-    table: np.ndarray, rows: Iterable[int], frames: FramePaths, split: str, views: dict[int, str], problems: Problems
+    table: np.ndarray, rows: Iterable[int], frames: FramePaths, split: str, views: Mapping[int, str], problems: Problems
 ) -> tuple[Tracklet, ...]:
     """Make the records of some rows of a table; their numbers, from 1 as in the .mat files, name the tracklets."""
     if table[:, _END].max() != len(frames):

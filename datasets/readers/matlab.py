@@ -20,14 +20,16 @@ _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError
 def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
     """Read a matrix of integers, int64, shaped as in MATLAB, from a file of version 7.3 (which is HDF5) or older.
 
-    Args:
-        key: Variable name.
-        dataset: Title of the data set, for messages.
+    ``key`` is the name of the variable, ``dataset`` the title of the data set, for messages.
     """
     if not path.is_file():
         raise missing_path_error(path, dataset)
     try:
-        content = _load(path)
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:  # HDF5 stores MATLAB's matrices transposed
+                content = {name: np.array(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
+        else:
+            content = {name: item for name, item in loadmat(path).items() if not name.startswith("__")}
     except _DAMAGED as error:
         raise Mistake(f"{path} is not a MATLAB file, or is damaged: {error}") from error
     if key not in content:
@@ -38,14 +40,6 @@ def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
     if matrix.size and not INT64_MIN <= matrix.min().item() <= matrix.max().item() <= INT64_MAX:
         raise Mistake(f"{path}: the integers of {key} must fit into 64 bits, found {matrix.min()}..{matrix.max()}.")
     return matrix.astype(np.int64)
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """Return all variables by name; HDF5 stores MATLAB's matrices transposed."""
-    if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            return {name: np.array(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
-    return {name: item for name, item in loadmat(path).items() if not name.startswith("__")}
 
 
 def read_rows(path: Path, key: str, num_rows: int, dataset: str) -> np.ndarray:

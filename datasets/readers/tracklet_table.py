@@ -9,16 +9,19 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from utils.files import write_text
 from utils.mistake import Mistake
-from utils.text import natural_key, parse_integer, read_text, shorten
+from utils.text import natural_key, parse_integer, read_csv, shorten
+from utils.unknown import UNKNOWN
 
-from ..split import Seen, draw_people, find_queries, have_both_views, have_cameras
-from ..tracklet import VIEWS
+from ..split import draw_people, find_queries, have_both_views, have_cameras
+from ..tracklet import VIEWS, Tracklet
+from .names import UNKNOWN_WORDS, number_words
 
 TABLE = "tracklets.csv"  # the name under which the command writes it, and DATASETS.TABLE looks for it
 COLUMNS = ("path", "person", "camera", "view", "altitude", "day", "split")
@@ -26,7 +29,6 @@ REQUIRED = ("path", "person")
 ATTRIBUTE = "attribute:"  # begins the names of further columns
 TRAIN, QUERY, GALLERY, BOTH, TEST = "train", "query", "gallery", "query+gallery", "test"
 SPLITS = (TRAIN, QUERY, GALLERY, BOTH, TEST)
-UNKNOWN_WORDS = ("", "-1")  # of a person or a camera
 
 _DAY = re.compile(r"(?:20)?(\d\d)-?(\d\d)-?(\d\d)", re.ASCII)
 
@@ -35,7 +37,7 @@ _DAY = re.compile(r"(?:20)?(\d\d)-?(\d\d)-?(\d\d)", re.ASCII)
 class TableRow:
     """One tracklet of the table."""
 
-    line: int  # of the file on which the row ends, from 1
+    line: int  # of the file on which the row begins, from 1
     path: str  # of the frames' folder, or a pattern of their names (``*``, ``?``, ``[...]``), relative to the root
     person: str  # '' if unknown (a distractor)
     camera: str = ""  # '' if unknown
@@ -66,17 +68,10 @@ def read_table(path: str | Path) -> TrackletTable:
     columns that begin with ``ATTRIBUTE``. A message about a row names its line.
     """
     path = Path(path)
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    header = _check_header(path, reader.fieldnames or [])
-    reader.fieldnames = header
-    try:
-        lines = [
-            (reader.line_num, cells) for cells in reader if any(str(cell or "").strip() for cell in cells.values())
-        ]
-    except csv.Error as error:
-        raise Mistake(f"{path}, line {reader.line_num + 1}: this row is not valid CSV: {error}.") from None
+    header, lines = read_csv(path)
+    _check_header(path, header)
     columns = tuple(name for name in header if name.startswith(ATTRIBUTE))
-    rows = tuple(parse_row(f"{path}, line {line}", line, cells, columns) for line, cells in lines)
+    rows = tuple(parse_row(f"{path}, line {line}", line, words, columns) for line, words in lines)
     if not rows:
         raise Mistake(f"{path}: this table has a header, but no tracklet below it.")
     table = TrackletTable(path, rows, tuple(name.removeprefix(ATTRIBUTE) for name in columns))
@@ -104,55 +99,76 @@ def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence
     write_text(file.getvalue(), path)
 
 
+def make_tracklets(rows: Sequence[TableRow]) -> list[Tracklet]:
+    """Make the records of a whole table's rows, without their frames.
+
+    People, cameras and attributes that are whole numbers keep them; words are numbered (``names.number_words``). A name
+    is the path, whose white space, unprintable characters and percent signs are percent-encoded, as in a URL: ranking
+    files separate names by spaces.
+    """
+    people = number_words(row.person for row in rows)
+    cameras = number_words(row.camera for row in rows)
+    codes = [number_words(words) for words in zip(*(row.attributes for row in rows), strict=True)]
+    return [
+        Tracklet(
+            name=_escape(row.path),
+            frame_paths=(),
+            pid=people.get(row.person, UNKNOWN),
+            camid=cameras.get(row.camera, UNKNOWN),
+            view=row.view,
+            altitude=row.altitude,
+            attributes=tuple(code.get(word, UNKNOWN) for code, word in zip(codes, row.attributes, strict=True)) or None,
+            day=row.day,
+        )
+        for row in rows
+    ]
+
+
+def _escape(path: str) -> str:
+    return "".join(
+        quote(character, safe="", errors="surrogateescape")
+        if character.isspace() or character == "%" or not character.isprintable()
+        else character
+        for character in path
+    )
+
+
 def draw_split(rows: Sequence[TableRow], fraction: float = 0.3, seed: int = 0) -> list[TableRow]:
     """Divide people into training and test by ``split.draw_people``, and choose the queries of the test people.
 
     Tracklets of unknown people go to the gallery. ``fraction`` is the share of all people to test (--test_share).
     """
-    test = draw_people(see_rows(_sort_naturally(rows)), fraction, seed, "--test_share") | {""}
-    return choose_queries([replace(row, split=TEST if row.person in test else TRAIN) for row in rows])
+    tracklets = make_tracklets(rows)
+    ordered = [tracklets[place] for place in _sort_naturally(rows, tracklets)]
+    test = draw_people(ordered, fraction, seed, "--test_share") | {UNKNOWN}
+    splits = [TEST if tracklet.pid in test else TRAIN for tracklet in tracklets]
+    return choose_queries([replace(row, split=split) for row, split in zip(rows, splits, strict=True)], tracklets)
 
 
-def choose_queries(rows: Sequence[TableRow]) -> list[TableRow]:
+def choose_queries(rows: Sequence[TableRow], tracklets: Sequence[Tracklet]) -> list[TableRow]:
     """Replace the split 'test' by what each tracklet is in the search; all other rows stay as they are.
 
     The queries are those of ``split.find_queries``, in natural order of the paths. All tracklets are in the gallery, as
     the protocols leave out the query's own camera, or the gallery is the other view. Where no cameras are known, a
     query is a query only.
     """
-    test = _sort_naturally([row for row in rows if row.split == TEST])
-    seen = see_rows(test)
-    queries = {test[place].line for place in find_queries(seen)}
-    query = BOTH if have_cameras(seen) or have_both_views(seen) else QUERY
-    return [replace(row, split=query if row.line in queries else GALLERY) if row.split == TEST else row for row in rows]
+    places = [place for place in _sort_naturally(rows, tracklets) if rows[place].split == TEST]
+    test = [tracklets[place] for place in places]
+    queries = {places[number] for number in find_queries(test)}
+    query = BOTH if have_cameras(test) or have_both_views(test) else QUERY
+    return [
+        replace(row, split=query if place in queries else GALLERY) if row.split == TEST else row
+        for place, row in enumerate(rows)
+    ]
 
 
-def see_rows(rows: Iterable[TableRow]) -> list[Seen]:
-    """Return what a division of people needs to know of rows."""
-    return [Seen(row.person or None, row.camera or None, row.view) for row in rows]
+def _sort_naturally(rows: Sequence[TableRow], tracklets: Sequence[Tracklet]) -> list[int]:
+    """Return the places of rows in the order of people, then of paths."""
+    return sorted(range(len(rows)), key=lambda place: (tracklets[place].pid, natural_key(rows[place].path)))
 
 
-def _sort_naturally(rows: Iterable[TableRow]) -> list[TableRow]:
-    return sorted(rows, key=lambda row: (natural_key(row.person), natural_key(row.path)))
-
-
-def number_words(words: Iterable[str]) -> dict[str, int]:
-    """Number words for people, cameras or attributes; unknown ones ('' and '-1') get no number.
-
-    Words that are different whole numbers, such as '7' or '0012', keep these. All other sets of words are numbered from
-    0 in natural order, in which 'cam2' comes before 'cam10'.
-    """
-    distinct = sorted(set(words).difference(UNKNOWN_WORDS), key=natural_key)
-    if all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in distinct):
-        numbers = {word: int(word) for word in distinct}
-        if len(set(numbers.values())) == len(numbers):
-            return numbers
-    return {word: number for number, word in enumerate(distinct)}
-
-
-def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
-    """Return the names of the columns; refuse unknown, repeated and missing ones."""
-    header = [cell.strip() for cell in cells]
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    """Refuse unknown and missing columns."""
     if not any(header):
         raise Mistake(f"{path}: this table is empty; its first line names the columns, such as path,person,camera.")
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
@@ -163,18 +179,13 @@ def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
             hint = f" Did you mean {near[0]}?" if near else ""
             known = f"The columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME."
             raise Mistake(f"{path}, line 1: there is no column {shorten(name)}.{hint} {known}")
-        if header.count(name) > 1:
-            raise Mistake(f"{path}, line 1: the column {name} is there {header.count(name)} times; keep one.")
     for name in REQUIRED:
         if name not in header:
             raise Mistake(f"{path}, line 1: the column {name} is missing; it must be there.")
-    return header
 
 
 def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str] = ()) -> TableRow:
     """Read a row from its words by column; ``where`` begins a message about it."""
-    if None in values or None in values.values():
-        raise Mistake(f'{where}: expected as many values as the header has; a value with a comma needs "quotes".')
     texts = {name: value.strip() for name, value in values.items()}
     if not texts["path"]:
         raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")

@@ -7,8 +7,8 @@ these people apart, so even the third part's scores may be better than those of 
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from utils.processes import ALONE, Processes
 from utils.progress import track
 
 from ..evaluation.features import FeatureSet
-from .heads import SENSITIVE, AttributeHead, AttributeHeads, ColumnScores
+from .heads import AttributeHead, Heads, Scores, score_column
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,9 @@ DECAYS = (0.1, 0.01, 0.001, 0.0001)  # L2 penalties to choose from, of weights o
 MAX_STEPS = 100  # of L-BFGS, for each penalty
 # Temperatures to choose from: 1/20 to 20 in equal factors, 1 among them.
 TEMPERATURES = torch.logspace(-1.3, 1.3, 261, dtype=torch.float64)
-NUM_BINS = 15  # of the calibration error, as in Guo et al.
 
 
-@dataclass(frozen=True, eq=False)
-class Parts:
+class Parts(NamedTuple):
     """Which tracklets belong to the people of each part, (n,), bool."""
 
     fit: Tensor
@@ -74,64 +72,54 @@ def split_people(pids: Sequence[int], seed: int) -> Parts:
 
 
 def train_heads(
-    features: FeatureSet, scheme: AttributeScheme, seed: int, keep_sensitive: bool, processes: Processes = ALONE
-) -> AttributeHeads:
-    """Train a classifier of every column of which the people of each part show enough.
+    features: FeatureSet, scheme: AttributeScheme, seed: int, processes: Processes = ALONE
+) -> tuple[Heads, Scores]:
+    """Train and score a classifier of every column of which the people of each part show enough.
 
-    Sensitive columns are learned and scored, too, because TEST.MASK soft weighs by the scores; their classifiers are
-    dropped unless they are asked for.
-
-    Args:
-        features: Descriptors of annotated training tracklets.
-        scheme: What their attributes mean.
-        seed: Draws the parts.
-        keep_sensitive: Whether to keep the classifiers of ``SENSITIVE`` columns.
-        processes: Each of them trains; process 0 shows how far it is.
+    Every process trains them; process 0 shows how far it is.
     """
-    parts = split_people(features.pids, seed)
-    codes = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
+    parts, pids = split_people(features.pids, seed), torch.tensor(features.pids)
+    table = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
     heads, scores, skipped = {}, {}, []
     columns = track(scheme.columns, "training on attributes", "column", enabled=processes.is_main)
     for index, column in enumerate(columns):
-        known = codes[:, index] != scheme.unknown[index]
-        of_part = Parts(parts.fit & known, parts.calibration & known, parts.scores & known)
-        if len(codes[of_part.fit, index].unique()) < 2 or not (of_part.calibration.any() and of_part.scores.any()):
+        codes = table[:, index]
+        own = Parts(*(part & (codes != scheme.unknown[index]) for part in parts))
+        if len(codes[own.fit].unique()) < 2 or not (own.calibration.any() and own.scores.any()):
             skipped.append(column)
             continue
-        head = train_head(features.features, codes[:, index], of_part)
-        scores[column] = score_head(head, features, codes[:, index], of_part)
-        if keep_sensitive or column not in SENSITIVE:
-            heads[column] = head
+        head = heads[column] = train_head(features.features, codes, own)
+        vectors, truth = features.features[own.scores], codes[own.scores]
+        probabilities = [each.probabilities(vectors) for each in (replace(head, temperature=1.0), head)]
+        before, after = (
+            score_column(head.codes, each, truth, pids[own.scores], codes[own.fit].mode().values)
+            for each in probabilities
+        )
+        scores[column] = {**after, "ece_before": before["ece_after"], "temperature": head.temperature}
     if skipped and processes.is_main:
         logger.warning(
             "Not learned, because too few people are annotated or all have the same code: %s", ", ".join(skipped)
         )
     if not scores:
         raise Mistake("No attribute can be learned: each has only one known code among the people to fit on.")
-    return AttributeHeads(heads, scores, keep_sensitive)
+    return heads, scores
 
 
 def train_head(features: Tensor, codes: Tensor, parts: Parts) -> AttributeHead:
     """Fit a classifier, and choose its regularisation and temperature by the likelihood of the calibration people.
 
-    Args:
-        features: (n, D).
-        codes: Annotated ones, (n,), known in all three parts; at least two occur in the first.
-        parts: The people.
+    Of the people in ``parts``, all codes, (n,), are known, and at least two occur in the first part; features (n, D).
     """
     known_codes = codes[parts.fit].unique()
     labels = torch.searchsorted(known_codes, codes[parts.fit])
     # A code that nobody was fitted on has no probability.
     usable = parts.calibration & torch.isin(codes, known_codes)
     held_out = torch.searchsorted(known_codes, codes[usable])
-    best, best_loss = None, torch.inf
+    fits = []
     for weight, bias in fit_logistic(features[parts.fit], labels, len(known_codes)):
-        head = AttributeHead(tuple(known_codes.tolist()), weight, bias)
-        temperature, loss = choose_temperature(head.logits(features[usable]), held_out)
-        if best is None or loss < best_loss:
-            best, best_loss = replace(head, temperature=temperature), loss
-    assert best is not None
-    return best
+        temperature, loss = choose_temperature(F.linear(features[usable], weight, bias), held_out)
+        fits.append((loss, AttributeHead(tuple(known_codes.tolist()), weight, bias, temperature)))
+    return min(fits, key=lambda fit: fit[0])[1]
 
 
 def fit_logistic(features: Tensor, labels: Tensor, num_classes: int) -> list[tuple[Tensor, Tensor]]:
@@ -150,14 +138,14 @@ def fit_logistic(features: Tensor, labels: Tensor, num_classes: int) -> list[tup
     bias = torch.zeros(num_classes, requires_grad=True)
     fits = []
     for decay in DECAYS:
-        minimise([weight, bias], partial(_penalised_loss, inputs, labels, weight, bias, decay))
+
+        def measure_loss(decay: float = decay) -> Tensor:
+            return F.cross_entropy(F.linear(inputs, weight, bias), labels) + decay * weight.square().sum() / 2
+
+        minimise([weight, bias], measure_loss)
         unscaled = weight.detach() / scale
         fits.append((unscaled, bias.detach() - unscaled @ mean))
     return fits
-
-
-def _penalised_loss(inputs: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, decay: float) -> Tensor:
-    return F.cross_entropy(F.linear(inputs, weight, bias), labels) + decay * weight.square().sum() / 2
 
 
 def minimise(parameters: list[Tensor], measure_loss: Callable[[], Tensor]) -> None:
@@ -187,46 +175,3 @@ def choose_temperature(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     losses = torch.stack([F.cross_entropy(logits.double() / each, labels) for each in TEMPERATURES])
     best = int(losses.argmin())
     return float(TEMPERATURES[best]), float(losses[best])
-
-
-def calibration_error(probabilities: Tensor, right: Tensor) -> float:
-    """Compute the expected calibration error (Guo et al.): how far confidence and accuracy differ, over equal bins.
-
-    Args:
-        probabilities: (n, C).
-        right: Whether the most probable class is the annotated one, (n,), bool.
-    """
-    confidence = probabilities.max(dim=1).values.double()
-    bins = (confidence * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1
-    surplus = torch.zeros(NUM_BINS, dtype=torch.float64).index_add_(0, bins, confidence - right.double())
-    return float(surplus.abs().sum() / len(confidence))
-
-
-def score_head(head: AttributeHead, features: FeatureSet, codes: Tensor, parts: Parts) -> ColumnScores:
-    """Score a classifier on the people of the third part; a code that nobody was fitted on counts as wrong."""
-    chosen = parts.scores
-    truth, logits = codes[chosen], head.logits(features.features[chosen])
-    predicted = torch.tensor(head.codes)[logits.argmax(dim=1)]
-    right = predicted == truth
-    return ColumnScores(
-        num_people=len(torch.tensor(features.pids)[chosen].unique()),
-        num_tracklets=len(truth),
-        chance=float((truth == codes[parts.fit].mode().values).double().mean()),
-        accuracy=float(right.double().mean()),
-        agreement=max(0.0, cohen_kappa(truth, predicted)),
-        ece_before=calibration_error(logits.softmax(dim=1), right),
-        ece_after=calibration_error((logits / head.temperature).softmax(dim=1), right),
-        temperature=head.temperature,
-    )
-
-
-def cohen_kappa(first: Tensor, second: Tensor) -> float:
-    """Compute the agreement of two codings (n,) beyond chance: 1 if always, 0 as by chance, or if neither varies.
-
-    Reference:
-        Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 1960.
-    """
-    agreement = float((first == second).double().mean())
-    codes = torch.cat([first, second]).unique()
-    by_chance = sum(float((first == code).double().mean() * (second == code).double().mean()) for code in codes)
-    return (agreement - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0

@@ -1,12 +1,12 @@
-"""Classifiers of attributes on a checkpoint's descriptors: their records, and the file beside the checkpoint."""
+"""Linear classifiers of attributes, trained or zero-shot: how they predict, how they are scored, and their files."""
 
 import logging
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,17 @@ from utils.tables import format_table
 
 from ..evaluation.features import FeatureSet
 from ..evaluation.open_run import TrainedRun
-from ..evaluation.results import PREDICTED, Mask
 
 logger = logging.getLogger(__name__)
 
 HEADS_FILE = "attributes.safetensors"  # beside the checkpoint
 # Columns that no classifier is kept of, unless TEST.PREDICT_SENSITIVE asks for it.
 SENSITIVE = ("gender", "age", "ethnicity")
+NUM_BINS = 15  # of the calibration error, as in Guo et al.
+
+# By column, or by view and column, such as 'aerial.beard' and 'ground.beard', which have one set of codes.
+Heads = Mapping[str, "AttributeHead"]
+Scores = Mapping[str, Mapping[str, float]]  # by column, as of ``score_column``
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +51,8 @@ class AttributeHead:
         return F.softmax(self.logits(features) / self.temperature, dim=1)
 
 
-def predict_columns(
-    heads: Mapping[str, AttributeHead], vectors: Tensor, tracklets: Sequence[Tracklet]
-) -> dict[str, Tensor]:
-    """Return the probabilities of tracklets over the codes of each column, (n, C).
-
-    Args:
-        heads: By column, or by view and column, such as 'aerial.beard' and 'ground.beard', which have one set of codes.
-        vectors: Of the tracklets, (n, D).
-        tracklets: n records.
-    """
+def predict_columns(heads: Heads, vectors: Tensor, tracklets: Sequence[Tracklet]) -> dict[str, Tensor]:
+    """Return the probabilities of n tracklets, of vectors (n, D), over the codes of each column, (n, C)."""
     aerial = torch.tensor([tracklet.view == "aerial" for tracklet in tracklets]).unsqueeze(1)
     predicted: dict[str, Tensor] = {}
     for name, head in heads.items():
@@ -66,83 +62,83 @@ def predict_columns(
     return predicted
 
 
-@dataclass(frozen=True)
-class ColumnScores:
-    """How well a column is predicted for training people whom its classifier was neither fitted nor calibrated on."""
-
-    # those with a known code
-    num_people: int
-    num_tracklets: int
-    chance: float  # share of the tracklets that have the code which is most frequent where the classifier was fitted
-    accuracy: float  # share of the tracklets whose annotated code is the most probable one
-    # Cohen's kappa of annotated and predicted codes, 0..1 (0 also if it is negative): what is left of the agreement
-    # after that which two independent columns would have by chance
-    agreement: float
-    # expected calibration error, 0..1, at temperature 1 and at the calibrated one
-    ece_before: float
-    ece_after: float
-    temperature: float  # the calibrated one
+def predict_trained(side: FeatureSet, heads: Heads) -> dict[str, Tensor]:
+    """Predict attributes of tracklets by their descriptors; (n, C) by column."""
+    return predict_columns(heads, side.features, side.tracklets)
 
 
-@dataclass(frozen=True, eq=False)
-class AttributeHeads:
-    """The classifiers of a checkpoint."""
+def score_column(
+    codes: Sequence[int], probabilities: Tensor, truth: Tensor, pids: Tensor, most_frequent: Tensor
+) -> dict[str, float]:
+    """Score a column for people whom its classifier was neither fitted nor calibrated on.
 
-    heads: dict[str, AttributeHead]  # by column; the sensitive ones are absent unless they were asked for
-    scores: dict[str, ColumnScores]  # by column, of every column that could be learned, the sensitive ones included
-    has_sensitive: bool  # whether the classifiers of sensitive columns were kept
-    mask: ClassVar[Mask] = PREDICTED
-
-    def predict(self, side: FeatureSet) -> dict[str, Tensor]:
-        """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
-        return predict_columns(self.heads, side.features, side.tracklets)
-
-    def reliabilities(self, columns: Sequence[str]) -> dict[str, float]:
-        """Return how far pictures bear out each annotated column, 0..1; 0 if it could not be learned."""
-        return {column: self.scores[column].agreement if column in self.scores else 0.0 for column in columns}
-
-    def format_scores(self) -> str:
-        """Lay out the scores in percent."""
-        in_percent = ("chance", "accuracy", "kappa", "ECE before", "after")
-        rows = []
-        for column, each in self.scores.items():
-            shares = (each.chance, each.accuracy, each.agreement, each.ece_before, each.ece_after)
-            percent = [f"{100 * share:.1f}" for share in shares]
-            rows.append([column, each.num_people, each.num_tracklets, *percent, f"{each.temperature:.2f}"])
-        return format_table(["attribute", "people", "tracklets", *in_percent, "temperature"], rows)
+    Args:
+        codes: Code of each class, C of them; others count as wrong.
+        probabilities: (n, C).
+        truth: Annotated codes of the tracklets, (n,).
+        pids: Whose tracklet each is, (n,).
+        most_frequent: The most frequent code where the classifier was fitted.
+    Returns:
+        Numbers of people and tracklets, and in 0..1: accuracy, that of always the most frequent code ('chance'),
+        Cohen's kappa or 0 if it is negative ('agreement'), and the expected calibration error ('ece_after').
+    """
+    predicted = torch.tensor(codes)[probabilities.argmax(dim=1)]
+    right = predicted == truth
+    return {
+        "num_people": len(pids.unique()),
+        "num_tracklets": len(truth),
+        "chance": float((truth == most_frequent).double().mean()),
+        "accuracy": float(right.double().mean()),
+        "agreement": max(0.0, cohen_kappa(truth, predicted)),
+        "ece_after": calibration_error(probabilities, right),
+    }
 
 
-def find_heads(trained: TrainedRun) -> AttributeHeads | None:
-    """Read the trained classifiers that TEST.MASK needs for a checkpoint; None if it needs none."""
+def calibration_error(probabilities: Tensor, right: Tensor) -> float:
+    """Compute the expected calibration error: how far confidence and accuracy differ, over equal bins.
+
+    ``right`` says whether the most probable class of ``probabilities``, (n, C), is the annotated one, (n,).
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    confidence = probabilities.max(dim=1).values.double()
+    bins = (confidence * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1
+    surplus = torch.zeros(NUM_BINS, dtype=torch.float64).index_add_(0, bins, confidence - right.double())
+    return float(surplus.abs().sum() / len(confidence))
+
+
+def cohen_kappa(first: Tensor, second: Tensor) -> float:
+    """Compute the agreement of two codings (n,) beyond chance: 1 if always, 0 as by chance, or if neither varies.
+
+    Reference:
+        Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 1960.
+    """
+    agreement = float((first == second).double().mean())
+    codes = torch.cat([first, second]).unique()
+    by_chance = sum(float((first == code).double().mean() * (second == code).double().mean()) for code in codes)
+    return (agreement - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
+
+
+def format_scores(scores: Scores) -> str:
+    """Lay out the scores in percent, the temperature as it is."""
+    percent = {"chance": "chance", "accuracy": "accuracy", "kappa": "agreement"}
+    percent |= {"ECE before": "ece_before", "after": "ece_after"}
+    rows = [
+        [column, int(own["num_people"]), int(own["num_tracklets"])]
+        + [f"{100 * own[name]:.1f}" if name in own else "-" for name in percent.values()]
+        + [f"{own['temperature']:.2f}" if "temperature" in own else "-"]
+        for column, own in scores.items()
+    ]
+    return format_table(["attribute", "people", "tracklets", *percent, "temperature"], rows)
+
+
+def find_heads(trained: TrainedRun) -> tuple[Heads, Scores]:
+    """Read the classifiers of a checkpoint that TEST.MASK may use, and the scores of all that could be learned."""
     cfg = trained.cfg
-    if cfg.TEST.MASK not in ("soft", "predicted") or cfg.TEST.TEXT_TOWER:
-        return None
-    heads = read_heads(trained)
-    logger.info("Attributes of held-out training people, in percent:\n%s", heads.format_scores())
-    if cfg.TEST.MASK == "soft":
-        return heads
-    path, sensitive = heads_path(trained), ", ".join(SENSITIVE)
-    if not cfg.TEST.PREDICT_SENSITIVE:
-        allowed = {column: head for column, head in heads.heads.items() if column not in SENSITIVE}
-        heads = AttributeHeads(allowed, heads.scores, has_sensitive=False)
-    elif not heads.has_sensitive:
-        raise Mistake(
-            f"{path} holds no classifier of {sensitive}, which TEST.PREDICT_SENSITIVE asks for: run "
-            f"`{training_command(trained)} TEST.PREDICT_SENSITIVE True`."
-        )
-    if not heads.heads:
-        raise Mistake(
-            f"{path} holds no classifier that TEST.MASK predicted may use: the training people's table has no other "
-            f"column to learn than {sensitive}, which need TEST.PREDICT_SENSITIVE."
-        )
-    return heads
-
-
-def read_heads(trained: TrainedRun) -> AttributeHeads:
-    """Read the file of a checkpoint's classifiers; errors as ``find_heads``."""
     path, command = heads_path(trained), training_command(trained)
     if not path.is_file():
-        raise MissingFile(f"TEST.MASK {trained.cfg.TEST.MASK} needs {path}: run `{command}`.")
+        raise MissingFile(f"TEST.MASK {cfg.TEST.MASK} needs {path}: run `{command}`.")
     content = read_checkpoint(path)
     descriptors = describe_descriptors(trained)
     with fitting(path):
@@ -157,36 +153,48 @@ def read_heads(trained: TrainedRun) -> AttributeHeads:
     try:
         with fitting(path):
             heads = unpack_heads(content, trained.model.descriptor_width)
-            scores = {column: ColumnScores(**values) for column, values in content["scores"].items()}
-            if any(not math.isfinite(value) for each in scores.values() for value in asdict(each).values()):
-                raise ValueError("its scores must be finite numbers")
+            scores = {column: {name: float(each[name]) for name in each} for column, each in content["scores"].items()}
     except Mistake as error:
         raise Mistake(f"{error}: run `{command}`.") from error
-    return AttributeHeads(heads, scores, bool(content.get("has_sensitive")))
+    logger.info("Attributes of held-out training people, in percent:\n%s", format_scores(scores))
+    if cfg.TEST.MASK == "predicted":
+        sensitive = ", ".join(SENSITIVE)
+        if cfg.TEST.PREDICT_SENSITIVE and not content.get("has_sensitive"):
+            raise Mistake(
+                f"{path} holds no classifier of {sensitive}, which TEST.PREDICT_SENSITIVE asks for: run "
+                f"`{command} TEST.PREDICT_SENSITIVE True`."
+            )
+        heads = keep_allowed(heads, cfg.TEST.PREDICT_SENSITIVE)
+        if not heads:
+            raise Mistake(
+                f"{path} holds no classifier that TEST.MASK predicted may use: the training people's table has no "
+                f"other column to learn than {sensitive}, which need TEST.PREDICT_SENSITIVE."
+            )
+    return heads, scores
 
 
-def write_heads(heads: AttributeHeads, trained: TrainedRun) -> Path:
+def keep_allowed(heads: Heads, with_sensitive: bool) -> Heads:
+    """Drop the classifiers of sensitive columns unless they are asked for."""
+    return {column: head for column, head in heads.items() if with_sensitive or column not in SENSITIVE}
+
+
+def write_trained_heads(heads: Heads, scores: Scores, trained: TrainedRun) -> Path:
     """Write the classifiers beside the checkpoint whose descriptors they were trained on; returns the file."""
-    weights, columns = pack_heads(heads.heads)
-    values = {
-        "descriptors": describe_descriptors(trained),
-        "columns": columns,
-        "scores": {column: asdict(scores) for column, scores in heads.scores.items()},
-        "has_sensitive": heads.has_sensitive,
-    }
-    path = heads_path(trained)
-    write_weights(weights, values, path)
-    return path
+    has_sensitive = trained.cfg.TEST.PREDICT_SENSITIVE
+    entries = {"descriptors": describe_descriptors(trained), "scores": scores, "has_sensitive": has_sensitive}
+    write_heads(heads_path(trained), keep_allowed(heads, has_sensitive), entries)
+    return heads_path(trained)
 
 
-def pack_heads(heads: Mapping[str, AttributeHead]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Turn classifiers into the tensors and the entry 'columns' of their file."""
+def write_heads(path: Path, heads: Heads, entries: Mapping[str, Any]) -> None:
+    """Write classifiers with other entries of their file."""
     weights = {f"{column}.{name}": getattr(head, name) for column, head in heads.items() for name in ("weight", "bias")}
-    return weights, {column: {"codes": head.codes, "temperature": head.temperature} for column, head in heads.items()}
+    columns = {column: {"codes": head.codes, "temperature": head.temperature} for column, head in heads.items()}
+    write_weights(weights, {**entries, "columns": columns}, path)
 
 
-def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeHead]:
-    """Return the classifiers of a file that ``pack_heads`` filled, for vectors of ``width`` numbers."""
+def unpack_heads(content: Mapping[str, Any], width: int) -> Heads:
+    """Return the classifiers of the content of a file that ``write_heads`` wrote, for vectors of ``width`` numbers."""
     heads = {}
     for column, values in content["columns"].items():
         codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
@@ -194,8 +202,8 @@ def unpack_heads(content: Mapping[str, Any], width: int) -> dict[str, AttributeH
         if weight.shape != (len(codes), width) or bias.shape != (len(codes),):
             found = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
             raise ValueError(f"its classifier of {column} is {found}, for {len(codes)} codes of {width} numbers")
-        if not (weight.isfinite().all() and bias.isfinite().all() and 0 < temperature < math.inf):
-            raise ValueError(f"its classifier of {column} must hold finite numbers and a temperature above 0")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"its classifier of {column} must have a temperature above 0")
         heads[column] = AttributeHead(codes, weight, bias, temperature)
     return heads
 

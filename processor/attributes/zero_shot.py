@@ -8,11 +8,9 @@ Reference: Radford et al., "Learning Transferable Visual Models From Natural Lan
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +20,12 @@ from torch.utils.data import DataLoader
 from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, AttributeScheme
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
-from utils.checkpoint import fitting, read_checkpoint, write_weights
+from utils.checkpoint import fitting, read_checkpoint
 from utils.mistake import Mistake
-from utils.tables import format_table
 
 from ..evaluation.features import FeatureExtractor, FeatureSet
-from ..evaluation.results import ZERO_SHOT, Mask
-from .fit import cohen_kappa, minimise, split_people
-from .heads import AttributeHead, ColumnScores, pack_heads, predict_columns, unpack_heads
+from .fit import minimise, split_people
+from .heads import AttributeHead, Heads, Scores, predict_columns, score_column, unpack_heads, write_heads
 
 logger = logging.getLogger(__name__)
 
@@ -100,24 +96,6 @@ PROMPTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-Heads = dict[str, AttributeHead]  # by view and column, such as 'aerial.beard', as ``predict_columns`` takes them
-
-
-@dataclass(frozen=True, eq=False)
-class ZeroShotPredictor:
-    """Predicts attributes of tracklets from their frames, which are read once more for it."""
-
-    heads: Heads  # classifiers of vectors of ``space``
-    space: TextSpace  # on the device of ``extractor``
-    extractor: FeatureExtractor  # as ``encode_words`` takes it
-    make_loader: Callable[[Sequence[Tracklet]], DataLoader]  # builds the loader of tracklets' clips
-    mask: ClassVar[Mask] = ZERO_SHOT
-
-    def predict(self, side: FeatureSet) -> dict[str, Tensor]:
-        """Return the probabilities of n tracklets over the codes of each column, (n, C)."""
-        words = encode_words(self.space, self.extractor, self.make_loader(side.tracklets), side.tracklets)
-        return predict_columns(self.heads, words, side.tracklets)
-
 
 def choose_prompt(space: TextSpace, phrases: Sequence[str], view: str) -> str | None:
     """Return the first phrase, in the first template, whose words the text tower knows; None if there is none."""
@@ -132,7 +110,7 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
             f"Zero-shot attributes have prompts for AG-VPReID's columns only; this data set has others: "
             f"{', '.join(scheme.columns)}."
         )
-    heads: Heads = {}
+    heads = {}
     for view in TEMPLATES:
         for column, values in PROMPTS.items():
             prompts = {
@@ -183,13 +161,27 @@ def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHea
     return replace(head, bias=bias.detach() * temperature - mean, temperature=temperature.item())
 
 
+def predict_zero_shot(
+    side: FeatureSet,
+    heads: Heads,
+    space: TextSpace,
+    extractor: FeatureExtractor,
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+) -> dict[str, Tensor]:
+    """Predict attributes of tracklets from their frames, which are read once more for it; (n, C) by column."""
+    return predict_columns(heads, encode_words(side.tracklets, space, extractor, make_loader), side.tracklets)
+
+
 def encode_words(
-    space: TextSpace, extractor: FeatureExtractor, loader: DataLoader, tracklets: Sequence[Tracklet]
+    tracklets: Sequence[Tracklet],
+    space: TextSpace,
+    extractor: FeatureExtractor,
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
 ) -> Tensor:
     """Encode tracklets, all with a readable frame, in the space of texts, (n, P), unit length, on the CPU."""
     raw = replace(extractor, transform=nn.Identity())
     words = raw.average_over_tracklets(
-        lambda clips, camids: space.encode_frames(clips), loader, tracklets, "frames beside texts"
+        lambda clips, camids: space.encode_frames(clips), make_loader(tracklets), tracklets, "frames beside texts"
     )
     return F.normalize(words, dim=1).cpu()
 
@@ -219,58 +211,40 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
     return heads
 
 
-def write_calibrated(
-    predictor: ZeroShotPredictor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int, folder: Path
-) -> None:
-    """Calibrate zero-shot classifiers on training people, log how well they do, and write them beside a checkpoint."""
-    space, processes = predictor.space, predictor.extractor.runtime.processes
-    tracklets = features.tracklets
-    words = encode_words(space, predictor.extractor, predictor.make_loader(tracklets), tracklets)
-    fitted, table = fit_and_compare(predictor.heads, words, features, scores, seed)
-    logger.info("Zero-shot classifiers by %s on the same people, in percent:\n%s", space.name, table)
-    path = processes.run_on_main(partial(write_zero_shot_heads, fitted, space, folder))
-    logger.info("Written: %s, for TEST.MASK predicted with TEST.TEXT_TOWER", path)
-
-
-def fit_and_compare(
-    plain: Heads, words: Tensor, features: FeatureSet, scores: Mapping[str, ColumnScores], seed: int
-) -> tuple[Heads, str]:
-    """Calibrate zero-shot classifiers, and lay out in percent how they and trained ones do on the same held-out people.
+def fit_zero_shot(
+    plain: Heads, words: Tensor, features: FeatureSet, learned: Container[str], seed: int
+) -> tuple[Heads, list[Scores]]:
+    """Calibrate zero-shot classifiers on the people that trained ones are fitted and calibrated on.
 
     Args:
         plain: Classifiers of ``make_zero_shot_heads``.
         words: Vectors of the tracklets of ``features`` in the space of texts, (n, P), unit length.
         features: Of tracklets that have AG-VPReID's attributes.
-        scores: Of the trained classifiers, by column.
+        learned: Columns to score.
         seed: That the trained classifiers' people were drawn by.
+    Returns:
+        The calibrated classifiers; the scores of the plain ones and of these, on the same held-out people.
     """
-    parts = split_people(features.pids, seed)
-    tracklets = features.tracklets
-    table = torch.tensor([tracklet.attributes for tracklet in tracklets])
-    codes = {column: table[:, index] for index, column in enumerate(COLUMNS)}
+    parts, tracklets, pids = split_people(features.pids, seed), features.tracklets, torch.tensor(features.pids)
+    codes = dict(zip(COLUMNS, torch.tensor([tracklet.attributes for tracklet in tracklets]).T, strict=True))
     known = (parts.fit | parts.calibration).nonzero().squeeze(1)
     of_known = {column: each[known] for column, each in codes.items()}
     fitted = calibrate_heads(plain, words[known], [tracklets[index] for index in known.tolist()], of_known)
-    methods = [predict_columns(heads, words, tracklets) for heads in (plain, fitted)]
-    rows = []
-    for column in methods[0]:
-        if column not in scores:
-            continue
-        chosen = parts.scores & (codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)])
-        own = torch.tensor(plain[f"ground.{column}"].codes)
-        predicted = [own[each[column][chosen].argmax(dim=1)] for each in methods]
-        right = [(each == codes[column][chosen]).double().mean().item() for each in predicted]
-        agreement = cohen_kappa(codes[column][chosen], predicted[1])
-        trained = scores[column]
-        shares = (trained.chance, trained.accuracy, *right, trained.agreement, agreement)
-        rows.append([column, int(chosen.sum()), *(f"{100 * share:.1f}" for share in shares)])
-    header = ["attribute", "tracklets", "chance", "trained", "zero-shot", "calibrated", "kappa", "kappa calibrated"]
-    return fitted, format_table(header, rows)
+    scores: list[Scores] = []
+    for heads in (plain, fitted):
+        own = {}
+        for column, probabilities in predict_columns(heads, words, tracklets).items():
+            if column in learned:
+                is_known = codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)]
+                chosen = parts.scores & is_known
+                most_frequent = codes[column][parts.fit & is_known].mode().values
+                sides = probabilities[chosen], codes[column][chosen], pids[chosen]
+                own[column] = score_column(heads[f"ground.{column}"].codes, *sides, most_frequent)
+        scores.append(own)
+    return fitted, scores
 
 
 def write_zero_shot_heads(heads: Heads, space: TextSpace, folder: Path) -> Path:
     """Write classifiers beside a checkpoint, with the hash of their text tower; returns the file."""
-    weights, columns = pack_heads(heads)
-    path = folder / CALIBRATION_FILE
-    write_weights(weights, {"text_tower": space.sha256, "columns": columns}, path)
-    return path
+    write_heads(folder / CALIBRATION_FILE, heads, {"text_tower": space.sha256})
+    return folder / CALIBRATION_FILE

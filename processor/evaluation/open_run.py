@@ -223,7 +223,8 @@ def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
 
 def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     """Build the network with as many classes and cameras as the checkpoint has, whatever the data set has."""
-    state = convert_checkpoint(content, path=path)
+    with fitting(path):
+        state = convert_checkpoint(content)
     num_classes, num_cameras = (
         max(len(state[name]), 1) if name in state and state[name].dim() else 1
         for name in (CLASSIFIERS[0], CAMERA_EMBEDDING)

@@ -1,13 +1,16 @@
 """Features to rankings: every direction is ranked visually and by what else is asked for, and scored."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
+from yacs.config import CfgNode
 
 from datasets.attributes import AttributeScheme
 from datasets.tracklet import VIEWS, Case, Tracklet
@@ -26,55 +29,20 @@ from utils.processes import ALONE, Processes
 from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
 from utils.reranking import find_neighbourhoods, re_ranked_distances
 
-from ..attributes.masks import MaskOptions, make_penalty
 from .cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
-from .results import (
-    ATTRIBUTES_ALONE,
-    CAMERA_NORMALIZED,
-    CENTRALIZED,
-    EXPANDED,
-    NO_MASK,
-    PLAIN,
-    RERANKED,
-    VIEW_NORMALIZED,
-    CaseResult,
-    Evaluation,
-    Method,
-    Ranking,
-)
+from .results import ATTRIBUTES_ALONE, NO_MASK, PLAIN, RERANKED, CaseResult, Evaluation, Mask, Method, Ranking
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RankingOptions:
-    """Rankings to make beside the plain visual one.
+class RankingOptions(NamedTuple):
+    """Rankings to make beside the plain visual one."""
 
-    Attributes:
-        mask: The soft-biometric mask, if any.
-        reranking: Whether to re-rank by k-reciprocal neighbours, too.
-        k1, k2, lambda_value: As in ``utils.reranking.re_rank``.
-        query_expansion: '', 'average' or 'weighted'.
-        expansion_k, expansion_alpha: As in ``utils.refinement.expand_queries``; alpha for 'weighted' only.
-        mutual_neighbours: Whose features get those of their mutual neighbours: '', 'gallery' or 'both'.
-        camera_normalization: '', 'gallery' (by statistics of the gallery) or 'both' (each side by its own).
-        normalizes_by_view: Whether the statistics are of views instead of cameras.
-        unit_length: Whether refined features are L2-normalised, as the others are.
-    """
-
-    mask: MaskOptions = MaskOptions()
-    reranking: bool = False
-    k1: int = 20
-    k2: int = 6
-    lambda_value: float = 0.3
-    query_expansion: str = ""
-    expansion_k: int = 10
-    expansion_alpha: float = 3.0
-    mutual_neighbours: str = ""
-    camera_normalization: str = ""
-    normalizes_by_view: bool = False
-    unit_length: bool = True
+    test: CfgNode  # the section TEST of the configuration
+    mask: Mask = NO_MASK
+    # penalties of query and gallery, (Q, G), with what their attributes mean; None if the data have none to compare
+    penalise: Callable[[FeatureSet, FeatureSet, AttributeScheme | None], Distances | None] = lambda *sides: None
 
 
 def evaluate(
@@ -108,12 +76,6 @@ def evaluate(
         for side in (query, gallery):
             _require_finite(side, case.title)
         distances = compute_distances(query, gallery, case.scheme, options, processes)
-        if options.mask.needs_annotations and all(method.mask == NO_MASK for method in distances):
-            logger.warning(
-                "%s: the data have no annotated attributes: only visual rows are reported. TEST.MASK predicted needs "
-                "none.",
-                case.title,
-            )
         rankings = {} if case.identities_masked else _score_case(case, distances, query, gallery, processes)
         results.append(CaseResult(case, distances, rankings, num_left_out))
     return Evaluation(results, extractor.normalize)
@@ -172,55 +134,54 @@ def compute_distances(
         processes: All of them call this. Process 0 re-ranks and finds neighbours, and sends the others what it found:
             on one machine they would take its cores.
     """
-    base = _prepare_rankings(query, gallery, options, processes)
-    distances = {Method(ranking): own for ranking, own in base.items()}
-    mask, penalty = make_penalty(query, gallery, scheme, options.mask)
+    distances = {
+        Method(ranking): own for ranking, own in _prepare_rankings(query, gallery, options.test, processes).items()
+    }
+    penalty = options.penalise(query, gallery, scheme)
     if penalty is not None:
-        for ranking, own in base.items():
-            distances[Method(ranking, mask)] = own.plus(penalty)
-        if mask.annotated:
-            distances[Method(ATTRIBUTES_ALONE, mask)] = penalty
+        distances |= {Method(each.ranking, options.mask): own.plus(penalty) for each, own in distances.items()}
+        if options.mask.annotated:
+            distances[Method(ATTRIBUTES_ALONE, options.mask)] = penalty
     return distances
 
 
 def _prepare_rankings(
-    query: FeatureSet, gallery: FeatureSet, options: RankingOptions, processes: Processes
+    query: FeatureSet, gallery: FeatureSet, test: CfgNode, processes: Processes
 ) -> dict[Ranking, Distances]:
     """Prepare the distances of every ranking, the plain one first."""
     q, g = query.features, gallery.features
     distances: dict[Ranking, Distances] = {PLAIN: squared_distances(q, g)}
-    if options.reranking:
-        neighbourhoods = processes.run_on_main(lambda: find_neighbourhoods(q, g, options.k1, options.k2))
-        distances[RERANKED] = re_ranked_distances(q, g, neighbourhoods, options.lambda_value)
+    if test.RE_RANKING:
+        k1, k2 = test.RE_RANKING_K1, test.RE_RANKING_K2
+        neighbourhoods = processes.run_on_main(lambda: find_neighbourhoods(q, g, k1, k2))
+        distances[RERANKED] = re_ranked_distances(q, g, neighbourhoods, test.RE_RANKING_LAMBDA)
 
-    def add(ranking: Ranking, *sides: Tensor) -> None:
-        distances[ranking] = squared_distances(*(F.normalize(side) if options.unit_length else side for side in sides))
+    def add(label: str, q: Tensor, g: Tensor, sides: str = "gallery") -> None:
+        """Rank by other features; those that are refined on both sides depend on the other queries."""
+        name = Ranking(label, re.sub(r"\W+", "_", label).strip("_"), uses_query_set=sides == "both")
+        distances[name] = squared_distances(*(F.normalize(side) if test.FEAT_NORM else side for side in (q, g)))
 
     def share(refine: Callable[[], Tensor]) -> Tensor:
         """Refine in process 0 and send the features to the others, whose devices are others."""
         return refine() if processes.is_alone else processes.run_on_main(lambda: refine().cpu()).to(q.device)
 
-    if how := options.query_expansion:
-        alpha = options.expansion_alpha if how == "weighted" else 0.0
-        add(EXPANDED[how], share(lambda: expand_queries(q, g, options.expansion_k, alpha)), g)
-    if sides := options.mutual_neighbours:
+    of_gallery = {"gallery": " (gallery)", "both": ""}
+    if how := test.QUERY_EXPANSION:
+        alpha = test.QUERY_EXPANSION_ALPHA if how == "weighted" else 0.0
+        add(f"query expansion ({how})", share(lambda: expand_queries(q, g, test.QUERY_EXPANSION_K, alpha)), g)
+    if sides := test.MUTUAL_NEIGHBOURS:
         own = share(lambda: add_mutual_neighbours(q)) if sides == "both" else q
-        add(CENTRALIZED[sides], own, share(lambda: add_mutual_neighbours(g)))
-    if statistics := options.camera_normalization:
-        q_groups, g_groups = (_number_groups(side, options.normalizes_by_view) for side in (query, gallery))
-        pool = (q, q_groups) if statistics == "both" else (g, g_groups)
-        rankings = VIEW_NORMALIZED if options.normalizes_by_view else CAMERA_NORMALIZED
-        add(
-            rankings[statistics],
-            standardize_groups(q, q_groups, *pool),
-            standardize_groups(g, g_groups, g, g_groups),
-        )
+        add(f"mutual neighbours{of_gallery[sides]}", own, share(lambda: add_mutual_neighbours(g)), sides)
+    if sides := test.CAMERA_NORMALIZATION:
+        groups = test.NORMALIZATION_GROUPS
+        numbers = {
+            "camera": lambda side: np.array(side.camids),
+            "view": lambda side: np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets]),
+        }
+        of_q, of_g = (q, numbers[groups](query)), (g, numbers[groups](gallery))
+        own = standardize_groups(*of_q, *(of_q if sides == "both" else of_g))
+        add(f"{groups}-normalised{of_gallery[sides]}", own, standardize_groups(*of_g, *of_g), sides)
     return distances
-
-
-def _number_groups(side: FeatureSet, by_view: bool) -> np.ndarray:
-    """Return the camera of each tracklet, -1 if unknown, or the number of its view, (n,)."""
-    return np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets] if by_view else side.camids)
 
 
 def score_distances(

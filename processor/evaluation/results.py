@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,60 +12,27 @@ from utils.distances import Distances
 from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """How the gallery is ranked, apart from attributes.
+class Ranking(NamedTuple):
+    """The name of a way to rank the gallery, apart from attributes."""
 
-    Attributes:
-        label: As in the tables.
-        slug: For file names; '' for the plain visual ranking.
-        uses_query_set: Whether the ranking of a query depends on the other queries, which a system that answers one
-            query at a time does not have.
-        uses_pictures: Whether pictures are compared; without, the mask's penalty is the distance.
-    """
-
-    label: str
-    slug: str
+    label: str  # as in the tables
+    slug: str  # for file names; '' for the plain visual ranking
+    # whether the ranking of a query depends on the other queries, which a system that answers one at a time lacks
     uses_query_set: bool = False
-    uses_pictures: bool = True
 
 
-@dataclass(frozen=True)
-class Mask:
-    """What a penalty for contradicting attributes is computed from.
+class Mask(NamedTuple):
+    """The name of a penalty for contradicting attributes."""
 
-    Attributes:
-        label: As in the tables; '' for no mask.
-        slug: For file names; '' for no mask.
-        annotated: Whether it reads annotations of the test set.
-    """
-
-    label: str
-    slug: str
-    annotated: bool = False
+    label: str = ""  # as in the tables
+    slug: str = ""  # for file names
+    annotated: bool = False  # whether it reads annotations of the test set
 
 
 PLAIN = Ranking("visual only", "")
 RERANKED = Ranking("re-ranked", "reranked", uses_query_set=True)
-ATTRIBUTES_ALONE = Ranking("attributes alone", "attributes_alone", uses_pictures=False)
-# By the value of the key that asks for them.
-EXPANDED = {
-    "average": Ranking("query expansion (average)", "query_expansion_average"),
-    "weighted": Ranking("query expansion (weighted)", "query_expansion_weighted"),
-}
-CENTRALIZED = {
-    "gallery": Ranking("mutual neighbours (gallery)", "mutual_neighbours_gallery"),
-    "both": Ranking("mutual neighbours", "mutual_neighbours", uses_query_set=True),
-}
-CAMERA_NORMALIZED = {
-    "gallery": Ranking("camera-normalised (gallery)", "camera_normalised_gallery"),
-    "both": Ranking("camera-normalised", "camera_normalised", uses_query_set=True),
-}
-VIEW_NORMALIZED = {
-    "gallery": Ranking("view-normalised (gallery)", "view_normalised_gallery"),
-    "both": Ranking("view-normalised", "view_normalised", uses_query_set=True),
-}
-NO_MASK = Mask("", "")
+ATTRIBUTES_ALONE = Ranking("attributes alone", "attributes_alone")  # the mask's penalty is the distance
+NO_MASK = Mask()
 ANNOTATED = Mask("annotated attributes", "annotated_attributes", annotated=True)
 SOFT = Mask("annotated attributes, weighed by reliability", "soft_annotated_attributes", annotated=True)
 PREDICTED = Mask("predicted attributes", "predicted_attributes")
@@ -81,8 +49,13 @@ class Method:
     def __str__(self) -> str:
         if not self.mask.label:
             return self.ranking.label
-        joint = " + mask" if self.ranking.uses_pictures else ""
+        joint = " + mask" if self.uses_pictures else ""
         return f"{self.ranking.label}{joint} ({self.mask.label})"
+
+    @property
+    def uses_pictures(self) -> bool:
+        """Whether pictures are compared; by attributes alone, most distances are equal."""
+        return self.ranking != ATTRIBUTES_ALONE
 
     @property
     def heading(self) -> str:
@@ -100,19 +73,12 @@ VISUAL = Method()
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One direction: its tracklets, its distances and, unless identities are masked, its scores.
+    """One direction: its tracklets, its distances and, unless identities are masked, its scores."""
 
-    Attributes:
-        case: Query and gallery tracklets that were ranked.
-        distances: (Q, G) by method, the visual one first; computed in blocks whenever they are looked at.
-        rankings: Scores by method; empty when the case's identities are masked.
-        num_left_out: Tracklets of query and gallery that were not ranked, because none of their frames can be read.
-    """
-
-    case: Case
-    distances: dict[Method, Distances]
+    case: Case  # with the tracklets that were ranked
+    distances: dict[Method, Distances]  # (Q, G), the visual ones first; computed whenever they are looked at
     rankings: dict[Method, RankingResult]
-    num_left_out: int = 0
+    num_left_out: int = 0  # tracklets that were not ranked, because none of their frames can be read
 
     @property
     def protocol(self) -> Protocol:
@@ -122,13 +88,11 @@ class CaseResult:
     @cached_property
     def ids(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Identities of the queries, (Q,), and of the gallery, (G,), then their cameras, likewise."""
-        query, gallery = self.case.query, self.case.gallery
-        return (
-            np.array([tracklet.pid for tracklet in query]),
-            np.array([tracklet.pid for tracklet in gallery]),
-            np.array([tracklet.camid for tracklet in query]),
-            np.array([tracklet.camid for tracklet in gallery]),
+        pids, camids = (
+            [np.array([getattr(tracklet, name) for tracklet in side]) for side in (self.case.query, self.case.gallery)]
+            for name in ("pid", "camid")
         )
+        return pids[0], pids[1], camids[0], camids[1]
 
     def matches(self, index: int) -> np.ndarray:
         """Mark the gallery entries of a query's identity, (G,), bool."""

@@ -89,7 +89,7 @@ def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[
 
 def _camera_pairs(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
     """Pair the query's camera with every camera that has a true match of it."""
-    cameras = sorted({match.camid for match in matches} - {UNKNOWN})
+    cameras = {match.camid for match in matches} - {UNKNOWN}
     return [((query.camid, camera), f"{query.camid} to {camera}") for camera in cameras if query.camid != UNKNOWN]
 
 

@@ -4,17 +4,15 @@ import csv
 import io
 import json
 import logging
-import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from utils.bootstrap import compare_paired
-from utils.mistake import MissingFile, Mistake
+from utils.mistake import Mistake
 from utils.tables import format_table
 from utils.text import read_text
 
@@ -36,10 +34,9 @@ def read_results(paths: Sequence[Path]) -> list[Measures]:
     """Read the measures of each results.json, and warn of every file that was made by other settings than the first."""
     runs, settings = [], []
     for path in paths:
-        if not path.is_file():
-            raise MissingFile(f"{path} is not a file: eval_main.py writes results.json to its results folder.")
+        text = read_text(path)
         try:
-            content = json.loads(read_text(path))
+            content = json.loads(text)
             run = {
                 tuple(row[key] for key in ROW_KEYS): {name: float(row[name]) for name in MEASURES}
                 for row in content["results"]
@@ -48,16 +45,11 @@ def read_results(paths: Sequence[Path]) -> list[Measures]:
             raise Mistake(f"{path} is not a results.json of eval_main.py: {error!r}.") from error
         if not run:
             raise Mistake(f"{path} holds no row: nothing was scored, as with masked test identities.")
-        for keys, measures in run.items():
-            for name, value in measures.items():
-                if not math.isfinite(value):
-                    raise Mistake(f"{path}: {name} of {' | '.join(keys)} is {value}, not a number.")
         runs.append(run)
         settings.append({name: content.get(name) for name in SETTINGS})
-    for path, own in zip(paths, settings, strict=True):
-        for name in SETTINGS:
-            if own[name] != settings[0][name]:
-                logger.warning("%s differ: %r in %s, %r in %s.", name, settings[0][name], paths[0], own[name], path)
+        for name, value in settings[-1].items():
+            if value != settings[0][name]:
+                logger.warning("%s differ: %r in %s, %r in %s.", name, settings[0][name], paths[0], value, path)
     return runs
 
 
@@ -67,10 +59,10 @@ def average(paths: Sequence[Path]) -> list[dict[str, Any]]:
     Measures are fractions of 1; the standard deviation of a single run is None.
     """
     runs = read_results(paths)
-    means = []
     for path, run in zip(paths, runs, strict=True):
         if odd := sorted(run.keys() ^ runs[0].keys()):
             raise Mistake(f"{path} and {paths[0]} hold different rows: only one has {' | '.join(odd[0])}.")
+    means = []
     for keys in runs[0]:
         row = {**dict(zip(ROW_KEYS, keys, strict=True)), "num_runs": len(runs)}
         for name in MEASURES:
@@ -85,48 +77,40 @@ def format_means(means: Sequence[dict[str, Any]]) -> str:
     """Lay out the rows of ``average`` as a table, in percent."""
     rows = []
     for row in means:
-        deviations = {name: row[f"{name}_std"] for name in MEASURES}
-        cells = [
-            f"{100 * row[name]:.2f} ({'-' if deviation is None else f'{100 * deviation:.2f}'})"
-            for name, deviation in deviations.items()
-        ]
+        cells = []
+        for name in MEASURES:
+            deviation = row[f"{name}_std"]
+            cells.append(f"{100 * row[name]:.2f} ({'-' if deviation is None else f'{100 * deviation:.2f}'})")
         rows.append([" | ".join(row[key] for key in ROW_KEYS), *cells])
     return format_table(["mean (standard deviation)", *MEASURES], rows)
 
 
-@dataclass(frozen=True, eq=False)
-class PairedQueries:
-    """The queries that a method ranked in two evaluations."""
+class PairedQuery(NamedTuple):
+    """A query that a method ranked in two evaluations."""
 
     method: str  # as in the results
-    directions: list[str]  # direction of each query, V of them
-    keys: list[str]  # key of each query's tracklet, likewise
-    pids: np.ndarray  # identities, (V,)
-    # ``SCORES`` of the two evaluations, (3, V)
-    first: np.ndarray
-    second: np.ndarray
+    direction: str
+    key: str  # of its tracklet
+    pid: int
+    # ``SCORES`` of the two evaluations
+    first: tuple[float, ...]
+    second: tuple[float, ...]
 
 
-def read_queries(path: Path) -> dict[tuple[str, str], dict[str, tuple[int, list[float]]]]:
+def read_queries(path: Path) -> dict[tuple[str, str], dict[str, tuple[int, tuple[float, ...]]]]:
     """Read a queries.csv: pid and ``SCORES`` of each query by its key, by method and direction, in the file's order."""
-    queries: dict[tuple[str, str], dict[str, tuple[int, list[float]]]] = {}
+    queries: dict[tuple[str, str], dict[str, tuple[int, tuple[float, ...]]]] = {}
+    text = read_text(path)
     try:
-        for row in csv.DictReader(io.StringIO(read_text(path), newline="")):
-            method, direction, key = row["method"], row["direction"], row["key"]
-            own = queries.setdefault((method, direction), {})
-            if key in own:
-                raise Mistake(f"{path} holds the query {key} of {method}, {direction} twice.")
-            own[key] = (int(row["pid"]), [float(row[name]) for name in SCORES])
-    except Mistake:
-        raise
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            scores = tuple(float(row[name]) for name in SCORES)
+            queries.setdefault((row["method"], row["direction"]), {})[row["key"]] = (int(row["pid"]), scores)
     except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise Mistake(f"{path} is not a queries.csv of eval_main.py: {error!r}.") from error
-    if not queries:
-        raise Mistake(f"{path} holds no query.")
     return queries
 
 
-def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
+def read_pairs(first: Path, second: Path) -> list[PairedQuery]:
     """Read two evaluations, folders or a file in each, and pair the queries of each method that is in both by key.
 
     What is in one evaluation only, and settings that differ, are warned about.
@@ -142,58 +126,56 @@ def read_pairs(first: Path, second: Path) -> list[PairedQueries]:
     one, other = (read_queries(folder / "queries.csv") for folder in folders)
     for part in sorted(one.keys() ^ other.keys()):
         logger.warning("Only %s has %s: left out.", folders[0] if part in one else folders[1], " | ".join(part))
-    common = [part for part in one if part in other]
-    if not common:
-        raise Mistake(f"{folders[0]} and {folders[1]} have no method and direction in common.")
-    for part in common:
+    pairs = []
+    for part in [part for part in one if part in other]:
         if odd := sorted(one[part].keys() ^ other[part].keys()):
             raise Mistake(
                 f"{folders[0]} and {folders[1]} hold different queries of {' | '.join(part)}: {len(odd)} are in one "
                 f"only, such as {odd[0]}. Compare evaluations of one data set."
             )
-    pairs = []
-    for method in dict.fromkeys(method for method, _ in common):
-        queries = [(part, key) for part in common if part[0] == method for key in one[part]]
-        pids = np.array([one[part][key][0] for part, key in queries])
-        scores = [np.array([side[part][key][1] for part, key in queries]).T for side in (one, other)]
-        pairs.append(
-            PairedQueries(method, [part[1] for part, _ in queries], [key for _, key in queries], pids, *scores)
-        )
+        for key, (pid, scores) in one[part].items():
+            pairs.append(PairedQuery(*part, key, pid, scores, other[part][key][1]))
+    if not pairs:
+        raise Mistake(f"{folders[0]} and {folders[1]} have no method and direction in common.")
     return pairs
 
 
-def format_differences(pairs: Sequence[PairedQueries]) -> str:
+def format_differences(pairs: Sequence[PairedQuery]) -> str:
     """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values over people.
 
     A method has a row for each direction and, if there are several, for all of them.
     """
     rows = []
-    for pair in pairs:
-        groups = {name: np.array([own == name for own in pair.directions]) for name in dict.fromkeys(pair.directions)}
+    for method in dict.fromkeys(pair.method for pair in pairs):
+        own = [pair for pair in pairs if pair.method == method]
+        groups: dict[str, list[PairedQuery]] = {}
+        for pair in own:
+            groups.setdefault(pair.direction, []).append(pair)
         if len(groups) > 1:
-            groups["overall"] = np.ones(len(pair.keys), dtype=bool)
+            groups["overall"] = own
         for direction, group in groups.items():
-            first, second = (measures_by_query(*scores[:, group]) for scores in (pair.first, pair.second))
+            pids = np.array([pair.pid for pair in group])
+            first = measures_by_query(*np.array([pair.first for pair in group]).T)
+            second = measures_by_query(*np.array([pair.second for pair in group]).T)
             for name in COMPARED:
-                result = compare_paired(first[name], second[name], pair.pids[group])
+                result = compare_paired(first[name], second[name], pids)
                 means = [f"{100 * values[name].mean():.2f}" for values in (first, second)]
                 interval = f"{100 * result.low:+.2f} to {100 * result.high:+.2f}"
                 change = f"{100 * result.difference:+.2f}"
-                rows.append([pair.method, direction, name, *means, change, interval, f"{result.p_value:.4f}"])
+                rows.append([method, direction, name, *means, change, interval, f"{result.p_value:.4f}"])
     header = ["method", "direction", "measure", "first", "second", "difference", "95 % interval", "p"]
     return format_table(header, rows, align="<<<>>>>>")
 
 
-def format_changes(pair: PairedQueries, better: bool) -> str:
-    """Lay out the queries whose average precision rose (``better``) or fell most."""
-    rises = (pair.second[1] - pair.first[1]) * (1 if better else -1)
+def format_changes(pairs: Sequence[PairedQuery], better: bool) -> str:
+    """Lay out the queries of the first method whose average precision rose (``better``) or fell most."""
+    sign = 1 if better else -1
+    changes = [(sign * (pair.second[1] - pair.first[1]), pair) for pair in pairs if pair.method == pairs[0].method]
     rows = []
-    for index in np.argsort(-rises, kind="stable")[:NUM_CHANGES]:
-        if rises[index] > 0:
-            precisions = [f"{100 * side[1, index]:.2f}" for side in (pair.first, pair.second)]
-            ranks = [f"{side[0, index]:g}" for side in (pair.first, pair.second)]
-            rows.append([pair.keys[index], pair.directions[index], *precisions, *ranks])
-    title = f"{'better' if better else 'worse'} with the second"
-    return format_table(
-        [title, "direction", "AP first", "AP second", "rank first", "rank second"], rows, align="<<>>>>"
-    )
+    for rise, pair in sorted(changes, key=lambda change: change[0], reverse=True)[:NUM_CHANGES]:
+        if rise > 0:
+            (first_rank, first, _), (second_rank, second, _) = pair.first, pair.second
+            cells = (f"{100 * first:.2f}", f"{100 * second:.2f}", f"{first_rank:g}", f"{second_rank:g}")
+            rows.append([pair.key, pair.direction, *cells])
+    header = [f"{'better' if better else 'worse'} with the second", "direction"]
+    return format_table([*header, "AP first", "AP second", "rank first", "rank second"], rows, align="<<>>>>")

@@ -5,8 +5,8 @@ Distances are computed again whenever they are looked at, which is most of the r
 Axes: Q queries, G galleries.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,22 +16,21 @@ from utils.nearest import find_nearest
 from utils.verification import Verification, count_negatives
 
 from ..evaluation.results import CaseResult, Method
-from .files import RankingFile
+from .submission import AddRanking
 
 NUM_NEAREST = 10  # gallery tracklets that are kept for a query
 NUM_BINS = 50  # of the histogram of distances
 
 
 class Place(NamedTuple):
-    """A gallery tracklet in the ranking of a query: rank from 1, index in the gallery, distance."""
+    """A gallery tracklet in the ranking of a query."""
 
-    rank: float
-    gallery: int
+    rank: float  # from 1
+    gallery: int  # index
     distance: float
 
 
-@dataclass(frozen=True)
-class RankedQuery:
+class RankedQuery(NamedTuple):
     """A query that counts, and its nearest gallery tracklets without those that the protocol leaves out."""
 
     index: int  # place in the case's queries, from 0
@@ -42,30 +41,18 @@ class RankedQuery:
 
 
 @dataclass(frozen=True, eq=False)
-class QueryMaps:
-    """What the network looked at in a query, and in the gallery tracklet that was ranked first."""
-
-    weights: tuple[float, ...]  # of each frame of the clip in the pooling, in time order, T of them, summing to 1
-    frames: tuple[np.ndarray, ...]  # frames of the clip with their relevance drawn over them, each (H, W, 3), uint8
-    match: np.ndarray  # the frame of the gallery tracklet with the most relevant patch, likewise
-
-
-@dataclass(frozen=True, eq=False)
 class RankedDirection:
     """A scored direction by one method."""
 
     case: Case
     method: Method
     cmc: np.ndarray  # share of queries with a true match at rank r or better, rank 1 first
-    # those that count, in query order; none where no pictures were compared, because most distances are equal then,
-    # and their order means nothing
-    queries: list[RankedQuery]
+    queries: list[RankedQuery]  # those that count, in query order; none where no pictures were compared
     verification: Verification  # ROC curve of the pairs that the protocol keeps
     edges: np.ndarray  # ends of the histogram's bins, (NUM_BINS + 1,), ascending; each bin holds its upper end
     # pairs of one person, and of two, in each bin, (NUM_BINS,)
     num_true: np.ndarray
     num_false: np.ndarray
-    maps: Mapping[int, QueryMaps] = field(default_factory=dict)  # of some queries, by their index
 
     def hardest_people(self, number: int, reverse: bool = False) -> list[RankedQuery]:
         """Return the worst query of each of the people with the lowest average precision, or best and highest."""
@@ -85,7 +72,7 @@ def group_by_case(directions: Iterable[RankedDirection]) -> list[list[RankedDire
 
 
 def collect_direction(
-    result: CaseResult, method: Method, files: Sequence[RankingFile], length: int
+    result: CaseResult, method: Method, files: Sequence[AddRanking] = (), length: int = 0
 ) -> RankedDirection | None:
     """Write a direction's rankings, and collect what the report shows of it; None if it has no scores.
 
@@ -99,13 +86,14 @@ def collect_direction(
     for index, row in enumerate(distances.iterate_rows()):
         if files:
             nearest = find_nearest(row, length or len(row))
-            for file in files:
-                file.add(result.case, index, nearest)
+            names = " ".join(result.case.gallery[other].name for other in nearest)
+            for add_ranking in files:
+                add_ranking(result.case.name, result.case.query[index].name, names)
         if scores and ranking:
             kept, is_match = result.kept(index), result.matches(index)
             positives.append(row[kept & is_match])
             lowest, highest = min(lowest, float(row.min())), max(highest, float(row.max()))
-            if ranking.valid_queries[index] and method.ranking.uses_pictures:
+            if ranking.valid_queries[index] and method.uses_pictures:
                 precision, first_rank = next(scores)
                 places = _find_places(np.where(kept, row, np.inf), is_match, first_rank)
                 queries.append(RankedQuery(index, precision, first_rank, places))

@@ -1,14 +1,14 @@
 """Map what the similarity of two tracklets is drawn from: patches of both clips, and the weights of their frames."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -17,24 +17,36 @@ from datasets.tracklet import Tracklet
 from model.relevance import trace_relevance
 
 from ..evaluation.features import FeatureExtractor, evaluation_mode
-from .direction import QueryMaps, RankedDirection
+from .direction import RankedDirection
 from .pictures import describe_view
 
 NUM_LAYERS = 4  # blocks of the encoder to go back; the erasing test came out much the same for 1 to 6
 OPACITY = 0.7  # of the colour over the most relevant patch
 COLOURS = mpl.colormaps["viridis"]  # readable with any kind of colour vision
+# Below the pictures of a pair.
+EXPLANATION = """\
+Relevance: yellow marks the patches of the tracklet that count most
+for this similarity; no colour means none.
+Weight: share of the frame in the pooling."""
 
 
-@dataclass(frozen=True)
-class PairExplanation:
+class PairExplanation(NamedTuple):
     """What the similarity of a query and a gallery clip is drawn from, on the CPU."""
 
-    # cosine of the two test descriptors; their distance, if they are normalised, is 2 - 2 * similarity
-    similarity: float
-    # relevance of each patch of the query and of the gallery clip, (2, T, rows, columns), at least 0, in no
-    # particular unit
-    maps: Tensor
+    similarity: float  # cosine of the two test descriptors
+    maps: Tensor  # relevance of each patch of both clips, (2, T, rows, columns), at least 0, in no particular unit
     weights: Tensor  # weight of each of their frames in the pooling, (2, T), each row summing to 1
+
+
+class QueryMaps(NamedTuple):
+    """What the network looked at in a query, and in the gallery tracklet that was ranked first."""
+
+    weights: list[float]  # of each frame of the clip in the pooling, in time order, T of them, summing to 1
+    frames: list[np.ndarray]  # frames of the clip with their relevance drawn over them, each (H, W, 3), uint8
+    match: np.ndarray  # the frame of the gallery tracklet with the most relevant patch, likewise
+
+
+MakeMaps = Callable[[RankedDirection], dict[int, QueryMaps]]  # maps some queries, by their index in the case
 
 
 def explain_pair(
@@ -64,9 +76,8 @@ def explain_pair(
     maps = relevance.maps.unflatten(0, (-1, 2))  # (1 or 2, 2, T, rows, columns)
     if extractor.flip:
         maps = torch.stack([maps[0], maps[1].flip(-1)])
-    maps = maps.mean(dim=0).cpu()
-    weights = relevance.frame_weights.unflatten(0, (-1, 2)).mean(dim=0).cpu()  # (2, T)
-    return PairExplanation(similarity.item(), maps, weights)
+    weights = relevance.frame_weights.unflatten(0, (-1, 2)).mean(dim=0)  # (2, T)
+    return PairExplanation(similarity.item(), maps.mean(dim=0).cpu(), weights.cpu())
 
 
 def _compare(descriptors: Tensor) -> Tensor:
@@ -92,33 +103,32 @@ def overlay_clip(clip: Tensor, maps: Tensor) -> list[np.ndarray]:
     return list(blended.round().astype(np.uint8))
 
 
-@dataclass(frozen=True)
-class QueryMapper:
-    """Maps the worst query of each of the people with the lowest average precision."""
+def map_queries(
+    direction: RankedDirection,
+    extractor: FeatureExtractor,
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    num_people: int,
+) -> dict[int, QueryMaps]:
+    """Map the worst query of each of the people with the lowest average precision, by the query's index in the case.
 
-    extractor: FeatureExtractor  # the one that described them; its model must not be compiled
-    make_loader: Callable[[Sequence[Tracklet]], DataLoader]  # builds the loader of a few tracklets' clips
-    num_people: int  # how many people of a direction
-
-    def __call__(self, direction: RankedDirection) -> dict[int, QueryMaps]:
-        """Return the maps by the query's index in the case."""
-        case, chosen = direction.case, direction.hardest_people(self.num_people)
-        progress = self.extractor.runtime.show_progress(chosen, f"{case.title}: maps", "query")
-        return {
-            query.index: self._map(case.query[query.index], case.gallery[query.places[0].gallery]) for query in progress
-        }
-
-    def _map(self, query: Tracklet, match: Tracklet) -> QueryMaps:
-        clips = self.make_loader([query, match]).dataset
-        num_clips = len(clips) // 2  # type: ignore[arg-type]
-        items = [clips[0], clips[num_clips]]  # the first clip of each
+    Args:
+        direction: Has the queries.
+        extractor: The one that described them; its model must not be compiled.
+        make_loader: Builds the loader of a few tracklets' clips.
+        num_people: How many people.
+    """
+    case, maps = direction.case, {}
+    chosen = direction.hardest_people(num_people)
+    num_layers = min(NUM_LAYERS, len(extractor.model.encoder.blocks))
+    for query in extractor.runtime.show_progress(chosen, f"{case.title}: maps", "query"):
+        clips = make_loader([case.query[query.index], case.gallery[query.places[0].gallery]]).dataset
+        items = [clips[0], clips[len(clips) // 2]]  # type: ignore[arg-type]  # the first clip of each
         pixels = [item["clips"] for item in items]
-        cameras = [int(item["camid"]) for item in items]
-        num_layers = min(NUM_LAYERS, len(self.extractor.model.encoder.blocks))
-        explained = explain_pair(self.extractor, pixels[0], pixels[1], cameras, num_layers)
-        best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
+        explained = explain_pair(extractor, *pixels, [int(item["camid"]) for item in items], num_layers)
         frames, match_frames = (overlay_clip(*pair) for pair in zip(pixels, explained.maps, strict=True))
-        return QueryMaps(tuple(explained.weights[0].tolist()), tuple(frames), match_frames[best])
+        best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
+        maps[query.index] = QueryMaps(explained.weights[0].tolist(), frames, match_frames[best])
+    return maps
 
 
 def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], path: Path) -> None:
@@ -126,37 +136,25 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
 
     ``clips`` are the pixels of both, (T, C, H, W), uint8.
     """
-    figure = Figure(figsize=(max(1.1 * explanation.weights.shape[1], 6), 11), layout="constrained")
-    halves = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    num_frames = explanation.weights.shape[1]
+    figure = Figure(figsize=(max(1.1 * num_frames, 6), 11), layout="constrained")
     longest = 1.5 * float(explanation.weights.max())
-    sides = zip(halves, clips, explanation.maps, explanation.weights, tracklets, ("query", "gallery"), strict=True)
-    for half, clip, maps, weights, tracklet, side in sides:
-        _draw_side(half, clip, maps, weights.tolist(), longest)
+    halves, weights = figure.subfigures(2, 1), explanation.weights.tolist()
+    sides = zip(halves, clips, explanation.maps, weights, tracklets, ("query", "gallery"), strict=True)
+    for half, clip, maps, own_weights, tracklet, side in sides:
         title = f"{side} {tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
         half.suptitle(title, x=0.02, ha="left", fontsize=9)
+        no_ticks = {"xticks": [], "yticks": []}
+        axes = half.subplots(3, num_frames, squeeze=False, height_ratios=[4, 4, 1.2], subplot_kw=no_ticks)
+        columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), own_weights, strict=True)
+        for (picture, covered, bar), frame, blended, weight in columns:
+            picture.imshow(frame)
+            covered.imshow(blended)
+            bar.bar(0, weight, color="tab:gray")
+            bar.set(xlim=(-1, 1), ylim=(0, longest))
+            bar.text(0, weight, f"{weight:.0%}", ha="center", va="bottom", fontsize=8)
+        for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
+            axis.set_ylabel(name, fontsize=8)
     figure.suptitle(f"Cosine similarity {explanation.similarity:.3f}", fontsize=11)
-    figure.supxlabel(
-        "Relevance: yellow marks the patches of the tracklet that count most\n"
-        "for this similarity; no colour means none.\n"
-        "Weight: share of the frame in the pooling.",
-        fontsize=8,
-    )
+    figure.supxlabel(EXPLANATION, fontsize=8)
     figure.savefig(path, dpi=100)
-
-
-def _draw_side(half: SubFigure, clip: Tensor, maps: Tensor, weights: Sequence[float], longest: float) -> None:
-    """Draw each frame of a clip, below it the frame with its map, and below that its weight, as a bar up to longest."""
-    frames = clip.permute(0, 2, 3, 1).numpy()
-    axes = half.subplots(3, len(weights), squeeze=False, height_ratios=[4, 4, 1.2])
-    for (picture, covered, bar), frame, blended, weight in zip(
-        axes.T, frames, overlay_clip(clip, maps), weights, strict=True
-    ):
-        picture.imshow(frame)
-        covered.imshow(blended)
-        bar.bar(0, weight, color="tab:gray")
-        bar.set(xlim=(-1, 1), ylim=(0, longest))
-        bar.text(0, weight, f"{weight:.0%}", ha="center", va="bottom", fontsize=8)
-        for axis in (picture, covered, bar):
-            axis.set(xticks=[], yticks=[])
-    for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
-        axis.set_ylabel(name, fontsize=8)

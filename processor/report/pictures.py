@@ -1,6 +1,5 @@
 """Draw the best and the worst ranked people, each beside the nearest gallery tracklets."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
-from datasets.tracklet import Case, Tracklet
+from datasets.tracklet import Tracklet
 
-from .direction import RankedDirection, RankedQuery
+from .direction import RankedDirection
 
 NUM_QUERIES = 8
 NUM_RANKS = 8
@@ -19,38 +18,34 @@ MAX_NAME = 24  # characters of a tracklet's name that fit above its picture
 
 
 def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
-    """Draw the people with the highest and the lowest average precision, a query of each."""
+    """Draw the people with the highest and the lowest average precision, a query of each in a row.
+
+    Beside it are its nearest gallery tracklets, green if right and red if wrong. If all of these are wrong, the last
+    place shows the first right one instead.
+    """
+    case = direction.case
     for name in ("best", "worst"):
         queries = direction.hardest_people(NUM_QUERIES, reverse=name == "best")
+        figure = Figure(figsize=(1.3 * (1 + NUM_RANKS), 2.8 * len(queries)))
+        grid = figure.subplots(len(queries), 1 + NUM_RANKS, squeeze=False, subplot_kw={"frame_on": False})
+        for axis in grid.flat:
+            axis.set(xticks=[], yticks=[])
         with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
-            figure = _draw_queries(direction.case, queries)
-            title = f"{direction.case.title}: the {len(queries)} {name} ranked people, a query of each (visual only)"
+            for row, query in zip(grid, queries, strict=True):
+                asked = case.query[query.index]
+                _draw_tracklet(row[0], asked, f"query, AP {query.average_precision:.2f}", "black")
+                matches = [place for place in query.places if case.gallery[place.gallery].pid == asked.pid]
+                places = list(query.places[:NUM_RANKS])
+                if matches and matches[0] not in places:
+                    places[-1] = matches[0]
+                for axis, (rank, index, distance) in zip(row[1:], places, strict=False):
+                    other = case.gallery[index]
+                    verdict, colour = ("right", "tab:green") if other.pid == asked.pid else ("wrong", "tab:red")
+                    _draw_tracklet(axis, other, f"{rank:g}. {verdict}, distance {distance:.2f}", colour)
+            title = f"{case.title}: the {len(queries)} {name} ranked people, a query of each (visual only)"
             figure.suptitle(_printable(title))
             figure.tight_layout(rect=(0, 0, 1, 0.98))
             figure.savefig(folder / f"ranked_{name}.png", dpi=80)
-
-
-def _draw_queries(case: Case, queries: Sequence[RankedQuery]) -> Figure:
-    """Draw one row per query: the query, then its nearest gallery tracklets, green if right and red if wrong.
-
-    If all of these are wrong, the last place shows the first right one instead.
-    """
-    figure = Figure(figsize=(1.3 * (1 + NUM_RANKS), 2.8 * len(queries)))
-    axes = figure.subplots(len(queries), 1 + NUM_RANKS, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for row, query in zip(axes, queries, strict=True):
-        tracklet = case.query[query.index]
-        _draw_tracklet(row[0], tracklet, f"query, AP {query.average_precision:.2f}", "black")
-        matches = [place for place in query.places if case.gallery[place.gallery].pid == tracklet.pid]
-        places = list(query.places[:NUM_RANKS])
-        if matches and matches[0] not in places:
-            places[-1] = matches[0]
-        for axis, (rank, index, distance) in zip(row[1:], places, strict=False):
-            is_right = case.gallery[index].pid == tracklet.pid
-            verdict, colour = ("right", "tab:green") if is_right else ("wrong", "tab:red")
-            _draw_tracklet(axis, case.gallery[index], f"{rank:g}. {verdict}, distance {distance:.2f}", colour)
-    return figure
 
 
 def _draw_tracklet(axis: Axes, tracklet: Tracklet, title: str, colour: str) -> None:
@@ -58,8 +53,7 @@ def _draw_tracklet(axis: Axes, tracklet: Tracklet, title: str, colour: str) -> N
         axis.imshow(decode_frame(tracklet.middle_frame, FRAME_HW).permute(1, 2, 0).numpy())
     except UnreadableFrameError:  # already warned about when its feature was computed
         axis.text(0.5, 0.5, "unreadable", ha="center", fontsize=7)
-    axis.set_axis_on()
-    axis.set(xticks=[], yticks=[])
+    axis.set_frame_on(True)
     for spine in axis.spines.values():
         spine.set(edgecolor=colour, linewidth=3)
     person = f"person {tracklet.pid}, camera {tracklet.camid}"

@@ -1,46 +1,69 @@
-"""Submissions to the AG-VPReID challenge: made from an evaluation's distances, joined, and checked against the sample.
+"""Ranking files of challenges, and submissions to AG-VPReID's: made from distances, joined, and checked.
 
-A submission is a ranking file with rows numbered from 1 through all directions (``files.RANKING_HEADERS``). Other
-forms of ranking files, such as that of VReID-XFD, are refused.
+A submission is a ranking file in AG-VPReID's form, with rows numbered from 1 through all directions. Other forms of
+ranking files are written, but not read.
 """
 
 import csv
 import io
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets.tracklet import AGVPREID_RANKING
+from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
 from utils.nearest import find_nearest
 from utils.text import read_lines, shorten
 
-from .files import RANKING_HEADERS
-
-HEADER = RANKING_HEADERS[AGVPREID_RANKING]
+HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
+# First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
+# through; VReID-XFD names the case instead. Two things are not stated in what we read: how VReID-XFD spells a case
+# (here by its folder), and that it, too, puts spaces between gallery tracklets.
+RANKING_HEADERS = {
+    AGVPREID_RANKING: HEADER,
+    VREID_XFD_RANKING: ("case", "query_tracklet", "ranked_gallery_tracklets"),
+}
 VISUAL_NAME = "visual"  # of the method whose files have no suffix
 MAX_SHOWN = 40  # problems that are listed; all are counted
 
+AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names of its gallery, nearest first
+
+
+@contextmanager
+def ranking_file(path: Path, form: str) -> Iterator[AddRanking]:
+    """Write a ranking file of a form: a row for each query, of one direction or several."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(RANKING_HEADERS[form])
+        numbers = count(1)
+
+        def add(case: str, query: str, gallery: str) -> None:
+            writer.writerow((next(numbers) if form == AGVPREID_RANKING else case, query, gallery))
+
+        yield add
+
 
 class Row(NamedTuple):
-    """One row of a submission: a query and the names of gallery tracklets, nearest first."""
+    """One row of a submission."""
 
     place: str  # the file, with the line if it has lines
     number: str  # as written
     query: str
-    gallery: tuple[str, ...]
+    gallery: list[str]  # names of tracklets, nearest first
 
 
 class Problem(NamedTuple):
     """Something in a submission that its reader would refuse or count as wrong."""
 
     place: str  # as in ``Row``; of the sample for a missing query
-    kind: str  # what is wrong, in a few words; problems are counted by it
+    kind: str  # problems are counted by it
     detail: str  # the names or numbers that are wrong
 
 
@@ -57,7 +80,7 @@ def read_submission(path: Path) -> list[Row]:
             if len(cells) != len(HEADER):
                 raise Mistake(f"{place}: expected {len(HEADER)} columns, got {len(cells)}.")
             number, query, gallery = cells
-            rows.append(Row(place, number, query, tuple(gallery.split())))
+            rows.append(Row(place, number, query, gallery.split()))
     except csv.Error as error:
         raise Mistake(f"{path}, line {reader.line_num}: {error}.") from error
     if not rows:
@@ -90,26 +113,24 @@ def check_submission(
     length = length or max(len(row.gallery) for row in sample)
     problems = []
     first_places: dict[str, str] = {}
+
+    def join(names: Sequence[str]) -> str:
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
     for number, row in enumerate(rows, start=1):
         counts = Counter(row.gallery)
-        unknown = [name for name in counts if name not in galleries]
-        repeated = [name for name, count in counts.items() if count > 1]
         found = {
             "wrong row number": row.number != str(number) and f"{shorten(row.number)}, expected {number}",
             "unknown query": row.query not in queries and shorten(row.query),
             "repeated query": row.query in first_places and f"{row.query} (first in {first_places.get(row.query)})",
-            "unknown gallery tracklets": _join(unknown),
-            "repeated gallery tracklets": _join(repeated),
+            "unknown gallery tracklets": join([name for name in counts if name not in galleries]),
+            "repeated gallery tracklets": join([name for name, number in counts.items() if number > 1]),
             "short list": len(row.gallery) < length and f"{len(row.gallery)} gallery tracklets, expected {length}",
         }
         problems += [Problem(row.place, kind, detail) for kind, detail in found.items() if detail]
         first_places.setdefault(row.query, row.place)
     missing = (row for row in sample if row.query not in first_places)
     return problems + [Problem(row.place, "missing query", row.query) for row in missing]
-
-
-def _join(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def format_problems(problems: Sequence[Problem]) -> str:
@@ -164,10 +185,7 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
             "TEST.SAVE_DISTANCES True."
         )
     if lacking := [direction for direction in sorted(ranked) if not (direction / name).is_file()]:
-        raise MissingFile(
-            f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}. Choose another, or "
-            "evaluate again."
-        )
+        raise MissingFile(f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}.")
     return join_rows(row for direction in sorted(ranked) for row in _rank_file(direction / name, length))
 
 
@@ -180,13 +198,6 @@ def _rank_file(path: Path, length: int) -> Iterator[Row]:
             names = [[str(key).partition("/")[2] for key in content[f"{side}_keys"]] for side in ("query", "gallery")]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
-    queries, galleries = names
-    if distmat.shape != (len(queries), len(galleries)):
-        raise Mistake(
-            f"{path} is damaged: {distmat.shape} distances of {len(queries)} queries to {len(galleries)} tracklets."
-        )
-    if np.isnan(distmat).any():
-        raise Mistake(f"{path} holds NaN: evaluate again with another checkpoint.")
-    for query, distances in zip(queries, distmat, strict=True):
-        nearest = find_nearest(distances, length or len(galleries))
-        yield Row(str(path), "", query, tuple(galleries[index] for index in nearest))
+    for query, distances in zip(names[0], distmat, strict=True):
+        nearest = find_nearest(distances, length or len(distances))
+        yield Row(str(path), "", query, [names[1][index] for index in nearest])

@@ -1,6 +1,7 @@
 """The scores of an evaluation as plain data, in fractions of 1, and as text, in percent."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,6 @@ import numpy as np
 from utils.bootstrap import bootstrap_interval
 from utils.metrics import RankingResult
 from utils.tables import format_table
-from utils.verification import OperatingPoint
 
 from ..evaluation.results import RERANKED, Evaluation, Method
 from .direction import RankedDirection
@@ -24,12 +24,7 @@ Row = dict[str, Any]
 def measures_by_query(
     first_ranks: np.ndarray, average_precisions: np.ndarray, inverse_penalties: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return the value of every measure for each query, (V,); the mean over queries is the measure.
-
-    Args:
-        first_ranks: Rank of the first true match, from 1, (V,); infinity without a true match.
-        average_precisions, inverse_penalties: 0..1, (V,).
-    """
+    """Return every measure for each query, (V,), given arrays of ``RankingResult``; the mean is the measure."""
     cmc = {f"R{rank}": (first_ranks <= rank).astype(float) for rank in REPORTED_RANKS}
     return {**cmc, "mAP": average_precisions, "mINP": inverse_penalties}
 
@@ -56,11 +51,7 @@ def _score(method: Method, direction: str, protocol: str, ranking: RankingResult
     """Score a ranking; ``pids`` are those of its valid queries, (V,)."""
     values = measures_by_query(ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties)
     low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
-    measures: dict[str, float] = {}
-    for index, (name, value) in enumerate(values.items()):
-        ends = {f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
-        measures |= {name: float(value.mean()), **ends}
-    return {
+    row = {
         "direction": direction,
         "method": str(method),
         "re_ranked": method.ranking == RERANKED,
@@ -70,9 +61,11 @@ def _score(method: Method, direction: str, protocol: str, ranking: RankingResult
         "num_valid_queries": ranking.num_valid_queries,
         "num_queries_without_match": ranking.num_unmatched,
         "num_people": len(np.unique(pids)),
-        **measures,
         f"mAP@{ranking.k}": ranking.mAP_at_k,
     }
+    for index, (name, value) in enumerate(values.items()):
+        row |= {name: float(value.mean()), f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
+    return row
 
 
 def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
@@ -88,19 +81,11 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
             "num_negative_pairs": verification.num_negatives,
             "equal_error_rate": equal.error_rate,
             "equal_error_threshold": equal.threshold,
-            "operating_points": [{"at_most": rate, **_as_row(at_rate(rate))} for rate in FALSE_POSITIVE_RATES],
-            "roc": [_as_row(at_rate(rate)) for rate in CURVE_RATES],
+            "operating_points": [{"at_most": rate, **asdict(at_rate(rate))} for rate in FALSE_POSITIVE_RATES],
+            "roc": [asdict(at_rate(rate)) for rate in CURVE_RATES],
         }
         rows.append(row)
     return rows
-
-
-def _as_row(point: OperatingPoint) -> Row:
-    return {
-        "false_positive_rate": point.false_positive_rate,
-        "true_positive_rate": point.true_positive_rate,
-        "threshold": point.threshold,
-    }
 
 
 def collect_results(
@@ -124,9 +109,8 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
     for row in scores:
         method = f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
         title = (method, row["direction"])
-        cells = [f"{100 * row[name]:.2f}" for name in MEASURES]
         ends = [f"{100 * row[f'{name}_low']:.1f}-{100 * row[f'{name}_high']:.1f}" for name in MEASURES]
-        means.append((*title, *cells, row["num_valid_queries"]))
+        means.append((*title, *(f"{100 * row[name]:.2f}" for name in MEASURES), row["num_valid_queries"]))
         intervals.append((*title, *ends, row["num_people"]))
     align = "<<" + ">" * (len(MEASURES) + 1)
     tables = (
@@ -155,14 +139,11 @@ def format_protocols(evaluation: Evaluation) -> str:
 
 def format_verification(rows: Sequence[Row]) -> str:
     """Lay out the rates of ``verify_pairs``, each with its distance threshold in brackets."""
-    header = ["verification (threshold)", "direction", *(f"TPR at FPR {rate:.0e}" for rate in FALSE_POSITIVE_RATES)]
+    titles = [f"TPR at FPR {rate:.0e}" for rate in FALSE_POSITIVE_RATES] + ["equal error rate"]
     cells = []
     for row in rows:
-        points = [_format_rate(point["true_positive_rate"], point["threshold"]) for point in row["operating_points"]]
-        equal = _format_rate(row["equal_error_rate"], row["equal_error_threshold"])
-        cells.append([row["method"], row["direction"], *points, equal])
-    return format_table([*header, "equal error rate"], cells, align="<<" + ">" * (len(FALSE_POSITIVE_RATES) + 1))
-
-
-def _format_rate(rate: float, threshold: float | None) -> str:
-    return f"{100 * rate:.2f} (-)" if threshold is None else f"{100 * rate:.2f} ({threshold:.4g})"
+        rates = [(point["true_positive_rate"], point["threshold"]) for point in row["operating_points"]]
+        rates.append((row["equal_error_rate"], row["equal_error_threshold"]))
+        texts = [f"{100 * rate:.2f} ({'-' if threshold is None else f'{threshold:.4g}'})" for rate, threshold in rates]
+        cells.append([row["method"], row["direction"], *texts])
+    return format_table(["verification (threshold)", "direction", *titles], cells, "<<" + ">" * len(titles))

@@ -1,23 +1,27 @@
 """Write everything about an evaluation into its results folder."""
 
+import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from utils.commands import going_on_without
 from utils.files import replace_files
 
-from ..evaluation.results import VISUAL, Evaluation, Method
+from ..evaluation.results import VISUAL, CaseResult, Evaluation, Method
 from .breakdown import break_down, format_breakdown
-from .direction import QueryMaps, RankedDirection, collect_direction
-from .files import RankingFile, write_distances, write_queries
+from .direction import RankedDirection, collect_direction
+from .maps import MakeMaps
 from .pictures import draw_best_and_worst
 from .report_page import ESCAPES, PAGE_NAME, write_page
+from .submission import ranking_file
 from .tables import Row, collect_results, format_results, format_verification, verify_pairs
 
-MakeMaps = Callable[[RankedDirection], dict[int, QueryMaps]]  # maps some queries, by their index
+KNOWN = ("key", "pid", "camid", "view", "altitude", "day")  # of a query, in queries.csv
+SCORES = ("average_precision", "first_match_rank", "inverse_negative_penalty")
 
 
 def write_report(
@@ -31,10 +35,11 @@ def write_report(
 ) -> list[Path]:
     """Write tables, ranking files and pictures in place of those of an earlier evaluation (``replace_files``).
 
-    An error in the page, a figure or a picture costs that file and a warning, never the numbers.
+    An error in the page, a figure or a picture costs that file and a warning, never the numbers. Where identities are
+    masked, only ranking files and distances are written.
 
     Args:
-        evaluation: What to write. Pictures are left out where identities are masked.
+        evaluation: What to write.
         scores: Its ``score_methods``.
         folder: It exists. A single direction is written into it; several directions into a folder each, with the
             merged submission in ``folder`` itself.
@@ -47,68 +52,71 @@ def write_report(
     """
 
     def write(temporary: Path) -> list[Path]:
-        directions = _write_directions(evaluation, temporary, ranking_length, save_distances)
+        several = len(evaluation.cases) > 1
+        folders = {each.case.name: temporary / each.case.name if several else temporary for each in evaluation.cases}
+        for own_folder in folders.values():
+            own_folder.mkdir(parents=True, exist_ok=True)
+        directions: list[RankedDirection] = []
+        for method in evaluation.methods():
+            directions += _write_rankings(evaluation, method, temporary, folders, ranking_length)
+            for result in evaluation.ranked_by(method) if save_distances and method.uses_pictures else ():
+                _write_distances(result, method, folders[result.case.name])
+        maps = {}
+        for direction in directions:
+            if direction.method == VISUAL:
+                with going_on_without(f"{direction.case.title}: the pictures of the best and worst ranked"):
+                    draw_best_and_worst(direction, folders[direction.case.name])
+                with going_on_without(f"{direction.case.title}: the maps of queries"):
+                    maps[direction.case.name] = make_maps(direction) if make_maps else {}
         if directions:
-            _write_scores(evaluation, scores, directions, temporary, provenance, make_maps)
+            results = _write_tables(evaluation, scores, directions, temporary, provenance)
+            with going_on_without(PAGE_NAME):
+                write_page(directions, maps, results, provenance, temporary)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         return sorted(files, key=lambda path: path.name == PAGE_NAME)
 
     return replace_files(folder, write)
 
 
-def _write_directions(
-    evaluation: Evaluation, folder: Path, ranking_length: int, save_distances: bool
-) -> list[RankedDirection]:
-    """Write rankings and distances of every direction by every method; returns what the report shows of them."""
-    several = len(evaluation.cases) > 1
-    folders = {result.case.name: folder / result.case.name if several else folder for result in evaluation.cases}
-    directions: list[RankedDirection] = []
-    for own_folder in folders.values():
-        own_folder.mkdir(parents=True, exist_ok=True)
-    for method in evaluation.methods():
-        directions += _write_rankings(evaluation, method, folder, folders, ranking_length)
-        for result in evaluation.ranked_by(method):
-            if save_distances and method.ranking.uses_pictures:
-                path = folders[result.case.name] / f"distmat{method.slug}.npz"
-                write_distances(path, result.case, result.distances[method])
-    for direction in directions:
-        if direction.method == VISUAL:
-            with going_on_without(f"{direction.case.title}: the pictures of the best and worst ranked"):
-                draw_best_and_worst(direction, folders[direction.case.name])
-    return directions
-
-
 def _write_rankings(
-    evaluation: Evaluation, method: Method, folder: Path, folders: Mapping[str, Path], ranking_length: int
+    evaluation: Evaluation, method: Method, folder: Path, folders: Mapping[str, Path], length: int
 ) -> list[RankedDirection]:
-    """Write the rankings of all directions by a method, each by itself and together."""
+    """Write a method's rankings, each by itself and together; returns what the report shows of those with scores."""
     results = evaluation.ranked_by(method)
-    listed = method.ranking.uses_pictures  # otherwise most distances are equal: their order means nothing
+    listed = method.uses_pictures  # otherwise most distances are equal: their order means nothing
     directions = []
     with ExitStack() as stack:
         shared = []
         if listed and 1 < len(results) == len(evaluation.cases):  # a challenge wants all directions
             path = folder / f"submission{method.slug}.csv"
-            shared.append(stack.enter_context(RankingFile(path, results[0].case.ranking_form)))
+            shared.append(stack.enter_context(ranking_file(path, results[0].case.ranking_form)))
         for result in results:
             files = list(shared)
             if listed:
                 path = folders[result.case.name] / f"tracklet_rankings{method.slug}.csv"
-                files.append(stack.enter_context(RankingFile(path, result.case.ranking_form)))
-            if direction := collect_direction(result, method, files, ranking_length):
+                files.append(stack.enter_context(ranking_file(path, result.case.ranking_form)))
+            if direction := collect_direction(result, method, files, length):
                 directions.append(direction)
     return directions
 
 
-def _write_scores(
+def _write_distances(result: CaseResult, method: Method, folder: Path) -> None:
+    """Write all distances, (Q, G), as .npz, with key, pid and camid of every row (query) and column (gallery)."""
+    arrays = {"distmat": result.distances[method].matrix().numpy()}
+    for side, tracklets in (("query", result.case.query), ("gallery", result.case.gallery)):
+        for name in ("key", "pid", "camid"):
+            arrays[f"{side}_{name}s"] = np.array([getattr(tracklet, name) for tracklet in tracklets])
+    np.savez_compressed(folder / f"distmat{method.slug}.npz", **arrays)
+
+
+def _write_tables(
     evaluation: Evaluation,
     scores: Sequence[Row],
     directions: Sequence[RankedDirection],
     folder: Path,
     provenance: Mapping[str, str],
-    make_maps: MakeMaps | None,
-) -> None:
-    """Write tables, queries and the page."""
+) -> Row:
+    """Write the scores as tables and as data; returns what results.json holds."""
     header = "".join(f"{name}: {value}\n" for name, value in provenance.items())
     verification, breakdown = verify_pairs(directions), break_down(evaluation)
     results = {**collect_results(evaluation, provenance, scores, verification), "breakdown": breakdown}
@@ -120,13 +128,16 @@ def _write_scores(
     for name, text in texts.items():
         (folder / name).write_text(text, "utf-8", ESCAPES)
     write_queries(folder / "queries.csv", evaluation)
-    with going_on_without(PAGE_NAME):
-        write_page([_add_maps(each, make_maps) for each in directions], results, provenance, folder)
+    return results
 
 
-def _add_maps(direction: RankedDirection, make_maps: MakeMaps | None) -> RankedDirection:
-    """Map some queries of a visual ranking."""
-    if make_maps and direction.method == VISUAL:
-        with going_on_without(f"{direction.case.title}: the maps of queries"):
-            return replace(direction, maps=make_maps(direction))
-    return direction
+def write_queries(path: Path, evaluation: Evaluation) -> None:
+    """Write a row for each method and counted query: numbers with all digits, and an empty cell for what is unknown."""
+    with path.open("w", newline="", encoding="utf-8", errors=ESCAPES) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("method", "direction", *KNOWN, "num_frames", *SCORES))
+        for method, result, ranking in evaluation.scored_rankings():
+            scores = np.stack([ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties], axis=1)
+            for query, values in zip(result.valid_queries(method), scores.tolist(), strict=True):
+                known = (getattr(query, name) for name in KNOWN)
+                writer.writerow((method, result.case.title, *known, len(query.frame_paths), *values))

@@ -1,34 +1,34 @@
 """CLIP memory: one feature per training identity, from the initial encoder (docs/method.md section 5)."""
 
 import logging
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from yacs.config import CfgNode
 
-from datasets.tracklet import Tracklet, label_map
+from datasets.build import make_memory_loader
+from datasets.readers.dataset import DataSet
+from datasets.tracklet import label_map
+from model import XTFCLIP
+from utils.runtime import Runtime
 
-from ..evaluation.features import FeatureExtractor
+from ..build import make_extractor
 
 logger = logging.getLogger(__name__)
 
 
-def build_memory(
-    extractor: FeatureExtractor, loader: DataLoader, tracklets: Sequence[Tracklet], max_bad_fraction: float = 1.0
-) -> Tensor:
-    """Average the initial encoder's features over clips, then over the tracklets of each identity.
+def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
+    """Average an untrained model's features over all clips, then over the training tracklets of each identity.
 
-    Args:
-        extractor: Its model's ``encode_memory`` sees neither camera nor frame embeddings.
-        loader: All clips of all training tracklets, in batches that carry the index of their tracklet.
-        tracklets: The training tracklets.
-        max_bad_fraction: Share of unreadable frames, 0..1, above which this stops.
-    Returns:
-        Memory (K, P), float32, on the runtime's device; row k is the identity whose label is k.
+    ``encode_memory`` sees neither camera nor frame embeddings. Returns (K, P), float32; row k is that of label k.
     """
-    features = extractor.average_over_tracklets(
-        lambda clips, camids: extractor.model.encode_memory(clips), loader, tracklets, "CLIP memory", max_bad_fraction
+    loader, tracklets = make_memory_loader(cfg, dataset, runtime.processes), dataset.train
+    features = make_extractor(cfg, model, runtime).average_over_tracklets(
+        lambda clips, camids: model.encode_memory(clips),
+        loader,
+        tracklets,
+        "CLIP memory",
+        cfg.DATALOADER.MAX_BAD_FRACTION,
     )
     labels_of_pids = label_map(tracklet.pid for tracklet in tracklets)
     labels = torch.tensor([labels_of_pids[tracklet.pid] for tracklet in tracklets], device=features.device)

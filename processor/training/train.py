@@ -43,17 +43,14 @@ def train(
         augment: Turns uint8 clips into augmented, normalised floats.
         output: Folder for checkpoints and what ``TrainingMonitor`` writes.
         validate: Returns the mAP, 0..1, of a model, or None if nobody can be scored; the same in every process.
-        ideal_step_seconds: At the device's rate of matrix products; 0 if that was not measured.
+        ideal_step_seconds: As for ``TrainingMonitor``.
     """
     solver = state.cfg.SOLVER.STAGE2
     if state.epoch >= solver.MAX_EPOCHS:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
     logger.info(
         "total = %g id + %g triplet + %g memory + %g / T frame; id and triplet are sums over the three features",
-        state.criterion.id_weight,
-        state.criterion.triplet_weight,
-        state.criterion.memory_weight,
-        state.criterion.frame_weight,
+        *state.criterion.weights.values(),
     )
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
     first_step = state.epoch * len(sampler) + state.step + 1

@@ -1,15 +1,15 @@
 """Score the model while it trains, on validation people, who may choose a checkpoint, or on test people."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from datasets.build import make_dataset, make_test_loader, train_cameras, warn_of_equal_clips
+from datasets.build import make_dataset, make_test_loader, train_cameras
 from datasets.readers.dataset import DataSet
-from datasets.tracklet import Case
+from datasets.tracklet import Case, Tracklet
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime
@@ -22,37 +22,21 @@ from ..report.tables import format_results, score_methods
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Scores a model in training."""
+def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callable[[XTFCLIP], float | None]:
+    """Choose the people to score: those of DATASETS.VALIDATION_DIR, those held out, or else the test people.
 
-    cfg: CfgNode
-    runtime: Runtime
-    cases: Sequence[Case]  # that can be scored; none if all have masked identities
-    cameras: dict[int, int]  # index of each training camera in the model, by camid
-    people: str  # heading of the table
-
-    def __call__(self, model: XTFCLIP) -> float | None:
-        """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
-        if not self.cases:
-            logger.warning(
-                "The test identities are masked, so nothing is scored: hold people out (DATASETS.VALIDATION_FRACTION)."
-            )
-            return None
-        make_loader = partial(make_test_loader, self.cfg, cameras=self.cameras, processes=self.runtime.processes)
-        extractor = make_extractor(self.cfg, model, self.runtime)
-        evaluation = evaluate(extractor, self.cases, make_loader, make_ranking_options(self.cfg))
-        logger.info("%s\n%s", self.people, format_results(evaluation, score_methods(evaluation)))
-        return evaluation.overall(VISUAL).mAP
-
-
-def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validation:
-    """Choose the people to score: those of DATASETS.VALIDATION_DIR, those held out, or else the test people."""
+    Returns a function that scores a model in training: ``score_people`` with all but the model.
+    """
     folder = cfg.DATASETS.VALIDATION_DIR
     if folder:
         people = f"validation on the people of {folder}"
         cases = make_dataset(cfg, with_train=False, root=folder).cases
-        _require_other_people(cases.values(), dataset, folder)
+        trained = {tracklet.pid for tracklet in dataset.train}
+        if both := sorted(trained & {tracklet.pid for case in cases.values() for tracklet in case.query}):
+            raise Mistake(
+                f"{len(both)} people of DATASETS.VALIDATION_DIR {folder} are trained on, too (first: {both[0]}). Train "
+                f"on other people: hold some out (DATASETS.VALIDATION_FRACTION), or set DATASETS.ROOT_DIR {folder}."
+            )
     elif dataset.validation:
         people, cases = "validation on the people held out of training", dataset.validation
     else:
@@ -63,15 +47,24 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validat
             f"DATASETS.VALIDATION_DIR {folder} has masked identities, so nobody can be scored: hold out training "
             "people instead (DATASETS.VALIDATION_FRACTION)."
         )
-    warn_of_equal_clips(cfg, scored)
-    return Validation(cfg, runtime, scored, train_cameras(dataset.train), people)
+    make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train), processes=runtime.processes)
+    return partial(score_people, cfg, runtime, people, scored, make_loader)
 
 
-def _require_other_people(cases: Iterable[Case], dataset: DataSet, folder: str) -> None:
-    """Raise Mistake if somebody in a validation query is trained on."""
-    trained = {tracklet.pid for tracklet in dataset.train}
-    if both := sorted(trained & {tracklet.pid for case in cases for tracklet in case.query}):
-        raise Mistake(
-            f"{len(both)} people of DATASETS.VALIDATION_DIR {folder} are trained on, too (first: {both[0]}). Train on "
-            f"other people: hold some out (DATASETS.VALIDATION_FRACTION), or set DATASETS.ROOT_DIR {folder}."
+def score_people(
+    cfg: CfgNode,
+    runtime: Runtime,
+    people: str,
+    cases: Sequence[Case],
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    model: XTFCLIP,
+) -> float | None:
+    """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
+    if not cases:
+        logger.warning(
+            "The test identities are masked, so nothing is scored: hold people out (DATASETS.VALIDATION_FRACTION)."
         )
+        return None
+    evaluation = evaluate(make_extractor(cfg, model, runtime), cases, make_loader, make_ranking_options(cfg))
+    logger.info("%s\n%s", people, format_results(evaluation, score_methods(evaluation)))
+    return evaluation.overall(VISUAL).mAP

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.search import make_features, run
+from benchmarks.search import main, make_features
 
 
 def test_a_persons_features_are_nearer_than_others():
@@ -16,6 +16,6 @@ def test_a_persons_features_are_nearer_than_others():
 
 def test_every_step_is_measured():
     pytest.importorskip("search.lance_table")
-    figures = run(["--tracklets", "400", "--width", "16", "--queries", "5"])
+    figures = main(["--tracklets", "400", "--width", "16", "--queries", "5"])
     assert figures["recall"] == 1  # a table so small has no index
     assert all(figures[name] > 0 for name in ("exact", "approximate", "load", "index"))

@@ -85,16 +85,12 @@ def test_published_tables(shared, caplog, name, num_people, odd_codes):
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        (HEADER.replace("age,", ""), line(1), r"column 'age' must occur once .* 0 times"),
+        (HEADER.replace("age", "years"), line(1), r"the header has no column 'age'"),
         (HEADER.replace("age", "gender"), line(1), r"column 'gender' .* 2 times"),
         ("", "", r"column 'id'"),
         (HEADER, line("x"), r"line 2: id must be an integer, got 'x'"),
         (HEADER, line(1) + ",1", r"line 2: expected 16 values .* got 17"),
         (HEADER, line(1, age="9" * 5000), r"line 2: age must fit into 64 bits, got '9{60}'\.\.\."),
-        (HEADER, line(1) + "\n" + '"' + "x\n" * 100_000, r"line 3: .*field larger than field limit"),
-        (HEADER, line(1) + "\n" + line(2, age="\0"), r"line 3: the file is not UTF-8 text"),
-        # In the last column, and one that nobody reads, the length of the row gives nothing away.
-        (HEADER + ",note", line(1) + ',"tall\n' + line(2) + ",short", r"line 2: this row is not valid CSV"),
         (HEADER + ",note", line(1) + ',"two\nlines"\n' + line("x") + ",", r"line 4: id must be an integer"),
     ],
 )

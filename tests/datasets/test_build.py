@@ -15,9 +15,7 @@ from datasets.build import (
     make_train_loader,
     make_train_transform,
     train_cameras,
-    warn_of_equal_clips,
 )
-from datasets.tracklet import Case
 from processor.evaluation.features import FeatureExtractor
 from utils.processes import Processes
 from utils.runtime import make_runtime
@@ -106,18 +104,6 @@ def test_processes_share_the_tracklets_of_memory_and_test(cfg, world_size):
         assert sum(shares, []) == [number for number in range(9) for _ in range(2)]  # all, in order, no padding
         assert all(share.count(number) == 2 for share in shares for number in share)  # whole tracklets
         assert max(map(len, shares)) - min(map(len, shares)) <= 2
-
-
-def test_tracklets_too_short_for_their_clips_are_counted_once(cfg, make_tracklet, caplog):
-    cfg.INPUT.SEQ_LEN = 4
-    query, *gallery = (make_tracklet(1, num_frames=number) for number in (8, 9, 4, 5, 100))
-    cases = [Case("case1", "there", (query,), tuple(gallery)), Case("case2", "back", tuple(gallery), (query,))]
-    warn_of_equal_clips(cfg, cases)
-    assert not caplog.messages
-    cfg.TEST.NUM_CLIPS = 3  # 9 frames make segments of 3
-    warn_of_equal_clips(cfg, cases)
-    (message,) = caplog.messages
-    assert message.startswith("6 of 10 query and gallery tracklets have fewer than TEST.NUM_CLIPS (3) frames")
 
 
 def test_views_and_altitudes_reach_the_sampler(cfg):

@@ -4,13 +4,21 @@ import math
 
 import pytest
 
-from datasets.split import Seen, draw_people, find_queries, hold_out, read_pids
+from datasets.split import draw_people, find_queries, hold_out, read_pids
 from datasets.tracklet import Case, Tracklet
 
 
-def seen_of(*tracklets):
-    """From texts of 'person camera view'; ``.`` is unknown."""
-    return [Seen(*(None if word == "." else word for word in text.split())) for text in tracklets]
+def tracklet(pid, camid, view="ground", name="t"):
+    return Tracklet(name, ("1.jpg",), pid, camid, view, None)
+
+
+def seen(*tracklets):
+    """From texts of 'person camera view', a person being a letter or a number; ``.`` is unknown."""
+    words = [text.split() for text in tracklets]
+    numbers = {
+        word: -1 if word == "." else int(word) if word.isdecimal() else ord(word) for word in sum(words, [])[::3]
+    }
+    return [tracklet(numbers[pid], -1 if camid == "." else int(camid), view) for pid, camid, view in words]
 
 
 @pytest.mark.parametrize(
@@ -27,25 +35,25 @@ def seen_of(*tracklets):
     ],
 )
 def test_one_query_of_each_camera_of_those_who_can_be_found(tracklets, queries):
-    assert find_queries(seen_of(*tracklets)) == queries
+    assert find_queries(seen(*tracklets)) == queries
 
 
-PEOPLE = [f"p{person} {camera} ground" for person in range(10) for camera in (1, 2)]
+PEOPLE = [f"{person} {camera} ground" for person in range(10) for camera in (1, 2)]
 
 
 def test_people_are_drawn_by_the_seed():
-    seen = seen_of(*PEOPLE, "alone 1 ground", ". 1 ground")
-    drawn = draw_people(seen, 0.4, seed=1)
+    tracklets = seen(*PEOPLE, "a 1 ground", ". 1 ground")
+    drawn = draw_people(tracklets, 0.4, seed=1)
     assert len(drawn) == 4  # of eleven
-    assert drawn <= {f"p{person}" for person in range(10)}
-    assert draw_people(seen, 0.4, seed=1) == drawn
-    assert any(draw_people(seen, 0.4, seed=seed) != drawn for seed in range(2, 5))
+    assert drawn <= set(range(10))
+    assert draw_people(tracklets, 0.4, seed=1) == drawn
+    assert any(draw_people(tracklets, 0.4, seed=seed) != drawn for seed in range(2, 5))
 
 
 def test_distractors_are_drawn_at_the_same_share():
-    seen = seen_of(*PEOPLE, *(f"d{person} 1 ground" for person in range(5)))
-    drawn = draw_people(seen, 0.4, distractors=True)
-    assert sorted(person[0] for person in drawn) == ["d"] * 2 + ["p"] * 4
+    tracklets = seen(*PEOPLE, *(f"{letter} 1 ground" for letter in "abcde"))
+    drawn = draw_people(tracklets, 0.4, distractors=True)
+    assert [sum(pid < 10 for pid in drawn), len(drawn)] == [4, 6]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +69,7 @@ def test_distractors_are_drawn_at_the_same_share():
 )
 def test_too_few_people_say_what_to_change(tracklets, share, message):
     with pytest.raises(ValueError, match=message):
-        draw_people(seen_of(*tracklets), share, setting="--share")
-
-
-def tracklet(pid, camid, view="ground", name="t"):
-    return Tracklet(name, ("1.jpg",), pid, camid, view, None)
+        draw_people(seen(*tracklets), share, setting="--share")
 
 
 def keys(tracklets):

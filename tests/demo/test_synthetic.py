@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,11 @@ from datasets.build import open_dataset
 from demo import dataset as dataset_module
 from demo.body import walking_body
 from demo.cameras import CAMERAS
-from demo.dataset import CASE1, CASE2, FILE_LIST, identity, render_dataset
+from demo.dataset import CASE1, CASE2, identity, render_dataset
 from demo.people import Person
 from demo.rendering import render_tracklet
 from demo.shapes import Canvas, Light, View, ellipsoid
+from utils.files import WRITTEN_LIST
 
 FRAME_NAME = re.compile(r"P(\d+)T(\d{6})([01])A([0-3])C([0-5])E(\d+)K(\d+)F(\d+)\.jpg")
 TINY = {"num_train": 2, "num_test": 3, "tracklets_per_view": 2, "frames_per_tracklet": 2}
@@ -93,12 +93,12 @@ def test_force_replaces_what_was_rendered_and_never_deletes_other_files(root: Pa
     mine = tmp_path / name
     mine.write_text("mine") if name != "link" else mine.symlink_to(root / "train", target_is_directory=True)
     before = _bytes_of(tmp_path)
-    with pytest.raises(ValueError, match=rf"{mine.name} is not listed in .*{FILE_LIST}.*will not be deleted"):
+    with pytest.raises(ValueError, match=f"{mine.name} was not written here, so .* is not replaced"):
         render_dataset(tmp_path, **ONE, seed=1, force=True)
     assert _bytes_of(tmp_path) == before
     mine.unlink()
     render_dataset(tmp_path, **ONE, seed=1, force=True)
-    assert set((tmp_path / FILE_LIST).read_text().splitlines()) == set(_bytes_of(tmp_path)) - {FILE_LIST}
+    assert set((tmp_path / WRITTEN_LIST).read_text().splitlines()) == set(_bytes_of(tmp_path)) - {WRITTEN_LIST}
 
 
 def test_an_interrupted_run_leaves_the_old_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_an_interrupted_run_leaves_the_old_data_set(tmp_path: Path, monkeypatch:
 
 
 def test_people_vary_and_their_codes_are_known_names() -> None:
-    people = [Person.sample(np.random.default_rng(seed)) for seed in range(200)]
+    people = [Person(np.random.default_rng(seed)) for seed in range(200)]
     assert len({person.caption() for person in people}) > 190
     for person in people:
         for column, code in person.attributes.items():
@@ -129,7 +129,8 @@ def test_people_vary_and_their_codes_are_known_names() -> None:
 
 
 def test_aerial_crops_are_foreshortened_and_shrink_with_altitude() -> None:
-    person = replace(Person.sample(np.random.default_rng(0)), accessories="nothing")
+    person = Person(np.random.default_rng(0))
+    person.accessories = "nothing"
     sizes = {}
     for altitude in (None, 15, 120):
         camera = GROUND if altitude is None else AERIAL
@@ -142,7 +143,7 @@ def test_aerial_crops_are_foreshortened_and_shrink_with_altitude() -> None:
 
 
 def test_render_tracklet_is_seeded_and_yields_uint8_crops() -> None:
-    person = Person.sample(np.random.default_rng(0))
+    person = Person(np.random.default_rng(0))
     first, second, other = (render_tracklet(person, AERIAL, 3, np.random.default_rng(seed)) for seed in (7, 7, 8))
     assert len(first) == 3
     assert all(frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 for frame in first)
@@ -151,7 +152,7 @@ def test_render_tracklet_is_seeded_and_yields_uint8_crops() -> None:
 
 
 def test_ray_caster_draws_a_sphere_of_the_right_size() -> None:
-    view = View.look_at(np.array([0.0, -10.0, 1.0]), np.array([0.0, 0.0, 1.0]), 50.0, 0.0)
+    view = View(np.array([0.0, -10.0, 1.0]), np.array([0.0, 0.0, 1.0]), 50.0, 0.0)
     canvas = Canvas(view, (-40.0, -40.0, 80, 80), 2)
     light = Light(np.array([0.0, 0.0, 1.0]), np.ones(3, np.float32), np.ones(3, np.float32))
     canvas.draw([ellipsoid((0.0, 0.0, 1.0), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))], light)

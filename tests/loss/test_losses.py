@@ -58,14 +58,6 @@ def test_uniform_smoothing_equals_its_definition():
     assert UniformLabelSmoothing(smoothing)(logits_of(*rows), torch.tensor(labels)).item() == pytest.approx(expected)
 
 
-def test_triplet_by_hand():
-    features = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [0.0, 6.0]])
-    labels = torch.tensor([0, 0, 1, 1])
-    # positives: 5, 5, 5, 5; nearest negatives: 1, sqrt(13), 1, sqrt(13)
-    hinges = [5 - 1 + 0.3, 5 - math.sqrt(13) + 0.3] * 2
-    assert BatchHardTriplet(0.3)(features, labels).item() == pytest.approx(sum(hinges) / 4, rel=1e-6)
-
-
 def slow_triplet(features, labels, margin):
     total = 0
     for i in range(len(labels)):
@@ -77,6 +69,11 @@ def slow_triplet(features, labels, margin):
 
 
 def test_triplet_and_its_gradient_equal_a_slow_reference():
+    features = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [0.0, 6.0]])
+    # positives: 5, 5, 5, 5; nearest negatives: 1, sqrt(13), 1, sqrt(13)
+    hinges = [5 - 1 + 0.3, 5 - math.sqrt(13) + 0.3] * 2
+    by_hand = BatchHardTriplet(0.3)(features, torch.tensor([0, 0, 1, 1])).item()
+    assert by_hand == pytest.approx(sum(hinges) / 4, rel=1e-6)
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
     fast = torch.randn(8, 5, requires_grad=True)
     slow = fast.detach().clone().requires_grad_()
@@ -112,7 +109,7 @@ class Fixed(torch.nn.Module):
 def test_the_sum_weighs_its_terms_and_repeats_labels_by_frame():
     B, T = 2, 3
     clip, frame, triplet = Fixed(2.0), Fixed(6.0), Fixed(5.0)
-    criterion = ReidLoss(clip, frame, triplet, id_weight=0.25, triplet_weight=3.0, memory_weight=7.0, frame_weight=11.0)
+    criterion = ReidLoss(clip, frame, triplet, {"id": 0.25, "triplet": 3.0, "memory": 7.0, "frame": 11.0})
     output = SimpleNamespace(
         id_logits=[torch.zeros(B, 4)] * 3,
         features=[torch.zeros(B, 5)] * 3,
@@ -133,7 +130,7 @@ def test_the_sum_weighs_its_terms_and_repeats_labels_by_frame():
 def test_the_factory_follows_the_config(tiny_cfg):
     cfg = tiny_cfg("MODEL.ID_LOSS_WEIGHT", 0.5, "SOLVER.MARGIN", 0.7, "LOSS.HARD_WEIGHT", 0.2, "LOSS.SMOOTHING", 0.4)
     criterion = make_loss(cfg, 3)
-    assert (criterion.id_weight, criterion.triplet.margin) == (0.5, 0.7)
+    assert (criterion.weights["id"], criterion.triplet.margin) == (0.5, 0.7)
     assert criterion.clip_classification.hard_weight == 0.2
     torch.testing.assert_close(criterion.clip_classification.soft_labels[0], torch.tensor([0.6, 0.2, 0.2]))
     assert criterion.clip_classification is not criterion.frame_classification

@@ -11,12 +11,16 @@ from model.encoder import TIMM_NAMES, ClipVideoEncoder, build_vit, resize_positi
 TINY = "vit_xsmall_patch16_clip_224"
 
 
-def make_vit():
-    return build_vit(TINY, embed_dim=32, depth=2, num_heads=2, proj_dim=24)
-
-
 def make_encoder(image_size=(64, 32), stride=(16, 16), **options):
-    return ClipVideoEncoder(make_vit(), image_size=image_size, stride=stride, **options).eval()
+    vit = build_vit(TINY, embed_dim=32, depth=2, num_heads=2, proj_dim=24)
+    return ClipVideoEncoder(vit, image_size=image_size, stride=stride, **options).eval()
+
+
+def record_tokens(encoder):
+    """A list that receives the tokens before the first norm, (n, N, D), at every call."""
+    seen = []
+    encoder.norm_pre.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    return seen
 
 
 @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
@@ -28,13 +32,10 @@ def test_resize_interpolates_patches_and_keeps_the_class_token(mode):
     image = embedding[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
     expected = F.interpolate(image, size=(6, 3), mode=mode, align_corners=False)
     torch.testing.assert_close(resized[:, 1:].transpose(1, 2).unflatten(2, (6, 3)), expected)
-
-
-def test_a_source_that_is_not_square_must_fit():
-    embedding = torch.randn(1, 9, 8)  # 4 x 2 patches
-    assert torch.equal(resize_position_embedding(embedding, (4, 2), "bicubic"), embedding)
+    not_square = torch.randn(1, 9, 8)  # 4 x 2 patches
+    assert torch.equal(resize_position_embedding(not_square, (4, 2), mode), not_square)
     with pytest.raises(ValueError, match=r"8 patches .* 6x3 patches of INPUT\.SIZE_TRAIN"):
-        resize_position_embedding(embedding, (6, 3), "bicubic")
+        resize_position_embedding(not_square, (6, 3), mode)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,7 @@ def test_another_test_size_interpolates_positions():
     encoder = make_encoder()
     with torch.no_grad():
         encoder.position_embedding.normal_()
-    seen = []
-    encoder.norm_pre.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    seen = record_tokens(encoder)
     tokens = encoder.encode_frames(torch.zeros(1, 3, 96, 48))
     assert tokens.shape == (1, 1 + 6 * 3, 32)
     patches = encoder.position_embedding[:, 1:].reshape(1, 4, 2, 32).permute(0, 3, 1, 2)
@@ -75,43 +75,27 @@ def test_another_test_size_interpolates_positions():
     torch.testing.assert_close(seen[0][:, 0], encoder.class_token[:, 0] + encoder.position_embedding[:, 0])
 
 
-def test_unknown_cameras_add_nothing():
-    encoder = make_encoder(num_cameras=2)
-    clips = torch.randn(2, 3, 3, 64, 32)
-    plain = encoder(clips)
-    assert torch.equal(encoder(clips, torch.tensor([-1, -1])), plain)
-    mixed = encoder(clips, torch.tensor([-1, 1])).unflatten(0, (2, 3))
-    torch.testing.assert_close(mixed[0], plain.unflatten(0, (2, 3))[0])
-    assert not torch.allclose(mixed[1], plain.unflatten(0, (2, 3))[1], atol=1e-4)
-
-
 @pytest.mark.parametrize("coefficient", [1.0, 3.0])
-def test_the_camera_is_added_to_the_class_token_only(coefficient):
-    encoder = make_encoder(num_cameras=2, camera_coefficient=coefficient)
-    seen = []
-    encoder.norm_pre.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    clips = torch.randn(1, 3, 3, 64, 32)
-    encoder(clips)
-    encoder(clips, torch.tensor([1]))
-    difference = seen[1] - seen[0]
-    torch.testing.assert_close(difference[:, 0], coefficient * encoder.camera_embedding[1].expand(3, -1))
-    assert not difference[:, 1:].any()
-
-
-def test_the_frame_embedding_starts_at_zero_and_follows_time():
-    encoder = make_encoder(num_frames=3)
+def test_camera_and_frame_embeddings_are_added_to_the_class_token_only(coefficient):
+    encoder = make_encoder(num_cameras=2, num_frames=3, camera_coefficient=coefficient)
     assert encoder.frame_embedding.shape == (3, 32)
     assert not encoder.frame_embedding.any()
-    seen = []
-    encoder.norm_pre.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    seen = record_tokens(encoder)
     clips = torch.randn(2, 3, 3, 64, 32)
     encoder(clips)
+    encoder(clips, torch.tensor([-1, -1]))
+    encoder(clips, torch.tensor([-1, 1]))
     with torch.no_grad():
-        encoder.frame_embedding.copy_(torch.randn(3, 32))
+        encoder.frame_embedding.normal_()
     encoder(clips)
-    difference = (seen[1] - seen[0]).unflatten(0, (2, 3))
-    torch.testing.assert_close(difference[:, :, 0], encoder.frame_embedding.expand(2, -1, -1))
-    assert not difference[:, :, 1:].any()
+    plain, unknown, mixed, framed = (tokens.unflatten(0, (2, 3)) for tokens in seen)  # (B, T, N, D)
+    assert torch.equal(unknown, plain)
+    torch.testing.assert_close(mixed[0], plain[0])
+    expected = coefficient * encoder.camera_embedding[1].expand(3, -1)
+    torch.testing.assert_close((mixed - plain)[1, :, 0], expected)
+    torch.testing.assert_close((framed - plain)[:, :, 0], encoder.frame_embedding.expand(2, -1, -1))
+    assert not (mixed - plain)[:, :, 1:].any()
+    assert not (framed - plain)[:, :, 1:].any()
 
 
 @pytest.mark.parametrize("name", ["ViT-B-17", "resnet50_clip_nothing", "vit_tiny_patch16_224"])

@@ -40,12 +40,9 @@ def initial(read_fixture):
     return SimpleNamespace(own=own, published=published)
 
 
-def test_names_and_shapes(initial):
+def test_names_shapes_and_constants(initial):
     shapes = {name: list(value.shape) for name, value in initial.own.items()}
     assert shapes == {name: statistics["shape"] for name, statistics in initial.published.items()}
-
-
-def test_constants(initial):
     constants = {
         name: statistics["mean"]
         for name, statistics in initial.published.items()

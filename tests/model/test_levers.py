@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from model import make_model
+from model.weights import CLASSIFIERS
 
 K, P = 3, 64
 
@@ -23,23 +24,18 @@ def batch():
     return torch.randn(4, 4, 3, 64, 32), torch.tensor([0, 1, 0, 1])
 
 
-def make_twin(model, cfg):
-    twin = make_model(cfg, K, 2)
+def make_twins(tiny_cfg, key):
+    """A model, and one with the same weights and a switch on."""
+    model, twin = make_model(tiny_cfg(), K, 2), make_model(tiny_cfg(key, True), K, 2)
     twin.load_state_dict(model.state_dict())
-    return twin
-
-
-def count_block_calls(model):
-    calls = []
-    for block in (*model.encoder.blocks, model.temporal_memory.block, *model.memory_prompt.layers):
-        block.register_forward_pre_hook(lambda *_: calls.append(1))
-    return calls
+    return model, twin
 
 
 def test_checkpointing_computes_blocks_twice_and_the_same_gradients(batch, tiny_cfg):
-    model = make_model(tiny_cfg(), K, 2)
-    twin = make_twin(model, tiny_cfg("MODEL.GRADIENT_CHECKPOINTING", True))
-    calls = count_block_calls(twin)
+    model, twin = make_twins(tiny_cfg, "MODEL.GRADIENT_CHECKPOINTING")
+    calls = []
+    for block in (*twin.encoder.blocks, twin.temporal_memory.block, *twin.memory_prompt.layers):
+        block.register_forward_pre_hook(lambda *_: calls.append(1))
     loss, gradients = training_gradients(model, *batch)
     other_loss, others = training_gradients(twin, *batch)
     assert other_loss == loss
@@ -55,8 +51,7 @@ def test_checkpointing_computes_blocks_twice_and_the_same_gradients(batch, tiny_
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_compiled_blocks_compute_the_same_under_the_same_names(batch, tiny_cfg):
-    model = make_model(tiny_cfg(), K, 2)
-    twin = make_twin(model, tiny_cfg("MODEL.COMPILE", True))
+    model, twin = make_twins(tiny_cfg, "MODEL.COMPILE")
     assert list(twin.state_dict()) == list(model.state_dict())
     assert all(block._compiled_call_impl is not None for block in twin.encoder.blocks)
     loss, gradients = training_gradients(model, *batch)
@@ -81,8 +76,7 @@ def test_training_starts_from_another_runs_weights(tmp_path, tiny_cfg):
     torch.save({"model": source}, tmp_path / "other.pth")
     state = make_model(tiny_cfg("MODEL.INIT_WEIGHT", tmp_path / "other.pth"), K, 2).state_dict()
     resized = {name for name in state if state[name].shape != source[name].shape}
-    classifiers = {f"classifier_{kind}.weight" for kind in ("image", "projected", "temporal")}
-    assert resized == {"encoder.camera_embedding", *classifiers}
+    assert resized == {"encoder.camera_embedding", *CLASSIFIERS}
     assert all(torch.equal(state[name], source[name]) for name in state if name not in resized)
     assert state["classifier_image.weight"].std() > 0  # new classifiers are drawn
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.plain_model import PlainModel
 from configs import get_cfg
 from loss import make_loss
 from model import make_model
@@ -77,6 +78,7 @@ def parity(request, device, parity_folder, recipe, read_fixture, disable_dropout
         model=model,
         report=report,
         num_frames=fixture["input"][1],
+        batch=(clips, camids, labels, memory),
         before=before,
         after=after,
         memory_feature=memory_feature,
@@ -84,6 +86,21 @@ def parity(request, device, parity_folder, recipe, read_fixture, disable_dropout
         terms=terms,
         second_epoch=criterion(output, labels),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parity", ["xtfclip_288x144_t8"], indirect=True)
+def test_the_plain_network_computes_the_published_numbers_and_our_gradients(parity):
+    plain = PlainModel(parity.model)
+    with torch.inference_mode():
+        features = plain.describe(*parity.batch[:2])
+    assert relative_error(features, parity.expected["feat_before"]) < OUTPUT_TOLERANCE
+    loss = plain.compute_loss(*parity.batch)
+    assert loss.item() == pytest.approx(float(parity.expected["loss_total"]), rel=OUTPUT_TOLERANCE)
+    gradients = torch.autograd.grad(loss, list(plain.weights.values()))
+    for (name, parameter), gradient in zip(plain.weights.items(), gradients, strict=True):
+        if gradient.norm() > ZERO_GRADIENT:
+            assert relative_error(parameter.grad, gradient.cpu().numpy()) < GRADIENT_TOLERANCE, name
 
 
 def test_descriptors_and_memory_feature(parity):

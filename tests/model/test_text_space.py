@@ -1,4 +1,4 @@
-"""model/text_space.py: CLIP files and the demo's captions read back; what is refused."""
+"""Text towers and text spaces: words of captions, CLIP files and the demo's captions read back; what is refused."""
 
 import open_clip
 import pytest
@@ -8,12 +8,46 @@ from safetensors.torch import load_file, save_file
 
 from configs import get_cfg
 from demo.pretraining import save_timm
-from model.caption_encoder import CaptionEncoder
 from model.encoder import ClipVideoEncoder, build_vit
 from model.text_space import ClassToken, TextSpace, open_text_space, write_captions
+from model.text_towers import CaptionEncoder, split_words
 from utils.checkpoint import hash_file
 
 TEXTS = ["a man in a red shirt", "a woman with a black backpack, seen from above"]
+SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black backpack"
+
+
+@pytest.fixture
+def captions():
+    torch.manual_seed(0)
+    vocabulary = sorted({*split_words(SHORT), *split_words(LONG)})
+    return CaptionEncoder(vocabulary, len(split_words(LONG)), 64).eval()
+
+
+def test_padding_does_not_change_a_text(captions):
+    tokens = captions.tokenize([SHORT, LONG])
+    before = captions(tokens)
+    torch.testing.assert_close(captions(captions.tokenize([SHORT]))[0], before[0])
+    with torch.no_grad():
+        captions.positions[6:] += 5.0  # only the longer text has words there
+    after = captions(tokens)
+    assert torch.allclose(before[0], after[0], atol=1e-6)
+    assert not torch.allclose(before[1], after[1], atol=1e-3)
+
+
+def test_case_and_punctuation_do_not_count(captions):
+    assert captions.tokenize(["Red t-shirt!"]).tolist() == captions.tokenize(["red, 'T-SHIRT'"]).tolist()
+    assert captions.tokenize(["red backpack"]).tolist() != captions.tokenize(["backpack red"]).tolist()
+
+
+def test_texts_that_are_refused(captions):
+    with pytest.raises(ValueError, match=r"does not know 'rad' \(red\?\), 'dress'"):
+        captions.tokenize(["red backpack", "rad dress"])
+    with pytest.raises(ValueError, match="at least one word, got ' ,'"):
+        captions.tokenize([" ,"])
+    with pytest.raises(ValueError, match="at most 10 words for this text tower, got 40"):
+        captions.tokenize(["red " * 40])
+    assert captions.unknown_words("A rad man, rad!") == ["rad"]
 
 
 def make_clip(quick_gelu=False):

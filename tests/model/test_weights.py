@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from functools import partial
 
 import pytest
 import timm
@@ -20,8 +21,10 @@ from model.weights import (
     to_published,
 )
 
-VIT = {"embed_dim": 64, "depth": 2, "num_heads": 1, "proj_dim": 64}
+# The projection is narrower than the tokens, so that a transposed one cannot pass unnoticed.
+VIT = {"embed_dim": 64, "depth": 2, "num_heads": 1, "proj_dim": 24}
 SIZE, STRIDE = (64, 32), (16, 16)
+TEXT_TOWER = ("positional_embedding", "text_projection", "token_embedding.weight", "transformer.resblocks.0.ln_1.bias")
 PARITY = {
     "xtfclip_288x144_t8": "configs/xtfclip_vit_b16_288x144.yml",
     "tfclip_256x128_t8": "configs/tfclip_vit_b16_256x128.yml",
@@ -50,25 +53,18 @@ def openai_state(vit):
         "visual.positional_embedding": vit.pos_embed[0],
         "visual.proj": vit.head.weight.T,
         "visual.conv1.weight": vit.patch_embed.proj.weight,
-        "positional_embedding": torch.zeros(77, 64),
-        "text_projection": torch.zeros(64, 64),
-        "logit_scale": torch.tensor(4.6),
-        "token_embedding.weight": torch.zeros(10, 64),
-        "transformer.resblocks.0.ln_1.weight": torch.zeros(64),
+        **{name: torch.zeros(2, 2) for name in TEXT_TOWER},
     }
-    names = {"visual.ln_pre": vit.norm_pre, "visual.ln_post": vit.norm}
+    modules = {"ln_pre": vit.norm_pre, "ln_post": vit.norm}
     for i, block in enumerate(vit.blocks):
-        prefix = f"visual.transformer.resblocks.{i}"
-        state[f"{prefix}.attn.in_proj_weight"] = block.attn.qkv.weight
-        state[f"{prefix}.attn.in_proj_bias"] = block.attn.qkv.bias
-        names |= {
-            f"{prefix}.attn.out_proj": block.attn.proj,
-            f"{prefix}.ln_1": block.norm1,
-            f"{prefix}.ln_2": block.norm2,
-        }
-        names |= {f"{prefix}.mlp.c_fc": block.mlp.fc1, f"{prefix}.mlp.c_proj": block.mlp.fc2}
-    for name, module in names.items():
-        state |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
+        prefix = f"transformer.resblocks.{i}"
+        state[f"visual.{prefix}.attn.in_proj_weight"] = block.attn.qkv.weight
+        state[f"visual.{prefix}.attn.in_proj_bias"] = block.attn.qkv.bias
+        names = {"attn.out_proj": "attn.proj", "ln_1": "norm1", "ln_2": "norm2"}
+        names |= {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+        modules |= {f"{prefix}.{theirs}": block.get_submodule(ours) for theirs, ours in names.items()}
+    for name, module in modules.items():
+        state |= {f"visual.{name}.weight": module.weight, f"visual.{name}.bias": module.bias}
     return {name: value.detach().clone().contiguous() for name, value in state.items()}
 
 
@@ -91,39 +87,24 @@ class Archive(nn.Module):
         return x
 
 
-def write_openai_archive(vit, path):
-    module = Archive(openai_state(vit)).half()
-    torch.jit.trace(module, torch.zeros(1)).save(str(path))
-
-
-def write_plain(vit, path):
-    torch.save({name: value.half() for name, value in openai_state(vit).items()}, path)
-
-
-def write_open_clip(vit, path):
-    """open_clip saves training checkpoints of DataParallel models, among other things."""
-    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in openai_state(vit).items()}}, path)
-
-
 def timm_state(vit):
-    return {k: v.detach().clone() for k, v in vit.state_dict().items()} | {"head.bias": torch.zeros(64)}
+    return {k: v.detach().clone() for k, v in vit.state_dict().items()} | {"head.bias": torch.zeros(24)}
 
 
-def write_timm_pth(vit, path):
-    torch.save(timm_state(vit), path)
-
-
-def write_timm_safetensors(vit, path):
-    save_file(timm_state(vit), path)
-
-
+# open_clip saves training checkpoints of DataParallel models, among other things.
 LAYOUTS = {
-    "ViT-B-16.pt": write_openai_archive,
-    "plain.pt": write_plain,
-    "open_clip.pt": write_open_clip,
-    "timm.pth": write_timm_pth,
-    "model.safetensors": write_timm_safetensors,
+    "ViT-B-16.pt": lambda vit, path: torch.jit.trace(Archive(openai_state(vit)).half(), torch.zeros(1)).save(str(path)),
+    "plain.pt": lambda vit, path: torch.save({k: v.half() for k, v in openai_state(vit).items()}, path),
+    "open_clip.pt": lambda vit, path: torch.save(
+        {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in openai_state(vit).items()}}, path
+    ),
+    "timm.pth": lambda vit, path: torch.save(timm_state(vit), path),
+    "timm.safetensors": lambda vit, path: save_file(timm_state(vit), path),
 }
+
+
+def make_encoder(**dimensions):
+    return ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **VIT | dimensions), SIZE, STRIDE, num_cameras=2)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
@@ -131,7 +112,7 @@ LAYOUTS = {
 def test_every_layout_of_clip_gives_the_same_encoder(name, vit, tmp_path):
     path = tmp_path / name
     LAYOUTS[name](vit, path)
-    encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **VIT), SIZE, STRIDE, num_cameras=2).eval()
+    encoder = make_encoder().eval()
     camera = encoder.camera_embedding.detach().clone()
     report = load_clip_weights(encoder, path)
     expected = ClipVideoEncoder(vit, SIZE, STRIDE).eval()
@@ -142,53 +123,31 @@ def test_every_layout_of_clip_gives_the_same_encoder(name, vit, tmp_path):
     torch.testing.assert_close(encoder.project(tokens), expected.project(tokens))
     assert torch.equal(encoder.camera_embedding, camera)
     assert set(report.loaded) == set(expected.state_dict())
-    assert set(report.ignored) == ({"head.bias"} if "timm" in name or "model" in name else text_tower(vit))
+    assert set(report.ignored) == ({"head.bias"} if "timm" in name else set(TEXT_TOWER))
 
 
-def text_tower(vit):
-    return {name for name in openai_state(vit) if not name.startswith("visual.")}
-
-
-def test_another_architecture_names_both(vit, tmp_path):
-    write_plain(vit, tmp_path / "a.pt")
-    deeper = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "depth": 3})
-    wider = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "embed_dim": 128})
-    for other in (deeper, wider):
-        encoder = ClipVideoEncoder(other, SIZE, STRIDE)
-        before = encoder.projection.detach().clone()
-        with pytest.raises(ValueError, match=r"another architecture than MODEL\.NAME: width 64, 2 blocks, patch 16"):
-            load_clip_weights(encoder, tmp_path / "a.pt")
-        assert torch.equal(encoder.projection, before)
-
-
-def without(state, name):
-    return {key: value for key, value in state.items() if key != name}
-
-
-REFUSED = {
-    "no projection": (lambda vit: without(openai_state(vit), "visual.proj"), ""),
-    "an odd projection": (
-        lambda vit: openai_state(vit) | {"visual.proj": torch.ones(2, 3)},
-        r" holds another architecture than MODEL\.NAME",
-    ),
-    "timm without a matrix": (lambda vit: timm_state(vit) | {"head.weight": torch.zeros(64)}, " holds another arch"),
-    "no ViT": (
-        lambda vit: {"layer1.weight": torch.zeros(2)},
-        r" \(MODEL\.PRETRAIN_PATH\) is not a CLIP file.*got layer1\.weight",
-    ),
-    "NaN": (
-        lambda vit: openai_state(vit) | {"visual.proj": torch.full((64, 64), torch.nan)},
-        " is of no use: projection holds NaN or infinity",
-    ),
+REFUSED = {  # changes of the file (None: removed), dimensions of the model, message
+    "deeper than the model": ({}, {"depth": 1}, r"fit this run: it has blocks\.1\..* Change MODEL\.NAME"),
+    "flatter than the model": ({}, {"depth": 3}, r"fit this run: it lacks blocks\.2\..* Change MODEL\.NAME"),
+    "of another width": ({}, {"embed_dim": 128}, r"fit this run: .*\(1, 1, 64\) of floats, expected"),
+    "no projection": ({"visual.proj": None}, {}, "fit this run: it lacks projection"),
+    "an odd projection": ({"visual.proj": torch.ones(2, 3)}, {}, r"projection is \(2, 3\) of floats, expected"),
+    "an odd class token": ({"visual.class_embedding": torch.tensor(1.0)}, {}, "fit this run: "),
+    "NaN": ({"visual.proj": torch.full((64, 24), torch.nan)}, {}, "fit this run: projection holds NaN or infinity"),
+    "no ViT": ({"visual.class_embedding": None}, {}, r"is not a CLIP file.*got visual\.positional_embedding"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
-    make, message = REFUSED[what]
-    torch.save(make(vit), tmp_path / "a.pt")
-    with pytest.raises(ValueError, match=rf"a\.pt{message}"):
-        load_clip_weights(ClipVideoEncoder(vit, SIZE, STRIDE), tmp_path / "a.pt")
+    changes, dimensions, message = REFUSED[what]
+    state = {name: value for name, value in (openai_state(vit) | changes).items() if value is not None}
+    torch.save(state, tmp_path / "a.pt")
+    encoder = make_encoder(**dimensions)
+    before = encoder.projection.detach().clone()
+    with pytest.raises(ValueError, match=rf"a\.pt.* {message}"):
+        load_clip_weights(encoder, tmp_path / "a.pt")
+    assert torch.equal(encoder.projection, before)
 
 
 class Malicious:
@@ -240,37 +199,31 @@ def test_a_torchscript_archive_that_would_run_code_is_refused(model, tmp_path):
     assert torch.jit.load(str(path))().item() == 1.0  # loading did run it
     with pytest.raises(ValueError, match=r"evil\.pt was refused"):
         load_clip_weights(model.encoder, path)
-    with pytest.raises(ValueError, match=r"evil\.pt is not a readable weight file"):
+    with pytest.raises(ValueError, match=r"evil\.pt was refused"):
         load_weights(model, path)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.99999])
-@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-def test_a_truncated_file_is_named(kind, share, model, tmp_path):
-    path = tmp_path / ("cut.safetensors" if kind == "safetensors" else "cut.pth")
-    if kind == "safetensors":
-        save_file(model.state_dict(), path)
-    else:
-        torch.save(model.state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=path.name):
-        load_weights(model, path)
+def cut(state, path, save):
+    save(state, path)
+    path.write_bytes(path.read_bytes()[:-10])
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04", b"\x80\x02}q\x00."])
-def test_a_file_that_holds_no_weights_is_named(content, model, tmp_path):
-    (tmp_path / "page.pth").write_bytes(content)
-    with pytest.raises(ValueError, match=r"page\.pth"):
-        load_weights(model, tmp_path / "page.pth")
+BROKEN = {
+    "cut.pth": lambda state, path: cut(state, path, partial(torch.save, _use_new_zipfile_serialization=False)),
+    "cut.safetensors": lambda state, path: cut(state, path, save_file),
+    "page.pth": lambda state, path: path.write_bytes(b"<html>404</html>"),
+    "zip.pth": lambda state, path: path.write_bytes(b"PK\x03\x04"),
+    "pickle.pth": lambda state, path: path.write_bytes(b"\x80\x02}q\x00."),
+    "list.pth": lambda state, path: torch.save([torch.zeros(2)], path),
+    "gone.pth": lambda state, path: None,
+}
 
 
-def test_a_missing_file_and_a_list_are_named(model, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
-        load_weights(model, tmp_path / "nowhere.pth")
-    torch.save([torch.zeros(2)], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match=r"list\.pth must hold a dictionary of weights, got list"):
-        load_weights(model, tmp_path / "list.pth")
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_named(name, model, tmp_path):
+    BROKEN[name](model.state_dict(), tmp_path / name)
+    with pytest.raises(FileNotFoundError if name == "gone.pth" else ValueError, match=name):
+        load_weights(model, tmp_path / name)
 
 
 def publish(state):
@@ -294,39 +247,24 @@ def test_a_round_trip_to_the_published_layout_changes_no_bit(config_file, tiny_c
     assert_same(convert_checkpoint(to_published(state)), state)
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_a_checkpoint_loads_whole(published, model, tiny_cfg, tmp_path):
+def store_transposed(state):
+    """A checkpoint of ours of before the projection was stored as in CLIP: (P, D), under another name."""
+    rest = {name: value for name, value in state.items() if name != "encoder.projection"}
+    return {"model": {**rest, "encoder.projection.weight": state["encoder.projection"].T.contiguous()}}
+
+
+@pytest.mark.parametrize("store", [publish, store_transposed, lambda state: {"model": state}, dict])
+def test_a_checkpoint_loads_whole(store, model, tiny_cfg, tmp_path, assert_same):
     source = make_model(tiny_cfg(), 3, 2)
     with torch.no_grad():
         for parameter in source.parameters():
             parameter.normal_()
-    torch.save(publish(source.state_dict()) if published else {"model": source.state_dict()}, tmp_path / "a.pth")
+    torch.save(store(source.state_dict()), tmp_path / "a.pth")
     report = load_weights(model, tmp_path / "a.pth")
-    for name, value in source.state_dict().items():
-        assert torch.equal(model.state_dict()[name], value), name
-    assert set(report.ignored) == (set(PUBLISHED_UNUSED) if published else set())
-    assert not report.skipped
-
-
-def test_an_own_checkpoint_with_the_projection_transposed_loads(model, tiny_cfg, tmp_path):
-    """The projection was once held as (P, D), under another name."""
-    state = make_model(tiny_cfg(), 3, 2).state_dict()
-    expected = state.pop("encoder.projection")
-    torch.save({"model": {**state, "encoder.projection.weight": expected.T.contiguous()}}, tmp_path / "old.pth")
-    report = load_weights(model, tmp_path / "old.pth")
-    assert torch.equal(model.encoder.projection, expected)
+    assert_same(dict(model.state_dict()), dict(source.state_dict()))
     assert set(report.loaded) == set(model.state_dict())
-
-
-def test_the_projection_may_be_narrower_than_the_tokens(tmp_path):
-    """A transposed projection of another width than D cannot pass unnoticed."""
-    vit = build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "proj_dim": 24})
-    for name in ("plain.pt", "timm.pth"):
-        LAYOUTS[name](vit, tmp_path / name)
-        encoder = ClipVideoEncoder(build_vit("vit_xsmall_patch16_clip_224", **{**VIT, "proj_dim": 24}), SIZE, STRIDE)
-        load_clip_weights(encoder, tmp_path / name)
-        assert encoder.projection.shape == (64, encoder.projected_width) == (64, 24)
-        torch.testing.assert_close(encoder.projection, vit.head.weight.T, atol=1e-3, rtol=1e-3)  # half precision
+    assert set(report.ignored) == (set(PUBLISHED_UNUSED) if store is publish else set())
+    assert not report.skipped
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -335,36 +273,30 @@ def test_other_classes_and_cameras_are_skipped_and_reported(published, model, ti
     torch.save(publish(state) if published else state, tmp_path / "a.pth")
     classifier = model.classifier_image.weight.detach().clone()
     report = load_weights(model, tmp_path / "a.pth")
-    assert set(report.skipped) == {
-        *(f"classifier_{kind}.weight" for kind in ("image", "projected", "temporal")),
-        "encoder.camera_embedding",
-    }
+    assert set(report.skipped) == {*CLASSIFIERS, "encoder.camera_embedding"}
     assert report.skipped["classifier_image.weight"] == "5 rows in the file, 3 in the model"
+    assert "3 skipped (5 rows in the file, 3 in the model): classifier_image.weight" in caplog.text
     assert torch.equal(model.classifier_image.weight, classifier)
     assert not model.encoder.camera_embedding.any()  # every camera counts as unknown
     assert torch.equal(model.encoder.projection, state["encoder.projection"])
-    assert "5 rows in the file, 3 in the model" in caplog.text
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_classifiers_may_be_missing(published, model, tiny_cfg, tmp_path, caplog):
-    other = make_model(tiny_cfg(), num_classes=3, num_cameras=2).eval()
-    state = publish(other.state_dict()) if published else other.state_dict()
-    torch.save({name: value for name, value in state.items() if "classifier" not in name}, tmp_path / "a.pth")
-    own = {name: getattr(model, name.partition(".")[0]).weight.detach().clone() for name in CLASSIFIERS}
+def test_classifiers_may_be_missing(model, tiny_cfg, tmp_path):
+    other = make_model(tiny_cfg(), num_classes=3, num_cameras=2).state_dict()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.save({name: value for name, value in other.items() if name not in CLASSIFIERS}, tmp_path / "a.pth")
     report = load_weights(model, tmp_path / "a.pth")
     assert report.skipped == dict.fromkeys(CLASSIFIERS, "not in the file")
-    assert "3 skipped (not in the file): classifier_image.weight" in caplog.text
     for name, value in model.state_dict().items():
-        assert torch.equal(value, own[name] if name in CLASSIFIERS else other.state_dict()[name]), name
+        assert torch.equal(value, before[name] if name in CLASSIFIERS else other[name]), name
 
 
 ODD_TENSORS = {
-    "of another shape": (lambda value: value[:1, :1], r"is \(1, 1\) of float32, expected"),
-    "of integers": (lambda value: value.long(), r"is .* of int64, expected .* of float32"),
-    "not a number": (lambda value: value * torch.nan, r"holds NaN or infinity"),
-    "sparse": (lambda value: value.to_sparse(), r"must be a dense tensor of numbers"),
-    "no tensor": (lambda value: value.tolist(), r"no value for"),
+    "of another shape": (lambda value: value[:1, :1], r" is \(1, 1\) of floats, expected"),
+    "of integers": (lambda value: value.long(), r" is .* of int64, expected .* of floats"),
+    "not a number": (lambda value: value * torch.nan, " holds NaN or infinity"),
+    "sparse": (lambda value: value.to_sparse(), " is sparse, quantised or without data"),
+    "no tensor": (lambda value: value.tolist(), ""),
 }
 
 
@@ -375,7 +307,7 @@ def test_an_odd_tensor_is_named_with_its_file(oddity, model, tmp_path, assert_sa
     state = model.state_dict()
     before = {key: value.clone() for key, value in state.items()}
     torch.save({"model": {**state, name: change(state[name])}}, tmp_path / "odd.pth")
-    with pytest.raises(ValueError, match=rf"odd\.pth.*{name}.*{message}|odd\.pth.*{message} {name}"):
+    with pytest.raises(ValueError, match=rf"odd\.pth does not fit this run: .*{name}{message}"):
         load_weights(model, tmp_path / "odd.pth")
     assert_same(dict(model.state_dict()), before)
 

@@ -9,12 +9,12 @@ import torch
 from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
 from processor.build import (
     make_extractor,
-    make_memory,
     make_ranking_options,
     make_training_state,
 )
 from processor.evaluation.rank import evaluate
 from processor.training import monitor
+from processor.training.clip_memory import build_memory
 from utils.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")
@@ -47,7 +47,7 @@ def set_up(trained_run, tiny_cfg, tmp_path):
         dataset = make_dataset(cfg)
         state = make_training_state(cfg, dataset, RUNTIME, resume=resume)
         if not resume:
-            state.memory = make_memory(cfg, dataset, state.model, RUNTIME)
+            state.memory = build_memory(cfg, dataset, state.model, RUNTIME)
         return SimpleNamespace(
             cfg=cfg,
             dataset=dataset,

@@ -2,12 +2,11 @@
 
 As a script, in one of two ways::
 
-    python process_scenarios.py compare|exchange FOLDER KEY VALUE ...
+    python process_scenarios.py compare SCENARIO,... FOLDER KEY VALUE ...
     torchrun ... process_scenarios.py fail die|raise STEP OPTION ...
 
 The first runs the same scenarios by one and by two processes, and exchanges by three, too, and writes what each of
-them found to FOLDER; with "exchange" the only training is one of a single epoch. The second is
-``train_main.py OPTION ...``, in which process 1 fails.
+them found to FOLDER. The second is ``train_main.py OPTION ...``, in which process 1 fails.
 """
 
 import os
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, multiprocessing
+from torch import multiprocessing
 from torch.distributed import TCPStore
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from yacs.config import CfgNode
@@ -33,7 +32,6 @@ from datasets.build import make_dataset, make_test_loader, make_train_loader, ma
 from datasets.readers.dataset import DataSet
 from processor.build import (
     make_extractor,
-    make_memory,
     make_ranking_options,
     make_training_state,
 )
@@ -41,6 +39,7 @@ from processor.evaluation.open_run import TrainedRun
 from processor.evaluation.rank import evaluate
 from processor.extract import extract_folder
 from processor.training import monitor
+from processor.training.clip_memory import build_memory
 from processor.training.state import TrainingState
 from processor.training.train import train
 from utils.processes import Processes, read_launch, stop_processes, was_restarted
@@ -61,10 +60,9 @@ MODELS: dict[str, tuple[str | None, tuple[str, ...]]] = {
         ),
     ),
 }
-NUM_DRAWS = 25  # of dropout masks
 
 
-def compare(kind: str, folder: Path, opts: Sequence[str]) -> None:
+def compare(scenarios: Sequence[str], folder: Path, opts: Sequence[str]) -> None:
     """Fork one, then two, then three processes, so that what they import is imported once.
 
     They use one store, as processes do that torchrun restarts.
@@ -78,7 +76,7 @@ def compare(kind: str, folder: Path, opts: Sequence[str]) -> None:
     server.start()
     port = ours.recv()
     for world_size in WORLD_SIZES:
-        arguments = (world_size, port, kind, folder, opts)
+        arguments = (world_size, port, scenarios, folder, opts)
         multiprocessing.start_processes(run_scenarios, arguments, nprocs=world_size, start_method="fork")
     server.kill()
 
@@ -90,8 +88,10 @@ def serve_store(connection: Any) -> None:
     signal.pause()
 
 
-def run_scenarios(rank: int, world_size: int, port: int, kind: str, folder: Path, opts: Sequence[str]) -> None:
-    """Connect a process as torchrun does, run all scenarios, and save what it found."""
+def run_scenarios(
+    rank: int, world_size: int, port: int, scenarios: Sequence[str], folder: Path, opts: Sequence[str]
+) -> None:
+    """Connect a process as torchrun does, run the scenarios, and save what it found by scenario."""
     launch = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "localhost"}
     launch |= {"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
     os.environ.update({name: str(value) for name, value in launch.items()})
@@ -100,30 +100,19 @@ def run_scenarios(rank: int, world_size: int, port: int, kind: str, folder: Path
     output.mkdir()
     found: dict[str, Any] = {"exchanges": exchange(runtime.processes, folder)}
     if world_size < max(WORLD_SIZES):
-        if kind == "compare":
-            found |= run_trainings(opts, runtime, output)
-        else:
-            compute_in_double_precision()
-            cfg = get_cfg(None, [*opts, "SOLVER.STAGE2.MAX_EPOCHS", "1", *WITHOUT_DROPOUT])
-            found["xtfclip"] = train_model(cfg, runtime, output, evaluate_model)
+        if "dropout" in scenarios:
+            cfg = get_cfg(None, [*opts, "MODEL.PROMPT_DROPOUT", "0.5"])
+            found["dropout"] = [train_model(cfg, runtime, output) for _ in range(2)]
+        if "bf16" in scenarios:
+            found["bf16"] = train_model(get_cfg(None, [*opts, *WITHOUT_DROPOUT]), make_runtime("cpu", "bf16"), output)
+        compute_in_double_precision()
+        for name in scenarios:
+            if name in MODELS:
+                config_file, switches = MODELS[name]
+                cfg = get_cfg(config_file, [*opts, *switches, *WITHOUT_DROPOUT])
+                found[name] = train_model(cfg, runtime, output, None if name == "frozen" else evaluate_model)
     torch.save(found, folder / f"{output.name}.pt")
     stop_processes()
-
-
-def run_trainings(opts: Sequence[str], runtime: Runtime, output: Path) -> dict[str, Any]:
-    """Train, evaluate and draw dropout masks; returns what was found, by scenario."""
-    found: dict[str, Any] = {}
-    one_epoch = [*opts, "SOLVER.STAGE2.MAX_EPOCHS", "1"]
-    cfg = get_cfg(None, [*one_epoch, "MODEL.PROMPT_DROPOUT", "0.5"])
-    found["dropout"] = [train_model(cfg, runtime, output) for _ in range(2)]
-    found["dropout logits"] = draw_memory_logits(cfg, runtime)
-    cfg = get_cfg(None, [*one_epoch, *WITHOUT_DROPOUT])
-    found["bf16"] = train_model(cfg, make_runtime("cpu", "bf16"), output)
-    compute_in_double_precision()
-    for name, (config_file, switches) in MODELS.items():
-        cfg = get_cfg(config_file, [*opts, *switches, *WITHOUT_DROPOUT])
-        found[name] = train_model(cfg, runtime, output, None if name == "frozen" else evaluate_model)
-    return found
 
 
 def compute_in_double_precision() -> None:
@@ -172,13 +161,16 @@ def train_model(
     dataset = make_dataset(cfg)
     loader = make_train_loader(cfg, dataset, runtime.processes)
     state = make_training_state(cfg, dataset, runtime)
-    state.memory = make_memory(cfg, dataset, state.model, runtime)
+    state.memory = build_memory(cfg, dataset, state.model, runtime)
     losses: list[dict[str, float]] = []
-    gradients: list[dict[str, Tensor]] = []
+    gradients: list[dict[str, torch.Tensor]] = []
     state.criterion.register_forward_hook(
         lambda module, args, terms: losses.append({name: float(term.detach()) for name, term in terms.items()})
     )
-    state.optimizer.register_step_pre_hook(lambda *args: gradients.append(copy_gradients(state)))
+    weights = list(state.model.named_parameters())
+    state.optimizer.register_step_pre_hook(
+        lambda *args: gradients.append({name: w.grad.clone() for name, w in weights if w.grad is not None})
+    )
     # Of the same bits everywhere: training rounds otherwise in several processes, and near ties would rank otherwise.
     found_before = measure(cfg, dataset, runtime, state) if measure else {}
     train(state, loader, make_train_transform(cfg, runtime.processes), output, lambda model: 0.0)
@@ -190,11 +182,6 @@ def train_model(
         "criterion": state.criterion.state_dict(),
         **found_before,
     }
-
-
-def copy_gradients(state: TrainingState) -> dict[str, Tensor]:
-    """Return the gradients that the optimizer is about to use, by parameter."""
-    return {name: p.grad.clone() for name, p in state.model.named_parameters() if p.grad is not None}
 
 
 def evaluate_model(cfg: CfgNode, dataset: DataSet, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
@@ -216,34 +203,11 @@ def evaluate_model(cfg: CfgNode, dataset: DataSet, runtime: Runtime, state: Trai
             distances[name] = own.matrix()
             ranking = result.rankings[method]
             metrics[name] = {field.name: np.array(getattr(ranking, field.name)).tolist() for field in fields(ranking)}
-    return {
-        "features": features,
-        "distances": distances,
-        "metrics": metrics,
-        "described": describe(cfg, runtime, state),
-    }
-
-
-def describe(cfg: CfgNode, runtime: Runtime, state: TrainingState) -> dict[str, Any]:
-    """Describe a folder of tracklets as tools/extract_features.py does, in parts of four and one."""
+    # As tools/extract_features.py does, in parts of four and one.
     trained = TrainedRun(state.model, runtime, tuple(state.camids), Path("none"), "the last", cfg)
     folder = Path(cfg.DATASETS.ROOT_DIR) / "case1_aerial_to_ground/gallery"
-    return torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4).features)
-
-
-@torch.no_grad()
-def draw_memory_logits(cfg: CfgNode, runtime: Runtime) -> Tensor:
-    """Return the memory logits of a batch of equal clips, (NUM_DRAWS, B, K); only dropout tells the clips apart."""
-    torch.manual_seed(cfg.SOLVER.SEED)
-    dataset = make_dataset(cfg)
-    state = make_training_state(cfg, dataset, runtime)
-    state.memory = make_memory(cfg, dataset, state.model, runtime)
-    height, width = cfg.INPUT.SIZE_TRAIN
-    clip = torch.rand(1, cfg.INPUT.SEQ_LEN, 3, height, width, generator=torch.Generator().manual_seed(0))
-    size = cfg.SOLVER.STAGE2.IMS_PER_BATCH // runtime.processes.world_size
-    clips, camids = clip.expand(size, -1, -1, -1, -1), torch.zeros(size, dtype=torch.int64)
-    draws = [state.parallel_model(clips, camids, memory=state.memory) for _ in range(NUM_DRAWS)]
-    return torch.stack([output.memory_logits for output in draws])
+    described = torch.from_numpy(extract_folder(trained, folder, camera=0, part_size=4)[0]["feature"])
+    return {"features": features, "distances": distances, "metrics": metrics, "described": described}
 
 
 def fail(how: str, step: int, words: Sequence[str]) -> None:
@@ -265,4 +229,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "fail":
         fail(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
     else:
-        compare(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+        compare(sys.argv[2].split(","), Path(sys.argv[3]), sys.argv[4:])

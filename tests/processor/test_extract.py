@@ -14,7 +14,7 @@ from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor
 from processor.evaluation.open_run import open_run
 from processor.extract import extract_folder
-from search.feature_file import COMPARED, FeatureTable, unknown_times, write_features
+from search.feature_file import COMPARED, make_table, write_features
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,20 +56,20 @@ def test_rows_are_those_of_evaluation(trained, queries):
     query = dataset.cases["case1"].query
     loader = make_test_loader(cfg, query, trained.cameras_for(dataset))
     expected = make_extractor(cfg, trained.model, trained.runtime).extract(loader, query, "query").features.numpy()
-    found = extract_folder(trained, queries, camera=4)
-    assert found.keys == [f"{pid}/c4n{number}" for pid in (20, 21, 22) for number in (0, 1)]
-    assert np.array_equal(found.features, expected)
-    assert found.pictures[0].startswith(f"{queries}/20/c4n0/P20T")
-    assert found.words is None
+    found, _ = extract_folder(trained, queries, camera=4)
+    assert found.keys() == {"key", "feature", "picture"}
+    assert found["key"] == [f"{pid}/c4n{number}" for pid in (20, 21, 22) for number in (0, 1)]
+    assert np.array_equal(found["feature"], expected)
+    assert found["picture"][0].startswith(f"{queries}/20/c4n0/P20T")
 
 
 def test_an_unknown_camera_is_said_once_and_changes_the_rows(trained, queries, caplog):
     caplog.set_level(logging.INFO)
-    known = extract_folder(trained, queries, camera=4)
+    known, _ = extract_folder(trained, queries, camera=4)
     assert "The camera is unknown" not in caplog.text
-    found = extract_folder(trained, queries, part_size=2)
+    found, _ = extract_folder(trained, queries, part_size=2)
     assert caplog.text.count("The camera is unknown: all tracklets get the neutral camera embedding") == 1
-    assert np.abs(found.features - known.features).max() > 1e-4
+    assert np.abs(found["feature"] - known["feature"]).max() > 1e-4
     with pytest.raises(ValueError, match=r"--camera must be a training camera \(0, 4\), got 3"):
         extract_folder(trained, queries, camera=3)
 
@@ -81,26 +81,26 @@ def test_a_stopped_command_goes_on_and_ends_with_the_same_bits(trained, queries,
         extract_folder(trained, queries, parts=parts, part_size=2)
     assert computed[1:] == ["tracklets 1 to 2 of 6", "tracklets 3 to 4 of 6"]
     computed.clear()
-    resumed = extract_folder(trained, queries, parts=parts, part_size=2)
+    resumed, _ = extract_folder(trained, queries, parts=parts, part_size=2)
     assert computed == ["tracklets 5 to 6 of 6"]
     computed.clear()
-    expected = extract_folder(trained, queries, part_size=2)
+    expected, _ = extract_folder(trained, queries, part_size=2)
     assert len(computed) == 3
-    assert np.array_equal(resumed.features, expected.features)
-    assert (resumed.keys, resumed.pictures) == (expected.keys, expected.pictures)
+    assert np.array_equal(resumed.pop("feature"), expected.pop("feature"))
+    assert resumed == expected
 
 
 def test_parts_of_other_settings_or_frames_are_computed_again(trained, queries, tmp_path, computed):
     parts = tmp_path / "parts"
-    before = extract_folder(trained, queries, parts=parts)
+    _, before = extract_folder(trained, queries, parts=parts)
     shutil.copy(next((queries / "20/c4n0").iterdir()), queries / "20/c4n0/another.jpg")
     extract_folder(trained, queries, parts=parts)
     assert len(computed) == 2
     without_flip = open_run(["OUTPUT_DIR", str(trained.checkpoint.parent), "TEST.FLIP", "False"])
-    after = extract_folder(without_flip, queries, parts=parts)
+    _, after = extract_folder(without_flip, queries, parts=parts)
     assert len(computed) == 3
-    assert {name for name in COMPARED if before.origin[name] != after.origin[name]} == {"transform"}
-    assert "TEST.FLIP False" in after.origin["transform"]
+    assert {name for name in COMPARED if before[name] != after[name]} == {"transform"}
+    assert "TEST.FLIP False" in after["transform"]
 
 
 def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path, caplog):
@@ -109,9 +109,9 @@ def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path,
         break_frames(queries / name)
     for _ in range(2):
         caplog.clear()
-        found = extract_folder(trained, queries, parts=tmp_path / "parts", part_size=2)
-        assert found.keys == ["20/c4n0", "22/c4n0", "22/c4n1"]
-        assert len(found.features) == len(found.pictures) == 3
+        found, _ = extract_folder(trained, queries, parts=tmp_path / "parts", part_size=2)
+        assert found["key"] == ["20/c4n0", "22/c4n0", "22/c4n1"]
+        assert len(found["feature"]) == len(found["picture"]) == 3
         assert "They are left out: 21/c4n0, 21/c4n1" in caplog.text
     for name in ("20/c4n0", "22/c4n0", "22/c4n1"):
         break_frames(queries / name)
@@ -121,10 +121,8 @@ def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path,
 
 def test_the_example_of_the_document_runs(trained, queries, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = extract_folder(trained, queries)
-    count = len(found.keys)
-    columns = (np.full(count, -1), [""] * count, unknown_times(count), found.pictures)
-    write_features(FeatureTable(found.keys, found.features, *columns), tmp_path / "people.npz")
+    found, origin = extract_folder(trained, queries)
+    write_features(make_table(origin, **found), tmp_path / "people.npz")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/search.md").read_text(encoding="utf-8"), re.DOTALL)
     for written, ours in (("logs/all", trained.checkpoint.parent), ("/data/query", queries / "21")):
         assert written in code

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from search.feature_file import FeatureTable
+from search.feature_file import make_table
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 ORIGIN = {"weights": "a1", "transform": "288x144"}
@@ -18,15 +18,15 @@ def describe():
 
     def build(words=None, origin=ORIGIN, pictures=None, views=None, times=None, **degrees):
         angles = np.deg2rad(np.array(list(degrees.values()), dtype=np.float64))
-        return FeatureTable(
-            keys=list(degrees),
-            features=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
-            cameras=np.arange(len(degrees)) - 1,
-            views=views or [""] * len(degrees),
-            times=np.array(times or ["NaT"] * len(degrees), dtype="datetime64[s]"),
-            pictures=pictures or [f"{key}.jpg" for key in degrees],
+        return make_table(
+            origin,
+            key=list(degrees),
+            feature=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
+            camera=np.arange(len(degrees)) - 1,
+            view=views or [""] * len(degrees),
+            time=np.array(times or ["NaT"] * len(degrees), dtype="datetime64[s]"),
+            picture=pictures or [f"{key}.jpg" for key in degrees],
             words=words,
-            origin=origin,
         )
 
     return build

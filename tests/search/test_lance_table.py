@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from search.find import MemoryGallery, find_texts, find_tracklets
-from search.where import parse_condition
+from search.feature_file import FeatureTable
+from search.find import MemoryGallery, find_texts, find_tracklets, parse_condition
 
 lance_table = pytest.importorskip("search.lance_table")
 LanceGallery, load, delete = lance_table.LanceGallery, lance_table.load, lance_table.delete
@@ -20,8 +20,8 @@ def uri(tmp_path):
 
 def answers_of(gallery, queries, top=3):
     answers = find_tracklets(gallery, queries, top)
-    hits = [(hit.tracklet, round(hit.value, 12)) for answer in answers.answers for hit in answer.hits]
-    return hits, answers.num_searched
+    hits = [{**hit, "distance": round(hit["distance"], 12)} for query in answers["queries"] for hit in query["found"]]
+    return hits, answers["tracklets_searched"]
 
 
 @pytest.mark.parametrize("words", ["", "camera=0,1", "view=aerial", "time=2023-10-17T10:00..", "view=aerial camera=1"])
@@ -41,10 +41,9 @@ def test_a_table_answers_as_memory_does(describe, uri, words):
     stored, expected = LanceGallery(uri, where), MemoryGallery(table, "a.npz", where)
     assert answers_of(stored, table) == answers_of(expected, table)
     vectors = np.eye(4, dtype=np.float32)[1:2]
-    texts = [find_texts(gallery, ["red"], vectors, "t1", 4).answers for gallery in (stored, expected)]
-    assert [hit.value for hit in texts[0][0].hits] == [hit.value for hit in texts[1][0].hits]
+    assert find_texts(stored, ["red"], vectors, "t1", 4) == find_texts(expected, ["red"], vectors, "t1", 4)
     fetched = stored.fetch(["d", "it's"])
-    assert (fetched.keys, fetched.views) == (["d", "it's"], ["ground", "aerial"])
+    assert fetched.list_entries() == table.list_entries([3, 2])
     assert np.array_equal(fetched.features, table.features[[3, 2]])
 
 
@@ -57,16 +56,17 @@ def test_rows_are_added_replaced_and_deleted(describe, uri):
     assert len(LanceGallery(uri)) == 2
     load(uri, describe(c=90, b=30), "two.npz", replaces=True)
     expected = MemoryGallery(describe(c=90, b=30, a=0), "")
-    assert {hit[0].key: hit[1] for hit in answers_of(LanceGallery(uri), describe(q=30))[0]} == {
-        hit[0].key: hit[1] for hit in answers_of(expected, describe(q=30))[0]
-    }
+    answers = [answers_of(gallery, describe(q=30))[0] for gallery in (LanceGallery(uri), expected)]
+    assert [[(hit["key"], hit["distance"]) for hit in hits] for hits in answers] == 2 * [
+        [(hit["key"], hit["distance"]) for hit in answers[0]]
+    ]
     with pytest.raises(ValueError, match="people.lance has no tracklet 'z'"):
         delete(uri, ["a", "z"])
     vector = describe(c=90).features.tobytes()
     assert any(vector in content for content in contents_of(uri))
     delete(uri, ["c"])
     assert not any(vector in content for content in contents_of(uri))
-    assert [tracklet.key for tracklet, _ in answers_of(LanceGallery(uri), describe(q=90))[0]] == ["b", "a"]
+    assert [hit["key"] for hit in answers_of(LanceGallery(uri), describe(q=90))[0]] == ["b", "a"]
 
 
 def contents_of(folder):
@@ -81,10 +81,10 @@ def test_a_large_table_has_an_index_which_logs_its_recall(describe, uri, monkeyp
     monkeypatch.setattr(lance_table, "INDEX_FROM", 300)
     angles = np.random.default_rng(0).uniform(0, 360, 400)
     table = describe(**{f"k{number}": angle for number, angle in enumerate(angles)})
-    load(uri, table.select(np.arange(300)), "one.npz")
+    load(uri, FeatureTable(table.rows[:300]), "one.npz")
     lance_table.update_index(uri)
     assert len(list(LanceGallery(uri).table.list_indices())) == 1
-    load(uri, table.select(np.arange(300, 400)), "two.npz")
+    load(uri, FeatureTable(table.rows[300:]), "two.npz")
     lance_table.update_index(uri)
     assert caplog.text.count("From 300 tracklets on, search is approximate: the index finds 100.0 %") == 2
     queries = describe(q=10, r=200)

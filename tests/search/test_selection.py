@@ -24,7 +24,7 @@ def line(frame, track, left=10, top=20, width=30, height=60, confidence=1):
 
 
 def names(selection):
-    return [tracklet.folder for tracklet in selection.tracklets]
+    return [tracklet["folder"] for tracklet in selection.tracklets]
 
 
 def test_edges_are_rounded_and_clipped(select):
@@ -38,7 +38,12 @@ def test_edges_are_rounded_and_clipped(select):
     )
     assert selection.edges.tolist() == [[10, 21, 31, 51], [0, 0, 15, 23], [190, 90, 200, 100], [180, 70, 200, 100]]
     assert selection.report == "of 4 boxes, none was left out; 2 of the crops are clipped at the border of the frame"
-    assert [(t.mean_width, t.mean_height) for t in selection.tracklets] == [(21, 30), (15, 23), (10, 10), (20, 30)]
+    assert [(t["mean_width"], t["mean_height"]) for t in selection.tracklets] == [
+        (21, 30),
+        (15, 23),
+        (10, 10),
+        (20, 30),
+    ]
 
 
 def test_boxes_outside_and_empty_boxes_are_left_out_and_counted(select):
@@ -52,7 +57,7 @@ def test_the_margin_is_a_share_of_the_size_and_ends_at_the_border(select):
     selection = select([line(1, 1, 50, 40, 20, 40), line(2, 1, 0, 0, 20, 100)], margin=0.1)
     assert selection.edges.tolist() == [[48, 36, 72, 84], [0, 0, 22, 100]]
     assert "0 of the crops are clipped" in selection.report
-    assert selection.tracklets[0].mean_width == 20
+    assert selection.tracklets[0]["mean_width"] == 20
 
 
 def test_the_size_is_that_inside_the_frame(select):
@@ -75,12 +80,8 @@ def test_a_track_is_split_where_it_is_absent_for_more_than_the_gap(select):
     assert names(select(lines, gap=3)) == ["track_0007", "track_0007_2"]  # frames 6 to 8 are missing, and 10 to 19
     selection = select([*lines, line(3, 12345)], gap=2)
     assert names(selection) == ["track_0007", "track_0007_2", "track_0007_3", "track_12345"]
-    assert [(t.first_frame, t.last_frame, t.num_frames) for t in selection.tracklets] == [
-        (1, 5, 3),
-        (9, 9, 1),
-        (20, 20, 1),
-        (3, 3, 1),
-    ]
+    spans = [(t["first_frame"], t["last_frame"], t["num_frames"]) for t in selection.tracklets]
+    assert spans == [(1, 5, 3), (9, 9, 1), (20, 20, 1), (3, 3, 1)]
     assert selection.owners.tolist() == [0, 0, 3, 0, 1, 2]
     assert names(select(lines, gap=2, min_frames=2)) == ["track_0007"]
     assert names(select([*lines, line(21, 7)], gap=2, min_frames=2)) == ["track_0007", "track_0007_3"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from search.threshold import Threshold, read_threshold
+from search.threshold import read_threshold
 
 
 def row(direction, *points, method="visual only"):
@@ -67,9 +67,3 @@ def test_what_cannot_be_used_is_refused(write, tmp_path):
 def test_a_point_that_makes_no_sense_is_refused(write, point):
     with pytest.raises(ValueError, match=r"results\.json is not a results\.json of eval_main\.py"):
         read_threshold(write(row("up", (0.4, 0.001, 0.8), point)), 0.01)
-
-
-def test_the_number_of_strangers_is_an_expectation():
-    assert Threshold(0.5, "test").estimate_strangers(50) == ""
-    text = Threshold(0.5, "test", 0.0001).estimate_strangers(50)
-    assert "if all 50 tracklets are of other people, 0.005 are expected" in text

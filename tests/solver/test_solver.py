@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from configs import get_cfg
 from model import make_model
 from solver import centralize_gradients, describe_groups, make_optimizer, make_schedule
-from solver.schedule import warmup_decay_factor, warmup_multistep_factor
+from solver.schedule import rate_factor
 
 
 @pytest.fixture
@@ -41,22 +42,50 @@ def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none(cfg):
 
 
 @pytest.mark.parametrize(
-    ("epoch", "factor"),
-    [(0, 0.1), (5, 0.55), (9, 0.91), (10, 1), (29, 1), (30, 0.1), (49, 0.1), (50, 0.01), (69, 0.01), (70, 0.001)],
+    ("options", "factors"),
+    [
+        # as published
+        ("", {0: 0.1, 5: 0.55, 9: 0.91, 10: 1, 29: 1, 30: 0.1, 49: 0.1, 50: 0.01, 69: 0.01, 70: 0.001}),
+        ("STEPS (3,) GAMMA 0.5", {5: 0.275}),  # a step within the warm-up
+        ("WARMUP_ITERS 0", {0: 1}),
+        # a fifth of the way in epoch 24: cos 36 degrees
+        (
+            "SCHEDULE cosine MAX_EPOCHS 81",
+            {0: 0.1, 5: 0.55, 10: 1, 24: 0.01 + 0.99 * (1 + 0.8090169943749475) / 2, 45: 0.505, 80: 0.01, 99: 0.01},
+        ),
+        ("SCHEDULE linear MAX_EPOCHS 81", {5: 0.55, 10: 1, 24: 0.802, 45: 0.505, 80: 0.01}),
+    ],
 )
-def test_published_schedule_by_hand(epoch, factor):
-    assert warmup_multistep_factor(epoch, 10, 0.1, (30, 50, 70), 0.1) == pytest.approx(factor)
-    assert warmup_multistep_factor(5, 10, 0.1, (3,), 0.5) == pytest.approx(0.275)  # a step within the warm-up
-    assert warmup_multistep_factor(0, 0, 0.1, (), 0.1) == 1  # no warm-up
+def test_schedules_by_hand(options, factors):
+    words = [f"SOLVER.STAGE2.{word}" if word[0].isupper() else word for word in options.split(" ")] if options else []
+    stage = get_cfg(opts=words).SOLVER.STAGE2
+    assert {epoch: rate_factor(stage, epoch) for epoch in factors} == pytest.approx(factors)
 
 
-def test_centralisation_by_hand():
-    matrix, vector = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(3))
+def test_the_schedule_steps_the_optimizer(tiny_cfg):
+    cfg = tiny_cfg("SOLVER.STAGE2.BASE_LR", 1.0, "SOLVER.STAGE2.STEPS", "(1,)")
+    optimizer = make_optimizer(cfg, make_model(cfg, 3, 2))
+    schedule = make_schedule(cfg, optimizer)
+    assert optimizer.param_groups[0]["lr"] == 1
+    optimizer.step()
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_centralisation_by_hand_and_of_many_gradients():
+    matrix = nn.Parameter(torch.zeros(2, 3))
     matrix.grad = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])
-    vector.grad = torch.tensor([1.0, 2.0, 3.0])
-    centralize_gradients([matrix, vector, nn.Parameter(torch.zeros(2, 2))])
+    shapes = ((8, 5), (8, 5), (3, 4, 2, 2), (7,), (), (1, 9))
+    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    plain = [parameter.grad.clone() for parameter in parameters]
+    for gradient in plain:
+        if gradient.dim() > 1:
+            gradient -= gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True)
+    centralize_gradients([matrix, nn.Parameter(torch.zeros(2, 2)), *parameters])
     assert matrix.grad.tolist() == [[-2.0, -1.0, 3.0], [-1.0, -1.0, 2.0]]
-    assert vector.grad.tolist() == [1.0, 2.0, 3.0]
+    assert all(torch.equal(parameter.grad, other) for parameter, other in zip(parameters, plain, strict=True))
 
 
 def test_rates_and_decays_of_every_role(tiny_cfg):
@@ -95,17 +124,14 @@ def test_layer_decay_falls_from_the_top_to_the_embeddings(tiny_cfg):
     assert optimizer.param_groups[0]["lr"] == 1  # the rate that the training loop logs
 
 
-def test_the_groups_do_not_depend_on_the_rates(tiny_cfg):
+def test_the_groups_do_not_depend_on_the_rates_and_the_optimizer_is_chosen_by_name(tiny_cfg):
     model = make_model(tiny_cfg(), 3, 2)
-    other = tiny_cfg(*("SOLVER.STAGE2.LAYER_DECAY", 0.5, "SOLVER.STAGE2.BIAS_LR_FACTOR", 1.0))
-    sizes = [[len(group["params"]) for group in make_optimizer(cfg, model).param_groups] for cfg in (tiny_cfg(), other)]
+    adam = make_optimizer(tiny_cfg(), model)
+    options = ("SOLVER.STAGE2.LAYER_DECAY", 0.5, "SOLVER.STAGE2.BIAS_LR_FACTOR", 1.0)
+    other = make_optimizer(tiny_cfg(*options, "SOLVER.STAGE2.OPTIMIZER_NAME", "AdamW"), model)
+    assert [type(optimizer).__name__ for optimizer in (adam, other)] == ["Adam", "AdamW"]
+    sizes = [[len(group["params"]) for group in optimizer.param_groups] for optimizer in (adam, other)]
     assert sizes[0] == sizes[1]
-
-
-def test_the_optimizer_is_chosen_by_name(tiny_cfg):
-    model = make_model(tiny_cfg(), 3, 2)
-    for name in ("Adam", "AdamW"):
-        assert type(make_optimizer(tiny_cfg("SOLVER.STAGE2.OPTIMIZER_NAME", name), model)).__name__ == name
 
 
 def test_frozen_blocks_keep_their_weights_and_the_rest_learns(tiny_cfg):
@@ -137,46 +163,3 @@ def test_the_table_of_groups_counts_every_parameter_and_shows_what_is_frozen(tin
     assert {("encoder, weights", "frozen", "-"), ("prompt, biases", "0.006", "0.0001")} <= {
         (row[0], *row[2:]) for row in rows
     }
-
-
-@pytest.mark.parametrize(
-    ("cosine", "epoch", "factor"),
-    [
-        *((True, 0, 0.1), (True, 5, 0.55), (True, 10, 1), (True, 45, 0.505), (True, 80, 0.01), (True, 99, 0.01)),
-        *((False, 5, 0.55), (False, 10, 1), (False, 45, 0.505), (False, 24, 0.802), (False, 80, 0.01)),
-        (True, 24, 0.01 + 0.99 * (1 + 0.8090169943749475) / 2),  # a fifth of the way: cos 36 degrees
-    ],
-)
-def test_cosine_and_line_by_hand(cosine, epoch, factor):
-    assert warmup_decay_factor(epoch, 10, 0.1, 81, 0.01, cosine) == pytest.approx(factor)
-
-
-@pytest.mark.parametrize(("name", "middle"), [("step", 1.0), ("cosine", 0.55), ("linear", 0.55)])
-def test_the_schedule_is_chosen_by_name(name, middle, tiny_cfg):
-    cfg = tiny_cfg(
-        *("SOLVER.STAGE2.SCHEDULE", name, "SOLVER.STAGE2.LR_MIN_FACTOR", 0.1, "SOLVER.STAGE2.MAX_EPOCHS", 5),
-        *("SOLVER.STAGE2.BASE_LR", 1.0),
-    )
-    optimizer = make_optimizer(cfg, make_model(cfg, 3, 2))
-    schedule = make_schedule(cfg, optimizer)
-    rates = []
-    for _ in range(5):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert rates[0] == 1
-    assert rates[2] == pytest.approx(middle)
-    assert rates[4] == pytest.approx(1 if name == "step" else 0.1)
-
-
-def test_centralisation_of_many_gradients_equals_one_at_a_time():
-    shapes = ((8, 5), (8, 5), (3, 4, 2, 2), (7,), (), (1, 9))
-    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
-    for parameter in parameters:
-        parameter.grad = torch.randn_like(parameter)
-    plain = [parameter.grad.clone() for parameter in parameters]
-    for gradient in plain:
-        if gradient.dim() > 1:
-            gradient -= gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True)
-    centralize_gradients(parameters)
-    assert all(torch.equal(parameter.grad, other) for parameter, other in zip(parameters, plain, strict=True))

@@ -38,22 +38,22 @@ def test_the_command(make_tree, tmp_path, tiny_opts, capsys):
 
 
 def test_a_bad_command_line(caplog):
-    assert main(["check", "DATASETS.ROOT", "x"]) == 1
+    assert main(["check", "DATASETS.ROOTDIR", "x"]) == 1
     assert "Did you mean DATASETS.ROOT_DIR?" in caplog.text
 
 
 def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, capsys, monkeypatch):
     root = make_tree()
     sorted((root / TRACKLET).iterdir())[0].write_bytes(b"")
-    examine, seen = check._examine_tracklet, []
+    examine, seen = check.examine_tracklet, []
 
-    def interrupt(tracklet, size, sample):
+    def interrupt(split, tracklet, size, sample):
         seen.append(tracklet)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return examine(tracklet, size, sample)
+        return examine(split, tracklet, size, sample)
 
-    monkeypatch.setattr(check, "_examine_tracklet", interrupt)
+    monkeypatch.setattr(check, "examine_tracklet", interrupt)
     path = tmp_path / "report.json"
     assert main(["check", "--workers", "1", "--json", str(path), *tiny_opts, "DATASETS.ROOT_DIR", str(root)]) == 130
     content = json.loads(path.read_text())

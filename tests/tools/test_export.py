@@ -1,6 +1,7 @@
-"""The export commands on a trained tiny run."""
+"""Exports of a trained tiny run: the network ranks as evaluation does, without torch, and weights come back."""
 
-import os
+import hashlib
+import json
 import struct
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -16,7 +19,9 @@ from safetensors.torch import load_file
 import eval_main
 from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
-from processor.exported_network import list_frames, read_clip
+from processor.evaluation.open_run import open_run
+from processor.export import TrackletDescriber, check_export
+from processor.exported_network import read_clip
 from search.feature_file import read_features, require_comparable
 from tools import export, extract_features
 from utils.checkpoint import read_checkpoint
@@ -35,24 +40,54 @@ def network(trained_run, tmp_path_factory):
     return path
 
 
+def make_clips(number):
+    generator = torch.Generator().manual_seed(number)
+    return torch.randint(256, (number, 4, 3, 64, 32), dtype=torch.uint8, generator=generator)
+
+
+def test_batches_of_any_size_equal_torch_and_another_network_is_refused(trained_run, network):
+    run = open_run(["OUTPUT_DIR", str(trained_run.output)])
+    describer, content = TrackletDescriber(run.cfg, run.model), network.read_bytes()
+    for number in (1, 2, 5):
+        assert check_export(describer, content, make_clips(number)) < 1e-5
+    torch.nn.init.normal_(run.model.encoder.camera_embedding)
+    with pytest.raises(ValueError, match="differs from torch"):
+        check_export(describer, content, make_clips(2))
+
+
+def test_known_cameras_matter(network):
+    session = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
+    frames = make_clips(1).repeat(3, 1, 1, 1, 1).numpy()
+    (features,) = session.run(None, {"frames": frames, "cameras": np.array([-1, 0, 1])})
+    assert np.abs(features[0] - features[1]).max() > 1e-4
+    assert np.abs(features[1] - features[2]).max() > 1e-4
+    assert np.square(features).sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_file_names_its_preprocessing_and_its_origin(trained_run, network):
+    metadata = {entry.key: entry.value for entry in onnx.load(network).metadata_props}
+    assert json.loads(metadata["T, H, W"]) == [4, 64, 32]
+    assert json.loads(metadata["cameras"]) == [0, 4]
+    checkpoint = (trained_run.output / "checkpoint_last.pth").read_bytes()
+    assert metadata["SHA-256 of the checkpoint"] == hashlib.sha256(checkpoint).hexdigest()
+    assert "vit_xsmall" in metadata["model"]
+    assert "MIT" in metadata["licence"]
+
+
 def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_path):
-    results = tmp_path / "results"
-    places = ["--output_dir", str(trained_run.output), "--custom_output_dir", str(results)]
-    eval_main.main([*places, "TEST.MASK_ATTRIBUTES", "()"])
+    results, run = tmp_path / "results", ["--output_dir", str(trained_run.output)]
+    eval_main.main([*run, "--custom_output_dir", str(results), "TEST.MASK_ATTRIBUTES", "()"])
     expected = load_file(next((results / "features").glob("*query*.safetensors")))["features"].numpy()
     people = trained_run.root / "case1_aerial_to_ground/query"
     words = ["--network", network, "--tracklets", people, "--camera", "4", "--output", tmp_path / "features.npz"]
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, words)], cwd=ROOT, check=True)
     written = read_features(tmp_path / "features.npz")
     assert written.keys == [str(folder.relative_to(people)) for folder in sorted(people.glob("*/*"))]
-    assert written.cameras.tolist() == [4] * len(written)
+    assert {entry["camera"] for entry in written.list_entries()} == {4}
     # The frames are decoded by Pillow, whose pixels differ from ours by less than a grey level on average.
     assert np.abs(written.features - expected).max() < 2e-3
-    of_run = tmp_path / "of_run.npz"
-    extract_features.main(
-        ["--output_dir", str(trained_run.output), "--tracklets", str(people), "--output", str(of_run)]
-    )
-    require_comparable(written, "the network's", read_features(of_run), "the run's")
+    extract_features.main([*run, "--tracklets", str(people), "--output", str(tmp_path / "of_run.npz")])
+    require_comparable(written, "the network's", read_features(tmp_path / "of_run.npz"), "the run's")
 
 
 @pytest.mark.slow
@@ -78,42 +113,29 @@ def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
 
 
 def test_mistakes_are_named(network, tmp_path):
-    output = ["--output", str(tmp_path / "a.npz")]
+    output, frames = tmp_path / "a.npz", tmp_path / "people/anna"
 
     def extract(file, folder, *words):
-        extract_features.main(["--network", str(file), "--tracklets", str(folder), *output, *words])
+        extract_features.main(["--network", str(file), "--tracklets", str(folder), "--output", str(output), *words])
 
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="empty has no frames"):
-        extract(network, tmp_path / "empty")
+    frames.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="people has no frames"):
+        extract(network, frames.parent)
     with pytest.raises(FileNotFoundError, match=r"none.onnx is not a file"):
         extract(tmp_path / "none.onnx", tmp_path)
     (tmp_path / "damaged.onnx").write_bytes(b"no network")
     with pytest.raises(ValueError, match="is damaged, or no ONNX file"):
         extract(tmp_path / "damaged.onnx", tmp_path)
-    frames = tmp_path / "people/anna"
-    frames.mkdir(parents=True)
     Image.new("RGB", (32, 64)).save(frames / "1.jpg")
     with pytest.raises(ValueError, match="none of the training cameras: \\[0, 4\\]"):
         extract(network, frames, "--camera", "9")
-    (tmp_path / "a.npz").touch()
+    output.touch()
     with pytest.raises(ValueError, match=r"a\.npz exists already: --force replaces it"):
         extract(network, frames)
     for folder, key in ((frames, "anna"), (frames / "1.jpg", "1.jpg"), (frames.parent, "anna")):
         extract(network, folder, "--force")
-        written = read_features(tmp_path / "a.npz")
-        assert (written.keys, written.pictures) == ([key], [str(frames / "1.jpg")])
-
-
-def test_frames_are_in_natural_order(tmp_path):
-    for number in (10, 9, 1):
-        (tmp_path / f"F{number}.jpg").touch()
-    (tmp_path / "notes.txt").touch()
-    (tmp_path / "._F2.jpg").touch()  # of macOS
-    (tmp_path / "F²3.jpg").touch()  # a digit to str.isdigit, not to int
-    os.mkfifo(tmp_path / "F0.jpg")
-    (tmp_path / "F2.jpg").mkdir()
-    assert [path.name for path in list_frames(tmp_path)] == ["F1.jpg", "F9.jpg", "F10.jpg", "F²3.jpg"]
+        (entry,) = read_features(output).list_entries()
+        assert (entry["key"], entry["picture"]) == (key, str(frames / "1.jpg"))
 
 
 def test_pictures_of_16_bits_are_read_as_training_reads_them(tmp_path):
@@ -128,10 +150,9 @@ def test_a_frame_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "frame.png"
     Image.effect_noise((32, 64), 50).save(path)
     content = path.read_bytes()
-    path.write_bytes(content[:500])
-    with pytest.raises(ValueError, match=r"Cannot read frame .*frame\.png: "):
-        read_clip([path], 1, 16, 8)
     header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + content[24:29]
-    path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
-    with pytest.raises(ValueError, match=r"Cannot read frame .*frame\.png: Image size \(3600000000 pixels\) exceeds"):
-        read_clip([path], 1, 16, 8)
+    bomb = content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+    for damaged, cause in ((content[:500], ""), (bomb, r"Image size \(3600000000 pixels\) exceeds")):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"Cannot read frame .*frame\.png: {cause}"):
+            read_clip([path], 1, 16, 8)

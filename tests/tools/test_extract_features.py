@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +37,11 @@ def extract(trained_run, tmp_path):
 def test_both_formats_hold_the_same_and_nothing_else_stays(extract, tmp_path):
     facts = ("--camera", 4, "--view", "aerial", "--time", "2023-10-17T10:00")
     npz, parquet = extract(QUERY, "a/people.npz", *facts), extract(QUERY, "a/people.parquet", *facts)
-    assert (npz.keys, npz.pictures, npz.origin) == (parquet.keys, parquet.pictures, parquet.origin)
+    assert (npz.list_entries(), npz.origin) == (parquet.list_entries(), parquet.origin)
     assert np.array_equal(npz.features, parquet.features)
     for people in (npz, parquet):
-        assert people.cameras.tolist() == [4] * 6
-        assert people.views == ["aerial"] * 6
-        assert set(people.times.tolist()) == {datetime(2023, 10, 17, 10)}
+        places = [(entry["camera"], entry["view"], entry["time"]) for entry in people.list_entries()]
+        assert places == 6 * [(4, "aerial", "2023-10-17T10:00:00")]
     names = ["people.npz", "people.npz.log", "people.parquet", "people.parquet.log"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
 
@@ -55,7 +53,8 @@ def test_one_tracklet_and_one_image_have_a_row(extract, tmp_path):
     np.testing.assert_allclose(tracklet.features[0], people.features[people.keys.index("21/c4n0")], atol=1e-5)
     Image.new("RGB", (20, 40), "red").save(tmp_path / "photo.png")
     image = extract(tmp_path / "photo.png", "photo.npz")
-    assert (image.keys, image.pictures) == (["photo.png"], [str(tmp_path / "photo.png")])
+    (entry,) = image.list_entries()
+    assert (entry["key"], entry["picture"]) == ("photo.png", str(tmp_path / "photo.png"))
     assert np.linalg.norm(image.features, axis=1) == pytest.approx(1, abs=1e-5)
 
 

@@ -11,8 +11,12 @@ FIND = ["find", "a.npz"]
 TEXT = ["--text", "man", "--text_tower", "t.pt"]
 MISTAKES = [
     ("eval_main", ["--eval_case", "case4"], "--eval_case"),
-    ("tools.cut_tracklets", [*CUT, "--margin", "-0.1"], "--margin: must be a finite number of at least 0, got -0.1"),
-    ("tools.cut_tracklets", [*CUT, "--min_confidence", "nan"], "--min_confidence: must be a finite number, got nan"),
+    ("tools.cut_tracklets", [*CUT, "--margin", "-0.1"], "--margin: must be a finite number from 0 up, got -0.1"),
+    (
+        "tools.cut_tracklets",
+        [*CUT, "--min_confidence", "nan"],
+        "--min_confidence: must be a finite number",
+    ),
     ("tools.cut_tracklets", [*CUT, "--margin", "wide"], "--margin: must be a number, got 'wide'"),
     ("tools.cut_tracklets", [*CUT, "--stride", "0"], "--stride: must be at least 1, got 0"),
     ("tools.cut_tracklets", [*CUT, "--stride", "9" * 30], "--stride: must be at most 9223372036854775807, got 999"),

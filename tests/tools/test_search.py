@@ -3,12 +3,11 @@
 import json
 import logging
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from search.feature_file import FeatureTable, unknown_times, write_features
+from search.feature_file import make_table, write_features
 from tools.search import main
 from utils.commands import run_command
 
@@ -20,13 +19,12 @@ def write(tmp_path, monkeypatch):
     """``write(name, a=degrees, ...)``: a feature file of points of the unit circle."""
     monkeypatch.chdir(tmp_path)
 
-    def build(name, length=1, origin=ORIGIN, **degrees):
+    def build(name, length=1, origin=ORIGIN, keys=None, **degrees):
         angles = np.deg2rad(list(degrees.values()))
         features = length * np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-        keys, cameras = list(degrees), np.arange(len(degrees))
-        table = FeatureTable(keys, features, cameras, [""] * len(keys), unknown_times(len(keys)), keys, None, origin)
+        keys = list(keys or degrees)
+        table = make_table(origin, key=keys, feature=features, camera=np.arange(len(keys)), picture=keys)
         write_features(table, tmp_path / name)
-        return table
 
     return build
 
@@ -91,8 +89,8 @@ def test_the_threshold_comes_from_an_evaluation(write, complaint, tmp_path, capl
 
 
 def test_mistakes_are_one_line(write, complaint, tmp_path):
-    one = write("one.npz", a=0, b=60)
-    write_features(replace(one, keys=["a", "a"]), tmp_path / "twice.npz")
+    write("one.npz", a=0, b=60)
+    write("twice.npz", keys="aa", a=0, b=60)
     write("other.npz", c=0, origin={**ORIGIN, "weights": "b2"})
     (tmp_path / "results.json").write_text("{}")
     for words, problem in [

@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 
 import pytest
 import torch
@@ -12,14 +11,12 @@ from torch.serialization import get_crc32_options, set_crc32_options
 from utils.checkpoint import fitting, read_checkpoint, write_checkpoint, write_weights
 from utils.mistake import Mistake
 
-
-def write_weights_like(content, path):
-    write_weights(content, {}, path)
+WRITERS = {"a.pth": write_checkpoint, "a.safetensors": lambda content, path: write_weights(content, {}, path)}
 
 
-@pytest.mark.parametrize("write", [write_checkpoint, write_weights_like])
-def test_a_full_disk_leaves_the_old_file_and_is_explained(write, tmp_path):
-    path = tmp_path / "a.safetensors" if write is write_weights_like else tmp_path / "a.pth"
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_leaves_the_old_file_and_is_explained(name, tmp_path):
+    path, write = tmp_path / name, WRITERS[name]
     write({"x": torch.ones(3)}, path)
     before = path.read_bytes()
     resource = pytest.importorskip("resource")  # of Unix only
@@ -35,34 +32,18 @@ def test_a_full_disk_leaves_the_old_file_and_is_explained(write, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_weights_come_back_with_their_values(tmp_path):
-    weights = {"a": torch.randn(2, 3).T, "b": torch.ones(4, dtype=torch.int64)}
-    values = {"config": "MODEL:\n  NAME: x\n", "pids": [1, 4], "camids": []}
-    write_weights(weights, values, tmp_path / "weights.safetensors")
-    content = read_checkpoint(tmp_path / "weights.safetensors")
-    assert {name: content[name] for name in values} == values
-    assert content["model"].keys() == weights.keys()
-    assert all(torch.equal(content["model"][name], weights[name]) for name in weights)
-    assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
-
-
-CONTENT = {"model": {"a": torch.arange(60.0), "b": torch.ones(2, dtype=torch.int64)}, "config": "A: 0.3\n", "epoch": 3}
-
-
-def same(content, other):
-    if isinstance(content, dict):
-        return content.keys() == other.keys() and all(same(content[name], other[name]) for name in content)
-    return content.equal(other) if isinstance(content, torch.Tensor) else content == other
+WEIGHTS = {"a": torch.arange(60.0).view(6, 10).T, "b": torch.ones(2, dtype=torch.int64)}
+CONTENT = {"model": WEIGHTS, "config": "A: 0.3\n", "epoch": 3, "camids": []}
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_a_changed_bit_is_noticed_or_changes_nothing(name, tmp_path):
+def test_a_changed_bit_is_noticed_or_changes_nothing(name, tmp_path, assert_same):
     path = tmp_path / name
     if name == "a.pth":
         write_checkpoint(CONTENT, path)
     else:
-        write_weights(CONTENT["model"], {"config": CONTENT["config"], "epoch": 3}, path)
-    assert same(read_checkpoint(path), CONTENT)
+        write_weights(WEIGHTS, {name: CONTENT[name] for name in CONTENT.keys() - {"model"}}, path)
+    assert_same(read_checkpoint(path), CONTENT)
     whole = path.read_bytes()
     noticed = 0
     for bit in random.Random(0).sample(range(8 * len(whole)), 200):
@@ -74,18 +55,17 @@ def test_a_changed_bit_is_noticed_or_changes_nothing(name, tmp_path):
         except ValueError:
             noticed += 1
         else:
-            assert same(content, CONTENT), f"bit {bit}"
+            assert_same(content, CONTENT, f"bit {bit}")
     assert noticed > 50  # the rest is padding
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 1000, 3000, 20_000])
-def test_a_file_that_was_cut_short_is_told_in_words(size, tmp_path):
+def test_a_file_that_was_cut_short_is_refused(size, tmp_path):
     path = tmp_path / "a.pth"
     write_checkpoint({str(number): torch.ones(100) for number in range(50)}, path)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match=r"a\.pth (is not a readable weight file|was refused)") as error:
+    with pytest.raises(ValueError, match=r"a\.pth was refused: it is damaged"):
         read_checkpoint(path)
-    assert not re.search(r"Errno|enforce fail", str(error.value))
 
 
 def test_a_part_that_torch_would_not_read_is_refused(tmp_path):
@@ -99,7 +79,7 @@ def test_a_part_that_torch_would_not_read_is_refused(tmp_path):
         read_checkpoint(path)
 
 
-def test_files_without_checksums_are_read(tmp_path):
+def test_files_without_checksums_are_read(tmp_path, assert_same):
     torch.save(CONTENT, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
     with_sums = get_crc32_options()
     set_crc32_options(False)
@@ -107,10 +87,10 @@ def test_files_without_checksums_are_read(tmp_path):
         torch.save(CONTENT, tmp_path / "without.pth")
     finally:
         set_crc32_options(with_sums)
-    metadata = {"written_by": "xtfclip", "config": json.dumps(CONTENT["config"]), "epoch": "3"}
-    save_file(CONTENT["model"], tmp_path / "older.safetensors", metadata)
+    metadata = {"written_by": "xtfclip", "config": json.dumps(CONTENT["config"]), "epoch": "3", "camids": "[]"}
+    save_file({name: value.contiguous() for name, value in WEIGHTS.items()}, tmp_path / "older.safetensors", metadata)
     for path in tmp_path.iterdir():
-        assert same(read_checkpoint(path), CONTENT), path
+        assert_same(read_checkpoint(path), CONTENT, path)
 
 
 @pytest.mark.parametrize(

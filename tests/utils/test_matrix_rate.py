@@ -9,15 +9,10 @@ from utils import matrix_rate
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_the_rate_is_operations_over_the_median_time(monkeypatch, dtype):
+def test_the_rate_is_operations_over_the_median_time_and_draws_no_random_number(monkeypatch, dtype):
     clock = itertools.accumulate([0.0, 9.0, 0.0, 2.0, 0.0, 8.0, 0.0, 4.0])  # starts and ends; the first is not counted
     monkeypatch.setitem(matrix_rate.SIDES, "cpu", 8)
     monkeypatch.setattr(matrix_rate.time, "perf_counter", lambda: next(clock))
-    assert matrix_rate.measure_matrix_rate(torch.device("cpu"), dtype) == 2 * 8**3 / 4.0
-
-
-def test_measuring_leaves_the_random_numbers_of_a_run_alone(monkeypatch):
-    monkeypatch.setitem(matrix_rate.SIDES, "cpu", 8)
     before = torch.get_rng_state()
-    matrix_rate.measure_matrix_rate(torch.device("cpu"), None, repeats=1)
+    assert matrix_rate.measure_matrix_rate(torch.device("cpu"), dtype) == 2 * 8**3 / 4.0
     assert torch.equal(torch.get_rng_state(), before)

@@ -25,24 +25,21 @@ def launch(monkeypatch):
     return build
 
 
-def test_without_torchrun_there_is_one_process(launch):
-    launch()
-    assert read_launch() == ALONE == Processes(0, 1, 0)
-    assert (ALONE.is_main, ALONE.is_alone) == (True, True)
-    assert not was_restarted()
-    assert not may_be_restarted()
-
-
-def test_torchruns_environment_says_which_process_this_is(launch):
-    launch(RANK=5, WORLD_SIZE=8, LOCAL_RANK=1, TORCHELASTIC_RESTART_COUNT=2, TORCHELASTIC_MAX_RESTARTS=3)
+@pytest.mark.parametrize(
+    ("variables", "expected", "restarted", "restartable"),
+    [
+        ({}, ALONE, False, False),
+        ({"RANK": 5, "WORLD_SIZE": 8, "LOCAL_RANK": 1}, Processes(5, 8, 1), False, False),
+        ({"TORCHELASTIC_RESTART_COUNT": 2, "TORCHELASTIC_MAX_RESTARTS": 3}, Processes(0, 1, 0), True, True),
+        ({"TORCHELASTIC_RESTART_COUNT": 0, "TORCHELASTIC_MAX_RESTARTS": 0}, Processes(0, 1, 0), False, False),
+    ],
+)
+def test_torchruns_environment_says_which_process_this_is(variables, expected, restarted, restartable, launch):
+    launch(**variables)
     processes = read_launch()
-    assert processes == Processes(rank=5, world_size=8, local_rank=1)
-    assert (processes.is_main, processes.is_alone) == (False, False)
-    assert was_restarted()
-    assert may_be_restarted()
-    launch(RANK=5, WORLD_SIZE=8, LOCAL_RANK=1, TORCHELASTIC_RESTART_COUNT=0, TORCHELASTIC_MAX_RESTARTS=0)
-    assert not was_restarted()
-    assert not may_be_restarted()
+    assert processes == expected
+    assert processes.is_main == processes.is_alone == (variables.get("RANK") != 5)
+    assert (was_restarted(), may_be_restarted()) == (restarted, restartable)
 
 
 @pytest.mark.parametrize("num_items", [0, 1, 7, 12])
@@ -64,7 +61,6 @@ def test_alone_every_exchange_returns_what_it_was_given():
     assert ALONE.gather_values("a") == ["a"]
     assert ALONE.run_on_main(lambda: "b") == "b"
     assert ALONE.parallelize(model) is model
-    ALONE.barrier()
     with ALONE.first_on_machine():
         pass
 

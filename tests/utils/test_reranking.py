@@ -52,10 +52,17 @@ def test_agrees_with_sets(k1, k2, lambda_value):
     np.testing.assert_allclose(result, reference(query, gallery, k1, k2, lambda_value), rtol=0, atol=5e-7)
 
 
-@pytest.mark.parametrize("tile", [1, 4, 9, 10, 100])
-def test_blocks_do_not_change_the_result(monkeypatch, tile):
-    query, gallery = torch.randn(9, 4), torch.randn(30, 4)
+@pytest.mark.parametrize("tile", [1, 9, 100])
+@pytest.mark.parametrize("spare", [0, 1, 100])
+@pytest.mark.parametrize("noise", [1.0, 1e-4, 0.0])
+def test_blocks_and_candidates_do_not_change_the_result(monkeypatch, tile, spare, noise):
+    """Of little noise, float32 products find wrong neighbours: all distances of a row are computed exactly then."""
+    torch.manual_seed(0)
+    centres = torch.randn(3, 64)
+    query, gallery = (centres.repeat(n, 1) + noise * torch.randn(3 * n, 64) for n in (3, 10))
+    monkeypatch.setattr(reranking, "_SPARE", 100)  # everything is a candidate
     whole = re_rank(query, gallery, k1=7, k2=3)
+    monkeypatch.setattr(reranking, "_SPARE", spare)
     monkeypatch.setattr(reranking, "_BLOCK_ELEMENTS", 50)
     monkeypatch.setattr(reranking, "_MAX_TILE", tile)
     np.testing.assert_array_equal(re_rank(query, gallery, k1=7, k2=3), whole)

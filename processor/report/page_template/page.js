@@ -1,4 +1,4 @@
-// The list of queries and the choices. Everything that data name is set as text, never as HTML.
+// The list of queries and the choices. Every string of the data is escaped.
 "use strict";
 {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -6,154 +6,126 @@
   const filters = document.getElementById("filters");
   const fields = [...filters.elements].filter((field) => field.name);
   const list = document.getElementById("list");
-  const count = document.getElementById("count");
   const opened = new Set(); // keys of the queries that are open
   let chosen = [];
 
   for (const { rankings } of data.directions) {
     for (const query of Object.values(rankings).flat()) {
       query.tracklet = data.tracklets[query.query];
-      query.places = query.places.map(([rank, number, distance]) => ({ rank, distance, other: data.tracklets[number] }));
+      query.places = query.places.map(([rank, number, distance]) => {
+        const other = data.tracklets[number];
+        return { rank, distance, other, verdict: other.person === query.tracklet.person ? "right" : "wrong" };
+      });
     }
   }
 
-  // ---- elements and words
+  // ---- html`...${value}`: values are escaped, but for what html`` made itself, and lists of it
 
-  function make(tag, options = {}, ...children) {
-    const { text, ...attributes } = options;
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    if (text !== undefined) element.textContent = text;
-    element.append(...children);
-    return element;
-  }
+  const escape = (value) => String(value).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+  const asText = (value) => [value].flat().map((each) => each.text ?? escape(each)).join("");
+  const html = (parts, ...values) => ({ text: parts.reduce((text, part, index) => text + asText(values[index - 1]) + part) });
 
-  function picture(index, description) {
-    if (index === null) return make("span", { class: "picture missing", text: "no picture" });
-    return make("img", {
-      class: "picture", alt: description, width: data.width, height: data.height, decoding: "async",
-      src: `data:image/webp;base64,${data.pictures[index]}`,
-    });
-  }
-
-  const quiet = (text) => make("div", { class: "quiet", text });
-  const titled = (text, element) => make("div", {}, make("h3", { text }), element);
+  const picture = (content, words) => (content
+    ? html`<img class="picture" alt="${words}" height="${data.size[0]}" width="${data.size[1]}" decoding="async" src="data:image/webp;base64,${content}">`
+    : html`<span class="picture missing">no picture</span>`);
+  const pictures = (rows) => html`<ol class="frames">
+    ${rows.map(([content, words, caption]) => html`<li>${picture(content, words)}${caption}</li>`)}</ol>`;
   const camera = (tracklet) => (tracklet.camera < 0 ? "unknown camera" : `camera ${tracklet.camera}`);
   const place = (tracklet) => (tracklet.altitude === null ? tracklet.view : `${tracklet.view}, ${tracklet.altitude} m`);
-  const shortened = (number) => number.toLocaleString("en");
 
   // ---- a query
 
   function drawQuery(query) {
-    const { tracklet } = query;
-    const asked = make("div", { class: "asked" }, picture(tracklet.picture, `query ${tracklet.key}`), make("div", {},
-      make("strong", { text: `AP ${query.precision.toFixed(3)}` }),
-      make("div", { text: query.rank === null ? "no true match" : `first match at rank ${query.rank}` }),
-      quiet(`person ${tracklet.person}`), quiet(camera(tracklet)), quiet(place(tracklet))));
-    const ranked = make("ol", { class: "ranked" }, ...query.places.map(({ rank, distance, other }) => {
-      const isRight = other.person === tracklet.person;
-      return make("li", { class: isRight ? "right" : "wrong" },
-        picture(other.picture, `person ${other.person}`),
-        make("span", { class: "verdict", text: `${rank}. ${isRight ? "✓ right" : "✗ wrong"}` }),
-        make("div", { text: camera(other) }),
-        make("div", { text: place(other) }),
-        quiet(`distance ${distance.toFixed(3)}`));
-    }));
-    const more = make("details", {}, make("summary", { text: "More", "aria-label": `More of query ${tracklet.key}` }));
+    const { tracklet, precision, rank, places } = query;
+    const holder = document.createElement("template");
+    holder.innerHTML = html`
+      <li class="query" data-key="${tracklet.key}">
+        <div class="row">
+          <div class="asked">${picture(data.pictures[tracklet.picture], `query ${tracklet.key}`)}
+            <div><strong>AP ${precision.toFixed(3)}</strong>${rank === null ? "no true match" : `first match at rank ${rank}`}
+              <div class="quiet">person ${tracklet.person}<br>${camera(tracklet)}<br>${place(tracklet)}</div></div>
+          </div>
+          <ol class="ranked">${places.map(({ rank, distance, other, verdict }) => html`
+            <li class="${verdict}">${picture(data.pictures[other.picture], `person ${other.person}`)}
+              <span class="verdict">${rank}. ${verdict === "right" ? "✓" : "✗"} ${verdict}</span>
+              ${camera(other)}<br>${place(other)}<div class="quiet">distance ${distance.toFixed(3)}</div></li>`)}
+          </ol>
+        </div>
+        <details><summary aria-label="More of query ${tracklet.key}">More</summary></details>
+      </li>`.text;
+    const item = holder.content.firstElementChild;
+    const more = item.querySelector("details");
     more.addEventListener("toggle", () => {
-      if (more.open && more.children.length === 1) more.append(...drawMore(query));
+      if (more.open && more.children.length === 1) more.insertAdjacentHTML("beforeend", drawMore(query).text);
       opened[more.open ? "add" : "delete"](tracklet.key);
       rememberChoices();
     });
-    return make("li", { class: "query", "data-key": tracklet.key }, make("div", { class: "row" }, asked, ranked), more);
+    return item;
   }
 
-  function drawMore({ tracklet, places }) {
-    const { key, day, numFrames, frames, maps } = tracklet;
+  function drawMore({ tracklet: { key, day, numFrames, frames, maps }, places }) {
     const shown = frames && frames.length < numFrames ? `${frames.length} of ${numFrames}` : numFrames;
-    const title = `Query ${key}: ${shown} frames, in time order${day === null ? "" : `, day ${day}`}`;
-    const parts = [titled(title, frames
-      ? drawPictures(frames.map((index) => [index, "", "a frame of the query"]))
-      : quiet("To keep the page small, only the queries with the lowest average precision show more frames."))];
-    if (maps) parts.push(...drawMaps(maps));
-    const heads = ["Rank", "Tracklet", "Camera", "View", "Day", "Frames", "Distance"];
-    parts.push(titled("Nearest gallery tracklets", make("table", { class: "nearest" },
-      make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text }))),
-      ...places.map(({ rank, distance, other }) => make("tr", {}, ...[
-        `${rank}, ${other.person === tracklet.person ? "right" : "wrong"}`, other.key, camera(other), place(other),
-        other.day === null ? "day unknown" : `day ${other.day}`, `${other.numFrames} frames`, distance,
-      ].map((text) => make("td", { text })))))));
-    return parts;
+    return html`
+      <h3>Query ${key}: ${shown} frames, in time order${day === null ? "" : `, day ${day}`}</h3>
+      ${frames
+        ? pictures(frames.map((index) => [data.pictures[index], "a frame of the query", ""]))
+        : html`<p class="quiet">To keep the page small, only the queries with the lowest average precision show more frames.</p>`}
+      ${maps ? drawMaps(maps) : ""}
+      <h3>Nearest gallery tracklets</h3>
+      <div class="wide-table"><table class="nearest">
+        <tr>${["Rank", "Tracklet", "Camera", "View", "Day", "Frames", "Distance"].map((name) => html`<th scope="col">${name}</th>`)}</tr>
+        ${places.map(({ rank, distance, other, verdict }) => html`
+        <tr><td>${rank}, ${verdict}</td><td>${other.key}</td><td>${camera(other)}</td><td>${place(other)}</td>
+          <td>${other.day ?? "unknown"}</td><td>${other.numFrames}</td><td>${distance}</td></tr>`)}
+      </table></div>`;
   }
 
-  function drawMaps({ weights, frames, match }) {
-    const largest = Math.max(...weights) || 1;
-    const bars = weights.map((weight, step) => {
-      const bar = make("i");
-      bar.style.height = `${(100 * weight) / largest}%`;
-      return make("li", {}, make("span", {}, bar), `frame ${step + 1}: ${(100 * weight).toFixed(0)}`);
-    });
-    const pictures = [...frames.map((index, step) => [index, `frame ${step + 1}`]), [match, "ranked first"]];
-    return [
-      titled(`Weight of each frame of the clip, % (the ${weights.length} frames of the query that the network saw)`,
-        make("ol", { class: "weights" }, ...bars)),
-      titled("Where the network looked in the clip, and in the tracklet ranked first",
-        drawPictures(pictures.map(([index, words]) => [index, words, `relevance, ${words}`]))),
-    ];
+  function drawMaps({ weights, pictures: contents }) {
+    const largest = Math.max(...weights);
+    const rows = contents.map((content, step) => (step < weights.length
+      ? [content, `relevance, frame ${step + 1}`, html`frame ${step + 1}: ${(100 * weights[step]).toFixed(0)}
+          <meter value="${weights[step]}" max="${largest}"></meter>`]
+      : [content, "relevance, ranked first", "ranked first"]));
+    return html`
+      <h3>Where the network looked in the clip and in the tracklet ranked first, and the weights of the clip's
+        ${weights.length} frames, %</h3>
+      ${pictures(rows)}`;
   }
-
-  const drawPictures = (pictures) => make("ol", { class: "frames" },
-    ...pictures.map(([index, words, description]) => make("li", {}, picture(index, description), words)));
 
   // ---- the list, and the choices, which the page's address keeps
 
-  const value = (name) => (filters.elements[name] ? filters.elements[name].value.trim() : "");
-  const SORTS = {
-    ap: (query) => query.precision,
-    rank: (query) => query.rank ?? NEVER,
-    person: (query) => query.tracklet.person,
-    camera: (query) => query.tracklet.camera,
-    altitude: (query) => query.tracklet.altitude ?? NEVER,
-  };
-
-  function isWanted({ precision, rank, tracklet }) {
-    const [low, high] = value("match").split("-").map(Number);
-    if (value("match") && ((rank ?? NEVER) < low || (high && (rank ?? NEVER) > high))) return false;
-    for (const name of ["camera", "altitude", "person"]) {
-      if (value(name) && String(tracklet[name]) !== value(name)) return false;
-    }
-    return !(value("from") && !(precision >= Number(value("from")))) && !(value("to") && !(precision <= Number(value("to"))));
-  }
+  const value = (name) => filters.elements[name]?.value.trim() ?? "";
+  const within = (number, low, high) => !(low && number < Number(low)) && !(high && number > Number(high));
+  const isWanted = ({ precision, rank, tracklet }) => within(precision, value("from"), value("to"))
+    && within(rank ?? NEVER, ...value("match").split("-"))
+    && ["camera", "altitude", "person"].every((name) => !value(name) || String(tracklet[name]) === value(name));
 
   function showChoices() {
+    const [direction, method] = [Number(value("direction")), Number(value("method"))];
     for (const table of document.querySelectorAll(".groups table")) {
-      table.hidden = table.dataset.direction !== value("direction") || table.dataset.method !== value("method");
+      table.hidden = Number(table.dataset.direction) !== direction || Number(table.dataset.method) !== method;
     }
-    const queries = data.directions[value("direction")].rankings[value("method")];
-    const sign = value("order") === "down" ? -1 : 1;
-    const sort = SORTS[value("sort")];
-    chosen = (queries ?? []).filter(isWanted).sort((one, other) => sign * (sort(one) - sort(other)));
-    count.textContent = queries
-      ? `${shortened(chosen.length)} of ${shortened(queries.length)} queries`
+    const queries = data.directions[direction].rankings[method];
+    const name = value("sort") || "precision";
+    const sorted = (query) => (query[name] ?? query.tracklet[name] ?? NEVER) * (value("order") ? -1 : 1);
+    chosen = (queries ?? []).filter(isWanted).sort((one, other) => sorted(one) - sorted(other));
+    document.getElementById("count").textContent = queries
+      ? `${chosen.length} of ${queries.length} queries`
       : "This method did not rank this direction.";
-    list.replaceChildren(...chosen.map((query) => (query.item ??= drawQuery(query))));
-    for (const { item, tracklet } of chosen) item.lastChild.open = opened.has(tracklet.key);
+    for (const query of chosen) query.item ??= drawQuery(query);
+    list.replaceChildren(...chosen.map(({ item }) => item));
+    for (const { item, tracklet } of chosen) item.querySelector("details").open = opened.has(tracklet.key);
   }
 
   function rememberChoices() {
-    const words = new URLSearchParams();
-    for (const field of fields) if (field.options ? field.selectedIndex : field.value) words.set(field.name, field.value);
+    const words = new URLSearchParams([...new FormData(filters)].filter(([, word]) => word));
     for (const key of opened) words.append("open", key);
-    history.replaceState(null, "", words.toString() ? `#${words}` : location.pathname + location.search);
+    history.replaceState(null, "", words.size ? `#${words}` : location.pathname + location.search);
   }
 
   function recallChoices() {
     const words = new URLSearchParams(location.hash.slice(1));
-    filters.reset();
-    for (const field of fields) {
-      if (words.has(field.name)) field.value = words.get(field.name);
-      if (field.selectedIndex < 0) field.selectedIndex = 0;
-    }
+    for (const field of fields) field.value = words.get(field.name) ?? "";
     opened.clear();
     for (const key of words.getAll("open")) opened.add(key);
     showChoices();
@@ -176,7 +148,7 @@
   for (const field of fields) field.addEventListener("input", change);
   filters.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("clear").addEventListener("click", () => {
-    for (const field of fields) if (filters.contains(field)) field.value = field.options ? field.options[0].value : "";
+    for (const field of fields) if (filters.contains(field)) field.value = "";
     opened.clear();
     change();
   });

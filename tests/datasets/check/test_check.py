@@ -2,11 +2,10 @@
 
 import os
 import shutil
+from dataclasses import replace
 
-import pytest
-
-from datasets.check import check
-from datasets.check.report import format_report, report_as_dict
+from datasets.check import check as check_module
+from datasets.check.report import report_as_dict
 from datasets.problems import BLOCKING
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
@@ -23,12 +22,11 @@ def test_a_sound_tree(make_tree, check, found):
     assert content["splits"]["train"] == {
         "people": 4,
         "tracklets": 16,
+        "with_attributes": 16,
         "frames": 96,
         "cameras": {0: 8, 4: 8},
         "altitudes": {80: 8},
-        "people_on_several_days": 0,
     }
-    assert content["attributes"]["train"]["people_with_known_code"]["gender"] == 4
     assert "train identities: 4 instead of 689" in report.problems.places["published counts"]
     assert report.not_checked == []
 
@@ -147,7 +145,7 @@ def test_a_data_set_in_tables(build_mars_tree, check, found):
     assert report_as_dict(report)["splits"]["train"]["tracklets"] == 4
     assert "train tracklets: 4 instead of 8298" in report.problems.places["published counts"]
     one, two = (report_as_dict(check(tree.root, *opts, num_workers=workers)) for workers in (1, 2))
-    assert {**one, "epoch": None} == {**two, "epoch": None}
+    assert one == two
     masked = check(tree.root, *opts, "DATASETS.IDENTITIES_MASKED", True)
     assert masked.problems.places["masked identities"] == ["mars"]
 
@@ -160,13 +158,13 @@ def test_a_data_set_in_tables(build_mars_tree, check, found):
     assert str(tree.root / "bbox_test") in report.problems.places["missing folder"][0]
 
 
-def die(tracklet, size, sample):
+def die(split, tracklet, size, sample):
     os._exit(1)
 
 
 def test_a_process_that_dies_blocks(make_tree, tiny_cfg, monkeypatch):
-    monkeypatch.setattr(check, "_examine_tracklet", die)
-    report = check.check_dataset(tiny_cfg("DATASETS.ROOT_DIR", make_tree()), num_workers=2)
+    monkeypatch.setattr(check_module, "examine_tracklet", die)
+    report = check_module.check_dataset(tiny_cfg("DATASETS.ROOT_DIR", make_tree()), num_workers=2)
     assert "--workers 1 shows which" in report.problems.places["worker"][0]
     assert (report.complete, report.can_train) == (False, False)
 
@@ -197,7 +195,6 @@ def test_attributes(make_tree, check, found):
     assert "gender holds code 3" in report.problems.places["attribute code"][0]
     assert report.problems.places["people without attributes"] == ["train: identity 1"]
     assert report.problems.places["no attribute table"] == [str(root / f"attributes/{CASE1}/query.csv")]
-    assert report_as_dict(report)["attributes"]["train"]["people_with_known_code"]["gender"] == 2
 
 
 def test_codes_in_frame_names(check_detreidx, found):
@@ -206,20 +203,64 @@ def test_codes_in_frame_names(check_detreidx, found):
     assert found(report) == set()
     content = report_as_dict(report)
     assert content["splits"]["train"]["altitudes"] == {30: 2}
-    known = content["attributes"]["train"]["people_with_known_code"]
-    assert (known["attribute1"], known["attribute2"], known["attribute3"]) == (1, 0, 2)
-    assert content["attributes"].keys() == {"train", f"{CASE1}/query"}
+    assert {split: counts["with_attributes"] for split, counts in content["splits"].items()} == {
+        "train": 4,
+        f"{CASE1}/query": 1,
+        f"{CASE1}/gallery": 0,
+    }
 
 
-def test_held_out_people_batches_and_the_estimated_epoch(make_tree, check):
+def test_held_out_people_and_batches(make_tree, check):
     root = make_tree()
     (text,) = check(root, "SOLVER.STAGE2.IMS_PER_BATCH", 10).problems.places["batches"]
     assert "5 identities" in text
-    report = check(root, "DATALOADER.NUM_WORKERS", 3, "DATASETS.VALIDATION_FRACTION", 0.5, sample=2)
+    report = check(root, "DATASETS.VALIDATION_FRACTION", 0.5, sample=2)
     people = {split: counts["people"] for split, counts in report_as_dict(report)["splits"].items()}
     assert (people["train"], people[f"validation_{CASE1}/query"]) == (2, 2)
-    epoch = report.epoch
-    assert epoch.frames_per_epoch == epoch.batches_per_epoch * 4 * 4
-    assert epoch.epoch_seconds == pytest.approx(epoch.frames_per_epoch / (3 * epoch.frames_per_second_per_core))
-    assert epoch.frames_decoded == 2 * sum(len(part) for part in report.dataset.splits().values())
-    assert "x 3 workers" in format_report(report)
+
+
+def test_damaged_frames_are_warnings(make_tree, check, frames_of, found):
+    root = make_tree()
+    empty, truncated, copy, other, *_ = frames_of(root)
+    empty.write_bytes(b"")
+    truncated.write_bytes(truncated.read_bytes()[:-200])
+    other.write_bytes(copy.read_bytes())
+    report = check(root)
+    assert found(report) == {"empty frame", "unreadable frame", "repeated frame"}
+    assert report.problems.places["empty frame"] == [str(empty)]
+    assert str(truncated) in report.problems.places["unreadable frame"][0]
+    assert copy.name in report.problems.places["repeated frame"][0]
+    assert report.can_train
+
+
+def test_a_sample_of_the_frames(make_tree, check, frames_of, found):
+    root = make_tree()
+    frames = frames_of(root)
+    frames[2].write_bytes(b"no image")
+    frames[3].write_bytes(b"")
+    report = check(root, sample=2)  # the first and the last
+    assert found(report) == {"empty frame"}
+    num_unread = sum(each.num_frames for each in report.examined) - 2 * len(report.examined) - 1
+    assert report.not_checked == [
+        f"whether {num_unread} frames can be decoded or are repeated (--sample 2); they exist and are not empty"
+    ]
+
+
+def test_special_files_that_a_table_lists_as_frames(tmp_path, make_tracklet):
+    paths = [tmp_path / f"{name}.jpg" for name in ("pipe", "device", "dead_link", "missing", "folder")]
+    pipe, device, dead_link, missing, folder = paths
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    dead_link.symlink_to("nowhere.jpg")
+    folder.mkdir()
+    tracklet = replace(make_tracklet(1), frame_paths=tuple(map(str, paths)))
+    results = check_module.examine_tracklet("train", tracklet, (8, 8), sample=0)
+    assert results.problems == [
+        ("unreadable frame", f"{pipe}: it is not a regular file"),
+        ("unreadable frame", f"{device}: it is not a regular file"),
+        ("missing frame", str(dead_link)),
+        ("missing frame", str(missing)),
+        ("unreadable frame", f"{folder}: it is not a regular file"),
+        ("no readable frame", str(tmp_path)),
+    ]
+    assert len(results.digests) == 0

@@ -77,15 +77,3 @@ def test_more_bad_frames_than_training_tolerates(make_tree, check, frames_of):
     report = check(root, "DATALOADER.MAX_BAD_FRACTION", 0.03)
     assert "too many bad frames" not in report.problems.places
     assert report.can_train
-
-
-def test_a_sample_shows_that_bad_frames_are_probably_too_many(make_tree, check, frames_of):
-    root = make_tree()
-    for tracklet in (TRACKLET, "train/4/c0n0"):
-        frames_of(root, tracklet)[0].write_bytes(b"no image")
-    opts = ["DATALOADER.MAX_BAD_FRACTION", 0.04]  # 2 of 96 are known to be bad; of the 32 decoded they are 6 %
-    report = check(root, *opts, sample=2)
-    (text,) = report.problems.places["probably too many bad frames"]
-    assert text.startswith("about 6 of 96 training frames cannot be used, 6.25 %")
-    assert report.can_train
-    assert "probably too many bad frames" not in check(root, *opts).problems.places

@@ -19,7 +19,6 @@ from datasets.clips.clip_dataset import (
     ClipRequest,
     TrackletClips,
     consecutive_clips,
-    count_test_clips,
     sample_test_indices,
     sample_train_indices,
 )
@@ -60,7 +59,7 @@ def test_hand_worked_indices():
 
 
 @given(num_frames=st.integers(1, 60), clip_length=st.integers(1, 12), num_clips=st.integers(1, 9))
-def test_clips_are_spread_over_every_segment_and_the_different_ones_are_counted(num_frames, clip_length, num_clips):
+def test_clips_are_spread_over_every_segment(num_frames, clip_length, num_clips):
     padded = list(range(num_frames)) + [num_frames - 1] * (-num_frames % clip_length)
     segments = np.array_split(padded, clip_length)
     clips = [sample_test_indices(num_frames, clip_length, clip, num_clips).tolist() for clip in range(num_clips)]
@@ -70,7 +69,6 @@ def test_clips_are_spread_over_every_segment_and_the_different_ones_are_counted(
         assert clip == [segment[place] for segment in segments]
     gaps = np.diff([*places, len(segments[0])])
     assert gaps.max() - gaps.min() <= 1
-    assert count_test_clips(num_frames, clip_length, num_clips) == len(set(map(tuple, clips)))
     drawn = sample_train_indices(num_frames, clip_length, np.random.default_rng(0))
     assert all(index in segment for index, segment in zip(drawn, segments, strict=True))
 
@@ -179,19 +177,6 @@ def test_the_content_decides_on_the_format(tmp_path, file_format):
     torch.testing.assert_close(decode_frame(str(path), (12, 8)), plain_pillow(path, [12, 8]))
 
 
-@pytest.mark.parametrize("file_format", ["AVIF", "DDS", "ICO", "PPM", "SPIDER", "TGA", "TIFF"])
-def test_rare_formats_are_unreadable(tmp_path, monkeypatch, file_format):
-    Image.init()
-    # Saving as SPIDER makes the file's extension one of SPIDER's, for every later picture of this process.
-    monkeypatch.setattr(Image, "EXTENSION", dict(Image.EXTENSION))
-    if file_format not in Image.SAVE:
-        pytest.skip(f"this Pillow cannot write {file_format}")
-    path = tmp_path / "frame.jpg"
-    smooth_picture(20, 30).convert("F" if file_format == "SPIDER" else "RGB").save(path, format=file_format)
-    with pytest.raises(UnreadableFrameError, match=r"frame\.jpg: it is damaged, or none of JPEG, PNG, BMP"):
-        decode_frame(str(path), (12, 8))
-
-
 @pytest.mark.parametrize("error", [struct.error("short"), KeyError(7), MemoryError(), KeyboardInterrupt()])
 @pytest.mark.parametrize("decoder", ["_decode_jpeg", "_decode_with_pillow"])
 def test_whatever_a_decoder_raises_is_an_unreadable_frame_but_no_interruption(tmp_path, monkeypatch, decoder, error):
@@ -222,17 +207,6 @@ def test_only_regular_files_are_read(tmp_path, read):
     smooth_picture(20, 30).save(tmp_path / "frame.png")
     (tmp_path / "link.png").symlink_to("frame.png")
     assert read_frame_file(str(tmp_path / "link.png")) == (tmp_path / "frame.png").read_bytes()
-
-
-def test_a_file_beyond_the_bound_is_not_read(tmp_path, monkeypatch):
-    path = tmp_path / "frame.png"
-    smooth_picture(20, 30).save(path)
-    size = path.stat().st_size
-    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", size)
-    assert len(read_frame_file(str(path))) == size
-    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", size - 1)
-    with pytest.raises(UnreadableFrameError, match=rf"frame\.png: it has {size} bytes, more than {size - 1}"):
-        decode_frame(str(path), SIZE)
 
 
 def test_a_jpeg_header_of_a_giant_picture_allocates_nothing(tmp_path, monkeypatch):
@@ -285,14 +259,6 @@ def test_draws_do_not_depend_on_workers(tracklets):
     for alone, shared in zip(*loaders, strict=True):
         assert torch.equal(alone["clips"], shared["clips"])
         assert not torch.equal(alone["clips"][0], alone["clips"][1])  # one tracklet, drawn twice
-
-
-def test_plain_index_and_bad_index(tracklets):
-    clips = TrackletClips(tracklets, SIZE, 4, "train")
-    assert values(clips[2]) == values(clips[ClipRequest(2, 0, 2)])
-    for index in (3, -1):
-        with pytest.raises(IndexError, match=f"Item {index} of 3"):
-            clips[index]
 
 
 def test_unreadable_frame_is_replaced_by_the_nearest(tracklets, caplog):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as TF
 
-from datasets.clips.transforms import Augmenter, Normalizer, flip_clips, jitter_colors_, shift_frames
+from datasets.clips.transforms import Augmenter, Normalizer, jitter_colors_, shift_frames
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 H, W = 288, 144
@@ -97,32 +97,11 @@ def test_extreme_frames_are_survived(size, erasing):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (
-            {},
-            [
-                "90a0298a8cd14cad8010e4c7e541c2c6cf168718c8eea081cb9f8be7164c11cc",
-                "8d190ec79778fc80236fe5a7668b549b4dd7c4e9ba52bd15d6bda882f9c99fc5",
-                "333682b743783065bcb3a4237e54be21ed2343b27184ae78b707d0676a9d59c3",
-                "ec07760faa909345fb016939b81e5ed8cf5ebee808a955b220f4d927489cc3e3",
-            ],
-        ),
-        (
-            ALL_ON,
-            [
-                "70b15198d42e46a469a2dd05c54d4cb16a3c9772a33f14cce4481d70b5e2fb3a",
-                "4ed809140d4ef264c8beabd66db43dac25093b45ac66aab7ad47ae04b166d225",
-                "24a48f763ba44eeea1f01469ff579d3fe6417783f070d85edc98a89335fe6e9b",
-                "ed249ffa7e24a6f249b46cc446e2e158df1e5a137930ed4edb821c633b14a6c1",
-            ],
-        ),
+        ({}, ["90a0298a8cd14cad", "8d190ec79778fc80", "333682b743783065", "ec07760faa909345"]),
+        (ALL_ON, ["70b15198d42e46a4", "4ed809140d4ef264", "24a48f763ba44eee", "ed249ffa7e24a6f2"]),
         (
             {**ALL_ON, "consistent": True},
-            [
-                "9a7f9427b87405f2f06f6bd45cba9b06f217abbbfbbb2adfdea6c69086af4f8b",
-                "b22f499949b7285c0eb7a45b714688aeb34f39bde4e506aa97c872bc64e08494",
-                "ed38427a15c26a8ef4bd73fabb60ad6e9197edfb8e1453d369385d8539048735",
-                "0e964f7876a6736b616285a748d4d935428db26f89cd23b5fed35566f72b724f",
-            ],
+            ["9a7f9427b87405f2", "b22f499949b7285c", "ed38427a15c26a8e", "0e964f7876a6736b"],
         ),
     ],
 )
@@ -131,17 +110,7 @@ def test_augmentation_has_not_changed(options, expected):
     clips = (torch.arange(4 * 3 * 3 * 32 * 16) * 7919 % 256).to(torch.uint8).view(4, 3, 3, 32, 16)
     source, transform = generator(17), Augmenter(MEAN, STD, **options)
     results = [*(transform(clips, source) for _ in range(3)), source.get_state()]
-    assert [hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for tensor in results] == expected
-
-
-@pytest.mark.parametrize("options", [{}, ALL_ON])
-def test_random_choices_survive_the_copy(options):
-    draws = Augmenter(MEAN, STD, **options).draw(4, 3, 2048, 1024, generator())
-    copied = draws.to(torch.device("cpu"))
-    for name in ("flipped", "boxes", "factors", "corners"):
-        before, after = getattr(draws, name), getattr(copied, name)
-        assert after.dtype == before.dtype
-        assert torch.equal(after, before)
+    assert [hashlib.sha256(tensor.numpy().tobytes()).hexdigest()[:16] for tensor in results] == expected
 
 
 @pytest.mark.parametrize("consistent", [False, True])
@@ -219,12 +188,6 @@ def test_crops_reach_every_place_and_fill_with_the_mean():
     places = [(tuple(row.tolist()), tuple(column.tolist())) for row, column in zip(rows, columns, strict=True)]
     assert len(set(places)) == 25
     assert min(map(places.count, set(places))) > 900 / 25 / 3
-
-
-def test_flip_clips():
-    clips = random_clips(2, 3, 3, 4, 5)
-    assert torch.equal(flip_clips(clips)[..., 0], clips[..., 4])
-    assert torch.equal(flip_clips(flip_clips(clips)), clips)
 
 
 @pytest.mark.gpu

@@ -6,13 +6,8 @@ import re
 import pytest
 from PIL import Image
 
-from datasets.readers.describe import (
-    FolderPattern,
-    count_frames,
-    describe_folders,
-    format_counts,
-    format_description,
-)
+from datasets.readers.describe import compile_pattern, describe_folders, format_counts, format_description
+from datasets.readers.own_data import list_frames
 
 CAMERAS = "{person}/cam{camera}_{tracklet}"
 PEOPLE = ("Anna Müller", "bob", "carla", "李")
@@ -50,7 +45,7 @@ def describe(root, pattern=""):
     ],
 )
 def test_a_pattern_reads_whole_paths(pattern, path, fields):
-    match = FolderPattern(pattern).match(path)
+    match = compile_pattern(pattern).fullmatch(path)
     assert (match.groupdict() if match else None) == fields
 
 
@@ -64,7 +59,7 @@ def test_a_pattern_reads_whole_paths(pattern, path, fields):
 )
 def test_a_bad_pattern_says_what_is_wrong(pattern, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        FolderPattern(pattern)
+        compile_pattern(pattern)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +87,10 @@ def test_folders_in_natural_order(build):
     ]
     assert [row.line for row in rows] == list(range(2, 18))
     assert {row.person for row in rows} == set(PEOPLE)
-    num_frames = count_frames(root, description.table)
-    assert set(num_frames.values()) == {2}
-    assert format_counts(rows, num_frames).splitlines()[-1].split() == ["all", "4", "2", "16", "32"]
-    assert description.unread == ()
+    frames = list_frames(root, description.table, description.table.rows)
+    assert set(map(len, frames.values())) == {2}
+    assert format_counts(rows, frames).splitlines()[-1].split() == ["all", "4", "2", "16", "32"]
+    assert description.unread == []
 
 
 def test_frames_that_share_a_folder_are_read_by_their_names(build):
@@ -104,7 +99,7 @@ def test_frames_that_share_a_folder_are_read_by_their_names(build):
     rows = description.table.rows
     assert [row.path for row in rows[:2]] == ["all/x[[]1]_Anna Müller_c1_t1_f*", "all/x[[]1]_Anna Müller_c1_t10_f*"]
     assert len(rows) == 16
-    assert set(count_frames(root, description.table).values()) == {2}
+    assert set(map(len, list_frames(root, description.table, rows).values())) == {2}
 
 
 def test_what_is_not_read_is_listed(build):
@@ -117,12 +112,12 @@ def test_what_is_not_read_is_listed(build):
     (root / "bob" / "cam1_\x07" / "1.jpg").write_bytes(b"")
     description = describe(root, CAMERAS)
     assert len(description.table.rows) == 16
-    assert description.unread == (
+    assert description.unread == [
         "bob/cam1_11: this folder has no images.",
         "bob/cam1_\\x07: rename it; this name has unprintable characters.",
         "info: the pattern {person}/cam{camera}_{tracklet} does not fit this name.",
-    )
-    text = format_description(description, count_frames(root, description.table))
+    ]
+    text = format_description(description, list_frames(root, description.table, description.table.rows))
     assert "Not read (3):\n  bob/cam1_11: this folder has no images." in text
 
 

@@ -9,7 +9,7 @@ from datasets.build import open_dataset
 from datasets.readers.case_folders import Sighting
 from datasets.readers.dataset import DatasetOptions
 from datasets.readers.detreidx import SCHEME, parse_frame_name
-from datasets.readers.listing import last_integer
+from datasets.readers.names import last_integer
 from utils.unknown import UNKNOWN
 
 CODES_IN_NAME = "2_3_1_-1_0_1_0_2_4_5"
@@ -121,15 +121,15 @@ def test_odd_tracklets(root, caplog):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    "name",
     [
-        ("12_01_02_2024_10_30_30_40.jpg", r"expected integers as fields 7 to 9 .* got \['30', '40'\]"),
-        (f"12_01_02_2024_10_30_{10**30}_40_60_S1.jpg", "expected integers as fields 7 to 9"),
-        ("12_1_Feb_2024_10_30_30_40_60_S1.jpg", "expected a date, DD_MM_YYYY, as fields 2 to 4"),
-        ("12_01_02_2024_10_30_30_40_60_7.jpg", "expected the session"),
-        ("12_01_02_2024_10_30_30_40_60_S0.jpg", "session must be at least 1, got 0"),
+        "12_01_02_2024_10_30_30_40.jpg",
+        f"12_01_02_2024_10_30_{10**30}_40_60_S1.jpg",
+        "12_1_Feb_2024_10_30_30_40_60_S1.jpg",
+        "12_01_02_2024_10_30_30_40_60_7.jpg",
+        "12_01_02_2024_10_30_30_40_60_S0.jpg",
     ],
 )
-def test_frame_names_outside_the_grammar(name, message):
-    with pytest.raises(ValueError, match=message):
+def test_frame_names_outside_the_grammar(name):
+    with pytest.raises(ValueError, match=f"^{name}: expected PID_DD_MM_YYYY.* the session as last field"):
         parse_frame_name(name)

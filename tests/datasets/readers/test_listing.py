@@ -7,11 +7,9 @@ import pytest
 from scipy.io import savemat
 
 from datasets.problems import Findings
-from datasets.readers.listing import (
-    list_split,
-    sort_frames,
-)
+from datasets.readers.listing import list_split
 from datasets.readers.matlab import read_matrix
+from datasets.readers.names import number_words, sort_frames
 
 
 def test_both_generations_of_matlab_files_agree(tmp_path):
@@ -59,22 +57,21 @@ def test_every_problem_of_a_split_is_found(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "7/.hidden").symlink_to("nowhere")
     findings = Findings()
-    folders, ignored = list_split(tmp_path, "Toy", findings)
-    assert [entry.path for entry in ignored] == [f"{tmp_path}/notes.txt", f"{tmp_path}/7/13.zip"]
+    folders = list_split(tmp_path, "Toy", findings)
     assert [(folder.pid, folder.name) for folder in folders if folder.name == "a"] == [(7, "a"), (2**63 - 1, "a")]
-    spaces = "the name of a tracklet folder must not contain spaces, which separate the names in ranking files."
+    odd_name = "this name has spaces, or is not UTF-8."
     assert findings.places.keys() == {"identity folder", "tracklet name", "unusable entry"}
     texts = [text for places in findings.places.values() for text in places]
     assert sorted(texts) == sorted(
         [
             f"{tmp_path}/12 is a file, but a folder is expected here.",
-            f"{tmp_path}/7/caf\\xe9: the name of a tracklet folder must be UTF-8.",
-            f"{tmp_path}/7/line\\nbreak: {spaces}",
-            f"{tmp_path}/7/pipe is a pipe: expected a folder or a regular file.",
-            f"{tmp_path}/7/with space: {spaces}",
-            f"{tmp_path}/8 is a link whose target is missing: expected a folder or a regular file.",
-            f"{tmp_path}/9223372036854775808: an identity number must be at most 9223372036854775807 (64 bits).",
-            f"{tmp_path}/person: an identity folder must be named by a number.",
+            f"{tmp_path}/7/caf\\xe9: {odd_name}",
+            f"{tmp_path}/7/line\\nbreak: {odd_name}",
+            f"{tmp_path}/7/pipe is a special file: expected a folder or a regular file.",
+            f"{tmp_path}/7/with space: {odd_name}",
+            f"{tmp_path}/8 is a link whose target is missing or special: expected a folder or a regular file.",
+            f"{tmp_path}/9223372036854775808: expected a folder name that is a number, of at most 64 bits.",
+            f"{tmp_path}/person: expected a folder name that is a number, of at most 64 bits.",
         ]
     )
     "".join(texts).encode()
@@ -89,3 +86,17 @@ def test_damaged_files_are_named(tmp_path, name, size):
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:size])
     with pytest.raises(ValueError, match=rf"{name} is not a MATLAB file, or is damaged"):
         read_matrix(tmp_path / name, "x", "a set")
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (["0012", "7", "-1", "", "7"], {"7": 7, "0012": 12}),
+        (["cam10", "cam2", "-1"], {"cam2": 0, "cam10": 1}),
+        (["1", "01"], {"01": 0, "1": 1}),  # two words, so two people, whatever their numbers
+        (["9" * 19], {"9" * 19: 0}),  # beyond 64 bits
+        ([], {}),
+    ],
+)
+def test_words_get_numbers(words, numbers):
+    assert number_words(words) == numbers

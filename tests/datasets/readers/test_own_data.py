@@ -126,7 +126,7 @@ def test_splits_that_are_missing(rows, message, build):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("nowhere", "line 6: {root}/nowhere is not a folder; correct the path, which begins in {root}"),
+        ("nowhere", "line 6: {root}/nowhere is not a folder"),
         ("no*/x", "line 6: {root}/no*/x is not a folder"),
         ("nowhere/x*", "line 6: {root}/nowhere is not a folder; a path may have * only in its last part"),
         ("w/x*", "line 6: none of the 1 images in {root}/w is named x*"),
@@ -151,7 +151,7 @@ def test_a_data_check_collects_all_faults(build):
     dataset = open_dataset("folder", root, problems=findings)
     assert [dataset.train, *sides_of(dataset.cases["case1"])] == [(), ["c"], ["e"]]
     assert [text.split(": ")[0] for places in findings.places.values() for text in places] == [
-        f"{root}/tracklets.csv, line {line}" for line in (3, 2, 5)
+        f"{root}/tracklets.csv, line {line}" for line in (2, 5, 3)
     ]
 
 

@@ -10,16 +10,20 @@ import torch.nn.functional as F
 from datasets.attributes import AGVPREID_SCHEME, COLUMNS, UNKNOWN_CODES
 from processor.attributes.fit import (
     Parts,
-    calibration_error,
     choose_temperature,
-    cohen_kappa,
     find_annotated,
-    score_head,
     split_people,
     train_head,
     train_heads,
 )
-from processor.attributes.heads import SENSITIVE, AttributeHead
+from processor.attributes.heads import (
+    SENSITIVE,
+    calibration_error,
+    cohen_kappa,
+    keep_allowed,
+    predict_trained,
+    score_column,
+)
 from processor.evaluation.features import FeatureSet
 
 UNKNOWN = dict(UNKNOWN_CODES)
@@ -56,15 +60,16 @@ def test_parts_share_nobody_and_hold_everybody():
 
 
 def test_what_descriptors_show_is_learned_and_what_they_do_not_is_not(crowd, caplog):
-    heads = train_heads(crowd, AGVPREID_SCHEME, seed=0, keep_sensitive=True)
-    assert set(heads.heads) == set(heads.scores) == {"gender", "hairstyle", "beard"}
+    heads, scores = train_heads(crowd, AGVPREID_SCHEME, seed=0)
+    assert set(heads) == set(scores) == {"gender", "hairstyle", "beard"}
+    assert set(keep_allowed(heads, False)) == set(heads) - set(SENSITIVE) == {"hairstyle", "beard"}
     for column in ("gender", "hairstyle"):
-        scores = heads.scores[column]
-        assert (scores.accuracy, scores.agreement, scores.num_people, scores.num_tracklets) == (1.0, 1.0, 12, 36)
-        assert scores.chance < 0.8
-    assert heads.scores["beard"].agreement < 0.5
-    assert heads.heads["hairstyle"].codes == (0, 2, 4)
-    probabilities = heads.predict(crowd)["hairstyle"]
+        own = [scores[column][name] for name in ("accuracy", "agreement", "num_people", "num_tracklets")]
+        assert own == [1.0, 1.0, 12, 36]
+        assert scores[column]["chance"] < 0.8
+    assert scores["beard"]["agreement"] < 0.5
+    assert heads["hairstyle"].codes == (0, 2, 4)
+    probabilities = predict_trained(crowd, heads)["hairstyle"]
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(180))
     right = torch.tensor([0, 2, 4])[probabilities.argmax(dim=1)] == torch.tensor(
         [tracklet.attributes[COLUMNS.index("hairstyle")] for tracklet in crowd.tracklets]
@@ -75,18 +80,11 @@ def test_what_descriptors_show_is_learned_and_what_they_do_not_is_not(crowd, cap
     assert "height" in caplog.text
 
 
-def test_classifiers_of_sensitive_columns_are_scored_and_dropped(crowd):
-    heads = train_heads(crowd, AGVPREID_SCHEME, seed=0, keep_sensitive=False)
-    assert not set(SENSITIVE) & set(heads.heads)
-    assert not heads.has_sensitive
-    assert heads.reliabilities(("gender", "footwear")) == {"gender": 1.0, "footwear": 0.0}
-
-
 def test_a_seed_decides_everything(crowd):
-    first, second = (train_heads(crowd, AGVPREID_SCHEME, seed=3, keep_sensitive=True) for _ in range(2))
-    assert first.scores == second.scores
-    for column, head in first.heads.items():
-        assert torch.equal(head.weight, second.heads[column].weight)
+    (first, scores), (second, others) = (train_heads(crowd, AGVPREID_SCHEME, seed=3) for _ in range(2))
+    assert scores == others
+    for column, head in first.items():
+        assert torch.equal(head.weight, second[column].weight)
 
 
 def test_a_temperature_lowers_the_calibration_error_of_overconfident_logits():
@@ -120,15 +118,11 @@ def test_kappa_by_hand():
     assert cohen_kappa(torch.zeros(4), torch.zeros(4)) == 0
 
 
-def test_a_code_that_nobody_was_fitted_on_counts_as_wrong(make_tracklet):
-    """Two score people: one of code 1, which is predicted, one of code 7, which cannot be."""
-    head = AttributeHead((0, 1), torch.tensor([[-1.0], [1.0]]), torch.zeros(2))
-    features = FeatureSet([make_tracklet(pid) for pid in range(4)], torch.tensor([[-1.0], [1.0], [5.0], [5.0]]))
-    codes = torch.tensor([0, 1, 1, 7])
-    is_fit = torch.tensor([True, True, False, False])
-    parts = Parts(is_fit, torch.zeros(4, dtype=torch.bool), ~is_fit)
-    scores = score_head(head, features, codes, parts)
-    assert (scores.accuracy, scores.num_people, scores.num_tracklets) == (0.5, 2, 2)
+def test_a_code_that_nobody_was_fitted_on_counts_as_wrong():
+    """Two people: one of code 1, which is predicted, one of code 7, which cannot be."""
+    probabilities = torch.tensor([[0.1, 0.9], [0.1, 0.9]])
+    scores = score_column((0, 1), probabilities, torch.tensor([1, 7]), torch.tensor([3, 4]), torch.tensor(1))
+    assert (scores["accuracy"], scores["num_people"], scores["num_tracklets"]) == (0.5, 2, 2)
 
 
 def test_a_calibration_code_that_nobody_was_fitted_on_is_left_out():

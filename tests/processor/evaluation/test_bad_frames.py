@@ -8,8 +8,9 @@ import torch
 
 from datasets.build import make_dataset, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
-from processor.build import make_memory, make_training_state
+from processor.build import make_training_state
 from processor.evaluation.bad_frames import BadFrames
+from processor.training.clip_memory import build_memory
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import train
 from utils.runtime import make_runtime
@@ -72,7 +73,7 @@ def train_broken(make_tree, set_up, tmp_path):
         parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 2, *opts, root=root)
         parts.state.save(tmp_path / LAST_CHECKPOINT)
         broken = break_frames(root, pattern)
-        train(parts.state, parts.loader, parts.augment, parts.options, tmp_path, lambda model: 0.0)
+        train(parts.state, parts.loader, parts.augment, tmp_path, lambda model: 0.0)
         return broken
 
     return run
@@ -101,7 +102,7 @@ def test_clip_memory_of_a_bad_copy_is_not_built(make_tree, tiny_cfg):
     dataset = make_dataset(cfg)
     model = make_training_state(cfg, dataset, RUNTIME).model
     with pytest.raises(UnreadableFrameError, match=r"CLIP memory: .*DATALOADER\.MAX_BAD_FRACTION"):
-        make_memory(cfg, dataset, model, RUNTIME)
+        build_memory(cfg, dataset, model, RUNTIME)
 
 
 def test_evaluation_lists_and_goes_on(make_tree, tiny_cfg, run_evaluation, caplog):

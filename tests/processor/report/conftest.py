@@ -46,11 +46,7 @@ def run(write_tree, tiny_opts, tmp_path_factory):
 @pytest.fixture
 def collect():
     """``collect(evaluation)``: its directions as the report collects them, method by method."""
-
-    def build(evaluation):
-        return [collect_direction(result, method, [], 0) for method, result, _ in evaluation.scored_rankings()]
-
-    return build
+    return lambda evaluation: [collect_direction(result, method) for method, result, _ in evaluation.scored_rankings()]
 
 
 @pytest.fixture

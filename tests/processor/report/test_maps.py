@@ -6,7 +6,7 @@ import torch
 
 from configs import get_cfg
 from datasets.build import choose_cases, make_dataset, make_test_loader
-from demo.crowd import render_person
+from demo.pretraining import render_person
 from model import make_model
 from processor.build import make_extractor, make_query_mapper
 from processor.report.maps import explain_pair, overlay_clip

@@ -21,19 +21,6 @@ OPTS = (
 )
 
 
-class Power:
-    """Ends training at the n-th of all moments at which a test asks it to."""
-
-    def __init__(self, last_moment=math.inf):
-        self.moments = 0
-        self.last_moment = last_moment
-
-    def use(self):
-        self.moments += 1
-        if self.moments == self.last_moment:
-            raise SystemExit("power failure")
-
-
 def score(model):
     """A validation score that depends on the weights and goes up and down."""
     return 0.5 + 0.5 * math.sin(1e4 * model.temporal_memory.message.weight.double().sum().item())
@@ -41,10 +28,9 @@ def score(model):
 
 @pytest.fixture
 def run(set_up, monkeypatch):
-    """``run(output, power, stop_at, *overrides)``: train, or resume, as train_main does."""
+    """``run(output, stop_at, *overrides)``: train, or resume, as train_main does; a signal comes after some steps."""
 
-    def train_once(output, power=None, stop_at=math.inf, opts=()):
-        power = power or Power()
+    def train_once(output, stop_at=math.inf, opts=()):
         resume = (output / LAST_CHECKPOINT).exists()
         parts = set_up(*OPTS, *opts, resume=resume)
         output.mkdir(exist_ok=True)
@@ -52,17 +38,9 @@ def run(set_up, monkeypatch):
             restore_last(parts.state, output)
         else:
             parts.state.save(output / LAST_CHECKPOINT)
-
-        def validate(model):
-            power.use()
-            result = score(model)
-            power.use()
-            return result
-
         steps = iter(range(1, 1000))
 
         def update(state, update_weights=train_module.update_weights):
-            power.use()
             update_weights(state)
             if next(steps) == stop_at:
                 STOP_REQUESTS.received = 15
@@ -70,8 +48,7 @@ def run(set_up, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr("processor.training.train.update_weights", update)
             patch.setattr(STOP_REQUESTS, "received", None)
-            train(parts.state, parts.loader, parts.augment, output, validate)
-        return parts
+            train(parts.state, parts.loader, parts.augment, output, score)
 
     return train_once
 
@@ -100,19 +77,6 @@ def test_a_run_stopped_by_signals_within_epochs_ends_as_an_undisturbed_one(opts,
     assert max(steps) > 0
     run(output, opts=opts)
     assert_same(contents(output), contents(tmp_path / "undisturbed"))
-
-
-@pytest.mark.slow
-def test_a_run_that_loses_power_anywhere_ends_as_an_undisturbed_one(run, tmp_path, assert_same):
-    counter = Power()
-    run(tmp_path / "undisturbed", counter)
-    undisturbed = contents(tmp_path / "undisturbed")
-    for last_moment in range(1, counter.moments + 1, 2):  # each takes a second; test_kills.py tries random moments
-        output = tmp_path / str(last_moment)
-        with pytest.raises(SystemExit, match="power failure"):
-            run(output, Power(last_moment))
-        run(output)
-        assert_same(contents(output), undisturbed, str(last_moment))
 
 
 @pytest.fixture

@@ -98,21 +98,36 @@ def test_a_loss_that_is_not_finite_names_the_terms_and_leaves_the_last_checkpoin
     assert all(torch.equal(a, b) for a, b in zip(after, weights, strict=True))  # no step was taken
 
 
-def test_gradients_are_centralised_only_when_asked(set_up):
-    for centralize in (True, False):
-        parts = set_up("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", centralize)
-        weight = parts.state.model.temporal_memory.message.weight
-        gradients = gradients_of_steps(parts, weight)
-        train_one_epoch(parts.state, parts.loader, parts.augment)
-        share = gradients[-1].mean(dim=1).abs().max() / gradients[-1].abs().max()
-        assert (share < 1e-5) == centralize
+def gradients_of_epoch(set_up, *opts):
+    """The gradients that the optimiser takes its steps with, by parameter, and the number of batches or parts."""
+    parts, gradients = set_up(*opts), []
+    weights = list(parts.state.model.named_parameters())
+    parts.state.optimizer.register_step_pre_hook(
+        lambda *_: gradients.append({name: weight.grad.clone() for name, weight in weights})
+    )
+    train_one_epoch(parts.state, parts.loader, parts.augment)
+    return gradients, len(parts.loader)
 
 
-def gradients_of_steps(parts, weight):
-    """A list that receives the weight's gradient whenever the optimiser takes a step."""
-    gradients = []
-    parts.state.optimizer.register_step_pre_hook(lambda *_: gradients.append(weight.grad.clone()))
-    return gradients
+@pytest.mark.parametrize("centralize", [True, False])
+def test_gradients_are_centralised_only_when_asked(centralize, set_up):
+    gradients, _ = gradients_of_epoch(set_up, "SOLVER.STAGE2.GRADIENT_CENTRALIZATION", centralize)
+    gradient = gradients[-1]["temporal_memory.message.weight"]
+    assert (gradient.mean(dim=1).abs().max() / gradient.abs().max() < 1e-5) == centralize
+
+
+@pytest.mark.parametrize("limit", [0, 0.01])
+def test_gradients_are_clipped_only_when_asked(limit, set_up):
+    gradients, _ = gradients_of_epoch(set_up, "SOLVER.STAGE2.CLIP_GRADIENT_NORM", limit)
+    for gradient in gradients:
+        norm = torch.nn.utils.get_total_norm(gradient.values()).item()
+        assert norm == pytest.approx(limit, rel=1e-4) if limit else norm > 0.1
+
+
+def test_the_weights_change_once_a_batch(set_up):
+    opts = ("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS")
+    (whole, num_batches), (accumulated, num_parts) = (gradients_of_epoch(set_up, *opts, parts) for parts in (1, 2))
+    assert (num_parts, len(accumulated)) == (2 * num_batches, len(whole))
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(set_up):
@@ -137,31 +152,6 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(set_up):
     largest = max(gradient.abs().max().item() for gradient in expected)
     for accumulated, gradient in zip(gradients(2), expected, strict=True):
         torch.testing.assert_close(accumulated, gradient, rtol=1e-5, atol=1e-6 * largest)
-
-
-def test_the_weights_change_once_a_batch(set_up):
-    common = ("SOLVER.STAGE2.IMS_PER_BATCH", 8, "DATALOADER.NUM_INSTANCE", 2)
-    numbers = []
-    for num_parts in (1, 2):
-        parts = set_up(*common, "SOLVER.STAGE2.ACCUMULATION_STEPS", num_parts)
-        gradients = gradients_of_steps(parts, parts.state.model.temporal_memory.message.weight)
-        train_one_epoch(parts.state, parts.loader, parts.augment)
-        numbers.append((len(parts.loader), len(gradients)))
-    assert numbers[1] == (2 * numbers[0][0], numbers[0][1])
-
-
-def test_gradients_are_clipped_only_when_asked(set_up):
-    norms = []
-    for limit in (0, 0.01):
-        parts = set_up("SOLVER.STAGE2.CLIP_GRADIENT_NORM", limit)
-        weights = list(parts.state.model.parameters())
-        parts.state.optimizer.register_step_pre_hook(
-            lambda *_, weights=weights: norms.append(torch.nn.utils.get_total_norm([w.grad for w in weights]).item())
-        )
-        train_one_epoch(parts.state, parts.loader, parts.augment)
-    unclipped, clipped = norms[: len(norms) // 2], norms[len(norms) // 2 :]
-    assert min(unclipped) > 0.1
-    assert clipped == pytest.approx([0.01] * len(clipped), rel=1e-4)
 
 
 def test_averaged_weights_follow_the_weights_and_are_validated_beside_them(set_up, tmp_path):

@@ -1,0 +1,85 @@
+"""Says what the names of files and folders, and the words of tables, mean: numbers, and the order of frames."""
+
+import bisect
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from utils.text import INT64_MAX, natural_key
+
+from ..problems import Problems, printable
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+UNKNOWN_WORDS = ("", "-1")  # of a person or a camera in a table
+
+_FRAME_NUMBER = re.compile(r"f(?:rame)?[_-]?([0-9]+)$", re.IGNORECASE)
+_LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is left out wherever a data set is listed."""
+    return name.startswith(".")
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name is that of an image, and not hidden."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(name)
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a name from disk is UTF-8; Python shows other bytes as surrogates."""
+    return os.fsencode(name) == name.encode(errors="replace")
+
+
+def frame_order(name: str) -> tuple[object, ...]:
+    """Return the key by which the frames of a tracklet are sorted, whatever the data set.
+
+    A number at the end that an F announces, as in ``..E152K7F7528.jpg`` or ``frame_12.png``, comes first; the rest is
+    natural order, in which 9 comes before 10.
+    """
+    match = _FRAME_NUMBER.search(os.path.splitext(name)[0])
+    return int(match[1]) if match else -1, natural_key(name)
+
+
+def sort_frames(folder: str | os.PathLike[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Return paths of frames in their order in time."""
+    return tuple(os.path.join(folder, name) for name in sorted(names, key=frame_order))
+
+
+def choose_beginning(names: Sequence[str], beginning: str) -> Sequence[str]:
+    """Return those of sorted names that have a beginning; of millions, no others are looked at."""
+    start = bisect.bisect_left(names, beginning)
+    return names[start : bisect.bisect_left(names, beginning + "\U0010ffff", start)]
+
+
+def last_integer(name: str) -> int:
+    """Return the last run of digits in a file name, its suffix excepted; -1 without one."""
+    match = _LAST_INTEGER.search(os.path.splitext(name)[0])
+    return int(match[1]) if match else -1
+
+
+def number_words(words: Iterable[str]) -> dict[str, int]:
+    """Number words for people, cameras or attributes; unknown ones ('' and '-1') get no number.
+
+    Words that are different whole numbers, such as '7' or '0012', keep these. All other sets of words are numbered from
+    0 in natural order, in which 'cam2' comes before 'cam10'.
+    """
+    distinct = sorted(set(words).difference(UNKNOWN_WORDS), key=natural_key)
+    if all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in distinct):
+        numbers = {word: int(word) for word in distinct}
+        if len(set(numbers.values())) == len(numbers):
+            return numbers
+    return {word: number for number, word in enumerate(distinct)}
+
+
+def number_folders(folders: Iterable[os.DirEntry[str]], prefix: str, problems: Problems) -> dict[int, str]:
+    """Return the paths of identities' folders by their numbers; report other names, and two spellings of a number."""
+    path_of: dict[int, str] = {}
+    for folder in folders:
+        path, match = printable(folder.path), re.fullmatch(rf"{prefix}(\d+)", folder.name, re.ASCII)
+        if match is None or int(match[1]) > INT64_MAX:
+            example = f"like {prefix}001" if prefix else "that is a number"
+            problems.add("identity folder", f"{path}: expected a folder name {example}, of at most 64 bits.")
+        elif (other := path_of.setdefault(int(match[1]), folder.path)) != folder.path:
+            problems.add("identity folder", f"{path} and {printable(other)} are the same identity, {int(match[1])}.")
+    return path_of
