@@ -23,7 +23,6 @@ from utils.metrics import evaluate_ranking
 
 NUM_STRIPES = 6
 BINS = (16, 4, 4)  # hue, saturation, value
-KEYS = ("pid", "camid")
 MARGIN = 0.15  # share of the width left out on each side, where background dominates
 
 
@@ -52,9 +51,11 @@ def evaluate_case(case: Case) -> dict[str, float]:
     """Rank a case's gallery for each query; return R1, R5, R10 and mAP in percent."""
     sides = case.query, case.gallery
     query, gallery = (np.stack([tracklet_feature(tracklet) for tracklet in side]) for side in sides)
-    pids, camids = ([np.array([getattr(tracklet, key) for tracklet in side]) for side in sides] for key in KEYS)
+    q_pids, g_pids = (np.array([tracklet.pid for tracklet in side]) for side in sides)
+    q_camids, g_camids = (np.array([tracklet.camid for tracklet in side]) for side in sides)
     # All features have the same length, so the inner product ranks as the Hellinger distance does.
-    ranking = evaluate_ranking(1.0 - query @ gallery.T / NUM_STRIPES, *pids, *camids)
+    distmat = 1.0 - query @ gallery.T / NUM_STRIPES
+    ranking = evaluate_ranking(distmat, q_pids, g_pids, q_camids, g_camids)
     return {**{f"R{k}": 100.0 * ranking.cmc[k - 1] for k in (1, 5, 10)}, "mAP": 100.0 * ranking.mAP}
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from benchmarks.timing import peak_memory, time_in_turns
 from utils.arguments import at_least
@@ -36,37 +37,24 @@ K1, K2, LAMBDA = 20, 6, 0.3
 Ids = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-class Data:
-    """Generated features and their identities and cameras.
-
-    Attributes:
-        query, gallery: (Q, D) and (G, D), float32, of length 1, on ``device``.
-        ids: q_pids, g_pids, q_camids and g_camids.
-    """
-
-    def __init__(self, num_queries: int, num_gallery: int, width: int, per_identity: int, device: torch.device) -> None:
-        generator = torch.Generator().manual_seed(0)
-        num_identities = max(1, num_gallery // per_identity)
-        centres = torch.randn(num_identities, width, generator=generator)
-        noise = max(0.0, width**0.5 / SIGNAL - 1) ** 0.5  # its deviation; that of the centres is 1
-        sides = []
-        for size in (num_queries, num_gallery):
-            pids = torch.arange(size) % num_identities
-            features = torch.randn(size, width, generator=generator).mul_(noise)
-            for start in range(0, size, 10_000):  # no second copy of the features
-                part = slice(start, start + 10_000)
-                features[part] = F.normalize(features[part] + centres[pids[part]], dim=1)
-            sides.append((features.to(device), pids.numpy()))
-        (self.query, q_pids), (self.gallery, g_pids) = sides
-        rng = np.random.default_rng(0)
-        cameras = rng.integers(NUM_CAMERAS, size=num_queries), rng.integers(NUM_CAMERAS, size=num_gallery)
-        self.ids: Ids = (q_pids, g_pids, *cameras)
-
-    def keep_first(self, num_queries: int) -> None:
-        """Drop all but the first queries."""
-        q_pids, g_pids, q_camids, g_camids = self.ids
-        self.query = self.query[:num_queries]
-        self.ids = q_pids[:num_queries], g_pids, q_camids[:num_queries], g_camids
+def make_data(
+    num_queries: int, num_gallery: int, width: int, per_identity: int, device: torch.device
+) -> tuple[Tensor, Tensor, Ids]:
+    """Generate features of length 1, (Q, D) and (G, D); returns them with q_pids, g_pids, q_camids and g_camids."""
+    generator = torch.Generator().manual_seed(0)
+    num_identities = max(1, num_gallery // per_identity)
+    centres = torch.randn(num_identities, width, generator=generator)
+    noise = max(0.0, width**0.5 / SIGNAL - 1) ** 0.5  # its deviation; that of the centres is 1
+    sides, pids = [], [torch.arange(size) % num_identities for size in (num_queries, num_gallery)]
+    for own in pids:
+        features = torch.randn(len(own), width, generator=generator).mul_(noise)
+        for start in range(0, len(own), 10_000):  # no second copy of the features
+            part = slice(start, start + 10_000)
+            features[part] = F.normalize(features[part] + centres[own[part]], dim=1)
+        sides.append(features.to(device))
+    rng = np.random.default_rng(0)
+    cameras = rng.integers(NUM_CAMERAS, size=num_queries), rng.integers(NUM_CAMERAS, size=num_gallery)
+    return sides[0], sides[1], (pids[0].numpy(), pids[1].numpy(), *cameras)
 
 
 def compute_distances_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -147,18 +135,17 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N; the peer stays on the CPU")
     args = parser.parse_args(argv)
     device = make_runtime(args.device, "fp32").device
-    data = Data(args.queries, args.gallery, args.width, args.per_identity, device)
-    data.keep_first(args.measured_queries or args.queries)
-    query, gallery, ids = data.query, data.gallery, data.ids
+    query, gallery, ids = make_data(args.queries, args.gallery, args.width, args.per_identity, device)
+    measured = slice(args.measured_queries)
+    query, ids = query[measured], (ids[0][measured], ids[1], ids[2][measured], ids[3])
     arrays = query.cpu().numpy(), gallery.cpu().numpy()
 
     def rank() -> RankingResult:
         return evaluate_ranking(squared_distances(query, gallery), *ids)
 
-    ours: dict[str, Callable[[], object]]
+    ours: dict[str, Callable[[], object]] = {"re-ranking": lambda: re_rank(*arrays, K1, K2, LAMBDA)}
     usual: dict[str, Callable[[], object]]
     if args.re_rank:
-        ours = {"re-ranking": lambda: re_rank(*arrays, K1, K2, LAMBDA)}
         usual = {"usual re-ranking": lambda: re_rank_usually(*arrays)}
     else:
         ours = {

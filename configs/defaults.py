@@ -322,7 +322,7 @@ declare("TEST.RANKING_LENGTH", 20, PLACE, Range(0, 1_000_000_000), only="evaluat
 # People of each direction, those with the lowest average precision, for whom report.html shows what the network looked
 # at in their worst query; 0 for none.
 declare("TEST.NUM_MAPS", 8, PLACE, Range(0, 1_000_000_000), only="evaluation")
-# True also writes all distances, distmat*.npz, 4 bytes for each query and gallery tracklet before compression.
+# True also writes all distances, distmat*.npz.
 declare("TEST.SAVE_DISTANCES", False, PLACE, only="evaluation")
 # True keeps the features of both sides in features/ of the results folder, 4 bytes a number. The next evaluation into
 # this folder reads them if weights, tracklets, paths of frames, settings and code are the same.

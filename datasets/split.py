@@ -56,6 +56,13 @@ def find_queries(tracklets: Sequence[Tracklet]) -> set[int]:
     return queries
 
 
+def leave_out_queries(query: Iterable[Tracklet], gallery: Iterable[Tracklet], protocol: str) -> tuple[Tracklet, ...]:
+    """Return the gallery without queries that would find themselves, as the protocol does not leave them out."""
+    leaves_out = PROTOCOLS[protocol].leave_out_same_camera
+    keys = {tracklet.key for tracklet in query if not leaves_out or tracklet.camid == UNKNOWN}
+    return tuple(tracklet for tracklet in gallery if tracklet.key not in keys)
+
+
 def draw_people(
     tracklets: Sequence[Tracklet], fraction: float, seed: int = 0, setting: str = "", distractors: bool = False
 ) -> set[int]:
@@ -115,8 +122,14 @@ def hold_out(
     for key, case in cases.items():
         query, gallery = _choose_sides(held, case)
         if query and gallery:
-            names = {"name": f"validation_{case.name}", "title": f"{case.title}, validation people"}
-            held_cases[key] = replace(case, **names, query=query, gallery=gallery, identities_masked=False)
+            held_cases[key] = replace(
+                case,
+                name=f"validation_{case.name}",
+                title=f"{case.title}, validation people",
+                query=query,
+                gallery=gallery,
+                identities_masked=False,
+            )
     if not held_cases:
         raise Mistake(
             f"None of the {len(pids)} people held out for validation was seen on both sides of {', '.join(cases)}: "
@@ -135,9 +148,5 @@ def _choose_sides(held: Sequence[Tracklet], case: Case) -> tuple[tuple[Tracklet,
         gallery = tuple(tracklet for tracklet in held if tracklet.view == gallery_view)
         known = {tracklet.pid for tracklet in gallery}
         return tuple(tracklet for tracklet in side if tracklet.pid in known), gallery
-    places = find_queries(side)
-    leaves_out = PROTOCOLS[case.protocol].leave_out_same_camera
-    return (
-        tuple(side[place] for place in sorted(places)),
-        tuple(each for place, each in enumerate(side) if place not in places or (leaves_out and each.camid >= 0)),
-    )
+    query = tuple(side[place] for place in sorted(find_queries(side)))
+    return query, leave_out_queries(query, side, case.protocol)

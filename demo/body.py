@@ -1,6 +1,6 @@
 """Build the walking, clothed body of a synthetic person out of the shapes of ``demo.shapes``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -129,37 +129,26 @@ class _Body:
         self.waist = waist * self.unit * person.girth**1.4
         self.bob = 0.02 * self.unit * abs(np.cos(phase))
         self.parts: list[Part] = []
+        self.add = self.parts.append
 
     def _at(self, x: float, y: float, z: float) -> np.ndarray:
         """Return the point of the leaning trunk at height z of a 1.75 m body; x and y in metres."""
         return np.array([x, y + self.person.lean * (z - 0.95) * self.unit, z * self.unit + self.bob])
 
-    def _add(self, *parts: Part) -> None:
-        self.parts.extend(parts)
-
     def _add_tube(
-        self,
-        top: np.ndarray,
-        bottom: np.ndarray,
-        radii: tuple[float, float],
-        garment: Garment | None = None,
-        covered: float = 1.0,
-        **shape: float,
+        self, ends: Sequence[np.ndarray], radii: tuple[float, float], garment: Garment, covered: float, **shape: float
     ) -> None:
         """Add a limb whose upper share ``covered`` wears the garment and whose rest is skin."""
-        paint: Paint = self.skin
-        if garment is not None:
-            half = float(np.linalg.norm(top - bottom)) / 2
-            middle = (top[2] + bottom[2]) / 2 / self.unit
-            paint = _split(_cloth(garment, middle, half / self.unit, radii[0]), paint, 1.0 - 2.0 * covered)
-        self._add(barrel(top, bottom, *radii, paint, **shape))
+        top, bottom = ends
+        half, middle = float(np.linalg.norm(top - bottom)) / 2, (top[2] + bottom[2]) / 2
+        cloth = _cloth(garment, middle / self.unit, half / self.unit, radii[0])
+        self.add(barrel(top, bottom, *radii, _split(cloth, self.skin, 1.0 - 2.0 * covered), **shape))
 
     def add_legs(self) -> None:
         person, unit, kind = self.person, self.unit, self.person.lower_body_clothing
         girth = 0.35 + 0.65 * person.girth
         skirted = kind in ("skirt", "dress")
         long_legged = not skirted and kind != "shorts"
-        garment = None if skirted else person.lower
         wide = LEG_FACTORS.get(kind, 1.0) if long_legged else 1.0
         thigh = (0.092 * unit * girth * wide, 0.062 * unit * girth * wide)
         calf = (0.060 * unit * girth * wide, 0.044 * unit * girth * wide**2)
@@ -169,11 +158,11 @@ class _Body:
             hip = np.array([side * self.hip * 0.52, 0.0, 0.93 * unit + self.bob])
             knee = hip + 0.44 * unit * _sagittal(swing)
             ankle = knee + 0.42 * unit * _sagittal(swing - bend)
-            self._add_tube(hip, knee, thigh, garment, min(person.hem, 1.0))
-            self._add_tube(knee, ankle, calf, garment if long_legged else None, 1.0, bulge=0.25)
+            self._add_tube((hip, knee), thigh, person.lower, 0.0 if skirted else min(person.hem, 1.0))
+            self._add_tube((knee, ankle), calf, person.lower, float(long_legged), bulge=0.25)
             if kind == "shorts":
                 hem = hip + (knee - hip) * person.hem
-                self._add_tube(hip, hem, (0.105 * unit * girth, 0.095 * unit * girth), garment, bulge=0.1)
+                self._add_tube((hip, hem), (0.105 * unit * girth, 0.095 * unit * girth), person.lower, 1.0, bulge=0.1)
             self._add_foot(ankle, swing - bend * 0.8)
 
     def _add_foot(self, ankle: np.ndarray, pitch: float) -> None:
@@ -182,10 +171,10 @@ class _Body:
         if self.person.footwear == "sandals":
             shoe = _split(self.skin, shoe, -0.2)
         toe = ankle + np.array([0.0, 0.075, -0.045]) * unit
-        self._add(ellipsoid(toe, (0.048 * unit, 0.135 * unit, 0.05 * unit), shoe, pitch=-0.6 * pitch))
+        self.add(ellipsoid(toe, (0.048 * unit, 0.135 * unit, 0.05 * unit), shoe, pitch=-0.6 * pitch))
         if self.person.footwear == "boots":
             top = ankle + np.array([0.0, -np.sin(pitch), 1.0]) * 0.26 * unit
-            self._add(barrel(top, ankle, 0.074 * unit, 0.060 * unit, shoe, bulge=0.1))
+            self.add(barrel(top, ankle, 0.074 * unit, 0.060 * unit, shoe, bulge=0.1))
 
     def add_trunk(self) -> None:
         person, unit, kind = self.person, self.unit, self.person.upper_body_clothing
@@ -199,13 +188,11 @@ class _Body:
             if kind in OPEN_FRONT:
                 cloth = _open_front(cloth, person.inner.color)
             ends = self._at(0, 0, top), self._at(0, 0, bottom)
-            self._add(barrel(*ends, top_radius * thick, bottom_radius * thick, cloth, depth, 1.1, bulge=0.2))
+            self.add(barrel(*ends, top_radius * thick, bottom_radius * thick, cloth, depth, 1.1, bulge=0.2))
         yoke = _cloth(person.upper, 1.40, 0.07, self.shoulder, trunk=True)
         seat = _cloth(person.upper if person.lower_body_clothing == "dress" else person.lower, 0.93, 0.12, self.hip)
-        self._add(
-            ellipsoid(self._at(0, 0, 1.395), (self.shoulder * 0.98, 0.105 * unit * thick, 0.085 * unit), yoke),
-            ellipsoid(self._at(0, -0.01, 0.94), (self.hip * 1.02, self.hip * 0.78, 0.125 * unit), seat),
-        )
+        self.add(ellipsoid(self._at(0, 0, 1.395), (self.shoulder * 0.98, 0.105 * unit * thick, 0.085 * unit), yoke))
+        self.add(ellipsoid(self._at(0, -0.01, 0.94), (self.hip * 1.02, self.hip * 0.78, 0.125 * unit), seat))
         if person.lower_body_clothing in ("skirt", "dress"):
             self._add_bell(person.lower, 1.02, 0.93 - 0.42 * person.hem, 1.18 + 0.2 * person.hem)
         if kind in TAILS:
@@ -218,7 +205,7 @@ class _Body:
             cloth = _open_front(cloth, self.person.lower.color)
         narrow, wide = (self.waist + self.hip) / 2 * 1.04, self.hip * flare * 1.03
         hem = self._at(0.0, 0.03 * np.sin(self.phase), bottom)
-        self._add(barrel(self._at(0, 0, top), hem, narrow, wide, cloth, 0.9, 1.0, bulge=0.1))
+        self.add(barrel(self._at(0, 0, top), hem, narrow, wide, cloth, 0.9, 1.0, bulge=0.1))
 
     def add_arms(self) -> np.ndarray:
         """Add arms, swinging against the legs; return the right hand's position."""
@@ -235,10 +222,11 @@ class _Body:
             shoulder = self._at(side * self.shoulder * 0.94, 0.0, 1.405)
             elbow = shoulder + 0.29 * unit * (_sagittal(swing) + out * 1.2)
             hand = elbow + 0.26 * unit * (_sagittal(swing + bend) + out * 0.3)
-            self._add_tube(shoulder + (0, 0, 0.02), elbow, upper_arm, person.upper, min(person.sleeve, 1.0))
-            self._add_tube(elbow, hand, forearm, person.upper, np.clip(person.sleeve - 1.0, 0.0, 1.0), bulge=0.25)
+            ends = shoulder + (0, 0, 0.02), elbow
+            self._add_tube(ends, upper_arm, person.upper, min(person.sleeve, 1.0))
+            self._add_tube((elbow, hand), forearm, person.upper, np.clip(person.sleeve - 1.0, 0.0, 1.0), bulge=0.25)
             fist = hand + 0.05 * unit * _sagittal(swing + bend)
-            self._add(ellipsoid(fist, (0.033 * unit, 0.042 * unit, 0.062 * unit), self.skin))
+            self.add(ellipsoid(fist, (0.033 * unit, 0.042 * unit, 0.062 * unit), self.skin))
         return fist
 
     def add_head(self) -> None:
@@ -246,26 +234,26 @@ class _Body:
         size = unit * (1.12 if person.height == "child" else 1.0)
         head = self._at(0, 0.02, 1.635)
         hair, cloth = to_linear(person.hair), to_linear(person.hat.color)
-        self._add_tube(self._at(0, 0.01, 1.56), self._at(0, 0, 1.42), (0.054 * unit, 0.062 * unit), bulge=0.1)
+        self.add(
+            barrel(self._at(0, 0.01, 1.56), self._at(0, 0, 1.42), 0.054 * unit, 0.062 * unit, self.skin, bulge=0.1)
+        )
         radii = np.array([0.078, 0.096, 0.118]) * size * (1.0 if person.hairstyle == "bald" else 1.05)
-        self._add(ellipsoid(head, radii, _face(person, self.skin, hair)))
+        self.add(ellipsoid(head, radii, _face(person, self.skin, hair)))
         if person.hairstyle in ("medium", "long"):
             end = self._at(0, -0.09 * unit, 1.50 if person.hairstyle == "medium" else 1.30)
-            self._add(pouch(head + np.array([0.0, -0.035, 0.06]) * size, end, 0.092 * size, hair, 0.62))
+            self.add(pouch(head + np.array([0.0, -0.035, 0.06]) * size, end, 0.092 * size, hair, 0.62))
         if person.hairstyle == "horse tail":
             tip = self._at(0.03 * np.sin(self.phase), -0.17 * unit, 1.36)
-            self._add(pouch(head + np.array([0.0, -0.10, 0.04]) * size, tip, 0.034 * size, hair))
+            self.add(pouch(head + np.array([0.0, -0.10, 0.04]) * size, tip, 0.034 * size, hair))
         if person.head_accessories == "hat":
             crown, brim = (head + np.array(offset) * size for offset in ((0.0, -0.005, 0.07), (0.0, 0.075, 0.062)))
-            self._add(
-                ellipsoid(crown, (0.093 * size, 0.11 * size, 0.075 * size), cloth),
-                ellipsoid(brim, (0.085 * size, 0.12 * size, 0.016 * size), cloth),
-            )
+            self.add(ellipsoid(crown, (0.093 * size, 0.11 * size, 0.075 * size), cloth))
+            self.add(ellipsoid(brim, (0.085 * size, 0.12 * size, 0.016 * size), cloth))
         elif person.head_accessories == "scarf":
-            self._add(ellipsoid(self._at(0, 0.01, 1.475), (0.11 * unit, 0.115 * unit, 0.06 * unit), cloth))
+            self.add(ellipsoid(self._at(0, 0.01, 1.475), (0.11 * unit, 0.115 * unit, 0.06 * unit), cloth))
         if person.upper_body_clothing == "hoodie":
             hood = (0.125 * unit, 0.075 * unit, 0.085 * unit)
-            self._add(ellipsoid(self._at(0, -0.085 * unit, 1.46), hood, to_linear(person.upper.color)))
+            self.add(ellipsoid(self._at(0, -0.085 * unit, 1.46), hood, to_linear(person.upper.color)))
 
     def add_bag(self, hand: np.ndarray) -> None:
         unit, kind = self.unit, self.person.accessories
@@ -273,27 +261,25 @@ class _Body:
         if kind == "backpack":
             back = self.waist * 0.75
             top, bottom = self._at(0, -back - 0.07 * unit, 1.44), self._at(0, -back - 0.09 * unit, 1.04)
-            self._add(pouch(top, bottom, 0.15 * unit, _split(color, 0.45 * color, -0.35), 0.68))
+            self.add(pouch(top, bottom, 0.15 * unit, _split(color, 0.45 * color, -0.35), 0.68))
             for x in (-self.shoulder * 0.55, self.shoulder * 0.55):
                 strap = self._at(x, 0.06 * unit, 1.47), self._at(x * 1.15, self.waist * 0.62, 1.18)
-                self._add(barrel(*strap, 0.026 * unit, 0.024 * unit, color, 0.9))
+                self.add(barrel(*strap, 0.026 * unit, 0.024 * unit, color, 0.9))
         elif kind in ("bag", "sport bag"):
             size = 1.0 if kind == "bag" else 1.35
             purse = self._at(self.hip * 1.05 + 0.05 * unit, -0.06 * unit, 0.95)
-            self._add(ellipsoid(purse, (0.07 * unit * size, 0.17 * unit * size, 0.13 * unit * size), color))
+            self.add(ellipsoid(purse, (0.07 * unit * size, 0.17 * unit * size, 0.13 * unit * size), color))
             strap_top = self._at(-self.shoulder * 0.5, 0.0, 1.47)
             for y in (-0.8, 0.85):
                 middle = self._at(0.1 * self.hip, y * self.waist * 0.78, 1.2)
-                self._add(barrel(strap_top, middle, 0.02 * unit, 0.02 * unit, color))
-                self._add(barrel(middle, purse, 0.02 * unit, 0.02 * unit, color))
+                self.add(barrel(strap_top, middle, 0.02 * unit, 0.02 * unit, color))
+                self.add(barrel(middle, purse, 0.02 * unit, 0.02 * unit, color))
         elif kind in ("handbag", "market bag"):
             radii = (0.06, 0.13, 0.11) if kind == "handbag" else (0.09, 0.13, 0.17)
             lower = hand - (0.0, 0.0, (0.05 + radii[2]) * unit)
-            self._add(ellipsoid(lower, np.array(radii) * unit, color if kind == "handbag" else color * 0.5 + 0.35))
+            self.add(ellipsoid(lower, np.array(radii) * unit, color if kind == "handbag" else color * 0.5 + 0.35))
         elif kind == "rolling bag":
             base = np.array([0.28, -0.45, 0.30]) * unit
             top, bottom = base + np.array([0, 0.08, 0.30]) * unit, base - np.array([0, 0.02, 0.27]) * unit
-            self._add(
-                pouch(top, bottom, 0.17 * unit, color, 0.6),
-                barrel(hand, base + np.array([0, 0.05, 0.3]) * unit, 0.015, 0.015, GLASSES_COLOR),
-            )
+            self.add(pouch(top, bottom, 0.17 * unit, color, 0.6))
+            self.add(barrel(hand, base + np.array([0, 0.05, 0.3]) * unit, 0.015, 0.015, GLASSES_COLOR))

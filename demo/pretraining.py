@@ -113,10 +113,8 @@ def contrast(left: Tensor, right: Tensor, left_people: Tensor, right_people: Ten
     """
     logits = scale * left @ right.T
     positive = (left_people.unsqueeze(1) == right_people).float()
-    return sum(
-        F.cross_entropy(rows, targets / targets.sum(dim=1, keepdim=True))
-        for rows, targets in ((logits, positive), (logits.T, positive.T))
-    )
+    there = F.cross_entropy(logits, positive / positive.sum(dim=1, keepdim=True))
+    return there + F.cross_entropy(logits.T, (positive / positive.sum(dim=0)).T)
 
 
 def optimise(

@@ -1,12 +1,12 @@
 """Render one tracklet: a synthetic person walks past a synthetic camera.
 
 The pictures reproduce what makes the task hard: foreshortening from above, few pixels, colour casts, occlusion and
-loose boxes. ``demo.dataset`` writes a data set of such tracklets; ``demo.crowd`` uses them for pre-training.
+loose boxes. ``demo.dataset`` writes a data set of such tracklets; ``demo.pretraining`` learns from them.
 """
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -32,19 +32,14 @@ LEAF_CLUMPS, LEAF_WAVES = 8, 9.0  # clumps per bush, and how fine their mottling
 SHADOW_PARTS = 6  # the largest parts, which make nearly all of the shadow
 
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
 def map_in_processes(
-    function: Callable[[Item], Result], items: Sequence[Item], num_workers: int, chunksize: int
-) -> Generator[Result, None, None]:
+    function: Callable[[Any], Any], items: Sequence[Any], num_workers: int, chunksize: int
+) -> Generator[Any, None, None]:
     """Call a function for each item, in order; after an error or Ctrl-C, no worker is left that writes."""
     if num_workers == 1:
         yield from map(function, items)
         return
-    workers = min(num_workers, len(items))
-    with ProcessPoolExecutor(workers, initializer=leave_signals_to_parent, initargs=(0,)) as pool:
+    with ProcessPoolExecutor(min(num_workers, len(items)), initializer=leave_signals_to_parent, initargs=(0,)) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunksize)
         except BaseException:
@@ -83,7 +78,8 @@ class _Shot:
             height, distance = float(altitude), altitude / np.tan(np.deg2rad(rng.uniform(*AERIAL_PITCH)))
             self.pixels_per_meter = AERIAL_SCALE[altitude] * rng.uniform(0.85, 1.15)
         else:
-            height, distance = rng.uniform(*camera.heights), rng.uniform(*GROUND_DISTANCE)
+            lowest, highest = camera.heights
+            height, distance = rng.uniform(lowest, highest), rng.uniform(*GROUND_DISTANCE)
             self.pixels_per_meter = rng.uniform(*GROUND_BOX_HEIGHT) / 1.75
         toward = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         aside = np.array([-toward[1], toward[0], 0.0])

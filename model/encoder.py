@@ -101,17 +101,13 @@ class ClipVideoEncoder(nn.Module):
     """Encode every frame of a clip into CLIP tokens.
 
     Args:
-        vit: CLIP-style ViT of timm; the transposed weight of its ``head`` becomes ``projection``.
+        vit: CLIP-style ViT of timm.
         image_size: (H, W) in pixels, multiples of the patch size.
         stride: Vertical and horizontal step between patches, pixels; at most the patch size.
         num_cameras: Rows of the camera embedding; 0 for none.
         num_frames: Rows of the frame embedding, T; 0 for none.
         camera_coefficient: Factor of the camera embedding.
         position_mode: Interpolation of the position embedding, "bicubic" or "bilinear".
-    Attributes:
-        gradient_checkpointing: Whether training keeps only the input of each block.
-        projection: Matrix that projects tokens to CLIP's joint space, (D, P), as OpenAI's files hold it: projected =
-            tokens @ projection. Gradient centralisation therefore averages over P, as in the published training.
     Reference:
         Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
         He et al., "TransReID", ICCV 2021 (side information embedding, overlapping patches).
@@ -149,6 +145,7 @@ class ClipVideoEncoder(nn.Module):
         for block in self.blocks:
             speed_up_mlp(cast(Block, block))
         self.norm = vit.norm
+        # (D, P), as OpenAI's files hold it: gradient centralisation averages over P, as in the published training.
         self.projection = nn.Parameter(cast(nn.Linear, vit.head).weight.detach().T.contiguous())
         self.camera_embedding = nn.Parameter(torch.empty(num_cameras, self.width)) if num_cameras else None
         self.frame_embedding = nn.Parameter(torch.zeros(num_frames, self.width)) if num_frames else None

@@ -102,9 +102,8 @@ class ClassToken(nn.Module):
 def open_text_space(path: str | Path) -> TextSpace:
     """Open a text tower and its image tower, on the CPU.
 
-    Args:
-        path: OpenAI's archive of a CLIP with a ViT, or open_clip's state dict of one; or captions of demo/pretrain.py,
-            whose image tower is the file beside it that it names.
+    The file is OpenAI's archive of a CLIP with a ViT, or open_clip's state dict of one; or captions of
+    demo/pretrain.py, which name the file of their image tower beside them.
     """
     path = Path(path)
     content = read_checkpoint(path, allow_torchscript=True)
@@ -125,14 +124,10 @@ def open_text_space(path: str | Path) -> TextSpace:
 
 
 def write_captions(space: TextSpace, tower: Mapping[str, Any], values: Mapping[str, Any], path: Path) -> None:
-    """Write the caption encoder of a space as .safetensors, in half precision.
+    """Write the caption encoder of a space as .safetensors, in half precision, with ``values`` in the metadata.
 
-    Args:
-        space: Its text tower is a ``CaptionEncoder``.
-        tower: Its image tower: 'file', which is beside ``path``, and 'sha256' of that; 'vit', the arguments of
-            ``build_vit``; 'stride', 'size', 'mean' and 'std', as in ``ClipVideoEncoder`` and ``TextSpace``.
-        values: Further entries of the metadata.
-        path: Where to write.
+    ``tower`` is its image tower: 'file', which is beside ``path``, and 'sha256' of that; 'vit', the arguments of
+    ``build_vit``; 'stride', 'size', 'mean' and 'std', as in ``ClipVideoEncoder`` and ``TextSpace``.
     """
     captions: CaptionEncoder = space.texts
     weights = {name: value.half() for name, value in captions.state_dict().items()}

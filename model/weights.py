@@ -197,13 +197,10 @@ def convert_checkpoint(content: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``XTFCLIP`` to the names and shapes of the published checkpoints.
+    """Convert the whole state dict of an ``XTFCLIP`` to the names and shapes of the published checkpoints.
 
-    ``convert_checkpoint`` is the way back. The parameters that published checkpoints hold and no forward pass reads get
-    neutral values: zeros for the second temporal classifier and the scale, and a norm that changes nothing.
-
-    Args:
-        state: All parameters and buffers of a network with a camera embedding.
+    ``convert_checkpoint`` is the way back. The parameters that no forward pass reads get neutral values: zeros for the
+    second temporal classifier and the scale, and a norm that changes nothing.
     """
     renames = invert(PUBLISHED_RENAMES)
     width = state["encoder.projection"].shape[1]

@@ -110,8 +110,8 @@ class XTFCLIP(nn.Module):
     ) -> Tensor | TrainingOutput:
         """Compute descriptors (eval mode) or everything that the losses need (training mode).
 
-        With several processes, the clips are this process's slice of a training batch. Encoder, temporal modules and
-        prompt see the slice; necks and classifiers, and then the losses, see the whole batch in every process.
+        With several processes, encoder, temporal modules and prompt see this process's slice of a training batch;
+        necks, classifiers and losses see the whole batch in every process.
 
         Args:
             clips: (B, T, C, H, W), normalised.

@@ -43,18 +43,16 @@ def extract_folder(
 
     A tracklet without a readable frame is left out, with a warning.
 
-    Returns columns of a feature file, and what their rows depend on. The columns are 'key', the folder's path below
-    ``root``; 'feature', descriptors, (n, D), float32; 'picture', the path of the middle frame; and, with a text space,
-    'words', vectors of length 1, (n, P), float32.
-
     Args:
         trained: The model, with the settings of its evaluation.
         root: Folder of any layout, or one still image (``read_unlabelled``).
         camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
-        parts: Folder in which finished parts are kept for the next call, which uses them if
-            weights, settings, code and the frames' paths are the same.
-        part_size: Tracklets in a part.
+        parts: Folder in which finished parts, of ``part_size`` tracklets, are kept for the next call, which uses them
+            if weights, settings, code and the frames' paths are the same.
         text_space: Also gives each tracklet a vector that texts can be compared with.
+    Returns:
+        Columns of a feature file, and what their rows depend on: 'key', the folder's path below ``root``; 'feature',
+        (n, D), float32; 'picture', the path of the middle frame; with a text space 'words', (n, P), of length 1.
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)

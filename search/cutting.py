@@ -39,17 +39,10 @@ def cut_tracklets(
     quality: int,
     force: bool = False,
 ) -> str:
-    """Write tracklets and their contact sheets, whole or not at all.
+    """Write tracklets and their contact sheets, whole or not at all; returns one sentence with all counts.
 
-    Args:
-        video, boxes: The files.
-        output: Folder for one folder per tracklet, and a table of them.
-        contact_sheets: Folder for one picture per tracklet, and the same table; outside of ``output``.
-        rules: Which boxes are kept.
-        quality: Of the JPEG frames, 1 to 100.
-        force: Replace folders that this function wrote before.
-    Returns:
-        One sentence with all counts.
+    ``output`` gets one folder per tracklet and a table of them, ``contact_sheets``, outside of it, one picture per
+    tracklet and the same table. ``quality`` is that of JPEG, 1 to 100. ``force`` replaces what was written here before.
     """
     # Not Path.resolve, to which a loop of links is no error of the file system.
     output, contact_sheets = (Path(os.path.realpath(folder)) for folder in (output, contact_sheets))

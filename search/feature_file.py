@@ -127,8 +127,7 @@ def require_joinable(first: FeatureTable, name: str, second: FeatureTable, secon
     """Refuse tables that are not comparable, or of which only one has vectors for texts."""
     require_comparable(first, name, second, second_name)
     if (first.words is None) != (second.words is None):
-        have, lack = (name, second_name) if second.words is None else (second_name, name)
-        raise Mistake(f"{have} has vectors to compare with texts and {lack} has none: search them apart.")
+        raise Mistake(f"Only one of {name} and {second_name} has vectors to compare with texts: search them apart.")
 
 
 def check_suffix(path: Path) -> None:

@@ -118,12 +118,8 @@ class MemoryGallery:
 def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tuple[list[int], list[float]]]:
     """Yield for each vector the numbers of the k nearest rows, and their squared distances.
 
-    Products in float32 choose the rows that may be among the nearest; their distances are computed in float64.
-
-    Args:
-        rows: (n, D), float32.
-        vectors: (Q, D), float32.
-        k: At least 1; all rows if there are fewer.
+    Products in float32 choose those that may be among the nearest of the rows, (n, D), to the vectors, (Q, D); their
+    distances are computed in float64.
     """
     k = min(k, len(rows))
     squares = np.einsum("nd,nd->n", rows, rows)
@@ -157,12 +153,7 @@ def find_texts(
 ) -> dict[str, Any]:
     """Find the tracklets that resemble each text most, by the inner product of its vector with their ``words``.
 
-    Args:
-        gallery: Is searched.
-        texts: The queries.
-        vectors: Of the texts, (Q, P), float32, unit length.
-        text_tower: SHA-256 of the file that made them.
-        top: Tracklets found for a text.
+    ``vectors`` are those of the texts, (Q, P), float32, unit length; ``text_tower`` is the SHA-256 of what made them.
     """
     require_words(gallery)
     own = gallery.form.origin.get(TEXT_TOWER)

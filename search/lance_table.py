@@ -76,7 +76,7 @@ class LanceGallery:
             assert own is not None
             distances = np.square(own - vector.astype(np.float64)).sum(axis=1)
             order = np.argsort(distances, kind="stable")
-            yield list(zip(found.list_entries(order), distances[order].tolist(), strict=True))
+            yield list(zip(found.list_entries(order.tolist()), distances[order].tolist(), strict=True))
 
     def measure_recall(self) -> float:
         """Return the share of the exact neighbours of some of its own rows that the index finds, 0..1."""

@@ -31,7 +31,7 @@ def read_threshold(path: Path, rate: float) -> Threshold:
     """
     if not path.is_file():
         raise MissingFile(f"{path} is not a file: eval_main.py writes results.json to its results folder.")
-    chosen = []
+    directions: dict[str, list[tuple[float, ...]]] = {}
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         checkpoint, unit_length = results["checkpoint"], results.get("unit_length", True)
@@ -41,18 +41,20 @@ def read_threshold(path: Path, rate: float) -> Threshold:
             for value, largest in (pair for point in points for pair in zip(point, LARGEST, strict=True)):
                 if not 0 <= value <= largest:
                     raise ValueError(f"{value} is out of range: descriptors must have length 1")
-            kept = max((point for point in points if point[1] <= rate), default=None)
-            chosen.append((kept, row["direction"]))
+            directions[row["direction"]] = points
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Mistake(f"{path} is not a results.json of eval_main.py with a verification: {error!r:.200}.") from error
     if not unit_length:
         raise Mistake(f"{path} compares descriptors of any length (TEST.FEAT_NORM False), a search those of length 1.")
-    if not chosen:
+    if not directions:
         raise Mistake(f"{path} verifies no pairs by the ranking {VISUAL!r}: its identities may be masked.")
-    for kept, direction in chosen:
-        if kept is None:
+    chosen = []
+    for direction, points in directions.items():
+        kept = [point for point in points if point[1] <= rate]
+        if not kept:
             text = f"no threshold accepts at most {rate:g} of the pairs of two people. Allow more."
             raise Mistake(f"{path}, {direction}: {text}")
+        chosen.append((max(kept), direction))
     (distance, false_positives, true_positives), direction = min(chosen)
     of_several = f", the strictest of {len(chosen)} directions" if len(chosen) > 1 else ""
     reason = f"{path}, {direction}, true positive rate {true_positives:.4f}{of_several}, with the model {checkpoint}"

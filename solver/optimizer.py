@@ -23,9 +23,8 @@ class Network(Protocol):
 def make_optimizer(cfg: CfgNode, model: Network) -> torch.optim.Adam:
     """Build the optimizer over the trainable parameters of a model.
 
-    Weights and biases of each role, and of each layer of the encoder, form a group. Which groups there are does not
-    depend on the rates, so training may resume with other rates. The encoder's highest layer is the first group,
-    because the training loop logs the rate of the first.
+    Weights and biases of each role, and of each layer of the encoder, form a group, whatever the rates: training may
+    resume with others. The encoder's highest layer is the first group, whose rate the training loop logs.
     """
     stage = cfg.SOLVER.STAGE2
     members: dict[tuple[Role, bool], list[nn.Parameter]] = {}
@@ -63,10 +62,7 @@ def rate_and_decay(stage: CfgNode, role: Role, is_bias: bool) -> tuple[float, fl
 
 
 def describe_groups(cfg: CfgNode, model: Network) -> str:
-    """Lay out which parameters are trained, how many numbers they hold, and their learning rate and weight decay.
-
-    Parameters of one role with the same rate and decay share a line. The rates are those after the warm-up.
-    """
+    """Lay out the parameters by role: how many numbers they hold, and their rate (after the warm-up) and decay."""
     roles = model.parameter_roles()
     sizes: dict[tuple[str, str, str], int] = {}
     ordered = sorted(model.named_parameters(), key=lambda item: _position(roles[item[0]], item[0].endswith("bias")))

@@ -180,6 +180,34 @@ def copy_run(trained_run, tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def set_up(trained_run, tiny_cfg, tmp_path):
+    """``set_up(*overrides, resume=False, root=..., runtime=...)``: what ``train`` needs."""
+    from datasets.build import make_dataset, make_train_loader, make_train_transform
+    from processor.build import make_training_state
+    from processor.training.clip_memory import build_memory
+    from utils.runtime import Runtime
+
+    def build(*opts, resume=False, root=trained_run.root, runtime=Runtime(torch.device("cpu"), None)):  # noqa: B008
+        cfg = tiny_cfg("DATASETS.ROOT_DIR", root, *opts)
+        torch.manual_seed(cfg.SOLVER.SEED)
+        dataset = make_dataset(cfg)
+        state = make_training_state(cfg, dataset, runtime, resume=resume)
+        if not resume:
+            state.memory = build_memory(cfg, dataset, state.model, runtime)
+        return SimpleNamespace(
+            cfg=cfg,
+            dataset=dataset,
+            runtime=runtime,
+            state=state,
+            loader=make_train_loader(cfg, dataset),
+            augment=make_train_transform(cfg),
+            output=tmp_path,
+        )
+
+    return build
+
+
+@pytest.fixture
 def make_tracklet() -> Callable[..., Tracklet]:
     """``make_tracklet(pid, camid, name="a", num_frames=1, **attribute codes)``: a record without files."""
 

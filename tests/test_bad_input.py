@@ -6,13 +6,11 @@ hangs, succeeds where it must not, or ends in words that do not say what is wron
 
 import itertools
 import logging
+import multiprocessing
 import os
 import random
 import shutil
-import signal
 import sys
-import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -39,117 +37,86 @@ from utils.commands import run_command
 pytestmark = [pytest.mark.forks, pytest.mark.slow]
 
 TIME_LIMIT = 60.0  # seconds of a case
-NUM_CHILDREN = 2
 RUN = Path("logs/run")
 Words = tuple[str, ...]
 LAST = RUN / "checkpoint_last.pth"
 # Without the checkpoint before, which a resumed run would use in place of a damaged one.
 NOT_NEEDED = shutil.ignore_patterns("tensorboard", "*.log", ".lock", "checkpoint_previous.pth")
-# Words of libraries that tell a user nothing, and the line that points to a traceback.
-MEANINGLESS = ("[Errno", "enforce fail", "unexpected pos")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A command line, and what is wrong with what it reads.
-
-    ``change`` is called in the folder of the case before the command; ``must_fail`` says whether the command may not do
-    with what it finds; ``named`` must be in its message.
-    """
+    """A command line, and what is wrong with what it reads."""
 
     name: str
     main: ModuleType
     words: Words
-    change: Callable[[], Any] = lambda: None
+    change: Callable[[], Any] = lambda: None  # called in the folder of the case before the command
     must_fail: bool = True
-    named: str = ""
+    named: str = ""  # must be in the message
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory, write_tree, tiny_opts):
+    """A folder with the data and a run of one epoch, which a child trained: nothing here may compute gradients."""
+    folder = tmp_path_factory.mktemp("base")
+    write_tree(folder / "data")
+    words = ("--output_dir", str(RUN), "--weights_only", *tiny_opts, "DATASETS.ROOT_DIR", "data")
+    train = Case("the run itself", train_main, (*words, "SOLVER.STAGE2.MAX_EPOCHS", "1"))
+    status, console = run_case(train, folder)
+    assert status == 0, console
+    return folder
 
 
 @pytest.fixture
-def workshop(tmp_path, make_tree, tiny_opts, monkeypatch):
+def workshop(base, tmp_path, monkeypatch):
     """``workshop(cases, copy_data=False)``: run cases, each beside a copy of a trained run; returns the failures."""
     monkeypatch.setattr(report, "draw_best_and_worst", lambda result, folder: [])
     monkeypatch.setattr(report, "write_page", lambda *parts: [])
-    monkeypatch.setattr(monitor, "draw_curves", lambda rows, path: None)
     for main in (train_main, eval_main):  # this imports what the commands need, so that no child has to
         assert run_command(partial(main.main, ["a mistake"])) == 1
-    root = make_tree()
-    base = tmp_path / "base"
-    base.mkdir()
-    words = ("--output_dir", str(RUN), "--weights_only", *tiny_opts, "DATASETS.ROOT_DIR", str(root))
-    train = Case("the run itself", train_main, (*words, "SOLVER.STAGE2.MAX_EPOCHS", "1"))
-    ((_, status, console),) = run_all([train], lambda case: base)
-    assert status == 0, console
-
-    numbers = itertools.count()
-
-    def prepare(case: Case, copy_data: bool) -> Path:
-        folder = tmp_path / f"case{next(numbers)}"
-        # Files are linked: what a case changes, it replaces.
-        shutil.copytree(base / RUN, folder / RUN, ignore=NOT_NEEDED, copy_function=os.link)
-        if copy_data:
-            shutil.copytree(root, folder / "data", copy_function=os.link)
-        else:
-            (folder / "data").symlink_to(root)
-        return folder
 
     def run(cases: Iterable[Case], copy_data: bool = False) -> list[str]:
-        outcomes = run_all(cases, partial(prepare, copy_data=copy_data))
-        problems = [(case.name, find_problem(case, status, console)) for case, status, console in outcomes]
-        return [f"{name}: {problem}" for name, problem in problems if problem]
+        problems = []
+        for case in cases:
+            # Files are linked: what a case changes, it replaces.
+            shutil.copytree(base / RUN, tmp_path / RUN, ignore=NOT_NEEDED, copy_function=os.link)
+            if copy_data:
+                shutil.copytree(base / "data", tmp_path / "data", copy_function=os.link)
+            else:
+                (tmp_path / "data").symlink_to(base / "data")
+            if problem := find_problem(case, *run_case(case, tmp_path)):
+                problems.append(f"{case.name}: {problem}")
+            for path in tmp_path.iterdir():
+                remove(path)
+        return problems
 
     return run
 
 
-def run_all(cases: Iterable[Case], prepare: Callable[[Case], Path]) -> Iterator[tuple[Case, int | None, str]]:
-    """Run cases in children, several at a time; the folder of a case is removed after it."""
-    waiting = iter(cases)
-    running: dict[int, tuple[Case, Path, float]] = {}
-    while True:
-        while len(running) < NUM_CHILDREN and (case := next(waiting, None)):
-            folder = prepare(case)
-            running[start_child(case, folder)] = case, folder, time.monotonic() + TIME_LIMIT
-        if not running:
-            return
-        time.sleep(0.002)
-        for child, (case, folder, deadline) in list(running.items()):
-            ended, status = os.waitpid(child, os.WNOHANG)
-            is_late = not ended and time.monotonic() > deadline
-            if is_late:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-            if ended or is_late:
-                del running[child]
-                console = (folder / "console").read_text(encoding="utf-8", errors="replace")
-                yield case, None if is_late else os.waitstatus_to_exitcode(status), console
-                if folder.name != "base":
-                    shutil.rmtree(folder)
+def run_case(case: Case, folder: Path) -> tuple[int | None, str]:
+    """Run a case in a child and in a folder; returns its status, None if it took too long, and what it said."""
+    child = multiprocessing.get_context("fork").Process(target=be_child, args=(case, folder))
+    child.start()
+    child.join(TIME_LIMIT)
+    status = child.exitcode
+    child.kill()
+    child.join()
+    return status, (folder / "console").read_text(encoding="utf-8", errors="replace")
 
 
-def start_child(case: Case, folder: Path) -> int:
-    """Fork a child that runs a case in a folder, its console going to a file there; returns its number."""
-    child = os.fork()
-    if child:
-        return child
-    status = 99
-    try:
-        os.setsid()
-        os.chdir(folder)
-        torch.set_num_threads(1)  # the parent's threads do not exist here
-        logging.getLogger().handlers.clear()
-        handle = os.open("console", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.stdout = sys.stderr = os.fdopen(handle, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-        case.change()
-        status = run_command(partial(case.main.main, list(case.words)))
-    except SystemExit as error:  # argparse
-        status = error.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
+def be_child(case: Case, folder: Path) -> None:
+    """Run a case and end with its status; the console goes to a file."""
+    os.chdir(folder)
+    monitor.draw_curves = lambda rows, path: None
+    torch.set_num_threads(1)  # the parent's threads do not exist here
+    logging.getLogger().handlers.clear()
+    handle = os.open("console", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.stdout = sys.stderr = os.fdopen(handle, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    case.change()
+    sys.exit(run_command(partial(case.main.main, list(case.words))))
 
 
 def find_problem(case: Case, status: int | None, console: str) -> str | None:
@@ -162,7 +129,7 @@ def find_problem(case: Case, status: int | None, console: str) -> str | None:
     if status == 0:
         return f"succeeded: {lines[-1]}" if case.must_fail else None
     errors = [line for line in lines if " ERROR " in line] or lines[-1:]
-    if len(errors) > 1 or errors[0] != lines[-1] or any(word in errors[0] for word in MEANINGLESS):
+    if len(errors) > 1 or errors[0] != lines[-1]:
         return f"said: {' | '.join(lines[-4:])}"
     return None if case.named in errors[0] else f"does not name {case.named}: {errors[0]}"
 
@@ -492,7 +459,7 @@ TABLES = ("data/attributes/train.csv", "data/attributes/case1_aerial_to_ground/q
 
 
 def remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def empty(path: Path) -> None:

@@ -5,22 +5,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform
-from processor.build import make_extractor, make_training_state
+from datasets.build import make_test_loader
+from processor.build import make_extractor
 from processor.estimate import ADAM_STATES, measure_step, size_of
-from processor.training.clip_memory import build_memory
 from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
 from utils.runtime import DTYPES, Runtime, make_runtime
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAIN_PIDS = (1, 4, 6, 9)
 WITHOUT_CHANCE = ("MODEL.PROMPT_DROPOUT", "0.0")  # dropout draws other masks on another device
 
 
@@ -33,29 +30,13 @@ on_cpu_and_cuda = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda",
 
 
 @pytest.fixture
-def set_up(make_tree, tiny_cfg, tmp_path):
-    """``set_up(device, precision, *overrides, resume=False)``: what ``train`` needs, as train_main builds it."""
+def prepare(set_up):
+    """``prepare(device, precision, *overrides, resume=False)``: what ``train`` needs, as train_main builds it."""
 
     def build(device, precision, *opts, resume=False):
-        root = tmp_path / "data"
-        if not root.is_dir():
-            make_tree(train=TRAIN_PIDS, test=TRAIN_PIDS)
-        cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "MODEL.DEVICE", device, *opts)
-        torch.manual_seed(cfg.SOLVER.SEED)
         # Not by make_runtime: it refuses fp16 on the CPU, where only the code is tried here.
         runtime = Runtime(torch.device(device), DTYPES[precision])
-        dataset = make_dataset(cfg)
-        state = make_training_state(cfg, dataset, runtime, resume=resume)
-        if not resume:
-            state.memory = build_memory(cfg, dataset, state.model, runtime)
-        return SimpleNamespace(
-            cfg=cfg,
-            dataset=dataset,
-            runtime=runtime,
-            state=state,
-            loader=make_train_loader(cfg, dataset),
-            augment=make_train_transform(cfg),
-        )
+        return set_up("MODEL.DEVICE", device, *opts, resume=resume, runtime=runtime)
 
     return build
 
@@ -77,8 +58,8 @@ def weights_of(parts):
 
 @on_cpu_and_cuda
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_steps_in_every_precision_change_the_weights_and_stay_finite(device, precision, set_up, tmp_path):
-    parts = set_up(device, precision)
+def test_steps_in_every_precision_change_the_weights_and_stay_finite(device, precision, prepare, tmp_path):
+    parts = prepare(device, precision)
     before = weights_of(parts)
     run(parts, tmp_path)
     after = weights_of(parts)
@@ -89,10 +70,10 @@ def test_steps_in_every_precision_change_the_weights_and_stay_finite(device, pre
 
 
 @on_cpu_and_cuda
-def test_fp16_and_fp32_compute_the_same_losses(device, set_up):
+def test_fp16_and_fp32_compute_the_same_losses(device, prepare):
     totals = {}
     for precision in ("fp32", "fp16"):
-        parts = set_up(device, precision, *WITHOUT_CHANCE)
+        parts = prepare(device, precision, *WITHOUT_CHANCE)
         batch = next(iter(parts.loader))
         clips = parts.augment(batch["clips"].to(device), parts.state.generator)
         terms = compute_losses(parts.state, clips, batch["camid"].to(device), batch["label"].to(device))
@@ -103,10 +84,10 @@ def test_fp16_and_fp32_compute_the_same_losses(device, set_up):
 @on_cpu_and_cuda
 @pytest.mark.parametrize("direction", ["from the CPU", "to the CPU"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_run_resumes_on_another_device(device, direction, precision, set_up, tmp_path):
+def test_a_run_resumes_on_another_device(device, direction, precision, prepare, tmp_path):
     first, second = ("cpu", device) if direction == "from the CPU" else (device, "cpu")
-    run(set_up(first, precision, "SOLVER.STAGE2.MAX_EPOCHS", 1), tmp_path)
-    parts = set_up(second, precision, "SOLVER.STAGE2.MAX_EPOCHS", 2, resume=True)
+    run(prepare(first, precision, "SOLVER.STAGE2.MAX_EPOCHS", 1), tmp_path)
+    parts = prepare(second, precision, "SOLVER.STAGE2.MAX_EPOCHS", 2, resume=True)
     parts.state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
     before = weights_of(parts)
     run(parts, tmp_path)
@@ -119,10 +100,10 @@ def test_a_run_resumes_on_another_device(device, direction, precision, set_up, t
 
 
 @on_cpu_and_cuda
-def test_features_are_those_of_the_cpu(device, set_up):
+def test_features_are_those_of_the_cpu(device, prepare):
     features = []
     for where in ("cpu", device):
-        parts = set_up(where, "fp32")
+        parts = prepare(where, "fp32")
         tracklets = parts.dataset.cases["case1"].query
         extractor = make_extractor(parts.cfg, parts.state.model, parts.runtime)
         features.append(extractor.extract(make_test_loader(parts.cfg, tracklets), tracklets, "queries").features)
@@ -131,10 +112,10 @@ def test_features_are_those_of_the_cpu(device, set_up):
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=needs_gpus(1))])
-def test_peak_memory_is_as_planned(device, set_up):
+def test_peak_memory_is_as_planned(device, prepare):
     """The CPU's peak is compared in tests/processor/test_plan.py, in a process of its own."""
     sizes = ("MODEL.NAME", "ViT-B-16", "MODEL.VIT.EMBED_DIM", 768, "MODEL.VIT.NUM_HEADS", 12, "MODEL.VIT.DEPTH", 4)
-    parts = set_up(device, "fp16", *sizes, "INPUT.SIZE_TRAIN", "(288, 144)", "INPUT.SIZE_TEST", "(288, 144)")
+    parts = prepare(device, "fp16", *sizes, "INPUT.SIZE_TRAIN", "(288, 144)", "INPUT.SIZE_TEST", "(288, 144)")
     batch = next(iter(parts.loader))
     num_clips = len(batch["clips"])
     for _ in range(2):  # the second step has gradients and Adam's state from the first
@@ -163,12 +144,12 @@ def test_the_second_card_becomes_the_current_one(device):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("device", "processes"), [("cpu", 1), pytest.param("cuda", 2, marks=needs_gpus(2))])
-def test_torchrun_trains_as_one_process_does(device, processes, set_up, tiny_opts, tmp_path):
+def test_torchrun_trains_as_one_process_does(device, processes, prepare, tiny_opts, tmp_path):
     """On CUDA the two processes speak over nccl."""
-    alone = set_up(device, "fp32", *WITHOUT_CHANCE)
+    alone = prepare(device, "fp32", *WITHOUT_CHANCE)
     run(alone, tmp_path / "alone")
     output = tmp_path / "torchrun"
-    opts = [*tiny_opts, "DATASETS.ROOT_DIR", str(tmp_path / "data"), "MODEL.DEVICE", device, *WITHOUT_CHANCE]
+    opts = [*tiny_opts, "DATASETS.ROOT_DIR", alone.cfg.DATASETS.ROOT_DIR, "MODEL.DEVICE", device, *WITHOUT_CHANCE]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     command = [*launch, "train_main.py", "--output_dir", str(output), *opts]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

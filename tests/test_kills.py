@@ -1,8 +1,8 @@
 """Training that is killed again and again, at random moments, ends where an undisturbed run ends."""
 
+import multiprocessing
 import os
 import random
-import signal
 import sys
 import time
 from functools import partial
@@ -21,30 +21,23 @@ TIMEOUT = 120  # seconds that no run takes
 SAVE_EVERY_STEP = ("SOLVER.STAGE2.CHECKPOINT_MINUTES", "1e-9")
 
 
-def start(words, log):
-    """Run train_main in a forked child, which has imported everything already; returns its pid."""
-    pid = os.fork()
-    if pid:
-        return pid
+def train(words, log):
     torch.set_num_threads(1)
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    status = run_command(partial(train_main.main, words))
-    sys.stdout.flush()
-    os._exit(status)
+    sys.exit(run_command(partial(train_main.main, words)))
 
 
-def wait(pid, seconds):
-    """Return the child's status, or None if it is still running after some seconds."""
-    end = time.monotonic() + seconds
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > end:
-            return None
-        time.sleep(0.002)
+def train_for(seconds, words, log):
+    """Train in a forked child, which has imported everything; its status, None if it had to be killed."""
+    child = multiprocessing.get_context("fork").Process(target=train, args=(words, log))
+    child.start()
+    child.join(seconds)
+    status = child.exitcode
+    child.kill()
+    child.join()
+    return status
 
 
 def damage(path, chance):
@@ -65,9 +58,8 @@ def without_config(path):
 @pytest.mark.forks
 @pytest.mark.slow
 def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch, assert_same):
-    monkeypatch.setattr(
-        "processor.training.monitor.draw_curves", lambda rows, path: None
-    )  # it takes longer than an epoch
+    # Drawing takes longer than an epoch.
+    monkeypatch.setattr("processor.training.monitor.draw_curves", lambda rows, path: None)
     options = ["DATASETS.ROOT_DIR", str(make_tree()), "DATASETS.VALIDATION_DIR", str(make_tree("split", test=(30, 31)))]
     options += ["SOLVER.STAGE2.EVAL_PERIOD", "1", "SOLVER.STAGE2.MAX_EPOCHS", "2", *SAVE_EVERY_STEP]
 
@@ -75,7 +67,7 @@ def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch
         return ["--resume", "--output_dir", str(output), *tiny_opts, *options]
 
     began = time.monotonic()
-    assert wait(start(words(tmp_path / "undisturbed"), tmp_path / "undisturbed.txt"), TIMEOUT) == 0
+    assert train_for(TIMEOUT, words(tmp_path / "undisturbed"), tmp_path / "undisturbed.txt") == 0
     duration = time.monotonic() - began
     names = (LAST_CHECKPOINT, BEST_CHECKPOINT)
     expected = {name: without_config(tmp_path / "undisturbed" / name) for name in names}
@@ -86,14 +78,10 @@ def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch
         runs += 1
         output, log = tmp_path / f"killed{runs}", tmp_path / f"killed{runs}.txt"
         while True:
-            pid = start(words(output), log)
-            patience = chance.uniform(0, duration) if kills < NUM_KILLS else TIMEOUT
-            status = wait(pid, patience)
+            status = train_for(chance.uniform(0, duration) if kills < NUM_KILLS else TIMEOUT, words(output), log)
             if status is not None:
                 assert status == 0, log.read_text()
                 break
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
             kills += 1
             # After a damaged one was set aside there is only the one before.
             both = all((output / name).exists() for name in (LAST_CHECKPOINT, PREVIOUS_CHECKPOINT))

@@ -19,17 +19,10 @@ examples:
   python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone
   python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone --min_confidence 0.6 --stride 5
 
-BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, with frame (from 1), id,
-left, top, width, height, confidence, and columns that are not read, with commas between them. Lines may be in any
-order. A box that is partly outside of the frame is clipped. Frames that a camera marks as rotated are turned upright,
-as players and OpenCV do, and boxes must refer to upright frames.
-
-Every track id is taken for one person: where a tracker switches from one person to another, so does the tracklet. Look
-at the contact sheets, and lower --gap or raise --min_confidence, or use a better tracker. The parts of a split track
-are track_0007, track_0007_2, ...
-
-Written are data/drone/track_0007/000123.jpg (track 7 in frame 123), data/drone/cut.csv, a table of the tracklets, and
-data/drone_contact_sheets/track_0007.jpg. Nothing is written if anything goes wrong. docs/video.md explains more.
+BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, in any order, with frame
+(from 1), id, left, top, width, height, confidence, and columns that are not read, with commas between them. Boxes must
+refer to upright frames. Every id is taken for one person: look at the contact sheets, and lower --gap or raise
+--min_confidence if a tracker switches. Nothing is written if anything goes wrong. docs/video.md explains the rest.
 """
 
 

@@ -63,14 +63,11 @@ def make_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    workers = {
-        "type": at_least(1, MAX_WORKERS),
-        "help": f"processes, at most {MAX_WORKERS}; default: one for each core",
-    }
+    several, workers = at_least(1, MAX_WORKERS), f"processes, at most {MAX_WORKERS}; default: one for each core"
     command = add_command(check, "check a copy: counts, frames, names, attributes, and if training can start", CHECK)
     add = command.add_argument
     add("--sample", type=at_least(0), default=0, metavar="N", help="decode N frames of each tracklet; default: all")
-    add("--workers", **workers)
+    add("--workers", type=several, help=workers)
     add("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
     add_config(command)
 
@@ -97,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("output", type=Path, help="folder of the copy; files that are there are kept")
     size = "largest height and width, as INPUT.SIZE_TRAIN (288 144)"
     add("--size", type=at_least(1), nargs=2, default=(288, 144), metavar=("H", "W"), help=size)
-    add("--workers", **workers)
+    add("--workers", type=several, help=workers)
     return parser
 
 

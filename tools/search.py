@@ -25,17 +25,10 @@ examples:
   python -m tools.search find --index people.lance --queries aerial.npz --output found
   python -m tools.search delete --index people.lance camera2/0007
 
-Feature files come from `python -m tools.extract_features`; all that are searched together must be made by one model in
-one way. Distances are squared Euclidean ones of descriptors of length 1, 0 to 4, as evaluation computes them. Without a
-threshold everything is ranked and nothing is judged. --results takes the threshold that accepted at most
---false_positive_rate of the pairs of two people in an evaluation of the same model; a query of which nothing is within
-it is answered 'no match'. Among many tracklets many strangers may be within it: choose a rate below 1 / tracklets.
-
-All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may
-be left out, a day such as 2023-10-17 is the whole of it). A tracklet of which that is unknown never fits.
-
-What memory cannot hold is loaded into a table of LanceDB (pip install -r requirements-extra.txt): a folder, or the
-address of a bucket or server. From 100,000 tracklets on it has an index, and a search in it is approximate.
+Feature files come from `python -m tools.extract_features`. Distances are squared Euclidean ones, 0 to 4. All conditions
+of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may be left out; a
+day is the whole of it); what is unknown never fits. What memory cannot hold is loaded into a table of LanceDB, a folder
+or the address of a bucket or server (pip install -r requirements-extra.txt). docs/search.md explains thresholds.
 """
 
 

@@ -56,17 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     sample = submission.read_submission(args.sample) if args.sample else []
     if args.command == "check":
-        known = submission.gallery_names(args.root) if args.root else frozenset()
+        known = submission.gallery_names(args.root) if args.root else ()
         rows = submission.read_submission(args.file)
         problems = submission.check_submission(rows, sample, known, args.length)
         show(f"{args.file}: {len(rows)} rows, {submission.format_problems(problems)}")
         return 1 if problems else 0
     if args.command == "write":
-        rows = submission.rank_results(args.results, args.method, args.length)
+        ranked = submission.rank_results(args.results, args.method, args.length)
     else:
-        rows = submission.join_rows(row for path in args.files for row in submission.read_submission(path))
-    submission.write_submission(args.output, submission.order_as(rows, sample))
-    logger.info("%s: %d rows", args.output, len(rows))
+        ranked = (row for path in args.files for row in submission.read_submission(path))
+    logger.info("%s: %d rows", args.output, submission.write_submission(args.output, ranked, sample))
     return 0
 
 

@@ -1,9 +1,12 @@
 """Types of command-line options, and what becomes of their values."""
 
 import argparse
-import math
+import contextlib
+import sys
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+Number = TypeVar("Number", int, float)
 MAX_WORKERS = 256  # processes that a command starts; a mistyped number could otherwise exhaust the machine's memory
 
 
@@ -18,32 +21,24 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
 
 
-def at_least(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
+def at_least(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], int]:
     """Return an argparse type that accepts integers from ``minimum`` to ``maximum``; its error names the option."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
-        if not minimum <= value <= maximum:
-            limit = f"least {minimum}" if value < minimum else f"most {maximum}"
-            raise argparse.ArgumentTypeError(f"must be at {limit}, got {value}")
-        return value
-
-    return parse
+    end = "up" if maximum == sys.maxsize else f"to {maximum}"
+    return _number_type(int, minimum, maximum, f"an integer from {minimum} {end}")
 
 
-def real_number(minimum: float = -math.inf) -> Callable[[str], float]:
-    """Return an argparse type that accepts finite numbers from ``minimum`` up; argparse's error names the option."""
+def real_number(minimum: float = -sys.float_info.max) -> Callable[[str], float]:
+    """Return an argparse type that accepts finite numbers from ``minimum`` up."""
+    return _number_type(float, minimum, sys.float_info.max, f"a finite number from {minimum:g} up")
 
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
-        if not math.isfinite(value) or value < minimum:
-            raise argparse.ArgumentTypeError(f"must be a finite number from {minimum:g} up, got {text}")
-        return value
+
+def _number_type(
+    kind: Callable[[str], Number], minimum: Number, maximum: Number, expected: str
+) -> Callable[[str], Number]:
+    def parse(text: str) -> Number:
+        with contextlib.suppress(ValueError):
+            if minimum <= (value := kind(text)) <= maximum:
+                return value
+        raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}")
 
     return parse

@@ -21,18 +21,14 @@ _BLOCK_ELEMENTS = 1 << 22
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How two results over the same queries differ: the second minus the first.
+    """How two results over the same queries differ: the second minus the first."""
 
-    Attributes:
-        difference: Difference of the means.
-        low, high: Ends of its 95 % interval.
-        p_value: Probability of a difference at least as large, in either direction, if it were chance which of the
-            two results of a person comes first; at least 1 / (R + 1).
-    """
-
-    difference: float
+    difference: float  # of the means
+    # ends of its 95 % interval
     low: float
     high: float
+    # Probability of a difference at least as large, in either direction, if it were chance which of the two results of
+    # a person comes first; at least 1 / (R + 1).
     p_value: float
 
 
@@ -42,15 +38,12 @@ def bootstrap_interval(
     """Estimate the 95 % interval of the mean over queries by drawing people with replacement.
 
     Args:
-        values: One number per query, (N,), or several, (N, M).
+        values: One number per query, (N,), or several, (N, M), which see the same draws.
         pids: Whose query each is, (N,).
         num_resamples: R.
-        seed: Of the draws; equal seeds give equal intervals.
+        seed: Of the draws.
     Returns:
-        Low and high end, each () or (M,): the 2.5th and the 97.5th percentile of the resampled means. All measures
-        see the same draws.
-    Raises:
-        ValueError: If there is no query, or the lengths differ.
+        Low and high end, each () or (M,): the 2.5th and the 97.5th percentile of the resampled means.
     """
     sums, counts = _sum_by_person(values, pids)
     rng = np.random.default_rng(seed)
@@ -67,15 +60,9 @@ def bootstrap_interval(
 def compare_paired(
     first: np.ndarray, second: np.ndarray, pids: np.ndarray, num_resamples: int = 10_000, seed: int = 0
 ) -> PairedDifference:
-    """Compare two results over the same queries by a sign-flip test over people.
+    """Compare two results over the same queries, (N,) in one order, by a sign-flip test over people.
 
-    Args:
-        first, second: One number per query, (N,), in the same order.
-        pids: Whose query each is, (N,).
-        num_resamples: R, both of the interval and of the test.
-        seed: Of the draws.
-    Raises:
-        ValueError: If there is no query, or the lengths differ.
+    ``pids`` says whose query each is; there are R resamples of the interval and of the test.
     """
     if first.shape != second.shape:
         raise Mistake(f"The results to compare must have one shape, got {first.shape} and {second.shape}.")

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import pickle
+import re
 import struct
 import zipfile
 import zlib
@@ -65,9 +66,11 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
                     return _read_torchscript(path, archive)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
+        # Of torch's and the system's errors, the place in the source or the number goes.
+        cause = re.sub(r"^\[(enforce fail at [^]]*\] \.|Errno \d+\]) ", "", first_line(error))
         raise Mistake(
             f"{path} was refused: it is damaged, or holds more than tensors and plain values, which could run code "
-            f"when loaded ({first_line(error)})."
+            f"when loaded ({cause})."
         ) from error
     if not isinstance(content, dict):
         raise Mistake(f"{path} must hold a dictionary of weights, got {type(content).__name__}.")

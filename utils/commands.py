@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -22,7 +23,6 @@ logger = logging.getLogger(__name__)
 # Errors of the machine or of the rights on it, wherever they come up: no code of ours can be mended for them.
 NAMES = "EACCES EPERM EROFS EIO EMFILE ENFILE EPIPE ENAMETOOLONG ELOOP"
 MACHINE_ERRORS = (*DISK_FULL, *(getattr(errno, name) for name in NAMES.split()))
-MAX_LENGTH = 1000  # characters of a message
 
 
 def first_line(error: BaseException) -> str:
@@ -91,11 +91,10 @@ def _report(error: Exception) -> None:
 
 
 def _in_one_line(error: Mistake) -> str:
-    lines = str(error).strip().splitlines()
-    if lines and lines[0].startswith("Caught "):  # a loader process sent its traceback, whose last line is the message
-        lines = lines[-1:]
-    message = " ".join(line.strip() for line in lines) or type(error).__name__
-    return message if len(message) <= MAX_LENGTH else f"{message[:MAX_LENGTH]} ..."
+    message = str(error).strip()
+    if message.startswith("Caught "):  # a loader process sent its traceback, whose last line is the message
+        message = message.splitlines()[-1]
+    return textwrap.shorten(message, 1000, placeholder=" ...")
 
 
 def _find_hint(error: Exception) -> str | None:

@@ -30,15 +30,12 @@ _MIN_EXPONENT = -100  # of a length: shorter features, such as zero, are rounded
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """A matrix of distances, (Q, G), of which only blocks of rows are ever held.
-
-    Attributes:
-        shape: Q and G.
-        rows: Computes the distances of some queries, (R, G), float32 or float64; the caller may change them.
-    """
+    """A matrix of distances, (Q, G), of which only blocks of rows are ever held."""
 
     shape: tuple[int, int]
-    rows: Callable[[slice], Tensor]
+    rows: Callable[
+        [slice], Tensor
+    ]  # computes those of some queries, (R, G), float32 or float64; the caller's to change
 
     def blocks(self, within: slice = ALL) -> Iterator[tuple[slice, Tensor]]:
         """Yield the queries of each block, of all or of those ``within``, and their distances, (R, G)."""
@@ -64,15 +61,10 @@ class Distances:
 
 
 class RoundedFeatures(NamedTuple):
-    """Features as distances are computed of them.
+    """Features as distances are computed of them."""
 
-    Attributes:
-        values: (n, D), float64.
-        squares: Their squared lengths, (n,), float64.
-    """
-
-    values: Tensor
-    squares: Tensor
+    values: Tensor  # (n, D), float64
+    squares: Tensor  # their squared lengths, (n,), float64
 
     def part(self, rows: slice) -> "RoundedFeatures":
         """Return some of the features."""
@@ -100,14 +92,7 @@ def squared_tile(query: RoundedFeatures, gallery: RoundedFeatures, out: Tensor |
 
 
 def squared_distances(query: Tensor, gallery: Tensor) -> Distances:
-    """Prepare the squared Euclidean distances of features, float32, at least 0; 0 between equal features.
-
-    Args:
-        query: (Q, D), any floating type.
-        gallery: (G, D), on the same device.
-    Raises:
-        Mistake: On shapes that do not fit, NaN or infinity.
-    """
+    """Prepare the squared Euclidean distances of (Q, D) and (G, D), float32, at least 0; 0 between equal features."""
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
         raise Mistake(
             f"query and gallery must be (Q, D) and (G, D), got {tuple(query.shape)} and {tuple(gallery.shape)}."
@@ -168,13 +153,20 @@ def column_of(keys: Tensor) -> Tensor:
 def nearest_columns(distances: Tensor, length: int) -> Tensor:
     """Return the columns of each row's smallest distances, (R, length) or all if there are fewer, nearest first.
 
-    Equal distances keep the order of the gallery.
-
-    Args:
-        distances: (R, G), float32.
-        length: How many, at least 1.
+    Distances are (R, G), float32; equal ones keep the order of the gallery.
     """
     keys = ordered_keys(distances, torch.arange(distances.shape[1], device=distances.device))
     if length < distances.shape[1]:
         return column_of(keys.topk(length, dim=1, largest=False).values)
     return column_of(sort_rows(keys))
+
+
+def find_nearest(distances: np.ndarray, length: int) -> np.ndarray:
+    """Return what ``nearest_columns`` does for one query, of any type: (length,) of its distances, (G,).
+
+    Only the distances up to the last one wanted are sorted.
+    """
+    if length >= len(distances):
+        return np.argsort(distances, kind="stable")
+    candidates = np.flatnonzero(distances <= np.partition(distances, length - 1)[length - 1])
+    return candidates[np.argsort(distances[candidates], kind="stable")[:length]]

@@ -2,14 +2,12 @@
 
 import contextlib
 import errno
-import glob
 import itertools
 import logging
 import os
 import platform
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -22,12 +20,9 @@ logger = logging.getLogger(__name__)
 
 # What is being written is named ".", its name, "." and eight random characters, then this.
 SUFFIX = ".part"
-# Ends the name of a folder that is being replaced, instead of SUFFIX.
-REPLACED = ".old"
-# Seconds after which a temporary file is that of a process that was killed. Who holds a folder's lock need not wait.
-STALE = 24 * 3600
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.holder"
 WRITTEN_LIST = ".written.txt"  # what ``replace_files`` or ``whole_folder`` wrote into a folder, a name a line
+EARLIER_LIST = "rendered_files.txt"  # the same, of a data set that version 0.1 rendered
 # Errors of a disk, or of somebody's share of it, that holds no more.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -83,7 +78,7 @@ def whole_folder(path: Path, force: bool = False) -> Iterator[Path]:
             yield temporary
             _write_list(temporary, sorted(_files_in(temporary)))
             _require_replaceable(path, force)  # again: the block may have taken hours
-            replaced = temporary.with_suffix(REPLACED)
+            replaced = temporary.with_suffix(".old")
             if path.is_dir():
                 path.rename(replaced)
             temporary.rename(path)
@@ -100,8 +95,9 @@ def _require_replaceable(path: Path, force: bool) -> None:
         return
     if not force:
         raise Mistake(f"{path} is not empty: choose another folder, or replace it with --force (force=True).")
-    if strange := _files_in(path).difference(_read_list(path), [WRITTEN_LIST]):
-        raise Mistake(f"{path / min(strange)} was not written here, so {path} is not replaced. Move it away.")
+    lists = (WRITTEN_LIST, EARLIER_LIST)
+    if strange := _files_in(path).difference(lists, *(_read_list(path / name) for name in lists)):
+        raise Mistake(f"{path / min(strange)} was not written here: delete {path} yourself, or choose another folder.")
 
 
 def _files_in(folder: Path) -> set[str]:
@@ -119,7 +115,7 @@ def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list
     temporary.mkdir()
     try:
         names = [path.relative_to(temporary).as_posix() for path in write(temporary)]
-        earlier = _read_list(folder)
+        earlier = _read_list(folder / WRITTEN_LIST)
         with _explained(folder):
             _write_list(folder, dict.fromkeys([*earlier, *names]))  # if this is stopped, the next call removes them
             for name in names:
@@ -133,8 +129,7 @@ def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list
     return [folder / name for name in names]
 
 
-def _read_list(folder: Path) -> list[str]:
-    path = folder / WRITTEN_LIST
+def _read_list(path: Path) -> list[str]:
     return path.read_text("utf-8", "surrogateescape").splitlines() if path.is_file() else []
 
 
@@ -170,7 +165,9 @@ def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir
             logger.warning("%s cannot be locked (%s): make sure that no other command writes there.", folder, error)
         else:
             for leftover in folder.glob(f".*.{'?' * 8}{SUFFIX}"):
-                _remove(leftover)
+                shutil.rmtree(leftover, ignore_errors=True)  # of a file it does nothing
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
             with _explained(holder):
                 holder.write_text(f"process {os.getpid()} on {platform.node()}", "utf-8")
             stack.callback(holder.unlink, missing_ok=True)
@@ -183,20 +180,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def _temporary(path: Path) -> Path:
-    """Return a new hidden name beside ``path``; what killed processes left under such names is removed."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}.*"):
-        # Without ``path``, its folder was being replaced when a process was killed, and the old one is the only one.
-        if leftover.suffix == SUFFIX or (leftover.suffix == REPLACED and path.is_dir()):
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - leftover.stat().st_mtime > STALE:
-                    _remove(leftover)
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)  # of a file it does nothing
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 @contextlib.contextmanager
@@ -204,11 +188,8 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn errors of the file system into a mistake that names the file and says what to do."""
     try:
         yield
+    except Mistake:
+        raise
     except OSError as error:
-        if isinstance(error, Mistake):
-            raise
-        remedy = "Free space on this disk" if is_disk_full(error) else "Make the folder around it writable"
-        raise Mistake(
-            f"Could not write {path}: {error.strerror or error}. What was there is kept. {remedy}, or choose another "
-            "place. A training continues with --resume."
-        ) from error
+        remedy = "Free space on this disk, or choose another place. A training continues with --resume."
+        raise Mistake(f"Could not write {path}: {error.strerror or error}. What was there is kept. {remedy}") from error

@@ -13,7 +13,7 @@ Axes: Q queries, G galleries, V valid queries, R ranks; n true matches.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,54 +23,34 @@ from .distances import ALL, Distances, given_distances, sort_rows
 from .mistake import Mistake
 from .unknown import UNKNOWN
 
-AVERAGE_PRECISIONS = ("step", "trapezoidal")
 TOP_K = 20  # of mAP@k: AG-VPReID's challenge scores 20
 # Matches of a query from which on its distances are sorted on the CPU. On an AMD EPYC, sorting 20,000 float32 numbers
 # takes 205 us, and counting those below a number and those above another 11 us.
 _MIN_SORTED = 16
 Ids = Sequence[int] | np.ndarray | Tensor
-Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The rules by which a ranking is scored.
+    """The rules by which a ranking is scored."""
 
-    Attributes:
-        name: As in ``PROTOCOLS`` and TEST.PROTOCOL.
-        description: One sentence, printed with every result.
-        leave_out_same_camera: Whether gallery entries of the query's identity and camera are left out of its ranking.
-        count_unmatched: Whether a query without a true match counts as zero; otherwise it is left out of every mean.
-        average_precision: 'step', the mean of the precisions at the true matches, or 'trapezoidal', the mean over the
-            true matches of the precisions at and just before them (1 before the first rank), as Oxford-buildings
-            style code integrates it. AP@k takes steps in any case.
-    """
-
-    name: str
-    description: str
-    leave_out_same_camera: bool = True
-    count_unmatched: bool = False
-    average_precision: str = "step"
-
-    def __post_init__(self) -> None:
-        if self.average_precision not in AVERAGE_PRECISIONS:
-            raise Mistake(
-                f"Protocol {self.name}: average_precision must be one of {', '.join(AVERAGE_PRECISIONS)}, "
-                f"got {self.average_precision!r}."
-            )
+    name: str  # as in ``PROTOCOLS`` and TEST.PROTOCOL
+    description: str  # one sentence, printed with every result
+    leave_out_same_camera: bool = True  # whether entries of the query's identity and camera are not ranked
+    count_unmatched: bool = False  # whether a query without a true match counts as zero, or in no mean
+    # The mean of the precisions at the true matches, or of those at and just before them (1 before the first rank), as
+    # Oxford-buildings style code integrates it. AP@k takes steps in any case.
+    average_precision: Literal["step", "trapezoidal"] = "step"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.description}"
 
-    def leaves_out(self, q_pids: int | Array, q_camids: int | Array, g_pids: Array, g_camids: Array) -> Array:
-        """Mark the gallery entries that are removed from the ranking of a query.
+    def leaves_out(
+        self, q_pids: int | np.ndarray, q_camids: int | np.ndarray, g_pids: np.ndarray, g_camids: np.ndarray
+    ) -> np.ndarray:
+        """Mark the gallery entries, (G,), that are removed from the ranking of a query, or of a query for each.
 
-        Args:
-            q_pids: Identities of the queries; one number, or (Q, 1).
-            q_camids: Cameras of the queries, likewise; -1 is unknown and equals no camera.
-            g_pids, g_camids: Identities and cameras of the gallery, (G,).
-        Returns:
-            Bool, (G,) for one query, else (Q, G).
+        Camera -1 is unknown and equals no camera.
         """
         same_camera = (g_camids == q_camids) & (q_camids != UNKNOWN)
         return (g_pids == q_pids) & same_camera & self.leave_out_same_camera
@@ -111,30 +91,20 @@ PROTOCOLS = {protocol.name: protocol for protocol in (CROSS_CAMERA, ALL_CAMERAS,
 class RankingResult:
     """The scores of each query of a ranking, and their means, in fractions of 1.
 
-    Valid queries are those that count: those with a true match, or all if the protocol counts the others as zero.
-
-    Attributes:
-        num_matches: Number of true matches of each query, (Q,), int64.
-        valid_queries: Which queries count, (Q,), bool; ``flatnonzero`` of it joins the arrays of valid queries to
-            queries.
-        average_precisions: One per valid query, in query order, (V,).
-        first_ranks: Rank of the first true match of each valid query, (V,); infinity if it has none.
-        inverse_penalties: Inverse negative penalty, (V,): the precision at the last true match, which is the number of
-            true matches over its rank (Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook",
-            TPAMI 2021).
-        precisions_at_k: AP@k, (V,): the sum of the precisions at the true matches of ranks up to k, over the number of
-            true matches or k, whichever is smaller.
-        max_rank: R, the length of the CMC curve.
-        k: Of ``precisions_at_k``.
+    Valid queries, V of Q, are those that count: those with a true match, or all if the protocol counts the others as
+    zero.
     """
 
-    num_matches: np.ndarray
-    valid_queries: np.ndarray
-    average_precisions: np.ndarray
-    first_ranks: np.ndarray
+    num_matches: np.ndarray  # true matches of each query, (Q,), int64
+    valid_queries: np.ndarray  # (Q,), bool; its ``flatnonzero`` joins the arrays of valid queries to queries
+    average_precisions: np.ndarray  # (V,), in query order
+    first_ranks: np.ndarray  # of the first true match, (V,); infinity if there is none
+    # Inverse negative penalty, (V,): the number of true matches over the rank of the last (Ye et al., "Deep Learning
+    # for Person Re-identification: A Survey and Outlook", TPAMI 2021).
     inverse_penalties: np.ndarray
+    # AP@k, (V,): the sum of the precisions at true matches of ranks up to k, over their number or k if that is smaller.
     precisions_at_k: np.ndarray
-    max_rank: int = 50
+    max_rank: int = 50  # R
     k: int = TOP_K
 
     @property
@@ -188,16 +158,11 @@ def evaluate_ranking(
     Args:
         distmat: Distances, (Q, G), a matrix or computed in blocks; smaller is more alike. Infinity is allowed, NaN is
             not.
-        q_pids: Identities of the queries, (Q,).
-        g_pids: Identities of the gallery, (G,).
-        q_camids: Cameras of the queries, (Q,). -1 is unknown and equals no camera, not even another unknown one, so
-            such a query or gallery entry is never left out.
-        g_camids: Cameras of the gallery, (G,).
+        q_pids, g_pids: Identities of the queries, (Q,), and of the gallery, (G,).
+        q_camids, g_camids: Their cameras. -1 is unknown and equals no camera, not even another unknown one.
         max_rank: Length of the CMC curve. Where the gallery is smaller, the curve keeps its last value.
         protocol: Rules of scoring.
         k: Ranks that ``mAP_at_k`` looks at.
-    Raises:
-        Mistake: On shapes that do not fit, NaN distances, or when no query has a true match.
     """
     return require_match(score_queries(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, protocol, k), protocol)
 
@@ -269,12 +234,8 @@ def _count_in_block(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count, for each true match in a block, the ranked entries that are nearer, and those that are not farther.
 
-    Args:
-        block: Distances, (R, G); those that are left out become infinite.
-        row, column: Entries of one identity with their query, (m,), row by row.
-        left_out: Which of them are not ranked, (m,).
-    Returns:
-        Both counts for each of the others, in order; a match itself is not farther.
+    ``row`` and ``column``, (m,), are entries of one identity with their query, row by row; those to be left out become
+    infinite in ``block``, (R, G). The counts are of the others, in order; a match itself is not farther.
     """
     rows, columns, removed = (torch.as_tensor(each, device=block.device) for each in (row, column, left_out))
     block[rows[removed], columns[removed]] = torch.inf  # behind all that is ranked
@@ -317,11 +278,8 @@ def _count_by_sorting(block: Tensor, row: Tensor, own: Tensor) -> tuple[Tensor, 
 def _rank_ties(query: np.ndarray, below: np.ndarray, up_to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Order matches, and share out the ranks of those at one distance from their query.
 
-    Args:
-        query: Query of each match, (n,).
-        below, up_to: Numbers of ranked gallery entries that are nearer, and of those that are not farther.
-    Returns:
-        Query of each match, ascending, and its rank from 1, ascending within a query, (n,) each.
+    ``below`` and ``up_to`` count the ranked gallery entries that are nearer, and those that are not farther. Returns
+    the query of each match, ascending, and its rank from 1, ascending within a query, (n,) each.
     """
     order = np.lexsort((below, query))
     query, below, up_to = query[order], below[order], up_to[order]

@@ -22,8 +22,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How long a process waits for the others. Process 0 may list the frames of a large data set or write pictures for hours
-# while the others wait; a process that died is noticed by torchrun, not by this limit.
+# How long a process waits for the others, who may list frames for hours; torchrun notices a process that died.
 TIMEOUT = timedelta(days=1)
 POLL_SECONDS = 0.05  # between two looks at what other processes wrote
 
@@ -99,9 +98,8 @@ class Processes:
         rows = [tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1) for tensor in tensors]
         joined = _GatheredRows.apply(torch.cat(rows, dim=1), self)
         parts = joined.split([row.shape[1] for row in rows], dim=1)
-        return tuple(
-            part.to(tensor.dtype).reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True)
-        )
+        pairs = zip(parts, tensors, strict=True)
+        return tuple(part.to(tensor.dtype).reshape(-1, *tensor.shape[1:]) for part, tensor in pairs)
 
     def parallelize(self, model: nn.Module) -> nn.Module:
         """Wrap a model so that its gradients are averaged over all processes; alone, return the model itself."""
@@ -161,11 +159,9 @@ def start_processes(device: torch.device) -> Processes:
 def open_store(processes: Processes) -> "distributed.Store":
     """Open a store of keys that only this start of the processes uses; all processes call this.
 
-    torchrun keeps its store when it restarts the processes, with the addresses of those that died: a process that reads
-    such an address waits for it in vain. Restarts are counted on each machine by itself, so process 0 invents a name
-    for this start. It tells the name only to those that asked in this start, for they confirm it.
-
-    Reference: https://github.com/pytorch/pytorch/issues/135712
+    torchrun keeps its store when it restarts the processes, with the addresses of those that died, for which they
+    would wait in vain (https://github.com/pytorch/pytorch/issues/135712). Restarts are counted on each machine by
+    itself, so process 0 invents a name for this start. It tells the name only to those that asked and confirm it.
     """
     store, _, _ = next(distributed.rendezvous("env://", timeout=TIMEOUT))
     own_name = uuid.uuid4().hex

@@ -15,21 +15,14 @@ MIN_MEMBERS = 2  # features of a group from which a deviation can be estimated
 
 
 def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0) -> Tensor:
-    """Average each query with its nearest gallery features (query expansion).
+    """Average each query, (Q, D), with its k nearest gallery features, (G, D): query expansion; returns (Q, D).
 
-    No query depends on another one.
+    No query depends on another one. A gallery feature has the weight s^alpha, where s is its cosine similarity to the
+    query, at least 0; the query has the weight 1.
 
-    Args:
-        query: (Q, D).
-        gallery: (G, D), at least one.
-        k: Number of gallery features, at least 1; all if there are fewer.
-        alpha: A gallery feature has the weight s^alpha, where s is its cosine similarity to the query, at least 0; the
-            query has the weight 1. With 0 all weigh the same.
-    Returns:
-        (Q, D), the weighted means.
     Reference:
-        Chum et al., "Total Recall", ICCV 2007 (average). Radenovic et al., "Fine-tuning CNN Image Retrieval with No
-        Human Annotation", TPAMI 2018 (weighted).
+        Chum et al., "Total Recall", ICCV 2007 (alpha 0: average). Radenovic et al., "Fine-tuning CNN Image Retrieval
+        with No Human Annotation", TPAMI 2018 (weighted).
     """
     if not len(query):
         return query
@@ -43,19 +36,14 @@ def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0) -
 
 
 def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2) -> Tensor:
-    """Add to each feature those of its mutual nearest neighbours.
+    """Add to each feature, (N, D), those of its mutual nearest neighbours; returns (N, D), of any length.
 
     Two features are mutual neighbours if the second is among the k1 nearest others of the first, and the first among
     the k2 nearest others of the second.
 
-    Args:
-        features: (N, D).
-        k1, k2: At least 1; the paper's are 2.
-    Returns:
-        (N, D), the sums; normalise them if the features were.
     Reference:
         Yuan et al., "From Poses to Identity: Training-Free Person Re-Identification via Feature Centralization"
-        (Pose2ID), CVPR 2025, neighbour feature centralization.
+        (Pose2ID), CVPR 2025, neighbour feature centralization, where k1 and k2 are 2.
     """
     N, k = len(features), max(k1, k2)
     own = torch.arange(N, device=features.device).unsqueeze(1)
@@ -73,14 +61,10 @@ def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2) -> Tensor:
 def standardize_groups(features: Tensor, groups: np.ndarray, pool: Tensor, pool_groups: np.ndarray) -> Tensor:
     """Subtract from each feature the mean of its group, such as its camera, and divide by the group's deviation.
 
-    Args:
-        features: (N, D).
-        groups: Group of each, (N,); -1 is unknown.
-        pool: Features that mean and deviation are taken of, (M, D).
-        pool_groups: Group of each of these, (M,).
-    Returns:
-        (N, D). Features of an unknown group, or of one that has fewer than two members in the pool, get mean and
-        deviation of the whole pool. A number that does not vary in a group is only centred.
+    Mean and deviation are those of features of the group in the pool, (M, D). Features of an unknown group, -1, or of
+    one that has fewer than two members there, get those of the whole pool. A number that does not vary in a group is
+    only centred.
+
     Reference:
         Song et al., "Exploring the Camera Bias of Person Re-identification", ICLR 2025 (arXiv 2502.10195).
     """

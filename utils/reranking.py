@@ -36,10 +36,7 @@ def re_rank(
     k2: int = 6,
     lambda_value: float = 0.3,
 ) -> np.ndarray:
-    """Compute the whole matrix of re-ranked distances, (Q, G), float32, 0 to 1.
-
-    Args and errors: as of ``find_neighbourhoods`` and ``re_ranked_distances``.
-    """
+    """Compute the whole matrix of re-ranked distances, (Q, G), float32, 0 to 1."""
     query, gallery = torch.as_tensor(query), torch.as_tensor(gallery)
     neighbourhoods = find_neighbourhoods(query, gallery, k1, k2)
     return re_ranked_distances(query, gallery, neighbourhoods, lambda_value).matrix().numpy()
@@ -47,15 +44,10 @@ def re_rank(
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    """What re-ranking knows of the samples, on the CPU, to be sent to other processes.
+    """What re-ranking knows of the samples, on the CPU, to be sent to other processes."""
 
-    Attributes:
-        weights: Description of each sample by its neighbours, (N, N), float64; each sums to one.
-        scales: Largest squared distance of each sample, (N,), float64; 1 where all are 0.
-    """
-
-    weights: sparse.csr_array
-    scales: Tensor
+    weights: sparse.csr_array  # description of each sample by its neighbours, (N, N), float64; each sums to one
+    scales: Tensor  # largest squared distance of each sample, (N,), float64; 1 where all are 0
 
 
 def find_neighbourhoods(query: Tensor, gallery: Tensor, k1: int = 20, k2: int = 6) -> Neighbourhoods:
@@ -66,8 +58,6 @@ def find_neighbourhoods(query: Tensor, gallery: Tensor, k1: int = 20, k2: int = 
         gallery: Gallery features, (G, D), on the same device.
         k1: Size of the neighbourhood whose reciprocal members describe a sample.
         k2: Number of neighbours, with the sample itself, over which its description is averaged; 1 for no average.
-    Raises:
-        Mistake: On shapes that do not fit, non-finite features, or an argument out of range.
     Reference:
         Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017. As in the
         authors' code, squared Euclidean distances are divided by the largest distance of each sample. We
@@ -96,12 +86,7 @@ def re_ranked_distances(
 ) -> Distances:
     """Prepare lambda times the original distances plus (1 - lambda) times the Jaccard distances, Eq. (12) of the paper.
 
-    Args:
-        query, gallery: As of ``find_neighbourhoods``.
-        neighbourhoods: Of these features.
-        lambda_value: Weight of the original distance, 0 to 1, beside the Jaccard distance.
-    Returns:
-        Distances, (Q, G), float32, 0 to 1, on the device of the features.
+    They are (Q, G), float32, 0 to 1, on the device of the features; ``lambda_value`` is from 0 to 1.
     """
     if not 0 <= lambda_value <= 1:
         raise Mistake(f"lambda_value must be between 0 and 1, got {lambda_value}.")
@@ -173,12 +158,8 @@ def _find_candidates(values: Tensor, number: int) -> tuple[Tensor, Tensor, Tenso
 
     A GPU multiplies in float64, because float32 may mean fewer bits there.
 
-    Args:
-        values: (N, D), float64.
-        number: How many, at most N.
-    Returns:
-        Their approximate squared distances, ascending, and their numbers, (N, number); the largest error of such a
-        distance, (N,); and the sample that seems farthest, (N,).
+    ``values`` are (N, D), float64. Returns approximate squared distances, ascending, of ``number`` samples, and which
+    they are, (N, number); the largest error of such a distance, (N,); and the sample that seems farthest, (N,).
     """
     N, width = values.shape
     on_cpu = values.device.type == "cpu"

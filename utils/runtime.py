@@ -58,30 +58,24 @@ def make_runtime(device: str, precision: str) -> Runtime:
     except RuntimeError as error:
         raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {device!r}.") from error
     if resolved.type == "cuda":
-        resolved = _choose_card(resolved, read_launch())
+        launch, num_cards = read_launch(), torch.cuda.device_count()
+        if not launch.is_alone and resolved.index is not None:
+            raise Mistake(f"MODEL.DEVICE is {resolved}, one card for {launch.world_size} processes: write cuda.")
+        # Each process of a machine takes a card of its own.
+        index = launch.local_rank if resolved.index is None else resolved.index
+        if index >= num_cards:
+            raise Mistake(
+                f"MODEL.DEVICE is {device!r}, but this machine has {num_cards} usable CUDA devices, which is too few. "
+                "Add `MODEL.DEVICE cpu` to the command, let torchrun start fewer processes, or install a torch build "
+                "that matches the driver."
+            )
+        resolved = torch.device("cuda", index)
+        torch.cuda.set_device(resolved)
     if precision == "auto":
         precision = "fp16" if resolved.type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
     if resolved.type == "cpu" and precision == "fp16":
         raise Mistake("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
-    if resolved.type == "cuda":
-        torch.cuda.set_device(resolved)
     return Runtime(resolved, DTYPES[precision], start_processes(resolved))
-
-
-def _choose_card(device: torch.device, processes: Processes) -> torch.device:
-    """Number a CUDA device that may have no number yet: each process of a machine takes a card of its own."""
-    num_cards = torch.cuda.device_count()
-    if not processes.is_alone and device.index is not None:
-        raise Mistake(f"MODEL.DEVICE is {device}, one card for {processes.world_size} processes: write cuda.")
-    index = processes.local_rank if device.index is None else device.index
-    if processes.local_rank >= num_cards > 0:
-        raise Mistake(f"This machine has {num_cards} usable CUDA devices, and torchrun started more processes on it.")
-    if index >= num_cards:
-        raise Mistake(
-            f"MODEL.DEVICE is {str(device)!r}, but this machine has {num_cards} usable CUDA devices. Add `MODEL.DEVICE "
-            "cpu` to the command, or install a torch build that matches the driver."
-        )
-    return torch.device("cuda", index)
 
 
 def _cpu_has_bf16() -> bool:

@@ -18,16 +18,8 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-
-    @property
-    def name(self) -> str:
-        """Name of the signal, such as SIGTERM."""
-        return signal.Signals(self.number).name
-
-    @property
-    def status(self) -> int:
-        """Exit status by which shells report the signal."""
-        return 128 + self.number
+        self.name = signal.Signals(number).name  # such as SIGTERM
+        self.status = 128 + number  # by which shells report the signal
 
 
 class StopRequests:

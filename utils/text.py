@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .mistake import MissingFile, Mistake
 
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -62,11 +62,8 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
 def parse_integer(text: str, where: str) -> int:
     """Read a decimal integer of 64 bits; ``where`` it stands, as 'list.txt, line 3: the pid', begins the message."""
     digits = text.strip()
-    if _INTEGER.fullmatch(digits) is None:
-        raise Mistake(f"{where} must be an integer, got {shorten(text)}.")
-    # Counting digits first: Python refuses to convert thousands of them, in words of its own.
-    if len(digits.lstrip("+-").lstrip("0")) > 19 or not INT64_MIN <= int(digits) <= INT64_MAX:
-        raise Mistake(f"{where} must fit into 64 bits, got {shorten(digits)}.")
+    if not _INTEGER.fullmatch(digits) or not INT64_MIN <= int(digits) <= INT64_MAX:
+        raise Mistake(f"{where} must be an integer of 64 bits, got {shorten(text)}.")
     return int(digits)
 
 

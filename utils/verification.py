@@ -20,17 +20,11 @@ _PART_ELEMENTS = 1 << 22  # distances sorted at a time
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold achieves.
+    """What a threshold achieves."""
 
-    Attributes:
-        threshold: Largest distance that is accepted; None if no pair may be accepted.
-        true_positive_rate: Share of the positive pairs that are accepted, 0..1.
-        false_positive_rate: Share of the negative pairs that are accepted, 0..1.
-    """
-
-    threshold: float | None
-    true_positive_rate: float
-    false_positive_rate: float
+    threshold: float | None  # largest distance that is accepted; None if no pair may be accepted
+    true_positive_rate: float  # share of the positive pairs that are accepted, 0..1
+    false_positive_rate: float  # share of the negative pairs that are accepted, 0..1
 
     @property
     def error_rate(self) -> float:
@@ -40,16 +34,10 @@ class OperatingPoint:
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """The exact ROC curve: one operating point for each positive pair.
+    """The exact ROC curve: one operating point for each positive pair."""
 
-    Attributes:
-        thresholds: Distances of the positive pairs in ascending order, (P,).
-        false_positives: Number of negative pairs at or below each threshold, (P,), int64.
-        num_negatives: Number of negative pairs.
-    """
-
-    thresholds: np.ndarray
-    false_positives: np.ndarray
+    thresholds: np.ndarray  # distances of the positive pairs, ascending, (P,)
+    false_positives: np.ndarray  # negative pairs at or below each threshold, (P,), int64
     num_negatives: int
 
     def __post_init__(self) -> None:
@@ -82,16 +70,9 @@ class Verification:
 def count_negatives(
     distances: Distances, limits: np.ndarray, q_pids: np.ndarray, g_pids: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Count the negative pairs at or below each limit, and all of them.
+    """Count the negative pairs at or below each limit, (n,) in any order, and all of them.
 
     No protocol leaves a negative pair out, and queries without a true match have negative pairs, too.
-
-    Args:
-        distances: (Q, G); smaller is more alike; without NaN.
-        limits: Distances, (n,), in any order.
-        q_pids, g_pids: Identities, (Q,) and (G,).
-    Returns:
-        The counts, (n,), int64, and their total.
     """
     counts, total = np.zeros(len(limits), dtype=np.int64), 0
     step = max(1, _PART_ELEMENTS // max(distances.shape[1], 1))

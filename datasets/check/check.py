@@ -92,12 +92,13 @@ def _find_stray_files(dataset: DataSet, root: Path, problems: Findings) -> None:
 
 def _examine(cfg: CfgNode, report: Report, sample: int, num_workers: int, progress: bool) -> None:
     """Examine the frames of all tracklets, in worker processes if there are to be several."""
-    tracklets = [(split, each) for split, part in report.dataset.splits().items() for each in part]
+    splits = [split for split, part in report.dataset.splits().items() for _ in part]
+    tracklets = [tracklet for part in report.dataset.splits().values() for tracklet in part]
     examine = partial(examine_tracklet, size=cfg.INPUT.SIZE_TRAIN, sample=sample)
     pool = ProcessPoolExecutor(num_workers, initializer=_start_worker) if num_workers > 1 else None
     try:
         # They are sent one by one: an interruption then waits only for the tracklets that are being examined.
-        results = (pool.map if pool else map)(examine, *zip(*tracklets, strict=True)) if tracklets else ()
+        results = pool.map(examine, splits, tracklets) if pool else map(examine, splits, tracklets)
         for examined in track(results, "checking", "tracklet", len(tracklets), enabled=progress):
             report.examined.append(examined)
             for check, text in examined.problems:

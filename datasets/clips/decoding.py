@@ -23,7 +23,6 @@ ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 EXIF_END = 2**16 + 64  # bytes within which EXIF stands: it is the first or second segment of a JPEG
 THUMBNAIL_HW = (128, 64)  # pixels of pictures on pages
 THUMBNAIL_QUALITY = 60  # of WebP, 0..100
-MAX_FILE_BYTES = 256 * 2**20  # a larger file is no frame: a BMP of 8192 x 8192 pixels has 192 MiB
 
 # A JPEG is decoded at a half, a quarter or an eighth if both sides then have at least this many times the pixels of the
 # result. With fewer, fine texture would differ by more than a grey level (benchmarks/decoding.py). Other fractions are
@@ -40,20 +39,12 @@ class UnreadableFrameError(Mistake, OSError):
 
 
 def read_frame_file(path: str) -> bytes:
-    """Read a frame's file whole.
-
-    Only regular files of at most ``MAX_FILE_BYTES``, and links to them, are read: a pipe would wait for its writer for
-    ever, and a device such as /dev/zero has no end.
-    """
+    """Read a regular file whole: a pipe would wait for its writer, and a device such as /dev/zero has no end."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
-            if status.st_size > MAX_FILE_BYTES:
-                raise UnreadableFrameError(
-                    f"Cannot read frame {path}: it has {status.st_size} bytes, more than {MAX_FILE_BYTES}."
-                )
             return file.read(status.st_size)  # not to the end: the file may still grow
     except UnreadableFrameError:
         raise

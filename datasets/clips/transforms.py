@@ -29,9 +29,7 @@ class Normalizer:
         return self.standardize_(self.scale(clips))
 
     def scale(self, clips: torch.Tensor) -> torch.Tensor:
-        """Scale uint8 clips, (B, T, C, H, W), to 0..1, float32; scaled ones raise TypeError."""
-        if clips.dtype != torch.uint8:
-            raise TypeError(f"clips must be uint8, got {clips.dtype}.")
+        """Scale uint8 clips, (B, T, C, H, W), to 0..1, float32."""
         return clips.float().div_(255)
 
     def standardize_(self, x: torch.Tensor) -> torch.Tensor:
@@ -164,9 +162,7 @@ def jitter_colors_(
 ) -> torch.Tensor:
     """Multiply brightness, contrast around a group's mean grey, and saturation, in place; clamp to 0..1 each time.
 
-    Args:
-        x: Groups of frames, (G, F, 3, H, W), float, RGB within 0..1.
-        brightness, contrast, saturation: Factor for each group, (G,), at least 0; 1 changes nothing.
+    ``x`` are groups of RGB frames within 0..1, (G, F, 3, H, W), float; each factor is (G,), at least 0.
     """
     brightness, contrast, saturation = (factor.view(-1, 1, 1, 1, 1) for factor in (brightness, contrast, saturation))
     x.mul_(brightness).clamp_(0, 1)

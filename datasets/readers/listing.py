@@ -106,7 +106,8 @@ def list_many(
     """Apply one of the functions above to many folders at once; yield results, and report faults, in their order."""
 
     def list_one(path: str) -> tuple[list[Item], Findings]:
-        found, content = Findings(), []
+        found = Findings()
+        content: list[Item] = []
         with found.guard():
             content = list_folder(path, found)
         return content, found

@@ -16,7 +16,7 @@ Statistics are in docs/datasets.md.
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from utils.mistake import MissingFile, Mistake
@@ -101,7 +101,7 @@ def _read_split(root: Path, split: str, lines: list[tuple[str, str, int]], probl
     return dict(zip(tracklets, pack_tracklets(list(tracklets.values())), strict=True))
 
 
-def _find_camera(where: str, names: list[str]) -> int:
+def _find_camera(where: str, names: Sequence[str]) -> int:
     """Read the camera from the names of a tracklet's frames."""
     cameras = set()
     for name in names:

@@ -126,17 +126,11 @@ class Row(NamedTuple):
 def list_tracklets(
     split: Path, title: str, read: Reader, reader: str, index_dir: str | Path = "", problems: Problems = LOADING
 ) -> list[Row]:
-    """List the tracklets of a split that have frames, sorted by pid, then name, from its index.
+    """List the tracklets of a split, ``{identity}/{tracklet}/``, that have frames, sorted by pid, then name.
 
-    The index is built first if there is none, or if it is damaged or out of date.
-
-    Args:
-        split: Folder that holds ``{identity}/{tracklet}/`` folders.
-        title: Name of the data set, for messages.
-        read: Puts a tracklet's names in order.
-        reader: Name and version of ``read``. Each has an index of its own.
-        index_dir: Folder for indices (DATASETS.INDEX_DIR); '' for ``xtfclip`` in the user's cache folder.
-        problems: Receives the faults of the folders; an index is kept only without any.
+    They come from its index, which is built first if there is none, or if it is damaged or out of date, and kept if the
+    folders have no faults. Each name and version of ``read``, ``reader``, has an index of its own. The title of the
+    data set is for messages.
     """
     path = index_path(split, reader, index_dir)
     about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}

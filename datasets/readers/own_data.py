@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from utils.metrics import ALL_CAMERAS, CROSS_CAMERA, PROTOCOLS
+from utils.metrics import ALL_CAMERAS, CROSS_CAMERA
 from utils.mistake import MissingFile, Mistake
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
 from ..problems import LOADING, Problems
-from ..split import have_both_views, have_cameras
+from ..split import have_both_views, have_cameras, leave_out_queries
 from ..tracklet import Case, Tracklet
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
@@ -87,7 +87,12 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     if have_both_views(test):
         cases = _divide_by_view(table, query, gallery, problems)
     else:
-        kept = _leave_out_queries(table, query, gallery, protocol, problems)
+        kept = leave_out_queries(query, gallery, protocol)
+        if number := len(gallery) - len(kept):
+            text = f"{table.path}: {number} tracklets are queries only, although their split is {BOTH}"
+            problems.add("loader's remark", f"{text}: by the protocol {protocol} they would find themselves.")
+        if gallery and not kept:
+            raise Mistake(f"{table.path}: no gallery is left; give some tracklets the split {GALLERY}.")
         title = "between cameras" if have_cameras(test) else "between tracklets"
         cases = {"case1": Case("search", title, query, kept)}
     cases = {key: replace(case, protocol=protocol, scheme=scheme) for key, case in cases.items()}
@@ -119,21 +124,6 @@ def _divide_by_view(
             text = f"{table.path}: {layout.title} has no queries or no gallery, so it is left out."
             problems.add("loader's remark", text)
     return cases
-
-
-def _leave_out_queries(
-    table: TrackletTable, query: Sequence[Tracklet], gallery: Sequence[Tracklet], protocol: str, problems: Problems
-) -> tuple[Tracklet, ...]:
-    """Return the gallery without queries that would find themselves."""
-    leaves_out = PROTOCOLS[protocol].leave_out_same_camera
-    names = {tracklet.name for tracklet in query if not leaves_out or tracklet.camid == UNKNOWN}
-    kept = tuple(tracklet for tracklet in gallery if tracklet.name not in names)
-    if number := len(gallery) - len(kept):
-        text = f"{table.path}: {number} tracklets are queries only, although their split is {BOTH}"
-        problems.add("loader's remark", f"{text}: by the protocol {protocol} they would find themselves.")
-    if gallery and not kept:
-        raise Mistake(f"{table.path}: no gallery is left; give some tracklets the split {GALLERY}.")
-    return kept
 
 
 def list_frames(

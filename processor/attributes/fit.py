@@ -80,7 +80,9 @@ def train_heads(
     """
     parts, pids = split_people(features.pids, seed), torch.tensor(features.pids)
     table = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
-    heads, scores, skipped = {}, {}, []
+    heads: dict[str, AttributeHead] = {}
+    scores: dict[str, dict[str, float]] = {}
+    skipped = []
     columns = track(scheme.columns, "training on attributes", "column", enabled=processes.is_main)
     for index, column in enumerate(columns):
         codes = table[:, index]
@@ -88,7 +90,7 @@ def train_heads(
         if len(codes[own.fit].unique()) < 2 or not (own.calibration.any() and own.scores.any()):
             skipped.append(column)
             continue
-        head = heads[column] = train_head(features.features, codes, own)
+        heads[column] = head = train_head(features.features, codes, own)
         vectors, truth = features.features[own.scores], codes[own.scores]
         probabilities = [each.probabilities(vectors) for each in (replace(head, temperature=1.0), head)]
         before, after = (
@@ -125,12 +127,8 @@ def train_head(features: Tensor, codes: Tensor, parts: Parts) -> AttributeHead:
 def fit_logistic(features: Tensor, labels: Tensor, num_classes: int) -> list[tuple[Tensor, Tensor]]:
     """Fit multinomial logistic regressions, one for each of ``DECAYS``, each from the one before.
 
-    Args:
-        features: (n, D); standardised here, which the weights returned undo.
-        labels: Classes, (n,), int64, from 0.
-        num_classes: C.
-    Returns:
-        Weights (C, D) and biases (C,) for the features as they came.
+    Features, (n, D), are standardised here, which the returned weights, (C, D), and biases, (C,), undo. ``labels`` are
+    classes from 0, (n,).
     """
     mean, scale = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-6) * features.shape[1] ** 0.5
     inputs = (features - mean) / scale
@@ -164,11 +162,8 @@ def minimise(parameters: list[Tensor], measure_loss: Callable[[], Tensor]) -> No
 def choose_temperature(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     """Return the temperature under which held-out labels are most likely, and their mean negative log-likelihood.
 
-    Args:
-        logits: (n, C).
-        labels: (n,); without any, the temperature is 1 and the second number infinite.
-    Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    They are (n,), the logits (n, C). Without any, the temperature is 1 and the second number infinite (Guo et al., "On
+    Calibration of Modern Neural Networks", ICML 2017).
     """
     if not len(labels):
         return 1.0, torch.inf

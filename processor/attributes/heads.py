@@ -195,7 +195,7 @@ def write_heads(path: Path, heads: Heads, entries: Mapping[str, Any]) -> None:
 
 def unpack_heads(content: Mapping[str, Any], width: int) -> Heads:
     """Return the classifiers of the content of a file that ``write_heads`` wrote, for vectors of ``width`` numbers."""
-    heads = {}
+    heads: dict[str, AttributeHead] = {}
     for column, values in content["columns"].items():
         codes, temperature = tuple(map(int, values["codes"])), float(values["temperature"])
         weight, bias = (content["model"][f"{column}.{name}"] for name in ("weight", "bias"))

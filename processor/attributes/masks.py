@@ -63,8 +63,9 @@ def annotated_penalty(
     for column, weight in weights.items():
         index = scheme.columns.index(column)
         known = np.setdiff1d(np.union1d(q[:, index], g[:, index]), scheme.unknown[index])
-        sides = (torch.as_tensor(side[:, index, None] == known, dtype=torch.float32, device=device) for side in (q, g))
-        penalties.append(column_penalty(*sides, weight))
+        sides = (side[:, index, None] == known for side in (q, g))
+        own, other = (torch.as_tensor(side, dtype=torch.float32, device=device) for side in sides)
+        penalties.append(column_penalty(own, other, weight))
     return reduce(Distances.plus, penalties)
 
 

@@ -110,7 +110,7 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
             f"Zero-shot attributes have prompts for AG-VPReID's columns only; this data set has others: "
             f"{', '.join(scheme.columns)}."
         )
-    heads = {}
+    heads: dict[str, AttributeHead] = {}
     for view in TEMPLATES:
         for column, values in PROMPTS.items():
             prompts = {
@@ -183,7 +183,7 @@ def encode_words(
     words = raw.average_over_tracklets(
         lambda clips, camids: space.encode_frames(clips), make_loader(tracklets), tracklets, "frames beside texts"
     )
-    return F.normalize(words, dim=1).cpu()
+    return F.normalize(words.features, dim=1).cpu()
 
 
 def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
@@ -216,14 +216,8 @@ def fit_zero_shot(
 ) -> tuple[Heads, list[Scores]]:
     """Calibrate zero-shot classifiers on the people that trained ones are fitted and calibrated on.
 
-    Args:
-        plain: Classifiers of ``make_zero_shot_heads``.
-        words: Vectors of the tracklets of ``features`` in the space of texts, (n, P), unit length.
-        features: Of tracklets that have AG-VPReID's attributes.
-        learned: Columns to score.
-        seed: That the trained classifiers' people were drawn by.
-    Returns:
-        The calibrated classifiers; the scores of the plain ones and of these, on the same held-out people.
+    ``words`` are vectors of the tracklets of ``features`` in the space of texts, (n, P); ``learned`` names the columns
+    to score. Returns the calibrated classifiers, and the scores of the plain ones and of these on the same people.
     """
     parts, tracklets, pids = split_people(features.pids, seed), features.tracklets, torch.tensor(features.pids)
     codes = dict(zip(COLUMNS, torch.tensor([tracklet.attributes for tracklet in tracklets]).T, strict=True))
@@ -232,7 +226,7 @@ def fit_zero_shot(
     fitted = calibrate_heads(plain, words[known], [tracklets[index] for index in known.tolist()], of_known)
     scores: list[Scores] = []
     for heads in (plain, fitted):
-        own = {}
+        own: dict[str, dict[str, float]] = {}
         for column, probabilities in predict_columns(heads, words, tracklets).items():
             if column in learned:
                 is_known = codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)]

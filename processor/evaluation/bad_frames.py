@@ -20,13 +20,9 @@ MAX_NAMED = 5  # paths in the error
 class BadFrames:
     """Count unreadable frames in the main process; batches carry the numbers of frames that workers replaced.
 
-    Args:
-        tracklets: The records that the batches' ``tracklet`` indices refer to.
-        description: What the pass computes, for messages.
-        num_batches: Batches of this process's part of the pass; none is larger than the first.
-        max_fraction: Share of the pass's frames, 0..1, above which the pass stops (DATALOADER.MAX_BAD_FRACTION).
-        processes: All of them make the pass, each a part of it. The share is that of all parts together; a process
-            whose own part holds too many bad frames for the whole pass stops at once.
+    All processes make a pass together, each ``num_batches`` of it, of which none is larger than the first. It stops
+    above ``max_fraction``, 0..1, of all their frames (DATALOADER.MAX_BAD_FRACTION); a process whose own part holds too
+    many bad frames for the whole pass stops at once. ``tracklets`` are those that the batches' indices refer to.
     """
 
     def __init__(
@@ -63,11 +59,7 @@ class BadFrames:
         return self.replacements.total()
 
     def add(self, batch: Mapping[str, torch.Tensor]) -> None:
-        """Count a batch of ``TrackletClips``.
-
-        Raises:
-            UnreadableFrameError: As soon as the share of the whole pass is certain to exceed ``max_fraction``.
-        """
+        """Count a batch of ``TrackletClips``; raises as soon as the share is certain to exceed ``max_fraction``."""
         unreadable = batch["unreadable"]  # (B, T)
         self._num_expected = self._num_expected or self._num_batches_of_all * unreadable.numel()
         self.num_frames += unreadable.numel()

@@ -32,23 +32,15 @@ class FeatureCache:
     frame's content has changed is not noticed. So features are kept only if every frame was read: a frame that could
     not be read once may be readable next time.
 
-    Attributes:
-        folder: Where the files are; it is created when the first one is written.
-        origin: What features depend on, beside the tracklets: a name, and a text that changes with it.
-        processes: Process 0 reads and writes.
     """
 
-    folder: Path
-    origin: Mapping[str, str]
-    processes: Processes
+    folder: Path  # of the files; created when the first one is written
+    origin: Mapping[str, str]  # what features depend on beside the tracklets: a name, and a text that changes with it
+    processes: Processes  # process 0 reads and writes
 
     def fetch(self, name: str, tracklets: Sequence[Tracklet], compute: Callable[[], FeatureSet]) -> FeatureSet:
         """Read the features of tracklets, or compute and keep them.
-
-        Args:
-            name: Name of the file, without its suffix.
-            tracklets: The records to describe.
-            compute: Computes their features; called by all processes, or by none.
+        ``name`` is that of the file, without its suffix; ``compute`` is called by all processes, or by none.
         """
         path = self.folder / f"{name}.safetensors"
         origin = {**self.origin, "tracklets and frames": hash_frames(tracklets)} if self.processes.is_main else {}

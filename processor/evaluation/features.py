@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,19 +28,12 @@ MAX_LISTED = 20  # tracklets that the warning about unreadable ones names
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features and their tracklets, row by row.
+    """Features and their tracklets, row by row."""
 
-    Attributes:
-        tracklets: n records.
-        features: (n, D), float32; ``FeatureExtractor`` and caches return them on the CPU.
-        num_left_out: Tracklets that have no feature, and no row, because none of their frames can be read.
-        num_unreadable: Frames of the clips that could not be read, so that neighbours or nothing took their place.
-    """
-
-    tracklets: Sequence[Tracklet]
-    features: Tensor
-    num_left_out: int = 0
-    num_unreadable: int = 0
+    tracklets: Sequence[Tracklet]  # n records
+    features: Tensor  # (n, D), float32; ``FeatureExtractor`` and caches return them on the CPU
+    num_left_out: int = 0  # tracklets that have no row, because none of their frames can be read
+    num_unreadable: int = 0  # frames of the clips in whose place neighbours or nothing were taken
 
     def to(self, device: torch.device) -> "FeatureSet":
         """Return the features on another device."""
@@ -58,40 +52,24 @@ class FeatureSet:
         return [tracklet.key for tracklet in self.tracklets]
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """What a pass over clips adds up.
+class Averages(NamedTuple):
+    """Means over the readable clips of n tracklets."""
 
-    Attributes:
-        features: Sums over the readable clips of each tracklet, (number of tracklets, width).
-        counts: Numbers of these clips, (number of tracklets, 1).
-        num_unreadable: As in ``FeatureSet``.
-    """
-
-    features: Tensor
-    counts: Tensor
-    num_unreadable: int
+    features: Tensor  # (n, width), float32; NaN without a readable clip
+    counts: Tensor  # numbers of readable clips, (n, 1)
+    num_unreadable: int  # as in ``FeatureSet``
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A model with everything that it needs to describe tracklets.
+    """A model with everything that it needs to describe tracklets."""
 
-    Attributes:
-        model: On the runtime's device, in any mode; every method puts it back into the mode it was found in.
-        transform: Turns uint8 clips (B, T, C, H, W) into normalised floats.
-        runtime: Device and precision.
-        flip: Whether a test descriptor is the mean of a clip's feature and that of its mirror image.
-        normalize: Whether test descriptors are L2-normalised.
-        encode: Takes the place of the model's test descriptors: transformed clips (B, T, C, H, W) and their camera
-            indices (B,) to features (B, width). None for the model's.
-    """
-
-    model: XTFCLIP
-    transform: Callable[[Tensor], Tensor]
+    model: XTFCLIP  # on the runtime's device; every method puts it back into the mode it was found in
+    transform: Callable[[Tensor], Tensor]  # turns uint8 clips (B, T, C, H, W) into normalised floats
     runtime: Runtime
-    flip: bool = True
-    normalize: bool = True
+    flip: bool = True  # whether a test descriptor is the mean of a clip's feature and that of its mirror image
+    normalize: bool = True  # whether test descriptors are L2-normalised
+    # In place of the model's test descriptors: clips (B, T, C, H, W) and camera indices (B,) to features (B, width).
     encode: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def extract(self, loader: DataLoader, tracklets: Sequence[Tracklet], description: str) -> FeatureSet:
@@ -104,16 +82,13 @@ class FeatureExtractor:
                 several processes, the batches of this process's share; every process gets all features.
             tracklets: The records that the batches' ``tracklet`` indices refer to.
             description: What is computed, for the progress bar and messages.
-        Raises:
-            UnreadableFrameError: If no tracklet has a readable frame.
-            ValueError: If there are no tracklets.
         """
-        sums = self._sum_over_tracklets(self.encode or self.describe, loader, tracklets, description)
-        features = sums.features / sums.counts
+        averages = self.average_over_tracklets(self.encode or self.describe, loader, tracklets, description)
+        features = averages.features
         features = (F.normalize(features, dim=1) if self.normalize else features).cpu()
-        readable = find_readable(sums.counts)
+        readable = find_readable(averages.counts)
         if all(readable):
-            return FeatureSet(tracklets, features, num_unreadable=sums.num_unreadable)
+            return FeatureSet(tracklets, features, num_unreadable=averages.num_unreadable)
         if not any(readable):
             raise UnreadableFrameError(f"{description}: no frame of any of the {len(tracklets)} tracklets can be read.")
         left_out = [tracklet.key for tracklet, kept in zip(tracklets, readable, strict=True) if not kept]
@@ -126,8 +101,9 @@ class FeatureExtractor:
                 ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else ""),
             )
         kept = tuple(tracklet for tracklet, kept in zip(tracklets, readable, strict=True) if kept)
-        return FeatureSet(kept, features[readable], len(left_out), sums.num_unreadable)
+        return FeatureSet(kept, features[readable], len(left_out), averages.num_unreadable)
 
+    @torch.inference_mode()
     def average_over_tracklets(
         self,
         encode: Callable[[Tensor, Tensor], Tensor],
@@ -135,34 +111,13 @@ class FeatureExtractor:
         tracklets: Sequence[Tracklet],
         description: str,
         max_bad_fraction: float = 1.0,
-    ) -> Tensor:
-        """Average ``encode(clips, camids)`` over the clips of each tracklet.
+    ) -> Averages:
+        """Average ``encode`` over the readable clips of each tracklet, on the runtime's device.
 
         Args:
             encode: Clips (B, T, C, H, W) and their camera indices (B,) to features (B, width).
             loader, tracklets, description: As in ``extract``.
             max_bad_fraction: Share of unreadable frames, 0..1, above which this stops.
-        Returns:
-            (number of tracklets, width), float32, on the runtime's device.
-        Raises:
-            UnreadableFrameError: If too many frames cannot be read.
-            ValueError: If there are no tracklets.
-        """
-        sums = self._sum_over_tracklets(encode, loader, tracklets, description, max_bad_fraction)
-        return sums.features / sums.counts
-
-    @torch.inference_mode()
-    def _sum_over_tracklets(
-        self,
-        encode: Callable[[Tensor, Tensor], Tensor],
-        loader: DataLoader,
-        tracklets: Sequence[Tracklet],
-        description: str,
-        max_bad_fraction: float = 1.0,
-    ) -> _Sums:
-        """Add up ``encode`` over the readable clips of each tracklet.
-
-        Arguments and errors as for ``average_over_tracklets``.
         """
         device, processes = self.runtime.device, self.runtime.processes
         bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction, processes)
@@ -189,7 +144,9 @@ class FeatureExtractor:
         if sums is None:  # fewer tracklets than processes: none for this one
             sums = torch.zeros(len(tracklets), width, device=device)
         # A tracklet is in one process only, and its sums are zero in the others: adding them up changes no digit.
-        return _Sums(processes.sum_over(sums), processes.sum_over(counts), bad_frames.num_unreadable)
+        sums, counts = processes.sum_over(sums), processes.sum_over(counts)
+        with torch.inference_mode(False):  # the means are ordinary tensors
+            return Averages(sums / counts, counts, bad_frames.num_unreadable)
 
     def describe(self, clips: Tensor, camids: Tensor) -> Tensor:
         """Compute test descriptors, (B, D); a clip and its mirror image are in one batch of the model."""

@@ -30,28 +30,17 @@ COUNTED = (Role.NETWORK, Role.CLASSES, Role.FEATURES, Role.RANKING)
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained model, ready to describe clips.
+    """A trained model, ready to describe clips."""
 
-    Attributes:
-        model: On the runtime's device, in evaluation mode.
-        runtime: Device and precision, as ``cfg`` says.
-        camids: Training cameras as annotated, in the order of the model's camera embedding; None if the checkpoint
-            does not hold them, as published ones do not.
-        checkpoint: The file that the weights came from.
-        chosen: How the checkpoint was chosen, such as "the last, after epoch 80".
-        cfg: The configuration to go on with.
-        trained_on: Name of the data set that was trained on (DATASETS.NAMES); None if the checkpoint does not say.
-        config_file: As in ``load_trained``.
-    """
-
-    model: XTFCLIP
+    model: XTFCLIP  # on the runtime's device, in evaluation mode
     runtime: Runtime
+    # training cameras as annotated, in the order of the model's camera embedding; None if the checkpoint lacks them
     camids: tuple[int, ...] | None
     checkpoint: Path
-    chosen: str
-    cfg: CfgNode
-    trained_on: str | None = None
-    config_file: str | None = None
+    chosen: str  # how the checkpoint was chosen, such as "the last, after epoch 80"
+    cfg: CfgNode  # to go on with
+    trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
+    config_file: str | None = None  # as in ``load_trained``
 
     @property
     def origin(self) -> dict[str, str]:
@@ -81,18 +70,21 @@ class TrainedRun:
     def cameras_for(self, dataset: DataSet) -> dict[int, int]:
         """Return the index of each camera, by camid, in the model's camera embedding; others count as unknown.
 
-        On another data set than the one that was trained on, the same number is another camera: only those that
-        TEST.CAMERA_MAP maps are known.
-
-        Args:
-            dataset: Its training split numbers the cameras if the checkpoint does not name them; it must then have as
-                many as the model, or every camera counts as unknown.
-        Raises:
-            ValueError: If TEST.CAMERA_MAP names a training camera that the model does not have.
+        On another data set than the one that was trained on, only those that TEST.CAMERA_MAP maps are known: the same
+        number is another camera. If the checkpoint does not name its cameras, the training split of ``dataset`` numbers
+        them, which must then have as many as the model.
         """
+        cfg = self.cfg
+        cameras = {camid: i for i, camid in enumerate(self.camids or ())} or train_cameras(dataset.train)
         if not self.model.num_cameras:
             return {}
-        cfg, cameras = self.cfg, self._training_cameras(dataset)
+        if len(cameras) != self.model.num_cameras:
+            logger.warning(
+                "The checkpoint has %d cameras and the training split %d: every camera counts as unknown.",
+                self.model.num_cameras,
+                len(cameras),
+            )
+            cameras = {}
         if mapping := parse_camera_map(cfg.TEST.CAMERA_MAP):
             if strange := sorted(set(mapping.values()) - set(cameras)):
                 known = ", ".join(map(str, cameras)) or "not known"
@@ -108,27 +100,9 @@ class TrainedRun:
             return {}
         return cameras
 
-    def _training_cameras(self, dataset: DataSet) -> dict[int, int]:
-        """Return the index of each training camera, by camid; as ``cameras_for``, but without looking at TEST."""
-        if self.camids is not None:
-            return {camid: index for index, camid in enumerate(self.camids)}
-        cameras = train_cameras(dataset.train)
-        if len(cameras) != self.model.num_cameras:
-            logger.warning(
-                "The checkpoint has %d cameras and the training split %d: every camera counts as unknown.",
-                self.model.num_cameras,
-                len(cameras),
-            )
-            return {}
-        return cameras
-
 
 def locate_checkpoint(cfg: CfgNode) -> Path:
-    """Return the checkpoint that TEST.WEIGHT means: the last ('' or 'last') or best one in OUTPUT_DIR, or a file.
-
-    Raises:
-        FileNotFoundError: If there is none; says how to get one.
-    """
+    """Return the checkpoint that TEST.WEIGHT means: the last ('' or 'last') or best one in OUTPUT_DIR, or a file."""
     folder, weight = Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT
     names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
     path = folder / names[weight] if weight in names else Path(weight)
@@ -148,10 +122,7 @@ def locate_checkpoint(cfg: CfgNode) -> Path:
 
 
 def open_run(opts: Sequence[str]) -> TrainedRun:
-    """Open a run with its own configuration and KEY VALUE pairs over it, of which OUTPUT_DIR and TEST.WEIGHT name it.
-
-    Errors are those of ``load_trained``.
-    """
+    """Open the run that OUTPUT_DIR and TEST.WEIGHT name, with its own configuration and ``opts`` over it."""
     return load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
 
 
@@ -165,10 +136,6 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
         overrides: KEY VALUE pairs to lay over the checkpoint's own configuration; None to use ``cfg`` as it is, with a
             warning for every switch of the network that differs from training.
         config_file: The --config_file that ``cfg`` is from, for the commands that messages name; None without.
-    Raises:
-        FileNotFoundError: If there is no checkpoint.
-        ValueError: If the checkpoint cannot be read, holds something odd or does not fit the configuration, or the
-            device does not exist.
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
@@ -239,10 +206,9 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
 def find_revision() -> str:
     """Return the abbreviated commit of this checkout, with '-dirty' after changes; 'unknown' without git."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    folder = Path(__file__).parent
     try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=30, check=True
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip()

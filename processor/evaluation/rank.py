@@ -56,13 +56,8 @@ def evaluate(
 
     Several processes share the tracklets, then the queries; every process returns the whole evaluation.
 
-    Args:
-        extractor: Computes test descriptors; its model's mode is restored.
-        cases: Directions to rank; one whose identities are masked is ranked, but not scored. Tracklets without a
-            readable frame are left out of query and gallery.
-        make_loader: Builds the loader of a side's clips.
-        options: Rankings to make beside the visual one.
-        cache: Keeps features for the next evaluation; None keeps none.
+    A direction whose identities are masked is ranked, but not scored. Tracklets without a readable frame are left out.
+    ``make_loader`` builds the loader of a side's clips; ``cache`` keeps features for the next evaluation.
     """
     processes = extractor.runtime.processes
     results = []
@@ -127,12 +122,8 @@ def compute_distances(
 ) -> dict[Method, Distances]:
     """Prepare the distances, (Q, G), by every method that the options ask for and the data allow.
 
-    Args:
-        query, gallery: Features of both sides.
-        scheme: What the tracklets' attributes mean; None for a data set without attributes.
-        options: The methods.
-        processes: All of them call this. Process 0 re-ranks and finds neighbours, and sends the others what it found:
-            on one machine they would take its cores.
+    All processes call this. Process 0 re-ranks and finds neighbours, and sends the others what it found: on one machine
+    they would take its cores.
     """
     distances = {
         Method(ranking): own for ranking, own in _prepare_rankings(query, gallery, options.test, processes).items()
@@ -174,14 +165,15 @@ def _prepare_rankings(
         add(f"mutual neighbours{of_gallery[sides]}", own, share(lambda: add_mutual_neighbours(g)), sides)
     if sides := test.CAMERA_NORMALIZATION:
         groups = test.NORMALIZATION_GROUPS
-        numbers = {
-            "camera": lambda side: np.array(side.camids),
-            "view": lambda side: np.array([VIEWS.index(tracklet.view) for tracklet in side.tracklets]),
-        }
-        of_q, of_g = (q, numbers[groups](query)), (g, numbers[groups](gallery))
+        of_q, of_g = ((side.features, _number_groups(side, groups)) for side in (query, gallery))
         own = standardize_groups(*of_q, *(of_q if sides == "both" else of_g))
         add(f"{groups}-normalised{of_gallery[sides]}", own, standardize_groups(*of_g, *of_g), sides)
     return distances
+
+
+def _number_groups(side: FeatureSet, groups: str) -> np.ndarray:
+    """Return the camera of each tracklet, -1 if unknown, or the number of its view, (n,)."""
+    return np.array(side.camids if groups == "camera" else [VIEWS.index(each.view) for each in side.tracklets])
 
 
 def score_distances(

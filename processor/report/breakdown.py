@@ -1,18 +1,18 @@
 """Where a ranking fails: R1 and mAP by cameras, altitude, day, tracklet length and attribute of the queries."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from datasets.attributes import AGVPREID_SCHEME, CODES
+from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
 from datasets.tracklet import Tracklet
 from utils.tables import format_table
 from utils.unknown import UNKNOWN
 
-from ..evaluation.results import CaseResult, Evaluation, Method
+from ..evaluation.results import CaseResult, Evaluation
 
 # What a query is grouped by: something to sort by, and its label. A query has no value of a property if it is unknown
 # or does not apply, and several for pairs of cameras.
@@ -26,7 +26,11 @@ def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
     """
     rows = []
     for method, result, ranking in evaluation.scored_rankings():
-        for name, values in _properties(result, method):
+        queries = result.valid_queries(method)
+        facts = zip(queries, _true_matches(result, queries), _length_quarters(queries), strict=True)
+        known = [_describe_query(*own, result.case.scheme) for own in facts]
+        for name in known[0]:
+            values = [own[name] for own in known]
             for value in sorted({value for own in values for value in own}):
                 group = np.array([value in own for own in values])
                 row = {
@@ -54,25 +58,6 @@ def format_breakdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(tables)
 
 
-def _properties(result: CaseResult, method: Method) -> Iterator[tuple[str, list[Values]]]:
-    """Yield every property with its values for each valid query."""
-    queries = result.valid_queries(method)
-    pairs = list(zip(queries, _true_matches(result, queries), strict=True))
-    yield "query camera", [[] if query.camid == UNKNOWN else [(query.camid, str(query.camid))] for query in queries]
-    yield "query camera to match camera", [_camera_pairs(*pair) for pair in pairs]
-    yield "altitude", [_altitudes(*pair) for pair in pairs]
-    yield "day of the true matches", [_days_of_matches(*pair) for pair in pairs]
-    yield "frames of the query", _length_quarters(np.array([len(query.frame_paths) for query in queries]))
-    if scheme := result.case.scheme:
-        for index, column in enumerate(scheme.columns):
-            labels = CODES[column] if scheme == AGVPREID_SCHEME else None
-            unknown = scheme.unknown[index]
-            codes = [query.attributes[index] if query.attributes else unknown for query in queries]
-            known = [(code, labels[code] if labels else str(code)) for code in set(codes) - {unknown}]
-            values = {value[0]: [value] for value in known}
-            yield column, [values.get(code, []) for code in codes]
-
-
 def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[Tracklet]]:
     """Return the gallery tracklets that the protocol counts as matches of each query."""
     by_pid = defaultdict(list)
@@ -87,31 +72,36 @@ def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[
     return matches
 
 
-def _camera_pairs(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
-    """Pair the query's camera with every camera that has a true match of it."""
-    cameras = {match.camid for match in matches} - {UNKNOWN}
-    return [((query.camid, camera), f"{query.camid} to {camera}") for camera in cameras if query.camid != UNKNOWN]
-
-
-def _altitudes(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
-    """Return the altitude of an aerial query, or those of a ground query's aerial matches, which may be several."""
-    aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
-    metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
-    return [(metres, f"{', '.join(map(str, metres))} m")] if metres else []
-
-
-def _days_of_matches(query: Tracklet, matches: Sequence[Tracklet]) -> Values:
-    """Say whether the true matches are of the query's day."""
-    days = {match.day for match in matches}
-    if query.day is None or None in days or not days:
-        return []
-    if query.day not in days:
-        return [(2, "another")]
-    return [(0, "the same")] if len(days) == 1 else [(1, "the same and others")]
-
-
-def _length_quarters(lengths: np.ndarray) -> list[Values]:
+def _length_quarters(queries: Sequence[Tracklet]) -> list[Values]:
     """Divide the queries into quarters by their number of frames; equal lengths stay together."""
+    lengths = np.array([len(query.frame_paths) for query in queries])
     quarters = np.searchsorted(np.quantile(lengths, [0.25, 0.5, 0.75]), lengths)
     ends = {quarter: lengths[quarters == quarter] for quarter in set(quarters.tolist())}
     return [[(quarter, f"{ends[quarter].min()} to {ends[quarter].max()}")] for quarter in quarters.tolist()]
+
+
+def _describe_query(
+    query: Tracklet, matches: Sequence[Tracklet], length: Values, scheme: AttributeScheme | None
+) -> dict[str, Values]:
+    """Return the values of each property of a query; its altitude is that of what is aerial, itself or its matches."""
+    camera, cameras = query.camid, {match.camid for match in matches} - {UNKNOWN}
+    pairs: Values = [((camera, other), f"{camera} to {other}") for other in cameras]
+    aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
+    metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
+    days = {match.day for match in matches}
+    known_days = bool(days) and None not in (query.day, *days)
+    same_day = (0, "the same") if len(days) == 1 else (1, "the same and others")
+    day = same_day if query.day in days else (2, "another")
+    properties: dict[str, Values] = {
+        "query camera": [] if camera == UNKNOWN else [(camera, str(camera))],
+        "query camera to match camera": [] if camera == UNKNOWN else pairs,
+        "altitude": [(metres, f"{', '.join(map(str, metres))} m")] if metres else [],
+        "day of the true matches": [day] if known_days else [],
+        "frames of the query": length,
+    }
+    if scheme:
+        codes = query.attributes or scheme.unknown
+        for column, code, unknown in zip(scheme.columns, codes, scheme.unknown, strict=True):
+            labels = CODES[column] if scheme == AGVPREID_SCHEME else None
+            properties[column] = [] if code == unknown else [(code, labels[code] if labels else str(code))]
+    return properties

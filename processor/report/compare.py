@@ -1,7 +1,5 @@
 """Read the results of several evaluations: their averages, and how two of them differ query by query."""
 
-import csv
-import io
 import json
 import logging
 import statistics
@@ -14,7 +12,7 @@ import numpy as np
 from utils.bootstrap import compare_paired
 from utils.mistake import Mistake
 from utils.tables import format_table
-from utils.text import read_text
+from utils.text import read_csv, read_text
 
 from .tables import MEASURES, measures_by_query
 
@@ -100,12 +98,12 @@ class PairedQuery(NamedTuple):
 def read_queries(path: Path) -> dict[tuple[str, str], dict[str, tuple[int, tuple[float, ...]]]]:
     """Read a queries.csv: pid and ``SCORES`` of each query by its key, by method and direction, in the file's order."""
     queries: dict[tuple[str, str], dict[str, tuple[int, tuple[float, ...]]]] = {}
-    text = read_text(path)
+    _, rows = read_csv(path)
     try:
-        for row in csv.DictReader(io.StringIO(text, newline="")):
+        for _, row in rows:
             scores = tuple(float(row[name]) for name in SCORES)
             queries.setdefault((row["method"], row["direction"]), {})[row["key"]] = (int(row["pid"]), scores)
-    except (csv.Error, KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise Mistake(f"{path} is not a queries.csv of eval_main.py: {error!r}.") from error
     return queries
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.tracklet import Case
-from utils.nearest import find_nearest
+from utils.distances import find_nearest
 from utils.verification import Verification, count_negatives
 
 from ..evaluation.results import CaseResult, Method
@@ -30,7 +30,8 @@ class Place(NamedTuple):
     distance: float
 
 
-class RankedQuery(NamedTuple):
+@dataclass(frozen=True)
+class RankedQuery:
     """A query that counts, and its nearest gallery tracklets without those that the protocol leaves out."""
 
     index: int  # place in the case's queries, from 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -44,26 +44,15 @@ STYLE: dict[Any, Any] = {
 }
 
 
-class PageFigure(NamedTuple):
-    """A figure as the page embeds it."""
-
-    title: str
-    description: str  # for those who cannot see it
-    svg: str
-
-
 def write_figures(
     directions: Sequence[RankedDirection], verification: Sequence[Mapping[str, Any]], folder: Path
-) -> list[PageFigure]:
-    """Draw every figure once; write it as PNG and PDF, and return it as SVG for the page.
+) -> list[tuple[str, str, str]]:
+    """Draw every figure as PNG and PDF; returns title, description for those who cannot see it, and SVG of each.
 
-    Args:
-        directions: By every method, the visual one first.
-        verification: What results.json holds of them.
-        folder: It is created.
+    ``directions`` are those by every method, the visual one first, and ``verification`` is what results.json holds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures: list[PageFigure] = []
+    figures = []
     for own in group_by_case(directions):
         title = own[0].case.title
         rates = [row for row in verification if row["direction"] == title]
@@ -83,7 +72,7 @@ def write_figures(
                 figure.set_figheight(SIZE[1] + len(lines) * LEGEND_LINE)
                 figure.savefig(path.with_suffix(".png"), dpi=DOTS_PER_INCH, facecolor="white")
                 figure.savefig(path.with_suffix(".pdf"), facecolor="white", metadata={"CreationDate": None})
-                figures.append(PageFigure(f"{heading}, {title}", description, _as_svg(figure)))
+                figures.append((f"{heading}, {title}", description, _as_svg(figure)))
     return figures
 
 

@@ -56,15 +56,10 @@ def explain_pair(
     camids: Sequence[int] = (-1, -1),
     num_layers: int = NUM_LAYERS,
 ) -> PairExplanation:
-    """Explain the similarity of two clips, in float32; with mirror images if the extractor uses them.
+    """Explain the similarity of two clips, (T, C, H, W), uint8; with mirror images if the extractor uses them.
 
-    Where the two descriptors are equal, no patch could raise the similarity, and the maps are zero.
-
-    Args:
-        extractor: Has the model.
-        query, gallery: Pixels, (T, C, H, W), uint8.
-        camids: 0-based training cameras of the two; -1 if unknown.
-        num_layers: Blocks of the encoder to go back, from the last.
+    Where the two descriptors are equal, no patch could raise the similarity, and the maps are zero. ``camids`` are
+    0-based training cameras of the two, -1 if unknown; ``num_layers`` counts blocks of the encoder from the last.
     """
     device = extractor.runtime.device
     clips = extractor.transform(torch.stack([query, gallery]).to(device))  # (2, T, C, H, W)
@@ -87,13 +82,9 @@ def _compare(descriptors: Tensor) -> Tensor:
 
 
 def overlay_clip(clip: Tensor, maps: Tensor) -> list[np.ndarray]:
-    """Lay maps over frames: the more relevant a patch, the brighter its colour and the less transparent.
+    """Lay maps, (T, rows, columns), over frames, (T, C, H, W), uint8; returns pixels of each, (H, W, C), uint8.
 
-    Args:
-        clip: Frames, (T, C, H, W), uint8.
-        maps: Relevance, (T, rows, columns), at least 0; interpolated to the frames. 0 leaves a frame as it is.
-    Returns:
-        Pixels of each frame, (H, W, C), uint8.
+    The more relevant a patch, the brighter its colour and the less transparent; 0 leaves a frame as it is.
     """
     frames = clip.permute(0, 2, 3, 1).numpy()
     scaled = maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
@@ -111,11 +102,7 @@ def map_queries(
 ) -> dict[int, QueryMaps]:
     """Map the worst query of each of the people with the lowest average precision, by the query's index in the case.
 
-    Args:
-        direction: Has the queries.
-        extractor: The one that described them; its model must not be compiled.
-        make_loader: Builds the loader of a few tracklets' clips.
-        num_people: How many people.
+    ``extractor`` is the one that described them, its model not compiled; ``make_loader`` loads a few tracklets' clips.
     """
     case, maps = direction.case, {}
     chosen = direction.hardest_people(num_people)
@@ -124,7 +111,7 @@ def map_queries(
         clips = make_loader([case.query[query.index], case.gallery[query.places[0].gallery]]).dataset
         items = [clips[0], clips[len(clips) // 2]]  # type: ignore[arg-type]  # the first clip of each
         pixels = [item["clips"] for item in items]
-        explained = explain_pair(extractor, *pixels, [int(item["camid"]) for item in items], num_layers)
+        explained = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items], num_layers)
         frames, match_frames = (overlay_clip(*pair) for pair in zip(pixels, explained.maps, strict=True))
         best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
         maps[query.index] = QueryMaps(explained.weights[0].tolist(), frames, match_frames[best])
@@ -139,12 +126,12 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     num_frames = explanation.weights.shape[1]
     figure = Figure(figsize=(max(1.1 * num_frames, 6), 11), layout="constrained")
     longest = 1.5 * float(explanation.weights.max())
-    halves, weights = figure.subfigures(2, 1), explanation.weights.tolist()
+    halves, weights = np.asarray(figure.subfigures(2, 1)), explanation.weights.tolist()
     sides = zip(halves, clips, explanation.maps, weights, tracklets, ("query", "gallery"), strict=True)
     for half, clip, maps, own_weights, tracklet, side in sides:
         title = f"{side} {tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
         half.suptitle(title, x=0.02, ha="left", fontsize=9)
-        no_ticks = {"xticks": [], "yticks": []}
+        no_ticks: dict[str, list[int]] = {"xticks": [], "yticks": []}
         axes = half.subplots(3, num_frames, squeeze=False, height_ratios=[4, 4, 1.2], subplot_kw=no_ticks)
         columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), own_weights, strict=True)
         for (picture, covered, bar), frame, blended, weight in columns:

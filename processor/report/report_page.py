@@ -19,7 +19,7 @@ from utils.unknown import UNKNOWN
 
 from ..evaluation.results import NO_MASK
 from .direction import RankedDirection, RankedQuery, group_by_case
-from .figures import PageFigure, write_figures
+from .figures import write_figures
 from .maps import QueryMaps
 from .tables import MEASURES
 
@@ -41,16 +41,8 @@ Item = TypeVar("Item")
 def write_page(
     directions: Sequence[RankedDirection], maps: Maps, results: Json, provenance: Mapping[str, str], folder: Path
 ) -> None:
-    """Write the page and its figures into a folder.
-
-    Args:
-        directions: All scored ones by all methods, the visual one first.
-        maps: Those of the visual ranking.
-        results: What results.json holds.
-        provenance: Where the numbers come from.
-        folder: Where to write.
-    """
-    figures: list[PageFigure] = []
+    """Write the page and its figures into a folder, given directions by all methods and what results.json holds."""
+    figures: list[tuple[str, str, str]] = []
     with going_on_without(FIGURES_FOLDER):
         figures = write_figures(directions, results["verification"], folder / FIGURES_FOLDER)
     text = render_page(directions, maps, results, provenance, figures)
@@ -62,22 +54,11 @@ def render_page(
     maps: Maps,
     results: Json,
     provenance: Mapping[str, str],
-    figures: Sequence[PageFigure],
+    figures: Sequence[tuple[str, str, str]],
 ) -> str:
     """Return the page as HTML; every string of the data is escaped."""
     data = _collect([own for own in directions if own.method.uses_pictures], maps)
-    methods, titles = data["methods"], [direction["title"] for direction in data["directions"]]
     breakdown = groupby(results["breakdown"], lambda row: (row["method"], row["direction"], row["property"]))
-    groups = [
-        {
-            "method": data["methods"].index(method),
-            "direction": titles.index(title),
-            "property": name,
-            "rows": list(rows),
-        }
-        for (method, title, name), rows in breakdown
-        if method in data["methods"]
-    ]
     queries = [data["tracklets"][row["query"]] for direction in data["directions"] for row in direction["rankings"][0]]
     cameras = sorted({(query["camera"], query["view"]) for query in queries})
     altitudes = sorted({query["altitude"] for query in queries} - {None})
@@ -89,9 +70,9 @@ def render_page(
         measures=MEASURES,
         has_mask=any(direction.method.mask != NO_MASK for direction in directions),
         figures=figures,
-        methods=methods,
+        methods=data["methods"],
         directions=data["directions"],
-        groups=groups,
+        groups=[(group, list(rows)) for group, rows in breakdown if group[0] in data["methods"]],
         cameras=[(str(number), f"{'unknown' if number == UNKNOWN else number}, {view}") for number, view in cameras],
         altitudes=[(str(metres), f"{metres} m") for metres in altitudes],
         enumerate=enumerate,

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
+from utils.distances import find_nearest
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
-from utils.nearest import find_nearest
-from utils.text import read_lines, shorten
+from utils.text import read_csv, shorten
 
 HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
 # First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
@@ -31,7 +31,7 @@ RANKING_HEADERS = {
     VREID_XFD_RANKING: ("case", "query_tracklet", "ranked_gallery_tracklets"),
 }
 VISUAL_NAME = "visual"  # of the method whose files have no suffix
-MAX_SHOWN = 40  # problems that are listed; all are counted
+MAX_SHOWN, MAX_LENGTH = 40, 200  # problems that are listed, of all that are counted, and characters of each
 
 AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names of its gallery, nearest first
 
@@ -59,117 +59,91 @@ class Row(NamedTuple):
     gallery: list[str]  # names of tracklets, nearest first
 
 
-class Problem(NamedTuple):
-    """Something in a submission that its reader would refuse or count as wrong."""
-
-    place: str  # as in ``Row``; of the sample for a missing query
-    kind: str  # problems are counted by it
-    detail: str  # the names or numbers that are wrong
-
-
 def read_submission(path: Path) -> list[Row]:
     """Read the rows of a submission."""
-    reader = csv.reader(io.StringIO("\n".join(read_lines(path))), strict=True)
-    rows = []
-    try:
-        header = next(reader, [])
-        if tuple(header) != HEADER:
-            raise Mistake(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
-        for cells in filter(None, reader):
-            place = f"{path}, line {reader.line_num}"
-            if len(cells) != len(HEADER):
-                raise Mistake(f"{place}: expected {len(HEADER)} columns, got {len(cells)}.")
-            number, query, gallery = cells
-            rows.append(Row(place, number, query, gallery.split()))
-    except csv.Error as error:
-        raise Mistake(f"{path}, line {reader.line_num}: {error}.") from error
-    if not rows:
+    header, lines = read_csv(path)
+    if tuple(header) != HEADER:
+        raise Mistake(f"{path}, line 1: the header must be {','.join(HEADER)}, got {shorten(','.join(header))}.")
+    if not lines:
         raise Mistake(f"{path} holds no rankings.")
-    return rows
+    number, query, names = HEADER
+    return [Row(f"{path}, line {line}", row[number], row[query], row[names].split()) for line, row in lines]
 
 
-def write_submission(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as a submission, numbered from 1 in this order; the file is written whole or not at all."""
+def write_submission(path: Path, rows: Iterable[Row], sample: Sequence[Row] = ()) -> int:
+    """Write the rows of all directions as a submission, whole or not at all; returns their number.
+
+    They are numbered from 1 in the order of the sample; queries that it does not name come last, as they were.
+    """
+    by_query: dict[str, Row] = {}
+    for row in rows:
+        if row.query in by_query:
+            raise Mistake(f"{row.place}: the query {row.query} is already ranked in {by_query[row.query].place}.")
+        by_query[row.query] = row
+    order = [row.query for row in sample if row.query in by_query]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
-    writer.writerows((number, row.query, " ".join(row.gallery)) for number, row in enumerate(rows, start=1))
+    for number, query in enumerate(dict.fromkeys([*order, *by_query]), start=1):
+        writer.writerow((number, query, " ".join(by_query[query].gallery)))
     write_text(text.getvalue(), path)
+    return len(by_query)
 
 
 def check_submission(
     rows: Sequence[Row], sample: Sequence[Row], known: Collection[str] = (), length: int = 0
-) -> list[Problem]:
-    """Compare a submission with the organisers' sample; returns problems by line, missing queries last.
+) -> list[tuple[str, str, str]]:
+    """Compare a submission with the organisers' sample, which has all queries, but need not list the whole gallery.
 
     Args:
         rows: The submission.
-        sample: The sample, with all queries; it need not list the whole gallery.
+        sample: The sample.
         known: More names of gallery tracklets, such as those of the folders of the copy.
         length: Gallery tracklets that every row must list; 0 for as many as the sample's longest list has.
+    Returns:
+        Place, kind and details of each problem, by line, missing queries last with their place in the sample.
     """
     queries = {row.query for row in sample}
     galleries = {name for row in sample for name in row.gallery}.union(known)
     length = length or max(len(row.gallery) for row in sample)
     problems = []
     first_places: dict[str, str] = {}
-
-    def join(names: Sequence[str]) -> str:
-        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
     for number, row in enumerate(rows, start=1):
         counts = Counter(row.gallery)
         found = {
             "wrong row number": row.number != str(number) and f"{shorten(row.number)}, expected {number}",
             "unknown query": row.query not in queries and shorten(row.query),
             "repeated query": row.query in first_places and f"{row.query} (first in {first_places.get(row.query)})",
-            "unknown gallery tracklets": join([name for name in counts if name not in galleries]),
-            "repeated gallery tracklets": join([name for name, number in counts.items() if number > 1]),
+            "unknown gallery tracklets": ", ".join(name for name in counts if name not in galleries),
+            "repeated gallery tracklets": ", ".join(name for name, times in counts.items() if times > 1),
             "short list": len(row.gallery) < length and f"{len(row.gallery)} gallery tracklets, expected {length}",
         }
-        problems += [Problem(row.place, kind, detail) for kind, detail in found.items() if detail]
+        problems += [(row.place, kind, detail) for kind, detail in found.items() if detail]
         first_places.setdefault(row.query, row.place)
-    missing = (row for row in sample if row.query not in first_places)
-    return problems + [Problem(row.place, "missing query", row.query) for row in missing]
+    return problems + [(row.place, "missing query", row.query) for row in sample if row.query not in first_places]
 
 
-def format_problems(problems: Sequence[Problem]) -> str:
+def format_problems(problems: Sequence[tuple[str, str, str]]) -> str:
     """Count problems by kind, and list the first ``MAX_SHOWN`` of them, one a line."""
     if not problems:
         return "no problems"
-    counts = Counter(problem.kind for problem in problems)
+    counts = Counter(kind for _, kind, _ in problems)
     summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    lines = [f"  {problem.place}: {problem.kind}: {problem.detail}" for problem in problems[:MAX_SHOWN]]
+    lines = [f"  {place}: {kind}: {detail[:MAX_LENGTH]}" for place, kind, detail in problems[:MAX_SHOWN]]
     if len(problems) > MAX_SHOWN:
         lines.append(f"  and {len(problems) - MAX_SHOWN} more")
     return "\n".join([f"{len(problems)} problems ({summary}):", *lines])
 
 
-def gallery_names(root: Path) -> frozenset[str]:
+def gallery_names(root: Path) -> set[str]:
     """Return the names of the tracklets in the gallery folders of a copy of AG-VPReID; there must be some."""
-    names = frozenset(path.name for path in root.glob("case*/gallery/*/*"))
+    names = {path.name for path in root.glob("case*/gallery/*/*")}
     if not names:
         raise MissingFile(f"{root} holds no tracklets in case*/gallery/: it is no copy of AG-VPReID.")
     return names
 
 
-def join_rows(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows of all directions, in this order; Mistake if a query is ranked twice."""
-    joined: dict[str, Row] = {}
-    for row in rows:
-        if row.query in joined:
-            raise Mistake(f"{row.place}: the query {row.query} is already ranked in {joined[row.query].place}.")
-        joined[row.query] = row
-    return list(joined.values())
-
-
-def order_as(rows: Sequence[Row], sample: Sequence[Row]) -> list[Row]:
-    """Sort rows by the place of their query in the sample; queries that it does not name come last, as they were."""
-    places = {row.query: place for place, row in enumerate(sample)}
-    return sorted(rows, key=lambda row: places.get(row.query, len(places)))
-
-
-def rank_results(folder: Path, method: str, length: int) -> list[Row]:
+def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
     """Rank the gallery for every query by the distances that an evaluation left.
 
     Args:
@@ -184,20 +158,16 @@ def rank_results(folder: Path, method: str, length: int) -> list[Row]:
             f"{folder} holds no distmat*.npz, neither itself nor in a folder for each direction: evaluate with "
             "TEST.SAVE_DISTANCES True."
         )
-    if lacking := [direction for direction in sorted(ranked) if not (direction / name).is_file()]:
-        raise MissingFile(f"{lacking[0]} holds no {name}: that direction was not ranked by the method {method}.")
-    return join_rows(row for direction in sorted(ranked) for row in _rank_file(direction / name, length))
-
-
-def _rank_file(path: Path, length: int) -> Iterator[Row]:
-    """Rank the gallery for every query of one file of distances; of equal distances, the earlier column is first."""
-    try:
-        with np.load(path) as content:
-            distmat = content["distmat"]
-            # A key is the identity, a slash, and the name.
-            names = [[str(key).partition("/")[2] for key in content[f"{side}_keys"]] for side in ("query", "gallery")]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
-    for query, distances in zip(names[0], distmat, strict=True):
-        nearest = find_nearest(distances, length or len(distances))
-        yield Row(str(path), "", query, [names[1][index] for index in nearest])
+    for path in [direction / name for direction in sorted(ranked)]:
+        if not path.is_file():
+            raise MissingFile(f"{path.parent} holds no {name}: that direction was not ranked by the method {method}.")
+        try:
+            with np.load(path) as content:
+                distmat = content["distmat"]
+                keys = [content[f"{side}_keys"].tolist() for side in ("query", "gallery")]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
+        queries, galleries = ([key.partition("/")[2] for key in side] for side in keys)  # after the identity: the name
+        for query, distances in zip(queries, distmat, strict=True):
+            nearest = find_nearest(distances, length or len(distances))
+            yield Row(str(path), "", query, [galleries[index] for index in nearest])

@@ -11,6 +11,7 @@ from utils.metrics import RankingResult
 from utils.tables import format_table
 
 from ..evaluation.results import RERANKED, Evaluation, Method
+from .breakdown import break_down
 from .direction import RankedDirection
 
 REPORTED_RANKS = (1, 5, 10, 20)
@@ -89,9 +90,12 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
 
 
 def collect_results(
-    evaluation: Evaluation, provenance: Mapping[str, str], scores: Sequence[Row], verification: Sequence[Row] = ()
+    evaluation: Evaluation,
+    provenance: Mapping[str, str],
+    scores: Sequence[Row],
+    directions: Sequence[RankedDirection] = (),
 ) -> Row:
-    """Collect what results.json holds, but for the breakdown."""
+    """Collect what results.json holds."""
     return {
         **provenance,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
@@ -99,7 +103,8 @@ def collect_results(
         "identities_masked": bool(evaluation.masked()),
         "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
         "results": list(scores),
-        "verification": list(verification),
+        "verification": verify_pairs(directions),
+        "breakdown": break_down(evaluation),
     }
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,13 @@ from utils.commands import going_on_without
 from utils.files import replace_files
 
 from ..evaluation.results import VISUAL, CaseResult, Evaluation, Method
-from .breakdown import break_down, format_breakdown
+from .breakdown import format_breakdown
 from .direction import RankedDirection, collect_direction
 from .maps import MakeMaps
 from .pictures import draw_best_and_worst
 from .report_page import ESCAPES, PAGE_NAME, write_page
 from .submission import ranking_file
-from .tables import Row, collect_results, format_results, format_verification, verify_pairs
+from .tables import Row, collect_results, format_results, format_verification
 
 KNOWN = ("key", "pid", "camid", "view", "altitude", "day")  # of a query, in queries.csv
 SCORES = ("average_precision", "first_match_rank", "inverse_negative_penalty")
@@ -36,13 +37,12 @@ def write_report(
     """Write tables, ranking files and pictures in place of those of an earlier evaluation (``replace_files``).
 
     An error in the page, a figure or a picture costs that file and a warning, never the numbers. Where identities are
-    masked, only ranking files and distances are written.
+    masked, only ranking files and distances are written. Several directions have a folder each.
 
     Args:
         evaluation: What to write.
         scores: Its ``score_methods``.
-        folder: It exists. A single direction is written into it; several directions into a folder each, with the
-            merged submission in ``folder`` itself.
+        folder: It exists.
         ranking_length: Gallery tracklets per query in the ranking files; 0 for all.
         provenance: Where the numbers come from (checkpoint, data set, ...), written above them.
         save_distances: Whether to write all distances, too.
@@ -69,7 +69,8 @@ def write_report(
                 with going_on_without(f"{direction.case.title}: the maps of queries"):
                     maps[direction.case.name] = make_maps(direction) if make_maps else {}
         if directions:
-            results = _write_tables(evaluation, scores, directions, temporary, provenance)
+            results = collect_results(evaluation, provenance, scores, directions)
+            _write_tables(evaluation, results, provenance, temporary)
             with going_on_without(PAGE_NAME):
                 write_page(directions, maps, results, provenance, temporary)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
@@ -102,33 +103,25 @@ def _write_rankings(
 
 def _write_distances(result: CaseResult, method: Method, folder: Path) -> None:
     """Write all distances, (Q, G), as .npz, with key, pid and camid of every row (query) and column (gallery)."""
-    arrays = {"distmat": result.distances[method].matrix().numpy()}
+    arrays: dict[str, Any] = {"distmat": result.distances[method].matrix().numpy()}
     for side, tracklets in (("query", result.case.query), ("gallery", result.case.gallery)):
         for name in ("key", "pid", "camid"):
             arrays[f"{side}_{name}s"] = np.array([getattr(tracklet, name) for tracklet in tracklets])
     np.savez_compressed(folder / f"distmat{method.slug}.npz", **arrays)
 
 
-def _write_tables(
-    evaluation: Evaluation,
-    scores: Sequence[Row],
-    directions: Sequence[RankedDirection],
-    folder: Path,
-    provenance: Mapping[str, str],
-) -> Row:
-    """Write the scores as tables and as data; returns what results.json holds."""
+def _write_tables(evaluation: Evaluation, results: Row, provenance: Mapping[str, str], folder: Path) -> None:
+    """Write what results.json holds as data and as text."""
     header = "".join(f"{name}: {value}\n" for name, value in provenance.items())
-    verification, breakdown = verify_pairs(directions), break_down(evaluation)
-    results = {**collect_results(evaluation, provenance, scores, verification), "breakdown": breakdown}
+    tables = f"{format_results(evaluation, results['results'])}\n\n{format_verification(results['verification'])}\n"
     texts = {
-        "results.txt": f"{header}{format_results(evaluation, scores)}\n\n{format_verification(verification)}\n",
+        "results.txt": header + tables,
         "results.json": f"{json.dumps(results, indent=2)}\n",
-        "breakdown.txt": f"{header}\n{format_breakdown(breakdown)}\n",
+        "breakdown.txt": f"{header}\n{format_breakdown(results['breakdown'])}\n",
     }
     for name, text in texts.items():
         (folder / name).write_text(text, "utf-8", ESCAPES)
     write_queries(folder / "queries.csv", evaluation)
-    return results
 
 
 def write_queries(path: Path, evaluation: Evaluation) -> None:

@@ -23,13 +23,10 @@ def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtim
     ``encode_memory`` sees neither camera nor frame embeddings. Returns (K, P), float32; row k is that of label k.
     """
     loader, tracklets = make_memory_loader(cfg, dataset, runtime.processes), dataset.train
-    features = make_extractor(cfg, model, runtime).average_over_tracklets(
-        lambda clips, camids: model.encode_memory(clips),
-        loader,
-        tracklets,
-        "CLIP memory",
-        cfg.DATALOADER.MAX_BAD_FRACTION,
-    )
+    extractor, max_bad_fraction = make_extractor(cfg, model, runtime), cfg.DATALOADER.MAX_BAD_FRACTION
+    features = extractor.average_over_tracklets(
+        lambda clips, camids: model.encode_memory(clips), loader, tracklets, "CLIP memory", max_bad_fraction
+    ).features
     labels_of_pids = label_map(tracklet.pid for tracklet in tracklets)
     labels = torch.tensor([labels_of_pids[tracklet.pid] for tracklet in tracklets], device=features.device)
     sums = torch.zeros(len(labels_of_pids), features.shape[1], device=features.device).index_add(0, labels, features)

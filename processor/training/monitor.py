@@ -21,12 +21,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from yacs.config import CfgNode
 
 from utils.files import set_aside, write_text
 from utils.mistake import Mistake
 from utils.progress import format_duration
-from utils.runtime import Runtime
+
+from .state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +38,10 @@ PHASES = ("seconds_data", "seconds_step")  # waiting for a batch, computing with
 SCORES = ("validation_mAP", "monitoring_mAP")  # of people who choose a checkpoint, and of the test people
 AVERAGED = "_averaged"  # added to the name of a score of the weights' moving average
 # The charts of curves.png: title, scale of the y axis, columns of the history.
+LOSSES = ("id", "triplet", "memory", "frame", "total", "id_hard", "memory_hard", "frame_hard")
 CHARTS = (
-    (
-        "loss terms, unweighted (dotted: against the hard labels)",
-        "log",
-        ("id", "triplet", "memory", "frame", "total", "id_hard", "memory_hard", "frame_hard"),
-    ),
-    (
-        "accuracy in training, and validation mAP",
-        "linear",
-        ("accuracy", *SCORES, *(score + AVERAGED for score in SCORES)),
-    ),
+    ("loss terms, unweighted (dotted: against the hard labels)", "log", LOSSES),
+    ("accuracy in training, and mAP", "linear", ("accuracy", *SCORES, *(score + AVERAGED for score in SCORES))),
     ("learning rate", "log", ("lr",)),
     ("seconds of a step (data: waiting for it)", "linear", PHASES),
 )
@@ -79,31 +72,23 @@ class TrainingMonitor:
     ``read_measures`` after the backward pass, before the weights change; ``mark`` after that.
 
     Args:
-        solver: SOLVER.STAGE2 of the configuration.
-        runtime: Device that trains; process 0 writes the files.
-        output: Folder of the run; None for log lines alone.
-        finished_epochs: Epochs before a resume. The history keeps their rows, and drops all later ones.
+        state: What is trained; the history keeps the rows of its finished epochs, and drops all later ones.
+        output: Folder of the run; None for log lines alone. Process 0 writes there.
         first_step: The run's step, counted from 1, with which this begins: TensorBoard hides earlier points from there.
         ideal_step_seconds: At the device's rate of matrix products; 0 if that was not measured.
     """
 
     def __init__(
-        self,
-        solver: CfgNode,
-        runtime: Runtime,
-        output: Path | None = None,
-        finished_epochs: int = 0,
-        first_step: int = 1,
-        ideal_step_seconds: float = 0.0,
+        self, state: TrainingState, output: Path | None = None, first_step: int = 1, ideal_step_seconds: float = 0.0
     ) -> None:
-        self.solver = solver
-        self.device = runtime.device
+        self.solver = state.cfg.SOLVER.STAGE2
+        self.device = state.runtime.device
         self.ideal_step_seconds = ideal_step_seconds
         self.rows: list[Row] = []
         self._board: SummaryWriter | None = None  # None writes no files
-        if output is not None and runtime.processes.is_main:
+        if output is not None and state.runtime.processes.is_main:
             self.output = output
-            self.rows = read_history(output / HISTORY, finished_epochs)
+            self.rows = read_history(output / HISTORY, state.epoch)
             self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
         self._epoch = _Epoch(0, 0)
         self._start = time.perf_counter()

@@ -54,7 +54,7 @@ def train(
     )
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
     first_step = state.epoch * len(sampler) + state.step + 1
-    monitor = TrainingMonitor(solver, state.runtime, output, state.epoch, first_step, ideal_step_seconds)
+    monitor = TrainingMonitor(state, output, first_step, ideal_step_seconds)
     save_points = SavePoints(state, output)
     with closing(monitor):
         while True:
@@ -106,7 +106,7 @@ def train_one_epoch(
     Without a monitor, nothing but log lines is written; without save points, nothing is saved.
     """
     runtime, num_parts = state.runtime, state.cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
-    monitor = monitor or TrainingMonitor(state.cfg.SOLVER.STAGE2, runtime)
+    monitor = monitor or TrainingMonitor(state)
     state.model.train()
     state.criterion.train()
     name = f"epoch {state.epoch + 1}"

@@ -310,12 +310,10 @@ def test_a_dumped_config_loads_silently_to_the_same_and_has_no_aliases(tmp_path,
 
 def test_the_config_of_an_older_run_loads_with_its_aliases_and_a_remark_on_retired_keys(caplog):
     """yacs wrote an alias where two keys hold the same tuple."""
-    text = (
-        "INPUT:\n  SIZE_TEST: &id001\n  - 64\n  - 32\n  SIZE_TRAIN: *id001\nDATALOADER: {CACHE_DIR: '', CACHE_GIB: 9}"
-    )
+    text = "INPUT: {SIZE_TEST: &id001 [64, 32], SIZE_TRAIN: *id001}\nDATALOADER: {CACHE_DIR: '', CACHE_GIB: 9}\n"
     assert get_cfg(config_text=text).INPUT.SIZE_TRAIN == (64, 32)
     assert not caplog.records
-    get_cfg(config_text=text.replace("''", "/cache") + "\nGONE: 1\n")
+    get_cfg(config_text=text.replace("''", "/cache") + "GONE: 1\n")
     assert "DATALOADER.CACHE_DIR (frames are not kept any more" in caplog.text
     assert "The key GONE does not exist (any more): it is left out." in caplog.text
 

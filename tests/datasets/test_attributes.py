@@ -88,9 +88,9 @@ def test_published_tables(shared, caplog, name, num_people, odd_codes):
         (HEADER.replace("age", "years"), line(1), r"the header has no column 'age'"),
         (HEADER.replace("age", "gender"), line(1), r"column 'gender' .* 2 times"),
         ("", "", r"column 'id'"),
-        (HEADER, line("x"), r"line 2: id must be an integer, got 'x'"),
+        (HEADER, line("x"), r"line 2: id must be an integer of 64 bits, got 'x'"),
         (HEADER, line(1) + ",1", r"line 2: expected 16 values .* got 17"),
-        (HEADER, line(1, age="9" * 5000), r"line 2: age must fit into 64 bits, got '9{60}'\.\.\."),
+        (HEADER, line(1, age="9" * 5000), r"line 2: age must be an integer of 64 bits, got '9{60}'\.\.\."),
         (HEADER + ",note", line(1) + ',"two\nlines"\n' + line("x") + ",", r"line 4: id must be an integer"),
     ],
 )

@@ -155,7 +155,7 @@ def test_features_are_averaged_over_test_clips(cfg):
         loader,
         dataset.train,
         "test",
-    )
+    ).features
     # 5 to 7 frames in segments of two: the first of each, then the second; the last frame fills up.
     expected = [sum(min(place, last) for place in range(8)) / 8 for last in (4, 5, 6)]
     assert features.squeeze(1).tolist() == expected * 3

@@ -102,7 +102,8 @@ def test_held_out_people_are_searched_in_both_directions_with_distractors():
     [("cross-camera", [(2, 1), (2, 1), (2, 2), (3, 1)]), ("all-cameras", [(2, 1), (3, 1)])],
 )
 def test_between_cameras_no_query_finds_itself(protocol, gallery):
-    train = [tracklet(1, 1), tracklet(2, 1), tracklet(2, 1), tracklet(2, 2), tracklet(3, 1)]
+    people = [(1, 1), (2, 1), (2, 1), (2, 2), (3, 1)]
+    train = [tracklet(*person, name=f"t{number}") for number, person in enumerate(people)]
     case = Case("x", "between cameras", (tracklet(90, 1),), (tracklet(90, 2),), protocol)
     _, cases = hold_out(train, {"case1": case}, {2, 3})
     assert (keys(cases["case1"].query), keys(cases["case1"].gallery)) == ([(2, 1), (2, 2)], gallery)
@@ -125,7 +126,7 @@ def test_people_are_read_from_a_file(tmp_path):
     path = tmp_path / "pids.txt"
     path.write_text("3\n\n 1\n")
     assert read_pids(path) == {1, 3}
-    for content, message in (("\n", "names nobody"), ("1\nx\n", "line 2: the pid must be an integer, got 'x'")):
+    for content, message in (("\n", "names nobody"), ("1\nx\n", "line 2: the pid must be an integer of 64")):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
             read_pids(path)

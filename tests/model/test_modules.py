@@ -1,16 +1,18 @@
-"""Pools, necks, temporal memory diffusion, sequence-specific prompt, memory weighting, and the whole network."""
+"""The network against the plain one and its definitions: pools, necks, memory, descriptors, gradients, QuickGELU."""
 
-import math
+import copy
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import QuickGELU
+from torch import nn
 
 from benchmarks.plain_model import PlainModel
 from loss import make_loss
 from model import make_model
-from model.layers import AttentionPool, make_neck, make_pool
-from model.temporal_memory import TemporalMemoryDiffusion
+from model.layers import QuickGELUMlp, make_neck, make_pool, quick_gelu_mlp, speed_up_mlp
 
 CLIPS = (4, 4, 3, 64, 32)
 
@@ -18,20 +20,6 @@ CLIPS = (4, 4, 3, 64, 32)
 @pytest.fixture
 def model(tiny_cfg):
     return make_model(tiny_cfg("MODEL.PROMPT_DROPOUT", 0), num_classes=3, num_cameras=2)
-
-
-def test_attention_pool_by_hand():
-    pool = AttentionPool(2)
-    with torch.no_grad():
-        pool.score[0].weight.copy_(torch.tensor([[1.0, 0.0]]))
-        pool.score[0].bias.zero_()
-        pool.score[2].weight.fill_(2.0)
-        pool.score[2].bias.fill_(5.0)
-    x = torch.tensor([[[0.0, 10.0], [1.0, 20.0]]])
-    scores = 2 * torch.tensor([0.0, 1.0]).tanh()
-    first, second = (scores.exp() / scores.exp().sum()).tolist()
-    expected = torch.tensor([[second, 10 * first + 20 * second]])
-    torch.testing.assert_close(pool(x), expected)
 
 
 @pytest.mark.parametrize("kind", ["attention", "mean"])
@@ -59,23 +47,6 @@ def test_batch_neck_standardises_columns_with_a_frozen_bias():
     assert [(p.requires_grad, p.any().item()) for p in (neck.weight, neck.bias)] == [(True, True), (False, False)]
 
 
-def test_messages_carry_one_frame_to_the_others_of_its_clip_only():
-    T = 4
-    module, tokens = TemporalMemoryDiffusion(16, num_heads=2).eval(), torch.randn(2 * T, 5, 16)
-    changed = tokens.clone()
-    changed[2] += torch.randn(5, 16)  # third frame of the first clip
-    change = (module(changed, T) - module(tokens, T)).abs().amax(dim=(1, 2))
-    assert (change[:T] > 1e-5).all()
-    assert not change[T:].any()
-
-
-def test_the_temporal_branch_sends_no_gradient_to_the_encoder(model):
-    output = model(torch.randn(CLIPS), torch.tensor([0, 1, 0, 1]), memory=torch.randn(3, 64))
-    (output.features[2].square().sum() + output.frame_logits.square().sum()).backward()
-    assert all(parameter.grad is None for parameter in model.encoder.parameters())
-    assert model.temporal_memory.message.weight.grad.any()
-
-
 @pytest.mark.parametrize("stride", ["(16, 16)", "(8, 12)"])
 def test_descriptors_loss_and_gradients_equal_those_of_the_plain_network(stride, tiny_cfg):
     quick = ("MODEL.NAME", "vit_base_patch16_clip_quickgelu_224", "MODEL.VIT.PROJ_DIM", 128)
@@ -98,17 +69,10 @@ def test_descriptors_loss_and_gradients_equal_those_of_the_plain_network(stride,
     assert not torch.allclose(prompts[0], prompts[1], atol=1e-3)  # they do depend on the video
 
 
-@pytest.mark.parametrize("weighted", [True, False])
-def test_memory_and_prompt_are_blended_or_added(weighted, tiny_cfg):
-    model = make_model(tiny_cfg("MODEL.MEMORY_WEIGHTING", weighted, "MODEL.PROMPT_DROPOUT", 0), 3, 2)
+def test_memory_and_prompt_are_added_without_a_weight(tiny_cfg):
+    model = make_model(tiny_cfg("MODEL.MEMORY_WEIGHTING", False, "MODEL.PROMPT_DROPOUT", 0), 3, 2)
     f_proj, projected, memory = torch.randn(2, 64), torch.randn(2, 4, 9, 64), torch.randn(3, 64)
-    shares = (1.0, 1.0)
-    if weighted:
-        assert model.memory_weight.item() == 0.5  # as published
-        model.memory_weight.data.fill_(1.5)
-        share = 1 / (1 + math.exp(-1.5))
-        shares = share, 1 - share
-    refined = shares[0] * memory + shares[1] * model.memory_prompt(memory, model.pool_video(projected))  # (B, K, P)
+    refined = memory + model.memory_prompt(memory, model.pool_video(projected))  # (B, K, P)
     expected = (f_proj.unsqueeze(1) * refined).sum(dim=2)
     torch.testing.assert_close(model.compare_with_memory(f_proj, projected, memory), expected, atol=1e-4, rtol=1e-4)
 
@@ -151,3 +115,48 @@ def test_memory_features_see_neither_camera_nor_frame_number(model):
         tokens = model.encoder.encode_frames(clips.flatten(0, 1))
         expected = model.encoder.project(tokens[:, 0]).reshape(4, 4, 64).mean(dim=1)
         torch.testing.assert_close(before, expected)
+
+
+# ---- QuickGELU in one pass; the plain network checks its values and gradients
+
+
+@pytest.fixture
+def layers():
+    return nn.Linear(16, 64), nn.Linear(64, 16)
+
+
+def plain(x, first, second):
+    hidden = first(x)
+    return second(hidden * torch.sigmoid(1.702 * hidden))
+
+
+def test_bf16_is_as_exact_as_the_plain_form(layers):
+    x = torch.randn(512, 16)
+    with torch.no_grad():
+        exact = plain(x, *layers)
+        with torch.autocast("cpu", torch.bfloat16):
+            errors = [(function(x, *layers) - exact).square().mean() for function in (plain, quick_gelu_mlp)]
+    assert errors[1] <= 1.1 * errors[0]
+
+
+def test_training_keeps_one_hidden_value_less_than_the_plain_form(layers):
+    """The plain form keeps x and sigmoid(1.702 x); ours keeps one of them. Both keep what the second layer reads."""
+
+    def count_kept(function):
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+            output = function(torch.randn(100, 16), *layers)
+        assert output.requires_grad
+        return len({tensor.data_ptr() for tensor in kept if tensor.shape == (100, 64)})
+
+    assert [count_kept(function) for function in (plain, quick_gelu_mlp)] == [3, 2]
+
+
+def test_a_block_keeps_its_names_and_values():
+    vit = timm.create_model("vit_xsmall_patch16_clip_224", embed_dim=32, depth=1, num_heads=2, act_layer=QuickGELU)
+    block = copy.deepcopy(vit.blocks[0])
+    speed_up_mlp(block)
+    assert isinstance(block.mlp, QuickGELUMlp)
+    assert list(block.state_dict()) == list(vit.blocks[0].state_dict())
+    x = torch.randn(2, 5, 32)
+    torch.testing.assert_close(block(x), vit.blocks[0](x), atol=1e-6, rtol=1e-6)

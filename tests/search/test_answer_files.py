@@ -47,16 +47,9 @@ def test_files_hold_every_query(search, tmp_path):
     content = json.loads(paths[0].read_text())
     assert content["threshold"] == {"distance": 0.5, "reason": "test", "false_positive_rate": None}
     assert [query["match"] for query in content["queries"]] == [True, False]
-    assert content["queries"][0]["found"][1] == {
-        "rank": 2,
-        "key": "b",
-        "camera": 0,
-        "view": "aerial",
-        "time": "2023-10-17T00:00:00",
-        "picture": "b.jpg",
-        "distance": pytest.approx(0.85275, abs=1e-4),
-        "accepted": False,
-    }
+    place = {"camera": 0, "view": "aerial", "time": "2023-10-17T00:00:00", "picture": "b.jpg"}
+    distance = {"distance": pytest.approx(0.85275, abs=1e-4), "accepted": False}
+    assert content["queries"][0]["found"][1] == {"rank": 2, "key": "b", **place, **distance}
     rows = list(csv.reader(paths[1].read_text().splitlines()))
     assert rows[0] == ["query", "match", "rank", "key", "camera", "view", "time", "distance", "accepted"]
     assert rows[2][:7] + rows[2][8:] == ["q", "True", "2", "b", "0", "aerial", "2023-10-17T00:00:00", "False"]

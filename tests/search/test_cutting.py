@@ -21,8 +21,7 @@ RULES = SelectionRules(min_frames=2, min_width=4, min_height=4, min_confidence=N
 def cut(tmp_path, write_video, write_boxes, moving):
     """``cut(**changes)``: cut the moving rectangles, track 7 the red one and track 12 the green one."""
     boxes = [(number, 7, 4 * (number - 1), 16, 16, 32, 0.9) for number in range(1, 13)]
-    boxes += [(number, 12, 72, 8, 16, 32, 0.8) for number in (3, 5, 8)]
-    boxes = write_boxes(boxes)
+    boxes = write_boxes(boxes + [(number, 12, 72, 8, 16, 32, 0.8) for number in (3, 5, 8)])
 
     def run(frames=moving, boxes=boxes, rules=RULES, **options):
         places = {"output": tmp_path / "out", "contact_sheets": tmp_path / "sheets", **options}
@@ -145,9 +144,7 @@ def test_the_real_clip(shared, tmp_path):
         frame, track, *_ = map(float, line.split(","))
         if frame % 10 == 1:
             by_track.setdefault(f"track_{int(track):04d}", []).append(int(frame))
-    written = {
-        folder.name: sorted(int(frame.stem) for frame in folder.iterdir())
-        for folder in (tmp_path / "out").glob("track_*")
-    }
+    folders = (tmp_path / "out").glob("track_*")
+    written = {folder.name: sorted(int(frame.stem) for frame in folder.iterdir()) for folder in folders}
     assert len(written) > 5
     assert written == {name: frames for name, frames in by_track.items() if len(frames) >= 8}

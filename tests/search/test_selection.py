@@ -60,17 +60,11 @@ def test_the_margin_is_a_share_of_the_size_and_ends_at_the_border(select):
     assert selection.tracklets[0]["mean_width"] == 20
 
 
-def test_the_size_is_that_inside_the_frame(select):
+def test_boxes_that_are_too_small_inside_the_frame_or_below_the_confidence_are_left_out(select):
     lines = [line(1, 1, 10, 20, 16, 32), line(2, 1, -1, 20, 16, 32), line(3, 1, 10, 69, 16, 32)]
-    selection = select(lines, min_width=16, min_height=32, margin=1)
+    selection = select([*lines, line(4, 1, confidence=0.5)], min_width=16, min_height=32, margin=1, min_confidence=0.6)
     assert selection.frames.tolist() == [1]
     assert "2 are smaller than 16x32 pixels (--min_width, --min_height)" in selection.report
-
-
-def test_boxes_below_the_confidence_are_left_out(select):
-    lines = [line(frame, 1, confidence=confidence) for frame, confidence in enumerate((0.5, 0.6, 0.7), start=1)]
-    selection = select(lines, min_confidence=0.6)
-    assert selection.frames.tolist() == [2, 3]
     assert "1 are below --min_confidence 0.6" in selection.report
     assert select([line(1, 1, confidence=-1)]).frames.tolist() == [1]
 

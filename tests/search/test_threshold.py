@@ -40,30 +40,28 @@ def test_the_strictest_direction_of_the_visual_ranking_counts(write):
     assert ", down, true positive rate 0.7000, the strictest of 2 directions" in threshold.reason
 
 
+LISTED = (
+    '{"checkpoint": "", "verification": [{"method": "visual only", "operating_points": [["threshold"]], "roc": []}]}'
+)
+STRANGE = ("", "[]", "{}", "\xff", "1", '"text"', "null", "[" * 100_000, f'{{"a": {"1" * 5000}}}', LISTED)
+
+
 def test_what_cannot_be_used_is_refused(write, tmp_path):
-    with pytest.raises(ValueError, match="up: no threshold accepts at most 0.001 of the pairs of two people"):
-        read_threshold(write(row("up", (0.5, 0.01, 0.8), (None, 0, 0))), 0.001)
-    with pytest.raises(ValueError, match="verifies no pairs by the ranking 'visual only'"):
-        read_threshold(write(), 0.01)
-    with pytest.raises(ValueError, match="descriptors of any length"):
-        read_threshold(write(row("up", (3, 0.01, 0.8)), unit_length=False), 0.01)
+    for rows, facts, problem in [
+        ([row("up", (0.5, 0.01, 0.8), (None, 0, 0))], {}, "up: no threshold accepts at most 0.001 of the pairs of two"),
+        ([], {}, "verifies no pairs by the ranking 'visual only'"),
+        ([row("up", (3, 0.01, 0.8))], {"unit_length": False}, "descriptors of any length"),
+    ]:
+        with pytest.raises(ValueError, match=problem):
+            read_threshold(write(*rows, **facts), 0.001)
     with pytest.raises(FileNotFoundError, match="none.json is not a file: eval_main.py"):
         read_threshold(tmp_path / "none.json", 0.01)
-    listed = write({**row("up"), "roc": [["threshold"]]}).read_text()
-    deep, long = "[" * 100_000, f'{{"settings": {"1" * 5000}}}'
-    for content in ("", "[]", "{}", "\xff", "1", '"text"', "null", deep, long, listed, '{"checkpoint": ""}'):
+    for content in STRANGE:
         (tmp_path / "other.json").write_text(content, encoding="latin-1")
         with pytest.raises(ValueError, match=r"other\.json is not a results\.json"):
             read_threshold(tmp_path / "other.json", 0.01)
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        *((distance, 0.01, 0.8) for distance in (float("nan"), -0.5, 10**400, 9, "0.5")),  # 9: of any length
-        *((0.5, *rates) for rates in ((-0.01, 0.8), (None, 0.8), (0.01, 1.5))),
-    ],
-)
-def test_a_point_that_makes_no_sense_is_refused(write, point):
-    with pytest.raises(ValueError, match=r"results\.json is not a results\.json of eval_main\.py"):
-        read_threshold(write(row("up", (0.4, 0.001, 0.8), point)), 0.01)
+    # 9 is a distance of descriptors of any length.
+    distances = [(distance, 0.01, 0.8) for distance in (float("nan"), -0.5, 10**400, 9, "0.5")]
+    for point in (*distances, (0.5, -0.01, 0.8), (0.5, None, 0.8), (0.5, 0.01, 1.5)):
+        with pytest.raises(ValueError, match=r"results\.json is not a results\.json of eval_main\.py"):
+            read_threshold(write(row("up", (0.4, 0.001, 0.8), point)), 0.01)

@@ -1,9 +1,5 @@
 """tools/extract_features.py writes a file of descriptors for any folder of tracklets."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,15 +7,7 @@ from PIL import Image
 from search.feature_file import read_features
 from tools.extract_features import main
 
-ROOT = Path(__file__).resolve().parents[2]
 QUERY = "case1_aerial_to_ground/query"
-HOLD_LOCK = """
-import pathlib, sys, time
-from utils.files import lock_folder
-with lock_folder(pathlib.Path(sys.argv[1])):
-    print("locked", flush=True)
-    time.sleep(600)
-"""
 
 
 @pytest.fixture
@@ -68,34 +56,3 @@ def test_what_cannot_work_is_refused_before_anything_is_written(extract, tmp_pat
     with pytest.raises(FileNotFoundError, match="empty has no frames: expected a folder with frames"):
         extract(tmp_path / "empty", "a/people.npz")
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["people.npz.log", "people.npz.parts"]
-
-
-def test_a_command_that_fails_keeps_its_parts(extract, tmp_path, monkeypatch):
-    """The disk is full when the file is written; the next command computes nothing."""
-    fails = []
-
-    def fail(table, path):
-        fails.append(table)
-        raise OSError("No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("tools.extract_features.write_features", fail)
-        with pytest.raises(OSError, match="No space left"):
-            extract(QUERY, "people.npz")
-    assert [path.name for path in (tmp_path / "people.npz.parts").glob("[!.]*")] == ["part_00000.safetensors"]
-    name = "processor.evaluation.features.FeatureExtractor.extract"
-    monkeypatch.setattr(name, lambda *_: pytest.fail("computed again"))
-    assert np.array_equal(extract(QUERY, "people.npz").features, fails[0].features)
-    assert not (tmp_path / "people.npz.parts").exists()
-
-
-def test_a_second_command_with_the_same_output_is_refused(extract, tmp_path):
-    (tmp_path / "people.npz.parts").mkdir()
-    words = [sys.executable, "-c", HOLD_LOCK, str(tmp_path / "people.npz.parts")]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()  # it holds the lock
-        with pytest.raises(ValueError, match=rf"parts is in use by process {other.pid} on .* \(--output\)"):
-            extract(QUERY, "people.npz")
-        other.kill()
-    assert sorted(path.name for path in tmp_path.glob("people*")) == ["people.npz.parts"]
-    assert len(extract(QUERY, "people.npz").keys) == 6

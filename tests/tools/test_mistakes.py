@@ -6,49 +6,29 @@ import pytest
 
 DESCRIBE = ["describe", "data"]
 CUT = ["clip.avi", "boxes.txt", "--output", "out"]
-RENDER = ["--output", "out"]
 FIND = ["find", "a.npz"]
 TEXT = ["--text", "man", "--text_tower", "t.pt"]
 MISTAKES = [
     ("eval_main", ["--eval_case", "case4"], "--eval_case"),
-    ("tools.cut_tracklets", [*CUT, "--margin", "-0.1"], "--margin: must be a finite number from 0 up, got -0.1"),
-    (
-        "tools.cut_tracklets",
-        [*CUT, "--min_confidence", "nan"],
-        "--min_confidence: must be a finite number",
-    ),
-    ("tools.cut_tracklets", [*CUT, "--margin", "wide"], "--margin: must be a number, got 'wide'"),
-    ("tools.cut_tracklets", [*CUT, "--stride", "0"], "--stride: must be at least 1, got 0"),
-    ("tools.cut_tracklets", [*CUT, "--stride", "9" * 30], "--stride: must be at most 9223372036854775807, got 999"),
-    ("tools.cut_tracklets", [*CUT, "--quality", "101"], "--quality: must be at most 100, got 101"),
-    ("tools.dataset", ["check", "--sample", "-1"], "--sample: must be at least 0, got -1"),
-    ("tools.dataset", ["check", "--sample", "few"], "--sample: must be an integer, got 'few'"),
-    ("tools.dataset", ["check", "--workers", "0"], "--workers: must be at least 1, got 0"),
-    ("tools.dataset", ["check", "--workers", "1000000"], "--workers: must be at most 256, got 1000000"),
-    ("tools.dataset", [*DESCRIBE, "--seed", "-1"], "--seed: must be at least 0, got -1"),
+    ("tools.cut_tracklets", [*CUT, "--margin", "-0.1"], "--margin: must be a finite number from 0 up, got '-0.1'"),
+    ("tools.cut_tracklets", [*CUT, "--stride", "0"], "--stride: must be an integer from 1 up, got '0'"),
+    ("tools.dataset", ["check", "--sample", "few"], "--sample: must be an integer from 0 up, got 'few'"),
+    ("tools.dataset", ["check", "--workers", "1000000"], "--workers: must be an integer from 1 to 256, got '1000000'"),
     ("tools.dataset", [*DESCRIBE, "--pattern", "x", "--table", "y"], "not allowed with argument"),
     ("tools.dataset", ["describe"], "the following arguments are required: root"),
-    ("tools.dataset", ["resize", "a", "b", "--size", "0", "1"], "--size: must be at least 1, got 0"),
+    ("tools.dataset", ["resize", "a", "b", "--size", "0", "1"], "--size: must be an integer from 1 up"),
     ("tools.dataset", ["split"], "the following arguments are required: --output"),
     ("tools.extract_features", ["--network", "a", "--weight", "best", "--tracklets", "b", "--output", "c"], "--weight"),
     ("tools.plan_run", ["--identities", "6"], "--identities"),
     ("tools.plan_run", ["--tracklets", "1"], "--tracklets"),
     ("tools.plan_run", ["--tflops", "0"], "--tflops"),
-    ("tools.render_synthetic", [*RENDER, "--train_people", "-5"], "--train_people: must be at least 0, got -5"),
-    ("tools.render_synthetic", [*RENDER, "--test_people", "many"], "--test_people: must be an integer, got 'many'"),
-    ("tools.render_synthetic", [*RENDER, "--frames", "0"], "--frames: must be at least 1, got 0"),
-    ("tools.render_synthetic", [*RENDER, "--tracklets_per_view", "0"], "--tracklets_per_view: must be at least 1"),
-    ("tools.render_synthetic", [*RENDER, "--workers", "1000000"], "--workers: must be at most 256, got 1000000"),
-    ("tools.render_synthetic", [*RENDER, "--train_people", "0", "--test_people", "0"], "must not both be 0"),
+    ("tools.render_synthetic", ["--train_people", "0", "--test_people", "0"], "must not both be 0"),
     ("tools.search", FIND, "name the queries: --queries FEATURES"),
     ("tools.search", ["find", "--key", "a"], "name feature files to search in, or a table by --index"),
     ("tools.search", [*FIND, "--index", "b.lance", "--key", "a"], "or a table by --index"),
     ("tools.search", [*FIND, "--text", "man"], "--text and --text_tower"),
-    ("tools.search", [*FIND, "--key", "a", "--text_tower", "t.pt"], "--text and --text_tower"),
     ("tools.search", [*FIND, *TEXT, "--key", "a"], "--text goes without"),
-    ("tools.search", [*FIND, "--key", "a", "--max_distance", "nan"], "--max_distance: must be a finite number"),
     ("tools.search", [*FIND, "--key", "a", "--where", "pid=3"], "--where: expected camera=3,5"),
-    ("tools.submission", ["check", "a", "--sample", "a", "--length", "-1"], "--length: must be at least 0, got -1"),
 ]
 
 

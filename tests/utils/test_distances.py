@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from torch.nn import functional as F
 
 from utils import distances
-from utils.distances import Distances, given_distances, nearest_columns, round_features, squared_distances
+from utils.distances import Distances, find_nearest, given_distances, nearest_columns, round_features, squared_distances
 
 
 def exact_distances(query, gallery):
@@ -107,4 +107,5 @@ def test_a_penalty_is_added():
 def test_the_nearest_are_the_first_of_a_stable_sort(values, length):
     expected = [sorted(range(len(row)), key=list(row).__getitem__)[:length] for row in values]
     assert nearest_columns(torch.from_numpy(values), length).tolist() == expected
+    assert [find_nearest(row, length).tolist() for row in values] == expected
     assert Distances(values.shape, torch.from_numpy(values).__getitem__).shape == values.shape

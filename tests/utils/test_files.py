@@ -4,7 +4,6 @@ import contextlib
 import errno
 import multiprocessing
 import os
-import time
 
 import pytest
 
@@ -29,11 +28,6 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def age(path):
-    old = time.time() - files.STALE - 60
-    os.utime(path, (old, old))
-
-
 def write_folder(path, content="new", error=None):
     with whole_folder(path, force=True) as folder:
         (folder / content).write_text(content)
@@ -41,21 +35,17 @@ def write_folder(path, content="new", error=None):
             raise error
 
 
-def write_half(error):
-    def write(file):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError("no space"), Mistake("no")])
+def test_an_interruption_leaves_what_was_there(error, tmp_path):
+    def write_half(file):
         file.write(b"half")
         raise error
 
-    return write
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError("no space"), Mistake("no")])
-def test_an_interruption_leaves_what_was_there(error, tmp_path):
     write_text("old", tmp_path / "a.txt")
     write_folder(tmp_path / "a", "old")
     expected = Mistake if isinstance(error, OSError) else type(error)
     with pytest.raises(expected):
-        write_whole(write_half(error), tmp_path / "a.txt")
+        write_whole(write_half, tmp_path / "a.txt")
     with pytest.raises(expected):
         write_folder(tmp_path / "a", "new", error)
     assert (tmp_path / "a.txt").read_text() == "old"
@@ -95,19 +85,12 @@ def test_the_umask_counts(umask, modes, tmp_path):
     assert tuple((tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "a")) == modes
 
 
-def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_path):
-    for name in (".a[1].12345678.part", ".a[1].12345679.part", ".b.12345678.part"):
-        (tmp_path / name).write_text("half")
-    age(tmp_path / ".a[1].12345678.part")
-    age(tmp_path / ".b.12345678.part")
-    write_text("new", tmp_path / "a[1]")
-    assert names_in(tmp_path) == [".a[1].12345679.part", ".b.12345678.part", "a[1]"]
-    with whole_folder(tmp_path / "c", force=True) as folder:
-        assert folder.suffix == files.SUFFIX
+def test_who_locks_a_folder_removes_what_killed_writers_left_there(tmp_path):
+    (tmp_path / ".b.12345678.part").write_text("half")
+    with whole_folder(tmp_path / "c", force=True):
         write_folder(tmp_path / "c", "of another process")
-        assert folder.is_dir()
-    with lock_folder(tmp_path):  # nobody else writes here
-        assert names_in(tmp_path) == [files.LOCK_FILE, files.HOLDER_FILE, "a[1]", "c"]
+    with lock_folder(tmp_path):
+        assert names_in(tmp_path) == [files.LOCK_FILE, files.HOLDER_FILE, "c"]
 
 
 @pytest.mark.parametrize("step", [0, 1])
@@ -130,15 +113,6 @@ def test_one_of_both_names_is_the_last_whole_file_wherever_a_write_stops(step, t
     assert "two" in [name.read_text() for name in (path, previous) if name.exists()]
 
 
-def test_the_only_copy_of_a_replaced_folder_is_never_removed(tmp_path):
-    (tmp_path / ".a.12345678.old").mkdir()  # of a process that was killed between the renames
-    age(tmp_path / ".a.12345678.old")
-    write_folder(tmp_path / "a")
-    assert names_in(tmp_path) == [".a.12345678.old", "a"]
-    write_folder(tmp_path / "a")
-    assert names_in(tmp_path) == ["a"]
-
-
 def test_only_what_was_written_before_is_replaced(tmp_path):
     def write(*names):
         def fill(folder):
@@ -155,8 +129,15 @@ def test_only_what_was_written_before_is_replaced(tmp_path):
     (tmp_path / "c").mkdir()
     with pytest.raises(Mistake, match="Could not write .*Is a directory"):
         replace_files(tmp_path, write("b", "c"))
-    with pytest.raises(Mistake, match="own was not written here"), whole_folder(tmp_path, force=True):
+    with pytest.raises(Mistake, match="own was not written here: delete"), whole_folder(tmp_path, force=True):
         raise AssertionError
+
+
+def test_a_data_set_that_version_0_1_rendered_is_replaced(tmp_path):
+    for name, content in (("a.jpg", ""), (files.EARLIER_LIST, "a.jpg\n")):
+        (tmp_path / name).write_text(content)
+    write_folder(tmp_path)
+    assert names_in(tmp_path) == [files.WRITTEN_LIST, "new"]
 
 
 def test_files_that_are_set_aside_are_numbered_and_never_overwritten(tmp_path):

@@ -226,13 +226,6 @@ def official_mars(distmat, q_pids, g_pids, q_camids, g_camids):
     return total / len(q_pids)
 
 
-def test_trapezoidal_precision_of_a_hand_worked_case():
-    distmat = np.arange(4.0)[None]
-    # Matches at ranks 1 and 3: ((1 + 1) / 2 + (1/2 + 2/3) / 2) / 2.
-    result = evaluate_ranking(distmat, [1], [1, 2, 1, 3], [0], [1, 1, 1, 1], protocol=MARS_OFFICIAL)
-    assert result.mAP == pytest.approx((1 + 7 / 12) / 2)
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_mars_protocol_agrees_with_its_rules_written_out(seed):
     rng = np.random.default_rng(seed)
@@ -280,8 +273,5 @@ def test_a_protocol_knows_which_gallery_entries_it_leaves_out():
     assert CROSS_CAMERA.leaves_out(1, 0, g_pids, g_camids).tolist() == [True, False, False, False]
     assert not CROSS_CAMERA.leaves_out(1, -1, g_pids, g_camids).any()
     assert not ALL_CAMERAS.leaves_out(1, 0, g_pids, g_camids).any()
-    queries = np.array([[1], [2]]), np.array([[1], [0]])
-    expected = [[False, True, False, False], [False, False, True, False]]
-    assert MARS_OFFICIAL.leaves_out(*queries, g_pids, g_camids).tolist() == expected
-    tensors = [torch.from_numpy(each) for each in (*queries, g_pids, g_camids)]
-    assert MARS_OFFICIAL.leaves_out(*tensors).tolist() == expected
+    each = np.array([1, 2, 2, 1]), np.array([0, 1, 0, -1])  # a query for each entry
+    assert MARS_OFFICIAL.leaves_out(*each, g_pids, g_camids).tolist() == [True, False, True, False]

@@ -101,11 +101,11 @@
     && ["camera", "altitude", "person"].every((name) => !value(name) || String(tracklet[name]) === value(name));
 
   function showChoices() {
-    const [direction, method] = [Number(value("direction")), Number(value("method"))];
+    const [direction, method] = [data.directions[Number(value("direction"))], Number(value("method"))];
     for (const table of document.querySelectorAll(".groups table")) {
-      table.hidden = Number(table.dataset.direction) !== direction || Number(table.dataset.method) !== method;
+      table.hidden = table.dataset.direction !== direction.title || table.dataset.method !== data.methods[method];
     }
-    const queries = data.directions[direction].rankings[method];
+    const queries = direction.rankings[method];
     const name = value("sort") || "precision";
     const sorted = (query) => (query[name] ?? query.tracklet[name] ?? NEVER) * (value("order") ? -1 : 1);
     chosen = (queries ?? []).filter(isWanted).sort((one, other) => sorted(one) - sorted(other));

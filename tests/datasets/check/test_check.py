@@ -1,18 +1,58 @@
-"""The data check as a whole: sound copies, every fault of the readers at once, and its worker processes."""
+"""The data check as a whole: sound copies, all faults of readers, frames and comparisons, and its worker processes."""
 
 import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
+import pytest
+from PIL import Image
+
 from datasets.check import check as check_module
 from datasets.check.report import report_as_dict
-from datasets.problems import BLOCKING
+from datasets.problems import BLOCKING, CHECKS, WARNING
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
 TRACKLET = "train/1/c0n0"
+AERIAL_NAME = "1_01_02_2024_10_30_30_40_60_Field_1_-1_0_0_0_0_0_0_0_0_walk_outdoor_1"
+DETREIDX_TEST = (f"{CASE1}/query/3/3_query", f"{CASE1}/gallery/3/3_gallery", f"{CASE2}/query/5/5_b")
 
 
-def test_a_sound_tree(make_tree, check, found):
+@pytest.fixture
+def check(tiny_cfg):
+    """``check(root, *overrides, sample=0, num_workers=1)``: the report on a tree; any share of frames may be bad."""
+
+    def run(root, *opts, sample=0, num_workers=1):
+        cfg = tiny_cfg("DATASETS.ROOT_DIR", root, "DATALOADER.MAX_BAD_FRACTION", 1, *opts)
+        return check_module.check_dataset(cfg, sample, num_workers)
+
+    return run
+
+
+def frames_of(root, tracklet=TRACKLET):
+    return sorted((root / tracklet).iterdir())
+
+
+def found(report, *levels):
+    """The checks that found something; without levels, those that are more than remarks."""
+    return {check for check in report.problems.places if CHECKS[check].level in (levels or (BLOCKING, WARNING))}
+
+
+@pytest.fixture
+def detreidx_tree(tmp_path):
+    """Two training people and a test person, seen by a drone and from the ground."""
+    rng = np.random.default_rng(0)
+    for folder in (*(f"train/{pid}/{pid}_{side}" for pid in (1, 2) for side in "ab"), *DETREIDX_TEST):
+        path = tmp_path / folder
+        path.mkdir(parents=True)
+        for number in range(4):
+            name = AERIAL_NAME if folder.endswith(("_a", "_query")) else "1"
+            pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path / f"{name}_{number}.jpg")
+    return tmp_path
+
+
+def test_a_sound_tree(make_tree, check):
     report = check(make_tree())
     assert report.can_train
     assert found(report) == set()
@@ -31,7 +71,7 @@ def test_a_sound_tree(make_tree, check, found):
     assert report.not_checked == []
 
 
-def test_the_real_sample(shared, check, found):
+def test_the_real_sample(shared, check):
     report = check(shared / "data/pets09", sample=2)
     assert report.can_train
     assert report.problems.places["query without match"] == [f"{CASE2}/query: identity 7, 3 queries"]
@@ -41,7 +81,7 @@ def test_the_real_sample(shared, check, found):
     assert report.not_checked[0].startswith("whether 2930 frames can be decoded")
 
 
-def test_all_blocking_problems_are_found_at_once(make_tree, check, frames_of, found):
+def test_all_blocking_problems_are_found_at_once(make_tree, check):
     root = make_tree()
     (root / TRACKLET / "me.jpg").write_bytes(frames_of(root)[0].read_bytes())
     first, second, *_ = frames_of(root, "train/1/c0n1")
@@ -73,32 +113,21 @@ def test_all_blocking_problems_are_found_at_once(make_tree, check, frames_of, fo
     assert str(root / CASE2 / "query") in places["missing folder"][0]
 
 
-def test_masked_identities(make_tree, check, frames_of, found):
-    root = make_tree(masked=True)
-    frames = frames_of(root, f"{CASE1}/query/20/tracklet_0")
-    frames[0].rename(frames[0].with_name("0001.jpg"))
-    report = check(root)
-    assert report.problems.places["masked identities"] == [CASE1, CASE2]
-    assert report.problems.places["masked frame name"] == [f"{root / CASE1}/query/20/tracklet_0"]
-    assert report.can_train
-    assert not found(report)
-
-
-def test_masked_identities_of_another_data_set_are_declared(detreidx_tree, check_detreidx, found):
-    root = detreidx_tree.root
+def test_masked_identities_are_declared(detreidx_tree, check):
+    root = detreidx_tree
     shutil.copytree(root / f"{CASE1}/query/3", root / f"{CASE2}/gallery/1")  # a number that training has, too
-    detreidx_tree.write(f"{CASE2}/query/5/5_a", 0)
-    report = check_detreidx("DATASETS.IDENTITIES_MASKED", True)
+    opts = ["DATASETS.NAMES", "detreidx", "SOLVER.STAGE2.IMS_PER_BATCH", 4, "TEST.MASK_ATTRIBUTES", "()"]
+    report = check(root, *opts, "DATASETS.IDENTITIES_MASKED", True)
     assert report.problems.places["masked identities"] == [CASE1, CASE2]
     assert found(report) == set()
-    assert found(check_detreidx()) == {"frame of two people", "query without match", "people in train and test"}
+    assert found(check(root, *opts)) == {"frame of two people", "query without match", "people in train and test"}
     (root / f"{CASE1}/query/3/3_query/1_1_02_2024_10_30_30_40_60_S1.jpg").touch()
-    report = check_detreidx("DATASETS.IDENTITIES_MASKED", True)
+    report = check(root, *opts, "DATASETS.IDENTITIES_MASKED", True)
     assert len(report.problems.places["frame name"]) == 1  # the loader does not tolerate it either
     assert report.can_train is False
 
 
-def test_frames_that_lead_nowhere_and_pipes_are_not_opened(make_tree, check, frames_of, found):
+def test_frames_that_lead_nowhere_and_pipes_are_not_opened(make_tree, check):
     root = make_tree()
     gone, loop, pipe, device, *_ = frames_of(root)
     for path, target in ((gone, "nowhere.jpg"), (loop, loop.name), (device, "/dev/zero")):
@@ -131,7 +160,7 @@ def test_a_folder_that_cannot_be_listed(make_tree, check, monkeypatch):
     assert report.can_train is False
 
 
-def test_a_data_set_in_tables(build_mars_tree, check, found):
+def test_a_data_set_in_tables(build_mars_tree, check):
     train = [(1, 1, 4), (1, 2, 4), (2, 1, 4), (2, 2, 4)]
     tree = build_mars_tree(train, [(3, 1, 4), (3, 2, 4)], query=[1])
     first, *_, last = (tree.root / f"bbox_train/{name[:4]}/{name}" for name in tree.names["train"])
@@ -169,47 +198,6 @@ def test_a_process_that_dies_blocks(make_tree, tiny_cfg, monkeypatch):
     assert (report.complete, report.can_train) == (False, False)
 
 
-def test_missing_parts(make_tree, check):
-    root = make_tree()
-    shutil.rmtree(root / CASE2)
-    report = check(root)
-    assert report.problems.places["missing direction"] == [str(root / CASE2)]
-    assert report.can_train
-    shutil.rmtree(root / "train")
-    shutil.rmtree(root / CASE1)
-    report = check(root)
-    missing = [text.split(" ")[0] for text in report.problems.places["missing folder"]]
-    assert missing == [str(root / place) for place in ("train", CASE1)]
-    assert report.can_train is False
-
-
-def test_attributes(make_tree, check, found):
-    root = make_tree()
-    path = root / "attributes/train.csv"
-    header, _, row, *rows = path.read_text().splitlines()
-    pid, _, *codes = row.split(",")
-    path.write_text("\n".join([header, ",".join([pid, "3", *codes]), *rows]))
-    (root / f"attributes/{CASE1}/query.csv").unlink()
-    report = check(root)
-    assert found(report) == {"attribute code", "people without attributes"}
-    assert "gender holds code 3" in report.problems.places["attribute code"][0]
-    assert report.problems.places["people without attributes"] == ["train: identity 1"]
-    assert report.problems.places["no attribute table"] == [str(root / f"attributes/{CASE1}/query.csv")]
-
-
-def test_codes_in_frame_names(check_detreidx, found):
-    report = check_detreidx()
-    assert report.can_train
-    assert found(report) == set()
-    content = report_as_dict(report)
-    assert content["splits"]["train"]["altitudes"] == {30: 2}
-    assert {split: counts["with_attributes"] for split, counts in content["splits"].items()} == {
-        "train": 4,
-        f"{CASE1}/query": 1,
-        f"{CASE1}/gallery": 0,
-    }
-
-
 def test_held_out_people_and_batches(make_tree, check):
     root = make_tree()
     (text,) = check(root, "SOLVER.STAGE2.IMS_PER_BATCH", 10).problems.places["batches"]
@@ -219,7 +207,7 @@ def test_held_out_people_and_batches(make_tree, check):
     assert (people["train"], people[f"validation_{CASE1}/query"]) == (2, 2)
 
 
-def test_damaged_frames_are_warnings(make_tree, check, frames_of, found):
+def test_damaged_frames_are_warnings(make_tree, check):
     root = make_tree()
     empty, truncated, copy, other, *_ = frames_of(root)
     empty.write_bytes(b"")
@@ -233,7 +221,7 @@ def test_damaged_frames_are_warnings(make_tree, check, frames_of, found):
     assert report.can_train
 
 
-def test_a_sample_of_the_frames(make_tree, check, frames_of, found):
+def test_a_sample_of_the_frames(make_tree, check):
     root = make_tree()
     frames = frames_of(root)
     frames[2].write_bytes(b"no image")
@@ -264,3 +252,66 @@ def test_special_files_that_a_table_lists_as_frames(tmp_path, make_tracklet):
         ("no readable frame", str(tmp_path)),
     ]
     assert len(results.digests) == 0
+
+
+def test_a_frame_of_two_people(make_tree, check):
+    root = make_tree()
+    mine, other = frames_of(root)[0], frames_of(root, "train/4/c0n0")[3]
+    other.write_bytes(mine.read_bytes())
+    report = check(root)
+    assert found(report) == {"frame of two people"}
+    assert report.problems.places["frame of two people"] == [f"{mine} and {other}"]
+    shutil.copytree(root / TRACKLET, root / "train/4/copy")
+    texts = check(root).problems.places["frame of two people"]
+    assert len(texts) == 2  # frame 0 is shown with the first of the other's two, the five others with the copy
+    assert texts[1].endswith(", and 4 more of these tracklets")
+
+
+def test_people(make_tree, check):
+    root = make_tree(test=(1, 20))
+    shutil.rmtree(root / "train/4/c4n0")
+    shutil.rmtree(root / "train/4/c4n1")
+    for name in ("c0n0", "c0n1", "c4n0"):
+        shutil.rmtree(root / "train/6" / name)
+    shutil.rmtree(root / CASE1 / "gallery/20")
+    report = check(root)
+    places = report.problems.places
+    assert places["people in train and test"] == ["identity 1"]
+    assert places["one view"] == ["identity 4: only ground", "identity 6: only aerial"]
+    assert places["one tracklet"] == ["identity 6"]
+    assert places["few tracklets"] == ["identity 6: 1"]
+    assert places["query without match"] == [f"{CASE1}/query: identity 20, 2 queries"]
+    assert report.can_train
+
+
+def test_short_tracklets_cameras_views_altitudes_and_strays(make_tree, check):
+    root = make_tree()
+    for frame in frames_of(root)[3:]:
+        frame.unlink()
+    for frame in frames_of(root, f"{CASE1}/query/20/c4n0"):
+        frame.rename(frame.with_name(frame.name.replace("C4", "C2")))
+    for frame in frames_of(root, "train/1/c4n0"):
+        frame.rename(frame.with_name(frame.name.replace("A2", "A9")))
+    (root / TRACKLET / "Thumbs.db").write_bytes(b"x")
+    report = check(root)
+    assert found(report) == {"short tracklet", "other view", "camera only in test", "altitude"}
+    places = report.problems.places
+    assert places["short tracklet"] == ["train: identity 1, c0n0: 3 frames"]
+    assert places["other view"] == [f"{root / CASE1}/query/20/c4n0: from the ground"]
+    assert places["camera only in test"] == ["camera 2: 1 tracklets"]
+    assert places["altitude"] == [str(root / "train/1/c4n0")]
+    assert places["stray file"] == [str(root / TRACKLET / "Thumbs.db")]
+
+
+def test_more_bad_frames_than_training_tolerates(make_tree, check):
+    root = make_tree()
+    empty, garbled, *_ = frames_of(root)
+    empty.write_bytes(b"")
+    garbled.write_bytes(b"no image")
+    report = check(root, "DATALOADER.MAX_BAD_FRACTION", 0.01)  # 2 of 96
+    (text,) = report.problems.places["too many bad frames"]
+    assert text == "2 of 96 training frames cannot be used, 2.08 %; the limit is 1 %"
+    assert report.can_train is False
+    report = check(root, "DATALOADER.MAX_BAD_FRACTION", 0.03)
+    assert "too many bad frames" not in report.problems.places
+    assert report.can_train

@@ -68,7 +68,7 @@ def test_evaluation_can_do_without_train(tmp_path):
     [
         ("tracklet_train/0000/0000_ -1", "expected a path prefix and a pid"),
         ("tracklet train/0000/0000_ 9", r"line 3: expected a path prefix and a pid, and no other spaces, got"),
-        (f"tracklet_train/0000/0000_0001_01_ {2**63}", r"list_seq_train\.txt, line 3: the pid must fit into 64 bits"),
+        (f"tracklet_train/0000/0000_0001_01_ {2**63}", r"line 3: the pid must be an integer of 64 bits"),
         ("tracklet_train/0000/0009_ 9", "line 3: no image in .*0000 begins with 0009_"),
         ("tracklet_odd/0000_01_ 9", "line 3: expected a camera, 1 to 15, .* got 0000_01_16_1"),
         ("tracklet_odd/0000_02_ 9", r"line 3: the frames come from several cameras, \[1, 2\]"),

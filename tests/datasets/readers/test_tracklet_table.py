@@ -69,7 +69,7 @@ def test_columns_that_say_nothing_are_not_written(tmp_path):
         (["path,person,view", "a,1,drone"], "line 2: view must be one of ground, aerial, got 'drone'"),
         (["path,person,split", "a,1,val"], "line 2: split must be one of train, query, gallery, query+gallery, test"),
         (["path,person,split", "a,,query"], "line 2: an unknown person cannot be in query; set split to gallery"),
-        (["path,person,altitude", "a,1,high"], "line 2: altitude must be an integer, got 'high'"),
+        (["path,person,altitude", "a,1,high"], "line 2: altitude must be an integer of 64 bits, got 'high'"),
         (["path,person,day", "a,1,May 1"], "line 2: day must be a date such as 2026-04-27 or 260427, got 'May 1'"),
         (["path,person", "a/b,1", "a/./b/,1"], "line 3: 'a/b' stands on line 2 already"),
         (["path,person,split", "a,1,train", "b,1,test"], "line 3: person '1' is in test here and in train on line 2"),

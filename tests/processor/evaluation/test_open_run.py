@@ -89,12 +89,7 @@ def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):
     assert trained.cameras_for(SimpleNamespace(train=())) == {1: 1, 2: 0, 3: 1}
     assert "unknown" not in caplog.text
     assert "TEST.CAMERA_MAP 1:4,2:0,3:4" in trained.origin["settings"]
-
-
-def test_a_map_knows_no_other_cameras_and_names_strange_ones(cfg, tmp_path):
-    opts = ["OUTPUT_DIR", str(tmp_path), "TEST.CAMERA_MAP"]
-    assert load_trained(cfg, [*opts, "4:0"]).cameras_for(SimpleNamespace(train=())) == {4: 0}
-    trained = load_trained(cfg, [*opts, "0:0,1:5"])
+    trained = load_trained(cfg, [*opts, "TEST.CAMERA_MAP", "0:0,1:5"])
     with pytest.raises(ValueError, match=r"TEST\.CAMERA_MAP names training camera 5; those of the model are 0, 4"):
         trained.cameras_for(SimpleNamespace(train=()))
 
@@ -121,17 +116,9 @@ def test_other_weights_take_the_cameras_of_the_training_split(cameras, expected,
     assert ("every camera counts as unknown" in caplog.text) == (not expected)
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "identity"])
-def test_other_weights_are_evaluated_without_cameras_if_training_data_cannot_be_read(
-    damage, cfg, make_tree, tmp_path, caplog
-):
+def test_other_weights_are_evaluated_without_cameras_if_training_data_cannot_be_read(cfg, make_tree, tmp_path, caplog):
     torch.save(make_model(cfg, 4, 2).state_dict(), tmp_path / "other.pth")
-    root = make_tree(train=())
-    if damage != "missing":
-        (root / "train").mkdir()
-    if damage == "identity":
-        (root / "train/person").mkdir()
-    opts = ("TEST.WEIGHT", str(tmp_path / "other.pth"), "DATASETS.ROOT_DIR", str(root))
+    opts = ("TEST.WEIGHT", str(tmp_path / "other.pth"), "DATASETS.ROOT_DIR", str(make_tree(train=())))
     trained = load_trained(with_keys(cfg, *opts))
     dataset = trained.read_dataset()
     assert dataset.train == ()
@@ -203,8 +190,8 @@ def test_averaged_weights_are_opened_on_request_only(set_up, tmp_path):
         for opened, value in zip(trained.model.pool_image.parameters(), expected.parameters(), strict=True):
             assert torch.equal(opened, value)
         assert ("averaged" in trained.origin["model"]) == wanted
-
-
-def test_a_checkpoint_without_averaged_weights_says_so(cfg):
+    saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
+    del saved["averaged"]
+    torch.save(saved, tmp_path / LAST_CHECKPOINT)
     with pytest.raises(ValueError, match=r"checkpoint_last\.pth holds no averaged weights.*TEST\.AVERAGED_WEIGHTS"):
-        load_trained(with_keys(cfg, "TEST.AVERAGED_WEIGHTS", True))
+        load_trained(with_keys(parts.cfg, "TEST.AVERAGED_WEIGHTS", True))

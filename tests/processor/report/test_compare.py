@@ -63,7 +63,7 @@ def test_the_table_on_standard_output_shows_the_difference_and_the_largest_chang
     assert {mean_row, worse, *better} <= set(shown)
 
 
-def test_other_settings_and_missing_parts_are_warned_about(tmp_path, caplog):
+def test_other_settings_are_warned_about_and_evaluations_that_cannot_be_compared_are_refused(tmp_path, caplog):
     values = np.full(4, 0.5)
     one = write(tmp_path / "one", values, settings="those of the recipe")
     other = write(tmp_path / "other", values, settings="TEST.FLIP False", directions=DIRECTIONS[:1])
@@ -71,11 +71,6 @@ def test_other_settings_and_missing_parts_are_warned_about(tmp_path, caplog):
     assert f"settings differ: 'those of the recipe' in {one}" in caplog.text
     assert f"'TEST.FLIP False' in {other}" in caplog.text
     assert f"Only {one} has visual only | b to a: left out." in caplog.text
-
-
-def test_evaluations_that_cannot_be_compared_are_refused(tmp_path):
-    values = np.full(4, 0.5)
-    one = write(tmp_path / "one", values)
     for name, number, options, message in (
         ("more", 6, {}, r"different queries of visual only \| a to b: 2 are in one only, such as 2/0"),
         ("rules", 4, {"protocol": "mars-official"}, r"scored by cross-camera, but .* by mars"),
@@ -83,8 +78,6 @@ def test_evaluations_that_cannot_be_compared_are_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             read_pairs(one, write(tmp_path / name, np.full(number, 0.5), **options))
-    with pytest.raises(FileNotFoundError, match=r"mistyped/results\.json is not a file"):
-        main(["compare", str(one), str(tmp_path / "mistyped")])
 
 
 def write_results(path, protocol="cross-camera", **values):

@@ -37,6 +37,10 @@ def test_the_mean_over_queries_is_the_measure(protocol):
 def test_visual_rows_come_first_and_the_others_are_labelled(run):
     evaluation = run()
     scores = score_methods(evaluation)
+    content = json.loads(json.dumps(collect_results(evaluation, {"data": "AG-VPReID"}, scores)))
+    assert (content["data"], list(content["protocols"])) == ("AG-VPReID", ["cross-camera"])
+    assert (content["identities_masked"], content["results"]) == (False, scores)
+    assert all(0 <= row[name] <= 1 for row in scores for name in (*MEASURES, "mAP@20"))
     assert [row["annotated_attributes"] for row in scores] == [False] * 3 + [True] * 6
     assert [row["direction"] for row in scores] == ["aerial to ground", "ground to aerial", "overall"] * 3
     assert all(("annotated attributes" in row["method"]) == row["annotated_attributes"] for row in scores)
@@ -51,16 +55,6 @@ def test_visual_rows_come_first_and_the_others_are_labelled(run):
     table = format_results(run(("case1",)), expanded)
     assert re.search(r"^re-ranked \(uses the whole query set\) +aerial", table, re.MULTILINE)
     assert {row["direction"] for row in expanded} == {"aerial to ground"}  # no overall row of one direction
-
-
-def test_json_states_protocol_and_origin(run):
-    evaluation = replace(run(), unit_length=False)
-    scores = score_methods(evaluation)
-    content = json.loads(json.dumps(collect_results(evaluation, {"data": "AG-VPReID"}, scores)))
-    assert (content["data"], list(content["protocols"])) == ("AG-VPReID", ["cross-camera"])
-    assert (content["identities_masked"], content["unit_length"]) == (False, False)
-    assert content["results"] == scores
-    assert all(0 <= row[name] <= 1 for row in scores for name in (*MEASURES, "mAP@20"))
 
 
 def test_a_masked_direction_is_named_and_has_no_row(run):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from processor.evaluation.results import VISUAL, Evaluation
+from processor.evaluation.results import ANNOTATED, VISUAL, Evaluation, Method
 from processor.report import report_page, write
 from processor.report.compare import SCORES, read_queries
 from processor.report.write import write_queries
@@ -60,38 +60,31 @@ def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, re
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_submission_runs_on_across_both_cases(run, report, tmp_path):
-    evaluation = run()
-    written = report(evaluation, tmp_path)
+@pytest.mark.parametrize(
+    ("form", "length", "header"),
+    [
+        ("agvpreid", 4, ["row_id", "query_tracklet", "gallery_tracklets"]),
+        ("vreid-xfd", 0, ["case", "query_tracklet", "ranked_gallery_tracklets"]),  # full rankings
+    ],
+)
+def test_submission_runs_on_across_both_cases(form, length, header, run, report, tmp_path):
+    cases = [replace(result, case=replace(result.case, ranking_form=form)) for result in run().cases]
+    written = report(Evaluation(cases), tmp_path, length)
     assert set(tmp_path.rglob("*.csv")) == {path for path in written if path.suffix == ".csv"}
-    queries = [tracklet.name for result in evaluation.cases for tracklet in result.case.query]
+    queries = [tracklet.name for result in cases for tracklet in result.case.query]
+    names_of_cases = ["case1_aerial_to_ground"] * 6 + ["case2_ground_to_aerial"] * 6
+    first = [str(number) for number in range(1, 13)] if form == "agvpreid" else names_of_cases
     for slug in ("", "_annotated_attributes"):
-        header, *rows = read(tmp_path / f"submission{slug}.csv")
-        assert header == ["row_id", "query_tracklet", "gallery_tracklets"]
-        assert [row[:2] for row in rows] == [[str(number), name] for number, name in enumerate(queries, start=1)]
-        for result, part in zip(evaluation.cases, (rows[:6], rows[6:]), strict=True):
+        top, *rows = read(tmp_path / f"submission{slug}.csv")
+        assert top == header
+        assert [row[:2] for row in rows] == [list(pair) for pair in zip(first, queries, strict=True)]
+        for result, part in zip(cases, (rows[:6], rows[6:]), strict=True):
             single = read(tmp_path / result.case.name / f"tracklet_rankings{slug}.csv")[1:]
-            assert [row[0] for row in single] == [str(number) for number in range(1, 7)]
             assert [row[1:] for row in single] == [row[1:] for row in part]
-    result = evaluation.cases[0]
-    rows = read(tmp_path / result.case.name / "tracklet_rankings.csv")[1:]
-    for row, own in zip(rows, result.distances[VISUAL].matrix(), strict=True):
-        order = sorted(range(6), key=list(own).__getitem__)[:4]
-        assert row[2].split(" ") == [result.case.gallery[index].name for index in order]
-
-
-@pytest.mark.usefixtures("without_pictures")
-def test_the_form_of_vreid_xfd(run, report, tmp_path):
-    """Full rankings, and the case in the place of the row's number."""
-    cases = [replace(result, case=replace(result.case, ranking_form="vreid-xfd")) for result in run().cases]
-    report(Evaluation(cases), tmp_path, length=0)
-    header, *rows = read(tmp_path / "submission.csv")
-    assert header == ["case", "query_tracklet", "ranked_gallery_tracklets"]
-    assert [row[0] for row in rows] == ["case1_aerial_to_ground"] * 6 + ["case2_ground_to_aerial"] * 6
-    for result, part in zip(cases, (rows[:6], rows[6:]), strict=True):
-        assert [row[1] for row in part] == [query.name for query in result.case.query]
-        everybody = sorted(tracklet.name for tracklet in result.case.gallery)
-        assert all(sorted(row[2].split(" ")) == everybody for row in part)
+            assert single[0][0] in ("1", result.case.name)
+    for row, own in zip(rows, cases[0].distances[Method(mask=ANNOTATED)].matrix(), strict=False):
+        order = sorted(range(6), key=list(own).__getitem__)[: length or 6]
+        assert row[2].split(" ") == [cases[0].case.gallery[index].name for index in order]
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -12,18 +12,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from processor.training.monitor import HISTORY, SAMPLES, TrainingMonitor
 from utils.runtime import Runtime
 
-CPU = torch.device("cpu")
-RUNTIME = Runtime(CPU, None)
-
 
 @pytest.fixture
-def make_monitor(tmp_path):
+def make_monitor(tmp_path, tiny_cfg):
     """``make_monitor(log_period=50, output=..., **more)``: a monitor of a run of four epochs, closed at the end."""
     made = []
 
-    def make(log_period=50, output=tmp_path, **options):
-        solver = SimpleNamespace(MAX_EPOCHS=4, LOG_PERIOD=log_period)
-        made.append(TrainingMonitor(solver, RUNTIME, output, **options))
+    def make(log_period=50, output=tmp_path, epoch=0, **options):
+        cfg = tiny_cfg("SOLVER.STAGE2.MAX_EPOCHS", 4, "SOLVER.STAGE2.LOG_PERIOD", log_period)
+        state = SimpleNamespace(cfg=cfg, runtime=Runtime(torch.device("cpu"), None), epoch=epoch)
+        made.append(TrainingMonitor(state, output, **options))
         return made[-1]
 
     yield make
@@ -111,7 +109,7 @@ def test_the_history_has_a_row_for_each_epoch_and_a_resumed_run_repeats_later_on
     take_epoch(monitor, 2, total=0.5)
     monitor.add_scores(2, 0.75, 0.25, chooses=True)
     take_epoch(monitor, 3, total=7.0)
-    resumed = make_monitor(finished_epochs=2)
+    resumed = make_monitor(epoch=2)
     take_epoch(resumed, 3)
     resumed.add_scores(3, 0.5, None, chooses=False)
     columns = ("epoch", "total", "validation_mAP", "validation_mAP_averaged", "monitoring_mAP")

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from torch import nn
 
 from processor.evaluation.results import VISUAL
@@ -26,13 +25,12 @@ class Colour(nn.Module):
 
 
 @pytest.fixture
-def parts(set_up):
+def parts(set_up, caplog):
+    caplog.set_level("INFO")
     return set_up(resume=True)
 
 
 def test_monitoring_returns_the_visual_map_of_all_directions_and_logs_the_table(parts, run_evaluation, caplog):
-    caplog.set_level("INFO")
-    torch.manual_seed(0)
     model = Colour().train()
     expected = run_evaluation(parts.cfg, Colour(), list(parts.dataset.cases.values()), {0: 0, 4: 1})
     assert make_validation(parts.cfg, parts.dataset, RUNTIME)(model) == expected.overall(VISUAL).mAP
@@ -44,7 +42,6 @@ def test_monitoring_returns_the_visual_map_of_all_directions_and_logs_the_table(
 
 
 def test_masked_directions_are_left_out(parts, caplog):
-    caplog.set_level("INFO")
     cases = parts.dataset.cases
     cases["case1"] = replace(cases["case1"], identities_masked=True)
     assert make_validation(parts.cfg, parts.dataset, RUNTIME)(Colour()) > 0
