@@ -2,10 +2,9 @@
 
     python -m benchmarks.color_histogram --root data/synthetic
 
-Each frame is cut into horizontal stripes, and each stripe becomes a joint hue-saturation-value histogram. The feature
-of a tracklet is the square root of the mean over its frames, so that Euclidean distance is the Hellinger distance
-between histograms. Before learned features, this was the usual colour descriptor of re-identification (Gray and Tao,
-ECCV 2008, use stripes too).
+Each frame is cut into horizontal stripes (as by Gray and Tao, ECCV 2008), and each stripe becomes a joint
+hue-saturation-value histogram. The feature of a tracklet is the square root of the mean over its frames, so that
+Euclidean distance is the Hellinger distance between histograms.
 """
 
 import argparse

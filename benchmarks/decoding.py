@@ -3,9 +3,8 @@
     python -m benchmarks.decoding                                generated crops of 60x150 to 400x900 pixels
     python -m benchmarks.decoding --root /data/AG-VPReID         also frames of a data set
 
-``decode_frame`` is compared with plain Pillow (decode, convert, antialiased bilinear resize) in speed and in pixels: by
-the mean difference in grey levels, 0..255. Both take turns on the same files, and the CPU time of one thread is
-measured, so other work on the machine matters little.
+``decode_frame`` is compared with plain Pillow (decode, convert, antialiased bilinear resize) in processor time, and in
+pixels by the mean difference in grey levels, 0..255.
 """
 
 import argparse

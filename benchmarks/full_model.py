@@ -4,17 +4,15 @@
     python -m benchmarks.full_model --train_batch 2 --test_batch 2 MODEL.DEVICE cpu
     python -m benchmarks.full_model --vs_plain --train_batch 4 --test_batch 4 MODEL.DEVICE cpu SOLVER.PRECISION fp32
 
-Weights and frames are random, so no data set and no CLIP file is needed. Each row shows the frames per second, the
-peak memory of a process of its own (allocated on the GPU, or of the whole process on the CPU) and the rate of
-floating-point operations as a share of the rate of a large matrix product in the same run. ``--vs_plain`` times our
-steps and those of ``benchmarks.plain_model`` in turns.
+Weights and frames are random. Each row shows the frames per second, the peak memory of a process of its own (allocated
+on the GPU, or of the whole process on the CPU) and the rate of floating-point operations as a share of that of a large
+matrix product. ``--vs_plain`` times our steps and those of ``benchmarks.plain_model`` in turns.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 import torch
@@ -65,11 +63,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
 
 
 def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network: str) -> dict[str, Callable[[], None]]:
-    """Build the network, and return the steps of "ours" or "plain" on random frames.
-
-    Those of the plain one are in float32: clips and mirrored clips follow one another, gradients are centralised one
-    after the other, and Adam is PyTorch's with its default options.
-    """
+    """Build the network, and return the steps of "ours" or "plain", which is in float32, on random frames."""
     device = runtime.device
     model = make_model(cfg, NUM_CLASSES, NUM_CAMERAS).to(device)
     plain = PlainModel(model)
@@ -143,15 +137,8 @@ def measure_peak(argv: Sequence[str], network: str, step: str) -> float:
 
 def measure_peak_apart(argv: Sequence[str] | None, network: str, step: str) -> float:
     """Return the peak memory, GiB, as ``measure_peak`` does, of a new process."""
-    argv = sys.argv[1:] if argv is None else argv
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        try:
-            return pool.submit(measure_peak, argv, network, step).result()
-        except BrokenProcessPool as error:
-            raise Mistake(
-                f"The process that measures {network} {step} was killed, mostly because memory is full: lower "
-                "--train_batch or --test_batch."
-            ) from error
+        return pool.submit(measure_peak, sys.argv[1:] if argv is None else argv, network, step).result()
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:

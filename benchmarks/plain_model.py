@@ -1,8 +1,7 @@
 """X-TFCLIP as the equations of docs/method.md read: the reference of the tests, and the peer of ``full_model``.
 
 It computes from the parameters of our network, by their names, but shares no other code with it: one function an
-equation, float32, attention as two matrix products and a softmax, no fused kernel, nothing computed once that the
-equations compute per clip. tests/model/test_parity.py compares it with the published numbers, and our network with it.
+equation, no fused kernel. tests/model/test_parity.py compares it with the published numbers, and our network with it.
 
 Axes: B clips, T frames, C channels, H and W pixels, N tokens, D width, K identities, P projected width.
 """

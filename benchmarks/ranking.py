@@ -1,13 +1,12 @@
 """Measure how fast features are ranked and re-ranked, against the usual argsort and loops in NumPy.
 
-    python -m benchmarks.ranking
     python -m benchmarks.ranking --device cuda
     python -m benchmarks.ranking --re_rank --queries 3023 --gallery 2751
     python -m benchmarks.ranking --without_peer --queries 50000 --gallery 500000 --width 512
 
 The features are generated: an identity's are its centre plus noise, so that true matches lie among other people as a
 trained model's do. The usual code, kept here as the peer, computes all distances, sorts their indices, and loops over
-the queries; it stays on the CPU. For a size that takes long, --measured_queries ranks the first queries only.
+the queries; it stays on the CPU.
 """
 
 import argparse
@@ -20,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.timing import peak_memory, time_in_turns
+from benchmarks.timing import time_in_turns
 from utils.arguments import at_least
 from utils.commands import run_command, show
 from utils.distances import squared_distances
@@ -32,26 +31,22 @@ from utils.tables import format_table
 # Cosine of two features of one identity, in standard deviations of the cosine of two people's.
 SIGNAL = 3.5
 NUM_CAMERAS = 6
+ENTRIES_PER_IDENTITY = 5
 K1, K2, LAMBDA = 20, 6, 0.3
 
 Ids = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def make_data(
-    num_queries: int, num_gallery: int, width: int, per_identity: int, device: torch.device
-) -> tuple[Tensor, Tensor, Ids]:
+def make_data(num_queries: int, num_gallery: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Ids]:
     """Generate features of length 1, (Q, D) and (G, D); returns them with q_pids, g_pids, q_camids and g_camids."""
     generator = torch.Generator().manual_seed(0)
-    num_identities = max(1, num_gallery // per_identity)
+    num_identities = max(1, num_gallery // ENTRIES_PER_IDENTITY)
     centres = torch.randn(num_identities, width, generator=generator)
     noise = max(0.0, width**0.5 / SIGNAL - 1) ** 0.5  # its deviation; that of the centres is 1
     sides, pids = [], [torch.arange(size) % num_identities for size in (num_queries, num_gallery)]
     for own in pids:
-        features = torch.randn(len(own), width, generator=generator).mul_(noise)
-        for start in range(0, len(own), 10_000):  # no second copy of the features
-            part = slice(start, start + 10_000)
-            features[part] = F.normalize(features[part] + centres[own[part]], dim=1)
-        sides.append(features.to(device))
+        features = torch.randn(len(own), width, generator=generator).mul_(noise).add_(centres[own])
+        sides.append(F.normalize(features, dim=1).to(device))
     rng = np.random.default_rng(0)
     cameras = rng.integers(NUM_CAMERAS, size=num_queries), rng.integers(NUM_CAMERAS, size=num_gallery)
     return sides[0], sides[1], (pids[0].numpy(), pids[1].numpy(), *cameras)
@@ -83,10 +78,7 @@ def rank_usually(
 
 
 def re_rank_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Re-rank as most re-identification code does; arguments and result as those of ``re_rank``.
-
-    It holds three matrices of all samples, (Q + G)^2, sorts each row whole, and loops over the samples in Python.
-    """
+    """Re-rank as most re-identification code does: matrices of (Q + G)^2, whole rows sorted, a loop over samples."""
     features, Q = np.concatenate([query, gallery]), len(query)
     N = len(features)
     norms = np.square(features).sum(axis=1)
@@ -121,23 +113,19 @@ def re_rank_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return LAMBDA * distances[:Q, Q:] + (1 - LAMBDA) * jaccard[:, Q:]
 
 
-def run(argv: Sequence[str] | None = None) -> dict[str, float]:
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Measure with the options of the command line; returns the seconds by name, and other figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=at_least(1), default=5000)
     parser.add_argument("--gallery", type=at_least(1), default=20_000)
     parser.add_argument("--width", type=at_least(1), default=2048, help="numbers of a feature")
-    parser.add_argument("--per_identity", type=at_least(1), default=5, help="gallery entries of each identity")
     parser.add_argument("--repeats", type=at_least(1), default=3)
-    parser.add_argument("--measured_queries", type=at_least(1), help="rank only so many of the queries")
     parser.add_argument("--re_rank", action="store_true", help="measure re-ranking in place of plain ranking")
     parser.add_argument("--without_peer", action="store_true", help="for sizes that the peer has no memory for")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N; the peer stays on the CPU")
     args = parser.parse_args(argv)
     device = make_runtime(args.device, "fp32").device
-    query, gallery, ids = make_data(args.queries, args.gallery, args.width, args.per_identity, device)
-    measured = slice(args.measured_queries)
-    query, ids = query[measured], (ids[0][measured], ids[1], ids[2][measured], ids[3])
+    query, gallery, ids = make_data(args.queries, args.gallery, args.width, device)
     arrays = query.cpu().numpy(), gallery.cpu().numpy()
 
     def rank() -> RankingResult:
@@ -154,19 +142,16 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
             "distances and ranks": rank,
         }
         usual = {"usual distances and ranks": lambda: rank_usually(compute_distances_usually(*arrays), *ids)}
-    before = peak_memory(device)
     result = evaluate_ranking(re_rank(*arrays, K1, K2, LAMBDA), *ids) if args.re_rank else rank()
-    memory = peak_memory(device) - before
     show(
-        f"{args.queries:,} queries ({len(query):,} of them measured), {len(gallery):,} gallery entries, {args.width} "
-        f"numbers: R1 {100 * result.cmc[0]:.1f} %, mAP {100 * result.mAP:.1f} %; peak memory {memory:.2f} GiB over the "
-        f"{before:.2f} GiB before"
+        f"{len(query):,} queries, {len(gallery):,} gallery entries, {args.width} numbers: "
+        f"R1 {100 * result.cmc[0]:.1f} %, mAP {100 * result.mAP:.1f} %"
     )
     seconds = time_in_turns(ours if args.without_peer else {**ours, **usual}, args.repeats, device)
     last, base = list(ours)[-1], list(seconds)[-1]
     rows = [[name, f"{clock:.2f}", f"{processor:.2f}"] for name, (clock, processor) in seconds.items()]
     show(format_table(("median of a call", "s", "processor s"), rows))
-    figures = {name: clock for name, (clock, _) in seconds.items()} | {"memory": memory, "mAP": result.mAP}
+    figures = {name: clock for name, (clock, _) in seconds.items()}
     if not args.without_peer:
         figures["times as fast"] = seconds[base].clock / seconds[last].clock
         show(f"{last}: {figures['times as fast']:.1f} times as fast as the usual")
@@ -176,11 +161,6 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     if not args.re_rank:
         show(f"distances: {seconds['distances'].clock / seconds['matrix product'].clock:.2f} times the matrix product")
     return figures
-
-
-def main() -> None:
-    """Measure with the options of the command line."""
-    run()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ NOISE = 0.8  # deviation of a tracklet from its person's centre, in deviations o
 K = 10
 
 
-def make_features(count: int, width: int, per_person: int) -> np.ndarray:
+def make_features(count: int, width: int, per_person: int = 10) -> np.ndarray:
     """Generate features of length 1, (count, width), float32; those of a person are not neighbouring rows."""
     rng = np.random.default_rng(0)
     num_people = -(-count // per_person)
@@ -53,12 +53,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracklets", type=at_least(100), default=200_000)
     parser.add_argument("--width", type=at_least(2), default=512, help="numbers of a feature")
-    parser.add_argument("--per_person", type=at_least(1), default=10, help="tracklets of each person")
     parser.add_argument("--queries", type=at_least(1), default=500)
     args = parser.parse_args(argv)
     from search.lance_table import LanceGallery, load, update_index
 
-    features = make_features(args.tracklets + args.queries, args.width, args.per_person)
+    features = make_features(args.tracklets + args.queries, args.width)
     keys = [f"{row:09}" for row in range(args.tracklets)]
     tracklets = make_table({"weights": "none"}, key=keys, feature=features[: args.tracklets], picture=keys)
     queries = features[args.tracklets :]

@@ -20,10 +20,7 @@ class Seconds(NamedTuple):
 def time_in_turns(
     functions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, warm_up: bool = False
 ) -> dict[str, Seconds]:
-    """Call functions in turns, so that all of them meet the same machine; returns the medians of ``repeats`` turns.
-
-    With ``warm_up``, a turn that does not count comes first.
-    """
+    """Call functions in turns, so that all meet the same machine; returns medians, without the turn to ``warm_up``."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for turn in range(repeats + warm_up):
         for name, function in functions.items():

@@ -67,8 +67,7 @@ def declare(name: str, *declaration: Any, **options: Any) -> None:
 NETWORK, CLASSES, TRAINING, BATCHES, FEATURES, RANKING, PLACE = Role
 FRACTION = Range(0, 1)
 FACTOR = Range(0, 1_000_000)  # of a rate, a decay or a loss term; more cannot be meant
-# No key takes a negative number. The upper bounds of sizes are beyond what anybody trains; without them, a slip of the
-# finger ends in an error about memory that names no key.
+# No key takes a negative number. Upper bounds of sizes, beyond what anybody trains, catch slips of the finger.
 
 # Folder for the checkpoints, the logs and the frozen config of a run.
 declare("OUTPUT_DIR", "logs/xtfclip", PLACE)
@@ -85,22 +84,18 @@ declare("MODEL.VIT.PATCH_SIZE", 0, NETWORK, Range(0, 224))  # side of a patch, p
 declare("MODEL.VIT.PROJ_DIM", 0, NETWORK, Range(0, 8192))  # projected width P
 # Steps between patches, (vertical, horizontal), pixels. Patches overlap if a step is smaller than the patch.
 declare("MODEL.STRIDE_SIZE", (16, 16), NETWORK, Range(1, 224), parts=("vertical", "horizontal"))
-# True starts from CLIP weights. False starts from random weights, with a warning.
+# True starts from CLIP weights, False from random ones.
 declare("MODEL.PRETRAINED", True, PLACE, only="training")
-# Local CLIP weights: OpenAI's archive (ViT-B-16.pt), or a state dict of timm or open_clip (.pt, .pth, .safetensors).
-# If this is empty, timm downloads them from its hub.
+# Local CLIP weights, OpenAI's archive or a state dict of timm or open_clip; empty lets timm download them.
 declare("MODEL.PRETRAIN_PATH", "", PLACE, only="training")
-# Checkpoint of another run (ours or a published one) to start from instead of CLIP, as in fine-tuning, also on other
-# people and cameras: classifiers that it lacks start anew, and so do classifiers and camera embeddings with another
-# number of rows. CLIP memory is then computed by this encoder. Empty starts from CLIP.
+# Checkpoint of another run (ours or a published one) to start from instead of CLIP, also with other people and cameras:
+# what depends on their number starts anew. Empty starts from CLIP.
 declare("MODEL.INIT_WEIGHT", "", PLACE, only="training")
-# Blocks of the encoder, counted from the input, that are not trained, together with all of CLIP below them; 0 trains
-# all. Camera and frame embeddings are trained in any case.
+# Blocks of the encoder, counted from the input, that are not trained, nor is anything of CLIP below; 0 trains all.
 declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
-# True keeps only the inputs of the large blocks in training and computes the rest again for the gradients, which stay
-# the same: less memory, about a third more time.
+# True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
-# True compiles the encoder's blocks with torch.compile. The first steps are slow; a C++ compiler is needed.
+# True compiles the encoder's blocks with torch.compile, which needs a C++ compiler.
 declare("MODEL.COMPILE", False, PLACE)
 # Weights of the loss terms (docs/method.md section 6: total = 0.25 id + triplet + memory + frame / T).
 declare("MODEL.ID_LOSS_WEIGHT", 0.25, TRAINING, FACTOR)
@@ -138,27 +133,24 @@ declare("INPUT.PIXEL_STD", (0.229, 0.224, 0.225), NETWORK, Range(0.001, 1), part
 declare("INPUT.PROB", 0.5, TRAINING, FRACTION)
 # Probability that a rectangle of a training frame is erased.
 declare("INPUT.RE_PROB", 0.5, TRAINING, FRACTION)
-# "published" fills the rectangle with one random colour, and its place depends on its size, as in the published code
-# (docs/method.md section 7). "mean" fills it with the mean colour at a random place: 2.0 points of mAP more in whole
-# trainings on rendered people (docs/differences.md).
+# "published" fills the rectangle with one random colour, and its place depends on its size; "mean" fills it with the
+# mean colour at a random place (docs/differences.md).
 declare("INPUT.ERASING", "published", TRAINING, ("published", "mean"))
-# Random crop of training frames: a frame gets a border of mean colour, this many pixels wide, and is cropped to its old
-# size. 0 (as published) switches it off; 10 is usual. (Published training did not read INPUT.PADDING of its files.)
+# Random crop: training frames get a border of mean colour, this many pixels wide, and are cropped to their old size.
 declare("INPUT.CROP_PADDING", 0, TRAINING, Range(0, 4095))
-# Colour jitter of training frames, strength s in 0..1: brightness, contrast and saturation are multiplied by 1 - s to
-# 1 + s; the hue stays. 0 (as published) switches it off.
+# Colour jitter s of training frames: brightness, contrast and saturation are multiplied by 1 - s to 1 + s.
 declare("INPUT.COLOR_JITTER", 0.0, TRAINING, FRACTION)
-# True erases, crops and jitters all frames of a clip alike. False draws for each frame separately (erasing: published).
+# True erases, crops and jitters all frames of a clip alike; False (as published) each frame by itself.
 declare("INPUT.CONSISTENT_AUGMENTATION", False, TRAINING)
 
 # Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder (docs/datasets.md, 'Your own data').
 declare("DATASETS.NAMES", "agvpreid", CLASSES)
-# Folder of the data set; for agvpreid the folder that holds train/, case1_aerial_to_ground/, and so on.
+# Folder of the data set.
 declare("DATASETS.ROOT_DIR", "data/AG-VPReID", PLACE)
 # Table of the tracklets in ROOT_DIR, for NAMES folder; a relative path begins in ROOT_DIR.
 declare("DATASETS.TABLE", "tracklets.csv", PLACE)
-# Direction that eval_main.py ranks: "case1" (aerial to ground), "case2" (ground to aerial), "case3" (aerial to aerial)
-# or "all" directions of the data set. Data sets without aerial cameras have one direction, "case1".
+# Direction that eval_main.py ranks: "case1" (aerial to ground, or the only one), "case2" (ground to aerial), "case3"
+# (aerial to aerial) or "all" of the data set.
 declare("DATASETS.EVAL_CASE", "case1", PLACE, ("case1", "case2", "case3", "all"), only="evaluation")
 # Division into training and test people, for data sets that have several (iLIDS-VID: 1 to 10).
 declare("DATASETS.SPLIT", 1, PLACE, Range(1, 1_000_000))
@@ -166,35 +158,28 @@ declare("DATASETS.SPLIT", 1, PLACE, Range(1, 1_000_000))
 declare("DATASETS.TRAIN_HALF", "second", PLACE, ("second", "first"))
 # Number of the aerial camera (G2A-VReID); 0 finds the camera that no query comes from.
 declare("DATASETS.AERIAL_CAMERA", 0, PLACE, FACTOR)
-# True says that test people are numbered separately in query and gallery, as in challenges: rankings and submission are
-# then written, and nothing is scored. The challenge copy of AG-VPReID is recognised without this key.
+# True says that test people are numbered separately in query and gallery, as in challenges: nothing is then scored.
 declare("DATASETS.IDENTITIES_MASKED", False, PLACE)
-# Share of the training people, 0..1 without 1, who are held out for validation: they are not trained on, and choose
-# checkpoint_best.pth. The draw is always the same, so that runs compare on the same people. 0 holds nobody out.
+# Share of the training people, always the same ones, who are held out for validation and choose checkpoint_best.pth.
 declare("DATASETS.VALIDATION_FRACTION", 0.0, CLASSES, Range(0, 1, without=1))
 # Text file of the people to hold out instead, a pid a line (`python -m tools.dataset split` writes one).
 declare("DATASETS.VALIDATION_PIDS", "", CLASSES)
-# Folder of another copy whose test people validate, instead of people who are held out. Without any of the three,
-# training only monitors the scores of the test people, and the last checkpoint counts.
+# Folder of another copy whose test people validate, instead of people who are held out.
 declare("DATASETS.VALIDATION_DIR", "", PLACE, only="training")
 # Whom evaluation ranks: the "test" people, or those held out for "validation".
 declare("DATASETS.EVAL_SPLIT", "test", PLACE, ("test", "validation"), only="evaluation")
-# Folder for lists of frames (AG-VPReID, DetReIDX), which are written once and rebuilt when the tree changes. Empty
-# means xtfclip/ in $XDG_CACHE_HOME or in ~/.cache.
+# Folder for lists of frames (AG-VPReID, DetReIDX); empty means xtfclip/ in $XDG_CACHE_HOME or in ~/.cache.
 declare("DATASETS.INDEX_DIR", "", PLACE)
 
 # Tracklets of each identity in a training batch, K of P x K sampling.
 declare("DATALOADER.NUM_INSTANCE", 6, BATCHES, Range(1, 65_536))
-# True draws as many aerial as ground tracklets among the K >= 2 of an identity, and at least one of each, if it has
-# both. No tracklet is repeated for this while K different ones exist. False (as published) draws K at random.
+# True draws as many aerial as ground tracklets among the K >= 2 of an identity that has both; False (as published) any.
 declare("DATALOADER.BOTH_VIEWS", False, BATCHES)
-# True draws the aerial tracklets of an identity so that altitudes appear as evenly as possible; False (as published)
-# at random.
+# True draws the aerial tracklets of an identity so that altitudes appear evenly; False (as published) at random.
 declare("DATALOADER.BALANCE_ALTITUDES", False, BATCHES)
 # Number of decoding processes; 0 decodes in the main process.
 declare("DATALOADER.NUM_WORKERS", 8, PLACE, Range(0, 512))
-# Largest share of unreadable frames in an epoch or in the pass that builds CLIP memory; more stops training. Each is
-# replaced by the nearest readable frame of its tracklet. Evaluation only lists them.
+# Largest share of unreadable frames in an epoch; more stops training.
 declare("DATALOADER.MAX_BAD_FRACTION", 0.01, PLACE, FRACTION)
 
 # Seed of every random choice.
@@ -203,12 +188,10 @@ declare("SOLVER.SEED", 1234, BATCHES, Range(0, 2**63 - 1))
 declare("SOLVER.MARGIN", 0.3, TRAINING, FACTOR)
 # "auto" (fp16 on CUDA as published, bf16 on CPUs with bf16 instructions, otherwise fp32), "fp32", "bf16", "fp16".
 declare("SOLVER.PRECISION", "auto", TRAINING, ("auto", "fp32", "bf16", "fp16"), only="both")
-# Clips in a batch, P x K: the whole batch, whatever the number of processes (torchrun), which must divide it. It is a
-# multiple of DATALOADER.NUM_INSTANCE.
+# Clips in a batch of all processes together, P x K: a multiple of DATALOADER.NUM_INSTANCE.
 declare("SOLVER.STAGE2.IMS_PER_BATCH", 18, BATCHES, Range(1, 65_536))
-# Parts of a batch that are computed one after another, to save memory; the weights change once a batch. A part holds
-# whole identities, at least two; triplets are mined, and batch norms take their statistics, within a part. 1 (as
-# published) computes the batch whole.
+# Parts of a batch, of at least two identities, that are computed one after another to save memory; triplets are mined,
+# and batch norms take their statistics, within a part.
 declare("SOLVER.STAGE2.ACCUMULATION_STEPS", 1, BATCHES, Range(1, 65_536))
 # Learning rate, and weight decay of weights and of biases.
 declare("SOLVER.STAGE2.BASE_LR", 5e-6, TRAINING, Range(0, 100, without=0))
@@ -223,8 +206,7 @@ declare("SOLVER.STAGE2.NEW_MODULE_LR_FACTOR", 1.0, TRAINING, FACTOR)  # everythi
 declare("SOLVER.STAGE2.HEAD_LR_FACTOR", 1.0, TRAINING, FACTOR)  # classifiers and necks
 declare("SOLVER.STAGE2.PROMPT_LR_FACTOR", 1.0, TRAINING, FACTOR)  # sequence-specific prompt
 declare("SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR", 10.0, TRAINING, FACTOR)
-# Factor of the learning rate for every layer of the encoder that lies above a parameter: with 0.7, the last norm has
-# the encoder's rate, the last block 0.7 times that, and so on. 1 (as published) switches it off.
+# Factor of the learning rate for every layer of the encoder above a parameter: the last norm has the encoder's rate.
 declare("SOLVER.STAGE2.LAYER_DECAY", 1.0, TRAINING, Range(0, 1, without=0))
 # Factors of the weight decay, of weights and biases alike; they multiply as those of the learning rate do.
 declare("SOLVER.STAGE2.ENCODER_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
@@ -233,15 +215,12 @@ declare("SOLVER.STAGE2.HEAD_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
 declare("SOLVER.STAGE2.PROMPT_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
 # True subtracts from each weight's gradient its mean over all dimensions but the first (ECCV 2020).
 declare("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", True, TRAINING)
-# Largest Euclidean norm of all gradients together, after centralisation; larger gradients are scaled down to it.
-# 0 (as published) switches clipping off.
+# Largest Euclidean norm of all gradients together, after centralisation; 0 (as published) clips none.
 declare("SOLVER.STAGE2.CLIP_GRADIENT_NORM", 0.0, TRAINING, FACTOR)
-# Decay of a moving average of the weights (EMA), per update, such as 0.999. The average is validated beside the weights
-# and saved in the checkpoint; TEST.AVERAGED_WEIGHTS evaluates it. 0 (as published) keeps none.
+# Decay of a moving average of the weights (EMA), per update, such as 0.999; 0 (as published) keeps none.
 declare("SOLVER.STAGE2.EMA_DECAY", 0.0, TRAINING, Range(0, 1, without=1))
 declare("SOLVER.STAGE2.MAX_EPOCHS", 80, TRAINING, Range(1, 1_000_000))
-# Learning rate after the warm-up: "step" (as published), "cosine" or "linear" (both fall from the end of the warm-up to
-# LR_MIN_FACTOR times the base rate in the last epoch).
+# Learning rate after the warm-up: "step" (as published), "cosine" or "linear", which fall to LR_MIN_FACTOR of it.
 declare("SOLVER.STAGE2.SCHEDULE", "step", TRAINING, ("step", "cosine", "linear"))
 declare("SOLVER.STAGE2.LR_MIN_FACTOR", 0.01, TRAINING, FRACTION)
 # "step": epochs after which the learning rate is multiplied by GAMMA, in increasing order.
@@ -252,25 +231,23 @@ declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, FACTOR)
 declare("SOLVER.STAGE2.WARMUP_FACTOR", 0.1, TRAINING, FRACTION)
 # Steps between two log lines.
 declare("SOLVER.STAGE2.LOG_PERIOD", 50, PLACE, Range(1, 1_000_000_000), only="training")
-# True measures at start how fast the device multiplies matrices; the log and history.csv then say what share of that
-# rate a training step reaches.
+# True measures at start how fast the device multiplies matrices, and logs what share of that a training step reaches.
 declare("SOLVER.STAGE2.MEASURE_RATE", False, PLACE, only="training")
 # Epochs between two evaluations; 0 switches them off.
 declare("SOLVER.STAGE2.EVAL_PERIOD", 10, PLACE, FACTOR, only="training")
-# Minutes between two checkpoints within an epoch; 0 saves between epochs, and at a signal to stop, only.
+# Minutes between two checkpoints within an epoch; 0 saves none there.
 declare("SOLVER.STAGE2.CHECKPOINT_MINUTES", 30.0, PLACE, FACTOR, only="training")
 # A loss that is not finite: "stop" training before the weights change, or "skip" the batch and count it.
 declare("SOLVER.STAGE2.NON_FINITE_LOSS", "stop", TRAINING, ("stop", "skip"))
 
-# Checkpoint to evaluate: a file; "last" or nothing for the last one in OUTPUT_DIR; "best" for the one there that
-# validation chose (DATASETS.VALIDATION_FRACTION).
+# Checkpoint to evaluate: a file, or of OUTPUT_DIR "last" (as is '') or "best", which validation chose.
 declare("TEST.WEIGHT", "", PLACE, only="evaluation")
-# True evaluates the moving average of the weights, which a run with SOLVER.STAGE2.EMA_DECAY keeps in its checkpoints.
+# True evaluates the moving average of the weights (SOLVER.STAGE2.EMA_DECAY).
 declare("TEST.AVERAGED_WEIGHTS", False, PLACE, only="evaluation")
 # Clips in a batch; with FLIP, the mirror image of each is computed as well.
 declare("TEST.IMS_PER_BATCH", 32, PLACE, Range(1, 65_536))
-# Clips of SEQ_LEN frames that describe a tracklet; their features are averaged. A tracklet is cut into SEQ_LEN parts,
-# and clip j of n takes from each part the frame at the fraction j / n. 1 (as published) takes the first of each.
+# Clips that describe a tracklet; their features are averaged. A tracklet is cut into SEQ_LEN parts, and clip j of n
+# takes from each part the frame at the fraction j / n.
 declare("TEST.NUM_CLIPS", 1, FEATURES, Range(1, 1000))
 # "before" the neck: [f_img, f_proj, f_tmp], 2D + P numbers; "after" the neck: [f_img, f_proj], D + P numbers.
 declare("TEST.NECK_FEAT", "before", FEATURES, ("before", "after"))
@@ -278,54 +255,46 @@ declare("TEST.NECK_FEAT", "before", FEATURES, ("before", "after"))
 declare("TEST.FEAT_NORM", True, FEATURES)
 # True averages the features of each clip and its mirror image.
 declare("TEST.FLIP", True, FEATURES)
-# Soft-biometric mask, whose rows stand beside the visual ones: "none"; "annotated" (as published) reads the attributes
-# that are annotated in the test set; "soft" reads them, too, and multiplies each column's penalty by its reliability;
-# "predicted" predicts attributes from descriptors or by TEXT_TOWER. "soft" and, without a TEXT_TOWER, "predicted" need
-# the file that `python -m tools.train_attributes` writes after training; evaluations during training leave both out.
+# Soft-biometric mask: "none"; "annotated" (as published) reads the annotated attributes of the test set; "soft"
+# multiplies their penalties by each column's reliability; "predicted" predicts attributes from descriptors or by
+# TEXT_TOWER. "soft" and, without a TEXT_TOWER, "predicted" need the file of `python -m tools.train_attributes`.
 declare("TEST.MASK", "annotated", RANKING, ("none", "annotated", "soft", "predicted"))
 # Attribute columns of "annotated" and "soft", among those that the data set has; () switches these masks off (TF-CLIP).
 declare("TEST.MASK_ATTRIBUTES", ("gender", "age", "ethnicity", "body_volume"), RANKING)
 # Added to the distance for each of these columns in which query and gallery differ and both are known.
 declare("TEST.MASK_PENALTY", 100.0, RANKING, Range(0, 10_000))
-# "predicted": added to the distance, times the squared Hellinger distance (0..1) of the two sides' probabilities, for
-# each column that has a classifier. Squared distances of unit descriptors lie between 0 and 4.
+# "predicted": added for each column that has a classifier, times the squared Hellinger distance (0..1) of both sides.
 declare("TEST.PREDICTED_PENALTY", 0.1, RANKING, Range(0, 10_000), only="evaluation")
-# "predicted" without trained classifiers: a CLIP file whose text and image towers predict attributes from their
-# descriptions (zero-shot), or captions such as demo/demo_captions.safetensors.
+# "predicted" without trained classifiers (zero-shot): a CLIP file with both towers, or captions of demo/pretrain.py.
 declare("TEST.TEXT_TOWER", "", RANKING, only="evaluation")
 # True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.
 declare("TEST.PREDICT_SENSITIVE", False, RANKING, only="evaluation")
-# Training cameras whose embeddings the cameras of the test set get, as annotated: "0:4,1:5" gives test camera 0 the
-# embedding of training camera 4, and 1 that of 5; all others count as unknown. '' leaves the numbers as they are on the
-# data set that was trained on; on another one, all cameras count as unknown.
+# Training cameras whose embeddings the cameras of the test set get, as annotated: with "0:4,1:5", 0 gets that of 4, 1
+# that of 5, and others count as unknown. '' keeps the numbers, on another data set than that of training none.
 declare("TEST.CAMERA_MAP", "", RANKING, only="evaluation")
 # True also reports k-reciprocal re-ranking (CVPR 2017), with these k1, k2 and lambda.
 declare("TEST.RE_RANKING", False, RANKING)
 declare("TEST.RE_RANKING_K1", 20, RANKING, Range(1, 10_000))
 declare("TEST.RE_RANKING_K2", 6, RANKING, Range(1, 10_000))
 declare("TEST.RE_RANKING_LAMBDA", 0.3, RANKING, FRACTION)
-# Also report query expansion: the mean of a query's feature and those of its K nearest gallery tracklets, "average", or
-# "weighted" by the similarity to the power of ALPHA; '' switches it off.
+# Also report query expansion by the K nearest gallery tracklets, "average" or "weighted" by similarity ** ALPHA.
 declare("TEST.QUERY_EXPANSION", "", RANKING, ("", "average", "weighted"))
 declare("TEST.QUERY_EXPANSION_K", 10, RANKING, Range(1, 10_000))
 declare("TEST.QUERY_EXPANSION_ALPHA", 3.0, RANKING, Range(0, 100, without=0))
-# Also report features to which those of their mutual nearest neighbours are added (Pose2ID, CVPR 2025, k1 = k2 = 2): in
-# the "gallery" only, or on "both" sides, each by itself, which uses the whole query set; '' switches it off.
+# Also report features plus those of their mutual nearest neighbours (Pose2ID, CVPR 2025, k1 = k2 = 2) on these sides.
 declare("TEST.MUTUAL_NEIGHBOURS", "", RANKING, ("", "gallery", "both"))
-# Also report features normalised by the mean and deviation of their camera (arXiv 2502.10195), or of all if it has
-# fewer than two tracklets: statistics of the "gallery", or on "both" sides each side's own; '' switches it off.
+# Also report features normalised by the mean and deviation of their camera (arXiv 2502.10195): those of the "gallery"'s
+# tracklets, or on "both" sides each side's own.
 declare("TEST.CAMERA_NORMALIZATION", "", RANKING, ("", "gallery", "both"))
 # What CAMERA_NORMALIZATION takes statistics of: each "camera", or each "view" (aerial, ground).
 declare("TEST.NORMALIZATION_GROUPS", "camera", RANKING, ("camera", "view"))
-# Gallery tracklets that tracklet_rankings.csv lists for a query; 0 lists all. The challenge of AG-VPReID scores 20.
+# Gallery tracklets that tracklet_rankings.csv lists for a query; 0 lists all.
 declare("TEST.RANKING_LENGTH", 20, PLACE, Range(0, 1_000_000_000), only="evaluation")
-# People of each direction, those with the lowest average precision, for whom report.html shows what the network looked
-# at in their worst query; 0 for none.
+# People of each direction, the worst ranked, for whom report.html shows what the network looked at.
 declare("TEST.NUM_MAPS", 8, PLACE, Range(0, 1_000_000_000), only="evaluation")
 # True also writes all distances, distmat*.npz.
 declare("TEST.SAVE_DISTANCES", False, PLACE, only="evaluation")
-# True keeps the features of both sides in features/ of the results folder, 4 bytes a number. The next evaluation into
-# this folder reads them if weights, tracklets, paths of frames, settings and code are the same.
+# True keeps the features of both sides in features/ of the results folder, which the next equal evaluation reads.
 declare("TEST.KEEP_FEATURES", True, PLACE, only="evaluation")
 # Protocol of scoring: '' is the data set's own; with "mars-official", queries also stay in the gallery of MARS.
 declare("TEST.PROTOCOL", "", RANKING, ("", "cross-camera", "all-cameras", "mars-official", "vreid-xfd"))

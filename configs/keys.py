@@ -17,7 +17,7 @@ BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": Fals
 # No value of a key is longer than this when it is written as Python; longer strings are not parsed.
 MAX_PARSED_LENGTH = 1000
 # How similar the last words of two keys must be, 0..1, for one to be suggested for the other.
-MIN_SIMILARITY = 0.7
+MIN_SIMILARITY = 0.65
 
 DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
 CHOICES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, tuple)}
@@ -91,11 +91,7 @@ def nearest_key(key: str) -> str | None:
 
     ``SOLVER.BASE_LR`` finds ``SOLVER.STAGE2.BASE_LR``. The whole keys decide between equal last words.
     """
-
-    def similarity(other: str) -> tuple[float, float]:
-        pairs = ((key.split(".")[-1], other.split(".")[-1]), (key, other))
-        of_leaf, of_key = (difflib.SequenceMatcher(None, word.upper(), known).ratio() for word, known in pairs)
-        return of_leaf, of_key
-
-    best = max(DEFAULTS, key=similarity)
-    return best if similarity(best)[0] >= MIN_SIMILARITY else None
+    words = {known.split(".")[-1] for known in DEFAULTS}
+    near = difflib.get_close_matches(key.upper().split(".")[-1], words, 1, MIN_SIMILARITY)
+    keys = [known for known in DEFAULTS if known.split(".")[-1] in near]
+    return next(iter(difflib.get_close_matches(key.upper(), keys, 1, cutoff=0)), None)

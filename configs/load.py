@@ -92,8 +92,6 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     """Return the KEY VALUE pairs of a command line."""
     if options := [word for word in opts if str(word).startswith("--")]:
         raise Mistake(f"Options come before the KEY VALUE pairs: move {' '.join(options)} to the front.")
-    if joined := [word for word in opts[::2] if "=" in str(word)]:
-        raise Mistake(f"Overrides come as KEY VALUE, separated by a space: {' '.join(joined)}")
     if len(opts) % 2:
         raise Mistake(f"Overrides come as KEY VALUE pairs, got an odd number of words: {' '.join(opts)}")
     return list(zip(opts[::2], opts[1::2], strict=True))
@@ -125,8 +123,6 @@ def _check_known(key: str, source: str) -> None:
         return
     if explanation := explain_key(key):
         raise Mistake(f"{key} ({source}) {explanation}.")
-    if any(name.startswith(f"{key}.") for name in DEFAULTS):
-        raise Mistake(f"{key} ({source}) is a section, not a key. See configs/defaults.py for the keys in it.")
     nearest = nearest_key(key)
     hint = f"Did you mean {nearest}?" if nearest else "See configs/defaults.py."
     raise Mistake(f"Unknown config key {key} ({source}). {hint}")

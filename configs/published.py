@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from .defaults import KEYS, PLACE
 from .keys import DEFAULTS, convert
 
 
@@ -65,26 +66,6 @@ DATASET_NAMES = {"agreidvid": "agvpreid", "ilidsvidsequence": "ilidsvid"}
 # Values that the published code ignored in favour of constants, which are the defaults here:
 # normalisation and evaluation batch, and the probabilities of flipping and erasing.
 IGNORED_VALUES = ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD", "INPUT.PROB", "INPUT.RE_PROB", "TEST.IMS_PER_BATCH")
-# Published defaults that differ from those here and change results; a published file without the key relied on them.
-DIFFERING_DEFAULTS = {
-    "MODEL.ID_LOSS_WEIGHT": 1.0,
-    "MODEL.SIE_CAMERA": False,
-    "MODEL.SIE_COE": 3.0,
-    "INPUT.SIZE_TRAIN": (384, 128),
-    "INPUT.SEQ_LEN": 4,
-    "DATALOADER.NUM_INSTANCE": 4,
-    "SOLVER.STAGE2.IMS_PER_BATCH": 64,
-    "SOLVER.STAGE2.BASE_LR": 3e-4,
-    "SOLVER.STAGE2.BIAS_LR_FACTOR": 1.0,
-    "SOLVER.STAGE2.WEIGHT_DECAY": 5e-4,
-    "SOLVER.STAGE2.WEIGHT_DECAY_BIAS": 5e-4,
-    "SOLVER.STAGE2.MAX_EPOCHS": 100,
-    "SOLVER.STAGE2.STEPS": (40, 70),
-    "SOLVER.STAGE2.WARMUP_FACTOR": 0.01,
-    "SOLVER.STAGE2.WARMUP_ITERS": 500,
-    FC_LR_FACTOR: 1.0,  # LARGE_FC_LR False
-    "TEST.NECK_FEAT": "after",
-}
 # Keys of older versions of this project, with the value that changed nothing, and what there is instead.
 RETIRED: dict[str, tuple[Any, str]] = {
     "DATALOADER.CACHE_DIR": ("", "frames are not kept any more; `python -m tools.dataset resize` writes a small copy"),
@@ -100,7 +81,7 @@ IGNORED = (
     "The published code ignored these values, so they are ignored here: {}. To use a value, put it on the command line "
     "or into a YAML without published keys."
 )
-MISSING = "Keys that are not in the file keep the defaults of this project. The published defaults differ: {}."
+MISSING = "Keys that are not in the file keep the defaults of this project; those of the published code may differ: {}."
 SWITCHES = "The network is X-TFCLIP's: published files do not say. For TF-CLIP use configs/tfclip_vit_b16_256x128.yml."
 
 
@@ -162,7 +143,6 @@ def _follow_published_code(values: dict[str, Any], remarks: dict[str, list[str]]
         split = values["DATASETS.SPLIT"]
         values["DATASETS.SPLIT"] = split + 1
         remarks[CARRIED_OVER].append(f"DATASETS.SPLIT {split}, counted from 0, as {split + 1}, counted from 1")
-    for key, published in DIFFERING_DEFAULTS.items():
-        if key not in values:
-            remarks[MISSING].append(f"{key} {published} (here: {DEFAULTS[key]})")
+    if missing := [key for key in DEFAULTS if key in SHARED_KEYS and key not in values and KEYS[key].role != PLACE]:
+        remarks[MISSING] = missing
     remarks[SWITCHES] = []

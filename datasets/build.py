@@ -50,8 +50,7 @@ DATASETS: dict[str, Callable[[Path, DatasetOptions, Problems], DataSet]] = {
 def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems: Problems = LOADING) -> DataSet:
     """Read the dataset that DATASETS.NAMES names, from ``root`` or DATASETS.ROOT_DIR.
 
-    Without ``with_train``, ``train`` is empty, and its folder may be missing or damaged; if DATASETS.EVAL_SPLIT asks
-    for validation people, it is read in any case.
+    Without ``with_train``, ``train`` is empty, unless DATASETS.EVAL_SPLIT asks for validation people.
     """
     holds_out = bool(cfg.DATASETS.VALIDATION_FRACTION or cfg.DATASETS.VALIDATION_PIDS)
     options = DatasetOptions(
@@ -160,8 +159,7 @@ def make_test_transform(cfg: CfgNode) -> Normalizer:
 def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
     """Build the loader of this process's slice of training batches, P identities with K clips each.
 
-    Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of ``TrackletClips``, with
-    ``clips`` (B, T, C, H, W), uint8, and the rest (B,), int64; labels and cameras are numbered from 0.
+    Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of ``TrackletClips``.
     """
     pids = [tracklet.pid for tracklet in dataset.train]
     clips = TrackletClips(
@@ -208,16 +206,13 @@ def make_test_loader(
     cameras: Mapping[int, int] | None = None,
     processes: Processes = ALONE,
 ) -> DataLoader:
-    """Build a loader of TEST.NUM_CLIPS clips of each of this process's tracklets, in order.
-
-    ``cameras`` is the 0-based training camera by camid, as ``train_cameras`` returns it; other cameras become -1.
-    """
+    """Build a loader of TEST.NUM_CLIPS clips of each of this process's tracklets; ``cameras`` of ``train_cameras``."""
     clips = TrackletClips(
         tracklets,
         size=cfg.INPUT.SIZE_TEST,
         clip_length=cfg.INPUT.SEQ_LEN,
         sampling="test",
-        cameras=cameras or {},
+        cameras=cameras or {},  # others become -1
         num_clips=cfg.TEST.NUM_CLIPS,
         black_if_unreadable=True,  # left out of query or gallery
     )

@@ -67,7 +67,6 @@ _MEANINGS = {
         "masked frame name": "outside the naming scheme, as masked copies may be: its camera is unknown",
         "few tracklets": "fewer tracklets than DATALOADER.NUM_INSTANCE: they repeat in a batch",
         "no attribute table": "only visual results are reported for it",
-        "stray file": "it is ignored",
         "published counts": "copies differ; docs/datasets.md says which copy was counted",
     },
 }
@@ -88,11 +87,7 @@ class Problems:
     """Takes the faults that a reader finds as loading does: it raises blocking ones, and logs all others."""
 
     def add(self, check: str, *places: str, summary: str = "") -> None:
-        """Report what a check, a key of ``CHECKS``, found at some places; without places, it found nothing.
-
-        A place is usually a path, with details where the check does not say everything. The summary is one sentence
-        about all of them, for the log.
-        """
+        """Report what a check, a key of ``CHECKS``, found at some places; ``summary`` is a sentence about them all."""
         if not places:
             return
         level = CHECKS[check].level
@@ -103,10 +98,7 @@ class Problems:
 
     @contextlib.contextmanager
     def guard(self, check: str = "") -> Iterator[None]:
-        """Run a part of the reading whose errors must not keep a data check from going on; loading lets them pass.
-
-        ``check`` is the key of ``CHECKS`` for errors that do not name their own.
-        """
+        """Run a part of the reading whose errors, of this ``check`` or their own, must not end a data check."""
         yield
 
     def of_level(self, level: str) -> dict[str, list[str]]:

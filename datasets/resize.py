@@ -4,11 +4,11 @@ import io
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -27,20 +27,12 @@ PNG = {"format": "PNG"}
 MAX_WARNINGS = 10
 
 
-class Resized(NamedTuple):
-    """Numbers of files: frames made smaller, files copied as they are, and files that were in the copy already."""
-
-    resized: int
-    copied: int
-    kept: int
-
-
-def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers: int = 1) -> Resized:
+def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers: int = 1) -> Counter[str]:
     """Copy a data set with the same folders and names; frames are made smaller, all other files are copied.
 
     Both sides of a frame become at most those of ``size_hw``, in pixels; a frame that is smaller already, or cannot be
-    read, is copied as it is. PNG files stay PNG, all others become JPEG. Files that are in the copy already are kept,
-    so a command that was stopped goes on where it was.
+    read, is copied as it is. PNG files stay PNG, all others become JPEG. Returns how many files were 'resized',
+    'copied', or 'kept' because they were in the copy already, as after a command that was stopped.
     """
     find_root(root, "a data set")
     source, target = root.resolve(), output.resolve()
@@ -48,31 +40,31 @@ def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers:
         raise Mistake(f"The copy {output} and the data set {root} must not lie in one another.")
     folders, warnings = walk_folders(root)
     jobs = [(folder.path, os.path.join(output, folder.place), folder.names) for folder in folders]
-    counts: list[Resized] = []
+    done: Counter[str] = Counter()
     with ProcessPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         results = pool.map(partial(_copy_folder, size_hw=size_hw), jobs)
         for count, unreadable in track(results, "resizing", "folder", total=len(jobs)):
-            counts.append(count)
+            done += count
             warnings += [f"{text}: it is copied as it is." for text in unreadable]
     for text in warnings[:MAX_WARNINGS]:
         logger.warning("%s", text)
     if len(warnings) > MAX_WARNINGS:
         logger.warning("... and %d more", len(warnings) - MAX_WARNINGS)
-    return Resized(*map(sum, zip(*counts, strict=True)))
+    return done
 
 
-def _copy_folder(job: tuple[str, str, Sequence[str]], size_hw: tuple[int, int]) -> tuple[Resized, list[str]]:
+def _copy_folder(job: tuple[str, str, Sequence[str]], size_hw: tuple[int, int]) -> tuple[Counter[str], list[str]]:
     """Copy the files of one folder; returns what was done, and sentences about frames that cannot be read."""
     folder, target, names = job
     os.makedirs(target, exist_ok=True)
-    resized = copied = kept = 0
+    done: Counter[str] = Counter()
     unreadable = []
     for name in names:
         source, copy = os.path.join(folder, name), os.path.join(target, name)
         temporary = os.path.join(target, f".{name}.part")
         content = None
         if os.path.exists(copy):
-            kept += 1
+            done["kept"] += 1
             continue
         if is_image_name(name):
             try:
@@ -81,14 +73,14 @@ def _copy_folder(job: tuple[str, str, Sequence[str]], size_hw: tuple[int, int]) 
                 unreadable.append(str(error).rstrip("."))
         if content is not None:
             Path(temporary).write_bytes(content)
-            resized += 1
+            done["resized"] += 1
         elif os.path.isfile(source):  # no link that leads nowhere
             shutil.copyfile(source, temporary)
-            copied += 1
+            done["copied"] += 1
         else:
             continue
         os.replace(temporary, copy)
-    return Resized(resized, copied, kept), unreadable
+    return done, unreadable
 
 
 def _shrink(path: str, size_hw: tuple[int, int]) -> bytes | None:

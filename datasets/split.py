@@ -28,10 +28,10 @@ def have_both_views(tracklets: Iterable[Tracklet]) -> bool:
 
 
 def find_queries(tracklets: Sequence[Tracklet]) -> set[int]:
-    """Return which tracklets are queries, as places in the sequence.
+    """Return the places of the queries: of each person who can be found, the first tracklet of each camera.
 
-    For each person, the first tracklet of each camera is a query, if the person can be found in another camera; where
-    there are two views, in the other view; where no cameras are known, in another tracklet, and there is one query.
+    Found means in another camera; where there are two views, in the other view; where no cameras are known, in another
+    tracklet.
     """
     with_cameras, with_views = have_cameras(tracklets), have_both_views(tracklets)
     places_of: dict[int, list[int]] = defaultdict(list)
@@ -66,11 +66,10 @@ def leave_out_queries(query: Iterable[Tracklet], gallery: Iterable[Tracklet], pr
 def draw_people(
     tracklets: Sequence[Tracklet], fraction: float, seed: int = 0, setting: str = "", distractors: bool = False
 ) -> set[int]:
-    """Draw test people from those who can be found, as ``find_queries`` says, in the order in which they first appear.
+    """Draw test people from those who can be found, as ``find_queries`` says.
 
     ``fraction`` is a share of everybody, as far as there are enough who can be found; ``setting`` is its name in
-    messages. With ``distractors``, the same share of those who can be found and of the others is drawn; the others will
-    be in galleries without a query.
+    messages. With ``distractors``, the same share of those who can be found and of the others is drawn.
     """
     if not 0 < fraction < 1:
         raise Mistake(f"{setting} must lie between 0 and 1, got {fraction:g}.")
@@ -108,9 +107,7 @@ def hold_out(
 
     Where the sides of a case are of two views, the queries are all tracklets of the one view whose people are also in
     the other, and the gallery is all of the other. Otherwise the queries are those of ``find_queries``, and the gallery
-    is everything but queries that would find themselves.
-
-    Returns the tracklets of the other people, and the cases by key, as far as they have queries and gallery.
+    is everything but queries that would find themselves. Cases without queries or gallery are left out.
     """
     if strangers := sorted(set(pids) - {tracklet.pid for tracklet in train}):
         raise Mistake(f"{len(strangers)} people to hold out are not in the training set (first: {strangers[0]}).")

@@ -38,11 +38,7 @@ class Tracklet:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One matching direction of a benchmark.
-
-    Where identities are masked, as in a challenge's copy, one number on both sides is not one person: such a case can
-    be ranked, but not scored.
-    """
+    """One matching direction of a benchmark."""
 
     name: str  # of the folder for its results, such as 'case1_aerial_to_ground'
     title: str  # for tables and logs, such as 'aerial to ground'
@@ -51,7 +47,7 @@ class Case:
     protocol: str = CROSS_CAMERA.name  # that scores the ranking, of ``utils.metrics.PROTOCOLS``
     scheme: AttributeScheme | None = None  # of the tracklets' attributes; None if the data set has none
     ranking_form: str = AGVPREID_RANKING  # format of ranking files, or ``VREID_XFD_RANKING``
-    identities_masked: bool = False
+    identities_masked: bool = False  # one number on both sides is not one person: it can be ranked, but not scored
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

@@ -23,7 +23,7 @@ HAND_BAGS = ("handbag", "rolling bag", "market bag", "sport bag")  # the right a
 def walking_body(person: Person, phase: float) -> list[Part]:
     """Build the body at one moment of the gait, ``phase`` radians after its start; 2 pi is one cycle of two steps.
 
-    The parts are in the person's frame: x right, y front, z up from the ground under the hips, metres.
+    In the person's frame, metres: x right, y front, z up from the ground under the hips.
     """
     body = _Body(person, phase)
     body.add_legs()
@@ -42,8 +42,7 @@ def to_linear(color: Color) -> np.ndarray:
 def _cloth(garment: Garment, middle: float, half: float, radius: float, trunk: bool = False) -> Paint:
     """Paint a tube with a garment; logos and two-tone seams belong on the ``trunk`` only.
 
-    The tube's middle is at height ``middle`` of the pattern, its length is 2 ``half``, both in metres; its ``radius``
-    spaces the vertical stripes.
+    In metres: the tube's middle is at height ``middle`` of the pattern, its length 2 ``half``.
     """
     base, second = to_linear(garment.color), to_linear(garment.second)
     pattern, period = garment.pattern, garment.period

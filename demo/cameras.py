@@ -1,8 +1,7 @@
 """Describe synthetic cameras: where they stand, how they change colour and detail, and the places that they film.
 
-Cameras C0 and C1 stand for fixed CCTV, C2 and C3 for wearables, C4 and C5 for drones, as in AG-VPReID. Each films its
-own place (textured ground, and for ground cameras a panorama behind it) and has its own white balance, exposure and
-contrast. The same clothes therefore change colour from camera to camera, which makes plain colour a weak cue.
+Cameras C0 and C1 stand for fixed CCTV, C2 and C3 for wearables, C4 and C5 for drones, as in AG-VPReID. Their colours
+differ, which makes plain colour a weak cue.
 """
 
 from dataclasses import dataclass, replace
@@ -77,10 +76,7 @@ def make_cameras(rng: np.random.Generator) -> tuple[Camera, ...]:
 
 
 def develop(camera: Camera, linear: np.ndarray, exposure: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn linear light (H, W, 3), where 1 is white under normal exposure, into the camera's picture, uint8.
-
-    ``exposure`` (3,) is an extra gain of this tracklet per channel; ``rng`` draws the sensor noise.
-    """
+    """Turn linear light (H, W, 3), 1 is white, into the camera's picture, uint8; ``exposure`` (3,) is an extra gain."""
     image = linear * (np.asarray(camera.white_balance) * camera.exposure * exposure).astype(np.float32)
     image = camera.haze * 0.6 + (1.0 - camera.haze) * image
     side = np.float32(camera.blur**2 / 2)  # three taps along each axis have this variance, up to a blur of 0.8 pixels
@@ -110,8 +106,7 @@ class Scene:
     def background(self, view: View, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         """Look at the empty place, at pixel columns u (W,) and rows v (H,) divided by the focal length.
 
-        Returns:
-            Albedo or light (H, W, 3), and of each pixel (H, W) whether it shows the ground, and where: x and y, metres.
+        Returns albedo or light (H, W, 3), and of each pixel (H, W) whether it shows the ground, and x and y, metres.
         """
         ray_x, ray_y, ray_z = (
             view.forward[axis] + u * view.right[axis] + (v * view.down[axis])[:, None] for axis in range(3)

@@ -92,8 +92,8 @@ def score_search(
 ) -> dict[int, tuple[float, float]]:
     """Score the search for people, whose tracklets are (people, tracklets, P), by a text about each.
 
-    A text is asked once, however many people it describes, and any tracklet of any of these people is right. Returns by
-    rank k the share of texts with a right tracklet among the k nearest, and the same in random order.
+    A text is asked once; any tracklet of anyone whom it describes is right. Returns by rank k the share of texts with a
+    right tracklet among the k nearest, and the same in random order.
     """
     asked = list(dict.fromkeys(texts))
     right = torch.tensor([[text == other for other in texts] for text in asked])

@@ -1,7 +1,6 @@
 """Render a data set of synthetic aerial-ground tracklets in the AG-VPReID layout, or one picture of the people.
 
-No public aerial-ground video set may be shipped with a repository, so this one is drawn: people with clothes of many
-colours walk past six cameras. It lets everyone train, evaluate and test the whole program without a download.
+No public aerial-ground video set may be shipped with a repository, so this one is drawn.
 """
 
 import csv
@@ -60,14 +59,8 @@ def render_dataset(
 ) -> None:
     """Write a data set in the AG-VPReID layout, whole or not at all; the same arguments write the same bytes.
 
-    Args:
-        root: Folder to write.
-        seed: Seed of all randomness, at least 0.
-        num_train, num_test: Identities; the training identities come first in the numbering.
-        tracklets_per_view: Aerial tracklets, and as many ground ones, of each identity.
-        frames_per_tracklet: Frames of each tracklet.
-        num_workers: Processes that render; they do not change the result.
-        force: Replace a data set of this function that is already in ``root``; other files are never deleted.
+    The training identities come first in the numbering. ``num_workers`` processes render. ``force`` replaces a data set
+    of this function that is already in ``root``; other files are never deleted.
     """
     num_distractors = round(DISTRACTOR_SHARE * num_test)
     kinds = [TRAIN] * num_train + [TEST] * num_test + [DISTRACTOR] * num_distractors
@@ -135,10 +128,7 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
 
 
 def write_contact_sheet(path: Path, seed: int, num_people: int, width: int | None) -> None:
-    """Write a PNG file of people in rows: on the left one tracklet per ground camera, on the right one per altitude.
-
-    Each person is described in words below the row; a sheet that is shrunk to ``width`` pixels has no descriptions.
-    """
+    """Write a PNG file of people in rows, with captions if ``width`` is None: ground cameras left, altitudes right."""
     drones = [camera for camera in CAMERAS if camera.view == "aerial"]
     shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
     shots += [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]

@@ -164,10 +164,7 @@ class Person:
         return {key: CODES[key].index(name) if name else UNKNOWN_CODES[key] for key, name in names.items()}
 
     def phrases(self) -> dict[str, str]:
-        """Describe what is seen of the person, each thing in a few words of a closed vocabulary.
-
-        The keys are 'person', 'hair', 'upper' and 'shoes', and where there are any 'beard', 'lower', 'bag' and 'hat'.
-        """
+        """Describe the person, hair, upper and shoes, and any beard, lower, bag and hat, in a few words each."""
         nouns = ("boy", "girl") if self.age in MINORS else ("man", "woman")
         build = {"thin": "thin ", "medium": "", "fat": "heavy "}[self.body_volume]
         tall = {"tall": "tall ", "short": "short "}.get(self.height, "")

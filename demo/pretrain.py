@@ -4,13 +4,11 @@
     python -m demo.pretrain --image_tower demo/demo_encoder.safetensors --people 1500
     python -m demo.pretrain --score --people 100
 
-Renders people that no demo data set contains, through cameras with other colours and places, and trains the ViT of
-configs/demo.yml contrastively (``demo.pretraining``). The image tower is written in timm's names and half precision, so
-that MODEL.PRETRAIN_PATH reads it like any other CLIP file. Then a text tower is trained beside it
-(``demo.caption_training``), so that texts can be compared with tracklets. On two CPU cores the defaults take about
-three quarters of an hour. With --image_tower, only the text tower is trained, beside an image tower that exists; this
-takes minutes. With --score, nothing is trained: searches by text are scored on unseen people (--seed 7, for
-example), by the whole caption and by the clothes of the upper body, among the tracklets of one view.
+Renders people that no demo data set contains, trains the ViT of configs/demo.yml contrastively, and writes the image
+tower as a file for MODEL.PRETRAIN_PATH. Then a text tower is trained beside it, so that texts can be compared with
+tracklets. On two CPU cores the defaults take about three quarters of an hour. With --image_tower, only the text tower
+is trained, beside an image tower that exists; this takes minutes. With --score, nothing is trained: searches by text
+are scored on unseen people (--seed 7, for example), by the whole caption and by the clothes of the upper body.
 """
 
 import argparse
@@ -83,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = {name: str(value) for name, value in vars(args).items() if name != "workers"}
     origin = {"license": "MIT", "made_by": "demo/pretrain.py", **options}
     if not args.image_tower:
-        pretrain(start_text_space(encoder, **pixels), crowd, unseen, args.steps, args.seed)
+        pretrain(start_text_space(encoder, **pixels), crowd, args.steps, args.seed)
         save_timm(encoder, image_tower, origin)
         logger.info("Wrote %s (%.1f MB)", image_tower, image_tower.stat().st_size / 1e6)
     load_clip_weights(encoder, image_tower)  # the text tower sees what half precision left

@@ -2,12 +2,10 @@
 
 Each step pulls together
 
-- every frame and the caption of its person, against the captions of all people in the batch and all their frames
-  (CLIP's loss; all frames of a person count as positives);
-- every ground frame and the aerial frames of the same person, against all aerial frames, and the reverse.
+- every frame and the caption of its person (CLIP's loss; all frames of a person count as positives);
+- every ground frame and the aerial frames of the same person.
 
-Only the image tower is kept; ``save_timm`` writes it in timm's names. ``demo.caption_training`` then trains the
-caption encoder that is kept.
+Only the image tower is kept; ``demo.caption_training`` then trains the caption encoder that is kept.
 
 Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021; Khosla et
 al., "Supervised Contrastive Learning", NeurIPS 2020, Eq. (2).
@@ -29,7 +27,7 @@ from torch import Tensor, nn
 
 from model.encoder import ClipVideoEncoder
 from model.text_space import TextSpace
-from model.weights import TIMM_RENAMES, invert, rename
+from model.weights import TIMM_RENAMES, rename
 from utils.files import write_whole
 from utils.progress import track
 
@@ -108,8 +106,7 @@ def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
 def contrast(left: Tensor, right: Tensor, left_people: Tensor, right_people: Tensor, scale: Tensor) -> Tensor:
     """Return the cross entropy of picking, for each vector, those of its person, which share the target equally.
 
-    Vectors on the right (m, P) are picked for each on the left (n, P), and the reverse; the sum is returned. Both sides
-    have the same people, (n,) and (m,); ``scale`` multiplies the similarities.
+    Vectors on the right (m, P) are picked for each on the left (n, P), and the reverse; the sum is returned.
     """
     logits = scale * left @ right.T
     positive = (left_people.unsqueeze(1) == right_people).float()
@@ -117,16 +114,10 @@ def contrast(left: Tensor, right: Tensor, left_people: Tensor, right_people: Ten
     return there + F.cross_entropy(logits.T, (positive / positive.sum(dim=0)).T)
 
 
-def optimise(
-    weights: Sequence[nn.Parameter],
-    compute_loss: Callable[[Tensor], Tensor],
-    steps: int,
-    describe: Callable[[], str] = str,
-) -> float:
+def optimise(weights: Sequence[nn.Parameter], compute_loss: Callable[[Tensor], Tensor], steps: int) -> float:
     """Take AdamW's steps down a loss, and log its mean; returns the factor on similarities, which is trained too.
 
-    Matrices decay, and the length of the whole gradient is limited to 1. ``compute_loss`` draws a batch and takes the
-    factor; ``describe`` returns the rest of a log line.
+    ``compute_loss`` draws a batch and takes the factor.
     """
     logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
     groups = [
@@ -145,15 +136,12 @@ def optimise(
         schedule.step()
         mean_loss += (loss.item() - mean_loss) / min(step, 100)
         if step % LOG_PERIOD == 0 or step == steps:
-            logger.info("step %d/%d: loss %.3f %s", step, steps, mean_loss, describe())
+            logger.info("step %d/%d: loss %.3f", step, steps, mean_loss)
     return logit_scale.clamp(max=MAX_LOGIT_SCALE).exp().item()
 
 
-def pretrain(space: TextSpace, crowd: Crowd, unseen: Crowd, steps: int, seed: int) -> None:
-    """Train both towers of an untrained text space in place, and log the rank-1 accuracy on unseen people.
-
-    ``seed`` draws the order of people, the frames and their augmentation.
-    """
+def pretrain(space: TextSpace, crowd: Crowd, steps: int, seed: int) -> None:
+    """Train both towers of an untrained text space in place; ``seed`` draws people, frames and augmentation."""
     space.train().requires_grad_(True)
     tokens = space.texts.tokenize([person.caption() for person in crowd.people])
     batch = min(PEOPLE_PER_STEP, len(crowd.people))
@@ -177,7 +165,7 @@ def pretrain(space: TextSpace, crowd: Crowd, unseen: Crowd, steps: int, seed: in
             ground, aerial, owners, owners, scale
         )
 
-    optimise(list(space.parameters()), compute_loss, steps, lambda: describe_rank1(space, unseen))
+    optimise(list(space.parameters()), compute_loss, steps)
     space.eval().requires_grad_(False)
 
 
@@ -189,18 +177,8 @@ def encode_crowd(space: TextSpace, crowd: Crowd) -> Tensor:
     return torch.cat([space.encode_frames(part) for part in batches]).unflatten(0, crowd.frames.shape[:3])
 
 
-def describe_rank1(space: TextSpace, crowd: Crowd) -> str:
-    """Say for how many tracklets the nearest of the other view is of the same person."""
-    ground, aerial = encode_crowd(space, crowd).transpose(0, 1).flatten(1, 2)  # (people * tracklets, P) each
-    people = torch.arange(len(crowd.people)).repeat_interleave(TRACKLETS_PER_VIEW)
-    nearest = {"aerial to ground": (aerial @ ground.T).argmax(dim=1), "back": (ground @ aerial.T).argmax(dim=1)}
-    shares = (f"{name} {100 * (people[rows] == people).double().mean():.1f} %" for name, rows in nearest.items())
-    return f"R1 on {len(crowd.people)} unseen people: {', '.join(shares)}"
-
-
 def save_timm(encoder: ClipVideoEncoder, path: Path, metadata: dict[str, str]) -> None:
     """Write the image tower as a timm state dict in half precision, a file that MODEL.PRETRAIN_PATH reads."""
-    names = invert(TIMM_RENAMES)
-    state = {rename(name, names): value.half() for name, value in encoder.state_dict().items()}
+    state = {rename(name, TIMM_RENAMES, back=True): value.half() for name, value in encoder.state_dict().items()}
     state["head.weight"] = state["head.weight"].T.contiguous()  # timm stores the projection transposed
     write_whole(lambda file: file.write(save(state, metadata)), path)

@@ -1,8 +1,4 @@
-"""Render one tracklet: a synthetic person walks past a synthetic camera.
-
-The pictures reproduce what makes the task hard: foreshortening from above, few pixels, colour casts, occlusion and
-loose boxes. ``demo.dataset`` writes a data set of such tracklets; ``demo.pretraining`` learns from them.
-"""
+"""Render one tracklet: a synthetic person walks past a synthetic camera, and at times an obstacle or a passer-by."""
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor

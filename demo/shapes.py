@@ -1,8 +1,7 @@
 """Draw solid shapes by casting rays: the geometry under the synthetic people.
 
 A body is a list of quadrics (ellipsoids, and 'barrels': tapered elliptic tubes with bulging sides). Every pixel's
-viewing ray is intersected with them in closed form, so perspective, foreshortening from above, occlusion between
-limbs, shading and clothing patterns all follow from one small piece of algebra instead of hand-made 2-D drawing.
+viewing ray is intersected with them in closed form.
 
 Axes: P parts, N pixels hit by a part, H and W pixels. World: x and y on the ground, z up, metres. A part's own
 frame: x to the person's right, y to the front, z up along the limb, each scaled so that the surface is near 1.
@@ -100,8 +99,8 @@ def barrel(
 ) -> Part:
     """Make a tube from ``top`` to ``bottom``, (3,), with these sideways radii at the ends, metres.
 
-    The front-to-back radius is ``depth`` times the sideways one; a length ``overlap`` of a little over 1 closes the gap
-    at bent joints; ``bulge`` says how much thicker the middle is than the ends, 0 (cone) to 1.
+    ``depth`` is the ratio of the front-to-back radius to the sideways one; ``overlap`` lengthens the tube, which closes
+    the gap at bent joints; ``bulge`` is 0 for a cone, to 1.
     """
     axis = top - bottom
     length = np.sqrt(axis @ axis)
@@ -130,10 +129,9 @@ def place(parts: Sequence[Part], position: np.ndarray, heading: float) -> list[P
 
 
 class Canvas:
-    """A window of a view's image plane that parts are drawn on, once and all together.
+    """A window (left and top from the optical axis, width, height; pixels) of a view that parts are drawn on, once.
 
-    The window is left, top (pixels from the optical axis), width and height; ``oversampling`` is the number of rays per
-    pixel along each image axis.
+    ``oversampling`` is the number of rays per pixel along each image axis.
     """
 
     def __init__(self, view: View, window: tuple[float, float, int, int], oversampling: int) -> None:
@@ -161,10 +159,7 @@ class Canvas:
                 self.cover[pixel] = 1.0
 
     def _intersect(self, part: Part, corners: tuple[int, int, int, int]) -> tuple[np.ndarray, ...]:
-        """Find where rays meet the surface: own-frame points (3, N), distances, and the rays' rows and columns (N,).
-
-        Distance s on the ray through (u, v) solves a s^2 + 2 b s + c = 0.
-        """
+        """Find where rays meet the surface: own-frame points (3, N), distances, and the rays' rows and columns (N,)."""
         left, top, right, bottom = corners
         conic, origin, basis = _silhouette(part, np.append(self.view.position, 1.0), self.rays)
         discriminant = _conic_on_grid(conic, self.u[left:right], self.v[top:bottom, None])
@@ -174,7 +169,7 @@ class Canvas:
         rays = basis @ np.array([self.u[columns], self.v[rows], np.ones(len(rows))])
         x, y, z, b = rays
         a = x * x + y * y + part.bulge * (z * z)
-        distance = (-b - root) / a
+        distance = (-b - root) / a  # s on the ray through (u, v): a s^2 + 2 b s + c = 0
         # A tube is open at its ends: where the near wall is missing, its far inner wall shows.
         missing = (part.bulge < 1.0) & (np.abs(origin[2] + distance * z) > 1.0)
         distance[missing] = (root[missing] - b[missing]) / a[missing]
@@ -190,16 +185,10 @@ class Canvas:
 
 
 def _silhouette(part: Part, fixed: np.ndarray, basis: np.ndarray) -> tuple[list[list[float]], np.ndarray, np.ndarray]:
-    """Find which lines through a fixed point meet a part.
+    """Return a conic, (3, 3): a line through a fixed point meets a part where (x, y, 1) @ conic @ (x, y, 1) > 0.
 
-    Args:
-        part: The part.
-        fixed: The point in homogeneous coordinates, (4,); its last number is 1, or 0 for a direction.
-        basis: (4, 3); ``basis @ (x, y, 1)`` is the other point of a line.
-    Returns:
-        conic: The line meets the part where (x, y, 1) @ conic @ (x, y, 1) > 0.
-        origin: ``fixed`` in the own frame, (3,).
-        basis: That of the own frame; its row 3 is the bilinear form of both points, (4, 3).
+    ``fixed`` (4,) is homogeneous: its last number is 1, or 0 for a direction; ``basis @ (x, y, 1)``, (4, 3), is another
+    point of the line. Also returns both in the own frame: (3,), and (4, 3) with their bilinear form as row 3.
     """
     to_own = np.eye(4)
     to_own[:3, :3] = part.axes / part.radii[:, None]

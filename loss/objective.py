@@ -1,7 +1,7 @@
 """The training objective: a weighted sum of named terms (docs/method.md section 6)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,21 +12,8 @@ from .label_smoothing import ClassificationLoss, OnlineLabelSmoothing, UniformLa
 from .triplet import BatchHardTriplet
 
 
-class ModelOutput(Protocol):
-    """Outputs of the model for one training batch of B clips of T frames, as ``model.TrainingOutput`` holds them."""
-
-    @property
-    def id_logits(self) -> Sequence[Tensor]: ...  # (B, K) of each head of the clips
-    @property
-    def frame_logits(self) -> Tensor: ...  # (B*T, K); the frames of a clip follow one another
-    @property
-    def features(self) -> Sequence[Tensor]: ...  # (B, width) each, of the clips, for the triplet loss
-    @property
-    def memory_logits(self) -> Tensor: ...  # (B, K), similarities to the memory of every identity
-
-
 class ReidLoss(nn.Module):
-    """Weighted sum of the identity, triplet, memory and frame terms of one batch.
+    """Weighted sum of the identity, triplet, memory and frame terms of the ``model.TrainingOutput`` of one batch.
 
     ``clip_classification`` is the loss of the three clip-level heads and of the memory logits, which share its state;
     ``weights`` are the factors of "id", "triplet", "memory" and "frame", which is also divided by T.
@@ -45,7 +32,7 @@ class ReidLoss(nn.Module):
         self.triplet = triplet
         self.weights = dict(weights)
 
-    def forward(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, output: Any, labels: Tensor) -> dict[str, Tensor]:
         """Compute "id", "triplet", "memory" and "frame", unweighted, and the "total", for labels (B,) in 0..K-1."""
         T = len(output.frame_logits) // len(labels)
         terms = {
@@ -64,7 +51,7 @@ class ReidLoss(nn.Module):
         return terms
 
     @torch.no_grad()
-    def hard_terms(self, output: ModelOutput, labels: Tensor) -> dict[str, Tensor]:
+    def hard_terms(self, output: Any, labels: Tensor) -> dict[str, Tensor]:
         """Compute "id_hard", "memory_hard" and "frame_hard", unweighted cross entropies with the labels, to be logged.
 
         The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.

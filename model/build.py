@@ -54,7 +54,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         position_mode=cfg.MODEL.POSITION_RESIZE,
     )
     encoder.freeze(cfg.MODEL.FREEZE_BLOCKS)
-    encoder.check_size(*cfg.INPUT.SIZE_TEST)
+    encoder.grid_for(*cfg.INPUT.SIZE_TEST)  # refuses other sizes before the run starts
     if pretrained and cfg.MODEL.PRETRAIN_PATH:
         load_clip_weights(encoder, cfg.MODEL.PRETRAIN_PATH)
     model = XTFCLIP(

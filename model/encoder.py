@@ -36,12 +36,9 @@ TOP_LAYER = ("norm.", "projection")
 def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions: int) -> VisionTransformer:
     """Create a CLIP-style ViT with its projection (``head``), at its own image size.
 
-    Args:
-        name: A key of TIMM_NAMES or a timm model name. A timm name without a tag means OpenAI's weights, or else the
-            first CLIP weights that timm lists for it.
-        from_hub: Let timm load the weights from its cache or its hub; raises OSError if they cannot be downloaded.
-        proj_dim: Replaces the named model's projected width P; 0 keeps it.
-        dimensions: embed_dim, depth, num_heads and patch_size, in the same way.
+    The name is a key of TIMM_NAMES or timm's; without a tag it means OpenAI's weights, or else the first CLIP weights
+    that timm lists for it. ``from_hub`` lets timm load them; an OSError says that they cannot be downloaded. The
+    projected width P and ``dimensions`` (embed_dim, depth, num_heads, patch_size) replace the named model's, but for 0.
     """
     changed: dict[str, Any] = {key: value for key, value in dimensions.items() if value}
     changed |= {"num_classes": proj_dim} if proj_dim else {}
@@ -104,8 +101,7 @@ class ClipVideoEncoder(nn.Module):
         vit: CLIP-style ViT of timm.
         image_size: (H, W) in pixels, multiples of the patch size.
         stride: Vertical and horizontal step between patches, pixels; at most the patch size.
-        num_cameras: Rows of the camera embedding; 0 for none.
-        num_frames: Rows of the frame embedding, T; 0 for none.
+        num_cameras, num_frames: Rows of the camera embedding and of the frame embedding, T; 0 for none.
         camera_coefficient: Factor of the camera embedding.
         position_mode: Interpolation of the position embedding, "bicubic" or "bilinear".
     Reference:
@@ -131,7 +127,6 @@ class ClipVideoEncoder(nn.Module):
         self.gradient_checkpointing = False
         if max(stride) > self.patch_size:
             raise Mistake(f"MODEL.STRIDE_SIZE must be at most the patch size {self.patch_size}, got {stride}.")
-        self.check_size(*image_size)
         self.grid = self.grid_for(*image_size)
         self.width: int = vit.embed_dim
         self.num_heads = cast(Attention, cast(Block, vit.blocks[0]).attn).num_heads
@@ -147,15 +142,11 @@ class ClipVideoEncoder(nn.Module):
         self.norm = vit.norm
         # (D, P), as OpenAI's files hold it: gradient centralisation averages over P, as in the published training.
         self.projection = nn.Parameter(cast(nn.Linear, vit.head).weight.detach().T.contiguous())
+        self.projected_width = self.projection.shape[1]
         self.camera_embedding = nn.Parameter(torch.empty(num_cameras, self.width)) if num_cameras else None
         self.frame_embedding = nn.Parameter(torch.zeros(num_frames, self.width)) if num_frames else None
         if self.camera_embedding is not None:
             nn.init.trunc_normal_(self.camera_embedding, std=EMBEDDING_STD)
-
-    @property
-    def projected_width(self) -> int:
-        """Width P of CLIP's joint space."""
-        return self.projection.shape[1]
 
     def parameter_roles(self) -> dict[str, Role]:
         """Return the role of every parameter.
@@ -182,16 +173,13 @@ class ClipVideoEncoder(nn.Module):
             if num_blocks and role.height > depth - num_blocks:
                 self.get_parameter(name).requires_grad_(False)
 
-    def check_size(self, height: int, width: int) -> None:
-        """Refuse an image size that does not divide into patches."""
+    def grid_for(self, height: int, width: int) -> tuple[int, int]:
+        """Return the rows and columns of patches in an image of this size, pixels, which must divide into patches."""
         if height % self.patch_size or width % self.patch_size:
             raise Mistake(
                 f"INPUT.SIZE_TRAIN and INPUT.SIZE_TEST must be multiples of the patch size {self.patch_size}, "
                 f"got {height}x{width}."
             )
-
-    def grid_for(self, height: int, width: int) -> tuple[int, int]:
-        """Return the rows and columns of patches in an image of this size (pixels)."""
         return (
             (height - self.patch_size) // self.stride[0] + 1,
             (width - self.patch_size) // self.stride[1] + 1,

@@ -14,6 +14,7 @@ from .layers import quick_gelu_mlp, run_block
 HEAD_WIDTH = 64
 MLP_RATIO = 4
 WEIGHT_STD = 0.02
+NUM_LAYERS = 2  # as published
 
 
 class PromptAttention(nn.Module):
@@ -65,20 +66,17 @@ class PromptLayer(nn.Module):
 
 
 class SequenceSpecificPrompt(nn.Module):
-    """Refine the memory of K identities by the tokens of each video.
+    """Refine the memory of K identities, of projected width P, by the tokens of each video.
 
-    Args:
-        width: Projected width P.
-        depth: Decoder layers (2 in the published model).
-        dropout: Dropout probability on the output of every sub-layer and inside the MLP.
+    ``dropout`` is the probability on the output of every sub-layer and inside the MLP.
     """
 
-    def __init__(self, width: int, depth: int = 2, dropout: float = 0.1):
+    def __init__(self, width: int, dropout: float = 0.1):
         super().__init__()
         self.gradient_checkpointing = False
         self.text = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.visual = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.LayerNorm(width))
-        self.layers = nn.ModuleList(PromptLayer(width, dropout) for _ in range(depth))
+        self.layers = nn.ModuleList(PromptLayer(width, dropout) for _ in range(NUM_LAYERS))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.apply(_initialize_linear)
 

@@ -5,30 +5,22 @@ Axes: B clips, T frames, N tokens (patches + 1), n frames of all clips (B*T).
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from utils.mistake import Mistake
 
 from .xtfclip import XTFCLIP
 
 
-@dataclass(frozen=True)
-class Relevance:
-    """What a score was drawn from: relevance of patches, comparable between the frames of all clips, and frames."""
-
-    maps: Tensor  # (B, T, rows, columns), at least 0, in no particular unit
-    frame_weights: Tensor  # (B, T), summing to 1 in a clip: the mean over the pools of the descriptor's parts
-
-
 def trace_relevance(
     model: XTFCLIP, clips: Tensor, camids: Tensor | None, score: Callable[[Tensor], Tensor], num_layers: int
-) -> tuple[Tensor, Relevance]:
-    """Compute a score of descriptors, and how much each patch contributed to it.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute a score of descriptors, how much each patch contributed to it, and how much each frame weighs.
 
     In each of the last blocks, the attention A of every head is multiplied by the score's gradient with respect to it;
     what is positive is averaged over the heads. R, at first the identity, becomes R + A R from block to block. The
@@ -36,10 +28,12 @@ def trace_relevance(
 
     Args:
         model: In evaluation mode, in float32.
-        clips: (B, T, C, H, W), normalised, on the model's device.
-        camids: As in ``XTFCLIP.forward``.
+        clips, camids: As in ``XTFCLIP.forward``, on the model's device.
         score: From descriptors (B, width) to a scalar.
         num_layers: Blocks of the encoder to go back, from the last.
+    Returns:
+        The score; maps, (B, T, rows, columns), at least 0, comparable between the frames of all clips; and weights of
+        frames, (B, T), summing to 1 in a clip: the mean over the pools of the descriptor's parts.
     Reference:
         Chefer et al., "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
         Transformers", ICCV 2021, Eqs. (5) and (6), for a score of descriptors instead of one of a class.
@@ -50,21 +44,20 @@ def trace_relevance(
         )
     attentions = [cast(Attention, cast(Block, block).attn) for block in model.encoder.blocks][-num_layers:]
     pools = (model.pool_image, model.pool_projected, model.pool_frames)
-    with torch.enable_grad(), _watched(model, attentions, pools) as (kept, weights):
-        value = score(model(clips, camids))
+    constants = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    with torch.enable_grad(), _watched(attentions, pools) as (kept, weights):
+        value = score(functional_call(model, constants, (clips, camids)))
         gradients = torch.autograd.grad(value, kept)
     rows, columns = model.encoder.grid_for(*clips.shape[-2:])
     maps = accumulate_relevance([attention.detach() for attention in kept], gradients)[:, 0, 1:]  # (n, N - 1)
     maps = maps.unflatten(1, (rows, columns)).unflatten(0, clips.shape[:2])
-    return value.detach(), Relevance(maps, torch.stack(weights).mean(dim=0).detach())
+    return value.detach(), maps, torch.stack(weights).mean(dim=0).detach()
 
 
 def accumulate_relevance(attentions: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
     """Return the relevance of input tokens (columns) for output tokens (rows), (n, N, N).
 
-    Args:
-        attentions: For each block, the lowest first, its attention (n, heads, N, N), whose rows sum to 1.
-        gradients: Gradients of the score with respect to them.
+    Both lists have a tensor (n, heads, N, N) for each block, the lowest first.
     """
     N = attentions[0].shape[-1]
     relevance = torch.eye(N, device=attentions[0].device, dtype=attentions[0].dtype)
@@ -75,11 +68,11 @@ def accumulate_relevance(attentions: Sequence[Tensor], gradients: Sequence[Tenso
 
 @contextmanager
 def _watched(
-    model: nn.Module, attentions: Sequence[Attention], pools: Sequence[nn.Module]
+    attentions: Sequence[Attention], pools: Sequence[nn.Module]
 ) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """List softmax attention, (n, heads, N, N), with gradients, and the weights, (B, T), of each pool that is called.
 
-    No parameter requires a gradient meanwhile, and attention is computed explicitly; the model is restored afterwards.
+    Attention is computed explicitly meanwhile; the modules are restored afterwards.
     """
     kept: list[Tensor] = []
     weights: list[Tensor] = []
@@ -91,12 +84,9 @@ def _watched(
     def weigh(pool: Any, inputs: tuple[Tensor], pooled: Tensor) -> None:
         weights.append(pool.weigh(inputs[0]))
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     was_fused = [attention.fused_attn for attention in attentions]
     hooks = [attention.attn_drop.register_forward_hook(keep) for attention in attentions]
     hooks += [pool.register_forward_hook(weigh) for pool in pools]
-    for parameter in trained:
-        parameter.requires_grad_(False)
     for attention in attentions:
         attention.fused_attn = False  # type: ignore[misc]  # final for TorchScript only
     try:
@@ -104,7 +94,5 @@ def _watched(
     finally:
         for hook in hooks:
             hook.remove()
-        for parameter in trained:
-            parameter.requires_grad_(True)
         for attention, fused in zip(attentions, was_fused, strict=True):
             attention.fused_attn = fused  # type: ignore[misc]

@@ -30,10 +30,8 @@ class TextSpace(nn.Module):
     """Compare texts with tracklets: the inner product of their vectors is their similarity.
 
     Args:
-        images: Turns normalised frames, (n, C, H, W), into vectors, (n, P).
+        images: Turns normalised frames, (n, C, H, W), resized to ``image_size`` (H, W), into vectors, (n, P).
         texts: A text tower of ``text_towers``.
-        image_size: (H, W) that frames are resized to, pixels.
-        mean, std: Mean and standard deviation of red, green and blue that frames are normalised with.
         scale: Factor on similarities that makes them logits, as the towers were trained.
         name, sha256: Of the file.
     """
@@ -77,15 +75,6 @@ class TextSpace(nn.Module):
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encode texts, (n, P), float32, unit length."""
         return F.normalize(self.texts(self.texts.tokenize(texts).to(self.mean.device)), dim=1)
-
-    @property
-    def width(self) -> int:
-        """Numbers of a vector, P."""
-        return self.texts.width
-
-    def unknown_words(self, text: str) -> list[str]:
-        """Return the words of a text that the text tower does not know; CLIP's own knows all."""
-        return self.texts.unknown_words(text)
 
 
 class ClassToken(nn.Module):

@@ -27,8 +27,6 @@ OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of Open
 QUICK_GELU_NAMES = ("quickgelu", "openai")
 # Tensors of a whole CLIP with a ViT, in OpenAI's and open_clip's names.
 CLIP_NAMES = ("visual.conv1.weight", "visual.proj", "token_embedding.weight", "positional_embedding", "text_projection")
-# A word of more characters has more tokens than a text may have; splitting it into tokens would take minutes.
-LONGEST_WORD = 500
 NUM_LAYERS = 2  # of a caption encoder
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")  # "T-shirt" is one word
 
@@ -96,15 +94,10 @@ class ClipTexts(nn.Module):
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Turn texts into tokens, (n, context length)."""
         for text in texts:
-            words, left = text.split(), self.tokenizer.context_length - 2  # start and end are tokens, too
-            _require_words(words, text)
-            for number_before, word in enumerate(words):
-                left -= len(word) if len(word) > LONGEST_WORD else len(self.tokenizer.encode(word))
-                if left < 0:
-                    raise Mistake(
-                        f"The text {text!r:.60} ... is too long: {number_before} of its {len(words)} words fit in the "
-                        f"{self.tokenizer.context_length} tokens of this text tower. Leave the others out."
-                    )
+            _require_words(text.split(), text)
+            most = self.tokenizer.context_length - 2  # start and end are tokens, too
+            if (count := len(self.tokenizer.encode(text))) > most:
+                raise Mistake(f"The text {text!r:.60} ... has {count} tokens; this text tower reads at most {most}.")
         return self.tokenizer(list(texts))
 
     def forward(self, tokens: Tensor) -> Tensor:

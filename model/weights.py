@@ -19,9 +19,9 @@ from .encoder import NEW_PARAMETERS, ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
 
-# What files wrap a state dict in: entries that hold it, and beginnings of its names (DataParallel's).
+# What files wrap a state dict in: entries that hold it, and the beginning of its names (DataParallel's).
 WRAPPERS = ("model", "state_dict")
-PREFIXES = ("module.",)
+PREFIX = "module."
 
 # Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
 # first pair that fits a name renames it.
@@ -125,9 +125,7 @@ class LoadReport:
 def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport:
     """Load the visual tower of a CLIP file into the encoder, whose camera and frame embeddings do not change.
 
-    Args:
-        encoder: The file's position embedding is resized to its patch grid.
-        path: OpenAI's TorchScript archive, or a state dict in OpenAI's, open_clip's or timm's names, in any precision.
+    The file is OpenAI's archive, or a state dict in OpenAI's, open_clip's or timm's names, in any precision.
     """
     state = unwrap(read_checkpoint(path, allow_torchscript=True))
     log_identity(path)
@@ -153,32 +151,27 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     return report
 
 
-def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
-    """Load a checkpoint into the network: our own, or one published for X-TFCLIP or TF-CLIP.
+def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | None = None) -> LoadReport:
+    """Load a checkpoint, or its ``content``, into the network: our own, or one published for X-TFCLIP or TF-CLIP.
 
-    Classifiers that the file lacks, or holds for another number of classes, are skipped and keep their values: test
-    descriptors do not need them. A camera embedding for another number of cameras is skipped too; ours is then set to
-    zero, so that every camera counts as unknown.
+    Classifiers that the file lacks, or holds for another number of classes, are skipped and keep their values. A camera
+    embedding for another number of cameras is skipped too; ours is then zero, so that every camera counts as unknown.
     """
-    content = read_checkpoint(path)
-    log_identity(path)
-    return load_state(model, content, path)
-
-
-def load_state(model: nn.Module, content: dict[str, Any], path: str | Path) -> LoadReport:
-    """Load a checkpoint that was already read, as ``load_weights`` does; ``path`` appears in messages."""
+    if content is None:
+        content = read_checkpoint(path)
+        log_identity(path)
     with fitting(path):
         state = _convert(unwrap(content), CHECKPOINT_RENAMES)
-    own = model.state_dict()
-    ignored = {name: "this configuration has no such parameter" for name in state if name not in own}
-    skipped = {name: "not in the file" for name in CLASSIFIERS if name not in state}
-    for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
-        value, ours = state.get(name), own.get(name)
-        if value is not None and ours is not None and value.dim() == ours.dim() and len(value) != len(ours):
-            skipped[name] = f"{len(value)} rows in the file, {len(ours)} in the model"
-    wanted = {name: value for name, value in own.items() if name not in skipped}
-    chosen = {name: value for name, value in state.items() if name not in ignored and name not in skipped}
-    _load(model, chosen, wanted, path, "Use the --config_file it was trained with.")
+        own = model.state_dict()
+        ignored = {name: "this configuration has no such parameter" for name in state if name not in own}
+        skipped = {name: "not in the file" for name in CLASSIFIERS if name not in state}
+        for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
+            value, ours = state.get(name), own.get(name)
+            if value is not None and ours is not None and value.dim() == ours.dim() and len(value) != len(ours):
+                skipped[name] = f"{len(value)} rows in the file, {len(ours)} in the model"
+        wanted = {name: value for name, value in own.items() if name not in skipped}
+        chosen = {name: value for name, value in state.items() if name not in ignored and name not in skipped}
+        _load(model, chosen, wanted, path, "Use the --config_file it was trained with.")
     if CAMERA_EMBEDDING in skipped:
         with torch.no_grad():
             model.get_parameter(CAMERA_EMBEDDING).zero_()
@@ -199,13 +192,11 @@ def convert_checkpoint(content: dict[str, Any]) -> dict[str, Tensor]:
 def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Convert the whole state dict of an ``XTFCLIP`` to the names and shapes of the published checkpoints.
 
-    ``convert_checkpoint`` is the way back. The parameters that no forward pass reads get neutral values: zeros for the
-    second temporal classifier and the scale, and a norm that changes nothing.
+    ``convert_checkpoint`` is the way back. The parameters that no forward pass reads get neutral values.
     """
-    renames = invert(PUBLISHED_RENAMES)
     width = state["encoder.projection"].shape[1]
     return {
-        **{rename(name, renames): value for name, value in state.items()},
+        **{rename(name, PUBLISHED_RENAMES, back=True): value for name, value in state.items()},
         "image_encoder.class_embedding": state["encoder.class_token"].flatten(),
         "image_encoder.positional_embedding": state["encoder.position_embedding"].squeeze(0),
         "classifier_proj_temp2.weight": torch.zeros_like(state["classifier_temporal.weight"]),
@@ -216,29 +207,23 @@ def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the state dict of a file: the tensors of the entry that holds them, without prefixes of their names."""
+    """Return the state dict of a file: the dense tensors of the entry that holds them, without their names' prefix."""
     for key in WRAPPERS:
         if isinstance(content.get(key), dict):
             content = content[key]
-    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    for prefix in PREFIXES:
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+    tensors = {str(name).removeprefix(PREFIX): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in tensors.items() if not value.is_sparse}
 
 
-def rename(name: str, renames: Renames) -> str:
-    """Rename a parameter by the first pair that fits it; a name that none fits stays as it is."""
-    for old, new in renames:
+def rename(name: str, renames: Renames, back: bool = False) -> str:
+    """Rename a parameter by the first pair that fits it, if any; ``back`` leads from our names to a layout's."""
+    for theirs, ours in renames:
+        old, new = (ours, theirs) if back else (theirs, ours)
         end = "" if old.endswith((".", "_")) else r"\Z"
         pattern = re.escape(old).replace(r"\#", "([0-9]+)") + end
         if re.match(pattern, name):
             return re.sub(pattern, new.replace("#", r"\1"), name, count=1)
     return name
-
-
-def invert(renames: Renames) -> Renames:
-    """Return the table that leads from our names to a layout's."""
-    return tuple((ours, theirs) for theirs, ours in renames)
 
 
 def _convert(state: dict[str, Tensor], renames: Renames) -> dict[str, Tensor]:
@@ -259,23 +244,18 @@ def _load(module: nn.Module, state: dict[str, Tensor], own: dict[str, Tensor], p
     problems = [f"it lacks {name}" for name in own if name not in state]
     problems += [f"it has {name}" for name in state if name not in own]
     for name, value in state.items():
-        if name in own and _describe(value) != _describe(own[name]):
-            problems.append(f"{name} is {_describe(value)}, expected {_describe(own[name])}")
+        if name in own and (came := _describe(value)) != (expected := _describe(own[name])):
+            problems.append(f"{name} is {came}, expected {expected}")
     if problems:
         count = f", and {len(problems) - 1} more differences" if len(problems) > 1 else ""
         raise Mistake(f"{path} does not fit this run: {problems[0]}{count}. {advice}")
     for name, value in state.items():
         if not value.to(own[name].dtype).isfinite().all():
-            raise Mistake(
-                f"{path} does not fit this run: {name} holds NaN or infinity. Training went wrong before it was "
-                "written, or the file is damaged; use an earlier checkpoint."
-            )
+            raise Mistake(f"{path} does not fit this run: {name} holds NaN or infinity. Use an earlier checkpoint.")
     module.load_state_dict(state, strict=False)
 
 
 def _describe(tensor: Tensor) -> str:
     """Describe what must be equal for a tensor to be loaded into another; the precision of floats may differ."""
-    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_nested:
-        return "sparse, quantised or without data"
     kind = "floats" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
     return f"{tuple(tensor.shape)} of {kind}"

@@ -8,10 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from yacs.config import CfgNode
 
 from configs import Role, values_of
-from datasets.build import make_test_loader, make_test_transform, train_cameras
+from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
 from datasets.readers.dataset import DataSet
 from datasets.tracklet import Tracklet, label_map
@@ -21,11 +22,11 @@ from model.text_space import open_text_space
 from solver import describe_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
-from .attributes.heads import find_heads, predict_trained
+from .attributes.heads import find_heads, predict_columns
 from .attributes.masks import Predict, annotated_penalty, predicted_penalty
-from .attributes.zero_shot import find_zero_shot_heads, predict_zero_shot
+from .attributes.zero_shot import encode_words, find_zero_shot_heads
 from .evaluation.cache import FeatureCache, hash_code, hash_weights
-from .evaluation.features import FeatureExtractor
+from .evaluation.features import FeatureExtractor, FeatureSet
 from .evaluation.open_run import TrainedRun
 from .evaluation.rank import RankingOptions
 from .evaluation.results import ANNOTATED, PREDICTED, SOFT, ZERO_SHOT, Mask
@@ -38,8 +39,7 @@ logger = logging.getLogger(__name__)
 def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
     """Build model, losses and solver for a data set; ``build_memory`` or ``TrainingState.restore`` adds CLIP memory.
 
-    Process 0 goes on with torch's random numbers as they are; every other process gets a seed of its own, because the
-    slices of a batch need different dropout masks. With ``resume`` no CLIP weights are read: ``restore`` replaces them.
+    With ``resume`` no CLIP weights are read: ``restore`` replaces them.
     """
     pids = list(label_map(tracklet.pid for tracklet in dataset.train))
     camids = list(train_cameras(dataset.train))
@@ -48,11 +48,28 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     criterion = make_loss(cfg, len(pids)).to(runtime.device)
     optimizer = make_optimizer(cfg, model)
     logger.info("Parameters:\n%s", describe_groups(cfg, model))
-    if not runtime.processes.is_main:
+    if not runtime.processes.is_main:  # the slices of a batch need different dropout masks
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
     return TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
+
+
+def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
+    """Compute CLIP memory, (K, P), float32, by an untrained model; row k is that of label k (docs/method.md section 5).
+
+    It is the mean over all clips, then over the tracklets of each identity, without camera and frame embeddings.
+    """
+    loader, tracklets = make_memory_loader(cfg, dataset, runtime.processes), dataset.train
+    extractor, max_bad_fraction = make_extractor(cfg, model, runtime), cfg.DATALOADER.MAX_BAD_FRACTION
+    features = extractor.average_over_tracklets(
+        lambda clips, camids: model.encode_memory(clips), loader, tracklets, "CLIP memory", max_bad_fraction
+    ).features
+    label_of = label_map(tracklet.pid for tracklet in tracklets)
+    labels = torch.tensor([label_of[tracklet.pid] for tracklet in tracklets], device=features.device)
+    sums = torch.zeros(len(label_of), features.shape[1], device=features.device).index_add(0, labels, features)
+    logger.info("CLIP memory of %d identities from %d tracklets", len(sums), len(tracklets))
+    return sums / labels.bincount().unsqueeze(1)
 
 
 def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:
@@ -69,10 +86,7 @@ def make_extractor(cfg: CfgNode, model: XTFCLIP, runtime: Runtime) -> FeatureExt
 def make_feature_cache(
     cfg: CfgNode, model: XTFCLIP, runtime: Runtime, cameras: Mapping[int, int], folder: Path
 ) -> FeatureCache | None:
-    """Build the cache of features in a results folder; None if TEST.KEEP_FEATURES is False.
-
-    ``cameras`` holds the index of each camera in the model, by camid.
-    """
+    """Build the cache of features in a folder; ``cameras`` holds the index of each camera in the model, by camid."""
     if not cfg.TEST.KEEP_FEATURES:
         return None
     keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
@@ -123,12 +137,14 @@ def make_ranking_options(cfg: CfgNode, trained: TrainedRun | None = None) -> Ran
 def make_predictor(cfg: CfgNode, trained: TrainedRun) -> tuple[Mask, Predict]:
     """Open what predicts attributes: TEST.TEXT_TOWER, or the classifiers beside a run's checkpoint."""
     if not cfg.TEST.TEXT_TOWER:
-        return PREDICTED, partial(predict_trained, heads=find_heads(trained)[0])
+        heads, _ = find_heads(trained)
+        return PREDICTED, lambda side: predict_columns(heads, side.features, side.tracklets)
     space = open_text_space(cfg.TEST.TEXT_TOWER).to(trained.runtime.device)
-    return ZERO_SHOT, partial(
-        predict_zero_shot,
-        heads=find_zero_shot_heads(space, trained.checkpoint.parent),
-        space=space,
-        extractor=make_extractor(cfg, trained.model, trained.runtime),
-        make_loader=partial(make_test_loader, cfg, processes=trained.runtime.processes),
-    )
+    heads = find_zero_shot_heads(space, trained.checkpoint.parent)
+    extractor = make_extractor(cfg, trained.model, trained.runtime)
+    make_loader = partial(make_test_loader, cfg, processes=trained.runtime.processes)
+
+    def predict(side: FeatureSet) -> Mapping[str, Tensor]:
+        return predict_columns(heads, encode_words(side.tracklets, space, extractor, make_loader), side.tracklets)
+
+    return ZERO_SHOT, predict

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -33,16 +33,14 @@ _ATEN = torch.ops.aten
 _attention_flops = flop_registry[_ATEN._scaled_dot_product_flash_attention]
 
 
-def _attention_backward_flops(gradient: Tensor, *inputs: Any, **kwargs: Any) -> int:
-    """Count four matrix products, and not the scores that fused attention computes again."""
-    return 2 * _attention_flops(*inputs, **kwargs)
-
-
 # Operations of matrix products, convolutions and attention by their arguments; torch leaves out attention on the CPU.
 FLOP_FORMULAS: dict[Any, Callable[..., int]] = {
     **flop_registry,
     _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+    # Four matrix products, without the scores that fused attention computes again.
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: lambda gradient, *inputs, **kwargs: (
+        2 * _attention_flops(*inputs, **kwargs)
+    ),
 }
 
 
@@ -87,10 +85,7 @@ class FakeTraining(NamedTuple):
 
 
 class StepMeter(TorchDispatchMode):
-    """Count the operations of a block, and the bytes of its tensors, but for those that are known from before.
-
-    ``live`` bytes are referred to now, ``peak`` is the most so far.
-    """
+    """Count the operations of a block, and the bytes of new tensors: ``live`` now, ``peak`` at most so far."""
 
     def __init__(self, known: Sequence[Tensor] = ()) -> None:
         super().__init__()
@@ -141,22 +136,11 @@ def fake_training(cfg: CfgNode, runtime: Runtime, batch_size: int, size: Dataset
 
 
 def planning_runtime(cfg: CfgNode) -> Runtime:
-    """Return the precision of the planned run, on the CPU: fake CUDA tensors need CUDA in the backward pass.
-
-    Sizes and types are the same on the CPU, where attention is also fused.
-    """
+    """Return the precision of the planned run, on the CPU: fake CUDA tensors need CUDA in the backward pass."""
     precision = cfg.SOLVER.PRECISION
     if precision == "auto":  # as utils.runtime decides for the device that is planned for
         precision = "fp32" if cfg.MODEL.DEVICE == "cpu" else "fp16"
     return Runtime(torch.device("cpu"), DTYPES[precision])
-
-
-def count_parameters(model: nn.Module) -> Counter[str]:
-    """Count the parameters of each top module of the network."""
-    counts: Counter[str] = Counter()
-    for name, parameter in model.named_parameters():
-        counts[name.split(".")[0]] += parameter.numel()
-    return counts
 
 
 def measure_step(
@@ -166,16 +150,18 @@ def measure_step(
     with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
         training.model.set_gradient_checkpointing(checkpointing)
         model, criterion = training.model, training.criterion
-        for parameter in model.parameters():
+        known = [*model.parameters(), *model.buffers(), *criterion.buffers(), training.memory]
+        parameters: Counter[str] = Counter()
+        for name, parameter in model.named_parameters():
+            parameters[name.split(".")[0]] += parameter.numel()
             parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        known = [*model.parameters(), *gradients, *model.buffers(), *criterion.buffers(), training.memory]
+            known.append(parameter.grad)
         with StepMeter(known) as meter:
             loss = training.compute_loss()
             forward_flops, activations = meter.flops, meter.live
             loss.backward()
         batch = training.clips.nbytes
-        return StepCost(count_parameters(model), forward_flops, meter.flops, activations + batch, meter.peak + batch)
+        return StepCost(parameters, forward_flops, meter.flops, activations + batch, meter.peak + batch)
 
 
 def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int:
@@ -187,10 +173,7 @@ def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int
 
 
 def compute_ideal_step_seconds(cfg: CfgNode, size: DatasetSize, runtime: Runtime) -> float:
-    """Return the seconds of a training step if it were nothing but matrix products at the measured rate of the device.
-
-    A step is a batch of all processes together, or a part of it (SOLVER.STAGE2.ACCUMULATION_STEPS).
-    """
+    """Return the seconds of a training step at the rate of the device that matrix products reach."""
     own_clips = step_size(cfg) // runtime.processes.world_size
     return measure_step(cfg, own_clips, size).flops / measure_matrix_rate(runtime.device, runtime.dtype)
 
@@ -207,10 +190,9 @@ def size_of(dataset: DataSet) -> DatasetSize:
 
 
 def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None = None) -> str:
-    """Plan the run of a configuration and lay it out as tables.
+    """Plan the run of a configuration, at a sustained rate in TFLOP/s, and lay it out as tables.
 
-    ``tflops`` is the rate that training sustains, TFLOP/s. ``numbers`` are identities, tracklets and cameras of the
-    training split; without them the data set is read.
+    ``numbers`` are identities, tracklets and cameras of the training split; without them the data set is read.
     """
     if numbers is None:
         dataset = make_dataset(cfg)
@@ -227,8 +209,7 @@ def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None =
     peaks = [(2 + ADAM_STATES + keeps_average) * weights + cost.peak for cost in costs]
     hours = [cost.flops * num_steps / tflops / 1e12 / 3600 for cost in costs]
     memory = {
-        "weights": [weights] * 2,
-        **({"moving average": [weights] * 2} if keeps_average else {}),
+        "weights and moving average" if keeps_average else "weights": [(1 + keeps_average) * weights] * 2,
         "state of Adam": [ADAM_STATES * weights] * 2,
         "gradients": [weights] * 2,
         "activations": [cost.activations for cost in costs],
@@ -244,15 +225,11 @@ def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None =
         ("smallest card", *map(choose_card, peaks)),
     ]
     precision = str(planning_runtime(cfg).dtype or torch.float32).removeprefix("torch.")
-    parts = [*parameters.items(), ("all", parameters.total())]
-    return "\n\n".join(
-        [
-            f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets; {clips} clips of "
-            f"{cfg.INPUT.SEQ_LEN} frames, {precision}",
-            format_table(["parameters", "million"], [(part, f"{number / 1e6:.2f}") for part, number in parts]),
-            format_table(["a training step and the run", "plain", "checkpointing"], figures),
-        ]
-    )
+    parts = [(name, f"{number / 1e6:.2f}") for name, number in (*parameters.items(), ("all", parameters.total()))]
+    title = f"{size.num_identities:,} identities, {size.num_tracklets:,} tracklets; "
+    title += f"{clips} clips of {cfg.INPUT.SEQ_LEN} frames, {precision}"
+    tables = format_table(["parameters", "million"], parts), format_table(["a step", "plain", "checkpointing"], figures)
+    return "\n\n".join([title, *tables])
 
 
 def choose_card(num_bytes: float) -> str:

@@ -19,14 +19,13 @@ from configs import dump_config, get_cfg
 from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import decode_frame
 from datasets.readers.unlabelled import read_unlabelled
-from model import XTFCLIP
 from model.weights import to_published
 from utils.checkpoint import hash_file, write_checkpoint, write_weights
 from utils.files import write_text, write_whole
 from utils.mistake import Mistake
 from utils.runtime import prepare_output
 
-from .build import describe_transform
+from .build import describe_transform, make_extractor
 from .evaluation.cache import hash_weights
 from .evaluation.open_run import TrainedRun, open_run
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
@@ -66,25 +65,15 @@ on your own data before you rely on it, and mind the privacy of those who are fi
 class TrackletDescriber(nn.Module):
     """Describe clips of uint8 pixels as ``eval_main.py`` does, on the CPU in float32: scaled, normalised, mirrored."""
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
-    def __init__(self, cfg: CfgNode, model: XTFCLIP) -> None:
+    def __init__(self, run: TrainedRun) -> None:
         super().__init__()
-        self.model = model
-        self.flip: bool = cfg.TEST.FLIP
-        self.normalize: bool = cfg.TEST.FEAT_NORM
-        self.register_buffer("pixel_mean", torch.tensor(cfg.INPUT.PIXEL_MEAN).view(-1, 1, 1))
-        self.register_buffer("pixel_std", torch.tensor(cfg.INPUT.PIXEL_STD).view(-1, 1, 1))
-        self.float().cpu().eval()
+        self.model = run.model.float().cpu().eval()
+        self.extractor = make_extractor(run.cfg, self.model, run.runtime)
 
     def forward(self, frames: Tensor, cameras: Tensor) -> Tensor:
         """Describe RGB frames, (B, T, C, H, W), uint8, as (B, D), float32; cameras (B,) are indices or -1."""
-        clips = (frames.float() / 255 - self.pixel_mean) / self.pixel_std
-        features = self.model.describe(clips, cameras)
-        if self.flip:
-            features = (features + self.model.describe(clips.flip(-1), cameras)) / 2
-        return F.normalize(features, dim=1) if self.normalize else features
+        features = self.extractor.describe(self.extractor.transform(frames), cameras)
+        return F.normalize(features, dim=1) if self.extractor.normalize else features
 
 
 def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, opset: int) -> None:
@@ -94,7 +83,7 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     # A compiled block cannot be exported, and the network describes one clip of a tracklet.
     fixed = ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False", "TEST.NUM_CLIPS", "1"]
     run = open_run([*opts, *fixed])
-    describer, clips = TrackletDescriber(run.cfg, run.model), make_example_clips(run.cfg, frames)
+    describer, clips = TrackletDescriber(run), make_example_clips(run.cfg, frames)
     # As in a feature file of the run: the features of both can be compared.
     compared = {"weights": hash_weights(run.model), "transform": describe_transform(run.cfg)}
     content = export_onnx(describer, clips, describe_export(run) | compared, opset)

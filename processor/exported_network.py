@@ -1,13 +1,10 @@
-"""Describe tracklets by a network of tools.export, with NumPy, onnxruntime and Pillow only.
-
-It is for machines without torch: this file imports nothing that does.
-"""
+"""Describe tracklets by a network of tools.export, with NumPy, onnxruntime and Pillow: nothing here imports torch."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -22,8 +19,7 @@ FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network
 CLIP_SHAPE, CAMIDS = "T, H, W", "cameras"  # entries of its metadata
 
 
-@dataclass(frozen=True)
-class ExportedNetwork:
+class ExportedNetwork(NamedTuple):
     """A network that is ready to describe clips."""
 
     session: onnxruntime.InferenceSession
@@ -60,10 +56,7 @@ def open_network(path: Path) -> ExportedNetwork:
 
 
 def find_tracklets(root: Path) -> dict[str, list[Path]]:
-    """Return the frames of each tracklet, by its path below ``root``: of every folder that directly holds frames.
-
-    The key of ``root`` itself is its name. One image is a tracklet of one frame.
-    """
+    """Return the frames of each tracklet, by its path below ``root``, as ``read_unlabelled`` finds them."""
     if root.is_file():
         return {root.name: [root]}
     tracklets = {

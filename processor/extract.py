@@ -47,9 +47,7 @@ def extract_folder(
         trained: The model, with the settings of its evaluation.
         root: Folder of any layout, or one still image (``read_unlabelled``).
         camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
-        parts: Folder in which finished parts, of ``part_size`` tracklets, are kept for the next call, which uses them
-            if weights, settings, code and the frames' paths are the same.
-        text_space: Also gives each tracklet a vector that texts can be compared with.
+        parts: Folder that keeps finished parts, of ``part_size`` tracklets, for a next call like this one.
     Returns:
         Columns of a feature file, and what their rows depend on: 'key', the folder's path below ``root``; 'feature',
         (n, D), float32; 'picture', the path of the middle frame; with a text space 'words', (n, P), of length 1.
@@ -66,7 +64,7 @@ def extract_folder(
         cache = cache and replace(cache, origin={**cache.origin, "text tower": text_space.sha256})
     make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=runtime.processes)
     found = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
-    width = text_space.width if text_space else 0
+    width = text_space.texts.width if text_space else 0
     features, words = found.features.split([found.features.shape[1] - width, width], dim=1)
     columns = {
         "key": [tracklet.name for tracklet in found.tracklets],
@@ -77,10 +75,7 @@ def extract_folder(
 
 
 def add_words(extractor: FeatureExtractor, text_space: TextSpace) -> FeatureExtractor:
-    """Return an extractor that computes a text space's vector of each clip, too, behind the descriptor.
-
-    Both come from the same frames, decoded once; neither is normalised over the clips of a tracklet.
-    """
+    """Return an extractor that computes a text space's vector of each clip, too, behind the descriptor."""
 
     def encode(clips: Tensor, camids: Tensor) -> Tensor:
         return torch.cat([extractor.describe(extractor.transform(clips), camids), text_space.encode_frames(clips)], 1)

@@ -9,18 +9,13 @@ import torch
 from yacs.config import CfgNode
 
 from configs import CONFIG_FILE, describe_differences, dump_config, warn_of_unread_keys
-from datasets.build import (
-    choose_cases,
-    make_dataset,
-    make_test_loader,
-    make_train_loader,
-    make_train_transform,
-)
+from datasets.build import choose_cases, make_dataset, make_test_loader, make_train_loader, make_train_transform
 from utils.commands import show
 from utils.files import lock_folder, write_text
 from utils.runtime import make_runtime, prepare_output, start_logging
 
 from .build import (
+    build_memory,
     make_extractor,
     make_feature_cache,
     make_query_mapper,
@@ -33,7 +28,6 @@ from .evaluation.rank import evaluate
 from .report.tables import format_results, score_methods
 from .report.write import write_report
 from .training.checkpoints import keep_old_checkpoints, prepare_run, restore_last
-from .training.clip_memory import build_memory
 from .training.state import LAST_CHECKPOINT
 from .training.train import train
 from .training.validate import make_validation
@@ -75,11 +69,8 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
 def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], config_file: str | None) -> None:
     """Open a trained run, evaluate the directions asked for, write the report and show its table.
 
-    Args:
-        cfg: The configuration of the command line, which says where the run is.
-        results: Folder for the results; None for the one in OUTPUT_DIR.
-        opts: The KEY VALUE pairs in ``cfg``.
-        config_file: Its file, which then decides in place of the checkpoint's own configuration.
+    ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, the checkpoint's own
+    configuration decides on all other keys. ``results`` is the folder for the results; None for the one in OUTPUT_DIR.
     """
     locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     folder = prepare_output(results or Path(cfg.OUTPUT_DIR) / "results")

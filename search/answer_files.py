@@ -21,9 +21,15 @@ MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 
 def write_answers(answers: dict[str, Any], folder: Path) -> list[Path]:
     """Write all three files into a folder; returns them, the page last."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    columns = ("rank", "key", "camera", "view", "time", answers["measure"], "accepted")
+    writer.writerow(["query", "match", *columns])
+    for query in answers["queries"]:  # cells of what is not judged are empty
+        writer.writerows([query["key"], query["match"], *(hit[name] for name in columns)] for hit in query["found"])
     contents = {
         folder / "search.json": f"{json.dumps(answers, indent=2)}\n",
-        folder / "search.csv": _as_csv(answers),
+        folder / "search.csv": table.getvalue(),
         folder / "search.html": render_answers(answers),
     }
     for path, content in contents.items():
@@ -56,29 +62,13 @@ def explain_judgement(answers: dict[str, Any]) -> str:
     if threshold is None:
         return "Everything is ranked and nothing is judged: --max_distance or --results says what is no match."
     distance, reason, rate = threshold.values()
-    unmatched = sum(not query["match"] for query in answers["queries"])
-    text = f"Accepted up to a distance of {distance:.4g} ({reason}): {unmatched} of {len(answers['queries'])} queries "
-    text += "have no match."
+    counts = f"{sum(not query['match'] for query in answers['queries'])} of {len(answers['queries'])}"
+    text = f"Accepted up to a distance of {distance:.4g} ({reason}): {counts} queries have no match."
     if rate is None:
         return text
     count = answers["tracklets_searched"]
     expected = f"{rate * count:,.0f}" if rate * count >= 10 else f"{rate * count:.2g}"
-    return (
-        f"{text} The threshold accepted {rate:.2g} of the pairs of two people in that evaluation: if all {count:,} "
-        f"tracklets are of other people, {expected} are expected to be accepted for a query. That was measured on "
-        "another data set, and may differ here."
-    )
-
-
-def _as_csv(answers: dict[str, Any]) -> str:
-    """Return a row for each tracklet that was found; cells of what is not judged are empty."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    columns = ("rank", "key", "camera", "view", "time", answers["measure"], "accepted")
-    writer.writerow(["query", "match", *columns])
-    for query in answers["queries"]:
-        writer.writerows([query["key"], query["match"], *(hit[name] for name in columns)] for hit in query["found"])
-    return file.getvalue()
+    return f"{text} If all {count:,} tracklets are of other people, {expected} are expected to be accepted for a query."
 
 
 def render_answers(answers: dict[str, Any]) -> str:

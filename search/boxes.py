@@ -18,7 +18,7 @@ from utils.text import shorten
 
 # What is read of a line: names and places of its values.
 PLACES = {"frame": 0, "id": 1, "left": 2, "top": 3, "width": 4, "height": 5, "confidence": 6}
-SEPARATOR = ","
+COLUMNS = ("folder", "track", "first_frame", "last_frame", "num_frames", "mean_width", "mean_height")  # of cut.csv
 LARGEST = 2**53  # of frame numbers and ids: float64 holds all integers up to it
 
 
@@ -32,13 +32,10 @@ class Boxes:
     corners: np.ndarray  # left, top, right and bottom edge in pixels; they may lie outside the frame, (N, 4), float64
     confidences: np.ndarray  # in the tracker's own scale, (N,), float64
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
 
 def read_boxes(path: Path) -> Boxes:
     """Read and check a file of boxes; its lines may be in any order."""
-    expected = f"{', '.join(PLACES)}, with {SEPARATOR!r} between them"
+    expected = f"{', '.join(PLACES)}, with ',' between them"
     if not path.is_file():
         raise MissingFile(f"{path} is not a file; it must hold the boxes, one per line: {expected}.")
     values = array("d")  # eight bytes a value: a list of rows would take ten times as much
@@ -47,7 +44,7 @@ def read_boxes(path: Path) -> Boxes:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            cells = line.split(SEPARATOR)  # not by the csv module: to it, a quotation mark may join lines
+            cells = line.split(",")  # not by the csv module: to it, a quotation mark may join lines
             try:
                 numbers = [float(cells[place]) for place in PLACES.values()]
             except (ValueError, IndexError):
@@ -96,8 +93,7 @@ class SelectionRules:
 class Selection:
     """The crops to cut, sorted by frame, then by track."""
 
-    # rows of the table that lists them, sorted by track, then by first frame: the folder of each, its track, first and
-    # last frame, number of frames, and the mean size of its boxes inside the frame, in pixels
+    # by COLUMNS, sorted by track, then by first frame; sizes are those of boxes inside the frame, in pixels
     tracklets: list[dict[str, Any]]
     frames: np.ndarray  # frame of each crop, (K,), int64
     owners: np.ndarray  # index of its tracklet, (K,), int64
@@ -118,19 +114,19 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     }
     if rules.min_confidence is not None:
         reasons[f"below --min_confidence {rules.min_confidence:g}"] = boxes.confidences < rules.min_confidence
-    kept = np.ones(len(boxes), dtype=bool)
+    kept = np.ones(len(boxes.frames), dtype=bool)
     left_out = {reason: _remove(kept, mask) for reason, mask in reasons.items()}
 
     pieces, names = _split_tracks(boxes, kept, rules.gap)
     left_out[f"skipped by --stride {rules.stride}"] = _remove(kept, (boxes.frames - 1) % rules.stride != 0)
-    num_frames = np.bincount(pieces[kept], minlength=len(boxes))
+    num_frames = np.bincount(pieces[kept], minlength=len(kept))
     short = f"in tracklets of fewer than {rules.min_frames} frames (--min_frames)"
     left_out[short] = _remove(kept, num_frames[pieces] < rules.min_frames)
 
     clauses = [f"{number:,} are {reason}" for reason, number in left_out.items() if number]
-    report = f"of {len(boxes):,} boxes, " + (", ".join(clauses) or "none was left out")
+    report = f"of {len(kept):,} boxes, " + (", ".join(clauses) or "none was left out")
     if not kept.any():
-        raise Mistake(f"No tracklet is left: {report}. The boxes are those of {boxes.path}.")
+        raise Mistake(f"No tracklet is left: {report}.")
     clipped = int((whole != inside)[kept].any(axis=1).sum())
     report += f"; {clipped:,} of the crops are clipped at the border of the frame"
 
@@ -138,10 +134,9 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     chosen, starts, owners = np.unique(pieces[kept], return_index=True, return_inverse=True)
     tracklets = []
     for piece, start, end in zip(chosen, starts, [*starts[1:], len(frames)], strict=True):
-        mean_width, mean_height = sizes[start:end].mean(axis=0).tolist()
-        tracklet = {"folder": names[piece], "track": tracks[start].item(), "first_frame": frames[start].item()}
-        tracklet |= {"last_frame": frames[end - 1].item(), "num_frames": int(end - start)}
-        tracklets.append({**tracklet, "mean_width": mean_width, "mean_height": mean_height})
+        span, means = frames[start:end], sizes[start:end].mean(axis=0).round(1).tolist()
+        values = (names[piece], tracks[start].item(), span[0].item(), span[-1].item(), len(span), *means)
+        tracklets.append(dict(zip(COLUMNS, values, strict=True)))
     margins = rules.margin * (corners[:, 2:] - corners[:, :2])
     edges = np.clip(np.rint(corners + np.hstack([-margins, margins])), 0, limits).astype(np.int64)
     order = np.argsort(frames, kind="stable")
@@ -162,7 +157,7 @@ def _split_tracks(boxes: Boxes, kept: np.ndarray, gap: int) -> tuple[np.ndarray,
     """
     tracks, frames = boxes.tracks[kept], boxes.frames[kept]
     is_new = (np.diff(tracks, prepend=-1) != 0) | (np.diff(frames, prepend=0) - 1 > gap)
-    pieces = np.zeros(len(boxes), dtype=np.int64)
+    pieces = np.zeros(len(kept), dtype=np.int64)
     pieces[kept] = np.cumsum(is_new) - 1
     owners = tracks[is_new]  # ascending
     numbers = np.arange(len(owners)) - np.searchsorted(owners, owners) + 1  # of a piece in its track

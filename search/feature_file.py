@@ -1,7 +1,4 @@
-"""Read and write feature files: descriptors of tracklets with their keys, as .npz or .parquet.
-
-tools.extract_features writes them, and a search compares them. Reading one runs no code. This imports no torch.
-"""
+"""Read and write feature files: descriptors of tracklets with their keys, as .npz or .parquet; reading runs no code."""
 
 import json
 from collections import Counter
@@ -22,15 +19,12 @@ from utils.text import shorten
 from utils.unknown import UNKNOWN
 
 VIEWS = ("aerial", "ground")
-# Columns of a table beside its vectors: key (a unique name, such as the folder's path below the one that was read),
-# camera (as annotated; -1 where unknown), view (null where unknown), time (when the tracklet begins, by the clock of
-# the recording; null where unknown), picture (path of the frame in the middle, for people to look at).
-COLUMNS = {
-    "key": pa.string(),
-    "camera": pa.int64(),
-    "view": pa.string(),
-    "time": pa.timestamp("s"),
-    "picture": pa.string(),
+COLUMNS = {  # of a table beside its vectors
+    "key": pa.string(),  # a unique name, such as the folder's path below the one that was read
+    "camera": pa.int64(),  # as annotated; -1 where unknown
+    "view": pa.string(),  # null where unknown, as time
+    "time": pa.timestamp("s"),  # when the tracklet begins, by the clock of the recording
+    "picture": pa.string(),  # path of the frame in the middle, for people to look at
 }
 FEATURE, WORDS = "feature", "words"
 ENTRIES = {column: f"{column}s" for column in (*COLUMNS, FEATURE)} | {WORDS: WORDS}  # of a .npz file
@@ -108,8 +102,13 @@ def _to_array(column: pa.ChunkedArray) -> np.ndarray:
     return np.concatenate([*chunks, np.empty(0, np.float32)]).reshape(-1, column.type.list_size)
 
 
-def require_comparable(first: FeatureTable, name: str, second: FeatureTable, second_name: str) -> None:
-    """Refuse descriptors, or vectors for texts, that different models or settings made; names are for messages."""
+def require_comparable(
+    first: FeatureTable, name: str, second: FeatureTable, second_name: str, joined: bool = False
+) -> None:
+    """Refuse descriptors, or vectors for texts, that different models or settings made; names are for messages.
+
+    Tables that are ``joined`` must both have vectors for texts, or neither.
+    """
     with_words = first.words is not None and second.words is not None
     for entry in (*COMPARED, TEXT_TOWER) if with_words else COMPARED:
         expected, found = first.origin.get(entry), second.origin.get(entry)
@@ -118,15 +117,7 @@ def require_comparable(first: FeatureTable, name: str, second: FeatureTable, sec
                 f"{second_name} cannot be compared with {name}: its {entry} is {shorten(str(found))}, the other's "
                 f"{shorten(str(expected))}. Extract both with the same checkpoint and settings."
             )
-    for own, other in ((first.features, second.features), (first.words, second.words)):
-        if own is not None and other is not None and own.shape[1] != other.shape[1]:
-            raise Mistake(f"{second_name} has vectors of {other.shape[1]} numbers, {name} of {own.shape[1]}.")
-
-
-def require_joinable(first: FeatureTable, name: str, second: FeatureTable, second_name: str) -> None:
-    """Refuse tables that are not comparable, or of which only one has vectors for texts."""
-    require_comparable(first, name, second, second_name)
-    if (first.words is None) != (second.words is None):
+    if joined and (first.words is None) != (second.words is None):
         raise Mistake(f"Only one of {name} and {second_name} has vectors to compare with texts: search them apart.")
 
 
@@ -168,7 +159,7 @@ def read_feature_files(paths: Sequence[Path]) -> FeatureTable:
     table = read_features(paths[0])
     for path in paths[1:]:
         other = read_features(path)
-        require_joinable(table, str(paths[0]), other, str(path))
+        require_comparable(table, str(paths[0]), other, str(path), joined=True)
         if double := set(table.keys).intersection(other.keys):
             raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too.")
         table = FeatureTable(pa.concat_tables([table.rows, other.rows]))
@@ -208,8 +199,8 @@ def has_unit_length(rows: np.ndarray) -> bool:
 
 def _check(table: FeatureTable) -> None:
     """Refuse keys that repeat, and vectors that cannot be compared."""
-    if len(set(table.keys)) < len(table):
-        raise Mistake(f"it holds the key {Counter(table.keys).most_common(1)[0][0]!r} twice")
+    if repeated := [key for key, count in Counter(table.keys).items() if count > 1]:
+        raise Mistake(f"it holds the key {repeated[0]!r} twice")
     for vectors in (table.features, table.words):
         if vectors is None:
             continue
@@ -217,5 +208,3 @@ def _check(table: FeatureTable) -> None:
             raise Mistake("vectors must be (n, D), float32, and D at least 1")
         if not (finite := np.isfinite(vectors).all(axis=1)).all():
             raise Mistake(f"it holds NaN or infinity for {table.keys[int(finite.argmin())]!r}")
-    if table.words is not None and not has_unit_length(table.words):
-        raise Mistake("its vectors for texts must have length 1")

@@ -37,8 +37,7 @@ class Condition:
     column: str  # 'camera', 'view' or 'time'
     values: tuple[Any, ...]  # cameras or views; the first and the last moment, both included
 
-    def as_expression(self) -> pc.Expression:
-        """Return the condition for a table in memory."""
+    def as_expression(self) -> pc.Expression:  # for a table in memory
         column = pc.field(self.column)
         if self.column != "time":
             return column.isin(self.values)
@@ -80,11 +79,9 @@ class Gallery(Protocol):
     name: str  # their file or table, for messages
     form: FeatureTable  # a table with their origin and widths, which may be empty
 
-    def __len__(self) -> int:
-        """Count the tracklets that fit --where."""
+    def __len__(self) -> int: ...  # of those that fit --where
 
-    def fetch(self, keys: Sequence[str]) -> FeatureTable:
-        """Return tracklets by their keys, whether they fit --where or not."""
+    def fetch(self, keys: Sequence[str]) -> FeatureTable: ...  # by their keys, whether they fit --where or not
 
     def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
         """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""
@@ -104,11 +101,9 @@ class MemoryGallery:
         return len(self._searched)
 
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
-        """Return tracklets by their keys."""
         return self.form.select(keys, self.name)
 
     def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
-        """Yield for each vector the k nearest tracklets."""
         rows = self._searched.words if column == WORDS else self._searched.features
         assert rows is not None
         for found, distances in find_nearest(rows, vectors, k):
@@ -138,7 +133,6 @@ def find_tracklets(
     gallery: Gallery, queries: FeatureTable, top: int, threshold: Threshold | None = None
 ) -> dict[str, Any]:
     """Find the ``top`` tracklets nearest to each query, but for one with its key and feature: the query itself."""
-    _require_tracklets(gallery)
     require_comparable(gallery.form, gallery.name, queries, "the file of queries")
     nearest = zip(queries.list_entries(), gallery.nearest(queries.features, top + 1, "feature"), strict=True)
     found = (
@@ -155,7 +149,6 @@ def find_texts(
 
     ``vectors`` are those of the texts, (Q, P), float32, unit length; ``text_tower`` is the SHA-256 of what made them.
     """
-    require_words(gallery)
     own = gallery.form.origin.get(TEXT_TOWER)
     if own != text_tower:
         raise Mistake(
@@ -187,14 +180,10 @@ def _collect(
     }
 
 
-def require_words(gallery: Gallery) -> None:
-    """Refuse tracklets without vectors that texts are compared with."""
-    _require_tracklets(gallery)
-    if gallery.form.words is None:
-        problem = f"{gallery.name} has no vectors to compare with texts"
-        raise Mistake(f"{problem}: run `python -m tools.extract_features` again, with --text_tower FILE.")
-
-
-def _require_tracklets(gallery: Gallery) -> None:
+def require_searchable(gallery: Gallery, with_words: bool) -> None:
+    """Refuse a gallery without a tracklet or, ``with_words``, without vectors that texts are compared with."""
     if not len(gallery):
         raise Mistake(f"{gallery.name} has no tracklet to search in, or none that fits --where.")
+    if with_words and gallery.form.words is None:
+        problem = f"{gallery.name} has no vectors to compare with texts"
+        raise Mistake(f"{problem}: run `python -m tools.extract_features` again, with --text_tower FILE.")

@@ -42,21 +42,12 @@ def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
 def read_size(path: Path) -> tuple[int, int]:
     """Return height and width of a video, upright, from its first frame; errors as ``read_frames``."""
     with closing(read_frames(path)) as frames:
-        for frame in frames:
-            return upright_size(frame)
+        if frame := next(frames, None):
+            height, width, _ = upright_pixels(frame).shape
+            return height, width
     raise Mistake(f"{path} holds no frame that can be decoded.")
 
 
 def upright_pixels(frame: av.VideoFrame) -> np.ndarray:
-    """Convert a frame to RGB, (H, W, 3), uint8, turned upright as its metadata ask."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
-
-
-def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Return height and width of ``upright_pixels``."""
-    return (frame.width, frame.height) if _quarter_turns(frame) % 2 else (frame.height, frame.width)
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Return the quarter turns, counterclockwise, by which a camera's mark says that the frame must be rotated."""
-    return round(frame.rotation / 90)
+    """Convert a frame to RGB, (H, W, 3), uint8, turned counterclockwise as its metadata ask."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))

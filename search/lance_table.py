@@ -14,7 +14,7 @@ import numpy as np
 from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
 
-from .feature_file import WORDS, FeatureTable, require_joinable
+from .feature_file import WORDS, FeatureTable, require_comparable
 from .find import Column, Condition, Neighbours
 
 
@@ -59,7 +59,6 @@ class LanceGallery:
         return self.table.count_rows(self._where)
 
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
-        """Return tracklets by their keys."""
         rows = self.table.search().where(_having(keys)).limit(len(keys)).to_arrow()
         return FeatureTable(rows.replace_schema_metadata(self.table.schema.metadata)).select(keys, self.name)
 
@@ -78,15 +77,6 @@ class LanceGallery:
             order = np.argsort(distances, kind="stable")
             yield list(zip(found.list_entries(order.tolist()), distances[order].tolist(), strict=True))
 
-    def measure_recall(self) -> float:
-        """Return the share of the exact neighbours of some of its own rows that the index finds, 0..1."""
-        vectors = FeatureTable(self.table.search().limit(NUM_SAMPLES).to_arrow()).features
-        exact, found = (
-            [{entry["key"] for entry, _ in each} for each in self.nearest(vectors, NUM_NEIGHBOURS, "feature", indexed)]
-            for indexed in (False, True)
-        )
-        return sum(len(own & other) for own, other in zip(exact, found, strict=True)) / sum(map(len, exact))
-
 
 def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False) -> None:
     """Add tracklets to a table, or make it; all of them or none. ``source`` is their file, for messages."""
@@ -95,7 +85,7 @@ def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False)
             lancedb.connect(uri).create_table(TABLE, tracklets.rows)
         return
     gallery = LanceGallery(uri)
-    require_joinable(gallery.form, uri, tracklets, source)
+    require_comparable(gallery.form, uri, tracklets, source, joined=True)
     kept = gallery.table.search().select(["key"]).limit(gallery.table.count_rows()).to_arrow()["key"].to_pylist()
     present = set(kept).intersection(tracklets.keys)
     if present and not replaces:
@@ -118,8 +108,13 @@ def update_index(uri: str) -> None:
             width = table.schema.field(column).type.list_size
             codes = IvfRq if width % 8 == 0 else IvfSq  # RaBitQ packs bits into bytes; the other has a byte a number
             table.create_index(column, config=codes(distance_type="l2", num_partitions=-(-count // PARTITION_ROWS)))
-    found = f"{100 * gallery.measure_recall():.1f} % of the {NUM_NEIGHBOURS} nearest of {NUM_SAMPLES} tracklets"
-    logger.info("From %s tracklets on, search is approximate: the index finds %s.", f"{INDEX_FROM:,}", found)
+    vectors = FeatureTable(table.search().limit(NUM_SAMPLES).to_arrow()).features
+    exact, found = (
+        {(row, entry["key"]) for row, each in enumerate(nearest) for entry, _ in each}
+        for nearest in (gallery.nearest(vectors, NUM_NEIGHBOURS, "feature", indexed) for indexed in (False, True))
+    )
+    recall = f"{100 * len(exact & found) / len(exact):.1f} % of the {NUM_NEIGHBOURS} nearest of {NUM_SAMPLES} tracklets"
+    logger.info("From %s tracklets on, search is approximate: the index finds %s.", f"{INDEX_FROM:,}", recall)
 
 
 def delete(uri: str, keys: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from utils.mistake import MissingFile, Mistake
 
 VISUAL = "visual only"  # the method, in results.json, whose distances are those of a search
 POINT = ("threshold", "false_positive_rate", "true_positive_rate")
-LARGEST = (4.0001, 1, 1)  # of a point: the squared distance of vectors of length 1, and rounding; rates
 
 
 @dataclass(frozen=True)
@@ -17,17 +16,14 @@ class Threshold:
 
     distance: float  # squared Euclidean; a tracklet at exactly this distance is accepted
     reason: str  # where it comes from
-    # share of the pairs of two people that it accepted in an evaluation; None if unknown
-    false_positive_rate: float | None = None
+    false_positive_rate: float | None = None  # share of the pairs of two people that it accepted in an evaluation
 
 
 def read_threshold(path: Path, rate: float) -> Threshold:
     """Read the threshold of the visual ranking from results.json of eval_main.py.
 
-    Args:
-        path: The file; its descriptors had length 1 (TEST.FEAT_NORM), as those of a search with a rate must.
-        rate: The largest share of pairs of two people that may be accepted, 0..1. Of the thresholds in the file, the
-            highest that keeps to it is taken; of several directions, that of the strictest.
+    ``rate`` is the largest share of pairs of two people that may be accepted, 0..1. Of the thresholds in the file, the
+    highest that keeps to it is taken; of several directions, that of the strictest.
     """
     if not path.is_file():
         raise MissingFile(f"{path} is not a file: eval_main.py writes results.json to its results folder.")
@@ -35,14 +31,10 @@ def read_threshold(path: Path, rate: float) -> Threshold:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         checkpoint, unit_length = results["checkpoint"], results.get("unit_length", True)
-        for row in [row for row in results["verification"] if row["method"] == VISUAL and unit_length]:
+        for row in [row for row in results["verification"] if row["method"] == VISUAL]:
             points = [tuple(point[name] for name in POINT) for point in (*row["operating_points"], *row["roc"])]
-            points = [point for point in points if point[0] is not None]  # None accepts no pair
-            for value, largest in (pair for point in points for pair in zip(point, LARGEST, strict=True)):
-                if not 0 <= value <= largest:
-                    raise ValueError(f"{value} is out of range: descriptors must have length 1")
-            directions[row["direction"]] = points
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            directions[row["direction"]] = [point for point in points if point[0] is not None]  # None accepts no pair
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Mistake(f"{path} is not a results.json of eval_main.py with a verification: {error!r:.200}.") from error
     if not unit_length:
         raise Mistake(f"{path} compares descriptors of any length (TEST.FEAT_NORM False), a search those of length 1.")

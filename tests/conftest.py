@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,19 +95,20 @@ def _cache_home(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def assert_same() -> Callable[..., None]:
-    """``assert_same(actual, expected, where)``: compare nested dicts, lists and tensors bit by bit."""
+    """``assert_same(actual, expected, where, tolerance=0)``: compare nested dicts, lists, tensors and numbers."""
 
-    def compare(actual: object, expected: object, where: object = "") -> None:
-        if isinstance(expected, torch.Tensor):
-            assert torch.equal(actual, expected), where
+    def compare(actual: object, expected: object, where: object = "", tolerance: float = 0) -> None:
+        if isinstance(expected, torch.Tensor | float):
+            message = partial("{}: {}".format, where)
+            torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance, msg=message)
         elif isinstance(expected, dict):
             assert actual.keys() == expected.keys(), where
             for key in expected:
-                compare(actual[key], expected[key], f"{where}/{key}")
+                compare(actual[key], expected[key], f"{where}/{key}", tolerance)
         elif isinstance(expected, list | tuple):
             assert len(actual) == len(expected), where
             for index, value in enumerate(expected):
-                compare(actual[index], value, f"{where}/{index}")
+                compare(actual[index], value, f"{where}/{index}", tolerance)
         else:
             assert actual == expected, where
 
@@ -183,8 +185,7 @@ def copy_run(trained_run, tmp_path) -> Callable[..., Path]:
 def set_up(trained_run, tiny_cfg, tmp_path):
     """``set_up(*overrides, resume=False, root=..., runtime=...)``: what ``train`` needs."""
     from datasets.build import make_dataset, make_train_loader, make_train_transform
-    from processor.build import make_training_state
-    from processor.training.clip_memory import build_memory
+    from processor.build import build_memory, make_training_state
     from utils.runtime import Runtime
 
     def build(*opts, resume=False, root=trained_run.root, runtime=Runtime(torch.device("cpu"), None)):  # noqa: B008
@@ -194,15 +195,9 @@ def set_up(trained_run, tiny_cfg, tmp_path):
         state = make_training_state(cfg, dataset, runtime, resume=resume)
         if not resume:
             state.memory = build_memory(cfg, dataset, state.model, runtime)
-        return SimpleNamespace(
-            cfg=cfg,
-            dataset=dataset,
-            runtime=runtime,
-            state=state,
-            loader=make_train_loader(cfg, dataset),
-            augment=make_train_transform(cfg),
-            output=tmp_path,
-        )
+        loader, augment = make_train_loader(cfg, dataset), make_train_transform(cfg)
+        parts = {"cfg": cfg, "dataset": dataset, "runtime": runtime, "state": state, "output": tmp_path}
+        return SimpleNamespace(**parts, loader=loader, augment=augment)
 
     return build
 

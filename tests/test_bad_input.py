@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -143,30 +142,21 @@ LONG = "x" * 300
 # Words, and what the message must name.
 OF_BOTH = [
     (("SOLVER.SEED",), "SOLVER.SEED"),
-    (("SOLVER.SEED=1",), "SOLVER.SEED=1"),
-    (("SOLVER.SED", "1"), "SOLVER.SEED"),
     (("SOLVER.STAGE2", "1"), "SOLVER.STAGE2"),
-    (("SEED", "1"), "SOLVER.SEED"),
     (("", "1"), "Unknown config key"),
-    (("...", "1"), "..."),
-    (("solver.seed", "1"), "SOLVER.SEED"),
     (("SOLVER.SEED", "1", "--eval_case", "all"), "--eval_case"),  # an option after the keys
-    (("SOLVER.STAGE1.BASE_LR", "1"), "SOLVER.STAGE1.BASE_LR"),
     (("--nonsense", "1"), "--nonsense"),
     (("--output_dir",), "--output_dir"),
     (("--config_file", "gone.yml"), "gone.yml"),
     (("--config_file", "data"), "data"),
     (("--config_file", "/dev/zero"), "/dev/zero"),
     (("--config_file", LONG), LONG[:50]),
-    (("--config_file", str(LAST)), "checkpoint_last.pth"),
     (("--output_dir", LONG), LONG[:50]),
 ]
 OF_EVALUATION = [
     (("--eval_case", "case9"), "--eval_case"),
-    (("--weight", "gone.pth"), "gone.pth"),
     (("--weight", "data"), "data"),
     (("--weight", "best"), "checkpoint_best.pth"),
-    (("--output_dir", "logs/typo"), "logs/typo"),
     (("--eval_case", "case3", *EVALUATE[:2]), "DATASETS.EVAL_CASE"),  # which this data set lacks
 ]
 
@@ -176,7 +166,7 @@ def command_lines(train: Words) -> Iterator[Case]:
         yield from (Case(f"{words}", main, words, named=named) for main in (train_main, eval_main))
     for words, named in OF_EVALUATION:
         yield Case(f"{words}", eval_main, words, named=named)
-    block = partial(write, "taken", b"a file")
+    block = partial(replace, Path("taken"), b"a file")
     for output, named in (("taken", "taken"), ("taken/run", "taken"), ("/proc/run", "/proc/run")):
         yield Case(f"output in {output}", train_main, ("--output_dir", output, *train[2:]), block, named=named)
         words = ("--custom_output_dir", output, *EVALUATE[:2])
@@ -228,14 +218,9 @@ ODD = {
     "SOLVER.STAGE2.ACCUMULATION_STEPS": ("2", "3"),
     "MODEL.FREEZE_BLOCKS": ("2", "3"),
     "MODEL.NAME": ("ViT-B-16.pt", "resnet50", "vit_base_patch16_224", "vit", "clip"),
-    "DATASETS.SPLIT": ("2", "1000000"),
     "SOLVER.SEED": (str(2**32), str(2**63 - 1)),
     "SOLVER.STAGE2.BASE_LR": ("1e-300", "100"),
-    "LOSS.SMOOTHING": ("1",),
-    "MODEL.PROMPT_DROPOUT": ("1",),
     "SOLVER.STAGE2.STEPS": ("(1, 1)", "(3, 2, 1)", "(1000000,)"),
-    "INPUT.CROP_PADDING": ("31", "32", "4095"),
-    "SOLVER.PRECISION": ("fp16",),
     "MODEL.DEVICE": ("cuda", "cuda:7"),
     "MODEL.PRETRAINED": ("True",),
 }
@@ -249,114 +234,59 @@ def odd_sizes(train: Words) -> Iterator[Case]:
 # ---- configs
 
 
-def nested(key: str, value: Any) -> dict[str, Any]:
-    """A config with one dotted key."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
-
-
-DOCUMENTS = {
-    "a list": "- MODEL\n",
-    "a number": "5\n",
-    "a text": "MODEL\n",
-    "an open bracket": "MODEL: [1, 2\n",
-    "a tab": "MODEL:\n\tNAME: a\n",
-    "a section that is a number": "MODEL: 5\n",
-    "a section that is a list": "MODEL: [NAME]\n",
-    "a section twice": "TEST:\n  FLIP: True\nTEST:\n  FLIP: False\n",
-    "a key twice": "TEST:\n  FLIP: True\n  FLIP: False\n",
-    "a key twice, once dotted": "TEST:\n  FLIP: True\nTEST.FLIP: False\n",
-    "a number as a key": "5: 5\n",
-    "null as a key": "~: 5\n",
-    "a list as a key": "[a, b]: 5\n",
-    "a tag": "MODEL: !!python/object/apply:os.system [ls]\n",
-    "an alias of itself": "MODEL: &a\n  NAME: *a\n",
-    "an alias of nothing": "MODEL:\n  NAME: *a\n",
-    "deep nesting": "[" * 5000,
-    "deep sections": "".join(f"{' ' * depth}a:\n" for depth in range(60)),
-    "many sections": "".join(f"a{number}: 1\n" for number in range(20_000)),
-    "two documents": "TEST:\n  FLIP: True\n---\nTEST:\n  FLIP: True\n",
-    "a number of 5000 digits": f"SOLVER:\n  SEED: {'9' * 5000}\n",
-    "a date": "SOLVER:\n  SEED: 2026-11-40\n",
-    "an unknown key": "SOLVER:\n  SED: 1\n",
-    "a NUL": 'DATASETS:\n  INDEX_DIR: "a\\0b"\n',
-    "a control character": "DATASETS:\n  INDEX_DIR: a\x07b\n",
-    "a lone surrogate": 'DATASETS:\n  INDEX_DIR: "\\ud800"\n',
-}
-BYTES = {
+CONTENTS = {
+    "a list": b"- MODEL\n",
+    "a number": b"5\n",
+    "an open bracket": b"MODEL: [1, 2\n",
+    "a tab": b"MODEL:\n\tNAME: a\n",
+    "a section that is a number": b"MODEL: 5\n",
+    "a key twice": b"TEST:\n  FLIP: True\n  FLIP: False\n",
+    "a key twice, once dotted": b"TEST:\n  FLIP: True\nTEST.FLIP: False\n",
+    "null as a key": b"~: 5\n",
+    "a list as a key": b"[a, b]: 5\n",
+    "a tag": b"MODEL: !!python/object/apply:os.system [ls]\n",
+    "an alias of itself": b"MODEL: &a\n  NAME: *a\n",
+    "deep nesting": b"[" * 5000,
+    "many sections": "".join(f"a{number}: 1\n" for number in range(20_000)).encode(),
+    "two documents": b"TEST:\n  FLIP: True\n---\nTEST:\n  FLIP: True\n",
+    "a number of 5000 digits": b"SOLVER:\n  SEED: " + b"9" * 5000,
+    "a date": b"SOLVER:\n  SEED: 2026-11-40\n",
+    "a NUL": b'DATASETS:\n  INDEX_DIR: "a\\0b"\n',
+    "a lone surrogate": b'DATASETS:\n  INDEX_DIR: "\\ud800"\n',
     "UTF-16": "TEST:\n  FLIP: True\n".encode("utf-16"),
     "Latin-1": "OUTPUT_DIR: \xe4\n".encode("latin-1"),
-    "zeros": bytes(1000),
     "noise": random.Random(0).randbytes(2000),
-    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
 }
 
 
 def configs(train: Words) -> Iterator[Case]:
-    contents = {name: text.encode() for name, text in DOCUMENTS.items()} | BYTES
-    contents |= {f"{key} that is a section": yaml.safe_dump(nested(key, {"a": 1})).encode() for key in DEFAULTS}
+    contents = CONTENTS | {f"{key} that is a section": f"{key}:\n  a: 1\n".encode() for key in DEFAULTS}
     for number, (name, content) in enumerate(contents.items()):
-        words = ("--config_file", "bad.yml", *train)
-        yield Case(
-            f"a config with {name}", (train_main, eval_main)[number % 2], words, partial(write, "bad.yml", content)
-        )
-
-
-def write(path: str, content: bytes) -> None:
-    Path(path).write_bytes(content)
+        main, change = (train_main, eval_main)[number % 2], partial(replace, Path("bad.yml"), content)
+        yield Case(f"a config with {name}", main, ("--config_file", "bad.yml", *train), change)
 
 
 def replace(path: Path, content: bytes) -> None:
     """Put another file at a path; the file there, which other cases share, stays as it is."""
-    path.unlink()
+    path.unlink(missing_ok=True)
     path.write_bytes(content)
-
-
-def cut(path: Path, share: float) -> None:
-    """Keep so much of a file."""
-    content = path.read_bytes()
-    replace(path, content[: int(share * len(content))])
-
-
-def flip(path: Path, seed: int) -> None:
-    """Change one bit of a file."""
-    content = bytearray(path.read_bytes())
-    bit = random.Random(seed).randrange(8 * len(content))
-    content[bit // 8] ^= 1 << bit % 8
-    replace(path, bytes(content))
 
 
 # ---- checkpoints
 
 ENTRIES = ("model", "criterion", "optimizer", "schedule", "memory", "pids", "camids", "generator", "config", "epoch")
-WRONG = {"None": None, "5": 5, "text": "text", "a list": [None], "a tensor": torch.ones(2, 3)}
+WEIGHTS = ("encoder.camera_embedding", "encoder.blocks.0.attn.qkv.weight")
+EVALUATED = ("model", "config", "camids")
 MISSING, NOT_FINITE = object(), "NaN"
-
-
-def change_entry(name: str, value: Any) -> None:
-    """Give the last checkpoint another value of an entry."""
-    content = torch.load(LAST, weights_only=True)
-    content[name] = value
-    if value is MISSING:
-        del content[name]
-    LAST.unlink()
-    torch.save(content, LAST)
-
-
-def entries(train: Words) -> Iterator[Case]:
-    named = "checkpoint_last.pth"
-    for name in ENTRIES:
-        for kind, value in (("missing", MISSING), *WRONG.items()):
-            change = partial(change_entry, name, value)
-            if (name, kind) != ("epoch", "5"):
-                yield Case(f"{name}: {kind}", train_main, RESUME, change, named=named)
-            if name in ("model", "config", "camids") and kind != "missing":
-                yield Case(f"evaluation: {name}: {kind}", eval_main, EVALUATE, change, named=named)
-
-
-NAMES = ("encoder.camera_embedding", "encoder.blocks.0.attn.qkv.weight")
-ODD_WEIGHTS: dict[str, Callable[[torch.Tensor], Any]] = {
+Change = Callable[[Any], Any]
+ODD_ENTRIES: dict[str, Change] = {
+    "missing": lambda value: MISSING,
+    "None": lambda value: None,
+    "text": lambda value: "text",
+    "a list": lambda value: [None],
+    "a tensor": lambda value: torch.ones(2, 3),
+}
+ODD_WEIGHTS: dict[str, Change] = {
     "missing": lambda value: MISSING,
     "None": lambda value: None,
     "a list": lambda value: value.tolist(),
@@ -368,55 +298,43 @@ ODD_WEIGHTS: dict[str, Callable[[torch.Tensor], Any]] = {
 }
 
 
-def change_weight(name: str, change: Callable[[torch.Tensor], Any]) -> None:
-    """Change one weight of the last checkpoint."""
+def change_checkpoint(name: str, change: Change) -> None:
+    """Change an entry of the last checkpoint, or one of its weights."""
     content = torch.load(LAST, weights_only=True)
-    value = change(content["model"].pop(name))
+    part = content["model"] if name in WEIGHTS else content
+    value = change(part.pop(name))
     if value is not MISSING:
-        content["model"][name] = value
+        part[name] = value
     LAST.unlink()
     torch.save(content, LAST)
 
 
-def weights(train: Words) -> Iterator[Case]:
-    for name, (kind, change) in itertools.product(NAMES, ODD_WEIGHTS.items()):
-        named = "" if kind == NOT_FINITE else name  # the loss, or the features, show it
-        for main, words in ((train_main, RESUME), (eval_main, EVALUATE)):
-            yield Case(
-                f"{main.__name__}: {name}: {kind}", main, words, partial(change_weight, name, change), named=named
-            )
+def checkpoints(train: Words) -> Iterator[Case]:
+    odd = [*itertools.product(ENTRIES, ODD_ENTRIES.items()), *itertools.product(WEIGHTS, ODD_WEIGHTS.items())]
+    for name, (kind, odd_value) in odd:
+        change = partial(change_checkpoint, name, odd_value)
+        # The loss, or the features, show what is not finite.
+        named = "" if kind == NOT_FINITE else name if name in WEIGHTS else LAST.name
+        yield Case(f"resume: {name}: {kind}", train_main, RESUME, change, named=named)
+        if name in WEIGHTS or (name in EVALUATED and kind != "missing"):
+            yield Case(f"evaluation: {name}: {kind}", eval_main, EVALUATE, change, named=named)
 
 
-FOREIGN: dict[str, Callable[[], Any]] = {
-    "empty": lambda: Path("bad.pth").touch(),
-    "text": lambda: Path("bad.pth").write_text("weights"),
-    "zeros": lambda: Path("bad.pth").write_bytes(bytes(100_000)),
-    "noise": lambda: Path("bad.pth").write_bytes(random.Random(0).randbytes(100_000)),
-    "a list": lambda: torch.save([1, 2], "bad.pth"),
-    "a tensor": lambda: torch.save(torch.ones(3), "bad.pth"),
-    "None": lambda: torch.save(None, "bad.pth"),
-    "nothing": lambda: torch.save({}, "bad.pth"),
-    "a model of nothing": lambda: torch.save({"model": {}}, "bad.pth"),
-    "a model of a list": lambda: torch.save({"model": [torch.ones(3)]}, "bad.pth"),
-    "a model in a model": lambda: torch.save({"model": {"model": {"model": {}}}}, "bad.pth"),
-    "a model that is itself": lambda: torch.save(loop(), "bad.pth"),
-    "numbers as names": lambda: torch.save({"model": {5: torch.ones(3)}}, "bad.pth"),
-    "other names": lambda: torch.save({"state_dict": {"a": torch.ones(3)}}, "bad.pth"),
-    "an array": lambda: torch.save({"model": {"a": np.ones(3)}}, "bad.pth"),
-    "a function": lambda: torch.save({"model": print}, "bad.pth"),
-    "a module": lambda: torch.save(torch.nn.Linear(2, 2), "bad.pth"),
-    "arrays": lambda: [np.savez("bad.npz", a=np.ones(3)), Path("bad.npz").rename("bad.pth")],
-    "a folder": lambda: Path("bad.pth").mkdir(),
-    "a pipe": lambda: os.mkfifo("bad.pth"),
-    "a link to itself": lambda: Path("bad.pth").symlink_to("bad.pth"),
-    "safetensors": lambda: save_file({"a": torch.ones(3)}, "bad.pth"),
+FOREIGN: dict[str, Callable[[Path], Any]] = {
+    "empty": Path.touch,
+    "noise": lambda path: path.write_bytes(random.Random(0).randbytes(100_000)),
+    "a list": lambda path: torch.save([1, 2], path),
+    "None": lambda path: torch.save(None, path),
+    "a model of nothing": lambda path: torch.save({"model": {}}, path),
+    "a model of a list": lambda path: torch.save({"model": [torch.ones(3)]}, path),
+    "numbers as names": lambda path: torch.save({"model": {5: torch.ones(3)}}, path),
+    "other names": lambda path: torch.save({"state_dict": {"a": torch.ones(3)}}, path),
+    "an array": lambda path: torch.save({"model": {"a": np.ones(3)}}, path),
+    "a function": lambda path: torch.save({"model": print}, path),
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "safetensors": lambda path: save_file({"a": torch.ones(3)}, path),
 }
-
-
-def loop() -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    content["model"] = content
-    return content
 
 
 def files_of_other_programs(train: Words) -> Iterator[Case]:
@@ -426,30 +344,8 @@ def files_of_other_programs(train: Words) -> Iterator[Case]:
         (train_main, (*train, "MODEL.PRETRAINED", "True", "MODEL.INIT_WEIGHT", "bad.pth")),
         (train_main, (*train, "MODEL.PRETRAINED", "True", "MODEL.PRETRAIN_PATH", "bad.pth")),
     )
-    for (name, change), (main, words) in itertools.product(FOREIGN.items(), commands):
-        yield Case(f"{words[-2:]}: {name}", main, words, partial(put_foreign, change, words[-1]), named=words[-1])
-
-
-def put_foreign(change: Callable[[], Any], name: str) -> None:
-    change()
-    Path("bad.pth").rename(name)
-
-
-def damaged_files(train: Words) -> Iterator[Case]:
-    weights, config = RUN / "weights_last.safetensors", RUN / "config.yml"
-    for main, words, path in (
-        (train_main, RESUME, LAST),
-        (eval_main, EVALUATE, LAST),
-        (eval_main, (*EVALUATE, "--weight", str(weights)), weights),
-        (train_main, RESUME, config),
-        (eval_main, EVALUATE, config),
-    ):
-        name = f"{main.__name__}: {path.name}"
-        for share in (0, 0.001, 0.1, 0.5, 0.9, 0.99):
-            yield Case(f"{name} cut at {share:.2%}", main, words, partial(cut, path, share), named=path.name)
-        for seed in range(8):  # no bit of weights is padding, but many of a text may be changed
-            change, is_text = partial(flip, path, seed), path == config
-            yield Case(f"{name}, bit {seed}", main, words, change, not is_text, "" if is_text else path.name)
+    for (name, make), (main, words) in itertools.product(FOREIGN.items(), commands):
+        yield Case(f"{words[-2:]}: {name}", main, words, partial(make, Path(words[-1])), named=words[-1])
 
 
 # ---- data
@@ -462,81 +358,50 @@ def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def empty(path: Path) -> None:
+def put(make: Callable[[Path], Any], path: Path) -> None:
+    """Put something else at a path."""
     remove(path)
-    path.mkdir()
-
-
-def put_file(path: Path) -> None:
-    remove(path)
-    path.write_text("a file")
-
-
-def put_loop(path: Path) -> None:
-    remove(path)
-    path.symlink_to(path.name)
-
-
-def put_pipe(path: Path) -> None:
-    remove(path)
-    os.mkfifo(path)
+    make(path)
 
 
 def rename(path: Path, name: str) -> None:
     path.rename(path.with_name(name))
 
 
-def picture(size: tuple[int, int], kind: str = "RGB", form: str = "PNG") -> bytes:
-    Image.new(kind, size).save("picture", form)
-    content = Path("picture").read_bytes()
-    Path("picture").unlink()
-    return content
+def put_picture(size: tuple[int, int], kind: str, form: str) -> Callable[[Path], None]:
+    return partial(put, lambda path: Image.new(kind, size).save(path, form))
 
 
 FOLDER_DAMAGE: dict[str, Callable[[Path], None]] = {
     "missing": remove,
-    "empty": empty,
-    "a file": put_file,
-    "a link to itself": put_loop,
-    "a pipe": put_pipe,
+    "empty": partial(put, Path.mkdir),
+    "a file": partial(put, Path.touch),
+    "a link to itself": partial(put, lambda path: path.symlink_to(path.name)),
+    "a pipe": partial(put, os.mkfifo),
 }
 FRAME_DAMAGE: dict[str, Callable[[Path], None]] = {
     **FOLDER_DAMAGE,
-    "no bytes": lambda path: replace(path, b""),
     "cut": lambda path: replace(path, path.read_bytes()[:200]),
-    "text": lambda path: replace(path, b"frame"),
     "noise": lambda path: replace(path, b"\xff\xd8\xff" + random.Random(0).randbytes(500)),
-    "one pixel": lambda path: replace(path, picture((1, 1))),
-    "a palette": lambda path: replace(path, picture((32, 64), "P")),
-    "grey": lambda path: replace(path, picture((32, 64), "L", "JPEG")),
-    "CMYK": lambda path: replace(path, picture((32, 64), "CMYK", "JPEG")),
-    "huge": lambda path: replace(path, picture((20_000, 20_000), "1")),
+    "one pixel": put_picture((1, 1), "RGB", "PNG"),
+    "a palette": put_picture((32, 64), "P", "PNG"),
+    "CMYK": put_picture((32, 64), "CMYK", "JPEG"),
+    "huge": put_picture((20_000, 20_000), "1", "PNG"),
 }
 NAMES_OF_FRAMES = (
     "frame.jpg",
     "P1T2310171A2C9E1K1F10.jpg",
-    "P1T2310171A9C0E1K1F10.jpg",
     "P1T2310171A2C4E1K1F10.jpg",
     f"P1T2310171A2C0E1K1F{'9' * 100}.jpg",
-    "P1T9999991A2C0E1K1F10.jpg",
-    ".jpg",
-    "\udcff.jpg",
-    "a\nb.jpg",
+    *(".jpg", "\udcff.jpg", "a\nb.jpg"),
 )
 NAMES_OF_PEOPLE = ("person", "-1", "0", "0x1", "01", "1.5", "9" * 30, "1 ", "\udcff", "a\nb")
 CONTENTS_OF_TABLES = {
     "empty": b"",
     "a header only": b"id,gender\n",
-    "another header": b"name,colour\n1,2\n",
-    "a cell that is text": b"id,gender\n1,male\n",
-    "too few cells": b"id,gender,age\n1\n",
-    "too many cells": b"id,gender\n1,2,3,4,5\n",
     "huge numbers": b"id,gender\n99999999999999999999999,99999999999999999999999\n",
-    "not a number": b"id,gender\nnan,nan\n",
     "an open quote": b'id,gender\n"1,2\n',
-    "a person twice": b"id,gender\n1,0\n1,1\n",
     "UTF-16": "id,gender\n1,0\n".encode("utf-16"),
-    "zeros": bytes(1000),
     "noise": random.Random(0).randbytes(1000),
 }
 
@@ -591,10 +456,7 @@ def other_data_sets(train: Words) -> Iterator[Case]:
         yield Case(f"{main.__name__}: {name} in a folder {kind}", main, words, change, must_fail)
 
 
-FAMILIES = (
-    *(command_lines, values, odd_sizes, configs, entries, weights, files_of_other_programs, damaged_files),
-    *(data, other_data_sets),
-)
+FAMILIES = (command_lines, values, odd_sizes, configs, checkpoints, files_of_other_programs, data, other_data_sets)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

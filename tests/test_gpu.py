@@ -113,7 +113,7 @@ def test_features_are_those_of_the_cpu(device, prepare):
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=needs_gpus(1))])
 def test_peak_memory_is_as_planned(device, prepare):
-    """The CPU's peak is compared in tests/processor/test_plan.py, in a process of its own."""
+    """tests/processor/test_estimate.py compares the CPU's peak."""
     sizes = ("MODEL.NAME", "ViT-B-16", "MODEL.VIT.EMBED_DIM", 768, "MODEL.VIT.NUM_HEADS", 12, "MODEL.VIT.DEPTH", 4)
     parts = prepare(device, "fp16", *sizes, "INPUT.SIZE_TRAIN", "(288, 144)", "INPUT.SIZE_TEST", "(288, 144)")
     batch = next(iter(parts.loader))

@@ -109,20 +109,15 @@ def test_a_module_keeps_the_rules_of_the_house(name):
     [
         ("loss/a.py", "import model.encoder", {"model"}),
         ("utils/a.py", "def late():\n    from configs import get_cfg", {"configs"}),
-        ("loss/a.py", "from search.find import x", {"search"}),
         ("configs/a.py", "import torch, yaml, ast", {"torch"}),
-        ("processor/a.py", "from train_main import parse_args\nfrom tools import plan", {"train_main", "tools"}),
         ("benchmarks/a.py", "import eval_main", {"eval_main"}),
         ("model/a.py", "from .encoder import build_vit\nimport utils.checkpoint\nimport torch", set()),
         ("model/a.py", "from model.encoder import build_vit", {"an absolute import at home"}),
         ("tools/a.py", "from tools.x import y\nprint(y)", set()),
         ("datasets/readers/a.py", "from ..clips.decoding import x\nfrom .manifest import y", {"clips"}),
-        ("datasets/readers/a.py", "from .. import build, tracklet", {"build"}),
         ("datasets/__init__.py", "from .build import x\nx = 1", {"x = 1"}),
         ("utils/a.py", "import sys, fcntl\nsys.path.append('x')\nprint(sys)", {"fcntl", "sys.path", "print"}),
-        ("utils/a.py", "torch.load(path, weights_only=True)", set()),
         ("utils/a.py", "torch.load(path)\npickle.load(file)", {"torch.load(path)", "pickle.load"}),
-        ("utils/a.py", "torch.load(path, weights_only=False)", {"torch.load(path, weights_only=False)"}),
     ],
 )
 def test_the_check_sees_what_breaks_a_rule(name, source, problems):

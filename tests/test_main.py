@@ -20,11 +20,7 @@ from processor.training import monitor
 from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-HELPFUL = [f"run_path('{name}.py', run_name='__main__')" for name in ("train_main", "eval_main")] + [
-    f"run_module('tools.{path.stem}', run_name='__main__')"
-    for path in sorted((ROOT / "tools").glob("*.py"))
-    if path.stem != "__init__"
-]
+HELPFUL = ["train_main", "eval_main", *(f"tools.{path.stem}" for path in sorted((ROOT / "tools").glob("[a-z]*.py")))]
 RUN, LAST = Path("logs/all"), Path("logs/all/checkpoint_last.pth")
 
 
@@ -41,17 +37,6 @@ def trained(trained_run, copy_run, at_work):
     copy_run(str(RUN))
     shutil.copytree(trained_run.root, "data", copy_function=os.link)
     return ["DATASETS.ROOT_DIR", "data"]
-
-
-@pytest.fixture
-def train(make_tree, tiny_opts, at_work):
-    """``train(*overrides, **tree options)``: train in logs/all on people of the test's own; returns the exit status."""
-
-    def run(*opts, **tree):
-        root = make_tree(**tree)
-        return status_of(train_main, "--output_dir", RUN, *tiny_opts, "DATASETS.ROOT_DIR", root, *opts)
-
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -88,17 +73,20 @@ def epoch_of(path):
     return torch.load(path, weights_only=True)["epoch"]
 
 
-def type_command(script, *words):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / script), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
-
-
 @pytest.mark.slow
 def test_train_and_evaluate_pets09_as_the_readme_types_it(shared, tiny_opts, at_work, monkeypatch):
     root = str(shared / "data/pets09")
     sizes = ["SOLVER.STAGE2.IMS_PER_BATCH", "8", "DATALOADER.NUM_INSTANCE", "4", "SOLVER.STAGE2.EVAL_PERIOD", "2"]
-    done = type_command("train_main.py", "--output_dir", "logs/all", *tiny_opts, "DATASETS.ROOT_DIR", root, *sizes)
+    command = [
+        sys.executable,
+        ROOT / "train_main.py",
+        "--output_dir",
+        "logs/all",
+        *tiny_opts,
+        "DATASETS.ROOT_DIR",
+        root,
+    ]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all((RUN / name).is_file() for name in ("config.yml", "train.log", "checkpoint_last.pth", "history.csv"))
     assert any((RUN / "tensorboard").iterdir())
@@ -130,7 +118,8 @@ def test_train_and_evaluate_pets09_as_the_readme_types_it(shared, tiny_opts, at_
 
 @pytest.mark.parametrize("command", HELPFUL)
 def test_help_does_not_wait_for_torch(command):
-    script = f"import runpy, sys; sys.argv = ['x', '--help']; sys.modules['torch'] = None; runpy.{command}"
+    script = "import runpy, sys; sys.argv = ['x', '--help']; sys.modules['torch'] = None; "
+    script += f"runpy.run_module('{command}', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage:")
@@ -166,30 +155,8 @@ def test_a_run_that_cannot_start_leaves_the_old_runs_files_alone(trained, said):
     assert {name: (RUN / name).read_bytes() for name in before} == before
 
 
-def test_resume_without_a_checkpoint_says_so_and_starts(train, said):
-    assert train("SOLVER.STAGE2.MAX_EPOCHS", 1, "--resume") == 1  # options come before keys
-    assert status_of(train_main, "--resume", "--output_dir", RUN, "DATASETS.ROOT_DIR", "nowhere") == 1
-    assert "no checkpoint_last.pth in logs/all: training starts from the beginning" in said()
-
-
-def test_a_config_that_was_cut_short_continues_no_run(trained, said):
-    path = RUN / "config.yml"
-    path.write_text(path.read_text()[:1000])
-    checkpoint = LAST.read_bytes()
-    assert status_of(train_main, "--output_dir", RUN, "--resume", "SOLVER.STAGE2.MAX_EPOCHS", 3) == 1
-    assert "logs/all/config.yml was cut short" in said()
-    assert LAST.read_bytes() == checkpoint
-
-
-def test_people_and_frames_that_training_can_do_with_or_not(train, make_tree, tiny_opts, said):
-    assert train("SOLVER.STAGE2.IMS_PER_BATCH", 6, train=(1, 4)) == 1
-    message = said()
-    assert "SOLVER.STAGE2.IMS_PER_BATCH (6) / DATALOADER.NUM_INSTANCE (2) = 3 identities" in message
-    assert "lower SOLVER.STAGE2.IMS_PER_BATCH to at most 4" in message
-    assert train(name="one", train=(1,)) == 1
-    assert "at least two people, but the training set has 1." in said()
-    assert not LAST.exists()
-    root = make_tree("odd", tracklets=1)
+def test_a_person_with_one_tracklet_and_a_broken_frame_are_trained(make_tree, tiny_opts, at_work):
+    root = make_tree(tracklets=1)
     shutil.rmtree(root / "train/6/c4n0")  # a person with one tracklet
     broken = sorted((root / "train/1/c0n0").iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:200])
@@ -218,29 +185,11 @@ def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, said):
     """The folder that was misspelt, or has no checkpoint, is not created, nor are results in it."""
     assert status_of(eval_main, "--output_dir", "logs/typo", *tiny_opts) == 1
     message = said()
-    assert "No checkpoint_last.pth in logs/typo" in message
+    assert "logs/typo/checkpoint_last.pth is not there" in message
     assert 'python train_main.py --output_dir "logs/typo"' in message
     assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
-    assert "gone.pth (--weight, TEST.WEIGHT)" in said()
+    assert "gone.pth is not there (--weight, TEST.WEIGHT)" in said()
     assert not any(at_work.iterdir())
-
-
-class Malicious:
-    def __init__(self, victim):
-        self.victim = victim
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.victim}",)
-
-
-@pytest.mark.parametrize("main", [train_main, eval_main])
-def test_a_malicious_checkpoint_is_refused(main, make_tree, tiny_opts, at_work, said):
-    (at_work / "logs").mkdir()
-    torch.save({"optimizer": {}, "model": Malicious(at_work / "victim")}, "logs/checkpoint_last.pth")
-    options = ["--resume"] if main is train_main else []
-    assert status_of(main, "--output_dir", "logs", *options, *tiny_opts, "DATASETS.ROOT_DIR", make_tree()) == 1
-    assert "logs/checkpoint_last.pth was refused" in said()
-    assert not (at_work / "victim").exists()
 
 
 @pytest.mark.parametrize(("classes", "cameras"), [(9, 5), (4, 2)])
@@ -257,19 +206,18 @@ def test_a_checkpoint_of_other_classes_and_cameras_evaluates(classes, cameras, m
     assert "every camera counts as unknown" in log_of("results")
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "no frames", "a file"])
-def test_a_run_evaluates_data_with_a_damaged_training_split(damage, trained):
+@pytest.mark.parametrize("left", ["", "1/c0n0"])
+def test_a_run_evaluates_data_with_a_damaged_training_split(left, trained):
     Path("data/train").rename("data/moved")
-    if damage == "a file":
-        Path("data/train").write_text("not a folder")
-    elif damage != "missing":
-        Path("data/train", "1/c0n0" if damage == "no frames" else "").mkdir(parents=True)
+    if left:
+        Path("data/train", left).mkdir(parents=True)
     assert evaluate(*trained) == 0
     assert result_rows("results")
 
 
-def test_masked_test_people_are_ranked_but_not_scored(train, at_work):
-    assert train("SOLVER.STAGE2.EVAL_PERIOD", 1, "SOLVER.STAGE2.MAX_EPOCHS", 1, masked=True) == 0
+def test_masked_test_people_are_ranked_but_not_scored(make_tree, tiny_opts, at_work):
+    words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(masked=True), "SOLVER.STAGE2.MAX_EPOCHS", 1]
+    assert status_of(train_main, "--output_dir", RUN, *words, "SOLVER.STAGE2.EVAL_PERIOD", 1) == 0
     assert "nothing is scored" in log_of(RUN)
     assert evaluate("--eval_case", "all") == 0
     assert Path("results/submission.csv").is_file()
@@ -280,15 +228,6 @@ def test_masked_test_people_are_ranked_but_not_scored(train, at_work):
     assert evaluate("--eval_case", "all", results="one") == 0
     assert {row["direction"] for row in result_rows("one")} == {"ground to aerial"}
     assert "not scored, because their test identities are masked: aerial to ground" in log_of("one")
-
-
-def test_a_checkpoint_alone_knows_its_network_and_a_switch_that_differs_is_a_warning(trained):
-    LAST.rename("mine.pth")
-    words = ["--weight", "mine.pth", *trained]
-    assert status_of(eval_main, "--custom_output_dir", "alone", *words) == 0
-    assert "never trained" not in log_of("alone")
-    assert status_of(eval_main, "--custom_output_dir", "other", *words, "MODEL.POOLING", "mean") == 0
-    assert "MODEL.POOLING is mean here, but the checkpoint was trained with attention" in log_of("other")
 
 
 def test_weights_named_when_training_are_not_what_is_evaluated(trained):
@@ -312,22 +251,3 @@ def test_an_evaluation_repeats_and_replaces_all_files_of_an_earlier_one(trained)
     assert not [*here.rglob("*reranked*"), *here.glob("submission*"), *here.glob("case*/*.csv")]
     assert (here / "tracklet_rankings.csv").is_file()
     assert (here / "notes.txt").is_file()
-
-
-def test_data_that_do_not_fit_are_named(trained, said):
-    assert evaluate("DATASETS.NAMES", "detreidx") == 1  # whose codes mean other things
-    assert "TEST.MASK_ATTRIBUTES must be among attribute1" in said()
-    for number, person in enumerate(sorted(Path("data/case1_aerial_to_ground/gallery").iterdir())):
-        person.rename(person.with_name(str(70 + number)))
-    assert evaluate(*trained) == 1
-    assert "No query has a true match" in said()
-
-
-# ---- both
-
-
-def test_a_mistake_ends_the_command_with_status_1_and_no_traceback(at_work):
-    done = type_command("eval_main.py", "--output_dir", "logs/none", "SOLVER.STAGE2.BASELR", "1")
-    assert done.returncode == 1
-    assert "Did you mean SOLVER.STAGE2.BASE_LR" in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr

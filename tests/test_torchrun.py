@@ -38,6 +38,8 @@ def undisturbed(tmp_path_factory, options):
     folder = tmp_path_factory.mktemp("undisturbed")
     done = torchrun("train_main.py", "--output_dir", folder, *options)
     assert done.returncode == 0, done.stdout + done.stderr
+    log = (folder / "train.log").read_text()
+    assert [log.count(words) for words in ("Process 0 of 2, on cpu", "Done.", "py.warnings")] == [1, 1, 0]
     return folder
 
 
@@ -90,14 +92,6 @@ def test_an_error_in_one_process_ends_the_job_and_is_in_the_log(options, tmp_pat
     assert read_checkpoint(tmp_path / "checkpoint_last.pth")["epoch"] == 1
 
 
-def test_processes_of_a_run_write_one_log_and_no_warnings_of_torch(undisturbed):
-    log = (undisturbed / "train.log").read_text()
-    assert log.count("Done.") == 1
-    assert log.count(f"epoch 2 step 2/{STEPS_PER_EPOCH}") == 1
-    assert "Process 0 of 2, on cpu" in log
-    assert "py.warnings" not in log
-
-
 def test_a_run_of_two_processes_goes_on_with_one(options, tmp_path):
     """Without dropout, whose masks depend on the number of processes."""
     words = [*options, "MODEL.PROMPT_DROPOUT", "0.0"]
@@ -125,9 +119,7 @@ def test_evaluation_writes_what_one_process_writes(undisturbed, tmp_path, monkey
     monkeypatch.setattr(write, "write_page", lambda *parts: [])
     eval_main.main(["--custom_output_dir", str(alone), *words])
     results = read_rounded(alone / "results.json")
-    assert (
-        len(results["results"]) == 9
-    )  # two directions and overall: visual, with annotated attributes, and by these alone
+    assert len(results["results"]) == 9  # two directions and overall, each visual, with attributes, and by these alone
     assert read_rounded(several / "results.json") == results
     tables = sorted(path.relative_to(alone) for path in alone.rglob("*.csv"))
     # Scores of queries; rankings of both directions and the submission, without and with annotated attributes.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from configs import CHOICES
-from utils.arguments import at_least
 from utils.commands import run_command
 from utils.mistake import Mistake
 
@@ -21,8 +20,8 @@ example:
   python -m tools.attention_maps --output_dir logs/all --query 1206/tracklet_7 --gallery 1206/abc1dE --gallery 9/fgh2iJ
 
 A key is identity/tracklet, as in queries.csv and distmat.npz of eval_main.py. Each --gallery becomes one PNG: frames of
-both tracklets, relevance of each patch for the similarity of the two (viridis, transparent where there is none), and
-the weight of each frame in the pooling as a bar. A map shows what this similarity rests on, not whether it is right.
+both tracklets, relevance of each patch for the similarity of the two (yellow: most; transparent: none), and the weight
+of each frame in the pooling. A map shows what this similarity rests on, not whether it is right.
 """
 
 
@@ -31,13 +30,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output_dir", required=True, help="folder of the training run (OUTPUT_DIR)")
+    parser.add_argument("--output_dir", required=True, help="folder of the run; PNGs go to attention_maps/ in it")
     parser.add_argument("--query", required=True, metavar="KEY", help="query tracklet")
     parser.add_argument(
         "--gallery", required=True, metavar="KEY", action="append", help="gallery tracklet; may be given several times"
     )
-    parser.add_argument("--pictures", type=Path, help="folder for the PNGs; default: attention_maps/ in the run's")
-    parser.add_argument("--layers", type=at_least(1), default=4, help="last blocks to go back through (%(default)s)")
     cases = [case for case in CHOICES["DATASETS.EVAL_CASE"] if case != "all"]
     parser.add_argument("--eval_case", choices=cases, default=cases[0], help="direction (%(default)s)")
     parser.add_argument("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
@@ -66,18 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     tracklets += [find(key, gallery, "--gallery") for key in args.gallery]
     clips = make_test_loader(trained.cfg, tracklets, trained.cameras_for(dataset)).dataset
     extractor = make_extractor(trained.cfg, trained.model, trained.runtime)
-    folder = args.pictures or Path(args.output_dir) / "attention_maps"
+    folder = Path(args.output_dir) / "attention_maps"
     folder.mkdir(parents=True, exist_ok=True)
-    items = [clips[row] for row in range(len(tracklets))]
-    for tracklet, item in zip(tracklets, items, strict=True):
-        if (item["unreadable"] == NO_FRAME).any():
-            raise Mistake(f"Tracklet {tracklet.key}: none of its frames can be read.")
-    for tracklet, item in zip(tracklets[1:], items[1:], strict=True):
-        pair = (items[0]["clips"], item["clips"])
-        camids = (int(items[0]["camid"]), int(item["camid"]))
-        explanation = explain_pair(extractor, *pair, camids, args.layers)
-        path = folder / f"{args.query}_and_{tracklet.key}.png".replace("/", "-")
-        draw_pair(explanation, pair, (tracklets[0], tracklet), path)
+    for number in range(1, len(tracklets)):
+        pair, items = (tracklets[0], tracklets[number]), (clips[0], clips[number])
+        for tracklet, item in zip(pair, items, strict=True):
+            if (item["unreadable"] == NO_FRAME).any():
+                raise Mistake(f"Tracklet {tracklet.key}: none of its frames can be read.")
+        pixels = [item["clips"] for item in items]
+        explanation = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items])
+        path = folder / f"{pair[0].key}_and_{pair[1].key}.png".replace("/", "-")
+        draw_pair(explanation, pixels, pair, path)
         logger.info("Similarity %.3f: %s", explanation.similarity, path)
 
 

@@ -17,11 +17,8 @@ from utils.commands import run_command, show
 from utils.files import write_text
 from utils.mistake import Mistake
 
-INTERRUPTED = 130
-
 CHECK = """\
 examples:
-  python -m tools.dataset check DATASETS.ROOT_DIR /data/AG-VPReID
   python -m tools.dataset check --sample 4 --json check.json DATASETS.ROOT_DIR /data/AG-VPReID
   python -m tools.dataset check --config_file configs/xtfclip_mars.yml DATASETS.ROOT_DIR /data/MARS
 
@@ -29,31 +26,26 @@ The last line says whether training can start, and so does the exit status: 0 me
 no; 130 means that Ctrl-C interrupted the check, which then reports what it has found so far.
 """
 
-
 DESCRIBE = """\
 examples:
-  python -m tools.dataset describe data/own
   python -m tools.dataset describe data/own --pattern "{person}/cam{camera}_{tracklet}"
-  python -m tools.dataset describe data/own --pattern "{person}_c{camera}_t{tracklet}_f{frame}"
   python -m tools.dataset describe data/own --table data/own/tracklets.csv --force
 
 A pattern says what the names of the folders that hold frames mean, or, with {frame}, those of the frames. Its fields
 are {person}, {camera}, {tracklet}, {view} (ground, aerial), {altitude} (metres), {day} (a date), {split} (train, query,
-gallery, test) and {frame}; * stands for anything. Nothing but the table is written. docs/datasets.md, 'Your own data',
-explains the table.
+gallery, test) and {frame}; * stands for anything. docs/datasets.md, 'Your own data', explains the table.
 """
 
 SPLIT = """\
 example:
   python -m tools.dataset split --fraction 0.2 --seed 1 --output pids.txt DATASETS.ROOT_DIR /data/AG-VPReID
-  python train_main.py --output_dir logs/validation DATASETS.ROOT_DIR /data/AG-VPReID DATASETS.VALIDATION_PIDS pids.txt
 
 DATASETS.VALIDATION_FRACTION 0.2 holds out a drawn share without a file; this command is for other draws.
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; the chosen command is ``run`` of its result."""
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; the chosen command is ``run`` of the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -77,7 +69,6 @@ def make_parser() -> argparse.ArgumentParser:
     source = command.add_mutually_exclusive_group()
     source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
     source.add_argument("--table", type=Path, help="take the tracklets of this table, and add only the splits")
-    add("--output", type=Path, help="the table to write; default: tracklets.csv in the folder")
     add("--test_share", type=float, default=0.3, metavar="SHARE", help="share of the people to test (%(default)s)")
     add("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
     add("--force", action="store_true", help="replace the table")
@@ -95,12 +86,12 @@ def make_parser() -> argparse.ArgumentParser:
     size = "largest height and width, as INPUT.SIZE_TRAIN (288 144)"
     add("--size", type=at_least(1), nargs=2, default=(288, 144), metavar=("H", "W"), help=size)
     add("--workers", type=several, help=workers)
-    return parser
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the chosen command and return the exit status."""
-    args = make_parser().parse_args(argv)
+    args = parse_args(argv)
     return run_command(partial(args.run, args))
 
 
@@ -115,7 +106,7 @@ def check(args: argparse.Namespace) -> int:
     if args.json:
         write_text(json.dumps(report_as_dict(report), indent=2) + "\n", args.json)
     if not report.complete and "worker" not in report.problems.places:
-        return INTERRUPTED
+        return 130
     return 0 if report.can_train else 1
 
 
@@ -125,9 +116,9 @@ def describe(args: argparse.Namespace) -> None:
     from datasets.readers.own_data import list_frames
     from datasets.readers.tracklet_table import TABLE, draw_split, read_table, write_table
 
-    output = args.output or args.root / TABLE
+    output = args.root / TABLE
     if output.exists() and not args.force:
-        raise Mistake(f"{output} exists already: --force replaces it, --output names another file.")
+        raise Mistake(f"{output} exists already: --force replaces it.")
     if args.table:
         description = Description(read_table(args.table), str(args.table))
         if description.table.rows[0].split:
@@ -141,11 +132,9 @@ def describe(args: argparse.Namespace) -> None:
     write_table(output, rows, table.attributes)
     written = read_table(output)  # refuses what cannot be trained on, such as a person in train and test
     show(format_counts(written.rows, frames) + "\n")
-    words = ["DATASETS.ROOT_DIR", str(args.root)]
-    if output.resolve() != (args.root / TABLE).resolve():
-        words += ["DATASETS.TABLE", str(output.resolve())]
     show(f"Wrote {output}. Check it, and the frames, with:")
-    show(f"python -m tools.dataset check --config_file configs/own_data.yml {shlex.join(words)}")
+    root = shlex.quote(str(args.root))
+    show(f"python -m tools.dataset check --config_file configs/own_data.yml DATASETS.ROOT_DIR {root}")
 
 
 def split(args: argparse.Namespace) -> None:
@@ -168,7 +157,8 @@ def resize(args: argparse.Namespace) -> None:
     from datasets.resize import resize_copy
 
     done = resize_copy(args.root, args.output, tuple(args.size), args.workers or count_cores())
-    show(f"{args.output}: {done.resized} frames resized, {done.copied} files copied, {done.kept} were there already.")
+    resized, copied, kept = (done[kind] for kind in ("resized", "copied", "kept"))
+    show(f"{args.output}: {resized} frames resized, {copied} files copied, {kept} were there already.")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,8 @@ examples:
   python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
 
 Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
-below it. Its key is its path below that folder. One still image is a tracklet of one frame.
-
-The file holds, for each tracklet, its key, descriptor, a picture, and camera, view and time where they are given, and
-says which weights and settings made it. A command that was stopped goes on where it was: finished parts are in
-OUTPUT.parts, which is removed in the end.
+below it. Its key is its path below that folder. One still image is a tracklet of one frame. The file is described in
+docs/search.md. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts.
 
 --network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow and pyarrow, but no
 torch.
@@ -77,7 +74,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def extract_by_run(args: argparse.Namespace) -> None:
     """Open the trained run, extract the features, write the file."""
-    # Imported here, so that --help answers at once and --network needs no torch.
     from model.text_space import open_text_space
     from processor.evaluation.open_run import load_trained, locate_checkpoint
     from processor.extract import extract_folder
@@ -90,15 +86,13 @@ def extract_by_run(args: argparse.Namespace) -> None:
     locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     parts = output.with_name(f"{output.name}.parts")
     parts.mkdir(parents=True, exist_ok=True)
-    with lock_folder(parts, option="--output"), start_logging(output.with_name(f"{output.name}.log")):
+    with lock_folder(parts), start_logging(output.with_name(f"{output.name}.log")):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
         columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-        table = make_table(origin, **columns, **place_and_time(args, len(columns["key"])))
-        trained.runtime.processes.run_on_main(partial(write_features, table, output))
+        trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)
-        logger.info("%d descriptors of %d numbers are in %s", *table.features.shape, output)
 
 
 def extract_by_network(args: argparse.Namespace) -> None:
@@ -109,15 +103,15 @@ def extract_by_network(args: argparse.Namespace) -> None:
     tracklets = find_tracklets(args.tracklets)
     features = network.describe(tracklets.values(), args.camera)
     pictures = [str(frames[len(frames) // 2].resolve()) for frames in tracklets.values()]
-    columns = {"key": list(tracklets), "feature": features, "picture": pictures}
-    write_features(make_table(network.origin, **columns, **place_and_time(args, len(tracklets))), args.output)
-    logger.info("%d descriptors of %d numbers are in %s", *features.shape, args.output)
+    write(args, network.origin, {"key": list(tracklets), "feature": features, "picture": pictures})
 
 
-def place_and_time(args: argparse.Namespace, count: int) -> dict[str, list[Any]]:
-    """Return cameras, views and times of so many tracklets, which the options give to all of them alike."""
+def write(args: argparse.Namespace, origin: Mapping[str, str], columns: Mapping[str, Any]) -> None:
+    """Write the feature file; the options give camera, view and time to all tracklets alike."""
     values = {"camera": UNKNOWN if args.camera is None else args.camera, "view": args.view, "time": args.time}
-    return {name: [value] * count for name, value in values.items()}
+    alike = {name: [value] * len(columns["key"]) for name, value in values.items()}
+    write_features(make_table(origin, **columns, **alike), args.output)
+    logger.info("%d descriptors of %d numbers are in %s", *columns["feature"].shape, args.output)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from configs import get_cfg
-from utils.arguments import at_least
+from utils.arguments import add_config, at_least, real_number
 from utils.commands import run_command, show
 
 EPILOG = """\
@@ -24,17 +24,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
     parser.add_argument("--identities", type=at_least(2), help="training identities; default: of the data set")
     parser.add_argument("--tracklets", type=at_least(2), help="training tracklets; default: of the data set")
     parser.add_argument("--cameras", type=at_least(1), default=6, help="with --identities: cameras (%(default)s)")
-    parser.add_argument("--tflops", type=float, default=100.0, help="sustained rate, TFLOP/s (%(default)s)")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    parser.add_argument("--tflops", type=real_number(0.001), default=100.0, help="sustained TFLOP/s (%(default)s)")
+    add_config(parser)
     args = parser.parse_args(argv)
     if (args.identities is None) != (args.tracklets is None):
         parser.error("--identities and --tracklets belong together.")
-    if args.tflops <= 0:
-        parser.error("--tflops must be positive.")
     return args
 
 

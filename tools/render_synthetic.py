@@ -1,9 +1,4 @@
-"""Render the synthetic aerial-ground data set, or a picture of its people.
-
-python -m tools.render_synthetic --output data/synthetic
-python -m tools.render_synthetic --contact_sheet people.png
-python -m tools.render_synthetic --contact_sheet docs/images/demo_people.png --rows 4 --width 640
-"""
+"""Render the synthetic aerial-ground data set, or a picture of its people."""
 
 import argparse
 import sys
@@ -17,10 +12,8 @@ from utils.commands import run_command
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Render walking people seen by four ground cameras and two drones, in the AG-VPReID layout "
-        "with attribute tables. The same options write the same bytes, whatever --workers is.",
-        epilog="Train on it with DATASETS.ROOT_DIR data/synthetic; see what colour alone achieves with "
-        "'python -m benchmarks.color_histogram --root data/synthetic'.",
+        description="Render walking people seen by four ground cameras and two drones, in the AG-VPReID layout. "
+        "The same options write the same bytes, whatever --workers is.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

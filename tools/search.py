@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.feature_file import has_unit_length, read_feature_files, read_features
-from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, parse_condition, require_words
+from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, parse_condition, require_searchable
 from search.threshold import Threshold, read_threshold
 from utils.arguments import at_least, real_number
 from utils.commands import run_command, show
@@ -19,16 +19,12 @@ EPILOG = """\
 examples:
   python -m tools.search find ground.npz wearable.npz --queries aerial.npz --results results/all/results.json
   python -m tools.search find people.npz --key camera2/0012 --max_distance 0.6 --where camera=3,5 view=aerial
-  python -m tools.search find people.npz --queries query.npz --where time=2023-10-17T10:00..2023-10-17T12:00
   python -m tools.search find people.npz --text "woman with a red backpack" --text_tower ViT-B-16.pt --output found
   python -m tools.search load ground.npz wearable.npz --into people.lance
-  python -m tools.search find --index people.lance --queries aerial.npz --output found
   python -m tools.search delete --index people.lance camera2/0007
 
-Feature files come from `python -m tools.extract_features`. Distances are squared Euclidean ones, 0 to 4. All conditions
-of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may be left out; a
-day is the whole of it); what is unknown never fits. What memory cannot hold is loaded into a table of LanceDB, a folder
-or the address of a bucket or server (pip install -r requirements-extra.txt). docs/search.md explains thresholds.
+All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may
+be left out; a day is the whole of it); what is unknown never fits. docs/search.md explains the rest.
 """
 
 
@@ -44,7 +40,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     find.add_argument("files", metavar="FEATURES", nargs="*", type=Path, help="feature files to search in")
     load.add_argument("files", metavar="FEATURES", nargs="+", type=Path, help="feature files")
     delete.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
-    load.add_argument("--into", metavar="TABLE", required=True, help="table, which is made if it is missing")
+    load.add_argument(
+        "--into", dest="index", metavar="TABLE", required=True, help="table, which is made if it is missing"
+    )
     load.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the table already")
     delete.add_argument("--index", metavar="TABLE", required=True, help="table to delete from")
     find.add_argument("--index", metavar="TABLE", help="table to search in, in place of files")
@@ -75,11 +73,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def find(args: argparse.Namespace) -> None:
     """Answer the queries, show a table, and write files if a folder is named."""
-    from search.answer_files import (
-        explain_judgement,
-        format_answers,
-        write_answers,
-    )  # torch, which decodes pictures, takes seconds
+    # torch, which decodes pictures, takes seconds
+    from search.answer_files import explain_judgement, format_answers, write_answers
 
     gallery: Gallery
     if args.index:
@@ -88,11 +83,11 @@ def find(args: argparse.Namespace) -> None:
         gallery = LanceGallery(args.index, args.where)
     else:
         gallery = MemoryGallery(read_feature_files(args.files), ", ".join(map(str, args.files)), args.where)
+    require_searchable(gallery, bool(args.text))
     threshold = None
     if args.text:
         from model.text_space import open_text_space
 
-        require_words(gallery)  # before the towers are opened, which takes seconds
         space = open_text_space(args.text_tower)
         answers = find_texts(gallery, args.text, space.encode_texts(args.text).numpy(), space.sha256, args.top)
     else:
@@ -114,28 +109,23 @@ def find(args: argparse.Namespace) -> None:
         logger.info("Written: %s", ", ".join(map(str, write_answers(answers, args.output))))
 
 
-def load(args: argparse.Namespace) -> None:
-    """Load feature files into a table, each of them whole or not at all."""
+def change_table(args: argparse.Namespace) -> None:
+    """Load feature files into a table, each of them whole or not at all; or delete tracklets, all or none."""
     from search import lance_table
 
-    for path in args.files:
-        lance_table.load(args.into, read_features(path), str(path), args.replace)
-    lance_table.update_index(args.into)
-    logger.info("%s holds %d tracklets", args.into, len(lance_table.LanceGallery(args.into)))
-
-
-def delete(args: argparse.Namespace) -> None:
-    """Delete tracklets from a table, all or none."""
-    from search import lance_table
-
-    lance_table.delete(args.index, args.keys)
+    if args.command == "load":
+        for path in args.files:
+            lance_table.load(args.index, read_features(path), str(path), args.replace)
+        lance_table.update_index(args.index)
+    else:
+        lance_table.delete(args.index, args.keys)
     logger.info("%s holds %d tracklets", args.index, len(lance_table.LanceGallery(args.index)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one of the three commands."""
     args = parse_args(argv)
-    {"find": find, "load": load, "delete": delete}[args.command](args)
+    (find if args.command == "find" else change_table)(args)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,14 @@ from utils.commands import run_command, show
 
 logger = logging.getLogger(__name__)
 
-LENGTH = 20  # the challenge's server scores the first 20
-
 EPILOG = """\
 examples:
-  python -m tools.submission write results/all --output submission.csv
   python -m tools.submission write results/all --output submission.csv --method reranked --length 10
   python -m tools.submission check submission.csv --sample sample_submission.csv --root /data/AG-VPReID
   python -m tools.submission merge case1.csv case2.csv --output submission.csv --sample sample_submission.csv
 
-check ends with exit status 1 if it finds a problem. The organisers' sample names all queries, but not quite all of the
-gallery: with --root, the tracklets in the folders of the copy are known, too.
+check ends with exit status 1 if it finds a problem. The organisers' sample does not name quite all of the gallery: with
+--root, the tracklets in the folders of the copy are known, too.
 """
 
 
@@ -40,9 +37,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     check.add_argument("--sample", type=Path, required=True, help="the organisers' sample")
     merge = commands.add_parser("merge", help="join the rankings of several directions, in the order given")
     merge.add_argument("files", nargs="+", type=Path, help="tracklet_rankings*.csv of each direction")
-    at_least_0 = at_least(0)
-    write.add_argument("--length", type=at_least_0, default=LENGTH, help="names per query (%(default)s); 0: all")
-    check.add_argument("--length", type=at_least_0, default=0, help="names in a row; default: as the sample")
+    write.add_argument(
+        "--length", type=at_least(0), default=20, help="names per query; 0: all; default: 20, which are scored"
+    )
     for command in (write, merge):
         command.add_argument("--output", type=Path, required=True, help="submission to write")
         command.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")
@@ -58,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command == "check":
         known = submission.gallery_names(args.root) if args.root else ()
         rows = submission.read_submission(args.file)
-        problems = submission.check_submission(rows, sample, known, args.length)
+        problems = submission.check_submission(rows, sample, known)
         show(f"{args.file}: {len(rows)} rows, {submission.format_problems(problems)}")
         return 1 if problems else 0
     if args.command == "write":

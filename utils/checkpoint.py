@@ -1,7 +1,4 @@
-"""Read and write weight files safely.
-
-Reading never runs code from the file and notices a single changed bit; writing never leaves half a file.
-"""
+"""Read and write weight files: reading runs no code and notices a changed bit; writing never leaves half a file."""
 
 import hashlib
 import json
@@ -46,11 +43,8 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
     """Read tensors and plain values from a .safetensors file or a torch file, on the CPU.
 
     A file of ``write_weights`` is returned as a checkpoint of torch would be: the weights are its "model". Checksums
-    are compared where there are any: in torch's files, unless torch before 1.6 wrote them or they were switched off,
-    and in those of ``write_weights``. This takes half a second per GiB.
-
-    ``allow_torchscript`` also reads the weights in a TorchScript archive, as OpenAI publishes CLIP, but none that would
-    run code when loaded.
+    are compared where there are any. ``allow_torchscript`` also reads the weights in a TorchScript archive, as OpenAI
+    publishes CLIP, but none that would run code when loaded.
     """
     path = Path(path)
     if not path.is_file():
@@ -109,15 +103,12 @@ def hash_file(path: Path) -> str:
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path, previous: str | Path | None = None) -> None:
-    """Write a checkpoint whole or not at all; see ``write_whole``, also for ``previous`` and errors."""
+    """Write a checkpoint whole or not at all, as ``write_whole``."""
     write_whole(partial(_save, content), path, previous)
 
 
 def write_weights(weights: Mapping[str, torch.Tensor], values: Mapping[str, Any], path: str | Path) -> None:
-    """Write weights, which share no memory, as .safetensors, whole or not at all, with JSON values in the metadata.
-
-    ``read_checkpoint`` returns the values beside the weights.
-    """
+    """Write weights, which share no memory, as .safetensors, whole or not at all, with JSON values in the metadata."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {**WRITER, **{name: json.dumps(value) for name, value in values.items()}}
     metadata[CHECKSUM] = _checksum(tensors, metadata)

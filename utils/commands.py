@@ -1,7 +1,4 @@
-"""How a command runs and ends: logs and answers, signals, and errors as one line or with their traceback.
-
-This imports no torch, which takes seconds: a signal during that time is handled, too.
-"""
+"""How a command runs and ends: logs and answers, signals, and errors as one line or with their traceback."""
 
 import errno
 import importlib.util

@@ -33,9 +33,8 @@ class Distances:
     """A matrix of distances, (Q, G), of which only blocks of rows are ever held."""
 
     shape: tuple[int, int]
-    rows: Callable[
-        [slice], Tensor
-    ]  # computes those of some queries, (R, G), float32 or float64; the caller's to change
+    # computes those of some queries, (R, G), float32 or float64; the caller's to change
+    rows: Callable[[slice], Tensor]
 
     def blocks(self, within: slice = ALL) -> Iterator[tuple[slice, Tensor]]:
         """Yield the queries of each block, of all or of those ``within``, and their distances, (R, G)."""
@@ -66,7 +65,7 @@ class RoundedFeatures(NamedTuple):
     values: Tensor  # (n, D), float64
     squares: Tensor  # their squared lengths, (n,), float64
 
-    def part(self, rows: slice) -> "RoundedFeatures":
+    def part(self, rows: slice | Tensor) -> "RoundedFeatures":
         """Return some of the features."""
         return RoundedFeatures(self.values[rows], self.squares[rows])
 
@@ -77,7 +76,7 @@ def round_features(features: Tensor) -> RoundedFeatures:
     values = values.clone() if values.data_ptr() == features.data_ptr() else values
     lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
     if not lengths.isfinite().all():
-        raise Mistake("The features hold NaN or infinity: no distance can be computed.")
+        raise Mistake("The features hold NaN or infinity: the weights are damaged, or their training diverged.")
     units = torch.exp2(lengths.log2().round().clamp_min(_MIN_EXPONENT) - _BITS)
     shift = 1.5 * 2.0**52 * units  # of a number that it is added to, float64 keeps the multiples of a unit
     values.add_(shift).sub_(shift)
@@ -93,10 +92,6 @@ def squared_tile(query: RoundedFeatures, gallery: RoundedFeatures, out: Tensor |
 
 def squared_distances(query: Tensor, gallery: Tensor) -> Distances:
     """Prepare the squared Euclidean distances of (Q, D) and (G, D), float32, at least 0; 0 between equal features."""
-    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise Mistake(
-            f"query and gallery must be (Q, D) and (G, D), got {tuple(query.shape)} and {tuple(gallery.shape)}."
-        )
     q, g = round_features(query), round_features(gallery)
 
     def compute(rows: slice) -> Tensor:
@@ -119,8 +114,7 @@ def given_distances(matrix: np.ndarray | Tensor) -> Distances:
     def copy(rows: slice) -> Tensor:
         part = matrix[rows]
         values = part.detach().clone() if isinstance(part, Tensor) else torch.tensor(part)
-        values = values.float() if values.is_floating_point() and values.dtype.itemsize < 4 else values
-        values = values if values.is_floating_point() else values.double()
+        values = values.to(torch.promote_types(values.dtype, torch.float32))
         if num_nan := int(values.isnan().sum()):
             raise Mistake(f"distmat holds NaN: {num_nan} value(s) in rows {rows.start} to {rows.stop - 1}.")
         return values
@@ -153,20 +147,8 @@ def column_of(keys: Tensor) -> Tensor:
 def nearest_columns(distances: Tensor, length: int) -> Tensor:
     """Return the columns of each row's smallest distances, (R, length) or all if there are fewer, nearest first.
 
-    Distances are (R, G), float32; equal ones keep the order of the gallery.
+    Distances are (R, G), or (G,) of one query, float32; equal ones keep the order of the gallery.
     """
-    keys = ordered_keys(distances, torch.arange(distances.shape[1], device=distances.device))
-    if length < distances.shape[1]:
-        return column_of(keys.topk(length, dim=1, largest=False).values)
-    return column_of(sort_rows(keys))
-
-
-def find_nearest(distances: np.ndarray, length: int) -> np.ndarray:
-    """Return what ``nearest_columns`` does for one query, of any type: (length,) of its distances, (G,).
-
-    Only the distances up to the last one wanted are sorted.
-    """
-    if length >= len(distances):
-        return np.argsort(distances, kind="stable")
-    candidates = np.flatnonzero(distances <= np.partition(distances, length - 1)[length - 1])
-    return candidates[np.argsort(distances[candidates], kind="stable")[:length]]
+    G = distances.shape[-1]
+    keys = ordered_keys(distances, torch.arange(G, device=distances.device))
+    return column_of(keys.topk(length, largest=False).values if length < G else sort_rows(keys))

@@ -18,13 +18,11 @@ from .mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
-# What is being written is named ".", its name, "." and eight random characters, then this.
-SUFFIX = ".part"
+SUFFIX = ".part"  # of what is being written: ".", its name, ".", eight random characters, then this
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.holder"
 WRITTEN_LIST = ".written.txt"  # what ``replace_files`` or ``whole_folder`` wrote into a folder, a name a line
 EARLIER_LIST = "rendered_files.txt"  # the same, of a data set that version 0.1 rendered
-# Errors of a disk, or of somebody's share of it, that holds no more.
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, or of somebody's share of it
 
 
 def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous: str | Path | None = None) -> None:
@@ -56,7 +54,7 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
 
 
 def write_text(text: str, path: str | Path) -> None:
-    """Write a text file as UTF-8, whole or not at all; errors as ``write_whole``."""
+    """Write a text file as UTF-8 by ``write_whole``."""
     write_whole(lambda file: file.write(text.encode()), path)
 
 
@@ -65,8 +63,7 @@ def whole_folder(path: Path, force: bool = False) -> Iterator[Path]:
     """Provide a temporary folder, which gets the name ``path`` when the block ends without an error.
 
     ``force`` replaces a folder that holds nothing but what this function put there. After an error or an interruption
-    the folder at ``path`` is what it was before. A process that ends between the two renames of a replacement
-    leaves the old folder, whole, beside ``path`` under a hidden name.
+    the folder at ``path`` is what it was before; if the process is killed, it may have a hidden name beside ``path``.
     """
     path = Path(os.path.realpath(path))
     _require_replaceable(path, force)
@@ -108,8 +105,7 @@ def _files_in(folder: Path) -> set[str]:
 def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
     """Write files into a folder in place of those that the call before wrote there; other files stay.
 
-    The folder exists, and the caller holds its lock. ``write`` fills a temporary folder, and returns the files; after
-    an error of it, the earlier ones are still there.
+    The caller holds the folder's lock. ``write`` fills a temporary folder, and returns the files.
     """
     temporary = _temporary(folder / "results")
     temporary.mkdir()
@@ -144,10 +140,10 @@ def set_aside(path: Path, ending: str = "old") -> Path:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir") -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold the lock of an output folder within a block, in process 0; the system releases it if the process dies.
 
-    Temporary files that killed processes left in the folder are removed. ``option`` names another folder, for messages.
+    Temporary files that killed processes left in the folder are removed.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
@@ -158,9 +154,7 @@ def lock_folder(folder: Path, option: str = "--output_dir or --custom_output_dir
             stack.enter_context(lock)
         except Timeout as error:
             name = holder.read_text("utf-8") if holder.is_file() else "another process"
-            raise Mistake(
-                f"{folder} is in use by {name}: wait until it ends, or write to another place ({option})."
-            ) from error
+            raise Mistake(f"{folder} is in use by {name}: wait until it ends, or write to another place.") from error
         except (OSError, NotImplementedError) as error:  # some network file systems have no locks
             logger.warning("%s cannot be locked (%s): make sure that no other command writes there.", folder, error)
         else:

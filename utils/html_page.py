@@ -11,9 +11,7 @@ SHARED = Path(__file__).parent / "page_template"
 def render_page(template: Path, **values: Any) -> str:
     """Return a page as one HTML file, with the shared style and that of the .css file beside the template.
 
-    Args:
-        template: It extends base.html.
-        values: What it shows; a name that it misses is an error.
+    The template extends base.html; a value that it misses is an error.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, SHARED]),

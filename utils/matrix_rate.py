@@ -11,10 +11,9 @@ PRODUCTS = {"cpu": 1, "cuda": 5}
 
 
 def measure_matrix_rate(device: torch.device, dtype: torch.dtype | None, repeats: int = 3) -> float:
-    """Return the floating-point operations per second of a large square matrix product, the median of some repeats.
+    """Return the additions and multiplications per second of a large matrix product, the median of some repeats.
 
-    An addition and a multiplication are two operations. The matrices come from a generator of their own, so that
-    measuring changes no random number of a training run. A first measurement does not count. None is float32.
+    A first measurement does not count. It changes no random number of a training run; a ``dtype`` of None is float32.
     """
     generator = torch.Generator(device).manual_seed(0)
     side, products = SIDES[device.type], PRODUCTS[device.type]

@@ -116,22 +116,18 @@ class RankingResult:
 
     @property
     def mAP(self) -> float:  # noqa: N802 - the field's name for it
-        """Mean of the average precisions."""
         return float(self.average_precisions.mean())
 
     @property
     def mINP(self) -> float:  # noqa: N802
-        """Mean of the inverse negative penalties."""
         return float(self.inverse_penalties.mean())
 
     @property
     def mAP_at_k(self) -> float:  # noqa: N802
-        """Mean of AP@k."""
         return float(self.precisions_at_k.mean())
 
     @property
     def num_valid_queries(self) -> int:
-        """Number of queries that count."""
         return len(self.average_precisions)
 
     @property
@@ -161,7 +157,6 @@ def evaluate_ranking(
         q_pids, g_pids: Identities of the queries, (Q,), and of the gallery, (G,).
         q_camids, g_camids: Their cameras. -1 is unknown and equals no camera, not even another unknown one.
         max_rank: Length of the CMC curve. Where the gallery is smaller, the curve keeps its last value.
-        protocol: Rules of scoring.
         k: Ranks that ``mAP_at_k`` looks at.
     """
     return require_match(score_queries(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, protocol, k), protocol)
@@ -179,22 +174,12 @@ def score_queries(
     within: slice = ALL,
 ) -> RankingResult:
     """Score all queries, or those ``within``, as ``evaluate_ranking`` does; none need have a true match."""
-    if max_rank < 1 or k < 1:
-        raise Mistake(f"max_rank and k of mAP@k must be at least 1, got {max_rank} and {k}.")
-    if not isinstance(distmat, Distances) and distmat.ndim != 2:
-        raise Mistake(f"distmat must be 2-D (queries, galleries), got shape {tuple(distmat.shape)}.")
     distances = distmat if isinstance(distmat, Distances) else given_distances(distmat)
     Q, G = distances.shape
-    ids = (
-        _check_ids("q_pids", q_pids, Q),
-        _check_ids("q_camids", q_camids, Q),
-        _check_ids("g_pids", g_pids, G),
-        _check_ids("g_camids", g_camids, G),
-    )
+    q_pids, q_camids = _check_ids("q_pids", q_pids, Q), _check_ids("q_camids", q_camids, Q)
+    g_pids, g_camids = _check_ids("g_pids", g_pids, G), _check_ids("g_camids", g_camids, G)
     start, stop, _ = within.indices(Q)
-    none = np.empty(0, dtype=np.int64)
-    matches = [(none, none, none)]
-    q_pids, q_camids, g_pids, g_camids = ids
+    matches = [(np.empty(0, dtype=np.int64),) * 3]
     by_pid = np.argsort(g_pids, kind="stable")
     sorted_pids = g_pids[by_pid]
     for rows, block in distances.blocks(within) if G else ():
@@ -222,9 +207,6 @@ def require_match(result: RankingResult, protocol: Protocol) -> RankingResult:
 
 def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
     """Join the queries of several results, at least one, in this order; all have one ``max_rank`` and one ``k``."""
-    lengths = {(result.max_rank, result.k) for result in results}
-    if len(lengths) != 1:
-        raise Mistake(f"Results to merge must be of one max_rank and one k, got {sorted(lengths)}.")
     arrays = {name: np.concatenate([getattr(result, name) for result in results]) for name in _ARRAYS}
     return replace(results[0], **arrays)  # type: ignore[arg-type]  # the names are those of arrays
 

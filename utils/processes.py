@@ -1,8 +1,4 @@
-"""The processes of a run: which of them this one is, and what they exchange.
-
-``torchrun`` starts several processes and describes each in its environment. Without it there is one, ``ALONE``, and
-every exchange returns what it was given.
-"""
+"""The processes that torchrun started, or one, ``ALONE``: which of them this one is, and what they exchange."""
 
 import logging
 import os
@@ -90,8 +86,7 @@ class Processes:
     def gather_batch(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Join the slices of a batch, (B, ...) each -> (world_size * B, ...), in the order of ranks, in one exchange.
 
-        Gradients flow back: each slice receives the sum of those of all processes. All tensors are floating, or all of
-        one integer type; B is the same everywhere.
+        Each slice receives the sum of its gradients in all processes. All tensors are floating, or of one integer type.
         """
         if self.is_alone:
             return tensors
@@ -159,9 +154,9 @@ def start_processes(device: torch.device) -> Processes:
 def open_store(processes: Processes) -> "distributed.Store":
     """Open a store of keys that only this start of the processes uses; all processes call this.
 
-    torchrun keeps its store when it restarts the processes, with the addresses of those that died, for which they
-    would wait in vain (https://github.com/pytorch/pytorch/issues/135712). Restarts are counted on each machine by
-    itself, so process 0 invents a name for this start. It tells the name only to those that asked and confirm it.
+    A restart finds the addresses of processes that died in torchrun's store, and would wait for them in vain
+    (https://github.com/pytorch/pytorch/issues/135712). So process 0 invents a name for this start, because each machine
+    counts restarts by itself, and tells it only to those that asked and confirm it.
     """
     store, _, _ = next(distributed.rendezvous("env://", timeout=TIMEOUT))
     own_name = uuid.uuid4().hex

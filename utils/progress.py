@@ -21,10 +21,7 @@ LOG_INTERVAL = 60.0  # seconds between two log lines, at least
 def track(
     iterable: Iterable[Item], description: str, unit: str, total: int | None = None, done: int = 0, enabled: bool = True
 ) -> Iterator[Item]:
-    """Show how far a loop is: a bar if standard error is a terminal, else at most one log line a minute.
-
-    ``unit`` says what one item is, singular; ``done`` counts items that another loop has done before.
-    """
+    """Show how far a loop is, beyond the ``done`` items of another: a bar on a terminal, else a log line a minute."""
     if not enabled:
         yield from iterable
         return
@@ -41,15 +38,10 @@ def track(
             logged = now
             if total:
                 left = format_duration((now - start) * (total - done - number) / number)
-                logger.info("%s: %d of %d %s, %s left", description, done + number, total, _plural(unit, total), left)
+                logger.info("%s: %d of %d, %s left", description, done + number, total, left)
             else:
-                logger.info("%s: %d %s", description, number, _plural(unit, number))
+                logger.info("%s: %d", description, number)
         yield item
-
-
-def _plural(unit: str, number: int) -> str:
-    ending = "es" if unit.endswith(("ch", "s", "x")) else "s"
-    return unit if number == 1 else unit + ending
 
 
 def format_duration(seconds: float) -> str:

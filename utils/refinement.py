@@ -61,9 +61,8 @@ def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2) -> Tensor:
 def standardize_groups(features: Tensor, groups: np.ndarray, pool: Tensor, pool_groups: np.ndarray) -> Tensor:
     """Subtract from each feature the mean of its group, such as its camera, and divide by the group's deviation.
 
-    Mean and deviation are those of features of the group in the pool, (M, D). Features of an unknown group, -1, or of
-    one that has fewer than two members there, get those of the whole pool. A number that does not vary in a group is
-    only centred.
+    Both are of the group's features in the pool, (M, D); of the whole pool for an unknown group, -1, and for one that
+    has fewer than two members there. A number that does not vary in a group is only centred.
 
     Reference:
         Song et al., "Exploring the Camera Bias of Person Re-identification", ICLR 2025 (arXiv 2502.10195).

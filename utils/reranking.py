@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .distances import Distances, RoundedFeatures, column_of, ordered_keys, round_features, squared_tile
-from .mistake import Mistake
 
 # Samples to a side of a tile of distances: smaller tiles skip more of the lower half, larger ones are faster.
 _TILE = 2048
@@ -53,24 +52,15 @@ class Neighbourhoods:
 def find_neighbourhoods(query: Tensor, gallery: Tensor, k1: int = 20, k2: int = 6) -> Neighbourhoods:
     """Describe every sample by its k-reciprocal neighbours.
 
-    Args:
-        query: Query features, (Q, D); normalise them first if the plain ranking does.
-        gallery: Gallery features, (G, D), on the same device.
-        k1: Size of the neighbourhood whose reciprocal members describe a sample.
-        k2: Number of neighbours, with the sample itself, over which its description is averaged; 1 for no average.
+    Features are (Q, D) and (G, D), normalised if the plain ranking's are. ``k1`` is the size of the neighbourhood whose
+    reciprocal members describe a sample, ``k2`` the number of neighbours, with the sample itself, over which its
+    description is averaged; both are at least 1.
+
     Reference:
         Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017. As in the
         authors' code, squared Euclidean distances are divided by the largest distance of each sample. We
         deviate in that a sample is always its own first neighbour, also among exact duplicates.
-        docs/benchmarks.md states time and memory.
     """
-    for name, side in (("query", query), ("gallery", gallery)):
-        if side.ndim != 2 or not len(side):
-            raise Mistake(f"{name} must be a non-empty matrix (samples, width), got shape {tuple(side.shape)}.")
-    if query.shape[1] != gallery.shape[1]:
-        raise Mistake(f"query and gallery must have one width, got {tuple(query.shape)} and {tuple(gallery.shape)}.")
-    if k1 < 1 or k2 < 1:
-        raise Mistake(f"k1 and k2 must be at least 1, got k1={k1}, k2={k2}.")
     features = round_features(torch.cat([query, gallery.to(query)]))
     nearest, scales = _rank_neighbours(features, max(k1, k2 - 1))
     neighbours = nearest.cpu().numpy()
@@ -88,8 +78,6 @@ def re_ranked_distances(
 
     They are (Q, G), float32, 0 to 1, on the device of the features; ``lambda_value`` is from 0 to 1.
     """
-    if not 0 <= lambda_value <= 1:
-        raise Mistake(f"lambda_value must be between 0 and 1, got {lambda_value}.")
     q, g, (Q, G) = round_features(query), round_features(gallery.to(query)), (len(query), len(gallery))
     scales = neighbourhoods.scales.to(query.device)
     own, by_column = neighbourhoods.weights[:Q], neighbourhoods.weights[Q:].tocsc()
@@ -146,7 +134,7 @@ def _rank_neighbours(features: RoundedFeatures, k: int) -> tuple[Tensor, Tensor]
     best = ordered_keys(distances, candidates).topk(size, dim=1, largest=False).values
     lacking = close[:, size - 1 :].all(dim=1) & (candidates.shape[1] < N)
     for rows in lacking.nonzero().flatten().split(max(1, _BLOCK_ELEMENTS // N)):
-        row = squared_tile(RoundedFeatures(features.values[rows], features.squares[rows]), features).float()
+        row = squared_tile(features.part(rows), features).float()
         row[numbers[: len(rows)], rows] = -torch.inf
         best[rows] = ordered_keys(row, numbers).topk(size, dim=1, largest=False).values
     scales = _distances_of(features, torch.arange(N + 1, device=device), farthest).float().double()
@@ -154,9 +142,7 @@ def _rank_neighbours(features: RoundedFeatures, k: int) -> tuple[Tensor, Tensor]
 
 
 def _find_candidates(values: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Find the samples that seem nearest to every sample, by products in float32.
-
-    A GPU multiplies in float64, because float32 may mean fewer bits there.
+    """Find the samples that seem nearest to every sample, by products in float32; in float64 on a GPU.
 
     ``values`` are (N, D), float64. Returns approximate squared distances, ascending, of ``number`` samples, and which
     they are, (N, number); the largest error of such a distance, (N,); and the sample that seems farthest, (N,).

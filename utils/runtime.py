@@ -1,6 +1,5 @@
 """Decisions that a run makes once: device, precision, output folder, and where log lines go."""
 
-import io
 import logging
 import platform
 import sys
@@ -45,18 +44,12 @@ class Runtime:
 
 
 def make_runtime(device: str, precision: str) -> Runtime:
-    """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine, and connect the processes that torchrun started.
-
-    A CUDA device becomes the current one of this process, so that nothing is left on another card by accident.
-    """
+    """Resolve MODEL.DEVICE and SOLVER.PRECISION on this machine, and connect the processes that torchrun started."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
             logger.warning("No CUDA device found: running on the CPU, which is slow for the full-size model.")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise Mistake(f"MODEL.DEVICE must be auto, cpu, cuda or cuda:N, got {device!r}.") from error
+    resolved = torch.device(device)
     if resolved.type == "cuda":
         launch, num_cards = read_launch(), torch.cuda.device_count()
         if not launch.is_alone and resolved.index is not None:
@@ -70,17 +63,14 @@ def make_runtime(device: str, precision: str) -> Runtime:
                 "that matches the driver."
             )
         resolved = torch.device("cuda", index)
-        torch.cuda.set_device(resolved)
+        torch.cuda.set_device(resolved)  # so that nothing is left on another card by accident
     if precision == "auto":
-        precision = "fp16" if resolved.type == "cuda" else "bf16" if _cpu_has_bf16() else "fp32"
+        # A CPU that does not multiply bfloat16 in hardware emulates it, which is slower than float32.
+        has_bf16 = platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
+        precision = "fp16" if resolved.type == "cuda" else "bf16" if has_bf16 else "fp32"
     if resolved.type == "cpu" and precision == "fp16":
         raise Mistake("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
     return Runtime(resolved, DTYPES[precision], start_processes(resolved))
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (emulation is slower than float32)."""
-    return platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
 
 
 def prepare_output(folder: str | Path) -> Path:
@@ -101,8 +91,8 @@ def prepare_output(folder: str | Path) -> Path:
 def start_logging(log_file: str | Path) -> AbstractContextManager:
     """Send all log lines to standard error and, appended, to ``log_file``; of other processes than 0, only warnings.
 
-    In the context that this returns, progress bars and log lines do not overwrite one another. Characters that cannot
-    be encoded, such as those of paths that are not UTF-8, are written as escapes.
+    In the context that this returns, progress bars and log lines do not overwrite one another. Paths that are not UTF-8
+    are written with escapes.
     """
     root = logging.getLogger()
     root.handlers.clear()
@@ -110,8 +100,6 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     processes = read_launch()
     origin = "" if processes.is_main else f"[process {processes.rank}] "
     formatter = logging.Formatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
     console = logging.StreamHandler(sys.stderr)
     file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     for handler in (console, file):

@@ -1,7 +1,4 @@
-"""Signals that ask a run to stop: obeyed at once, or noted during work that must first reach a point to save at.
-
-Ctrl-C sends SIGINT, batch systems send SIGTERM, and on request SIGUSR1 some time before a job's limit.
-"""
+"""Signals that ask a run to stop: obeyed at once, or noted during work that must first reach a point to save at."""
 
 import os
 import signal
@@ -9,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# Of Ctrl-C, of batch systems, and of batch systems some time before a job's limit, on request.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 

@@ -6,13 +6,8 @@ from collections.abc import Sequence
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align: str = "") -> str:
     """Lay out a table with a title line, a rule below it, and columns as wide as their widest cell.
 
-    Args:
-        header: Title of each column.
-        rows: Cells, shown as ``str`` shows them; numbers arrive formatted.
-        align: '<' (left) or '>' (right) for each column; without it, the first column is left-aligned and the others
-            right-aligned.
-    Returns:
-        Lines without a newline at the end and without trailing spaces.
+    Cells are shown as ``str`` shows them. ``align`` has '<' (left) or '>' (right) for each column; without it, the
+    first column is left-aligned and the others right-aligned. No line has trailing spaces, and the last one no newline.
     """
     align = align or "<" + ">" * (len(header) - 1)
     table = [[str(cell) for cell in row] for row in (header, *rows)]

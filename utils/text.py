@@ -38,15 +38,19 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
     Empty rows are left out; errors as above. The reader is strict: a quotation mark that is never closed would
     otherwise swallow the rest of the table.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
     rows: list[tuple[int, list[str]]] = []
     line = 1
+    limit = csv.field_size_limit(max(len(text), 1))  # of the whole process; a row of a ranking may be long
     try:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         for cells in reader:
             rows.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
         raise Mistake(f"{path}, line {line}: this row is not valid CSV: {error}.") from None
+    finally:
+        csv.field_size_limit(limit)
     header = [name.strip() for name in rows[0][1]] if rows else []
     for name in header:
         if (count := header.count(name)) > 1:

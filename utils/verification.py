@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from .distances import Distances, sort_rows
-from .mistake import Mistake
 
 _PART_ELEMENTS = 1 << 22  # distances sorted at a time
 
@@ -28,21 +27,17 @@ class OperatingPoint:
 
     @property
     def error_rate(self) -> float:
-        """The larger of the two error rates, 0..1: the share of positives missed, or that of negatives accepted."""
+        """The share of positives missed, or that of negatives accepted, whichever is larger, 0..1."""
         return max(1 - self.true_positive_rate, self.false_positive_rate)
 
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """The exact ROC curve: one operating point for each positive pair."""
+    """The exact ROC curve: one operating point for each positive pair, of which there is at least one."""
 
     thresholds: np.ndarray  # distances of the positive pairs, ascending, (P,)
     false_positives: np.ndarray  # negative pairs at or below each threshold, (P,), int64
     num_negatives: int
-
-    def __post_init__(self) -> None:
-        if not len(self.thresholds):
-            raise Mistake("No query-gallery pair is of one person: there is nothing to verify.")
 
     def at_false_positive_rate(self, rate: float) -> OperatingPoint:
         """Return the point with the highest true positive rate whose false positive rate is at most ``rate``."""
@@ -60,11 +55,9 @@ class Verification:
         """Return the point that accepts this many of the positive pairs."""
         if num_accepted == 0:
             return OperatingPoint(None, 0.0, 0.0)
-        return OperatingPoint(
-            float(self.thresholds[num_accepted - 1]),
-            num_accepted / len(self.thresholds),
-            float(self._false_positive_rates()[num_accepted - 1]),
-        )
+        last = num_accepted - 1
+        rates = num_accepted / len(self.thresholds), float(self._false_positive_rates()[last])
+        return OperatingPoint(float(self.thresholds[last]), *rates)
 
 
 def count_negatives(

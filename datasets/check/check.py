@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,8 +21,6 @@ from utils.unknown import UNKNOWN
 from ..build import make_dataset, make_train_loader
 from ..clips.decoding import UnreadableFrameError, decode_frame, read_frame_file
 from ..problems import Findings
-from ..readers.dataset import DataSet
-from ..readers.names import is_hidden, is_image_name
 from ..tracklet import Case, Tracklet
 from .report import Examined, Report
 
@@ -40,8 +37,8 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
     try:
         with report.problems.guard():
             report.dataset = make_dataset(cfg, problems=report.problems)
-            _check_batches(cfg, report.dataset, report.problems)
-            _find_stray_files(report.dataset, Path(report.root), report.problems)
+            with report.problems.guard("batches"):
+                make_train_loader(cfg, report.dataset)
             _examine(cfg, report, sample, num_workers, progress)
             _compare_tracklets(cfg, report)
     except BrokenProcessPool as error:
@@ -52,7 +49,7 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
         report.complete = False
     if not report.complete:
         report.not_checked.append("everything after the interruption, and what needs all tracklets")
-    num_seen = sum(len(each.digests) + each.count_bad() for each in report.examined)
+    num_seen = sum(np.count_nonzero(each.digests) + each.count_bad() for each in report.examined)
     if rest := sum(each.num_frames for each in report.examined) - num_seen:
         report.not_checked.append(
             f"whether {rest} frames can be decoded or are repeated (--sample {sample}); they exist and are not empty"
@@ -63,31 +60,6 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
 def count_cores() -> int:
     """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check_batches(cfg: CfgNode, dataset: DataSet, problems: Findings) -> None:
-    """Find out whether training could draw batches."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.DATALOADER.NUM_WORKERS = 0  # nothing is loaded here: do not let torch warn of many workers
-    with problems.guard("batches"):
-        make_train_loader(cfg, dataset)
-
-
-def _find_stray_files(dataset: DataSet, root: Path, problems: Findings) -> None:
-    """Report files, hidden ones excepted, that are no images, or that lie where only folders are expected."""
-    holds_frames = {
-        os.path.dirname(tracklet.frame_paths[0]) for split in dataset.splits().values() for tracklet in split
-    }
-    above = {str(folder) for path in holds_frames for folder in Path(path).parents if folder.is_relative_to(root)}
-    for folder in sorted((above | holds_frames) - {str(root)}):
-        with problems.guard(), os.scandir(folder) as entries:
-            names = [each.name for each in entries if not is_hidden(each.name) and not os.path.isdir(each.path)]
-            if folder in holds_frames:
-                names = [name for name in names if not is_image_name(name)]
-            else:
-                names = [name for name in names if os.path.splitext(name)[1]]
-            problems.add("stray file", *(os.path.join(folder, name) for name in sorted(names)))
 
 
 def _examine(cfg: CfgNode, report: Report, sample: int, num_workers: int, progress: bool) -> None:
@@ -115,13 +87,12 @@ def _start_worker() -> None:
 
 def examine_tracklet(split: str, tracklet: Tracklet, size: tuple[int, int], sample: int) -> Examined:
     """Look at every file, decode an evenly spread ``sample`` (0: all) as training does, and find repeated frames."""
-    result = Examined(split, tracklet)
     paths = tracklet.frame_paths
+    result = Examined(split, tracklet, np.zeros(len(paths), np.uint64))
     chosen: Collection[int] = range(len(paths))
     if 0 < sample < len(paths):
         chosen = set(np.linspace(0, len(paths) - 1, sample).round().astype(int).tolist())
     first_with: dict[int, int] = {}  # index by digest
-    decoded: list[tuple[int, int]] = []  # digest, index
     for index, path in enumerate(paths):
         if fault := _find_fault(path):
             result.problems.append(fault)
@@ -133,19 +104,17 @@ def examine_tracklet(split: str, tracklet: Tracklet, size: tuple[int, int], samp
                 result.problems.append(("unreadable frame", str(error)))
                 continue
             digest = int.from_bytes(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), "little")
-            decoded.append((digest, index))
+            result.digests[index] = digest
             if (first := first_with.setdefault(digest, index)) != index:
                 text = f"{path} is the same as {os.path.basename(paths[first])}"
                 result.problems.append(("repeated frame", text))
     if result.count_bad() == len(paths):
         result.problems.append(("no readable frame", os.path.dirname(paths[0])))
-    result.digests = np.array([digest for digest, _ in decoded], dtype=np.uint64)
-    result.indices = np.array([index for _, index in decoded], dtype=np.int64)
     return result
 
 
 def _find_fault(path: str) -> tuple[str, str] | None:
-    """Return what is wrong with a file, as far as that shows without opening it: a pipe would block."""
+    """Return what is wrong with a file, as far as that shows without opening it."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -178,16 +147,13 @@ def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
         alone = _find_unmatched(case)
         texts = (f"{case.name}/query: identity {pid}, {alone[pid]} queries" for pid in sorted(alone))
         problems.add("query without match", *texts)
-    masked = {case.name for case in cases if case.identities_masked}
-    problems.add("frame of two people", *_find_shared_frames(report, masked))
+    masked = {f"{case.name}/{side}" for case in cases if case.identities_masked for side in ("query", "gallery")}
+    examined = [each for each in report.examined if each.split not in masked]
+    problems.add("frame of two people", *_find_shared_frames(examined))
 
 
 def _check_bad_fraction(limit: float, report: Report) -> None:
-    """Find out whether so many frames are bad that training would stop.
-
-    CLIP memory is built first and reads every training frame, so their share decides. It reads the frames of a short
-    last clip again: very close to the limit it may decide otherwise.
-    """
+    """Find out whether training would stop: CLIP memory, which is built first, reads every training frame."""
     train = [each for each in report.examined if each.split == "train"]
     num_frames = sum(each.num_frames for each in train)
     num_bad = sum(each.count_bad() for each in train)
@@ -226,31 +192,22 @@ def _find_unmatched(case: Case) -> Counter[int]:
     return unmatched
 
 
-def _find_shared_frames(report: Report, masked_cases: Collection[str]) -> Iterator[str]:
+def _find_shared_frames(examined: Sequence[Examined]) -> Iterator[str]:
     """Yield a text for each pair of tracklets of different people that share files, byte for byte.
 
-    It names the first shared frame and the number of the others. Masked identities are not compared between test
-    splits, where the same person may have different numbers.
+    It names the first shared frame and the number of the others.
     """
-    examined = [each for each in report.examined if len(each.digests)]
     if not examined:
         return
-    masked_split = [each.split if each.split.split("/")[0] in masked_cases else "" for each in examined]
-    keys = [(split, each.tracklet.pid) for split, each in zip(masked_split, examined, strict=True)]
-    number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    owners = np.repeat(np.arange(len(examined)), [len(each.digests) for each in examined])  # (N,), tracklet of a frame
-    digests = np.concatenate([each.digests for each in examined])  # (N,), of all frames
-    indices = np.concatenate([each.indices for each in examined])  # (N,)
-    people = np.array([number_of[key] for key in keys])[owners]  # (N,)
+    owners = np.repeat(np.arange(len(examined)), [each.num_frames for each in examined])  # (N,), tracklet of a frame
+    frames = np.concatenate([np.arange(each.num_frames) for each in examined])  # (N,), numbers within the tracklets
+    digests = np.concatenate([each.digests for each in examined])  # (N,)
+    people = np.array([each.tracklet.pid for each in examined])[owners]  # (N,)
     order = np.lexsort((people, digests))  # equal files become neighbours, those of one person too
-    same_file = digests[order][1:] == digests[order][:-1]
+    same_file = (digests[order][1:] == digests[order][:-1]) & (digests[order][1:] != 0)
     places = np.flatnonzero(same_file & (people[order][1:] != people[order][:-1]))
     pairs = np.stack([owners[order[places]], owners[order[places + 1]]], axis=1)
     _, first, counts = np.unique(pairs, axis=0, return_index=True, return_counts=True)
     for place, count in zip(places[first], counts, strict=True):
-        one, other = order[place : place + 2]
-        splits = {masked_split[owners[one]], masked_split[owners[other]]}
-        if len(splits) > 1 and "" not in splits:
-            continue
-        paths = [examined[owners[frame]].tracklet.frame_paths[int(indices[frame])] for frame in (one, other)]
+        paths = [examined[owners[frame]].tracklet.frame_paths[int(frames[frame])] for frame in order[place : place + 2]]
         yield " and ".join(paths) + (f", and {count - 1} more of these tracklets" if count > 1 else "")

@@ -1,7 +1,7 @@
 """What a data check found, as text for people and as JSON for programs."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +24,8 @@ class Examined:
 
     split: str
     tracklet: Tracklet
+    digests: np.ndarray  # of the files of decoded frames, 0 for all others, (num_frames,), uint64
     problems: list[tuple[str, str]] = field(default_factory=list)  # keys of ``CHECKS``, and where
-    digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # of decoded files, (N,), uint64
-    indices: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # which frames these are, (N,), int64
 
     @property
     def num_frames(self) -> int:
@@ -113,39 +112,23 @@ def format_report(report: Report) -> str:
 
 def _format_counts(report: Report) -> Iterator[str]:
     """Yield the table of splits, and the published counts."""
-    published, rows, in_table = report.dataset.published, [], set()
+    published, rows = report.dataset.published, []
     for split, tracklets in report.splits().items():
         counts = _count_split(tracklets)
         details = ", ".join(f"{'?' if camid == UNKNOWN else f'C{camid}'} {n}" for camid, n in counts["cameras"].items())
         if counts["altitudes"]:
             details += "; " + ", ".join(f"{metres} m {n}" for metres, n in counts["altitudes"].items())
         cells = {f"{split} identities": counts["people"], f"{split} tracklets": counts["tracklets"]}
-        in_table |= cells.keys() & published.keys()
         shown = [f"{count} [{published[name]}]" if name in published else count for name, count in cells.items()]
         rows.append([split, *shown, counts["with_attributes"], counts["frames"], details])
     header = ["split", "people", "tracklets", "with attributes", "frames", "tracklets by camera; by altitude"]
     yield format_table(header, rows, "<>>>><")
-    if in_table:
-        yield "Published counts are in brackets."
-    if others := [f"{name} {number}" for name, number in published.items() if name not in in_table]:
-        yield f"Published counts: {', '.join(others)}."
-    if report.dataset.published_remark:
-        yield report.dataset.published_remark
+    if published:
+        yield f"Published counts: {', '.join(f'{name} {number}' for name, number in published.items())}."
 
 
 def _format_verdict(report: Report) -> str:
     state = "" if report.complete else "The check was interrupted. "
-    if blocking := report.problems.of_level(BLOCKING):
-        return f"{state}Training cannot start: {_count_kinds(blocking, 'blocking problem')}."
-    if not report.complete:
-        return f"{state}No blocking problem was found so far."
-    return f"Training can start: no blocking problems, {_count_kinds(report.problems.of_level(WARNING), 'warning')}."
-
-
-def _count_kinds(findings: Mapping[str, Sequence[str]], noun: str) -> str:
-    """Write how many checks found something, and in how many places: '3 kinds of warnings (214 places)'."""
-    if not findings:
-        return f"no {noun}s"
-    num_places = sum(map(len, findings.values()))
-    kinds = f"1 kind of {noun}" if len(findings) == 1 else f"{len(findings)} kinds of {noun}s"
-    return f"{kinds} ({num_places} place{'s' if num_places > 1 else ''})"
+    verdict = {True: "Training can start", False: "Training cannot start", None: "Nothing blocks it so far"}
+    counts = [sum(map(len, report.problems.of_level(level).values())) for level in (BLOCKING, WARNING)]
+    return f"{state}{verdict[report.can_train]}; blocking problems: {counts[0]}, warnings: {counts[1]}."

@@ -23,14 +23,12 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     On request, the views (``both_views``) and the altitudes of aerial tracklets (``balance_altitudes``) of a group are
     balanced. Balance does not repeat a tracklet more often: with n tracklets, each is in a group K / n times, rounded
     up or down. Within this limit, a group has equally many aerial and ground tracklets, and the altitudes are as even
-    as possible; unknown ones count as one altitude. If a view or an altitude has few tracklets, groups may share them;
-    the tracklets drawn least in the epoch are drawn first.
+    as possible; unknown ones count as one altitude. Groups may share tracklets; those drawn least come first.
 
     The batches depend on the seed and epoch alone: each of several processes draws them all and takes its slice of
     every batch. A batch may be returned in several parts, one after another, each of which holds whole identities.
 
-    ``pids``, ``views`` and ``altitudes`` are those of all items, in the order of the dataset; ``batch_size`` is P * K,
-    of all processes together, ``num_instances`` K.
+    ``pids``, ``views`` and ``altitudes`` are those of all items; ``batch_size`` is P * K, ``num_instances`` K.
     """
 
     def __init__(
@@ -69,11 +67,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         """Refuse a batch with more identities than there are, or that the processes cannot share out equally."""
         size, num_people = self._part_size, len(self._items)
         if size % self.world_size:
-            divisors = [str(number) for number in range(1, size + 1) if size % number == 0]
-            raise Mistake(
-                f"SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS ({size}) clips cannot be shared out "
-                f"equally among {self.world_size} processes: start {', '.join(divisors[:-1])} or {divisors[-1]}."
-            )
+            keys = "SOLVER.STAGE2.IMS_PER_BATCH / SOLVER.STAGE2.ACCUMULATION_STEPS"
+            raise Mistake(f"{keys} ({size}) clips cannot be shared out equally among {self.world_size} processes.")
         if num_people >= self.identities_per_batch:
             return
         if num_people < 2:  # a batch of one identity has no negatives; the configuration refuses it
@@ -174,9 +169,8 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
 def _order_evenly(levels: np.ndarray, num_uses: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
     """Order items so that the first m of them have levels that are as even as possible, for every m.
 
-    ``num_uses`` are the draws of each item so far: within a level, items with fewer draws come first; among levels that
-    are equally frequent, those with fewer draws. ``rng`` decides all remaining ties. ``repeats`` copies of every item
-    are already in the group.
+    Within a level, items with fewer draws so far, ``num_uses``, come first; among levels that are equally frequent,
+    those with fewer. ``repeats`` copies of every item are already in the group.
     """
     _, level, sizes = np.unique(levels, return_inverse=True, return_counts=True)
     by_level = np.lexsort((rng.random(len(level)), num_uses, level))

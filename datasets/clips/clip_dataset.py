@@ -40,10 +40,9 @@ class TrackletClips(Dataset):
     the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``; and ``unreadable``,
     (T,), int64: for each frame that could not be read its index in the tracklet, and -1 for all others.
 
-    A frame that cannot be read is replaced by the nearest readable one of its tracklet, and one warning is logged.
-    Worker processes share which frames are unreadable (one byte a frame), so no other worker tries them again. If no
-    frame of a tracklet can be read, ``UnreadableFrameError`` is raised; with ``black_if_unreadable``, the clip is black
-    instead, and ``unreadable`` holds ``NO_FRAME`` only.
+    A frame that cannot be read is replaced by the nearest readable one of its tracklet, with one warning, which worker
+    processes share. If no frame of a tracklet can be read, ``UnreadableFrameError`` is raised; with
+    ``black_if_unreadable``, the clip is black instead, and ``unreadable`` holds ``NO_FRAME`` only.
 
     With ``sampling`` 'train', an item is a tracklet, of which it takes a random frame from each of T segments. With
     'test', an item is a clip with the first frame of each segment, or with several clips of a tracklet a later one;
@@ -74,10 +73,7 @@ class TrackletClips(Dataset):
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def share(self, rank: int, world_size: int) -> range:
-        """Return the items that one of several processes computes: those of some consecutive tracklets.
-
-        The shares cover all items once. They hold whole tracklets, and about equally many clips.
-        """
+        """Return the items of one of several processes: whole tracklets, and about as many clips as the others get."""
         starts = np.concatenate([[0], self._ends])  # first item of each tracklet, and the end
         bounds = [len(self) * part // world_size for part in (rank, rank + 1)]
         first, stop = starts[np.searchsorted(starts, bounds)].tolist()
@@ -144,17 +140,11 @@ class TrackletClips(Dataset):
 def _by_closeness(index: int, num_frames: int) -> Iterator[int]:
     """Yield all frames of a tracklet, nearest to ``index`` first; of two at the same distance, the earlier first."""
     yield index
-    for distance in range(1, num_frames):
-        for other in (index - distance, index + distance):
-            if 0 <= other < num_frames:
-                yield other
+    yield from sorted(range(num_frames), key=lambda other: abs(other - index))[1:]
 
 
 def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Generator) -> np.ndarray:
-    """Return one random frame of each of ``clip_length`` equal segments, (T,), in time order.
-
-    The tracklet is first padded with its last frame to a multiple of ``clip_length``.
-    """
+    """Return a random frame of each of T equal segments, (T,); the last frame pads the tracklet to a multiple of T."""
     starts, segment_length = _segments(num_frames, clip_length)
     return np.minimum(starts + rng.integers(segment_length, size=clip_length), num_frames - 1)
 
@@ -162,8 +152,7 @@ def sample_train_indices(num_frames: int, clip_length: int, rng: np.random.Gener
 def sample_test_indices(num_frames: int, clip_length: int, clip: int = 0, num_clips: int = 1) -> np.ndarray:
     """Return one frame of each of ``clip_length`` equal segments, (T,), padded as in training.
 
-    Clip 0 of ``num_clips`` takes the first frame of each segment, and further clips take later ones, at evenly spaced
-    offsets. If a segment has fewer frames than there are clips, some clips are equal.
+    Clip 0 of ``num_clips`` takes the first frame of each segment, further clips later ones, at evenly spaced offsets.
     """
     starts, segment_length = _segments(num_frames, clip_length)
     return np.minimum(starts + clip * segment_length // num_clips, num_frames - 1)

@@ -58,12 +58,11 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Read an image as RGB, upright as its EXIF data say, and resize it bilinearly, antialiased.
+    """Read an image as RGB, upright as its EXIF data say, and resize it bilinearly, antialiased: (C, H, W), uint8.
 
     JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
-    average. Other formats (PNG, BMP, GIF, WebP) go through Pillow, and so do JPEG files in which the fast decoder finds
-    an irregularity, as Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept. The content decides on the
-    format, not the name. Returns pixels, (C, H, W), uint8. Bump ``DECODER`` when they change.
+    average. Other formats go through Pillow, and so do JPEG files in which the fast decoder finds an irregularity, as
+    Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept. Bump ``DECODER`` when the pixels change.
     """
     content = read_frame_file(path)
     with _frame_errors(path):

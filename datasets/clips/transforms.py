@@ -26,11 +26,7 @@ class Normalizer:
 
     def __call__(self, clips: torch.Tensor) -> torch.Tensor:
         """Normalise pixels, (B, T, C, H, W), uint8, to float32 of the same shape."""
-        return self.standardize_(self.scale(clips))
-
-    def scale(self, clips: torch.Tensor) -> torch.Tensor:
-        """Scale uint8 clips, (B, T, C, H, W), to 0..1, float32."""
-        return clips.float().div_(255)
+        return self.standardize_(clips.float().div_(255))
 
     def standardize_(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise the channels of pixels on the scale 0..1, (..., C, H, W), in place."""
@@ -78,7 +74,7 @@ class Augmenter:
 
         A batch of one shape always takes the same number of draws from the generator, which is on the CPU.
         """
-        x = self.normalize.scale(clips)
+        x = clips.float().div_(255)
         B, T, C, H, W = x.shape
         draws = self._draw(B, T, H, W, generator)
         if x.is_cuda:

@@ -12,12 +12,8 @@ CVPR 2025; challenge: arXiv 2506.22843; https://github.com/hieunguyen7337/AG-VPR
       attributes/case1_aerial_to_ground/{query,gallery}.csv
       attributes/case2_ground_to_aerial/{query,gallery}.csv
 
-The full version and the challenge's copy have this tree, these names and the 15 attributes. The full version was
-recorded on 20 days, with changes of clothing; ``Tracklet.day`` keeps the days apart. Statistics of both are in
-docs/datasets.md.
-
-In the challenge's copy the test identities are masked: the same folder number on the query and the gallery side is not
-the same person. Such a copy can be ranked and submitted, but not scored.
+The full version and the challenge's copy have this tree, these names and the 15 attributes. In the challenge's copy the
+test identities are masked: the same folder number on the query and the gallery side is not the same person.
 """
 
 import functools
@@ -56,18 +52,13 @@ PUBLISHED = {
     "case2_ground_to_aerial/query tracklets": 2751,
     "case2_ground_to_aerial/gallery identities": 1309,
 }
-PUBLISHED_REMARK = (
-    "The published counts are of the challenge's copy. Published totals: challenge: 3027 people, 13511 tracklets, "
-    "about 3700000 frames from 80/120 m; full: 6632 people, 32321 tracklets, about 9600000 frames from 15/30/80/120 m."
-)
 
 
 def parse_frame_name(name: str) -> Sighting:
     """Read a name such as ``P81T2310171A2C2E152K7F7528.jpg``.
 
-    It states person, time (YYMMDD, and the session of that day), level of altitude, camera, event, key point and frame
-    number. The person is valid for that day only, so the identity is read from the folder instead; the level has no
-    meaning on the ground.
+    It states person (valid for that day only), time (YYMMDD and session), level of altitude (without meaning on the
+    ground), camera, event, key point and frame number.
     """
     match = _FRAME_NAME.fullmatch(name)
     if match is None:
@@ -90,7 +81,6 @@ LAYOUT = FolderLayout(
     parser_version="agvpreid 2",
     view_of=VIEW_OF_CAMERA.get,
     published=PUBLISHED,
-    published_remark=PUBLISHED_REMARK,
     table_folder="attributes",
     masked_names=_MASKED_NAMES,
 )

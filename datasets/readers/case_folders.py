@@ -6,24 +6,22 @@ AG-VPReID and DetReIDX are laid out so; a ``FolderLayout`` holds what differs be
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from utils.metrics import CROSS_CAMERA
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme, read_attributes
-from ..problems import CHECKS, Problems, printable
+from ..problems import CHECKS, Problems
 from ..tracklet import AGVPREID_RANKING, Case, Tracklet
 from .dataset import DataSet, DatasetOptions, report_odd_views
 from .listing import missing_path_error
 from .manifest import Row, list_tracklets
 from .names import last_integer
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,6 @@ class FolderLayout:
     parser_version: str  # name and version of ``parse``; raise the version when its results change
     view_of: Callable[[int], str | None]  # 'ground' or 'aerial' by camera; None for one that the data set does not have
     published: Mapping[str, int] = field(default_factory=dict)
-    published_remark: str = ""
     protocol: str = CROSS_CAMERA.name
     ranking_form: str = AGVPREID_RANKING
     table_folder: str = ""  # of the attribute tables, ``{split}.csv``; '' if the codes are in the names
@@ -70,26 +67,24 @@ class FolderLayout:
     masked_names: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
 
     def parse_tracklet(self, names: list[str]) -> tuple[list[str], list[int]]:
-        """Return the file names of a tracklet, sorted by their last number, then by name, and what all of them state.
+        """Return the file names of a tracklet, in order, and what all of them state, a ``Sighting`` as a list.
 
-        That is a ``Sighting`` as a list. What changes is ``UNKNOWN``; everything is, if a name is outside the grammar
-        or the names do not state one camera of the data set.
+        What changes is unknown; everything is, if a name is outside the grammar, or they do not state one camera.
         """
         # Names end in the frame number, so this is the order of ``names.frame_order``, but quick for millions; and in
         # DetReIDX the altitude, which stands before it, may change while the drone flies.
         ordered = sorted(names, key=lambda name: (last_integer(name), name))
-        unknown_codes = () if self.table_folder else self.scheme.unknown
+        unknown = Sighting(UNKNOWN, codes=() if self.table_folder else self.scheme.unknown)
         try:
             sightings = {self.parse(name) for name in names}
         except Mistake:
-            sightings = set()
+            sightings = {unknown}
         cameras = {sighting.camid for sighting in sightings}
         if len(cameras) != 1 or self.view_of(min(cameras)) is None:
-            return ordered, [UNKNOWN, UNKNOWN, UNKNOWN, *unknown_codes]
-        altitude = _shared_value((sighting.altitude for sighting in sightings), UNKNOWN)
-        day = _shared_value((sighting.day for sighting in sightings), UNKNOWN)
-        codes = _shared_value((sighting.codes for sighting in sightings), unknown_codes)
-        return ordered, [cameras.pop(), altitude, day, *codes]
+            sightings = {unknown}
+        facts: Iterator[tuple[tuple[Any, ...], Any]] = zip(zip(*sightings, strict=True), unknown, strict=True)
+        *numbers, codes = (values[0] if len(set(values)) == 1 else otherwise for values, otherwise in facts)
+        return ordered, [*numbers, *codes]
 
     def find_name_faults(self, row: Row) -> Iterator[tuple[str, str]]:
         """Yield checks and places that say why the names of a tracklet do not state a camera."""
@@ -103,12 +98,6 @@ class FolderLayout:
             yield "several cameras", f"{row.folder.path}: the frames come from several cameras, {sorted(cameras)}."
         elif cameras and self.view_of(min(cameras)) is None:
             yield "unknown camera", f"{row.folder.path}: the data set has no camera {min(cameras)}."
-
-
-def _shared_value(values: Iterable[Value], otherwise: Value) -> Value:
-    """Return the value that all frames of a tracklet share; another one if they differ."""
-    distinct = set(values)
-    return distinct.pop() if len(distinct) == 1 else otherwise
 
 
 def read_case_folders(layout: FolderLayout, root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
@@ -136,7 +125,7 @@ def read_case_folders(layout: FolderLayout, root: Path, options: DatasetOptions,
         )
         form = layout.ranking_form
         cases[key] = Case(case.folder, case.title, query, gallery, layout.protocol, layout.scheme, form, masked)
-    return DataSet(layout.title, train, cases, layout.scheme, layout.published, layout.published_remark)
+    return DataSet(layout.title, train, cases, layout.scheme, layout.published)
 
 
 def _find_cases(layout: FolderLayout, root: Path, problems: Problems) -> dict[str, CaseLayout]:
@@ -146,15 +135,13 @@ def _find_cases(layout: FolderLayout, root: Path, problems: Problems) -> dict[st
         folder = root / case.folder
         if folder.is_dir():
             present[key] = case
-        elif os.path.lexists(folder):
-            problems.add("unusable entry", f"{printable(folder)} is not a folder, nor a link to one.")
         else:
             absent.append(folder)
     if present:
         for folder in absent:
             text = f"{root}: there is no folder {folder.name}, so this direction is left out."
             problems.add("missing direction", str(folder), summary=text)
-    elif absent:
+    else:
         with problems.guard():
             raise missing_path_error(absent[0], layout.title)
     return present
@@ -169,9 +156,9 @@ def _make_tracklets(
     view: str | None = None,
     masked: bool = False,
 ) -> tuple[Tracklet, ...]:
-    """Make the records of a split, sorted by pid, then name, and report what is wrong with their names.
+    """Make the records of a split; ``view`` is the one that it should hold, None for both.
 
-    ``view`` is the one that the split should hold, None for both; a masked one may have any names of frames.
+    What is wrong with the names of frames is reported; a masked split may have any.
     """
     faults: dict[str, list[str]] = defaultdict(list)
     tracklets = []

@@ -11,8 +11,6 @@ from ..tracklet import Case, Tracklet
 
 logger = logging.getLogger(__name__)
 
-NUM_SHOWN = 4  # counts that a line of the log names
-
 
 @dataclass(frozen=True)
 class DataSet:
@@ -23,9 +21,8 @@ class DataSet:
     cases: dict[str, Case]  # the matching directions that the copy holds, by key, in order ('case1', 'case2', ...)
     scheme: AttributeScheme | None = None  # of its attributes; None if it has none
     # Published counts, by name: '{split} identities', '{split} tracklets', or a key of ``counts``. Copies differ, so a
-    # difference is never an error. The remark says what they are of, and what else was published.
+    # difference is never an error.
     published: Mapping[str, int] = field(default_factory=dict)
-    published_remark: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)  # beyond those of splits, to compare with published ones
     validation: dict[str, Case] = field(default_factory=dict)  # of held-out people, by the keys of ``cases``
 
@@ -64,8 +61,7 @@ def compare_counts(dataset: DataSet, problems: Problems) -> None:
         found |= {f"{split} identities": people, f"{split} tracklets": len(tracklets)}
     differing = [name for name, number in dataset.published.items() if found.get(name, number) != number]
     odd = [f"{name}: {found[name]} instead of {dataset.published[name]}" for name in differing]
-    shown = ", ".join(odd[:NUM_SHOWN]) + (f", and {len(odd) - NUM_SHOWN} more" if len(odd) > NUM_SHOWN else "")
-    text = f"{dataset.title}: this copy differs from the published counts: {shown}."
+    text = f"{dataset.title}: this copy differs from the published counts: {', '.join(odd)}."
     problems.add("published counts", *odd, summary=text)
 
 

@@ -1,6 +1,5 @@
 """Describe folders of tracklets by a table: find frames, read names by a pattern, say what was understood."""
 
-import difflib
 import glob
 import re
 from collections import Counter
@@ -39,8 +38,7 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     """Turn a pattern such as ``{person}/cam{camera}_{tracklet}`` into an expression with a group for each field.
 
     It matches whole paths, relative to the root: of folders that hold frames; with ``{frame}``, of the frames
-    themselves. A field stands for one or more characters but ``/``, as few as fit, ``*`` for any number of them. A
-    field that occurs twice must be the same twice.
+    themselves. A field stands for one or more characters but ``/``, ``*`` for any number of them.
     """
     expression, seen = "", set()
     for part in re.split(r"(\{[^{}]*\}|\*)", text.strip("/")):
@@ -51,10 +49,8 @@ def compile_pattern(text: str) -> re.Pattern[str]:
             expression += f"(?P={name})" if name in seen else f"(?P<{name}>{FIELDS[name]})"
             seen.add(name)
         else:
-            near = difflib.get_close_matches(name, FIELDS, 1, 0.5)
-            hint = f" Did you mean {{{near[0]}}}?" if near else ""
             fields = ", ".join(f"{{{field}}}" for field in FIELDS)
-            raise Mistake(f"--pattern: there is no field {part}.{hint} The fields are {fields}.")
+            raise Mistake(f"--pattern: there is no field {part}; the fields are {fields}.")
     if "person" not in seen:
         raise Mistake(f"--pattern must say where the {{person}} stands, got {shorten(text)}.")
     if "frame" in seen and "{frame}" not in text.rpartition("/")[2]:

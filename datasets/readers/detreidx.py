@@ -10,20 +10,14 @@ https://github.com/kailashhambarde/DetReIDX and https://github.com/VReID-XFD/VRe
       case2_ground_to_aerial/{query,gallery}/
       case3_aerial_to_aerial/{query,gallery}/
 
-Cameras are numbered 0 on the ground, and 1 and 2 for the drone's sessions. Statistics are in docs/datasets.md; the
-sizes of the splits are not known to us and not compared.
+Cameras are numbered 0 on the ground, and 1 and 2 for the drone's sessions. Ten soft-biometric labels stand in the names
+from the air; unknown is -1. Their columns, 'attribute1' to 'attribute10', are named by position, because our sources do
+not say which is which. A split in which no label is known has no attributes.
 
-Ten soft-biometric labels stand in the names from the air. Their codes are this data set's own: unknown is -1; ethnicity
-is 0 Indian, 1 Black, 2 Turkish White, 3 White; gender 2 is 'other'. They become ``Tracklet.attributes`` in the columns
-'attribute1' to 'attribute10', named by position, because our sources do not say which is which. TEST.MASK_ATTRIBUTES
-may name them. A split in which no label is known has no attributes.
-
-The protocol is 'vreid-xfd' unless chosen. The challenge's two scoring files disagree on average precision; this is the
-trapezoidal one of the file that reads the CSV. Its filter compares the numbers in tracklet names instead of cameras, so
-tracklets from the query's camera stay in the gallery; 'cross-camera' would leave out those of the same person.
-
-Rankings are written in the challenge's form: case, query, ranked gallery. The names do not show whether a copy
-renumbers the test people on each side; set DATASETS.IDENTITIES_MASKED for such a copy.
+The challenge's two scoring files disagree on average precision; the protocol 'vreid-xfd' is the trapezoidal one of the
+file that reads the CSV. Its filter compares the numbers in tracklet names instead of cameras, so tracklets from the
+query's camera stay in the gallery. The names do not show whether a copy renumbers the test people on each side; set
+DATASETS.IDENTITIES_MASKED for such a copy.
 """
 
 import os

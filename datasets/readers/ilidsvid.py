@@ -7,8 +7,7 @@ https://xiatian-zhu.github.io/downloads_qmul_iLIDS-VID_ReID_dataset.html. Expect
       i-LIDS-VID/sequences/cam{1,2}/person{number}/*.png
       train-test people splits/train_test_splits_ilidsvid.mat    (ls_set, 10 x 300)
 
-Person numbers have gaps; ``ls_set`` counts the sorted folders from 1, it does not hold person numbers. Statistics are
-in docs/datasets.md.
+Person numbers have gaps; ``ls_set`` counts the sorted folders from 1, it does not hold person numbers.
 """
 
 import logging
@@ -36,8 +35,7 @@ def read_ilidsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     """Read iLIDS-VID: 'case1', from camera 1 to camera 2.
 
     One row of ``ls_set`` is a split (DATASETS.SPLIT, 1 to 10). Published codes disagree on which half of a row trains,
-    so it is a choice: DATASETS.TRAIN_HALF 'second', the default, as in torchreid and VSLA-CLIP, or 'first', as in
-    TF-CLIP. The result to report is the mean over the ten splits: ``python -m tools.results average``.
+    so it is a choice (DATASETS.TRAIN_HALF).
     """
     sequences = root / "i-LIDS-VID" / "sequences"
     cameras = {camera: find_root(sequences / f"cam{camera}", TITLE) for camera in (1, 2)}

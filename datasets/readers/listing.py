@@ -2,8 +2,7 @@
 
 An entry that is neither a folder nor a regular file (a link whose target is missing, a pipe, a device) is a fault
 wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed. So
-is a regular file without a suffix where an identity or a tracklet is expected. Files with a suffix, such as notes.txt,
-are left out there.
+is a file without a suffix where an identity or a tracklet is expected; files with a suffix are left out there.
 """
 
 import os
@@ -40,9 +39,7 @@ def missing_path_error(path: Path, dataset: str) -> MissingFile:
     message = f"{path} is not a {kind}: set {ROOT_SETTING} to a copy of {dataset}."
     if path.parent.is_dir():
         for entry in path.parent.iterdir():
-            if entry.name.lower() == path.name.lower():
-                message += f" {entry.name} is spelt otherwise."
-            elif os.path.exists(entry / path.name):  # Path.exists raises where a folder may not be searched
+            if os.path.exists(entry / path.name):  # Path.exists raises where a folder may not be searched
                 message += f" Did you mean {entry}?"
     return MissingFile(message)
 
@@ -75,9 +72,8 @@ def list_subfolders(path: str | Path, problems: Problems = LOADING) -> list[os.D
 def list_images(path: str | Path, problems: Problems = LOADING) -> list[str]:
     """List the names of the images in a folder, hidden ones excepted, sorted as strings.
 
-    The folder itself says what kind of file an entry is, so only links cost a call each (and everything on the few
-    file systems that do not keep the kind in the folder). An image that is neither a regular file nor a link to one is
-    a fault; a folder with the name of an image is listed, and cannot be read.
+    An image that is neither a regular file nor a link to one is a fault; a folder with the name of an image is listed,
+    and cannot be read.
     """
     with os.scandir(path) as entries:
         images = sorted((entry for entry in entries if is_image_name(entry.name)), key=attrgetter("name"))
@@ -151,7 +147,7 @@ class WalkedFolder(NamedTuple):
 def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
     """Return a folder of any layout and all below it, in natural order, and sentences about what cannot be read.
 
-    Links to folders are followed, but not in a circle. Hidden files and folders are left out.
+    Links to folders are followed, but not in a circle.
     """
     folders: list[WalkedFolder] = []
     problems: list[str] = []

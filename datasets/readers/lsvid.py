@@ -11,7 +11,6 @@ https://www.pkuvmc.com. Expected tree; each file may be in either place::
 A line of a list is ``{prefix} {pid}``. The tracklet is every image whose path below the root begins with the prefix,
 which holds no spaces. The third field of a frame's name, between underscores, is the camera, 1 to 15. ``info_test.mat``
 (HDF5) holds the queries under ``query``, as line numbers of the test list, from 1; all other lines are the gallery.
-Statistics are in docs/datasets.md.
 """
 
 import os

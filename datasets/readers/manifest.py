@@ -3,18 +3,15 @@
 Strings for 9.6 million frames would take gigabytes in every loader process. Arrow arrays are only read, so forked
 processes share them, and each path becomes a string when it is asked for.
 
-An index belongs to a folder and to the reader that made it. It is rebuilt when it is damaged, and when the change time,
-modification time or size of a folder differs from when it was listed. The change time also moves when a copy restores
-the modification time (rsync -a, tar).
+An index is rebuilt when it is damaged, and when the change time, modification time or size of a folder differs from
+when it was listed. The change time also moves when a copy restores the modification time (rsync -a, tar).
 """
 
 import contextlib
-import functools
 import hashlib
 import logging
 import mmap
 import os
-import stat
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,16 +57,14 @@ Reader = Callable[[list[str]], tuple[Sequence[str], Sequence[int]]]
 class FramePaths(Sequence[str]):
     """Paths of frames, made on demand; equal to a tuple, or another such sequence, of the same strings.
 
-    ``names`` are bytes: of files in ``folder``, or whole paths. A pickle of those of a row of an index holds the
-    ``source``, path and checksum of the index and the row, instead of the names.
+    ``names`` are bytes: of files in ``folder``, or whole paths.
     """
 
-    __slots__ = ("_folder", "_names", "_source")
+    __slots__ = ("_folder", "_names")
 
-    def __init__(self, names: pa.Array, folder: str = "", source: tuple[str, bytes, int] | None = None) -> None:
+    def __init__(self, names: pa.Array, folder: str = "") -> None:
         self._names = names
         self._folder = folder
-        self._source = source
 
     @classmethod
     def pack(cls, paths: Iterable[str]) -> "FramePaths":
@@ -100,9 +95,7 @@ class FramePaths(Sequence[str]):
         return hash(tuple(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._source is None:
-            return FramePaths.pack, (tuple(self),)
-        return _reopen, (self._folder, *self._source)
+        return FramePaths.pack, (tuple(self),)  # a slice of an array would be sent with the whole array
 
 
 def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
@@ -129,15 +122,14 @@ def list_tracklets(
     """List the tracklets of a split, ``{identity}/{tracklet}/``, that have frames, sorted by pid, then name.
 
     They come from its index, which is built first if there is none, or if it is damaged or out of date, and kept if the
-    folders have no faults. Each name and version of ``read``, ``reader``, has an index of its own. The title of the
-    data set is for messages.
+    folders have no faults. ``reader`` is the name and version of ``read``.
     """
     path = index_path(split, reader, index_dir)
     about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}
     try:
-        table, checksum = _map_table(str(path))
+        table = _map_table(path)
         if table.schema.metadata == about and _is_current(split, table):
-            return _make_rows(split, table, (str(path), checksum))
+            return _make_rows(split, table)
         logger.info("%s has changed since it was indexed.", split)
     except FileNotFoundError:
         pass
@@ -146,16 +138,13 @@ def list_tracklets(
     logger.info("%s: listing the frames; the list is kept in %s.", split, path)
     start = time.monotonic()
     table = _list_frames(split, title, read, problems).replace_schema_metadata(about)
-    if problems.of_level(BLOCKING):
-        return _make_rows(split, table)
-    try:
-        write_whole(lambda file: _write_table(table, file), path)
-    except Mistake as error:
-        logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
-        return _make_rows(split, table)
-    logger.info("%s: indexed in %.1f s.", split, time.monotonic() - start)
-    table, checksum = _map_table(str(path))
-    return _make_rows(split, table, (str(path), checksum))
+    if not problems.of_level(BLOCKING):
+        try:
+            write_whole(lambda file: _write_table(table, file), path)
+        except Mistake as error:
+            logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
+    logger.info("%s: listed in %.1f s.", split, time.monotonic() - start)
+    return _make_rows(split, table)
 
 
 def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
@@ -165,8 +154,8 @@ def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
     return Path(folder) / f"{split.name}-{key}.arrow"
 
 
-def _make_rows(split: Path, table: pa.Table, source: tuple[str, bytes] | None = None) -> list[Row]:
-    """Return the tracklets of a table; ``source`` is the path and checksum of its file."""
+def _make_rows(split: Path, table: pa.Table) -> list[Row]:
+    """Return the tracklets of a table."""
     names = table["names"]
     num_tracklets = len(table) - names.null_count
     values = pc.list_flatten(table["values"]).to_numpy().reshape(num_tracklets, -1).tolist()
@@ -174,8 +163,7 @@ def _make_rows(split: Path, table: pa.Table, source: tuple[str, bytes] | None = 
     for number, place in enumerate(table["place"][:num_tracklets].to_pylist()):
         identity, name = os.fsdecode(place).split("/")
         folder = TrackletFolder(int(identity), name, os.path.join(split, identity, name))
-        paths = FramePaths(names[number].values, folder.path, (*source, number) if source else None)
-        if paths:
+        if paths := FramePaths(names[number].values, folder.path):
             rows.append(Row(folder, paths, values[number]))
     return rows
 
@@ -190,8 +178,8 @@ def _is_current(split: Path, table: pa.Table) -> bool:
 def _stamp_folders(paths: Sequence[str], settled_before: int | None = None) -> np.ndarray:
     """Return the change time and modification time (ns) and the size of each folder, (n, 3), int64.
 
-    Links are followed. What is missing, or cannot be examined, has zeros; listing it raises the error. A time later
-    than ``settled_before`` (ns) replaces the change time by ``UNSETTLED``.
+    What cannot be examined has zeros; listing it raises the error. A time later than ``settled_before`` (ns) replaces
+    the change time by ``UNSETTLED``.
     """
     stamps = np.zeros((len(paths), 3), dtype=np.int64)
 
@@ -241,24 +229,13 @@ def _write_table(table: pa.Table, file: BinaryIO) -> None:
     file.write(zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
 
 
-def _map_table(path: str, expected: bytes = b"") -> tuple[pa.Table, bytes]:
-    """Map an index into memory, after comparing its content with its checksum, or this with an expected one."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
-        raise ValueError(f"{path} is not a regular file")
-    with open(path, "rb") as file:
+def _map_table(path: Path) -> pa.Table:
+    """Map an index into memory, after comparing its content with its checksum."""
+    with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    checksum = mapped[-_CRC_BYTES:]
-    if checksum != (expected or zlib.crc32(memoryview(mapped)[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little")):
-        raise ValueError(f"{path} is damaged or was rebuilt")
+    if mapped[-_CRC_BYTES:] != zlib.crc32(memoryview(mapped)[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little"):
+        raise ValueError(f"{path} is damaged")
     table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
     if not table.schema.equals(_SCHEMA):
         raise ValueError(f"{path} is not an index")
-    return table, checksum
-
-
-_map_once = functools.lru_cache(maxsize=32)(_map_table)
-
-
-def _reopen(folder: str, path: str, checksum: bytes, row: int) -> FramePaths:
-    """Return the paths of a pickled row; its index is mapped once, even if many tracklets refer to it."""
-    return FramePaths(_map_once(path, checksum)[0]["names"][row].values, folder, (path, checksum, row))
+    return table

@@ -13,9 +13,6 @@ Expected tree of both; junk frames lie in ``bbox_test/00-1``, distractors in ``b
       bbox_test/{pid}/...
       info/{tracks_train_info,tracks_test_info,query_IDX}.mat
       info/{train_name,test_name}.txt    (optional: derived from the sorted folders if absent)
-
-Statistics are in docs/datasets.md. A second version of G2A-VReID is larger; the sizes of its splits were not published
-in our sources, so only the number of tracklets of both splits together is compared.
 """
 
 import logging
@@ -58,7 +55,7 @@ _START, _END, PID, CAMERA = range(4)  # columns of a table; start and end are 1-
 class MarsTables(NamedTuple):
     """The tables of one data set. Each row of a table is a track: first frame, last frame, pid, camera."""
 
-    train: np.ndarray | None  # training tracks, (N, 4), int64; None if they were not read
+    train: np.ndarray  # training tracks, (N, 4), int64; empty if they were not read
     test: np.ndarray  # tracks of queries and gallery together, (M, 4), int64
     query_rows: np.ndarray  # rows of ``test`` that are queries, 0-based, in the order of the file
 
@@ -73,19 +70,12 @@ class MarsTables(NamedTuple):
 def read_mars(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
     """Read MARS: 'case1', between cameras.
 
-    Two conventions are in use, and their numbers differ, so the protocol chooses (TEST.PROTOCOL):
-
-    - 'mars-official', the default here: as in the authors' MATLAB code, the queries stay in the gallery, where each
-      finds the tracklets of its person from other cameras. Every query has a match, so all of them count.
-    - any other, such as 'cross-camera': the queries are not in the gallery. Some queries then have no match, and
-      'cross-camera' does not count them.
+    Two conventions are in use, and their numbers differ, so the protocol chooses: with 'mars-official', the default,
+    the queries stay in the gallery, as in the authors' MATLAB code, and each has a match; with any other they do not.
     """
     keep_queries = options.protocol in ("", MARS_OFFICIAL.name)
     tables = read_tables(root / "info", MARS, options.with_train)
     train, query, gallery = _read_splits(root, MARS, tables, MARS_VIEWS, keep_queries, problems)
-    num_distractors = sum(tracklet.pid == DISTRACTOR for tracklet in gallery)
-    where = "with" if keep_queries else "without"
-    logger.info("The gallery is ranked %s the queries; %d of its tracklets are distractors.", where, num_distractors)
     cases = {"case1": Case("mars", "between cameras", query, gallery, MARS_OFFICIAL.name)}
     counts = {"gallery tracklets without queries": len(tables.gallery_rows(keep_queries=False))}
     return DataSet(MARS, train, cases, published=MARS_COUNTS, counts=counts)
@@ -103,14 +93,13 @@ def read_g2avreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     case = Case("ground_to_aerial", "ground to aerial", query, gallery, CROSS_CAMERA.name)
     report_odd_views(f"{case.name}/query", query, "ground", problems)
     report_odd_views(f"{case.name}/gallery", gallery, "aerial", problems)
-    counts = {} if tables.train is None else {"tracklets": len(tables.train) + len(tables.test)}
+    counts = {"tracklets": len(tables.train) + len(tables.test)} if options.with_train else {}
     return DataSet(G2AVREID, train, {"case2": case}, published=G2AVREID_COUNTS, counts=counts)
 
 
 def _infer_views(tables: MarsTables, aerial_camera: int) -> dict[int, str]:
     """Return 'ground' or 'aerial' by camera of G2A-VReID; ``aerial_camera`` 0 is the one that no query comes from."""
-    read = [table for table in (tables.train, tables.test) if table is not None]
-    cameras = set(np.concatenate(read)[:, CAMERA].tolist())
+    cameras = set(np.concatenate([tables.train, tables.test])[:, CAMERA].tolist())
     query_cameras = set(tables.test[tables.query_rows, CAMERA].tolist())
     if len(cameras) != 2:
         raise Mistake(f"{G2AVREID} has two cameras, but its tables name {sorted(cameras)}.")
@@ -127,7 +116,9 @@ def _infer_views(tables: MarsTables, aerial_camera: int) -> dict[int, str]:
 
 def read_tables(folder: Path, title: str, with_train: bool = True) -> MarsTables:
     """Read tracks_train_info.mat (unless ``with_train`` is False), tracks_test_info.mat and query_IDX.mat."""
-    train = _read_table(folder / "tracks_train_info.mat", "track_train_info", title) if with_train else None
+    train = np.empty((0, 4), np.int64)
+    if with_train:
+        train = _read_table(folder / "tracks_train_info.mat", "track_train_info", title)
     test = _read_table(folder / "tracks_test_info.mat", "track_test_info", title)
     query_rows = read_rows(folder / "query_IDX.mat", "query_IDX", len(test), title)
     if (junk := int((test[query_rows, PID] <= DISTRACTOR).sum())) > 0:
@@ -157,16 +148,12 @@ def _read_splits(
             return [_make_tracklets(table, rows, frames, split, views, problems) for rows in parts]
         return [()] * len(parts)
 
-    train = [()] if tables.train is None else read("train", tables.train, range(len(tables.train)))
+    train = read("train", tables.train, range(len(tables.train))) if len(tables.train) else [()]
     return train + read("test", tables.test, tables.query_rows, tables.gallery_rows(keep_queries))
 
 
 def _list_frames(root: Path, split: str, title: str) -> FramePaths:
-    """List the paths of all frames of a split, 'train' or 'test', in the order in which its table counts them.
-
-    The order is that of ``info/{split}_name.txt``. If this file is absent (MARS's own code generates it), the frames of
-    all folders are listed, both sorted by name.
-    """
+    """List the paths of all frames of a split, 'train' or 'test', in the order in which its table counts them."""
     images = find_root(root / f"bbox_{split}", title)
     path = root / "info" / f"{split}_name.txt"
     if not os.path.lexists(path):

@@ -9,7 +9,6 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from utils.mistake import Mistake
-from utils.text import INT64_MAX, INT64_MIN
 
 from .listing import missing_path_error
 
@@ -37,8 +36,6 @@ def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
     matrix = np.asarray(content[key])
     if matrix.dtype.kind not in "iuf" or (matrix != np.round(matrix)).any():
         raise Mistake(f"{path}: {key} must hold integers.")
-    if matrix.size and not INT64_MIN <= matrix.min().item() <= matrix.max().item() <= INT64_MAX:
-        raise Mistake(f"{path}: the integers of {key} must fit into 64 bits, found {matrix.min()}..{matrix.max()}.")
     return matrix.astype(np.int64)
 
 

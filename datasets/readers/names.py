@@ -32,10 +32,9 @@ def is_utf8(name: str) -> bool:
 
 
 def frame_order(name: str) -> tuple[object, ...]:
-    """Return the key by which the frames of a tracklet are sorted, whatever the data set.
+    """Return the key by which the frames of a tracklet are sorted: natural order, in which 9 comes before 10.
 
-    A number at the end that an F announces, as in ``..E152K7F7528.jpg`` or ``frame_12.png``, comes first; the rest is
-    natural order, in which 9 comes before 10.
+    A number at the end that an F announces, as in ``..E152K7F7528.jpg`` or ``frame_12.png``, comes before all else.
     """
     match = _FRAME_NUMBER.search(os.path.splitext(name)[0])
     return int(match[1]) if match else -1, natural_key(name)
@@ -61,8 +60,7 @@ def last_integer(name: str) -> int:
 def number_words(words: Iterable[str]) -> dict[str, int]:
     """Number words for people, cameras or attributes; unknown ones ('' and '-1') get no number.
 
-    Words that are different whole numbers, such as '7' or '0012', keep these. All other sets of words are numbered from
-    0 in natural order, in which 'cam2' comes before 'cam10'.
+    Words that are different whole numbers keep these; all other sets of words are numbered from 0 in natural order.
     """
     distinct = sorted(set(words).difference(UNKNOWN_WORDS), key=natural_key)
     if all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in distinct):

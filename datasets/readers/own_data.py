@@ -38,23 +38,11 @@ _WILDCARD = re.compile(r"[*?[]")
 
 
 def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
-    """Tracklets in folders of any layout, described by a table.
+    """Read tracklets in folders of any layout, described by the table DATASETS.TABLE of the root.
 
-    Expected tree::
-
-        root/
-          tracklets.csv    (or another table, DATASETS.TABLE)
-          ...              the frames, where the table says
-
-    ``python -m tools.dataset describe root`` writes the table; docs/datasets.md, 'Your own data', and ``TableRow``
-    explain its columns. A path may be a pattern of file names, such as ``0001/c1_t3_*.jpg``, if several tracklets share
-    a folder. Frames are put in natural order: 2 before 10.
-
-    If query and gallery hold both views, the cases are 'case1', aerial to ground, and 'case2', ground to aerial, as far
-    as they have tracklets. Otherwise the one case is 'case1', a search in the whole gallery. The protocol is
-    'cross-camera' if the test tracklets name two cameras, else 'all-cameras'. A query that would find itself in the
-    gallery, as the protocol does not leave it out or its camera is unknown, is no gallery tracklet, whatever the table
-    says.
+    docs/datasets.md, 'Your own data', says how cases and protocol follow from views and cameras. A query that would
+    find itself in the gallery, as the protocol does not leave it out or its camera is unknown, is no gallery tracklet,
+    whatever the table says.
     """
     table = _read_table_of(root, options.table)
     scheme = AttributeScheme(table.attributes, (UNKNOWN,) * len(table.attributes)) if table.attributes else None

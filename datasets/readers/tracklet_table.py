@@ -1,11 +1,9 @@
 """The table that describes tracklets in a user's own folders: its columns, reading, writing, and dividing its people.
 
-A row is a tracklet. Everything that the table alone can be wrong about is found here, with the line, before any folder
-of frames is touched.
+A row is a tracklet. What can be wrong with the table alone is found here, before any folder of frames is touched.
 """
 
 import csv
-import difflib
 import io
 import os
 import re
@@ -26,6 +24,7 @@ from .names import UNKNOWN_WORDS, number_words
 TABLE = "tracklets.csv"  # the name under which the command writes it, and DATASETS.TABLE looks for it
 COLUMNS = ("path", "person", "camera", "view", "altitude", "day", "split")
 REQUIRED = ("path", "person")
+OPTIONAL = ("view", "altitude", "day")  # a table that is written may lack them
 ATTRIBUTE = "attribute:"  # begins the names of further columns
 TRAIN, QUERY, GALLERY, BOTH, TEST = "train", "query", "gallery", "query+gallery", "test"
 SPLITS = (TRAIN, QUERY, GALLERY, BOTH, TEST)
@@ -62,11 +61,7 @@ class TrackletTable:
 
 
 def read_table(path: str | Path) -> TrackletTable:
-    """Read a table of tracklets, and check all that can be checked without its folders.
-
-    It is a CSV file, UTF-8, with commas and a header: ``COLUMNS`` in any order, with all of ``REQUIRED``, and
-    columns that begin with ``ATTRIBUTE``. A message about a row names its line.
-    """
+    """Read a table of tracklets: a CSV file with ``COLUMNS``, and those that begin with ``ATTRIBUTE``, in any order."""
     path = Path(path)
     header, lines = read_csv(path)
     _check_header(path, header)
@@ -80,31 +75,23 @@ def read_table(path: str | Path) -> TrackletTable:
 
 
 def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence[str] = ()) -> None:
-    """Write a table of tracklets; a column that says nothing about any of them is left out."""
-    columns: dict[str, list[object]] = {"path": [row.path for row in rows], "person": [row.person for row in rows]}
-    columns["camera"] = [row.camera for row in rows]
-    if any(row.view != VIEWS[0] for row in rows):
-        columns["view"] = [row.view for row in rows]
-    for name, digits in (("altitude", 1), ("day", 6)):
-        numbers = [getattr(row, name) for row in rows]
-        if any(number is not None for number in numbers):
-            columns[name] = ["" if number is None else f"{number:0{digits}d}" for number in numbers]
-    columns["split"] = [row.split for row in rows]
-    for place, name in enumerate(attributes):
-        columns[ATTRIBUTE + name] = [row.attributes[place] for row in rows]
+    """Write a table of tracklets; ``OPTIONAL`` columns that say nothing about any of them are left out."""
+    defaults = {name: getattr(TableRow, name) for name in OPTIONAL}
+    names = [name for name in COLUMNS if any(getattr(row, name) != defaults.get(name) for row in rows)]
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer.writerow([*names, *(ATTRIBUTE + name for name in attributes)])
+    for row in rows:
+        words = {**vars(row), "day": None if row.day is None else f"{row.day:06d}"}
+        writer.writerow([*(words[name] for name in names), *row.attributes])
     write_text(file.getvalue(), path)
 
 
 def make_tracklets(rows: Sequence[TableRow]) -> list[Tracklet]:
     """Make the records of a whole table's rows, without their frames.
 
-    People, cameras and attributes that are whole numbers keep them; words are numbered (``names.number_words``). A name
-    is the path, whose white space, unprintable characters and percent signs are percent-encoded, as in a URL: ranking
-    files separate names by spaces.
+    ``names.number_words`` numbers people, cameras and attributes. A name is the path, percent-encoded as in a URL where
+    it has white space or unprintable characters: ranking files separate names by spaces.
     """
     people = number_words(row.person for row in rows)
     cameras = number_words(row.camera for row in rows)
@@ -134,9 +121,9 @@ def _escape(path: str) -> str:
 
 
 def draw_split(rows: Sequence[TableRow], fraction: float = 0.3, seed: int = 0) -> list[TableRow]:
-    """Divide people into training and test by ``split.draw_people``, and choose the queries of the test people.
+    """Divide people by ``split.draw_people``, and choose the queries; unknown people go to the gallery.
 
-    Tracklets of unknown people go to the gallery. ``fraction`` is the share of all people to test (--test_share).
+    ``fraction`` is the share of all people to test (--test_share).
     """
     tracklets = make_tracklets(rows)
     ordered = [tracklets[place] for place in _sort_naturally(rows, tracklets)]
@@ -148,9 +135,8 @@ def draw_split(rows: Sequence[TableRow], fraction: float = 0.3, seed: int = 0) -
 def choose_queries(rows: Sequence[TableRow], tracklets: Sequence[Tracklet]) -> list[TableRow]:
     """Replace the split 'test' by what each tracklet is in the search; all other rows stay as they are.
 
-    The queries are those of ``split.find_queries``, in natural order of the paths. All tracklets are in the gallery, as
-    the protocols leave out the query's own camera, or the gallery is the other view. Where no cameras are known, a
-    query is a query only.
+    The queries are those of ``split.find_queries``, in natural order of the paths. All tracklets are in the gallery;
+    but where no cameras are known, a query is a query only.
     """
     places = [place for place in _sort_naturally(rows, tracklets) if rows[place].split == TEST]
     test = [tracklets[place] for place in places]
@@ -169,19 +155,14 @@ def _sort_naturally(rows: Sequence[TableRow], tracklets: Sequence[Tracklet]) -> 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
     """Refuse unknown and missing columns."""
-    if not any(header):
-        raise Mistake(f"{path}: this table is empty; its first line names the columns, such as path,person,camera.")
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
         raise Mistake(f"{path}, line 1: the columns must be separated by commas; save the table as CSV with commas.")
     for name in header:
         if name not in COLUMNS and not (name.startswith(ATTRIBUTE) and name != ATTRIBUTE):
-            near = difflib.get_close_matches(name, COLUMNS, 1, 0.5)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            known = f"The columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME."
-            raise Mistake(f"{path}, line 1: there is no column {shorten(name)}.{hint} {known}")
-    for name in REQUIRED:
-        if name not in header:
-            raise Mistake(f"{path}, line 1: the column {name} is missing; it must be there.")
+            known = f"the columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME"
+            raise Mistake(f"{path}, line 1: there is no column {shorten(name)}; {known}.")
+    if missing := [name for name in REQUIRED if name not in header]:
+        raise Mistake(f"{path}, line 1: the column {missing[0]} is missing.")
 
 
 def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str] = ()) -> TableRow:

@@ -20,11 +20,10 @@ MAX_LISTED = 20  # problems that the warning names
 
 
 def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, ...]:
-    """Read the tracklets of a folder, in natural order: 2 before 10.
+    """Read the tracklets of a folder, in natural order, or one still image, a tracklet of one frame.
 
     The root, and every folder below it, is a tracklet if it directly holds frames. A tracklet's name is its path below
-    the root; the root itself has its own name. Empty folders are left out, with a warning. One still image is a
-    tracklet of one frame. The records have no identity (-1) and one camera (-1 if unknown); their paths are absolute.
+    the root; the root itself has its own name. The records have no identity (-1); their paths are absolute.
     """
     path = os.path.abspath(root)
     frames: dict[str, Sequence[str]] = {}

@@ -49,15 +49,10 @@ def find_annotated(dataset: DataSet, name: str) -> tuple[list[Tracklet], Attribu
         raise Mistake(f"DATASETS.NAMES {name} has no annotated attributes, so there is nothing to train on.")
     unknown = dataset.scheme.unknown
     tracklets = [each for each in dataset.train if each.attributes is not None and each.attributes != unknown]
-    if not tracklets:
-        raise Mistake(
-            f"No training tracklet of {name} has a known attribute: DATASETS.ROOT_DIR must hold the training people's "
-            "table."
-        )
     if (num_people := len({tracklet.pid for tracklet in tracklets})) < MIN_PEOPLE:
         raise Mistake(
-            f"Classifiers of attributes need at least {MIN_PEOPLE} training people with attributes, because some are "
-            f"held out; {name} in DATASETS.ROOT_DIR has {num_people}."
+            f"Classifiers of attributes need at least {MIN_PEOPLE} training people with known attributes in the table "
+            f"of {name} in DATASETS.ROOT_DIR, because some are held out; it has {num_people}."
         )
     return tracklets, dataset.scheme
 
@@ -91,11 +86,10 @@ def train_heads(
             skipped.append(column)
             continue
         heads[column] = head = train_head(features.features, codes, own)
-        vectors, truth = features.features[own.scores], codes[own.scores]
-        probabilities = [each.probabilities(vectors) for each in (replace(head, temperature=1.0), head)]
+        sides = codes[own.scores], pids[own.scores], codes[own.fit].mode().values
         before, after = (
-            score_column(head.codes, each, truth, pids[own.scores], codes[own.fit].mode().values)
-            for each in probabilities
+            score_column(head.codes, each.probabilities(features.features[own.scores]), *sides)
+            for each in (replace(head, temperature=1.0), head)
         )
         scores[column] = {**after, "ece_before": before["ece_after"], "temperature": head.temperature}
     if skipped and processes.is_main:
@@ -162,8 +156,7 @@ def minimise(parameters: list[Tensor], measure_loss: Callable[[], Tensor]) -> No
 def choose_temperature(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     """Return the temperature under which held-out labels are most likely, and their mean negative log-likelihood.
 
-    They are (n,), the logits (n, C). Without any, the temperature is 1 and the second number infinite (Guo et al., "On
-    Calibration of Modern Neural Networks", ICML 2017).
+    They are (n,), the logits (n, C). Without any, the temperature is 1 and the second number infinite.
     """
     if not len(labels):
         return 1.0, torch.inf

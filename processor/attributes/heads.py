@@ -17,7 +17,6 @@ from utils.checkpoint import fitting, hash_file, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
 from utils.tables import format_table
 
-from ..evaluation.features import FeatureSet
 from ..evaluation.open_run import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,8 @@ logger = logging.getLogger(__name__)
 HEADS_FILE = "attributes.safetensors"  # beside the checkpoint
 # Columns that no classifier is kept of, unless TEST.PREDICT_SENSITIVE asks for it.
 SENSITIVE = ("gender", "age", "ethnicity")
-NUM_BINS = 15  # of the calibration error, as in Guo et al.
+# Of the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+NUM_BINS = 15
 
 # By column, or by view and column, such as 'aerial.beard' and 'ground.beard', which have one set of codes.
 Heads = Mapping[str, "AttributeHead"]
@@ -62,25 +62,14 @@ def predict_columns(heads: Heads, vectors: Tensor, tracklets: Sequence[Tracklet]
     return predicted
 
 
-def predict_trained(side: FeatureSet, heads: Heads) -> dict[str, Tensor]:
-    """Predict attributes of tracklets by their descriptors; (n, C) by column."""
-    return predict_columns(heads, side.features, side.tracklets)
-
-
 def score_column(
     codes: Sequence[int], probabilities: Tensor, truth: Tensor, pids: Tensor, most_frequent: Tensor
 ) -> dict[str, float]:
     """Score a column for people whom its classifier was neither fitted nor calibrated on.
 
-    Args:
-        codes: Code of each class, C of them; others count as wrong.
-        probabilities: (n, C).
-        truth: Annotated codes of the tracklets, (n,).
-        pids: Whose tracklet each is, (n,).
-        most_frequent: The most frequent code where the classifier was fitted.
-    Returns:
-        Numbers of people and tracklets, and in 0..1: accuracy, that of always the most frequent code ('chance'),
-        Cohen's kappa or 0 if it is negative ('agreement'), and the expected calibration error ('ece_after').
+    ``probabilities``, (n, C), are of ``codes``, C of them; other codes in ``truth``, (n,), count as wrong. Returns the
+    numbers of people and tracklets, and in 0..1: accuracy, that of always ``most_frequent`` ('chance'), Cohen's kappa
+    or 0 if it is negative ('agreement'), and the expected calibration error ('ece_after').
     """
     predicted = torch.tensor(codes)[probabilities.argmax(dim=1)]
     right = predicted == truth
@@ -95,12 +84,9 @@ def score_column(
 
 
 def calibration_error(probabilities: Tensor, right: Tensor) -> float:
-    """Compute the expected calibration error: how far confidence and accuracy differ, over equal bins.
+    """Compute the expected calibration error of Guo et al.: how far confidence and accuracy differ, over equal bins.
 
     ``right`` says whether the most probable class of ``probabilities``, (n, C), is the annotated one, (n,).
-
-    Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
     confidence = probabilities.max(dim=1).values.double()
     bins = (confidence * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1
@@ -109,11 +95,7 @@ def calibration_error(probabilities: Tensor, right: Tensor) -> float:
 
 
 def cohen_kappa(first: Tensor, second: Tensor) -> float:
-    """Compute the agreement of two codings (n,) beyond chance: 1 if always, 0 as by chance, or if neither varies.
-
-    Reference:
-        Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 1960.
-    """
+    """Compute the agreement of two codings (n,) beyond chance: 1 if always, 0 as by chance, or if neither varies."""
     agreement = float((first == second).double().mean())
     codes = torch.cat([first, second]).unique()
     by_chance = sum(float((first == code).double().mean() * (second == code).double().mean()) for code in codes)
@@ -140,15 +122,17 @@ def find_heads(trained: TrainedRun) -> tuple[Heads, Scores]:
     if not path.is_file():
         raise MissingFile(f"TEST.MASK {cfg.TEST.MASK} needs {path}: run `{command}`.")
     content = read_checkpoint(path)
-    descriptors = describe_descriptors(trained)
+    wanted = describe_descriptors(trained)
     with fitting(path):
         kept = dict(content["descriptors"])
-    if changed := [name for name, value in descriptors.items() if kept.get(name) != value]:
+    if cfg.TEST.MASK == "predicted" and cfg.TEST.PREDICT_SENSITIVE:
+        wanted["TEST.PREDICT_SENSITIVE"] = True
+        kept["TEST.PREDICT_SENSITIVE"] = content.get("has_sensitive")
+    if changed := [name for name, value in wanted.items() if kept.get(name) != value]:
         # Keys of the command line must be given to the training of the classifiers, too.
-        keys = "".join(f" {name} {descriptors[name]}" for name in changed if name != "checkpoint")
+        keys = "".join(f" {name} {wanted[name]}" for name in changed if name != "checkpoint")
         raise Mistake(
-            f"{path} was trained on the descriptors of another {changed[0]} than {trained.checkpoint} gives now: run "
-            f"`{command}{keys}`."
+            f"{path} was trained with another {changed[0]} than {trained.checkpoint} has now: run `{command}{keys}`."
         )
     try:
         with fitting(path):
@@ -157,19 +141,12 @@ def find_heads(trained: TrainedRun) -> tuple[Heads, Scores]:
     except Mistake as error:
         raise Mistake(f"{error}: run `{command}`.") from error
     logger.info("Attributes of held-out training people, in percent:\n%s", format_scores(scores))
-    if cfg.TEST.MASK == "predicted":
-        sensitive = ", ".join(SENSITIVE)
-        if cfg.TEST.PREDICT_SENSITIVE and not content.get("has_sensitive"):
-            raise Mistake(
-                f"{path} holds no classifier of {sensitive}, which TEST.PREDICT_SENSITIVE asks for: run "
-                f"`{command} TEST.PREDICT_SENSITIVE True`."
-            )
-        heads = keep_allowed(heads, cfg.TEST.PREDICT_SENSITIVE)
-        if not heads:
-            raise Mistake(
-                f"{path} holds no classifier that TEST.MASK predicted may use: the training people's table has no "
-                f"other column to learn than {sensitive}, which need TEST.PREDICT_SENSITIVE."
-            )
+    heads = keep_allowed(heads, cfg.TEST.PREDICT_SENSITIVE)
+    if cfg.TEST.MASK == "predicted" and not heads:
+        raise Mistake(
+            f"{path} holds no classifier that TEST.MASK predicted may use: the training people's table has no other "
+            f"column to learn than {', '.join(SENSITIVE)}, which need TEST.PREDICT_SENSITIVE."
+        )
     return heads, scores
 
 

@@ -8,7 +8,7 @@ Reference: Radford et al., "Learning Transferable Visual Models From Natural Lan
 """
 
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, AttributeScheme
+from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, UNKNOWN_CODES, AttributeScheme
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
 from utils.checkpoint import fitting, read_checkpoint
@@ -100,7 +100,7 @@ PROMPTS: dict[str, dict[str, tuple[str, ...]]] = {
 def choose_prompt(space: TextSpace, phrases: Sequence[str], view: str) -> str | None:
     """Return the first phrase, in the first template, whose words the text tower knows; None if there is none."""
     prompts = (template.format(phrase) for phrase in phrases for template in TEMPLATES[view])
-    return next((prompt for prompt in prompts if not space.unknown_words(prompt)), None)
+    return next((prompt for prompt in prompts if not space.texts.unknown_words(prompt)), None)
 
 
 def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SCHEME) -> Heads:
@@ -127,16 +127,6 @@ def make_zero_shot_heads(space: TextSpace, scheme: AttributeScheme = AGVPREID_SC
     return heads
 
 
-def calibrate_heads(heads: Heads, words: Tensor, tracklets: Sequence[Tracklet], codes: Mapping[str, Tensor]) -> Heads:
-    """Fit each classifier to the tracklets of its view: their vectors, (n, P), and annotated codes by column, (n,)."""
-    fitted = {}
-    for name, head in heads.items():
-        view, _, column = name.partition(".")
-        chosen = torch.tensor([tracklet.view == view for tracklet in tracklets])
-        fitted[name] = calibrate(head, words[chosen], codes[column][chosen])
-    return fitted
-
-
 def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHead:
     """Fit the temperature and the bias of a classifier to tracklets: vectors (n, P) and annotated codes (n,).
 
@@ -161,24 +151,13 @@ def calibrate(head: AttributeHead, words: Tensor, codes: Tensor) -> AttributeHea
     return replace(head, bias=bias.detach() * temperature - mean, temperature=temperature.item())
 
 
-def predict_zero_shot(
-    side: FeatureSet,
-    heads: Heads,
-    space: TextSpace,
-    extractor: FeatureExtractor,
-    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
-) -> dict[str, Tensor]:
-    """Predict attributes of tracklets from their frames, which are read once more for it; (n, C) by column."""
-    return predict_columns(heads, encode_words(side.tracklets, space, extractor, make_loader), side.tracklets)
-
-
 def encode_words(
     tracklets: Sequence[Tracklet],
     space: TextSpace,
     extractor: FeatureExtractor,
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
 ) -> Tensor:
-    """Encode tracklets, all with a readable frame, in the space of texts, (n, P), unit length, on the CPU."""
+    """Read tracklets, all with a readable frame, once more into the space of texts, (n, P), unit length, on the CPU."""
     raw = replace(extractor, transform=nn.Identity())
     words = raw.average_over_tracklets(
         lambda clips, camids: space.encode_frames(clips), make_loader(tracklets), tracklets, "frames beside texts"
@@ -190,12 +169,8 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
     """Read the calibrated classifiers beside a checkpoint; those without calibration if there are none."""
     path = folder / CALIBRATION_FILE
     if not path.is_file():
-        logger.warning(
-            "There is no %s: zero-shot attributes are not calibrated. Where training people are annotated, "
-            "`python -m tools.train_attributes --output_dir %s --text_tower FILE` calibrates them.",
-            path,
-            folder,
-        )
+        command = f"python -m tools.train_attributes --output_dir {folder} --text_tower FILE"
+        logger.warning("No %s: zero-shot attributes are not calibrated, which `%s` does.", path, command)
         return make_zero_shot_heads(space)
     content = read_checkpoint(path)
     with fitting(path):
@@ -204,11 +179,7 @@ def find_zero_shot_heads(space: TextSpace, folder: Path) -> Heads:
                 f"{path} was calibrated with another text tower than {space.name} (TEST.TEXT_TOWER): remove it, or "
                 "write it again by tools/train_attributes.py with --text_tower."
             )
-        heads = unpack_heads(content, space.width)
-        columns = {name.partition(".")[2] for name in heads}
-        if not heads or set(heads) != {f"{view}.{column}" for view in TEMPLATES for column in columns}:
-            raise ValueError("it must hold the same columns for both views")
-    return heads
+        return unpack_heads(content, space.texts.width)
 
 
 def fit_zero_shot(
@@ -221,15 +192,17 @@ def fit_zero_shot(
     """
     parts, tracklets, pids = split_people(features.pids, seed), features.tracklets, torch.tensor(features.pids)
     codes = dict(zip(COLUMNS, torch.tensor([tracklet.attributes for tracklet in tracklets]).T, strict=True))
-    known = (parts.fit | parts.calibration).nonzero().squeeze(1)
-    of_known = {column: each[known] for column, each in codes.items()}
-    fitted = calibrate_heads(plain, words[known], [tracklets[index] for index in known.tolist()], of_known)
+    fitted: dict[str, AttributeHead] = {}
+    for name, head in plain.items():
+        view, _, column = name.partition(".")
+        chosen = ~parts.scores & torch.tensor([tracklet.view == view for tracklet in tracklets])
+        fitted[name] = calibrate(head, words[chosen], codes[column][chosen])
     scores: list[Scores] = []
     for heads in (plain, fitted):
         own: dict[str, dict[str, float]] = {}
         for column, probabilities in predict_columns(heads, words, tracklets).items():
             if column in learned:
-                is_known = codes[column] != AGVPREID_SCHEME.unknown[COLUMNS.index(column)]
+                is_known = codes[column] != UNKNOWN_CODES[column]
                 chosen = parts.scores & is_known
                 most_frequent = codes[column][parts.fit & is_known].mode().values
                 sides = probabilities[chosen], codes[column][chosen], pids[chosen]

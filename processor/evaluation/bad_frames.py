@@ -76,9 +76,7 @@ class BadFrames:
         self.num_frames = sum(num_frames for num_frames, _ in counts)
         self.replacements = sum((Counter(replacements) for _, replacements in counts), Counter())
         self.num_unreadable = sum(self.processes.gather_values(self.num_unreadable))
-        if not self.replacements:
-            return
-        if self.processes.is_main:
+        if self.replacements and self.processes.is_main:
             self._log()
         self._check(self.num_frames)
 
@@ -86,14 +84,9 @@ class BadFrames:
         lines = [f"  {path} ({times} times)" if times > 1 else f"  {path}" for path, times in self.replacements.items()]
         if len(lines) > MAX_LISTED:
             lines[MAX_LISTED:] = [f"  and {len(lines) - MAX_LISTED} more, each with a warning of its own"]
-        logger.warning(
-            "%s: %d of %d frames (%.2g %%) could not be read, and neighbours took their place:\n%s",
-            self.description,
-            self.num_replaced,
-            self.num_frames,
-            100 * self.num_replaced / self.num_frames,
-            "\n".join(lines),
-        )
+        found = f"{self.num_replaced} of {self.num_frames} frames ({self.num_replaced / self.num_frames:.2%})"
+        text = "%s: %s could not be read, and neighbours took their place:\n%s"
+        logger.warning(text, self.description, found, "\n".join(lines))
 
     def _check(self, num_frames: int) -> None:
         if self.num_replaced > self.max_fraction * num_frames:

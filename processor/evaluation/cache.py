@@ -27,11 +27,8 @@ SOURCES = ("model", "datasets/build.py", "datasets/clips", "processor/evaluation
 class FeatureCache:
     """A folder with a file of features for each side of each direction.
 
-    A file names what its features were computed from. If that has changed, or the file is damaged, the features are
-    computed again and the file is replaced, so the folder does not grow. Frames are recognised by their paths: that a
-    frame's content has changed is not noticed. So features are kept only if every frame was read: a frame that could
-    not be read once may be readable next time.
-
+    A file names what its features were computed from; if that has changed, or the file is damaged, it is replaced.
+    Frames are recognised by their paths, whatever their content, so features are kept only if every frame was read.
     """
 
     folder: Path  # of the files; created when the first one is written
@@ -39,9 +36,7 @@ class FeatureCache:
     processes: Processes  # process 0 reads and writes
 
     def fetch(self, name: str, tracklets: Sequence[Tracklet], compute: Callable[[], FeatureSet]) -> FeatureSet:
-        """Read the features of tracklets, or compute and keep them.
-        ``name`` is that of the file, without its suffix; ``compute`` is called by all processes, or by none.
-        """
+        """Read the features of tracklets from the file ``name``, or compute and keep them, in all processes."""
         path = self.folder / f"{name}.safetensors"
         origin = {**self.origin, "tracklets and frames": hash_frames(tracklets)} if self.processes.is_main else {}
         kept = self.processes.run_on_main(lambda: _read(path, origin, len(tracklets)))
@@ -55,9 +50,7 @@ class FeatureCache:
 
 def hash_frames(tracklets: Sequence[Tracklet]) -> str:
     """Return a hash of the tracklets' keys and cameras and the paths of their frames, in order."""
-    return _hash_lines(
-        line for tracklet in tracklets for line in (tracklet.key, str(tracklet.camid), *tracklet.frame_paths)
-    )
+    return _hash_lines(line for each in tracklets for line in (each.key, str(each.camid), *each.frame_paths))
 
 
 def hash_weights(model: nn.Module) -> str:
@@ -106,12 +99,8 @@ def _read(path: Path, origin: Mapping[str, str], num_tracklets: int) -> Tensor |
 
 def _write(path: Path, origin: Mapping[str, str], computed: FeatureSet) -> None:
     """Keep features of which every frame was read; a disk that is full costs the file, not the evaluation."""
-    if computed.num_unreadable:
-        logger.warning(
-            "The features are not kept in %s: %d of their frames could not be read, and may be readable next time.",
-            path,
-            computed.num_unreadable,
-        )
+    if num_unreadable := computed.num_unreadable:
+        logger.warning("Features are not kept in %s: %d of their frames could not be read.", path, num_unreadable)
         return
     try:
         write_weights({"features": computed.features}, {"origin": dict(origin)}, path)

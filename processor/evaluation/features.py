@@ -1,9 +1,10 @@
 """Clips to keyed features: every feature travels with the tracklet it describes."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import NamedTuple
 
 import torch
@@ -75,33 +76,28 @@ class FeatureExtractor:
     def extract(self, loader: DataLoader, tracklets: Sequence[Tracklet], description: str) -> FeatureSet:
         """Compute the test descriptor of every tracklet, and list the frames that could not be read.
 
-        A tracklet without a readable frame is left out, with a warning.
-
-        Args:
-            loader: Batches of ``TrackletClips`` over ``tracklets``; a tracklet with several clips gets their mean. With
-                several processes, the batches of this process's share; every process gets all features.
-            tracklets: The records that the batches' ``tracklet`` indices refer to.
-            description: What is computed, for the progress bar and messages.
+        A tracklet without a readable frame is left out, with a warning. With several processes, ``loader`` has the
+        batches of this process's share, and every process gets all features. ``description`` says what is computed, for
+        the progress bar and messages.
         """
         averages = self.average_over_tracklets(self.encode or self.describe, loader, tracklets, description)
         features = averages.features
         features = (F.normalize(features, dim=1) if self.normalize else features).cpu()
-        readable = find_readable(averages.counts)
-        if all(readable):
-            return FeatureSet(tracklets, features, num_unreadable=averages.num_unreadable)
+        readable = (averages.counts[:, 0] > 0).tolist()
         if not any(readable):
             raise UnreadableFrameError(f"{description}: no frame of any of the {len(tracklets)} tracklets can be read.")
         left_out = [tracklet.key for tracklet, kept in zip(tracklets, readable, strict=True) if not kept]
-        if self.runtime.processes.is_main:
-            logger.warning(
-                "%s: %d of %d tracklets are left out, because none of their frames can be read: %s",
-                description,
-                len(left_out),
-                len(tracklets),
-                ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else ""),
-            )
-        kept = tuple(tracklet for tracklet, kept in zip(tracklets, readable, strict=True) if kept)
-        return FeatureSet(kept, features[readable], len(left_out), averages.num_unreadable)
+        if left_out:
+            if self.runtime.processes.is_main:
+                logger.warning(
+                    "%s: %d of %d tracklets are left out, because none of their frames can be read: %s",
+                    description,
+                    len(left_out),
+                    len(tracklets),
+                    ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else ""),
+                )
+            features, tracklets = features[readable], tuple(compress(tracklets, readable))
+        return FeatureSet(tracklets, features, len(left_out), averages.num_unreadable)
 
     @torch.inference_mode()
     def average_over_tracklets(
@@ -114,10 +110,8 @@ class FeatureExtractor:
     ) -> Averages:
         """Average ``encode`` over the readable clips of each tracklet, on the runtime's device.
 
-        Args:
-            encode: Clips (B, T, C, H, W) and their camera indices (B,) to features (B, width).
-            loader, tracklets, description: As in ``extract``.
-            max_bad_fraction: Share of unreadable frames, 0..1, above which this stops.
+        ``encode`` turns clips (B, T, C, H, W) and their camera indices (B,) into features (B, width). This stops above
+        ``max_bad_fraction``, 0..1, of unreadable frames; the rest is as in ``extract``.
         """
         device, processes = self.runtime.device, self.runtime.processes
         bad_frames = BadFrames(tracklets, description, len(loader), max_bad_fraction, processes)
@@ -130,9 +124,9 @@ class FeatureExtractor:
                 rows = batch["tracklet"].to(device)
                 with self.runtime.autocast():
                     features = encode(clips, batch["camid"].to(device)).float()  # (B, width)
-                if black := find_black_clips(batch):
-                    kept = [row for row in range(len(rows)) if row not in black]
-                    features, rows = features[kept], rows[kept]
+                # Found on the CPU, so that a GPU is not waited for; the others are black.
+                readable = (batch["unreadable"] != NO_FRAME).all(dim=1).nonzero().flatten().to(device)
+                features, rows = features[readable], rows[readable]
                 if sums is None:
                     sums = torch.zeros(len(tracklets), features.shape[1], device=device)
                 sums.index_add_(0, rows, features)
@@ -154,16 +148,6 @@ class FeatureExtractor:
             return self.model(clips, camids)
         both = self.model(torch.cat([clips, flip_clips(clips)]), torch.cat([camids, camids]))
         return both.unflatten(0, (2, -1)).float().mean(dim=0)
-
-
-def find_black_clips(batch: Mapping[str, Tensor]) -> set[int]:
-    """Return the rows of a batch of ``TrackletClips``, on the CPU, whose tracklets have no readable frame."""
-    return set((batch["unreadable"] == NO_FRAME).any(dim=1).nonzero().flatten().tolist())
-
-
-def find_readable(counts: Tensor) -> list[bool]:
-    """Say which tracklets have a readable clip, by their numbers of such clips, (number of tracklets, 1)."""
-    return (counts[:, 0] > 0).tolist()
 
 
 @contextmanager

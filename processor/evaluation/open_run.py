@@ -15,7 +15,7 @@ from configs import Role, changed_keys, config_of_run, describe_differences, get
 from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
-from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_state
+from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_weights
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
 from utils.runtime import Runtime, make_runtime
@@ -70,9 +70,8 @@ class TrainedRun:
     def cameras_for(self, dataset: DataSet) -> dict[int, int]:
         """Return the index of each camera, by camid, in the model's camera embedding; others count as unknown.
 
-        On another data set than the one that was trained on, only those that TEST.CAMERA_MAP maps are known: the same
-        number is another camera. If the checkpoint does not name its cameras, the training split of ``dataset`` numbers
-        them, which must then have as many as the model.
+        On another data set than that of the training, only those that TEST.CAMERA_MAP maps are known. If the checkpoint
+        does not name its cameras, the training split of ``dataset`` numbers them, if it has as many as the model.
         """
         cfg = self.cfg
         cameras = {camid: i for i, camid in enumerate(self.camids or ())} or train_cameras(dataset.train)
@@ -109,16 +108,11 @@ def locate_checkpoint(cfg: CfgNode) -> Path:
     if path.is_file():
         return path
     if weight not in names:
-        raise MissingFile(f"Weight file not found: {path} (--weight, TEST.WEIGHT).")
+        raise MissingFile(f"{path} is not there (--weight, TEST.WEIGHT).")
     if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
-        raise MissingFile(
-            f"No {BEST_CHECKPOINT} in {folder}: training keeps one if DATASETS.VALIDATION_DIR names people to choose "
-            "it on. Without --weight best, the last checkpoint is evaluated."
-        )
-    raise MissingFile(
-        f'No {path.name} in {folder}. Train first (python train_main.py --output_dir "{folder}"), or name a file with '
-        "--weight."
-    )
+        raise MissingFile(f"{path} is not there: training keeps one if it holds people out to choose it on.")
+    command = f'python train_main.py --output_dir "{folder}"'
+    raise MissingFile(f"{path} is not there: train first ({command}), or name another file with --weight.")
 
 
 def open_run(opts: Sequence[str]) -> TrainedRun:
@@ -129,13 +123,8 @@ def open_run(opts: Sequence[str]) -> TrainedRun:
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:
     """Open the checkpoint that ``locate_checkpoint`` finds.
 
-    A checkpoint of ours holds its own configuration. With ``overrides`` that one, and not ``cfg``, is used.
-
-    Args:
-        cfg: Says where the checkpoint is, and how to build the network if the checkpoint does not say.
-        overrides: KEY VALUE pairs to lay over the checkpoint's own configuration; None to use ``cfg`` as it is, with a
-            warning for every switch of the network that differs from training.
-        config_file: The --config_file that ``cfg`` is from, for the commands that messages name; None without.
+    A checkpoint of ours holds its own configuration. With ``overrides``, KEY VALUE pairs, that one is used with these
+    laid over it; with None, ``cfg`` as it is. Messages name ``config_file``, which ``cfg`` is from, in commands.
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
@@ -150,7 +139,10 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
                 cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
             trained_cfg = get_cfg(config_text=content["config"], source=source)
             trained_on = trained_cfg.DATASETS.NAMES
-            _warn_of_other_switches(cfg, trained_cfg)
+            for key, (before, now) in changed_keys(trained_cfg, cfg, Role.NETWORK).items():
+                if key.startswith("MODEL."):
+                    message = "%s is %s here, but the checkpoint was trained with %s: such a network was never trained."
+                    logger.warning(message, key, now, before)
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise Mistake(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")
@@ -167,25 +159,10 @@ def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
     if "epoch" not in content:
         return "named by --weight"
     when = f"after epoch {content['epoch']}" + (f" and {content['step']} steps" if content.get("step") else "")
-    if path.name == LAST_CHECKPOINT:
-        return f"the last, {when}"
     if path.name == BEST_CHECKPOINT and "best" in content:
         chooser = "their moving average" if "averaged" in content else "the weights"
         return f"the best by validation, {when}: {content['best']:.2%} mAP of {chooser}"
-    return f"named by --weight, {when}"
-
-
-def _warn_of_other_switches(cfg: CfgNode, trained: CfgNode) -> None:
-    """Name the switches of the network that differ from those that the checkpoint was trained with."""
-    for key, (before, now) in changed_keys(trained, cfg, Role.NETWORK).items():
-        if key.startswith("MODEL."):
-            logger.warning(
-                "%s is %s here, but the checkpoint was trained with %s: these scores are of a network that was never "
-                "trained. Switches are set when training.",
-                key,
-                now,
-                before,
-            )
+    return f"the last, {when}" if path.name == LAST_CHECKPOINT else f"named by --weight, {when}"
 
 
 def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
@@ -199,7 +176,7 @@ def _build_model(cfg: CfgNode, content: dict[str, Any], path: Path) -> XTFCLIP:
     if content.get("camids") == []:  # trained on data without camera labels
         num_cameras = 0
     model = make_model(cfg, num_classes, num_cameras, pretrained=False)
-    load_state(model, content, path)
+    load_weights(model, path, content)
     return model
 
 

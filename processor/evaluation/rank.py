@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +16,7 @@ from yacs.config import CfgNode
 from datasets.attributes import AttributeScheme
 from datasets.tracklet import VIEWS, Case, Tracklet
 from utils.distances import Distances, squared_distances
-from utils.metrics import (
-    CROSS_CAMERA,
-    PROTOCOLS,
-    Protocol,
-    RankingResult,
-    merge_rankings,
-    require_match,
-    score_queries,
-)
+from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings, require_match, score_queries
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
 from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
@@ -54,47 +47,25 @@ def evaluate(
 ) -> Evaluation:
     """Rank the gallery of every case for each of its queries, and score the rankings.
 
-    Several processes share the tracklets, then the queries; every process returns the whole evaluation.
-
-    A direction whose identities are masked is ranked, but not scored. Tracklets without a readable frame are left out.
+    Several processes share the tracklets, then the queries; every process returns the whole evaluation. A
+    direction whose identities are masked is ranked, but not scored. Tracklets without a readable frame are left out.
     ``make_loader`` builds the loader of a side's clips; ``cache`` keeps features for the next evaluation.
     """
     processes = extractor.runtime.processes
     results = []
     for case in cases:
-        query, gallery = (
-            _describe(extractor, make_loader, case, side, tracklets, cache).to(extractor.runtime.device)
-            for side, tracklets in (("query", case.query), ("gallery", case.gallery))
-        )
+        query, gallery = (_describe(extractor, make_loader, case, side, cache) for side in ("query", "gallery"))
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
-        for side in (query, gallery):
-            _require_finite(side, case.title)
-        distances = compute_distances(query, gallery, case.scheme, options, processes)
-        rankings = {} if case.identities_masked else _score_case(case, distances, query, gallery, processes)
+        rankings = {}
+        try:
+            distances = compute_distances(query, gallery, case.scheme, options, processes)
+            if not case.identities_masked:
+                rankings = score_distances(distances, query, gallery, PROTOCOLS[case.protocol], processes)
+        except Mistake as error:
+            raise Mistake(f"{case.title}: {error}") from error
         results.append(CaseResult(case, distances, rankings, num_left_out))
     return Evaluation(results, extractor.normalize)
-
-
-def _require_finite(side: FeatureSet, title: str) -> None:
-    """Refuse features that cannot be compared; names the direction and a tracklet."""
-    finite = side.features.isfinite().all(dim=1)
-    if not finite.all():
-        raise Mistake(
-            f"{title}: the features of {int((~finite).sum())} of {len(finite)} tracklets, such as "
-            f"{side.keys[int(finite.int().argmin())]}, hold NaN or infinity: the weights are damaged, or their "
-            "training diverged. Use an earlier checkpoint."
-        )
-
-
-def _score_case(
-    case: Case, distances: Mapping[Method, Distances], query: FeatureSet, gallery: FeatureSet, processes: Processes
-) -> dict[Method, RankingResult]:
-    """Score a direction by its protocol; an error names the direction."""
-    try:
-        return score_distances(distances, query, gallery, PROTOCOLS[case.protocol], processes)
-    except ValueError as error:
-        raise Mistake(f"{case.title}: {error}") from error
 
 
 def _describe(
@@ -102,15 +73,13 @@ def _describe(
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
     case: Case,
     side: str,
-    tracklets: Sequence[Tracklet],
     cache: FeatureCache | None,
 ) -> FeatureSet:
     """Compute the features of one side of a case, or read those that were kept."""
-
-    def compute() -> FeatureSet:
-        return extractor.extract(make_loader(tracklets), tracklets, f"{case.title}: {side}")
-
-    return cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
+    tracklets: Sequence[Tracklet] = getattr(case, side)
+    compute = partial(extractor.extract, make_loader(tracklets), tracklets, f"{case.title}: {side}")
+    features = cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
+    return features.to(extractor.runtime.device)
 
 
 def compute_distances(
@@ -125,9 +94,8 @@ def compute_distances(
     All processes call this. Process 0 re-ranks and finds neighbours, and sends the others what it found: on one machine
     they would take its cores.
     """
-    distances = {
-        Method(ranking): own for ranking, own in _prepare_rankings(query, gallery, options.test, processes).items()
-    }
+    rankings = _prepare_rankings(query, gallery, options.test, processes)
+    distances = {Method(ranking): own for ranking, own in rankings.items()}
     penalty = options.penalise(query, gallery, scheme)
     if penalty is not None:
         distances |= {Method(each.ranking, options.mask): own.plus(penalty) for each, own in distances.items()}
@@ -180,7 +148,7 @@ def score_distances(
     distances: Mapping[Method, Distances],
     query: FeatureSet,
     gallery: FeatureSet,
-    protocol: Protocol = CROSS_CAMERA,
+    protocol: Protocol,
     processes: Processes = ALONE,
 ) -> dict[Method, RankingResult]:
     """Score distances, (Q, G), by a protocol; each process ranks its share of the queries."""

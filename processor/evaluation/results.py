@@ -17,8 +17,7 @@ class Ranking(NamedTuple):
 
     label: str  # as in the tables
     slug: str  # for file names; '' for the plain visual ranking
-    # whether the ranking of a query depends on the other queries, which a system that answers one at a time lacks
-    uses_query_set: bool = False
+    uses_query_set: bool = False  # whether the ranking of a query depends on the other queries
 
 
 class Mask(NamedTuple):
@@ -41,7 +40,7 @@ ZERO_SHOT = Mask("zero-shot attributes", "zero_shot_attributes")
 
 @dataclass(frozen=True)
 class Method:
-    """The method that computed a row of the results: a ranking, with or without a mask."""
+    """What computed a row of the results: a ranking, with or without a mask."""
 
     ranking: Ranking = PLAIN
     mask: Mask = NO_MASK
@@ -56,11 +55,6 @@ class Method:
     def uses_pictures(self) -> bool:
         """Whether pictures are compared; by attributes alone, most distances are equal."""
         return self.ranking != ATTRIBUTES_ALONE
-
-    @property
-    def heading(self) -> str:
-        """The name with what a reader must know beside it, for tables; two evaluations are joined by the name."""
-        return f"{self} (uses the whole query set)" if self.ranking.uses_query_set else str(self)
 
     @property
     def slug(self) -> str:
@@ -82,17 +76,15 @@ class CaseResult:
 
     @property
     def protocol(self) -> Protocol:
-        """The rules by which it was scored."""
         return PROTOCOLS[self.case.protocol]
 
     @cached_property
     def ids(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Identities of the queries, (Q,), and of the gallery, (G,), then their cameras, likewise."""
-        pids, camids = (
-            [np.array([getattr(tracklet, name) for tracklet in side]) for side in (self.case.query, self.case.gallery)]
-            for name in ("pid", "camid")
-        )
-        return pids[0], pids[1], camids[0], camids[1]
+        sides = self.case.query, self.case.gallery
+        q_pids, g_pids = (np.array([tracklet.pid for tracklet in side]) for side in sides)
+        q_camids, g_camids = (np.array([tracklet.camid for tracklet in side]) for side in sides)
+        return q_pids, g_pids, q_camids, g_camids
 
     def matches(self, index: int) -> np.ndarray:
         """Mark the gallery entries of a query's identity, (G,), bool."""
@@ -117,7 +109,7 @@ class Evaluation:
     unit_length: bool = True  # of the descriptors (TEST.FEAT_NORM)
 
     def scored(self) -> list[CaseResult]:
-        """The directions that have scores: those whose identities are not masked."""
+        """The directions whose identities are not masked, so that they have scores."""
         return [result for result in self.cases if not result.case.identities_masked]
 
     def masked(self) -> list[CaseResult]:
@@ -125,7 +117,6 @@ class Evaluation:
         return [result for result in self.cases if result.case.identities_masked]
 
     def protocols(self) -> list[Protocol]:
-        """Protocols of the scored directions, each once."""
         return list(dict.fromkeys(result.protocol for result in self.scored()))
 
     def methods(self) -> list[Method]:

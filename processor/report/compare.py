@@ -2,10 +2,8 @@
 
 import json
 import logging
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,27 +16,24 @@ from .tables import MEASURES, measures_by_query
 
 logger = logging.getLogger(__name__)
 
-# Rows of two runs are averaged if they agree in these.
-ROW_KEYS = ("method", "direction", "protocol")
-# Entries of results.json that say how results were made; a difference is warned about.
-SETTINGS = ("settings", "model", "precision")
+ROW_KEYS = ("method", "direction", "protocol")  # rows of two runs are averaged if they agree in these
+SETTINGS = ("settings", "model", "precision")  # of results.json; a difference is warned about
 SCORES = ("first_match_rank", "average_precision", "inverse_negative_penalty")  # columns of queries.csv
 COMPARED = ("R1", "mAP", "mINP")
 NUM_CHANGES = 10
-Measures = dict[tuple[str, ...], dict[str, float]]  # by the values of ROW_KEYS, then by the measure
+Key = tuple[str, str, str]  # of a query in an evaluation: method, direction, key of its tracklet
+Pairs = dict[Key, tuple[int, tuple[float, ...], tuple[float, ...]]]  # pid of a query, and ``SCORES`` of each evaluation
 
 
-def read_results(paths: Sequence[Path]) -> list[Measures]:
-    """Read the measures of each results.json, and warn of every file that was made by other settings than the first."""
+def read_results(paths: Sequence[Path]) -> list[dict[tuple[str, ...], list[float]]]:
+    """Read ``MEASURES`` by ``ROW_KEYS`` of each results.json; warn of files of other settings than the first one's."""
     runs, settings = [], []
     for path in paths:
         text = read_text(path)
         try:
             content = json.loads(text)
-            run = {
-                tuple(row[key] for key in ROW_KEYS): {name: float(row[name]) for name in MEASURES}
-                for row in content["results"]
-            }
+            rows = content["results"]
+            run = {tuple(row[key] for key in ROW_KEYS): [float(row[name]) for name in MEASURES] for row in rows}
         except (ValueError, KeyError, TypeError) as error:
             raise Mistake(f"{path} is not a results.json of eval_main.py: {error!r}.") from error
         if not run:
@@ -51,69 +46,38 @@ def read_results(paths: Sequence[Path]) -> list[Measures]:
     return runs
 
 
-def average(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Average results.json files row by row: ``ROW_KEYS``, ``num_runs``, ``{measure}`` and ``{measure}_std``.
-
-    Measures are fractions of 1; the standard deviation of a single run is None.
-    """
+def format_means(paths: Sequence[Path]) -> str:
+    """Average results.json files row by row, in percent, with the sample standard deviation over the files."""
     runs = read_results(paths)
     for path, run in zip(paths, runs, strict=True):
         if odd := sorted(run.keys() ^ runs[0].keys()):
             raise Mistake(f"{path} and {paths[0]} hold different rows: only one has {' | '.join(odd[0])}.")
-    means = []
-    for keys in runs[0]:
-        row = {**dict(zip(ROW_KEYS, keys, strict=True)), "num_runs": len(runs)}
-        for name in MEASURES:
-            values = [run[keys][name] for run in runs]
-            row[name] = statistics.fmean(values)
-            row[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
-        means.append(row)
-    return means
-
-
-def format_means(means: Sequence[dict[str, Any]]) -> str:
-    """Lay out the rows of ``average`` as a table, in percent."""
     rows = []
-    for row in means:
-        cells = []
-        for name in MEASURES:
-            deviation = row[f"{name}_std"]
-            cells.append(f"{100 * row[name]:.2f} ({'-' if deviation is None else f'{100 * deviation:.2f}'})")
-        rows.append([" | ".join(row[key] for key in ROW_KEYS), *cells])
-    return format_table(["mean (standard deviation)", *MEASURES], rows)
+    for keys in runs[0]:
+        values = 100 * np.array([run[keys] for run in runs])
+        deviations = [f"{value:.2f}" for value in values.std(axis=0, ddof=1)] if len(runs) > 1 else "-" * len(MEASURES)
+        cells = [f"{mean:.2f} ({own})" for mean, own in zip(values.mean(axis=0), deviations, strict=True)]
+        rows.append([" | ".join(keys), *cells])
+    return format_table([f"mean (standard deviation) of {len(runs)} runs", *MEASURES], rows)
 
 
-class PairedQuery(NamedTuple):
-    """A query that a method ranked in two evaluations."""
-
-    method: str  # as in the results
-    direction: str
-    key: str  # of its tracklet
-    pid: int
-    # ``SCORES`` of the two evaluations
-    first: tuple[float, ...]
-    second: tuple[float, ...]
-
-
-def read_queries(path: Path) -> dict[tuple[str, str], dict[str, tuple[int, tuple[float, ...]]]]:
-    """Read a queries.csv: pid and ``SCORES`` of each query by its key, by method and direction, in the file's order."""
-    queries: dict[tuple[str, str], dict[str, tuple[int, tuple[float, ...]]]] = {}
+def read_queries(path: Path) -> dict[Key, tuple[int, tuple[float, ...]]]:
+    """Read pid and ``SCORES`` of each query of a queries.csv, in the file's order."""
     _, rows = read_csv(path)
     try:
-        for _, row in rows:
-            scores = tuple(float(row[name]) for name in SCORES)
-            queries.setdefault((row["method"], row["direction"]), {})[row["key"]] = (int(row["pid"]), scores)
+        return {
+            (row["method"], row["direction"], row["key"]): (int(row["pid"]), tuple(float(row[name]) for name in SCORES))
+            for _, row in rows
+        }
     except (KeyError, ValueError) as error:
         raise Mistake(f"{path} is not a queries.csv of eval_main.py: {error!r}.") from error
-    return queries
 
 
-def read_pairs(first: Path, second: Path) -> list[PairedQuery]:
-    """Read two evaluations, folders or a file in each, and pair the queries of each method that is in both by key.
+def read_pairs(folders: Sequence[Path]) -> Pairs:
+    """Read two evaluations, and pair the queries of the methods and directions that are in both.
 
     What is in one evaluation only, and settings that differ, are warned about.
     """
-    folders = [path.parent if path.is_file() else path for path in (first, second)]
     runs = read_results([folder / "results.json" for folder in folders])
     protocols = [", ".join(sorted({protocol for _, _, protocol in run})) for run in runs]
     if protocols[0] != protocols[1]:
@@ -122,39 +86,33 @@ def read_pairs(first: Path, second: Path) -> list[PairedQuery]:
             "same TEST.PROTOCOL and DATASETS.EVAL_CASE."
         )
     one, other = (read_queries(folder / "queries.csv") for folder in folders)
-    for part in sorted(one.keys() ^ other.keys()):
-        logger.warning("Only %s has %s: left out.", folders[0] if part in one else folders[1], " | ".join(part))
-    pairs = []
-    for part in [part for part in one if part in other]:
-        if odd := sorted(one[part].keys() ^ other[part].keys()):
-            raise Mistake(
-                f"{folders[0]} and {folders[1]} hold different queries of {' | '.join(part)}: {len(odd)} are in one "
-                f"only, such as {odd[0]}. Compare evaluations of one data set."
-            )
-        for key, (pid, scores) in one[part].items():
-            pairs.append(PairedQuery(*part, key, pid, scores, other[part][key][1]))
-    if not pairs:
+    parts, other_parts = ({key[:2] for key in queries} for queries in (one, other))
+    for part in sorted(parts ^ other_parts):
+        logger.warning("Only %s has %s: left out.", folders[0] if part in parts else folders[1], " | ".join(part))
+    shared = parts & other_parts
+    if not shared:
         raise Mistake(f"{folders[0]} and {folders[1]} have no method and direction in common.")
-    return pairs
+    if odd := sorted(key for key in one.keys() ^ other.keys() if key[:2] in shared):
+        raise Mistake(
+            f"{folders[0]} and {folders[1]} hold different queries: {len(odd)} are in one only, such as "
+            f"{' | '.join(odd[0])}. Compare evaluations of one data set."
+        )
+    return {key: (*own, other[key][1]) for key, own in one.items() if key in other}
 
 
-def format_differences(pairs: Sequence[PairedQuery]) -> str:
+def format_differences(pairs: Pairs) -> str:
     """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values over people.
 
     A method has a row for each direction and, if there are several, for all of them.
     """
     rows = []
-    for method in dict.fromkeys(pair.method for pair in pairs):
-        own = [pair for pair in pairs if pair.method == method]
-        groups: dict[str, list[PairedQuery]] = {}
-        for pair in own:
-            groups.setdefault(pair.direction, []).append(pair)
-        if len(groups) > 1:
-            groups["overall"] = own
-        for direction, group in groups.items():
-            pids = np.array([pair.pid for pair in group])
-            first = measures_by_query(*np.array([pair.first for pair in group]).T)
-            second = measures_by_query(*np.array([pair.second for pair in group]).T)
+    for method in dict.fromkeys(key[0] for key in pairs):
+        own = {key: pair for key, pair in pairs.items() if key[0] == method}
+        directions = list(dict.fromkeys(key[1] for key in own))
+        for direction in [*directions, "overall"] if len(directions) > 1 else directions:
+            group = [pair for key, pair in own.items() if direction in (key[1], "overall")]
+            pids, first_scores, second_scores = map(np.array, zip(*group, strict=True))
+            first, second = measures_by_query(*first_scores.T), measures_by_query(*second_scores.T)
             for name in COMPARED:
                 result = compare_paired(first[name], second[name], pids)
                 means = [f"{100 * values[name].mean():.2f}" for values in (first, second)]
@@ -165,15 +123,15 @@ def format_differences(pairs: Sequence[PairedQuery]) -> str:
     return format_table(header, rows, align="<<<>>>>>")
 
 
-def format_changes(pairs: Sequence[PairedQuery], better: bool) -> str:
+def format_changes(pairs: Pairs, better: bool) -> str:
     """Lay out the queries of the first method whose average precision rose (``better``) or fell most."""
-    sign = 1 if better else -1
-    changes = [(sign * (pair.second[1] - pair.first[1]), pair) for pair in pairs if pair.method == pairs[0].method]
+    method, _, _ = next(iter(pairs))
+    changes = [(second[1] - first[1], key, first, second) for key, (_, first, second) in pairs.items()]
     rows = []
-    for rise, pair in sorted(changes, key=lambda change: change[0], reverse=True)[:NUM_CHANGES]:
-        if rise > 0:
-            (first_rank, first, _), (second_rank, second, _) = pair.first, pair.second
-            cells = (f"{100 * first:.2f}", f"{100 * second:.2f}", f"{first_rank:g}", f"{second_rank:g}")
-            rows.append([pair.key, pair.direction, *cells])
+    for change, key, first, second in sorted(changes, key=lambda change: change[0], reverse=better):
+        if key[0] == method and (change > 0 if better else change < 0):
+            precisions = (f"{100 * scores[1]:.2f}" for scores in (first, second))
+            rows.append([key[2], key[1], *precisions, f"{first[0]:g}", f"{second[0]:g}"])
     header = [f"{'better' if better else 'worse'} with the second", "direction"]
-    return format_table([*header, "AP first", "AP second", "rank first", "rank second"], rows, align="<<>>>>")
+    header += ["AP first", "AP second", "rank first", "rank second"]
+    return format_table(header, rows[:NUM_CHANGES], align="<<>>>>")

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from datasets.tracklet import Case
-from utils.distances import find_nearest
+from utils.distances import nearest_columns
 from utils.verification import Verification, count_negatives
 
 from ..evaluation.results import CaseResult, Method
@@ -86,7 +87,7 @@ def collect_direction(
     lowest, highest = np.inf, -np.inf
     for index, row in enumerate(distances.iterate_rows()):
         if files:
-            nearest = find_nearest(row, length or len(row))
+            nearest = nearest_columns(torch.from_numpy(row), length or len(row)).tolist()
             names = " ".join(result.case.gallery[other].name for other in nearest)
             for add_ranking in files:
                 add_ranking(result.case.name, result.case.query[index].name, names)
@@ -119,7 +120,8 @@ def collect_direction(
 
 def _find_places(distances: np.ndarray, is_match: np.ndarray, first_rank: float) -> tuple[Place, ...]:
     """Find the nearest and the first match by distances, (G,), which are infinite for what is left out."""
-    nearest = [index for index in find_nearest(distances, NUM_NEAREST).tolist() if np.isfinite(distances[index])]
+    columns = nearest_columns(torch.from_numpy(distances), NUM_NEAREST).tolist()
+    nearest = [index for index in columns if np.isfinite(distances[index])]
     places = [Place(rank, index, float(distances[index])) for rank, index in enumerate(nearest, start=1)]
     to_matches = np.where(is_match, distances, np.inf)
     match = int(to_matches.argmin())

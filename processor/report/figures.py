@@ -2,13 +2,13 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,11 +21,12 @@ MAX_RANK = 20  # of the CMC curve
 LOWEST_RATE = 1e-5  # false-positive rates below it are drawn at it: a logarithmic axis has no zero
 # Colours that stand out from white and from near-black; lines differ in their dashes, too.
 COLOURS = ("#2f7de1", "#d9730d", "#1f9d63", "#a35be0")
-DASHES = ("-", "--", "-.", ":")
+DASHES = ("-", "--", ":")  # as many as make every line of the first twelve another
 INK = "#000001"  # becomes the colour of the page's text
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.grid": True,
+    "axes.prop_cycle": cycler(color=len(DASHES) * COLOURS, linestyle=len(COLOURS) * DASHES),
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -36,6 +37,7 @@ STYLE: dict[Any, Any] = {
     "grid.color": INK,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
+    "lines.linewidth": 2,
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -77,9 +79,9 @@ def write_figures(
 
 
 def _draw_cmc(directions: Sequence[RankedDirection], axes: Axes) -> str:
-    for direction, look in zip(directions, _looks(), strict=False):
+    for direction in directions:
         shown = 100 * direction.cmc[:MAX_RANK]
-        axes.plot(range(1, len(shown) + 1), shown, label=str(direction.method), **look)
+        axes.plot(range(1, len(shown) + 1), shown, label=str(direction.method))
     lowest = 100 * min(direction.cmc[0] for direction in directions)
     axes.set(xlabel="rank", xlim=(1, MAX_RANK), xticks=(1, 5, 10, 15, 20))
     axes.set(ylabel="queries with a true match, %", ylim=(min(10 * (lowest // 10), 90), 101))
@@ -88,10 +90,10 @@ def _draw_cmc(directions: Sequence[RankedDirection], axes: Axes) -> str:
 
 
 def _draw_roc(rows: Sequence[Mapping[str, Any]], axes: Axes) -> str:
-    for row, look in zip(rows, _looks(), strict=False):
+    for row in rows:
         rates = [max(point["false_positive_rate"], LOWEST_RATE) for point in row["roc"]]
         accepted = [100 * point["true_positive_rate"] for point in row["roc"]]
-        axes.plot(rates, accepted, label=row["method"], drawstyle="steps-post", **look)
+        axes.plot(rates, accepted, label=row["method"], drawstyle="steps-post")
     axes.set(xlabel="false pairs accepted (FPR)", xscale="log", xlim=(LOWEST_RATE, 1))
     axes.set(ylabel="true pairs accepted (TPR), %", ylim=(0, 101))
     values = "; ".join(f"{row['method']} {100 * row['equal_error_rate']:.2f} %" for row in rows)
@@ -99,21 +101,12 @@ def _draw_roc(rows: Sequence[Mapping[str, Any]], axes: Axes) -> str:
 
 
 def _draw_distances(direction: RankedDirection, axes: Axes) -> str:
-    kinds = (("false pairs", direction.num_false, "#d9730d", "--"), ("true pairs", direction.num_true, "#2f7de1", "-"))
-    for name, counts, colour, dash in kinds:
-        shares = 100 * counts / max(counts.sum(), 1)
-        axes.stairs(shares, direction.edges, color=colour, fill=True, alpha=0.25)
-        label = f"{name} ({int(counts.sum()):,})"
-        axes.stairs(shares, direction.edges, color=colour, linestyle=dash, linewidth=1.8, label=label)
+    kinds = (("true pairs", direction.num_true), ("false pairs", direction.num_false))
+    for (name, counts), colour, dash in zip(kinds, COLOURS, DASHES, strict=False):
+        shares, label = 100 * counts / max(counts.sum(), 1), f"{name} ({int(counts.sum()):,})"
+        axes.stairs(shares, direction.edges, color=colour, linestyle=dash, linewidth=2, label=label)
     axes.set(xlabel="distance", ylabel="share of the pairs in a bin, %")
     return "Histograms of the distances of pairs of one person, and of pairs of two, each of 100 % in all."
-
-
-def _looks() -> Iterator[dict[str, Any]]:
-    """Yield styles of lines that differ in colour and dashes."""
-    for index in count():
-        dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
-        yield {"color": COLOURS[index % len(COLOURS)], "linestyle": dash, "linewidth": 2}
 
 
 def _as_svg(figure: Figure) -> str:

@@ -23,11 +23,6 @@ from .pictures import describe_view
 NUM_LAYERS = 4  # blocks of the encoder to go back; the erasing test came out much the same for 1 to 6
 OPACITY = 0.7  # of the colour over the most relevant patch
 COLOURS = mpl.colormaps["viridis"]  # readable with any kind of colour vision
-# Below the pictures of a pair.
-EXPLANATION = """\
-Relevance: yellow marks the patches of the tracklet that count most
-for this similarity; no colour means none.
-Weight: share of the frame in the pooling."""
 
 
 class PairExplanation(NamedTuple):
@@ -50,28 +45,25 @@ MakeMaps = Callable[[RankedDirection], dict[int, QueryMaps]]  # maps some querie
 
 
 def explain_pair(
-    extractor: FeatureExtractor,
-    query: Tensor,
-    gallery: Tensor,
-    camids: Sequence[int] = (-1, -1),
-    num_layers: int = NUM_LAYERS,
+    extractor: FeatureExtractor, query: Tensor, gallery: Tensor, camids: Sequence[int] = (-1, -1)
 ) -> PairExplanation:
     """Explain the similarity of two clips, (T, C, H, W), uint8; with mirror images if the extractor uses them.
 
     Where the two descriptors are equal, no patch could raise the similarity, and the maps are zero. ``camids`` are
-    0-based training cameras of the two, -1 if unknown; ``num_layers`` counts blocks of the encoder from the last.
+    0-based training cameras of the two, -1 if unknown.
     """
     device = extractor.runtime.device
     clips = extractor.transform(torch.stack([query, gallery]).to(device))  # (2, T, C, H, W)
     cameras = torch.tensor(camids, device=device)
     if extractor.flip:
         clips, cameras = torch.cat([clips, flip_clips(clips)]), cameras.repeat(2)
+    num_layers = min(NUM_LAYERS, len(extractor.model.encoder.blocks))
     with evaluation_mode(extractor.model):
-        similarity, relevance = trace_relevance(extractor.model, clips, cameras, _compare, num_layers)
-    maps = relevance.maps.unflatten(0, (-1, 2))  # (1 or 2, 2, T, rows, columns)
+        similarity, maps, weights = trace_relevance(extractor.model, clips, cameras, _compare, num_layers)
+    maps = maps.unflatten(0, (-1, 2))  # (1 or 2, 2, T, rows, columns)
     if extractor.flip:
         maps = torch.stack([maps[0], maps[1].flip(-1)])
-    weights = relevance.frame_weights.unflatten(0, (-1, 2)).mean(dim=0)  # (2, T)
+    weights = weights.unflatten(0, (-1, 2)).mean(dim=0)  # (2, T)
     return PairExplanation(similarity.item(), maps.mean(dim=0).cpu(), weights.cpu())
 
 
@@ -106,12 +98,11 @@ def map_queries(
     """
     case, maps = direction.case, {}
     chosen = direction.hardest_people(num_people)
-    num_layers = min(NUM_LAYERS, len(extractor.model.encoder.blocks))
     for query in extractor.runtime.show_progress(chosen, f"{case.title}: maps", "query"):
         clips = make_loader([case.query[query.index], case.gallery[query.places[0].gallery]]).dataset
         items = [clips[0], clips[len(clips) // 2]]  # type: ignore[arg-type]  # the first clip of each
         pixels = [item["clips"] for item in items]
-        explained = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items], num_layers)
+        explained = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items])
         frames, match_frames = (overlay_clip(*pair) for pair in zip(pixels, explained.maps, strict=True))
         best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
         maps[query.index] = QueryMaps(explained.weights[0].tolist(), frames, match_frames[best])
@@ -124,24 +115,17 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     ``clips`` are the pixels of both, (T, C, H, W), uint8.
     """
     num_frames = explanation.weights.shape[1]
-    figure = Figure(figsize=(max(1.1 * num_frames, 6), 11), layout="constrained")
-    longest = 1.5 * float(explanation.weights.max())
-    halves, weights = np.asarray(figure.subfigures(2, 1)), explanation.weights.tolist()
-    sides = zip(halves, clips, explanation.maps, weights, tracklets, ("query", "gallery"), strict=True)
-    for half, clip, maps, own_weights, tracklet, side in sides:
-        title = f"{side} {tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
+    figure = Figure(figsize=(max(1.1 * num_frames, 6), 10), layout="constrained")
+    halves = np.asarray(figure.subfigures(2, 1))
+    sides = zip(halves, clips, explanation.maps, explanation.weights, tracklets, strict=True)
+    for half, clip, maps, weights, tracklet in sides:
+        title = f"{tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
         half.suptitle(title, x=0.02, ha="left", fontsize=9)
-        no_ticks: dict[str, list[int]] = {"xticks": [], "yticks": []}
-        axes = half.subplots(3, num_frames, squeeze=False, height_ratios=[4, 4, 1.2], subplot_kw=no_ticks)
-        columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), own_weights, strict=True)
-        for (picture, covered, bar), frame, blended, weight in columns:
+        axes = half.subplots(2, num_frames, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
+        columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), weights, strict=True)
+        for (picture, covered), frame, blended, weight in columns:
             picture.imshow(frame)
             covered.imshow(blended)
-            bar.bar(0, weight, color="tab:gray")
-            bar.set(xlim=(-1, 1), ylim=(0, longest))
-            bar.text(0, weight, f"{weight:.0%}", ha="center", va="bottom", fontsize=8)
-        for axis, name in zip(axes[:, 0], ("frames", "relevance", "weight"), strict=True):
-            axis.set_ylabel(name, fontsize=8)
-    figure.suptitle(f"Cosine similarity {explanation.similarity:.3f}", fontsize=11)
-    figure.supxlabel(EXPLANATION, fontsize=8)
+            covered.set_xlabel(f"weight {weight:.0%}", fontsize=8)
+    figure.suptitle(f"Query and gallery tracklet: cosine similarity {explanation.similarity:.3f}", fontsize=11)
     figure.savefig(path, dpi=100)

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
 from datasets.tracklet import Tracklet
 
-from .direction import RankedDirection
+from .direction import NUM_NEAREST, RankedDirection
 
 NUM_QUERIES = 8
-NUM_RANKS = 8
 FRAME_HW = (128, 64)  # pixels
 MAX_NAME = 24  # characters of a tracklet's name that fit above its picture
 
@@ -20,31 +19,24 @@ MAX_NAME = 24  # characters of a tracklet's name that fit above its picture
 def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
     """Draw the people with the highest and the lowest average precision, a query of each in a row.
 
-    Beside it are its nearest gallery tracklets, green if right and red if wrong. If all of these are wrong, the last
-    place shows the first right one instead.
+    Beside it are its nearest gallery tracklets, green if right and red if wrong, and the first right one.
     """
     case = direction.case
     for name in ("best", "worst"):
         queries = direction.hardest_people(NUM_QUERIES, reverse=name == "best")
-        figure = Figure(figsize=(1.3 * (1 + NUM_RANKS), 2.8 * len(queries)))
-        grid = figure.subplots(len(queries), 1 + NUM_RANKS, squeeze=False, subplot_kw={"frame_on": False})
-        for axis in grid.flat:
-            axis.set(xticks=[], yticks=[])
+        num_columns = 1 + NUM_NEAREST + 1
+        figure = Figure(figsize=(1.3 * num_columns, 2.8 * len(queries)), layout="constrained")
+        empty: dict[str, object] = {"frame_on": False, "xticks": [], "yticks": []}
+        grid = figure.subplots(len(queries), num_columns, squeeze=False, subplot_kw=empty)
         with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
             for row, query in zip(grid, queries, strict=True):
                 asked = case.query[query.index]
                 _draw_tracklet(row[0], asked, f"query, AP {query.average_precision:.2f}", "black")
-                matches = [place for place in query.places if case.gallery[place.gallery].pid == asked.pid]
-                places = list(query.places[:NUM_RANKS])
-                if matches and matches[0] not in places:
-                    places[-1] = matches[0]
-                for axis, (rank, index, distance) in zip(row[1:], places, strict=False):
+                for axis, (rank, index, distance) in zip(row[1:], query.places, strict=False):
                     other = case.gallery[index]
                     verdict, colour = ("right", "tab:green") if other.pid == asked.pid else ("wrong", "tab:red")
                     _draw_tracklet(axis, other, f"{rank:g}. {verdict}, distance {distance:.2f}", colour)
-            title = f"{case.title}: the {len(queries)} {name} ranked people, a query of each (visual only)"
-            figure.suptitle(_printable(title))
-            figure.tight_layout(rect=(0, 0, 1, 0.98))
+            figure.suptitle(_printable(f"{case.title}: the {name} ranked people, a query of each (visual only)"))
             figure.savefig(folder / f"ranked_{name}.png", dpi=80)
 
 

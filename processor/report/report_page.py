@@ -4,6 +4,7 @@ page.js reads the data, which are embedded as JSON: a tracklet and a picture onc
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +18,6 @@ from utils import html_page
 from utils.commands import going_on_without
 from utils.unknown import UNKNOWN
 
-from ..evaluation.results import NO_MASK
 from .direction import RankedDirection, RankedQuery, group_by_case
 from .figures import write_figures
 from .maps import QueryMaps
@@ -68,7 +68,6 @@ def render_page(
         provenance=provenance,
         results=results,
         measures=MEASURES,
-        has_mask=any(direction.method.mask != NO_MASK for direction in directions),
         figures=figures,
         methods=data["methods"],
         directions=data["directions"],
@@ -86,10 +85,7 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
     """Collect the page's data."""
     methods = list(dict.fromkeys(str(direction.method) for direction in directions))
     tracklets: dict[int, Json] = {}  # by ``id``
-    frames: dict[str, int] = {}  # number of each by its path
-
-    def add_frame(path: str) -> int:
-        return frames.setdefault(path, len(frames))
+    frames: dict[str, int] = defaultdict(lambda: len(frames))  # number of each by its path
 
     def add(tracklet: Tracklet) -> Json:
         if id(tracklet) not in tracklets:
@@ -102,7 +98,7 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
                 "altitude": tracklet.altitude,
                 "day": tracklet.day,
                 "numFrames": len(tracklet.frame_paths),
-                "picture": add_frame(tracklet.middle_frame),
+                "picture": frames[tracklet.middle_frame],
             }
         return tracklets[id(tracklet)]
 
@@ -112,7 +108,7 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
         queries = _choose_queries(own[0].queries, own_maps)
         for query in queries[:NUM_WITH_FRAMES]:
             tracklet = case.query[query.index]
-            add(tracklet)["frames"] = [add_frame(path) for path in spread(tracklet.frame_paths, NUM_FRAMES)]
+            add(tracklet)["frames"] = [frames[path] for path in spread(tracklet.frame_paths, NUM_FRAMES)]
         for index, each in own_maps.items():
             add(case.query[index])["maps"] = {
                 "weights": [_short(weight) for weight in each.weights],

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
-from utils.distances import find_nearest
+from utils.distances import nearest_columns
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
 from utils.text import read_csv, shorten
@@ -30,8 +31,7 @@ RANKING_HEADERS = {
     AGVPREID_RANKING: HEADER,
     VREID_XFD_RANKING: ("case", "query_tracklet", "ranked_gallery_tracklets"),
 }
-VISUAL_NAME = "visual"  # of the method whose files have no suffix
-MAX_SHOWN, MAX_LENGTH = 40, 200  # problems that are listed, of all that are counted, and characters of each
+MAX_LENGTH = 200  # characters of a problem that are shown
 
 AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names of its gallery, nearest first
 
@@ -80,32 +80,26 @@ def write_submission(path: Path, rows: Iterable[Row], sample: Sequence[Row] = ()
         if row.query in by_query:
             raise Mistake(f"{row.place}: the query {row.query} is already ranked in {by_query[row.query].place}.")
         by_query[row.query] = row
-    order = [row.query for row in sample if row.query in by_query]
+    order = dict.fromkeys([*(row.query for row in sample if row.query in by_query), *by_query])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
-    for number, query in enumerate(dict.fromkeys([*order, *by_query]), start=1):
-        writer.writerow((number, query, " ".join(by_query[query].gallery)))
+    writer.writerows((number, query, " ".join(by_query[query].gallery)) for number, query in enumerate(order, start=1))
     write_text(text.getvalue(), path)
     return len(by_query)
 
 
 def check_submission(
-    rows: Sequence[Row], sample: Sequence[Row], known: Collection[str] = (), length: int = 0
+    rows: Sequence[Row], sample: Sequence[Row], known: Collection[str] = ()
 ) -> list[tuple[str, str, str]]:
     """Compare a submission with the organisers' sample, which has all queries, but need not list the whole gallery.
 
-    Args:
-        rows: The submission.
-        sample: The sample.
-        known: More names of gallery tracklets, such as those of the folders of the copy.
-        length: Gallery tracklets that every row must list; 0 for as many as the sample's longest list has.
-    Returns:
-        Place, kind and details of each problem, by line, missing queries last with their place in the sample.
+    ``known`` are more names of gallery tracklets. Every row must list as many as the sample's longest list has. Returns
+    place, kind and details of each problem, by line, missing queries last with their place in the sample.
     """
     queries = {row.query for row in sample}
     galleries = {name for row in sample for name in row.gallery}.union(known)
-    length = length or max(len(row.gallery) for row in sample)
+    length = max(len(row.gallery) for row in sample)
     problems = []
     first_places: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
@@ -124,15 +118,10 @@ def check_submission(
 
 
 def format_problems(problems: Sequence[tuple[str, str, str]]) -> str:
-    """Count problems by kind, and list the first ``MAX_SHOWN`` of them, one a line."""
-    if not problems:
-        return "no problems"
+    """Count problems by kind, and list them, one a line."""
     counts = Counter(kind for _, kind, _ in problems)
-    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    lines = [f"  {place}: {kind}: {detail[:MAX_LENGTH]}" for place, kind, detail in problems[:MAX_SHOWN]]
-    if len(problems) > MAX_SHOWN:
-        lines.append(f"  and {len(problems) - MAX_SHOWN} more")
-    return "\n".join([f"{len(problems)} problems ({summary}):", *lines])
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no problems"
+    return "\n".join([summary, *(f"  {place}: {kind}: {detail[:MAX_LENGTH]}" for place, kind, detail in problems)])
 
 
 def gallery_names(root: Path) -> set[str]:
@@ -144,20 +133,14 @@ def gallery_names(root: Path) -> set[str]:
 
 
 def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
-    """Rank the gallery for every query by the distances that an evaluation left.
+    """Rank the gallery for every query by the distances that an evaluation left, all directions after one another.
 
-    Args:
-        folder: Results folder: of one direction, or with a folder for each direction, which are joined by name.
-        method: 'visual', or what the name of another method's file of distances holds after ``distmat_``.
-        length: Gallery tracklets per query; 0 for all.
+    ``method`` is 'visual', or what the names of another method's files hold after ``distmat_``.
     """
-    name = "distmat.npz" if method == VISUAL_NAME else f"distmat_{method}.npz"
+    name = "distmat.npz" if method == "visual" else f"distmat_{method}.npz"
     ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}
     if not ranked:
-        raise MissingFile(
-            f"{folder} holds no distmat*.npz, neither itself nor in a folder for each direction: evaluate with "
-            "TEST.SAVE_DISTANCES True."
-        )
+        raise MissingFile(f"{folder} and its folders hold no distmat*.npz: evaluate with TEST.SAVE_DISTANCES True.")
     for path in [direction / name for direction in sorted(ranked)]:
         if not path.is_file():
             raise MissingFile(f"{path.parent} holds no {name}: that direction was not ranked by the method {method}.")
@@ -169,5 +152,5 @@ def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
             raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
         queries, galleries = ([key.partition("/")[2] for key in side] for side in keys)  # after the identity: the name
         for query, distances in zip(queries, distmat, strict=True):
-            nearest = find_nearest(distances, length or len(distances))
+            nearest = nearest_columns(torch.from_numpy(distances), length or len(distances)).tolist()
             yield Row(str(path), "", query, [galleries[index] for index in nearest])

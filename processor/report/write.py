@@ -34,21 +34,12 @@ def write_report(
     save_distances: bool = False,
     make_maps: MakeMaps | None = None,
 ) -> list[Path]:
-    """Write tables, ranking files and pictures in place of those of an earlier evaluation (``replace_files``).
+    """Write tables, ranking files and pictures in place of those of an earlier evaluation; returns them, the page last.
 
     An error in the page, a figure or a picture costs that file and a warning, never the numbers. Where identities are
-    masked, only ranking files and distances are written. Several directions have a folder each.
-
-    Args:
-        evaluation: What to write.
-        scores: Its ``score_methods``.
-        folder: It exists.
-        ranking_length: Gallery tracklets per query in the ranking files; 0 for all.
-        provenance: Where the numbers come from (checkpoint, data set, ...), written above them.
-        save_distances: Whether to write all distances, too.
-        make_maps: Maps some queries of a direction, for the page; None for no maps.
-    Returns:
-        The files written, the page last: it is the one to open.
+    masked, only ranking files and distances are written. Several directions have a folder each. ``scores`` are those of
+    ``score_methods``, ``ranking_length`` counts gallery tracklets per query in the ranking files (0: all), and
+    ``provenance`` says where the numbers come from (checkpoint, data set, ...).
     """
 
     def write(temporary: Path) -> list[Path]:

@@ -22,10 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class SavePoints:
-    """Saves the state of training as the last checkpoint of a run, and keeps the one before.
-
-    All processes call its methods together.
-    """
+    """Saves the state of training as the last checkpoint and keeps the one before; all processes call its methods."""
 
     def __init__(self, state: TrainingState, output: Path) -> None:
         self.state = state
@@ -43,10 +40,7 @@ class SavePoints:
             self.state.save(self.output / BEST_CHECKPOINT)
 
     def visit(self, step: int, monitor: TrainingMonitor, bad_frames: BadFrames) -> None:
-        """Save within an epoch, after so many steps, if it is time; raise Stopped after it if a process got a signal.
-
-        The weights have changed just now. What was counted in this epoch is saved, too.
-        """
+        """Save within an epoch, after so many steps, if it is time; raise Stopped if a process received a signal."""
         minutes = self.state.cfg.SOLVER.STAGE2.CHECKPOINT_MINUTES
         is_due = minutes > 0 and time.monotonic() - self._last_save >= 60 * minutes
         # One exchange answers both questions: the number of a signal, 0 to save and go on, or -1 to go on.
@@ -95,10 +89,7 @@ def keep_old_checkpoints(output: Path) -> None:
 
 
 def restore_last(state: TrainingState, output: Path) -> None:
-    """Continue from the newest whole checkpoint of a run; all processes call this.
-
-    A last checkpoint that is damaged is renamed in the end, so that it does not take the place of the one before.
-    """
+    """Continue from the newest whole checkpoint of a run; a damaged one is set aside, so that it replaces no other."""
     processes = state.runtime.processes
     path = processes.run_on_main(partial(find_whole_checkpoint, output))
     content = read_checkpoint(path)
@@ -114,17 +105,14 @@ def restore_last(state: TrainingState, output: Path) -> None:
 def find_whole_checkpoint(output: Path) -> Path:
     """Return the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning."""
     last, previous = output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT
-    problem = f"{last} is gone."
     try:
-        if last.is_file() or not previous.is_file():
-            read_checkpoint(last)
-            return last
+        read_checkpoint(last)
+        return last
     except Mistake as error:
         if not previous.is_file():
             raise
-        problem = str(error)
-    logger.warning("%s The checkpoint before it is used: %s", problem, previous)
-    return previous
+        logger.warning("%s The checkpoint before it is used: %s", error, previous)
+        return previous
 
 
 def check_config(saved: str, cfg: CfgNode, path: Path, within_epoch: bool = False) -> None:

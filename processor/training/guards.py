@@ -17,17 +17,13 @@ MIN_SCALE = 1.0  # of the losses in fp16; below it even plain gradients overflow
 
 
 class FiniteGuard:
-    """Watches the losses of an epoch, and the scale of its gradients.
-
-    A batch whose loss is not finite stops training, or is skipped and counted (SOLVER.STAGE2.NON_FINITE_LOSS).
-    """
+    """Stops training at a loss that is not finite, or skips and counts its batch (SOLVER.STAGE2.NON_FINITE_LOSS)."""
 
     def __init__(self, state: TrainingState, tracklets: Sequence[Tracklet]) -> None:
         self.state = state
         self.tracklets = tracklets  # those that the batches' ``tracklet`` indices refer to
         self.skip = state.cfg.SOLVER.STAGE2.NON_FINITE_LOSS == "skip"
         self.num_skipped = 0
-        self._first_scale = state.scaler.get_scale()  # 1 unless the precision is fp16
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._spoiled = False
 
@@ -38,10 +34,7 @@ class FiniteGuard:
             self._buffers = [(buffer, buffer.clone()) for buffer in buffers]
 
     def check_losses(self, measures: Mapping[str, float], batch: Mapping[str, Tensor], step: int) -> None:
-        """After a backward pass: stop training, or mark the batch to be skipped, unless all measures are finite.
-
-        The weights have not changed. ``batch`` is this process's slice; ``step`` counts from 1.
-        """
+        """After a backward pass: stop training, or mark the batch to be skipped, unless all measures are finite."""
         if all(math.isfinite(value) for value in measures.values()):
             return
         terms = " ".join(f"{name} {value:.4g}" for name, value in measures.items())
@@ -71,10 +64,6 @@ class FiniteGuard:
         epoch, scale = self.state.epoch + 1, self.state.scaler.get_scale()
         if self.num_skipped:
             logger.warning("epoch %d: %d batches were skipped, no finite loss", epoch, self.num_skipped)
-        if scale < self._first_scale:
-            logger.info(
-                "epoch %d: gradients overflowed in fp16: steps were left out, and the scale fell to %g", epoch, scale
-            )
         if scale < MIN_SCALE:
             raise Mistake(
                 f"Gradients of epoch {epoch} overflowed in fp16 again and again: the losses' scale fell to {scale:g}. "

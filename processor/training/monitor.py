@@ -1,7 +1,6 @@
 """Show a training run while it runs: log lines, TensorBoard, history.csv, curves and sample clips.
 
-Measures stay on the device until the backward pass has been queued; only then does the host wait for them, while the
-device goes on computing. This is the only wait of a step.
+The host waits once in a step: for the measures of the forward pass, while the device computes the backward pass.
 """
 
 import csv
@@ -66,16 +65,13 @@ class _Epoch:
 
 
 class TrainingMonitor:
-    """Collects the measures of training and shows them.
+    """Collects the measures of training and shows them: in log lines, and in process 0 in files of ``output``, if any.
 
     The calls of a step, in this order: ``mark`` when its batch is there; ``send_measures`` after the forward pass;
     ``read_measures`` after the backward pass, before the weights change; ``mark`` after that.
 
-    Args:
-        state: What is trained; the history keeps the rows of its finished epochs, and drops all later ones.
-        output: Folder of the run; None for log lines alone. Process 0 writes there.
-        first_step: The run's step, counted from 1, with which this begins: TensorBoard hides earlier points from there.
-        ideal_step_seconds: At the device's rate of matrix products; 0 if that was not measured.
+    ``first_step`` is the run's step, counted from 1, with which this begins; TensorBoard hides points from there on.
+    ``ideal_step_seconds`` are those at the device's rate of matrix products; 0 if that was not measured.
     """
 
     def __init__(
@@ -88,7 +84,7 @@ class TrainingMonitor:
         self._board: SummaryWriter | None = None  # None writes no files
         if output is not None and state.runtime.processes.is_main:
             self.output = output
-            self.rows = read_history(output / HISTORY, state.epoch)
+            self.rows = read_history(output / HISTORY, state.epoch)  # those of epochs that are repeated are dropped
             self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
         self._epoch = _Epoch(0, 0)
         self._start = time.perf_counter()
@@ -126,8 +122,8 @@ class TrainingMonitor:
     ) -> None:
         """Send what a forward pass measured, scalars on the device, to the host, without waiting for it.
 
-        Once in a log period, the distances between clips are sent, too: of their features, (B, width) each, joined and
-        normalised as at test time, with their labels, (B,).
+        Once in a log period, the distances between clips go with it: of their ``features``, (B, width) each, joined and
+        normalised as at test time.
         """
         self._epoch.clips += len(labels)
         self._epoch.rate = rate
@@ -153,17 +149,11 @@ class TrainingMonitor:
                 epoch.sums[name] = epoch.sums.get(name, 0.0) + value
             self._write_step(values, distances)
         if epoch.steps % self.solver.LOG_PERIOD == 0 or epoch.steps == epoch.num_steps:
-            formats = {"lr": ".3g"}
-            means = " ".join(f"{name} {value:{formats.get(name, '.3f')}}" for name, value in self._means().items())
-            left = format_duration(self.seconds_left())
+            means = " ".join(f"{name} {value:#.4g}" for name, value in self._means().items())
+            steps_left = epoch.num_steps * (self.solver.MAX_EPOCHS - epoch.number + 1) - epoch.steps
+            left = format_duration((time.perf_counter() - self._start) / self._steps_of_run * steps_left)
             logger.info("epoch %d step %d/%d: %s, %s left", epoch.number, epoch.steps, epoch.num_steps, means, left)
         return values
-
-    def seconds_left(self) -> float:
-        """Estimate the seconds until the end of the run, from all that this process has done so far."""
-        epoch = self._epoch
-        steps = epoch.num_steps - epoch.steps + (self.solver.MAX_EPOCHS - epoch.number) * epoch.num_steps
-        return (time.perf_counter() - self._start) / max(self._steps_of_run, 1) * steps
 
     def finish_epoch(self) -> Row:
         """Write the epoch's row and curves; returns its means."""
@@ -186,7 +176,7 @@ class TrainingMonitor:
         return means
 
     def add_scores(self, epoch: int, mean_ap: float, averaged: float | None, chooses: bool) -> None:
-        """Add the mAP, 0..1, of the weights after an epoch, counted from 1, and of their moving average, if any.
+        """Add the mAP, 0..1, of the weights after an epoch and of their moving average, if any.
 
         Scores of validation people choose a checkpoint; those of test people do not.
         """
@@ -267,12 +257,8 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
         set_aside(path)
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        try:
-            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-            rows = [{**row, "epoch": int(row["epoch"])} for row in rows]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Mistake(f"{path} is damaged ({error}): remove it, and the history begins here.") from error
-    return [row for row in rows if row["epoch"] <= finished_epochs]
+        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= finished_epochs]
 
 
 def draw_curves(rows: Sequence[Row], path: Path) -> None:

@@ -1,7 +1,6 @@
 """Hold everything that changes while training, and write it to checkpoints and read it from them."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,7 @@ def weights_beside(path: Path, ending: str = "") -> Path:
 
 @dataclass
 class TrainingState:
-    """Everything that changes while training, and what it belongs to: the content of a checkpoint.
-
-    All processes hold the same state but for dropout's random numbers.
-    """
+    """Everything that changes while training; processes differ in dropout's random numbers only."""
 
     cfg: CfgNode
     model: XTFCLIP
@@ -80,16 +76,21 @@ class TrainingState:
 
         All processes call this, and process 0 writes. If a weight is not finite, nothing is written.
         """
-        if name := _find_infinite(self.model.state_dict()):
+        weights, device = self.model.state_dict(), self.runtime.device
+        if not torch.stack([value.isfinite().all() for value in weights.values()]).all():
+            name = next(name for name, value in weights.items() if not value.isfinite().all())
             raise Mistake(
                 f"{name} is not finite after epoch {self.epoch}, so nothing was saved; the checkpoint before is kept. "
                 "Lower SOLVER.STAGE2.BASE_LR or set SOLVER.PRECISION fp32, then continue with --resume."
             )
-        random_states = self.runtime.processes.gather_values(_random_states(self.runtime.device))
+        dropout = {"cpu": torch.get_rng_state()}  # the states of the generators that draw its masks
+        if device.type == "cuda":
+            dropout["cuda"] = torch.cuda.get_rng_state(device)
+        random_states = self.runtime.processes.gather_values(dropout)
         if not self.runtime.processes.is_main:
             return
         content = {
-            "model": self.model.state_dict(),
+            "model": weights,
             "criterion": self.criterion.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": {"last_epoch": self.schedule.last_epoch},
@@ -104,7 +105,7 @@ class TrainingState:
         write_checkpoint(content, path, previous)
         if self.with_weights:
             values = {name: content[name] for name in ("config", "pids", "camids", "epoch", "step")}
-            write_weights(self.model.state_dict(), values, weights_beside(path))
+            write_weights(weights, values, weights_beside(path))
             if self.averaged is not None:
                 write_weights(self.averaged.module.state_dict(), values, weights_beside(path, "_averaged"))
 
@@ -156,17 +157,3 @@ class TrainingState:
         self.schedule.base_lrs = [own["initial_lr"] for own in configured]
         for group, own, factor in zip(self.optimizer.param_groups, configured, self.schedule.lr_lambdas, strict=True):
             group.update(own, lr=own["initial_lr"] * factor(content["epoch"]))
-
-
-def _find_infinite(weights: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the first weight that is not finite, if any; waits for the device once."""
-    finite = torch.stack([value.isfinite().all() for value in weights.values()]).tolist()
-    return next((name for name, is_finite in zip(weights, finite, strict=True) if not is_finite), None)
-
-
-def _random_states(device: torch.device) -> dict[str, Tensor]:
-    """Return the states of torch's generators that this process draws dropout masks from."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states

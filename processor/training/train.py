@@ -35,23 +35,12 @@ def train(
 ) -> None:
     """Train up to the last epoch, keeping the last checkpoint and, if validation chooses one, the best.
 
-    With several processes, each gets its slice of every batch, and process 0 writes the files.
-
-    Args:
-        state: Training continues from its epoch and step, or with the validation that is due.
-        loader: Batches of P x K clips, of ``make_train_loader``.
-        augment: Turns uint8 clips into augmented, normalised floats.
-        output: Folder for checkpoints and what ``TrainingMonitor`` writes.
-        validate: Returns the mAP, 0..1, of a model, or None if nobody can be scored; the same in every process.
-        ideal_step_seconds: As for ``TrainingMonitor``.
+    Training continues from the state's epoch and step, or with the validation that is due. Process 0 writes into
+    ``output``. ``validate`` returns the mAP, 0..1, of a model, or None if nobody can be scored.
     """
     solver = state.cfg.SOLVER.STAGE2
     if state.epoch >= solver.MAX_EPOCHS:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
-    logger.info(
-        "total = %g id + %g triplet + %g memory + %g / T frame; id and triplet are sums over the three features",
-        *state.criterion.weights.values(),
-    )
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
     first_step = state.epoch * len(sampler) + state.step + 1
     monitor = TrainingMonitor(state, output, first_step, ideal_step_seconds)
@@ -76,10 +65,7 @@ def validate_epoch(
     save_points: SavePoints,
     validate: Callable[[XTFCLIP], float | None],
 ) -> None:
-    """Validate the weights and, beside them, their moving average; keep the best checkpoint if one is chosen.
-
-    Where there is a moving average, its mAP chooses.
-    """
+    """Validate the weights and, beside them, their moving average, whose mAP then chooses the best checkpoint."""
     data = state.cfg.DATASETS  # people of these keys are neither trained on nor tested, so they choose
     chooses = bool(data.VALIDATION_DIR or data.VALIDATION_FRACTION or data.VALIDATION_PIDS)
     mean_ap, averaged_map = validate(state.model), None
@@ -143,10 +129,7 @@ def train_one_epoch(
 def compute_losses(
     state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, monitor: TrainingMonitor | None = None
 ) -> dict[str, Tensor]:
-    """Run this process's slice of a batch through model and losses; returns the loss terms.
-
-    The model returns the whole batch, so the losses, and all that they mine and accumulate, are the same everywhere.
-    """
+    """Run this process's slice of a batch through the model, which returns the whole one, and compute its losses."""
     (labels,) = state.runtime.processes.gather_batch(labels)
     with state.runtime.autocast():
         output = state.parallel_model(clips, camids, memory=state.memory)

@@ -23,10 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callable[[XTFCLIP], float | None]:
-    """Choose the people to score: those of DATASETS.VALIDATION_DIR, those held out, or else the test people.
-
-    Returns a function that scores a model in training: ``score_people`` with all but the model.
-    """
+    """Return ``score_people`` for those of DATASETS.VALIDATION_DIR, for those held out, or else for the test people."""
     folder = cfg.DATASETS.VALIDATION_DIR
     if folder:
         people = f"validation on the people of {folder}"
@@ -42,11 +39,6 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callabl
     else:
         people, cases = "monitoring: scores of the test people, which choose no checkpoint", dataset.cases
     scored = [case for case in cases.values() if not case.identities_masked]
-    if folder and not scored:
-        raise Mistake(
-            f"DATASETS.VALIDATION_DIR {folder} has masked identities, so nobody can be scored: hold out training "
-            "people instead (DATASETS.VALIDATION_FRACTION)."
-        )
     make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train), processes=runtime.processes)
     return partial(score_people, cfg, runtime, people, scored, make_loader)
 
@@ -62,7 +54,7 @@ def score_people(
     """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
     if not cases:
         logger.warning(
-            "The test identities are masked, so nothing is scored: hold people out (DATASETS.VALIDATION_FRACTION)."
+            "All identities are masked, so nothing is scored: hold people out (DATASETS.VALIDATION_FRACTION)."
         )
         return None
     evaluation = evaluate(make_extractor(cfg, model, runtime), cases, make_loader, make_ranking_options(cfg))

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.ranking import compute_distances_usually, make_data, rank_usually, run
+from benchmarks.ranking import compute_distances_usually, main, make_data, rank_usually
 from utils.metrics import evaluate_ranking
 
 SMALL = ["--queries", "40", "--gallery", "90", "--width", "64", "--repeats", "1", "--device", "auto"]
 
 
 def test_the_peer_finds_the_same_scores():
-    query, gallery, ids = make_data(30, 90, 64, 5, torch.device("cpu"))
+    query, gallery, ids = make_data(30, 90, 64, torch.device("cpu"))
     distmat = compute_distances_usually(query.numpy(), gallery.numpy())
     cmc, average = rank_usually(distmat, *ids)
     result = evaluate_ranking(distmat, *ids)
@@ -21,10 +21,10 @@ def test_the_peer_finds_the_same_scores():
 
 
 def test_every_step_is_timed():
-    figures = run([*SMALL, "--measured_queries", "10"])
+    figures = main(SMALL)
     assert min(figures[name] for name in ("distances and ranks", "usual distances and ranks", "times as fast")) > 0
-    assert "usual distances and ranks" not in run([*SMALL, "--without_peer"])
+    assert "usual distances and ranks" not in main([*SMALL, "--without_peer"])
 
 
 def test_re_ranking_finds_what_the_peer_finds():
-    assert run([*SMALL, "--re_rank"])["difference"] < 5e-7
+    assert main([*SMALL, "--re_rank"])["difference"] < 5e-7

@@ -4,8 +4,6 @@ import ast
 import math
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,16 +19,14 @@ from configs import (
     describe_differences,
     dump_config,
     get_cfg,
-    values_of,
     warn_of_unread_keys,
 )
 from configs.keys import DEFAULTS, RANGES, leaves
 from configs.load import MAX_LENGTH
-from datasets.attributes import AGVPREID_SCHEME, COLUMNS
+from datasets.attributes import COLUMNS
 from loss import make_loss
 from model import make_model
-from processor.build import describe_transform, make_ranking_options
-from processor.evaluation.features import FeatureSet
+from processor.build import describe_transform
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "configs").glob("*.yml"))
@@ -93,7 +89,7 @@ def test_defaults_are_the_winners_recipe_and_tfclip_switches_every_extra_off():
 
 
 @pytest.mark.parametrize("key", [None, *EXTRAS])
-def test_every_extra_alone_can_be_switched_off(key, tiny_cfg, make_tracklet):
+def test_every_extra_alone_can_be_switched_off(key, tiny_cfg):
     cfg = tiny_cfg(*((key, EXTRAS[key]) if key else ()), config_file=XTFCLIP)
     assert {name for name, off in EXTRAS.items() if flat(cfg)[name] == off} == ({key} if key else set())
     model = make_model(cfg, num_classes=3, num_cameras=2)
@@ -102,10 +98,6 @@ def test_every_extra_alone_can_be_switched_off(key, tiny_cfg, make_tracklet):
     loss.backward()
     assert loss.isfinite()
     assert model.eval()(torch.randn(2, 4, 3, 64, 32)).shape == (2, 192)
-    people = FeatureSet([make_tracklet(1, gender=0), make_tracklet(2, gender=1)], torch.zeros(2, 1))
-    penalty = make_ranking_options(cfg).penalise(people, people, AGVPREID_SCHEME)
-    masked = None if penalty is None else penalty.matrix().tolist()
-    assert masked == (None if key == "TEST.MASK_ATTRIBUTES" else [[0, 100], [100, 0]])
 
 
 def test_command_line_wins_over_the_file_and_the_result_is_frozen_and_fresh(tmp_path):
@@ -118,20 +110,6 @@ def test_command_line_wins_over_the_file_and_the_result_is_frozen_and_fresh(tmp_
 
 
 # ---- roles
-
-
-def test_roles_say_what_must_not_change_what_is_compared_and_what_does_not_count():
-    cfg = get_cfg()
-    assert set(values_of(cfg, Role.BATCHES)) == {
-        *("SOLVER.SEED", "SOLVER.STAGE2.IMS_PER_BATCH", "SOLVER.STAGE2.ACCUMULATION_STEPS"),
-        *("DATALOADER.NUM_INSTANCE", "DATALOADER.BOTH_VIEWS", "DATALOADER.BALANCE_ALTITUDES"),
-    }
-    assert {*EXTRAS} - set(values_of(cfg, Role.NETWORK)) == {
-        *("LOSS.LABEL_SMOOTHING", "SOLVER.STAGE2.GRADIENT_CENTRALIZATION", "TEST.FLIP", "TEST.MASK_ATTRIBUTES"),
-    }
-    assert {"OUTPUT_DIR", "MODEL.DEVICE", "DATASETS.ROOT_DIR", "TEST.WEIGHT"} <= set(values_of(cfg, Role.PLACE))
-    moved = get_cfg(opts=["DATASETS.ROOT_DIR", "elsewhere", "SOLVER.MARGIN", "0.5"])
-    assert changed_keys(cfg, moved, Role.TRAINING) == {"SOLVER.MARGIN": (0.3, 0.5)}
 
 
 def test_feature_files_of_before_the_roles_can_still_be_compared():
@@ -190,25 +168,20 @@ def test_words_become_the_type_of_the_default(key, text, value):
     [
         # wrong types
         (["SOLVER.SEED", "1.5"], r"SOLVER\.SEED \(command line\) must be of type int, got 1\.5"),
-        (["SOLVER.MARGIN", "1" + "0" * 400], r"SOLVER\.MARGIN \(command line\) must be of type float"),
         (["DATASETS.NAMES", "('agvpreid', 'mars')"], r"DATASETS\.NAMES"),
         # unknown keys
         (["SOLVER.STAGE2.BASELR", "1"], r"Unknown config key SOLVER\.STAGE2\.BASELR.*mean SOLVER\.STAGE2\.BASE_LR\?"),
-        (["BASE_LR", "1"], r"Did you mean SOLVER\.STAGE2\.BASE_LR\?"),
         (["TEST.SEED", "1"], r"Did you mean SOLVER\.SEED\?"),
-        (["MODEL.VIT", "1"], r"MODEL\.VIT \(command line\) is a section, not a key"),
         (["SOLVER.STAGE1.BASE_LR", "1"], r"^SOLVER\.STAGE1\.BASE_LR .* published code that means nothing here\.$"),
         (["SOLVER.STAGE2.LARGE_FC_LR", "True"], r"use SOLVER\.STAGE2\.TEMPORAL_CLASSIFIER_LR_FACTOR instead, 10 for"),
         (["DATALOADER.CACHE_DIR", "x"], r"^DATALOADER\.CACHE_DIR .* of an older version: .* tools\.dataset resize"),
         # words
         (["SOLVER.SEED"], r"KEY VALUE pairs, got an odd number of words: SOLVER\.SEED"),
-        (["TEST.FLIP", "False", "DATASETS.ROOT_DIR=data"], r"separated by a space: DATASETS\.ROOT_DIR=data"),
         (["TEST.FLIP", "False", "--resume"], r"Options come before the KEY VALUE pairs: move --resume"),
         # values
         (["MODEL.POOLING", "max"], r"MODEL\.POOLING must be one of attention, mean, got 'max'"),
         (["INPUT.SIZE_TEST", "(1, 2, 3)"], r"INPUT\.SIZE_TEST must be 2 numbers \(height, width\), got \(1, 2, 3\)"),
         (["SOLVER.STAGE2.LAYER_DECAY", "0"], r"LAYER_DECAY must lie between 0 and 1 without 0, got 0\.0"),
-        (["INPUT.PIXEL_STD", "(0.2, 0, 0.2)"], r"INPUT\.PIXEL_STD must lie between 0\.001 and 1, got \(0\.2, 0\.0"),
         *((["MODEL.DEVICE", device], r"^MODEL\.DEVICE must be auto") for device in ("", "gpu", "cuda:01")),
         # rules between keys
         (["SOLVER.STAGE2.IMS_PER_BATCH", "20"], r"must be a multiple of DATALOADER\.NUM_INSTANCE \(6\).*20"),
@@ -216,7 +189,6 @@ def test_words_become_the_type_of_the_default(key, text, value):
         (["SOLVER.STAGE2.STEPS", "(50, 30)"], r"SOLVER\.STAGE2\.STEPS must increase"),
         (["INPUT.CROP_PADDING", "144"], r"CROP_PADDING .* shorter side of INPUT\.SIZE_TRAIN \(288, 144\), got 144"),
         (["MODEL.VIT.EMBED_DIM", "64", "MODEL.VIT.NUM_HEADS", "3"], r"EMBED_DIM must be a multiple of .*HEADS \(3\)"),
-        (["TEST.IMS_PER_BATCH", "60000"], r"^TEST\.IMS_PER_BATCH clips of INPUT\.SEQ_LEN frames in INPUT\.SIZE_TEST"),
         (["TEST.TEXT_TOWER", "a.pt"], r"^TEST\.TEXT_TOWER needs TEST\.MASK predicted, got annotated"),
         (["DATALOADER.BOTH_VIEWS", "True", "DATALOADER.NUM_INSTANCE", "1"], r"BOTH_VIEWS needs .* at least 2, got 1"),
         (["DATASETS.VALIDATION_FRACTION", "0.1", "DATASETS.VALIDATION_PIDS", "a.txt"], r"exclude each other"),
@@ -246,13 +218,6 @@ def test_every_default_is_allowed_and_every_choice_of_words_loads():
         assert [flat(get_cfg(opts=[key, word]))[key] for word in words] == list(words)
 
 
-@pytest.mark.parametrize("value", ['"a\\0b"', '"a\\nb"', '"\\ud800"', "x" * 4097])
-def test_text_that_cannot_be_a_path_or_a_name_is_refused(value, tmp_path):
-    with pytest.raises(ValueError, match=r"^OUTPUT_DIR must hold at most 4,096 characters of text") as error:
-        get_cfg(write(tmp_path / "a.yml", f"OUTPUT_DIR: {value}\n"))
-    assert len(str(error.value)) < 250
-
-
 # ---- YAML
 
 
@@ -271,6 +236,10 @@ REFUSED = {
     "large": ("# " + "x" * MAX_LENGTH, r"is longer than 32,768 characters"),
     "list": ("- a\n- b\n", r"must hold a mapping of config keys, got list"),
     "not finite": ("SOLVER:\n  MARGIN: .nan\n", r"^SOLVER\.MARGIN must lie between 0 and 1,000,000, got nan"),
+    **{
+        name: (f"OUTPUT_DIR: {value}\n", r"^OUTPUT_DIR must hold at most 4,096 characters")
+        for name, value in {"NUL": '"a\\0b"', "lines": '"a\\nb"', "surrogate": '"\\ud800"', "long": "x" * 4097}.items()
+    },
 }
 
 
@@ -339,8 +308,3 @@ def test_differences_from_the_defaults_paste_into_a_command_line():
     assert "\n" not in line
     assert get_cfg(opts=shlex.split(line)) == cfg
     assert describe_differences(cfg, Role.FEATURES) == "INPUT.SIZE_TEST '(64, 32)' TEST.FLIP False"
-
-
-def test_configs_needs_neither_torch_nor_numpy():
-    code = "import sys, configs; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

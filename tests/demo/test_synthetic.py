@@ -1,8 +1,6 @@
 """The synthetic data set: layout, determinism, agreement of attributes and pictures, perspective."""
 
 import csv
-import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +8,14 @@ import pytest
 
 from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
 from datasets.build import open_dataset
-from demo import dataset as dataset_module
 from demo.body import walking_body
 from demo.cameras import CAMERAS
 from demo.dataset import CASE1, CASE2, identity, render_dataset
 from demo.people import Person
 from demo.rendering import render_tracklet
 from demo.shapes import Canvas, Light, View, ellipsoid
-from utils.files import WRITTEN_LIST
 
-FRAME_NAME = re.compile(r"P(\d+)T(\d{6})([01])A([0-3])C([0-5])E(\d+)K(\d+)F(\d+)\.jpg")
 TINY = {"num_train": 2, "num_test": 3, "tracklets_per_view": 2, "frames_per_tracklet": 2}
-ONE = {"num_train": 1, "num_test": 0, "tracklets_per_view": 1, "frames_per_tracklet": 1, "num_workers": 1}
 GROUND, AERIAL = CAMERAS[0], CAMERAS[5]
 
 
@@ -39,18 +33,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_same_seed_gives_the_same_bytes_with_any_number_of_workers(root: Path, tmp_path: Path) -> None:
     render_dataset(tmp_path / "again", seed=3, num_workers=2, **TINY)
     assert _bytes_of(tmp_path / "again") == _bytes_of(root)
-
-
-def test_frame_names_follow_the_grammar_and_the_folder(root: Path) -> None:
-    for frame in root.rglob("*.jpg"):
-        match = FRAME_NAME.fullmatch(frame.name)
-        assert match, frame
-        camera = int(match[5])
-        assert frame.parent.name.startswith(f"{frame.parent.parent.name}C{camera}T")
-        ground = CAMERAS[camera].view == "ground"
-        assert match[4] == "0" or not ground
-        if "train" not in frame.parts:
-            assert ground == (f"{CASE1}/gallery" in frame.as_posix() or f"{CASE2}/query" in frame.as_posix())
 
 
 def test_cases_mirror_each_other_and_case2_has_distractors(tmp_path: Path) -> None:
@@ -76,23 +58,6 @@ def test_tables_are_complete_and_say_what_is_drawn(root: Path) -> None:
                 row[column] in (truth[column], UNKNOWN_CODES[column]) or row["id"] >= 5  # people of other seeds
                 for column in COLUMNS
             )
-
-
-def test_force_replaces_a_data_set_only_when_the_new_one_is_whole(tmp_path: Path, monkeypatch) -> None:
-    def fail(items: Iterable[object], *_: object, **__: object) -> Iterator[object]:
-        yield next(iter(items))
-        raise KeyboardInterrupt
-
-    render_dataset(tmp_path / "data", **ONE)
-    before = _bytes_of(tmp_path)
-    monkeypatch.setattr(dataset_module, "track", fail)
-    with pytest.raises(KeyboardInterrupt):
-        render_dataset(tmp_path / "data", **{**ONE, "num_train": 6}, seed=1, force=True)
-    assert _bytes_of(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
-    monkeypatch.undo()
-    render_dataset(tmp_path / "data", **ONE, seed=1, force=True)
-    assert set((tmp_path / "data" / WRITTEN_LIST).read_text().splitlines()) < set(_bytes_of(tmp_path / "data"))
 
 
 def test_people_vary_and_their_codes_are_known_names() -> None:

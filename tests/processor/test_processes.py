@@ -75,30 +75,14 @@ def write_uneven_tree(write_tree, root):
     return root
 
 
-def assert_close(actual, expected, tolerance, where=""):
-    """Compare nested dicts and lists of tensors and numbers; tensors by their largest difference."""
-    if isinstance(expected, dict):
-        assert actual.keys() == expected.keys(), where
-        for key in expected:
-            assert_close(actual[key], expected[key], tolerance, f"{where}/{key}")
-    elif isinstance(expected, list):
-        assert len(actual) == len(expected), where
-        for index, value in enumerate(expected):
-            assert_close(actual[index], value, tolerance, f"{where}/{index}")
-    else:
-        actual, expected = torch.as_tensor(actual), torch.as_tensor(expected)
-        assert actual.shape == expected.shape, where
-        torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance, msg=lambda text: f"{where}: {text}")
-
-
 @pytest.mark.parametrize("model", ["xtfclip", *LONG_MODELS])
-def test_training_is_that_of_one_process(model, found):
+def test_training_is_that_of_one_process(model, found, assert_same):
     """Adam at a rate of 1e-3, two hundred times the recipe's: the weights move by far more than the tolerance."""
     alone, several = found
     for process in several:
         for quantity in ("memory", "losses", "first gradients", "model", "criterion"):
             tolerance = 1e-6 if quantity == "model" else 1e-9
-            assert_close(process[quantity], alone[quantity], tolerance, quantity)
+            assert_same(process[quantity], alone[quantity], quantity, tolerance)
     # The comparison is not empty: every trained weight moved, all terms are positive, and label smoothing learned.
     assert len(alone["losses"]) >= 4
     assert all(term > 0 for terms in alone["losses"] for term in terms.values())
@@ -113,26 +97,25 @@ def test_training_is_that_of_one_process(model, found):
 
 
 @pytest.mark.parametrize("model", ["xtfclip", *LONG_MODELS[:1]])
-def test_features_distances_and_scores_are_those_of_one_process(model, found):
+def test_features_distances_and_scores_are_those_of_one_process(model, found, assert_same):
     alone, several = found
     assert [len(features) for features in alone["features"].values()] == [2, 5, 5, 6]
     num_methods = 4 if model == "tfclip" else 9  # X-TFCLIP: all masked, attributes alone
     assert len(alone["distances"]) == 2 * num_methods
     # The last part of the folder has one tracklet, so all but one process have none.
-    assert_close(alone["described"], alone["features"]["aerial to ground, gallery"], 1e-9)
+    assert_same(alone["described"], alone["features"]["aerial to ground, gallery"], tolerance=1e-9)
     for process in several:
-        assert_close(process["features"], alone["features"], 1e-9)
-        assert_close(process["described"], alone["described"], 1e-9)
-        assert_close(process["distances"], alone["distances"], 1e-6)
+        for quantity, tolerance in (("features", 1e-9), ("described", 1e-9), ("distances", 1e-6)):
+            assert_same(process[quantity], alone[quantity], quantity, tolerance)
         assert process["metrics"] == alone["metrics"]
         for name, distmat in alone["distances"].items():
             assert torch.equal(process["distances"][name].argsort(stable=True), distmat.argsort(stable=True))
 
 
 @pytest.mark.parametrize("model", ["xtfclip", *LONG_MODELS, pytest.param("bf16", marks=pytest.mark.slow)])
-def test_all_processes_end_with_the_same_bits(model, found):
+def test_all_processes_end_with_the_same_bits(model, found, assert_same):
     first, second = found[1]
-    assert_close(second, first, 0)
+    assert_same(second, first)
 
 
 @pytest.mark.slow
@@ -147,11 +130,11 @@ def test_bf16_losses_are_close_to_those_of_one_process(model, found):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["dropout"])
-def test_dropout_is_repeatable_to_the_bit_and_leaves_the_mean_loss_as_it_is(model, found):
+def test_dropout_is_repeatable_to_the_bit_and_leaves_the_mean_loss_as_it_is(model, found, assert_same):
     alone, several = found
     means = []
     for first, second in (alone, *several):
-        assert_close(first, second, 0)
+        assert_same(first, second)
         means.append(sum(terms["total"] for terms in first["losses"]) / len(first["losses"]))
     assert means[1] == pytest.approx(means[0], rel=0.1)
     assert means[1] != means[0]  # other masks

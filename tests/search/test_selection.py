@@ -28,22 +28,13 @@ def names(selection):
 
 
 def test_edges_are_rounded_and_clipped(select):
-    selection = select(
-        [
-            line(1, 1, 10.4, 20.6, 20.2, 30.3),  # right 30.6, bottom 50.9
-            line(1, 2, -5, -7, 20, 30),
-            line(1, 3, 190, 90, 20, 30),
-            line(1, 4, 180, 70, 20.4, 30.4),  # rounds to the border
-        ]
-    )
+    # The right edge of the first is 30.6, the lower one 50.9; the last one is rounded to the border.
+    lines = [line(1, 1, 10.4, 20.6, 20.2, 30.3), line(1, 2, -5, -7, 20, 30), line(1, 3, 190, 90, 20, 30)]
+    selection = select([*lines, line(1, 4, 180, 70, 20.4, 30.4)])
     assert selection.edges.tolist() == [[10, 21, 31, 51], [0, 0, 15, 23], [190, 90, 200, 100], [180, 70, 200, 100]]
     assert selection.report == "of 4 boxes, none was left out; 2 of the crops are clipped at the border of the frame"
-    assert [(t["mean_width"], t["mean_height"]) for t in selection.tracklets] == [
-        (21, 30),
-        (15, 23),
-        (10, 10),
-        (20, 30),
-    ]
+    assert [t["mean_width"] for t in selection.tracklets] == [21, 15, 10, 20]
+    assert [t["mean_height"] for t in selection.tracklets] == [30, 23, 10, 30]
 
 
 def test_boxes_outside_and_empty_boxes_are_left_out_and_counted(select):
@@ -93,7 +84,7 @@ def test_without_a_tracklet_the_options_that_left_none_are_named(select):
     message = (
         r"^No tracklet is left: of 5 boxes, 1 are outside the frame or empty, 1 are smaller than 8x1 pixels "
         r"\(--min_width, --min_height\), 1 are below --min_confidence 0\.5, 1 are skipped by --stride 3, 1 are in "
-        r"tracklets of fewer than 2 frames \(--min_frames\)\. The boxes are those of .*boxes\.txt\.$"
+        r"tracklets of fewer than 2 frames \(--min_frames\)\.$"
     )
     with pytest.raises(ValueError, match=message):
         select([*lines[:2], line(3, 1), line(4, 1), lines[4]], min_width=8, min_confidence=0.5, stride=3, min_frames=2)

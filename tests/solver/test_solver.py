@@ -1,12 +1,14 @@
 """Parameter groups, schedule and gradient centralisation, by hand."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from configs import get_cfg
 from model import make_model
-from solver import centralize_gradients, describe_groups, make_optimizer, make_schedule
+from solver import centralize_gradients, describe_groups, make_optimizer
 from solver.schedule import rate_factor
 
 
@@ -52,30 +54,13 @@ def test_schedules_by_hand(options, factors):
     assert {epoch: rate_factor(stage, epoch) for epoch in factors} == pytest.approx(factors)
 
 
-def test_the_schedule_steps_the_optimizer(tiny_cfg):
-    cfg = tiny_cfg("SOLVER.STAGE2.BASE_LR", 1.0, "SOLVER.STAGE2.STEPS", "(1,)")
-    optimizer = make_optimizer(cfg, make_model(cfg, 3, 2))
-    schedule = make_schedule(cfg, optimizer)
-    assert optimizer.param_groups[0]["lr"] == 1
-    optimizer.step()
-    schedule.step()
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
-
-
-def test_centralisation_by_hand_and_of_many_gradients():
-    matrix = nn.Parameter(torch.zeros(2, 3))
+def test_centralisation_by_hand():
+    matrix, convolution, bias = (nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (2, 3, 1, 1), (3,)))
     matrix.grad = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])
-    shapes = ((8, 5), (8, 5), (3, 4, 2, 2), (7,), (), (1, 9))
-    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
-    for parameter in parameters:
-        parameter.grad = torch.randn_like(parameter)
-    plain = [parameter.grad.clone() for parameter in parameters]
-    for gradient in plain:
-        if gradient.dim() > 1:
-            gradient -= gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True)
-    centralize_gradients([matrix, nn.Parameter(torch.zeros(2, 2)), *parameters])
-    assert matrix.grad.tolist() == [[-2.0, -1.0, 3.0], [-1.0, -1.0, 2.0]]
-    assert all(torch.equal(parameter.grad, other) for parameter, other in zip(parameters, plain, strict=True))
+    convolution.grad, bias.grad = matrix.grad[..., None, None].clone(), torch.ones(3)
+    centralize_gradients([matrix, nn.Parameter(torch.zeros(2, 2)), convolution, bias])
+    assert matrix.grad.tolist() == convolution.grad[..., 0, 0].tolist() == [[-2.0, -1.0, 3.0], [-1.0, -1.0, 2.0]]
+    assert bias.grad.tolist() == [1, 1, 1]
 
 
 def test_rates_and_decays_of_every_role(tiny_cfg):
@@ -128,11 +113,7 @@ def test_the_table_of_groups_counts_every_parameter_and_shows_what_is_frozen(tin
     cfg = tiny_cfg(*("MODEL.FREEZE_BLOCKS", 1, "SOLVER.STAGE2.BASE_LR", 0.001, "SOLVER.STAGE2.PROMPT_LR_FACTOR", 3.0))
     model = make_model(cfg, 3, 2)
     *table, last = describe_groups(cfg, model).splitlines()
-    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in table[2:]]
-    numbers = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    total, trained = sum(size for size, _ in numbers), sum(size for size, trains in numbers if trains)
-    assert sum(int(row[1].replace(",", "")) for row in rows) == total
-    assert last == f"Adam trains {trained:,} of {total:,}."
-    assert {("encoder, weights", "frozen", "-"), ("prompt, biases", "0.006", "0.0001")} <= {
-        (row[0], *row[2:]) for row in rows
-    }
+    sizes = [[p.numel() for p in model.parameters() if p.requires_grad or not trains] for trains in (True, False)]
+    assert last == "Adam trains {:,} of {:,}.".format(*map(sum, sizes))
+    assert any(re.match(r"encoder, weights +[\d,]+ +frozen +-", line) for line in table)
+    assert any(re.match(r"prompt, biases +[\d,]+ +0\.006 +0\.0001", line) for line in table)

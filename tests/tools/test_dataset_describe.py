@@ -1,6 +1,7 @@
 """tools.dataset describe: from folders of one's own to a trained and evaluated model."""
 
 import csv
+import itertools
 import json
 import shutil
 
@@ -21,17 +22,15 @@ OPTS = ["DATASETS.NAMES", "folder", "DATASETS.EVAL_CASE", "all", "TEST.MASK_ATTR
 def build(tmp_path):
     """``build(form)``: write six people of different colours, each in four tracklets of four frames."""
 
-    def write(form, cameras=("1", "2"), name="own data"):
-        for index, person in enumerate(PEOPLE):
-            for camera in cameras:
-                for tracklet in (1, 2):
-                    folder = tmp_path / name / form.format(person=person, camera=camera, tracklet=tracklet)
-                    folder.mkdir(parents=True)
-                    rng = np.random.default_rng([index, tracklet])
-                    for frame in range(4):
-                        pixels = 40 * index + rng.integers(0, 30, (64, 32, 3))
-                        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{frame}.png")
-        return tmp_path / name
+    def write(form):
+        for (index, person), camera, tracklet in itertools.product(enumerate(PEOPLE), (1, 2), (1, 2)):
+            folder = tmp_path / "own data" / form.format(person=person, camera=camera, tracklet=tracklet)
+            folder.mkdir(parents=True)
+            rng = np.random.default_rng([index, tracklet])
+            for frame in range(4):
+                pixels = 40 * index + rng.integers(0, 30, (64, 32, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{frame}.png")
+        return tmp_path / "own data"
 
     return write
 
@@ -68,29 +67,15 @@ def test_from_folders_to_results(build, tmp_path, tiny_opts, capsys, monkeypatch
         assert all("gallery" in names[name] for name in ranked)
 
 
-@pytest.mark.slow
-def test_people_without_cameras_are_searched_in_all_tracklets(build, tmp_path, tiny_opts, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    root = build("{person}/{tracklet}", cameras=("",))
-    describe(root, "--pattern", "{person}/{tracklet}", "--seed", "3")
-    train_main.main(["--output_dir", "logs", *tiny_opts, *OPTS, "DATASETS.ROOT_DIR", str(root)])
-    eval_main.main(["--output_dir", "logs"])
-    assert "scored by the protocol all-cameras" in (tmp_path / "logs/results/eval.log").read_text()
-    assert list(json.loads((tmp_path / "logs/results/results.json").read_text())["protocols"]) == ["all-cameras"]
-
-
-def test_a_table_is_never_replaced_without_force_but_another_may_be_written(build, tmp_path, caplog, capsys):
+def test_a_table_is_replaced_only_with_force(build, caplog):
     root = build("{camera}/{person}_{tracklet}")
     words = (root, "--pattern", "{camera}/{person}_{tracklet}")
     describe(*words)
     first = (root / "tracklets.csv").read_text()
-    assert dataset.main(["describe", *map(str, words), "--seed", "1"]) == 1
-    assert "tracklets.csv exists already: --force replaces it, --output names" in caplog.text
-    describe(*words, "--output", tmp_path / "half.csv", "--test_share", "0.5")
-    assert f"DATASETS.TABLE {tmp_path / 'half.csv'}" in capsys.readouterr().out
-    assert len({row["person"] for row in rows_of(tmp_path / "half.csv") if row["split"] != "train"}) == 3
-    assert (root / "tracklets.csv").read_text() == first
-    describe(*words, "--seed", "1", "--force")
+    assert dataset.main(["describe", *map(str, words)]) == 1
+    assert "tracklets.csv exists already: --force replaces it" in caplog.text
+    describe(*words, "--test_share", "0.5", "--force")
+    assert len({row["person"] for row in rows_of(root / "tracklets.csv") if row["split"] != "train"}) == 3
     assert (root / "tracklets.csv").read_text() != first
 
 

@@ -81,7 +81,7 @@ def test_the_threshold_comes_from_an_evaluation(write, complaint, tmp_path, capl
     main(["find", "one.npz", "--queries", "one.npz", "--results", "results.json"])
     assert "Accepted up to a distance of 0.25 (results.json, up" in caplog.text
     assert "2 of 2 queries have no match" in caplog.text
-    assert "if all 2 tracklets are of other people, 0.02 are expected" in caplog.text
+    assert "If all 2 tracklets are of other people, 0.02 are expected" in caplog.text
     write("any.npz", a=0, b=60, length=3)
     words = ("find", "any.npz", "--key", "a", "--results", "results.json")
     assert "--results compares descriptors of length 1" in complaint(*words)

@@ -19,7 +19,6 @@ from utils.checkpoint import read_checkpoint, write_weights
 from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
-PEOPLE = tuple(range(1, 21))
 ALL = ["visual only", "visual only + mask (predicted attributes)"]
 
 
@@ -42,11 +41,14 @@ def evaluate(folder, *opts):
 
 @pytest.fixture(scope="module")
 def folder(write_tree, tiny_opts, tmp_path_factory):
-    """A run in logs/ on the twenty people in data/, who have two genders and three hairstyles."""
+    """A run in logs/ on twenty people in data/, who have two genders and three hairstyles."""
     folder = tmp_path_factory.mktemp("attributes")
-    write_tree(folder / "data", train=PEOPLE, tracklets=1, num_frames=2)
+    write_tree(folder / "data", train=tuple(range(1, 21)), tracklets=1, num_frames=2)
     for table in (folder / "data/attributes").rglob("*.csv"):
-        set_hairstyles(table, lambda pid: pid % 3)
+        header, *rows = csv.reader(table.read_text().splitlines())
+        for row in rows:
+            row[header.index("hairstyle")] = str(int(row[0]) % 3)
+        table.write_text("".join(",".join(row) + "\n" for row in (header, *rows)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         words = [*tiny_opts, "DATASETS.ROOT_DIR", "data", "SOLVER.STAGE2.MAX_EPOCHS", "1"]
@@ -54,22 +56,15 @@ def folder(write_tree, tiny_opts, tmp_path_factory):
     return folder
 
 
-def set_hairstyles(table, choose):
-    header, *rows = list(csv.reader(table.read_text().splitlines()))
-    for row in rows:
-        row[header.index("hairstyle")] = str(choose(int(row[0])))
-    table.write_text("".join(",".join(row) + "\n" for row in (header, *rows)))
-
-
 @pytest.fixture
-def trained(folder, tmp_path, monkeypatch):
-    """A copy of the run and its data in the working directory; returns the root of the data."""
+def _trained(folder, tmp_path, monkeypatch):
+    """Go to a copy of the run and its data."""
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock"))
     monkeypatch.chdir(tmp_path)
-    return Path("data")
 
 
-def test_a_mask_without_annotations_from_training_to_results(trained, capsys):
+@pytest.mark.usefixtures("_trained")
+def test_a_mask_without_annotations_from_training_to_results(capsys):
     assert status_of(eval_main, "--output_dir", "logs", "TEST.MASK", "predicted") == 1
     command = "run `python -m tools.train_attributes --output_dir logs`"
     assert f"TEST.MASK predicted needs logs/{HEADS_FILE}: {command}" in capsys.readouterr().err
@@ -83,26 +78,22 @@ def test_a_mask_without_annotations_from_training_to_results(trained, capsys):
     assert evaluate("predicted", "TEST.MASK", "predicted") == ALL
     assert "TEST.MASK predicted" in Path("predicted/results.txt").read_text()
     assert Path("predicted/tracklet_rankings_predicted_attributes.csv").is_file()
-    label = "annotated attributes, weighed by reliability"
-    assert evaluate("soft", "TEST.MASK", "soft") == [
-        "visual only",
-        f"visual only + mask ({label})",
-        f"attributes alone ({label})",
-    ]
-    assert evaluate("annotated") == [
-        "visual only",
-        "visual only + mask (annotated attributes)",
-        "attributes alone (annotated attributes)",
-    ]
+    for kind, label in (
+        ("soft", "annotated attributes, weighed by reliability"),
+        ("annotated", "annotated attributes"),
+    ):
+        rows = ["visual only", f"visual only + mask ({label})", f"attributes alone ({label})"]
+        assert evaluate(kind, "TEST.MASK", kind) == rows
     assert evaluate("none", "TEST.MASK", "none") == ["visual only"]
 
-    for table in (trained / "attributes").rglob("*.csv"):
+    for table in Path("data/attributes").rglob("*.csv"):
         table.unlink()
     assert evaluate("bare", "TEST.MASK", "predicted") == ALL
     assert evaluate("bare", "TEST.MASK", "soft") == ["visual only"]
 
 
-def test_zero_shot_classifiers_are_scored_beside_them(trained, monkeypatch):
+@pytest.mark.usefixtures("_trained")
+def test_zero_shot_classifiers_are_scored_beside_them():
     captions = ROOT / "demo/demo_captions.safetensors"
     assert status_of(train_attributes, "--output_dir", "logs", "--text_tower", captions) == 0
     log = Path("logs/attributes.log").read_text()
@@ -122,48 +113,39 @@ def test_zero_shot_classifiers_are_scored_beside_them(trained, monkeypatch):
     assert status_of(train_attributes, "--output_dir", "logs", "--text_tower", "nowhere.pt") == 1
 
 
-def test_sensitive_columns_are_predicted_only_if_asked_for(trained, capsys):
-    assert status_of(train_attributes, "--output_dir", "logs") == 0
-    sensitive = ("TEST.PREDICT_SENSITIVE", "True")
+@pytest.mark.usefixtures("_trained")
+def test_classifiers_of_other_descriptors_and_columns_are_refused(capsys):
+    """After more training, under another neck, when damaged, and without those of gender; each names the command."""
     words = ("--output_dir", "logs", "--custom_output_dir", "here", "TEST.MASK", "predicted")
-    assert status_of(eval_main, *words, *sensitive) == 1
-    assert (
-        "run `python -m tools.train_attributes --output_dir logs TEST.PREDICT_SENSITIVE True`"
-        in capsys.readouterr().err
-    )
-    assert status_of(train_attributes, "--output_dir", "logs", *sensitive) == 0
-    assert list(read_checkpoint(Path("logs", HEADS_FILE))["columns"]) == ["gender", "hairstyle"]
-    evaluate("with", *words[4:], *sensitive, "TEST.SAVE_DISTANCES", "True")
-    evaluate("without", *words[4:], "TEST.SAVE_DISTANCES", "True")
-    files = [Path(name, "distmat_predicted_attributes.npz").read_bytes() for name in ("with", "without")]
-    assert files[0] != files[1]
-
-
-def test_classifiers_of_other_descriptors_are_refused(trained, capsys):
-    """After more training, under another neck, and when damaged; each message names the command."""
-    words = ("--output_dir", "logs", "--custom_output_dir", "here", "TEST.MASK", "predicted")
-    path = Path("logs", HEADS_FILE)
+    path, checkpoint = Path("logs", HEADS_FILE), Path("logs/checkpoint_last.pth")
 
     def refused(message, *opts):
         assert status_of(eval_main, *words, *opts) == 1
         shown = capsys.readouterr().err
         assert message in shown
-        assert "run `python -m tools.train_attributes --output_dir logs" in shown
+        command, keys = "run `python -m tools.train_attributes --output_dir logs", " ".join(("", *opts))
+        assert f"{command}{keys}`" in shown
 
     assert status_of(train_attributes, "--output_dir", "logs") == 0
-    refused("of another TEST.NECK_FEAT than logs/checkpoint_last.pth", "TEST.NECK_FEAT", "after")
+    refused("with another TEST.NECK_FEAT than logs/checkpoint_last.pth has now", "TEST.NECK_FEAT", "after")
     content = read_checkpoint(path)
     weights = content.pop("model")
-    narrow = {**weights, "hairstyle.weight": weights["hairstyle.weight"][:, 1:].contiguous()}
-    write_weights(narrow, content, path)
+    write_weights({**weights, "hairstyle.weight": weights["hairstyle.weight"][:, 1:].contiguous()}, content, path)
     refused(f"logs/{HEADS_FILE} does not fit this run: its classifier of hairstyle is (3, ")
-    without_codes = {**content, "columns": {"hairstyle": {**content["columns"]["hairstyle"]}}}
-    del without_codes["columns"]["hairstyle"]["codes"]
-    write_weights(weights, without_codes, path)
+    write_weights(weights, {**content, "columns": {"hairstyle": {"temperature": 1.0}}}, path)
     refused(f"logs/{HEADS_FILE} does not fit this run: it has no entry 'codes'")
     write_weights(weights, content, path)
-    checkpoint = Path("logs/checkpoint_last.pth")
+
+    sensitive = ("TEST.PREDICT_SENSITIVE", "True")
+    refused("with another TEST.PREDICT_SENSITIVE", *sensitive)
+    assert status_of(train_attributes, "--output_dir", "logs", *sensitive) == 0
+    assert list(read_checkpoint(path)["columns"]) == ["gender", "hairstyle"]
+    evaluate("with", *words[4:], *sensitive, "TEST.SAVE_DISTANCES", "True")
+    evaluate("without", *words[4:], "TEST.SAVE_DISTANCES", "True")
+    files = [Path(name, "distmat_predicted_attributes.npz").read_bytes() for name in ("with", "without")]
+    assert files[0] != files[1]
+
     trained_more = torch.load(checkpoint, weights_only=True)
     trained_more["model"]["memory_weight"] += 1
     torch.save(trained_more, checkpoint)
-    refused("of another checkpoint than logs/checkpoint_last.pth gives now")
+    refused("with another checkpoint than logs/checkpoint_last.pth has now")

@@ -44,18 +44,6 @@ def test_people_are_drawn_not_queries():
     assert np.subtract(*bootstrap_interval(np.tile(values, 9), others)) == pytest.approx(interval / 3, rel=0.15)
 
 
-def test_interval_of_many_people_is_that_of_the_normal_distribution():
-    values = np.repeat([0.0, 1.0], 500)
-    low, high = bootstrap_interval(values, np.arange(1000), num_resamples=20_000)
-    half = 1.96 * 0.5 / np.sqrt(1000)
-    assert (low, high) == (pytest.approx(0.5 - half, abs=2e-3), pytest.approx(0.5 + half, abs=2e-3))
-
-
-def test_one_person_and_equal_values_leave_no_width():
-    assert bootstrap_interval(np.array([0.2, 0.6]), np.array([7, 7])) == pytest.approx((0.4, 0.4))
-    assert bootstrap_interval(np.full(9, 0.3), np.arange(9) // 2) == pytest.approx((0.3, 0.3))
-
-
 def test_measures_share_the_draws_and_the_seed_fixes_them():
     values, pids = queries()
     low, high = bootstrap_interval(np.stack([values, 1 - values], axis=1), pids)

@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch.serialization import get_crc32_options, set_crc32_options
 
-from utils.checkpoint import fitting, read_checkpoint, write_checkpoint, write_weights
-from utils.mistake import Mistake
+from utils.checkpoint import read_checkpoint, write_checkpoint, write_weights
 
 WRITERS = {"a.pth": write_checkpoint, "a.safetensors": lambda content, path: write_weights(content, {}, path)}
 
@@ -91,18 +90,3 @@ def test_files_without_checksums_are_read(tmp_path, assert_same):
     save_file({name: value.contiguous() for name, value in WEIGHTS.items()}, tmp_path / "older.safetensors", metadata)
     for path in tmp_path.iterdir():
         assert_same(read_checkpoint(path), CONTENT, path)
-
-
-@pytest.mark.parametrize(
-    ("use", "cause"),
-    [
-        (lambda content: content["epoch"], "it has no entry 'epoch'"),
-        (lambda content: torch.nn.Linear(2, 2).load_state_dict(content), 'Missing key(s) in state_dict: "weight"'),
-        (lambda content: content["model"] + 1, "unsupported operand"),
-    ],
-)
-def test_what_does_not_fit_is_one_line(use, cause):
-    with pytest.raises(Mistake, match=r"a\.pth does not fit this run: .*") as error, fitting("a.pth"):
-        use({"model": {}})
-    assert cause in str(error.value)
-    assert "\n" not in str(error.value)

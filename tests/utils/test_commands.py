@@ -88,16 +88,10 @@ def test_no_child_outlives_the_command():
     assert children[0].exitcode == -signal.SIGKILL
 
 
-def test_an_error_of_what_is_dispensable_is_a_warning(caplog):
+def test_an_error_of_what_is_dispensable_is_a_warning_unless_the_disk_is_full(caplog, tmp_path):
     with going_on_without("the picture"):
         raise KeyError("x")
     assert caplog.messages == ["the picture: left out because of an error."]
     assert caplog.records[0].exc_info
-
-
-def test_a_full_disk_ends_what_is_dispensable_too(tmp_path):
-    def write(file):
-        raise OSError(errno.ENOSPC, "full")
-
-    with pytest.raises(Mistake, match="Free space on this disk"), going_on_without("the page"):
-        write_whole(write, tmp_path / "page.html")
+    with pytest.raises(Mistake, match="Free space"), going_on_without("the page"):
+        write_whole(lambda file: fail(OSError(errno.ENOSPC, "full"))(), tmp_path / "page.html")

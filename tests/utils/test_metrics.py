@@ -10,7 +10,6 @@ from utils import distances, metrics
 from utils.distances import squared_distances
 from utils.metrics import (
     ALL_CAMERAS,
-    CROSS_CAMERA,
     MARS_OFFICIAL,
     PROTOCOLS,
     evaluate_ranking,
@@ -73,11 +72,9 @@ def test_a_rank_among_equal_distances_is_the_mean_of_the_best_and_the_worst():
     assert (one.mINP, two.mINP) == pytest.approx((1 / 2.5, 2 / 3))
     np.testing.assert_array_equal(one.cmc, [0, 0, 1, 1])
     np.testing.assert_array_equal(two.cmc, [0, 1, 1, 1])
-
-
-def test_equal_distances_at_infinity_do_not_count_what_is_left_out():
-    result = evaluate_ranking(np.full((1, 4), np.inf), [1], [1, 1, 2, 1], [0], [0, 0, 0, 1])
-    assert result.first_ranks.tolist() == [1.5]
+    # At infinity, what is left out does not count.
+    far = evaluate_ranking(np.full((1, 4), np.inf), [1], [1, 1, 2, 1], [0], [0, 0, 0, 1])
+    assert far.first_ranks.tolist() == [1.5]
 
 
 def test_precision_at_k_of_hand_worked_cases():
@@ -86,8 +83,6 @@ def test_precision_at_k_of_hand_worked_cases():
     assert evaluate_ranking(*problem, k=3).mAP_at_k == pytest.approx((1 + 2 / 3) / 3)
     assert evaluate_ranking(*problem, k=1).mAP_at_k == 1
     assert evaluate_ranking(*problem).mAP_at_k == pytest.approx(evaluate_ranking(*problem).mAP)
-    with pytest.raises(ValueError, match="k of mAP@k must be at least 1, got 50 and 0"):
-        evaluate_ranking(*problem, k=0)
 
 
 @st.composite
@@ -211,29 +206,20 @@ def test_published_evaluation(parity_folder):
 def official_mars(distmat, q_pids, g_pids, q_camids, g_camids):
     """The MARS rules written out: junk skipped, trapezoids between neighbouring ranks, all queries divide."""
     total = 0.0
-    for i in range(len(q_pids)):
-        good = sum(p == q_pids[i] and c != q_camids[i] for p, c in zip(g_pids, g_camids, strict=True))
-        recall_before, precision_before, hits, rank, area = 0.0, 1.0, 0, 0, 0.0
-        for j in sorted(range(len(g_pids)), key=lambda j: (distmat[i][j], j)):
-            if g_pids[j] == q_pids[i] and g_camids[j] == q_camids[i]:
-                continue
-            rank += 1
-            hits += g_pids[j] == q_pids[i]
-            recall, precision = hits / max(good, 1), hits / rank
-            area += (recall - recall_before) * (precision_before + precision) / 2
-            recall_before, precision_before = recall, precision
-        total += area
+    for row, pid, camid in zip(distmat, q_pids, q_camids, strict=True):
+        good = (g_pids == pid) & (g_camids != camid)
+        kept = good | (g_pids != pid)
+        hits = np.cumsum(good[kept][np.argsort(row[kept])])
+        recall, precision = hits / max(good.sum(), 1), hits / np.arange(1, len(hits) + 1)
+        before = np.concatenate([[1.0], precision[:-1]])
+        total += (np.diff(recall, prepend=0) * (before + precision) / 2).sum()
     return total / len(q_pids)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_mars_protocol_agrees_with_its_rules_written_out(seed):
     rng = np.random.default_rng(seed)
-    problem = (
-        rng.random((6, 15)),
-        *(rng.integers(0, 4, size) for size in (6, 15)),
-        *(rng.integers(0, 3, size) for size in (6, 15)),
-    )
+    problem = rng.random((6, 15)), *(rng.integers(0, top, size) for top in (4, 3) for size in (6, 15))
     result = evaluate_ranking(*problem, protocol=MARS_OFFICIAL)
     assert result.mAP == pytest.approx(official_mars(*problem))
     assert result.num_valid_queries == 6
@@ -255,8 +241,7 @@ def test_unmatched_queries_count_as_zero_or_not_at_all():
 def test_same_camera_stays_when_the_protocol_says_so():
     problem = np.array([[0.0, 1.0]]), [1], [1, 1], [0], [0, 1]
     assert evaluate_ranking(*problem, max_rank=2).average_precisions.tolist() == [1]
-    kept = evaluate_ranking(*problem, max_rank=2, protocol=ALL_CAMERAS)
-    assert kept.mINP == 1
+    assert evaluate_ranking(*problem, max_rank=2, protocol=ALL_CAMERAS).mINP == 1
     with pytest.raises(ValueError, match="No query has a true match"):
         evaluate_ranking(np.zeros((1, 1)), [1], [1], [0], [0])
     assert evaluate_ranking(np.zeros((1, 1)), [1], [1], [0], [0], protocol=ALL_CAMERAS).mAP == 1
@@ -266,12 +251,3 @@ def test_config_lists_the_registered_protocols():
     assert CHOICES["TEST.PROTOCOL"] == ("", *PROTOCOLS)
     with pytest.raises(ValueError, match=r"TEST\.PROTOCOL must be one of '', cross-camera, .*, got 'mars'"):
         get_cfg(opts=["TEST.PROTOCOL", "mars"])
-
-
-def test_a_protocol_knows_which_gallery_entries_it_leaves_out():
-    g_pids, g_camids = np.array([1, 1, 2, 1]), np.array([0, 1, 0, -1])
-    assert CROSS_CAMERA.leaves_out(1, 0, g_pids, g_camids).tolist() == [True, False, False, False]
-    assert not CROSS_CAMERA.leaves_out(1, -1, g_pids, g_camids).any()
-    assert not ALL_CAMERAS.leaves_out(1, 0, g_pids, g_camids).any()
-    each = np.array([1, 2, 2, 1]), np.array([0, 1, 0, -1])  # a query for each entry
-    assert MARS_OFFICIAL.leaves_out(*each, g_pids, g_camids).tolist() == [True, False, True, False]

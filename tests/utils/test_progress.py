@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def run(caplog, monkeypatch):
-    """``run(items, seconds, **options)``: loop with ``seconds`` for each item; returns how many, and the log."""
+    """``run(items, seconds, **options)``: loop over range(n) with ``seconds`` for each item; returns n, and the log."""
     caplog.set_level("INFO")
 
     def loop(items, seconds, **options):
@@ -32,11 +32,11 @@ def run(caplog, monkeypatch):
 @pytest.mark.parametrize(
     ("items", "seconds", "options", "lines"),
     [
-        (range(7), 20, {}, ["CLIP memory: 3 of 7 batches, 1 min 20 s left", "CLIP memory: 6 of 7 batches, 20 s left"]),
+        (range(7), 20, {}, ["CLIP memory: 3 of 7, 1 min 20 s left", "CLIP memory: 6 of 7, 20 s left"]),
         (range(50), 1, {}, []),
-        (iter(range(3)), 100, {}, ["CLIP memory: 1 batch", "CLIP memory: 2 batches"]),
-        (iter(range(2)), 500, {"total": 2}, ["CLIP memory: 1 of 2 batches, 8 min 20 s left"]),
-        (range(2), 60, {"total": 12, "done": 10}, ["CLIP memory: 11 of 12 batches, 1 min 0 s left"]),
+        (iter(range(3)), 100, {}, ["CLIP memory: 1", "CLIP memory: 2"]),
+        (iter(range(2)), 500, {"total": 2}, ["CLIP memory: 1 of 2, 8 min 20 s left"]),
+        (range(2), 60, {"total": 12, "done": 10}, ["CLIP memory: 11 of 12, 1 min 0 s left"]),
     ],
 )
 def test_a_line_a_minute_says_how_far_the_loop_is(items, seconds, options, lines, run):

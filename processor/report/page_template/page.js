@@ -48,7 +48,7 @@
           <ol class="ranked">${places.map(({ rank, distance, other, verdict }) => html`
             <li class="${verdict}">${picture(data.pictures[other.picture], `person ${other.person}`)}
               <span class="verdict">${rank}. ${verdict === "right" ? "✓" : "✗"} ${verdict}</span>
-              ${camera(other)}<br>${place(other)}<div class="quiet">distance ${distance.toFixed(3)}</div></li>`)}
+              ${other.key}<br>${camera(other)}<br>${place(other)}<div class="quiet">distance ${distance.toFixed(3)}</div></li>`)}
           </ol>
         </div>
         <details><summary aria-label="More of query ${tracklet.key}">More</summary></details>
@@ -56,28 +56,21 @@
     const item = holder.content.firstElementChild;
     const more = item.querySelector("details");
     more.addEventListener("toggle", () => {
-      if (more.open && more.children.length === 1) more.insertAdjacentHTML("beforeend", drawMore(query).text);
+      if (more.open && more.children.length === 1) more.insertAdjacentHTML("beforeend", drawMore(tracklet).text);
       opened[more.open ? "add" : "delete"](tracklet.key);
       rememberChoices();
     });
     return item;
   }
 
-  function drawMore({ tracklet: { key, day, numFrames, frames, maps }, places }) {
+  function drawMore({ key, day, numFrames, frames, maps }) {
     const shown = frames && frames.length < numFrames ? `${frames.length} of ${numFrames}` : numFrames;
     return html`
       <h3>Query ${key}: ${shown} frames, in time order${day === null ? "" : `, day ${day}`}</h3>
       ${frames
         ? pictures(frames.map((index) => [data.pictures[index], "a frame of the query", ""]))
         : html`<p class="quiet">To keep the page small, only the queries with the lowest average precision show more frames.</p>`}
-      ${maps ? drawMaps(maps) : ""}
-      <h3>Nearest gallery tracklets</h3>
-      <div class="wide-table"><table class="nearest">
-        <tr>${["Rank", "Tracklet", "Camera", "View", "Day", "Frames", "Distance"].map((name) => html`<th scope="col">${name}</th>`)}</tr>
-        ${places.map(({ rank, distance, other, verdict }) => html`
-        <tr><td>${rank}, ${verdict}</td><td>${other.key}</td><td>${camera(other)}</td><td>${place(other)}</td>
-          <td>${other.day ?? "unknown"}</td><td>${other.numFrames}</td><td>${distance}</td></tr>`)}
-      </table></div>`;
+      ${maps ? drawMaps(maps) : ""}`;
   }
 
   function drawMaps({ weights, pictures: contents }) {
@@ -94,10 +87,8 @@
 
   // ---- the list, and the choices, which the page's address keeps
 
-  const value = (name) => filters.elements[name]?.value.trim() ?? "";
-  const within = (number, low, high) => !(low && number < Number(low)) && !(high && number > Number(high));
-  const isWanted = ({ precision, rank, tracklet }) => within(precision, value("from"), value("to"))
-    && within(rank ?? NEVER, ...value("match").split("-"))
+  const value = (name) => filters.elements[name].value.trim();
+  const isWanted = ({ rank, tracklet }) => (rank ?? NEVER) > Number(value("after"))
     && ["camera", "altitude", "person"].every((name) => !value(name) || String(tracklet[name]) === value(name));
 
   function showChoices() {
@@ -147,11 +138,7 @@
   });
   for (const field of fields) field.addEventListener("input", change);
   filters.addEventListener("submit", (event) => event.preventDefault());
-  document.getElementById("clear").addEventListener("click", () => {
-    for (const field of fields) if (filters.contains(field)) field.value = "";
-    opened.clear();
-    change();
-  });
+  filters.addEventListener("reset", () => setTimeout(change)); // the fields change after this event
   addEventListener("hashchange", () => { if (location.hash.includes("=")) recallChoices(); });
   recallChoices();
 }

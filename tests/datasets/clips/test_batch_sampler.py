@@ -47,19 +47,6 @@ def test_nothing_is_drawn_twice_but_to_fill_up(num_identities, batch_size):
     assert sorted(drawn) == list(range(8 * num_identities))
 
 
-def test_epoch_and_seed_choose_the_batches():
-    pids = np.repeat(np.arange(5), 6)
-    sampler = IdentityBatchSampler(pids, 4, 2, seed=1)
-    first = indices(sampler)
-    assert indices(sampler) == first
-    sampler.set_epoch(1)
-    second = indices(sampler)
-    assert second != first
-    sampler.set_epoch(0)
-    assert indices(sampler) == first
-    assert indices(IdentityBatchSampler(pids, 4, 2, seed=2)) != first
-
-
 @settings(max_examples=80, deadline=None)
 @given(problems(), st.integers(1, 3), st.integers(1, 5), st.integers(0, 3))
 def test_slices_of_all_processes_are_the_batches_of_one_and_parts_hold_whole_identities(
@@ -152,7 +139,7 @@ def test_without_balance_nothing_has_changed():
         ([], 4, {}, r"needs at least two people, but the training set has 0\."),
         ([5, 5, 5, 5], 4, {}, r"needs at least two people, but the training set has 1\."),
         ([1, 1, 2, 2, 3, 3], 8, {}, r"IMS_PER_BATCH \(8\) / .*NUM_INSTANCE \(2\) = 4 .* only 3.* to at most 6\."),
-        ([1, 1, 2, 2, 3, 3], 4, {"world_size": 3}, r"IMS_PER_BATCH .*\(4\) .* among 3 processes: start 1, 2 or 4\."),
+        ([1, 1, 2, 2, 3, 3], 4, {"world_size": 3}, r"IMS_PER_BATCH .*\(4\) .* among 3 processes\."),
     ],
 )
 def test_bad_arguments(pids, batch_size, options, message):

@@ -62,16 +62,24 @@ def test_frame_names():
     assert parse_frame_name("P81T2310171A2C2E152K7F7528.jpg") == Sighting(2, day=231017)
     assert parse_frame_name("P81T2310171A3C5E152K7F7528.JPEG") == Sighting(5, 120, 231017)
     assert parse_frame_name("P81T1A9C4E1K1F1.png") == Sighting(4)
-    for name in (
-        "P81T2310171A2C2E152K7F7528.bmp",
-        "xP81T2310171A2C2E152K7F7528.jpg",
-        "P81T2310171A2C2E152K7F7528.jpg.part",
-        "P81T2310171C2A2E152K7F7528.jpg",
-        "P81T2310171A2C2E152K7F.jpg",
-        "0001C1T0001F001.jpg",
-    ):
-        with pytest.raises(ValueError, match=f"^{name}: expected a frame name like"):
-            parse_frame_name(name)
+
+
+@pytest.mark.parametrize(
+    ("parse", "name", "message"),
+    [
+        (parse_frame_name, "P81T2310171A2C2E152K7F7528.bmp", "a frame name like"),
+        (parse_frame_name, "xP81T2310171A2C2E152K7F7528.jpg", "a frame name like"),
+        (parse_frame_name, "P81T2310171A2C2E152K7F7528.jpg.part", "a frame name like"),
+        (parse_frame_name, "P81T2310171C2A2E152K7F7528.jpg", "a frame name like"),
+        (detreidx_reader.parse_frame_name, "12_01_02_2024_10_30_30_40.jpg", "PID_DD_MM_YYYY"),
+        (detreidx_reader.parse_frame_name, f"12_01_02_2024_10_30_{10**30}_40_60_S1.jpg", "PID_DD_MM_YYYY"),
+        (detreidx_reader.parse_frame_name, "12_01_02_2024_10_30_30_40_60_7.jpg", "PID_DD_MM_YYYY"),
+        (detreidx_reader.parse_frame_name, "12_01_02_2024_10_30_30_40_60_S0.jpg", "PID_DD_MM_YYYY"),
+    ],
+)
+def test_frame_names_outside_the_grammar(parse, name, message):
+    with pytest.raises(ValueError, match=f"^{name}: expected {message}"):
+        parse(name)
 
 
 def test_reads_the_tree(root, caplog):
@@ -85,7 +93,6 @@ def test_reads_the_tree(root, caplog):
     assert (high.camid, high.view, high.altitude) == (5, "aerial", 80)
     assert (ground.camid, ground.view, ground.altitude) == (0, "ground", None)
     assert [last_integer(Path(path).name) for path in high.frame_paths] == [7, 99, 100]
-    assert all(Path(path).is_file() for path in high.frame_paths)
     assert list(dataset.cases) == ["case1", "case2"]
     case = dataset.cases["case2"]
     assert (case.name, case.title) == (CASE2, "ground to aerial")
@@ -112,10 +119,6 @@ def test_one_case_is_enough_but_no_half_of_one(root, caplog):
     (root / CASE1).rename(root / "moved")
     assert list(read(root).cases) == ["case2"]
     assert f"no folder {CASE1}, so this direction is left out" in caplog.text
-    (root / CASE1).symlink_to("nowhere")
-    with pytest.raises(ValueError, match=f"{CASE1} is not a folder, nor a link to one"):
-        read(root)
-    (root / CASE1).unlink()
     (root / CASE2 / "gallery").rename(root / "moved_gallery")
     with pytest.raises(FileNotFoundError, match=rf"{CASE2}/gallery is not a folder"):
         read(root)
@@ -177,15 +180,6 @@ def test_masked_copies(root, caplog):
     assert f"{CASE1}/query: 1 of 1 tracklets: outside the naming scheme" in caplog.text
     add_tracklet(root, f"{CASE2}/gallery/21/other", frame_names(5, [1]))  # one plain name means not masked
     assert [case.identities_masked for case in read(root).cases.values()] == [True, False]
-
-
-def test_a_copy_one_folder_deeper_or_spelt_otherwise_is_pointed_out(make_tree):
-    root = make_tree("outer/AG-VPReID")
-    with pytest.raises(FileNotFoundError, match=r"outer/train is not a folder: .* Did you mean .*outer/AG-VPReID\?"):
-        read(root.parent)
-    (root / "train").rename(root / "Train")
-    with pytest.raises(FileNotFoundError, match=r"AG-VPReID/train is not a folder: .* Train is spelt otherwise\."):
-        read(root)
 
 
 def mask(root, case):
@@ -292,18 +286,3 @@ def test_detreidx_odd_tracklets(detreidx, caplog):
         "case3_aerial_to_aerial: 1 of 1 queries have the identity and",
         "train: 1 of 4 tracklets: an aerial tracklet without exactly ",
     ]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "12_01_02_2024_10_30_30_40.jpg",
-        f"12_01_02_2024_10_30_{10**30}_40_60_S1.jpg",
-        "12_1_Feb_2024_10_30_30_40_60_S1.jpg",
-        "12_01_02_2024_10_30_30_40_60_7.jpg",
-        "12_01_02_2024_10_30_30_40_60_S0.jpg",
-    ],
-)
-def test_detreidx_frame_names_outside_the_grammar(name):
-    with pytest.raises(ValueError, match=f"^{name}: expected PID_DD_MM_YYYY.* the session as last field"):
-        detreidx_reader.parse_frame_name(name)

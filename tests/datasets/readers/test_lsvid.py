@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from datasets.build import open_dataset
-from datasets.readers.dataset import DatasetOptions
 from datasets.readers.lsvid import LIST_FOLDERS, QUERY_FILES
 
 TRAIN = [("tracklet_train/0000/0000_0001_01_", 0, (9, 10, 100)), ("tracklet_train/0003/0003_0001_15_", 3, (1, 2))]
@@ -55,14 +54,6 @@ def test_both_layouts(tmp_path, layout, caplog):
     )
 
 
-def test_evaluation_can_do_without_train(tmp_path):
-    build(tmp_path)
-    (tmp_path / "info/list_sequence/list_seq_train.txt").write_text("no list")
-    assert open_dataset("lsvid", tmp_path, DatasetOptions(with_train=False)).train == ()
-    (tmp_path / "info/list_sequence/list_seq_train.txt").unlink()
-    assert open_dataset("lsvid", tmp_path, DatasetOptions(with_train=False)).train == ()
-
-
 @pytest.mark.parametrize(
     ("line", "error"),
     [
@@ -91,8 +82,3 @@ def test_prefixes_that_overlap_are_reported(tmp_path, caplog):
         file.write("tracklet_train/0000/0000_0001_01_10 0\n")
     open_dataset("lsvid", tmp_path)
     assert any("train: 2 frames belong to several tracklets" in message for message in caplog.messages)
-
-
-def test_query_outside_the_list(tmp_path):
-    with pytest.raises(ValueError, match=r"query must lie in 1\.\.3, found 4\.\.4"):
-        open_dataset("lsvid", build(tmp_path, query=(4,)))

@@ -107,8 +107,6 @@ def test_evaluation_can_do_without_train(tree):
     with pytest.raises(ValueError, match=r"tracks_train_info\.mat is not a MATLAB file"):
         open_dataset("mars", tree.root)
     assert open_dataset("mars", tree.root, DatasetOptions(with_train=False)).train == ()
-    (tree.root / "info/tracks_train_info.mat").unlink()
-    assert open_dataset("mars", tree.root, DatasetOptions(with_train=False)).train == ()
 
 
 @pytest.mark.parametrize(
@@ -119,8 +117,6 @@ def test_evaluation_can_do_without_train(tree):
         ("query_IDX", "query_IDX", [[1]], "1 queries are junk or distractors"),
         ("query_IDX", "query", [[4]], "expected a variable 'query_IDX', found query"),
         ("query_IDX", "query_IDX", [[4.5]], "query_IDX must hold integers"),
-        ("query_IDX", "query_IDX", [[1e19]], r"integers of query_IDX must fit into 64 bits, found 1e\+19"),
-        ("tracks_test_info", "track_test_info", np.array([[1, 1, 2**63, 1]], np.uint64), "must fit into 64 bits"),
         ("tracks_test_info", "track_test_info", [[1, 2, 3]], r"must have four columns .* got \(1, 3\)"),
         ("tracks_test_info", "track_test_info", [[1, 1, 2, 1], [3, 2, 2, 1]], "row 2 has no frames"),
         ("tracks_train_info", "track_train_info", [[1, 17, 1, 9]], r"cameras \[9\] are not among"),
@@ -176,11 +172,6 @@ def test_the_camera_without_queries_is_aerial(build_mars_tree, caplog):
     assert [(t.pid, t.view) for t in case.gallery] == [(2, "aerial"), (4, "aerial")]
     message = "G2A-VReID: this copy differs from the published counts: tracklets: 6 instead of 5576."
     assert message in caplog.messages
-
-
-def test_cameras_may_be_the_other_way_round(build_mars_tree):
-    dataset = open_dataset("g2avreid", build_mars_tree(G2A_TRAIN, G2A_TEST, [2, 4]).root)
-    assert {t.camid: t.view for t in dataset.train} == {1: "aerial", 2: "ground"}
 
 
 def test_the_config_decides_where_queries_do_not(build_mars_tree, caplog):

@@ -75,22 +75,6 @@ def test_two_views_make_two_directions(build):
     assert dataset.cases["case1"].query[0].altitude == 80
 
 
-def test_tracklets_that_share_a_folder(tmp_path):
-    add_frames(
-        tmp_path / "x y",
-        *(f"{person}_c{camera}_f{frame}.jpg" for person in "12" for camera in "12" for frame in (9, 10)),
-    )
-    rows = [
-        f"x y/{person}_c{camera}_*,{person},{camera},{split}"
-        for person, split in (("1", "train"), ("2", "test"))
-        for camera in "12"
-    ]
-    (tmp_path / "other.csv").write_text("\n".join(["path,person,camera,split", *rows]))
-    dataset = open_dataset("folder", tmp_path, DatasetOptions(table="other.csv"))
-    assert dataset.train[1].name == "x%20y/1_c2_*"
-    assert [Path(path).name for path in dataset.train[1].frame_paths] == ["1_c2_f9.jpg", "1_c2_f10.jpg"]
-
-
 def test_attributes_are_numbered_over_the_whole_table(build):
     rows = ("t,1,1,train,red,3", "u,2,1,test,blue,", "v,2,2,test,,10")
     dataset = open_dataset("folder", build(*rows, header="path,person,camera,split,attribute:shirt,attribute:age"))

@@ -58,10 +58,9 @@ def test_columns_that_say_nothing_are_not_written(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([""], "this table is empty; its first line names the columns"),
         (["path,person"], "has a header, but no tracklet below it"),
         (["path;person;camera", "a;1;2"], "line 1: the columns must be separated by commas"),
-        (["path,persn", "a,1"], "line 1: there is no column 'persn'. Did you mean person?"),
+        (["path,persn", "a,1"], "line 1: there is no column 'persn'; the columns are path, person"),
         (["path,person,person", "a,1,2"], "line 1: the column 'person' is there 2 times"),
         (["path,camera", "a,1"], "line 1: the column person is missing"),
         (["path,person", "a,1", "b"], "line 3: expected 2 values as in the header, got 1"),

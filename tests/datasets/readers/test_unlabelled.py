@@ -1,7 +1,6 @@
 """Tracklets of a folder that nobody has labelled."""
 
 import logging
-import os
 
 import pytest
 
@@ -80,16 +79,3 @@ def test_links_are_followed_but_not_in_a_circle(write, tmp_path):
     (root / "b/other").symlink_to(root / "a")
     names = names_of(read_unlabelled(root))
     assert names == ["a", "a/other", "b", "b/other", "linked"]
-
-
-def test_two_tracklets_of_one_name_are_refused(write):
-    with pytest.raises(ValueError, match=r"would have the same name: move the frames out of .*people"):
-        read_unlabelled(write("1.jpg", "people/1.jpg"))
-
-
-def test_names_that_no_text_can_hold_are_refused(write):
-    root = write("a/1.jpg")
-    os.makedirs(os.fsencode(root) + b"/\xff")
-    open(os.fsencode(root) + b"/\xff/1.jpg", "wb").close()
-    with pytest.raises(ValueError, match=r"people/\\xff/1.jpg: names of folders and frames must be UTF-8"):
-        read_unlabelled(root)

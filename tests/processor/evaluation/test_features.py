@@ -64,7 +64,7 @@ def test_a_tracklet_of_several_clips_gets_their_mean(make_tracklet):
 
 def test_unreadable_frames_are_counted_whether_neighbours_or_nothing_took_their_place(make_tracklet):
     tracklets = [make_tracklet(1), make_tracklet(2)]
-    whole = [batch([0, 1], [[0, 0], [0, 0]]), batch([0, 1], [[0, 0], [0, 0]])]
+    whole = [batch([0, 1], [[0, 0], [0, 0]]) for _ in range(2)]
     assert extract(whole, tracklets).num_unreadable == 0
     whole[0]["unreadable"][0] = 0
     whole[1]["unreadable"][0] = NO_FRAME

@@ -1,14 +1,11 @@
 """Scores of groups of queries."""
 
-import json
-
 import numpy as np
-import pytest
 
 from datasets.attributes import AttributeScheme
 from datasets.tracklet import Case, Tracklet
 from processor.evaluation.results import VISUAL, CaseResult, Evaluation
-from processor.report.breakdown import break_down, format_breakdown
+from processor.report.breakdown import break_down
 from utils.distances import given_distances
 from utils.metrics import PROTOCOLS, evaluate_ranking
 
@@ -77,17 +74,3 @@ def test_aerial_queries_are_grouped_by_their_own_altitude():
     assert groups(evaluation, "altitude") == [("15 m", 1, 0, 0.5), ("80 m", 1, 1, 1)]
     assert groups(evaluation, "day of the true matches") == []
     assert groups(evaluation, "frames of the query") == [("8 to 8", 2, 0.5, 0.75)]
-
-
-@pytest.mark.usefixtures("without_pictures")
-def test_the_breakdown_is_written(run, report, tmp_path):
-    evaluation = run()
-    report(evaluation, tmp_path, provenance={"data": "data/AG-VPReID"})
-    rows = break_down(evaluation)
-    assert json.loads((tmp_path / "results.json").read_text())["breakdown"] == rows
-    text = (tmp_path / "breakdown.txt").read_text()
-    assert text == f"data: data/AG-VPReID\n\n{format_breakdown(rows)}\n"
-    titles = [line for line in text.splitlines() if line.endswith("queries")]
-    assert len(titles) == 6  # three methods, two directions
-    assert titles[0].startswith("visual only, aerial to ground ")
-    assert "query camera: 4" in text

@@ -5,15 +5,11 @@ import pytest
 import torch
 
 from configs import get_cfg
-from datasets.build import choose_cases, make_dataset, make_test_loader
 from demo.pretraining import render_person
 from model import make_model
 from processor.build import make_extractor, make_query_mapper
 from processor.report.maps import explain_pair, overlay_clip
 from utils.runtime import make_runtime
-
-NUM_PAIRS = 8
-NUM_DRAWS = 5
 
 
 @pytest.fixture
@@ -25,19 +21,10 @@ def extractor():
 
 
 def synthetic_pairs():
-    for person in range(NUM_PAIRS):
+    for person in range(8):
         frames = torch.from_numpy(render_person(person, seed=77, size=(64, 32))[0]).permute(0, 1, 2, 5, 3, 4)
         ground, aerial = frames[:, :2].flatten(1, 2)  # (4, C, H, W) each
         yield ground, aerial
-
-
-def real_pairs(root):
-    cfg = get_cfg("configs/demo.yml", ["DATASETS.ROOT_DIR", str(root), "DATASETS.EVAL_CASE", "case1"])
-    (case,) = choose_cases(cfg, make_dataset(cfg, with_train=False))
-    pairs = [(query, other) for query in case.query for other in case.gallery if query.pid == other.pid]
-    for place in np.random.default_rng(0).permutation(len(pairs))[:NUM_PAIRS]:
-        clips = make_test_loader(cfg, pairs[place]).dataset
-        yield clips[0]["clips"], clips[1]["clips"]
 
 
 def drop_after_erasing(extractor, query, gallery, importance):
@@ -53,35 +40,28 @@ def drop_after_erasing(extractor, query, gallery, importance):
     return (torch.cosine_similarity(before, target, dim=0) - torch.cosine_similarity(after, target, dim=0)).item()
 
 
-@pytest.mark.parametrize("kind", ["synthetic", pytest.param("real", marks=pytest.mark.slow)])
-def test_erasing_what_a_map_marks_lowers_the_similarity_more_than_erasing_at_random(kind, extractor, request):
-    root = request.getfixturevalue("shared") / "data" / "pets09" if kind == "real" else None
+def test_erasing_what_a_map_marks_lowers_the_similarity_more_than_erasing_at_random(extractor):
     by_map, by_chance = [], []
-    for query, gallery in synthetic_pairs() if root is None else real_pairs(root):
+    for query, gallery in synthetic_pairs():
         maps = explain_pair(extractor, query, gallery).maps[0]
         by_map.append(drop_after_erasing(extractor, query, gallery, maps))
-        draws = [drop_after_erasing(extractor, query, gallery, torch.rand(maps.shape)) for _ in range(NUM_DRAWS)]
+        draws = [drop_after_erasing(extractor, query, gallery, torch.rand(maps.shape)) for _ in range(5)]
         by_chance.append(np.mean(draws))
     assert np.mean(by_map) > 2 * np.mean(by_chance)
     assert np.mean(np.array(by_map) > by_chance) > 0.8
 
 
-def test_both_sides_change_places_with_the_clips_and_mirror_images_are_turned_back(extractor):
+def test_both_sides_change_places_with_the_clips_mirror_images_are_turned_back_and_descriptors_compared(extractor):
     query, gallery = next(synthetic_pairs())
     one, other = explain_pair(extractor, query, gallery), explain_pair(extractor, gallery, query)
     torch.testing.assert_close(one.maps, other.maps.flip(0), rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(one.weights, other.weights.flip(0))
     mirrored = explain_pair(extractor, query.flip(-1), gallery.flip(-1))
     torch.testing.assert_close(mirrored.maps.flip(-1), one.maps, rtol=1e-3, atol=1e-6)
-
-
-def test_the_similarity_is_that_of_the_test_descriptors(extractor):
-    query, gallery = next(synthetic_pairs())
-    clips = extractor.transform(torch.stack([query, gallery]))
     with torch.inference_mode():
+        clips = extractor.transform(torch.stack([query, gallery]))
         descriptors = extractor.describe(clips, torch.tensor([-1, -1]))
-    expected = torch.cosine_similarity(*descriptors, dim=0).item()
-    assert explain_pair(extractor, query, gallery).similarity == pytest.approx(expected, abs=1e-5)
+    assert one.similarity == pytest.approx(torch.cosine_similarity(*descriptors, dim=0).item(), abs=1e-5)
 
 
 def test_an_overlay_colours_only_what_is_relevant():
@@ -94,24 +74,17 @@ def test_an_overlay_colours_only_what_is_relevant():
     assert covered[0, 0].tolist() == [204, 189, 53]  # 0.3 * 90 + 0.7 * viridis's yellow (253.2, 231.1, 36.7)
 
 
-@pytest.fixture
-def world(run, collect, tiny_cfg):
-    """The configuration, the extractor of an untrained network, and a direction."""
+def test_maps_have_weights_and_pictures_of_both_tracklets(run, collect, tiny_cfg):
     cfg = tiny_cfg("TEST.NUM_MAPS", 2, "TEST.NUM_CLIPS", 2)
-    model = make_model(cfg, 4, 2).eval()
-    return cfg, make_extractor(cfg, model, make_runtime("cpu", "fp32")), collect(run(("case1",)))[0]
-
-
-def test_maps_have_weights_and_pictures_of_both_tracklets(world, tiny_cfg):
-    cfg, extractor, direction = world
-    maps = make_query_mapper(cfg, extractor, {0: 0, 4: 1})(direction)
+    untrained = make_extractor(cfg, make_model(cfg, 4, 2).eval(), make_runtime("cpu", "fp32"))
+    direction = collect(run(("case1",)))[0]
+    maps = make_query_mapper(cfg, untrained, {0: 0, 4: 1})(direction)
     assert list(maps) == [query.index for query in direction.hardest_people(2)]
     for of_query in maps.values():
         assert sum(of_query.weights) == pytest.approx(1)
         assert len(of_query.weights) == len(of_query.frames) == cfg.INPUT.SEQ_LEN
         for picture in (*of_query.frames, of_query.match):
-            assert picture.shape == (*cfg.INPUT.SIZE_TEST, 3)
-            assert picture.dtype == np.uint8
-    assert all(parameter.grad is None for parameter in extractor.model.parameters())
+            assert (picture.shape, picture.dtype) == ((*cfg.INPUT.SIZE_TEST, 3), np.uint8)
+    assert all(parameter.grad is None for parameter in untrained.model.parameters())
     compiled = tiny_cfg("MODEL.COMPILE", True, "TEST.NUM_MAPS", 2)
-    assert make_query_mapper(compiled, extractor, {})(direction) == {}
+    assert make_query_mapper(compiled, untrained, {})(direction) == {}

@@ -36,6 +36,11 @@ def test_every_problem_is_named_with_its_line(write, tmp_path):
         "own, line 5: repeated query: q1 (first in own, line 2)",
         "sample, line 4: missing query: q3",
     ]
+    for rows, message in (((), "holds no rankings"), (("1,q1,g1", "2,q2"), "line 3: expected 3 values")):
+        with pytest.raises(ValueError, match=rf"bad\.csv.*{message}"):
+            read_submission(write("bad.csv", *rows))
+    with pytest.raises(ValueError, match="line 1: the header must be row_id,query_tracklet,gallery"):
+        read_submission(write("bad.csv", header="case,query_tracklet,ranked_gallery_tracklets"))
 
 
 def test_the_organisers_sample(shared, tmp_path):
@@ -49,20 +54,6 @@ def test_the_organisers_sample(shared, tmp_path):
     assert (tmp_path / "copy.csv").read_text().splitlines() == path.read_text().splitlines()
     kinds = [kind for _, kind, _ in check_submission([*sample[3023:], *sample[:3023]], sample)]
     assert kinds.count("wrong row number") == 5774
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["case,query_tracklet,ranked_gallery_tracklets"], "line 1: the header must be row_id,query_tracklet,gallery"),
-        ([HEADER], "holds no rankings"),
-        ([HEADER, "1,q1,g1", "2,q2"], "line 3: expected 3 values as in the header, got 2"),
-        ([HEADER, '1,"q1,g1'], "line 2: "),
-    ],
-)
-def test_a_file_of_another_form_is_refused(lines, message, write):
-    with pytest.raises(ValueError, match=rf"bad\.csv.*{message}"):
-        read_submission(write("bad.csv", *lines[1:], header=lines[0]))
 
 
 def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_path):
@@ -79,16 +70,15 @@ def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_
 def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):
     sample, own = str(write("sample.csv", "1,q1,g1")), str(write("own.csv", "2,q1,tracklet_0"))
     assert main(["check", own, "--sample", sample, "--root", str(make_tree(masked=True))]) == 1
-    assert "own.csv: 1 rows, 1 problems (1 wrong row number):" in capsys.readouterr().out
+    assert "own.csv: 1 rows, 1 wrong row number\n" in capsys.readouterr().out
     assert main(["check", sample, "--sample", sample]) == 0
 
 
 @pytest.mark.usefixtures("without_pictures")
-@pytest.mark.parametrize("length", [3, 0])
-def test_distances_give_the_submission_of_the_evaluation(length, run, report, tmp_path):
-    report(run(masked=True), tmp_path, length, save_distances=True)
+def test_distances_give_the_submission_of_the_evaluation(run, report, tmp_path):
+    report(run(masked=True), tmp_path, length=3, save_distances=True)
     output = tmp_path / "out.csv"
-    words = ["write", str(tmp_path), "--output", str(output), "--length", str(length), "--method"]
+    words = ["write", str(tmp_path), "--output", str(output), "--length", "3", "--method"]
     for name, slug in (("visual", ""), ("annotated_attributes", "_annotated_attributes")):
         main([*words, name])
         assert output.read_bytes() == (tmp_path / f"submission{slug}.csv").read_bytes()
@@ -98,7 +88,7 @@ def test_distances_give_the_submission_of_the_evaluation(length, run, report, tm
 
 def test_the_nearest_are_listed_first_equals_in_order_and_damaged_distances_are_refused(tmp_path):
     words = ["write", str(tmp_path), "--output", str(tmp_path / "out.csv")]
-    with pytest.raises(FileNotFoundError, match=r"holds no distmat\*\.npz.*TEST\.SAVE_DISTANCES True"):
+    with pytest.raises(FileNotFoundError, match=r"hold no distmat\*\.npz.*TEST\.SAVE_DISTANCES True"):
         main(words)
     keys = {"query_keys": ["1/q1"], "gallery_keys": ["1/g1", "2/g2", "3/g3"]}
     np.savez(tmp_path / "distmat.npz", distmat=np.array([[0.5, 0.2, 0.5]]), **keys)

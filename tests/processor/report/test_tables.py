@@ -44,8 +44,7 @@ def test_visual_rows_come_first_and_the_others_are_labelled(run):
     assert [row["annotated_attributes"] for row in scores] == [False] * 3 + [True] * 6
     assert [row["direction"] for row in scores] == ["aerial to ground", "ground to aerial", "overall"] * 3
     assert all(("annotated attributes" in row["method"]) == row["annotated_attributes"] for row in scores)
-    assert [row["num_valid_queries"] for row in scores[:3]] == [6, 6, 12]
-    assert [row["num_people"] for row in scores[:3]] == [3, 3, 3]
+    assert [(row["num_valid_queries"], row["num_people"]) for row in scores[:3]] == [(6, 3), (6, 3), (12, 3)]
     _, table, _ = format_results(evaluation, scores).split("\n\n")
     header, _, *rows = table.splitlines()
     assert header.split() == ["method", "direction", *MEASURES, "queries"]
@@ -66,28 +65,22 @@ def test_a_masked_direction_is_named_and_has_no_row(run):
     text = format_results(evaluation, scores)
     assert "not scored, because their test identities are masked: aerial to ground" in text.splitlines()
     assert collect_results(evaluation, {}, scores)["identities_masked"] is True
-    weighed = "overall weighs directions by their numbers of counted queries"
-    assert weighed not in text
-    assert format_protocols(Evaluation([first, second])).endswith(weighed)
+    assert "overall weighs directions" not in text
+    assert "overall weighs directions" in format_protocols(Evaluation([first, second]))
 
 
 def test_intervals_are_those_of_people_who_are_the_same_in_both_directions(run):
-    rng = np.random.default_rng(0)
-    results = []
-    for result in run().cases:
-        precisions = rng.random(6)
-        ranking = replace(result.rankings[VISUAL], average_precisions=precisions)
+    precisions, results = np.random.default_rng(0).random(12), []
+    for result, own in zip(run().cases, (precisions[:6], precisions[6:]), strict=True):
+        ranking = replace(result.rankings[VISUAL], average_precisions=own)
         results.append(replace(result, rankings={VISUAL: ranking}, distances={VISUAL: result.distances[VISUAL]}))
-    evaluation = Evaluation(results)
-    rows = score_methods(evaluation)
+    rows = score_methods(Evaluation(results))
     pids = np.array([query.pid for result in results for query in result.case.query])
-    precisions = np.concatenate([result.rankings[VISUAL].average_precisions for result in results])
     for row, part in zip(rows, (slice(6), slice(6, 12), slice(12)), strict=True):
-        interval = bootstrap_interval(precisions[part], pids[part])
-        assert (row["mAP_low"], row["mAP_high"]) == pytest.approx(interval)
+        assert (row["mAP_low"], row["mAP_high"]) == pytest.approx(bootstrap_interval(precisions[part], pids[part]))
         assert row["mAP_low"] < row["mAP"] < row["mAP_high"]
         assert (row["R1_low"], row["R1"], row["R1_high"]) == (1, 1, 1)
-    last = format_results(evaluation, rows).splitlines()[-1]
+    last = format_results(Evaluation(results), rows).splitlines()[-1]
     assert f"{100 * rows[2]['mAP_low']:.1f}-{100 * rows[2]['mAP_high']:.1f}" in last
     assert last.split()[-1] == "3"
 
@@ -104,9 +97,6 @@ def test_every_method_and_direction_is_verified(run, collect):
     assert rows[0]["equal_error_rate"] == 0
     assert rows[0]["operating_points"][2]["threshold"] == rows[0]["equal_error_threshold"] == largest
     assert [point["true_positive_rate"] for point in rows[0]["roc"]] == [1] * 26
-    none = {"method": "m", "direction": "d", "equal_error_rate": 0.5, "equal_error_threshold": 1.0}
-    none["operating_points"] = [{"true_positive_rate": 0.0, "threshold": None}] * 3
-    line, last = format_verification([rows[0], none]).splitlines()[2:]
+    line = format_verification(rows[:1]).splitlines()[-1]
     assert line.count(f"100.00 ({largest:.4g})") == 3
     assert line.endswith(f"  0.00 ({largest:.4g})")
-    assert last.split() == ["m", "d", *["0.00", "(-)"] * 3, "50.00", "(1)"]

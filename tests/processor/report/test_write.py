@@ -1,18 +1,20 @@
 """The files of a report, and what they survive."""
 
 import csv
-import logging
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from processor.evaluation.results import ANNOTATED, VISUAL, Evaluation, Method
-from processor.report import report_page, write
+from processor.report.breakdown import break_down
 from processor.report.compare import SCORES, read_queries
 from processor.report.write import write_queries
 from utils import distances
 from utils.distances import Distances
+
+TABLES = ("results.txt", "results.json", "queries.csv", "breakdown.txt")
 
 
 def names(folder):
@@ -25,37 +27,34 @@ def read(path):
         return list(csv.reader(file))
 
 
-def test_a_single_direction_is_written_into_the_folder_itself(run, report, tmp_path):
-    report(run(("case2",), tracklets=1), tmp_path)
+def test_a_single_direction_is_written_into_the_folder_itself_and_strange_names_cost_nothing(
+    run, report, rename, tmp_path, caplog
+):
+    """Half a formula, quotes, bytes that are not UTF-8: in tracklets, title and provenance."""
+    strange = '$\\frac{_^%"quoted"\'b\udcffdé'
+    evaluation = rename(run(("case2",), tracklets=1), strange)
+    assert report(evaluation, tmp_path, provenance={"data": strange})[-1].name == "report.html"
     figures = [f"figures/{name}_case2_ground_to_aerial" for name in ("cmc", "roc", "distances")]
     assert names(tmp_path) == {
-        "results.txt",
-        "results.json",
-        "queries.csv",
-        "breakdown.txt",
-        "ranked_best.png",
-        "ranked_worst.png",
-        "tracklet_rankings.csv",
-        "tracklet_rankings_annotated_attributes.csv",
-        "report.html",
+        *(*TABLES, "report.html", "ranked_best.png", "ranked_worst.png"),
+        *("tracklet_rankings.csv", "tracklet_rankings_annotated_attributes.csv"),
         *(f"{figure}.{suffix}" for figure in figures for suffix in ("png", "pdf")),
     }
-    text = (tmp_path / "results.txt").read_text()
-    for part in ("checkpoint: logs/all/checkpoint_best.pth", "protocol: cross-camera: ", "annotated attributes"):
+    assert not [record for record in caplog.records if record.name == "utils.commands"]
+    rows = (tmp_path / "tracklet_rankings.csv").read_text("utf-8", "surrogateescape").splitlines()[1:]
+    assert all(strange.replace('"', '""') in row for row in rows)
+    assert json.loads((tmp_path / "results.json").read_text())["breakdown"] == break_down(evaluation)
+    for name, part in (("results.txt", "protocol: cross-camera: "), ("breakdown.txt", "query camera: ")):
+        text = (tmp_path / name).read_text()
+        assert text.startswith("data: $")
         assert part in text
 
 
 def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, report, tmp_path):
     report(run(masked=True), tmp_path)
-    assert names(tmp_path) == {
-        f"{name}{slug}.csv"
-        for slug in ("", "_annotated_attributes")
-        for name in (
-            "submission",
-            "case1_aerial_to_ground/tracklet_rankings",
-            "case2_ground_to_aerial/tracklet_rankings",
-        )
-    }
+    folders = ("case1_aerial_to_ground", "case2_ground_to_aerial")
+    files = ("submission", *(f"{folder}/tracklet_rankings" for folder in folders))
+    assert names(tmp_path) == {f"{name}{slug}.csv" for slug in ("", "_annotated_attributes") for name in files}
     assert len((tmp_path / "submission.csv").read_text().splitlines()) == 13
 
 
@@ -72,8 +71,8 @@ def test_submission_runs_on_across_both_cases(form, length, header, run, report,
     written = report(Evaluation(cases), tmp_path, length)
     assert set(tmp_path.rglob("*.csv")) == {path for path in written if path.suffix == ".csv"}
     queries = [tracklet.name for result in cases for tracklet in result.case.query]
-    names_of_cases = ["case1_aerial_to_ground"] * 6 + ["case2_ground_to_aerial"] * 6
-    first = [str(number) for number in range(1, 13)] if form == "agvpreid" else names_of_cases
+    numbers = [str(number) for number in range(1, 13)]
+    first = numbers if form == "agvpreid" else ["case1_aerial_to_ground"] * 6 + ["case2_ground_to_aerial"] * 6
     for slug in ("", "_annotated_attributes"):
         top, *rows = read(tmp_path / f"submission{slug}.csv")
         assert top == header
@@ -120,9 +119,9 @@ def test_scores_come_back_exactly(run, tmp_path):
     for row, query in zip(rows, counted, strict=True):
         known = (query.key, query.pid, query.camid, query.view, query.altitude, query.day, len(query.frame_paths))
         assert row[2:9] == ["" if value is None else str(value) for value in known]
-    ((part, queries),) = read_queries(tmp_path / "queries.csv").items()
-    assert part == ("visual only", "aerial to ground")
-    assert {key: pid for key, (pid, _) in queries.items()} == {query.key: query.pid for query in counted}
+    queries = read_queries(tmp_path / "queries.csv")
+    method = ("visual only", "aerial to ground")
+    assert {key: pid for key, (pid, _) in queries.items()} == {(*method, query.key): query.pid for query in counted}
     assert SCORES == ("first_match_rank", "average_precision", "inverse_negative_penalty")
     scores = np.stack([ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties], axis=1)
     np.testing.assert_array_equal([own for _, own in queries.values()], scores)
@@ -157,51 +156,19 @@ def test_a_full_disk_leaves_the_earlier_results(full, run, report, tmp_path, mon
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
 
 
-@pytest.mark.parametrize(
-    ("broken", "missing", "warning"),
-    [
-        ("write.draw_best_and_worst", {"ranked_best.png"}, "aerial to ground: the pictures of"),
-        ("report_page.write_figures", {"figures/cmc.pdf"}, "figures: left out"),
-        ("report_page.render_page", {"report.html"}, "report.html: left out"),
-        ("maps", set(), "aerial to ground: the maps of queries: left out because of an error"),
-    ],
-)
-def test_an_error_in_a_picture_or_the_page_costs_no_score(
-    broken, missing, warning, run, report, tmp_path, monkeypatch, caplog
-):
-    def write_file(folder, name):
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_text("drawn")
-
+def test_errors_in_pictures_and_the_page_cost_no_score(run, report, tmp_path, monkeypatch, caplog):
     def fail(*args):
         raise ZeroDivisionError("a width of 0")
 
-    monkeypatch.setattr(write, "draw_best_and_worst", lambda direction, to: write_file(to, "ranked_best.png"))
-    monkeypatch.setattr(report_page, "write_figures", lambda *parts: write_file(parts[-1], "cmc.pdf") or [])
-    evaluation = run(("case1",), tracklets=1)
-    report(evaluation, tmp_path)
-    whole = names(tmp_path)
-    if broken != "maps":
-        monkeypatch.setattr(f"processor.report.{broken}", fail)
-    report(evaluation, tmp_path, make_maps=fail if broken == "maps" else None)
-    assert missing <= whole
-    assert names(tmp_path) == whole - missing
-    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert record.message.startswith(warning)
-    assert record.exc_info[0] is ZeroDivisionError
-
-
-@pytest.mark.slow
-def test_strange_names_cost_nothing(run, report, rename, tmp_path, caplog):
-    """Half a formula, quotes, bytes that are not UTF-8, a long one: in tracklets, title and provenance."""
-    strange = '$\\frac{_^%"quoted"\'b\udcffd人'
-    evaluation = rename(run(("case1",)), strange)
-    written = report(evaluation, tmp_path, provenance={"data": strange})
-    assert written[-1].name == "report.html"
-    assert (tmp_path / "ranked_worst.png").is_file()
-    assert not [record for record in caplog.records if record.name == "utils.commands"]
-    rows = (tmp_path / "tracklet_rankings.csv").read_text("utf-8", "surrogateescape").splitlines()[1:]
-    assert all(strange.replace('"', '""') in row for row in rows)
+    for name in ("write.draw_best_and_worst", "report_page.write_figures", "report_page.render_page"):
+        monkeypatch.setattr(f"processor.report.{name}", fail)
+    report(run(("case1",), tracklets=1), tmp_path, make_maps=fail)
+    assert names(tmp_path) == {*TABLES, "tracklet_rankings.csv", "tracklet_rankings_annotated_attributes.csv"}
+    records = [record for record in caplog.records if record.exc_info and record.exc_info[0] is ZeroDivisionError]
+    parts = ("aerial to ground: the pictures of", "aerial to ground: the maps of queries", "figures", "report.html")
+    for record, part in zip(records, parts, strict=True):
+        assert record.message.startswith(part)
+        assert "left out because of an error" in record.message
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -14,19 +14,17 @@ from utils.runtime import Runtime
 
 
 @pytest.fixture
-def make_monitor(tmp_path, tiny_cfg):
+def make_monitor(tmp_path, tiny_cfg, request):
     """``make_monitor(log_period=50, output=..., **more)``: a monitor of a run of four epochs, closed at the end."""
-    made = []
 
     def make(log_period=50, output=tmp_path, epoch=0, **options):
         cfg = tiny_cfg("SOLVER.STAGE2.MAX_EPOCHS", 4, "SOLVER.STAGE2.LOG_PERIOD", log_period)
         state = SimpleNamespace(cfg=cfg, runtime=Runtime(torch.device("cpu"), None), epoch=epoch)
-        made.append(TrainingMonitor(state, output, **options))
-        return made[-1]
+        monitor = TrainingMonitor(state, output, **options)
+        request.addfinalizer(monitor.close)
+        return monitor
 
-    yield make
-    for monitor in made:
-        monitor.close()
+    return make
 
 
 # Two people on perpendicular axes: a distance of 0 within a person, sqrt(2) between them, at any length.

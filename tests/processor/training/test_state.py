@@ -51,14 +51,8 @@ def test_fused_adam_finds_its_step_counts_on_its_device(set_up, last):
         (lambda content: content.pop("random_states"), "does not fit this run: it has no entry 'random_states'"),
         (lambda content: content.update(memory=None), "does not fit this run: 'NoneType'"),
         (lambda content: content["optimizer"]["param_groups"].pop(), r"does not fit this run: zip\(\)"),
-        (
-            lambda content: content["model"].pop("memory_weight"),
-            'does not fit this run: Error.* Missing key.* "memory_weight"',
-        ),
-        (
-            lambda content: content["model"].update(memory_weight=torch.zeros(3)),
-            "does not fit this run: Error.* size mismatch for memory_weight",
-        ),
+        (lambda content: content["model"].pop("memory_weight"), "does not fit this run: .*Missing key.*memory_weight"),
+        (lambda content: content["model"].update(memory_weight=torch.zeros(3)), "does not fit this run.*size mismatch"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_one_line(change, message, set_up, last):

@@ -5,7 +5,7 @@ import torch
 from datasets.build import make_dataset, make_memory_loader
 from datasets.clips.transforms import Normalizer
 from model import make_model
-from processor.training.clip_memory import build_memory
+from processor.build import build_memory
 from utils.runtime import make_runtime
 
 
