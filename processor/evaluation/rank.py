@@ -57,7 +57,7 @@ def evaluate(
         query, gallery = (_describe(extractor, make_loader, case, side, cache) for side in ("query", "gallery"))
         if num_left_out := query.num_left_out + gallery.num_left_out:
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
-        rankings = {}
+        rankings: dict[Method, RankingResult] = {}
         try:
             distances = compute_distances(query, gallery, case.scheme, options, processes)
             if not case.identities_masked:

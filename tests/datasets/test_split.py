@@ -63,7 +63,6 @@ def test_distractors_are_drawn_at_the_same_share():
         (PEOPLE, 0.1, r"\(--share\) makes 1 test people of 10, of whom 10 were seen by two cameras; .* Raise"),
         (PEOPLE, 0.99, r"\(--share\) leaves nobody to train on"),
         (["a 1 ground", "b 2 ground", "c 3 ground"], 0.9, "of 3, of whom 0 were seen by two cameras"),
-        (["a . ground", "b . ground", "c . ground"], 0.9, "of whom 0 were seen in two tracklets"),
         (["a . ground", "b . aerial", "c . ground"], 0.9, "of whom 0 were seen from both views"),
     ],
 )

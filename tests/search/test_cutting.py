@@ -93,3 +93,24 @@ def test_an_error_in_the_middle_keeps_the_old_folders(cut, tmp_path, moving, wri
     assert run_command(lambda: cut("--force")) == 128 + signal.SIGTERM
     assert {path: path.read_bytes() for path in tmp_path.glob("out*/**/*.*")} == before
     assert names_in(tmp_path) == ["boxes.txt", "out", "out_contact_sheets", "small.avi", "video.avi"]
+
+
+@pytest.mark.slow
+def test_the_real_clip(shared, tmp_path):
+    clip = shared / "data/video/pets09_s2l1_view1.avi"
+    boxes = clip.with_name("pets09_s2l1_view1_boxes.txt")
+    if not clip.is_file():
+        pytest.skip(f"needs {clip}, which this machine does not have")
+    words = ["--min_frames", "8", "--min_width", "16", "--min_height", "32", "--stride", "10"]
+    main([str(clip), str(boxes), "--output", str(tmp_path / "out"), *words])
+    by_track = {}
+    for line in boxes.read_text().splitlines():
+        frame, track, *_ = map(float, line.split(","))
+        if frame % 10 == 1:
+            by_track.setdefault(f"track_{int(track):04d}", []).append(int(frame))
+    written = {
+        folder.name: sorted(int(frame.stem) for frame in folder.iterdir())
+        for folder in (tmp_path / "out").glob("track_*")
+    }
+    assert len(written) > 5
+    assert written == {name: frames for name, frames in by_track.items() if len(frames) >= 8}

@@ -206,10 +206,6 @@ def ground(number):
     return f"12_01_02_{number}.jpg"
 
 
-def read_detreidx(root, **options):
-    return open_dataset("detreidx", root, DatasetOptions(**options))
-
-
 @pytest.fixture
 def detreidx(tmp_path):
     add_tracklet(tmp_path, "train/12/12_1", [aerial(100), aerial(99), aerial(7)])
@@ -239,7 +235,7 @@ def test_detreidx_frame_names(name, expected):
 
 
 def test_detreidx_reads_the_tree(detreidx, caplog):
-    dataset = read_detreidx(detreidx)
+    dataset = open_dataset("detreidx", detreidx)
     assert [(t.key, t.camid, t.view, t.altitude, t.day) for t in dataset.train] == [
         ("3/3_1", 2, "aerial", 120, 240201),
         ("12/12_1", 1, "aerial", 30, 240201),
@@ -252,15 +248,12 @@ def test_detreidx_reads_the_tree(detreidx, caplog):
         assert (case.protocol, case.ranking_form) == ("vreid-xfd", "vreid-xfd")
     assert dataset.cases["case3"].title == "aerial to aerial"
     assert not warnings(caplog)
-    assert {case.protocol for case in read_detreidx(detreidx, protocol="cross-camera").cases.values()} == {
-        "cross-camera"
-    }
 
 
 def test_detreidx_codes_have_a_scheme_of_their_own(detreidx):
     changed = aerial(2).replace(CODES_IN_NAME, CODES_IN_NAME.replace("2_3_1", "2_3_0"))
     add_tracklet(detreidx, "train/12/12_3", [aerial(1), changed])
-    dataset = read_detreidx(detreidx)
+    dataset = open_dataset("detreidx", detreidx)
     assert not set(detreidx_reader.SCHEME.columns) & set(COLUMNS)
     assert {case.scheme for case in dataset.cases.values()} == {detreidx_reader.SCHEME}
     other = (UNKNOWN,) * 10
@@ -274,11 +267,7 @@ def test_detreidx_odd_tracklets(detreidx, caplog):
     add_tracklet(detreidx, "case1_aerial_to_ground/gallery/21/21_1", [aerial(1)])
     add_tracklet(detreidx, "train/12/12_3", [aerial(2, altitude=30), aerial(1, altitude=45)])
     add_tracklet(detreidx, "case3_aerial_to_aerial/gallery/20/20_query", [aerial(1)])
-    masked = read_detreidx(detreidx, identities_masked=True)
-    assert all(case.identities_masked for case in masked.cases.values())
-    assert not any("find themselves" in text for text in warnings(caplog))
-    caplog.clear()
-    odd = read_detreidx(detreidx).train[-1]
+    odd = open_dataset("detreidx", detreidx).train[-1]
     assert odd.altitude is None
     assert [last_integer(Path(path).name) for path in odd.frame_paths] == [1, 2]  # whatever the altitude
     assert [text[:60] for text in sorted(warnings(caplog))] == [

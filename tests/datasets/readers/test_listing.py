@@ -73,7 +73,6 @@ def test_every_problem_of_a_split_is_found(tmp_path):
             f"{tmp_path}/person: expected a folder name that is a number, of at most 64 bits.",
         ]
     )
-    "".join(texts).encode()
 
 
 @pytest.mark.parametrize("size", [0, 3, 140, 1000])
