@@ -8,10 +8,12 @@ when it was listed. The change time also moves when a copy restores the modifica
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 import mmap
 import os
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,14 +59,17 @@ Reader = Callable[[list[str]], tuple[Sequence[str], Sequence[int]]]
 class FramePaths(Sequence[str]):
     """Paths of frames, made on demand; equal to a tuple, or another such sequence, of the same strings.
 
-    ``names`` are bytes: of files in ``folder``, or whole paths.
+    ``names`` are bytes: of files in ``folder``, or whole paths. A pickle of those of a row of an index holds the
+    ``source``, path and checksum of the index and the row, instead of the names: loader processes that are spawned, the
+    default of some systems, would get gigabytes.
     """
 
-    __slots__ = ("_folder", "_names")
+    __slots__ = ("_folder", "_names", "_source")
 
-    def __init__(self, names: pa.Array, folder: str = "") -> None:
+    def __init__(self, names: pa.Array, folder: str = "", source: tuple[Path, bytes, int] | None = None) -> None:
         self._names = names
         self._folder = folder
+        self._source = source
 
     @classmethod
     def pack(cls, paths: Iterable[str]) -> "FramePaths":
@@ -95,7 +100,9 @@ class FramePaths(Sequence[str]):
         return hash(tuple(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FramePaths.pack, (tuple(self),)  # a slice of an array would be sent with the whole array
+        if self._source is None:
+            return FramePaths.pack, (tuple(self),)
+        return _reopen, (self._folder, *self._source)
 
 
 def pack_tracklets(tracklets: Sequence[Tracklet]) -> tuple[Tracklet, ...]:
@@ -127,9 +134,9 @@ def list_tracklets(
     path = index_path(split, reader, index_dir)
     about = {b"version": VERSION.encode(), b"split": os.fsencode(os.path.abspath(split)), b"reader": reader.encode()}
     try:
-        table = _map_table(path)
+        table, checksum = _map_table(path)
         if table.schema.metadata == about and _is_current(split, table):
-            return _make_rows(split, table)
+            return _make_rows(split, table, (path, checksum))
         logger.info("%s has changed since it was indexed.", split)
     except FileNotFoundError:
         pass
@@ -138,13 +145,16 @@ def list_tracklets(
     logger.info("%s: listing the frames; the list is kept in %s.", split, path)
     start = time.monotonic()
     table = _list_frames(split, title, read, problems).replace_schema_metadata(about)
+    source = None
     if not problems.of_level(BLOCKING):
         try:
             write_whole(lambda file: _write_table(table, file), path)
+            table, checksum = _map_table(path)
+            source = path, checksum
         except Mistake as error:
             logger.warning("No index can be kept in %s (DATASETS.INDEX_DIR): %s", path.parent, error)
     logger.info("%s: listed in %.1f s.", split, time.monotonic() - start)
-    return _make_rows(split, table)
+    return _make_rows(split, table, source)
 
 
 def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
@@ -154,8 +164,8 @@ def index_path(split: Path, reader: str, index_dir: str | Path = "") -> Path:
     return Path(folder) / f"{split.name}-{key}.arrow"
 
 
-def _make_rows(split: Path, table: pa.Table) -> list[Row]:
-    """Return the tracklets of a table."""
+def _make_rows(split: Path, table: pa.Table, source: tuple[Path, bytes] | None = None) -> list[Row]:
+    """Return the tracklets of a table; ``source`` is the path and checksum of its file."""
     names = table["names"]
     num_tracklets = len(table) - names.null_count
     values = pc.list_flatten(table["values"]).to_numpy().reshape(num_tracklets, -1).tolist()
@@ -163,7 +173,7 @@ def _make_rows(split: Path, table: pa.Table) -> list[Row]:
     for number, place in enumerate(table["place"][:num_tracklets].to_pylist()):
         identity, name = os.fsdecode(place).split("/")
         folder = TrackletFolder(int(identity), name, os.path.join(split, identity, name))
-        if paths := FramePaths(names[number].values, folder.path):
+        if paths := FramePaths(names[number].values, folder.path, (*source, number) if source else None):
             rows.append(Row(folder, paths, values[number]))
     return rows
 
@@ -229,13 +239,24 @@ def _write_table(table: pa.Table, file: BinaryIO) -> None:
     file.write(zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
 
 
-def _map_table(path: Path) -> pa.Table:
-    """Map an index into memory, after comparing its content with its checksum."""
+def _map_table(path: Path, expected: bytes = b"") -> tuple[pa.Table, bytes]:
+    """Map an index into memory, after comparing its content with its checksum, or this with an expected one."""
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+        raise ValueError(f"{path} is not a regular file")
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if mapped[-_CRC_BYTES:] != zlib.crc32(memoryview(mapped)[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little"):
-        raise ValueError(f"{path} is damaged")
+    checksum = mapped[-_CRC_BYTES:]
+    if checksum != (expected or zlib.crc32(memoryview(mapped)[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little")):
+        raise ValueError(f"{path} is damaged or was rebuilt")
     table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
     if not table.schema.equals(_SCHEMA):
         raise ValueError(f"{path} is not an index")
-    return table
+    return table, checksum
+
+
+_map_once = functools.lru_cache(maxsize=32)(_map_table)
+
+
+def _reopen(folder: str, path: Path, checksum: bytes, row: int) -> FramePaths:
+    """Return the paths of a pickled row; its index is mapped once, even if many tracklets refer to it."""
+    return FramePaths(_map_once(path, checksum)[0]["names"][row].values, folder, (path, checksum, row))

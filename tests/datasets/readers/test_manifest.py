@@ -166,6 +166,27 @@ def test_without_a_place_to_keep_it_an_index_still_works(split, caplog):
     assert all_paths(rows) == expected(split)
 
 
+def test_a_pipe_in_place_of_the_index_is_replaced(split, open_it, caplog):
+    path = index_path(split, READER, split.parent / "kept")
+    path.parent.mkdir()
+    os.mkfifo(path)  # opening it would wait forever
+    assert all_paths(open_it()) == expected(split)
+    assert "it is rebuilt" in caplog.text
+
+
+def test_a_pickle_holds_a_reference_to_the_index_and_no_other_is_taken_for_it(tmp_path, split, open_it):
+    write(tmp_path / "large", "1/a", *(f"{number}.jpg" for number in range(2000)))
+    rows = list_tracklets(tmp_path / "large", "Toy", read, READER, tmp_path / "kept")
+    content = pickle.dumps([rows[0].paths] * 2)
+    assert len(content) < 1000
+    assert pickle.loads(content) == [rows[0].paths] * 2
+    content = pickle.dumps(open_it()[0].paths)
+    CHANGES["add frame"](split)
+    open_it()
+    with pytest.raises(ValueError, match="was rebuilt"):
+        pickle.loads(content)
+
+
 def test_agvpreid_reads_the_same_from_a_warm_index(make_tree, monkeypatch, tmp_path):
     root = make_tree()
     settle(root)
