@@ -19,6 +19,8 @@ from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, loa
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
 from utils.runtime import Runtime, make_runtime
+from utils.text import spelling
+from utils.unknown import UNKNOWN
 
 from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
@@ -41,6 +43,7 @@ class TrainedRun:
     cfg: CfgNode  # to go on with
     trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
     config_file: str | None = None  # as in ``load_trained``
+    camera_words: Sequence[str] = ()  # what the user's table called the training cameras; empty without such a table
 
     @property
     def origin(self) -> dict[str, str]:
@@ -97,6 +100,11 @@ class TrainedRun:
                 cfg.DATASETS.NAMES,
             )
             return {}
+        if self.camera_words and dataset.camera_words:
+            indices = {spelling(word): i for i, word in enumerate(self.camera_words)}
+            cameras = {camid: indices.get(spelling(word), UNKNOWN) for camid, word in dataset.camera_words.items()}
+            if strange := [dataset.camera_words[camid] for camid, index in cameras.items() if index == UNKNOWN]:
+                logger.warning("Cameras that nobody trained on count as unknown: %s.", ", ".join(strange))
         return cameras
 
 
@@ -132,6 +140,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     trained_on = None
     with fitting(path):
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
+        words = tuple(map(str, content.get("camera_words", ())))
         chosen = _describe_choice(content, path)
         if "config" in content:
             source = f"config in {path}"
@@ -151,7 +160,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file, words)
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:
