@@ -31,7 +31,7 @@ DECODE_MARGIN = 1.25
 
 # Identifies the decoder, beside kept features. Bump the number when the pixels of ``decode_frame`` change; other
 # versions of the libraries may change them, too.
-DECODER = f"3, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
+DECODER = f"4, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
 class UnreadableFrameError(Mistake, OSError):
@@ -62,7 +62,8 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
 
     JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
     average. Other formats go through Pillow, and so do JPEG files in which the fast decoder finds an irregularity, as
-    Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept. Bump ``DECODER`` when the pixels change.
+    Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept; files of 12 bits, as infrared cameras write, are
+    recognised by their largest value. Bump ``DECODER`` when the pixels change.
     """
     content = read_frame_file(path)
     with _frame_errors(path):
@@ -129,7 +130,11 @@ def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tenso
         if _is_turned(image):
             ImageOps.exif_transpose(image, in_place=True)
         # Only of 16-bit grey does Pillow keep all bits, and ``convert`` would cut every value above 255.
-        frame = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
+        frame = image
+        if image.mode.startswith("I"):
+            values = np.asarray(image)
+            bits = next(bits for bits in (8, 12, 32) if values.max() < 2**bits)
+            frame = Image.fromarray((values >> (min(bits, 16) - 8)).astype(np.uint8))
         pixels = np.array(frame.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
