@@ -87,7 +87,7 @@ def read_boxes(path: Path, classes: Collection[str] = (), first_frame: int = 1) 
             row = ", ".join(f"{value:g}" for value in table[mask.argmax(), 1:-1])
             raise Mistake(f"{path}, line {lines[mask.argmax()]:.0f}: {problem}, got {row}.")
     corners = np.stack([left, top, left + width, top + height], axis=1)
-    if corners.max() < 2:  # pixels
+    if corners.max() < 2 and (corners % 1).any():
         advice = "multiply columns 3 to 6 by the frame's width and height, and give left and top edges, not centres"
         raise Mistake(f"{path}: the boxes are shares of the frame, not pixels; {advice}.")
     return Boxes(path, frames.astype(np.int64), tracks.astype(np.int64), corners, confidences, left_out)
@@ -100,7 +100,7 @@ def _choose_people(
     of_class = table[:, -1].astype(np.int64)
     counts = Counter(words[index] or "none" for index in of_class.tolist())
     held = ", ".join(f"{word} ({number:,})" for word, number in counts.most_common())
-    wanted = [word.casefold() for word in classes] or (words if len(words) == 1 else PEOPLE)
+    wanted = [word.casefold() for word in classes] or (words if len(words) == 1 else (*PEOPLE, ""))
     chosen = np.isin(of_class, [index for index, word in enumerate(words) if word in wanted])
     if not chosen.any():
         raise Mistake(f"{path}: column 8 holds the classes {held}; name those that are people with --classes.")
@@ -157,7 +157,7 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     if beyond > MANY_BEYOND and within.all():
         advice = "subtract left from column 5 and top from column 6"
         raise Mistake(
-            f"{boxes.path}: columns 5 and 6 look like right and bottom edges, not width and height; {advice}."
+            f"{boxes.path}: columns 5 and 6 seem to be right and bottom edges, not width and height; {advice}."
         )
     kept = np.ones(len(boxes.frames), dtype=bool)
     left_out = {reason: _remove(kept, mask) for reason, mask in reasons.items()}

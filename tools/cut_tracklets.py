@@ -19,7 +19,8 @@ example:
 
 BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, in any order, with frame
 (from 1), id, left, top, width, height, confidence, and in ground truths a class, with commas, semicolons or spaces
-between them. Where column 7 is a flag (0 and 1 only), boxes with 0 are left out. Boxes must refer to upright frames. Nothing is written if anything goes wrong. docs/video.md explains the rest.
+between them. Where column 7 is a flag (0 and 1 only), boxes with 0 are left out. Boxes must refer to upright frames.
+Nothing is written if anything goes wrong. docs/video.md explains the rest.
 """
 
 

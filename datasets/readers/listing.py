@@ -157,9 +157,7 @@ def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
         return os.path.relpath(path, root).replace(os.sep, "/")
 
     def refuse(error: OSError) -> None:
-        raise Mistake(
-            f"{printable(error.filename)} cannot be listed: {error.strerror}. Nothing below it would be read."
-        )
+        raise Mistake(f"{printable(error.filename)} cannot be listed: {error.strerror}; its frames would be left out.")
 
     for path, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         if os.path.islink(path) and any(parent.samefile(path) for parent in Path(path).parents):

@@ -14,6 +14,7 @@ from model.weights import (
     PUBLISHED_UNUSED,
     load_clip_weights,
     to_published,
+    unwrap,
 )
 
 # The projection is narrower than the tokens, so that a transposed one cannot pass unnoticed.
@@ -141,6 +142,25 @@ def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
     with pytest.raises(ValueError, match=rf"a\.pt.* {message}"):
         load_clip_weights(encoder, tmp_path / "a.pt")
     assert torch.equal(encoder.projection, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"), [("a_quickgelu.pt", False), ("ViT-B-16.openai.pt", False), ("laion2b.pt", True)]
+)
+def test_weights_of_another_activation_are_refused(name, fits, vit, tmp_path):
+    torch.save(openai_state(vit), tmp_path / name)
+    if fits:
+        load_clip_weights(make_encoder(), tmp_path / name)
+    else:
+        with pytest.raises(ValueError, match=rf"{name} was trained with another activation than MODEL\.NAME"):
+            load_clip_weights(make_encoder(), tmp_path / name)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("entry", ["model", "state_dict", "model_state_dict", "net", ""])
+def test_wrapped_state_dicts_are_unwrapped(entry, prefix):
+    state = {f"{prefix}{name}": torch.ones(1) for name in ("a.b", "c")}
+    assert unwrap({entry: state, "epoch": 3} if entry else state).keys() == {"a.b", "c"}
 
 
 class RunsOnLoading(nn.Module):

@@ -86,6 +86,14 @@ def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):
         trained.cameras_for(SimpleNamespace(train=()))
 
 
+def test_named_cameras_are_known_by_their_words(cfg, tmp_path, caplog):
+    content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
+    torch.save({**content, "camera_words": ["north", "west"]}, tmp_path / LAST_CHECKPOINT)
+    dataset = SimpleNamespace(train=(), camera_words={0: "West", 1: "east", 2: "north"})
+    assert load_trained(cfg).cameras_for(dataset) == {0: 1, 1: -1, 2: 0}
+    assert "Cameras that nobody trained on count as unknown: east." in caplog.messages
+
+
 def test_weights_without_classifiers_are_evaluated(cfg, tmp_path, caplog):
     model = make_model(cfg, 4, 2)
     state = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier")}
