@@ -49,7 +49,7 @@ class TrainedRun:
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
-            "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
+            "model": self.cfg.MODEL.NAME,
             "settings": f"those of the recipe but for {settings}" if settings != "none" else "those of the recipe",
             "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
             "code": find_revision(),
