@@ -1,5 +1,8 @@
 """Other people's weight files into a tiny ViT, and files that must be refused."""
 
+import os
+import pickle
+
 import pytest
 import timm
 import torch
@@ -141,6 +144,27 @@ def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
     with pytest.raises(ValueError, match=rf"a\.pt.* {message}"):
         load_clip_weights(encoder, tmp_path / "a.pt")
     assert torch.equal(encoder.projection, before)
+
+
+class Malicious:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.victim),)
+
+
+def test_a_malicious_pickle_is_refused_and_not_run(model, tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
+    torch.save({"model": Malicious(victim)}, path)
+    for load, target in ((load_weights, model), (load_clip_weights, model.encoder)):
+        with pytest.raises(ValueError, match=r"evil\.pth was refused"):
+            load(target, path)
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Malicious(victim)))  # the pickle was indeed malicious
+    assert victim.exists()
 
 
 class RunsOnLoading(nn.Module):
