@@ -1,4 +1,4 @@
-"""Turns batches of bytes into the model's input, with or without augmentation, on the device of the batch.
+"""Turn batches of bytes into the model's input, with or without augmentation, on the device of the batch.
 
 Random choices come from a CPU generator, so that a seed has the same effect on every device.
 """

@@ -1,4 +1,4 @@
-"""Lists a copy of a data set: identity folders, tracklet folders and their images; walks folders of any layout.
+"""List a copy of a data set: identity folders, tracklet folders and their images; walk folders of any layout.
 
 An entry that is neither a folder nor a regular file (a link whose target is missing, a pipe, a device) is a fault
 wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed. So

@@ -1,4 +1,4 @@
-"""Says what the names of files and folders, and the words of tables, mean: numbers, and the order of frames."""
+"""Say what the names of files and folders, and the words of tables, mean: numbers, and the order of frames."""
 
 import bisect
 import os

@@ -52,7 +52,7 @@ class TrainedRun:
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
-            "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
+            "model": self.cfg.MODEL.NAME,
             "settings": f"those of the recipe but for {settings}" if settings != "none" else "those of the recipe",
             "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
             "code": find_revision(),
@@ -103,8 +103,8 @@ class TrainedRun:
         if self.camera_words and dataset.camera_words:
             indices = {spelling(word): i for i, word in enumerate(self.camera_words)}
             cameras = {camid: indices.get(spelling(word), UNKNOWN) for camid, word in dataset.camera_words.items()}
-            if strange := [dataset.camera_words[camid] for camid, index in cameras.items() if index == UNKNOWN]:
-                logger.warning("Cameras that nobody trained on count as unknown: %s.", ", ".join(strange))
+            if untrained := [dataset.camera_words[camid] for camid, index in cameras.items() if index == UNKNOWN]:
+                logger.warning("Cameras that nobody trained on count as unknown: %s.", ", ".join(untrained))
         return cameras
 
 

@@ -1,5 +1,8 @@
 """Other people's weight files into a tiny ViT, and files that must be refused."""
 
+import os
+import pickle
+
 import pytest
 import timm
 import torch
@@ -161,6 +164,27 @@ def test_weights_of_another_activation_are_refused(name, fits, vit, tmp_path):
 def test_wrapped_state_dicts_are_unwrapped(entry, prefix):
     state = {f"{prefix}{name}": torch.ones(1) for name in ("a.b", "c")}
     assert unwrap({entry: state, "epoch": 3} if entry else state).keys() == {"a.b", "c"}
+
+
+class Malicious:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.victim),)
+
+
+def test_a_malicious_pickle_is_refused_and_not_run(model, tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
+    torch.save({"model": Malicious(victim)}, path)
+    for load, target in ((load_weights, model), (load_clip_weights, model.encoder)):
+        with pytest.raises(ValueError, match=r"evil\.pth was refused"):
+            load(target, path)
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Malicious(victim)))  # the pickle was indeed malicious
+    assert victim.exists()
 
 
 class RunsOnLoading(nn.Module):

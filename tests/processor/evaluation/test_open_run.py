@@ -185,7 +185,7 @@ def test_averaged_weights_are_opened_on_request_only(set_up, tmp_path):
         trained = load_trained(with_keys(parts.cfg, "TEST.AVERAGED_WEIGHTS", wanted))
         for opened, value in zip(trained.model.pool_image.parameters(), expected.parameters(), strict=True):
             assert torch.equal(opened, value)
-        assert ("averaged" in trained.origin["model"]) == wanted
+        assert ("TEST.AVERAGED_WEIGHTS True" in trained.origin["settings"]) == wanted
     saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
     del saved["averaged"]
     torch.save(saved, tmp_path / LAST_CHECKPOINT)
