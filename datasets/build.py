@@ -142,6 +142,7 @@ def make_train_transform(cfg: CfgNode, processes: Processes = ALONE) -> Augmente
         cfg.INPUT.PIXEL_STD,
         flip_probability=cfg.INPUT.PROB,
         erase_probability=cfg.INPUT.RE_PROB,
+        erasing=cfg.INPUT.ERASING,
         padding=cfg.INPUT.CROP_PADDING,
         color_jitter=cfg.INPUT.COLOR_JITTER,
         consistent=cfg.INPUT.CONSISTENT_AUGMENTATION,

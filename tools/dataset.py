@@ -68,6 +68,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("root", type=Path, help="folder of the data (DATASETS.ROOT_DIR)")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
+    text = "people who are nobody, such as 0000 in sets named as Market-1501"
+    add("--distractors", nargs="+", default=(), metavar="PERSON", help=text)
     source.add_argument("--table", type=Path, help="take the tracklets of this table, and add only the splits")
     add("--test_share", type=float, default=0.3, metavar="SHARE", help="share of the people to test (%(default)s)")
     add("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
@@ -124,7 +126,7 @@ def describe(args: argparse.Namespace) -> None:
         if description.table.rows[0].split:
             raise Mistake(f"{args.table}, line 1: there is a column split already; remove it to have another drawn.")
     else:
-        description = describe_folders(args.root, output, args.pattern)
+        description = describe_folders(args.root, output, args.pattern, args.distractors)
     table = description.table
     frames = list_frames(args.root, table, table.rows)
     show(format_description(description, frames) + "\n")

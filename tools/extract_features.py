@@ -31,8 +31,8 @@ Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the
 below it. Its key is its path below that folder. One still image is a tracklet of one frame. The file is described in
 docs/search.md. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts.
 
---network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow and pyarrow, but no
-torch.
+--network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow, pyarrow, yacs, PyYAML
+and filelock, but no torch.
 """
 
 

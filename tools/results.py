@@ -31,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     compare.add_argument("first", type=Path, help="results folder of eval_main.py")
     compare.add_argument("second", type=Path, help="the one that is hoped to be better")
     average = commands.add_parser("average", help="mean and deviation over runs, such as splits or seeds")
-    average.add_argument("results", nargs="+", type=Path, help="results.json of every run")
+    average.add_argument("results", nargs="+", type=Path, help="results folder of every run, or its results.json")
     return parser.parse_args(argv)
 
 

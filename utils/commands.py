@@ -1,4 +1,4 @@
-"""How a command runs and ends: logs and answers, signals, and errors as one line or with their traceback."""
+"""Run a command and end it: logs and answers, signals, and errors as one line or with their traceback."""
 
 import errno
 import importlib.util
@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -96,7 +95,8 @@ def _in_one_line(error: Mistake) -> str:
     message = str(error).strip()
     if message.startswith("Caught "):  # a loader process sent its traceback, whose last line is the message
         message = message.splitlines()[-1]
-    return textwrap.shorten(message, 1000, placeholder=" ...")
+    line = " ".join(part.strip() for part in message.splitlines())
+    return line if len(line) <= 1000 else f"{line[:996]} ..."
 
 
 def _find_hint(error: Exception) -> str | None:

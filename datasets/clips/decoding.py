@@ -1,4 +1,4 @@
-"""Reads one frame: from an image file to a tensor of the wanted size, or to a small picture for a page."""
+"""Read one frame: from an image file to a tensor of the wanted size, or to a small picture for a page."""
 
 import base64
 import contextlib

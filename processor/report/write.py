@@ -19,10 +19,9 @@ from .maps import MakeMaps
 from .pictures import draw_best_and_worst
 from .report_page import ESCAPES, PAGE_NAME, write_page
 from .submission import ranking_file
-from .tables import Row, collect_results, format_results, format_verification
+from .tables import SCORES, Row, collect_results, format_results, format_verification
 
 KNOWN = ("key", "pid", "camid", "view", "altitude", "day")  # of a query, in queries.csv
-SCORES = ("average_precision", "first_match_rank", "inverse_negative_penalty")
 
 
 def write_report(

@@ -33,7 +33,7 @@ def rank1(run_evaluation):
 def test_the_model_overfits_the_generated_people(set_up, make_tree, rank1):
     """Online smoothing learns between the epochs, too, whose accumulators are emptied."""
     root = make_tree(train=TRAIN_PIDS, test=TRAIN_PIDS)
-    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 12, root=root)
+    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 12, "INPUT.ERASING", "mean", root=root)
     smoothing = parts.state.criterion.clip_classification
     before = smoothing.soft_labels.clone()
     first = train_one_epoch(parts.state, parts.loader, parts.augment)
