@@ -89,14 +89,8 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         maps = make_query_mapper(cfg, extractor, cameras)
         scores = score_methods(evaluation)
         table = format_results(evaluation, scores)
-        write = partial(
-            write_report,
-            ranking_length=cfg.TEST.RANKING_LENGTH,
-            origin=trained.origin,
-            save_distances=cfg.TEST.SAVE_DISTANCES,
-            make_maps=maps,
-        )
-        written = processes.run_on_main(partial(write, evaluation, scores, folder))
+        write = partial(write_report, origin=trained.origin, save_distances=cfg.TEST.SAVE_DISTANCES, make_maps=maps)
+        written = processes.run_on_main(partial(write, evaluation, scores, folder, cfg.TEST.RANKING_LENGTH))
         if scores:
             logger.info("results\n%s", table)
             if processes.is_main:

@@ -114,7 +114,7 @@ def _prepare_rankings(
         k1, k2 = test.RE_RANKING_K1, test.RE_RANKING_K2
         neighbourhoods = processes.run_on_main(lambda: find_neighbourhoods(q, g, k1, k2))
         distances[RERANKED] = re_ranked_distances(q, g, neighbourhoods, test.RE_RANKING_LAMBDA)
-    refine, compare = partial(_refine_on_main, processes), partial(_compare_refined, test.FEAT_NORM)
+    refine, compare = partial(_refine_on_main, processes), partial(_compare, test.FEAT_NORM)
     of_gallery = {"gallery": " (gallery)", "both": ""}
     if how := test.QUERY_EXPANSION:
         alpha = test.QUERY_EXPANSION_ALPHA if how == "weighted" else 0.0
@@ -138,9 +138,7 @@ def _refine_on_main(processes: Processes, refine: Callable[..., Tensor], feature
     return processes.run_on_main(lambda: refine(features, *options).cpu()).to(features.device)
 
 
-def _compare_refined(
-    normalize: bool, label: str, q: Tensor, g: Tensor, sides: str = "gallery"
-) -> dict[Ranking, Distances]:
+def _compare(normalize: bool, label: str, q: Tensor, g: Tensor, sides: str = "gallery") -> dict[Ranking, Distances]:
     """Compare refined features; those that are refined on both sides depend on the other queries."""
     name = Ranking(label, re.sub(r"\W+", "_", label).strip("_"), uses_query_set=sides == "both")
     return {name: squared_distances(*(F.normalize(side) if normalize else side for side in (q, g)))}
