@@ -87,12 +87,12 @@ declare("MODEL.VIT.PROJ_DIM", 0, NETWORK, Range(0, 8192))  # projected width P
 # Steps between patches, (vertical, horizontal), pixels. Patches overlap if a step is smaller than the patch.
 declare("MODEL.STRIDE_SIZE", (16, 16), NETWORK, Range(1, 224), parts=("vertical", "horizontal"))
 # True starts from CLIP weights, False from random ones.
-declare("MODEL.PRETRAINED", True, PLACE, only="training")
+declare("MODEL.PRETRAINED", True, TRAINING)
 # Local CLIP weights, OpenAI's archive or a state dict of timm or open_clip; empty lets timm download them.
 declare("MODEL.PRETRAIN_PATH", "", PLACE, only="training")
 # Checkpoint of another run (ours or a published one) to start from instead of CLIP, also with other people and cameras:
 # what depends on their number starts anew. Empty starts from CLIP.
-declare("MODEL.INIT_WEIGHT", "", PLACE, only="training")
+declare("MODEL.INIT_WEIGHT", "", TRAINING)
 # The first so many blocks, and all of CLIP below them, are not trained.
 declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.

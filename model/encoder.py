@@ -16,7 +16,7 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from utils.mistake import Mistake
-from utils.roles import Role
+from utils.roles import ParameterRole
 
 from .layers import QuickGELUMlp, run_block, speed_up_mlp
 
@@ -162,20 +162,20 @@ class ClipVideoEncoder(nn.Module):
         if self.camera_embedding is not None:
             nn.init.trunc_normal_(self.camera_embedding, std=EMBEDDING_STD)
 
-    def parameter_roles(self) -> dict[str, Role]:
+    def parameter_roles(self) -> dict[str, ParameterRole]:
         """Return the role of every parameter.
 
         Each block is a layer; the last norm and the projection are the highest layer, all below the blocks the lowest.
         """
         depth = len(self.blocks)
-        roles: dict[str, Role] = {}
+        roles: dict[str, ParameterRole] = {}
         for name, _ in self.named_parameters():
             if name in NEW_PARAMETERS:
-                roles[name] = Role("new")
+                roles[name] = ParameterRole("new")
             elif name.startswith("blocks."):
-                roles[name] = Role("encoder", depth - int(name.split(".")[1]))
+                roles[name] = ParameterRole("encoder", depth - int(name.split(".")[1]))
             else:
-                roles[name] = Role("encoder", 0 if name.startswith(TOP_LAYER) else depth + 1)
+                roles[name] = ParameterRole("encoder", 0 if name.startswith(TOP_LAYER) else depth + 1)
         return roles
 
     def freeze(self, num_blocks: int) -> None:

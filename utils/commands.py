@@ -26,8 +26,13 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def show(answer: str) -> None:
-    """Write what a command was asked for, such as a table, to standard output; logs go to standard error."""
+def show(answer: str, is_logged: bool = False) -> None:
+    """Write what a command was asked for, such as a table, to standard output; logs go to standard error.
+
+    If the answer ``is_logged``, a terminal that shows both shows it once.
+    """
+    if is_logged and sys.stdout.isatty() and sys.stderr.isatty():
+        return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
     sys.stdout.write(f"{answer}\n")

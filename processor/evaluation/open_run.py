@@ -1,4 +1,4 @@
-"""A trained run opened again: its model, its cameras, and where they came from."""
+"""Open a trained run: its model, cameras and configuration."""
 
 import datetime
 import logging
@@ -41,6 +41,7 @@ class TrainedRun:
     checkpoint: Path
     chosen: str  # how the checkpoint was chosen, such as "the last, after epoch 80"
     cfg: CfgNode  # to go on with
+    training_settings: str = "unknown"  # how those of the checkpoint differ from the recipe
     trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
     config_file: str | None = None  # as in ``load_trained``
     camera_words: Sequence[str] = ()  # what the user's table called the training cameras; empty without such a table
@@ -48,12 +49,12 @@ class TrainedRun:
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
-        settings = describe_differences(self.cfg, *COUNTED)
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
             "model": self.cfg.MODEL.NAME,
-            "settings": f"those of the recipe but for {settings}" if settings != "none" else "those of the recipe",
+            "settings": _compare_with_recipe(self.cfg, COUNTED),
+            "training settings": self.training_settings,
             "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
             "code": find_revision(),
             "date": datetime.date.today().isoformat(),
@@ -137,7 +138,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     log_identity(path)
-    trained_on = None
+    trained_on, training_settings = None, "unknown"
     with fitting(path):
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
         words = tuple(map(str, content.get("camera_words", ())))
@@ -148,6 +149,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
                 cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
             trained_cfg = get_cfg(config_text=content["config"], source=source)
             trained_on = trained_cfg.DATASETS.NAMES
+            training_settings = _compare_with_recipe(trained_cfg, (Role.TRAINING, Role.BATCHES))
             for key, (before, now) in changed_keys(trained_cfg, cfg, Role.NETWORK).items():
                 if key.startswith("MODEL."):
                     message = "%s is %s here, but the checkpoint was trained with %s: such a network was never trained."
@@ -160,7 +162,12 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file, words)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, training_settings, trained_on, config_file, words)
+
+
+def _compare_with_recipe(cfg: CfgNode, roles: Sequence[Role]) -> str:
+    differences = describe_differences(cfg, *roles)
+    return f"those of the recipe but for {differences}" if differences != "none" else "those of the recipe"
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:

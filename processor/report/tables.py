@@ -93,13 +93,13 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
 
 def collect_results(
     evaluation: Evaluation,
-    provenance: Mapping[str, str],
+    origin: Mapping[str, str],
     scores: Sequence[Row],
     directions: Sequence[RankedDirection] = (),
 ) -> Row:
     """Collect what results.json holds."""
     return {
-        **provenance,
+        **origin,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
         "unit_length": evaluation.unit_length,
         "identities_masked": bool(evaluation.masked()),

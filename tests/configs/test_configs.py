@@ -27,7 +27,7 @@ from configs.load import MAX_LENGTH
 from datasets.attributes import COLUMNS
 from loss import make_loss
 from model import make_model
-from processor.build import describe_transform
+from processor.build import descriptor_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "configs").glob("*.yml"))
@@ -140,7 +140,7 @@ def test_feature_files_of_before_the_roles_can_still_be_compared():
         "INPUT.PIXEL_STD (0.229, 0.224, 0.225), TEST.NUM_CLIPS 1, TEST.NECK_FEAT before, TEST.FEAT_NORM True, "
         "TEST.FLIP True"
     )
-    assert describe_transform(get_cfg()) == text
+    assert descriptor_settings(get_cfg()) == text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import errno
 import logging
 import multiprocessing
 import signal
+import sys
 import time
 
 import pytest
@@ -61,6 +62,14 @@ def test_answers_go_to_standard_output_and_logs_to_standard_error(capsys, monkey
 
     assert run_command(main) == 0
     assert capsys.readouterr() == ("table\n", "log\n")
+
+
+@pytest.mark.parametrize("terminals", [("stdout", "stderr"), ("stdout",), ("stderr",), ()])
+def test_a_logged_answer_appears_once_on_a_terminal(terminals, capsys, monkeypatch):
+    for name in terminals:
+        monkeypatch.setattr(getattr(sys, name), "isatty", lambda: True)
+    show("table", is_logged=True)
+    assert capsys.readouterr().out == ("" if len(terminals) == 2 else "table\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

@@ -64,9 +64,11 @@ def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
     dataset = trained.read_dataset()
     assert dataset.train == ()  # the checkpoint names its cameras
     assert trained.cameras_for(dataset) == {0: 0, 4: 1}
-    settings = load_trained(with_keys(cfg, "TEST.FLIP", False, "TEST.NUM_CLIPS", 3)).origin["settings"]
-    assert settings.startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224 ")
-    assert settings.endswith("TEST.NUM_CLIPS 3 TEST.FLIP False")
+    changes = ("TEST.FLIP", False, "TEST.NUM_CLIPS", 3, "SOLVER.STAGE2.BASE_LR", 1.0)
+    origin = load_trained(with_keys(cfg, *changes)).origin
+    assert origin["settings"].startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224 ")
+    assert origin["settings"].endswith("TEST.NUM_CLIPS 3 TEST.FLIP False")
+    assert "SOLVER.STAGE2.BASE_LR 0.001" in origin["training settings"]  # as it was trained
 
 
 def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):

@@ -31,12 +31,12 @@ NOTHING = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
 
 @pytest.fixture
 def render(collect):
-    """``render(evaluation, provenance={}, figures=(), maps={})``: the page of an evaluation, maps of the first case."""
+    """``render(evaluation, origin={}, figures=(), maps={})``: the page of an evaluation, maps of the first case."""
 
-    def build(evaluation, provenance=None, figures=(), maps=None):
+    def build(evaluation, origin=None, figures=(), maps=None):
         results = collect_results(evaluation, {}, score_methods(evaluation))
         own_maps = {evaluation.cases[0].case.name: maps or {}}
-        return render_page(collect(evaluation), own_maps, results, provenance or {}, figures)
+        return render_page(collect(evaluation), own_maps, results, origin or {}, figures)
 
     return build
 

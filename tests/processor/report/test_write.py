@@ -30,10 +30,10 @@ def read(path):
 def test_a_single_direction_is_written_into_the_folder_itself_and_strange_names_cost_nothing(
     run, report, rename, tmp_path, caplog
 ):
-    """Half a formula, quotes, bytes that are not UTF-8: in tracklets, title and provenance."""
+    """Half a formula, quotes, bytes that are not UTF-8: in tracklets, title and origin."""
     strange = '$\\frac{_^%"quoted"\'b\udcffdé'
     evaluation = rename(run(("case2",), tracklets=1), strange)
-    assert report(evaluation, tmp_path, provenance={"data": strange})[-1].name == "report.html"
+    assert report(evaluation, tmp_path, origin={"data": strange})[-1].name == "report.html"
     figures = [f"figures/{name}_case2_ground_to_aerial" for name in ("cmc", "roc", "distances")]
     assert names(tmp_path) == {
         *(*TABLES, "report.html", "ranked_best.png", "ranked_worst.png"),
