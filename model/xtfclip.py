@@ -83,7 +83,8 @@ class XTFCLIP(nn.Module):
     @property
     def descriptor_width(self) -> int:
         """Numbers of a test descriptor."""
-        return 2 * self.encoder.width + self.encoder.projected_width
+        image_parts = 2 if self.descriptor == "before" else 1
+        return image_parts * self.encoder.width + self.encoder.projected_width
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Choose whether training keeps only the inputs of the large blocks, and computes the rest again."""

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from configs import get_cfg
-from utils.arguments import MAX_WORKERS, add_config, at_least
+from utils.arguments import MAX_WORKERS, add_config, at_least, output_file
 from utils.commands import run_command, show
 from utils.files import write_text
 from utils.mistake import Mistake
@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = command.add_argument
     add("--sample", type=at_least(0), default=0, metavar="N", help="decode N frames of each tracklet; default: all")
     add("--workers", type=several, help=workers)
-    add("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
+    add("--json", type=output_file(".json"), metavar="PATH", help="also write the report, with every finding, to PATH")
     add_config(command)
 
     command = add_command(describe, "write the table of your own data from the names of folders", DESCRIBE)

@@ -12,6 +12,7 @@ from typing import Any
 
 from configs import config_of_run, get_cfg
 from search.feature_file import VIEWS, check_suffix, make_table, write_features
+from utils.arguments import output_file
 from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
@@ -45,7 +46,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     source.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR)")
     source.add_argument("--network", type=Path, help="exported network, .onnx")
     parser.add_argument("--tracklets", required=True, type=Path, help="folder of tracklets, of one, or an image")
-    parser.add_argument("--output", required=True, type=Path, help="file to write, .npz or .parquet")
+    kinds = output_file(".npz", ".parquet")
+    parser.add_argument("--output", required=True, type=kinds, help="file to write, .npz or .parquet")
     parser.add_argument("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
     parser.add_argument("--view", choices=VIEWS, default="", help="view of all of them; default: unknown")
     parser.add_argument(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.arguments import at_least
+from utils.arguments import at_least, output_file
 from utils.commands import run_command, show
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--length", type=at_least(0), default=20, help="names per query; 0: all; default: 20, which are scored"
     )
     for command in (write, merge):
-        command.add_argument("--output", type=Path, required=True, help="submission to write")
+        command.add_argument("--output", type=output_file(".csv"), required=True, help="submission to write")
         command.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")
     return parser.parse_args(argv)
 
