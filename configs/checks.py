@@ -42,7 +42,20 @@ def validate(cfg: CfgNode) -> None:
     padding, size = cfg.INPUT.CROP_PADDING, cfg.INPUT.SIZE_TRAIN
     if padding >= min(size):
         raise Mistake(f"INPUT.CROP_PADDING must be below the shorter side of INPUT.SIZE_TRAIN {size}, got {padding}.")
-    _check_batches(cfg)
+    batch, instances = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
+    if batch % instances or batch // instances < 2:
+        raise Mistake(
+            f"SOLVER.STAGE2.IMS_PER_BATCH must be a multiple of DATALOADER.NUM_INSTANCE ({instances}) and hold at "
+            f"least two identities, got {batch}."
+        )
+    num_parts, num_identities = cfg.SOLVER.STAGE2.ACCUMULATION_STEPS, batch // instances
+    if num_identities % num_parts or num_identities // num_parts < 2:
+        raise Mistake(
+            f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch "
+            f"(IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got {num_parts}."
+        )
+    if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
+        raise Mistake(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")
     steps = cfg.SOLVER.STAGE2.STEPS
     if list(steps) != sorted(set(steps)):
         raise Mistake(f"SOLVER.STAGE2.STEPS must increase, got {steps!r:.100}.")
@@ -84,20 +97,3 @@ def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | No
     if keys:
         hint = " To train from a checkpoint, set MODEL.INIT_WEIGHT." if "TEST.WEIGHT" in keys else ""
         logger.warning("Keys without effect in %s: %s.%s", command, ", ".join(keys), hint)
-
-
-def _check_batches(cfg: CfgNode) -> None:
-    batch, instances = cfg.SOLVER.STAGE2.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
-    if batch % instances or batch // instances < 2:
-        raise Mistake(
-            f"SOLVER.STAGE2.IMS_PER_BATCH must be a multiple of DATALOADER.NUM_INSTANCE ({instances}) and hold at "
-            f"least two identities, got {batch}."
-        )
-    num_parts, num_identities = cfg.SOLVER.STAGE2.ACCUMULATION_STEPS, batch // instances
-    if num_identities % num_parts or num_identities // num_parts < 2:
-        raise Mistake(
-            f"SOLVER.STAGE2.ACCUMULATION_STEPS must divide the {num_identities} identities of a batch "
-            f"(IMS_PER_BATCH / DATALOADER.NUM_INSTANCE) into parts of at least two, got {num_parts}."
-        )
-    if cfg.DATALOADER.BOTH_VIEWS and instances < 2:
-        raise Mistake(f"DATALOADER.BOTH_VIEWS needs a DATALOADER.NUM_INSTANCE of at least 2, got {instances}.")

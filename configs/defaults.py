@@ -67,8 +67,7 @@ def declare(name: str, *declaration: Any, **options: Any) -> None:
 
 NETWORK, CLASSES, TRAINING, BATCHES, FEATURES, RANKING, PLACE = Role
 FRACTION = Range(0, 1)
-FACTOR = Range(0, 1_000_000)  # of a rate, a decay or a loss term; more cannot be meant
-COUNT = Range(0, 1_000_000)  # of epochs or minutes, or the number of a camera
+AMOUNT = Range(0, 1_000_000)  # a factor of a rate, a decay or a loss term; epochs, minutes, the number of a camera
 # No key takes a negative number. Upper bounds of sizes, beyond what anybody trains, catch slips of the finger.
 
 # Folder for the checkpoints, the logs and the frozen config of a run.
@@ -100,13 +99,13 @@ declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles the encoder's blocks with torch.compile, which needs a C++ compiler.
 declare("MODEL.COMPILE", False, PLACE)
 # Weights of the loss terms (docs/method.md section 6: total = 0.25 id + triplet + memory + frame / T).
-declare("MODEL.ID_LOSS_WEIGHT", 0.25, TRAINING, FACTOR)
-declare("MODEL.TRIPLET_LOSS_WEIGHT", 1.0, TRAINING, FACTOR)
-declare("MODEL.I2T_LOSS_WEIGHT", 1.0, TRAINING, FACTOR)  # clip feature against CLIP memory
-declare("MODEL.FRAME_LOSS_WEIGHT", 1.0, TRAINING, FACTOR)  # the term is divided by T as well
+declare("MODEL.ID_LOSS_WEIGHT", 0.25, TRAINING, AMOUNT)
+declare("MODEL.TRIPLET_LOSS_WEIGHT", 1.0, TRAINING, AMOUNT)
+declare("MODEL.I2T_LOSS_WEIGHT", 1.0, TRAINING, AMOUNT)  # clip feature against CLIP memory
+declare("MODEL.FRAME_LOSS_WEIGHT", 1.0, TRAINING, AMOUNT)  # the term is divided by T as well
 # Side information (TransReID): the class token gets an embedding of its training camera, times SIE_COE.
 declare("MODEL.SIE_CAMERA", True, NETWORK)
-declare("MODEL.SIE_COE", 1.0, NETWORK, FACTOR)
+declare("MODEL.SIE_COE", 1.0, NETWORK, AMOUNT)
 # What X-TFCLIP adds to TF-CLIP inside the network. TF-CLIP has "bilinear", "mean", False, False, "batch".
 declare("MODEL.POSITION_RESIZE", "bicubic", NETWORK, ("bicubic", "bilinear"))  # position embeddings to the patch grid
 declare("MODEL.POOLING", "attention", NETWORK, ("attention", "mean"))  # pools frames, tokens and video tokens
@@ -159,7 +158,7 @@ declare("DATASETS.SPLIT", 1, CLASSES, Range(1, 1_000_000))
 # Half of the division's list on which to train (iLIDS-VID): "second" (torchreid, VSLA-CLIP) | "first" (TF-CLIP).
 declare("DATASETS.TRAIN_HALF", "second", CLASSES, ("second", "first"))
 # Number of the aerial camera (G2A-VReID); 0 finds the camera that no query comes from.
-declare("DATASETS.AERIAL_CAMERA", 0, RANKING, COUNT)
+declare("DATASETS.AERIAL_CAMERA", 0, RANKING, AMOUNT)
 # True says that test people are numbered separately in query and gallery, as in challenges: nothing is then scored.
 declare("DATASETS.IDENTITIES_MASKED", False, PLACE)
 # Share of the training people, always the same ones, who are held out for validation and choose checkpoint_best.pth.
@@ -187,7 +186,7 @@ declare("DATALOADER.MAX_BAD_FRACTION", 0.01, PLACE, FRACTION)
 # Seed of every random choice.
 declare("SOLVER.SEED", 1234, BATCHES, Range(0, 2**63 - 1))
 # Margin of the batch-hard triplet loss, Euclidean distance.
-declare("SOLVER.MARGIN", 0.3, TRAINING, FACTOR)
+declare("SOLVER.MARGIN", 0.3, TRAINING, AMOUNT)
 # "auto" (fp16 on CUDA as published, bf16 on CPUs with bf16 instructions, otherwise fp32), "fp32", "bf16", "fp16".
 declare("SOLVER.PRECISION", "auto", TRAINING, ("auto", "fp32", "bf16", "fp16"), only="both")
 # Clips in a batch of all processes together, P x K: a multiple of DATALOADER.NUM_INSTANCE.
@@ -202,24 +201,24 @@ declare("SOLVER.STAGE2.WEIGHT_DECAY_BIAS", 1e-4, TRAINING, Range(0, 100))
 # "Adam" (as published: L2 regularisation) | "AdamW" (decoupled weight decay, which usually needs a larger value).
 declare("SOLVER.STAGE2.OPTIMIZER_NAME", "Adam", TRAINING, ("Adam", "AdamW"))
 # Factors of the learning rate. They multiply where several apply: a bias of the prompt gets three of them.
-declare("SOLVER.STAGE2.BIAS_LR_FACTOR", 2.0, TRAINING, FACTOR)
-declare("SOLVER.STAGE2.ENCODER_LR_FACTOR", 1.0, TRAINING, FACTOR)  # weights that come from CLIP
-declare("SOLVER.STAGE2.NEW_MODULE_LR_FACTOR", 1.0, TRAINING, FACTOR)  # everything that does not come from CLIP
-declare("SOLVER.STAGE2.HEAD_LR_FACTOR", 1.0, TRAINING, FACTOR)  # classifiers and necks
-declare("SOLVER.STAGE2.PROMPT_LR_FACTOR", 1.0, TRAINING, FACTOR)  # sequence-specific prompt
-declare("SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR", 10.0, TRAINING, FACTOR)
+declare("SOLVER.STAGE2.BIAS_LR_FACTOR", 2.0, TRAINING, AMOUNT)
+declare("SOLVER.STAGE2.ENCODER_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # weights that come from CLIP
+declare("SOLVER.STAGE2.NEW_MODULE_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # everything that does not come from CLIP
+declare("SOLVER.STAGE2.HEAD_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # classifiers and necks
+declare("SOLVER.STAGE2.PROMPT_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # sequence-specific prompt
+declare("SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR", 10.0, TRAINING, AMOUNT)
 # Factor of the learning rate for every layer of the encoder above a parameter: the last norm has the encoder's rate. 1
 # switches it off.
 declare("SOLVER.STAGE2.LAYER_DECAY", 1.0, TRAINING, Range(0, 1, without=0))
 # Factors of the weight decay, of weights and biases alike; they multiply as those of the learning rate do.
-declare("SOLVER.STAGE2.ENCODER_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
-declare("SOLVER.STAGE2.NEW_MODULE_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
-declare("SOLVER.STAGE2.HEAD_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
-declare("SOLVER.STAGE2.PROMPT_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
+declare("SOLVER.STAGE2.ENCODER_DECAY_FACTOR", 1.0, TRAINING, AMOUNT)
+declare("SOLVER.STAGE2.NEW_MODULE_DECAY_FACTOR", 1.0, TRAINING, AMOUNT)
+declare("SOLVER.STAGE2.HEAD_DECAY_FACTOR", 1.0, TRAINING, AMOUNT)
+declare("SOLVER.STAGE2.PROMPT_DECAY_FACTOR", 1.0, TRAINING, AMOUNT)
 # True subtracts from each weight's gradient its mean over all dimensions but the first (ECCV 2020).
 declare("SOLVER.STAGE2.GRADIENT_CENTRALIZATION", True, TRAINING)
 # Largest Euclidean norm of all gradients together, after centralisation; 0 (as published) clips none.
-declare("SOLVER.STAGE2.CLIP_GRADIENT_NORM", 0.0, TRAINING, FACTOR)
+declare("SOLVER.STAGE2.CLIP_GRADIENT_NORM", 0.0, TRAINING, AMOUNT)
 # Decay of a moving average of the weights (EMA), per update, such as 0.999; 0 (as published) keeps none.
 declare("SOLVER.STAGE2.EMA_DECAY", 0.0, TRAINING, Range(0, 1, without=1))
 declare("SOLVER.STAGE2.MAX_EPOCHS", 80, TRAINING, Range(1, 1_000_000))
@@ -231,16 +230,16 @@ declare("SOLVER.STAGE2.LR_MIN_FACTOR", 0.01, TRAINING, FRACTION)
 declare("SOLVER.STAGE2.STEPS", (30, 50, 70), TRAINING, Range(1, 1_000_000))
 declare("SOLVER.STAGE2.GAMMA", 0.1, TRAINING, FRACTION)
 # Linear warm-up: number of epochs (the name is the published one), and the factor of the first epoch.
-declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, COUNT)
+declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, AMOUNT)
 declare("SOLVER.STAGE2.WARMUP_FACTOR", 0.1, TRAINING, FRACTION)
 # Steps between two log lines.
 declare("SOLVER.STAGE2.LOG_PERIOD", 50, PLACE, Range(1, 1_000_000_000), only="training")
 # True measures at start how fast the device multiplies matrices, and logs what share of that a training step reaches.
 declare("SOLVER.STAGE2.MEASURE_RATE", False, PLACE, only="training")
 # Epochs between two evaluations; 0 switches them off.
-declare("SOLVER.STAGE2.EVAL_PERIOD", 10, PLACE, COUNT, only="training")
+declare("SOLVER.STAGE2.EVAL_PERIOD", 10, PLACE, AMOUNT, only="training")
 # Minutes between two checkpoints within an epoch; 0 saves none there.
-declare("SOLVER.STAGE2.CHECKPOINT_MINUTES", 30.0, PLACE, COUNT, only="training")
+declare("SOLVER.STAGE2.CHECKPOINT_MINUTES", 30.0, PLACE, AMOUNT, only="training")
 # A loss that is not finite: "stop" training before the weights change, or "skip" the batch and count it.
 declare("SOLVER.STAGE2.NON_FINITE_LOSS", "stop", TRAINING, ("stop", "skip"))
 

@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 
 from utils.mistake import Mistake
 
-from .defaults import KEYS, Range, Role
+from .defaults import KEYS, Role
 
 # The published YAML files spell booleans as words.
 BOOLEAN_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
@@ -21,7 +21,6 @@ MIN_SIMILARITY = 0.65
 
 DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
 CHOICES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, tuple)}
-RANGES = {name: key.allowed for name, key in KEYS.items() if isinstance(key.allowed, Range)}
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -110,13 +110,9 @@ def _interpolate(embedding: Tensor, source: tuple[int, int], target: tuple[int, 
 class ClipVideoEncoder(nn.Module):
     """Encode every frame of a clip into CLIP tokens.
 
-    Args:
-        vit: CLIP-style ViT of timm.
-        image_size: (H, W) in pixels, multiples of the patch size.
-        stride: Vertical and horizontal step between patches, pixels; at most the patch size.
-        num_cameras, num_frames: Rows of the camera embedding and of the frame embedding, T; 0 for none.
-        camera_coefficient: Factor of the camera embedding.
-        position_mode: Interpolation of the position embedding, "bicubic" or "bilinear".
+    ``image_size`` is (H, W), pixels, multiples of the patch size; ``stride`` the vertical and horizontal step between
+    patches, at most their size; ``num_cameras`` and ``num_frames`` (T) are rows of embeddings, 0 for none.
+
     Reference:
         Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
         He et al., "TransReID", ICCV 2021 (side information embedding, overlapping patches).

@@ -12,8 +12,6 @@ from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from utils.mistake import Mistake
-
 from .xtfclip import XTFCLIP
 
 
@@ -26,11 +24,9 @@ def trace_relevance(
     what is positive is averaged over the heads. R, at first the identity, becomes R + A R from block to block. The
     class token's row of R is the map. No gradient of a parameter is computed.
 
-    Args:
-        model: In evaluation mode, in float32.
-        clips, camids: As in ``XTFCLIP.forward``, on the model's device.
-        score: From descriptors (B, width) to a scalar.
-        num_layers: Blocks of the encoder to go back, from the last.
+    The model is in evaluation mode, in float32; ``score`` makes a scalar of descriptors, (B, width); ``num_layers`` is
+    the number of blocks to go back, from the last.
+
     Returns:
         The score; maps, (B, T, rows, columns), at least 0, comparable between the frames of all clips; and weights of
         frames, (B, T), summing to 1 in a clip: the mean over the pools of the descriptor's parts.
@@ -38,10 +34,6 @@ def trace_relevance(
         Chefer et al., "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
         Transformers", ICCV 2021, Eqs. (5) and (6), for a score of descriptors instead of one of a class.
     """
-    if not 1 <= num_layers <= len(model.encoder.blocks):
-        raise Mistake(
-            f"num_layers must be between 1 and the {len(model.encoder.blocks)} blocks of the encoder, got {num_layers}."
-        )
     attentions = [cast(Attention, cast(Block, block).attn) for block in model.encoder.blocks][-num_layers:]
     pools = (model.pool_image, model.pool_projected, model.pool_frames)
     constants = {name: parameter.detach() for name, parameter in model.named_parameters()}

@@ -19,10 +19,7 @@ class TemporalMemoryDiffusion(nn.Module):
 
     Both attentions start as ``nn.MultiheadAttention`` does: a joint q/k/v matrix that is Xavier-uniform over its shape
     (3D, D), and biases of zero. All other linear layers start as PyTorch initialises ``nn.Linear``.
-
-    Args:
-        width: Token width D.
-        num_heads: Heads of both attentions (12 in the published model).
+    Tokens have the width D; both attentions have 12 heads in the published model.
     """
 
     def __init__(self, width: int, num_heads: int):

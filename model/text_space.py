@@ -29,11 +29,8 @@ TOWER = "tower"  # entry of a caption file: its image tower
 class TextSpace(nn.Module):
     """Compare texts with tracklets: the inner product of their vectors is their similarity.
 
-    Args:
-        images: Turns normalised frames, (n, C, H, W), resized to ``image_size`` (H, W), into vectors, (n, P).
-        texts: A text tower of ``text_towers``.
-        scale: Factor on similarities that makes them logits, as the towers were trained.
-        name, sha256: Of the file.
+    ``images`` turns normalised frames, (n, C, H, W), resized to ``image_size`` (H, W), into vectors, (n, P); ``texts``
+    is a tower of ``text_towers``; ``scale`` makes similarities logits, as the towers were trained.
     """
 
     mean: Tensor

@@ -4,8 +4,6 @@ Each has ``width`` (P), ``tokenize(texts)``, which refuses texts that it cannot 
 call that encodes tokens, (n, L), as (n, P).
 """
 
-import difflib
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +16,6 @@ from utils.checkpoint import fitting
 from utils.mistake import Mistake
 
 from .weights import OPENAI_ENTRIES, has_quick_gelu
-
-logger = logging.getLogger(__name__)
 
 HEAD_WIDTH = 64  # channels of an attention head, as in CLIP
 # open_clip's ViTs with other heads (H, g and bigG), by the width of their image tower.
@@ -61,11 +57,6 @@ def build_clip(state: Mapping[str, Tensor], path: Path) -> Any:
         )
         clip = open_clip.CLIP(state["text_projection"].shape[1], vision, texts, quick_gelu)
         clip.load_state_dict({name: value.float() for name, value in state.items()})
-    images = f"ViT of width {width}, {vision.layers} layers, patch {patch}, {side * patch} pixels"
-    activation = "QuickGELU" if quick_gelu else "GELU"
-    logger.info(
-        "CLIP from %s: %s; text tower of width %d, %d layers; %s", path, images, text_width, texts.layers, activation
-    )
     return clip
 
 
@@ -102,12 +93,9 @@ class ClipTexts(nn.Module):
 
 
 class CaptionEncoder(nn.Module):
-    """Encode texts as the projected mean over the words that a transformer has seen together.
+    """Encode texts, of at most ``length`` words of the vocabulary, lower case, as their projected mean, of width P.
 
-    Args:
-        vocabulary: All words, in lower case; others are refused.
-        length: Most words of a text.
-        width: Width of words and output, P.
+    A transformer has seen the words together.
     """
 
     def __init__(self, vocabulary: Sequence[str], length: int, width: int) -> None:
@@ -140,12 +128,9 @@ class CaptionEncoder(nn.Module):
                 )
             if unknown := self.unknown_words(text):
                 known = sorted(self.vocabulary)
-                # Only typing errors have neighbours by spelling: trousers are not spelt like pants.
-                near = [difflib.get_close_matches(word, known, n=1) for word in unknown]
-                named = [f"{w!r} ({n[0]}?)" if n else repr(w) for w, n in zip(unknown, near, strict=True)]
                 raise Mistake(
-                    f"This text tower does not know {', '.join(named)}. Say it with the {len(known)} words that it "
-                    f"knows: {', '.join(known)}."
+                    f"This text tower does not know {', '.join(map(repr, unknown))}. "
+                    f"Say it with the {len(known)} words that it knows: {', '.join(known)}."
                 )
             rows.append(torch.tensor([self.vocabulary[word] for word in words]))
         return nn.utils.rnn.pad_sequence(rows, batch_first=True)

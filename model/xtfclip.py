@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.mistake import Mistake
+from utils.processes import ALONE
 from utils.roles import ParameterRole
 
 from .encoder import ClipVideoEncoder
@@ -31,14 +32,9 @@ class TrainingOutput:
 class XTFCLIP(nn.Module):
     """X-TFCLIP; with its extras switched off, TF-CLIP.
 
-    Args:
-        encoder: CLIP ViT over frames; its widths are D and P.
-        num_classes: Training identities K.
-        pooling: "attention" (X-TFCLIP) or "mean" (TF-CLIP).
-        neck: "instance" (X-TFCLIP) or "batch" (TF-CLIP).
-        memory_weighting: Blend memory and prompt by a learned weight instead of adding them.
-        prompt_dropout: Dropout probability in the sequence-specific prompt.
-        descriptor: Whether test descriptors are taken "before" or "after" the neck.
+    There are K training identities; the encoder's widths are D and P. The choices are explained in
+    configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT.
+
     Reference:
         AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
     """
@@ -73,7 +69,7 @@ class XTFCLIP(nn.Module):
         self.classifier_temporal = _make_classifier(D, num_classes)
         self.descriptor = descriptor
         # Joins what the processes of a run computed from their slices of a training batch.
-        self.gather_batch: Callable[..., tuple[Tensor, ...]] = _return_all
+        self.gather_batch: Callable[..., tuple[Tensor, ...]] = ALONE.gather_batch
 
     @property
     def num_cameras(self) -> int:
@@ -114,12 +110,8 @@ class XTFCLIP(nn.Module):
         With several processes, encoder, temporal modules and prompt see this process's slice of a training batch;
         necks, classifiers and losses see the whole batch in every process.
 
-        Args:
-            clips: (B, T, C, H, W), normalised.
-            camids: (B,) 0-based indices of training cameras, -1 where unknown; None means that all are unknown.
-            memory: CLIP memory (K, P); only training mode needs it.
-        Returns:
-            Eval mode: descriptors (B, 2D + P), or (B, D + P) after the neck. Training mode: outputs of the whole batch.
+        Clips, (B, T, C, H, W), and cameras, (B,), are as in ``ClipVideoEncoder.forward``; only training needs CLIP
+        memory, (K, P). Descriptors are (B, 2D + P), or (B, D + P) after the neck.
         """
         if not self.training:
             return self.describe(clips, camids)
@@ -184,10 +176,6 @@ class XTFCLIP(nn.Module):
         """Compute the features (B, P) that CLIP memory is built from, without camera and frame embeddings."""
         tokens = self.encoder.encode_frames(clips.flatten(0, 1))
         return self.encoder.project(tokens[:, 0]).unflatten(0, (-1, clips.shape[1])).mean(dim=1)
-
-
-def _return_all(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tensors
 
 
 def _make_classifier(width: int, num_classes: int) -> nn.Linear:

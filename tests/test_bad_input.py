@@ -27,7 +27,8 @@ from safetensors.torch import save_file
 import eval_main
 import train_main
 from configs import CHOICES
-from configs.keys import DEFAULTS, RANGES
+from configs.defaults import KEYS, Range
+from configs.keys import DEFAULTS
 from datasets.build import DATASETS
 from processor.report import write as report
 from processor.training import monitor
@@ -178,16 +179,16 @@ def command_lines(train: Words) -> Iterator[Case]:
 
 def bad_values(key: str) -> Iterator[str]:
     """Yield values for a key, as typed, that are certainly bad; one that may do would train a whole run."""
-    default = DEFAULTS[key]
+    default, allowed = DEFAULTS[key], KEYS[key].allowed
     if isinstance(default, bool):
         yield from ("maybe", "None")
     elif isinstance(default, int | float):
         yield from ("1e999", "-1", "1" + "0" * 30, "many", "(1, 2)")
-        yield from ("0",) if RANGES[key].low > 0 else ()
+        yield from ("0",) if allowed.low > 0 else ()
     elif isinstance(default, tuple):
         yield from ("5", "('a', 2)", "(nan, nan)")
-        yield from ("(-1, -1)", "(1.5, 1e999)") if key in RANGES else ()
-        yield from ("()",) if key in RANGES and key != "SOLVER.STAGE2.STEPS" else ()
+        yield from ("(-1, -1)", "(1.5, 1e999)") if isinstance(allowed, Range) else ()
+        yield from ("()",) if isinstance(allowed, Range) and key != "SOLVER.STAGE2.STEPS" else ()
     else:
         yield from ("\n", "a" * 5000)
         yield from ("nonsense",) if key in CHOICES else ()

@@ -42,7 +42,9 @@ def bootstrap_interval(
     rng = np.random.default_rng(seed)
     means = []
     for size in _blocks(num_resamples, len(counts)):
-        weights = _draw_people(rng, size, len(counts))
+        drawn = rng.integers(len(counts), size=(size, len(counts))) + len(counts) * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=drawn.size)  # how often each person was drawn
+        weights = times.reshape(drawn.shape).astype(np.float64)  # (R, P)
         totals = weights @ counts
         means.append(weights @ sums / (totals if sums.ndim == 1 else totals[:, None]))
     tail = (1 - CONFIDENCE) / 2
@@ -75,14 +77,6 @@ def _sum_by_person(values: np.ndarray, pids: np.ndarray) -> tuple[np.ndarray, np
     by_person = values[np.argsort(people, kind="stable")]
     starts = np.cumsum(counts) - counts
     return np.add.reduceat(by_person.astype(np.float64), starts, axis=0), counts.astype(np.float64)
-
-
-def _draw_people(rng: np.random.Generator, num_resamples: int, num_people: int) -> np.ndarray:
-    """Draw P people with replacement for each resample; returns how often each was drawn, (R, P)."""
-    drawn = rng.integers(num_people, size=(num_resamples, num_people))
-    drawn += num_people * np.arange(num_resamples)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=num_resamples * num_people)
-    return times.reshape(num_resamples, num_people).astype(np.float64)
 
 
 def _blocks(num_resamples: int, num_people: int) -> Iterator[int]:

@@ -49,11 +49,6 @@ class Distances:
         blocks = [block.cpu() for _, block in self.blocks()]
         return torch.cat(blocks) if blocks else torch.empty(self.shape)
 
-    def iterate_rows(self) -> Iterator[np.ndarray]:
-        """Compute the distances of each query, (G,), in order."""
-        for _, block in self.blocks():
-            yield from block.cpu().numpy()
-
     def plus(self, penalty: "Distances") -> "Distances":
         """Return these distances with a penalty, (Q, G), added."""
         return Distances(self.shape, lambda rows: self.rows(rows).add_(penalty.rows(rows)))

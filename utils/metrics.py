@@ -151,13 +151,9 @@ def evaluate_ranking(
 ) -> RankingResult:
     """Rank the gallery for every query and score the ranking by a protocol.
 
-    Args:
-        distmat: Distances, (Q, G), a matrix or computed in blocks; smaller is more alike. Infinity is allowed, NaN is
-            not.
-        q_pids, g_pids: Identities of the queries, (Q,), and of the gallery, (G,).
-        q_camids, g_camids: Their cameras. -1 is unknown and equals no camera, not even another unknown one.
-        max_rank: Length of the CMC curve. Where the gallery is smaller, the curve keeps its last value.
-        k: Ranks that ``mAP_at_k`` looks at.
+    Distances are (Q, G); infinity is allowed, NaN is not. Identities and cameras are (Q,) or (G,); camera -1 is unknown
+    and equals no camera, not even another unknown one. The CMC curve has ``max_rank`` values; where the gallery is
+    smaller, it keeps the last one. ``mAP_at_k`` looks at ``k`` ranks.
     """
     return require_match(score_queries(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, protocol, k), protocol)
 

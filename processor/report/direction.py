@@ -85,7 +85,8 @@ def collect_direction(
     queries: list[RankedQuery] = []
     positives: list[np.ndarray] = []
     lowest, highest = np.inf, -np.inf
-    for index, row in enumerate(distances.iterate_rows()):
+    rows = (row for _, block in distances.blocks() for row in block.cpu().numpy())
+    for index, row in enumerate(rows):
         if files:
             nearest = nearest_columns(torch.from_numpy(row), length or len(row)).tolist()
             names = " ".join(result.case.gallery[other].name for other in nearest)

@@ -42,7 +42,7 @@ def test_case_and_punctuation_do_not_count(captions):
 
 
 def test_texts_that_are_refused(captions):
-    with pytest.raises(ValueError, match=r"does not know 'rad' \(red\?\), 'dress'"):
+    with pytest.raises(ValueError, match="does not know 'rad', 'dress'"):
         captions.tokenize(["red backpack", "rad dress"])
     with pytest.raises(ValueError, match="at least one word, got ' ,'"):
         captions.tokenize([" ,"])
