@@ -190,10 +190,8 @@ class ClipVideoEncoder(nn.Module):
                 f"INPUT.SIZE_TRAIN and INPUT.SIZE_TEST must be multiples of the patch size {self.patch_size}, "
                 f"got {height}x{width}."
             )
-        return (
-            (height - self.patch_size) // self.stride[0] + 1,
-            (width - self.patch_size) // self.stride[1] + 1,
-        )
+        vertical, horizontal = self.stride
+        return (height - self.patch_size) // vertical + 1, (width - self.patch_size) // horizontal + 1
 
     def forward(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
         """Encode clips, (B, T, C, H, W), normalised, with camera and frame embeddings.

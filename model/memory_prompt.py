@@ -78,7 +78,11 @@ class SequenceSpecificPrompt(nn.Module):
         self.visual = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.LayerNorm(width))
         self.layers = nn.ModuleList(PromptLayer(width, dropout) for _ in range(NUM_LAYERS))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.apply(_initialize_linear)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=WEIGHT_STD)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, memory: Tensor, video_tokens: Tensor) -> Tensor:
         """Compute the prompts (B, K, P) of memory (K, P) and video tokens (B, N, P)."""
@@ -87,10 +91,3 @@ class SequenceSpecificPrompt(nn.Module):
         for layer in self.layers:
             text = run_block(layer, text, visual, recompute=self.gradient_checkpointing)
         return self.out(text)
-
-
-def _initialize_linear(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=WEIGHT_STD)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -22,8 +22,7 @@ class PairedDifference:
     """How two results over the same queries differ: the second minus the first."""
 
     difference: float  # of the means
-    # ends of its 95 % interval
-    low: float
+    low: float  # ends of its 95 % interval
     high: float
     # Probability of a difference at least as large, in either direction, if it were chance which of the two results of
     # a person comes first; at least 1 / (R + 1).

@@ -139,7 +139,12 @@ def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
         if each.num_frames < cfg.INPUT.SEQ_LEN:
             place = f"{each.split}: identity {each.tracklet.pid}, {each.tracklet.name}"
             problems.add("short tracklet", f"{place}: {each.num_frames} frames")
-    _check_bad_fraction(cfg.DATALOADER.MAX_BAD_FRACTION, report)
+    examined = [each for each in report.examined if each.split == "train"]
+    num_frames, num_bad = sum(each.num_frames for each in examined), sum(each.count_bad() for each in examined)
+    limit = cfg.DATALOADER.MAX_BAD_FRACTION
+    if num_bad > limit * num_frames:  # training would stop: CLIP memory, which is built first, reads every frame
+        share = f"{num_bad} of {num_frames} training frames cannot be used, {100 * num_bad / num_frames:.3g} %"
+        problems.add("too many bad frames", f"{share}; the limit is {100 * limit:g} %")
     cameras = {each.camid for each in train} | {UNKNOWN}
     test = [each.tracklet for each in report.examined if each.split != "train"]
     unseen = Counter(each.camid for each in test if each.camid not in cameras)
@@ -151,16 +156,6 @@ def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
         problems.add("query without match", *texts)
     masked = [f"{case.name}/{side}" for case in cases if case.identities_masked for side in ("query", "gallery")]
     problems.add("frame of two people", *_find_shared_frames(report.examined, masked))
-
-
-def _check_bad_fraction(limit: float, report: Report) -> None:
-    """Find out whether training would stop: CLIP memory, which is built first, reads every training frame."""
-    train = [each for each in report.examined if each.split == "train"]
-    num_frames = sum(each.num_frames for each in train)
-    num_bad = sum(each.count_bad() for each in train)
-    if num_bad > limit * num_frames:
-        share = f"{num_bad} of {num_frames} training frames cannot be used, {100 * num_bad / num_frames:.3g} %"
-        report.problems.add("too many bad frames", f"{share}; the limit is {100 * limit:g} %")
 
 
 def _check_people(num_instances: int, train: Sequence[Tracklet], problems: Findings) -> None:

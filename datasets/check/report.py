@@ -107,7 +107,11 @@ def format_report(report: Report) -> str:
                 lines.append(f"    ... and {len(texts) - NUM_EXAMPLES} more")
     if report.not_checked:
         lines += ["", "Not checked:", *(f"  {text}" for text in report.not_checked)]
-    return "\n".join([*lines, "", _format_verdict(report)])
+    state = "" if report.complete else "The check was interrupted. "
+    verdict = {True: "Training can start", False: "Training cannot start", None: "Nothing blocks training so far"}
+    counts = [sum(map(len, report.problems.of_level(level).values())) for level in (BLOCKING, WARNING)]
+    verdict_line = f"{state}{verdict[report.can_train]}; blocking problems: {counts[0]}, warnings: {counts[1]}."
+    return "\n".join([*lines, "", verdict_line])
 
 
 def _format_counts(report: Report) -> Iterator[str]:
@@ -125,10 +129,3 @@ def _format_counts(report: Report) -> Iterator[str]:
     yield format_table(header, rows, "<>>>><")
     if published:
         yield f"Published counts: {', '.join(f'{name} {number}' for name, number in published.items())}."
-
-
-def _format_verdict(report: Report) -> str:
-    state = "" if report.complete else "The check was interrupted. "
-    verdict = {True: "Training can start", False: "Training cannot start", None: "Nothing blocks training so far"}
-    counts = [sum(map(len, report.problems.of_level(level).values())) for level in (BLOCKING, WARNING)]
-    return f"{state}{verdict[report.can_train]}; blocking problems: {counts[0]}, warnings: {counts[1]}."
