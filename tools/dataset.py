@@ -92,7 +92,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the chosen command and return the exit status."""
     args = parse_args(argv)
     return run_command(partial(args.run, args))
 
