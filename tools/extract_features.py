@@ -66,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def extract_by_run(args: argparse.Namespace) -> None:
-    """Open the trained run, extract the features, write the file."""
     from model.text_space import open_text_space
     from processor.evaluation.open_run import load_trained, locate_checkpoint
     from processor.extract import extract_folder
@@ -89,7 +88,6 @@ def extract_by_run(args: argparse.Namespace) -> None:
 
 
 def extract_by_network(args: argparse.Namespace) -> None:
-    """Open the exported network, extract the features, write the file."""
     from processor.exported_network import find_tracklets, open_network
 
     network = open_network(args.network)
