@@ -55,10 +55,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
     args = parser.parse_args(argv)
     cfg = get_cfg(args.config_file, [*args.opts, "MODEL.PRETRAINED", "False"])
     if args.vs_plain and (cfg.MODEL.POOLING, cfg.MODEL.FEATURE_NECK, cfg.MODEL.MEMORY_WEIGHTING) != METHOD:
-        raise Mistake(
-            "--vs_plain needs an X-TFCLIP: MODEL.POOLING attention, MODEL.FEATURE_NECK instance, "
-            "MODEL.MEMORY_WEIGHTING True."
-        )
+        raise Mistake("--vs_plain needs MODEL.POOLING attention, FEATURE_NECK instance and MEMORY_WEIGHTING True.")
     return args, cfg
 
 

@@ -2,7 +2,8 @@
 
 Each key is declared once; checks, warnings and the rules of resuming and comparing follow from its declaration. The
 defaults are the recipe of the AG-VPReID 2025 winner (X-TFCLIP, arXiv 2506.22843); the YAML of an experiment holds only
-what differs. Keys that exist in the published code keep their published names.
+what differs. Keys that exist in the published code keep their published names. 0, '' and False switch an option off, as
+published, unless its comment says otherwise.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Role(Enum):
     TRAINING = "the curve of a run; only training reads it"
     BATCHES = "which batches an epoch has: as TRAINING, and fixed until the epoch ends"
     FEATURES = "the descriptors of trained weights"
-    RANKING = "what evaluation makes of descriptors"
+    RANKING = "which weights and people evaluation takes, and what it makes of descriptors"
     PLACE = "where a command reads, writes and computes, and what it reports: no result"
 
 
@@ -67,6 +68,7 @@ def declare(name: str, *declaration: Any, **options: Any) -> None:
 NETWORK, CLASSES, TRAINING, BATCHES, FEATURES, RANKING, PLACE = Role
 FRACTION = Range(0, 1)
 FACTOR = Range(0, 1_000_000)  # of a rate, a decay or a loss term; more cannot be meant
+COUNT = Range(0, 1_000_000)  # of epochs or minutes, or the number of a camera
 # No key takes a negative number. Upper bounds of sizes, beyond what anybody trains, catch slips of the finger.
 
 # Folder for the checkpoints, the logs and the frozen config of a run.
@@ -85,13 +87,13 @@ declare("MODEL.VIT.PROJ_DIM", 0, NETWORK, Range(0, 8192))  # projected width P
 # Steps between patches, (vertical, horizontal), pixels. Patches overlap if a step is smaller than the patch.
 declare("MODEL.STRIDE_SIZE", (16, 16), NETWORK, Range(1, 224), parts=("vertical", "horizontal"))
 # True starts from CLIP weights, False from random ones.
-declare("MODEL.PRETRAINED", True, PLACE, only="training")
+declare("MODEL.PRETRAINED", True, TRAINING)
 # Local CLIP weights, OpenAI's archive or a state dict of timm or open_clip; empty lets timm download them.
 declare("MODEL.PRETRAIN_PATH", "", PLACE, only="training")
 # Checkpoint of another run (ours or a published one) to start from instead of CLIP, also with other people and cameras:
 # what depends on their number starts anew. Empty starts from CLIP.
-declare("MODEL.INIT_WEIGHT", "", PLACE, only="training")
-# Blocks of the encoder, counted from the input, that are not trained, nor is anything of CLIP below; 0 trains all.
+declare("MODEL.INIT_WEIGHT", "", TRAINING)
+# The first so many blocks, and all of CLIP below them, are not trained.
 declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
@@ -133,6 +135,9 @@ declare("INPUT.PIXEL_STD", (0.229, 0.224, 0.225), NETWORK, Range(0.001, 1), part
 declare("INPUT.PROB", 0.5, TRAINING, FRACTION)
 # Probability that a rectangle of a training frame is erased.
 declare("INPUT.RE_PROB", 0.5, TRAINING, FRACTION)
+# "published" fills the rectangle with one random colour, and its place depends on its size; "mean" fills it with the
+# mean colour at a random place (docs/differences.md).
+declare("INPUT.ERASING", "published", TRAINING, ("published", "mean"))
 # Random crop: training frames get a border of mean colour, this many pixels wide, and are cropped to their old size.
 declare("INPUT.CROP_PADDING", 0, TRAINING, Range(0, 4095))
 # Colour jitter s of training frames: brightness, contrast and saturation are multiplied by 1 - s to 1 + s.
@@ -150,11 +155,11 @@ declare("DATASETS.TABLE", "tracklets.csv", PLACE)
 # (aerial to aerial) or "all" of the data set.
 declare("DATASETS.EVAL_CASE", "case1", PLACE, ("case1", "case2", "case3", "all"), only="evaluation")
 # Division into training and test people, for data sets that have several (iLIDS-VID: 1 to 10).
-declare("DATASETS.SPLIT", 1, PLACE, Range(1, 1_000_000))
+declare("DATASETS.SPLIT", 1, CLASSES, Range(1, 1_000_000))
 # Half of the division's list on which to train (iLIDS-VID): "second" (torchreid, VSLA-CLIP) | "first" (TF-CLIP).
-declare("DATASETS.TRAIN_HALF", "second", PLACE, ("second", "first"))
+declare("DATASETS.TRAIN_HALF", "second", CLASSES, ("second", "first"))
 # Number of the aerial camera (G2A-VReID); 0 finds the camera that no query comes from.
-declare("DATASETS.AERIAL_CAMERA", 0, PLACE, FACTOR)
+declare("DATASETS.AERIAL_CAMERA", 0, RANKING, COUNT)
 # True says that test people are numbered separately in query and gallery, as in challenges: nothing is then scored.
 declare("DATASETS.IDENTITIES_MASKED", False, PLACE)
 # Share of the training people, always the same ones, who are held out for validation and choose checkpoint_best.pth.
@@ -164,7 +169,7 @@ declare("DATASETS.VALIDATION_PIDS", "", CLASSES)
 # Folder of another copy whose test people validate, instead of people who are held out.
 declare("DATASETS.VALIDATION_DIR", "", PLACE, only="training")
 # Whom evaluation ranks: the "test" people, or those held out for "validation".
-declare("DATASETS.EVAL_SPLIT", "test", PLACE, ("test", "validation"), only="evaluation")
+declare("DATASETS.EVAL_SPLIT", "test", RANKING, ("test", "validation"), only="evaluation")
 # Folder for lists of frames (AG-VPReID, DetReIDX); empty means xtfclip/ in $XDG_CACHE_HOME or in ~/.cache.
 declare("DATASETS.INDEX_DIR", "", PLACE)
 
@@ -176,7 +181,7 @@ declare("DATALOADER.BOTH_VIEWS", False, BATCHES)
 declare("DATALOADER.BALANCE_ALTITUDES", False, BATCHES)
 # Number of decoding processes; 0 decodes in the main process.
 declare("DATALOADER.NUM_WORKERS", 8, PLACE, Range(0, 512))
-# Largest share of unreadable frames in an epoch; more stops training.
+# Largest share of unreadable frames in an epoch, or in the pass for CLIP memory; more stops training.
 declare("DATALOADER.MAX_BAD_FRACTION", 0.01, PLACE, FRACTION)
 
 # Seed of every random choice.
@@ -203,7 +208,8 @@ declare("SOLVER.STAGE2.NEW_MODULE_LR_FACTOR", 1.0, TRAINING, FACTOR)  # everythi
 declare("SOLVER.STAGE2.HEAD_LR_FACTOR", 1.0, TRAINING, FACTOR)  # classifiers and necks
 declare("SOLVER.STAGE2.PROMPT_LR_FACTOR", 1.0, TRAINING, FACTOR)  # sequence-specific prompt
 declare("SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR", 10.0, TRAINING, FACTOR)
-# Factor of the learning rate for every layer of the encoder above a parameter: the last norm has the encoder's rate.
+# Factor of the learning rate for every layer of the encoder above a parameter: the last norm has the encoder's rate. 1
+# switches it off.
 declare("SOLVER.STAGE2.LAYER_DECAY", 1.0, TRAINING, Range(0, 1, without=0))
 # Factors of the weight decay, of weights and biases alike; they multiply as those of the learning rate do.
 declare("SOLVER.STAGE2.ENCODER_DECAY_FACTOR", 1.0, TRAINING, FACTOR)
@@ -217,30 +223,31 @@ declare("SOLVER.STAGE2.CLIP_GRADIENT_NORM", 0.0, TRAINING, FACTOR)
 # Decay of a moving average of the weights (EMA), per update, such as 0.999; 0 (as published) keeps none.
 declare("SOLVER.STAGE2.EMA_DECAY", 0.0, TRAINING, Range(0, 1, without=1))
 declare("SOLVER.STAGE2.MAX_EPOCHS", 80, TRAINING, Range(1, 1_000_000))
-# Learning rate after the warm-up: "step" (as published), "cosine" or "linear", which fall to LR_MIN_FACTOR of it.
+# Learning rate after the warm-up: "step" (as published); "cosine" or "linear", which fall to LR_MIN_FACTOR of the base
+# rate.
 declare("SOLVER.STAGE2.SCHEDULE", "step", TRAINING, ("step", "cosine", "linear"))
 declare("SOLVER.STAGE2.LR_MIN_FACTOR", 0.01, TRAINING, FRACTION)
 # "step": epochs after which the learning rate is multiplied by GAMMA, in increasing order.
 declare("SOLVER.STAGE2.STEPS", (30, 50, 70), TRAINING, Range(1, 1_000_000))
 declare("SOLVER.STAGE2.GAMMA", 0.1, TRAINING, FRACTION)
 # Linear warm-up: number of epochs (the name is the published one), and the factor of the first epoch.
-declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, FACTOR)
+declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, COUNT)
 declare("SOLVER.STAGE2.WARMUP_FACTOR", 0.1, TRAINING, FRACTION)
 # Steps between two log lines.
 declare("SOLVER.STAGE2.LOG_PERIOD", 50, PLACE, Range(1, 1_000_000_000), only="training")
 # True measures at start how fast the device multiplies matrices, and logs what share of that a training step reaches.
 declare("SOLVER.STAGE2.MEASURE_RATE", False, PLACE, only="training")
 # Epochs between two evaluations; 0 switches them off.
-declare("SOLVER.STAGE2.EVAL_PERIOD", 10, PLACE, FACTOR, only="training")
+declare("SOLVER.STAGE2.EVAL_PERIOD", 10, PLACE, COUNT, only="training")
 # Minutes between two checkpoints within an epoch; 0 saves none there.
-declare("SOLVER.STAGE2.CHECKPOINT_MINUTES", 30.0, PLACE, FACTOR, only="training")
+declare("SOLVER.STAGE2.CHECKPOINT_MINUTES", 30.0, PLACE, COUNT, only="training")
 # A loss that is not finite: "stop" training before the weights change, or "skip" the batch and count it.
 declare("SOLVER.STAGE2.NON_FINITE_LOSS", "stop", TRAINING, ("stop", "skip"))
 
-# Checkpoint to evaluate: a file, or of OUTPUT_DIR "last" (as is '') or "best", which validation chose.
+# A checkpoint file; or in OUTPUT_DIR the "last" (also '') or the "best", which validation chose.
 declare("TEST.WEIGHT", "", PLACE, only="evaluation")
 # True evaluates the moving average of the weights (SOLVER.STAGE2.EMA_DECAY).
-declare("TEST.AVERAGED_WEIGHTS", False, PLACE, only="evaluation")
+declare("TEST.AVERAGED_WEIGHTS", False, RANKING, only="evaluation")
 # Clips in a batch; with FLIP, the mirror image of each is computed as well.
 declare("TEST.IMS_PER_BATCH", 32, PLACE, Range(1, 65_536))
 # Clips that describe a tracklet; their features are averaged. A tracklet is cut into SEQ_LEN parts, and clip j of n
@@ -267,7 +274,8 @@ declare("TEST.TEXT_TOWER", "", RANKING, only="evaluation")
 # True has tools/train_attributes.py keep classifiers of gender, age and ethnicity, and "predicted" use them.
 declare("TEST.PREDICT_SENSITIVE", False, RANKING, only="evaluation")
 # Training cameras whose embeddings the cameras of the test set get, as annotated: with "0:4,1:5", 0 gets that of 4, 1
-# that of 5, and others count as unknown. '' keeps the numbers, on another data set than that of training none.
+# that of 5, and others count as unknown. '' keeps the numbers; on another data set than that of training, every camera
+# is unknown.
 declare("TEST.CAMERA_MAP", "", RANKING, only="evaluation")
 # True also reports k-reciprocal re-ranking (CVPR 2017), with these k1, k2 and lambda.
 declare("TEST.RE_RANKING", False, RANKING)

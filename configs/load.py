@@ -15,7 +15,7 @@ from utils.text import read_text
 from .checks import validate
 from .defaults import Role
 from .keys import DEFAULTS, convert, leaves, nearest_key, nest, values_of
-from .published import explain_key, translate
+from .published import BEFORE_THE_KEY, explain_key, translate
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,8 @@ def _merge(values: dict[str, Any], text: str, source: str, skip_unknown: bool = 
         if key in written:
             raise Mistake(f"{key} appears twice in {source}, once with a dotted name.")
         written[key] = value
+    if LAST_LINE in text:
+        values |= BEFORE_THE_KEY
     translated, remarks = translate(written, source)
     for key, value in translated.items():
         if key not in DEFAULTS and skip_unknown:

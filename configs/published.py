@@ -72,6 +72,8 @@ RETIRED: dict[str, tuple[Any, str]] = {
     "DATALOADER.CACHE_GIB": (None, "it belonged to DATALOADER.CACHE_DIR"),
 }
 # Remarks on a file, each with a list of keys.
+# What training did in versions that did not have the key, for runs that they left.
+BEFORE_THE_KEY = {"INPUT.ERASING": "mean"}
 LEFT_OUT = "Keys that mean nothing here are left out: {}."
 CARRIED_OVER = "Carried over: {}."
 UNAVAILABLE = "Not available: {}."
@@ -141,6 +143,7 @@ def _follow_published_code(values: dict[str, Any], remarks: dict[str, list[str]]
         split = values["DATASETS.SPLIT"]
         values["DATASETS.SPLIT"] = split + 1
         remarks[CARRIED_OVER].append(f"DATASETS.SPLIT {split}, counted from 0, as {split + 1}, counted from 1")
-    if missing := [key for key in DEFAULTS if key in SHARED_KEYS and key not in values and KEYS[key].role != PLACE]:
+    results = [key for key in DEFAULTS if key in {*SHARED_KEYS, FC_LR_FACTOR} and KEYS[key].role != PLACE]
+    if missing := [key for key in results if key not in values]:
         remarks[MISSING] = missing
     remarks[SWITCHES] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.mistake import Mistake
-from utils.text import parse_integer, read_csv
+from utils.text import parse_integer, read_csv, read_word
 
 from .problems import LOADING, Problems
 
@@ -62,7 +62,9 @@ def read_attributes(path: str | Path, problems: Problems = LOADING) -> dict[int,
             raise Mistake(f"{path}: the header has no column {column!r}.")
     for line, row in rows:
         where = f"{path}, line {line}"
-        pid, *codes = [parse_integer(row[column], f"{where}: {column}") for column in ("id", *COLUMNS)]
+        words = {column: read_word(row[column]) or str(code) for column, code in UNKNOWN_CODES.items()}
+        words["id"] = row["id"]
+        pid, *codes = [parse_integer(words[column], f"{where}: {column}") for column in ("id", *COLUMNS)]
         for index, (column, code) in enumerate(zip(COLUMNS, codes, strict=True)):
             if not 0 <= code <= UNKNOWN_CODES[column]:
                 out_of_range[column, code] += 1

@@ -65,7 +65,8 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems
     )
     dataset = open_dataset(cfg.DATASETS.NAMES, root or cfg.DATASETS.ROOT_DIR, options, problems)
     columns = dataset.scheme.columns if dataset.scheme else cfg.TEST.MASK_ATTRIBUTES  # without any, all are ignored
-    if unknown := [name for name in cfg.TEST.MASK_ATTRIBUTES if name not in columns]:
+    masks = cfg.TEST.MASK in ("annotated", "soft")
+    if masks and (unknown := [name for name in cfg.TEST.MASK_ATTRIBUTES if name not in columns]):
         among = f"{', '.join(columns)} (the columns of {cfg.DATASETS.NAMES})"
         text = f'TEST.MASK_ATTRIBUTES must be among {among}, or "()" for no mask; got {unknown[0]!r}.'
         problems.add("loader", text)
@@ -142,6 +143,7 @@ def make_train_transform(cfg: CfgNode, processes: Processes = ALONE) -> Augmente
         cfg.INPUT.PIXEL_STD,
         flip_probability=cfg.INPUT.PROB,
         erase_probability=cfg.INPUT.RE_PROB,
+        erasing=cfg.INPUT.ERASING,
         padding=cfg.INPUT.CROP_PADDING,
         color_jitter=cfg.INPUT.COLOR_JITTER,
         consistent=cfg.INPUT.CONSISTENT_AUGMENTATION,

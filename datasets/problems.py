@@ -98,7 +98,10 @@ class Problems:
 
     @contextlib.contextmanager
     def guard(self, check: str = "") -> Iterator[None]:
-        """Run a part of the reading whose errors, of this ``check`` or their own, must not end a data check."""
+        """Run a part of the reading.
+
+        Loading lets its errors pass; a data check records them under ``check`` or their own check.
+        """
         yield
 
     def of_level(self, level: str) -> dict[str, list[str]]:

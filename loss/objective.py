@@ -1,7 +1,7 @@
 """The training objective: a weighted sum of named terms (docs/method.md section 6)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,17 @@ from .label_smoothing import ClassificationLoss, OnlineLabelSmoothing, UniformLa
 from .triplet import BatchHardTriplet
 
 
+class Outputs(Protocol):
+    """What a model returns for one batch of clips."""
+
+    id_logits: list[Tensor]  # (B, K) each, of every clip-level head
+    frame_logits: Tensor  # (B*T, K)
+    features: list[Tensor]  # (B, width) each, for the triplet term
+    memory_logits: Tensor  # (B, K)
+
+
 class ReidLoss(nn.Module):
-    """Weighted sum of the identity, triplet, memory and frame terms of the ``model.TrainingOutput`` of one batch.
+    """Weighted sum of the identity, triplet, memory and frame terms of the outputs of one batch.
 
     ``clip_classification`` is the loss of the three clip-level heads and of the memory logits, which share its state;
     ``weights`` are the factors of "id", "triplet", "memory" and "frame", which is also divided by T.
@@ -32,7 +41,7 @@ class ReidLoss(nn.Module):
         self.triplet = triplet
         self.weights = dict(weights)
 
-    def forward(self, output: Any, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, output: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """Compute "id", "triplet", "memory" and "frame", unweighted, and the "total", for labels (B,) in 0..K-1."""
         T = len(output.frame_logits) // len(labels)
         terms = {
@@ -51,7 +60,7 @@ class ReidLoss(nn.Module):
         return terms
 
     @torch.no_grad()
-    def hard_terms(self, output: Any, labels: Tensor) -> dict[str, Tensor]:
+    def hard_terms(self, output: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """Compute "id_hard", "memory_hard" and "frame_hard", unweighted cross entropies with the labels, to be logged.
 
         The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.

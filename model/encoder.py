@@ -5,6 +5,7 @@ overlap, and adds embeddings of the camera and the frame to the class token.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -15,9 +16,9 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from utils.mistake import Mistake
-from utils.roles import Role
+from utils.roles import ParameterRole
 
-from .layers import run_block, speed_up_mlp
+from .layers import QuickGELUMlp, run_block, speed_up_mlp
 
 # OpenAI's names of its models, and timm's names of the same networks (with QuickGELU, as OpenAI trained them).
 TIMM_NAMES = {
@@ -25,6 +26,8 @@ TIMM_NAMES = {
     "ViT-B-32": "vit_base_patch32_clip_quickgelu_224.openai",
     "ViT-L-14": "vit_large_patch14_clip_quickgelu_224.openai",
 }
+# In timm's tags and in names of files: CLIPs that were trained with QuickGELU, by open_clip's table of weights.
+QUICK_GELU_TAG = re.compile(r"quickgelu|openai|dfn[0-9]+b(?!_)|metaclip_(?!altogether)", re.IGNORECASE)
 EMBEDDING_STD = 0.02
 # timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
@@ -42,10 +45,20 @@ def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions
     """
     changed: dict[str, Any] = {key: value for key, value in dimensions.items() if value}
     changed |= {"num_classes": proj_dim} if proj_dim else {}
-    vit = timm.create_model(_resolve_name(name), pretrained=from_hub, **changed)
+    timm_name = _resolve_name(name)
+    weights = timm.get_pretrained_cfg(timm_name)
+    vit = timm.create_model(_choose_architecture(timm_name), from_hub, weights, **changed)
     if not isinstance(vit, VisionTransformer) or isinstance(vit.norm_pre, nn.Identity):
         raise Mistake(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
     return vit
+
+
+def _choose_architecture(timm_name: str) -> str:
+    """Return timm's architecture with the activation of the named weights, which timm also has with another one."""
+    architecture, _, tag = timm_name.partition(".")
+    variant = architecture.replace("_clip_", "_clip_quickgelu_")
+    is_quick = QUICK_GELU_TAG.search(tag) or f"{variant}.{tag}" in timm.list_pretrained(f"{variant}.*")
+    return variant if is_quick and "quickgelu" not in architecture and timm.is_model(variant) else architecture
 
 
 def _resolve_name(name: str) -> str:
@@ -59,7 +72,7 @@ def _resolve_name(name: str) -> str:
     if not timm.is_model(timm_name) or not timm_name.startswith("vit_") or FINE_TUNED in timm_name:
         raise Mistake(
             f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or a timm ViT with 'clip' in its name and no "
-            f"classifier fine-tuned on top (such as vit_large_patch14_clip_224.openai), got {name!r}."
+            f"classifier fine-tuned on top (such as vit_large_patch14_clip_quickgelu_224.openai), got {name!r}."
         )
     return timm_name
 
@@ -139,6 +152,7 @@ class ClipVideoEncoder(nn.Module):
         self.blocks = vit.blocks
         for block in self.blocks:
             speed_up_mlp(cast(Block, block))
+        self.quick_gelu = isinstance(self.blocks[0].mlp, QuickGELUMlp)
         self.norm = vit.norm
         # (D, P), as OpenAI's files hold it: gradient centralisation averages over P, as in the published training.
         self.projection = nn.Parameter(cast(nn.Linear, vit.head).weight.detach().T.contiguous())
@@ -148,20 +162,20 @@ class ClipVideoEncoder(nn.Module):
         if self.camera_embedding is not None:
             nn.init.trunc_normal_(self.camera_embedding, std=EMBEDDING_STD)
 
-    def parameter_roles(self) -> dict[str, Role]:
+    def parameter_roles(self) -> dict[str, ParameterRole]:
         """Return the role of every parameter.
 
         Each block is a layer; the last norm and the projection are the highest layer, all below the blocks the lowest.
         """
         depth = len(self.blocks)
-        roles: dict[str, Role] = {}
+        roles: dict[str, ParameterRole] = {}
         for name, _ in self.named_parameters():
             if name in NEW_PARAMETERS:
-                roles[name] = Role("new")
+                roles[name] = ParameterRole("new")
             elif name.startswith("blocks."):
-                roles[name] = Role("encoder", depth - int(name.split(".")[1]))
+                roles[name] = ParameterRole("encoder", depth - int(name.split(".")[1]))
             else:
-                roles[name] = Role("encoder", 0 if name.startswith(TOP_LAYER) else depth + 1)
+                roles[name] = ParameterRole("encoder", 0 if name.startswith(TOP_LAYER) else depth + 1)
         return roles
 
     def freeze(self, num_blocks: int) -> None:

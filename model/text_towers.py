@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from utils.checkpoint import fitting
 from utils.mistake import Mistake
 
+from .weights import OPENAI_ENTRIES, has_quick_gelu
+
 logger = logging.getLogger(__name__)
 
 HEAD_WIDTH = 64  # channels of an attention head, as in CLIP
 # open_clip's ViTs with other heads (H, g and bigG), by the width of their image tower.
 OTHER_HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104}
-OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
-# Words in the names of files whose network has QuickGELU, for files without OPENAI_ENTRIES.
-QUICK_GELU_NAMES = ("quickgelu", "openai")
 # Tensors of a whole CLIP with a ViT, in OpenAI's and open_clip's names.
 CLIP_NAMES = ("visual.conv1.weight", "visual.proj", "token_embedding.weight", "positional_embedding", "text_projection")
 NUM_LAYERS = 2  # of a caption encoder
@@ -34,14 +33,12 @@ WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")  # "T-shirt" is one word
 def build_clip(state: Mapping[str, Tensor], path: Path) -> Any:
     """Build open_clip's ``CLIP``, image and text tower, with the weights of a file, in any precision.
 
-    The dimensions are read from the shapes, which do not say the activation that a network was trained with: QuickGELU
-    in OpenAI's archives and in files whose name holds one of QUICK_GELU_NAMES, and else GELU, open_clip's own.
+    The dimensions are read from the shapes, which do not say the activation that a network was trained with:
+    ``has_quick_gelu`` does; where it does not know, it is GELU, open_clip's own.
     """
     import open_clip  # imported here, because it takes seconds
 
-    quick_gelu = all(name in state for name in OPENAI_ENTRIES) or any(
-        word in path.name.lower() for word in QUICK_GELU_NAMES
-    )
+    quick_gelu = bool(has_quick_gelu(state, path))
     state = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
     with fitting(path), torch.random.fork_rng(devices=[]):  # initial values, to be replaced, use no number of a run
         width, _, patch, _ = state["visual.conv1.weight"].shape

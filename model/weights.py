@@ -5,6 +5,7 @@ A table for each layout renames its parameters to ours.
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ from torch import Tensor, nn
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import Mistake
 
-from .encoder import NEW_PARAMETERS, ClipVideoEncoder, resize_position_embedding
+from .encoder import NEW_PARAMETERS, QUICK_GELU_TAG, ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
 
-# What files wrap a state dict in: entries that hold it, and the beginning of its names (DataParallel's).
-WRAPPERS = ("model", "state_dict")
-PREFIX = "module."
+# What files wrap a state dict in: entries that hold it, and beginnings of all of its names (of DataParallel,
+# torch.compile, and modules that hold the network).
+WRAPPERS = ("model", "state_dict", "model_state_dict", "net")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+
+OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
+GELU_TAGS = ("laion", "datacomp", "commonpool")  # words in the names of CLIP files that were trained with GELU
 
 # Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
 # first pair that fits a name renames it.
@@ -135,6 +140,10 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
             f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
             f"(visual.class_embedding, ...) or timm's (cls_token, ...), got {', '.join(list(state)[:3])}, ..."
         )
+    quick_gelu = has_quick_gelu(state, path)
+    if quick_gelu not in (None, encoder.quick_gelu):
+        names = ("with GELU, such as vit_base_patch16_clip_224.laion2b", "with QuickGELU, such as ViT-B-16")
+        raise Mistake(f"{path} was trained with another activation than MODEL.NAME: name one {names[quick_gelu]}.")
     prefix, renames = layouts[0]
     ignored = {name: "not part of the visual tower" for name in state if not name.startswith(prefix)}
     ignored |= {name: "CLIP's projection has no bias" for name in state if name == "head.bias"}
@@ -147,7 +156,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
             converted["position_embedding"] = position
         _load(encoder, converted, own, path, "Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH.")
     report = LoadReport(list(converted), ignored, {})
-    logger.info("CLIP weights from %s: %s", path, report)
+    logger.info("CLIP weights from %s, %s: %s", path, "QuickGELU" if encoder.quick_gelu else "GELU", report)
     return report
 
 
@@ -207,12 +216,22 @@ def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the state dict of a file: the dense tensors of the entry that holds them, without their names' prefix."""
-    for key in WRAPPERS:
-        if isinstance(content.get(key), dict):
-            content = content[key]
-    tensors = {str(name).removeprefix(PREFIX): value for name, value in content.items() if isinstance(value, Tensor)}
-    return {name: value for name, value in tensors.items() if not value.is_sparse}
+    """Return the state dict of a file: its dense tensors, without the prefixes that all names have."""
+    while key := next((key for key in WRAPPERS if isinstance(content.get(key), dict)), ""):
+        content = content[key]
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor) and not value.is_sparse}
+    while prefix := next((each for each in PREFIXES if tensors and all(name.startswith(each) for name in tensors)), ""):
+        logger.info("The names of the weights begin with %r, which is left out.", prefix)
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def has_quick_gelu(state: Mapping[str, Tensor], path: str | Path) -> bool | None:
+    """Return whether a CLIP file was trained with QuickGELU (else GELU); None if neither content nor name says it."""
+    name = Path(path).name
+    if all(entry in state for entry in OPENAI_ENTRIES) or QUICK_GELU_TAG.search(name):
+        return True
+    return False if any(word in name.lower() for word in GELU_TAGS) else None
 
 
 def rename(name: str, renames: Renames, back: bool = False) -> str:

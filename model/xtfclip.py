@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.mistake import Mistake
-from utils.roles import Role
+from utils.roles import ParameterRole
 
 from .encoder import ClipVideoEncoder
 from .layers import make_neck, make_pool
@@ -83,26 +83,27 @@ class XTFCLIP(nn.Module):
     @property
     def descriptor_width(self) -> int:
         """Numbers of a test descriptor."""
-        return 2 * self.encoder.width + self.encoder.projected_width
+        image_parts = 2 if self.descriptor == "before" else 1
+        return image_parts * self.encoder.width + self.encoder.projected_width
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Choose whether training keeps only the inputs of the large blocks, and computes the rest again."""
         for module in (self.encoder, self.temporal_memory, self.memory_prompt):
             module.gradient_checkpointing = enabled
 
-    def parameter_roles(self) -> dict[str, Role]:
+    def parameter_roles(self) -> dict[str, ParameterRole]:
         """Return the role of every parameter, for its learning rate and weight decay."""
         roles = {f"encoder.{name}": role for name, role in self.encoder.parameter_roles().items()}
         for name, _ in self.named_parameters():
             module = name.split(".")[0]
             if module == "classifier_temporal":
-                roles[name] = Role("temporal head")
+                roles[name] = ParameterRole("temporal head")
             elif module.startswith(("classifier_", "neck_")):
-                roles[name] = Role("head")
+                roles[name] = ParameterRole("head")
             elif module == "memory_prompt":
-                roles[name] = Role("prompt")
+                roles[name] = ParameterRole("prompt")
             elif module != "encoder":
-                roles[name] = Role("new")
+                roles[name] = ParameterRole("new")
         return roles
 
     def forward(

@@ -19,7 +19,7 @@ from datasets.tracklet import Tracklet, label_map
 from loss import make_loss
 from model import XTFCLIP, make_model
 from model.text_space import open_text_space
-from solver import describe_groups, make_optimizer, make_schedule
+from solver import format_groups, make_optimizer, make_schedule
 from utils.runtime import Runtime
 
 from .attributes.heads import find_heads, predict_columns
@@ -47,12 +47,14 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     model = make_model(cfg, len(pids), len(camids), pretrained=not resume).to(runtime.device)
     criterion = make_loss(cfg, len(pids)).to(runtime.device)
     optimizer = make_optimizer(cfg, model)
-    logger.info("Parameters:\n%s", describe_groups(cfg, model))
+    logger.info("Parameters:\n%s", format_groups(cfg, model))
     if not runtime.processes.is_main:  # the slices of a batch need different dropout masks
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
-    return TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
+    state = TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
+    state.camera_words = [dataset.camera_words[camid] for camid in camids if dataset.camera_words]
+    return state
 
 
 def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
@@ -101,7 +103,7 @@ def make_feature_cache(
     return FeatureCache(folder, origin, runtime.processes)
 
 
-def describe_transform(cfg: CfgNode) -> str:
+def descriptor_settings(cfg: CfgNode) -> str:
     """Name all settings without which descriptors of the same weights cannot be compared, in one line."""
     keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
     return ", ".join(f"{key} {value}" for key, value in keys.items())

@@ -25,7 +25,7 @@ from utils.files import write_text, write_whole
 from utils.mistake import Mistake
 from utils.runtime import prepare_output
 
-from .build import describe_transform, make_extractor
+from .build import descriptor_settings, make_extractor
 from .evaluation.cache import hash_weights
 from .evaluation.open_run import TrainedRun, open_run
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
@@ -36,8 +36,8 @@ TOLERANCE = 1e-4  # largest difference of a number of a descriptor from torch's
 LICENCE = "MIT for the code; weights that began as OpenAI's CLIP are under CLIP's MIT licence, too"
 PREPROCESSING = (
     "Pad the tracklet with its last frame to a multiple of T and take the first frame of each of T equal segments; "
-    "RGB, resized to H x W bilinearly, antialiased; uint8, (B, T, 3, H, W). Scaling, normalisation and mirror images "
-    "are inside. cameras: index of each clip's camera in 'cameras' below, -1 if it is none of them."
+    "upright by EXIF, RGB, resized to H x W bilinearly, antialiased; uint8, (B, T, 3, H, W). Scaling, normalisation "
+    "and mirror images are inside. cameras: index of each clip's camera in 'cameras' below, -1 if it is none of them."
 )
 CARD = """\
 # Model card
@@ -85,7 +85,7 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     run = open_run([*opts, *fixed])
     describer, clips = TrackletDescriber(run), make_example_clips(run.cfg, frames)
     # As in a feature file of the run: the features of both can be compared.
-    compared = {"weights": hash_weights(run.model), "transform": describe_transform(run.cfg)}
+    compared = {"weights": hash_weights(run.model), "transform": descriptor_settings(run.cfg)}
     content = export_onnx(describer, clips, describe_export(run) | compared, opset)
     difference = check_export(describer, content, clips)
     write_whole(lambda file: file.write(content), path)

@@ -21,7 +21,7 @@ from model.text_space import TextSpace
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from .build import describe_transform, make_extractor, make_feature_cache
+from .build import descriptor_settings, make_extractor, make_feature_cache
 from .evaluation.cache import FeatureCache, hash_weights
 from .evaluation.features import FeatureExtractor, FeatureSet
 from .evaluation.open_run import TrainedRun
@@ -57,7 +57,8 @@ def extract_folder(
     tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, UNKNOWN if camera is None else camera))
     extractor = make_extractor(cfg, model, runtime)
     cache = make_feature_cache(cfg, model, runtime, cameras, parts) if parts else None
-    origin = {**trained.origin, "data": str(root), "weights": hash_weights(model), "transform": describe_transform(cfg)}
+    compared = {"weights": hash_weights(model), "transform": descriptor_settings(cfg)}
+    origin = {**trained.origin, "data": str(root), **compared}
     if text_space is not None:
         extractor = add_words(extractor, text_space.to(runtime.device))
         origin["text tower"] = text_space.sha256

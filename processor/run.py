@@ -89,15 +89,15 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         maps = make_query_mapper(cfg, extractor, cameras)
         scores = score_methods(evaluation)
         table = format_results(evaluation, scores)
-        report = evaluation, scores, folder, cfg.TEST.RANKING_LENGTH, trained.origin, cfg.TEST.SAVE_DISTANCES, maps
-        written = processes.run_on_main(partial(write_report, *report))
+        write = partial(write_report, origin=trained.origin, save_distances=cfg.TEST.SAVE_DISTANCES, make_maps=maps)
+        written = processes.run_on_main(partial(write, evaluation, scores, folder, cfg.TEST.RANKING_LENGTH))
         if scores:
             logger.info("results\n%s", table)
+            if processes.is_main:
+                show(table, is_logged=True)
         else:
             logger.warning(
                 "The test identities are masked (the challenge's copy): scores would mean nothing and are left out. "
                 "The submission is written; the challenge's server scores it."
             )
         logger.info("Written:\n%s", "\n".join(f"  {path}" for path in written))
-        if scores and processes.is_main:
-            show(table)

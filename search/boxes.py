@@ -1,12 +1,15 @@
 """Read the boxes of a tracker, and choose which of them become frames of which tracklet, before a video is opened.
 
-The file is that of the MOTChallenge: frame, id, left, top, width, height, confidence, one box a line.
+The file is that of the MOTChallenge: frame, id, left, top, width, height, confidence, one box a line. In ground truths
+column 7 is a flag, 0 for what does not count, and column 8 a class (MOT17, VisDrone).
 
 Axes: N boxes of a file, K crops that are kept
 """
 
 import math
 from array import array
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ from typing import Any
 import numpy as np
 
 from utils.mistake import MissingFile, Mistake
-from utils.text import shorten
+from utils.text import read_word, shorten
 
 # What is read of a line: names and places of its values.
 PLACES = {"frame": 0, "id": 1, "left": 2, "top": 3, "width": 4, "height": 5, "confidence": 6}
+CLASS = 7  # place of the class, where a line has one
+PEOPLE = ("1", "person", "pedestrian")  # classes that are people, unless --classes names others
 COLUMNS = ("folder", "track", "first_frame", "last_frame", "num_frames", "mean_width", "mean_height")  # of cut.csv
+MANY_BEYOND = 0.2  # share of boxes that leave the frame, from which on their form is doubted
 LARGEST = 2**53  # of frame numbers and ids: float64 holds all integers up to it
 
 
@@ -31,20 +37,26 @@ class Boxes:
     tracks: np.ndarray  # id of its track, (N,), int64
     corners: np.ndarray  # left, top, right and bottom edge in pixels; they may lie outside the frame, (N, 4), float64
     confidences: np.ndarray  # in the tracker's own scale, (N,), float64
+    left_out: dict[str, int]  # boxes of the file that are not of people, by the reason
 
 
-def read_boxes(path: Path) -> Boxes:
-    """Read and check a file of boxes; its lines may be in any order."""
-    expected = f"{', '.join(PLACES)}, with ',' between them"
+def read_boxes(path: Path, classes: Collection[str] = (), first_frame: int = 1) -> Boxes:
+    """Read and check a file of boxes; its lines may be in any order.
+
+    ``classes`` are those of people, () for PEOPLE; ``first_frame`` is what the file calls the first frame, 0 or 1.
+    """
+    expected = f"{', '.join(PLACES)}, with commas between them"
     if not path.is_file():
         raise MissingFile(f"{path} is not a file; it must hold the boxes, one per line: {expected}.")
+    words: dict[str, int] = {}  # of the class, by the order in which they first stand there
     values = array("d")  # eight bytes a value: a list of rows would take ten times as much
     # Bytes that are no text become characters that are no number, so that the line is named.
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            cells = line.split(",")  # not by the csv module: to it, a quotation mark may join lines
+            # Not by the csv module: to it, a quotation mark may join lines.
+            cells = line.split(next((mark for mark in ";," if mark in line), None))
             try:
                 numbers = [float(cells[place]) for place in PLACES.values()]
             except (ValueError, IndexError):
@@ -52,27 +64,52 @@ def read_boxes(path: Path) -> Boxes:
             if not all(map(math.isfinite, numbers)):
                 found = shorten(line.strip())
                 raise Mistake(f"{path}, line {number}: expected finite numbers {expected}, got {found}.")
-            values.extend((number, *numbers))
+            word = read_word(cells[CLASS]).casefold() if len(cells) > CLASS else ""
+            values.extend((number, *numbers, words.setdefault(word, len(words))))
     if not values:
         raise Mistake(f"{path} holds no box.")
-    table = np.frombuffer(values).reshape(-1, 1 + len(PLACES))
+    table = np.frombuffer(values).reshape(-1, 2 + len(PLACES))
+    table, left_out = _choose_people(path, table, list(words), classes)
     table = table[np.lexsort((table[:, 1], table[:, 2]))]
-    lines, frames, tracks, left, top, width, height, confidences = table.T
+    table[:, 1] += 1 - first_frame
+    lines, frames, tracks, left, top, width, height, confidences, _ = table.T
     repeated = (np.diff(frames, prepend=0) == 0) & (np.diff(tracks, prepend=-1) == 0)
     no_frame = (frames < 1) | (frames > LARGEST) | (frames % 1 != 0)
     no_id = (tracks < 0) | (tracks > LARGEST) | (tracks % 1 != 0)
     problems = {
-        "frame must be an integer from 1 up": no_frame,
+        "frame must be an integer from 1 up; --first_frame 0 is for files that count from 0": no_frame,
         "id must be an integer from 0 up; -1 marks detections that no tracker has joined to tracks yet": no_id,
         "width and height must not be negative": (width < 0) | (height < 0),
         "another line has a box of this track in this frame; remove one of both": repeated,
     }
     for problem, mask in problems.items():
         if mask.any():
-            row = ", ".join(f"{value:g}" for value in table[mask.argmax(), 1:])
+            row = ", ".join(f"{value:g}" for value in table[mask.argmax(), 1:-1])
             raise Mistake(f"{path}, line {lines[mask.argmax()]:.0f}: {problem}, got {row}.")
     corners = np.stack([left, top, left + width, top + height], axis=1)
-    return Boxes(path, frames.astype(np.int64), tracks.astype(np.int64), corners, confidences)
+    if corners.max() < 2 and (corners % 1).any():
+        advice = "multiply columns 3 to 6 by the frame's width and height, and give left and top edges, not centres"
+        raise Mistake(f"{path}: the boxes are shares of the frame, not pixels; {advice}.")
+    return Boxes(path, frames.astype(np.int64), tracks.astype(np.int64), corners, confidences, left_out)
+
+
+def _choose_people(
+    path: Path, table: np.ndarray, words: list[str], classes: Collection[str]
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Leave out boxes flagged 0 and those of other classes; returns the others, and how many are left out and why."""
+    of_class = table[:, -1].astype(np.int64)
+    counts = Counter(words[index] or "none" for index in of_class.tolist())
+    held = ", ".join(f"{word} ({number:,})" for word, number in counts.most_common())
+    wanted = [word.casefold() for word in classes] or (words if len(words) == 1 else (*PEOPLE, ""))
+    chosen = np.isin(of_class, [index for index, word in enumerate(words) if word in wanted])
+    if not chosen.any():
+        raise Mistake(f"{path}: column 8 holds the classes {held}; name those that are people with --classes.")
+    left_out = {f"of other classes in column 8, which holds {held} (--classes)": int((~chosen).sum())}
+    flags = table[:, 1 + PLACES["confidence"]]
+    if set(np.unique(flags)) == {0, 1}:  # a flag, no confidence
+        left_out["flagged 0 in column 7"] = int((chosen & (flags == 0)).sum())
+        chosen &= flags == 1
+    return table[chosen], left_out
 
 
 @dataclass(frozen=True)
@@ -114,6 +151,14 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     }
     if rules.min_confidence is not None:
         reasons[f"below --min_confidence {rules.min_confidence:g}"] = boxes.confidences < rules.min_confidence
+    right, bottom = (boxes.corners[:, 2:] - boxes.corners[:, :2]).T  # if the file holds corners in place of sizes
+    beyond = (boxes.corners[:, 2:] > 1.05 * np.array([width, height])).any(axis=1).mean()
+    within = (right > boxes.corners[:, 0]) & (right <= width) & (bottom > boxes.corners[:, 1]) & (bottom <= height)
+    if beyond > MANY_BEYOND and within.all():
+        advice = "subtract left from column 5 and top from column 6"
+        raise Mistake(
+            f"{boxes.path}: columns 5 and 6 seem to be right and bottom edges, not width and height; {advice}."
+        )
     kept = np.ones(len(boxes.frames), dtype=bool)
     left_out = {reason: _remove(kept, mask) for reason, mask in reasons.items()}
 
@@ -123,8 +168,10 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     short = f"in tracklets of fewer than {rules.min_frames} frames (--min_frames)"
     left_out[short] = _remove(kept, num_frames[pieces] < rules.min_frames)
 
+    total = len(kept) + sum(boxes.left_out.values())
+    left_out = boxes.left_out | left_out
     clauses = [f"{number:,} are {reason}" for reason, number in left_out.items() if number]
-    report = f"of {len(kept):,} boxes, " + (", ".join(clauses) or "none was left out")
+    report = f"of {total:,} boxes, " + (", ".join(clauses) or "none was left out")
     if not kept.any():
         raise Mistake(f"No tracklet is left: {report}.")
     clipped = int((whole != inside)[kept].any(axis=1).sum())

@@ -4,7 +4,7 @@ The video is walked once. Memory holds the boxes and one decoded frame, however 
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +26,15 @@ CELL = (84, 160)  # width and height, pixels
 CAPTION_HEIGHT = 18  # pixels
 
 
-def cut_tracklets(video: Path, boxes: Path, output: Path, rules: SelectionRules, force: bool = False) -> str:
+def cut_tracklets(
+    video: Path,
+    boxes: Path,
+    output: Path,
+    rules: SelectionRules,
+    force: bool = False,
+    classes: Collection[str] = (),
+    first_frame: int = 1,
+) -> str:
     """Write tracklets and their contact sheets, whole or not at all; returns one sentence with all counts.
 
     ``output`` gets one folder per tracklet and a table of them, OUTPUT_contact_sheets one picture per tracklet.
@@ -35,7 +43,7 @@ def cut_tracklets(video: Path, boxes: Path, output: Path, rules: SelectionRules,
     output = output.resolve()  # '.' and 'data/..' have no name
     contact_sheets = output.with_name(f"{output.name}_contact_sheets")
     with whole_folder(contact_sheets, force) as sheets, whole_folder(output, force) as tracklets:
-        read = read_boxes(boxes)
+        read = read_boxes(boxes, classes, first_frame)
         size = read_size(video)
         selection = select_crops(read, *size, rules)
         _cut(video, size, read, selection, tracklets)

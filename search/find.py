@@ -37,7 +37,8 @@ class Condition:
     column: str  # 'camera', 'view' or 'time'
     values: tuple[Any, ...]  # cameras or views; the first and the last moment, both included
 
-    def as_expression(self) -> pc.Expression:  # for a table in memory
+    def as_expression(self) -> pc.Expression:
+        """Return the condition for a table in memory."""
         column = pc.field(self.column)
         if self.column != "time":
             return column.isin(self.values)
@@ -79,9 +80,13 @@ class Gallery(Protocol):
     name: str  # their file or table, for messages
     form: FeatureTable  # a table with their origin and widths, which may be empty
 
-    def __len__(self) -> int: ...  # of those that fit --where
+    def __len__(self) -> int:
+        """Count the tracklets that fit --where."""
+        ...
 
-    def fetch(self, keys: Sequence[str]) -> FeatureTable: ...  # by their keys, whether they fit --where or not
+    def fetch(self, keys: Sequence[str]) -> FeatureTable:
+        """Return tracklets by their keys, whether they fit --where or not."""
+        ...
 
     def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
         """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""

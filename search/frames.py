@@ -1,19 +1,25 @@
 """The frames of a video, one after the other and as a player shows them: upright."""
 
+import os
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image, ImageOps
 
+from datasets.readers.names import frame_order, is_image_name
 from utils.mistake import MissingFile, Mistake
 
 
 def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
-    """Decode a video in the order in which it is shown; one frame is held at a time."""
+    """Decode a video, or the pictures of a folder, in the order in which it is shown; one frame is held at a time."""
+    if path.is_dir():
+        yield from _read_pictures(path)
+        return
     if not path.is_file():
-        raise MissingFile(f"{path} is not a file; it must be the video.")
+        raise MissingFile(f"{path} is not a file; it must be the video, or a folder of its pictures.")
     try:
         # A file may be a list of others, such as a playlist: nothing is fetched from a network.
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
@@ -37,6 +43,17 @@ def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
                     raise Mistake(f"{path} is cut short or damaged: it breaks off after frame {number}.")
         except av.error.FFmpegError as error:
             raise Mistake(f"{path} cannot be decoded after frame {number}: {error.strerror}.") from error
+
+
+def _read_pictures(folder: Path) -> Generator[av.VideoFrame, None, None]:
+    """Read the images of a folder in the order of frames, upright."""
+    for name in sorted(filter(is_image_name, os.listdir(folder)), key=frame_order):
+        try:
+            with Image.open(folder / name) as image:
+                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except OSError as error:
+            raise Mistake(f"{folder / name} cannot be read: {error}.") from error
+        yield av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from utils.mistake import MissingFile, Mistake
 
-VISUAL = "visual only"  # the method, in results.json, whose distances are those of a search
+VISUAL = "visual only"  # the method whose distances are those of a search; its row says so, but for old files
 POINT = ("threshold", "false_positive_rate", "true_positive_rate")
 
 
@@ -31,7 +31,7 @@ def read_threshold(path: Path, rate: float) -> Threshold:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         checkpoint, unit_length = results["checkpoint"], results.get("unit_length", True)
-        for row in [row for row in results["verification"] if row["method"] == VISUAL]:
+        for row in [row for row in results["verification"] if row.get("visual", row["method"] == VISUAL)]:
             points = [tuple(point[name] for name in POINT) for point in (*row["operating_points"], *row["roc"])]
             directions[row["direction"]] = [point for point in points if point[0] is not None]  # None accepts no pair
     except (ValueError, KeyError, TypeError, AttributeError) as error:

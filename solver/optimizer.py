@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from utils.roles import Role
+from utils.roles import ParameterRole
 from utils.tables import format_table
 
 OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
@@ -17,7 +17,7 @@ class Network(Protocol):
     """A model that knows the roles of its parameters, by name."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
-    def parameter_roles(self) -> dict[str, Role]: ...
+    def parameter_roles(self) -> dict[str, ParameterRole]: ...
 
 
 def make_optimizer(cfg: CfgNode, model: Network) -> torch.optim.Adam:
@@ -27,7 +27,7 @@ def make_optimizer(cfg: CfgNode, model: Network) -> torch.optim.Adam:
     resume with others. The encoder's highest layer is the first group, whose rate the training loop logs.
     """
     stage = cfg.SOLVER.STAGE2
-    members: dict[tuple[Role, bool], list[nn.Parameter]] = {}
+    members: dict[tuple[ParameterRole, bool], list[nn.Parameter]] = {}
     roles = model.parameter_roles()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -40,12 +40,12 @@ def make_optimizer(cfg: CfgNode, model: Network) -> torch.optim.Adam:
     return OPTIMIZERS[stage.OPTIMIZER_NAME](groups, fused=True)
 
 
-def _position(role: Role, is_bias: bool) -> tuple[bool, int, str, bool]:
+def _position(role: ParameterRole, is_bias: bool) -> tuple[bool, int, str, bool]:
     """Sort key of a group: the encoder from its highest layer down, then the other roles."""
     return role.module != "encoder", role.height, role.module, is_bias
 
 
-def rate_and_decay(stage: CfgNode, role: Role, is_bias: bool) -> tuple[float, float]:
+def rate_and_decay(stage: CfgNode, role: ParameterRole, is_bias: bool) -> tuple[float, float]:
     """Return the learning rate and the weight decay of a role by SOLVER.STAGE2 of a configuration."""
     rate = stage.BASE_LR * (stage.BIAS_LR_FACTOR if is_bias else 1)
     decay = stage.WEIGHT_DECAY_BIAS if is_bias else stage.WEIGHT_DECAY
@@ -61,7 +61,7 @@ def rate_and_decay(stage: CfgNode, role: Role, is_bias: bool) -> tuple[float, fl
     return rate, decay
 
 
-def describe_groups(cfg: CfgNode, model: Network) -> str:
+def format_groups(cfg: CfgNode, model: Network) -> str:
     """Lay out the parameters by role: how many numbers they hold, and their rate (after the warm-up) and decay."""
     roles = model.parameter_roles()
     sizes: dict[tuple[str, str, str], int] = {}

@@ -7,13 +7,10 @@ The backward pass cannot run: torch's engine asks the CUDA driver for the device
 and the update (unscaling, centralisation, fused Adam) on fake CUDA tensors again, with gradients put there by hand.
 """
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-import processor.evaluation.features
 from configs import get_cfg
 from processor.build import make_extractor
 from processor.estimate import DatasetSize, fake_training
@@ -76,26 +73,19 @@ def test_backward_on_fake_cpu_tensors(cfg):
             assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
-def test_features_with_mirror_images_and_normalisation(cfg, make_tracklet, monkeypatch):
+def test_features_with_mirror_images(cfg):
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.TEST.FLIP = cfg.TEST.FEAT_NORM = True
-    # The counter reads values of the loader's batch, which is on the CPU: that is allowed.
-    counter = SimpleNamespace(add=lambda batch: None, finish=lambda: None, num_unreadable=0)
-    monkeypatch.setattr(processor.evaluation.features, "BadFrames", lambda *args: counter)
-    monkeypatch.setattr(processor.evaluation.features, "find_black_clips", lambda batch: set())
-    monkeypatch.setattr(processor.evaluation.features, "find_readable", lambda counts: [True] * len(counts))
-    tracklets = [make_tracklet(pid) for pid in range(BATCH_SIZE)]
+    cfg.TEST.FLIP = True
     with fake_training(cfg, RUNTIME, BATCH_SIZE, SIZE) as training:
-        batch = {
-            "clips": torch.zeros(BATCH_SIZE, cfg.INPUT.SEQ_LEN, 3, *cfg.INPUT.SIZE_TEST, dtype=torch.uint8),
-            "camid": torch.zeros(BATCH_SIZE, dtype=torch.int64),
-            "tracklet": torch.arange(BATCH_SIZE),
-        }
-        features = make_extractor(cfg, training.model, RUNTIME).extract([batch], tracklets, "features").features
+        clips = torch.zeros(BATCH_SIZE, cfg.INPUT.SEQ_LEN, 3, *cfg.INPUT.SIZE_TEST, dtype=torch.uint8, device="cuda")
+        extractor = make_extractor(cfg, training.model.eval(), RUNTIME)
+        with RUNTIME.autocast(), torch.inference_mode():
+            camids = torch.zeros(BATCH_SIZE, dtype=torch.int64, device="cuda")
+            features = extractor.describe(extractor.transform(clips), camids)
         encoder = training.model.encoder
     assert features.shape == (BATCH_SIZE, 2 * encoder.width + encoder.projected_width)
-    assert (features.device.type, features.dtype) == ("cpu", torch.float32)
+    assert features.device.type == "cuda"
 
 
 def test_a_tensor_left_on_the_cpu_is_an_error():

@@ -18,8 +18,9 @@ example:
   python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone --min_confidence 0.6 --stride 5
 
 BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, in any order, with frame
-(from 1), id, left, top, width, height, confidence, and columns that are not read, with commas between them. Boxes must
-refer to upright frames. Nothing is written if anything goes wrong. docs/video.md explains the rest.
+(from 1), id, left, top, width, height, confidence, and in ground truths a class, with commas, semicolons or spaces
+between them. Where column 7 is a flag (0 and 1 only), boxes with 0 are left out. Boxes must refer to upright frames.
+Nothing is written if anything goes wrong. docs/video.md explains the rest.
 """
 
 
@@ -30,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     whole = at_least(1)
     add = parser.add_argument
-    add("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads")
+    add("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads, or a folder of pictures")
     add("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
     add("--output", type=Path, required=True, metavar="FOLDER", help="for tracklets; pictures: FOLDER_contact_sheets")
     add("--min_frames", type=whole, default=8, help="frames that a tracklet must have after --stride (%(default)s)")
@@ -40,6 +41,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--margin", type=real_number(0), default=0.0, help="added on each side, share of a box's size (%(default)s)")
     add("--stride", type=whole, default=1, metavar="N", help="keep every Nth frame of the video (%(default)s)")
     add("--gap", type=at_least(0), default=30, metavar="N", help="split a track after N without it (%(default)s)")
+    add("--classes", nargs="+", default=(), help="classes of people in column 8; default: 1, person and pedestrian")
+    add("--first_frame", type=int, choices=(0, 1), default=1, help="number of the first frame in BOXES (%(default)s)")
     add("--force", action="store_true", help="replace folders that this command wrote before; no others are touched")
     return parser.parse_args(argv)
 
@@ -49,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from search.cutting import cut_tracklets  # its packages are optional
 
+    files = args.video, args.boxes, args.output
     rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
-    logger.info("%s", cut_tracklets(args.video, args.boxes, args.output, rules, args.force))
+    logger.info("%s", cut_tracklets(*files, rules, args.force, args.classes, args.first_frame))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from configs import get_cfg
-from utils.arguments import MAX_WORKERS, add_config, at_least
+from utils.arguments import MAX_WORKERS, add_config, at_least, output_file
 from utils.commands import run_command, show
 from utils.files import write_text
 from utils.mistake import Mistake
@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = command.add_argument
     add("--sample", type=at_least(0), default=0, metavar="N", help="decode N frames of each tracklet; default: all")
     add("--workers", type=several, help=workers)
-    add("--json", type=Path, metavar="PATH", help="also write the report, with every finding, to PATH")
+    add("--json", type=output_file(".json"), metavar="PATH", help="also write the report, with every finding, to PATH")
     add_config(command)
 
     command = add_command(describe, "write the table of your own data from the names of folders", DESCRIBE)
@@ -68,6 +68,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("root", type=Path, help="folder of the data (DATASETS.ROOT_DIR)")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--pattern", default="", help="what the names mean; default: {person}/{camera}[/{tracklet}]")
+    text = "people who are nobody, such as 0000 in sets named as Market-1501"
+    add("--distractors", nargs="+", default=(), metavar="PERSON", help=text)
     source.add_argument("--table", type=Path, help="take the tracklets of this table, and add only the splits")
     add("--test_share", type=float, default=0.3, metavar="SHARE", help="share of the people to test (%(default)s)")
     add("--seed", type=at_least(0), default=0, help="seed by which they are drawn (%(default)s)")
@@ -90,7 +92,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the chosen command and return the exit status."""
     args = parse_args(argv)
     return run_command(partial(args.run, args))
 
@@ -124,7 +125,7 @@ def describe(args: argparse.Namespace) -> None:
         if description.table.rows[0].split:
             raise Mistake(f"{args.table}, line 1: there is a column split already; remove it to have another drawn.")
     else:
-        description = describe_folders(args.root, output, args.pattern)
+        description = describe_folders(args.root, output, args.pattern, args.distractors)
     table = description.table
     frames = list_frames(args.root, table, table.rows)
     show(format_description(description, frames) + "\n")

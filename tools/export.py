@@ -18,31 +18,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.arguments import list_overrides
+from utils.arguments import list_overrides, output_file
 from utils.commands import run_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     onnx = kinds.add_parser("onnx", help="one network from bytes to descriptors")
-    onnx.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
+    onnx.add_argument("--output", type=output_file(".onnx"), required=True, help="the ONNX file to write")
     onnx.add_argument("--frames", type=Path, help="folder of a tracklet to compare both networks on; default: noise")
     onnx.add_argument("--opset", type=int, default=18, choices=range(18, 24), help="ONNX operators (%(default)s)")
     weights = kinds.add_parser("weights", help="safetensors, the published layout, and a model card")
     weights.add_argument("--output", type=Path, required=True, help="folder to write to; files there are replaced")
     for each in (onnx, weights):
         each.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
-        each.add_argument(
-            "--weight", default="", help="last (default), best, or a file, ours or published (TEST.WEIGHT)"
-        )
+        weight = "last (default), best, or a file, ours or published (TEST.WEIGHT)"
+        each.add_argument("--weight", default="", help=weight)
         each.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Export what the command line names."""
     args = parse_args(argv)
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
     from processor.export import export_run_as_onnx, export_run_as_weights  # torch takes seconds

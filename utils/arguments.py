@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
@@ -19,6 +20,19 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     """Add --config_file and, after all options, the pairs KEY VALUE of a command that reads a configuration."""
     parser.add_argument("--config_file", help="YAML file, as for train_main.py; default: the winner's recipe")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+
+
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """Return an argparse type for files to write: one that exists must be such a file, as it will be replaced."""
+
+    def parse(text: str) -> Path:
+        path = Path(text)
+        if path.exists() and path.suffix not in suffixes:
+            kinds = " or ".join(suffixes)
+            raise argparse.ArgumentTypeError(f"{text} exists, and is no {kinds} file that could be replaced")
+        return path
+
+    return parse
 
 
 def at_least(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], int]:

@@ -1,4 +1,4 @@
-"""How sure a mean over queries is: intervals and paired tests that resample people. Arrays in, numbers out.
+"""Estimate how sure a mean over queries is: intervals and paired tests that resample people. Arrays in, numbers out.
 
 Queries of one person resemble each other, so an interval that resamples queries is too narrow. Here a person is drawn
 or left out with all of their queries (cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their

@@ -1,4 +1,4 @@
-"""How a command runs and ends: logs and answers, signals, and errors as one line or with their traceback."""
+"""Run a command and end it: logs and answers, signals, and errors as one line or with their traceback."""
 
 import errno
 import importlib.util
@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -27,8 +26,13 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def show(answer: str) -> None:
-    """Write what a command was asked for, such as a table, to standard output; logs go to standard error."""
+def show(answer: str, is_logged: bool = False) -> None:
+    """Write what a command was asked for, such as a table, to standard output; logs go to standard error.
+
+    If the answer ``is_logged``, a terminal that shows both shows it once.
+    """
+    if is_logged and sys.stdout.isatty() and sys.stderr.isatty():
+        return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
     sys.stdout.write(f"{answer}\n")
@@ -91,7 +95,8 @@ def _in_one_line(error: Mistake) -> str:
     message = str(error).strip()
     if message.startswith("Caught "):  # a loader process sent its traceback, whose last line is the message
         message = message.splitlines()[-1]
-    return textwrap.shorten(message, 1000, placeholder=" ...")
+    line = " ".join(part.strip() for part in message.splitlines())
+    return line if len(line) <= 1000 else f"{line[:996]} ..."
 
 
 def _find_hint(error: Exception) -> str | None:

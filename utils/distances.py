@@ -110,11 +110,14 @@ def squared_distances(query: Tensor, gallery: Tensor) -> Distances:
 
 def given_distances(matrix: np.ndarray | Tensor) -> Distances:
     """Hand out a matrix of distances, (Q, G), whose numbers stay as they are; Mistake: on NaN."""
+    if matrix.ndim != 2:
+        raise Mistake(f"distmat must be (Q, G), got {tuple(matrix.shape)}.")
 
     def copy(rows: slice) -> Tensor:
         part = matrix[rows]
         values = part.detach().clone() if isinstance(part, Tensor) else torch.tensor(part)
-        values = values.to(torch.promote_types(values.dtype, torch.float32))
+        exact = torch.promote_types(values.dtype, torch.float32) if values.is_floating_point() else torch.float64
+        values = values.to(exact)
         if num_nan := int(values.isnan().sum()):
             raise Mistake(f"distmat holds NaN: {num_nan} value(s) in rows {rows.start} to {rows.stop - 1}.")
         return values

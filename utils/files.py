@@ -185,5 +185,6 @@ def _explained(path: Path) -> Iterator[None]:
     except Mistake:
         raise
     except OSError as error:
-        remedy = "Free space on this disk, or choose another place. A training continues with --resume."
+        remedy = "Free space on this disk, or choose" if is_disk_full(error) else "Choose"
+        remedy += " another place. A training continues with --resume."
         raise Mistake(f"Could not write {path}: {error.strerror or error}. What was there is kept. {remedy}") from error

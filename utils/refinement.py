@@ -1,4 +1,4 @@
-"""Features refined before they are compared: by the nearest gallery features, by mutual neighbours, or by camera.
+"""Refine features before they are compared: by the nearest gallery features, by mutual neighbours, or by camera.
 
 Axes: Q queries, G galleries, N features, D feature width.
 """

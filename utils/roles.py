@@ -5,7 +5,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Role:
+class ParameterRole:
     """What a parameter does in the network."""
 
     # encoder: weights that come from CLIP; new: pools, temporal memory, camera and frame embeddings, memory weight;

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: obeyed at once, or noted during work that must first reach a point to save at."""
+"""Obey signals that ask a run to stop, or note them until the next save point."""
 
 import os
 import signal

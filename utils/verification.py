@@ -1,4 +1,4 @@
-"""Verification: are two tracklets of one person, yes or no, by a threshold on their distance? Arrays in, numbers out.
+"""Find the distance threshold that says "the same person", and the errors that it makes. Arrays in, numbers out.
 
 A ranking always has a first entry; a threshold says when even that one is nobody. A pair is accepted if its distance is
 at most the threshold. Only thresholds at the distance of a positive pair matter: between two of them nothing is gained,

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import stat
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -37,7 +38,8 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
     try:
         with report.problems.guard():
             report.dataset = make_dataset(cfg, problems=report.problems)
-            with report.problems.guard("batches"):
+            with report.problems.guard("batches"), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "This DataLoader will create")  # nothing is loaded here
                 make_train_loader(cfg, report.dataset)
             _examine(cfg, report, sample, num_workers, progress)
             _compare_tracklets(cfg, report)
@@ -147,9 +149,8 @@ def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
         alone = _find_unmatched(case)
         texts = (f"{case.name}/query: identity {pid}, {alone[pid]} queries" for pid in sorted(alone))
         problems.add("query without match", *texts)
-    masked = {f"{case.name}/{side}" for case in cases if case.identities_masked for side in ("query", "gallery")}
-    examined = [each for each in report.examined if each.split not in masked]
-    problems.add("frame of two people", *_find_shared_frames(examined))
+    masked = [f"{case.name}/{side}" for case in cases if case.identities_masked for side in ("query", "gallery")]
+    problems.add("frame of two people", *_find_shared_frames(report.examined, masked))
 
 
 def _check_bad_fraction(limit: float, report: Report) -> None:
@@ -192,10 +193,11 @@ def _find_unmatched(case: Case) -> Counter[int]:
     return unmatched
 
 
-def _find_shared_frames(examined: Sequence[Examined]) -> Iterator[str]:
+def _find_shared_frames(examined: Sequence[Examined], masked: Sequence[str]) -> Iterator[str]:
     """Yield a text for each pair of tracklets of different people that share files, byte for byte.
 
-    It names the first shared frame and the number of the others.
+    It names the first shared frame and the number of the others. Two different ``masked`` splits are not compared:
+    there, one person may have two numbers.
     """
     if not examined:
         return
@@ -203,9 +205,13 @@ def _find_shared_frames(examined: Sequence[Examined]) -> Iterator[str]:
     frames = np.concatenate([np.arange(each.num_frames) for each in examined])  # (N,), numbers within the tracklets
     digests = np.concatenate([each.digests for each in examined])  # (N,)
     people = np.array([each.tracklet.pid for each in examined])[owners]  # (N,)
-    order = np.lexsort((people, digests))  # equal files become neighbours, those of one person too
+    numbering = {split: number for number, split in enumerate(masked, 1)}  # 0: as annotated
+    numberings = np.array([numbering.get(each.split, 0) for each in examined])[owners]  # (N,)
+    order = np.lexsort((people, numberings, digests))  # equal files become neighbours, those of one person too
     same_file = (digests[order][1:] == digests[order][:-1]) & (digests[order][1:] != 0)
-    places = np.flatnonzero(same_file & (people[order][1:] != people[order][:-1]))
+    before, after = numberings[order][:-1], numberings[order][1:]
+    differs = np.where(before == after, people[order][1:] != people[order][:-1], before == 0)
+    places = np.flatnonzero(same_file & differs)
     pairs = np.stack([owners[order[places]], owners[order[places + 1]]], axis=1)
     _, first, counts = np.unique(pairs, axis=0, return_index=True, return_counts=True)
     for place, count in zip(places[first], counts, strict=True):

@@ -1,4 +1,4 @@
-"""What a data check found, as text for people and as JSON for programs."""
+"""Write what a data check found: as text for people and as JSON for programs."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -129,6 +129,6 @@ def _format_counts(report: Report) -> Iterator[str]:
 
 def _format_verdict(report: Report) -> str:
     state = "" if report.complete else "The check was interrupted. "
-    verdict = {True: "Training can start", False: "Training cannot start", None: "Nothing blocks it so far"}
+    verdict = {True: "Training can start", False: "Training cannot start", None: "Nothing blocks training so far"}
     counts = [sum(map(len, report.problems.of_level(level).values())) for level in (BLOCKING, WARNING)]
     return f"{state}{verdict[report.can_train]}; blocking problems: {counts[0]}, warnings: {counts[1]}."

@@ -1,4 +1,4 @@
-"""Draws batches for metric learning: several tracklets of each of several identities."""
+"""Draw batches for metric learning: several tracklets of each of several identities."""
 
 from collections.abc import Iterator, Sequence
 

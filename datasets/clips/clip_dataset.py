@@ -1,4 +1,4 @@
-"""Turns tracklets into clips: chooses the frames of an item, decodes and stacks them.
+"""Turn tracklets into clips: choose the frames of an item, decode and stack them.
 
 Clips hold pixels as bytes; scaling, normalisation and augmentation are done on whole batches (``transforms``).
 """

@@ -1,11 +1,13 @@
-"""Reads one frame: from an image file to a tensor of the wanted size, or to a small picture for a page."""
+"""Read one frame: from an image file to a tensor of the wanted size, or to a small picture for a page."""
 
 import base64
 import contextlib
+import errno
 import io
 import math
 import os
 import stat
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +23,11 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 EXIF_END = 2**16 + 64  # bytes within which EXIF stands: it is the first or second segment of a JPEG
+# What the system says of storage that cannot deliver a file now, or of too many open files; and seconds between tries.
+AWAY = {
+    getattr(errno, name, -1) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
+}
+PAUSES = (1, 2, 4, 8)
 THUMBNAIL_HW = (128, 64)  # pixels of pictures on pages
 THUMBNAIL_QUALITY = 60  # of WebP, 0..100
 
@@ -31,15 +38,28 @@ DECODE_MARGIN = 1.25
 
 # Identifies the decoder, beside kept features. Bump the number when the pixels of ``decode_frame`` change; other
 # versions of the libraries may change them, too.
-DECODER = f"3, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
+DECODER = f"4, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
 class UnreadableFrameError(Mistake, OSError):
     """A frame, or every frame of a tracklet, could not be decoded."""
 
 
+class StorageAwayError(Mistake):
+    """Storage cannot deliver a file now: the frame itself may be good."""
+
+
 def read_frame_file(path: str) -> bytes:
-    """Read a regular file whole: a pipe would wait for its writer, and a device such as /dev/zero has no end."""
+    """Read a regular file whole. Storage that is away is asked again after pauses; if it stays away, the run ends."""
+    for pause in PAUSES:
+        with contextlib.suppress(StorageAwayError):
+            return _read_regular(path)
+        time.sleep(pause)
+    return _read_regular(path)
+
+
+def _read_regular(path: str) -> bytes:
+    """Read a file, but no pipe, which would wait for its writer, and no device such as /dev/zero, which has no end."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
@@ -49,6 +69,9 @@ def read_frame_file(path: str) -> bytes:
     except UnreadableFrameError:
         raise
     except (OSError, ValueError) as error:  # ValueError: the path holds a null character
+        no_folder = isinstance(error, FileNotFoundError) and not os.path.isdir(os.path.dirname(os.path.abspath(path)))
+        if no_folder or getattr(error, "errno", None) in AWAY:
+            raise StorageAwayError(f"{path} cannot be read, because storage is away: {error}.") from error
         raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
 
 
@@ -62,7 +85,8 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
 
     JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
     average. Other formats go through Pillow, and so do JPEG files in which the fast decoder finds an irregularity, as
-    Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept. Bump ``DECODER`` when the pixels change.
+    Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept; files of 12 bits, as infrared cameras write, are
+    recognised by their largest value. Bump ``DECODER`` when the pixels change.
     """
     content = read_frame_file(path)
     with _frame_errors(path):
@@ -129,7 +153,11 @@ def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tenso
         if _is_turned(image):
             ImageOps.exif_transpose(image, in_place=True)
         # Only of 16-bit grey does Pillow keep all bits, and ``convert`` would cut every value above 255.
-        frame = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
+        frame = image
+        if image.mode.startswith("I"):
+            values = np.asarray(image)
+            bits = next(bits for bits in (8, 12, 32) if values.max() < 2**bits)
+            frame = Image.fromarray((values >> (min(bits, 16) - 8)).astype(np.uint8))
         pixels = np.array(frame.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 

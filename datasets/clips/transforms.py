@@ -1,4 +1,4 @@
-"""Turns batches of bytes into the model's input, with or without augmentation, on the device of the batch.
+"""Turn batches of bytes into the model's input, with or without augmentation, on the device of the batch.
 
 Random choices come from a CPU generator, so that a seed has the same effect on every device.
 """
@@ -11,6 +11,8 @@ import torch.nn.functional as F
 
 # Weights of R, G and B by ITU-R BT.601, as in the greyscale conversion of Pillow and torchvision.
 LUMA = (0.299, 0.587, 0.114)
+# How often the published eraser draws a rectangle: 1 of 100 does not fit into a person's frame, so 8 always suffice.
+NUM_ATTEMPTS = 8
 ERASE_AREA = (0.02, 0.2)  # smallest and largest share of the frame to erase
 ERASE_ASPECT = (0.3, 1 / 0.3)  # smallest and largest ratio of the rectangle's height to its width
 
@@ -45,9 +47,9 @@ class Augmenter:
     several processes draws for the whole batch, so that a clip is augmented alike whatever their number.
 
     Reference:
-        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper. The
-        paper draws again until the rectangle fits; we draw the aspect from those that fit the area. Erased pixels are
-        set to the mean, which is 0 after normalisation.
+        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper, which
+        draws both again until the rectangle fits; so does ``erasing`` "published", while "mean" draws the aspect from
+        those that fit the area (docs/method.md section 7).
         Colour jitter: Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification",
         arXiv 1312.5402. Contrast is changed around the mean grey of the frame (clip) that the factor was drawn for, so
         that equal colours stay equal in a consistent clip. Hue does not change: people differ in their colours.
@@ -57,6 +59,7 @@ class Augmenter:
     std: Sequence[float]
     flip_probability: float = 0.5  # that a clip, with all its frames, is mirrored
     erase_probability: float = 0.5  # that a rectangle is erased in a frame (clip)
+    erasing: str = "mean"  # or "published": how the rectangle is filled and placed
     padding: int = 0  # pixels of mean colour around a frame before it is cropped to its old size at a random place
     color_jitter: float = 0.0  # s in 0..1: factors of brightness, contrast and saturation lie within 1 - s and 1 + s
     consistent: bool = False
@@ -76,7 +79,7 @@ class Augmenter:
         draws = self._draw(B, T, H, W, generator)
         if x.is_cuda:
             draws = [part.pin_memory() for part in draws]  # the host does not wait for the copies
-        flipped, boxes, factors, corners = (part.to(x.device, non_blocking=True) for part in draws)
+        flipped, boxes, colors, factors, corners = (part.to(x.device, non_blocking=True) for part in draws)
         G = len(boxes)
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
@@ -91,30 +94,48 @@ class Augmenter:
         in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
         in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
         erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
-        return x.masked_fill_(erased.unsqueeze(2), 0.0)
+        fill = self.normalize.standardize_(colors.t().reshape(B, G // B, 3, 1, 1))
+        return torch.where(erased.unsqueeze(2), fill, x)
 
     def _draw(self, B: int, T: int, H: int, W: int, generator: torch.Generator) -> list[torch.Tensor]:
         """Draw the random choices for B clips of T frames of H x W pixels, in G groups of frames that share theirs.
 
-        Returns whether a clip is mirrored, (B,), bool; boxes to erase, (G, 4), int32; factors of brightness, contrast
-        and saturation, (3, G); and first row and column of the crops in the padded frames, (2, G), int64.
+        Returns whether a clip is mirrored, (B,), bool; boxes to erase, (G, 4), int32: top, left, bottom, right, the
+        last two exclusive, some of them empty; the colours that fill them, (3, G), within 0..1; factors of brightness,
+        contrast and saturation, (3, G); and first row and column of the crops in the padded frames, (2, G), int64.
         """
         G = B if self.consistent else B * T
         own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
         flipped = torch.rand(self.world_size * B, generator=generator) < self.flip_probability
-        boxes = self._draw_boxes(self.world_size * G, H, W, generator)
+        draw_boxes = self._draw_published if self.erasing == "published" else self._draw_anywhere
+        boxes, colors = draw_boxes(self.world_size * G, H, W, generator)
         factors, corners = torch.empty(3, 0), torch.empty(2, 0, dtype=torch.int64)
         if self.color_jitter:
             factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
         if self.padding:
             corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
-        return [flipped[own_clips], boxes[own_groups], factors[:, own_groups], corners[:, own_groups]]
+        return [flipped[own_clips], boxes[own_groups], *(each[:, own_groups] for each in (colors, factors, corners))]
 
-    def _draw_boxes(self, num_boxes: int, H: int, W: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw rectangles, (num_boxes, 4): top, left, bottom, right, the last two exclusive; some are empty."""
+    def _draw_published(
+        self, num_boxes: int, H: int, W: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw boxes and colours as the published code does."""
+        chosen = torch.rand(num_boxes, generator=generator) < self.erase_probability
+        area, aspect = torch.rand(2, NUM_ATTEMPTS, num_boxes, generator=generator)
+        colors = torch.randint(256, (3, num_boxes), generator=generator) / 255
+        area, aspect = H * W * _scale_to(area, *ERASE_AREA), _scale_to(aspect, *ERASE_ASPECT)
+        height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
+        first = ((height < H) & (width < W)).int().argmax(dim=0, keepdim=True)  # that fits; the very first if none does
+        height, width = (side.gather(0, first)[0].floor() for side in (height, width))
+        boxes = torch.stack([height, width, (2 * height).clamp_max(H), (2 * width).clamp_max(W)], dim=1)
+        return (boxes * chosen.unsqueeze(1)).int(), colors
+
+    def _draw_anywhere(
+        self, num_boxes: int, H: int, W: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw boxes of mean colour anywhere in the frame."""
         chosen, area, aspect, top, left = torch.rand(5, num_boxes, generator=generator)
-        smallest, largest = ERASE_AREA
-        area = H * W * (smallest + (largest - smallest) * area)  # in pixels
+        area = H * W * _scale_to(area, *ERASE_AREA)  # in pixels
         narrowest, widest = ERASE_ASPECT
         low = (area / W**2).clamp(narrowest, widest)  # a lower aspect would be wider than the frame
         high = (H**2 / area).clamp(narrowest, widest)
@@ -124,7 +145,12 @@ class Augmenter:
         top = (top * (H - height + 1)).floor().clamp_max(H - height)
         left = (left * (W - width + 1)).floor().clamp_max(W - width)
         boxes = torch.stack([top, left, top + height, left + width], dim=1)
-        return (boxes * (chosen < self.erase_probability).unsqueeze(1)).int()
+        colors = torch.tensor(self.mean, dtype=torch.float32).unsqueeze(1).repeat(1, num_boxes)
+        return (boxes * (chosen < self.erase_probability).unsqueeze(1)).int(), colors
+
+
+def _scale_to(share: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    return low + (high - low) * share
 
 
 def jitter_colors_(

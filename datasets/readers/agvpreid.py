@@ -87,5 +87,5 @@ LAYOUT = FolderLayout(
 
 
 def read_agvpreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
-    """Read AG-VPReID: 'case1', aerial to ground, and 'case2', ground to aerial; of the options, it uses index_dir."""
+    """Read AG-VPReID: 'case1', aerial to ground, and 'case2', ground to aerial; it uses index_dir and with_train."""
     return read_case_folders(LAYOUT, root, options, problems)

@@ -1,4 +1,4 @@
-"""Reads data sets laid out as ``{split}/{identity}/{tracklet}/{frame}``, with query and gallery folders for every case.
+"""Read data sets laid out as ``{split}/{identity}/{tracklet}/{frame}``, with query and gallery folders for every case.
 
 AG-VPReID and DetReIDX are laid out so; a ``FolderLayout`` holds what differs between them.
 """
@@ -135,13 +135,15 @@ def _find_cases(layout: FolderLayout, root: Path, problems: Problems) -> dict[st
         folder = root / case.folder
         if folder.is_dir():
             present[key] = case
+        elif os.path.lexists(folder):
+            problems.add("unusable entry", f"{folder} is not a folder, nor a link to one.")
         else:
             absent.append(folder)
     if present:
         for folder in absent:
             text = f"{root}: there is no folder {folder.name}, so this direction is left out."
             problems.add("missing direction", str(folder), summary=text)
-    else:
+    elif absent:
         with problems.guard():
             raise missing_path_error(absent[0], layout.title)
     return present

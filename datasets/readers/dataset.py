@@ -24,6 +24,7 @@ class DataSet:
     # difference is never an error.
     published: Mapping[str, int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)  # beyond those of splits, to compare with published ones
+    camera_words: Mapping[int, str] = field(default_factory=dict)  # what a user's table calls the cameras, by camid
     validation: dict[str, Case] = field(default_factory=dict)  # of held-out people, by the keys of ``cases``
 
     def splits(self) -> dict[str, tuple[Tracklet, ...]]:

@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,11 @@ from utils.text import natural_key, shorten
 from ..problems import printable
 from ..tracklet import VIEWS
 from .listing import find_images, find_root
-from .names import IMAGE_SUFFIXES
-from .tracklet_table import GALLERY, QUERY, SPLITS, TEST, TRAIN, TableRow, TrackletTable, parse_row
+from .names import IMAGE_SUFFIXES, NUM_EXAMPLES, count_kinds
+from .tracklet_table import GALLERY, QUERY, SPLITS, TEST, TRAIN, TableRow, TrackletTable, check_spellings, parse_row
 
 # What the names of folders mean, by the number of / in them, where no pattern is given.
 USUAL_PATTERNS = {1: "{person}/{camera}", 2: "{person}/{camera}/{tracklet}"}
-NUM_EXAMPLES = 5
 # What each field of a pattern stands for, as a regular expression.
 FIELDS = {
     "person": r"[^/]+?",
@@ -38,15 +37,17 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     """Turn a pattern such as ``{person}/cam{camera}_{tracklet}`` into an expression with a group for each field.
 
     It matches whole paths, relative to the root: of folders that hold frames; with ``{frame}``, of the frames
-    themselves. A field stands for one or more characters but ``/``, ``*`` for any number of them.
+    themselves. A field stands for one or more characters but ``/``, ``*`` for any number of them. A field may say what
+    it spans, as ``{person:site_*/person_*}`` does.
     """
     expression, seen = "", set()
     for part in re.split(r"(\{[^{}]*\}|\*)", text.strip("/")):
-        name = part[1:-1]
+        name, _, span = part[1:-1].partition(":")
         if not part.startswith("{"):
             expression += "[^/]*" if part == "*" else re.escape(part)
         elif name in FIELDS:
-            expression += f"(?P={name})" if name in seen else f"(?P<{name}>{FIELDS[name]})"
+            own = "[^/]*".join(map(re.escape, span.split("*"))) or FIELDS[name]
+            expression += f"(?P={name})" if name in seen else f"(?P<{name}>{own})"
             seen.add(name)
         else:
             fields = ", ".join(f"{{{field}}}" for field in FIELDS)
@@ -64,12 +65,16 @@ class Description(NamedTuple):
     table: TrackletTable  # those of folders are in natural order of the paths
     source: str  # where this comes from, for people
     unread: Sequence[str] = ()  # what is left out, each in one sentence
+    notes: Sequence[str] = ()  # what to look at
 
 
-def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Description:
+def describe_folders(
+    root: str | Path, output: Path, pattern: str = "", distractors: Collection[str] = ()
+) -> Description:
     """Read the names of all folders with frames below a folder; ``output`` is the table's path, for messages.
 
-    ``pattern`` says what the names mean, as in ``compile_pattern``; '' for ``USUAL_PATTERNS``.
+    ``pattern`` says what the names mean, as in ``compile_pattern``; '' for ``USUAL_PATTERNS``. ``distractors`` are
+    people who are nobody.
     """
     root = find_root(root, "folders of tracklets")
     images_of, unread = find_images(root)
@@ -83,6 +88,7 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
     if names_frames:
         paths = [f"{place}/{name}".removeprefix("./") for place, names in images_of.items() for name in names]
     found: dict[str, TableRow] = {}
+    above: dict[str, set[str]] = defaultdict(set)  # a person's number -> what no field explains before it
     for path in sorted(paths, key=natural_key):
         match = expression.fullmatch(path)
         if match is None:
@@ -97,12 +103,38 @@ def describe_folders(root: str | Path, output: Path, pattern: str = "") -> Descr
             unread.append(f"{printable(path)}: rename it; this name has unprintable characters.")
         elif place not in found:
             words = {**match.groupdict(), "path": place}
+            above[words["person"]].add(_find_unexplained(match))
+            words["person"] = "" if words["person"] in distractors else words["person"]
             found[place] = parse_row(path, len(found) + 2, words)  # line 1 is the table's head
     if not found:
         kind = "images" if names_frames else "folders with images"
         examples = ", ".join(shorten(path) for path in paths[:3])
         raise Mistake(f"{root}: the pattern {pattern} fits none of the {len(paths)} {kind}, such as {examples}.")
-    return Description(TrackletTable(output, tuple(found.values())), f"{pattern} ({source})", unread)
+    table = TrackletTable(output, tuple(found.values()))
+    check_spellings(table, lambda row: row.path)
+    notes = [
+        f"person {person} stands below {' and '.join(sorted(places)[:2])} and is one person in both; where people are "
+        'numbered anew in each folder, say so with a person that spans it, as in --pattern "{person:site_*/*}/{camera}"'
+        for person, places in above.items()
+        if len(places) > 1
+    ][:1]
+    notes += [
+        f"person {person}: false detections in sets named as Market-1501; --distractors {person} makes them distractors"
+        for person in above
+        if not person.strip("0") and person not in distractors
+    ]
+    if num_unknown := sum(not row.person for row in table.rows):
+        notes.append(f"{num_unknown} tracklets show nobody known: they become distractors in the gallery")
+    return Description(table, f"{pattern} ({source})", unread, notes)
+
+
+def _find_unexplained(match: re.Match[str]) -> str:
+    """Return the path before the person, with a * for each field."""
+    text, end = "", 0
+    spans = sorted(map(match.span, match.groupdict()))
+    for start, stop in spans[: spans.index(match.span("person"))]:
+        text, end = f"{text}{match.string[end:start]}*", stop
+    return text + match.string[end : match.start("person")]
 
 
 def _choose_pattern(root: Path, folders: Collection[str]) -> str:
@@ -128,9 +160,8 @@ def format_description(description: Description, frames: Mapping[int, Sized]) ->
     lines += [f"... and {len(rows) - len(first)} more"] if len(rows) > len(first) else []
     lines += ["", format_counts([replace(row, split="") for row in rows], frames)]
     if unread:
-        lines += ["", f"Not read ({len(unread)}):", *(f"  {text}" for text in unread[:NUM_EXAMPLES])]
-    if len(unread) > NUM_EXAMPLES:
-        lines.append(f"  ... and {len(unread) - NUM_EXAMPLES} more")
+        lines += ["", f"Not read ({len(unread)}):", *(f"  {text}" for text in count_kinds(unread))]
+    lines += ["", *(f"Note: {text}." for text in description.notes)] if description.notes else []
     return "\n".join(lines)
 
 

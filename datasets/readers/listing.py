@@ -1,4 +1,4 @@
-"""Lists a copy of a data set: identity folders, tracklet folders and their images; walks folders of any layout.
+"""List a copy of a data set: identity folders, tracklet folders and their images; walk folders of any layout.
 
 An entry that is neither a folder nor a regular file (a link whose target is missing, a pipe, a device) is a fault
 wherever it could have been an identity, a tracklet or a frame: leaving it out would shrink the data set unnoticed. So
@@ -12,11 +12,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from utils.mistake import MissingFile
+from utils.mistake import MissingFile, Mistake
 from utils.text import natural_key
 
 from ..problems import LOADING, Findings, Problems, printable
-from .names import IMAGE_SUFFIXES, frame_order, is_hidden, is_image_name, is_utf8, number_folders
+from .names import IMAGE_SUFFIXES, SYSTEM_NAMES, frame_order, is_hidden, is_image_name, is_utf8, number_folders
 
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
 ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
@@ -151,17 +151,19 @@ def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
     """
     folders: list[WalkedFolder] = []
     problems: list[str] = []
+    skipped: list[str] = []
 
     def locate(path: str) -> str:
         return os.path.relpath(path, root).replace(os.sep, "/")
 
-    def note_error(error: OSError) -> None:
-        problems.append(f"{printable(locate(error.filename))}: it cannot be listed: {error.strerror}.")
+    def refuse(error: OSError) -> None:
+        raise Mistake(f"{printable(error.filename)} cannot be listed: {error.strerror}; its frames would be left out.")
 
-    for path, subfolders, names in os.walk(root, onerror=note_error, followlinks=True):
+    for path, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         if os.path.islink(path) and any(parent.samefile(path) for parent in Path(path).parents):
             subfolders.clear()
             continue
+        skipped += [name for name in (*subfolders, *names) if name.casefold() in SYSTEM_NAMES]
         subfolders[:] = sorted((name for name in subfolders if not is_hidden(name)), key=natural_key)
         names = sorted((name for name in names if not is_hidden(name)), key=frame_order)
         folders.append(WalkedFolder(path, locate(path), names, not subfolders))
@@ -170,6 +172,7 @@ def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
             for name in names
             if not is_image_name(name) and not os.path.exists(os.path.join(path, name))
         ]
+    problems += [f"{name}: left by an operating system or a network drive." for name in skipped]
     return folders, problems
 
 

@@ -1,4 +1,4 @@
-"""Reading matrices of integers from MATLAB files."""
+"""Read matrices of integers from MATLAB files."""
 
 import zlib
 from pathlib import Path

@@ -1,16 +1,22 @@
-"""Says what the names of files and folders, and the words of tables, mean: numbers, and the order of frames."""
+"""Say what the names of files and folders, and the words of tables, mean: numbers, and the order of frames."""
 
 import bisect
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from utils.text import INT64_MAX, natural_key
 
 from ..problems import Problems, printable
 
+NUM_EXAMPLES = 5  # of things of one kind that a message names
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-UNKNOWN_WORDS = ("", "-1")  # of a person or a camera in a table
+# What operating systems, network drives and archives leave in folders, in lower case.
+SYSTEM_NAMES = frozenset(
+    ("@eadir", "#recycle", "#snapshot", "@recycle", "@tmp", "~snapshot", "$recycle.bin", "system volume information")
+    + ("__macosx", "lost+found", "thumbs.db", "desktop.ini")
+)
 
 _FRAME_NUMBER = re.compile(r"f(?:rame)?[_-]?([0-9]+)$", re.IGNORECASE)
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
@@ -18,7 +24,7 @@ _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is left out wherever a data set is listed."""
-    return name.startswith(".")
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
 
 
 def is_image_name(name: str) -> bool:
@@ -57,12 +63,24 @@ def last_integer(name: str) -> int:
     return int(match[1]) if match else -1
 
 
+def count_kinds(sentences: Iterable[str]) -> list[str]:
+    """Return a line for each kind of sentence, 'PATH: what is wrong.', with their number and the first paths."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for sentence in sentences:
+        place, _, fault = sentence.rpartition(": ")
+        places[fault].append(place)
+    return [
+        f"{fault.rstrip('.')} ({len(found)}): {', '.join(found[:NUM_EXAMPLES])}{', ...' * (len(found) > NUM_EXAMPLES)}"
+        for fault, found in places.items()
+    ]
+
+
 def number_words(words: Iterable[str]) -> dict[str, int]:
-    """Number words for people, cameras or attributes; unknown ones ('' and '-1') get no number.
+    """Number words for people, cameras or attributes; unknown ones ('') get no number.
 
     Words that are different whole numbers keep these; all other sets of words are numbered from 0 in natural order.
     """
-    distinct = sorted(set(words).difference(UNKNOWN_WORDS), key=natural_key)
+    distinct = sorted(set(words) - {""}, key=natural_key)
     if all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in distinct):
         numbers = {word: int(word) for word in distinct}
         if len(set(numbers.values())) == len(numbers):

@@ -21,7 +21,7 @@ from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
 from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
 from .listing import NUM_THREADS, list_images
 from .manifest import pack_tracklets
-from .names import choose_beginning, sort_frames
+from .names import choose_beginning, number_words, sort_frames
 from .tracklet_table import (
     BOTH,
     GALLERY,
@@ -84,7 +84,8 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
         title = "between cameras" if have_cameras(test) else "between tracklets"
         cases = {"case1": Case("search", title, query, kept)}
     cases = {key: replace(case, protocol=protocol, scheme=scheme) for key, case in cases.items()}
-    return DataSet("a data set of your own", train, cases, scheme)
+    camera_words = {camid: word for word, camid in number_words(row.camera for row in rows).items()}
+    return DataSet("a data set of your own", train, cases, scheme, camera_words=camera_words)
 
 
 def _read_table_of(root: Path, name: str) -> TrackletTable:

@@ -7,23 +7,25 @@ import csv
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from utils.files import write_text
 from utils.mistake import Mistake
-from utils.text import natural_key, parse_integer, read_csv, shorten
+from utils.text import natural_key, parse_integer, read_csv, read_word, shorten, spelling
 from utils.unknown import UNKNOWN
 
 from ..split import draw_people, find_queries, have_both_views, have_cameras
 from ..tracklet import VIEWS, Tracklet
-from .names import UNKNOWN_WORDS, number_words
+from .names import number_words
 
 TABLE = "tracklets.csv"  # the name under which the command writes it, and DATASETS.TABLE looks for it
 COLUMNS = ("path", "person", "camera", "view", "altitude", "day", "split")
 REQUIRED = ("path", "person")
+TEXTS = ("path", "view", "split")  # whose words mean what they say; in the other columns some mean unknown
 OPTIONAL = ("view", "altitude", "day")  # a table that is written may lack them
 ATTRIBUTE = "attribute:"  # begins the names of further columns
 TRAIN, QUERY, GALLERY, BOTH, TEST = "train", "query", "gallery", "query+gallery", "test"
@@ -70,6 +72,7 @@ def read_table(path: str | Path) -> TrackletTable:
     if not rows:
         raise Mistake(f"{path}: this table has a header, but no tracklet below it.")
     table = TrackletTable(path, rows, tuple(name.removeprefix(ATTRIBUTE) for name in columns))
+    check_spellings(table, table.where)
     _check_rows(table)
     return table
 
@@ -167,10 +170,9 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str] = ()) -> TableRow:
     """Read a row from its words by column; ``where`` begins a message about it."""
-    texts = {name: value.strip() for name, value in values.items()}
+    texts = {name: value.strip() if name in TEXTS else read_word(value) for name, value in values.items()}
     if not texts["path"]:
         raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")
-    person, camera = ("" if (word := texts.get(name, "")) in UNKNOWN_WORDS else word for name in ("person", "camera"))
     view = texts.get("view", VIEWS[0])
     if view not in VIEWS:
         raise Mistake(f"{where}: view must be one of {', '.join(VIEWS)}, got {shorten(view)}.")
@@ -181,8 +183,8 @@ def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequenc
     return TableRow(
         line,
         os.path.normpath(values["path"]),
-        person,
-        camera,
+        texts["person"],
+        texts.get("camera", ""),
         view,
         parse_integer(altitude, f"{where}: altitude") if altitude else None,
         _parse_day(texts.get("day", ""), where),
@@ -196,9 +198,25 @@ def _parse_day(text: str, where: str) -> int | None:
     if not text:
         return None
     match = _DAY.fullmatch(text)
-    if match is None:
-        raise Mistake(f"{where}: day must be a date such as 2026-04-27 or 260427, got {shorten(text)}.")
-    return int("".join(match.groups()))
+    try:
+        digits = "".join(match.groups()) if match else ""
+        datetime.strptime(digits, "%y%m%d")
+    except ValueError:
+        raise Mistake(f"{where}: day must be a date such as 2026-04-27 or 260427, got {shorten(text)}.") from None
+    return int(digits)
+
+
+def check_spellings(table: TrackletTable, where: Callable[[TableRow], str]) -> None:
+    """Refuse a person, camera or attribute that is spelt in two ways; ``where`` says where a row is."""
+    columns = {"person": [row.person for row in table.rows], "camera": [row.camera for row in table.rows]}
+    columns |= {name: [row.attributes[place] for row in table.rows] for place, name in enumerate(table.attributes)}
+    for name, words in columns.items():
+        first: dict[str, tuple[str, TableRow]] = {}
+        for word, row in zip(words, table.rows, strict=True):
+            other, place = first.setdefault(spelling(word), (word, row))
+            if word != other:
+                both = f"{name} {ascii(word)} here and {ascii(other)} in {where(place)}"
+                raise Mistake(f"{where(row)}: {both} are two spellings of one {name}; write it in one way.")
 
 
 def _check_rows(table: TrackletTable) -> None:

@@ -12,11 +12,9 @@ from ..problems import printable
 from ..tracklet import VIEWS, Tracklet
 from .listing import find_images
 from .manifest import pack_tracklets
-from .names import IMAGE_SUFFIXES, is_utf8
+from .names import IMAGE_SUFFIXES, count_kinds, is_utf8
 
 logger = logging.getLogger(__name__)
-
-MAX_LISTED = 20  # problems that the warning names
 
 
 def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, ...]:
@@ -37,8 +35,7 @@ def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, 
                 raise Mistake(f"{path} and {folder} would have the same name: move the frames out of {path}.")
             frames[name] = tuple(os.path.join(folder, image) for image in names)
         if problems and frames:
-            listed = " ".join(problems[:MAX_LISTED]) + (" ..." if len(problems) > MAX_LISTED else "")
-            logger.warning("%s: left out (%d): %s", path, len(problems), listed)
+            logger.warning("%s: left out (%d): %s.", path, len(problems), "; ".join(count_kinds(problems)))
     if not frames:
         kind = "has no frames" if os.path.isdir(path) else "cannot be used" if os.path.exists(path) else "is missing"
         expected = f"a folder with frames ({', '.join(IMAGE_SUFFIXES)}) in it or below it, or one such image"

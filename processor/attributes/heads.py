@@ -122,7 +122,7 @@ def find_heads(trained: TrainedRun) -> tuple[Heads, Scores]:
     if not path.is_file():
         raise MissingFile(f"TEST.MASK {cfg.TEST.MASK} needs {path}: run `{command}`.")
     content = read_checkpoint(path)
-    wanted = describe_descriptors(trained)
+    wanted = descriptor_identity(trained)
     with fitting(path):
         kept = dict(content["descriptors"])
     if cfg.TEST.MASK == "predicted" and cfg.TEST.PREDICT_SENSITIVE:
@@ -158,7 +158,7 @@ def keep_allowed(heads: Heads, with_sensitive: bool) -> Heads:
 def write_trained_heads(heads: Heads, scores: Scores, trained: TrainedRun) -> Path:
     """Write the classifiers beside the checkpoint whose descriptors they were trained on; returns the file."""
     has_sensitive = trained.cfg.TEST.PREDICT_SENSITIVE
-    entries = {"descriptors": describe_descriptors(trained), "scores": scores, "has_sensitive": has_sensitive}
+    entries = {"descriptors": descriptor_identity(trained), "scores": scores, "has_sensitive": has_sensitive}
     write_heads(heads_path(trained), keep_allowed(heads, has_sensitive), entries)
     return heads_path(trained)
 
@@ -198,7 +198,7 @@ def training_command(trained: TrainedRun) -> str:
     return f"python -m tools.train_attributes {shlex.join(words)}"
 
 
-def describe_descriptors(trained: TrainedRun) -> dict[str, Any]:
+def descriptor_identity(trained: TrainedRun) -> dict[str, Any]:
     """Return what decides the meaning of a run's descriptors: the hash of its checkpoint, and keys."""
     keys = {f"TEST.{name}": trained.cfg.TEST[name] for name in ("AVERAGED_WEIGHTS", "NECK_FEAT", "FEAT_NORM")}
     return {"checkpoint": hash_file(trained.checkpoint), **keys}

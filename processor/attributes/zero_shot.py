@@ -1,8 +1,9 @@
-"""Attributes without training: a tracklet has the value whose description is nearest to it in the space of texts.
+"""Predict attributes by their descriptions, without training.
 
-Each value has a prompt, worded by view, and prompts are the weights of a linear classifier on the tracklets' vectors in
-the space of texts (``AttributeHead``). Where people are annotated, a factor and a bias for each value are fitted to
-them, which corrects for how often values occur and for how readily CLIP calls them.
+A tracklet has the value whose description is nearest to it in the space of texts. Each value
+has a prompt, worded by view, and prompts are the weights of a linear classifier on the tracklets' vectors in that space
+(``AttributeHead``). Where people are annotated, a factor and a bias for each value are fitted to them, which corrects
+for how often values occur and for how readily CLIP calls them.
 
 Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
 """

@@ -1,4 +1,4 @@
-"""Features kept beside the results, so that another protocol, mask or ranking computes none again."""
+"""Keep features beside the results, so that another protocol, mask or ranking computes none again."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""Clips to keyed features: every feature travels with the tracklet it describes."""
+"""Compute the features of tracklets, and keep them with their tracklets."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A trained run opened again: its model, its cameras, and where they came from."""
+"""Open a trained run: its model, cameras and configuration."""
 
 import datetime
 import logging
@@ -19,6 +19,8 @@ from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, loa
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import MissingFile, Mistake
 from utils.runtime import Runtime, make_runtime
+from utils.text import spelling
+from utils.unknown import UNKNOWN
 
 from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
@@ -39,18 +41,20 @@ class TrainedRun:
     checkpoint: Path
     chosen: str  # how the checkpoint was chosen, such as "the last, after epoch 80"
     cfg: CfgNode  # to go on with
+    training_settings: str = "unknown"  # how those of the checkpoint differ from the recipe
     trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
     config_file: str | None = None  # as in ``load_trained``
+    camera_words: Sequence[str] = ()  # what the user's table called the training cameras; empty without such a table
 
     @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
-        settings = describe_differences(self.cfg, *COUNTED)
         return {
             "checkpoint": f"{self.checkpoint} ({self.chosen})",
             "data": f"{self.cfg.DATASETS.NAMES} in {self.cfg.DATASETS.ROOT_DIR}",
-            "model": self.cfg.MODEL.NAME + (", averaged weights" if self.cfg.TEST.AVERAGED_WEIGHTS else ""),
-            "settings": f"those of the recipe but for {settings}" if settings != "none" else "those of the recipe",
+            "model": self.cfg.MODEL.NAME,
+            "settings": _compare_with_recipe(self.cfg, COUNTED),
+            "training settings": self.training_settings,
             "precision": str(self.runtime.dtype or torch.float32).removeprefix("torch."),
             "code": find_revision(),
             "date": datetime.date.today().isoformat(),
@@ -97,6 +101,11 @@ class TrainedRun:
                 cfg.DATASETS.NAMES,
             )
             return {}
+        if self.camera_words and dataset.camera_words:
+            indices = {spelling(word): i for i, word in enumerate(self.camera_words)}
+            cameras = {camid: indices.get(spelling(word), UNKNOWN) for camid, word in dataset.camera_words.items()}
+            if untrained := [dataset.camera_words[camid] for camid, index in cameras.items() if index == UNKNOWN]:
+                logger.warning("Cameras that nobody trained on count as unknown: %s.", ", ".join(untrained))
         return cameras
 
 
@@ -129,9 +138,10 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
     log_identity(path)
-    trained_on = None
+    trained_on, training_settings = None, "unknown"
     with fitting(path):
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
+        words = tuple(map(str, content.get("camera_words", ())))
         chosen = _describe_choice(content, path)
         if "config" in content:
             source = f"config in {path}"
@@ -139,6 +149,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
                 cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
             trained_cfg = get_cfg(config_text=content["config"], source=source)
             trained_on = trained_cfg.DATASETS.NAMES
+            training_settings = _compare_with_recipe(trained_cfg, (Role.TRAINING, Role.BATCHES))
             for key, (before, now) in changed_keys(trained_cfg, cfg, Role.NETWORK).items():
                 if key.startswith("MODEL."):
                     message = "%s is %s here, but the checkpoint was trained with %s: such a network was never trained."
@@ -151,7 +162,12 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, chosen, cfg, trained_on, config_file)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, training_settings, trained_on, config_file, words)
+
+
+def _compare_with_recipe(cfg: CfgNode, roles: Sequence[Role]) -> str:
+    differences = describe_differences(cfg, *roles)
+    return f"those of the recipe but for {differences}" if differences != "none" else "those of the recipe"
 
 
 def _describe_choice(content: Mapping[str, Any], path: Path) -> str:

@@ -1,11 +1,11 @@
-"""Features to rankings: every direction is ranked visually and by what else is asked for, and scored."""
+"""Rank every direction visually and by what else is asked for, and score the rankings."""
 
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
@@ -54,9 +54,9 @@ def evaluate(
     processes = extractor.runtime.processes
     results = []
     for case in cases:
-        query, gallery = (_describe(extractor, make_loader, case, side, cache) for side in ("query", "gallery"))
+        query, gallery = (_fetch_features(extractor, make_loader, case, side, cache) for side in ("query", "gallery"))
         if num_left_out := query.num_left_out + gallery.num_left_out:
-            case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))  # noqa: PLW2901
+            case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))
         rankings: dict[Method, RankingResult] = {}
         try:
             distances = compute_distances(query, gallery, case.scheme, options, processes)
@@ -68,7 +68,7 @@ def evaluate(
     return Evaluation(results, extractor.normalize)
 
 
-def _describe(
+def _fetch_features(
     extractor: FeatureExtractor,
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
     case: Case,
@@ -114,29 +114,34 @@ def _prepare_rankings(
         k1, k2 = test.RE_RANKING_K1, test.RE_RANKING_K2
         neighbourhoods = processes.run_on_main(lambda: find_neighbourhoods(q, g, k1, k2))
         distances[RERANKED] = re_ranked_distances(q, g, neighbourhoods, test.RE_RANKING_LAMBDA)
-
-    def add(label: str, q: Tensor, g: Tensor, sides: str = "gallery") -> None:
-        """Rank by other features; those that are refined on both sides depend on the other queries."""
-        name = Ranking(label, re.sub(r"\W+", "_", label).strip("_"), uses_query_set=sides == "both")
-        distances[name] = squared_distances(*(F.normalize(side) if test.FEAT_NORM else side for side in (q, g)))
-
-    def share(refine: Callable[[], Tensor]) -> Tensor:
-        """Refine in process 0 and send the features to the others, whose devices are others."""
-        return refine() if processes.is_alone else processes.run_on_main(lambda: refine().cpu()).to(q.device)
-
+    refine, compare = partial(_refine_on_main, processes), partial(_compare, test.FEAT_NORM)
     of_gallery = {"gallery": " (gallery)", "both": ""}
     if how := test.QUERY_EXPANSION:
         alpha = test.QUERY_EXPANSION_ALPHA if how == "weighted" else 0.0
-        add(f"query expansion ({how})", share(lambda: expand_queries(q, g, test.QUERY_EXPANSION_K, alpha)), g)
+        own = refine(expand_queries, q, g, test.QUERY_EXPANSION_K, alpha)
+        distances |= compare(f"query expansion ({how})", own, g)
     if sides := test.MUTUAL_NEIGHBOURS:
-        own = share(lambda: add_mutual_neighbours(q)) if sides == "both" else q
-        add(f"mutual neighbours{of_gallery[sides]}", own, share(lambda: add_mutual_neighbours(g)), sides)
+        own = refine(add_mutual_neighbours, q) if sides == "both" else q
+        distances |= compare(f"mutual neighbours{of_gallery[sides]}", own, refine(add_mutual_neighbours, g), sides)
     if sides := test.CAMERA_NORMALIZATION:
         groups = test.NORMALIZATION_GROUPS
         of_q, of_g = ((side.features, _number_groups(side, groups)) for side in (query, gallery))
         own = standardize_groups(*of_q, *(of_q if sides == "both" else of_g))
-        add(f"{groups}-normalised{of_gallery[sides]}", own, standardize_groups(*of_g, *of_g), sides)
+        distances |= compare(f"{groups}-normalised{of_gallery[sides]}", own, standardize_groups(*of_g, *of_g), sides)
     return distances
+
+
+def _refine_on_main(processes: Processes, refine: Callable[..., Tensor], features: Tensor, *options: Any) -> Tensor:
+    """Refine features in process 0 and send them to the others, whose devices are others."""
+    if processes.is_alone:
+        return refine(features, *options)
+    return processes.run_on_main(lambda: refine(features, *options).cpu()).to(features.device)
+
+
+def _compare(normalize: bool, label: str, q: Tensor, g: Tensor, sides: str = "gallery") -> dict[Ranking, Distances]:
+    """Compare refined features; those that are refined on both sides depend on the other queries."""
+    name = Ranking(label, re.sub(r"\W+", "_", label).strip("_"), uses_query_set=sides == "both")
+    return {name: squared_distances(*(F.normalize(side) if normalize else side for side in (q, g)))}
 
 
 def _number_groups(side: FeatureSet, groups: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The records of an evaluation: which method ranked, one matching direction's outcome, and all directions together."""
+"""Record an evaluation: which method ranked, one matching direction's outcome, and all directions together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

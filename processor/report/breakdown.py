@@ -1,4 +1,4 @@
-"""Where a ranking fails: R1 and mAP by cameras, altitude, day, tracklet length and attribute of the queries."""
+"""Score groups of queries: by camera, altitude, day, tracklet length and attribute."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -12,13 +12,12 @@ from utils.mistake import Mistake
 from utils.tables import format_table
 from utils.text import read_csv, read_text
 
-from .tables import MEASURES, measures_by_query
+from .tables import MEASURES, SCORES, measures_by_query
 
 logger = logging.getLogger(__name__)
 
 ROW_KEYS = ("method", "direction", "protocol")  # rows of two runs are averaged if they agree in these
 SETTINGS = ("settings", "model", "precision")  # of results.json; a difference is warned about
-SCORES = ("first_match_rank", "average_precision", "inverse_negative_penalty")  # columns of queries.csv
 COMPARED = ("R1", "mAP", "mINP")
 NUM_CHANGES = 10
 Key = tuple[str, str, str]  # of a query in an evaluation: method, direction, key of its tracklet
@@ -26,9 +25,12 @@ Pairs = dict[Key, tuple[int, tuple[float, ...], tuple[float, ...]]]  # pid of a 
 
 
 def read_results(paths: Sequence[Path]) -> list[dict[tuple[str, ...], list[float]]]:
-    """Read ``MEASURES`` by ``ROW_KEYS`` of each results.json; warn of files of other settings than the first one's."""
+    """Read ``MEASURES`` by ``ROW_KEYS`` of each results.json, named by itself or by its folder.
+
+    Warns of files of other settings than the first one's.
+    """
     runs, settings = [], []
-    for path in paths:
+    for path in [path / "results.json" if path.is_dir() else path for path in paths]:
         text = read_text(path)
         try:
             content = json.loads(text)
@@ -55,7 +57,9 @@ def format_means(paths: Sequence[Path]) -> str:
     rows = []
     for keys in runs[0]:
         values = 100 * np.array([run[keys] for run in runs])
-        deviations = [f"{value:.2f}" for value in values.std(axis=0, ddof=1)] if len(runs) > 1 else "-" * len(MEASURES)
+        deviations = (
+            [f"{value:.2f}" for value in values.std(axis=0, ddof=1)] if len(runs) > 1 else ["-"] * len(MEASURES)
+        )
         cells = [f"{mean:.2f} ({own})" for mean, own in zip(values.mean(axis=0), deviations, strict=True)]
         rows.append([" | ".join(keys), *cells])
     return format_table([f"mean (standard deviation) of {len(runs)} runs", *MEASURES], rows)
@@ -78,7 +82,7 @@ def read_pairs(folders: Sequence[Path]) -> Pairs:
 
     What is in one evaluation only, and settings that differ, are warned about.
     """
-    runs = read_results([folder / "results.json" for folder in folders])
+    runs = read_results(folders)
     protocols = [", ".join(sorted({protocol for _, _, protocol in run})) for run in runs]
     if protocols[0] != protocols[1]:
         raise Mistake(
@@ -126,12 +130,12 @@ def format_differences(pairs: Pairs) -> str:
 def format_changes(pairs: Pairs, better: bool) -> str:
     """Lay out the queries of the first method whose average precision rose (``better``) or fell most."""
     method, _, _ = next(iter(pairs))
-    changes = [(second[1] - first[1], key, first, second) for key, (_, first, second) in pairs.items()]
+    changes = [(second[0] - first[0], key, first, second) for key, (_, first, second) in pairs.items()]
     rows = []
     for change, key, first, second in sorted(changes, key=lambda change: change[0], reverse=better):
         if key[0] == method and (change > 0 if better else change < 0):
-            precisions = (f"{100 * scores[1]:.2f}" for scores in (first, second))
-            rows.append([key[2], key[1], *precisions, f"{first[0]:g}", f"{second[0]:g}"])
+            precisions = (f"{100 * scores[0]:.2f}" for scores in (first, second))
+            rows.append([key[2], key[1], *precisions, f"{first[1]:g}", f"{second[1]:g}"])
     header = [f"{'better' if better else 'worse'} with the second", "direction"]
     header += ["AP first", "AP second", "rank first", "rank second"]
     return format_table(header, rows[:NUM_CHANGES], align="<<>>>>")

@@ -120,7 +120,7 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
     sides = zip(halves, clips, explanation.maps, explanation.weights, tracklets, strict=True)
     for half, clip, maps, weights, tracklet in sides:
         title = f"{tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
-        half.suptitle(title, x=0.02, ha="left", fontsize=9)
+        half.suptitle(title, x=0.02, ha="left", fontsize=9, parse_math=False)  # keys may hold dollar signs
         axes = half.subplots(2, num_frames, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
         columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), weights, strict=True)
         for (picture, covered), frame, blended, weight in columns:

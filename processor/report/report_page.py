@@ -39,13 +39,13 @@ Item = TypeVar("Item")
 
 
 def write_page(
-    directions: Sequence[RankedDirection], maps: Maps, results: Json, provenance: Mapping[str, str], folder: Path
+    directions: Sequence[RankedDirection], maps: Maps, results: Json, origin: Mapping[str, str], folder: Path
 ) -> None:
     """Write the page and its figures into a folder, given directions by all methods and what results.json holds."""
     figures: list[tuple[str, str, str]] = []
     with going_on_without(FIGURES_FOLDER):
         figures = write_figures(directions, results["verification"], folder / FIGURES_FOLDER)
-    text = render_page(directions, maps, results, provenance, figures)
+    text = render_page(directions, maps, results, origin, figures)
     (folder / PAGE_NAME).write_text(text, "utf-8", ESCAPES)
 
 
@@ -53,7 +53,7 @@ def render_page(
     directions: Sequence[RankedDirection],
     maps: Maps,
     results: Json,
-    provenance: Mapping[str, str],
+    origin: Mapping[str, str],
     figures: Sequence[tuple[str, str, str]],
 ) -> str:
     """Return the page as HTML; every string of the data is escaped."""
@@ -65,7 +65,7 @@ def render_page(
     return html_page.render_page(
         TEMPLATES / "page.html",
         title="Evaluation results",
-        provenance=provenance,
+        origin=origin,
         results=results,
         measures=MEASURES,
         figures=figures,

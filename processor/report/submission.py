@@ -31,7 +31,7 @@ RANKING_HEADERS = {
     AGVPREID_RANKING: HEADER,
     VREID_XFD_RANKING: ("case", "query_tracklet", "ranked_gallery_tracklets"),
 }
-MAX_LENGTH = 200  # characters of a problem that are shown
+MAX_LENGTH, NUM_LISTED = 200, 20  # characters of a problem that are shown, and problems that are listed
 
 AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names of its gallery, nearest first
 
@@ -118,10 +118,12 @@ def check_submission(
 
 
 def format_problems(problems: Sequence[tuple[str, str, str]]) -> str:
-    """Count problems by kind, and list them, one a line."""
+    """Count problems by kind, and list the first, one a line."""
     counts = Counter(kind for _, kind, _ in problems)
     summary = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no problems"
-    return "\n".join([summary, *(f"  {place}: {kind}: {detail[:MAX_LENGTH]}" for place, kind, detail in problems)])
+    lines = [f"  {place}: {kind}: {detail[:MAX_LENGTH]}" for place, kind, detail in problems[:NUM_LISTED]]
+    rest = [f"  and {len(problems) - NUM_LISTED} more"] if len(problems) > NUM_LISTED else []
+    return "\n".join([summary, *lines, *rest])
 
 
 def gallery_names(root: Path) -> set[str]:

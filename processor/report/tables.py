@@ -10,11 +10,12 @@ from utils.bootstrap import bootstrap_interval
 from utils.metrics import RankingResult
 from utils.tables import format_table
 
-from ..evaluation.results import RERANKED, Evaluation, Method
+from ..evaluation.results import RERANKED, VISUAL, Evaluation, Method
 from .breakdown import break_down
 from .direction import RankedDirection
 
 REPORTED_RANKS = (1, 5, 10, 20)
+SCORES = ("average_precision", "first_match_rank", "inverse_negative_penalty")  # of a query, in queries.csv
 MEASURES = (*(f"R{rank}" for rank in REPORTED_RANKS), "mAP", "mINP")
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
 # Where results.json shows the ROC curve: five points for each factor of ten.
@@ -23,7 +24,7 @@ Row = dict[str, Any]
 
 
 def measures_by_query(
-    first_ranks: np.ndarray, average_precisions: np.ndarray, inverse_penalties: np.ndarray
+    average_precisions: np.ndarray, first_ranks: np.ndarray, inverse_penalties: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return every measure for each query, (V,), given arrays of ``RankingResult``; the mean is the measure."""
     cmc = {f"R{rank}": (first_ranks <= rank).astype(float) for rank in REPORTED_RANKS}
@@ -50,7 +51,7 @@ def score_methods(evaluation: Evaluation) -> list[Row]:
 
 def _score(method: Method, direction: str, protocol: str, ranking: RankingResult, pids: np.ndarray) -> Row:
     """Score a ranking; ``pids`` are those of its valid queries, (V,)."""
-    values = measures_by_query(ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties)
+    values = measures_by_query(ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties)
     low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
     row = {
         "direction": direction,
@@ -77,6 +78,7 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
         equal, at_rate = verification.equal_error(), verification.at_false_positive_rate
         row = {
             "method": str(direction.method),
+            "visual": direction.method == VISUAL,
             "direction": direction.case.title,
             "num_positive_pairs": len(verification.thresholds),
             "num_negative_pairs": verification.num_negatives,
@@ -91,13 +93,13 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
 
 def collect_results(
     evaluation: Evaluation,
-    provenance: Mapping[str, str],
+    origin: Mapping[str, str],
     scores: Sequence[Row],
     directions: Sequence[RankedDirection] = (),
 ) -> Row:
     """Collect what results.json holds."""
     return {
-        **provenance,
+        **origin,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
         "unit_length": evaluation.unit_length,
         "identities_masked": bool(evaluation.masked()),

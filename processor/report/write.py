@@ -19,10 +19,9 @@ from .maps import MakeMaps
 from .pictures import draw_best_and_worst
 from .report_page import ESCAPES, PAGE_NAME, write_page
 from .submission import ranking_file
-from .tables import Row, collect_results, format_results, format_verification
+from .tables import SCORES, Row, collect_results, format_results, format_verification
 
 KNOWN = ("key", "pid", "camid", "view", "altitude", "day")  # of a query, in queries.csv
-SCORES = ("average_precision", "first_match_rank", "inverse_negative_penalty")
 
 
 def write_report(
@@ -30,7 +29,7 @@ def write_report(
     scores: Sequence[Row],
     folder: Path,
     ranking_length: int,
-    provenance: Mapping[str, str],
+    origin: Mapping[str, str],
     save_distances: bool = False,
     make_maps: MakeMaps | None = None,
 ) -> list[Path]:
@@ -39,7 +38,7 @@ def write_report(
     An error in the page, a figure or a picture costs that file and a warning, never the numbers. Where identities are
     masked, only ranking files and distances are written. Several directions have a folder each. ``scores`` are those of
     ``score_methods``, ``ranking_length`` counts gallery tracklets per query in the ranking files (0: all), and
-    ``provenance`` says where the numbers come from (checkpoint, data set, ...).
+    ``origin`` says where the numbers come from (checkpoint, data set, ...).
     """
 
     def write(temporary: Path) -> list[Path]:
@@ -60,10 +59,10 @@ def write_report(
                 with going_on_without(f"{direction.case.title}: the maps of queries"):
                     maps[direction.case.name] = make_maps(direction) if make_maps else {}
         if directions:
-            results = collect_results(evaluation, provenance, scores, directions)
-            _write_tables(evaluation, results, provenance, temporary)
+            results = collect_results(evaluation, origin, scores, directions)
+            _write_tables(evaluation, results, origin, temporary)
             with going_on_without(PAGE_NAME):
-                write_page(directions, maps, results, provenance, temporary)
+                write_page(directions, maps, results, origin, temporary)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         return sorted(files, key=lambda path: path.name == PAGE_NAME)
 
@@ -101,9 +100,9 @@ def _write_distances(result: CaseResult, method: Method, folder: Path) -> None:
     np.savez_compressed(folder / f"distmat{method.slug}.npz", **arrays)
 
 
-def _write_tables(evaluation: Evaluation, results: Row, provenance: Mapping[str, str], folder: Path) -> None:
+def _write_tables(evaluation: Evaluation, results: Row, origin: Mapping[str, str], folder: Path) -> None:
     """Write what results.json holds as data and as text."""
-    header = "".join(f"{name}: {value}\n" for name, value in provenance.items())
+    header = "".join(f"{name}: {value}\n" for name, value in origin.items())
     tables = f"{format_results(evaluation, results['results'])}\n\n{format_verification(results['verification'])}\n"
     texts = {
         "results.txt": header + tables,

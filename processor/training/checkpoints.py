@@ -111,7 +111,8 @@ def find_whole_checkpoint(output: Path) -> Path:
     except Mistake as error:
         if not previous.is_file():
             raise
-        logger.warning("%s The checkpoint before it is used: %s", error, previous)
+        reason = error if last.is_file() else f"{last} is gone."
+        logger.warning("%s The checkpoint before it is used: %s", reason, previous)
         return previous
 
 

@@ -51,7 +51,7 @@ Moment = Any  # seconds of the clock, on the CPU; a torch.cuda.Event on CUDA
 
 @dataclass
 class _Epoch:
-    """What was measured in an epoch so far; a resumed one goes on from the first three sums."""
+    """What was measured in an epoch so far; a resumed one goes on from ``steps``, ``measured_steps``, ``sums``."""
 
     number: int
     num_steps: int
@@ -249,16 +249,22 @@ class TrainingMonitor:
 def read_history(path: Path, finished_epochs: int) -> list[Row]:
     """Read the rows of the first epochs of a history; later rows are of epochs that a resumed run repeats.
 
-    The history of another run, of which no epoch counts, is set aside as ``history.csv.old``.
+    The history of another run, of which no epoch counts, is set aside as ``history.csv.old``, and one that cannot be
+    read, as after a spreadsheet saved it, as ``history.csv.damaged``.
     """
     if not path.is_file():
         return []
     if not finished_epochs:
         set_aside(path)
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= finished_epochs]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        return [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= finished_epochs]
+    except (LookupError, TypeError, ValueError, csv.Error) as error:
+        kept = set_aside(path, "damaged")
+        logger.warning("%s cannot be read (%r): kept as %s. The curves begin with this epoch.", path, error, kept.name)
+        return []
 
 
 def draw_curves(rows: Sequence[Row], path: Path) -> None:

@@ -50,6 +50,7 @@ class TrainingState:
     epoch_so_far: dict[str, Any] = field(default_factory=dict)  # counted in those steps; empty between two epochs
     validation_is_due: bool = False  # of the last finished epoch
     best: float = 0.0  # validation mAP so far, visual only, 0..1
+    camera_words: list[str] = field(default_factory=list)  # what the user's table calls ``camids``; else empty
     with_weights: bool = False  # whether ``save`` also writes the weights alone, as .safetensors, for evaluation
 
     def __post_init__(self) -> None:
@@ -98,13 +99,14 @@ class TrainingState:
             "generator": self.generator.get_state(),
             "random_states": random_states,
             "config": dump_config(self.cfg),
-            **{name: getattr(self, name) for name in ("memory", "pids", "camids", "data_hash", *PROGRESS)},
+            "memory": self.memory,
+            **{name: getattr(self, name) for name in ("pids", "camids", "camera_words", "data_hash", *PROGRESS)},
         }
         if self.averaged is not None:
             content["averaged"] = self.averaged.module.state_dict()
         write_checkpoint(content, path, previous)
         if self.with_weights:
-            values = {name: content[name] for name in ("config", "pids", "camids", "epoch", "step")}
+            values = {name: content[name] for name in ("config", "pids", "camids", "camera_words", "epoch", "step")}
             write_weights(weights, values, weights_beside(path))
             if self.averaged is not None:
                 write_weights(self.averaged.module.state_dict(), values, weights_beside(path, "_averaged"))

@@ -26,37 +26,37 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callabl
     """Return ``score_people`` for those of DATASETS.VALIDATION_DIR, for those held out, or else for the test people."""
     folder = cfg.DATASETS.VALIDATION_DIR
     if folder:
-        people = f"validation on the people of {folder}"
+        title = f"validation on the people of {folder}"
         cases = make_dataset(cfg, with_train=False, root=folder).cases
-        trained = {tracklet.pid for tracklet in dataset.train}
-        if both := sorted(trained & {tracklet.pid for case in cases.values() for tracklet in case.query}):
+        trained_pids = {tracklet.pid for tracklet in dataset.train}
+        if both := sorted(trained_pids & {tracklet.pid for case in cases.values() for tracklet in case.query}):
             raise Mistake(
                 f"{len(both)} people of DATASETS.VALIDATION_DIR {folder} are trained on, too (first: {both[0]}). Train "
                 f"on other people: hold some out (DATASETS.VALIDATION_FRACTION), or set DATASETS.ROOT_DIR {folder}."
             )
     elif dataset.validation:
-        people, cases = "validation on the people held out of training", dataset.validation
+        title, cases = "validation on the people held out of training", dataset.validation
     else:
-        people, cases = "monitoring: scores of the test people, which choose no checkpoint", dataset.cases
+        title, cases = "monitoring: scores of the test people, which choose no checkpoint", dataset.cases
     scored = [case for case in cases.values() if not case.identities_masked]
+    if folder and not scored:
+        raise Mistake(f"All identities in DATASETS.VALIDATION_DIR {folder} are masked: name a copy that has them.")
     make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train), processes=runtime.processes)
-    return partial(score_people, cfg, runtime, people, scored, make_loader)
+    return partial(score_people, cfg, runtime, title, scored, make_loader)
 
 
 def score_people(
     cfg: CfgNode,
     runtime: Runtime,
-    people: str,
+    title: str,
     cases: Sequence[Case],
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
     model: XTFCLIP,
 ) -> float | None:
     """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
     if not cases:
-        logger.warning(
-            "All identities are masked, so nothing is scored: hold people out (DATASETS.VALIDATION_FRACTION)."
-        )
+        logger.warning("All identities are masked: nothing is scored. DATASETS.VALIDATION_FRACTION holds people out.")
         return None
     evaluation = evaluate(make_extractor(cfg, model, runtime), cases, make_loader, make_ranking_options(cfg))
-    logger.info("%s\n%s", people, format_results(evaluation, score_methods(evaluation)))
+    logger.info("%s\n%s", title, format_results(evaluation, score_methods(evaluation)))
     return evaluation.overall(VISUAL).mAP

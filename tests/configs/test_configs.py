@@ -19,6 +19,7 @@ from configs import (
     describe_differences,
     dump_config,
     get_cfg,
+    values_of,
     warn_of_unread_keys,
 )
 from configs.keys import DEFAULTS, RANGES, leaves
@@ -26,7 +27,7 @@ from configs.load import MAX_LENGTH
 from datasets.attributes import COLUMNS
 from loss import make_loss
 from model import make_model
-from processor.build import describe_transform
+from processor.build import descriptor_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "configs").glob("*.yml"))
@@ -112,6 +113,23 @@ def test_command_line_wins_over_the_file_and_the_result_is_frozen_and_fresh(tmp_
 # ---- roles
 
 
+def test_roles_say_what_must_not_change_and_what_is_compared():
+    cfg = get_cfg()
+    assert set(values_of(cfg, Role.BATCHES)) == {
+        *("SOLVER.SEED", "SOLVER.STAGE2.IMS_PER_BATCH", "SOLVER.STAGE2.ACCUMULATION_STEPS"),
+        *("DATALOADER.NUM_INSTANCE", "DATALOADER.BOTH_VIEWS", "DATALOADER.BALANCE_ALTITUDES"),
+    }
+    data = {"NAMES", "SPLIT", "TRAIN_HALF", "VALIDATION_FRACTION", "VALIDATION_PIDS"}
+    assert set(values_of(cfg, Role.CLASSES)) == {"LOSS.LABEL_SMOOTHING", *(f"DATASETS.{name}" for name in data)}
+    assert {*EXTRAS} - set(values_of(cfg, Role.NETWORK)) == {
+        *("LOSS.LABEL_SMOOTHING", "SOLVER.STAGE2.GRADIENT_CENTRALIZATION", "TEST.FLIP", "TEST.MASK_ATTRIBUTES"),
+    }
+    assert {"DATASETS.EVAL_SPLIT", "DATASETS.AERIAL_CAMERA", "TEST.AVERAGED_WEIGHTS"} <= set(
+        values_of(cfg, Role.RANKING)
+    )
+    assert {"OUTPUT_DIR", "MODEL.DEVICE", "DATASETS.ROOT_DIR", "TEST.WEIGHT"} <= set(values_of(cfg, Role.PLACE))
+
+
 def test_feature_files_of_before_the_roles_can_still_be_compared():
     text = (
         "MODEL.NAME ViT-B-16, MODEL.VIT.EMBED_DIM 0, MODEL.VIT.DEPTH 0, MODEL.VIT.NUM_HEADS 0, MODEL.VIT.PATCH_SIZE 0, "
@@ -122,7 +140,7 @@ def test_feature_files_of_before_the_roles_can_still_be_compared():
         "INPUT.PIXEL_STD (0.229, 0.224, 0.225), TEST.NUM_CLIPS 1, TEST.NECK_FEAT before, TEST.FEAT_NORM True, "
         "TEST.FLIP True"
     )
-    assert describe_transform(get_cfg()) == text
+    assert descriptor_settings(get_cfg()) == text
 
 
 @pytest.mark.parametrize(

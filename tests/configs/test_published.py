@@ -178,6 +178,7 @@ def test_values_count_as_written_on_the_command_line_in_adapted_files_and_in_our
         ("SOLVER: {STAGE2: {LARGE_FC_LR: off}}", FC_LR_FACTOR, 1.0, "FACTOR 1"),
         (f"SOLVER.STAGE2.LARGE_FC_LR: False\n{FC_LR_FACTOR}: 3", FC_LR_FACTOR, 3.0, None),
         ("SOLVER.STAGE2.WARMUP_METHOD: constant", FC_LR_FACTOR, 10.0, "WARMUP_METHOD constant (it is always linear)"),
+        ("TEST.EVAL: True", FC_LR_FACTOR, 10.0, f"; {FC_LR_FACTOR}"),
         ("SOLVER.STAGE2.OPTIMIZER_NAME: AdamW\nTEST.EVAL: True", "SOLVER.STAGE2.OPTIMIZER_NAME", "AdamW", "TEST.EVAL"),
         ("MODEL: {IF_LABELSMOOTH: off}", "LOSS.LABEL_SMOOTHING", "online", "IF_LABELSMOOTH off (it is always on)"),
         ("DATASETS: {NAMES: ilidsvidsequence, SEQ_SRD: 4}", "DATASETS.TRAIN_HALF", "first", "TRAIN_HALF first"),

@@ -31,12 +31,12 @@ def test_column_order_extra_columns_byte_order_mark_and_windows_line_ends_do_not
 
 
 def test_codes_out_of_range_become_unknown_with_one_warning_each(tmp_path, caplog):
-    rows = line(1, footwear=9), line(2, footwear=9), line(3, footwear=-1), line(4, footwear=6)
+    rows = line(1, footwear=9), line(2, footwear=9), line(3, footwear=-2), line(4, footwear=6)
     path = write(tmp_path / "a.csv", *rows)
     table = read_attributes(path)
     assert {codes[COLUMNS.index("footwear")] for codes in table.values()} == {UNKNOWN_CODES["footwear"]}
     minus_one, nine = caplog.messages
-    assert f"{path}: footwear holds code -1, which is not in 0..6, in 1 row(s)" in minus_one
+    assert f"{path}: footwear holds code -2, which is not in 0..6, in 1 row(s)" in minus_one
     assert "code 9" in nine
     assert "2 row(s)" in nine
 

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import QuickGELU
 
 from model import XTFCLIP
 from model.encoder import TIMM_NAMES, ClipVideoEncoder, build_vit, resize_position_embedding
@@ -84,6 +85,24 @@ OTHERS = ("ViT-B-17", "resnet50_clip_nothing", "vit_tiny_patch16_224", "vit_base
 def test_a_network_that_is_not_clips_is_refused(name):
     with torch.device("meta"), pytest.raises(ValueError, match=rf"MODEL\.NAME must .*{name}"):
         build_vit(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "quick_gelu"),
+    [
+        ("vit_large_patch14_clip_224.openai", True),
+        ("vit_base_patch16_clip_224.dfn2b", True),  # timm has no variant for these weights
+        ("vit_huge_patch14_clip_224.metaclip2_worldwide", True),
+        ("vit_large_patch14_clip_224.dfn2b_s39b", False),
+        ("vit_base_patch16_clip_224.laion2b", False),
+        ("ViT-B-16", True),
+    ],
+)
+def test_the_activation_is_that_of_the_named_weights(name, quick_gelu):
+    with torch.device("meta"):
+        vit = build_vit(name)
+    assert isinstance(vit.blocks[0].mlp.act, QuickGELU) == quick_gelu
+    assert name.partition(".")[2] in vit.pretrained_cfg["tag"] or name == "ViT-B-16"
 
 
 @pytest.mark.parametrize("name", [name for name in CLIP_STYLE if name not in CLASSIFIERS_ONLY])

@@ -1,5 +1,8 @@
 """Other people's weight files into a tiny ViT, and files that must be refused."""
 
+import os
+import pickle
+
 import pytest
 import timm
 import torch
@@ -14,6 +17,7 @@ from model.weights import (
     PUBLISHED_UNUSED,
     load_clip_weights,
     to_published,
+    unwrap,
 )
 
 # The projection is narrower than the tokens, so that a transposed one cannot pass unnoticed.
@@ -141,6 +145,46 @@ def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
     with pytest.raises(ValueError, match=rf"a\.pt.* {message}"):
         load_clip_weights(encoder, tmp_path / "a.pt")
     assert torch.equal(encoder.projection, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"), [("a_quickgelu.pt", False), ("ViT-B-16.openai.pt", False), ("laion2b.pt", True)]
+)
+def test_weights_of_another_activation_are_refused(name, fits, vit, tmp_path):
+    torch.save(openai_state(vit), tmp_path / name)
+    if fits:
+        load_clip_weights(make_encoder(), tmp_path / name)
+    else:
+        with pytest.raises(ValueError, match=rf"{name} was trained with another activation than MODEL\.NAME"):
+            load_clip_weights(make_encoder(), tmp_path / name)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("entry", ["model", "state_dict", "model_state_dict", "net", ""])
+def test_wrapped_state_dicts_are_unwrapped(entry, prefix):
+    state = {f"{prefix}{name}": torch.ones(1) for name in ("a.b", "c")}
+    assert unwrap({entry: state, "epoch": 3} if entry else state).keys() == {"a.b", "c"}
+
+
+class Malicious:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.victim),)
+
+
+def test_a_malicious_pickle_is_refused_and_not_run(model, tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
+    torch.save({"model": Malicious(victim)}, path)
+    for load, target in ((load_weights, model), (load_clip_weights, model.encoder)):
+        with pytest.raises(ValueError, match=r"evil\.pth was refused"):
+            load(target, path)
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Malicious(victim)))  # the pickle was indeed malicious
+    assert victim.exists()
 
 
 class RunsOnLoading(nn.Module):

@@ -3,6 +3,7 @@
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from search.frames import read_frames, upright_pixels
 
@@ -54,4 +55,13 @@ def test_what_is_no_video(tmp_path, write_boxes):
     with pytest.raises(ValueError, match=r"boxes\.txt holds no video"):
         list(read_frames(write_boxes([(number, 1, 0, 0, 5, 5, 1) for number in range(1, 5000)])))
     with pytest.raises(FileNotFoundError, match="is not a file; it must be the video"):
-        list(read_frames(tmp_path))
+        list(read_frames(tmp_path / "nowhere"))
+
+
+def test_pictures_of_a_folder_are_frames_in_order_and_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise
+    for number in (10, 9):
+        Image.new("RGB", (6, 4), (number, 0, 0)).save(tmp_path / f"{number}.png", exif=exif)
+    frames = [upright_pixels(frame) for frame in read_frames(tmp_path)]
+    assert [(frame.shape, frame[0, 0, 0]) for frame in frames] == [((6, 4, 3), 9), ((6, 4, 3), 10)]

@@ -34,7 +34,7 @@ def test_the_highest_threshold_that_keeps_to_the_rate_is_taken(write):
 
 def test_the_strictest_direction_of_the_visual_ranking_counts(write):
     other = row("down", (0.1, 0.001, 0.8), method="re-ranked")
-    path = write(row("up", (0.5, 0.01, 0.8)), row("down", (0.4, 0.01, 0.7)), other)
+    path = write({**row("up", (0.5, 0.01, 0.8), method="V"), "visual": True}, row("down", (0.4, 0.01, 0.7)), other)
     threshold = read_threshold(path, 0.01)
     assert threshold.distance == 0.4
     assert ", down, true positive rate 0.7000, the strictest of 2 directions" in threshold.reason

@@ -8,7 +8,7 @@ from torch import nn
 
 from configs import get_cfg
 from model import make_model
-from solver import centralize_gradients, describe_groups, make_optimizer
+from solver import centralize_gradients, format_groups, make_optimizer
 from solver.schedule import rate_factor
 
 
@@ -112,7 +112,7 @@ def test_the_groups_do_not_depend_on_the_rates_and_the_optimizer_is_chosen_by_na
 def test_the_table_of_groups_counts_every_parameter_and_shows_what_is_frozen(tiny_cfg):
     cfg = tiny_cfg(*("MODEL.FREEZE_BLOCKS", 1, "SOLVER.STAGE2.BASE_LR", 0.001, "SOLVER.STAGE2.PROMPT_LR_FACTOR", 3.0))
     model = make_model(cfg, 3, 2)
-    *table, last = describe_groups(cfg, model).splitlines()
+    *table, last = format_groups(cfg, model).splitlines()
     sizes = [[p.numel() for p in model.parameters() if p.requires_grad or not trains] for trains in (True, False)]
     assert last == "Adam trains {:,} of {:,}.".format(*map(sum, sizes))
     assert any(re.match(r"encoder, weights +[\d,]+ +frozen +-", line) for line in table)

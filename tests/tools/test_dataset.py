@@ -52,4 +52,4 @@ def test_an_interruption_keeps_what_was_found(make_tree, tmp_path, tiny_opts, ca
     assert (content["complete"], content["can_train"]) == (False, None)
     assert content["splits"]["train"]["tracklets"] == 2
     assert "empty frame" in {finding["check"] for finding in content["findings"]}
-    assert "The check was interrupted. Nothing blocks it so far;" in capsys.readouterr().out
+    assert "The check was interrupted. Nothing blocks training so far;" in capsys.readouterr().out

@@ -9,6 +9,7 @@ CUT = ["clip.avi", "boxes.txt", "--output", "out"]
 FIND = ["find", "a.npz"]
 TEXT = ["--text", "man", "--text_tower", "t.pt"]
 MISTAKES = [
+    ("tools.export", ["onnx", "--output", __file__], "exists, and is no .onnx file that could be replaced"),
     ("eval_main", ["--eval_case", "case4"], "--eval_case"),
     ("tools.cut_tracklets", [*CUT, "--margin", "-0.1"], "--margin: must be a finite number from 0 up, got '-0.1'"),
     ("tools.cut_tracklets", [*CUT, "--stride", "0"], "--stride: must be an integer from 1 up, got '0'"),

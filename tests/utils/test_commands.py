@@ -4,6 +4,7 @@ import errno
 import logging
 import multiprocessing
 import signal
+import sys
 import time
 
 import pytest
@@ -30,7 +31,8 @@ OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
         (Mistake("no sense"), ["no sense"]),
         (Mistake("a.pth does not fit:\n\tsize mismatch for b\n"), ["a.pth does not fit: size mismatch for b"]),
         (Mistake(FRAME), ["utils.mistake.Mistake: frame 3 is damaged"]),
-        (Mistake("x " * 5000), ["x " * 498 + "..."]),
+        (Mistake("x " * 5000), ["x " * 498 + " ..."]),
+        (Mistake("a  b.pth is not there"), ["a  b.pth is not there"]),
         (OSError(errno.EACCES, "Permission denied", "/a"), ["/a: Permission denied."]),
         (OSError(errno.ENOSPC, "No space left on device"), ["A file, and the system does not say which: No"]),
         (ModuleNotFoundError("No module named 'nothing'", name="nothing.at.all"), ["The package nothing is not"]),
@@ -60,6 +62,14 @@ def test_answers_go_to_standard_output_and_logs_to_standard_error(capsys, monkey
 
     assert run_command(main) == 0
     assert capsys.readouterr() == ("table\n", "log\n")
+
+
+@pytest.mark.parametrize("terminals", [("stdout", "stderr"), ("stdout",), ("stderr",), ()])
+def test_a_logged_answer_appears_once_on_a_terminal(terminals, capsys, monkeypatch):
+    for name in terminals:
+        monkeypatch.setattr(getattr(sys, name), "isatty", lambda: True)
+    show("table", is_logged=True)
+    assert capsys.readouterr().out == ("" if len(terminals) == 2 else "table\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

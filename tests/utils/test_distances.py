@@ -88,6 +88,13 @@ def test_a_gpu_computes_the_same_bits():
     assert torch.equal(found.matrix(), squared_distances(query, gallery).matrix())
 
 
+def test_given_numbers_stay_as_they_are():
+    numbers = np.array([[2**30, 2**30 + 1]])
+    assert given_distances(numbers).matrix().tolist() == numbers.tolist()
+    with pytest.raises(ValueError, match=r"distmat must be \(Q, G\), got \(3,\)"):
+        given_distances(np.zeros(3))
+
+
 def test_a_penalty_is_added():
     base, penalty = given_distances(np.eye(3)), given_distances(np.full((3, 3), 2.0))
     assert base.plus(penalty).matrix().tolist() == (np.eye(3) + 2).tolist()

@@ -41,6 +41,14 @@ def test_an_interruption_leaves_what_was_there(error, tmp_path):
     assert names_in(tmp_path) == ["a", "a.txt"]
 
 
+def test_only_a_full_disk_needs_space(tmp_path):
+    def refuse(file):
+        raise PermissionError(errno.EACCES, "not allowed")
+
+    with pytest.raises(Mistake, match=r"not allowed\. What was there is kept\. Choose another place"):
+        write_whole(refuse, tmp_path / "a.txt")
+
+
 def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace

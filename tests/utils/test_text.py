@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from utils.text import natural_key, parse_integer, read_csv, read_lines, read_text
+from utils.text import natural_key, parse_integer, read_csv, read_lines, read_text, read_word, spelling
 
 
 def write(tmp_path, content):
@@ -40,12 +40,29 @@ def test_only_regular_files_are_read(tmp_path):
             read_text(tmp_path / name)
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.0", "1_0", "٣", "1 2", str(2**63), "9" * 10_000])
+@pytest.mark.parametrize("text", ["", "x", "1.5", "1_0", "٣", "1 2", str(2**63), "9" * 10_000])
 def test_integers_of_64_bits(text):
     assert [parse_integer(f" {value} ", "") for value in (2**63 - 1, -(2**63))] == [2**63 - 1, -(2**63)]
     with pytest.raises(ValueError, match="^a must .*, got") as error:
         parse_integer(text, "a")
     assert len(str(error.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [(" 3.0 ", "3"), ("007.", "007"), ("1.5", "1.5"), ("Anna 1", "Anna 1"), ("2.0b", "2.0b")]
+    + [(text, "") for text in ("", "-1", "-1.0", "nan", "NaN", "None", "NA", "N/A", "null", "<NA>", "unknown", " ")],
+)
+def test_words_of_data_frames(text, word):
+    assert read_word(text) == word
+
+
+@pytest.mark.parametrize(
+    "words", [("120", "0120"), ("East", "east "), ("cam 4", "cam04"), ("Jos\u00e9", "Jose\u0301"), ("\uff17", "7")]
+)
+def test_two_spellings_of_one_word(words):
+    assert spelling(words[0]) == spelling(words[1])
+    assert spelling("1") != spelling("10") != spelling("100")
 
 
 def test_rows_of_csv_know_their_line(tmp_path):

@@ -138,7 +138,11 @@
   });
   for (const field of fields) field.addEventListener("input", change);
   filters.addEventListener("submit", (event) => event.preventDefault());
-  filters.addEventListener("reset", () => setTimeout(change)); // the fields change after this event
+  document.getElementById("clear").addEventListener("click", () => {
+    for (const field of fields) if (filters.contains(field)) field.value = "";
+    opened.clear();
+    change();
+  });
   addEventListener("hashchange", () => { if (location.hash.includes("=")) recallChoices(); });
   recallChoices();
 }

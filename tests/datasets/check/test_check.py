@@ -86,9 +86,17 @@ def test_all_blocking_problems_are_found_at_once(make_tree, check):
 
 
 def test_masked_identities_are_declared_and_not_compared(make_tree, check):
-    report = check(make_tree(masked=True, test=(1, 20, 21)))  # training has person 1, too
+    root = make_tree(masked=True, test=(1, 20, 21))  # training has person 1, too
+    report = check(root)
     assert report.problems.places["masked identities"] == [CASE1, CASE2]
     assert found(report) == set()
+    mine, other, same = (
+        frames_of(root, f"{CASE1}/{name}")[0]
+        for name in ("query/1/tracklet_0", "query/20/tracklet_2", "gallery/20/abc0cD")
+    )
+    for path in (other, same):
+        path.write_bytes(mine.read_bytes())
+    assert check(root).problems.places["frame of two people"] == [f"{mine} and {other}"]
 
 
 def test_frames_that_lead_nowhere_and_pipes_are_not_opened(make_tree, check):

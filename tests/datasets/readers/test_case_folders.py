@@ -119,6 +119,10 @@ def test_one_case_is_enough_but_no_half_of_one(root, caplog):
     (root / CASE1).rename(root / "moved")
     assert list(read(root).cases) == ["case2"]
     assert f"no folder {CASE1}, so this direction is left out" in caplog.text
+    (root / CASE1).symlink_to("nowhere")
+    with pytest.raises(ValueError, match=rf"{CASE1} is not a folder, nor a link to one"):
+        read(root)
+    (root / CASE1).unlink()
     (root / CASE2 / "gallery").rename(root / "moved_gallery")
     with pytest.raises(FileNotFoundError, match=rf"{CASE2}/gallery is not a folder"):
         read(root)

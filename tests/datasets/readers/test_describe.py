@@ -105,7 +105,25 @@ def test_what_is_not_read_is_listed(build):
         "info: the pattern {person}/cam{camera}_{tracklet} does not fit this name.",
     ]
     text = format_description(description, list_frames(root, description.table, description.table.rows))
-    assert "Not read (3):\n  bob/cam1_11: this folder has no images." in text
+    assert "Not read (3):\n  this folder has no images (1): bob/cam1_11" in text
+
+
+def test_system_folders_distractors_and_people_of_several_sites_are_noted(build):
+    root = build("site_{camera}/{person}/{tracklet}/{frame}.jpg", people=("0000", "7"))
+    (root / "site_1/7/1/@eaDir").mkdir()
+    (root / "site_1/7/1/@eaDir/1.jpg").write_bytes(b"")
+    description = describe(root, "*/{person}/{tracklet}")
+    assert description.unread == ["@eaDir: left by an operating system or a network drive."]
+    notes = "\n".join(description.notes)
+    assert "stands below site_1/ and site_2/ and is one person" in notes
+    assert "person 0000: false detections in sets named as Market-1501; --distractors 0000" in notes
+    several = describe_folders(root, root / "tracklets.csv", "{person:site_*/*}/{tracklet}", ["site_1/0000"])
+    assert {row.person for row in several.table.rows} == {"", "site_1/7", "site_2/0000", "site_2/7"}
+
+
+def test_folders_in_two_spellings_are_refused(build):
+    with pytest.raises(ValueError, match=r"person '7' here and '07' in 07/.* are two spellings of one person"):
+        describe(build("{person}/cam{camera}_{tracklet}/{frame}.jpg", people=("7", "07")), CAMERAS)
 
 
 def test_fields_of_a_pattern_reach_the_table(build):

@@ -89,9 +89,8 @@ def test_damaged_files_are_named(tmp_path, name, size):
 @pytest.mark.parametrize(
     ("words", "numbers"),
     [
-        (["0012", "7", "-1", "", "7"], {"7": 7, "0012": 12}),
-        (["cam10", "cam2", "-1"], {"cam2": 0, "cam10": 1}),
-        (["1", "01"], {"01": 0, "1": 1}),  # two words, so two people, whatever their numbers
+        (["0012", "7", "", "7"], {"7": 7, "0012": 12}),
+        (["cam10", "cam2", ""], {"cam2": 0, "cam10": 1}),
         (["9" * 19], {"9" * 19: 0}),  # beyond 64 bits
         ([], {}),
     ],

@@ -1,6 +1,7 @@
 """Tracklets of a folder that nobody has labelled."""
 
 import logging
+import os
 
 import pytest
 
@@ -55,8 +56,22 @@ def test_what_is_left_out_is_named(write, caplog):
     (root / "e").symlink_to("nowhere")
     assert names_of(read_unlabelled(root)) == ["a"]
     assert caplog.messages == [
-        f"{root}: left out (3): b: this folder has no images. c: this folder has no images. e: this link leads nowhere."
+        f"{root}: left out (3): this folder has no images (2): b, c; this link leads nowhere (1): e."
     ]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(write, monkeypatch):
+    root = write("a/1.jpg", "b/1.jpg")
+    scandir = os.scandir
+
+    def fail(path):
+        if os.fspath(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(ValueError, match=r"b cannot be listed: Permission denied; its frames would be left out"):
+        read_unlabelled(root)
 
 
 def test_a_folder_without_frames_is_one_error(write, caplog):

@@ -64,9 +64,11 @@ def test_the_record_holds_model_cameras_and_origin(cfg, tmp_path):
     dataset = trained.read_dataset()
     assert dataset.train == ()  # the checkpoint names its cameras
     assert trained.cameras_for(dataset) == {0: 0, 4: 1}
-    settings = load_trained(with_keys(cfg, "TEST.FLIP", False, "TEST.NUM_CLIPS", 3)).origin["settings"]
-    assert settings.startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224 ")
-    assert settings.endswith("TEST.NUM_CLIPS 3 TEST.FLIP False")
+    changes = ("TEST.FLIP", False, "TEST.NUM_CLIPS", 3, "SOLVER.STAGE2.BASE_LR", 1.0)
+    origin = load_trained(with_keys(cfg, *changes)).origin
+    assert origin["settings"].startswith("those of the recipe but for MODEL.NAME vit_xsmall_patch16_clip_224 ")
+    assert origin["settings"].endswith("TEST.NUM_CLIPS 3 TEST.FLIP False")
+    assert "SOLVER.STAGE2.BASE_LR 0.001" in origin["training settings"]  # as it was trained
 
 
 def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):
@@ -84,6 +86,14 @@ def test_cameras_of_another_data_set_are_unknown(cfg, tmp_path, caplog):
     trained = load_trained(cfg, [*opts, "TEST.CAMERA_MAP", "0:0,1:5"])
     with pytest.raises(ValueError, match=r"TEST\.CAMERA_MAP names training camera 5; those of the model are 0, 4"):
         trained.cameras_for(SimpleNamespace(train=()))
+
+
+def test_named_cameras_are_known_by_their_words(cfg, tmp_path, caplog):
+    content = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
+    torch.save({**content, "camera_words": ["north", "west"]}, tmp_path / LAST_CHECKPOINT)
+    dataset = SimpleNamespace(train=(), camera_words={0: "West", 1: "east", 2: "north"})
+    assert load_trained(cfg).cameras_for(dataset) == {0: 1, 1: -1, 2: 0}
+    assert "Cameras that nobody trained on count as unknown: east." in caplog.messages
 
 
 def test_weights_without_classifiers_are_evaluated(cfg, tmp_path, caplog):
@@ -177,7 +187,7 @@ def test_averaged_weights_are_opened_on_request_only(set_up, tmp_path):
         trained = load_trained(with_keys(parts.cfg, "TEST.AVERAGED_WEIGHTS", wanted))
         for opened, value in zip(trained.model.pool_image.parameters(), expected.parameters(), strict=True):
             assert torch.equal(opened, value)
-        assert ("averaged" in trained.origin["model"]) == wanted
+        assert ("TEST.AVERAGED_WEIGHTS True" in trained.origin["settings"]) == wanted
     saved = torch.load(tmp_path / LAST_CHECKPOINT, weights_only=True)
     del saved["averaged"]
     torch.save(saved, tmp_path / LAST_CHECKPOINT)

@@ -66,12 +66,12 @@ def rename():
 
 @pytest.fixture
 def report():
-    """``report(evaluation, folder, length=4, provenance=..., **options)``: the report, written."""
+    """``report(evaluation, folder, length=4, origin=..., **options)``: the report, written."""
 
-    def build(evaluation, folder, length=4, provenance=None, **options):
+    def build(evaluation, folder, length=4, origin=None, **options):
         folder.mkdir(exist_ok=True)
-        provenance = provenance or {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
-        return write.write_report(evaluation, score_methods(evaluation), folder, length, provenance, **options)
+        origin = origin or {"checkpoint": "logs/all/checkpoint_best.pth", "data": "data/AG-VPReID"}
+        return write.write_report(evaluation, score_methods(evaluation), folder, length, origin, **options)
 
     return build
 

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from processor.report.compare import SCORES, format_changes, format_differences, format_means, read_pairs
-from processor.report.tables import MEASURES
+from processor.report.compare import format_changes, format_differences, format_means, read_pairs
+from processor.report.tables import MEASURES, SCORES
 from tools.results import main
 
 DIRECTIONS = ("a to b", "b to a")
@@ -25,7 +25,7 @@ def write(folder, precisions, directions=DIRECTIONS, order=None, method="visual 
         for direction in directions:
             for index in order or range(len(precisions)):
                 pid, value = index // 2, precisions[index]
-                writer.writerow([method, direction, f"{pid}/{index % 2}", pid, 1 + (value < 0.5), value, value])
+                writer.writerow([method, direction, f"{pid}/{index % 2}", pid, value, 1 + (value < 0.5), value])
     return folder
 
 
@@ -34,7 +34,7 @@ def test_queries_are_joined_by_key_and_overall_is_added(tmp_path):
     other = write(tmp_path / "other", second, order=[5, 2, 7, 0, 1, 6, 4, 3])
     pairs = read_pairs([write(tmp_path / "one", first), other])
     assert [direction for _, direction, _ in pairs] == [DIRECTIONS[0]] * 8 + [DIRECTIONS[1]] * 8
-    np.testing.assert_allclose([after[1] - before[1] for _, before, after in pairs.values()], 0.1)
+    np.testing.assert_allclose([after[0] - before[0] for _, before, after in pairs.values()], 0.1)
     rows = {tuple(line.split()[2:4]): line.split() for line in format_differences(pairs).splitlines()[-3:]}
     assert [name for _, name in rows] == ["R1", "mAP", "mINP"]
     assert rows["overall", "mAP"][6] == "+10.00"
@@ -79,7 +79,7 @@ def test_other_settings_are_warned_about_and_evaluations_that_cannot_be_compared
 def test_mean_and_standard_deviation(tmp_path, capsys):
     folders = [write(tmp_path / str(value), [value], DIRECTIONS[:1]) for value in (0.2, 0.4, 0.6)]
     paths = [folder / "results.json" for folder in folders]
-    main(["average", *map(str, paths)])
+    main(["average", str(folders[0]), *map(str, paths[1:])])  # a folder stands for its results.json
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert row[:-12] == ["visual", "only", "|", "a", "to", "b", "|", "cross-camera"]
     assert row[-12:] == ["40.00", "(20.00)", *["50.00", "(0.00)"] * 5]

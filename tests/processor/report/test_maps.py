@@ -8,7 +8,7 @@ from configs import get_cfg
 from demo.pretraining import render_person
 from model import make_model
 from processor.build import make_extractor, make_query_mapper
-from processor.report.maps import explain_pair, overlay_clip
+from processor.report.maps import PairExplanation, draw_pair, explain_pair, overlay_clip
 from utils.runtime import make_runtime
 
 
@@ -72,6 +72,13 @@ def test_an_overlay_colours_only_what_is_relevant():
     assert (covered[4:] == 90).all()
     assert (other == 90).all()
     assert covered[0, 0].tolist() == [204, 189, 53]  # 0.3 * 90 + 0.7 * viridis's yellow (253.2, 231.1, 36.7)
+
+
+def test_a_key_with_dollar_signs_is_drawn_as_it_is(make_tracklet, tmp_path):
+    explanation = PairExplanation(0.5, torch.ones(2, 1, 2, 2), torch.ones(2, 1))
+    tracklet = make_tracklet(0, name="$\\x$")
+    draw_pair(explanation, torch.zeros(2, 1, 3, 8, 4, dtype=torch.uint8), [tracklet] * 2, tmp_path / "pair.png")
+    assert (tmp_path / "pair.png").is_file()
 
 
 def test_maps_have_weights_and_pictures_of_both_tracklets(run, collect, tiny_cfg):

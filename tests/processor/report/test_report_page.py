@@ -31,12 +31,12 @@ NOTHING = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
 
 @pytest.fixture
 def render(collect):
-    """``render(evaluation, provenance={}, figures=(), maps={})``: the page of an evaluation, maps of the first case."""
+    """``render(evaluation, origin={}, figures=(), maps={})``: the page of an evaluation, maps of the first case."""
 
-    def build(evaluation, provenance=None, figures=(), maps=None):
+    def build(evaluation, origin=None, figures=(), maps=None):
         results = collect_results(evaluation, {}, score_methods(evaluation))
         own_maps = {evaluation.cases[0].case.name: maps or {}}
-        return render_page(collect(evaluation), own_maps, results, provenance or {}, figures)
+        return render_page(collect(evaluation), own_maps, results, origin or {}, figures)
 
     return build
 
@@ -189,11 +189,10 @@ const press = (key) => {
   found.steps = ["ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowUp"].map(press);
   choose("method", "1");
   found.other = [list(".query"), opened()];
-  document.querySelector("[type=reset]").click();
-  await wait();
-  summary.click();
-  await wait();
-  found.cleared = [list(".query"), location.hash];
+  document.getElementById("clear").click();
+  found.cleared = [opened(), location.hash];
+  choose("method", "");
+  found.last = list(".query");
   document.body.dataset.found = JSON.stringify(found);
 })();
 """
@@ -231,4 +230,5 @@ def test_a_browser_sorts_filters_opens_and_moves(run, render, rename, collect, t
     assert found["address"].startswith("#sort=person&order=down&open=")
     assert found["steps"] == [backwards[place] for place in (1, 2, 1, 0, 0)]
     assert found["other"] == [backwards, backwards[:1]]
-    assert found["cleared"] == [ordered, ""]
+    assert found["cleared"] == [[], "#method=1"]
+    assert found["last"] == ordered

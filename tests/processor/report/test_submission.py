@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from processor.report.submission import check_submission, read_submission, write_submission
+from processor.report.submission import check_submission, format_problems, read_submission, write_submission
 from tools.submission import main
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
@@ -36,6 +36,8 @@ def test_every_problem_is_named_with_its_line(write, tmp_path):
         "own, line 5: repeated query: q1 (first in own, line 2)",
         "sample, line 4: missing query: q3",
     ]
+    lines = format_problems([("own, line 2", "short list", "0")] * 23).splitlines()
+    assert (lines[0], len(lines), lines[-1]) == ("23 short list", 22, "  and 3 more")
     for rows, message in (((), "holds no rankings"), (("1,q1,g1", "2,q2"), "line 3: expected 3 values")):
         with pytest.raises(ValueError, match=rf"bad\.csv.*{message}"):
             read_submission(write("bad.csv", *rows))

@@ -28,7 +28,7 @@ def test_the_mean_over_queries_is_the_measure(protocol):
     q_pids, g_pids = rng.integers(9, size=40), rng.integers(7, size=60)  # people 7 and 8 have no match
     q_camids, g_camids = rng.integers(2, size=40), rng.integers(2, size=60)
     ranking = evaluate_ranking(rng.random((40, 60)), q_pids, g_pids, q_camids, g_camids, protocol=protocol)
-    values = measures_by_query(ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties)
+    values = measures_by_query(ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties)
     assert tuple(values) == MEASURES
     expected = [*ranking.cmc[[0, 4, 9, 19]], ranking.mAP, ranking.mINP]
     assert [value.mean() for value in values.values()] == pytest.approx(expected)
@@ -94,6 +94,7 @@ def test_every_method_and_direction_is_verified(run, collect):
     result = evaluation.cases[0]
     is_same = np.array([result.matches(index) for index in range(len(result.case.query))])
     largest = float(result.distances[VISUAL].matrix().numpy()[is_same].max())
+    assert [row["visual"] for row in rows] == [True, True, *[False] * 4]
     assert rows[0]["equal_error_rate"] == 0
     assert rows[0]["operating_points"][2]["threshold"] == rows[0]["equal_error_threshold"] == largest
     assert [point["true_positive_rate"] for point in rows[0]["roc"]] == [1] * 26

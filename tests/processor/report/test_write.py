@@ -9,7 +9,7 @@ import pytest
 
 from processor.evaluation.results import ANNOTATED, VISUAL, Evaluation, Method
 from processor.report.breakdown import break_down
-from processor.report.compare import SCORES, read_queries
+from processor.report.compare import read_queries
 from processor.report.write import write_queries
 from utils import distances
 from utils.distances import Distances
@@ -30,10 +30,10 @@ def read(path):
 def test_a_single_direction_is_written_into_the_folder_itself_and_strange_names_cost_nothing(
     run, report, rename, tmp_path, caplog
 ):
-    """Half a formula, quotes, bytes that are not UTF-8: in tracklets, title and provenance."""
+    """Half a formula, quotes, bytes that are not UTF-8: in tracklets, title and origin."""
     strange = '$\\frac{_^%"quoted"\'b\udcffdé'
     evaluation = rename(run(("case2",), tracklets=1), strange)
-    assert report(evaluation, tmp_path, provenance={"data": strange})[-1].name == "report.html"
+    assert report(evaluation, tmp_path, origin={"data": strange})[-1].name == "report.html"
     figures = [f"figures/{name}_case2_ground_to_aerial" for name in ("cmc", "roc", "distances")]
     assert names(tmp_path) == {
         *(*TABLES, "report.html", "ranked_best.png", "ranked_worst.png"),
@@ -122,8 +122,8 @@ def test_scores_come_back_exactly(run, tmp_path):
     queries = read_queries(tmp_path / "queries.csv")
     method = ("visual only", "aerial to ground")
     assert {key: pid for key, (pid, _) in queries.items()} == {(*method, query.key): query.pid for query in counted}
-    assert SCORES == ("first_match_rank", "average_precision", "inverse_negative_penalty")
-    scores = np.stack([ranking.first_ranks, ranking.average_precisions, ranking.inverse_penalties], axis=1)
+    assert header[-3:] == ["average_precision", "first_match_rank", "inverse_negative_penalty"]
+    scores = np.stack([ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties], axis=1)
     np.testing.assert_array_equal([own for _, own in queries.values()], scores)
 
 

@@ -97,6 +97,8 @@ def test_the_checkpoint_before_takes_the_place_of_a_damaged_or_missing_one(conte
     assert prepare_run(tmp_path, resume=True)
     restore_last(saved_twice, tmp_path)
     assert saved_twice.epoch == 0
+    reason = "is damaged" if content else f"{last} is gone. "
+    assert reason in caplog.text
     assert f"The checkpoint before it is used: {tmp_path / PREVIOUS_CHECKPOINT}" in caplog.text
     assert (tmp_path / f"{LAST_CHECKPOINT}.damaged").is_file() == (content is not None)
 

@@ -33,7 +33,7 @@ def rank1(run_evaluation):
 def test_the_model_overfits_the_generated_people(set_up, make_tree, rank1):
     """Online smoothing learns between the epochs, too, whose accumulators are emptied."""
     root = make_tree(train=TRAIN_PIDS, test=TRAIN_PIDS)
-    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 12, root=root)
+    parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", 12, "INPUT.ERASING", "mean", root=root)
     smoothing = parts.state.criterion.clip_classification
     before = smoothing.soft_labels.clone()
     first = train_one_epoch(parts.state, parts.loader, parts.augment)
@@ -170,3 +170,11 @@ def test_averaged_weights_follow_the_weights_and_are_validated_beside_them(set_u
     assert torch.equal(last["averaged"]["temporal_memory.message.weight"], averaged)
     assert last["best"] == 0.25
     assert read_history(tmp_path / HISTORY, 1)[0]["validation_mAP_averaged"] == 0.25
+
+
+@pytest.mark.parametrize("content", [b"epoch;total\n1;2,5\n", b"epoch\n1,2\n", b"epoch\none\n", b"epoch\n\xff\n"])
+def test_a_damaged_history_is_set_aside(content, tmp_path, caplog):
+    (tmp_path / HISTORY).write_bytes(content)
+    assert read_history(tmp_path / HISTORY, 1) == []
+    assert (tmp_path / "history.csv.damaged").read_bytes() == content
+    assert len(caplog.messages) == 1

@@ -60,6 +60,9 @@ def test_people_of_a_validation_split_are_scored_instead_unless_they_are_trained
     parts = set_up("DATASETS.VALIDATION_DIR", make_tree("other", train=(1,), test=(6, 30)), resume=True)
     with pytest.raises(ValueError, match=r"1 people of DATASETS\.VALIDATION_DIR .* trained on, too \(first: 6\)"):
         make_validation(parts.cfg, parts.dataset, RUNTIME)
+    parts = set_up("DATASETS.VALIDATION_DIR", make_tree("masked", masked=True), resume=True)
+    with pytest.raises(ValueError, match=r"All identities in DATASETS\.VALIDATION_DIR .* are masked"):
+        make_validation(parts.cfg, parts.dataset, RUNTIME)
 
 
 def test_people_held_out_are_scored_where_the_test_people_are_masked(set_up, make_tree, caplog):
