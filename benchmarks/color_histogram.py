@@ -1,10 +1,11 @@
-"""Rank people by clothing colour alone: the lower bound for learned methods on an aerial-ground data set.
+"""Rank people by clothing colour alone, in both directions of a data set in the AG-VPReID layout.
 
     python -m benchmarks.color_histogram --root data/synthetic
 
 Each frame is cut into horizontal stripes (as by Gray and Tao, ECCV 2008), and each stripe becomes a joint
 hue-saturation-value histogram. The feature of a tracklet is the square root of the mean over its frames, so that
-Euclidean distance is the Hellinger distance between histograms.
+Euclidean distance is the Hellinger distance between histograms. A learned model that does not beat these scores has
+learned nothing beyond colour.
 """
 
 import argparse
@@ -60,10 +61,7 @@ def evaluate_case(case: Case) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Show one line of scores per matching direction."""
-    parser = argparse.ArgumentParser(
-        description="Score a colour-histogram baseline on a data set in the AG-VPReID layout, in both directions.",
-        epilog="A learned model that does not beat these numbers has learned nothing beyond colour.",
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="data set folder, such as data/synthetic")
     options = parser.parse_args(arguments)
     for case in open_dataset("agvpreid", options.root, DatasetOptions(with_train=False)).cases.values():

@@ -13,13 +13,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from multiprocessing import get_context
 
 import torch
 from yacs.config import CfgNode
 
 from benchmarks.plain_model import PlainModel
-from benchmarks.timing import peak_memory, time_in_turns
+from benchmarks.timing import time_in_turns
 from configs import get_cfg
 from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
 from loss import make_loss
@@ -55,10 +56,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
     args = parser.parse_args(argv)
     cfg = get_cfg(args.config_file, [*args.opts, "MODEL.PRETRAINED", "False"])
     if args.vs_plain and (cfg.MODEL.POOLING, cfg.MODEL.FEATURE_NECK, cfg.MODEL.MEMORY_WEIGHTING) != METHOD:
-        raise Mistake(
-            "--vs_plain needs an X-TFCLIP: MODEL.POOLING attention, MODEL.FEATURE_NECK instance, "
-            "MODEL.MEMORY_WEIGHTING True."
-        )
+        raise Mistake("--vs_plain needs MODEL.POOLING attention, FEATURE_NECK instance and MEMORY_WEIGHTING True.")
     return args, cfg
 
 
@@ -126,19 +124,17 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network
 
 
 def measure_peak(argv: Sequence[str], network: str, step: str) -> float:
-    """Return the peak memory, GiB, of a process that takes one kind of step twice."""
+    """Take one kind of step twice; returns the peak memory of this process, GiB: allocated on the GPU, or resident."""
     args, cfg = parse(argv)
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     function = make_steps(cfg, args, runtime, network)[step]
     for _ in range(2):
         function()
-    return peak_memory(runtime.device)
+    if runtime.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(runtime.device) / 2**30
+    from resource import RUSAGE_SELF, getrusage  # not on Windows
 
-
-def measure_peak_apart(argv: Sequence[str] | None, network: str, step: str) -> float:
-    """Return the peak memory, GiB, as ``measure_peak`` does, of a new process."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(measure_peak, sys.argv[1:] if argv is None else argv, network, step).result()
+    return getrusage(RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
@@ -147,7 +143,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     device = runtime.device
     networks = ("ours", "plain") if args.vs_plain else ("ours",)
-    peaks = {(network, step): measure_peak_apart(argv, network, step) for step in STEPS for network in networks}
+    peaks = {}
+    for network, step in product(networks, STEPS):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # a new process, whose peak is that of its own steps
+            words = sys.argv[1:] if argv is None else argv
+            peaks[network, step] = pool.submit(measure_peak, words, network, step).result()
     torch.manual_seed(cfg.SOLVER.SEED)
     steps = {network: make_steps(cfg, args, runtime, network) for network in networks}
     rate = measure_matrix_rate(device, runtime.dtype, args.repeats)

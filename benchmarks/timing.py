@@ -1,4 +1,4 @@
-"""Time functions in turns, and measure memory: what the benchmarks share."""
+"""Time functions in turns: what the benchmarks share."""
 
 import statistics
 import time
@@ -32,12 +32,3 @@ def time_in_turns(
                 spent = time.perf_counter() - start, time.process_time() - start_of_processor
                 seconds[name].append(spent)
     return {name: Seconds(*map(statistics.median, zip(*turns, strict=True))) for name, turns in seconds.items()}
-
-
-def peak_memory(device: torch.device) -> float:
-    """Return the peak memory of this process in GiB: allocated on the GPU, or resident."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    from resource import RUSAGE_SELF, getrusage  # not on Windows
-
-    return getrusage(RUSAGE_SELF).ru_maxrss / 2**20

@@ -28,7 +28,6 @@ VALIDATION_PEOPLE = 100
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--output", type=Path, default=Path("demo/demo_encoder.safetensors"), help="the image tower (%(default)s)")
@@ -48,7 +47,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Render, train, save."""
     args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     import torch

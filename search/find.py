@@ -82,11 +82,9 @@ class Gallery(Protocol):
 
     def __len__(self) -> int:
         """Count the tracklets that fit --where."""
-        ...
 
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
         """Return tracklets by their keys, whether they fit --where or not."""
-        ...
 
     def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
         """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""
@@ -171,12 +169,11 @@ def _collect(
     """Return answers as search.json has them; 'accepted' and 'match' are None where nothing is judged."""
     answers = []
     for query, neighbours in found:
-        accepted = [None if threshold is None else value <= threshold.distance for _, value in neighbours]
         hits = [
-            {"rank": rank, **entry, measure: value, "accepted": is_accepted}
-            for rank, ((entry, value), is_accepted) in enumerate(zip(neighbours, accepted, strict=True), start=1)
+            {"rank": rank, **entry, measure: value, "accepted": threshold and value <= threshold.distance}
+            for rank, (entry, value) in enumerate(neighbours, start=1)
         ]
-        answers.append({**query, "match": None if threshold is None else any(accepted), "found": hits})
+        answers.append({**query, "match": threshold and any(hit["accepted"] for hit in hits), "found": hits})
     return {
         "measure": measure,
         "tracklets_searched": len(gallery),

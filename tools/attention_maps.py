@@ -1,4 +1,12 @@
-"""Draw what a trained model looks at when it compares a query with gallery tracklets."""
+"""Draw what a trained model looks at when it compares a query with gallery tracklets.
+
+example:
+  python -m tools.attention_maps --output_dir logs/all --query 1206/tracklet_7 --gallery 1206/abc1dE --gallery 9/fgh2iJ
+
+A key is identity/tracklet, as in queries.csv and distmat.npz of eval_main.py. Each --gallery becomes one PNG: frames of
+both tracklets, relevance of each patch for the similarity of the two (yellow: most; transparent: none), and the weight
+of each frame in the pooling. A map shows what this similarity rests on, not whether it is right.
+"""
 
 import argparse
 import difflib
@@ -15,35 +23,21 @@ from utils.mistake import Mistake
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-EPILOG = """\
-example:
-  python -m tools.attention_maps --output_dir logs/all --query 1206/tracklet_7 --gallery 1206/abc1dE --gallery 9/fgh2iJ
-
-A key is identity/tracklet, as in queries.csv and distmat.npz of eval_main.py. Each --gallery becomes one PNG: frames of
-both tracklets, relevance of each patch for the similarity of the two (yellow: most; transparent: none), and the weight
-of each frame in the pooling. A map shows what this similarity rests on, not whether it is right.
-"""
-
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output_dir", required=True, help="folder of the run; PNGs go to attention_maps/ in it")
-    parser.add_argument("--query", required=True, metavar="KEY", help="query tracklet")
-    parser.add_argument(
-        "--gallery", required=True, metavar="KEY", action="append", help="gallery tracklet; may be given several times"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--output_dir", required=True, help="folder of the run; PNGs go to attention_maps/ in it")
+    add("--query", required=True, metavar="KEY", help="query tracklet")
+    add("--gallery", required=True, metavar="KEY", action="append", help="gallery tracklet; may be given several times")
     cases = [case for case in CHOICES["DATASETS.EVAL_CASE"] if case != "all"]
-    parser.add_argument("--eval_case", choices=cases, default=cases[0], help="direction (%(default)s)")
-    parser.add_argument("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    add("--eval_case", choices=cases, default=cases[0], help="direction (%(default)s)")
+    add("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
+    add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Open the trained run, explain the pairs, draw them."""
     args = parse_args(argv)
     # Imported here, as torch takes seconds: --help and mistakes are answered before.
     from datasets.build import choose_cases, make_test_loader

@@ -92,13 +92,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the chosen command and return the exit status."""
     args = parse_args(argv)
     return run_command(partial(args.run, args))
 
 
 def check(args: argparse.Namespace) -> int:
-    """Check the data set of a config and show the report."""
     from datasets.check.check import check_dataset, count_cores
     from datasets.check.report import format_report, report_as_dict
 
@@ -140,7 +138,6 @@ def describe(args: argparse.Namespace) -> None:
 
 
 def split(args: argparse.Namespace) -> None:
-    """Draw validation people and write their list."""
     cfg = get_cfg(args.config_file, args.opts)
     from datasets.build import make_dataset
     from datasets.split import draw_people
@@ -154,7 +151,6 @@ def split(args: argparse.Namespace) -> None:
 
 
 def resize(args: argparse.Namespace) -> None:
-    """Write the copy and say what was done."""
     from datasets.check.check import count_cores
     from datasets.resize import resize_copy
 

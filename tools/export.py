@@ -23,7 +23,6 @@ from utils.commands import run_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     onnx = kinds.add_parser("onnx", help="one network from bytes to descriptors")
@@ -34,15 +33,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     weights.add_argument("--output", type=Path, required=True, help="folder to write to; files there are replaced")
     for each in (onnx, weights):
         each.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
-        each.add_argument(
-            "--weight", default="", help="last (default), best, or a file, ours or published (TEST.WEIGHT)"
-        )
+        weight = "last (default), best, or a file, ours or published (TEST.WEIGHT)"
+        each.add_argument("--weight", default="", help=weight)
         each.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Export what the command line names."""
     args = parse_args(argv)
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
     from processor.export import export_run_as_onnx, export_run_as_weights  # torch takes seconds

@@ -1,4 +1,20 @@
-"""Extract the features of every tracklet in a folder, without labels, and write one feature file."""
+"""Extract the features of every tracklet in a folder, without labels, and write one feature file.
+
+examples:
+  python -m tools.extract_features --output_dir logs/all --tracklets /data/people --output people.npz
+  python -m tools.extract_features --output_dir logs/all --tracklets /data/people/anna/1 --output query.parquet
+  python -m tools.extract_features --output_dir logs/all --tracklets photo.jpg --output photo.npz --weight best
+  python -m tools.extract_features --output_dir logs/all --tracklets people --output p.npz --text_tower ViT-B-16.pt
+  torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
+  python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
+
+Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
+below it. Its key is its path below that folder. One still image is a tracklet of one frame. The file is described in
+docs/search.md. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts.
+
+--network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow, pyarrow, yacs, PyYAML
+and filelock, but no torch.
+"""
 
 import argparse
 import logging
@@ -19,46 +35,22 @@ from utils.unknown import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
-EPILOG = """\
-examples:
-  python -m tools.extract_features --output_dir logs/all --tracklets /data/people --output people.npz
-  python -m tools.extract_features --output_dir logs/all --tracklets /data/people/anna/1 --output query.parquet
-  python -m tools.extract_features --output_dir logs/all --tracklets photo.jpg --output photo.npz --weight best
-  python -m tools.extract_features --output_dir logs/all --tracklets people --output p.npz --text_tower ViT-B-16.pt
-  torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
-  python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
-
-Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
-below it. Its key is its path below that folder. One still image is a tracklet of one frame. The file is described in
-docs/search.md. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts.
-
---network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow, pyarrow, yacs, PyYAML
-and filelock, but no torch.
-"""
-
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR)")
     source.add_argument("--network", type=Path, help="exported network, .onnx")
-    parser.add_argument("--tracklets", required=True, type=Path, help="folder of tracklets, of one, or an image")
-    kinds = output_file(".npz", ".parquet")
-    parser.add_argument("--output", required=True, type=kinds, help="file to write, .npz or .parquet")
-    parser.add_argument("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
-    parser.add_argument("--view", choices=VIEWS, default="", help="view of all of them; default: unknown")
-    parser.add_argument(
-        "--time", type=datetime.fromisoformat, help="when all of them begin, as 2023-10-17T10:00; default: unknown"
-    )
-    parser.add_argument(
-        "--text_tower", type=Path, help="CLIP file, for search by words; default: none (docs/search.md names files)"
-    )
-    parser.add_argument("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
-    parser.add_argument("--force", action="store_true", help="replace the file")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
+    add("--tracklets", required=True, type=Path, help="folder of tracklets, of one, or an image")
+    add("--output", required=True, type=output_file(".npz", ".parquet"), help="file to write, .npz or .parquet")
+    add("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
+    add("--view", choices=VIEWS, default="", help="view of all of them; default: unknown")
+    add("--time", type=datetime.fromisoformat, help="when all of them begin, as 2023-10-17T10:00; default: unknown")
+    add("--text_tower", type=Path, help="CLIP file, for search by words; default: none (docs/search.md names files)")
+    add("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
+    add("--force", action="store_true", help="replace the file")
+    add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     args = parser.parse_args(argv)
     if args.network and (args.text_tower or args.weight or args.opts):
         parser.error("--network goes without --text_tower, --weight and keys, which belong to a run")
@@ -66,7 +58,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Extract the features by a run or an exported network, and write the file."""
     args = parse_args(argv)
     check_suffix(args.output)
     if args.output.exists() and not args.force:
@@ -75,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def extract_by_run(args: argparse.Namespace) -> None:
-    """Open the trained run, extract the features, write the file."""
     from model.text_space import open_text_space
     from processor.evaluation.open_run import load_trained, locate_checkpoint
     from processor.extract import extract_folder
@@ -98,7 +88,6 @@ def extract_by_run(args: argparse.Namespace) -> None:
 
 
 def extract_by_network(args: argparse.Namespace) -> None:
-    """Open the exported network, extract the features, write the file."""
     from processor.exported_network import find_tracklets, open_network
 
     network = open_network(args.network)

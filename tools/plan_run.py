@@ -1,14 +1,5 @@
-"""Plan a training run: its parameters, operations, memory, steps and time, without training."""
+"""Plan a training run: its parameters, operations, memory, steps and time, without training.
 
-import argparse
-import sys
-from collections.abc import Sequence
-
-from configs import get_cfg
-from utils.arguments import add_config, at_least, real_number
-from utils.commands import run_command, show
-
-EPILOG = """\
 examples:
   python -m tools.plan_run DATASETS.ROOT_DIR /data/AG-VPReID
   python -m tools.plan_run --config_file configs/xtfclip_mars.yml --identities 625 --tracklets 8298 --cameras 6
@@ -18,12 +9,17 @@ With --identities and --tracklets, no data set is read. Memory is that of tensor
 for the CUDA context and for fragmentation.
 """
 
+import argparse
+import sys
+from collections.abc import Sequence
+
+from configs import get_cfg
+from utils.arguments import add_config, at_least, real_number
+from utils.commands import run_command, show
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identities", type=at_least(2), help="training identities; default: of the data set")
     parser.add_argument("--tracklets", type=at_least(2), help="training tracklets; default: of the data set")
     parser.add_argument("--cameras", type=at_least(1), default=6, help="with --identities: cameras (%(default)s)")
@@ -36,7 +32,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Plan the run of the command line and show the tables."""
     args = parse_args(argv)
     cfg = get_cfg(args.config_file, args.opts)
     from processor.estimate import plan_run  # torch takes seconds: --help and mistakes are answered before

@@ -10,7 +10,6 @@ from utils.commands import run_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Render walking people seen by four ground cameras and two drones, in the AG-VPReID layout. "
         "The same options write the same bytes, whatever --workers is.",
@@ -36,23 +35,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line and render."""
     args = parse_args(argv)
     from demo.dataset import render_dataset, write_contact_sheet  # what they import takes seconds
 
     if args.contact_sheet:
         write_contact_sheet(args.contact_sheet, args.seed, args.rows, args.width)
         return
-    render_dataset(
-        args.output,
-        seed=args.seed,
-        num_train=args.train_people,
-        num_test=args.test_people,
-        tracklets_per_view=args.tracklets_per_view,
-        frames_per_tracklet=args.frames,
-        num_workers=args.workers,
-        force=args.force,
-    )
+    counts = args.train_people, args.test_people, args.tracklets_per_view, args.frames
+    render_dataset(args.output, args.seed, *counts, args.workers, args.force)
 
 
 if __name__ == "__main__":

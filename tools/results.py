@@ -1,13 +1,5 @@
-"""Compare two evaluations of the same queries, or average those of several runs."""
+"""Compare two evaluations of the same queries, or average those of several runs.
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
-from utils.commands import run_command, show
-
-EPILOG = """\
 examples:
   python -m tools.results compare results/baseline results/winner > difference.txt
   python -m tools.results average logs/ilidsvid/*/results/results.json
@@ -20,12 +12,16 @@ average needs rows for the same methods, directions and protocols in all files. 
 sample standard deviation over the files in brackets.
 """
 
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.commands import run_command, show
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="is one of two evaluations better, or is the difference chance?")
     compare.add_argument("first", type=Path, help="results folder of eval_main.py")
@@ -36,7 +32,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Show the tables."""
     args = parse_args(argv)
     from processor.report import compare  # torch takes seconds: --help and mistakes are answered before
 

@@ -1,4 +1,15 @@
-"""Search in feature files, or in a table of LanceDB: who resembles whom."""
+"""Search in feature files, or in a table of LanceDB: who resembles whom.
+
+examples:
+  python -m tools.search find ground.npz wearable.npz --queries aerial.npz --results results/all/results.json
+  python -m tools.search find people.npz --key camera2/0012 --max_distance 0.6 --where camera=3,5 view=aerial
+  python -m tools.search find people.npz --text "woman with a red backpack" --text_tower ViT-B-16.pt --output found
+  python -m tools.search load ground.npz wearable.npz --into people.lance
+  python -m tools.search delete --index people.lance camera2/0007
+
+All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may
+be left out; a day is the whole of it); what is unknown never fits. docs/search.md explains the rest.
+"""
 
 import argparse
 import logging
@@ -15,24 +26,9 @@ from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
-EPILOG = """\
-examples:
-  python -m tools.search find ground.npz wearable.npz --queries aerial.npz --results results/all/results.json
-  python -m tools.search find people.npz --key camera2/0012 --max_distance 0.6 --where camera=3,5 view=aerial
-  python -m tools.search find people.npz --text "woman with a red backpack" --text_tower ViT-B-16.pt --output found
-  python -m tools.search load ground.npz wearable.npz --into people.lance
-  python -m tools.search delete --index people.lance camera2/0007
-
-All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time=FIRST..LAST (both included; either may
-be left out; a day is the whole of it); what is unknown never fits. docs/search.md explains the rest.
-"""
-
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     find = commands.add_parser("find", help="rank tracklets for each query")
     load = commands.add_parser("load", help="load feature files into a table of LanceDB")
@@ -40,9 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     find.add_argument("files", metavar="FEATURES", nargs="*", type=Path, help="feature files to search in")
     load.add_argument("files", metavar="FEATURES", nargs="+", type=Path, help="feature files")
     delete.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
-    load.add_argument(
-        "--into", dest="index", metavar="TABLE", required=True, help="table, which is made if it is missing"
-    )
+    load.add_argument("--into", dest="index", metavar="TABLE", required=True, help="table; made if it is missing")
     load.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the table already")
     delete.add_argument("--index", metavar="TABLE", required=True, help="table to delete from")
     find.add_argument("--index", metavar="TABLE", help="table to search in, in place of files")
@@ -123,7 +117,6 @@ def change_table(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one of the three commands."""
     args = parse_args(argv)
     (find if args.command == "find" else change_table)(args)
 

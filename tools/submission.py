@@ -1,4 +1,13 @@
-"""Make, check and join submissions to the AG-VPReID challenge."""
+"""Make, check and join submissions to the AG-VPReID challenge.
+
+examples:
+  python -m tools.submission write results/all --output submission.csv --method reranked --length 10
+  python -m tools.submission check submission.csv --sample sample_submission.csv --root /data/AG-VPReID
+  python -m tools.submission merge case1.csv case2.csv --output submission.csv --sample sample_submission.csv
+
+check ends with exit status 1 if it finds a problem. The organisers' sample does not name quite all of the gallery: with
+--root, the tracklets in the folders of the copy are known, too.
+"""
 
 import argparse
 import logging
@@ -11,22 +20,9 @@ from utils.commands import run_command, show
 
 logger = logging.getLogger(__name__)
 
-EPILOG = """\
-examples:
-  python -m tools.submission write results/all --output submission.csv --method reranked --length 10
-  python -m tools.submission check submission.csv --sample sample_submission.csv --root /data/AG-VPReID
-  python -m tools.submission merge case1.csv case2.csv --output submission.csv --sample sample_submission.csv
-
-check ends with exit status 1 if it finds a problem. The organisers' sample does not name quite all of the gallery: with
---root, the tracklets in the folders of the copy are known, too.
-"""
-
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="make a submission from distmat*.npz (TEST.SAVE_DISTANCES)")
     write.add_argument("results", type=Path, help="results folder of eval_main.py (--custom_output_dir)")
@@ -37,9 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     check.add_argument("--sample", type=Path, required=True, help="the organisers' sample")
     merge = commands.add_parser("merge", help="join the rankings of several directions, in the order given")
     merge.add_argument("files", nargs="+", type=Path, help="tracklet_rankings*.csv of each direction")
-    write.add_argument(
-        "--length", type=at_least(0), default=20, help="names per query; 0: all; default: 20, which are scored"
-    )
+    length = "names per query; 0: all; default: 20, which are scored"
+    write.add_argument("--length", type=at_least(0), default=20, help=length)
     for command in (write, merge):
         command.add_argument("--output", type=output_file(".csv"), required=True, help="submission to write")
         command.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")

@@ -1,18 +1,5 @@
-"""Train classifiers of attributes on a checkpoint's descriptors, from the training people's table."""
+"""Train classifiers of attributes on a checkpoint's descriptors, from the training people's table.
 
-import argparse
-import logging
-import sys
-from collections.abc import Sequence
-from functools import partial
-
-from configs import config_of_run, get_cfg, warn_of_unread_keys
-from utils.arguments import at_least, list_overrides
-from utils.commands import run_command
-
-logger = logging.getLogger(__name__)
-
-EPILOG = """\
 examples:
   python -m tools.train_attributes --output_dir logs/all
   python -m tools.train_attributes --output_dir logs/all --weight best
@@ -34,12 +21,21 @@ again after more training. Classifiers of gender, age and ethnicity are not kept
 calibrated ones are written to zero_shot.safetensors, and TEST.TEXT_TOWER has evaluation use them.
 """
 
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from configs import config_of_run, get_cfg, warn_of_unread_keys
+from utils.arguments import at_least, list_overrides
+from utils.commands import run_command
+
+logger = logging.getLogger(__name__)
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config_file", help="YAML; default: that of the checkpoint, else the winner's recipe")
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
     parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
@@ -50,7 +46,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Describe the training people, train the classifiers, write them beside the checkpoint."""
     args = parse_args(argv)
     # Below the parsing, because torch takes seconds.
     from datasets.build import make_dataset, make_test_loader

@@ -2,10 +2,12 @@
 
 import base64
 import contextlib
+import errno
 import io
 import math
 import os
 import stat
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +23,11 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 EXIF_END = 2**16 + 64  # bytes within which EXIF stands: it is the first or second segment of a JPEG
+# What the system says of storage that cannot deliver a file now, or of too many open files; and seconds between tries.
+AWAY = {
+    getattr(errno, name, -1) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
+}
+PAUSES = (1, 2, 4, 8)
 THUMBNAIL_HW = (128, 64)  # pixels of pictures on pages
 THUMBNAIL_QUALITY = 60  # of WebP, 0..100
 
@@ -38,8 +45,21 @@ class UnreadableFrameError(Mistake, OSError):
     """A frame, or every frame of a tracklet, could not be decoded."""
 
 
+class StorageAwayError(Mistake):
+    """Storage cannot deliver a file now: the frame itself may be good."""
+
+
 def read_frame_file(path: str) -> bytes:
-    """Read a regular file whole: a pipe would wait for its writer, and a device such as /dev/zero has no end."""
+    """Read a regular file whole. Storage that is away is asked again after pauses; if it stays away, the run ends."""
+    for pause in PAUSES:
+        with contextlib.suppress(StorageAwayError):
+            return _read_regular(path)
+        time.sleep(pause)
+    return _read_regular(path)
+
+
+def _read_regular(path: str) -> bytes:
+    """Read a file, but no pipe, which would wait for its writer, and no device such as /dev/zero, which has no end."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
@@ -49,6 +69,9 @@ def read_frame_file(path: str) -> bytes:
     except UnreadableFrameError:
         raise
     except (OSError, ValueError) as error:  # ValueError: the path holds a null character
+        no_folder = isinstance(error, FileNotFoundError) and not os.path.isdir(os.path.dirname(os.path.abspath(path)))
+        if no_folder or getattr(error, "errno", None) in AWAY:
+            raise StorageAwayError(f"{path} cannot be read, because storage is away: {error}.") from error
         raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
 
 

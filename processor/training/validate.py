@@ -40,10 +40,7 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callabl
         title, cases = "monitoring: scores of the test people, which choose no checkpoint", dataset.cases
     scored = [case for case in cases.values() if not case.identities_masked]
     if folder and not scored:
-        raise Mistake(
-            f"All identities in DATASETS.VALIDATION_DIR {folder} are masked, so nobody could be scored: name a copy "
-            "with identities, or hold people out (DATASETS.VALIDATION_FRACTION)."
-        )
+        raise Mistake(f"All identities in DATASETS.VALIDATION_DIR {folder} are masked: name a copy that has them.")
     make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train), processes=runtime.processes)
     return partial(score_people, cfg, runtime, title, scored, make_loader)
 
@@ -58,9 +55,7 @@ def score_people(
 ) -> float | None:
     """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
     if not cases:
-        logger.warning(
-            "All identities are masked, so nothing is scored: hold people out (DATASETS.VALIDATION_FRACTION)."
-        )
+        logger.warning("All identities are masked: nothing is scored. DATASETS.VALIDATION_FRACTION holds people out.")
         return None
     evaluation = evaluate(make_extractor(cfg, model, runtime), cases, make_loader, make_ranking_options(cfg))
     logger.info("%s\n%s", title, format_results(evaluation, score_methods(evaluation)))

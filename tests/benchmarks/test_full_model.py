@@ -17,5 +17,5 @@ def test_reports_both_steps_of_each_network(networks, tiny_opts):
 
 
 def test_a_network_that_the_plain_one_cannot_match_is_refused():
-    with pytest.raises(ValueError, match=r"--vs_plain needs an X-TFCLIP: MODEL\.POOLING attention"):
+    with pytest.raises(ValueError, match=r"--vs_plain needs MODEL\.POOLING attention"):
         main(["--vs_plain", "--config_file", "configs/tfclip_vit_b16_256x128.yml"])

@@ -1,3 +1,4 @@
+import errno
 import os
 import struct
 from pathlib import Path
@@ -240,3 +241,25 @@ def test_tracklet_without_a_readable_frame_is_named(tracklets):
         Path(path).unlink()
     with pytest.raises(UnreadableFrameError, match=r"None of the 2 frames of tracklet .*t1 can be read"):
         TrackletClips(tracklets, SIZE, 4, "test")[1]
+
+
+@pytest.mark.parametrize("tries", [2, 9])
+def test_storage_that_is_away_is_asked_again_and_makes_no_frame_unreadable(tmp_path, monkeypatch, tries):
+    path = tmp_path / "1.jpg"
+    Image.new("RGB", (4, 8)).save(path)
+    errors, pauses = [OSError(errno.EIO, "Input/output error")] * tries, []
+    monkeypatch.setattr(decoding.time, "sleep", pauses.append)
+
+    def open_at_once(path, flags):
+        if errors:
+            raise errors.pop()
+        return os.open(path, flags)
+
+    monkeypatch.setattr(decoding, "_open_at_once", open_at_once)
+    if tries < len(decoding.PAUSES):
+        assert decode_frame(str(path), (8, 4)).shape == (3, 8, 4)
+        assert pauses == [1, 2]
+    else:
+        with pytest.raises(decoding.StorageAwayError, match=r"1\.jpg cannot be read, because storage is away"):
+            decode_frame(str(path), (8, 4))
+    assert not issubclass(decoding.StorageAwayError, decoding.UnreadableFrameError)
