@@ -171,10 +171,12 @@ def _is_turned(image: Image.Image) -> bool:
 
 
 def read_thumbnail(path: str) -> str | None:
-    """Return the picture of a frame, WebP in base64; None if it cannot be read."""
+    """Return the picture of a frame, WebP in base64; None if it cannot be read, or is where it was no longer."""
+    if not os.path.exists(path):
+        return None
     try:
         return encode_thumbnail(decode_frame(path, THUMBNAIL_HW).permute(1, 2, 0).numpy())
-    except UnreadableFrameError:  # already warned about when its feature was computed
+    except (UnreadableFrameError, StorageAwayError):  # already warned about when its feature was computed
         return None
 
 
