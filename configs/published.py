@@ -71,9 +71,9 @@ RETIRED: dict[str, tuple[Any, str]] = {
     "DATALOADER.CACHE_DIR": ("", "frames are not kept any more; `python -m tools.dataset resize` writes a small copy"),
     "DATALOADER.CACHE_GIB": (None, "it belonged to DATALOADER.CACHE_DIR"),
 }
-# Remarks on a file, each with a list of keys.
 # What training did in versions that did not have the key, for runs that they left.
 BEFORE_THE_KEY = {"INPUT.ERASING": "mean"}
+# Remarks on a file, each with a list of keys.
 LEFT_OUT = "Keys that mean nothing here are left out: {}."
 CARRIED_OVER = "Carried over: {}."
 UNAVAILABLE = "Not available: {}."
