@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     onnx = kinds.add_parser("onnx", help="one network from bytes to descriptors")
-    onnx.add_argument("--output", type=output_file(".onnx"), required=True, help="the ONNX file to write")
+    onnx.add_argument("--output", type=output_file(".onnx"), required=True, help="ONNX file to write or replace")
     onnx.add_argument("--frames", type=Path, help="folder of a tracklet to compare both networks on; default: noise")
     onnx.add_argument("--opset", type=int, default=18, choices=range(18, 24), help="ONNX operators (%(default)s)")
     weights = kinds.add_parser("weights", help="safetensors, the published layout, and a model card")

@@ -60,8 +60,9 @@ def read_checkpoint(path: str | Path, allow_torchscript: bool = False) -> dict[s
                     return _read_torchscript(path, archive)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        # Of torch's and the system's errors, the place in the source or the number goes.
+        # Of torch's and the system's errors, the place in the source, the number and advice to run code go.
         cause = re.sub(r"^\[(enforce fail at [^]]*\] \.|Errno \d+\]) ", "", first_line(error))
+        cause = re.sub(r"[.,;]? (\(1\) )?(Re-running|In PyTorch|This file can still be loaded).*", "", cause)
         raise Mistake(
             f"{path} was refused: it is damaged, or holds more than tensors and plain values, which could run code "
             f"when loaded ({cause})."
