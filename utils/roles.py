@@ -9,6 +9,6 @@ class ParameterRole:
     """What a parameter does in the network."""
 
     # encoder: weights that come from CLIP; new: pools, temporal memory, camera and frame embeddings, memory weight;
-    # head: classifiers and necks; temporal head: the classifier with a published rate of its own
-    module: Literal["encoder", "new", "head", "temporal head", "prompt"]
+    # head: classifiers and necks; temporal head: the classifier with a published rate; loss: what a loss learns
+    module: Literal["encoder", "new", "head", "temporal head", "prompt", "loss"]
     height: int = 0  # layers of the encoder above the parameter's, for layer-wise decay; 0 outside the encoder

@@ -109,6 +109,14 @@ def test_the_groups_do_not_depend_on_the_rates_and_the_optimizer_is_chosen_by_na
     assert sizes[0] == sizes[1]
 
 
+def test_what_a_loss_learns_is_trained(tiny_cfg):
+    cfg, criterion = tiny_cfg(), nn.Linear(3, 2)
+    model = make_model(cfg, 3, 2)
+    trained = {id(each) for group in make_optimizer(cfg, model, criterion).param_groups for each in group["params"]}
+    assert {id(parameter) for parameter in criterion.parameters()} < trained
+    assert re.search(r"loss, weights +6 ", format_groups(cfg, model, criterion))
+
+
 def test_the_table_of_groups_counts_every_parameter_and_shows_what_is_frozen(tiny_cfg):
     cfg = tiny_cfg(*("MODEL.FREEZE_BLOCKS", 1, "SOLVER.STAGE2.BASE_LR", 0.001, "SOLVER.STAGE2.PROMPT_LR_FACTOR", 3.0))
     model = make_model(cfg, 3, 2)
