@@ -38,7 +38,7 @@ SPLITS: dict[tuple[int, str], tuple[str, ...]] = {
     (DISTRACTOR, "aerial"): (f"{CASE2}/gallery",),
     (DISTRACTOR, "ground"): (),
 }
-VIEWS = ("aerial", "ground")
+SIDES = ("aerial", "ground")
 
 SHEET_FRAMES = 2  # of each tracklet
 CELL = (130, 80)  # height and width, pixels
@@ -86,7 +86,7 @@ def _write_identity(
     """Render all tracklets of one identity into the splits that hold them."""
     pid, kind = numbered
     person = identity(seed, kind, pid)
-    for view in VIEWS:
+    for view in SIDES:
         cameras = [camera for camera in CAMERAS if camera.view == view]
         for index in range(tracklets_per_view if SPLITS[kind, view] else 0):
             rng = np.random.default_rng([seed, kind, pid, view == "aerial", index])
@@ -113,7 +113,7 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
     tables: dict[str, list[list[int]]] = {name: [] for splits in SPLITS.values() for name in splits}
     for pid, kind in enumerate(kinds):
         attributes = identity(seed, kind, pid).attributes
-        for index, view in enumerate(VIEWS):
+        for index, view in enumerate(SIDES):
             rng = np.random.default_rng([seed, TABLE, pid, index])
             is_unknown = {column: rng.random() < UNKNOWN_SHARE.get(column, UNKNOWN_SHARE_ELSE) for column in COLUMNS}
             row = [pid, *((UNKNOWN_CODES if is_unknown[column] else attributes)[column] for column in COLUMNS)]

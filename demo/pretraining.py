@@ -25,6 +25,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from datasets.tracklet import VIEWS
 from model.encoder import ClipVideoEncoder
 from model.text_space import TextSpace
 from model.weights import TIMM_RENAMES, rename
@@ -39,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 # Part of every seed here, so that no data set of ``render_dataset`` holds these people.
 SEED_KEY = 20_211_103
-VIEWS = ("ground", "aerial")
 TRACKLETS_PER_VIEW = 3
 FRAMES_PER_TRACKLET = 2
 PEOPLE_PER_CAMERA_SET = 100
