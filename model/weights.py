@@ -219,7 +219,8 @@ def unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
     """Return the state dict of a file: its dense tensors, without the prefixes that all names have."""
     while key := next((key for key in WRAPPERS if isinstance(content.get(key), dict)), ""):
         content = content[key]
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor) and not value.is_sparse}
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in tensors.items() if not (value.is_sparse or value.is_meta)}
     while prefix := next((each for each in PREFIXES if tensors and all(name.startswith(each) for name in tensors)), ""):
         logger.info("The names of the weights begin with %r, which is left out.", prefix)
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
