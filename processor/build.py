@@ -52,9 +52,9 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
-    state = TrainingState(cfg, model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash)
-    state.camera_words = [dataset.camera_words[camid] for camid in camids if dataset.camera_words]
-    return state
+    words = [dataset.camera_words[camid] for camid in camids if dataset.camera_words]
+    parts = model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash
+    return TrainingState(cfg, *parts, camera_words=words)
 
 
 def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:

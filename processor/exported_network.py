@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image
 
 from datasets.readers.listing import find_images
 from datasets.readers.names import IMAGE_SUFFIXES
 from utils.mistake import MissingFile, Mistake
+from utils.pictures import FORMATS, upright_rgb
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, as training does
 FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network's inputs and its output
 CLIP_SHAPE, CAMIDS = "T, H, W", "cameras"  # entries of its metadata
 
@@ -79,11 +79,6 @@ def _read_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Return the pixels that training takes for a frame, (H, W, 3), uint8; ``size`` is (W, H)."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            frame = ImageOps.exif_transpose(image)
-            if frame.mode.startswith("I"):  # grey of 16 bits a pixel, or of 12: training takes the upper 8
-                values = np.asarray(frame)
-                bits = next(bits for bits in (8, 12, 32) if values.max() < 2**bits)
-                frame = Image.fromarray((values >> (min(bits, 16) - 8)).astype(np.uint8))
-            return np.asarray(frame.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+            return np.asarray(upright_rgb(image).resize(size, Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow promises no list of what it raises for damaged files
         raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from datasets.readers.names import frame_order, is_image_name
 from utils.mistake import MissingFile, Mistake
+from utils.pictures import FORMATS, upright_rgb
 
 
 def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
@@ -49,8 +50,8 @@ def _read_pictures(folder: Path) -> Generator[av.VideoFrame, None, None]:
     """Read the images of a folder in the order of frames, upright."""
     for name in sorted(filter(is_image_name, os.listdir(folder)), key=frame_order):
         try:
-            with Image.open(folder / name) as image:
-                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            with Image.open(folder / name, formats=FORMATS) as image:
+                pixels = np.asarray(upright_rgb(image))
         except OSError as error:
             raise Mistake(f"{folder / name} cannot be read: {error}.") from error
         yield av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")

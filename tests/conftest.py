@@ -2,6 +2,7 @@
 
 import colorsys
 import logging
+import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -91,6 +92,25 @@ def _cache_home(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def run_forked() -> Callable[..., int | None]:
+    """``run_forked(seconds, function, *arguments)``: run it in a child; returns its status, None if it took longer.
+
+    The child is forked, so it has imported everything.
+    """
+
+    def run(seconds: float, function: Callable[..., None], *arguments: object) -> int | None:
+        child = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+        child.start()
+        child.join(seconds)
+        status = child.exitcode
+        child.kill()
+        child.join()
+        return status
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ hangs, succeeds where it must not, or ends in words that do not say what is wron
 
 import itertools
 import logging
-import multiprocessing
 import os
 import random
 import shutil
@@ -57,7 +56,7 @@ class Case:
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory, write_tree, tiny_opts):
+def base(tmp_path_factory, write_tree, tiny_opts, run_case):
     """A folder with the data and a run of one epoch, which a child trained: nothing here may compute gradients."""
     folder = tmp_path_factory.mktemp("base")
     write_tree(folder / "data")
@@ -69,7 +68,7 @@ def base(tmp_path_factory, write_tree, tiny_opts):
 
 
 @pytest.fixture
-def workshop(base, tmp_path, monkeypatch):
+def workshop(base, tmp_path, monkeypatch, run_case):
     """``workshop(cases, copy_data=False)``: run cases, each beside a copy of a trained run; returns the failures."""
     monkeypatch.setattr(report, "draw_best_and_worst", lambda result, folder: [])
     monkeypatch.setattr(report, "write_page", lambda *parts: [])
@@ -94,15 +93,15 @@ def workshop(base, tmp_path, monkeypatch):
     return run
 
 
-def run_case(case: Case, folder: Path) -> tuple[int | None, str]:
-    """Run a case in a child and in a folder; returns its status, None if it took too long, and what it said."""
-    child = multiprocessing.get_context("fork").Process(target=be_child, args=(case, folder))
-    child.start()
-    child.join(TIME_LIMIT)
-    status = child.exitcode
-    child.kill()
-    child.join()
-    return status, (folder / "console").read_text(encoding="utf-8", errors="replace")
+@pytest.fixture(scope="session")
+def run_case(run_forked):
+    """``run_case(case, folder)``: run a case there in a child; returns its status, None if killed, and what it said."""
+
+    def run(case: Case, folder: Path) -> tuple[int | None, str]:
+        status = run_forked(TIME_LIMIT, be_child, case, folder)
+        return status, (folder / "console").read_text(encoding="utf-8", errors="replace")
+
+    return run
 
 
 def be_child(case: Case, folder: Path) -> None:

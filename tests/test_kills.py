@@ -1,6 +1,5 @@
 """Training that is killed again and again, at random moments, ends where an undisturbed run ends."""
 
-import multiprocessing
 import os
 import random
 import sys
@@ -29,17 +28,6 @@ def train(words, log):
     sys.exit(run_command(partial(train_main.main, words)))
 
 
-def train_for(seconds, words, log):
-    """Train in a forked child, which has imported everything; its status, None if it had to be killed."""
-    child = multiprocessing.get_context("fork").Process(target=train, args=(words, log))
-    child.start()
-    child.join(seconds)
-    status = child.exitcode
-    child.kill()
-    child.join()
-    return status
-
-
 def without_config(path):
     """The content of a checkpoint, but for its configuration, which names the folder of the run."""
     return {name: value for name, value in read_checkpoint(path).items() if name != "config"}
@@ -47,7 +35,7 @@ def without_config(path):
 
 @pytest.mark.forks
 @pytest.mark.slow
-def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch, assert_same):
+def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch, assert_same, run_forked):
     # Drawing takes longer than an epoch.
     monkeypatch.setattr("processor.training.monitor.draw_curves", lambda rows, path: None)
     options = ["DATASETS.ROOT_DIR", str(make_tree()), "DATASETS.VALIDATION_DIR", str(make_tree("split", test=(30, 31)))]
@@ -57,7 +45,7 @@ def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch
         return ["--resume", "--output_dir", str(output), *tiny_opts, *options]
 
     began = time.monotonic()
-    assert train_for(TIMEOUT, words(tmp_path / "undisturbed"), tmp_path / "undisturbed.txt") == 0
+    assert run_forked(TIMEOUT, train, words(tmp_path / "undisturbed"), tmp_path / "undisturbed.txt") == 0
     duration = time.monotonic() - began
     names = (LAST_CHECKPOINT, BEST_CHECKPOINT)
     expected = {name: without_config(tmp_path / "undisturbed" / name) for name in names}
@@ -68,7 +56,8 @@ def test_thirty_kills_change_nothing(make_tree, tiny_opts, tmp_path, monkeypatch
         runs += 1
         output, log = tmp_path / f"killed{runs}", tmp_path / f"killed{runs}.txt"
         while True:
-            status = train_for(chance.uniform(0, duration) if kills < NUM_KILLS else TIMEOUT, words(output), log)
+            seconds = chance.uniform(0, duration) if kills < NUM_KILLS else TIMEOUT
+            status = run_forked(seconds, train, words(output), log)
             if status is not None:
                 assert status == 0, log.read_text()
                 break

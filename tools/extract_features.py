@@ -28,7 +28,6 @@ from typing import Any
 
 from configs import config_of_run, get_cfg
 from search.feature_file import VIEWS, check_suffix, make_table, write_features
-from utils.arguments import output_file
 from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
@@ -43,7 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     source.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR)")
     source.add_argument("--network", type=Path, help="exported network, .onnx")
     add("--tracklets", required=True, type=Path, help="folder of tracklets, of one, or an image")
-    add("--output", required=True, type=output_file(".npz", ".parquet"), help="file to write, .npz or .parquet")
+    add("--output", required=True, type=Path, help="file to write, .npz or .parquet")
     add("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
     add("--view", choices=VIEWS, default="", help="view of all of them; default: unknown")
     add("--time", type=datetime.fromisoformat, help="when all of them begin, as 2023-10-17T10:00; default: unknown")

@@ -15,13 +15,12 @@ import PIL
 import simplejpeg
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 
 from utils.mistake import Mistake
+from utils.pictures import FORMATS, ORIENTATION, is_turned, upright_rgb
 
 JPEG_MAGIC = b"\xff\xd8\xff"
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
-ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 EXIF_END = 2**16 + 64  # bytes within which EXIF stands: it is the first or second segment of a JPEG
 # What the system says of storage that cannot deliver a file now, or of too many open files; and seconds between tries.
 AWAY = {
@@ -85,8 +84,7 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
 
     JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
     average. Other formats go through Pillow, and so do JPEG files in which the fast decoder finds an irregularity, as
-    Pillow tolerates some. Of 16 bits a channel, the upper 8 are kept; files of 12 bits, as infrared cameras write, are
-    recognised by their largest value. Bump ``DECODER`` when the pixels change.
+    Pillow tolerates some. Bump ``DECODER`` when the pixels change.
     """
     content = read_frame_file(path)
     with _frame_errors(path):
@@ -100,7 +98,7 @@ def read_size(path: str) -> tuple[int, int]:
     """Return height and width of a frame as ``decode_frame`` sees it; raises its errors for damaged heads of files."""
     content = read_frame_file(path)
     with _frame_errors(path), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        is_on_its_side = _is_turned(image) and image.getexif()[ORIENTATION] >= 5
+        is_on_its_side = is_turned(image) and image.getexif()[ORIENTATION] >= 5
         return (image.width, image.height) if is_on_its_side else (image.height, image.width)
 
 
@@ -124,7 +122,7 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
         raise Mistake("CMYK is left to Pillow, which rounds it differently.")
     if Image.MAX_IMAGE_PIXELS is not None and math.prod(sides) > 2 * Image.MAX_IMAGE_PIXELS:
         raise Mistake("Pillow refuses pictures of this size, whose pixels may not fit in memory.")
-    if b"Exif\0" in content[:EXIF_END] and _is_turned(Image.open(io.BytesIO(content))):
+    if b"Exif\0" in content[:EXIF_END] and is_turned(Image.open(io.BytesIO(content))):
         raise Mistake("Pictures that EXIF turns are left to Pillow.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:
@@ -150,24 +148,8 @@ def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tenso
     """Decode to pixels (C, H, W), resized as torchvision resizes a Pillow image."""
     height, width = size_hw
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if _is_turned(image):
-            ImageOps.exif_transpose(image, in_place=True)
-        # Only of 16-bit grey does Pillow keep all bits, and ``convert`` would cut every value above 255.
-        frame = image
-        if image.mode.startswith("I"):
-            values = np.asarray(image)
-            bits = next(bits for bits in (8, 12, 32) if values.max() < 2**bits)
-            frame = Image.fromarray((values >> (min(bits, 16) - 8)).astype(np.uint8))
-        pixels = np.array(frame.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+        pixels = np.array(upright_rgb(image).resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Return whether EXIF data say that a picture must be turned or mirrored; damaged data say nothing."""
-    try:
-        return image.getexif().get(ORIENTATION, 1) not in (0, 1)
-    except Exception:  # as in ``_frame_errors``
-        return False
 
 
 def read_thumbnail(path: str) -> str | None:
