@@ -4,13 +4,18 @@ import csv
 import io
 import re
 import unicodedata
+from decimal import Decimal
 from pathlib import Path
 
 from .mistake import MissingFile, Mistake
 
-# How tables and data frames write that something is unknown; 'unknown' is also what folders are called.
-_UNKNOWN = frozenset(("", "-1", "nan", "none", "na", "n/a", "<na>", "nat", "null", "unknown"))
+# How tables and data frames write that something is unknown, without punctuation; folders are called 'unknown', too.
+_UNKNOWN = frozenset(("", "nan", "none", "na", "nat", "null", "nil", "missing", "undefined", "unknown"))
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # a whole number that went through a column of floats
+_POWER = re.compile(r"-?\d(?:\.\d{1,18})?e[+]\d\d", re.ASCII)  # a number as NumPy writes it
+_AROUND_UNKNOWN = re.compile(r"[\s#<>()./?_\u2010-\u2015-]")
+_NUMBER = re.compile(r"[+#]?([0-9]+)(?:[.,]0*)?")  # a whole number as people write it
+_SEPARATORS, _QUOTES = r"[\s_.,:;\u2010-\u2015-]+", "'\"\u2019"
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -70,14 +75,23 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
 def read_word(text: str) -> str:
     """Return a word of a table or of a name: '' if it means unknown, and a whole number without its '.0'."""
     word = text.strip()
+    word = f"{Decimal(word):f}" if _POWER.fullmatch(word) else word
     word = match[1] if (match := _WHOLE.fullmatch(word)) else word
-    return "" if word.casefold() in _UNKNOWN else word
+    return "" if word == "-1" or _AROUND_UNKNOWN.sub("", word).casefold() in _UNKNOWN else word
 
 
 def spelling(word: str) -> str:
-    """Return what all spellings of a word share: without case, spaces, Unicode form and leading zeros of numbers."""
+    """Return what all spellings of a word share.
+
+    They may differ in case, Unicode form, quotation marks, in what separates parts of the word, and as numbers do: in
+    digits of another script, leading zeros, a '+' and a '.0'.
+    """
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
-    plain = "".join(each for each in plain if not each.isspace() and unicodedata.category(each) != "Cf")
+    seen = (each for each in plain if unicodedata.category(each) != "Cf" and each not in _QUOTES)
+    plain = "".join(str(unicodedata.decimal(each, each)) for each in seen)
+    plain = match[1] if (match := _NUMBER.fullmatch(plain)) else plain
+    plain = re.sub(rf"(?<=[0-9]){_SEPARATORS}(?=[0-9])", "/", plain)  # 1_1 is not 11
+    plain = re.sub(rf"(?<=\w){_SEPARATORS}(?=\w)", "", plain).strip(" _.,:;")
     return re.sub(r"[0-9]+", lambda number: number[0].lstrip("0") or "0", plain)
 
 

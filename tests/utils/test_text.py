@@ -51,18 +51,48 @@ def test_integers_of_64_bits(text):
 @pytest.mark.parametrize(
     ("text", "word"),
     [(" 3.0 ", "3"), ("007.", "007"), ("1.5", "1.5"), ("Anna 1", "Anna 1"), ("2.0b", "2.0b")]
-    + [(text, "") for text in ("", "-1", "-1.0", "nan", "NaN", "None", "NA", "N/A", "null", "<NA>", "unknown", " ")],
+    + [("1.200000000000000000e+02", "120"), ("1.25e+01", "12.5"), ("+", "+"), ("nanny", "nanny"), ("-2", "-2")]
+    + [(text, "") for text in ("", "-1", "-1.0", "nan", "NaN", "None", "NA", "N/A", "null", "<NA>", "unknown", " ")]
+    + [
+        (text, "")
+        for text in ("#N/A", "n.a.", "(null)", "-", "--", "\u2014", "?", "None.", "-nan", "\u00a0", "-1.0e+00")
+    ],
 )
 def test_words_of_data_frames(text, word):
     assert read_word(text) == word
 
 
 @pytest.mark.parametrize(
-    "words", [("120", "0120"), ("East", "east "), ("cam 4", "cam04"), ("Jos\u00e9", "Jose\u0301"), ("\uff17", "7")]
+    "words",
+    [
+        ("120", "0120"),
+        ("East", "east "),
+        ("cam 4", "cam04"),
+        ("Jos\u00e9", "Jose\u0301"),
+        ("\uff17", "7"),
+        ("\u0667", "7"),
+    ]
+    + [("+7", "7"), ("#7", "7"), ("7,0", "7"), ("'7", "7"), ('"7"', "7"), ("a_1", "a-1"), ("a.1", "a 01"), ("x.", "x")],
 )
 def test_two_spellings_of_one_word(words):
     assert spelling(words[0]) == spelling(words[1])
-    assert spelling("1") != spelling("10") != spelling("100")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("1", "10"),
+        ("10", "100"),
+        ("a1_1", "a11"),
+        ("1 1", "11"),
+        ("-5", "5"),
+        ("A-", "A"),
+        ("A+", "A"),
+        ("cam.0", "cam"),
+    ],
+)
+def test_words_that_are_not_one(words):
+    assert spelling(words[0]) != spelling(words[1])
 
 
 def test_rows_of_csv_know_their_line(tmp_path):
