@@ -233,7 +233,7 @@ def describe_names(state: Mapping[str, Tensor]) -> str:
     if any(name.startswith(HUGGING_FACE) for name in state):
         return (
             "those of Hugging Face's transformers, which do not say the activation. Take the same weights as OpenAI's "
-            "archive (ViT-B-16.pt), or open_clip's file (open_clip_model.safetensors), which often lies beside this one."
+            "archive (ViT-B-16.pt) or as open_clip's file (open_clip_model.safetensors), which often lies beside it."
         )
     return f"{', '.join(list(state)[:3]) or 'no tensors'}, ..."
 

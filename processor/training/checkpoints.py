@@ -91,7 +91,7 @@ def keep_old_checkpoints(output: Path) -> None:
 
 
 def read_config(cfg: CfgNode, output: Path, overrides: Sequence[str]) -> CfgNode:
-    """Return the configuration to resume with: ``choose_config`` of the newest whole checkpoint, ``cfg`` without one."""
+    """Return the configuration to resume with: ``choose_config`` of the newest whole checkpoint, or else ``cfg``."""
     for path in (output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT):
         try:
             content = read_checkpoint(path)

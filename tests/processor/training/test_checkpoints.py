@@ -111,8 +111,8 @@ def test_the_config_of_the_checkpoint_resumes_a_run_not_an_edited_one(damaged, m
     for name in damaged:
         (tmp_path / name).write_bytes(b"damaged")
     cfg = read_config(tiny_cfg("SOLVER.MARGIN", 0.5), tmp_path, ["SOLVER.STAGE2.MAX_EPOCHS", "9"])
-    assert cfg.SOLVER.MARGIN == margin
-    assert (cfg.SOLVER.STAGE2.MAX_EPOCHS == 9) == (margin == 0.3)  # else ``cfg`` has it already
+    solver = cfg.SOLVER
+    assert (solver.MARGIN, solver.STAGE2.MAX_EPOCHS == 9) == (margin, margin == 0.3)  # opts are in ``cfg`` already
 
 
 def test_two_damaged_checkpoints_are_an_error(saved_twice, tmp_path):
