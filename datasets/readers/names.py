@@ -20,6 +20,7 @@ _OF_A_SYSTEM = re.compile(
     r"(?:folder|albumart.*)\.jpg",
     re.IGNORECASE | re.DOTALL,
 )
+SHEETS_ENDING = "_contact_sheets"  # of the folders of pictures that tools.cut_tracklets writes beside tracklets
 
 _FRAME_NUMBER = re.compile(r"f(?:rame)?[_-]?([0-9]+)$", re.IGNORECASE)
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
@@ -27,12 +28,12 @@ _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is left out wherever a data set is listed."""
-    return name.startswith(".") or is_of_a_system(name)
+    return name.startswith(".") or is_left_by_system(name)
 
 
-def is_of_a_system(name: str) -> bool:
-    """Whether an operating system or another program wrote a file or folder for itself."""
-    return _OF_A_SYSTEM.fullmatch(name) is not None
+def is_left_by_system(name: str) -> bool:
+    """Whether a program left a file or folder that a user did not hide."""
+    return _OF_A_SYSTEM.fullmatch(name) is not None or name.endswith(SHEETS_ENDING)
 
 
 def is_image_name(name: str) -> bool:
