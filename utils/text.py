@@ -11,6 +11,7 @@ from .mistake import MissingFile, Mistake
 # How tables and data frames write that something is unknown; 'unknown' is also what folders are called.
 _UNKNOWN = frozenset(("", "-1", "nan", "none", "na", "n/a", "<na>", "nat", "null", "unknown"))
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # a whole number that went through a column of floats
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -69,21 +70,29 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
 
 def read_word(text: str) -> str:
     """Return a word of a table or of a name: '' if it means unknown, and a whole number without its '.0'."""
-    word = text.strip()
-    word = match[1] if (match := _WHOLE.fullmatch(word)) else word
+    word = _strip(text)
     return "" if word.casefold() in _UNKNOWN else word
 
 
+def _strip(text: str) -> str:
+    word = text.strip()
+    return match[1] if (match := _WHOLE.fullmatch(word)) else word
+
+
 def spelling(word: str) -> str:
-    """Return what all spellings of a word share: without case, spaces, Unicode form and leading zeros of numbers."""
+    """Return what all spellings of a word share: without case, spaces, Unicode form and zeros that change no number.
+
+    Digits after a number and a point are decimals: 1.05 is not 1.5, and a word that is 1.50 is 1.5.
+    """
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
     plain = "".join(each for each in plain if not each.isspace() and unicodedata.category(each) != "Cf")
-    return re.sub(r"[0-9]+", lambda number: number[0].lstrip("0") or "0", plain)
+    plain = re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
+    return plain.rstrip("0").rstrip(".") if _DECIMAL.fullmatch(plain) else plain
 
 
 def parse_integer(text: str, where: str) -> int:
     """Read a decimal integer of 64 bits; ``where`` it stands, as 'list.txt, line 3: the pid', begins the message."""
-    digits = read_word(text) or text.strip()
+    digits = _strip(text)
     if not _INTEGER.fullmatch(digits) or not INT64_MIN <= int(digits) <= INT64_MAX:
         raise Mistake(f"{where} must be an integer of 64 bits, got {shorten(text)}.")
     return int(digits)

@@ -17,6 +17,7 @@ SYSTEM_NAMES = frozenset(
     ("@eadir", "#recycle", "#snapshot", "@recycle", "@tmp", "~snapshot", "$recycle.bin", "system volume information")
     + ("__macosx", "lost+found", "thumbs.db", "desktop.ini")
 )
+SHEETS_ENDING = "_contact_sheets"  # of the folders of pictures that tools.cut_tracklets writes beside tracklets
 
 _FRAME_NUMBER = re.compile(r"f(?:rame)?[_-]?([0-9]+)$", re.IGNORECASE)
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
@@ -24,7 +25,12 @@ _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is left out wherever a data set is listed."""
-    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+    return name.startswith(".") or is_left_by_system(name)
+
+
+def is_left_by_system(name: str) -> bool:
+    """Whether a program left a file or folder that a user did not hide."""
+    return name.casefold() in SYSTEM_NAMES or name.endswith(SHEETS_ENDING)
 
 
 def is_image_name(name: str) -> bool:
