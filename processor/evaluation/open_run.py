@@ -47,6 +47,11 @@ class TrainedRun:
     camera_words: Sequence[str] = ()  # what the user's table called the training cameras; empty without such a table
 
     @property
+    def camera_names(self) -> Sequence[str]:
+        """What people call the training cameras, in their order; empty if the checkpoint lacks them."""
+        return self.camera_words or tuple(map(str, self.camids or ()))
+
+    @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
         return {
