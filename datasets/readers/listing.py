@@ -18,6 +18,7 @@ from utils.text import natural_key
 from ..problems import LOADING, Findings, Problems, printable
 from .names import (
     IMAGE_SUFFIXES,
+    OTHER_PICTURES,
     SHEETS_ENDING,
     frame_order,
     is_hidden,
@@ -194,5 +195,11 @@ def find_images(root: str | Path) -> tuple[dict[str, list[str]], list[str]]:
         f"{printable(folder.place)}: this folder has no images."
         for folder in folders
         if folder.is_innermost and not images[folder.place]
+    ]
+    problems += [
+        f"{printable(f'{folder.place}/{name}')}: pictures are read from {', '.join(IMAGE_SUFFIXES)} files only."
+        for folder in folders
+        for name in folder.names
+        if name.lower().endswith(OTHER_PICTURES)
     ]
     return {place: names for place, names in images.items() if names}, sorted(problems, key=natural_key)

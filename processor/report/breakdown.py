@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
 from datasets.tracklet import Tracklet
-from utils.tables import format_table
+from utils.tables import format_table, percent
 from utils.unknown import UNKNOWN
 
 from ..evaluation.results import CaseResult, Evaluation
@@ -52,7 +52,7 @@ def format_breakdown(rows: Sequence[dict[str, Any]]) -> str:
     for title, own in groupby(rows, lambda row: (row["method"], row["direction"])):
         cells = []
         for row in own:
-            measures = [f"{100 * row[name]:.2f}" for name in ("R1", "mAP")]
+            measures = [percent(row[name]) for name in ("R1", "mAP")]
             cells.append([f"{row['property']}: {row['value']}", *measures, row["num_queries"]])
         tables.append(format_table([", ".join(title), "R1", "mAP", "queries"], cells))
     return "\n\n".join(tables)
