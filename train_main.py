@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
     from processor.run import run_training  # torch takes seconds: --help and mistakes are answered before
 
-    run_training(cfg, args.resume, args.weights_only)
+    run_training(cfg, args.resume, args.weights_only, None if args.config_file else opts)
 
 
 if __name__ == "__main__":

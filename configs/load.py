@@ -69,9 +69,14 @@ def dump_config(cfg: CfgNode) -> str:
 
 
 def config_of_run(opts: Sequence[str]) -> Path | None:
-    """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one."""
-    path = Path(dict(_pairs(opts)).get("OUTPUT_DIR", DEFAULTS["OUTPUT_DIR"])) / CONFIG_FILE
-    if not path.is_file():
+    """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one.
+
+    The default folder has none for TEST.WEIGHT files, which are of anywhere.
+    """
+    pairs = dict(_pairs(opts))
+    path = Path(pairs.get("OUTPUT_DIR", DEFAULTS["OUTPUT_DIR"])) / CONFIG_FILE
+    of_elsewhere = "OUTPUT_DIR" not in pairs and pairs.get("TEST.WEIGHT", "") not in ("", "last", "best")
+    if of_elsewhere or not path.is_file():
         return None
     if LAST_LINE not in read_text(path):
         raise Mistake(
@@ -104,7 +109,7 @@ def _merge(values: dict[str, Any], text: str, source: str, skip_unknown: bool = 
         if key in written:
             raise Mistake(f"{key} appears twice in {source}, once with a dotted name.")
         written[key] = value
-    if LAST_LINE in text:
+    if skip_unknown or LAST_LINE in text:  # a run wrote it
         values |= BEFORE_THE_KEY
     translated, remarks = translate(written, source)
     for key, value in translated.items():

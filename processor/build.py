@@ -45,9 +45,9 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     camids = list(train_cameras(dataset.train))
     logger.info("%d identities, %d tracklets, cameras %s", len(pids), len(dataset.train), camids)
     model = make_model(cfg, len(pids), len(camids), pretrained=not resume).to(runtime.device)
-    criterion = make_loss(cfg, len(pids)).to(runtime.device)
+    criterion = make_loss(cfg, len(pids), model.feature_widths).to(runtime.device)
     optimizer = make_optimizer(cfg, model, criterion)
-    logger.info("Parameters:\n%s", format_groups(cfg, model, criterion))
+    logger.info("Parameters:\n%s\nLoss: %s", format_groups(cfg, model, criterion), criterion.formula())
     if not runtime.processes.is_main:  # the slices of a batch need different dropout masks
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)

@@ -13,7 +13,7 @@ from PIL import Image
 from datasets.readers.listing import find_images
 from datasets.readers.names import IMAGE_SUFFIXES
 from utils.mistake import MissingFile, Mistake
-from utils.pictures import FORMATS, upright_rgb
+from utils.pictures import read_rgb
 
 FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network's inputs and its output
 CLIP_SHAPE, CAMIDS = "T, H, W", "cameras"  # entries of its metadata
@@ -78,7 +78,6 @@ def read_clip(paths: Sequence[Path], num_frames: int, height: int, width: int) -
 def _read_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Return the pixels that training takes for a frame, (H, W, 3), uint8; ``size`` is (W, H)."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            return np.asarray(upright_rgb(image).resize(size, Image.Resampling.BILINEAR))
+        return np.asarray(read_rgb(path.read_bytes()).resize(size, Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow promises no list of what it raises for damaged files
         raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error

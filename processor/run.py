@@ -27,7 +27,7 @@ from .evaluation.open_run import load_trained, locate_checkpoint
 from .evaluation.rank import evaluate
 from .report.tables import format_results, score_methods
 from .report.write import write_report
-from .training.checkpoints import keep_old_checkpoints, prepare_run, restore_last
+from .training.checkpoints import keep_old_checkpoints, prepare_run, read_config, restore_last
 from .training.state import LAST_CHECKPOINT
 from .training.train import train
 from .training.validate import make_validation
@@ -35,10 +35,15 @@ from .training.validate import make_validation
 logger = logging.getLogger(__name__)
 
 
-def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
-    """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked."""
+def run_training(cfg: CfgNode, resume: bool, with_weights: bool, overrides: Sequence[str] | None = None) -> None:
+    """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked.
+
+    With ``overrides``, KEY VALUE pairs, the configuration of the checkpoint takes the place of ``cfg``.
+    """
     output = prepare_output(cfg.OUTPUT_DIR)
     with lock_folder(output), start_logging(output / "train.log"):
+        if resume and overrides is not None:
+            cfg = read_config(cfg, output, overrides)
         logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
         warn_of_unread_keys(cfg, "training")
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)

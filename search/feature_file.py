@@ -161,7 +161,8 @@ def read_feature_files(paths: Sequence[Path]) -> FeatureTable:
         other = read_features(path)
         require_comparable(table, str(paths[0]), other, str(path), joined=True)
         if double := set(table.keys).intersection(other.keys):
-            raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too.")
+            cure = "rename a folder (tools.cut_tracklets --name), and describe it again"
+            raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too: {cure}.")
         table = FeatureTable(pa.concat_tables([table.rows, other.rows]))
     return table
 

@@ -17,3 +17,11 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align:
         for cells in table
     ]
     return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+
+
+def percent(fraction: float, sign: str = "") -> str:
+    """Return a fraction in percent, with two digits; ``sign`` '+' marks what is not negative, too.
+
+    Tables, pages and pictures round the scores that results.json holds with all digits by this rule.
+    """
+    return f"{round(100 * fraction, 2) + 0.0:{sign}.2f}"  # -0.001 is 0.00

@@ -4,13 +4,21 @@ import csv
 import io
 import re
 import unicodedata
+from decimal import Decimal
 from pathlib import Path
 
 from .mistake import MissingFile, Mistake
 
-# How tables and data frames write that something is unknown; 'unknown' is also what folders are called.
-_UNKNOWN = frozenset(("", "-1", "nan", "none", "na", "n/a", "<na>", "nat", "null", "unknown"))
+# How tables and data frames write that something is unknown, without punctuation; folders are called 'unknown', too.
+_UNKNOWN = frozenset(("", "nan", "none", "na", "nat", "null", "nil", "missing", "undefined", "unknown"))
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # a whole number that went through a column of floats
+_POWER = re.compile(r"-?\d(?:\.\d{1,18})?e[+]\d\d", re.ASCII)  # a number as NumPy writes it
+_AROUND_UNKNOWN = re.compile(r"[\s#<>()./?_\u2010-\u2015-]")
+_NUMBER = re.compile(r"[+#]?([0-9]+)(?:[.,]([0-9]*))?")  # as people write it
+_SEPARATOR = r"[\s_.,:;\u2010-\u2015-]+"  # of parts of a word
+_BETWEEN_DIGITS = re.compile(rf"(?<=[0-9])(?!\.[0-9]){_SEPARATOR}(?=[0-9])")  # 1_1 is not 11
+_BESIDE_LETTERS = re.compile(rf"(?<=[^\W\d_]){_SEPARATOR}(?=\w)|(?<=\w){_SEPARATOR}(?=[^\W\d_])")
+_QUOTES = "'\"\u2019"
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -69,21 +77,35 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
 
 def read_word(text: str) -> str:
     """Return a word of a table or of a name: '' if it means unknown, and a whole number without its '.0'."""
+    word = _strip(text)
+    return "" if word == "-1" or _AROUND_UNKNOWN.sub("", word).casefold() in _UNKNOWN else word
+
+
+def _strip(text: str) -> str:
     word = text.strip()
-    word = match[1] if (match := _WHOLE.fullmatch(word)) else word
-    return "" if word.casefold() in _UNKNOWN else word
+    word = f"{Decimal(word):f}" if _POWER.fullmatch(word) else word
+    return match[1] if (match := _WHOLE.fullmatch(word)) else word
 
 
 def spelling(word: str) -> str:
-    """Return what all spellings of a word share: without case, spaces, Unicode form and leading zeros of numbers."""
+    """Return what all spellings of a word share.
+
+    They may differ in case, Unicode form, quotation marks, in what separates parts of the word, and as numbers do: in
+    digits of another script, a '+', and zeros that change no number. Digits after a number and a point are decimals:
+    1.05 is not 1.5, and a word that is 1.50 is 1.5.
+    """
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
-    plain = "".join(each for each in plain if not each.isspace() and unicodedata.category(each) != "Cf")
-    return re.sub(r"[0-9]+", lambda number: number[0].lstrip("0") or "0", plain)
+    seen = (each for each in plain if unicodedata.category(each) != "Cf" and each not in _QUOTES)
+    plain = "".join(str(unicodedata.decimal(each, each)) for each in seen).strip(" _.,:;")
+    if number := _NUMBER.fullmatch(plain):
+        plain = f"{number[1]}.{number[2]}".rstrip("0").rstrip(".") if number[2] else number[1]
+    plain = _BESIDE_LETTERS.sub("", _BETWEEN_DIGITS.sub("/", plain))
+    return re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
 
 
 def parse_integer(text: str, where: str) -> int:
     """Read a decimal integer of 64 bits; ``where`` it stands, as 'list.txt, line 3: the pid', begins the message."""
-    digits = read_word(text) or text.strip()
+    digits = _strip(text)
     if not _INTEGER.fullmatch(digits) or not INT64_MIN <= int(digits) <= INT64_MAX:
         raise Mistake(f"{where} must be an integer of 64 bits, got {shorten(text)}.")
     return int(digits)

@@ -16,7 +16,17 @@ from utils.mistake import MissingFile, Mistake
 from utils.text import natural_key
 
 from ..problems import LOADING, Findings, Problems, printable
-from .names import IMAGE_SUFFIXES, SYSTEM_NAMES, frame_order, is_hidden, is_image_name, is_utf8, number_folders
+from .names import (
+    IMAGE_SUFFIXES,
+    OTHER_PICTURES,
+    SHEETS_ENDING,
+    frame_order,
+    is_hidden,
+    is_image_name,
+    is_left_by_system,
+    is_utf8,
+    number_folders,
+)
 
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
 ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
@@ -163,7 +173,7 @@ def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
         if os.path.islink(path) and any(parent.samefile(path) for parent in Path(path).parents):
             subfolders.clear()
             continue
-        skipped += [name for name in (*subfolders, *names) if name.casefold() in SYSTEM_NAMES]
+        skipped += [name for name in (*subfolders, *names) if is_left_by_system(name)]
         subfolders[:] = sorted((name for name in subfolders if not is_hidden(name)), key=natural_key)
         names = sorted((name for name in names if not is_hidden(name)), key=frame_order)
         folders.append(WalkedFolder(path, locate(path), names, not subfolders))
@@ -172,7 +182,8 @@ def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
             for name in names
             if not is_image_name(name) and not os.path.exists(os.path.join(path, name))
         ]
-    problems += [f"{name}: left by an operating system or a network drive." for name in skipped]
+    reasons = ("left by an operating system or a network drive", "contact sheets of tools.cut_tracklets")
+    problems += [f"{name}: {reasons[name.endswith(SHEETS_ENDING)]}." for name in skipped]
     return folders, problems
 
 
@@ -184,5 +195,11 @@ def find_images(root: str | Path) -> tuple[dict[str, list[str]], list[str]]:
         f"{printable(folder.place)}: this folder has no images."
         for folder in folders
         if folder.is_innermost and not images[folder.place]
+    ]
+    problems += [
+        f"{printable(f'{folder.place}/{name}')}: pictures are read from {', '.join(IMAGE_SUFFIXES)} files only."
+        for folder in folders
+        for name in folder.names
+        if name.lower().endswith(OTHER_PICTURES)
     ]
     return {place: names for place, names in images.items() if names}, sorted(problems, key=natural_key)

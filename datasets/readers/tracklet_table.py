@@ -173,6 +173,9 @@ def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequenc
     texts = {name: value.strip() if name in TEXTS else read_word(value) for name, value in values.items()}
     if not texts["path"]:
         raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")
+    for name in ("person", "camera"):
+        if re.fullmatch("-[0-9]+", texts.get(name, "")):
+            raise Mistake(f"{where}: {name} {texts[name]} is negative; leave it empty where the {name} is unknown.")
     view = texts.get("view", VIEWS[0])
     if view not in VIEWS:
         raise Mistake(f"{where}: view must be one of {', '.join(VIEWS)}, got {shorten(view)}.")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import Role, changed_keys, config_of_run, describe_differences, get_cfg, parse_camera_map
+from configs import CONFIG_FILE, Role, changed_keys, config_of_run, describe_differences, get_cfg, parse_camera_map
 from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
@@ -132,8 +132,8 @@ def open_run(opts: Sequence[str]) -> TrainedRun:
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:
     """Open the checkpoint that ``locate_checkpoint`` finds.
 
-    A checkpoint of ours holds its own configuration. With ``overrides``, KEY VALUE pairs, that one is used with these
-    laid over it; with None, ``cfg`` as it is. Messages name ``config_file``, which ``cfg`` is from, in commands.
+    With ``overrides``, KEY VALUE pairs, ``choose_config`` replaces ``cfg``; with None, it is used as it is. Messages
+    name ``config_file``, which ``cfg`` is from, in commands.
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
@@ -143,11 +143,10 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
         words = tuple(map(str, content.get("camera_words", ())))
         chosen = _describe_choice(content, path)
+        if overrides is not None:
+            cfg = choose_config(cfg, content, path, overrides)
         if "config" in content:
-            source = f"config in {path}"
-            if overrides is not None:
-                cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
-            trained_cfg = get_cfg(config_text=content["config"], source=source)
+            trained_cfg = get_cfg(config_text=content["config"], source=f"config in {path}")
             trained_on = trained_cfg.DATASETS.NAMES
             training_settings = _compare_with_recipe(trained_cfg, (Role.TRAINING, Role.BATCHES))
             for key, (before, now) in changed_keys(trained_cfg, cfg, Role.NETWORK).items():
@@ -163,6 +162,26 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
     return TrainedRun(model, runtime, camids, path, chosen, cfg, training_settings, trained_on, config_file, words)
+
+
+def choose_config(cfg: CfgNode, content: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> CfgNode:
+    """Return the configuration of a checkpoint with ``overrides``, KEY VALUE pairs, over it; the log says whose it is.
+
+    It is that in the checkpoint; of weights without one, ``cfg``, which begins with ``config_of_run``. An edited
+    config.yml beside the checkpoint has no effect, and its edited keys are named.
+    """
+    file = config_of_run(overrides)
+    if "config" not in content:
+        source = file or "the winner's recipe"
+        logger.warning("%s holds no configuration, so that of %s is used: name its own by --config_file.", path, source)
+        return cfg
+    with fitting(path):
+        own = get_cfg(opts=overrides, config_text=content["config"], source=f"config in {path}")
+    logger.info("The configuration is that in %s, with what the command line changes", path)
+    if file == path.with_name(CONFIG_FILE) and (edited := changed_keys(own, cfg, *Role)):
+        keys = ", ".join(f"{key} {value} ({before} in the checkpoint)" for key, (before, value) in edited.items())
+        logger.warning("%s differs, without effect: %s. To change a key, add it to the command.", file, keys)
+    return own
 
 
 def _compare_with_recipe(cfg: CfgNode, roles: Sequence[Role]) -> str:

@@ -14,7 +14,7 @@ from datasets.tracklet import Tracklet
 from utils.bootstrap import mean_over_people
 from utils.distances import given_distances
 from utils.metrics import RankingResult, merge_rankings, score_queries
-from utils.tables import format_table
+from utils.tables import format_table, percent
 from utils.unknown import UNKNOWN
 
 from ..evaluation.results import CaseResult, Evaluation, Method
@@ -61,9 +61,7 @@ def format_breakdown(rows: Sequence[dict[str, Any]]) -> str:
     for title, own in groupby(rows, lambda row: (row["method"], row["direction"])):
         cells = []
         for row in own:
-            measures = [
-                cell for name in ("R1", "mAP") for cell in (f"{100 * row[name]:.2f}", format_interval(row, name))
-            ]
+            measures = [cell for name in ("R1", "mAP") for cell in (percent(row[name]), format_interval(row, name))]
             cells.append([f"{row['property']}: {row['value']}", *measures, row["num_queries"], row["num_people"]])
         headers = [", ".join(title), "R1", "95 %", "mAP", "95 %", "queries", "people"]
         tables.append(format_table(headers, cells))
@@ -72,7 +70,7 @@ def format_breakdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def format_interval(row: Mapping[str, Any], measure: str) -> str:
     """Lay out the interval of a measure, in percent."""
-    return f"{100 * row[f'{measure}_low']:.1f}-{100 * row[f'{measure}_high']:.1f}"
+    return f"{percent(row[f'{measure}_low'])}-{percent(row[f'{measure}_high'])}"
 
 
 def _group_queries(result: CaseResult, method: Method, ranking: RankingResult) -> Iterator[Group]:

@@ -126,6 +126,6 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
         for (picture, covered), frame, blended, weight in columns:
             picture.imshow(frame)
             covered.imshow(blended)
-            covered.set_xlabel(f"weight {weight:.0%}", fontsize=8)
+            covered.set_xlabel(f"weight {weight:.1%}", fontsize=8)
     figure.suptitle(f"Query and gallery tracklet: cosine similarity {explanation.similarity:.3f}", fontsize=11)
     figure.savefig(path, dpi=100)

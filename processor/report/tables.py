@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
-from utils.tables import format_table
+from utils.tables import format_table, percent
 
 from ..evaluation.results import RERANKED, VISUAL, Evaluation, Method
 from .breakdown import break_down, format_interval
@@ -113,7 +113,7 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
         method = f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
         title = (method, row["direction"])
         ends = [format_interval(row, name) for name in MEASURES]
-        means.append((*title, *(f"{100 * row[name]:.2f}" for name in MEASURES), row["num_valid_queries"]))
+        means.append((*title, *(percent(row[name]) for name in MEASURES), row["num_valid_queries"]))
         intervals.append((*title, *ends, row["num_people"]))
     align = "<<" + ">" * (len(MEASURES) + 1)
     tables = (
@@ -147,6 +147,6 @@ def format_verification(rows: Sequence[Row]) -> str:
     for row in rows:
         rates = [(point["true_positive_rate"], point["threshold"]) for point in row["operating_points"]]
         rates.append((row["equal_error_rate"], row["equal_error_threshold"]))
-        texts = [f"{100 * rate:.2f} ({'-' if threshold is None else f'{threshold:.4g}'})" for rate, threshold in rates]
+        texts = [f"{percent(rate)} ({'-' if threshold is None else f'{threshold:.4g}'})" for rate, threshold in rates]
         cells.append([row["method"], row["direction"], *texts])
     return format_table(["verification (threshold)", "direction", *titles], cells, "<<" + ">" * len(titles))

@@ -70,13 +70,12 @@ class TrainingMonitor:
     The calls of a step, in this order: ``mark`` when its batch is there; ``send_measures`` after the forward pass;
     ``read_measures`` after the backward pass, before the weights change; ``mark`` after that.
 
-    ``first_step`` is the run's step, counted from 1, with which this begins; TensorBoard hides points from there on.
+    TensorBoard counts the steps of the run from 1, and hides points of those that are repeated.
     ``ideal_step_seconds`` are those at the device's rate of matrix products; 0 if that was not measured.
     """
 
-    def __init__(
-        self, state: TrainingState, output: Path | None = None, first_step: int = 1, ideal_step_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, state: TrainingState, output: Path | None = None, ideal_step_seconds: float = 0.0) -> None:
+        self.state = state
         self.solver = state.cfg.SOLVER.STAGE2
         self.device = state.runtime.device
         self.ideal_step_seconds = ideal_step_seconds
@@ -85,7 +84,7 @@ class TrainingMonitor:
         if output is not None and state.runtime.processes.is_main:
             self.output = output
             self.rows = read_history(output / HISTORY, state.epoch)  # those of epochs that are repeated are dropped
-            self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
+            self._board = SummaryWriter(str(output / "tensorboard"), purge_step=state.steps_before + state.step + 1)
         self._epoch = _Epoch(0, 0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
@@ -224,7 +223,7 @@ class TrainingMonitor:
     def _write_step(self, values: Row, distances: Sequence[Tensor]) -> None:
         if self._board is None:
             return
-        step = (self._epoch.number - 1) * self._epoch.num_steps + self._epoch.steps
+        step = self.state.steps_before + self._epoch.steps
         for name, value in values.items():
             self._board.add_scalar(f"step/{name}", value, step)
         if distances:

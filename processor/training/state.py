@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 LAST_CHECKPOINT = "checkpoint_last.pth"
 BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
-PROGRESS = ("epoch", "step", "epoch_so_far", "validation_is_due", "best")  # fields of the state
+PROGRESS = ("epoch", "step", "steps_before", "epoch_so_far", "validation_is_due", "best")  # fields of the state
 
 
 def weights_beside(path: Path, ending: str = "") -> Path:
@@ -47,6 +47,7 @@ class TrainingState:
     data_hash: str  # of the training tracklets' names and lengths
     epoch: int = 0  # number of finished epochs
     step: int = 0  # number of finished steps of the epoch after these
+    steps_before: int = 0  # of the finished epochs, which differ in length
     epoch_so_far: dict[str, Any] = field(default_factory=dict)  # counted in those steps; empty between two epochs
     validation_is_due: bool = False  # of the last finished epoch
     best: float = 0.0  # validation mAP so far, visual only, 0..1
@@ -61,11 +62,12 @@ class TrainingState:
         self.model.gather_batch = processes.gather_batch
         self.parallel_model = processes.parallelize(self.model)  # as training calls it
 
-    def finish_epoch(self) -> None:
-        """Go on to the next epoch: new soft labels, the next learning rate, and validation if it is time for that."""
+    def finish_epoch(self, num_steps: int) -> None:
+        """Go on after an epoch: new soft labels, the next learning rate, and validation if it is time for that."""
         self.criterion.next_epoch()
         self.schedule.step()
         self.epoch += 1
+        self.steps_before += num_steps
         self.step = 0
         self.epoch_so_far = {}
         solver = self.cfg.SOLVER.STAGE2
@@ -141,6 +143,7 @@ class TrainingState:
                 torch.set_rng_state(states["cpu"])
                 if self.runtime.device.type == "cuda" and "cuda" in states:  # a run may resume on another device
                     torch.cuda.set_rng_state(states["cuda"], self.runtime.device)
+            content.setdefault("steps_before", 0)  # version 0.1.0 had none
             for name in PROGRESS:
                 setattr(self, name, content[name])
         logger.info("Resumed from %s after epoch %d and %d steps of the next", path, self.epoch, self.step)

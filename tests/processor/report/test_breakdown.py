@@ -94,7 +94,7 @@ def test_every_group_has_its_interval_in_data_and_text():
         assert (row["num_queries"], row["num_people"], row["R1"]) == (4, 3, 0.5)
         assert (row["R1_low"], row["R1_high"]) == (low, high)
     cells = format_breakdown(rows).splitlines()[2].split()[-6:]
-    assert cells[:2] + cells[4:] == ["50.00", f"{100 * low:.1f}-{100 * high:.1f}", "4", "3"]
+    assert cells[:2] + cells[4:] == ["50.00", f"{100 * low:.2f}-{100 * high:.2f}", "4", "3"]
 
 
 def test_aerial_queries_are_grouped_by_their_own_altitude():

@@ -20,6 +20,7 @@ from processor.report.tables import (
 )
 from utils.bootstrap import bootstrap_interval
 from utils.metrics import PROTOCOLS, evaluate_ranking
+from utils.tables import percent
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
@@ -81,7 +82,7 @@ def test_intervals_are_those_of_people_who_are_the_same_in_both_directions(run):
         assert row["mAP_low"] < row["mAP"] < row["mAP_high"]
         assert (row["R1_low"], row["R1"], row["R1_high"]) == (1, 1, 1)
     last = format_results(Evaluation(results), rows).splitlines()[-1]
-    assert f"{100 * rows[2]['mAP_low']:.1f}-{100 * rows[2]['mAP_high']:.1f}" in last
+    assert f"{percent(rows[2]['mAP_low'])}-{percent(rows[2]['mAP_high'])}" in last
     assert last.split()[-1] == "3"
 
 
