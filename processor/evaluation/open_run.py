@@ -48,6 +48,11 @@ class TrainedRun:
     chosen_on: Collection[int] = ()  # people of ``trained_on`` whose scores chose the checkpoint
 
     @property
+    def camera_names(self) -> Sequence[str]:
+        """What people call the training cameras, in their order; empty if the checkpoint lacks them."""
+        return self.camera_words or tuple(map(str, self.camids or ()))
+
+    @property
     def origin(self) -> dict[str, str]:
         """Where results of this run come from, to be written above them."""
         return {

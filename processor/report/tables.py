@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from utils.bootstrap import bootstrap_interval
+from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
 from utils.tables import format_table, percent
 
 from ..evaluation.results import RERANKED, VISUAL, Evaluation, Method
-from .breakdown import break_down
+from .breakdown import break_down, format_interval
 from .direction import RankedDirection
 
 REPORTED_RANKS = (1, 5, 10, 20)
@@ -52,8 +52,7 @@ def score_methods(evaluation: Evaluation) -> list[Row]:
 def _score(method: Method, direction: str, protocol: str, ranking: RankingResult, pids: np.ndarray) -> Row:
     """Score a ranking; ``pids`` are those of its valid queries, (V,)."""
     values = measures_by_query(ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties)
-    low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
-    row = {
+    return {
         "direction": direction,
         "method": str(method),
         "re_ranked": method.ranking == RERANKED,
@@ -62,12 +61,9 @@ def _score(method: Method, direction: str, protocol: str, ranking: RankingResult
         "protocol": protocol,
         "num_valid_queries": ranking.num_valid_queries,
         "num_queries_without_match": ranking.num_unmatched,
-        "num_people": len(np.unique(pids)),
         f"mAP@{ranking.k}": ranking.mAP_at_k,
+        **mean_over_people(values, pids),
     }
-    for index, (name, value) in enumerate(values.items()):
-        row |= {name: float(value.mean()), f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
-    return row
 
 
 def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
@@ -117,7 +113,7 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
     for row in scores:
         method = f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
         title = (method, row["direction"])
-        ends = [f"{percent(row[f'{name}_low'])}-{percent(row[f'{name}_high'])}" for name in MEASURES]
+        ends = [format_interval(row, name) for name in MEASURES]
         means.append((*title, *(percent(row[name]) for name in MEASURES), row["num_valid_queries"]))
         intervals.append((*title, *ends, row["num_people"]))
     align = "<<" + ">" * (len(MEASURES) + 1)

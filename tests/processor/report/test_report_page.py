@@ -18,6 +18,7 @@ from PIL import Image
 from processor.evaluation.results import VISUAL, Evaluation
 from processor.report import direction as directions_module
 from processor.report import report_page
+from processor.report.breakdown import format_interval
 from processor.report.direction import Place, RankedQuery
 from processor.report.maps import QueryMaps
 from processor.report.report_page import render_page
@@ -74,15 +75,16 @@ def test_the_numbers_are_those_of_results_json(run, report, tmp_path):
     text = report(run(), tmp_path)[-1].read_text(encoding="utf-8")
     results = json.loads((tmp_path / "results.json").read_text())
     values = [float(value) for value in re.findall(r'<data value="([^"]*)">', text)]
-    assert values == [row[measure] for row in results["results"] for measure in MEASURES]
-    ends = re.findall(r'<span class="interval">(\S+) to (\S+)</span>', text)
-    table = (tmp_path / "results.txt").read_text().split("95 % interval over people")[1].split("\n\n")[0]
-    assert [f"{low}-{high}" for low, high in ends] == re.findall(r"[\d.]+-[\d.]+", table.split("---\n")[1])
+    groups = [row for row in results["breakdown"] if row["method"] in embedded(text)["methods"]]
+    expected = [(row, measure) for row in results["results"] for measure in MEASURES]
+    expected += [(row, measure) for row in groups for measure in ("R1", "mAP")]
+    assert values == [row[measure] for row, measure in expected]
+    shown = re.findall(r'class="interval">(.*?)</span>', text)
+    assert shown == [format_interval(row, measure).replace("-", " to ") for row, measure in expected]
     # Masked and attributes alone, in two directions and overall.
     assert text.count("reads the test set's annotations</span>") == 2 * 3
     data = embedded(text)
-    shown = [row["mAP"] for row in results["breakdown"] if row["method"] in data["methods"]]
-    assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == shown
+    assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == [row["mAP"] for row in groups]
     expected = {(row["method"], row["direction"]): (row["mAP"], row["R1"]) for row in results["results"]}
     for direction in data["directions"]:
         for number, method in enumerate(data["methods"]):
