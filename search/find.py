@@ -46,18 +46,24 @@ class Condition:
         return (column >= first) & (column <= last)
 
     def as_sql(self) -> str:
-        """Return the condition in the SQL of DataFusion; views are of ``VIEWS``, so nothing needs to be escaped."""
+        """Return the condition in the SQL of DataFusion."""
         if self.column != "time":
-            return f"{self.column} IN ({', '.join(map(repr, self.values))})"
+            return having(self.column, self.values)
         return "time BETWEEN " + " AND ".join(f"timestamp '{moment:%Y-%m-%d %H:%M:%S}'" for moment in self.values)
+
+
+def having(column: str, words: Sequence[str]) -> str:
+    """Return the SQL of a condition that a column holds one of some words."""
+    quoted = ", ".join("'" + word.replace("'", "''") + "'" for word in words)
+    return f"{column} IN ({quoted})"
 
 
 def parse_condition(text: str) -> Condition:
     """Read a condition of the command line; an argparse type."""
     column, _, right = text.partition("=")
     try:
-        if column == "camera":
-            return Condition(column, tuple(int(word) for word in right.split(",")))
+        if column == "camera" and right:
+            return Condition(column, tuple(right.split(",")))
         if column == "view" and set(right.split(",")) <= {*VIEWS}:
             return Condition(column, tuple(right.split(",")))
         if column == "time" and right.strip("."):

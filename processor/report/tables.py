@@ -97,6 +97,7 @@ def collect_results(
         **origin,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
         "unit_length": evaluation.unit_length,
+        "remarks": list_remarks(evaluation),
         "identities_masked": bool(evaluation.masked()),
         "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
         "results": list(scores),
@@ -124,9 +125,13 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
 
 
 def format_protocols(evaluation: Evaluation) -> str:
-    """State the rules behind the scores, one protocol a line, and what has no scores."""
-    lines = [f"protocol: {protocol}" for protocol in evaluation.protocols()]
-    lines += [
+    """State the rules behind the scores, one protocol a line, and the remarks."""
+    return "\n".join([*(f"protocol: {protocol}" for protocol in evaluation.protocols()), *list_remarks(evaluation)])
+
+
+def list_remarks(evaluation: Evaluation) -> list[str]:
+    """Say what has no scores, and how scores must be read."""
+    lines = [
         f"left out of {result.case.title}, because none of their frames can be read: {result.num_left_out} tracklets"
         for result in evaluation.cases
         if result.num_left_out
@@ -136,7 +141,10 @@ def format_protocols(evaluation: Evaluation) -> str:
         lines.append(f"not scored, because their test identities are masked: {names}")
     elif len(evaluation.cases) > 1:
         lines.append("overall weighs directions by their numbers of counted queries")
-    return "\n".join(lines)
+    people = {query.pid for result in evaluation.scored() for query in result.case.query}
+    if choosers := people & set(evaluation.chosen_on):
+        lines.append(f"{len(choosers)} of the {len(people)} people scored chose the checkpoint: expect less on others")
+    return lines
 
 
 def format_verification(rows: Sequence[Row]) -> str:

@@ -77,7 +77,7 @@ def test_counts_near_the_limit_are_those_of_double_precision():
 @pytest.mark.parametrize(
     ("words", "fitting", "sql"),
     [
-        ("camera=1,3", "ce", "camera IN (1, 3)"),
+        ("camera=1,3", "ce", "camera IN ('1', '3')"),
         ("view=aerial", "bc", "view IN ('aerial')"),
         ("time=2023-10-17", "bc", None),
         ("time=2023-10-17T11:00..2023-10-18", "cd", None),
@@ -85,6 +85,7 @@ def test_counts_near_the_limit_are_those_of_double_precision():
         ("time=..2023-10-17T10:00", "b", None),
         ("view=aerial camera=1", "c", None),
         ("camera=7", "", None),
+        ("camera=O'Neil", "", "camera IN ('O''Neil')"),
     ],
 )
 def test_conditions_choose_rows(describe, words, fitting, sql):
@@ -101,7 +102,7 @@ def test_conditions_choose_rows(describe, words, fitting, sql):
 
 
 @pytest.mark.parametrize(
-    "word", ["camera", "camera=", "camera=x", "view=sky", "time=..", "time=soon", "time=2023-10-17T10:00Z", "pid=3"]
+    "word", ["camera", "camera=", "view=sky", "time=..", "time=soon", "time=2023-10-17T10:00Z", "pid=3"]
 )
 def test_a_condition_that_makes_no_sense_is_refused(word):
     with pytest.raises(argparse.ArgumentTypeError, match="expected camera=3,5 or view=aerial"):
