@@ -10,7 +10,7 @@ from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
 from utils.tables import format_table, percent
 
-from ..evaluation.results import RERANKED, VISUAL, Evaluation, Method
+from ..evaluation.results import RERANKED, Evaluation, Method
 from .breakdown import break_down, format_interval
 from .direction import RankedDirection
 
@@ -74,7 +74,6 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
         equal, at_rate = verification.equal_error(), verification.at_false_positive_rate
         row = {
             "method": str(direction.method),
-            "visual": direction.method == VISUAL,
             "direction": direction.case.title,
             "num_positive_pairs": len(verification.thresholds),
             "num_negative_pairs": verification.num_negatives,
