@@ -32,6 +32,7 @@ from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command, show
 from utils.matrix_rate import measure_matrix_rate
+from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
 from utils.tables import format_table
@@ -130,11 +131,7 @@ def measure_peak(argv: Sequence[str], network: str, step: str) -> float:
     function = make_steps(cfg, args, runtime, network)[step]
     for _ in range(2):
         function()
-    if runtime.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(runtime.device) / 2**30
-    from resource import RUSAGE_SELF, getrusage  # not on Windows
-
-    return getrusage(RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_gib(runtime.device) or 0.0
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:

@@ -5,11 +5,12 @@ import logging
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from utils.bootstrap import compare_paired
+from utils.bootstrap import PairedDifference, compare_paired
 from utils.mistake import Mistake
 from utils.tables import format_table, percent
 from utils.text import read_csv, read_text
@@ -147,14 +148,21 @@ def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, st
     return pairs, format_settings(folders, settings, ignored=SEED if same_seeds else "")
 
 
-def format_differences(pairs: Pairs) -> str:
-    """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values.
+@dataclass(frozen=True)
+class Comparison:
+    """How two methods differ in one measure, by means over the seeds."""
 
-    A method has a row for each direction and, if there are several, for all of them. Means are over the seeds, each of
-    whose differences stands at the end.
-    """
-    rows = []
-    num_seeds = len(next(iter(pairs.values()))[1])
+    method: str
+    direction: str  # or 'overall', of several
+    measure: str
+    first: float
+    second: float
+    paired: PairedDifference
+
+
+def compare_runs(pairs: Pairs) -> list[Comparison]:
+    """Compare the runs of two methods in each measure of ``COMPARED``, direction by direction and overall."""
+    found = []
     for method in dict.fromkeys(key[0] for key in pairs):
         own = {key: pair for key, pair in pairs.items() if key[0] == method}
         directions = list(dict.fromkeys(key[1] for key in own))
@@ -163,11 +171,26 @@ def format_differences(pairs: Pairs) -> str:
             pids, *scores = map(np.array, zip(*group, strict=True))
             first, second = (measures_by_query(*each.T) for each in scores)  # (seeds, queries)
             for name in COMPARED:
-                result = compare_paired(first[name], second[name], pids)
-                means = [percent(values[name].mean()) for values in (first, second)]
-                ends = f"{percent(result.low, '+')} to {percent(result.high, '+')}"
-                row = [method, direction, name, *means, percent(result.difference, "+"), ends, f"{result.p_value:.4f}"]
-                rows.append(row + [percent(own, "+") for own in result.by_seed if num_seeds > 1])
+                means = (float(values[name].mean()) for values in (first, second))
+                paired = compare_paired(first[name], second[name], pids)
+                found.append(Comparison(method, direction, name, *means, paired))
+    return found
+
+
+def format_differences(pairs: Pairs) -> str:
+    """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values.
+
+    A method has a row for each direction and, if there are several, for all of them. Means are over the seeds, each of
+    whose differences stands at the end.
+    """
+    num_seeds = len(next(iter(pairs.values()))[1])
+    rows = []
+    for each in compare_runs(pairs):
+        paired = each.paired
+        ends = f"{percent(paired.low, '+')} to {percent(paired.high, '+')}"
+        row = [each.method, each.direction, each.measure, percent(each.first), percent(each.second)]
+        row += [percent(paired.difference, "+"), ends, f"{paired.p_value:.4f}"]
+        rows.append(row + [percent(own, "+") for own in paired.by_seed if num_seeds > 1])
     header = ["method", "direction", "measure", "first", "second", "difference", "95 % interval", "p"]
     header += [f"pair {index}" for index in range(1, num_seeds + 1) if num_seeds > 1]
     return format_table(header, rows, align="<<<" + ">" * (len(header) - 3))

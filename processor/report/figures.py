@@ -70,14 +70,30 @@ def write_figures(
             with mpl.rc_context({**STYLE, "svg.hashsalt": path.name}):  # ids depend on the figure, not on chance
                 figure = Figure(figsize=SIZE, layout="constrained")  # no pyplot: it needs no display, keeps no state
                 description = draw(figure.subplots())
-                lines, _ = figure.axes[0].get_legend_handles_labels()
-                # Above the axes, since curves may be anywhere; the figure becomes higher by the legend.
-                figure.legend(loc="outside upper left")
-                figure.set_figheight(SIZE[1] + len(lines) * LEGEND_LINE)
+                _add_legend(figure)
                 figure.savefig(path.with_suffix(".png"), dpi=DOTS_PER_INCH, facecolor="white")
                 figure.savefig(path.with_suffix(".pdf"), facecolor="white", metadata={"CreationDate": None})
                 figures.append((f"{heading}, {title}", description, _as_svg(figure)))
     return figures
+
+
+def draw_lines(name: str, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], **labels: Any) -> str:
+    """Draw lines by their names, x and y, as SVG; ``name`` is the figure's, and ``labels`` are those of the axes."""
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.subplots()
+        for label, points in lines.items():
+            axes.plot(*points, label=label)
+        axes.set(**labels)
+        _add_legend(figure)
+        return _as_svg(figure)
+
+
+def _add_legend(figure: Figure) -> None:
+    """Add a legend above the axes, since curves may be anywhere; the figure becomes higher by it."""
+    lines, _ = figure.axes[0].get_legend_handles_labels()
+    figure.legend(loc="outside upper left")
+    figure.set_figheight(SIZE[1] + len(lines) * LEGEND_LINE)
 
 
 def _draw_cmc(directions: Sequence[RankedDirection], axes: Axes) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from utils.files import set_aside, write_text
+from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.progress import format_duration
 
@@ -161,6 +162,8 @@ class TrainingMonitor:
             raise Mistake("The training loader returned no batch: there are fewer identities than a batch holds.")
         seconds = self._mean_seconds()
         means = {**self._means(), **seconds}
+        if (peak := peak_gib(self.device)) is not None:
+            means["peak_gib"] = peak
         if whole := sum(seconds.values()):
             shares = ", ".join(f"{name.removeprefix('seconds_')} {seconds[name] / whole:.0%}" for name in PHASES)
             if self.ideal_step_seconds:

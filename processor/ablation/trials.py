@@ -1,0 +1,198 @@
+"""Read a list of variants of a recipe, and train and evaluate each with several seeds, as commands of their own."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import yaml
+
+from configs import get_cfg
+from configs.defaults import KEYS, Role
+from configs.keys import leaves
+from configs.load import parse_yaml
+from utils.files import lock_folder, write_text
+from utils.mistake import Mistake
+from utils.progress import track
+from utils.text import read_text
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "base"
+PLAN = "ablation.yml"  # in the output folder: what its runs were made by
+AFTER_TRAINING = (Role.FEATURES, Role.RANKING, Role.PLACE)
+LOG = "output.log"  # of a trial's commands
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One change to the recipe, or none: ``BASE``, the first of a list."""
+
+    name: str
+    config: str  # YAML of the recipe
+    shared: dict[str, Any]  # config keys of all variants
+    changes: dict[str, Any]  # its own
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its weights are its own; else no key of it changes what is trained."""
+        return self.name == BASE or any(KEYS[key].role not in AFTER_TRAINING for key in self.changes)
+
+    @property
+    def opts(self) -> list[str]:
+        """All keys and values, as words of a command line."""
+        return [str(word) for pair in {**self.shared, **self.changes}.items() for word in pair]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A variant with one seed."""
+
+    variant: Variant
+    seed: int
+    output: Path  # of all trials
+
+    @property
+    def folder(self) -> Path:
+        """Where its run is, or only its results if it takes the weights of the base."""
+        return self.output / re.sub(r"\W+", "_", self.variant.name) / f"seed-{self.seed}"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def is_done(self) -> bool:
+        return (self.results / "results.json").is_file()
+
+    def commands(self) -> list[list[str]]:
+        """Return the command lines that make it."""
+        opts = [*self.variant.opts, "SOLVER.SEED", str(self.seed)]
+        base = Variant(BASE, self.variant.config, self.variant.shared, {})
+        run = self.folder if self.variant.is_trained else replace(self, variant=base).folder
+        train, evaluate = ([sys.executable, str(ROOT / name)] for name in ("train_main.py", "eval_main.py"))
+        train += ["--config_file", self.variant.config, "--output_dir", str(run), "--resume", *opts]
+        evaluate += ["--output_dir", str(run), "--custom_output_dir", str(self.results)]
+        evaluate += ["--eval_case", "all", *(opts if not self.variant.is_trained else [])]
+        return [train, evaluate] if self.variant.is_trained else [evaluate]
+
+
+def read_list(path: Path, opts: Sequence[str]) -> list[Variant]:
+    """Read a list of variants, the base first; every one is checked as a configuration."""
+    content = parse_yaml(read_text(path), str(path))
+    if strange := sorted(content.keys() - {"config", BASE, "variants"}):
+        raise Mistake(f"{path} holds {', '.join(strange)}; a list has config, base and variants.")
+    own = content.get("variants") or {}
+    if not isinstance(content.get("config"), str) or not isinstance(own, dict) or not own:
+        raise Mistake(f"{path} must name the recipe's file as config, and at least one of the variants.")
+    get_cfg(content["config"], opts)  # refuses an odd number of words
+    shared = {**dict(leaves(content.get(BASE) or {})), **dict(zip(opts[::2], opts[1::2], strict=True))}
+    variants = [Variant(BASE, content["config"], shared, {})]
+    for name, changes in own.items():
+        if not isinstance(changes, dict) or not changes or name == BASE:
+            raise Mistake(f"{path}: the variant {name!r} must be a mapping of config keys, and not called {BASE}.")
+        variants.append(Variant(str(name), content["config"], shared, dict(leaves(changes))))
+    for variant in variants:
+        _check(variant, path)
+    return variants
+
+
+def _check(variant: Variant, path: Path) -> None:
+    try:
+        get_cfg(variant.config, variant.opts)
+    except Mistake as error:
+        raise Mistake(f"{path}, {variant.name}: {error}") from error
+
+
+def run_trials(
+    variants: Sequence[Variant], num_seeds: int, output: Path, num_jobs: int = 1, cards: Sequence[str] = ()
+) -> list[Trial]:
+    """Make all trials that are not done, ``num_jobs`` at a time; returns those that failed, which the log names."""
+    output.mkdir(parents=True, exist_ok=True)
+    with lock_folder(output):
+        _keep_plan(variants, output / PLAN)
+        trials = [Trial(variant, seed, output) for seed in range(num_seeds) for variant in variants]
+        trained = [trial for trial in trials if trial.variant.is_trained]
+        others = [trial for trial in trials if not trial.variant.is_trained]  # they need the weights of the base
+        return [
+            trial
+            for part in (trained, others)
+            for trial in _run_in_parallel([trial for trial in part if not trial.is_done], num_jobs, cards)
+        ]
+
+
+def _keep_plan(variants: Sequence[Variant], path: Path) -> None:
+    """Note what the runs of a folder are made by; Mistake: if it holds runs of the same names made otherwise."""
+    plan = {each.name: {"config": each.config, "keys": {**each.shared, **each.changes}} for each in variants}
+    before: Mapping[str, Any] = parse_yaml(read_text(path), str(path)) if path.is_file() else {}
+    plan = yaml.safe_load(yaml.safe_dump(plan))  # tuples become lists
+    for name in plan.keys() & before.keys():
+        if plan[name] != before[name]:
+            raise Mistake(f"{path.parent} holds runs of {name!r} with other keys ({path}): name another --output.")
+    write_text(yaml.safe_dump({**before, **plan}, sort_keys=False), path)
+
+
+def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str]) -> list[Trial]:
+    """Make trials, each by a thread that waits for its commands; returns those that failed."""
+    slots: SimpleQueue[int] = SimpleQueue()
+    for slot in range(num_jobs):
+        slots.put(slot)
+    running: set[subprocess.Popen] = set()
+    failed = []
+    with ThreadPoolExecutor(num_jobs) as pool, _ended(pool, running):
+        futures = {pool.submit(_make, trial, slots, num_jobs, cards, running): trial for trial in trials}
+        for future in track(as_completed(futures), "ablation", "run", total=len(futures)):
+            trial, status = futures[future], future.result()
+            if status:
+                failed.append(trial)
+                log = trial.folder / LOG
+                last = (read_text(log).strip().splitlines() or [""])[-1]
+                logger.error("%s, seed %d: failed (%s): %s", trial.variant.name, trial.seed, log, last)
+            else:
+                logger.info("%s, seed %d: done", trial.variant.name, trial.seed)
+    return failed
+
+
+@contextmanager
+def _ended(pool: ThreadPoolExecutor, running: set[subprocess.Popen]) -> Iterator[None]:
+    """Ask running commands to stop, and start no others, if a block ends by a signal; they stop at a save point."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(running):
+            process.terminate()
+        raise
+
+
+def _make(
+    trial: Trial, slots: "SimpleQueue[int]", num_jobs: int, cards: Sequence[str], running: set[subprocess.Popen]
+) -> int:
+    """Run the commands of a trial; returns the status of the first that fails, or 0."""
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    slot = slots.get()
+    threads = max(1, (os.cpu_count() or 1) // num_jobs)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    if cards:
+        environment["CUDA_VISIBLE_DEVICES"] = cards[slot % len(cards)]
+    try:
+        with (trial.folder / LOG).open("w", encoding="utf-8") as log:
+            for words in trial.commands():
+                process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
+                running.add(process)
+                status = process.wait()
+                running.discard(process)
+                if status:
+                    return status
+        return 0
+    finally:
+        slots.put(slot)

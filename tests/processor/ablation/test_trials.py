@@ -1,0 +1,94 @@
+"""Lists of variants, and the commands that are made of them."""
+
+import sys
+
+import pytest
+
+from processor.ablation import trials
+from processor.ablation.trials import LOG, Trial, read_list, run_trials
+
+LIST = """
+config: configs/demo.yml
+base: {MODEL.POOLING: mean}
+variants:
+  attention pooling: {MODEL.POOLING: attention}
+  four clips: {TEST.NUM_CLIPS: 4}
+"""
+
+
+@pytest.fixture
+def variants(tmp_path):
+    path = tmp_path / "list.yml"
+    path.write_text(LIST)
+    return read_list(path, ["DATASETS.ROOT_DIR", "data"])
+
+
+def test_a_change_of_test_keys_takes_the_weights_of_the_base(variants, tmp_path):
+    assert [(each.name, each.is_trained) for each in variants] == [
+        ("base", True),
+        ("attention pooling", True),
+        ("four clips", False),
+    ]
+    _, trained, tested = (Trial(each, 1, tmp_path) for each in variants)
+    train, evaluate = trained.commands()
+    own = str(tmp_path / "attention_pooling" / "seed-1")
+    assert train[2:] == (
+        f"--config_file configs/demo.yml --output_dir {own} --resume MODEL.POOLING attention DATASETS.ROOT_DIR data "
+        "SOLVER.SEED 1"
+    ).split(" ")
+    assert evaluate[2:] == f"--output_dir {own} --custom_output_dir {own}/results --eval_case all".split(" ")
+    (evaluate,) = tested.commands()
+    assert evaluate[3] == str(tmp_path / "base" / "seed-1")
+    assert "TEST.NUM_CLIPS 4" in " ".join(evaluate)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("config: configs/demo.yml", ""), "must name the recipe's file as config"),
+        (("base:", "bass:"), "holds bass; a list has config, base and variants"),
+        (("TEST.NUM_CLIPS", "TEST.NUM_CLIP"), "list.yml, four clips: Unknown config key TEST.NUM_CLIP"),
+        (("{TEST.NUM_CLIPS: 4}", "4"), "'four clips' must be a mapping of config keys"),
+    ],
+)
+def test_a_list_that_cannot_be_run_is_refused(tmp_path, change, message):
+    path = tmp_path / "list.yml"
+    path.write_text(LIST.replace(*change))
+    with pytest.raises(ValueError, match=message):
+        read_list(path, [])
+
+
+def test_trials_go_on_where_they_were_stopped_and_a_failure_stops_no_other(variants, tmp_path, monkeypatch, caplog):
+    """The base fails at first; its second seed and the others are made, and only the failed one is made again."""
+    caplog.set_level("INFO")
+    is_broken = tmp_path / "broken"
+    is_broken.touch()
+    script = (
+        "import pathlib, sys; results, name, seed = sys.argv[1:]; "
+        f"sys.exit('no weights') if name + seed == 'base0' and pathlib.Path({str(is_broken)!r}).exists() else 0; "
+        "path = pathlib.Path(results); path.mkdir(parents=True); (path / 'results.json').touch()"
+    )
+    made = []
+
+    def commands(trial):
+        made.append((trial.variant.name, trial.seed))
+        return [[sys.executable, "-c", script, str(trial.results), trial.variant.name, str(trial.seed)]]
+
+    monkeypatch.setattr(trials.Trial, "commands", commands)
+    output = tmp_path / "out"
+    (failed,) = run_trials(variants, 2, output, num_jobs=2)
+    assert (failed.variant.name, failed.seed, len(made)) == ("base", 0, 6)
+    assert f"base, seed 0: failed ({failed.folder / LOG}): no weights" in caplog.text
+    is_broken.unlink()
+    made.clear()
+    assert run_trials(variants, 2, output) == []
+    assert made == [("base", 0)]
+
+
+def test_a_folder_of_other_runs_is_refused(variants, tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "_run_in_parallel", lambda *arguments: [])
+    run_trials(variants, 1, tmp_path)
+    run_trials(variants[:2], 1, tmp_path)
+    variants[1].changes["MODEL.POOLING"] = "mean"
+    with pytest.raises(ValueError, match=r"holds runs of 'attention pooling' with other keys .* name another --output"):
+        run_trials(variants, 1, tmp_path)
