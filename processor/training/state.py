@@ -148,7 +148,8 @@ class TrainingState:
     def _restore_solver(self, content: dict[str, Any]) -> None:
         """Restore optimiser, schedule and scaler, with this run's learning rates, weight decay and kind of Adam."""
         groups = self.optimizer.param_groups
-        configured = [{key: group[key] for key in ("initial_lr", "weight_decay", "fused")} for group in groups]
+        keys = ("initial_lr", "weight_decay", "decoupled_weight_decay", "fused")
+        configured = [{key: group[key] for key in keys} for group in groups]
         # The kind of Adam decides where its step counts lie, so it has to be this run's before they are loaded.
         for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=True):
             saved["fused"] = own["fused"]
