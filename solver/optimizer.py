@@ -11,7 +11,6 @@ from utils.roles import ParameterRole
 from utils.tables import format_table
 
 
-
 class MergingAdam(torch.optim.Adam):
     """Adam that updates all groups with equal settings in one call: about three calls for B/16, not one for each group.
 

@@ -33,7 +33,10 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager:
         """Return the context in which the model's forward and its losses run."""
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
+        # A weight in 16 bits that a graph's recording makes is of that graph's memory.
+        is_recording = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        enabled = self.dtype is not None
+        return torch.autocast(self.device.type, self.dtype, enabled=enabled, cache_enabled=not is_recording)
 
     def make_scaler(self) -> torch.amp.GradScaler:
         """Make a gradient scaler; it does nothing unless the precision is fp16."""
@@ -71,8 +74,8 @@ def make_runtime(device: str, precision: str) -> Runtime:
         precision = "fp16" if resolved.type == "cuda" else "bf16" if has_bf16 else "fp32"
     if resolved.type == "cpu" and precision == "fp16":
         raise Mistake("SOLVER.PRECISION fp16 needs a CUDA device; use bf16 or fp32 on the CPU.")
-    # Models that are built from now on. In bf16 on a CPU, attention as two products and a softmax takes half the time of
-    # torch's fused kernel, whose backward pass is slow there; in float32 it takes twice the time.
+    # Of models built from now on. In bf16 on a CPU, attention as two products and a softmax takes half the time
+    # of torch's fused kernel, whose backward pass is slow there; in float32 it takes twice the time.
     set_fused_attn(resolved.type != "cpu" or precision != "bf16")
     return Runtime(resolved, DTYPES[precision], start_processes(resolved))
 

@@ -25,7 +25,7 @@ from utils.files import set_aside, write_text
 from utils.mistake import Mistake
 from utils.progress import format_duration
 
-from .state import TrainingState
+from .state import Measured, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +55,11 @@ class _Epoch:
 
     number: int
     num_steps: int
+    rate: float
     steps: int = 0
     measured_steps: int = 0  # those whose measures are finite
     sums: Row = field(default_factory=dict)
     clips: int = 0
-    rate: float = 0.0
     moments: list[Moment] = field(default_factory=list)  # the start of the epoch, then start and end of each step
     start: float = field(default_factory=time.perf_counter)
 
@@ -77,6 +77,7 @@ class TrainingMonitor:
     def __init__(
         self, state: TrainingState, output: Path | None = None, first_step: int = 1, ideal_step_seconds: float = 0.0
     ) -> None:
+        self.state = state
         self.solver = state.cfg.SOLVER.STAGE2
         self.device = state.runtime.device
         self.ideal_step_seconds = ideal_step_seconds
@@ -86,7 +87,7 @@ class TrainingMonitor:
             self.output = output
             self.rows = read_history(output / HISTORY, state.epoch)  # those of epochs that are repeated are dropped
             self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
-        self._epoch = _Epoch(0, 0)
+        self._epoch = _Epoch(0, 0, 0.0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
         # Of measures on their way to the host: names, values, and in some steps distances and the mask of pairs of one
@@ -95,7 +96,7 @@ class TrainingMonitor:
 
     def start_epoch(self, epoch: int, num_steps: int, so_far: Mapping[str, Any] | None = None) -> None:
         """Begin an epoch, counted from 1, or go on with one of which ``measures_so_far`` returned a part."""
-        self._epoch = _Epoch(epoch, num_steps, **deepcopy(so_far or {}))
+        self._epoch = _Epoch(epoch, num_steps, rate=self.state.rate, **deepcopy(so_far or {}))
         self.mark()
 
     def measures_so_far(self) -> dict[str, Any]:
@@ -117,16 +118,14 @@ class TrainingMonitor:
         self._board.add_image("samples", grid, 0, dataformats="HWC")
 
     @torch.no_grad()
-    def send_measures(
-        self, measures: Mapping[str, Tensor], rate: float, features: Sequence[Tensor], labels: Tensor
-    ) -> None:
-        """Send what a forward pass measured, scalars on the device, to the host, without waiting for it.
+    def send_measures(self, measured: Measured) -> None:
+        """Send what a forward pass measured to the host, without waiting for it.
 
-        Once in a log period, the distances between clips go with it: of their ``features``, (B, width) each, joined and
-        normalised as at test time.
+        Once in a log period, the distances between clips go with it: of their features, joined and normalised as at
+        test time.
         """
+        measures, features, labels = measured
         self._epoch.clips += len(labels)
-        self._epoch.rate = rate
         tensors = [torch.stack([value.float() for value in measures.values()])]
         if self._board and self._epoch.steps % self.solver.LOG_PERIOD == 0:
             joined = F.normalize(torch.cat([feature.float() for feature in features], dim=1), dim=1)

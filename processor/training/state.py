@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from timm.utils import ModelEmaV3
@@ -29,6 +29,14 @@ PROGRESS = ("epoch", "step", "epoch_so_far", "validation_is_due", "best")  # fie
 def weights_beside(path: Path, ending: str = "") -> Path:
     """Return the file of the weights that belong to a checkpoint: weights_last.safetensors for checkpoint_last.pth."""
     return path.with_name(f"{path.stem.replace('checkpoint', 'weights')}{ending}.safetensors")
+
+
+class Measured(NamedTuple):
+    """What a step measures for the log, on the device."""
+
+    values: dict[str, Tensor]  # scalars by name
+    features: list[Tensor]  # (B, width) each
+    labels: Tensor  # (B,)
 
 
 @dataclass
@@ -60,6 +68,11 @@ class TrainingState:
         self.averaged = ModelEmaV3(self.model, decay) if decay else None  # of the weights, in evaluation mode
         self.model.gather_batch = processes.gather_batch
         self.parallel_model = processes.parallelize(self.model)  # as training calls it
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of this epoch, of the encoder's highest layer."""
+        return self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
 
     def finish_epoch(self) -> None:
         """Go on to the next epoch: new soft labels, the next learning rate, and validation if it is time for that."""
@@ -148,7 +161,7 @@ class TrainingState:
     def _restore_solver(self, content: dict[str, Any]) -> None:
         """Restore optimiser, schedule and scaler, with this run's learning rates, weight decay and kind of Adam."""
         groups = self.optimizer.param_groups
-        keys = ("initial_lr", "weight_decay", "decoupled_weight_decay", "fused")
+        keys = ("initial_lr", "weight_decay", "decoupled_weight_decay", "fused", "capturable")
         configured = [{key: group[key] for key in keys} for group in groups]
         # The kind of Adam decides where its step counts lie, so it has to be this run's before they are loaded.
         for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=True):
