@@ -33,10 +33,7 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager:
         """Return the context in which the model's forward and its losses run."""
-        # A weight in 16 bits that a graph's recording makes is of that graph's memory.
-        is_recording = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        enabled = self.dtype is not None
-        return torch.autocast(self.device.type, self.dtype, enabled=enabled, cache_enabled=not is_recording)
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def make_scaler(self) -> torch.amp.GradScaler:
         """Make a gradient scaler; it does nothing unless the precision is fp16."""

@@ -44,7 +44,9 @@ class Recorder:
         Threads of the loader may call CUDA meanwhile, so only calls of this thread can spoil the recording.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+        recording = torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local")
+        # A weight that autocast turned into 16 bits belongs to the graph's memory: it must not be kept for later.
+        with torch.autocast("cuda", enabled=False, cache_enabled=False), recording:
             function()
         return graph.replay
 
