@@ -96,7 +96,7 @@ declare("MODEL.INIT_WEIGHT", "", TRAINING)
 declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
-# True compiles the encoder's blocks with torch.compile, which needs a C++ compiler.
+# True compiles network and losses with torch.compile, which needs a C++ compiler and takes minutes at the start.
 declare("MODEL.COMPILE", False, PLACE)
 # Weights of the loss terms (docs/method.md section 6: total = 0.25 id + triplet + memory + frame / T).
 declare("MODEL.ID_LOSS_WEIGHT", 0.25, TRAINING, AMOUNT)
