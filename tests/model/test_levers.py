@@ -1,4 +1,4 @@
-"""Gradient checkpointing, a compiled network, other starting weights, and float32 where autocast would round too much."""
+"""Gradient checkpointing, compiling, other starting weights, and float32 where autocast would round too much."""
 
 import shutil
 
