@@ -63,7 +63,7 @@ def format_settings(paths: Sequence[Path], settings: Sequence[dict[str, str]], i
     """List the keys in which runs differ, but for one, with the runs of each value; '' if they agree."""
     lines = []
     for key in sorted(set().union(*settings) - {ignored}):
-        runs = defaultdict(list)
+        runs: dict[str, list[str]] = defaultdict(list)
         for path, own in zip(paths, settings, strict=True):
             if key in own or key in SETTINGS or not own.keys() & set(SETTINGS):  # else its value is unknown
                 runs[own.get(key, "known" if key in SETTINGS else "the recipe's")].append(str(path))
@@ -84,7 +84,7 @@ def format_means(paths: Sequence[Path]) -> str:
     rows = []
     for keys in runs[0]:
         values = np.array([run[keys] for run in runs])
-        deviations = map(percent, values.std(axis=0, ddof=1)) if len(runs) > 1 else ["-"] * len(MEASURES)
+        deviations = [percent(value) for value in values.std(axis=0, ddof=1)] if len(runs) > 1 else "-" * len(MEASURES)
         cells = [f"{percent(mean)} ({own})" for mean, own in zip(values.mean(axis=0), deviations, strict=True)]
         rows.append([" | ".join(keys), *cells])
     table = format_table([f"mean (standard deviation) of {len(runs)} runs", *MEASURES], rows)
