@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from .feature_file import COLUMNS, TEXT_TOWER, VIEWS, WORDS, FeatureTable, require_comparable
+from .feature_file import COLUMNS, TEXT_TOWER, UNREAD, VIEWS, WORDS, FeatureTable, require_comparable
 from .threshold import Threshold
 
 Column = Literal["feature", "words"]  # which vectors of the tracklets a query is compared with
@@ -142,7 +142,7 @@ def find_tracklets(
         (query, [(entry, value) for entry, value in neighbours if entry["key"] != query["key"] or value > SAME][:top])
         for query, neighbours in nearest
     )
-    return _collect(gallery, DISTANCE, found, threshold)
+    return _collect(gallery, DISTANCE, found, threshold, queries)
 
 
 def find_texts(
@@ -164,7 +164,11 @@ def find_texts(
 
 
 def _collect(
-    gallery: Gallery, measure: str, found: Iterable[tuple[Entry, Neighbours]], threshold: Threshold | None = None
+    gallery: Gallery,
+    measure: str,
+    found: Iterable[tuple[Entry, Neighbours]],
+    threshold: Threshold | None = None,
+    queried: FeatureTable | None = None,
 ) -> dict[str, Any]:
     """Return answers as search.json has them; 'accepted' and 'match' are None where nothing is judged."""
     answers = []
@@ -174,9 +178,11 @@ def _collect(
             for rank, (entry, value) in enumerate(neighbours, start=1)
         ]
         answers.append({**query, "match": threshold and any(hit["accepted"] for hit in hits), "found": hits})
+    tables = [gallery.form] if queried is None else [gallery.form, queried]
     return {
         "measure": measure,
         "tracklets_searched": len(gallery),
+        "unread": sorted({table.origin[UNREAD] for table in tables if UNREAD in table.origin}),
         "threshold": threshold and asdict(threshold),
         "queries": answers,
     }

@@ -10,6 +10,7 @@ from utils.bootstrap import bootstrap_interval
 from utils.metrics import RankingResult
 from utils.tables import format_table
 
+from ..evaluation.features import describe_unread
 from ..evaluation.results import RERANKED, VISUAL, Evaluation, Method
 from .breakdown import break_down
 from .direction import RankedDirection
@@ -104,6 +105,8 @@ def collect_results(
         "unit_length": evaluation.unit_length,
         "identities_masked": bool(evaluation.masked()),
         "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
+        "unreadable_frames": {result.case.title: result.num_unreadable for result in evaluation.cases},
+        "unread": list_unread(evaluation),
         "results": list(scores),
         "verification": verify_pairs(directions),
         "breakdown": break_down(evaluation),
@@ -131,17 +134,19 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
 def format_protocols(evaluation: Evaluation) -> str:
     """State the rules behind the scores, one protocol a line, and what has no scores."""
     lines = [f"protocol: {protocol}" for protocol in evaluation.protocols()]
-    lines += [
-        f"left out of {result.case.title}, because none of their frames can be read: {result.num_left_out} tracklets"
-        for result in evaluation.cases
-        if result.num_left_out
-    ]
+    lines += list_unread(evaluation)
     if masked := evaluation.masked():
         names = ", ".join(result.case.title for result in masked)
         lines.append(f"not scored, because their test identities are masked: {names}")
     elif len(evaluation.cases) > 1:
         lines.append("overall weighs directions by their numbers of counted queries")
     return "\n".join(lines)
+
+
+def list_unread(evaluation: Evaluation) -> list[str]:
+    """Say for each direction what could not be read, if anything."""
+    told = ((each.case.title, describe_unread(each.num_left_out, each.num_unreadable)) for each in evaluation.cases)
+    return [f"{title}: {text}" for title, text in told if text]
 
 
 def format_verification(rows: Sequence[Row]) -> str:

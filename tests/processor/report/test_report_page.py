@@ -26,7 +26,7 @@ from processor.report.tables import MEASURES, collect_results, score_methods
 HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian's package chromium)")
-NOTHING = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
+NOTHING = {"unread": [], "results": [], "protocols": {}, "verification": [], "breakdown": []}
 
 
 @pytest.fixture
