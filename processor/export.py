@@ -101,6 +101,7 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     cfg.defrost()
     cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
     values = {"config": dump_config(cfg)} | ({"camids": list(run.camids)} if run.camids else {})
+    values["camera_words"] = list(run.camera_words)
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
     if run.model.num_cameras:
@@ -128,7 +129,7 @@ def describe_export(run: TrainedRun) -> dict[str, str]:
     return {
         "preprocessing": PREPROCESSING,
         CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
-        CAMIDS: json.dumps(run.camids),
+        CAMIDS: json.dumps(run.camera_words or run.camids),
         "compare by": "squared Euclidean distance",
         "SHA-256 of the checkpoint": hash_file(run.checkpoint),
         "licence": LICENCE,

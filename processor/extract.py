@@ -34,7 +34,7 @@ PART_SIZE = 512  # tracklets; a command that is stopped loses at most so many
 def extract_folder(
     trained: TrainedRun,
     root: Path,
-    camera: int | None = None,
+    camera: str | int | None = None,
     parts: Path | None = None,
     part_size: int = PART_SIZE,
     text_space: TextSpace | None = None,
@@ -54,7 +54,8 @@ def extract_folder(
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)
-    tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, UNKNOWN if camera is None else camera))
+    (camid,) = cameras or (UNKNOWN,)
+    tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, camid))
     extractor = make_extractor(cfg, model, runtime)
     cache = make_feature_cache(cfg, model, runtime, cameras, parts) if parts else None
     compared = {"weights": hash_weights(model), "transform": descriptor_settings(cfg)}
@@ -114,15 +115,16 @@ def extract_in_parts(
     return FeatureSet(readable, features, len(tracklets) - len(readable), num_unreadable)
 
 
-def _find_camera(trained: TrainedRun, camera: int | None) -> dict[int, int]:
+def _find_camera(trained: TrainedRun, camera: str | int | None) -> dict[int, int]:
     """Return the index of a camera in the model's camera embedding, by camid; nothing if it is unknown or has none."""
     if not trained.model.num_cameras:
         return {}
     if camera is None:
         logger.info("The camera is unknown: all tracklets get the neutral camera embedding (--camera names one).")
         return {}
-    known = trained.camids or ()
-    if camera not in known:
-        names = ", ".join(map(str, known)) or "which this checkpoint does not name"
+    known = trained.camera_names
+    if str(camera) not in known:
+        names = ", ".join(known) or "which this checkpoint does not name"
         raise Mistake(f"--camera must be a training camera ({names}), got {camera}; without it, it is unknown.")
-    return {camera: known.index(camera)}
+    index = known.index(str(camera))
+    return {(trained.camids or ())[index]: index}

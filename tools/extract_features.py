@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     source.add_argument("--network", type=Path, help="exported network, .onnx")
     add("--tracklets", required=True, type=Path, help="folder of tracklets, of one, or an image")
     add("--output", required=True, type=Path, help="file to write, .npz or .parquet")
-    add("--camera", type=int, help="training camera of all of them, as annotated; default: unknown")
+    add("--camera", help="training camera of all of them, as annotated; default: unknown")
     add("--view", choices=VIEWS, default="", help="view of all of them; default: unknown")
     add("--time", type=datetime.fromisoformat, help="when all of them begin, as 2023-10-17T10:00; default: unknown")
     add("--text_tower", type=Path, help="CLIP file, for search by words; default: none (docs/search.md names files)")

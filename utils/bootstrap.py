@@ -7,7 +7,7 @@ Application", 1997, section 3.8).
 Axes: N queries, M measures, P people, R resamples, S seeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,18 @@ def bootstrap_interval(
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
     return low, high
+
+
+def mean_over_people(values: Mapping[str, np.ndarray], pids: np.ndarray) -> dict[str, float]:
+    """Return the mean of each measure over queries, (N,), as ``NAME``, its interval as ``NAME_low`` and ``NAME_high``.
+
+    ``pids`` says whose query each is; ``num_people`` counts them.
+    """
+    low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
+    row: dict[str, float] = {"num_people": len(np.unique(pids))}
+    for index, (name, value) in enumerate(values.items()):
+        row |= {name: float(value.mean()), f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
+    return row
 
 
 def compare_paired(

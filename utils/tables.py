@@ -22,6 +22,6 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align:
 def percent(fraction: float, sign: str = "") -> str:
     """Return a fraction in percent, with two digits; ``sign`` '+' marks what is not negative, too.
 
-    It is the one rule by which tables, pages and pictures round the scores that results.json holds with all digits.
+    Tables, pages and pictures round the scores that results.json holds with all digits by this rule.
     """
     return f"{round(100 * fraction, 2) + 0.0:{sign}.2f}"  # -0.001 is 0.00

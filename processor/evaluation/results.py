@@ -1,6 +1,6 @@
 """Record an evaluation: which method ranked, one matching direction's outcome, and all directions together."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -108,6 +108,7 @@ class Evaluation:
 
     cases: list[CaseResult]
     unit_length: bool = True  # of the descriptors (TEST.FEAT_NORM)
+    chosen_on: Collection[int] = ()  # people whose scores chose the checkpoint
 
     def scored(self) -> list[CaseResult]:
         """The directions whose identities are not masked, so that they have scores."""

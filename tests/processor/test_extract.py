@@ -1,5 +1,6 @@
 """Tracklets without labels are found as evaluation describes them, part by part."""
 
+import dataclasses
 import logging
 import re
 import shutil
@@ -72,6 +73,8 @@ def test_an_unknown_camera_is_said_once_and_changes_the_rows(trained, queries, c
     assert np.abs(found["feature"] - known["feature"]).max() > 1e-4
     with pytest.raises(ValueError, match=r"--camera must be a training camera \(0, 4\), got 3"):
         extract_folder(trained, queries, camera=3)
+    named, _ = extract_folder(dataclasses.replace(trained, camera_words=("East", "West")), queries, camera="West")
+    assert np.array_equal(named["feature"], known["feature"])
 
 
 def test_a_stopped_command_goes_on_and_ends_with_the_same_bits(trained, queries, tmp_path, computed):

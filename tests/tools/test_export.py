@@ -22,6 +22,7 @@ from processor.exported_network import read_clip
 from search.feature_file import read_features, require_comparable
 from tools import export, extract_features
 from utils.checkpoint import read_checkpoint
+from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 # Runs tools.extract_features where torch cannot be imported.
@@ -98,6 +99,29 @@ def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
     assert "image_encoder.class_embedding" in published
     assert_same(convert_checkpoint(published), original)
     assert "SHA-256 of the checkpoint" in (tmp_path / "export/MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({}, "its metadata lacks 'T, H, W'"),
+        ({"T, H, W": "[4, 64"}, "Expecting"),
+        ({"T, H, W": "[4, 64]"}, "not enough values"),
+        ({"T, H, W": "[4, 64, 64]"}, "it takes "),
+        ({"T, H, W": "[4, 64, 32]", "cameras": '["a"]'}, "invalid literal"),
+        ({"T, H, W": "[4, 64, 32]", "cameras": "7"}, "not iterable"),
+    ],
+)
+def test_odd_metadata_are_one_line(odd, message, network, tmp_path, caplog):
+    model = onnx.load(network)
+    onnx.helper.set_model_props(model, odd)
+    onnx.save(model, tmp_path / "odd.onnx")
+    words = ["--network", str(tmp_path / "odd.onnx"), "--tracklets", str(tmp_path), "--output", str(tmp_path / "a.npz")]
+    assert run_command(lambda: extract_features.main(words)) == 1
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert "odd.onnx is damaged, or no ONNX file of tools.export: " in record.message
+    assert message in record.message
 
 
 def test_mistakes_are_named(network, tmp_path):

@@ -42,7 +42,7 @@
       <li class="query" data-key="${tracklet.key}">
         <div class="row">
           <div class="asked">${picture(data.pictures[tracklet.picture], `query ${tracklet.key}`)}
-            <div><strong>AP ${precision.toFixed(3)}</strong>${rank === null ? "no true match" : `first match at rank ${rank}`}
+            <div><strong>AP ${(100 * precision).toFixed(2)} %</strong>${rank === null ? "no true match" : `first match at rank ${rank}`}
               <div class="quiet">person ${tracklet.person}<br>${camera(tracklet)}<br>${place(tracklet)}</div></div>
           </div>
           <ol class="ranked">${places.map(({ rank, distance, other, verdict }) => html`
@@ -76,7 +76,7 @@
   function drawMaps({ weights, pictures: contents }) {
     const largest = Math.max(...weights);
     const rows = contents.map((content, step) => (step < weights.length
-      ? [content, `relevance, frame ${step + 1}`, html`frame ${step + 1}: ${(100 * weights[step]).toFixed(0)}
+      ? [content, `relevance, frame ${step + 1}`, html`frame ${step + 1}: ${(100 * weights[step]).toFixed(1)}
           <meter value="${weights[step]}" max="${largest}"></meter>`]
       : [content, "relevance, ranked first", "ranked first"]));
     return html`

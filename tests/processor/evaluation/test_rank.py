@@ -105,10 +105,8 @@ def test_unreadable_tracklets_are_left_out_and_named_once(make_tree, tiny_cfg, r
     assert f"\naerial to ground: {text}\n" in format_results(evaluation, score_methods(evaluation))
     results = collect_results(evaluation, {}, ())
     assert results["unreadable_tracklets_left_out"] == {"aerial to ground": 2}
-    assert (results["unreadable_frames"], results["unread"]) == (
-        {"aerial to ground": 16},
-        [f"aerial to ground: {text}"],
-    )
+    assert results["unreadable_frames"] == {"aerial to ground": 16}
+    assert results["remarks"] == [f"aerial to ground: {text}"]
 
 
 def test_features_of_no_frame_or_no_number_are_refused(make_tree, tiny_cfg, run_evaluation):
