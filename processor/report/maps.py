@@ -109,10 +109,12 @@ def map_queries(
     return maps
 
 
-def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], path: Path) -> None:
+def draw_pair(
+    explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], about: str, path: Path
+) -> None:
     """Draw frames, maps and weights of the query (above) and of the gallery tracklet (below) into a PNG.
 
-    ``clips`` are the pixels of both, (T, C, H, W), uint8.
+    ``clips`` are the pixels of both, (T, C, H, W), uint8; ``about`` names run, data and date.
     """
     num_frames = explanation.weights.shape[1]
     figure = Figure(figsize=(max(1.1 * num_frames, 6), 10), layout="constrained")
@@ -127,5 +129,6 @@ def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: 
             picture.imshow(frame)
             covered.imshow(blended)
             covered.set_xlabel(f"weight {weight:.1%}", fontsize=8)
-    figure.suptitle(f"Query and gallery tracklet: cosine similarity {explanation.similarity:.3f}", fontsize=11)
+    title = f"Query and gallery tracklet: cosine similarity {explanation.similarity:.3f}\n{about}"
+    figure.suptitle(title, fontsize=11, wrap=True, parse_math=False)
     figure.savefig(path, dpi=100)

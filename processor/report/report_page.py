@@ -65,8 +65,8 @@ def render_page(
     altitudes = sorted({query["altitude"] for query in queries} - {None})
     return html_page.render_page(
         TEMPLATES / "page.html",
+        origin,
         title="Evaluation results",
-        origin=origin,
         results=results,
         measures=MEASURES,
         percent=percent,
