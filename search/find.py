@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from .feature_file import COLUMNS, TEXT_TOWER, VIEWS, WORDS, FeatureTable, require_comparable
+from .feature_file import COLUMNS, TEXT_TOWER, UNREAD, VIEWS, WORDS, FeatureTable, require_comparable
 from .threshold import Threshold
 
 Column = Literal["feature", "words"]  # which vectors of the tracklets a query is compared with
@@ -169,7 +169,7 @@ def find_tracklets(
                 num_self = len(neighbours) - len(others)
                 num_accepted = max(num_accepted, gallery.count_within(vector, threshold.distance) - num_self)
         answers.append((query, others[:top], num_accepted))
-    return _collect(gallery, DISTANCE, answers, threshold)
+    return _collect(gallery, DISTANCE, answers, threshold, queries)
 
 
 def find_texts(
@@ -196,6 +196,7 @@ def _collect(
     measure: str,
     found: Sequence[tuple[Entry, Neighbours, int | None]],
     threshold: Threshold | None = None,
+    queried: FeatureTable | None = None,
 ) -> dict[str, Any]:
     """Return answers as search.json has them; what is accepted, and 'match', are None where nothing is judged.
 
@@ -210,12 +211,14 @@ def _collect(
         match = None if num_accepted is None else num_accepted > 0
         answers.append({**query, "match": match, "num_accepted": num_accepted, "found": hits})
         pictures += [query["picture"], *(hit["picture"] for hit in hits)]
+    tables = [gallery.form] if queried is None else [gallery.form, queried]
     return {
         "checkpoint": gallery.form.origin.get("checkpoint", "unknown"),
         "data": gallery.name,
         "date": date.today().isoformat(),
         "measure": measure,
         "tracklets_searched": len(gallery),
+        "unread": sorted({table.origin[UNREAD] for table in tables if UNREAD in table.origin}),
         "threshold": threshold and {**asdict(threshold), "of_other_data": threshold.is_of_other_data(pictures)},
         "queries": answers,
     }
