@@ -20,8 +20,6 @@ from utils.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "checkpoint_last.pth"
-BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
 PROGRESS = ("epoch", "step", "steps_before", "epoch_so_far", "validation_is_due", "best")  # fields of the state
 
