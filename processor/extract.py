@@ -23,7 +23,7 @@ from utils.unknown import UNKNOWN
 
 from .build import descriptor_settings, make_extractor, make_feature_cache
 from .evaluation.cache import FeatureCache, hash_weights
-from .evaluation.features import FeatureExtractor, FeatureSet
+from .evaluation.features import FeatureExtractor, FeatureSet, describe_unread
 from .evaluation.open_run import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def extract_folder(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
-    A tracklet without a readable frame is left out, with a warning.
+    A tracklet without a readable frame is left out, with a warning; 'unread' of what the rows depend on says how many.
 
     Args:
         trained: The model, with the settings of its evaluation.
@@ -68,6 +68,8 @@ def extract_folder(
     found = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
     width = text_space.texts.width if text_space else 0
     features, words = found.features.split([found.features.shape[1] - width, width], dim=1)
+    if unread := describe_unread(found.num_left_out, found.num_unreadable):
+        origin["unread"] = f"{root}: {unread}"
     columns = {
         "key": [tracklet.name for tracklet in found.tracklets],
         "feature": (F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
@@ -93,7 +95,7 @@ def extract_in_parts(
     part_size: int,
 ) -> FeatureSet:
     """Extract features with one loader after another, which bounds the memory, and keep those of each part."""
-    parts = []
+    parts, num_unreadable = [], 0
     for start in range(0, len(tracklets), part_size):
         part = tracklets[start : start + part_size]
         description = f"tracklets {start + 1} to {start + len(part)} of {len(tracklets)}"
@@ -101,13 +103,16 @@ def extract_in_parts(
         try:
             parts.append(cache.fetch(f"part_{start // part_size:05d}", part, compute) if cache else compute())
         except UnreadableFrameError as error:  # raised in all processes
+            num_unreadable += sum(len(tracklet.frame_paths) for tracklet in part)
             if extractor.runtime.processes.is_main:
                 names = ", ".join(tracklet.name for tracklet in part)
                 logger.warning("%s They are left out: %s", error, names)
     if not parts:
         raise UnreadableFrameError(f"No frame of any of the {len(tracklets)} tracklets can be read.")
     readable = tuple(chain.from_iterable(part.tracklets for part in parts))
-    return FeatureSet(readable, torch.cat([part.features for part in parts]), len(tracklets) - len(readable))
+    num_unreadable += sum(part.num_unreadable for part in parts)
+    features = torch.cat([part.features for part in parts])
+    return FeatureSet(readable, features, len(tracklets) - len(readable), num_unreadable)
 
 
 def _find_camera(trained: TrainedRun, camera: str | int | None) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool, overrides: Sequ
             validation = make_validation(cfg, dataset, runtime)
         loader = make_train_loader(cfg, dataset, processes)
         state = make_training_state(cfg, dataset, runtime, resume=resume)
-        state.with_weights = with_weights
+        state.with_weights, state.validation_pids = with_weights, validation.pids()
         if resume:
             restore_last(state, output)
         else:
@@ -89,6 +90,8 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
+        if trained.trained_on == cfg.DATASETS.NAMES:
+            evaluation = replace(evaluation, chosen_on=trained.chosen_on)
         maps = make_query_mapper(cfg, extractor, cameras)
         scores = score_methods(evaluation)
         table = format_results(evaluation, scores)

@@ -77,6 +77,14 @@ class LanceGallery:
             order = np.argsort(distances, kind="stable")
             yield list(zip(found.list_entries(order.tolist()), distances[order].tolist(), strict=True))
 
+    def count_within(self, vector: np.ndarray, limit: float) -> int:
+        """Count in single precision, whose rounding may decide about a tracklet at the limit; the index is not used."""
+        query: Any = self.table.search(vector, vector_column_name="feature").distance_type("l2").bypass_vector_index()
+        query = query.distance_range(upper_bound=float(np.nextafter(np.float32(limit), np.float32(np.inf))))
+        if self._where:
+            query = query.where(self._where, prefilter=True)
+        return len(query.limit(len(self)).select(["_distance"]).to_arrow())
+
 
 def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False) -> None:
     """Add tracklets to a table, or make it; all of them or none. ``source`` is their file, for messages."""

@@ -215,6 +215,25 @@ def test_a_run_evaluates_data_with_a_damaged_training_split(left, trained):
     assert result_rows("results")
 
 
+def test_scores_of_the_people_who_chose_the_checkpoint_say_so(make_tree, tiny_opts, at_work, capsys):
+    words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(), "DATASETS.VALIDATION_FRACTION", 0.5]
+    words += ["SOLVER.STAGE2.MAX_EPOCHS", 1, "SOLVER.STAGE2.EVAL_PERIOD", 1]
+    assert status_of(train_main, "--output_dir", RUN, "--weights_only", *words) == 0
+    for weight, split, number in (
+        ("best", "validation", 1),
+        (RUN / "weights_best.safetensors", "validation", 1),
+        ("best", "test", 0),
+        ("last", "validation", 0),
+    ):
+        capsys.readouterr()
+        assert evaluate("--weight", weight, "DATASETS.EVAL_SPLIT", split) == 0
+        remark = "people scored chose the checkpoint: expect less on others"
+        texts = [capsys.readouterr().out, Path("results/results.txt").read_text()]
+        assert [text.count(remark) for text in texts] == [number] * 2
+        remarks = json.loads(Path("results/results.json").read_text())["remarks"]
+        assert [text.endswith(remark) for text in remarks if "chose" in text] == [True] * number
+
+
 def test_masked_test_people_are_ranked_but_not_scored(make_tree, tiny_opts, at_work):
     words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(masked=True), "SOLVER.STAGE2.MAX_EPOCHS", 1]
     assert status_of(train_main, "--output_dir", RUN, *words, "SOLVER.STAGE2.EVAL_PERIOD", 1) == 0

@@ -19,6 +19,7 @@ from typing import TypeVar
 from configs import CHOICES, find_run
 from utils.commands import run_command
 from utils.mistake import Mistake
+from utils.text import describe_origin
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pixels = [item["clips"] for item in items]
         explanation = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items])
         path = folder / f"{pair[0].key}_and_{pair[1].key}.png".replace("/", "-")
-        draw_pair(explanation, pixels, pair, path)
+        draw_pair(explanation, pixels, pair, describe_origin(trained.origin), path)
         logger.info("Similarity %.3f: %s", explanation.similarity, path)
 
 

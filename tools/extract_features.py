@@ -97,12 +97,13 @@ def extract_by_run(args: argparse.Namespace) -> None:
 
 
 def extract_by_network(args: argparse.Namespace) -> None:
-    from processor.exported_network import find_tracklets, open_network
+    from datasets.readers.listing import find_tracklets
+    from processor.exported_network import open_network
 
     network = open_network(args.network)
     tracklets = find_tracklets(args.tracklets)
     features = network.describe(tracklets.values(), args.camera)
-    pictures = [str(frames[len(frames) // 2].resolve()) for frames in tracklets.values()]
+    pictures = [frames[len(frames) // 2] for frames in tracklets.values()]
     write(args, network.origin, {"key": list(tracklets), "feature": features, "picture": pictures})
 
 
@@ -112,6 +113,8 @@ def write(args: argparse.Namespace, origin: Mapping[str, str], columns: Mapping[
     alike = {name: [value] * len(columns["key"]) for name, value in values.items()}
     write_features(make_table(origin, **columns, **alike), args.output)
     logger.info("%d descriptors of %d numbers are in %s", *columns["feature"].shape, args.output)
+    if "unread" in origin:
+        logger.warning("%s", origin["unread"])
 
 
 if __name__ == "__main__":

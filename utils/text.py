@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -114,6 +115,11 @@ def parse_integer(text: str, where: str) -> int:
 def shorten(text: str) -> str:
     """Quote a value for a message, cut where it is long."""
     return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
+
+
+def describe_origin(origin: Mapping[str, str]) -> str:
+    """Say of which run, data and date results are, for titles; '' where nothing is known."""
+    return ", ".join(origin[name] for name in ("checkpoint", "data", "date") if name in origin)
 
 
 def natural_key(text: str) -> tuple[tuple[int, str], ...]:

@@ -3,7 +3,7 @@
 import datetime
 import logging
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class TrainedRun:
     trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
     config_file: str | None = None  # as in ``load_trained``
     camera_words: Sequence[str] = ()  # what the user's table called the training cameras; empty without such a table
+    chosen_on: Collection[int] = ()  # people of ``trained_on`` whose scores chose the checkpoint
 
     @property
     def camera_names(self) -> Sequence[str]:
@@ -142,6 +143,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     with fitting(path):
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
         words = tuple(map(str, content.get("camera_words", ())))
+        choosers = set(map(int, content.get("chosen_on", ())))
         chosen = _describe_choice(content, path)
         if overrides is not None:
             cfg = choose_config(cfg, content, path, overrides)
@@ -161,7 +163,8 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, chosen, cfg, training_settings, trained_on, config_file, words)
+    known = (training_settings, trained_on, config_file, words, choosers)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, *known)
 
 
 def choose_config(cfg: CfgNode, content: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> CfgNode:

@@ -10,7 +10,8 @@ from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
 from utils.tables import format_table, percent
 
-from ..evaluation.results import RERANKED, VISUAL, Evaluation, Method
+from ..evaluation.features import describe_unread
+from ..evaluation.results import RERANKED, Evaluation, Method
 from .breakdown import break_down, format_interval
 from .direction import RankedDirection
 
@@ -74,7 +75,6 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
         equal, at_rate = verification.equal_error(), verification.at_false_positive_rate
         row = {
             "method": str(direction.method),
-            "visual": direction.method == VISUAL,
             "direction": direction.case.title,
             "num_positive_pairs": len(verification.thresholds),
             "num_negative_pairs": verification.num_negatives,
@@ -98,8 +98,10 @@ def collect_results(
         **origin,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
         "unit_length": evaluation.unit_length,
+        "remarks": list_remarks(evaluation),
         "identities_masked": bool(evaluation.masked()),
         "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
+        "unreadable_frames": {result.case.title: result.num_unreadable for result in evaluation.cases},
         "results": list(scores),
         "verification": verify_pairs(directions),
         "breakdown": break_down(evaluation),
@@ -125,19 +127,23 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
 
 
 def format_protocols(evaluation: Evaluation) -> str:
-    """State the rules behind the scores, one protocol a line, and what has no scores."""
-    lines = [f"protocol: {protocol}" for protocol in evaluation.protocols()]
-    lines += [
-        f"left out of {result.case.title}, because none of their frames can be read: {result.num_left_out} tracklets"
-        for result in evaluation.cases
-        if result.num_left_out
-    ]
+    """State the rules behind the scores, one protocol a line, and the remarks."""
+    return "\n".join([*(f"protocol: {protocol}" for protocol in evaluation.protocols()), *list_remarks(evaluation)])
+
+
+def list_remarks(evaluation: Evaluation) -> list[str]:
+    """Say what could not be read, what has no scores, and how scores must be read."""
+    unread = ((each.case.title, describe_unread(each.num_left_out, each.num_unreadable)) for each in evaluation.cases)
+    lines = [f"{title}: {text}" for title, text in unread if text]
     if masked := evaluation.masked():
         names = ", ".join(result.case.title for result in masked)
         lines.append(f"not scored, because their test identities are masked: {names}")
     elif len(evaluation.cases) > 1:
         lines.append("overall weighs directions by their numbers of counted queries")
-    return "\n".join(lines)
+    people = {query.pid for result in evaluation.scored() for query in result.case.query}
+    if choosers := people & set(evaluation.chosen_on):
+        lines.append(f"{len(choosers)} of the {len(people)} people scored chose the checkpoint: expect less on others")
+    return lines
 
 
 def format_verification(rows: Sequence[Row]) -> str:

@@ -112,7 +112,8 @@ def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path,
         break_frames(queries / name)
     for _ in range(2):
         caplog.clear()
-        found, _ = extract_folder(trained, queries, parts=tmp_path / "parts", part_size=2)
+        found, origin = extract_folder(trained, queries, parts=tmp_path / "parts", part_size=2)
+        assert origin["unread"].startswith(f"{queries}: 3 tracklets are left out, because none")
         assert found["key"] == ["20/c4n0", "22/c4n0", "22/c4n1"]
         assert len(found["feature"]) == len(found["picture"]) == 3
         assert "They are left out: 21/c4n0, 21/c4n1" in caplog.text

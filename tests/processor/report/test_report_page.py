@@ -27,7 +27,7 @@ from processor.report.tables import MEASURES, collect_results, score_methods
 HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian's package chromium)")
-NOTHING = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
+NOTHING = {"results": [], "remarks": [], "protocols": {}, "verification": [], "breakdown": []}
 
 
 @pytest.fixture
@@ -128,6 +128,14 @@ def test_names_cannot_leave_their_place(run, render, rename):
     assert scripts == ["script", "script"]  # the data and the page's own
     names = {tracklet["key"].partition("/")[2] for tracklet in embedded(text)["tracklets"]}
     assert names == {f"{HOSTILE}{number}" for number in range(3)}
+
+
+def test_remarks_are_shown(run, render):
+    evaluation = run(("case1",))
+    pids = {query.pid for query in evaluation.cases[0].case.query}
+    text = f"1 of the {len(pids)} people scored chose the checkpoint: expect less on others."
+    assert text in render(replace(evaluation, chosen_on={min(pids)}))
+    assert text not in render(evaluation)
 
 
 def test_a_picture_is_embedded_once_in_both_directions(run, render):

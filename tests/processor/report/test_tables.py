@@ -18,6 +18,7 @@ from processor.report.tables import (
     score_methods,
     verify_pairs,
 )
+from search.threshold import VISUAL as SEARCHED
 from utils.bootstrap import bootstrap_interval
 from utils.metrics import PROTOCOLS, evaluate_ranking
 from utils.tables import percent
@@ -95,7 +96,7 @@ def test_every_method_and_direction_is_verified(run, collect):
     result = evaluation.cases[0]
     is_same = np.array([result.matches(index) for index in range(len(result.case.query))])
     largest = float(result.distances[VISUAL].matrix().numpy()[is_same].max())
-    assert [row["visual"] for row in rows] == [True, True, *[False] * 4]
+    assert [row["method"] == SEARCHED for row in rows] == [True, True, *[False] * 4]
     assert rows[0]["equal_error_rate"] == 0
     assert rows[0]["operating_points"][2]["threshold"] == rows[0]["equal_error_threshold"] == largest
     assert [point["true_positive_rate"] for point in rows[0]["roc"]] == [1] * 26
