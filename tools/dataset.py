@@ -146,8 +146,9 @@ def split(args: argparse.Namespace) -> None:
         raise Mistake(f"{args.output} exists already: --output names another file.")
     train = make_dataset(cfg).train
     pids = sorted(draw_people(train, args.fraction, args.seed, "--fraction", distractors=True))
-    write_text("".join(f"{pid}\n" for pid in pids), args.output)
-    show(f"{args.output} names {len(pids)} of {len({each.pid for each in train})} people.")
+    people = {each.pid: each.person for each in train}
+    write_text("".join(f"{people[pid]}\n" for pid in pids), args.output)
+    show(f"{args.output} names {len(pids)} of {len(people)} people.")
 
 
 def resize(args: argparse.Namespace) -> None:

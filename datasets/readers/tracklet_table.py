@@ -109,6 +109,8 @@ def make_tracklets(rows: Sequence[TableRow]) -> list[Tracklet]:
             altitude=row.altitude,
             attributes=tuple(code.get(word, UNKNOWN) for code, word in zip(codes, row.attributes, strict=True)) or None,
             day=row.day,
+            person_word=row.person,
+            camera_word=row.camera,
         )
         for row in rows
     ]

@@ -9,7 +9,7 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -148,6 +148,13 @@ def tracklet_names(root: Path, side: str) -> set[str]:
     return names
 
 
+def _read_names(distances: Mapping[str, np.ndarray], side: str) -> list[str]:
+    """Return the names of a side's tracklets; files of version 0.1 have only their keys, identity/name."""
+    if f"{side}_names" in distances:
+        return distances[f"{side}_names"].tolist()
+    return [key.partition("/")[2] for key in distances[f"{side}_keys"].tolist()]
+
+
 def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
     """Rank the gallery for every query by the distances that an evaluation left, all directions after one another.
 
@@ -163,10 +170,9 @@ def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
         try:
             with np.load(path) as content:
                 distmat = content["distmat"]
-                keys = [content[f"{side}_keys"].tolist() for side in ("query", "gallery")]
+                queries, galleries = (_read_names(content, side) for side in ("query", "gallery"))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
-        queries, galleries = ([key.partition("/")[2] for key in side] for side in keys)  # after the identity: the name
         for query, distances in zip(queries, distmat, strict=True):
             nearest = nearest_columns(torch.from_numpy(distances), length or len(distances)).tolist()
             yield Row(str(path), "", query, [galleries[index] for index in nearest])

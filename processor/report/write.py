@@ -21,7 +21,8 @@ from .report_page import ESCAPES, PAGE_NAME, write_page
 from .submission import ranking_file
 from .tables import SCORES, Row, collect_results, format_results, format_verification
 
-KNOWN = ("key", "pid", "camid", "view", "altitude", "day")  # of a query, in queries.csv
+# Columns of queries.csv, and what they hold of a query.
+KNOWN = {"key": "key", "pid": "person", "camid": "camera"} | {name: name for name in ("view", "altitude", "day")}
 
 
 def write_report(
@@ -95,7 +96,7 @@ def _write_distances(result: CaseResult, method: Method, folder: Path) -> None:
     """Write all distances, (Q, G), as .npz, with key, pid and camid of every row (query) and column (gallery)."""
     arrays: dict[str, Any] = {"distmat": result.distances[method].matrix().numpy()}
     for side, tracklets in (("query", result.case.query), ("gallery", result.case.gallery)):
-        for name in ("key", "pid", "camid"):
+        for name in ("key", "pid", "camid", "name"):
             arrays[f"{side}_{name}s"] = np.array([getattr(tracklet, name) for tracklet in tracklets])
     np.savez_compressed(folder / f"distmat{method.slug}.npz", **arrays)
 
@@ -122,5 +123,5 @@ def write_queries(path: Path, evaluation: Evaluation) -> None:
         for method, result, ranking in evaluation.scored_rankings():
             scores = np.stack([ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties], axis=1)
             for query, values in zip(result.valid_queries(method), scores.tolist(), strict=True):
-                known = (getattr(query, name) for name in KNOWN)
+                known = (getattr(query, name) for name in KNOWN.values())
                 writer.writerow((method, result.case.title, *known, len(query.frame_paths), *values))
