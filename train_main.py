@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_places(cfg, "training", opts if args.resume else None)
     from processor.run import run_training  # torch takes seconds: --help and mistakes are answered before
 
-    run_training(cfg, args.resume, args.weights_only, None if args.config_file else opts)
+    run_training(cfg, args.resume, args.weights_only, opts, args.config_file)
 
 
 if __name__ == "__main__":
