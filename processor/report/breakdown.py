@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
-from datasets.tracklet import Tracklet
+from datasets.attributes import AGVPREID_SCHEME, CODES
+from datasets.tracklet import Case, Tracklet
 from utils.bootstrap import mean_over_people
 from utils.distances import given_distances
 from utils.metrics import RankingResult, merge_rankings, score_queries
@@ -77,7 +77,7 @@ def _group_queries(result: CaseResult, method: Method, ranking: RankingResult) -
     """Yield the groups of queries that share a property."""
     queries = result.valid_queries(method)
     facts = zip(queries, _true_matches(result, queries), _length_quarters(queries), strict=True)
-    known = [_describe_query(*own, result.case.scheme) for own in facts]
+    known = [_describe_query(*own, result.case) for own in facts]
     for name in known[0]:
         values = [own[name] for own in known]
         for value in sorted({value for value in values if value}):
@@ -88,6 +88,7 @@ def _pair_cameras(result: CaseResult, method: Method) -> Iterator[Group]:
     """Yield the queries of each camera, ranked in the gallery of each camera alone if they have a match there."""
     q_pids, g_pids, q_camids, g_camids = result.ids
     columns = {camera: np.flatnonzero(g_camids == camera) for camera in sorted({*g_camids.tolist()} - {UNKNOWN})}
+    names = {tracklet.camid: tracklet.camera for tracklet in (*result.case.query, *result.case.gallery)}
     protocol = replace(result.protocol, count_unmatched=False)
     parts: dict[int, list[RankingResult]] = defaultdict(list)
     for rows, block in result.distances[method].blocks():
@@ -100,7 +101,8 @@ def _pair_cameras(result: CaseResult, method: Method) -> Iterator[Group]:
         for other, scores in rankings.items():
             members = (q_camids == camera)[scores.valid_queries]
             if members.any():
-                yield Group("query camera to gallery camera", f"{camera} to {other}", scores, members)
+                value = f"{names[camera]} to {names[other]}"
+                yield Group("query camera to gallery camera", value, scores, members)
 
 
 def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[Tracklet]]:
@@ -125,9 +127,7 @@ def _length_quarters(queries: Sequence[Tracklet]) -> list[Value]:
     return [(quarter, f"{ends[quarter].min()} to {ends[quarter].max()}") for quarter in quarters.tolist()]
 
 
-def _describe_query(
-    query: Tracklet, matches: Sequence[Tracklet], length: Value, scheme: AttributeScheme | None
-) -> dict[str, Value]:
+def _describe_query(query: Tracklet, matches: Sequence[Tracklet], length: Value, case: Case) -> dict[str, Value]:
     """Return each property of a query; its altitude is that of what is aerial, itself or its matches."""
     aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
     metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
@@ -136,14 +136,16 @@ def _describe_query(
     same_day = (0, "the same") if len(days) == 1 else (1, "the same and others")
     day = same_day if query.day in days else (2, "another")
     properties: dict[str, Value] = {
-        "query camera": None if query.camid == UNKNOWN else (query.camid, str(query.camid)),
+        "query camera": None if query.camid == UNKNOWN else (query.camid, str(query.camera)),
         "altitude": (metres, f"{', '.join(map(str, metres))} m") if metres else None,
         "day of the true matches": day if known_days else None,
         "frames of the query": length,
     }
-    if scheme:
+    if scheme := case.scheme:
         codes = query.attributes or scheme.unknown
         for column, code, unknown in zip(scheme.columns, codes, scheme.unknown, strict=True):
-            labels = CODES[column] if scheme == AGVPREID_SCHEME else None
-            properties[column] = None if code == unknown else (code, labels[code] if labels else str(code))
+            words = (
+                dict(enumerate(CODES[column])) if scheme == AGVPREID_SCHEME else case.attribute_words.get(column, {})
+            )
+            properties[column] = None if code == unknown else (code, words.get(code, str(code)))
     return properties

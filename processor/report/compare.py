@@ -24,8 +24,8 @@ SEED = "SOLVER.SEED"
 COMPARED = ("R1", "mAP", "mINP")
 NUM_CHANGES = 10
 Key = tuple[str, str, str]  # of a query in an evaluation: method, direction, key of its tracklet
-# pid of a query, and ``SCORES`` of each run of the first and of the second method
-Pairs = dict[Key, tuple[int, tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]]
+# person of a query, and ``SCORES`` of each run of the first and of the second method
+Pairs = dict[Key, tuple[int | str, tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]]
 Rows = dict[tuple[str, ...], list[float]]  # ``MEASURES`` by ``ROW_KEYS``
 
 
@@ -91,12 +91,15 @@ def format_means(paths: Sequence[Path]) -> str:
     return format_settings(paths, settings, ignored=SEED) + table
 
 
-def read_queries(path: Path) -> dict[Key, tuple[int, tuple[float, ...]]]:
-    """Read pid and ``SCORES`` of each query of a queries.csv, in the file's order."""
+def read_queries(path: Path) -> dict[Key, tuple[int | str, tuple[float, ...]]]:
+    """Read the person and ``SCORES`` of each query of a queries.csv, in the file's order."""
     _, rows = read_csv(path)
     try:
         return {
-            (row["method"], row["direction"], row["key"]): (int(row["pid"]), tuple(float(row[name]) for name in SCORES))
+            (row["method"], row["direction"], row["key"]): (
+                int(row["pid"]) if row["pid"].isdecimal() else row["pid"],
+                tuple(float(row[name]) for name in SCORES),
+            )
             for _, row in rows
         }
     except (KeyError, ValueError) as error:
