@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from .commands import PlainFormatter
 from .files import make_folder, require_regular
 from .mistake import Mistake
 from .processes import ALONE, Processes, read_launch, start_processes
@@ -101,7 +102,7 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     root.setLevel(logging.INFO)
     processes = read_launch()
     origin = "" if processes.is_main else f"[process {processes.rank}] "
-    formatter = logging.Formatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+    formatter = PlainFormatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
     console = logging.StreamHandler(sys.stderr)
     file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     for handler in (console, file):

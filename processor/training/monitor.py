@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from utils.files import set_aside, write_text, write_whole
 from utils.mistake import Mistake
 from utils.progress import format_duration
+from utils.text import write_csv
 
 from .state import TrainingState
 
@@ -238,9 +239,7 @@ class TrainingMonitor:
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = sorted(names, key=lambda name: name.startswith(SCORES))  # scores last
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self.rows)
+        write_csv(text, [columns, *([row.get(name) for name in columns] for row in self.rows)])
         write_text(text.getvalue(), self.output / HISTORY)
         draw_curves(self.rows, self.output / CURVES)
 
