@@ -188,7 +188,7 @@ def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, said):
     assert "logs/typo/checkpoint_last.pth is not there" in message
     assert 'python train_main.py --output_dir "logs/typo"' in message
     assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
-    assert "gone.pth is not there (--weight, TEST.WEIGHT)" in said()
+    assert "gone.pth is not there, seen from " in said()
     assert not any(at_work.iterdir())
 
 

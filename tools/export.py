@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from configs import find_run
 from utils.arguments import list_overrides, output_file
 from utils.commands import run_command
 
@@ -44,6 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
+    find_run(opts)
     from processor.export import export_run_as_onnx, export_run_as_weights  # torch takes seconds
 
     if args.kind == "onnx":

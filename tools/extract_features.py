@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from configs import config_of_run, get_cfg
+from configs import find_run
 from search.feature_file import VIEWS, check_suffix, make_table, write_features
 from utils.commands import run_command
 from utils.mistake import Mistake
@@ -65,23 +65,33 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def extract_by_run(args: argparse.Namespace) -> None:
+    opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, *args.opts]
+    cfg = find_run(opts)
     from model.text_space import open_text_space
-    from processor.evaluation.open_run import load_trained, locate_checkpoint
+    from processor.evaluation.open_run import load_trained
     from processor.extract import extract_folder
-    from utils.files import lock_folder
+    from utils.files import lock_folder, make_folder
+    from utils.processes import read_launch
     from utils.runtime import start_logging
 
     output: Path = args.output
-    opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, *args.opts]
-    cfg = get_cfg(config_of_run(opts), opts)
-    locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     parts = output.with_name(f"{output.name}.parts")
-    parts.mkdir(parents=True, exist_ok=True)
-    with lock_folder(parts), start_logging(output.with_name(f"{output.name}.log")):
-        trained = load_trained(cfg, overrides=opts)
-        text_space = open_text_space(args.text_tower) if args.text_tower else None
-        columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-        trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
+    log = output.with_name(f"{output.name}.log")
+    is_new = not log.exists()
+    make_folder(parts)
+    with lock_folder(parts):
+        try:
+            with start_logging(log):
+                trained = load_trained(cfg, overrides=opts)
+                text_space = open_text_space(args.text_tower) if args.text_tower else None
+                columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+                trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
+        except Mistake:
+            if read_launch().is_main and not any(parts.glob("part_*")):  # refused: nothing of use is there
+                shutil.rmtree(parts, ignore_errors=True)
+                if is_new:
+                    log.unlink(missing_ok=True)
+            raise
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)
 

@@ -30,9 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="is one of two methods better, or is the difference chance?")
     compare.add_argument("--first", nargs="+", type=Path, required=True, help="results folder of each run of a method")
-    compare.add_argument(
-        "--second", nargs="+", type=Path, required=True, help="as many of the other, seeds in one order"
-    )
+    compare.add_argument("--second", nargs="+", type=Path, required=True, help="as many of the other, seeds in order")
     average = commands.add_parser("average", help="mean and deviation over runs, such as splits or seeds")
     average.add_argument("results", nargs="+", type=Path, help="results folder of every run, or its results.json")
     return parser.parse_args(argv)

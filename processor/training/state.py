@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from yacs.config import CfgNode
 
-from configs import dump_config
+from configs import BEST_CHECKPOINT, dump_config
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import fitting, write_checkpoint, write_weights
@@ -20,8 +20,6 @@ from utils.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "checkpoint_last.pth"
-BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
 WITH_WEIGHTS = ("config", "pids", "camids", "camera_words", "epoch", "step", "chosen_on")  # in files of weights alone
 PROGRESS = ("epoch", "step", "steps_before", "epoch_so_far", "validation_is_due", "best")  # fields of the state
