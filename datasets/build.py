@@ -83,7 +83,7 @@ def make_dataset(cfg: CfgNode, with_train: bool = True, root: str = "", problems
 def _hold_out(cfg: CfgNode, dataset: DataSet) -> DataSet:
     """Take the validation people out of the training set."""
     if cfg.DATASETS.VALIDATION_PIDS:
-        pids = read_pids(cfg.DATASETS.VALIDATION_PIDS)
+        pids = read_pids(cfg.DATASETS.VALIDATION_PIDS, dataset.train)
     else:
         fraction = cfg.DATASETS.VALIDATION_FRACTION
         # The draw does not follow SOLVER.SEED, so that runs with several seeds are compared on the same people.
@@ -112,7 +112,7 @@ def open_dataset(
             same = [query for query in case.query if query.key in keys]
             problems.add(
                 "query in its gallery",
-                *(f"{case.name}/query: identity {query.pid}, {query.name}" for query in same),
+                *(f"{case.name}/query: identity {query.person}, {query.name}" for query in same),
                 summary=f"{case.name}: {len(same)} of {len(case.query)} queries have the identity and name of a "
                 "gallery tracklet: they may find themselves.",
             )

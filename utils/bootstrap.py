@@ -7,7 +7,7 @@ Application", 1997, section 3.8).
 Axes: N queries, M measures, P people, R resamples, S seeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,18 @@ def bootstrap_interval(
     return low, high
 
 
+def mean_over_people(values: Mapping[str, np.ndarray], pids: np.ndarray) -> dict[str, float]:
+    """Return the mean of each measure over queries, (N,), as ``NAME``, its interval as ``NAME_low`` and ``NAME_high``.
+
+    ``pids`` says whose query each is; ``num_people`` counts them.
+    """
+    low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
+    row: dict[str, float] = {"num_people": len(np.unique(pids))}
+    for index, (name, value) in enumerate(values.items()):
+        row |= {name: float(value.mean()), f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
+    return row
+
+
 def compare_paired(
     first: np.ndarray, second: np.ndarray, pids: np.ndarray, num_resamples: int = 9_999, seed: int = 0
 ) -> PairedDifference:
@@ -79,9 +91,8 @@ def compare_paired(
     lows, highs = np.concatenate(ranges, axis=1)
     everything = np.isnan(highs)  # 0 / 0: as extreme for every d
     lows, highs = np.sort(np.where(everything, -np.inf, lows)), np.sort(np.where(everything, np.inf, highs))
-    num_extreme = int(min((lows <= 0).sum(), (highs >= 0).sum()))
+    p_value = (1 + int(min((lows <= 0).sum(), (highs >= 0).sum()))) / (1 + num_resamples)
     last = round((1 - CONFIDENCE) * (num_resamples + 1)) - 2  # with so many others as extreme, p is below 0.05
-    p_value = (1 + num_extreme) / (1 + num_resamples)
     ends = float(lows[last]), float(highs[-1 - last])
     return PairedDifference(float(by_seed.mean()), *ends, p_value, tuple(by_seed.tolist()))
 

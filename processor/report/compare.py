@@ -19,13 +19,13 @@ from .tables import MEASURES, SCORES, measures_by_query
 logger = logging.getLogger(__name__)
 
 ROW_KEYS = ("method", "direction", "protocol")  # rows of two runs are averaged if they agree in these
-SETTINGS = ("settings", "training settings", "precision")  # entries of results.json that say how it was made
+SETTINGS = ("settings", "training settings")  # entries of results.json that list keys which differ from the recipe
 SEED = "SOLVER.SEED"
 COMPARED = ("R1", "mAP", "mINP")
 NUM_CHANGES = 10
 Key = tuple[str, str, str]  # of a query in an evaluation: method, direction, key of its tracklet
-# pid of a query, and ``SCORES`` of each run of the first and of the second method
-Pairs = dict[Key, tuple[int, tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]]
+# person of a query, and ``SCORES`` of each run of the first and of the second method
+Pairs = dict[Key, tuple[int | str, tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]]
 Rows = dict[tuple[str, ...], list[float]]  # ``MEASURES`` by ``ROW_KEYS``
 
 
@@ -41,21 +41,21 @@ def read_results(path: Path) -> tuple[Rows, dict[str, str]]:
         raise Mistake(f"{path} is not a results.json of eval_main.py: {error!r}.") from error
     if not run:
         raise Mistake(f"{path} holds no row: nothing was scored, as with masked test identities.")
-    settings: dict[str, str] = {}
+    settings = {"precision": str(content.get("precision", "unknown"))}
     for name in SETTINGS:
         settings |= _parse_settings(name, str(content.get(name, "unknown")))
     return run, settings
 
 
 def _parse_settings(name: str, text: str) -> dict[str, str]:
-    """Return the values of the keys that an entry of ``SETTINGS`` lists, or the whole entry where it lists none."""
-    recipe, but_for, keys = text.partition(" but for ")
+    """Return the values of the keys that an entry of ``SETTINGS`` lists; none are known if it has another form."""
+    recipe, _, keys = text.partition(" but for ")
     try:
         words = shlex.split(keys)
     except ValueError:
-        return {name: text}
+        words = [""]
     if recipe != "those of the recipe" or len(words) % 2 or not all(key.isupper() for key in words[::2]):
-        return {name: text}
+        return {name: "unknown"}
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
@@ -63,9 +63,10 @@ def format_settings(paths: Sequence[Path], settings: Sequence[dict[str, str]], i
     """List the keys in which runs differ, but for one, with the runs of each value; '' if they agree."""
     lines = []
     for key in sorted(set().union(*settings) - {ignored}):
-        runs = defaultdict(list)
+        runs: dict[str, list[str]] = defaultdict(list)
         for path, own in zip(paths, settings, strict=True):
-            runs[own.get(key, "the recipe's")].append(str(path))
+            if key in own or key in SETTINGS or not own.keys() & set(SETTINGS):  # else its value is unknown
+                runs[own.get(key, "known" if key in SETTINGS else "the recipe's")].append(str(path))
         if len(runs) > 1:
             lines.append(f"  {key}: " + "; ".join(f"{value} in {', '.join(names)}" for value, names in runs.items()))
     return "\n".join(["The settings of these runs differ:", *lines, "", ""]) if lines else ""
@@ -83,19 +84,22 @@ def format_means(paths: Sequence[Path]) -> str:
     rows = []
     for keys in runs[0]:
         values = np.array([run[keys] for run in runs])
-        deviations = map(percent, values.std(axis=0, ddof=1)) if len(runs) > 1 else ["-"] * len(MEASURES)
+        deviations = [percent(value) for value in values.std(axis=0, ddof=1)] if len(runs) > 1 else "-" * len(MEASURES)
         cells = [f"{percent(mean)} ({own})" for mean, own in zip(values.mean(axis=0), deviations, strict=True)]
         rows.append([" | ".join(keys), *cells])
     table = format_table([f"mean (standard deviation) of {len(runs)} runs", *MEASURES], rows)
     return format_settings(paths, settings, ignored=SEED) + table
 
 
-def read_queries(path: Path) -> dict[Key, tuple[int, tuple[float, ...]]]:
-    """Read pid and ``SCORES`` of each query of a queries.csv, in the file's order."""
+def read_queries(path: Path) -> dict[Key, tuple[int | str, tuple[float, ...]]]:
+    """Read the person and ``SCORES`` of each query of a queries.csv, in the file's order."""
     _, rows = read_csv(path)
     try:
         return {
-            (row["method"], row["direction"], row["key"]): (int(row["pid"]), tuple(float(row[name]) for name in SCORES))
+            (row["method"], row["direction"], row["key"]): (
+                int(row["pid"]) if row["pid"].isdecimal() else row["pid"],
+                tuple(float(row[name]) for name in SCORES),
+            )
             for _, row in rows
         }
     except (KeyError, ValueError) as error:
@@ -112,7 +116,7 @@ def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, st
         raise Mistake(
             f"--first names {len(first)} results and --second {len(second)}: name as many, and the seeds in one order."
         )
-    folders = [*first, *second]
+    folders = [path.parent if path.name == "results.json" else path for path in (*first, *second)]
     runs, settings = zip(*map(read_results, folders), strict=True)
     protocols = [", ".join(sorted({protocol for _, _, protocol in run})) for run in runs]
     if odd := [index for index, protocol in enumerate(protocols) if protocol != protocols[0]]:

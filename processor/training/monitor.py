@@ -21,9 +21,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from utils.files import set_aside, write_text
+from utils.files import set_aside, write_text, write_whole
 from utils.mistake import Mistake
 from utils.progress import format_duration
+from utils.text import write_csv
 
 from .state import TrainingState
 
@@ -112,7 +113,7 @@ class TrainingMonitor:
         pixels = restore(clips[:MAX_SAMPLES, :MAX_SAMPLES].float()).clamp(0, 1).mul(255).byte().cpu()
         rows, columns, channels, height, width = pixels.shape
         grid = pixels.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
-        Image.fromarray(grid).save(self.output / SAMPLES)
+        write_whole(lambda file: Image.fromarray(grid).save(file, "PNG"), self.output / SAMPLES)
         self._board.add_image("samples", grid, 0, dataformats="HWC")
 
     @torch.no_grad()
@@ -238,9 +239,7 @@ class TrainingMonitor:
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = sorted(names, key=lambda name: name.startswith(SCORES))  # scores last
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self.rows)
+        write_csv(text, [columns, *([row.get(name) for name in columns] for row in self.rows)])
         write_text(text.getvalue(), self.output / HISTORY)
         draw_curves(self.rows, self.output / CURVES)
 
@@ -278,4 +277,4 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=80)
+    write_whole(lambda file: figure.savefig(file, dpi=80), path)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from yacs.config import CfgNode
 
-from configs import dump_config
+from configs import BEST_CHECKPOINT, dump_config
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import fitting, write_checkpoint, write_weights
@@ -20,9 +20,8 @@ from utils.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "checkpoint_last.pth"
-BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
+WITH_WEIGHTS = ("config", "pids", "camids", "camera_words", "epoch", "step", "chosen_on")  # in files of weights alone
 PROGRESS = ("epoch", "step", "steps_before", "epoch_so_far", "validation_is_due", "best")  # fields of the state
 
 
@@ -52,6 +51,7 @@ class TrainingState:
     validation_is_due: bool = False  # of the last finished epoch
     best: float = 0.0  # validation mAP so far, visual only, 0..1
     camera_words: list[str] = field(default_factory=list)  # what the user's table calls ``camids``; else empty
+    validation_pids: list[int] = field(default_factory=list)  # people whose mAP is ``best``
     with_weights: bool = False  # whether ``save`` also writes the weights alone, as .safetensors, for evaluation
 
     def __post_init__(self) -> None:
@@ -102,13 +102,14 @@ class TrainingState:
             "random_states": random_states,
             "config": dump_config(self.cfg),
             "memory": self.memory,
+            "chosen_on": self.validation_pids if path.name == BEST_CHECKPOINT else [],
             **{name: getattr(self, name) for name in ("pids", "camids", "camera_words", "data_hash", *PROGRESS)},
         }
         if self.averaged is not None:
             content["averaged"] = self.averaged.module.state_dict()
         write_checkpoint(content, path, previous)
         if self.with_weights:
-            values = {name: content[name] for name in ("config", "pids", "camids", "camera_words", "epoch", "step")}
+            values = {name: content[name] for name in WITH_WEIGHTS}
             write_weights(weights, values, weights_beside(path))
             if self.averaged is not None:
                 write_weights(self.averaged.module.state_dict(), values, weights_beside(path, "_averaged"))

@@ -57,11 +57,11 @@ def test_answers_go_to_standard_output_and_logs_to_standard_error(capsys, monkey
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
 
     def main():
-        logging.getLogger("a").info("log")
-        show("table")
+        logging.getLogger("a").info("log\x07")
+        show("table\x1b[31m")
 
     assert run_command(main) == 0
-    assert capsys.readouterr() == ("table\n", "log\n")
+    assert capsys.readouterr() == ("table\\x1b[31m\n", "log\\x07\n")
 
 
 @pytest.mark.parametrize("terminals", [("stdout", "stderr"), ("stdout",), ("stderr",), ()])

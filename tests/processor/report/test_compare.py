@@ -56,7 +56,7 @@ def test_the_table_on_standard_output_shows_the_difference_and_the_largest_chang
     assert [line.split()[0] for line in better] == [f"{index // 2}/{index % 2}" for index in range(10)]
     (worse,) = format_changes(pairs, better=False).splitlines()[2:]
     assert worse.split() == ["8/1", "a", "to", "b", "50.00", "25.00", "1", "2"]
-    main(["compare", "--first", str(folders[0]), "--second", str(folders[1])])
+    main(["compare", "--first", str(folders[0] / "results.json"), "--second", str(folders[1])])
     assert {mean_row, worse, *better} <= set(capsys.readouterr().out.splitlines())
 
 
@@ -105,6 +105,12 @@ def test_several_seeds_are_compared_pair_by_pair_and_what_differs_is_listed(tmp_
     assert "differ" not in capsys.readouterr().out
     main(["average", first[0], second[1]])
     assert capsys.readouterr().out.count("SOLVER") == 1
+    old = str(
+        write(tmp_path / "old", values, DIRECTIONS[:1], settings="those of the recipe but for MODEL.NAME a, X b c")
+    )
+    main(["average", first[0], old])
+    unknown = [f"  {name}: known in {first[0]}; unknown in {old}" for name in ("settings", "training settings")]
+    assert capsys.readouterr().out.splitlines()[1:4] == [*unknown, ""]
 
 
 def test_mean_and_standard_deviation(tmp_path, capsys):
