@@ -82,7 +82,7 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network
     state = TrainingState(
         cfg,
         model,
-        make_loss(cfg, NUM_CLASSES).to(device),
+        make_loss(cfg, NUM_CLASSES, model.feature_widths).to(device),
         optimizer,
         make_schedule(cfg, optimizer),
         runtime,

@@ -1,6 +1,6 @@
 """The training objective: a weighted sum of named terms (docs/method.md section 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -50,14 +50,15 @@ class ReidLoss(nn.Module):
             "memory": self.clip_classification(output.memory_logits, labels),
             "frame": self.frame_classification(output.frame_logits, labels.repeat_interleave(T)),
         }
-        w = self.weights
-        terms["total"] = (
-            w["id"] * terms["id"]
-            + w["triplet"] * terms["triplet"]
-            + w["memory"] * terms["memory"]
-            + w["frame"] / T * terms["frame"]
-        )
-        return terms
+        assert terms.keys() == self.weights.keys()
+        factors = {**self.weights, "frame": self.weights["frame"] / T}
+        first, *others = (factors[name] * term for name, term in terms.items())
+        return {**terms, "total": sum(others, first)}
+
+    def formula(self) -> str:
+        """Write how the total is made of the terms, for the log."""
+        parts = (f"{weight:g} {name}{' / T' if name == 'frame' else ''}" for name, weight in self.weights.items())
+        return f"total = {' + '.join(parts)}"
 
     @torch.no_grad()
     def hard_terms(self, output: Outputs, labels: Tensor) -> dict[str, Tensor]:
@@ -78,8 +79,11 @@ class ReidLoss(nn.Module):
         self.frame_classification.next_epoch()
 
 
-def make_loss(cfg: CfgNode, num_classes: int) -> ReidLoss:
-    """Build the objective that a configuration describes, for K training identities."""
+def make_loss(cfg: CfgNode, num_classes: int, feature_widths: Sequence[int] = ()) -> ReidLoss:
+    """Build the objective that a configuration describes, for K training identities.
+
+    ``feature_widths`` are those of ``Outputs.features``, for a loss that learns points in their space.
+    """
     weights = {
         "id": cfg.MODEL.ID_LOSS_WEIGHT,
         "triplet": cfg.MODEL.TRIPLET_LOSS_WEIGHT,

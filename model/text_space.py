@@ -21,7 +21,7 @@ from utils.mistake import MissingFile, Mistake
 
 from .encoder import ClipVideoEncoder, build_vit
 from .text_towers import CLIP_NAMES, CaptionEncoder, ClipTexts, build_clip
-from .weights import load_clip_weights, unwrap
+from .weights import describe_names, load_clip_weights, unwrap
 
 TOWER = "tower"  # entry of a caption file: its image tower
 
@@ -102,7 +102,7 @@ def open_text_space(path: str | Path) -> TextSpace:
         raise Mistake(
             f"{path} is no text tower: expected a whole CLIP with a ViT in OpenAI's or open_clip's form "
             "(visual.conv1.weight, ..., text_projection), or captions of demo/pretrain.py "
-            f"(demo/demo_captions.safetensors), got {', '.join(list(state)[:3]) or 'no tensors'}, ..."
+            f"(demo/demo_captions.safetensors), got {describe_names(state)}"
         )
     clip = build_clip(state, path)
     look = clip.visual.image_size, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD

@@ -27,6 +27,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
 GELU_TAGS = ("laion", "datacomp", "commonpool")  # words in the names of CLIP files that were trained with GELU
+HUGGING_FACE = ("vision_model.", "text_model.", "clip.vision_model.", "clip.text_model.")
 
 # Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
 # first pair that fits a name renames it.
@@ -138,7 +139,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     if not layouts:
         raise Mistake(
             f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
-            f"(visual.class_embedding, ...) or timm's (cls_token, ...), got {', '.join(list(state)[:3])}, ..."
+            f"(visual.class_embedding, ...) or timm's (cls_token, ...), got {describe_names(state)}"
         )
     quick_gelu = has_quick_gelu(state, path)
     if quick_gelu not in (None, encoder.quick_gelu):
@@ -225,6 +226,16 @@ def unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
         logger.info("The names of the weights begin with %r, which is left out.", prefix)
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
+
+
+def describe_names(state: Mapping[str, Tensor]) -> str:
+    """List the first names of a file that was refused, and what to take in its place if they are known."""
+    if any(name.startswith(HUGGING_FACE) for name in state):
+        return (
+            "those of Hugging Face's transformers, which do not say the activation. Take the same weights as OpenAI's "
+            "archive (ViT-B-16.pt) or as open_clip's file (open_clip_model.safetensors), which often lies beside it."
+        )
+    return f"{', '.join(list(state)[:3]) or 'no tensors'}, ..."
 
 
 def has_quick_gelu(state: Mapping[str, Tensor], path: str | Path) -> bool | None:

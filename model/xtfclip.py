@@ -77,10 +77,14 @@ class XTFCLIP(nn.Module):
         return 0 if self.encoder.camera_embedding is None else len(self.encoder.camera_embedding)
 
     @property
+    def feature_widths(self) -> tuple[int, int, int]:
+        """Widths of f_img, f_proj and f_tmp."""
+        return self.encoder.width, self.encoder.projected_width, self.encoder.width
+
+    @property
     def descriptor_width(self) -> int:
         """Numbers of a test descriptor."""
-        image_parts = 2 if self.descriptor == "before" else 1
-        return image_parts * self.encoder.width + self.encoder.projected_width
+        return sum(self.feature_widths[: 3 if self.descriptor == "before" else 2])
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Choose whether training keeps only the inputs of the large blocks, and computes the rest again."""

@@ -121,7 +121,7 @@ def fake_training(cfg: CfgNode, runtime: Runtime, batch_size: int, size: Dataset
     cfg.MODEL.COMPILE = False  # compiling needs real tensors
     with torch.device("meta"):
         model = make_model(cfg, size.num_identities, size.num_cameras, pretrained=False)
-        criterion = make_loss(cfg, size.num_identities)
+        criterion = make_loss(cfg, size.num_identities, model.feature_widths)
     shape = (batch_size, cfg.INPUT.SEQ_LEN, 3, *cfg.INPUT.SIZE_TRAIN)
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield FakeTraining(
@@ -150,12 +150,13 @@ def measure_step(
     with fake_training(cfg, runtime or planning_runtime(cfg), batch_size, size) as training:
         training.model.set_gradient_checkpointing(checkpointing)
         model, criterion = training.model, training.criterion
-        known = [*model.parameters(), *model.buffers(), *criterion.buffers(), training.memory]
+        known = [*model.buffers(), *criterion.buffers(), training.memory]
         parameters: Counter[str] = Counter()
-        for name, parameter in model.named_parameters():
+        of_loss = ((f"loss.{name}", parameter) for name, parameter in criterion.named_parameters())
+        for name, parameter in (*model.named_parameters(), *of_loss):
             parameters[name.split(".")[0]] += parameter.numel()
             parameter.grad = torch.zeros_like(parameter)
-            known.append(parameter.grad)
+            known += [parameter, parameter.grad]
         with StepMeter(known) as meter:
             loss = training.compute_loss()
             forward_flops, activations = meter.flops, meter.live

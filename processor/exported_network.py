@@ -10,10 +10,10 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from datasets.readers.listing import find_images
-from datasets.readers.names import IMAGE_SUFFIXES
+from utils.commands import first_line
 from utils.mistake import MissingFile, Mistake
-from utils.pictures import FORMATS, upright_rgb
+from utils.pictures import read_rgb
+from utils.unknown import UNKNOWN
 
 FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network's inputs and its output
 CLIP_SHAPE, CAMIDS = "T, H, W", "cameras"  # entries of its metadata
@@ -24,18 +24,21 @@ class ExportedNetwork(NamedTuple):
 
     session: onnxruntime.InferenceSession
     clip_shape: tuple[int, int, int]  # frames, height and width in pixels
-    camids: Sequence[int]  # training cameras as annotated, in the order of their indices; empty if not known
+    cameras: Sequence[str]  # training cameras as annotated, in the order of their indices; empty if not known
     origin: Mapping[str, str]  # what descriptors depend on, by name, as feature files hold it
 
-    def describe(self, tracklets: Iterable[Sequence[Path]], camera: int | None = None) -> np.ndarray:
+    def describe(self, tracklets: Iterable[Sequence[str]], camera: str | None = None) -> np.ndarray:
         """Describe tracklets by their frames, (n, D), float32; all are of one training camera, or unknown ones."""
-        if camera is not None and camera not in self.camids:
-            raise Mistake(f"--camera {camera} is none of the training cameras: {list(self.camids)}.")
-        cameras = np.array([-1 if camera is None else self.camids.index(camera)])
-        clips = (read_clip(frames, *self.clip_shape) for frames in tracklets)
-        return np.concatenate(
-            [self.session.run([DESCRIPTORS], {FRAMES: clip[None], CAMERAS: cameras})[0] for clip in clips]
-        )
+        if camera is not None and camera not in self.cameras:
+            raise Mistake(f"--camera {camera} is none of the training cameras: [{', '.join(self.cameras)}].")
+        cameras = np.array([UNKNOWN if camera is None else self.cameras.index(camera)])
+        return np.concatenate([self._run(read_clip(frames, *self.clip_shape), cameras) for frames in tracklets])
+
+    def _run(self, clip: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+        try:
+            return self.session.run([DESCRIPTORS], {FRAMES: clip[None], CAMERAS: cameras})[0]
+        except Exception as error:  # onnxruntime's errors share no other class
+            raise Mistake(f"The network cannot describe a clip: {first_line(error)}") from error
 
 
 def open_network(path: Path) -> ExportedNetwork:
@@ -44,41 +47,32 @@ def open_network(path: Path) -> ExportedNetwork:
         raise MissingFile(f"{path} is not a file: tools.export onnx makes one.")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        if CLIP_SHAPE not in metadata:
+            raise Mistake(f"its metadata lacks {CLIP_SHAPE!r}")
+        num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
+        cameras = [str(camera) for camera in json.loads(metadata.get(CAMIDS, "null")) or ()]
+        (frames,) = (each.shape[1:] for each in session.get_inputs() if each.name == FRAMES)
+        if frames != [num_frames, 3, height, width]:
+            raise Mistake(f"it takes {frames}, but its metadata {CLIP_SHAPE!r} are {metadata[CLIP_SHAPE]}")
     except Exception as error:  # onnxruntime's errors share no other class
-        raise Mistake(f"{path} is damaged, or no ONNX file: {error}") from error
-    metadata = session.get_modelmeta().custom_metadata_map
-    if CLIP_SHAPE not in metadata:
-        raise Mistake(f"{path} was not made by tools.export: its metadata lacks {CLIP_SHAPE!r}.")
-    num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
+        reason = first_line(error)[:200]
+        raise Mistake(f"{path} is damaged, or no ONNX file of tools.export: {reason}.") from error
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     origin = {"weights": f"network {sha256}", "transform": metadata[CLIP_SHAPE], **metadata}
-    return ExportedNetwork(session, (num_frames, height, width), json.loads(metadata[CAMIDS]) or [], origin)
+    return ExportedNetwork(session, (num_frames, height, width), cameras, origin)
 
 
-def find_tracklets(root: Path) -> dict[str, list[Path]]:
-    """Return the frames of each tracklet, by its path below ``root``, as ``read_unlabelled`` finds them."""
-    if root.is_file():
-        return {root.name: [root]}
-    tracklets = {
-        root.resolve().name if place == "." else place: [root / place / name for name in names]
-        for place, names in find_images(root)[0].items()
-    }
-    if not tracklets:
-        raise MissingFile(f"{root} has no frames: expected {', '.join(IMAGE_SUFFIXES)} in it or in folders below it.")
-    return tracklets
-
-
-def read_clip(paths: Sequence[Path], num_frames: int, height: int, width: int) -> np.ndarray:
+def read_clip(paths: Sequence[str], num_frames: int, height: int, width: int) -> np.ndarray:
     """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8."""
     segment = -(-len(paths) // num_frames)
     chosen = [paths[min(number * segment, len(paths) - 1)] for number in range(num_frames)]
     return np.stack([_read_frame(path, (width, height)) for path in chosen]).transpose(0, 3, 1, 2)
 
 
-def _read_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _read_frame(path: str, size: tuple[int, int]) -> np.ndarray:
     """Return the pixels that training takes for a frame, (H, W, 3), uint8; ``size`` is (W, H)."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            return np.asarray(upright_rgb(image).resize(size, Image.Resampling.BILINEAR))
+        return np.asarray(read_rgb(Path(path).read_bytes()).resize(size, Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow promises no list of what it raises for damaged files
         raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from yacs.config import CfgNode
 
-from configs import CONFIG_FILE, describe_differences, dump_config, warn_of_unread_keys
+from configs import CONFIG_FILE, LAST_CHECKPOINT, describe_differences, dump_config, warn_of_unread_keys
 from datasets.build import choose_cases, make_dataset, make_test_loader, make_train_loader, make_train_transform
 from utils.commands import show
 from utils.files import lock_folder, write_text
@@ -23,24 +24,29 @@ from .build import (
     make_training_state,
 )
 from .estimate import compute_ideal_step_seconds, size_of
-from .evaluation.open_run import load_trained, locate_checkpoint
+from .evaluation.open_run import load_trained
 from .evaluation.rank import evaluate
 from .report.tables import format_results, score_methods
 from .report.write import write_report
-from .training.checkpoints import keep_old_checkpoints, prepare_run, restore_last
-from .training.state import LAST_CHECKPOINT
+from .training.checkpoints import keep_old_checkpoints, prepare_run, read_config, restore_last
 from .training.train import train
 from .training.validate import make_validation
 
 logger = logging.getLogger(__name__)
 
 
-def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
-    """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked."""
+def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[str], config_file: str | None) -> None:
+    """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked.
+
+    ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, a run that is resumed
+    takes all other keys from its checkpoint.
+    """
     output = prepare_output(cfg.OUTPUT_DIR)
     with lock_folder(output), start_logging(output / "train.log"):
+        if resume and not config_file:
+            cfg = read_config(cfg, output, opts)
         logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
-        warn_of_unread_keys(cfg, "training")
+        warn_of_unread_keys(cfg, "training", opts)
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         processes = runtime.processes
         torch.manual_seed(cfg.SOLVER.SEED)
@@ -50,7 +56,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool) -> None:
             validation = make_validation(cfg, dataset, runtime)
         loader = make_train_loader(cfg, dataset, processes)
         state = make_training_state(cfg, dataset, runtime, resume=resume)
-        state.with_weights = with_weights
+        state.with_weights, state.validation_pids = with_weights, validation.pids()
         if resume:
             restore_last(state, output)
         else:
@@ -72,7 +78,6 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
     ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, the checkpoint's own
     configuration decides on all other keys. ``results`` is the folder for the results; None for the one in OUTPUT_DIR.
     """
-    locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     folder = prepare_output(results or Path(cfg.OUTPUT_DIR) / "results")
     with lock_folder(folder), start_logging(folder / "eval.log"):
         warn_of_unread_keys(cfg, "evaluation", opts)
@@ -86,6 +91,8 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
         extractor = make_extractor(cfg, trained.model, trained.runtime)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
+        if trained.trained_on == cfg.DATASETS.NAMES:
+            evaluation = replace(evaluation, chosen_on=trained.chosen_on)
         maps = make_query_mapper(cfg, extractor, cameras)
         scores = score_methods(evaluation)
         table = format_results(evaluation, scores)

@@ -1,6 +1,5 @@
 """Show what a search found: a table for the screen, and search.html, search.csv and search.json."""
 
-import csv
 import functools
 import io
 import json
@@ -11,6 +10,7 @@ from datasets.clips.decoding import THUMBNAIL_HW, read_thumbnail
 from utils.files import write_text
 from utils.html_page import render_page
 from utils.tables import format_table
+from utils.text import write_csv
 from utils.unknown import UNKNOWN
 
 from .find import SIMILARITY
@@ -22,11 +22,13 @@ MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 def write_answers(answers: dict[str, Any], folder: Path) -> list[Path]:
     """Write all three files into a folder; returns them, the page last."""
     table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     columns = ("rank", "key", "camera", "view", "time", answers["measure"], "accepted")
-    writer.writerow(["query", "match", *columns])
+    of_query = ("key", "match", "num_accepted")
+    rows = [["query", *of_query[1:], *columns]]
     for query in answers["queries"]:  # cells of what is not judged are empty
-        writer.writerows([query["key"], query["match"], *(hit[name] for name in columns)] for hit in query["found"])
+        own = [query[name] for name in of_query]
+        rows += [[*own, *(hit[name] for name in columns)] for hit in query["found"]]
+    write_csv(table, rows)
     contents = {
         folder / "search.json": f"{json.dumps(answers, indent=2)}\n",
         folder / "search.csv": table.getvalue(),
@@ -41,17 +43,27 @@ def format_answers(answers: dict[str, Any]) -> str:
     """Lay out the answers to the first queries."""
     rows = []
     for query in answers["queries"][:MAX_IN_TABLE]:
+        verdict = judge(query, answers["threshold"])
         if query["match"] is False:
-            rows.append([query["key"], "", "no match", "", "", "", "", ""])
+            rows.append([query["key"], "", verdict.lower(), "", "", "", "", ""])
         for hit in query["found"]:
             camera = "" if hit["camera"] == UNKNOWN else hit["camera"]
-            name = query["key"] if hit["rank"] == 1 and query["match"] is not False else ""
+            is_first = hit["rank"] == 1 and query["match"] is not False
             place = [hit["key"], camera, hit["view"], hit["time"], f"{hit[answers['measure']]:.4f}"]
-            rows.append([name, hit["rank"], *place, "beyond the threshold" if hit["accepted"] is False else ""])
+            note = "beyond the threshold" if hit["accepted"] is False else verdict if is_first else ""
+            rows.append([query["key"] if is_first else "", hit["rank"], *place, note])
     headers = ["query", "rank", "tracklet", "camera", "view", "time", answers["measure"], ""]
     text = format_table(headers, rows, "<><><<><")
     left_out = len(answers["queries"]) - MAX_IN_TABLE
     return f"{text}\n({left_out} more queries: --output writes all of them)" if left_out > 0 else text
+
+
+def judge(query: dict[str, Any], threshold: dict[str, Any] | None) -> str:
+    """Say how many tracklets were accepted for a query, and whether the threshold is of other data; '' if none was."""
+    if threshold is None:
+        return ""
+    text = f"{query['num_accepted']:,} accepted" if query["match"] else "No match"
+    return f"{text}, by a threshold of other data" if threshold["of_other_data"] else text
 
 
 def explain_judgement(answers: dict[str, Any]) -> str:
@@ -61,9 +73,11 @@ def explain_judgement(answers: dict[str, Any]) -> str:
     threshold = answers["threshold"]
     if threshold is None:
         return "Everything is ranked and nothing is judged: --max_distance or --results says what is no match."
-    distance, reason, rate = threshold.values()
+    distance, reason, rate, data, is_other = threshold.values()
     counts = f"{sum(not query['match'] for query in answers['queries'])} of {len(answers['queries'])}"
     text = f"Accepted up to a distance of {distance:.4g} ({reason}): {counts} queries have no match."
+    if is_other:
+        text += f" The threshold was measured on other data, {data}: it may accept more or fewer here."
     if rate is None:
         return text
     count = answers["tracklets_searched"]
@@ -76,8 +90,10 @@ def render_answers(answers: dict[str, Any]) -> str:
     height, width = THUMBNAIL_HW
     return render_page(
         TEMPLATE,
+        answers,
         title="Search results",
         found=answers,
+        judge=judge,
         judgement=explain_judgement(answers),
         shown=answers["queries"][:MAX_ON_PAGE],
         read_picture=functools.cache(read_thumbnail),

@@ -3,7 +3,7 @@
 The video is walked once. Memory holds the boxes and one decoded frame, however long the video is.
 """
 
-import csv
+import re
 from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,11 +12,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from datasets.readers.names import SHEETS_ENDING
 from utils.files import whole_folder
 from utils.mistake import Mistake
 from utils.progress import track
+from utils.text import write_csv
 
-from .boxes import Boxes, Selection, SelectionRules, read_boxes, select_crops
+from .boxes import COLUMNS, Boxes, Selection, SelectionRules, read_boxes, select_crops
 from .frames import read_frames, read_size, upright_pixels
 
 TABLE = "cut.csv"  # lists the tracklets
@@ -34,29 +36,38 @@ def cut_tracklets(
     force: bool = False,
     classes: Collection[str] = (),
     first_frame: int = 1,
+    name: str = "",
 ) -> str:
     """Write tracklets and their contact sheets, whole or not at all; returns one sentence with all counts.
 
     ``output`` gets one folder per tracklet and a table of them, OUTPUT_contact_sheets one picture per tracklet.
-    ``force`` replaces what was written here before.
+    ``force`` replaces what was written here before. ``name``, '' for the video's, begins the names of the folders, so
+    that those of two videos differ.
     """
     output = output.resolve()  # '.' and 'data/..' have no name
-    contact_sheets = output.with_name(f"{output.name}_contact_sheets")
+    contact_sheets = output.with_name(f"{output.name}{SHEETS_ENDING}")
     with whole_folder(contact_sheets, force) as sheets, whole_folder(output, force) as tracklets:
         read = read_boxes(boxes, classes, first_frame)
         size = read_size(video)
         selection = select_crops(read, *size, rules)
+        for tracklet in selection.tracklets:
+            tracklet["folder"] = f"{name or name_video(video)}_{tracklet['folder']}"
         _cut(video, size, read, selection, tracklets)
         for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet"):
             paths = sorted((tracklets / tracklet["folder"]).iterdir(), key=lambda path: int(path.stem))
             draw_tracklet_sheet(paths).save(sheets / f"{tracklet['folder']}.jpg", quality=QUALITY)
         with (tracklets / TABLE).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, selection.tracklets[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(selection.tracklets)
+            write_csv(file, [COLUMNS, *(tracklet.values() for tracklet in selection.tracklets)])
     counts = f"{len(selection.frames):,} frames of {len(selection.tracklets):,} tracklets"
     question = f"Look at {contact_sheets}, one picture per tracklet: does each show one person?"
     return f"Cut {counts} into {output}: {selection.report}. {question}"
+
+
+def name_video(video: Path) -> str:
+    """Return the name of a video's file or folder, of MOT's ``img1`` that of the folder around it, as a plain word."""
+    path = video.resolve()
+    name = path.parent.name if path.name == "img1" else path.name if path.is_dir() else path.stem
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "video"
 
 
 def _cut(video: Path, size: tuple[int, int], boxes: Boxes, selection: Selection, output: Path) -> None:

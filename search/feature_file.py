@@ -1,6 +1,7 @@
 """Read and write feature files: descriptors of tracklets with their keys, as .npz or .parquet; reading runs no code."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils.commands import first_line
@@ -21,7 +23,7 @@ from utils.unknown import UNKNOWN
 VIEWS = ("aerial", "ground")
 COLUMNS = {  # of a table beside its vectors
     "key": pa.string(),  # a unique name, such as the folder's path below the one that was read
-    "camera": pa.int64(),  # as annotated; -1 where unknown
+    "camera": pa.string(),  # as annotated; "-1" or null where unknown
     "view": pa.string(),  # null where unknown, as time
     "time": pa.timestamp("s"),  # when the tracklet begins, by the clock of the recording
     "picture": pa.string(),  # path of the frame in the middle, for people to look at
@@ -31,6 +33,7 @@ ENTRIES = {column: f"{column}s" for column in (*COLUMNS, FEATURE)} | {WORDS: WOR
 ORIGIN = "origin"  # entry of a .npz file, or of a schema's metadata
 # Entries of the origin that two files must share for their features to be comparable.
 COMPARED = ("weights", "transform")
+UNREAD = "unread"  # the entry that says which tracklets and frames could not be read; missing if all could
 TEXT_TOWER = "text tower"  # the entry in which they must agree, too, where words are compared
 NPZ, PARQUET = ".npz", ".parquet"
 LENGTH_TOLERANCE = 0.01  # of vectors of length 1, which may have been normalised in half precision
@@ -75,10 +78,15 @@ class FeatureTable:
         return FeatureTable(self.rows.take([rows[key] for key in keys]))
 
     def list_entries(self, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        """Return what results say about some or all tracklets: ``COLUMNS``, '' where view or time is unknown."""
+        """Return what results say about some or all tracklets: ``COLUMNS``, '' where view or time is unknown.
+
+        A camera is a number, -1 if unknown, or a word.
+        """
         columns = self.rows.select(list(COLUMNS))
         entries = (columns if rows is None else columns.take(rows)).to_pylist()
         for entry in entries:
+            word = entry["camera"] or str(UNKNOWN)
+            entry["camera"] = int(word) if re.fullmatch("-?[0-9]{1,18}", word) and str(int(word)) == word else word
             entry |= {"view": entry["view"] or "", "time": entry["time"].isoformat() if entry["time"] else ""}
         return entries
 
@@ -88,6 +96,7 @@ def make_table(origin: Mapping[str, str], **columns: Any) -> FeatureTable:
     count = len(columns["key"])
     columns = {"camera": [UNKNOWN] * count, "view": [""] * count, "time": [None] * count, **columns}
     columns["view"] = [view or None for view in columns["view"]]
+    columns["camera"] = pa.array(columns["camera"]).cast(pa.string()).to_pylist()
     arrays = {name: pa.array(columns[name], kind) for name, kind in COLUMNS.items()}
     arrays |= {name: _to_lists(columns[name]) for name in (FEATURE, WORDS) if columns.get(name) is not None}
     return FeatureTable(pa.table(arrays, metadata={ORIGIN: json.dumps(dict(origin))}))
@@ -161,16 +170,20 @@ def read_feature_files(paths: Sequence[Path]) -> FeatureTable:
         other = read_features(path)
         require_comparable(table, str(paths[0]), other, str(path), joined=True)
         if double := set(table.keys).intersection(other.keys):
-            raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too.")
-        table = FeatureTable(pa.concat_tables([table.rows, other.rows]))
+            cure = "rename a folder (tools.cut_tracklets --name), and describe it again"
+            raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too: {cure}.")
+        unread = "; ".join(each.origin[UNREAD] for each in (table, other) if UNREAD in each.origin)
+        origin = json.dumps(table.origin | ({UNREAD: unread} if unread else {}))
+        table = FeatureTable(pa.concat_tables([table.rows, other.rows]).replace_schema_metadata({ORIGIN: origin}))
     return table
 
 
 def as_arrays(table: FeatureTable) -> dict[str, np.ndarray]:
     """Return the entries of a .npz file."""
     entries = table.list_entries()
-    arrays = {ENTRIES[name]: np.array([entry[name] for entry in entries]) for name in ("key", "view", "picture")}
-    arrays |= {"cameras": table.rows["camera"].to_numpy(), "times": table.rows["time"].to_numpy()}
+    names = ("key", "camera", "view", "picture")
+    arrays = {ENTRIES[name]: np.array([entry[name] for entry in entries]) for name in names}
+    arrays |= {"times": table.rows["time"].to_numpy()}
     arrays |= {"features": table.features, ORIGIN: np.array(json.dumps(table.origin))}
     return arrays if table.words is None else {**arrays, WORDS: table.words}
 
@@ -198,7 +211,10 @@ def has_unit_length(rows: np.ndarray) -> bool:
 
 
 def _check(table: FeatureTable) -> None:
-    """Refuse keys that repeat, and vectors that cannot be compared."""
+    """Refuse keys that are missing or repeat, odd times and origins, and vectors that cannot be compared."""
+    pc.min_max(table.rows["time"]).as_py()
+    if None in table.keys or not table.origin:
+        raise Mistake("it lacks a key or its origin")
     if repeated := [key for key, count in Counter(table.keys).items() if count > 1]:
         raise Mistake(f"it holds the key {repeated[0]!r} twice")
     for vectors in (table.features, table.words):

@@ -4,9 +4,9 @@ The answers are the content of search.json: plain data. Axes: n rows, D vector w
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from .feature_file import COLUMNS, TEXT_TOWER, VIEWS, WORDS, FeatureTable, require_comparable
+from .feature_file import COLUMNS, TEXT_TOWER, UNREAD, VIEWS, WORDS, FeatureTable, require_comparable
 from .threshold import Threshold
 
 Column = Literal["feature", "words"]  # which vectors of the tracklets a query is compared with
@@ -46,18 +46,24 @@ class Condition:
         return (column >= first) & (column <= last)
 
     def as_sql(self) -> str:
-        """Return the condition in the SQL of DataFusion; views are of ``VIEWS``, so nothing needs to be escaped."""
+        """Return the condition in the SQL of DataFusion."""
         if self.column != "time":
-            return f"{self.column} IN ({', '.join(map(repr, self.values))})"
+            return having(self.column, self.values)
         return "time BETWEEN " + " AND ".join(f"timestamp '{moment:%Y-%m-%d %H:%M:%S}'" for moment in self.values)
+
+
+def having(column: str, words: Sequence[str]) -> str:
+    """Return the SQL of a condition that a column holds one of some words."""
+    quoted = ", ".join("'" + word.replace("'", "''") + "'" for word in words)
+    return f"{column} IN ({quoted})"
 
 
 def parse_condition(text: str) -> Condition:
     """Read a condition of the command line; an argparse type."""
     column, _, right = text.partition("=")
     try:
-        if column == "camera":
-            return Condition(column, tuple(int(word) for word in right.split(",")))
+        if column == "camera" and right:
+            return Condition(column, tuple(right.split(",")))
         if column == "view" and set(right.split(",")) <= {*VIEWS}:
             return Condition(column, tuple(right.split(",")))
         if column == "time" and right.strip("."):
@@ -89,6 +95,9 @@ class Gallery(Protocol):
     def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
         """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""
 
+    def count_within(self, vector: np.ndarray, limit: float) -> int:
+        """Count the tracklets within a squared distance of a feature, (D,), as ``nearest`` computes it."""
+
 
 class MemoryGallery:
     """The tracklets of feature files; every vector is compared, and of equal distances the first row comes first."""
@@ -111,6 +120,14 @@ class MemoryGallery:
         assert rows is not None
         for found, distances in find_nearest(rows, vectors, k):
             yield list(zip(self._searched.list_entries(found), distances, strict=True))
+
+    def count_within(self, vector: np.ndarray, limit: float) -> int:
+        rows = self._searched.features  # products in float32 leave few in doubt
+        squares, length = np.einsum("nd,nd->n", rows, rows), float(np.square(vector, dtype=np.float64).sum())
+        excess = squares - 2 * (rows @ vector) + (length - limit)
+        slack = ROUNDING * max(float(squares.max(initial=0)), length)
+        exact = np.square(rows[np.abs(excess) <= slack] - vector.astype(np.float64)).sum(axis=1)
+        return int((excess < -slack).sum() + (exact <= limit).sum())
 
 
 def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tuple[list[int], list[float]]]:
@@ -137,12 +154,18 @@ def find_tracklets(
 ) -> dict[str, Any]:
     """Find the ``top`` tracklets nearest to each query, but for one with its key and feature: the query itself."""
     require_comparable(gallery.form, gallery.name, queries, "the file of queries")
-    nearest = zip(queries.list_entries(), gallery.nearest(queries.features, top + 1, "feature"), strict=True)
-    found = (
-        (query, [(entry, value) for entry, value in neighbours if entry["key"] != query["key"] or value > SAME][:top])
-        for query, neighbours in nearest
-    )
-    return _collect(gallery, DISTANCE, found, threshold)
+    nearest = gallery.nearest(queries.features, top + 1, "feature")
+    answers = []
+    for query, vector, neighbours in zip(queries.list_entries(), queries.features, nearest, strict=True):
+        others = [(entry, value) for entry, value in neighbours if entry["key"] != query["key"] or value > SAME]
+        num_accepted = None
+        if threshold:
+            num_accepted = sum(value <= threshold.distance for _, value in others)
+            if num_accepted >= top:  # there may be more than were found
+                num_self = len(neighbours) - len(others)
+                num_accepted = max(num_accepted, gallery.count_within(vector, threshold.distance) - num_self)
+        answers.append((query, others[:top], num_accepted))
+    return _collect(gallery, DISTANCE, answers, threshold, queries)
 
 
 def find_texts(
@@ -159,25 +182,41 @@ def find_texts(
         )
     queries = [{"key": text, "camera": UNKNOWN, "view": "", "time": "", "picture": ""} for text in texts]
     # Of vectors of length 1, the squared distance is 2 - 2 similarities.
-    found = ([(entry, 1 - value / 2) for entry, value in each] for each in gallery.nearest(vectors, top, "words"))
-    return _collect(gallery, SIMILARITY, zip(queries, found, strict=True))
+    found = zip(queries, gallery.nearest(vectors, top, "words"), strict=True)
+    answers = [(query, [(entry, 1 - value / 2) for entry, value in each], None) for query, each in found]
+    return _collect(gallery, SIMILARITY, answers)
 
 
 def _collect(
-    gallery: Gallery, measure: str, found: Iterable[tuple[Entry, Neighbours]], threshold: Threshold | None = None
+    gallery: Gallery,
+    measure: str,
+    found: Sequence[tuple[Entry, Neighbours, int | None]],
+    threshold: Threshold | None = None,
+    queried: FeatureTable | None = None,
 ) -> dict[str, Any]:
-    """Return answers as search.json has them; 'accepted' and 'match' are None where nothing is judged."""
-    answers = []
-    for query, neighbours in found:
+    """Return answers as search.json has them; what is accepted, and 'match', are None where nothing is judged.
+
+    ``found`` has each query, its hits, and the number of tracklets within the threshold, of which they may be some.
+    """
+    answers: list[dict[str, Any]] = []
+    pictures: list[str] = []
+    for query, neighbours, num_accepted in found:
         hits = [
             {"rank": rank, **entry, measure: value, "accepted": threshold and value <= threshold.distance}
             for rank, (entry, value) in enumerate(neighbours, start=1)
         ]
-        answers.append({**query, "match": threshold and any(hit["accepted"] for hit in hits), "found": hits})
+        match = None if num_accepted is None else num_accepted > 0
+        answers.append({**query, "match": match, "num_accepted": num_accepted, "found": hits})
+        pictures += [query["picture"], *(hit["picture"] for hit in hits)]
+    tables = [gallery.form] if queried is None else [gallery.form, queried]
     return {
+        "checkpoint": gallery.form.origin.get("checkpoint", "unknown"),
+        "data": gallery.name,
+        "date": date.today().isoformat(),
         "measure": measure,
         "tracklets_searched": len(gallery),
-        "threshold": threshold and asdict(threshold),
+        "unread": sorted({table.origin[UNREAD] for table in tables if UNREAD in table.origin}),
+        "threshold": threshold and {**asdict(threshold), "of_other_data": threshold.is_of_other_data(pictures)},
         "queries": answers,
     }
 

@@ -3,15 +3,15 @@
 import os
 from collections.abc import Generator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
 
-from datasets.readers.names import frame_order, is_image_name
+from datasets.readers.names import frame_order, is_image_name, last_integer
 from utils.mistake import MissingFile, Mistake
-from utils.pictures import FORMATS, upright_rgb
+from utils.pictures import read_rgb
 
 
 def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
@@ -48,11 +48,16 @@ def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
 
 def _read_pictures(folder: Path) -> Generator[av.VideoFrame, None, None]:
     """Read the images of a folder in the order of frames, upright."""
-    for name in sorted(filter(is_image_name, os.listdir(folder)), key=frame_order):
+    names = sorted(filter(is_image_name, os.listdir(folder)), key=frame_order)
+    numbers = sorted(set(map(last_integer, names)))
+    steps = [later - number for number, later in pairwise(numbers)]
+    if len(numbers) == len(names) and 0 < sum(steps) - len(steps) <= len(names) // 2:
+        gap = numbers[next(place for place, step in enumerate(steps) if step > 1)] + 1
+        raise Mistake(f"{folder} lacks frame {gap}, so boxes would be cut out of wrong frames. Number the files anew.")
+    for name in names:
         try:
-            with Image.open(folder / name, formats=FORMATS) as image:
-                pixels = np.asarray(upright_rgb(image))
-        except OSError as error:
+            pixels = np.asarray(read_rgb((folder / name).read_bytes()))
+        except Exception as error:  # Pillow promises no list of what it raises for damaged files
             raise Mistake(f"{folder / name} cannot be read: {error}.") from error
         yield av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
 

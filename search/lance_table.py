@@ -15,7 +15,7 @@ from utils.mistake import MissingFile, Mistake
 from utils.text import shorten
 
 from .feature_file import WORDS, FeatureTable, require_comparable
-from .find import Column, Condition, Neighbours
+from .find import Column, Condition, Neighbours, having
 
 
 @contextmanager
@@ -59,7 +59,7 @@ class LanceGallery:
         return self.table.count_rows(self._where)
 
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
-        rows = self.table.search().where(_having(keys)).limit(len(keys)).to_arrow()
+        rows = self.table.search().where(having("key", keys)).limit(len(keys)).to_arrow()
         return FeatureTable(rows.replace_schema_metadata(self.table.schema.metadata)).select(keys, self.name)
 
     def nearest(self, vectors: np.ndarray, k: int, column: Column, indexed: bool = True) -> Iterator[Neighbours]:
@@ -76,6 +76,14 @@ class LanceGallery:
             distances = np.square(own - vector.astype(np.float64)).sum(axis=1)
             order = np.argsort(distances, kind="stable")
             yield list(zip(found.list_entries(order.tolist()), distances[order].tolist(), strict=True))
+
+    def count_within(self, vector: np.ndarray, limit: float) -> int:
+        """Count in single precision, whose rounding may decide about a tracklet at the limit; the index is not used."""
+        query: Any = self.table.search(vector, vector_column_name="feature").distance_type("l2").bypass_vector_index()
+        query = query.distance_range(upper_bound=float(np.nextafter(np.float32(limit), np.float32(np.inf))))
+        if self._where:
+            query = query.where(self._where, prefilter=True)
+        return len(query.limit(len(self)).select(["_distance"]).to_arrow())
 
 
 def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False) -> None:
@@ -124,7 +132,7 @@ def delete(uri: str, keys: Sequence[str]) -> None:
     """
     gallery = LanceGallery(uri)
     gallery.fetch(keys)
-    rows = gallery.table.search().where(f"NOT ({_having(keys)})").to_batches()
+    rows = gallery.table.search().where(f"NOT ({having('key', keys)})").to_batches()
     with _hiding_datasets():
         table = lancedb.connect(uri).create_table(TABLE, rows, schema=gallery.table.schema, mode="overwrite")
     with warnings.catch_warnings():
@@ -136,8 +144,3 @@ def delete(uri: str, keys: Sequence[str]) -> None:
 def _exists(uri: str) -> bool:
     """Whether there is a table; LanceDB would make the folder to find out."""
     return ("://" in uri or Path(uri).is_dir()) and TABLE in lancedb.connect(uri).list_tables().tables
-
-
-def _having(keys: Sequence[str]) -> str:
-    quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
-    return f"key IN ({quoted})"

@@ -1,12 +1,14 @@
 """The distance beyond which a tracklet is nobody that was asked for, taken from an evaluation or typed."""
 
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from utils.mistake import MissingFile, Mistake
 
-VISUAL = "visual only"  # the method whose distances are those of a search; its row says so, but for old files
+VISUAL = "visual only"  # the method whose distances are those of a search
 POINT = ("threshold", "false_positive_rate", "true_positive_rate")
 
 
@@ -17,6 +19,12 @@ class Threshold:
     distance: float  # squared Euclidean; a tracklet at exactly this distance is accepted
     reason: str  # where it comes from
     false_positive_rate: float | None = None  # share of the pairs of two people that it accepted in an evaluation
+    data: str = ""  # that it was measured on: 'NAME in FOLDER', as results.json has it; '' if it was not measured
+
+    def is_of_other_data(self, pictures: Iterable[str]) -> bool:
+        """Whether it was measured on data that lie elsewhere than some of the pictures."""
+        root = os.path.join(os.path.realpath(self.data.partition(" in ")[2]), "")
+        return bool(self.data) and not all(os.path.realpath(path).startswith(root) for path in pictures)
 
 
 def read_threshold(path: Path, rate: float) -> Threshold:
@@ -30,8 +38,8 @@ def read_threshold(path: Path, rate: float) -> Threshold:
     directions: dict[str, list[tuple[float, ...]]] = {}
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        checkpoint, unit_length = results["checkpoint"], results.get("unit_length", True)
-        for row in [row for row in results["verification"] if row.get("visual", row["method"] == VISUAL)]:
+        checkpoint, data, unit_length = results["checkpoint"], results["data"], results.get("unit_length", True)
+        for row in [row for row in results["verification"] if row["method"] == VISUAL]:
             points = [tuple(point[name] for name in POINT) for point in (*row["operating_points"], *row["roc"])]
             directions[row["direction"]] = [point for point in points if point[0] is not None]  # None accepts no pair
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -50,4 +58,4 @@ def read_threshold(path: Path, rate: float) -> Threshold:
     (distance, false_positives, true_positives), direction = min(chosen)
     of_several = f", the strictest of {len(chosen)} directions" if len(chosen) > 1 else ""
     reason = f"{path}, {direction}, true positive rate {true_positives:.4f}{of_several}, with the model {checkpoint}"
-    return Threshold(distance, reason, false_positives)
+    return Threshold(distance, reason, false_positives, data)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from configs import LAST_CHECKPOINT
 from datasets.build import make_test_loader
 from processor.build import make_extractor
 from processor.estimate import ADAM_STATES, measure_step, size_of
-from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
 from utils.runtime import DTYPES, Runtime, make_runtime

@@ -125,6 +125,14 @@ def test_help_does_not_wait_for_torch(command):
     assert done.stdout.startswith("usage:")
 
 
+@pytest.mark.parametrize("command", [name for name in HELPFUL if name.startswith("tools.")])
+def test_a_tool_that_is_run_as_a_file_says_what_to_type(command, tmp_path):
+    path = ROOT / f"{command.replace('.', '/')}.py"
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"Type this in the folder of train_main.py: python -m {command}\n"
+
+
 # ---- training
 
 
@@ -188,7 +196,7 @@ def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, said):
     assert "logs/typo/checkpoint_last.pth is not there" in message
     assert 'python train_main.py --output_dir "logs/typo"' in message
     assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
-    assert "gone.pth is not there (--weight, TEST.WEIGHT)" in said()
+    assert "gone.pth is not there, seen from " in said()
     assert not any(at_work.iterdir())
 
 
@@ -213,6 +221,25 @@ def test_a_run_evaluates_data_with_a_damaged_training_split(left, trained):
         Path("data/train", left).mkdir(parents=True)
     assert evaluate(*trained) == 0
     assert result_rows("results")
+
+
+def test_scores_of_the_people_who_chose_the_checkpoint_say_so(make_tree, tiny_opts, at_work, capsys):
+    words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(), "DATASETS.VALIDATION_FRACTION", 0.5]
+    words += ["SOLVER.STAGE2.MAX_EPOCHS", 1, "SOLVER.STAGE2.EVAL_PERIOD", 1]
+    assert status_of(train_main, "--output_dir", RUN, "--weights_only", *words) == 0
+    for weight, split, number in (
+        ("best", "validation", 1),
+        (RUN / "weights_best.safetensors", "validation", 1),
+        ("best", "test", 0),
+        ("last", "validation", 0),
+    ):
+        capsys.readouterr()
+        assert evaluate("--weight", weight, "DATASETS.EVAL_SPLIT", split) == 0
+        remark = "people scored chose the checkpoint: expect less on others"
+        texts = [capsys.readouterr().out, Path("results/results.txt").read_text()]
+        assert [text.count(remark) for text in texts] == [number] * 2
+        remarks = json.loads(Path("results/results.json").read_text())["remarks"]
+        assert [text.endswith(remark) for text in remarks if "chose" in text] == [True] * number
 
 
 def test_masked_test_people_are_ranked_but_not_scored(make_tree, tiny_opts, at_work):

@@ -6,20 +6,19 @@ import json
 import pytest
 import torch
 
-from configs import get_cfg
+from configs import LAST_CHECKPOINT, get_cfg
 from model import make_model
-from processor.training.state import LAST_CHECKPOINT
 from tools import cut_tracklets, extract_features, search
 
 pytestmark = pytest.mark.slow
 
 # Tracks of one person, by eye: an early pass, and all later ones.
 LATER_PASSES = {
-    "track_0002": {"track_0113"},
-    "track_0050": {"track_0131", "track_0112", "track_0142"},
-    "track_0057": {"track_0128", "track_0093", "track_0134"},
-    "track_0084": {"track_0119", "track_0090", "track_0127", "track_0143"},
-    "track_0091": {"track_0122"},
+    "pets_track_0002": {"pets_track_0113"},
+    "pets_track_0050": {"pets_track_0131", "pets_track_0112", "pets_track_0142"},
+    "pets_track_0057": {"pets_track_0128", "pets_track_0093", "pets_track_0134"},
+    "pets_track_0084": {"pets_track_0119", "pets_track_0090", "pets_track_0127", "pets_track_0143"},
+    "pets_track_0091": {"pets_track_0122"},
 }
 
 
@@ -38,7 +37,7 @@ def run(tmp_path):
 def test_a_later_pass_is_found_from_an_earlier_one(shared, run, tmp_path):
     clip = shared / "data/video/pets09_s2l1_view1"
     tracks, features = tmp_path / "tracks", str(tmp_path / "tracks.npz")
-    cut_tracklets.main([f"{clip}.avi", f"{clip}_boxes.txt", "--output", str(tracks)])
+    cut_tracklets.main([f"{clip}.avi", f"{clip}_boxes.txt", "--output", str(tracks), "--name", "pets"])
     weight = str(run / LAST_CHECKPOINT)
     extract_features.main(
         ["--output_dir", str(run), "--weight", weight, "--tracklets", str(tracks), "--output", features]
@@ -57,5 +56,5 @@ def test_a_later_pass_is_found_from_an_earlier_one(shared, run, tmp_path):
     words = ["--text", "red shirt", "--text_tower", "demo/demo_captions.safetensors", "--output"]
     search.main(["find", features, *words, str(tmp_path / "words")])
     (answer,) = json.loads((tmp_path / "words/search.json").read_text())["queries"]
-    red_jacket = {"track_0084", *LATER_PASSES["track_0084"]}
+    red_jacket = {"pets_track_0084", *LATER_PASSES["pets_track_0084"]}
     assert red_jacket <= {hit["key"] for hit in answer["found"][:5]}  # of 50 tracklets

@@ -4,11 +4,15 @@ examples:
   python -m tools.submission write results/all --output submission.csv --method reranked --length 10
   python -m tools.submission check submission.csv --sample sample_submission.csv --root /data/AG-VPReID
   python -m tools.submission merge case1.csv case2.csv --output submission.csv --sample sample_submission.csv
+  python -m tools.submission merge results/all/submission.csv --output ordered.csv --sample sample_submission.csv
 
 check ends with exit status 1 if it finds a problem. The organisers' sample does not name quite all of the gallery: with
---root, the tracklets in the folders of the copy are known, too.
+--root, the tracklets in the folders of the copy are known, too. Without a sample, check looks at the form, and at names
+by --root. merge puts one file, too, into the order of the sample.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.submission")
 import argparse
 import logging
 import sys
@@ -27,11 +31,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     write = commands.add_parser("write", help="make a submission from distmat*.npz (TEST.SAVE_DISTANCES)")
     write.add_argument("results", type=Path, help="results folder of eval_main.py (--custom_output_dir)")
     write.add_argument("--method", default="visual", help="visual (default), or as after distmat_ in a file's name")
-    check = commands.add_parser("check", help="compare a submission with the organisers' sample")
+    check = commands.add_parser("check", help="check a submission, by the organisers' sample if there is one")
     check.add_argument("file", type=Path, help="the submission")
-    check.add_argument("--root", type=Path, help="copy of AG-VPReID, for the names of its gallery tracklets")
-    check.add_argument("--sample", type=Path, required=True, help="the organisers' sample")
-    merge = commands.add_parser("merge", help="join the rankings of several directions, in the order given")
+    check.add_argument("--root", type=Path, help="copy of AG-VPReID, for the names of its tracklets")
+    check.add_argument("--sample", type=Path, help="the organisers' sample; without it, the order is not checked")
+    merge = commands.add_parser("merge", help="join the rankings of one direction or several, in order")
     merge.add_argument("files", nargs="+", type=Path, help="tracklet_rankings*.csv of each direction")
     length = "names per query; 0: all; default: 20, which are scored"
     write.add_argument("--length", type=at_least(0), default=20, help=length)
@@ -48,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     sample = submission.read_submission(args.sample) if args.sample else []
     if args.command == "check":
-        known = submission.gallery_names(args.root) if args.root else ()
+        names = [submission.tracklet_names(args.root, side) if args.root else set() for side in ("query", "gallery")]
         rows = submission.read_submission(args.file)
-        problems = submission.check_submission(rows, sample, known)
-        show(f"{args.file}: {len(rows)} rows, {submission.format_problems(problems)}")
+        problems = submission.check_submission(rows, sample, *names)
+        basis = "" if sample else ", without a sample"
+        show(f"{args.file}{basis}: {len(rows)} rows, {submission.format_problems(problems)}")
         return 1 if problems else 0
     if args.command == "write":
         ranked = submission.rank_results(args.results, args.method, args.length)

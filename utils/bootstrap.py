@@ -4,10 +4,10 @@ Queries of one person resemble each other, so an interval that resamples queries
 or left out with all of their queries (cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their
 Application", 1997, section 3.8).
 
-Axes: N queries, M measures, P people, R resamples.
+Axes: N queries, M measures, P people, R resamples, S seeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,10 @@ class PairedDifference:
     """How two results over the same queries differ: the second minus the first."""
 
     difference: float  # of the means
-    low: float  # ends of its 95 % interval
+    low: float  # ends of the 95 % interval: the differences whose own p is at least 0.05; infinite if all are
     high: float
-    # Probability of a difference at least as large, in either direction, if it were chance which of the two results of
-    # a person comes first; at least 1 / (R + 1).
-    p_value: float
+    p_value: float  # at least 1 / (R + 1); below 0.05 if, and only if, the interval excludes 0
+    by_seed: tuple[float, ...]  # the difference of each pair of runs
 
 
 def bootstrap_interval(
@@ -51,23 +50,65 @@ def bootstrap_interval(
     return low, high
 
 
-def compare_paired(
-    first: np.ndarray, second: np.ndarray, pids: np.ndarray, num_resamples: int = 10_000, seed: int = 0
-) -> PairedDifference:
-    """Compare two results over the same queries, (N,) in one order, by a sign-flip test over people.
+def mean_over_people(values: Mapping[str, np.ndarray], pids: np.ndarray) -> dict[str, float]:
+    """Return the mean of each measure over queries, (N,), as ``NAME``, its interval as ``NAME_low`` and ``NAME_high``.
 
-    ``pids`` says whose query each is; there are R resamples of the interval and of the test.
+    ``pids`` says whose query each is; ``num_people`` counts them.
     """
-    differences = second - first
-    low, high = bootstrap_interval(differences, pids, num_resamples, seed)
-    sums, _ = _sum_by_person(differences, pids)
-    observed = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()  # flips that undo one another are ties, despite rounding
+    low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
+    row: dict[str, float] = {"num_people": len(np.unique(pids))}
+    for index, (name, value) in enumerate(values.items()):
+        row |= {name: float(value.mean()), f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
+    return row
+
+
+def compare_paired(
+    first: np.ndarray, second: np.ndarray, pids: np.ndarray, num_resamples: int = 9_999, seed: int = 0
+) -> PairedDifference:
+    """Compare two results over the same queries, (N,), or S pairs of them, (S, N), one for each seed of training.
+
+    ``pids`` says whose query each is. Whether the true difference could be d is tested by a wild cluster bootstrap with
+    the null imposed (Cameron, Gelbach and Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors",
+    2008): what people, averaged over the seeds, differ from d changes its sign at random. The seeds are too few to be
+    drawn: their share is added as Student's t, see ``_spread_of_seeds``. Each resample is as extreme as what was
+    observed for the d of one range, and these ranges decide on both interval and p.
+    """
+    sums, counts = _sum_by_person(np.atleast_2d(second - first).T, pids)  # (P, S), (P,)
+    num_people, num_seeds = sums.shape
+    size, by_seed, means = counts.sum(), sums.sum(axis=0) / counts.sum(), sums.mean(axis=1)
+    spread = size * _spread_of_seeds(sums, counts)
     rng = np.random.default_rng(seed)
-    extreme = 0
-    for size in _blocks(num_resamples, len(sums)):
-        signs = 2.0 * rng.integers(2, size=(size, len(sums))) - 1
-        extreme += int((np.abs(signs @ sums) >= observed).sum())
-    return PairedDifference(float(differences.mean()), float(low), float(high), (1 + extreme) / (1 + num_resamples))
+    ranges = []
+    for block in _blocks(num_resamples, num_people):
+        signs = 2.0 * rng.integers(2, size=(block, num_people)) - 1
+        drawn = signs @ means + spread * rng.standard_t(max(num_seeds - 1, 1), block)
+        weights = signs @ counts
+        # |drawn - d weights| >= |total - d size| between these two d; flips that undo one another are ties.
+        numerators = np.stack([means.sum() - drawn, means.sum() + drawn])
+        numerators[np.abs(numerators) < 1e-12 * np.abs(means).sum()] = 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ranges.append(np.sort(numerators / np.stack([size - weights, size + weights]), axis=0))
+    lows, highs = np.concatenate(ranges, axis=1)
+    everything = np.isnan(highs)  # 0 / 0: as extreme for every d
+    lows, highs = np.sort(np.where(everything, -np.inf, lows)), np.sort(np.where(everything, np.inf, highs))
+    p_value = (1 + int(min((lows <= 0).sum(), (highs >= 0).sum()))) / (1 + num_resamples)
+    last = round((1 - CONFIDENCE) * (num_resamples + 1)) - 2  # with so many others as extreme, p is below 0.05
+    ends = float(lows[last]), float(highs[-1 - last])
+    return PairedDifference(float(by_seed.mean()), *ends, p_value, tuple(by_seed.tolist()))
+
+
+def _spread_of_seeds(sums: np.ndarray, counts: np.ndarray) -> float:
+    """Estimate how far the mean over S seeds moves as seeds move all people together; ``sums`` are (P, S).
+
+    It is the standard deviation that the seeds' means show beyond what people's own changes between seeds explain.
+    """
+    num_people, num_seeds = sums.shape
+    if num_seeds == 1:
+        return 0.0
+    shifts = sums.sum(axis=0) / counts.sum() - sums.mean() * num_people / counts.sum()
+    own = sums - sums.mean(axis=1, keepdims=True) - counts[:, None] * shifts
+    explained = (own**2).sum() / counts.sum() ** 2 * num_people / max(num_people - 1, 1)
+    return float(np.sqrt(max((shifts**2).sum() - explained, 0) / (num_seeds * (num_seeds - 1))))
 
 
 def _sum_by_person(values: np.ndarray, pids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import itertools
 import logging
 import os
@@ -32,10 +33,9 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
     name in the same folder, under which that file is kept: at every moment, a whole file is at one of both.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise Mistake(f"{path} is no regular file, and is not replaced: choose another name.")
+    require_regular(path)
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = _temporary(path)
         try:
             with temporary.open("x+b") as file:
@@ -53,6 +53,22 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
         os.close(handle)
 
 
+def require_regular(path: Path) -> None:
+    """Refuse to write where something else than a file is: opening a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise Mistake(f"{path} is no regular file, and is not replaced: choose another name.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; the error names what stands in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        place = next(path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir())
+        kind = f"a link to {os.readlink(place)}, which is not there" if place.is_symlink() else "a file, not a folder"
+        raise Mistake(f"{place} is {kind}: choose another folder.") from None
+
+
 def write_text(text: str, path: str | Path) -> None:
     """Write a text file as UTF-8 by ``write_whole``."""
     write_whole(lambda file: file.write(text.encode()), path)
@@ -64,11 +80,13 @@ def whole_folder(path: Path, force: bool = False) -> Iterator[Path]:
 
     ``force`` replaces a folder that holds nothing but what this function put there. After an error or an interruption
     the folder at ``path`` is what it was before; if the process is killed, it may have a hidden name beside ``path``.
+    Only one process at a time makes a folder.
     """
     path = Path(os.path.realpath(path))
     _require_replaceable(path, force)
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+    with lock_folder(path.parent, path.name), _explained(path):
         temporary = _temporary(path)
         temporary.mkdir()
         try:
@@ -117,8 +135,9 @@ def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list
             for name in names:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (temporary / name).replace(folder / name)
-            for name in {*earlier}.difference(names):
-                (folder / name).unlink(missing_ok=True)
+            for path in {folder / name for name in earlier}.difference(folder / name for name in names):
+                if os.path.isfile(path) or os.path.islink(path):
+                    path.unlink()
             _write_list(folder, names)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -126,11 +145,13 @@ def replace_files(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list
 
 
 def _read_list(path: Path) -> list[str]:
-    return path.read_text("utf-8", "surrogateescape").splitlines() if path.is_file() else []
+    """Read a list of names of files below its folder; others, as in a damaged list, are left out."""
+    names = os.fsdecode(path.read_bytes()).split("\n") if path.is_file() else []
+    return [name for name in names if name and "\0" not in name and not {"/", ".."}.intersection(Path(name).parts)]
 
 
 def _write_list(folder: Path, names: Iterable[str]) -> None:
-    (folder / WRITTEN_LIST).write_text("".join(f"{name}\n" for name in names), "utf-8", "surrogateescape")
+    write_whole(lambda file: file.write(os.fsencode("".join(f"{name}\n" for name in names))), folder / WRITTEN_LIST)
 
 
 def set_aside(path: Path, ending: str = "old") -> Path:
@@ -140,30 +161,35 @@ def set_aside(path: Path, ending: str = "old") -> Path:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, name: str = "") -> Iterator[None]:
     """Hold the lock of an output folder within a block, in process 0; the system releases it if the process dies.
 
-    Temporary files that killed processes left in the folder are removed.
+    With ``name``, only what has this name in the folder is locked. Temporary files of it that killed processes left in
+    the folder are removed.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    lock, holder = FileLock(folder / LOCK_FILE, timeout=0), folder / HOLDER_FILE
+    prefix = f".{name}" if name else ""
+    lock, holder = FileLock(folder / f"{prefix}{LOCK_FILE}", timeout=0), folder / f"{prefix}{HOLDER_FILE}"
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock)
         except Timeout as error:
-            name = holder.read_text("utf-8") if holder.is_file() else "another process"
-            raise Mistake(f"{folder} is in use by {name}: wait until it ends, or write to another place.") from error
+            who = holder.read_text("utf-8") if holder.is_file() else "another process"
+            text = f"{folder / name} is in use by {who}: wait until it ends, or write to another place."
+            raise Mistake(text) from error
         except (OSError, NotImplementedError) as error:  # some network file systems have no locks
             logger.warning("%s cannot be locked (%s): make sure that no other command writes there.", folder, error)
         else:
-            for leftover in folder.glob(f".*.{'?' * 8}{SUFFIX}"):
+            for leftover in folder.glob(f"{glob.escape(prefix) or '.*'}.{'?' * 8}{SUFFIX}"):
                 shutil.rmtree(leftover, ignore_errors=True)  # of a file it does nothing
                 with contextlib.suppress(OSError):
                     leftover.unlink()
             with _explained(holder):
                 holder.write_text(f"process {os.getpid()} on {platform.node()}", "utf-8")
+            if name:  # beside what it locks, where a user sees it
+                stack.callback((folder / f"{prefix}{LOCK_FILE}").unlink, missing_ok=True)
             stack.callback(holder.unlink, missing_ok=True)
         yield
 

@@ -14,6 +14,8 @@ from timm.layers import set_fused_attn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from .commands import PlainFormatter
+from .files import make_folder, require_regular
 from .mistake import Mistake
 from .processes import ALONE, Processes, read_launch, start_processes
 from .progress import LOCK, track
@@ -81,7 +83,7 @@ def prepare_output(folder: str | Path) -> Path:
     """Create an output folder and check, before any work is done, that files can be written there."""
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -98,12 +100,13 @@ def start_logging(log_file: str | Path) -> AbstractContextManager:
     In the context that this returns, progress bars and log lines do not overwrite one another. Paths that are not UTF-8
     are written with escapes.
     """
+    require_regular(Path(log_file))
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO)
     processes = read_launch()
     origin = "" if processes.is_main else f"[process {processes.rank}] "
-    formatter = logging.Formatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+    formatter = PlainFormatter(f"%(asctime)s %(levelname)s {origin}%(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
     console = logging.StreamHandler(sys.stderr)
     file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     for handler in (console, file):

@@ -4,14 +4,28 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
+from typing import TextIO
 
 from .mistake import MissingFile, Mistake
 
-# How tables and data frames write that something is unknown; 'unknown' is also what folders are called.
-_UNKNOWN = frozenset(("", "-1", "nan", "none", "na", "n/a", "<na>", "nat", "null", "unknown"))
+# How tables and data frames write that something is unknown, without punctuation; folders are called 'unknown', too.
+_UNKNOWN = frozenset(("", "nan", "none", "na", "nat", "null", "nil", "missing", "undefined", "unknown"))
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # a whole number that went through a column of floats
+_POWER = re.compile(r"-?\d(?:\.\d{1,18})?e[+]\d\d", re.ASCII)  # a number as NumPy writes it
+_AROUND_UNKNOWN = re.compile(r"[\s#<>()./?_\u2010-\u2015-]")
+_NUMBER = re.compile(r"[+#]?([0-9]+)(?:[.,]([0-9]*))?")  # as people write it
+_SEPARATOR = r"[\s_.,:;\u2010-\u2015-]+"  # of parts of a word
+_BETWEEN_DIGITS = re.compile(rf"(?<=[0-9])(?!\.[0-9]){_SEPARATOR}(?=[0-9])")  # 1_1 is not 11
+_BESIDE_LETTERS = re.compile(rf"(?<=[^\W\d_]){_SEPARATOR}(?=\w)|(?<=\w){_SEPARATOR}(?=[^\W\d_])")
+_QUOTES = "'\"\u2019"
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
+_FORMULA = re.compile("'*[=+@\uff1d\uff0b\uff0d\uff20-]")  # ASCII and full-width signs
+_GUARD = re.compile(rf"^'(?={_FORMULA.pattern})")
+_PLAIN_NUMBER = re.compile(r"[+-]?(inf|nan|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", re.ASCII | re.IGNORECASE)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -64,26 +78,59 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
         if len(cells) != len(header):
             counts = f"expected {len(header)} values as in the header, got {len(cells)}"
             raise Mistake(f'{path}, line {line}: {counts}; a value with a comma needs "quotes".')
+    rows = [(line, [_GUARD.sub("", cell) for cell in cells]) for line, cells in rows]
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+
+
+def write_csv(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows of a CSV file; None is an empty cell, control characters are escaped.
+
+    What a spreadsheet would run as a formula gets an apostrophe in front, which ``read_csv`` takes away.
+    """
+    csv.writer(file, lineterminator="\n").writerows(map(_guard, row) for row in rows)
+
+
+def _guard(cell: object) -> str:
+    text = "" if cell is None else escape_controls(str(cell))
+    return f"'{text}" if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text) else text
+
+
+def escape_controls(text: str, kept: str = "") -> str:
+    """Escape the characters that a terminal obeys in place of showing them, but for some."""
+    return _CONTROL.sub(lambda match: match[0] if match[0] in kept else repr(match[0])[1:-1], text)
 
 
 def read_word(text: str) -> str:
     """Return a word of a table or of a name: '' if it means unknown, and a whole number without its '.0'."""
+    word = _strip(text)
+    return "" if word == "-1" or _AROUND_UNKNOWN.sub("", word).casefold() in _UNKNOWN else word
+
+
+def _strip(text: str) -> str:
     word = text.strip()
-    word = match[1] if (match := _WHOLE.fullmatch(word)) else word
-    return "" if word.casefold() in _UNKNOWN else word
+    word = f"{Decimal(word):f}" if _POWER.fullmatch(word) else word
+    return match[1] if (match := _WHOLE.fullmatch(word)) else word
 
 
 def spelling(word: str) -> str:
-    """Return what all spellings of a word share: without case, spaces, Unicode form and leading zeros of numbers."""
+    """Return what all spellings of a word share.
+
+    They may differ in case, Unicode form, quotation marks, in what separates parts of the word, and as numbers do: in
+    digits of another script, a '+', and zeros that change no number. Digits after a number and a point are decimals:
+    1.05 is not 1.5, and a word that is 1.50 is 1.5.
+    """
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
-    plain = "".join(each for each in plain if not each.isspace() and unicodedata.category(each) != "Cf")
-    return re.sub(r"[0-9]+", lambda number: number[0].lstrip("0") or "0", plain)
+    seen = (each for each in plain if unicodedata.category(each) != "Cf" and each not in _QUOTES)
+    plain = "".join(str(unicodedata.decimal(each, each)) for each in seen).strip(" _.,:;")
+    if number := _NUMBER.fullmatch(plain):
+        plain = f"{number[1]}.{number[2]}".rstrip("0").rstrip(".") if number[2] else number[1]
+    plain = _BESIDE_LETTERS.sub("", _BETWEEN_DIGITS.sub("/", plain))
+    return re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
 
 
 def parse_integer(text: str, where: str) -> int:
     """Read a decimal integer of 64 bits; ``where`` it stands, as 'list.txt, line 3: the pid', begins the message."""
-    digits = read_word(text) or text.strip()
+    digits = _strip(text)
     if not _INTEGER.fullmatch(digits) or not INT64_MIN <= int(digits) <= INT64_MAX:
         raise Mistake(f"{where} must be an integer of 64 bits, got {shorten(text)}.")
     return int(digits)
@@ -92,6 +139,11 @@ def parse_integer(text: str, where: str) -> int:
 def shorten(text: str) -> str:
     """Quote a value for a message, cut where it is long."""
     return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
+
+
+def describe_origin(origin: Mapping[str, str]) -> str:
+    """Say of which run, data and date results are, for titles; '' where nothing is known."""
+    return ", ".join(origin[name] for name in ("checkpoint", "data", "date") if name in origin)
 
 
 def natural_key(text: str) -> tuple[tuple[int, str], ...]:

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from utils.mistake import Mistake
-from utils.pictures import FORMATS, ORIENTATION, is_turned, upright_rgb
+from utils.pictures import FORMATS, JPEG_MAGIC, ORIENTATION, is_turned, read_rgb
 
-JPEG_MAGIC = b"\xff\xd8\xff"
-EXIF_END = 2**16 + 64  # bytes within which EXIF stands: it is the first or second segment of a JPEG
+# What announces that a JPEG may have to be turned, and the bytes within which it stands, in one of the first segments.
+TURNING, TURNING_END = (b"Exif\0", b"Orientation"), 2**17 + 64
 # What the system says of storage that cannot deliver a file now, or of too many open files; and seconds between tries.
 AWAY = {
     getattr(errno, name, -1) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
@@ -37,7 +37,7 @@ DECODE_MARGIN = 1.25
 
 # Identifies the decoder, beside kept features. Bump the number when the pixels of ``decode_frame`` change; other
 # versions of the libraries may change them, too.
-DECODER = f"4, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
+DECODER = f"5, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
 class UnreadableFrameError(Mistake, OSError):
@@ -122,8 +122,9 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
         raise Mistake("CMYK is left to Pillow, which rounds it differently.")
     if Image.MAX_IMAGE_PIXELS is not None and math.prod(sides) > 2 * Image.MAX_IMAGE_PIXELS:
         raise Mistake("Pillow refuses pictures of this size, whose pixels may not fit in memory.")
-    if b"Exif\0" in content[:EXIF_END] and is_turned(Image.open(io.BytesIO(content))):
-        raise Mistake("Pictures that EXIF turns are left to Pillow.")
+    head = content[:TURNING_END]
+    if any(mark in head for mark in TURNING) and is_turned(Image.open(io.BytesIO(content))):
+        raise Mistake("Pictures that must be turned are left to Pillow.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:
         pixels = _channels_last(simplejpeg.decode_jpeg(content, "RGB"))
@@ -147,8 +148,7 @@ def _channels_last(pixels: np.ndarray) -> torch.Tensor:
 def _decode_with_pillow(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
     """Decode to pixels (C, H, W), resized as torchvision resizes a Pillow image."""
     height, width = size_hw
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        pixels = np.array(upright_rgb(image).resize((width, height), Image.Resampling.BILINEAR))
+    pixels = np.array(read_rgb(content).resize((width, height), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

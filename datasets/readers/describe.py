@@ -123,6 +123,11 @@ def describe_folders(
         for person in above
         if not person.strip("0") and person not in distractors
     ]
+    people, cameras = ({getattr(row, name) for row in table.rows} - {""} for name in ("person", "camera"))
+    if len(people) < len(cameras):
+        notes.append(
+            f"{len(people)} people in {len(cameras)} cameras: if names mean something else, say so by --pattern"
+        )
     if num_unknown := sum(not row.person for row in table.rows):
         notes.append(f"{num_unknown} tracklets show nobody known: they become distractors in the gallery")
     return Description(table, f"{pattern} ({source})", unread, notes)

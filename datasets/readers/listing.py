@@ -5,8 +5,9 @@ wherever it could have been an identity, a tracklet or a frame: leaving it out w
 is a file without a suffix where an identity or a tracklet is expected; files with a suffix are left out there.
 """
 
+import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
@@ -16,7 +17,20 @@ from utils.mistake import MissingFile, Mistake
 from utils.text import natural_key
 
 from ..problems import LOADING, Findings, Problems, printable
-from .names import IMAGE_SUFFIXES, SYSTEM_NAMES, frame_order, is_hidden, is_image_name, is_utf8, number_folders
+from .names import (
+    IMAGE_SUFFIXES,
+    OTHER_PICTURES,
+    SHEETS_ENDING,
+    count_kinds,
+    frame_order,
+    is_hidden,
+    is_image_name,
+    is_left_by_system,
+    is_utf8,
+    number_folders,
+)
+
+logger = logging.getLogger(__name__)
 
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
 ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
@@ -163,7 +177,7 @@ def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
         if os.path.islink(path) and any(parent.samefile(path) for parent in Path(path).parents):
             subfolders.clear()
             continue
-        skipped += [name for name in (*subfolders, *names) if name.casefold() in SYSTEM_NAMES]
+        skipped += [name for name in (*subfolders, *names) if is_left_by_system(name)]
         subfolders[:] = sorted((name for name in subfolders if not is_hidden(name)), key=natural_key)
         names = sorted((name for name in names if not is_hidden(name)), key=frame_order)
         folders.append(WalkedFolder(path, locate(path), names, not subfolders))
@@ -172,7 +186,8 @@ def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
             for name in names
             if not is_image_name(name) and not os.path.exists(os.path.join(path, name))
         ]
-    problems += [f"{name}: left by an operating system or a network drive." for name in skipped]
+    reasons = ("left by an operating system or a network drive", "contact sheets of tools.cut_tracklets")
+    problems += [f"{name}: {reasons[name.endswith(SHEETS_ENDING)]}." for name in skipped]
     return folders, problems
 
 
@@ -185,4 +200,40 @@ def find_images(root: str | Path) -> tuple[dict[str, list[str]], list[str]]:
         for folder in folders
         if folder.is_innermost and not images[folder.place]
     ]
+    problems += [
+        f"{printable(f'{folder.place}/{name}')}: pictures are read from {', '.join(IMAGE_SUFFIXES)} files only."
+        for folder in folders
+        for name in folder.names
+        if name.lower().endswith(OTHER_PICTURES)
+    ]
     return {place: names for place, names in images.items() if names}, sorted(problems, key=natural_key)
+
+
+def find_tracklets(root: str | Path) -> dict[str, Sequence[str]]:
+    """Find the tracklets of a folder, in natural order, or one still image, a tracklet of one frame.
+
+    The root, and every folder below it, is a tracklet if it directly holds frames. A tracklet's name is its path below
+    the root; the root itself has its own name. Returns the absolute paths of the frames of each.
+    """
+    path = os.path.abspath(root)
+    frames: dict[str, Sequence[str]] = {}
+    if os.path.isfile(path) and path.lower().endswith(IMAGE_SUFFIXES):
+        frames = {os.path.basename(path): (path,)}
+    elif os.path.isdir(path):
+        images, problems = find_images(path)
+        for place, names in images.items():
+            name, folder = (os.path.basename(path), path) if place == "." else (place, os.path.join(path, place))
+            if name in frames:
+                raise Mistake(f"{path} and {folder} would have the same name: move the frames out of {path}.")
+            frames[name] = tuple(os.path.join(folder, image) for image in names)
+        if problems and frames:
+            logger.warning("%s: left out (%d): %s.", path, len(problems), "; ".join(count_kinds(problems)))
+    if not frames:
+        kind = "has no frames" if os.path.isdir(path) else "cannot be used" if os.path.exists(path) else "is missing"
+        expected = f"a folder with frames ({', '.join(IMAGE_SUFFIXES)}) in it or below it, or one such image"
+        raise MissingFile(f"{printable(path)} {kind}: expected {expected}.")
+    for paths in frames.values():
+        if not is_utf8("".join(paths)):  # a feature file could not hold other names
+            raise Mistake(f"{printable(paths[0])}: names of folders and frames must be UTF-8; rename them.")
+    logger.info("%d tracklets with %d frames in %s", len(frames), sum(map(len, frames.values())), path)
+    return frames

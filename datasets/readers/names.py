@@ -12,11 +12,15 @@ from ..problems import Problems, printable
 
 NUM_EXAMPLES = 5  # of things of one kind that a message names
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-# What operating systems, network drives and archives leave in folders, in lower case.
-SYSTEM_NAMES = frozenset(
-    ("@eadir", "#recycle", "#snapshot", "@recycle", "@tmp", "~snapshot", "$recycle.bin", "system volume information")
-    + ("__macosx", "lost+found", "thumbs.db", "desktop.ini")
+OTHER_PICTURES = (".webp", ".bmp", ".gif", ".tif", ".tiff", ".jfif", ".jpe", ".jp2", ".heic", ".avif", ".ppm", ".pgm")
+# What operating systems, network drives, archives and offices leave in folders.
+_OF_A_SYSTEM = re.compile(
+    r"[@~$].*|#recycle|#snapshot|system volume information|recycle[rd]|found\.\d{3}|lost\+found|network trash folder|"
+    r"temporary items|thevolumesettingsfolder|__macosx|__pycache__|thumbs\.db|ehthumbs\.db|desktop\.ini|"
+    r"(?:folder|albumart.*)\.jpg",
+    re.IGNORECASE | re.DOTALL,
 )
+SHEETS_ENDING = "_contact_sheets"  # of the folders of pictures that tools.cut_tracklets writes beside tracklets
 
 _FRAME_NUMBER = re.compile(r"f(?:rame)?[_-]?([0-9]+)$", re.IGNORECASE)
 _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
@@ -24,7 +28,12 @@ _LAST_INTEGER = re.compile(r"(\d+)\D*$", re.ASCII)
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is left out wherever a data set is listed."""
-    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+    return name.startswith(".") or is_left_by_system(name)
+
+
+def is_left_by_system(name: str) -> bool:
+    """Whether a program left a file or folder that a user did not hide."""
+    return _OF_A_SYSTEM.fullmatch(name) is not None or name.endswith(SHEETS_ENDING)
 
 
 def is_image_name(name: str) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from datasets.tracklet import Tracklet
 from utils.checkpoint import fitting, hash_file, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
-from utils.tables import format_table
+from utils.tables import format_table, percent
 
 from ..evaluation.open_run import TrainedRun
 
@@ -104,15 +104,15 @@ def cohen_kappa(first: Tensor, second: Tensor) -> float:
 
 def format_scores(scores: Scores) -> str:
     """Lay out the scores in percent, the temperature as it is."""
-    percent = {"chance": "chance", "accuracy": "accuracy", "kappa": "agreement"}
-    percent |= {"ECE before": "ece_before", "after": "ece_after"}
+    columns = {"chance": "chance", "accuracy": "accuracy", "kappa": "agreement"}
+    columns |= {"ECE before": "ece_before", "after": "ece_after"}
     rows = [
         [column, int(own["num_people"]), int(own["num_tracklets"])]
-        + [f"{100 * own[name]:.1f}" if name in own else "-" for name in percent.values()]
+        + [percent(own[name]) if name in own else "-" for name in columns.values()]
         + [f"{own['temperature']:.2f}" if "temperature" in own else "-"]
         for column, own in scores.items()
     ]
-    return format_table(["attribute", "people", "tracklets", *percent, "temperature"], rows)
+    return format_table(["attribute", "people", "tracklets", *columns, "temperature"], rows)
 
 
 def find_heads(trained: TrainedRun) -> tuple[Heads, Scores]:

@@ -3,7 +3,7 @@
 import datetime
 import logging
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,28 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import Role, changed_keys, config_of_run, describe_differences, get_cfg, parse_camera_map
+from configs import (
+    BEST_CHECKPOINT,
+    CONFIG_FILE,
+    LAST_CHECKPOINT,
+    Role,
+    changed_keys,
+    config_of_run,
+    describe_differences,
+    find_run,
+    get_cfg,
+    locate_checkpoint,
+    parse_camera_map,
+)
 from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_weights
 from utils.checkpoint import fitting, log_identity, read_checkpoint
-from utils.mistake import MissingFile, Mistake
+from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
 from utils.text import spelling
 from utils.unknown import UNKNOWN
-
-from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +55,12 @@ class TrainedRun:
     trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
     config_file: str | None = None  # as in ``load_trained``
     camera_words: Sequence[str] = ()  # what the user's table called the training cameras; empty without such a table
+    chosen_on: Collection[int] = ()  # people of ``trained_on`` whose scores chose the checkpoint
+
+    @property
+    def camera_names(self) -> Sequence[str]:
+        """What people call the training cameras, in their order; empty if the checkpoint lacks them."""
+        return self.camera_words or tuple(map(str, self.camids or ()))
 
     @property
     def origin(self) -> dict[str, str]:
@@ -109,31 +125,16 @@ class TrainedRun:
         return cameras
 
 
-def locate_checkpoint(cfg: CfgNode) -> Path:
-    """Return the checkpoint that TEST.WEIGHT means: the last ('' or 'last') or best one in OUTPUT_DIR, or a file."""
-    folder, weight = Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT
-    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
-    path = folder / names[weight] if weight in names else Path(weight)
-    if path.is_file():
-        return path
-    if weight not in names:
-        raise MissingFile(f"{path} is not there (--weight, TEST.WEIGHT).")
-    if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
-        raise MissingFile(f"{path} is not there: training keeps one if it holds people out to choose it on.")
-    command = f'python train_main.py --output_dir "{folder}"'
-    raise MissingFile(f"{path} is not there: train first ({command}), or name another file with --weight.")
-
-
 def open_run(opts: Sequence[str]) -> TrainedRun:
     """Open the run that OUTPUT_DIR and TEST.WEIGHT name, with its own configuration and ``opts`` over it."""
-    return load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
+    return load_trained(find_run(opts), overrides=opts)
 
 
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:
     """Open the checkpoint that ``locate_checkpoint`` finds.
 
-    A checkpoint of ours holds its own configuration. With ``overrides``, KEY VALUE pairs, that one is used with these
-    laid over it; with None, ``cfg`` as it is. Messages name ``config_file``, which ``cfg`` is from, in commands.
+    With ``overrides``, KEY VALUE pairs, ``choose_config`` replaces ``cfg``; with None, it is used as it is. Messages
+    name ``config_file``, which ``cfg`` is from, in commands.
     """
     path = locate_checkpoint(cfg)
     content = read_checkpoint(path)
@@ -142,12 +143,12 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     with fitting(path):
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
         words = tuple(map(str, content.get("camera_words", ())))
+        choosers = set(map(int, content.get("chosen_on", ())))
         chosen = _describe_choice(content, path)
+        if overrides is not None:
+            cfg = choose_config(cfg, content, path, overrides)
         if "config" in content:
-            source = f"config in {path}"
-            if overrides is not None:
-                cfg = get_cfg(opts=overrides, config_text=content["config"], source=source)
-            trained_cfg = get_cfg(config_text=content["config"], source=source)
+            trained_cfg = get_cfg(config_text=content["config"], source=f"config in {path}")
             trained_on = trained_cfg.DATASETS.NAMES
             training_settings = _compare_with_recipe(trained_cfg, (Role.TRAINING, Role.BATCHES))
             for key, (before, now) in changed_keys(trained_cfg, cfg, Role.NETWORK).items():
@@ -162,7 +163,28 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     model = _build_model(cfg, content, path).to(runtime.device).eval()
     if camids is not None and model.num_cameras not in (0, len(set(camids))):
         raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
-    return TrainedRun(model, runtime, camids, path, chosen, cfg, training_settings, trained_on, config_file, words)
+    known = (training_settings, trained_on, config_file, words, choosers)
+    return TrainedRun(model, runtime, camids, path, chosen, cfg, *known)
+
+
+def choose_config(cfg: CfgNode, content: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> CfgNode:
+    """Return the configuration of a checkpoint with ``overrides``, KEY VALUE pairs, over it; the log says whose it is.
+
+    It is that in the checkpoint; of weights without one, ``cfg``, which begins with ``config_of_run``. An edited
+    config.yml beside the checkpoint has no effect, and its edited keys are named.
+    """
+    file = config_of_run(overrides)
+    if "config" not in content:
+        source = file or "the winner's recipe"
+        logger.warning("%s holds no configuration, so that of %s is used: name its own by --config_file.", path, source)
+        return cfg
+    with fitting(path):
+        own = get_cfg(opts=overrides, config_text=content["config"], source=f"config in {path}")
+    logger.info("The configuration is that in %s, with what the command line changes", path)
+    if file == path.with_name(CONFIG_FILE) and (edited := changed_keys(own, cfg, *Role)):
+        keys = ", ".join(f"{key} {value} ({before} in the checkpoint)" for key, (before, value) in edited.items())
+        logger.warning("%s differs, without effect: %s. To change a key, add it to the command.", file, keys)
+    return own
 
 
 def _compare_with_recipe(cfg: CfgNode, roles: Sequence[Role]) -> str:

@@ -1,6 +1,6 @@
 """Record an evaluation: which method ranked, one matching direction's outcome, and all directions together."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -72,7 +72,8 @@ class CaseResult:
     case: Case  # with the tracklets that were ranked
     distances: dict[Method, Distances]  # (Q, G), the visual ones first; computed whenever they are looked at
     rankings: dict[Method, RankingResult]
-    num_left_out: int = 0  # tracklets that were not ranked, because none of their frames can be read
+    num_left_out: int = 0  # of both sides, as in ``FeatureSet``
+    num_unreadable: int = 0  # likewise
 
     @property
     def protocol(self) -> Protocol:
@@ -107,6 +108,7 @@ class Evaluation:
 
     cases: list[CaseResult]
     unit_length: bool = True  # of the descriptors (TEST.FEAT_NORM)
+    chosen_on: Collection[int] = ()  # people whose scores chose the checkpoint
 
     def scored(self) -> list[CaseResult]:
         """The directions whose identities are not masked, so that they have scores."""

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
+from utils.tables import percent
+
 from .direction import RankedDirection, group_by_case
 
 SIZE = (5.2, 3.6)  # inches
@@ -85,7 +87,7 @@ def _draw_cmc(directions: Sequence[RankedDirection], axes: Axes) -> str:
     lowest = 100 * min(direction.cmc[0] for direction in directions)
     axes.set(xlabel="rank", xlim=(1, MAX_RANK), xticks=(1, 5, 10, 15, 20))
     axes.set(ylabel="queries with a true match, %", ylim=(min(10 * (lowest // 10), 90), 101))
-    values = "; ".join(f"{direction.method} {100 * direction.cmc[0]:.2f} % at rank 1" for direction in directions)
+    values = "; ".join(f"{direction.method} {percent(direction.cmc[0])} % at rank 1" for direction in directions)
     return f"Share of queries with a true match up to each rank. {values}."
 
 
@@ -96,7 +98,7 @@ def _draw_roc(rows: Sequence[Mapping[str, Any]], axes: Axes) -> str:
         axes.plot(rates, accepted, label=row["method"], drawstyle="steps-post")
     axes.set(xlabel="false pairs accepted (FPR)", xscale="log", xlim=(LOWEST_RATE, 1))
     axes.set(ylabel="true pairs accepted (TPR), %", ylim=(0, 101))
-    values = "; ".join(f"{row['method']} {100 * row['equal_error_rate']:.2f} %" for row in rows)
+    values = "; ".join(f"{row['method']} {percent(row['equal_error_rate'])} %" for row in rows)
     return f"True pairs accepted against false pairs accepted. Equal error rate: {values}."
 
 

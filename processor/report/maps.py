@@ -18,7 +18,7 @@ from model.relevance import trace_relevance
 
 from ..evaluation.features import FeatureExtractor, evaluation_mode
 from .direction import RankedDirection
-from .pictures import describe_view
+from .pictures import describe_camera, describe_view
 
 NUM_LAYERS = 4  # blocks of the encoder to go back; the erasing test came out much the same for 1 to 6
 OPACITY = 0.7  # of the colour over the most relevant patch
@@ -109,23 +109,26 @@ def map_queries(
     return maps
 
 
-def draw_pair(explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], path: Path) -> None:
+def draw_pair(
+    explanation: PairExplanation, clips: Sequence[Tensor], tracklets: Sequence[Tracklet], about: str, path: Path
+) -> None:
     """Draw frames, maps and weights of the query (above) and of the gallery tracklet (below) into a PNG.
 
-    ``clips`` are the pixels of both, (T, C, H, W), uint8.
+    ``clips`` are the pixels of both, (T, C, H, W), uint8; ``about`` names run, data and date.
     """
     num_frames = explanation.weights.shape[1]
     figure = Figure(figsize=(max(1.1 * num_frames, 6), 10), layout="constrained")
     halves = np.asarray(figure.subfigures(2, 1))
     sides = zip(halves, clips, explanation.maps, explanation.weights, tracklets, strict=True)
     for half, clip, maps, weights, tracklet in sides:
-        title = f"{tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
+        title = f"{tracklet.key}, {describe_camera(tracklet)}, {describe_view(tracklet)}"
         half.suptitle(title, x=0.02, ha="left", fontsize=9, parse_math=False)  # keys may hold dollar signs
         axes = half.subplots(2, num_frames, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
         columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), weights, strict=True)
         for (picture, covered), frame, blended, weight in columns:
             picture.imshow(frame)
             covered.imshow(blended)
-            covered.set_xlabel(f"weight {weight:.0%}", fontsize=8)
-    figure.suptitle(f"Query and gallery tracklet: cosine similarity {explanation.similarity:.3f}", fontsize=11)
+            covered.set_xlabel(f"weight {weight:.1%}", fontsize=8)
+    title = f"Query and gallery tracklet: cosine similarity {explanation.similarity:.3f}\n{about}"
+    figure.suptitle(title, fontsize=11, wrap=True, parse_math=False)
     figure.savefig(path, dpi=100)

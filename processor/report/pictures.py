@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
 from datasets.tracklet import Tracklet
+from utils.tables import percent
+from utils.unknown import UNKNOWN
 
 from .direction import NUM_NEAREST, RankedDirection
 
@@ -31,11 +33,11 @@ def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
         with mpl.rc_context({"text.parse_math": False}):  # names may hold dollar signs
             for row, query in zip(grid, queries, strict=True):
                 asked = case.query[query.index]
-                _draw_tracklet(row[0], asked, f"query, AP {query.average_precision:.2f}", "black")
+                _draw_tracklet(row[0], asked, f"query, AP {percent(query.average_precision)}", "black")
                 for axis, (rank, index, distance) in zip(row[1:], query.places, strict=False):
                     other = case.gallery[index]
                     verdict, colour = ("right", "tab:green") if other.pid == asked.pid else ("wrong", "tab:red")
-                    _draw_tracklet(axis, other, f"{rank:g}. {verdict}, distance {distance:.2f}", colour)
+                    _draw_tracklet(axis, other, f"{rank:g}. {verdict}, distance {distance:.3f}", colour)
             figure.suptitle(_printable(f"{case.title}: the {name} ranked people, a query of each (visual only)"))
             figure.savefig(folder / f"ranked_{name}.png", dpi=80)
 
@@ -48,9 +50,13 @@ def _draw_tracklet(axis: Axes, tracklet: Tracklet, title: str, colour: str) -> N
     axis.set_frame_on(True)
     for spine in axis.spines.values():
         spine.set(edgecolor=colour, linewidth=3)
-    person = f"person {tracklet.pid}, camera {tracklet.camid}"
+    person = f"person {tracklet.person}, {describe_camera(tracklet)}"
     caption = f"{title}\n{person}\n{describe_view(tracklet)}\n{tracklet.name[:MAX_NAME]}"
     axis.set_title(_printable(caption), fontsize=6, color=colour)
+
+
+def describe_camera(tracklet: Tracklet) -> str:
+    return "unknown camera" if tracklet.camid == UNKNOWN else f"camera {tracklet.camera}"
 
 
 def describe_view(tracklet: Tracklet) -> str:

@@ -16,6 +16,7 @@ from datasets.clips.decoding import THUMBNAIL_HW, encode_thumbnail, read_thumbna
 from datasets.tracklet import Tracklet
 from utils import html_page
 from utils.commands import going_on_without
+from utils.tables import percent
 from utils.unknown import UNKNOWN
 
 from .direction import RankedDirection, RankedQuery, group_by_case
@@ -31,7 +32,7 @@ ESCAPES = "backslashreplace"  # of characters that are not UTF-8, as in the log
 NUM_WORST, NUM_OTHERS = 300, 100
 # Of these, the worst so many show so many frames; the others only the one in the middle.
 NUM_WITH_FRAMES, NUM_FRAMES = 100, 6
-DIGITS = 5  # significant, of precisions, distances and weights
+DIGITS = 3  # behind the point, of distances and weights, as in the pictures
 
 Json = dict[str, Any]
 Maps = Mapping[str, Mapping[int, QueryMaps]]  # of some queries, by the case's name and the query's index
@@ -60,19 +61,22 @@ def render_page(
     data = _collect([own for own in directions if own.method.uses_pictures], maps)
     breakdown = groupby(results["breakdown"], lambda row: (row["method"], row["direction"], row["property"]))
     queries = [data["tracklets"][row["query"]] for direction in data["directions"] for row in direction["rankings"][0]]
-    cameras = sorted({(query["camera"], query["view"]) for query in queries})
+    cameras = sorted({(query["camid"], query["camera"], query["view"]) for query in queries})
     altitudes = sorted({query["altitude"] for query in queries} - {None})
     return html_page.render_page(
         TEMPLATES / "page.html",
+        origin,
         title="Evaluation results",
-        origin=origin,
         results=results,
         measures=MEASURES,
+        percent=percent,
         figures=figures,
         methods=data["methods"],
         directions=data["directions"],
         groups=[(group, list(rows)) for group, rows in breakdown if group[0] in data["methods"]],
-        cameras=[(str(number), f"{'unknown' if number == UNKNOWN else number}, {view}") for number, view in cameras],
+        cameras=[
+            (str(camera), f"{'unknown' if camid == UNKNOWN else camera}, {view}") for camid, camera, view in cameras
+        ],
         altitudes=[(str(metres), f"{metres} m") for metres in altitudes],
         enumerate=enumerate,
         num_worst=NUM_WORST,
@@ -92,8 +96,10 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
             tracklets[id(tracklet)] = {
                 "number": len(tracklets),
                 "key": tracklet.key,
-                "person": tracklet.pid,
-                "camera": tracklet.camid,
+                "pid": tracklet.pid,
+                "person": tracklet.person,
+                "camid": tracklet.camid,
+                "camera": tracklet.camera,
                 "view": tracklet.view,
                 "altitude": tracklet.altitude,
                 "day": tracklet.day,
@@ -111,7 +117,7 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
             add(tracklet)["frames"] = [frames[path] for path in spread(tracklet.frame_paths, NUM_FRAMES)]
         for index, each in own_maps.items():
             add(case.query[index])["maps"] = {
-                "weights": [_short(weight) for weight in each.weights],
+                "weights": [round(float(weight), DIGITS) for weight in each.weights],
                 "pictures": [encode_thumbnail(pixels) for pixels in (*each.frames, each.match)],
             }
         chosen = {query.index for query in queries}
@@ -120,10 +126,10 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
             rankings[methods.index(str(direction.method))] = [
                 {
                     "query": add(case.query[query.index])["number"],
-                    "precision": _short(query.average_precision),
+                    "precision": float(percent(query.average_precision)) / 100,
                     "rank": query.first_rank if math.isfinite(query.first_rank) else None,
                     "places": [
-                        (rank, add(case.gallery[index])["number"], _short(distance))
+                        (rank, add(case.gallery[index])["number"], round(distance, DIGITS))
                         for rank, index, distance in query.places
                     ],
                 }
@@ -151,7 +157,3 @@ def spread(items: Sequence[Item], number: int) -> list[Item]:
     """Return items at equal steps, ``number`` of them or all if there are fewer."""
     number = min(number, len(items))
     return [items[(2 * step + 1) * len(items) // (2 * number)] for step in range(number)]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -4,11 +4,11 @@ A submission is a ranking file in AG-VPReID's form, with rows numbered from 1 th
 ranking files are written, but not read.
 """
 
-import csv
 import io
+import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,7 @@ from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.distances import nearest_columns
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
-from utils.text import read_csv, shorten
+from utils.text import read_csv, shorten, write_csv
 
 HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
 # First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
@@ -31,6 +31,7 @@ RANKING_HEADERS = {
     AGVPREID_RANKING: HEADER,
     VREID_XFD_RANKING: ("case", "query_tracklet", "ranked_gallery_tracklets"),
 }
+NAME = re.compile(r"[\w.-]+")  # the form of a tracklet's name
 MAX_LENGTH, NUM_LISTED = 200, 20  # characters of a problem that are shown, and problems that are listed
 
 AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names of its gallery, nearest first
@@ -40,12 +41,11 @@ AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names
 def ranking_file(path: Path, form: str) -> Iterator[AddRanking]:
     """Write a ranking file of a form: a row for each query, of one direction or several."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(RANKING_HEADERS[form])
+        write_csv(file, [RANKING_HEADERS[form]])
         numbers = count(1)
 
         def add(case: str, query: str, gallery: str) -> None:
-            writer.writerow((next(numbers) if form == AGVPREID_RANKING else case, query, gallery))
+            write_csv(file, [(next(numbers) if form == AGVPREID_RANKING else case, query, gallery)])
 
         yield add
 
@@ -82,39 +82,50 @@ def write_submission(path: Path, rows: Iterable[Row], sample: Sequence[Row] = ()
         by_query[row.query] = row
     order = dict.fromkeys([*(row.query for row in sample if row.query in by_query), *by_query])
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows((number, query, " ".join(by_query[query].gallery)) for number, query in enumerate(order, start=1))
+    ranked = ((number, query, " ".join(by_query[query].gallery)) for number, query in enumerate(order, start=1))
+    write_csv(text, [HEADER, *ranked])
     write_text(text.getvalue(), path)
     return len(by_query)
 
 
 def check_submission(
-    rows: Sequence[Row], sample: Sequence[Row], known: Collection[str] = ()
+    rows: Sequence[Row], sample: Sequence[Row] = (), queries: Collection[str] = (), known: Collection[str] = ()
 ) -> list[tuple[str, str, str]]:
     """Compare a submission with the organisers' sample, which has all queries, but need not list the whole gallery.
 
-    ``known`` are more names of gallery tracklets. Every row must list as many as the sample's longest list has. Returns
-    place, kind and details of each problem, by line, missing queries last with their place in the sample.
+    Every row must list as many as the sample's longest list has, or as the own longest one without a sample. ``known``
+    are more names of gallery tracklets, ``queries`` those of queries without a sample; where no names are known, only
+    their form is checked. Returns place, kind and details of each problem, by line, but for the order, which comes
+    first, and missing queries, which come last with their place in the sample.
     """
-    queries = {row.query for row in sample}
+    queries = {row.query for row in sample} or queries
     galleries = {name for row in sample for name in row.gallery}.union(known)
-    length = max(len(row.gallery) for row in sample)
+    length = max(1, *(len(row.gallery) for row in sample or rows))
+    pairs = enumerate(zip(rows, sample, strict=False), start=1)
+    moved = [(number, *pair) for number, pair in pairs if pair[0].query != pair[1].query and pair[0].query in queries]
     problems = []
+    for number, row, other in moved[:1]:
+        detail = f"row {number} is {row.query}, in the sample {other.query}; rows that differ: {len(moved)}"
+        problems.append((row.place, "another order", detail))
     first_places: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
         counts = Counter(row.gallery)
         found = {
             "wrong row number": row.number != str(number) and f"{shorten(row.number)}, expected {number}",
-            "unknown query": row.query not in queries and shorten(row.query),
+            "unknown query": not _is_name(row.query, queries) and shorten(row.query),
             "repeated query": row.query in first_places and f"{row.query} (first in {first_places.get(row.query)})",
-            "unknown gallery tracklets": ", ".join(name for name in counts if name not in galleries),
+            "unknown gallery tracklets": ", ".join(name for name in counts if not _is_name(name, galleries)),
             "repeated gallery tracklets": ", ".join(name for name, times in counts.items() if times > 1),
             "short list": len(row.gallery) < length and f"{len(row.gallery)} gallery tracklets, expected {length}",
         }
         problems += [(row.place, kind, detail) for kind, detail in found.items() if detail]
         first_places.setdefault(row.query, row.place)
     return problems + [(row.place, "missing query", row.query) for row in sample if row.query not in first_places]
+
+
+def _is_name(name: str, names: Collection[str]) -> bool:
+    """Whether this is one of the names or, where none are known, has the form of one."""
+    return name in names if names else bool(NAME.fullmatch(name))
 
 
 def format_problems(problems: Sequence[tuple[str, str, str]]) -> str:
@@ -126,12 +137,19 @@ def format_problems(problems: Sequence[tuple[str, str, str]]) -> str:
     return "\n".join([summary, *lines, *rest])
 
 
-def gallery_names(root: Path) -> set[str]:
-    """Return the names of the tracklets in the gallery folders of a copy of AG-VPReID; there must be some."""
-    names = {path.name for path in root.glob("case*/gallery/*/*")}
+def tracklet_names(root: Path, side: str) -> set[str]:
+    """Return the names of the tracklets in the folders of a side of a copy of AG-VPReID; there must be some."""
+    names = {path.name for path in root.glob(f"case*/{side}/*/*")}
     if not names:
-        raise MissingFile(f"{root} holds no tracklets in case*/gallery/: it is no copy of AG-VPReID.")
+        raise MissingFile(f"{root} holds no tracklets in case*/{side}/: it is no copy of AG-VPReID.")
     return names
+
+
+def _read_names(distances: Mapping[str, np.ndarray], side: str) -> list[str]:
+    """Return the names of a side's tracklets; files of version 0.1 have only their keys, identity/name."""
+    if f"{side}_names" in distances:
+        return distances[f"{side}_names"].tolist()
+    return [key.partition("/")[2] for key in distances[f"{side}_keys"].tolist()]
 
 
 def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
@@ -149,10 +167,9 @@ def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
         try:
             with np.load(path) as content:
                 distmat = content["distmat"]
-                keys = [content[f"{side}_keys"].tolist() for side in ("query", "gallery")]
+                queries, galleries = (_read_names(content, side) for side in ("query", "gallery"))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
-        queries, galleries = ([key.partition("/")[2] for key in side] for side in keys)  # after the identity: the name
         for query, distances in zip(queries, distmat, strict=True):
             nearest = nearest_columns(torch.from_numpy(distances), length or len(distances)).tolist()
             yield Row(str(path), "", query, [galleries[index] for index in nearest])

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from utils.bootstrap import bootstrap_interval
+from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
-from utils.tables import format_table
+from utils.tables import format_table, percent
 
-from ..evaluation.results import RERANKED, VISUAL, Evaluation, Method
-from .breakdown import break_down
+from ..evaluation.features import describe_unread
+from ..evaluation.results import RERANKED, Evaluation, Method
+from .breakdown import break_down, format_interval
 from .direction import RankedDirection
 
 REPORTED_RANKS = (1, 5, 10, 20)
@@ -52,8 +53,7 @@ def score_methods(evaluation: Evaluation) -> list[Row]:
 def _score(method: Method, direction: str, protocol: str, ranking: RankingResult, pids: np.ndarray) -> Row:
     """Score a ranking; ``pids`` are those of its valid queries, (V,)."""
     values = measures_by_query(ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties)
-    low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
-    row = {
+    return {
         "direction": direction,
         "method": str(method),
         "re_ranked": method.ranking == RERANKED,
@@ -62,12 +62,9 @@ def _score(method: Method, direction: str, protocol: str, ranking: RankingResult
         "protocol": protocol,
         "num_valid_queries": ranking.num_valid_queries,
         "num_queries_without_match": ranking.num_unmatched,
-        "num_people": len(np.unique(pids)),
         f"mAP@{ranking.k}": ranking.mAP_at_k,
+        **mean_over_people(values, pids),
     }
-    for index, (name, value) in enumerate(values.items()):
-        row |= {name: float(value.mean()), f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
-    return row
 
 
 def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
@@ -78,7 +75,6 @@ def verify_pairs(directions: Sequence[RankedDirection]) -> list[Row]:
         equal, at_rate = verification.equal_error(), verification.at_false_positive_rate
         row = {
             "method": str(direction.method),
-            "visual": direction.method == VISUAL,
             "direction": direction.case.title,
             "num_positive_pairs": len(verification.thresholds),
             "num_negative_pairs": verification.num_negatives,
@@ -102,8 +98,10 @@ def collect_results(
         **origin,
         "protocols": {protocol.name: protocol.description for protocol in evaluation.protocols()},
         "unit_length": evaluation.unit_length,
+        "remarks": list_remarks(evaluation),
         "identities_masked": bool(evaluation.masked()),
         "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
+        "unreadable_frames": {result.case.title: result.num_unreadable for result in evaluation.cases},
         "results": list(scores),
         "verification": verify_pairs(directions),
         "breakdown": break_down(evaluation),
@@ -116,8 +114,8 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
     for row in scores:
         method = f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
         title = (method, row["direction"])
-        ends = [f"{100 * row[f'{name}_low']:.1f}-{100 * row[f'{name}_high']:.1f}" for name in MEASURES]
-        means.append((*title, *(f"{100 * row[name]:.2f}" for name in MEASURES), row["num_valid_queries"]))
+        ends = [format_interval(row, name) for name in MEASURES]
+        means.append((*title, *(percent(row[name]) for name in MEASURES), row["num_valid_queries"]))
         intervals.append((*title, *ends, row["num_people"]))
     align = "<<" + ">" * (len(MEASURES) + 1)
     tables = (
@@ -129,19 +127,23 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
 
 
 def format_protocols(evaluation: Evaluation) -> str:
-    """State the rules behind the scores, one protocol a line, and what has no scores."""
-    lines = [f"protocol: {protocol}" for protocol in evaluation.protocols()]
-    lines += [
-        f"left out of {result.case.title}, because none of their frames can be read: {result.num_left_out} tracklets"
-        for result in evaluation.cases
-        if result.num_left_out
-    ]
+    """State the rules behind the scores, one protocol a line, and the remarks."""
+    return "\n".join([*(f"protocol: {protocol}" for protocol in evaluation.protocols()), *list_remarks(evaluation)])
+
+
+def list_remarks(evaluation: Evaluation) -> list[str]:
+    """Say what could not be read, what has no scores, and how scores must be read."""
+    unread = ((each.case.title, describe_unread(each.num_left_out, each.num_unreadable)) for each in evaluation.cases)
+    lines = [f"{title}: {text}" for title, text in unread if text]
     if masked := evaluation.masked():
         names = ", ".join(result.case.title for result in masked)
         lines.append(f"not scored, because their test identities are masked: {names}")
     elif len(evaluation.cases) > 1:
         lines.append("overall weighs directions by their numbers of counted queries")
-    return "\n".join(lines)
+    people = {query.pid for result in evaluation.scored() for query in result.case.query}
+    if choosers := people & set(evaluation.chosen_on):
+        lines.append(f"{len(choosers)} of the {len(people)} people scored chose the checkpoint: expect less on others")
+    return lines
 
 
 def format_verification(rows: Sequence[Row]) -> str:
@@ -151,6 +153,6 @@ def format_verification(rows: Sequence[Row]) -> str:
     for row in rows:
         rates = [(point["true_positive_rate"], point["threshold"]) for point in row["operating_points"]]
         rates.append((row["equal_error_rate"], row["equal_error_threshold"]))
-        texts = [f"{100 * rate:.2f} ({'-' if threshold is None else f'{threshold:.4g}'})" for rate, threshold in rates]
+        texts = [f"{percent(rate)} ({'-' if threshold is None else f'{threshold:.4g}'})" for rate, threshold in rates]
         cells.append([row["method"], row["direction"], *texts])
     return format_table(["verification (threshold)", "direction", *titles], cells, "<<" + ">" * len(titles))

@@ -2,12 +2,13 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from yacs.config import CfgNode
 
-from configs import CONFIG_FILE, Role, changed_keys, get_cfg
+from configs import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, Role, changed_keys, get_cfg
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.files import set_aside
 from utils.mistake import Mistake
@@ -15,8 +16,9 @@ from utils.processes import may_be_restarted, was_restarted
 from utils.stopping import STOP_REQUESTS, Stopped
 
 from ..evaluation.bad_frames import BadFrames
+from ..evaluation.open_run import choose_config
 from .monitor import TrainingMonitor
-from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState, weights_beside
+from .state import PREVIOUS_CHECKPOINT, TrainingState, weights_beside
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,17 @@ def keep_old_checkpoints(output: Path) -> None:
         if (output / name).is_file():
             old = set_aside(output / name)
             logger.warning("%s is of an earlier run: renamed to %s (--resume would have continued it)", name, old.name)
+
+
+def read_config(cfg: CfgNode, output: Path, overrides: Sequence[str]) -> CfgNode:
+    """Return the configuration to resume with: ``choose_config`` of the newest whole checkpoint, or else ``cfg``."""
+    for path in (output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT):
+        try:
+            content = read_checkpoint(path)
+        except Mistake:  # ``restore_last`` says what is missing or damaged
+            continue
+        return choose_config(cfg, content, path, overrides)
+    return cfg
 
 
 def restore_last(state: TrainingState, output: Path) -> None:

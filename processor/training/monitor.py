@@ -21,9 +21,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from utils.files import set_aside, write_text
+from utils.files import set_aside, write_text, write_whole
 from utils.mistake import Mistake
 from utils.progress import format_duration
+from utils.text import write_csv
 
 from .state import Measured, TrainingState
 
@@ -70,13 +71,11 @@ class TrainingMonitor:
     The calls of a step, in this order: ``mark`` when its batch is there; ``send_measures`` after the forward pass;
     ``read_measures`` after the backward pass, before the weights change; ``mark`` after that.
 
-    ``first_step`` is the run's step, counted from 1, with which this begins; TensorBoard hides points from there on.
+    TensorBoard counts the steps of the run from 1, and hides points of those that are repeated.
     ``ideal_step_seconds`` are those at the device's rate of matrix products; 0 if that was not measured.
     """
 
-    def __init__(
-        self, state: TrainingState, output: Path | None = None, first_step: int = 1, ideal_step_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, state: TrainingState, output: Path | None = None, ideal_step_seconds: float = 0.0) -> None:
         self.state = state
         self.solver = state.cfg.SOLVER.STAGE2
         self.device = state.runtime.device
@@ -86,7 +85,7 @@ class TrainingMonitor:
         if output is not None and state.runtime.processes.is_main:
             self.output = output
             self.rows = read_history(output / HISTORY, state.epoch)  # those of epochs that are repeated are dropped
-            self._board = SummaryWriter(str(output / "tensorboard"), purge_step=first_step)
+            self._board = SummaryWriter(str(output / "tensorboard"), purge_step=state.steps_before + state.step + 1)
         self._epoch = _Epoch(0, 0, 0.0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
@@ -114,7 +113,7 @@ class TrainingMonitor:
         pixels = restore(clips[:MAX_SAMPLES, :MAX_SAMPLES].float()).clamp(0, 1).mul(255).byte().cpu()
         rows, columns, channels, height, width = pixels.shape
         grid = pixels.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
-        Image.fromarray(grid).save(self.output / SAMPLES)
+        write_whole(lambda file: Image.fromarray(grid).save(file, "PNG"), self.output / SAMPLES)
         self._board.add_image("samples", grid, 0, dataformats="HWC")
 
     @torch.no_grad()
@@ -223,7 +222,7 @@ class TrainingMonitor:
     def _write_step(self, values: Row, distances: Sequence[Tensor]) -> None:
         if self._board is None:
             return
-        step = (self._epoch.number - 1) * self._epoch.num_steps + self._epoch.steps
+        step = self.state.steps_before + self._epoch.steps
         for name, value in values.items():
             self._board.add_scalar(f"step/{name}", value, step)
         if distances:
@@ -238,9 +237,7 @@ class TrainingMonitor:
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = sorted(names, key=lambda name: name.startswith(SCORES))  # scores last
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self.rows)
+        write_csv(text, [columns, *([row.get(name) for name in columns] for row in self.rows)])
         write_text(text.getvalue(), self.output / HISTORY)
         draw_curves(self.rows, self.output / CURVES)
 
@@ -278,4 +275,4 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=80)
+    write_whole(lambda file: figure.savefig(file, dpi=80), path)

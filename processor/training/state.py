@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from yacs.config import CfgNode
 
-from configs import dump_config
+from configs import BEST_CHECKPOINT, dump_config
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import fitting, write_checkpoint, write_weights
@@ -20,10 +20,9 @@ from utils.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "checkpoint_last.pth"
-BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
-PROGRESS = ("epoch", "step", "epoch_so_far", "validation_is_due", "best")  # fields of the state
+WITH_WEIGHTS = ("config", "pids", "camids", "camera_words", "epoch", "step", "chosen_on")  # in files of weights alone
+PROGRESS = ("epoch", "step", "steps_before", "epoch_so_far", "validation_is_due", "best")  # fields of the state
 
 
 def weights_beside(path: Path, ending: str = "") -> Path:
@@ -55,10 +54,12 @@ class TrainingState:
     data_hash: str  # of the training tracklets' names and lengths
     epoch: int = 0  # number of finished epochs
     step: int = 0  # number of finished steps of the epoch after these
+    steps_before: int = 0  # of the finished epochs, which differ in length
     epoch_so_far: dict[str, Any] = field(default_factory=dict)  # counted in those steps; empty between two epochs
     validation_is_due: bool = False  # of the last finished epoch
     best: float = 0.0  # validation mAP so far, visual only, 0..1
     camera_words: list[str] = field(default_factory=list)  # what the user's table calls ``camids``; else empty
+    validation_pids: list[int] = field(default_factory=list)  # people whose mAP is ``best``
     with_weights: bool = False  # whether ``save`` also writes the weights alone, as .safetensors, for evaluation
 
     def __post_init__(self) -> None:
@@ -74,11 +75,12 @@ class TrainingState:
         """Learning rate of this epoch, of the encoder's highest layer."""
         return self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
 
-    def finish_epoch(self) -> None:
-        """Go on to the next epoch: new soft labels, the next learning rate, and validation if it is time for that."""
+    def finish_epoch(self, num_steps: int) -> None:
+        """Go on after an epoch: new soft labels, the next learning rate, and validation if it is time for that."""
         self.criterion.next_epoch()
         self.schedule.step()
         self.epoch += 1
+        self.steps_before += num_steps
         self.step = 0
         self.epoch_so_far = {}
         solver = self.cfg.SOLVER.STAGE2
@@ -113,13 +115,14 @@ class TrainingState:
             "random_states": random_states,
             "config": dump_config(self.cfg),
             "memory": self.memory,
+            "chosen_on": self.validation_pids if path.name == BEST_CHECKPOINT else [],
             **{name: getattr(self, name) for name in ("pids", "camids", "camera_words", "data_hash", *PROGRESS)},
         }
         if self.averaged is not None:
             content["averaged"] = self.averaged.module.state_dict()
         write_checkpoint(content, path, previous)
         if self.with_weights:
-            values = {name: content[name] for name in ("config", "pids", "camids", "camera_words", "epoch", "step")}
+            values = {name: content[name] for name in WITH_WEIGHTS}
             write_weights(weights, values, weights_beside(path))
             if self.averaged is not None:
                 write_weights(self.averaged.module.state_dict(), values, weights_beside(path, "_averaged"))
@@ -154,6 +157,7 @@ class TrainingState:
                 torch.set_rng_state(states["cpu"])
                 if self.runtime.device.type == "cuda" and "cuda" in states:  # a run may resume on another device
                     torch.cuda.set_rng_state(states["cuda"], self.runtime.device)
+            content.setdefault("steps_before", 0)  # version 0.1.0 had none
             for name in PROGRESS:
                 setattr(self, name, content[name])
         logger.info("Resumed from %s after epoch %d and %d steps of the next", path, self.epoch, self.step)

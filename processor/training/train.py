@@ -44,8 +44,9 @@ def train(
     if state.epoch >= solver.MAX_EPOCHS:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
-    first_step = state.epoch * len(sampler) + state.step + 1
-    monitor = TrainingMonitor(state, output, first_step, ideal_step_seconds)
+    if state.epoch and not state.steps_before:  # as version 0.1.0 counted them
+        state.steps_before = state.epoch * len(sampler)
+    monitor = TrainingMonitor(state, output, ideal_step_seconds)
     save_points, recorded = SavePoints(state, output), record_step(state, augment)
     with closing(monitor):
         while True:
@@ -56,7 +57,7 @@ def train(
             sampler.set_epoch(state.epoch, done=state.step)
             with STOP_REQUESTS.deferred():  # up to the next save point
                 train_one_epoch(state, loader, augment, monitor, save_points, recorded)
-                state.finish_epoch()
+                state.finish_epoch(len(sampler))
                 save_points.save()
                 save_points.stop_if_asked()
 
@@ -183,7 +184,8 @@ def update_weights(state: TrainingState) -> None:
     if solver.GRADIENT_CENTRALIZATION:
         centralize_gradients(state.model.parameters())
     if solver.CLIP_GRADIENT_NORM:
-        nn.utils.clip_grad_norm_(state.model.parameters(), solver.CLIP_GRADIENT_NORM)
+        learned = [*state.model.parameters(), *state.criterion.parameters()]
+        nn.utils.clip_grad_norm_(learned, solver.CLIP_GRADIENT_NORM)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)

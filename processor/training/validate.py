@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from torch.utils.data import DataLoader
@@ -13,6 +14,7 @@ from datasets.tracklet import Case, Tracklet
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime
+from utils.text import natural_key
 
 from ..build import make_extractor, make_ranking_options
 from ..evaluation.rank import evaluate
@@ -22,14 +24,40 @@ from ..report.tables import format_results, score_methods
 logger = logging.getLogger(__name__)
 
 
-def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callable[[XTFCLIP], float | None]:
-    """Return ``score_people`` for those of DATASETS.VALIDATION_DIR, for those held out, or else for the test people."""
+@dataclass(frozen=True)
+class Validation:
+    """The people that a model is scored on while it trains."""
+
+    cfg: CfgNode
+    runtime: Runtime
+    title: str  # of the table in the log
+    cases: Sequence[Case]  # without masked ones
+    make_loader: Callable[[Sequence[Tracklet]], DataLoader]
+
+    def pids(self) -> list[int]:
+        return sorted({query.pid for case in self.cases for query in case.query})
+
+    def __call__(self, model: XTFCLIP) -> float | None:
+        """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
+        if not self.cases:
+            text = "All identities are masked: nothing is scored. DATASETS.VALIDATION_FRACTION holds people out."
+            logger.warning(text)
+            return None
+        extractor, options = make_extractor(self.cfg, model, self.runtime), make_ranking_options(self.cfg)
+        evaluation = evaluate(extractor, self.cases, self.make_loader, options)
+        logger.info("%s\n%s", self.title, format_results(evaluation, score_methods(evaluation)))
+        return evaluation.overall(VISUAL).mAP
+
+
+def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validation:
+    """Validate on the people of DATASETS.VALIDATION_DIR, on those held out, or else on the test people."""
     folder = cfg.DATASETS.VALIDATION_DIR
     if folder:
         title = f"validation on the people of {folder}"
         cases = make_dataset(cfg, with_train=False, root=folder).cases
-        trained_pids = {tracklet.pid for tracklet in dataset.train}
-        if both := sorted(trained_pids & {tracklet.pid for case in cases.values() for tracklet in case.query}):
+        trained = {str(tracklet.person) for tracklet in dataset.train}  # each table numbers its words anew
+        people = {str(tracklet.person) for case in cases.values() for tracklet in case.query}
+        if both := sorted(trained & people, key=natural_key):
             raise Mistake(
                 f"{len(both)} people of DATASETS.VALIDATION_DIR {folder} are trained on, too (first: {both[0]}). Train "
                 f"on other people: hold some out (DATASETS.VALIDATION_FRACTION), or set DATASETS.ROOT_DIR {folder}."
@@ -42,21 +70,4 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Callabl
     if folder and not scored:
         raise Mistake(f"All identities in DATASETS.VALIDATION_DIR {folder} are masked: name a copy that has them.")
     make_loader = partial(make_test_loader, cfg, cameras=train_cameras(dataset.train), processes=runtime.processes)
-    return partial(score_people, cfg, runtime, title, scored, make_loader)
-
-
-def score_people(
-    cfg: CfgNode,
-    runtime: Runtime,
-    title: str,
-    cases: Sequence[Case],
-    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
-    model: XTFCLIP,
-) -> float | None:
-    """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
-    if not cases:
-        logger.warning("All identities are masked: nothing is scored. DATASETS.VALIDATION_FRACTION holds people out.")
-        return None
-    evaluation = evaluate(make_extractor(cfg, model, runtime), cases, make_loader, make_ranking_options(cfg))
-    logger.info("%s\n%s", title, format_results(evaluation, score_methods(evaluation)))
-    return evaluation.overall(VISUAL).mAP
+    return Validation(cfg, runtime, title, scored, make_loader)

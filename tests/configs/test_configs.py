@@ -150,8 +150,8 @@ def test_feature_files_of_before_the_roles_can_still_be_compared():
 )
 def test_keys_that_a_command_ignores_are_named(command, named, caplog):
     opts = ["TEST.WEIGHT", "run.pth", "LOSS.SMOOTHING", "0.2", "SOLVER.STAGE2.MAX_EPOCHS", "3", "TEST.FLIP", "False"]
-    warn_of_unread_keys(get_cfg(opts=opts), command)
-    warn_of_unread_keys(get_cfg(), command)
+    warn_of_unread_keys(get_cfg(opts=opts), command, opts)
+    warn_of_unread_keys(get_cfg(), command, opts)
     warn_of_unread_keys(get_cfg(opts=opts), command, ["TEST.FLIP", "False"])  # only what was typed
     (message,) = caplog.messages
     assert message.startswith(f"Keys without effect in {command}: {', '.join(named)}.")
@@ -298,9 +298,10 @@ def test_a_dumped_config_loads_silently_to_the_same_and_has_no_aliases(tmp_path,
 
 
 def test_the_config_of_an_older_run_loads_with_its_aliases_and_a_remark_on_retired_keys(caplog):
-    """yacs wrote an alias where two keys hold the same tuple."""
+    """yacs wrote an alias where two keys hold the same tuple. Runs that lack INPUT.ERASING erased by the mean."""
     text = "INPUT: {SIZE_TEST: &id001 [64, 32], SIZE_TRAIN: *id001}\nDATALOADER: {CACHE_DIR: '', CACHE_GIB: 9}\n"
-    assert get_cfg(config_text=text).INPUT.SIZE_TRAIN == (64, 32)
+    inputs = get_cfg(config_text=text).INPUT
+    assert (inputs.SIZE_TRAIN, inputs.ERASING) == ((64, 32), "mean")
     assert not caplog.records
     get_cfg(config_text=text.replace("''", "/cache") + "GONE: 1\n")
     assert "DATALOADER.CACHE_DIR (frames are not kept any more" in caplog.text
@@ -318,6 +319,16 @@ def test_the_config_of_a_run_is_found_unless_it_was_cut_short(tmp_path):
     path = write(tmp_path / "config.yml", text + "# a note of mine\n")
     assert config_of_run(opts) == path
     assert config_of_run([]) != path
+
+
+def test_weights_of_elsewhere_do_not_take_the_config_of_the_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / DEFAULTS["OUTPUT_DIR"]
+    folder.mkdir(parents=True)
+    write(folder / "config.yml", dump_config(get_cfg()))
+    for weight, found in (("", True), ("best", True), ("winner.pth", False)):
+        assert bool(config_of_run(["TEST.WEIGHT", "", "TEST.WEIGHT", weight])) == found
+    assert config_of_run(["TEST.WEIGHT", "winner.pth", "OUTPUT_DIR", str(folder)])
 
 
 def test_differences_from_the_defaults_paste_into_a_command_line():

@@ -115,6 +115,7 @@ def test_the_sum_weighs_its_terms_and_repeats_labels_by_frame():
     )
     assert frame.labels == [[3, 3, 3, 1, 1, 1]]  # frames of a clip lie in a row
     assert clip.labels == [[3, 1]] * 4
+    assert criterion.formula() == "total = 0.25 id + 3 triplet + 7 memory + 11 frame / T"
     criterion.next_epoch()
     assert (clip.epochs, frame.epochs) == (1, 1)
 

@@ -44,7 +44,8 @@ def test_descriptor_is_made_of_the_training_features(model):
     clips, camids = torch.randn(CLIPS), torch.tensor([0, 1, -1, 1])
     features = model(clips, camids, memory=torch.randn(3, 64)).features
     torch.testing.assert_close(model.eval()(clips, camids), torch.cat(features, dim=1))
-    assert model.descriptor_width == sum(feature.shape[1] for feature in features)
+    assert model.feature_widths == tuple(feature.shape[1] for feature in features)
+    assert model.descriptor_width == sum(model.feature_widths)
     model.descriptor = "after"
     assert model.descriptor_width == sum(feature.shape[1] for feature in features[:2])
     expected = torch.cat([F.layer_norm(feature, (64,), eps=1e-5) for feature in features[:2]], dim=1)

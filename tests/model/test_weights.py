@@ -131,6 +131,11 @@ REFUSED = {  # changes of the file (None: removed), dimensions of the model, mes
     "of another width": ({}, {"embed_dim": 128}, r"fit this run: .*\(1, 1, 64\) of floats, expected"),
     "no projection": ({"visual.proj": None}, {}, "fit this run: it lacks projection"),
     "an odd projection": ({"visual.proj": torch.ones(2, 3)}, {}, r"projection is \(2, 3\) of floats, expected"),
+    "of another library": (
+        {"visual.class_embedding": None, "vision_model.embeddings.class_embedding": torch.ones(2)},
+        {},
+        r"is not a CLIP file: .*Hugging Face's transformers, .* Take .* open_clip's file",
+    ),
     "no ViT": ({"visual.class_embedding": None}, {}, r"is not a CLIP file.*got visual\.positional_embedding"),
 }
 

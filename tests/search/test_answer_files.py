@@ -3,11 +3,13 @@
 import csv
 import json
 import re
+from datetime import date
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from search.answer_files import format_answers, render_answers, write_answers
+from search.answer_files import explain_judgement, format_answers, render_answers, write_answers
 from search.find import MemoryGallery, find_tracklets
 from search.threshold import Threshold
 
@@ -16,12 +18,12 @@ HOSTILE = "<script>document.title='taken'</script>&\"'"
 
 @pytest.fixture
 def search(describe):
-    """``search(threshold=None)``: two queries, of which the second has no match within 0.5."""
+    """``search(threshold=None, data="")``: two queries, of which the second has no match within 0.5."""
 
-    def run(threshold=None):
+    def run(threshold=None, data=""):
         views, times = ["", "aerial", "ground"], ["NaT", "2023-10-17", "NaT"]
         gallery = MemoryGallery(describe(a=0, b=60, c=180, views=views, times=times), "people.npz")
-        return find_tracklets(gallery, describe(q=5, r=275), 3, threshold and Threshold(threshold, "test"))
+        return find_tracklets(gallery, describe(q=5, r=275), 3, threshold and Threshold(threshold, "test", data=data))
 
     return run
 
@@ -30,7 +32,7 @@ def test_the_table_says_what_is_no_match(search):
     lines = [re.split(r"  +", line.strip()) for line in format_answers(search(0.5)).splitlines()[2:]]
     b = ["b", "0", "aerial", "2023-10-17T00:00:00"]
     assert lines == [
-        ["q", "1", "a", "0.0076"],
+        ["q", "1", "a", "0.0076", "1 accepted"],
         ["2", *b, "0.8528", "beyond the threshold"],
         ["3", "c", "1", "ground", "3.9924", "beyond the threshold"],
         ["r", "no match"],
@@ -45,14 +47,26 @@ def test_files_hold_every_query(search, tmp_path):
     paths = write_answers(search(0.5), tmp_path / "new")
     assert [path.name for path in paths] == ["search.json", "search.csv", "search.html"]
     content = json.loads(paths[0].read_text())
-    assert content["threshold"] == {"distance": 0.5, "reason": "test", "false_positive_rate": None}
-    assert [query["match"] for query in content["queries"]] == [True, False]
+    threshold = {"distance": 0.5, "reason": "test", "false_positive_rate": None, "data": "", "of_other_data": False}
+    assert content["threshold"] == threshold
+    assert [(query["match"], query["num_accepted"]) for query in content["queries"]] == [(True, 1), (False, 0)]
     place = {"camera": 0, "view": "aerial", "time": "2023-10-17T00:00:00", "picture": "b.jpg"}
     distance = {"distance": pytest.approx(0.85275, abs=1e-4), "accepted": False}
     assert content["queries"][0]["found"][1] == {"rank": 2, "key": "b", **place, **distance}
     rows = list(csv.reader(paths[1].read_text().splitlines()))
-    assert rows[0] == ["query", "match", "rank", "key", "camera", "view", "time", "distance", "accepted"]
-    assert rows[2][:7] + rows[2][8:] == ["q", "True", "2", "b", "0", "aerial", "2023-10-17T00:00:00", "False"]
+    assert rows[0] == [
+        "query",
+        "match",
+        "num_accepted",
+        "rank",
+        "key",
+        "camera",
+        "view",
+        "time",
+        "distance",
+        "accepted",
+    ]
+    assert rows[2][:8] + rows[2][9:] == ["q", "True", "1", "2", "b", "0", "aerial", "2023-10-17T00:00:00", "False"]
     assert len(rows) == 7
     write_answers(search(), tmp_path)
     assert {query["match"] for query in json.loads((tmp_path / "search.json").read_text())["queries"]} == {None}
@@ -63,6 +77,17 @@ def test_the_page_shows_matches_apart(search):
     assert [page.count(words) for words in ("No match", "1 accepted", "beyond the threshold of 0.5")] == [1, 1, 2]
     assert "1 of 2 queries have no match" in page
     assert not re.search(r"No match|accepted|beyond the", render_answers(search()))
+    assert f"<title>unknown, people.npz, {date.today().isoformat()}: Search results</title>" in page
+
+
+def test_a_threshold_of_other_data_is_said_beside_every_verdict(search, tmp_path):
+    answers = search(0.5, f"demo in {tmp_path}")
+    assert answers["threshold"]["of_other_data"] is True
+    for text in (format_answers(answers), render_answers(answers)):
+        assert re.findall("(1 accepted|[Nn]o match), by a threshold of other data", text)[0] == "1 accepted"
+        assert len(re.findall("by a threshold of other data", text)) == 2
+    assert f"measured on other data, demo in {tmp_path}" in explain_judgement(answers)
+    assert search(0.5, f"demo in {Path.cwd()}")["threshold"]["of_other_data"] is False
 
 
 def test_the_page_is_one_file_and_escapes_what_the_data_name(describe, tmp_path):

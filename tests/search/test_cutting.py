@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.readers.unlabelled import read_unlabelled
 from search import cutting
 from search.cutting import draw_tracklet_sheet
 from tools.cut_tracklets import main
@@ -36,21 +37,41 @@ def test_tracklets_show_what_is_in_the_boxes(cut, tmp_path, caplog):
     cut()
     assert (tmp_path / "out/cut.csv").read_text().splitlines() == [
         "folder,track,first_frame,last_frame,num_frames,mean_width,mean_height",
-        "track_0007,7,1,12,12,16.0,32.0",
-        "track_0012,12,3,8,3,16.0,32.0",
+        "video_track_0007,7,1,12,12,16.0,32.0",
+        "video_track_0012,12,3,8,3,16.0,32.0",
     ]
     assert names_in(tmp_path) == ["boxes.txt", "out", "out_contact_sheets", "video.avi"]
     out = tmp_path / "out"
-    assert names_in(out) == [".written.txt", "cut.csv", "track_0007", "track_0012"]
-    assert names_in(out / "track_0007") == [f"{number:06d}.jpg" for number in range(1, 13)]
-    assert names_in(out / "track_0012") == ["000003.jpg", "000005.jpg", "000008.jpg"]
-    for folder, colour in (("track_0007", RED), ("track_0012", GREEN)):
+    assert names_in(out) == [".written.txt", "cut.csv", "video_track_0007", "video_track_0012"]
+    assert names_in(out / "video_track_0007") == [f"{number:06d}.jpg" for number in range(1, 13)]
+    assert names_in(out / "video_track_0012") == ["000003.jpg", "000005.jpg", "000008.jpg"]
+    for folder, colour in (("video_track_0007", RED), ("video_track_0012", GREEN)):
         for path in (out / folder).iterdir():
             with Image.open(path) as image:
                 assert image.size == (16, 32)
                 assert np.abs(np.asarray(image)[2:-2, 2:-2].astype(int) - colour).max() < 40
     assert f"Cut 15 frames of 2 tracklets into {out}: of 15 boxes, none was left out; 0 of the" in caplog.text
     assert f"Look at {tmp_path / 'out_contact_sheets'}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("video", "name"),
+    [("a/drone 1.mp4", "drone_1"), ("seq/img1", "seq"), ("a/v.2", "v.2"), ("a/=x\x1b.avi", "x"), ("a/..mp4", "video")],
+)
+def test_the_name_of_a_video_begins_those_of_its_tracklets(video, name, tmp_path):
+    if not video.endswith(("4", "i")):
+        (tmp_path / video).mkdir(parents=True)
+    assert cutting.name_video(tmp_path / video) == name
+
+
+def test_two_videos_meet_in_one_walk_without_their_contact_sheets(cut, tmp_path, caplog):
+    for name in ("first", "second"):
+        cut("--name", name, "--output", str(tmp_path / "videos" / name))
+    keys = [f"{name}/{name}_track_{number}" for name in ("first", "second") for number in ("0007", "0012")]
+    assert [tracklet.name for tracklet in read_unlabelled(tmp_path / "videos")] == keys
+    assert "contact sheets of tools.cut_tracklets (2): first_contact_sheets, second_contact_sheets" in caplog.text
+    with pytest.raises(SystemExit):
+        cut("--name", "../elsewhere")
 
 
 def test_contact_sheets_show_frames_at_equal_steps(tmp_path):
@@ -70,9 +91,9 @@ def test_a_folder_is_replaced_only_if_it_was_written_here_and_only_with_force(cu
     with pytest.raises(ValueError, match="out_contact_sheets is not empty: choose .* or replace it with --force"):
         cut()
     cut("--min_confidence", "0.85", "--stride", "4", "--force")
-    assert names_in(tmp_path / "out") == [".written.txt", "cut.csv", "track_0007"]
-    assert names_in(tmp_path / "out/track_0007") == ["000001.jpg", "000005.jpg", "000009.jpg"]
-    assert names_in(tmp_path / "out_contact_sheets") == [".written.txt", "track_0007.jpg"]
+    assert names_in(tmp_path / "out") == [".written.txt", "cut.csv", "video_track_0007"]
+    assert names_in(tmp_path / "out/video_track_0007") == ["000001.jpg", "000005.jpg", "000009.jpg"]
+    assert names_in(tmp_path / "out_contact_sheets") == [".written.txt", "video_track_0007.jpg"]
     (tmp_path / "out/tracklets.csv").write_text("path,person")
     with pytest.raises(ValueError, match=r"out/tracklets\.csv was not written here: delete"):
         cut("--force")
@@ -107,10 +128,10 @@ def test_the_real_clip(shared, tmp_path):
     for line in boxes.read_text().splitlines():
         frame, track, *_ = map(float, line.split(","))
         if frame % 10 == 1:
-            by_track.setdefault(f"track_{int(track):04d}", []).append(int(frame))
+            by_track.setdefault(f"pets09_s2l1_view1_track_{int(track):04d}", []).append(int(frame))
     written = {
         folder.name: sorted(int(frame.stem) for frame in folder.iterdir())
-        for folder in (tmp_path / "out").glob("track_*")
+        for folder in (tmp_path / "out").glob("*_track_*")
     }
     assert len(written) > 5
     assert written == {name: frames for name, frames in by_track.items() if len(frames) >= 8}

@@ -54,7 +54,9 @@ def test_a_file_of_version_0_1_without_views_and_times_is_read(suffix, tmp_path)
         arrays = as_arrays(build())
         np.savez(path, **{name: value for name, value in arrays.items() if name not in ("views", "times")})
     else:
-        pq.write_table(build().rows.drop_columns(["view", "time"]), path)
+        rows = build().rows.drop_columns(["view", "time"])
+        pq.write_table(rows.set_column(1, "camera", rows["camera"].cast(pa.int64())), path)
+    assert [entry["camera"] for entry in read_features(path).list_entries()] == [4, -1, 0]
     assert {(entry["view"], entry["time"]) for entry in read_features(path).list_entries()} == {("", "")}
 
 
@@ -102,6 +104,37 @@ def test_entries_that_make_no_sense_are_refused(changes, problem, tmp_path):
     np.savez(tmp_path / "a.npz", **{**as_arrays(build()), **changes})
     with pytest.raises(ValueError, match=f"a.npz is damaged, or was not written by .*{problem}"):
         read_features(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"origin": None}, "NoneType"),
+        ({"origin": b"{}"}, "origin"),
+        ({"origin": b"[1, 2]"}, "sequence"),
+        ({"origin": b"\xff"}, "decode"),
+        ({"key": ["a", None, "c"]}, "lacks a key"),
+        ({"time": pa.array([2**50] * 3, pa.timestamp("s"))}, "large|range"),
+    ],
+)
+def test_odd_tables_are_refused(changes, problem, tmp_path):
+    rows = build().rows
+    for name, values in changes.items():
+        if name == "origin":
+            rows = rows.replace_schema_metadata(values and {"origin": values})
+        else:
+            rows = rows.set_column(rows.column_names.index(name), name, [values])
+    pq.write_table(rows, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=f"a.parquet is damaged, or was not written by .*({problem})"):
+        read_features(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_camera_may_be_a_word(suffix, tmp_path):
+    write_features(build(camera=["East", "-1", "007"]), tmp_path / f"a{suffix}")
+    assert [entry["camera"] for entry in read_features(tmp_path / f"a{suffix}").list_entries()] == ["East", -1, "007"]
+    rows = build(camera=["4", None, "0"])
+    assert [entry["camera"] for entry in rows.list_entries()] == [4, -1, 0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,16 @@ import itertools
 import numpy as np
 import pytest
 
-from search.find import SIMILARITY, MemoryGallery, find_nearest, find_texts, find_tracklets, parse_condition
+from search.feature_file import make_table
+from search.find import (
+    SIMILARITY,
+    MemoryGallery,
+    find_nearest,
+    find_texts,
+    find_tracklets,
+    parse_condition,
+)
+from search.threshold import Threshold
 
 OPEN = "timestamp '2200-01-01 00:00:00'"
 
@@ -42,10 +51,34 @@ def test_a_query_does_not_find_itself(gallery, describe):
     assert keys_of(find_tracklets(searched, describe(a=1, d=90), top=2)) == [["a", "b"], ["c", "b"]]
 
 
+@pytest.mark.parametrize(("top", "limit", "expected"), [(1, 0.5, [3, 2, 2]), (3, 0.5, [3, 2, 2]), (1, 0, [1, 0, 0])])
+@pytest.mark.parametrize("place", ["memory", "table"])
+def test_accepted_are_all_within_the_threshold_but_the_query(place, top, limit, expected, gallery, describe, tmp_path):
+    """Within 0.5 are 41 degrees: of q three tracklets, and of a and b the two others of the three."""
+    searched = gallery(a=0, b=10, c=20, d=90)
+    if place == "table":
+        table = pytest.importorskip("search.lance_table")
+        table.load(str(tmp_path / "t.lance"), searched.form, "")
+        searched = table.LanceGallery(str(tmp_path / "t.lance"))
+    answers = find_tracklets(searched, describe(q=0, a=0, b=10), top, Threshold(limit, ""))
+    assert [query["num_accepted"] for query in answers["queries"]] == expected
+    assert [len(query["found"]) for query in answers["queries"]] == [top] * 3
+
+
+def test_counts_near_the_limit_are_those_of_double_precision():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(500, 32)).astype(np.float32)
+    rows[200:300] = rows[0] + 1e-4 * rng.normal(size=(100, 32)).astype(np.float32)
+    gallery = MemoryGallery(make_table({}, key=[*map(str, range(500))], feature=rows, picture=[""] * 500), "")
+    distances = np.square(rows - rows[1].astype(np.float64)).sum(axis=1)
+    for limit in np.sort(distances)[::25]:  # which are within it
+        assert gallery.count_within(rows[1], limit) == (distances <= limit).sum()
+
+
 @pytest.mark.parametrize(
     ("words", "fitting", "sql"),
     [
-        ("camera=1,3", "ce", "camera IN (1, 3)"),
+        ("camera=1,3", "ce", "camera IN ('1', '3')"),
         ("view=aerial", "bc", "view IN ('aerial')"),
         ("time=2023-10-17", "bc", None),
         ("time=2023-10-17T11:00..2023-10-18", "cd", None),
@@ -53,6 +86,7 @@ def test_a_query_does_not_find_itself(gallery, describe):
         ("time=..2023-10-17T10:00", "b", None),
         ("view=aerial camera=1", "c", None),
         ("camera=7", "", None),
+        ("camera=O'Neil", "", "camera IN ('O''Neil')"),
     ],
 )
 def test_conditions_choose_rows(describe, words, fitting, sql):
@@ -69,7 +103,7 @@ def test_conditions_choose_rows(describe, words, fitting, sql):
 
 
 @pytest.mark.parametrize(
-    "word", ["camera", "camera=", "camera=x", "view=sky", "time=..", "time=soon", "time=2023-10-17T10:00Z", "pid=3"]
+    "word", ["camera", "camera=", "view=sky", "time=..", "time=soon", "time=2023-10-17T10:00Z", "pid=3"]
 )
 def test_a_condition_that_makes_no_sense_is_refused(word):
     with pytest.raises(argparse.ArgumentTypeError, match="expected camera=3,5 or view=aerial"):

@@ -65,3 +65,13 @@ def test_pictures_of_a_folder_are_frames_in_order_and_upright(tmp_path):
         Image.new("RGB", (6, 4), (number, 0, 0)).save(tmp_path / f"{number}.png", exif=exif)
     frames = [upright_pixels(frame) for frame in read_frames(tmp_path)]
     assert [(frame.shape, frame[0, 0, 0]) for frame in frames] == [((6, 4, 3), 9), ((6, 4, 3), 10)]
+
+
+def test_a_folder_that_lacks_a_frame_is_refused(tmp_path):
+    for number in (1, 2, 4, 5):
+        Image.new("RGB", (6, 4)).save(tmp_path / f"{number:06d}.png")
+    with pytest.raises(ValueError, match="lacks frame 3, so boxes would be cut out of wrong frames"):
+        list(read_frames(tmp_path))
+    (tmp_path / "000002.png").unlink()
+    (tmp_path / "000004.png").unlink()
+    assert len(list(read_frames(tmp_path))) == 2  # every fourth frame

@@ -38,7 +38,7 @@ def test_a_table_answers_as_memory_does(describe, uri, words):
     )
     where = [parse_condition(word) for word in words.split()]
     load(uri, table, "a.npz")
-    stored, expected = LanceGallery(uri, where), MemoryGallery(table, "a.npz", where)
+    stored, expected = LanceGallery(uri, where), MemoryGallery(table, uri, where)
     assert answers_of(stored, table) == answers_of(expected, table)
     vectors = np.eye(4, dtype=np.float32)[1:2]
     assert find_texts(stored, ["red"], vectors, "t1", 4) == find_texts(expected, ["red"], vectors, "t1", 4)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from search.threshold import read_threshold
+from search.threshold import Threshold, read_threshold
 
 
 def row(direction, *points, method="visual only"):
@@ -17,7 +17,7 @@ def row(direction, *points, method="visual only"):
 def write(tmp_path):
     def build(*rows, **facts):
         path = tmp_path / "results.json"
-        content = {"checkpoint": "logs/all/best.pth (best)", "verification": rows, **facts}
+        content = {"checkpoint": "logs/all/best.pth (best)", "data": "demo in data", "verification": rows, **facts}
         path.write_text(json.dumps(content))
         return path
 
@@ -27,14 +27,23 @@ def write(tmp_path):
 def test_the_highest_threshold_that_keeps_to_the_rate_is_taken(write):
     path = write(row("up", (0.5, 0.009, 0.8), (None, 0, 0), (0.6, 0.01, 0.85), (0.9, 0.02, 0.9)))
     threshold = read_threshold(path, 0.01)
-    assert (threshold.distance, threshold.false_positive_rate) == (0.6, 0.01)
+    assert (threshold.distance, threshold.false_positive_rate, threshold.data) == (0.6, 0.01, "demo in data")
     assert threshold.reason == f"{path}, up, true positive rate 0.8500, with the model logs/all/best.pth (best)"
     assert read_threshold(path, 0.0099).distance == 0.5
 
 
+@pytest.mark.parametrize(
+    ("pictures", "is_other"),
+    [(["data/a/1.jpg"], False), (["data/a/1.jpg", "data2/1.jpg"], True), (["data/../b/1.jpg"], True), ([""], True)],
+)
+def test_a_threshold_of_other_data_is_known_by_the_pictures(pictures, is_other):
+    assert Threshold(0.5, "", 0.01, "demo in data").is_of_other_data(pictures) is is_other
+    assert Threshold(0.5, "--max_distance").is_of_other_data(pictures) is False
+
+
 def test_the_strictest_direction_of_the_visual_ranking_counts(write):
     other = row("down", (0.1, 0.001, 0.8), method="re-ranked")
-    path = write({**row("up", (0.5, 0.01, 0.8), method="V"), "visual": True}, row("down", (0.4, 0.01, 0.7)), other)
+    path = write(row("up", (0.5, 0.01, 0.8)), row("down", (0.4, 0.01, 0.7)), other)
     threshold = read_threshold(path, 0.01)
     assert threshold.distance == 0.4
     assert ", down, true positive rate 0.7000, the strictest of 2 directions" in threshold.reason

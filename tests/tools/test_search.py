@@ -76,11 +76,14 @@ def test_the_threshold_comes_from_an_evaluation(write, complaint, tmp_path, capl
     caplog.set_level(logging.INFO)
     point = {"threshold": 0.25, "false_positive_rate": 0.01, "true_positive_rate": 0.9}
     row = {"method": "visual only", "direction": "up", "operating_points": [point], "roc": []}
-    (tmp_path / "results.json").write_text(json.dumps({"checkpoint": "best.pth", "verification": [row]}))
+    (tmp_path / "results.json").write_text(
+        json.dumps({"checkpoint": "best.pth", "data": "demo in /data", "verification": [row]})
+    )
     write("one.npz", a=0, b=60)
     main(["find", "one.npz", "--queries", "one.npz", "--results", "results.json"])
     assert "Accepted up to a distance of 0.25 (results.json, up" in caplog.text
     assert "2 of 2 queries have no match" in caplog.text
+    assert "The threshold was measured on other data, demo in /data" in caplog.text
     assert "If all 2 tracklets are of other people, 0.02 are expected" in caplog.text
     write("any.npz", a=0, b=60, length=3)
     words = ("find", "any.npz", "--key", "a", "--results", "results.json")

@@ -68,9 +68,48 @@ def test_p_value_agrees_with_all_sign_flips():
 
 def test_p_value_where_it_is_known():
     values, pids = queries(num_people=6)
-    assert compare_paired(values, values, pids) == bootstrap.PairedDifference(0, 0, 0, 1)
+    assert compare_paired(values, values, pids) == bootstrap.PairedDifference(0, 0, 0, 1, (0,))
     # Everybody gains equally: only the two flips of all signs at once are as extreme, of 2^6.
     better = compare_paired(np.zeros(6), np.full(6, 0.1), np.arange(6))
     assert better.p_value == pytest.approx(2 / 64, abs=0.006)
     assert (better.low, better.high) == pytest.approx((0.1, 0.1))
-    assert compare_paired(np.zeros(5), np.ones(5), np.full(5, 3)).p_value == 1  # one person proves nothing
+    for pids in (np.full(5, 3), np.arange(5)):  # one person proves nothing, nor do five
+        nothing = compare_paired(np.zeros(5), np.ones(5), pids)
+        assert (nothing.low, nothing.high) == (-np.inf, np.inf)
+
+
+# Shares of the variance of the difference: of seeds (alike for all people), people, and people's changes between seeds.
+@pytest.mark.parametrize("shares", [(0, 1, 0), (0, 0.3, 0.7), (0.5, 0.25, 0.25), (1, 0, 0)])
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_without_a_difference_p_is_uniform_and_the_interval_holds_0(num_seeds, shares):
+    rng = np.random.default_rng(5)
+    seeds, people, changes = np.sqrt(shares) * (num_seeds > 1, 1, 1)
+    p_values = []
+    for _ in range(300):
+        pids = np.repeat(np.arange(30), rng.integers(1, 5, 30))
+        second = seeds * np.sqrt(num_seeds) * rng.standard_normal((num_seeds, 1))
+        second = second + people * np.sqrt(30) * rng.standard_normal((1, 30))
+        second = second + changes * np.sqrt(30 * num_seeds) * rng.standard_normal((num_seeds, 30))
+        result = compare_paired(np.zeros((num_seeds, len(pids))), second[:, pids], pids, num_resamples=499)
+        assert (result.p_value < 0.05) == (not result.low <= 0 <= result.high)
+        assert result.low <= result.difference <= result.high
+        assert result.difference == pytest.approx(np.mean(result.by_seed))
+        p_values.append(result.p_value)
+    if shares != (1, 0, 0) or num_seeds > 1:
+        assert 0.01 < np.mean(np.array(p_values) < 0.05) < 0.1
+        assert 0.38 < np.mean(np.array(p_values) < 0.5) < 0.6
+
+
+def test_a_difference_that_seeds_contradict_is_not_proved():
+    """All people gain 2 points on the mean over three seeds: with every seed, or with one of them only."""
+    first, pids = np.zeros((3, 90)), np.repeat(np.arange(30), 3)
+    noise = 0.01 * np.random.default_rng(0).standard_normal((3, 90))
+    steady, by_luck = (
+        compare_paired(first, noise + np.array(gains)[:, None], pids)
+        for gains in ((0.02, 0.021, 0.019), (0.06, 0.01, -0.01))
+    )
+    assert steady.p_value < 0.01 < 0.05 < by_luck.p_value
+    assert by_luck.low < 0 < steady.low < steady.high < by_luck.high
+    assert by_luck.by_seed == pytest.approx((0.06, 0.01, -0.01), abs=0.005)
+    # One seed alone, whose people agree, would have been sure.
+    assert compare_paired(first[0], noise[0] + 0.06, pids).p_value < 0.01

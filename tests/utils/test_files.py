@@ -3,12 +3,14 @@
 import errno
 import multiprocessing
 import os
+from functools import partial
 
 import pytest
 
 from utils import files
 from utils.files import lock_folder, replace_files, set_aside, whole_folder, write_text, write_whole
 from utils.mistake import Mistake
+from utils.runtime import prepare_output, start_logging
 
 
 def names_in(folder):
@@ -49,6 +51,25 @@ def test_only_a_full_disk_needs_space(tmp_path):
         write_whole(refuse, tmp_path / "a.txt")
 
 
+def test_what_stands_in_the_way_is_named(tmp_path):
+    (tmp_path / "link").symlink_to("/gone/disk")
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (
+        ("link", "link is a link to /gone/disk, which is not there: choose another folder"),
+        ("link/a/b", "link is a link to /gone/disk"),
+        ("file", "file is a file, not a folder"),
+        ("file/a", "file is a file, not a folder"),
+    ):
+        with pytest.raises(Mistake, match=message):
+            prepare_output(tmp_path / name)
+        with pytest.raises(Mistake, match=message):
+            write_text("", tmp_path / name / "a.txt")
+    for write in (start_logging, partial(write_text, "")):
+        with pytest.raises(Mistake, match="pipe is no regular file, and is not replaced"):
+            write(tmp_path / "pipe")
+
+
 def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace
@@ -58,7 +79,9 @@ def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatc
     assert calls == ["fsync", "replace", "fsync"]
 
 
-@pytest.mark.parametrize(("umask", "modes"), [(0o022, (0o644, 0o755)), (0o002, (0o664, 0o775))])
+@pytest.mark.parametrize(
+    ("umask", "modes"), [(0o022, (0o644, 0o755)), (0o002, (0o664, 0o775)), (0o077, (0o600, 0o700))]
+)
 def test_the_umask_counts(umask, modes, tmp_path):
     before = os.umask(umask)
     try:
@@ -70,9 +93,10 @@ def test_the_umask_counts(umask, modes, tmp_path):
 
 
 def test_who_locks_a_folder_removes_what_killed_writers_left_there(tmp_path):
-    (tmp_path / ".b.12345678.part").write_text("half")
-    with whole_folder(tmp_path / "c", force=True):
-        write_folder(tmp_path / "c", "of another process")
+    for name in (".b.12345678.part", ".c.12345678.part"):
+        (tmp_path / name).write_text("half")
+    write_folder(tmp_path / "c")
+    assert names_in(tmp_path) == [".b.12345678.part", "c"]
     with lock_folder(tmp_path):
         assert names_in(tmp_path) == [files.LOCK_FILE, files.HOLDER_FILE, "c"]
 
@@ -117,6 +141,27 @@ def test_only_what_was_written_before_is_replaced(tmp_path):
         raise AssertionError
 
 
+def test_a_damaged_list_stops_nothing_and_deletes_nothing_elsewhere(tmp_path):
+    folder = tmp_path / "results"
+    (folder / "folder").mkdir(parents=True)
+    (tmp_path / "precious").touch()
+    (folder / "old").touch()
+    names = [
+        b"../precious",
+        str(tmp_path / "precious").encode(),
+        b"folder",
+        b"a\0b",
+        b"x" * 300,
+        b"old/x",
+        b"\xff",
+        b"old",
+    ]
+    (folder / files.WRITTEN_LIST).write_bytes(b"\n".join(names))
+    replace_files(folder, lambda own: [])
+    assert (tmp_path / "precious").exists()
+    assert names_in(folder) == [files.WRITTEN_LIST, "folder"]
+
+
 def test_a_data_set_that_version_0_1_rendered_is_replaced(tmp_path):
     for name, content in (("a.jpg", ""), (files.EARLIER_LIST, "a.jpg\n")):
         (tmp_path / name).write_text(content)
@@ -135,9 +180,9 @@ def test_files_that_are_set_aside_are_numbered_and_never_overwritten(tmp_path):
 # ---- locks
 
 
-def _try_lock(folder):
+def _try_lock(folder, lock=lock_folder):
     try:
-        with lock_folder(folder):
+        with lock(folder):
             return "free"
     except Mistake as error:
         return str(error)
@@ -151,6 +196,13 @@ def test_a_second_run_is_told_who_holds_the_folder(tmp_path):
         with pytest.raises(ValueError, match="mine"), lock_folder(tmp_path):
             raise ValueError("mine")
         assert pool.apply(_try_lock, (tmp_path,)) == "free"
+
+
+def test_one_process_at_a_time_makes_a_folder(tmp_path):
+    with multiprocessing.get_context("fork").Pool(1) as pool, whole_folder(tmp_path / "a"):
+        assert "a is in use by process" in pool.apply(_try_lock, (tmp_path / "a", whole_folder))
+        assert pool.apply(_try_lock, (tmp_path / "b", whole_folder)) == "free"
+    assert names_in(tmp_path) == ["a", "b"]
 
 
 def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):

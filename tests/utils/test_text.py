@@ -1,11 +1,22 @@
 """Small text files and integers are read with errors that name the line; names sort by their numbers."""
 
 import csv
+import io
 import os
 
 import pytest
 
-from utils.text import natural_key, parse_integer, read_csv, read_lines, read_text, read_word, spelling
+from utils.text import (
+    escape_controls,
+    natural_key,
+    parse_integer,
+    read_csv,
+    read_lines,
+    read_text,
+    read_word,
+    spelling,
+    write_csv,
+)
 
 
 def write(tmp_path, content):
@@ -42,7 +53,8 @@ def test_only_regular_files_are_read(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "x", "1.5", "1_0", "٣", "1 2", str(2**63), "9" * 10_000])
 def test_integers_of_64_bits(text):
-    assert [parse_integer(f" {value} ", "") for value in (2**63 - 1, -(2**63))] == [2**63 - 1, -(2**63)]
+    values = (2**63 - 1, -(2**63), "3.0", "-1.0", "-1")
+    assert [parse_integer(f" {value} ", "") for value in values] == [2**63 - 1, -(2**63), 3, -1, -1]
     with pytest.raises(ValueError, match="^a must .*, got") as error:
         parse_integer(text, "a")
     assert len(str(error.value)) < 150
@@ -51,18 +63,32 @@ def test_integers_of_64_bits(text):
 @pytest.mark.parametrize(
     ("text", "word"),
     [(" 3.0 ", "3"), ("007.", "007"), ("1.5", "1.5"), ("Anna 1", "Anna 1"), ("2.0b", "2.0b")]
-    + [(text, "") for text in ("", "-1", "-1.0", "nan", "NaN", "None", "NA", "N/A", "null", "<NA>", "unknown", " ")],
+    + [("1.200000000000000000e+02", "120"), ("1.25e+01", "12.5"), ("+", "+"), ("nanny", "nanny"), ("-2", "-2")]
+    + [(text, "") for text in ("", "-1", "-1.0", "nan", "NaN", "None", "NA", "N/A", "null", "<NA>", "unknown", " ")]
+    + [(text, "") for text in ("#N/A", "n.a.", "(null)", "-", "\u2014", "?", "None.", "-nan", "\u00a0", "-1.0e+00")],
 )
 def test_words_of_data_frames(text, word):
     assert read_word(text) == word
 
 
 @pytest.mark.parametrize(
-    "words", [("120", "0120"), ("East", "east "), ("cam 4", "cam04"), ("Jos\u00e9", "Jose\u0301"), ("\uff17", "7")]
+    "words",
+    [("120", "0120"), ("East", "east "), ("cam 4", "cam04"), ("Jos\u00e9", "Jose\u0301"), ("\uff17", "7"), ("0", "00")]
+    + [("1.50", "01.5"), ("1.0", "1"), ("site 01.5", "site 1.5")]
+    + [("\u0667", "7"), ("+7", "7"), ("#7", "7"), ("7,0", "7"), ("7,5", "7.5"), ("'7", "7"), ('"7"', "7")]
+    + [("a_1", "a-1"), ("a.1", "a 01"), ("x.", "x")],
 )
 def test_two_spellings_of_one_word(words):
     assert spelling(words[0]) == spelling(words[1])
-    assert spelling("1") != spelling("10") != spelling("100")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("1", "10", "100"), ("1.05", "1.5", "1.005", "15"), ("10.0.1", "10.1", "cam1.10"), ("a1_1", "a11", "a1_11")]
+    + [("1 1", "11"), ("-5", "5"), ("A-", "A", "A+"), ("cam.0", "cam")],
+)
+def test_different_words(words):
+    assert len(set(map(spelling, words))) == len(words)
 
 
 def test_rows_of_csv_know_their_line(tmp_path):
@@ -82,3 +108,38 @@ def test_natural_order():
     names = ["f10.jpg", "f2.jpg", "f02.jpg", "f", "f1_10", "f1_9", "g1", "10", "9", "", "f" + "9" * 5000]
     ordered = ["", "9", "10", "f", "f1_9", "f1_10", "f02.jpg", "f2.jpg", "f10.jpg", "f" + "9" * 5000, "g1"]
     assert sorted(names, key=natural_key) == ordered
+
+
+# ---- CSV
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-x", "'-x"),
+        ("+4 9", "'+4 9"),
+        ("＝cmd", "'＝cmd"),
+        ("'=x", "''=x"),
+        ("-1.5e-3", "-1.5e-3"),
+        ("+7", "+7"),
+        ("-inf", "-inf"),
+        ("'quoted'", "'quoted'"),
+        ("p_057x", "p_057x"),
+        ("a,b", '"a,b"'),
+    ],
+)
+def test_no_cell_is_a_formula_and_words_come_back(word, written, tmp_path):
+    file = io.StringIO()
+    write_csv(file, [["word", "n"], [word, None]])
+    assert file.getvalue() == f"word,n\n{written},\n"
+    (tmp_path / "t.csv").write_text(file.getvalue(), encoding="utf-8")
+    assert read_csv(tmp_path / "t.csv")[1] == [(2, {"word": word, "n": ""})]
+
+
+def test_control_characters_are_escaped():
+    file = io.StringIO()
+    write_csv(file, [["\t=1", "\r=1", "\x1b[31mred\x9b", "a\nb", "\u202edcba", -1, 0.5, "é\u3000x"]])
+    assert file.getvalue() == "\\t=1,\\r=1,\\x1b[31mred\\x9b,a\\nb,\\u202edcba,-1,0.5,é\u3000x\n"
+    assert escape_controls("a\n\x07", kept="\n") == "a\n\\x07"

@@ -14,7 +14,7 @@
       query.tracklet = data.tracklets[query.query];
       query.places = query.places.map(([rank, number, distance]) => {
         const other = data.tracklets[number];
-        return { rank, distance, other, verdict: other.person === query.tracklet.person ? "right" : "wrong" };
+        return { rank, distance, other, verdict: other.pid === query.tracklet.pid ? "right" : "wrong" };
       });
     }
   }
@@ -30,7 +30,7 @@
     : html`<span class="picture missing">no picture</span>`);
   const pictures = (rows) => html`<ol class="frames">
     ${rows.map(([content, words, caption]) => html`<li>${picture(content, words)}${caption}</li>`)}</ol>`;
-  const camera = (tracklet) => (tracklet.camera < 0 ? "unknown camera" : `camera ${tracklet.camera}`);
+  const camera = (tracklet) => (tracklet.camid < 0 ? "unknown camera" : `camera ${tracklet.camera}`);
   const place = (tracklet) => (tracklet.altitude === null ? tracklet.view : `${tracklet.view}, ${tracklet.altitude} m`);
 
   // ---- a query
@@ -42,7 +42,7 @@
       <li class="query" data-key="${tracklet.key}">
         <div class="row">
           <div class="asked">${picture(data.pictures[tracklet.picture], `query ${tracklet.key}`)}
-            <div><strong>AP ${precision.toFixed(3)}</strong>${rank === null ? "no true match" : `first match at rank ${rank}`}
+            <div><strong>AP ${(100 * precision).toFixed(2)} %</strong>${rank === null ? "no true match" : `first match at rank ${rank}`}
               <div class="quiet">person ${tracklet.person}<br>${camera(tracklet)}<br>${place(tracklet)}</div></div>
           </div>
           <ol class="ranked">${places.map(({ rank, distance, other, verdict }) => html`
@@ -76,7 +76,7 @@
   function drawMaps({ weights, pictures: contents }) {
     const largest = Math.max(...weights);
     const rows = contents.map((content, step) => (step < weights.length
-      ? [content, `relevance, frame ${step + 1}`, html`frame ${step + 1}: ${(100 * weights[step]).toFixed(0)}
+      ? [content, `relevance, frame ${step + 1}`, html`frame ${step + 1}: ${(100 * weights[step]).toFixed(1)}
           <meter value="${weights[step]}" max="${largest}"></meter>`]
       : [content, "relevance, ranked first", "ranked first"]));
     return html`
@@ -97,7 +97,7 @@
       table.hidden = table.dataset.direction !== direction.title || table.dataset.method !== data.methods[method];
     }
     const queries = direction.rankings[method];
-    const name = value("sort") || "precision";
+    const name = { person: "pid", camera: "camid" }[value("sort")] ?? (value("sort") || "precision");
     const sorted = (query) => (query[name] ?? query.tracklet[name] ?? NEVER) * (value("order") ? -1 : 1);
     chosen = (queries ?? []).filter(isWanted).sort((one, other) => sorted(one) - sorted(other));
     document.getElementById("count").textContent = queries

@@ -1,6 +1,7 @@
 import errno
 import os
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,32 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path):
     assert torch.equal(decode_frame(str(path), (2, 3)), expected.expand(3, 2, 3))
 
 
+@pytest.mark.parametrize(("largest", "shift"), [(200, 0), (1000, 2), (4000, 4), (16000, 6), (65535, 8)])
+def test_grey_of_fewer_bits_is_scaled_by_its_range(tmp_path, largest, shift):
+    Image.fromarray(np.array([[0, largest]], dtype=np.uint16)).save(tmp_path / "frame.png")
+    assert decode_frame(str(tmp_path / "frame.png"), (1, 2))[0].tolist() == [[0, largest >> shift]]
+
+
+@pytest.mark.parametrize("largest", [4095, 65535])
+def test_deep_colours_that_would_be_black_are_refused(tmp_path, largest):
+    path = tmp_path / "frame.png"
+    head = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" + np.full((2, 3), largest, ">u2").tobytes())
+    chunks = [(b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    if largest == 65535:
+        assert decode_frame(str(path), (1, 2)).min() == 255
+    else:
+        with pytest.raises(UnreadableFrameError, match="fewer than its 16 bits"):
+            decode_frame(str(path), (1, 2))
+
+
 def plain_pillow(path, size_hw):
     with Image.open(path) as image:
         return TF.pil_to_tensor(TF.resize(image.convert("RGB"), size_hw, InterpolationMode.BILINEAR))
@@ -134,7 +161,12 @@ def test_unreadable_frames_are_named(tmp_path):
     content = whole.read_bytes()
     (tmp_path / "folder.jpg").mkdir()
     broken = {"cut": content[:500], "half": content[: len(content) // 2], "nearly": content[:-50], "empty": b""}
-    broken |= {"zeros": content[:300] + bytes(500), "header": content[:3], "text": b"not a picture"}
+    broken |= {
+        "torn": content[: len(content) // 2] + bytes(len(content)),
+        "zeros": content[:300] + bytes(500),
+        "header": content[:3],
+        "text": b"not a picture",
+    }
     for name, data in broken.items():
         (tmp_path / f"{name}.jpg").write_bytes(data)
     for name in (*broken, "none", "folder"):
@@ -152,6 +184,10 @@ def test_frames_are_upright_as_exif_says(tmp_path, file_format):
         difference = decode_frame(str(path), (30, 20)).float() - TF.pil_to_tensor(upright).float()
         assert difference.abs().mean() < (0.001 if file_format == "PNG" else 3)
         assert decoding.read_size(str(path)) == (30, 20)
+    if file_format == "JPEG":  # as some programs mark it in place of EXIF
+        xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><x tiff:Orientation="3"/></x:xmpmeta>'
+        upright.transpose(transposition).save(path, format=file_format, xmp=xmp, quality=100, subsampling=0)
+        assert (decode_frame(str(path), (30, 20)).float() - TF.pil_to_tensor(upright).float()).abs().mean() < 3
     upright.save(path, format=file_format, exif=b"Exif\0\0damaged")
     plain = decode_frame(str(path), (30, 20))
     upright.save(path, format=file_format)

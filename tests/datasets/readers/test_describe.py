@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from datasets.readers.describe import compile_pattern, describe_folders, format_counts, format_description
+from datasets.readers.names import is_hidden
 from datasets.readers.own_data import list_frames
 
 CAMERAS = "{person}/cam{camera}_{tracklet}"
@@ -95,17 +96,19 @@ def test_what_is_not_read_is_listed(build):
     (root / ".hidden").mkdir()
     (root / "info").mkdir()
     (root / "info" / "map.png").write_bytes(b"")
+    (root / "bob" / "cam1_1" / "11.webp").write_bytes(b"")
     (root / "bob" / "cam1_\x07").mkdir()
     (root / "bob" / "cam1_\x07" / "1.jpg").write_bytes(b"")
     description = describe(root, CAMERAS)
     assert len(description.table.rows) == 16
     assert description.unread == [
+        "bob/cam1_1/11.webp: pictures are read from .jpg, .jpeg, .png files only.",
         "bob/cam1_11: this folder has no images.",
         "bob/cam1_\\x07: rename it; this name has unprintable characters.",
         "info: the pattern {person}/cam{camera}_{tracklet} does not fit this name.",
     ]
     text = format_description(description, list_frames(root, description.table, description.table.rows))
-    assert "Not read (3):\n  this folder has no images (1): bob/cam1_11" in text
+    assert "  this folder has no images (1): bob/cam1_11" in text
 
 
 def test_system_folders_distractors_and_people_of_several_sites_are_noted(build):
@@ -119,6 +122,21 @@ def test_system_folders_distractors_and_people_of_several_sites_are_noted(build)
     assert "person 0000: false detections in sets named as Market-1501; --distractors 0000" in notes
     several = describe_folders(root, root / "tracklets.csv", "{person:site_*/*}/{tracklet}", ["site_1/0000"])
     assert {row.person for row in several.table.rows} == {"", "site_1/7", "site_2/0000", "site_2/7"}
+
+
+def test_more_cameras_than_people_are_noted(build):
+    description = describe(build("{camera}/{person}/{frame}.jpg"))
+    assert description.notes == ["2 people in 4 cameras: if names mean something else, say so by --pattern"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_left"),
+    [(name, True) for name in ("@Recently-Snapshot", "~$1.jpg", "RECYCLER", "FOUND.001", "Network Trash Folder")]
+    + [(name, True) for name in (".snapshot", "._1.jpg", "Folder.jpg", "System Volume Information", "~snapshot")]
+    + [(name, False) for name in ("#12", "found.jpg", "recycles", "0001.jpg", "person@home")],
+)
+def test_what_systems_leave_is_no_data(name, is_left):
+    assert is_hidden(name) == is_left
 
 
 def test_folders_in_two_spellings_are_refused(build):

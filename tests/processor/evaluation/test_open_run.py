@@ -5,10 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from configs import get_cfg
+from configs import BEST_CHECKPOINT, LAST_CHECKPOINT, dump_config, get_cfg, locate_checkpoint
 from model import make_model
-from processor.evaluation.open_run import load_trained, locate_checkpoint
-from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
+from processor.evaluation.open_run import load_trained
 from utils.checkpoint import read_checkpoint
 
 
@@ -142,6 +141,30 @@ def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg,
         caplog.clear()
         assert load_trained(changed, overrides).cfg.MODEL.POOLING == "attention"
         assert "MODEL.POOLING is attention here, but the checkpoint was trained with mean" in caplog.text
+
+
+def test_an_edited_config_beside_the_checkpoint_has_no_effect_and_is_named(cfg, tmp_path, caplog):
+    caplog.set_level("INFO")
+    opts = ["OUTPUT_DIR", str(tmp_path), "TEST.NUM_CLIPS", "3"]
+    file, text = tmp_path / "config.yml", dump_config(cfg)
+    for content, warning in ((text, ""), (text.replace("FLIP: true", "FLIP: false"), "TEST.FLIP False (True in the")):
+        caplog.clear()
+        file.write_text(content)
+        opened = load_trained(get_cfg(file, opts), opts).cfg
+        assert (opened.TEST.FLIP, opened.TEST.NUM_CLIPS) == (True, 3)
+        assert f"The configuration is that in {tmp_path / LAST_CHECKPOINT}" in caplog.text
+        assert warning in caplog.text if warning else "without effect" not in caplog.text
+    assert f"{file} differs, without effect: TEST.FLIP False (True in the checkpoint)." in caplog.text
+
+
+def test_weights_without_a_config_say_whose_they_take(cfg, tmp_path, caplog):
+    torch.save(make_model(cfg, 4, 2).state_dict(), tmp_path / "other.pth")
+    opts = ["OUTPUT_DIR", str(tmp_path), "TEST.WEIGHT", str(tmp_path / "other.pth")]
+    given = with_keys(cfg, *opts)
+    for source in ("the winner's recipe", tmp_path / "config.yml"):
+        assert load_trained(given, opts).cfg is given
+        assert f"other.pth holds no configuration, so that of {source} is used" in caplog.text
+        (tmp_path / "config.yml").write_text(dump_config(cfg))
 
 
 def test_weights_alone_are_evaluated_as_the_checkpoint_beside_them(set_up, tmp_path):

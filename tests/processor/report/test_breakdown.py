@@ -1,11 +1,13 @@
 """Scores of groups of queries."""
 
 import numpy as np
+import pytest
 
 from datasets.attributes import AttributeScheme
 from datasets.tracklet import Case, Tracklet
 from processor.evaluation.results import VISUAL, CaseResult, Evaluation
-from processor.report.breakdown import break_down
+from processor.report.breakdown import break_down, format_breakdown
+from utils.bootstrap import bootstrap_interval
 from utils.distances import given_distances
 from utils.metrics import PROTOCOLS, evaluate_ranking
 
@@ -48,7 +50,7 @@ def test_ground_queries_are_grouped_by_what_they_and_their_matches_are():
     distmat = [[0, 1, 2, 3], [1, 2, 0, 3], [2, 3, 0, 1], [0, 1, 2, 3], [0, 1, 2, 3]]
     evaluation = evaluate(query, gallery, distmat)
     assert groups(evaluation, "query camera") == [("9", 2, 0.5, 0.75), ("10", 1, 1, 1)]
-    assert groups(evaluation, "query camera to match camera") == [
+    assert groups(evaluation, "query camera to gallery camera") == [
         ("9 to 4", 2, 0.5, 0.75),
         ("10 to 4", 1, 1, 1),
         ("10 to 9", 1, 1, 1),  # the first query has matches in two cameras
@@ -66,6 +68,33 @@ def test_ground_queries_are_grouped_by_what_they_and_their_matches_are():
         ("100 to 100", 1, 0, 0.5),
     ]
     assert groups(evaluation, "hat") == [("0", 1, 1, 1), ("1", 1, 0, 0.5)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_pair_of_cameras_ranks_the_gallery_of_the_second_alone(protocol):
+    """Matches in camera 0 come first, in camera 1 last; person 2 is not seen there, and the last has no camera."""
+    query = [tracklet(1, 4), tracklet(2, 4), tracklet(3, 5)]
+    gallery = [tracklet(pid, camid) for pid, camid in ((1, 0), (2, 0), (1, 1), (3, 1), (9, 1), (3, -1))]
+    distmat = [[0, 1, 5, 3, 4, 9], [1, 0, 9, 9, 9, 9], [1, 1, 2, 3, 4, 0]]
+    evaluation = evaluate(query, gallery, distmat, protocol=protocol)
+    trapezoidal = PROTOCOLS[protocol].average_precision == "trapezoidal"
+    assert groups(evaluation, "query camera to gallery camera") == [
+        ("4 to 0", 2, 1, 1),
+        ("4 to 1", 1, 0, (0 + 1 / 3) / 2 if trapezoidal else 1 / 3),
+        ("5 to 1", 1, 0, (0 + 1 / 2) / 2 if trapezoidal else 1 / 2),
+    ]
+
+
+def test_every_group_has_its_interval_in_data_and_text():
+    query = [tracklet(pid, 4) for pid in (1, 1, 2, 3)]
+    gallery = [tracklet(pid, 0) for pid in (1, 2, 3)]
+    rows = break_down(evaluate(query, gallery, [[0, 1, 1], [1, 0, 0], [1, 0, 1], [0, 1, 1]], scheme=None))
+    low, high = bootstrap_interval(np.array([1.0, 0, 1, 0]), np.array([1, 1, 2, 3]))
+    for row in rows:
+        assert (row["num_queries"], row["num_people"], row["R1"]) == (4, 3, 0.5)
+        assert (row["R1_low"], row["R1_high"]) == (low, high)
+    cells = format_breakdown(rows).splitlines()[2].split()[-6:]
+    assert cells[:2] + cells[4:] == ["50.00", f"{100 * low:.2f}-{100 * high:.2f}", "4", "3"]
 
 
 def test_aerial_queries_are_grouped_by_their_own_altitude():

@@ -32,9 +32,9 @@ def write(folder, precisions, directions=DIRECTIONS, order=None, method="visual 
 def test_queries_are_joined_by_key_and_overall_is_added(tmp_path):
     first, second = np.linspace(0.1, 0.8, 8), np.linspace(0.2, 0.9, 8)
     other = write(tmp_path / "other", second, order=[5, 2, 7, 0, 1, 6, 4, 3])
-    pairs = read_pairs([write(tmp_path / "one", first), other])
+    pairs, _ = read_pairs([write(tmp_path / "one", first)], [other])
     assert [direction for _, direction, _ in pairs] == [DIRECTIONS[0]] * 8 + [DIRECTIONS[1]] * 8
-    np.testing.assert_allclose([after[0] - before[0] for _, before, after in pairs.values()], 0.1)
+    np.testing.assert_allclose([after[0][0] - before[0][0] for _, before, after in pairs.values()], 0.1)
     rows = {tuple(line.split()[2:4]): line.split() for line in format_differences(pairs).splitlines()[-3:]}
     assert [name for _, name in rows] == ["R1", "mAP", "mINP"]
     assert rows["overall", "mAP"][6] == "+10.00"
@@ -48,7 +48,7 @@ def test_the_table_on_standard_output_shows_the_difference_and_the_largest_chang
     second[:12] += np.linspace(0.4, 0.01, 12)
     second[17] = 0.25
     folders = [write(tmp_path / name, values, DIRECTIONS[:1]) for name, values in (("1", first), ("2", second))]
-    pairs = read_pairs(folders)
+    pairs, _ = read_pairs(folders[:1], folders[1:])
     (mean_row,) = [line for line in format_differences(pairs).splitlines() if " mAP " in line]
     expected = 100 * (second - first).mean()
     assert mean_row.split()[6:9] == ["50.00", f"{50 + expected:.2f}", f"{expected:+.2f}"]
@@ -56,16 +56,15 @@ def test_the_table_on_standard_output_shows_the_difference_and_the_largest_chang
     assert [line.split()[0] for line in better] == [f"{index // 2}/{index % 2}" for index in range(10)]
     (worse,) = format_changes(pairs, better=False).splitlines()[2:]
     assert worse.split() == ["8/1", "a", "to", "b", "50.00", "25.00", "1", "2"]
-    main(["compare", *map(str, folders)])
+    main(["compare", "--first", str(folders[0] / "results.json"), "--second", str(folders[1])])
     assert {mean_row, worse, *better} <= set(capsys.readouterr().out.splitlines())
 
 
-def test_other_settings_are_warned_about_and_evaluations_that_cannot_be_compared_are_refused(tmp_path, caplog):
+def test_what_one_lacks_is_warned_about_and_evaluations_that_cannot_be_compared_are_refused(tmp_path, caplog):
     values = np.full(4, 0.5)
-    one = write(tmp_path / "one", values, settings="those of the recipe")
-    other = write(tmp_path / "other", values, DIRECTIONS[:1], settings="TEST.FLIP False")
-    assert {direction for _, direction, _ in read_pairs([one, other])} == {"a to b"}
-    assert "settings differ: 'those of the recipe' in" in caplog.text
+    one = write(tmp_path / "one", values)
+    other = write(tmp_path / "other", values, DIRECTIONS[:1])
+    assert {direction for _, direction, _ in read_pairs([one], [other])[0]} == {"a to b"}
     assert f"Only {one} has visual only | b to a: left out." in caplog.text
     for name, number, options, message in (
         ("more", 6, {}, r"different queries: 4 are in one only, such as visual only \| a to b \| 2/0"),
@@ -73,7 +72,45 @@ def test_other_settings_are_warned_about_and_evaluations_that_cannot_be_compared
         ("method", 4, {"method": "re-ranked"}, "no method and direction in common"),
     ):
         with pytest.raises(ValueError, match=message):
-            read_pairs([one, write(tmp_path / name, np.full(number, 0.5), **options)])
+            read_pairs([one], [write(tmp_path / name, np.full(number, 0.5), **options)])
+    with pytest.raises(ValueError, match="--first names 2 results and --second 1: name as many"):
+        read_pairs([one, one], [other])
+    read_pairs([one, one], [one, one])
+    assert f"{one} and {one} hold equal scores: are their seeds the same?" in caplog.text
+
+
+def test_several_seeds_are_compared_pair_by_pair_and_what_differs_is_listed(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    recipe = "those of the recipe but for "
+    folders = {}
+    for method, gain, keys in (("a", 0, ""), ("b", 0.1, "SOLVER.STAGE2.STEPS '(6, 8)' LOSS.HARD_WEIGHT 0.25 ")):
+        for seed in (0, 1, 2):
+            values = 0.4 + gain + 0.01 * rng.random(40)
+            settings = {"settings": "those of the recipe", "training settings": f"{recipe}{keys}SOLVER.SEED {seed}"}
+            folders[method, seed] = str(write(tmp_path / f"{method}{seed}", values, DIRECTIONS[:1], **settings))
+    first, second = ([folders[method, seed] for seed in (0, 1, 2)] for method in "ab")
+    main(["compare", "--first", *first, "--second", *second])
+    title, *settings, _, _, _, _, mean_row, _ = capsys.readouterr().out.split("\n\nbetter")[0].splitlines()
+    assert title == "The settings of these runs differ:"
+    sides = [f"{value} in {', '.join(side)}" for value, side in (("the recipe's", first), ("0.25", second))]
+    assert settings[0] == f"  LOSS.HARD_WEIGHT: {'; '.join(sides)}"
+    assert settings[1] == f"  SOLVER.STAGE2.STEPS: the recipe's in {', '.join(first)}; (6, 8) in {', '.join(second)}"
+    assert len(settings) == 2  # the seeds of each pair agree
+    changes = mean_row.split()[-3:]
+    assert np.mean(list(map(float, changes))) == pytest.approx(float(mean_row.split()[8]), abs=0.01)
+    assert mean_row.split()[12] == "0.0001"
+    main(["compare", "--first", first[0], "--second", first[1]])
+    assert f"  SOLVER.SEED: 0 in {first[0]}; 1 in {first[1]}\n" in capsys.readouterr().out
+    main(["average", *first])
+    assert "differ" not in capsys.readouterr().out
+    main(["average", first[0], second[1]])
+    assert capsys.readouterr().out.count("SOLVER") == 1
+    old = str(
+        write(tmp_path / "old", values, DIRECTIONS[:1], settings="those of the recipe but for MODEL.NAME a, X b c")
+    )
+    main(["average", first[0], old])
+    unknown = [f"  {name}: known in {first[0]}; unknown in {old}" for name in ("settings", "training settings")]
+    assert capsys.readouterr().out.splitlines()[1:4] == [*unknown, ""]
 
 
 def test_mean_and_standard_deviation(tmp_path, capsys):

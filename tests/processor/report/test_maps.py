@@ -77,7 +77,7 @@ def test_an_overlay_colours_only_what_is_relevant():
 def test_a_key_with_dollar_signs_is_drawn_as_it_is(make_tracklet, tmp_path):
     explanation = PairExplanation(0.5, torch.ones(2, 1, 2, 2), torch.ones(2, 1))
     tracklet = make_tracklet(0, name="$\\x$")
-    draw_pair(explanation, torch.zeros(2, 1, 3, 8, 4, dtype=torch.uint8), [tracklet] * 2, tmp_path / "pair.png")
+    draw_pair(explanation, torch.zeros(2, 1, 3, 8, 4, dtype=torch.uint8), [tracklet] * 2, "run$", tmp_path / "pair.png")
     assert (tmp_path / "pair.png").is_file()
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from processor.evaluation.results import VISUAL, Evaluation
 from processor.report import direction as directions_module
 from processor.report import report_page
+from processor.report.breakdown import format_interval
 from processor.report.direction import Place, RankedQuery
 from processor.report.maps import QueryMaps
 from processor.report.report_page import render_page
@@ -26,7 +27,7 @@ from processor.report.tables import MEASURES, collect_results, score_methods
 HOSTILE = "</script><script>document.title='taken'</script><b>&amp;'\"\u2028"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian's package chromium)")
-NOTHING = {"results": [], "protocols": {}, "verification": [], "breakdown": []}
+NOTHING = {"results": [], "remarks": [], "protocols": {}, "verification": [], "breakdown": []}
 
 
 @pytest.fixture
@@ -74,18 +75,22 @@ def test_the_numbers_are_those_of_results_json(run, report, tmp_path):
     text = report(run(), tmp_path)[-1].read_text(encoding="utf-8")
     results = json.loads((tmp_path / "results.json").read_text())
     values = [float(value) for value in re.findall(r'<data value="([^"]*)">', text)]
-    assert values == [row[measure] for row in results["results"] for measure in MEASURES]
+    groups = [row for row in results["breakdown"] if row["method"] in embedded(text)["methods"]]
+    expected = [(row, measure) for row in results["results"] for measure in MEASURES]
+    expected += [(row, measure) for row in groups for measure in ("R1", "mAP")]
+    assert values == [row[measure] for row, measure in expected]
+    shown = re.findall(r'class="interval">(.*?)</span>', text)
+    assert shown == [format_interval(row, measure).replace("-", " to ") for row, measure in expected]
     # Masked and attributes alone, in two directions and overall.
     assert text.count("reads the test set's annotations</span>") == 2 * 3
     data = embedded(text)
-    shown = [row["mAP"] for row in results["breakdown"] if row["method"] in data["methods"]]
-    assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == shown
+    assert [float(value) for value in re.findall(r'<meter value="([^"]*)">', text)] == [row["mAP"] for row in groups]
     expected = {(row["method"], row["direction"]): (row["mAP"], row["R1"]) for row in results["results"]}
     for direction in data["directions"]:
         for number, method in enumerate(data["methods"]):
             rows = direction["rankings"][str(number)]
             means = np.mean([(row["precision"], row["rank"] == 1) for row in rows], axis=0)
-            assert means == pytest.approx(expected[method, direction["title"]], abs=1e-5)
+            assert means == pytest.approx(expected[method, direction["title"]], abs=5e-5)
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://(?!www\.w3\.org)', text)  # no network
 
 
@@ -123,6 +128,14 @@ def test_names_cannot_leave_their_place(run, render, rename):
     assert scripts == ["script", "script"]  # the data and the page's own
     names = {tracklet["key"].partition("/")[2] for tracklet in embedded(text)["tracklets"]}
     assert names == {f"{HOSTILE}{number}" for number in range(3)}
+
+
+def test_remarks_are_shown(run, render):
+    evaluation = run(("case1",))
+    pids = {query.pid for query in evaluation.cases[0].case.query}
+    text = f"1 of the {len(pids)} people scored chose the checkpoint: expect less on others."
+    assert text in render(replace(evaluation, chosen_on={min(pids)}))
+    assert text not in render(evaluation)
 
 
 def test_a_picture_is_embedded_once_in_both_directions(run, render):
@@ -221,7 +234,7 @@ def test_a_browser_sorts_filters_opens_and_moves(run, render, rename, collect, t
     assert dom.count('<li class="wrong">') == len(is_right) - sum(is_right)
     assert dom.count('<details open="">') == 1
     assert dom.count('alt="a frame of the query"') == 6
-    assert re.findall(r"(frame \d: \d+)\s*<meter", dom) == ["frame 1: 25", "frame 2: 75"]
+    assert re.findall(r"(frame \d: [\d.]+)\s*<meter", dom) == ["frame 1: 25.0", "frame 2: 75.0"]
     assert shown_keys(browse(path, "after=10")) == []
 
     found = json.loads(html.unescape(re.search('data-found="([^"]*)"', browse(path, script=USE))[1]))

@@ -45,6 +45,30 @@ def test_every_problem_is_named_with_its_line(write, tmp_path):
         read_submission(write("bad.csv", header="case,query_tracklet,ranked_gallery_tracklets"))
 
 
+LONG = " ".join(f"g{number}" for number in range(40_000))  # beyond the limit of the csv module
+
+
+@pytest.mark.parametrize(
+    ("rows", "sample", "expected"),
+    [
+        (
+            ("1,q2,g1", "2,q1,g1", "3,q3,g1"),
+            True,
+            ["another order: row 1 is q2, in the sample q1; rows that differ: 2"],
+        ),
+        (("1,q2,g1", "2,q1,g1", "3,q3,g1"), False, []),
+        (("1,q1,g1 [g2]", "2,q 2,g1 g2"), False, ["unknown gallery tracklets: [g2]", "unknown query: 'q 2'"]),
+        (("1,q1,",), False, ["short list: 0 gallery tracklets, expected 1"]),
+        (("1,q1,g1 g2", "2,q2,g1"), False, ["short list: 1 gallery tracklets, expected 2"]),
+        ((f"1,q1,{LONG}",), False, []),
+    ],
+)
+def test_the_order_is_the_samples_and_without_one_the_form_is_checked(rows, sample, expected, write):
+    names = read_submission(write("sample", "1,q1,g1", "2,q2,g1", "3,q3,g1")) if sample else ()
+    problems = check_submission(read_submission(write("own", *rows)), names)
+    assert [f"{kind}: {detail}" for _, kind, detail in problems] == expected
+
+
 def test_the_organisers_sample(shared, tmp_path):
     """It names all queries and all of case 1's gallery; twelve of its lists name a tracklet twice."""
     path = shared / "data/agvpreid_meta/sample_submission.csv"
@@ -55,7 +79,7 @@ def test_the_organisers_sample(shared, tmp_path):
     assert write_submission(tmp_path / "copy.csv", shuffled, sample) == 5774
     assert (tmp_path / "copy.csv").read_text().splitlines() == path.read_text().splitlines()
     kinds = [kind for _, kind, _ in check_submission([*sample[3023:], *sample[:3023]], sample)]
-    assert kinds.count("wrong row number") == 5774
+    assert (kinds[0], kinds.count("another order"), kinds.count("wrong row number")) == ("another order", 1, 5774)
 
 
 def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_path):
@@ -71,9 +95,14 @@ def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_
 
 def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):
     sample, own = str(write("sample.csv", "1,q1,g1")), str(write("own.csv", "2,q1,tracklet_0"))
-    assert main(["check", own, "--sample", sample, "--root", str(make_tree(masked=True))]) == 1
+    root = str(make_tree(masked=True))
+    assert main(["check", own, "--sample", sample, "--root", root]) == 1
     assert "own.csv: 1 rows, 1 wrong row number\n" in capsys.readouterr().out
     assert main(["check", sample, "--sample", sample]) == 0
+    assert main(["check", sample]) == 0
+    assert "sample.csv, without a sample: 1 rows, no problems\n" in capsys.readouterr().out
+    assert main(["check", sample, "--root", root]) == 1
+    assert "1 unknown query, 1 unknown gallery tracklets" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -18,8 +18,10 @@ from processor.report.tables import (
     score_methods,
     verify_pairs,
 )
+from search.threshold import VISUAL as SEARCHED
 from utils.bootstrap import bootstrap_interval
 from utils.metrics import PROTOCOLS, evaluate_ranking
+from utils.tables import percent
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
@@ -81,7 +83,7 @@ def test_intervals_are_those_of_people_who_are_the_same_in_both_directions(run):
         assert row["mAP_low"] < row["mAP"] < row["mAP_high"]
         assert (row["R1_low"], row["R1"], row["R1_high"]) == (1, 1, 1)
     last = format_results(Evaluation(results), rows).splitlines()[-1]
-    assert f"{100 * rows[2]['mAP_low']:.1f}-{100 * rows[2]['mAP_high']:.1f}" in last
+    assert f"{percent(rows[2]['mAP_low'])}-{percent(rows[2]['mAP_high'])}" in last
     assert last.split()[-1] == "3"
 
 
@@ -94,7 +96,7 @@ def test_every_method_and_direction_is_verified(run, collect):
     result = evaluation.cases[0]
     is_same = np.array([result.matches(index) for index in range(len(result.case.query))])
     largest = float(result.distances[VISUAL].matrix().numpy()[is_same].max())
-    assert [row["visual"] for row in rows] == [True, True, *[False] * 4]
+    assert [row["method"] == SEARCHED for row in rows] == [True, True, *[False] * 4]
     assert rows[0]["equal_error_rate"] == 0
     assert rows[0]["operating_points"][2]["threshold"] == rows[0]["equal_error_threshold"] == largest
     assert [point["true_positive_rate"] for point in rows[0]["roc"]] == [1] * 26

@@ -6,9 +6,10 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
 from processor.training import train as train_module
-from processor.training.checkpoints import check_config, prepare_run, restore_last
-from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
+from processor.training.checkpoints import check_config, prepare_run, read_config, restore_last
+from processor.training.state import PREVIOUS_CHECKPOINT
 from processor.training.train import train
 from utils.checkpoint import read_checkpoint
 from utils.stopping import STOP_REQUESTS, Stopped
@@ -101,6 +102,18 @@ def test_the_checkpoint_before_takes_the_place_of_a_damaged_or_missing_one(conte
     assert reason in caplog.text
     assert f"The checkpoint before it is used: {tmp_path / PREVIOUS_CHECKPOINT}" in caplog.text
     assert (tmp_path / f"{LAST_CHECKPOINT}.damaged").is_file() == (content is not None)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "margin"),
+    [((), 0.3), ((LAST_CHECKPOINT,), 0.3), ((LAST_CHECKPOINT, PREVIOUS_CHECKPOINT), 0.5)],
+)
+def test_the_config_of_the_checkpoint_resumes_a_run_not_an_edited_one(damaged, margin, saved_twice, tmp_path, tiny_cfg):
+    for name in damaged:
+        (tmp_path / name).write_bytes(b"damaged")
+    cfg = read_config(tiny_cfg("SOLVER.MARGIN", 0.5), tmp_path, ["SOLVER.STAGE2.MAX_EPOCHS", "9"])
+    solver = cfg.SOLVER
+    assert (solver.MARGIN, solver.STAGE2.MAX_EPOCHS == 9) == (margin, margin == 0.3)  # opts are in ``cfg`` already
 
 
 def test_two_damaged_checkpoints_are_an_error(saved_twice, tmp_path):

@@ -36,7 +36,7 @@ def test_recorded_steps_are_those_of_the_loop(set_up, monkeypatch):
         for epoch in range(2):
             parts.loader.batch_sampler.set_epoch(epoch)
             means.append(train_one_epoch(state, parts.loader, parts.augment, recorded=recorded))
-            state.finish_epoch()
+            state.finish_epoch(len(parts.loader))
         results.append((means, [state.model.state_dict(), state.averaged.module.state_dict()], state.rate))
     assert 2 * len(parts.loader) > WARM_UP_STEPS
     (means, weights, rate), (again, weights_again, rate_again) = results

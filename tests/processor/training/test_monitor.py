@@ -20,7 +20,8 @@ def make_monitor(tmp_path, tiny_cfg, request):
 
     def make(log_period=50, output=tmp_path, epoch=0, **options):
         cfg = tiny_cfg("SOLVER.STAGE2.MAX_EPOCHS", 4, "SOLVER.STAGE2.LOG_PERIOD", log_period)
-        state = SimpleNamespace(cfg=cfg, runtime=Runtime(torch.device("cpu"), None), epoch=epoch, rate=0.5)
+        runtime = Runtime(torch.device("cpu"), None)
+        state = SimpleNamespace(cfg=cfg, runtime=runtime, epoch=epoch, step=0, steps_before=0, rate=0.5)
         monitor = TrainingMonitor(state, output, **options)
         request.addfinalizer(monitor.close)
         return monitor

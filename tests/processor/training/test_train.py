@@ -4,11 +4,15 @@ import math
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
+from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
 from datasets.build import train_cameras
+from loss import make_loss
+from processor import build
 from processor.evaluation.results import VISUAL
 from processor.training.monitor import HISTORY, read_history
-from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 from processor.training.train import compute_losses, train, train_one_epoch
 from utils.checkpoint import read_checkpoint
 
@@ -73,6 +77,50 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
     for key in expected.keys() - {"config"}:
         assert_same(actual[key], expected[key], key)
     assert bool(expected["criterion"]) == (smoothing == "online")
+
+
+def test_steps_run_on_over_epochs_of_different_lengths_and_after_a_resume(set_up, tmp_path, monkeypatch):
+    for epochs, resume in ((2, False), (3, True)):
+        parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", epochs, resume=resume)
+        draw, sizes = parts.loader.batch_sampler._draw_items, iter((2,) if resume else (2, 1))
+        monkeypatch.setattr(
+            parts.loader.batch_sampler, "_draw_items", lambda rng, d=draw, s=sizes: d(rng)[: 4 * next(s)]
+        )
+        if resume:
+            parts.state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
+        run(parts)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("step/total")] == [1, 2, 3, 4, 5]
+
+
+class Centres(nn.Module):
+    """A loss that learns a point of each person, in place of the triplet loss."""
+
+    def __init__(self, num_classes, width):
+        super().__init__()
+        self.centres = nn.Parameter(torch.zeros(num_classes, width))
+
+    def forward(self, features, labels):
+        return (features.float() - self.centres[labels]).square().sum(dim=1).mean()
+
+
+def test_what_a_loss_learns_is_trained_kept_and_resumed(set_up, tmp_path, monkeypatch):
+    def with_centres(cfg, num_classes, feature_widths):
+        criterion = make_loss(cfg, num_classes, feature_widths)
+        criterion.triplet = Centres(num_classes, feature_widths[0])  # the tiny model has one width
+        return criterion
+
+    monkeypatch.setattr(build, "make_loss", with_centres)
+    kept = []
+    for epochs, resume in ((1, False), (2, True)):
+        parts = set_up("SOLVER.STAGE2.MAX_EPOCHS", epochs, resume=resume)
+        if resume:
+            parts.state.restore(read_checkpoint(tmp_path / LAST_CHECKPOINT), tmp_path / LAST_CHECKPOINT)
+            assert torch.equal(parts.state.criterion.triplet.centres, kept[0])
+        run(parts)
+        kept.append(read_checkpoint(tmp_path / LAST_CHECKPOINT)["criterion"]["triplet.centres"])
+    assert kept[0].any()
+    assert not torch.equal(*kept)
 
 
 def test_validation_comes_every_period_and_at_the_end_and_chooses_the_best(set_up, tmp_path):
