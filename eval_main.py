@@ -1,10 +1,17 @@
 """Evaluate a checkpoint in one matching direction or all: parse the command line and hand over to processor/run.py."""
 
+if __name__ == "__main__":  # the imports below take their time, and Ctrl-C may come
+    import signal
+
+    from utils.stopping import end_at_once
+
+    signal.signal(signal.SIGINT, end_at_once)
+
 import argparse
 import sys
 from collections.abc import Sequence
 
-from configs import CHOICES, config_of_run, get_cfg
+from configs import CHOICES, find_run
 from utils.arguments import list_overrides
 from utils.commands import run_command
 
@@ -50,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
     )
     opts += args.opts
-    cfg = get_cfg(args.config_file or config_of_run(opts), opts)
+    cfg = find_run(opts, args.config_file)
     from processor.run import run_evaluation  # torch takes seconds: --help and mistakes are answered before
 
     run_evaluation(cfg, args.custom_output_dir, opts, args.config_file)

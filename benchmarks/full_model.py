@@ -5,8 +5,9 @@
     python -m benchmarks.full_model --vs_plain --train_batch 4 --test_batch 4 MODEL.DEVICE cpu SOLVER.PRECISION fp32
 
 Weights and frames are random. Each row shows the frames per second, the peak memory of a process of its own (allocated
-on the GPU, or of the whole process on the CPU) and the rate of floating-point operations as a share of that of a large
-matrix product. ``--vs_plain`` times our steps and those of ``benchmarks.plain_model`` in turns.
+on the GPU, or of the whole process on the CPU), how many kernels or operators the host starts, and the rate of
+floating-point operations as a share of that of a large matrix product. ``--vs_plain`` times our steps and those of
+``benchmarks.plain_model`` in turns.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from itertools import product
 from multiprocessing import get_context
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from yacs.config import CfgNode
 
 from benchmarks.plain_model import PlainModel
@@ -26,12 +28,13 @@ from datasets.clips.transforms import Augmenter, Normalizer, flip_clips
 from loss import make_loss
 from model import make_model
 from processor.estimate import DatasetSize, count_feature_flops, measure_step
+from processor.training.cuda_graphs import WARM_UP_STEPS
 from processor.training.state import TrainingState
-from processor.training.train import compute_losses, update_weights
+from processor.training.train import compute_gradients, record_step, update_weights
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command, show
-from utils.matrix_rate import measure_matrix_rate
+from utils.matrix_rate import measure_matrix_rate, wait_for
 from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
@@ -91,11 +94,19 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network
     )
     adam = torch.optim.Adam(model.parameters(), cfg.SOLVER.STAGE2.BASE_LR, weight_decay=1e-4)
 
+    recorded = record_step(state, augment)
+
     def train() -> None:
         model.train()
-        terms = compute_losses(state, augment(train_frames, generator), camids, labels)
-        state.scaler.scale(terms["total"]).backward()
+        inputs = [train_frames, labels, camids, *augment.draw(train_frames.shape, generator)]
+        if recorded:
+            recorded(inputs, lambda measured: None)
+            return
+        compute_gradients(state, augment, [part.to(device) for part in inputs], lambda measured: None)
         update_weights(state)
+
+    for _ in range(WARM_UP_STEPS if recorded else 0):
+        train()
 
     @torch.inference_mode()
     def extract() -> None:
@@ -134,6 +145,16 @@ def measure_peak(argv: Sequence[str], network: str, step: str) -> float:
     return peak_gib(runtime.device) or 0.0
 
 
+def count_launches(function: Callable[[], object], device: torch.device) -> int:
+    """Count what the host starts in a call: kernels, copies and graphs on CUDA, operators of torch on the CPU."""
+    is_cuda = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * is_cuda]) as profiler:
+        function()
+        wait_for(device)
+    starts = ("cudaLaunch", "cuLaunch", "cudaMemcpy", "cudaMemset", "cudaGraphLaunch") if is_cuda else ("aten::",)
+    return sum(event.count for event in profiler.key_averages() if event.key.startswith(starts))
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     """Measure both steps of one network or of both; returns the figures by step and network."""
     args, cfg = parse(argv)
@@ -164,6 +185,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
                 "seconds": clock,
                 "frames/s": frames / clock,
                 "peak GiB": peaks[network, step],
+                "launches" if device.type == "cuda" else "operators": count_launches(functions[network], device),
                 "% of matrix rate": 100 * flops[step] / clock / rate,
             } | ({"times as fast as plain": seconds["plain"].clock / clock} if args.vs_plain else {})
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"

@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     def rank() -> RankingResult:
         return evaluate_ranking(squared_distances(query, gallery), *ids)
 
-    ours: dict[str, Callable[[], object]] = {"re-ranking": lambda: re_rank(*arrays, K1, K2, LAMBDA)}
+    ours: dict[str, Callable[[], object]] = {"re-ranking": lambda: re_rank(query, gallery, K1, K2, LAMBDA)}
     usual: dict[str, Callable[[], object]]
     if args.re_rank:
         usual = {"usual re-ranking": lambda: re_rank_usually(*arrays)}
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             "distances and ranks": rank,
         }
         usual = {"usual distances and ranks": lambda: rank_usually(compute_distances_usually(*arrays), *ids)}
-    result = evaluate_ranking(re_rank(*arrays, K1, K2, LAMBDA), *ids) if args.re_rank else rank()
+    result = evaluate_ranking(re_rank(query, gallery, K1, K2, LAMBDA), *ids) if args.re_rank else rank()
     show(
         f"{len(query):,} queries, {len(gallery):,} gallery entries, {args.width} numbers: "
         f"R1 {100 * result.cmc[0]:.1f} %, mAP {100 * result.mAP:.1f} %"
@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         figures["times as fast"] = seconds[base].clock / seconds[last].clock
         show(f"{last}: {figures['times as fast']:.1f} times as fast as the usual")
     if args.re_rank and not args.without_peer:
-        figures["difference"] = float(np.abs(re_rank(*arrays, K1, K2, LAMBDA) - re_rank_usually(*arrays)).max())
+        figures["difference"] = float(np.abs(re_rank(query, gallery, K1, K2, LAMBDA) - re_rank_usually(*arrays)).max())
         show(f"largest difference between both: {figures['difference']:.1e}")
     if not args.re_rank:
         show(f"distances: {seconds['distances'].clock / seconds['matrix product'].clock:.2f} times the matrix product")

@@ -1,13 +1,15 @@
 """Check the values of a configuration against the declarations of their keys, and against each other."""
 
 import logging
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from yacs.config import CfgNode
 
-from utils.mistake import Mistake
+from utils.mistake import MissingFile, Mistake
 
 from .defaults import KEYS, Command, Range
 from .keys import DEFAULTS, leaves
@@ -18,6 +20,8 @@ CAMERA_PAIR = re.compile(r"\s*(\d{1,6})\s*:\s*(\d{1,6})\s*", re.ASCII)
 DEVICE = re.compile(r"auto|cpu|cuda(:(\d|[1-9]\d))?")
 # Control characters, and surrogates that stand for no character and, unlike \udc80 to \udcff, for no byte of a path.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
+# Keys of files that a command reads late.
+FILES = frozenset(("MODEL.PRETRAIN_PATH", "MODEL.INIT_WEIGHT", "DATASETS.VALIDATION_PIDS", "TEST.TEXT_TOWER"))
 MAX_WORD = 4096  # the longest path of Linux
 
 
@@ -90,10 +94,36 @@ def parse_camera_map(text: str) -> dict[int, int]:
     return cameras
 
 
-def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> None:
-    """Log one warning that names the keys (of ``opts``, if given) that ``command`` does not read, and that are set."""
+def check_places(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> None:
+    """Refuse files of ``FILES`` that are not there, and a table of own data that another data set would not read.
+
+    With ``opts``, only the keys in them are checked: the checkpoint may hold others.
+    """
+    values = {key: value for key, value in leaves(cfg) if opts is None or key in opts[::2]}
+    if cfg.MODEL.INIT_WEIGHT or not cfg.MODEL.PRETRAINED:
+        values.pop("MODEL.PRETRAIN_PATH", None)
+    for key in FILES.intersection(values):
+        if values[key] and KEYS[key].reader in ("both", command) and not os.path.isfile(values[key]):
+            raise MissingFile(f"{values[key]} is not there{seen_from(values[key])} ({key}).")
+    data = cfg.DATASETS
+    if "DATASETS.ROOT_DIR" in values and DEFAULTS["DATASETS.NAMES"] == data.NAMES:
+        root = Path(data.ROOT_DIR)
+        if (root / data.TABLE).is_file() and not any(root.glob("case*")):
+            raise Mistake(f"{root / data.TABLE} is a table of own data: add DATASETS.NAMES folder.")
+
+
+def seen_from(path: str) -> str:
+    """Say from which folder a path was looked for, if it is relative."""
+    return "" if os.path.isabs(path) else f", seen from {os.getcwd()}"
+
+
+def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str]) -> None:
+    """Log one warning that names the keys of ``opts`` that ``command`` does not read, and that are set.
+
+    A YAML file is for training and evaluation alike.
+    """
     others = {key: value for key, value in leaves(cfg) if KEYS[key].reader not in ("both", command)}
-    keys = [key for key, value in others.items() if value != DEFAULTS[key] and (opts is None or key in opts[::2])]
+    keys = [key for key, value in others.items() if value != DEFAULTS[key] and key in opts[::2]]
     if keys:
         hint = " To train from a checkpoint, set MODEL.INIT_WEIGHT." if "TEST.WEIGHT" in keys else ""
         logger.warning("Keys without effect in %s: %s.%s", command, ", ".join(keys), hint)

@@ -96,7 +96,7 @@ declare("MODEL.INIT_WEIGHT", "", TRAINING)
 declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
-# True compiles the encoder's blocks with torch.compile, which needs a C++ compiler.
+# True compiles network and losses with torch.compile, which needs a C++ compiler and takes minutes at the start.
 declare("MODEL.COMPILE", False, PLACE)
 # Weights of the loss terms (docs/method.md section 6: total = 0.25 id + triplet + memory + frame / T).
 declare("MODEL.ID_LOSS_WEIGHT", 0.25, TRAINING, AMOUNT)
@@ -232,6 +232,8 @@ declare("SOLVER.STAGE2.GAMMA", 0.1, TRAINING, FRACTION)
 # Linear warm-up: number of epochs (the name is the published one), and the factor of the first epoch.
 declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, AMOUNT)
 declare("SOLVER.STAGE2.WARMUP_FACTOR", 0.1, TRAINING, FRACTION)
+# True starts a training step on CUDA as two recorded graphs, not kernel by kernel; no card has tried it yet.
+declare("SOLVER.CUDA_GRAPHS", False, PLACE, only="training")
 # Steps between two log lines.
 declare("SOLVER.STAGE2.LOG_PERIOD", 50, PLACE, Range(1, 1_000_000_000), only="training")
 # True measures at start how fast the device multiplies matrices, and logs what share of that a training step reaches.

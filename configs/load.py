@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from utils.mistake import MissingFile, Mistake
 from utils.text import read_text
 
-from .checks import validate
+from .checks import check_places, seen_from, validate
 from .defaults import Role
 from .keys import DEFAULTS, convert, leaves, nearest_key, nest, values_of
 from .published import BEFORE_THE_KEY, explain_key, translate
@@ -21,7 +21,9 @@ logger = logging.getLogger(__name__)
 
 # Name under which a training run keeps its configuration, beside its checkpoints.
 CONFIG_FILE = "config.yml"
-# Last line of that file. One that was cut short has lost it, and its missing keys must not be taken for defaults.
+# Its last checkpoint, and the one that validation chose.
+LAST_CHECKPOINT, BEST_CHECKPOINT = "checkpoint_last.pth", "checkpoint_best.pth"
+# Last line of CONFIG_FILE. One that was cut short has lost it, and its missing keys must not be taken for defaults.
 LAST_LINE = "# End of the configuration"
 MAX_LENGTH = 32 * 1024  # characters of a config; a dump of every key takes 3,000
 
@@ -84,6 +86,29 @@ def config_of_run(opts: Sequence[str]) -> Path | None:
             f"If the file is complete, as one that somebody wrote by hand, add the line {LAST_LINE!r}."
         )
     return path
+
+
+def locate_checkpoint(cfg: CfgNode) -> Path:
+    """Return the checkpoint that TEST.WEIGHT means: the last ('' or 'last') or best one in OUTPUT_DIR, or a file."""
+    folder, weight = Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT
+    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
+    path = folder / names[weight] if weight in names else Path(weight)
+    if path.is_file():
+        return path
+    if weight not in names:
+        raise MissingFile(f"{path} is not there{seen_from(weight)} (--weight, TEST.WEIGHT).")
+    if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
+        raise MissingFile(f"{path} is not there: training keeps one if it holds people out to choose it on.")
+    command = f'python train_main.py --output_dir "{folder}"'
+    raise MissingFile(f"{path} is not there: train first ({command}), or name another file with --weight.")
+
+
+def find_run(opts: Sequence[str], config_file: str | None = None) -> CfgNode:
+    """Return the configuration to open a trained run with, whose checkpoint must be there."""
+    cfg = get_cfg(config_file or config_of_run(opts), opts)
+    locate_checkpoint(cfg)
+    check_places(cfg, "evaluation", opts)
+    return cfg
 
 
 def describe_differences(cfg: CfgNode, *roles: Role) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.metrics import PROTOCOLS
 from utils.mistake import Mistake
-from utils.text import parse_integer, read_lines
+from utils.text import parse_integer, read_lines, spelling
 from utils.unknown import UNKNOWN
 
 from .tracklet import Case, Tracklet
@@ -59,8 +59,8 @@ def find_queries(tracklets: Sequence[Tracklet]) -> set[int]:
 def leave_out_queries(query: Iterable[Tracklet], gallery: Iterable[Tracklet], protocol: str) -> tuple[Tracklet, ...]:
     """Return the gallery without queries that would find themselves, as the protocol does not leave them out."""
     leaves_out = PROTOCOLS[protocol].leave_out_same_camera
-    keys = {tracklet.key for tracklet in query if not leaves_out or tracklet.camid == UNKNOWN}
-    return tuple(tracklet for tracklet in gallery if tracklet.key not in keys)
+    keys = {(each.pid, each.name) for each in query if not leaves_out or each.camid == UNKNOWN}
+    return tuple(each for each in gallery if (each.pid, each.name) not in keys)
 
 
 def draw_people(
@@ -92,12 +92,16 @@ def draw_people(
     return drawn | set(rng.permutation(np.array(others)).tolist()[: round(fraction * len(others))])
 
 
-def read_pids(path: str | Path) -> set[int]:
-    """Read a list of people, one pid a line."""
+def read_pids(path: str | Path, tracklets: Iterable[Tracklet] = ()) -> set[int]:
+    """Read a list of people, a pid or the word of a user's table a line; ``tracklets`` have the words."""
     lines = [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
     if not lines:
         raise Mistake(f"{path} names nobody: expected one pid a line.")
-    return {parse_integer(line, f"{path}, line {number}: the pid") for number, line in lines}
+    known = {spelling(str(tracklet.person)): tracklet.pid for tracklet in tracklets}
+    return {
+        known[spelling(line)] if spelling(line) in known else parse_integer(line, f"{path}, line {number}: the pid")
+        for number, line in lines
+    }
 
 
 def hold_out(

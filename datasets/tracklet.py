@@ -1,7 +1,7 @@
 """The records that every data set returns: tracklets, and the matching directions made of them."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from utils.metrics import CROSS_CAMERA
 
@@ -24,11 +24,24 @@ class Tracklet:
     altitude: int | None  # metres above ground; None if unknown, and for ground cameras
     attributes: tuple[int, ...] | None = None  # codes of ``Case.scheme``; None if the split has no attributes
     day: int | None = None  # of the recording, YYMMDD; None if unknown
+    # what a user's table calls the pid and the camid; '' where they are called by the numbers
+    person_word: str = ""
+    camera_word: str = ""
+
+    @property
+    def person(self) -> str | int:
+        """What people are shown for the pid."""
+        return self.person_word or self.pid
+
+    @property
+    def camera(self) -> str | int:
+        """What people are shown for the camid; -1 if it is unknown."""
+        return self.camera_word or self.camid
 
     @property
     def key(self) -> str:
-        """The pid and the name, which are unique within a split; names alone may repeat between identities."""
-        return f"{self.pid}/{self.name}"
+        """The person and the name, which are unique within a split; names alone may repeat between identities."""
+        return f"{self.person}/{self.name}"
 
     @property
     def middle_frame(self) -> str:
@@ -48,6 +61,8 @@ class Case:
     scheme: AttributeScheme | None = None  # of the tracklets' attributes; None if the data set has none
     ranking_form: str = AGVPREID_RANKING  # format of ranking files, or ``VREID_XFD_RANKING``
     identities_masked: bool = False  # one number on both sides is not one person: it can be ranked, but not scored
+    # what a user's table calls the codes of attributes, by column
+    attribute_words: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

@@ -71,12 +71,12 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         load_weights(model, init_weight)
     if cfg.MODEL.COMPILE:
         use_cuda = cfg.MODEL.DEVICE.startswith("cuda") or (cfg.MODEL.DEVICE == "auto" and torch.cuda.is_available())
-        compile_blocks(encoder, torch.device("cuda" if use_cuda else "cpu"))
+        compile_whole(model, torch.device("cuda" if use_cuda else "cpu"))
     return model
 
 
-def compile_blocks(encoder: ClipVideoEncoder, device: torch.device) -> None:
-    """Let torch.compile replace the forward of every block when it is first called, if it works on the device."""
+def compile_whole(model: XTFCLIP, device: torch.device) -> None:
+    """Let torch.compile replace the forward of a network as a whole when it is first called, if it works there."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(8, device=device))
     except (RuntimeError, OSError) as error:  # the errors of torch.compile are RuntimeErrors
@@ -84,5 +84,4 @@ def compile_blocks(encoder: ClipVideoEncoder, device: torch.device) -> None:
             f"MODEL.COMPILE is True, but torch.compile fails on {device}: {first_line(error)}. It needs a C++ compiler "
             "(such as g++) and, on CUDA, Triton. Install them or set MODEL.COMPILE False."
         ) from error
-    for block in encoder.blocks:
-        block.compile()
+    model.compile()

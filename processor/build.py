@@ -43,9 +43,13 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     """
     pids = list(label_map(tracklet.pid for tracklet in dataset.train))
     camids = list(train_cameras(dataset.train))
-    logger.info("%d identities, %d tracklets, cameras %s", len(pids), len(dataset.train), camids)
+    names = {each.camid: each.camera for each in dataset.train}
+    cameras = ", ".join(str(names[camid]) for camid in camids)
+    logger.info("%d identities, %d tracklets, cameras [%s]", len(pids), len(dataset.train), cameras)
     model = make_model(cfg, len(pids), len(camids), pretrained=not resume).to(runtime.device)
     criterion = make_loss(cfg, len(pids), model.feature_widths).to(runtime.device)
+    if cfg.MODEL.COMPILE:
+        criterion.compile()
     optimizer = make_optimizer(cfg, model, criterion)
     logger.info("Parameters:\n%s\nLoss: %s", format_groups(cfg, model, criterion), criterion.formula())
     if not runtime.processes.is_main:  # the slices of a batch need different dropout masks
@@ -76,7 +80,9 @@ def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtim
 
 def hash_tracklets(tracklets: Sequence[Tracklet]) -> str:
     """Return a hash of the tracklets' names and numbers of frames, which recognises the same data in another folder."""
-    lines = "".join(f"{tracklet.key} {tracklet.camid} {len(tracklet.frame_paths)}\n" for tracklet in tracklets)
+    lines = "".join(
+        f"{tracklet.pid}/{tracklet.name} {tracklet.camid} {len(tracklet.frame_paths)}\n" for tracklet in tracklets
+    )
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 

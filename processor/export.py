@@ -24,21 +24,20 @@ from utils.checkpoint import hash_file, write_checkpoint, write_weights
 from utils.files import write_text, write_whole
 from utils.mistake import Mistake
 from utils.runtime import prepare_output
+from utils.tables import percent
+from utils.text import describe_origin, read_text
 
 from .build import descriptor_settings, make_extractor
 from .evaluation.cache import hash_weights
 from .evaluation.open_run import TrainedRun, open_run
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
+from .report.compare import read_results
+from .report.tables import MEASURES
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest difference of a number of a descriptor from torch's
 LICENCE = "MIT for the code; weights that began as OpenAI's CLIP are under CLIP's MIT licence, too"
-PREPROCESSING = (
-    "Pad the tracklet with its last frame to a multiple of T and take the first frame of each of T equal segments; "
-    "upright by EXIF, RGB, resized to H x W bilinearly, antialiased; uint8, (B, T, 3, H, W). Scaling, normalisation "
-    "and mirror images are inside. cameras: index of each clip's camera in 'cameras' below, -1 if it is none of them."
-)
 CARD = """\
 # Model card
 
@@ -92,14 +91,19 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     logger.info("%s: differs from torch by at most %.1e", path, difference)
 
 
-def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
-    """Write a run's weights into a folder: in our names, in the published ones where they fit, and a model card."""
+def export_run_as_weights(opts: Sequence[str], output: Path, results: Path | None = None) -> None:
+    """Write a run's weights into a folder: in our names, in the published ones where they fit, and a model card.
+
+    ``results`` is a results.json of these weights, whose scores the card repeats.
+    """
     run = open_run(["MODEL.DEVICE", "cpu", *opts])
+    known = describe_weights(run) | describe_scores(run, results)
     folder = prepare_output(output)
     state = run.model.state_dict()
     cfg = run.cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
+    cfg.TEST.AVERAGED_WEIGHTS = False  # the file has no others
     values = {"config": dump_config(cfg)} | ({"camids": list(run.camids)} if run.camids else {})
     values["camera_words"] = list(run.camera_words)
     write_weights(state, values, folder / "weights.safetensors")
@@ -107,7 +111,7 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     if run.model.num_cameras:
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
-    facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in describe_export(run).items()]
+    facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in known.items()]
     listed = [f"- `{name}`: {what}" for name, what in files.items()]
     write_text(CARD.format(files="\n".join(listed), facts="\n".join(facts)), folder / "MODEL_CARD.md")
     logger.info("Written to %s: %s, MODEL_CARD.md", folder, ", ".join(files))
@@ -124,16 +128,55 @@ def make_example_clips(cfg: CfgNode, folder: Path | None = None) -> Tensor:
     return clip.expand(2, -1, -1, -1, -1).contiguous()
 
 
-def describe_export(run: TrainedRun) -> dict[str, str]:
-    """Collect what a user of the file must know, by name."""
+def describe_weights(run: TrainedRun) -> dict[str, str]:
+    """Collect what a user of the weights must know, by name."""
+    cfg, model, test = run.cfg, run.model, run.cfg.TEST
+    num_frames, (height, width) = cfg.INPUT.SEQ_LEN, cfg.INPUT.SIZE_TEST
+    names = ("f_img", "f_proj", "f_tmp") if test.NECK_FEAT == "before" else ("neck(f_img)", "neck(f_proj)")
+    parts = ", ".join(f"{name} ({size})" for name, size in zip(names, model.feature_widths, strict=False))
+    length = "scaled to length 1" if test.FEAT_NORM else "of any length"
+    first = "first frame" if test.NUM_CLIPS == 1 else f"frame at j / {test.NUM_CLIPS}, for clip j of {test.NUM_CLIPS},"
+    cameras = ", ".join(f"{index} is {name}" for index, name in enumerate(run.camera_names)) or "unknown"
+    not_of_weights = ("data", "precision")  # but of an evaluation
     return {
-        "preprocessing": PREPROCESSING,
-        CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
-        CAMIDS: json.dumps(run.camera_words or run.camids),
-        "compare by": "squared Euclidean distance",
+        "input": f"clips, (B, {num_frames}, 3, {height}, {width}): frames of {height} (height) x {width} pixels",
+        "frames": f"pad the tracklet with its last frame to a multiple of {num_frames} and take the {first} of each of "
+        f"{num_frames} equal segments; upright by EXIF, RGB, resized to the input size bilinearly, antialiased",
+        "range": "bytes / 255, from 0 to 1; then (value - mean) / deviation of its channel",
+        "mean of R, G, B": ", ".join(map(str, cfg.INPUT.PIXEL_MEAN)),
+        "deviation of R, G, B": ", ".join(map(str, cfg.INPUT.PIXEL_STD)),
+        "flips": "features of a clip and of its mirror image are averaged" if test.FLIP else "none",
+        "descriptor": f"{model.descriptor_width} numbers, {length}: {parts}; compare by squared Euclidean distance",
+        "cameras": f"by index, {cameras}; -1 is any other" if model.num_cameras else "not used",
+        "precision": f"weights float32; computed with SOLVER.PRECISION {cfg.SOLVER.PRECISION}",
+        "training data": f"{run.trained_on or 'unknown'}, {model.classifier_image.out_features} people",
         "SHA-256 of the checkpoint": hash_file(run.checkpoint),
         "licence": LICENCE,
-        **run.origin,
+        **{name: value for name, value in run.origin.items() if name not in not_of_weights},
+    }
+
+
+def describe_scores(run: TrainedRun, results: Path | None) -> dict[str, str]:
+    """Return the scores of a results.json, by method and direction."""
+    if results is None:
+        return {"scores": "none: --results names a results.json of these weights"}
+    rows, _ = read_results(results)
+    content = json.loads(read_text(results))
+    if content.get("checkpoint") != run.origin["checkpoint"]:
+        logger.warning("%s is of %s, the weights of %s", results, content.get("checkpoint"), run.origin["checkpoint"])
+    scores = {"scores of": describe_origin(content)}
+    for (method, direction, protocol), values in rows.items():
+        measures = ", ".join(f"{name} {percent(value)}" for name, value in zip(MEASURES, values, strict=True))
+        scores[f"{direction}, {method}, in percent"] = f"{measures} (protocol {protocol})"
+    return scores
+
+
+def describe_export(run: TrainedRun) -> dict[str, str]:
+    """Collect what a user of the ONNX file must know, by name."""
+    return describe_weights(run) | {
+        "inside": "scaling, normalisation and mirror images: frames are bytes, uint8",
+        CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
+        CAMIDS: json.dumps(run.camera_words or run.camids),
     }
 
 

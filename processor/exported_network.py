@@ -10,8 +10,6 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from datasets.readers.listing import find_images
-from datasets.readers.names import IMAGE_SUFFIXES
 from utils.commands import first_line
 from utils.mistake import MissingFile, Mistake
 from utils.pictures import read_rgb
@@ -29,7 +27,7 @@ class ExportedNetwork(NamedTuple):
     cameras: Sequence[str]  # training cameras as annotated, in the order of their indices; empty if not known
     origin: Mapping[str, str]  # what descriptors depend on, by name, as feature files hold it
 
-    def describe(self, tracklets: Iterable[Sequence[Path]], camera: str | None = None) -> np.ndarray:
+    def describe(self, tracklets: Iterable[Sequence[str]], camera: str | None = None) -> np.ndarray:
         """Describe tracklets by their frames, (n, D), float32; all are of one training camera, or unknown ones."""
         if camera is not None and camera not in self.cameras:
             raise Mistake(f"--camera {camera} is none of the training cameras: [{', '.join(self.cameras)}].")
@@ -65,29 +63,16 @@ def open_network(path: Path) -> ExportedNetwork:
     return ExportedNetwork(session, (num_frames, height, width), cameras, origin)
 
 
-def find_tracklets(root: Path) -> dict[str, list[Path]]:
-    """Return the frames of each tracklet, by its path below ``root``, as ``read_unlabelled`` finds them."""
-    if root.is_file():
-        return {root.name: [root]}
-    tracklets = {
-        root.resolve().name if place == "." else place: [root / place / name for name in names]
-        for place, names in find_images(root)[0].items()
-    }
-    if not tracklets:
-        raise MissingFile(f"{root} has no frames: expected {', '.join(IMAGE_SUFFIXES)} in it or in folders below it.")
-    return tracklets
-
-
-def read_clip(paths: Sequence[Path], num_frames: int, height: int, width: int) -> np.ndarray:
+def read_clip(paths: Sequence[str], num_frames: int, height: int, width: int) -> np.ndarray:
     """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8."""
     segment = -(-len(paths) // num_frames)
     chosen = [paths[min(number * segment, len(paths) - 1)] for number in range(num_frames)]
     return np.stack([_read_frame(path, (width, height)) for path in chosen]).transpose(0, 3, 1, 2)
 
 
-def _read_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _read_frame(path: str, size: tuple[int, int]) -> np.ndarray:
     """Return the pixels that training takes for a frame, (H, W, 3), uint8; ``size`` is (W, H)."""
     try:
-        return np.asarray(read_rgb(path.read_bytes()).resize(size, Image.Resampling.BILINEAR))
+        return np.asarray(read_rgb(Path(path).read_bytes()).resize(size, Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow promises no list of what it raises for damaged files
         raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error

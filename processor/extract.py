@@ -1,19 +1,21 @@
 """Extract features of tracklets that nobody has labelled, part by part, so that a stopped command goes on."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets.build import make_test_loader
+from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.readers.unlabelled import read_unlabelled
 from datasets.tracklet import Tracklet
@@ -23,7 +25,7 @@ from utils.unknown import UNKNOWN
 
 from .build import descriptor_settings, make_extractor, make_feature_cache
 from .evaluation.cache import FeatureCache, hash_weights
-from .evaluation.features import FeatureExtractor, FeatureSet
+from .evaluation.features import FeatureExtractor, FeatureSet, describe_unread, evaluation_mode
 from .evaluation.open_run import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def extract_folder(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
-    A tracklet without a readable frame is left out, with a warning.
+    A tracklet without a readable frame is left out, with a warning; 'unread' of what the rows depend on says how many.
 
     Args:
         trained: The model, with the settings of its evaluation.
@@ -68,12 +70,46 @@ def extract_folder(
     found = extract_in_parts(extractor, make_loader, tracklets, cache, part_size)
     width = text_space.texts.width if text_space else 0
     features, words = found.features.split([found.features.shape[1] - width, width], dim=1)
+    if unread := describe_unread(found.num_left_out, found.num_unreadable):
+        origin["unread"] = f"{root}: {unread}"
     columns = {
         "key": [tracklet.name for tracklet in found.tracklets],
         "feature": (F.normalize(features) if text_space and cfg.TEST.FEAT_NORM else features).numpy(),
         "picture": [tracklet.middle_frame for tracklet in found.tracklets],
     }
     return columns | ({"words": F.normalize(words).numpy()} if text_space else {}), origin
+
+
+def describe_frames(
+    trained: TrainedRun, tracklets: Iterable[Sequence[np.ndarray]], camera: str | int | None = None
+) -> np.ndarray:
+    """Describe tracklets in memory, (n, D), float32, as ``extract_folder`` would describe their files.
+
+    Each is a sequence of frames in their order in time, (H, W, 3), uint8, RGB; H and W may differ between frames.
+    """
+    cfg, device = trained.cfg, trained.runtime.device
+    extractor = make_extractor(cfg, trained.model, trained.runtime)
+    cameras = _find_camera(trained, camera)
+    (index,) = cameras.values() or (UNKNOWN,)
+    rows, num_clips = [], cfg.TEST.NUM_CLIPS
+    with evaluation_mode(trained.model), torch.inference_mode(), trained.runtime.autocast():
+        for frames in tracklets:
+            if not len(frames) or any(each.dtype != np.uint8 or each.shape[2:] != (3,) for each in frames):
+                raise Mistake("Each tracklet must have frames, and each frame must be (H, W, 3), uint8, RGB.")
+            chosen = [sample_test_indices(len(frames), cfg.INPUT.SEQ_LEN, clip, num_clips) for clip in range(num_clips)]
+            clips = torch.stack(
+                [torch.stack([_resize(frames[at], cfg.INPUT.SIZE_TEST) for at in own]) for own in chosen]
+            )
+            camids = torch.full((num_clips,), index, device=device)
+            rows.append(extractor.describe(extractor.transform(clips.to(device)), camids).float().mean(dim=0))
+    features = torch.stack(rows)
+    return (F.normalize(features, dim=1) if extractor.normalize else features).cpu().numpy()
+
+
+def _resize(frame: np.ndarray, size_hw: Sequence[int]) -> Tensor:
+    """Resize a frame, (H, W, 3), as the decoder does: (3, H, W), uint8."""
+    pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1).unsqueeze(0)
+    return F.interpolate(pixels, tuple(size_hw), mode="bilinear", antialias=True)[0]
 
 
 def add_words(extractor: FeatureExtractor, text_space: TextSpace) -> FeatureExtractor:
@@ -93,7 +129,7 @@ def extract_in_parts(
     part_size: int,
 ) -> FeatureSet:
     """Extract features with one loader after another, which bounds the memory, and keep those of each part."""
-    parts = []
+    parts, num_unreadable = [], 0
     for start in range(0, len(tracklets), part_size):
         part = tracklets[start : start + part_size]
         description = f"tracklets {start + 1} to {start + len(part)} of {len(tracklets)}"
@@ -101,13 +137,16 @@ def extract_in_parts(
         try:
             parts.append(cache.fetch(f"part_{start // part_size:05d}", part, compute) if cache else compute())
         except UnreadableFrameError as error:  # raised in all processes
+            num_unreadable += sum(len(tracklet.frame_paths) for tracklet in part)
             if extractor.runtime.processes.is_main:
                 names = ", ".join(tracklet.name for tracklet in part)
                 logger.warning("%s They are left out: %s", error, names)
     if not parts:
         raise UnreadableFrameError(f"No frame of any of the {len(tracklets)} tracklets can be read.")
     readable = tuple(chain.from_iterable(part.tracklets for part in parts))
-    return FeatureSet(readable, torch.cat([part.features for part in parts]), len(tracklets) - len(readable))
+    num_unreadable += sum(part.num_unreadable for part in parts)
+    features = torch.cat([part.features for part in parts])
+    return FeatureSet(readable, features, len(tracklets) - len(readable), num_unreadable)
 
 
 def _find_camera(trained: TrainedRun, camera: str | int | None) -> dict[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from yacs.config import CfgNode
 
-from configs import CONFIG_FILE, describe_differences, dump_config, warn_of_unread_keys
+from configs import CONFIG_FILE, LAST_CHECKPOINT, describe_differences, dump_config, warn_of_unread_keys
 from datasets.build import choose_cases, make_dataset, make_test_loader, make_train_loader, make_train_transform
 from utils.commands import show
 from utils.files import lock_folder, write_text
@@ -24,29 +24,29 @@ from .build import (
     make_training_state,
 )
 from .estimate import compute_ideal_step_seconds, size_of
-from .evaluation.open_run import load_trained, locate_checkpoint
+from .evaluation.open_run import load_trained
 from .evaluation.rank import evaluate
 from .report.tables import format_results, score_methods
 from .report.write import write_report
 from .training.checkpoints import keep_old_checkpoints, prepare_run, read_config, restore_last
-from .training.state import LAST_CHECKPOINT
 from .training.train import train
 from .training.validate import make_validation
 
 logger = logging.getLogger(__name__)
 
 
-def run_training(cfg: CfgNode, resume: bool, with_weights: bool, overrides: Sequence[str] | None = None) -> None:
+def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[str], config_file: str | None) -> None:
     """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked.
 
-    With ``overrides``, KEY VALUE pairs, the configuration of the checkpoint takes the place of ``cfg``.
+    ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, a run that is resumed
+    takes all other keys from its checkpoint.
     """
     output = prepare_output(cfg.OUTPUT_DIR)
     with lock_folder(output), start_logging(output / "train.log"):
-        if resume and overrides is not None:
-            cfg = read_config(cfg, output, overrides)
+        if resume and not config_file:
+            cfg = read_config(cfg, output, opts)
         logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
-        warn_of_unread_keys(cfg, "training")
+        warn_of_unread_keys(cfg, "training", opts)
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         processes = runtime.processes
         torch.manual_seed(cfg.SOLVER.SEED)
@@ -78,7 +78,6 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
     ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, the checkpoint's own
     configuration decides on all other keys. ``results`` is the folder for the results; None for the one in OUTPUT_DIR.
     """
-    locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     folder = prepare_output(results or Path(cfg.OUTPUT_DIR) / "results")
     with lock_folder(folder), start_logging(folder / "eval.log"):
         warn_of_unread_keys(cfg, "evaluation", opts)

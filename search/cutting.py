@@ -3,7 +3,6 @@
 The video is walked once. Memory holds the boxes and one decoded frame, however long the video is.
 """
 
-import csv
 import re
 from collections.abc import Collection, Sequence
 from itertools import islice
@@ -17,8 +16,9 @@ from datasets.readers.names import SHEETS_ENDING
 from utils.files import whole_folder
 from utils.mistake import Mistake
 from utils.progress import track
+from utils.text import write_csv
 
-from .boxes import Boxes, Selection, SelectionRules, read_boxes, select_crops
+from .boxes import COLUMNS, Boxes, Selection, SelectionRules, read_boxes, select_crops
 from .frames import read_frames, read_size, upright_pixels
 
 TABLE = "cut.csv"  # lists the tracklets
@@ -57,9 +57,7 @@ def cut_tracklets(
             paths = sorted((tracklets / tracklet["folder"]).iterdir(), key=lambda path: int(path.stem))
             draw_tracklet_sheet(paths).save(sheets / f"{tracklet['folder']}.jpg", quality=QUALITY)
         with (tracklets / TABLE).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, selection.tracklets[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(selection.tracklets)
+            write_csv(file, [COLUMNS, *(tracklet.values() for tracklet in selection.tracklets)])
     counts = f"{len(selection.frames):,} frames of {len(selection.tracklets):,} tracklets"
     question = f"Look at {contact_sheets}, one picture per tracklet: does each show one person?"
     return f"Cut {counts} into {output}: {selection.report}. {question}"

@@ -33,6 +33,7 @@ ENTRIES = {column: f"{column}s" for column in (*COLUMNS, FEATURE)} | {WORDS: WOR
 ORIGIN = "origin"  # entry of a .npz file, or of a schema's metadata
 # Entries of the origin that two files must share for their features to be comparable.
 COMPARED = ("weights", "transform")
+UNREAD = "unread"  # the entry that says which tracklets and frames could not be read; missing if all could
 TEXT_TOWER = "text tower"  # the entry in which they must agree, too, where words are compared
 NPZ, PARQUET = ".npz", ".parquet"
 LENGTH_TOLERANCE = 0.01  # of vectors of length 1, which may have been normalised in half precision
@@ -171,7 +172,9 @@ def read_feature_files(paths: Sequence[Path]) -> FeatureTable:
         if double := set(table.keys).intersection(other.keys):
             cure = "rename a folder (tools.cut_tracklets --name), and describe it again"
             raise Mistake(f"{path}: the key {shorten(min(double))} is in another file of the search, too: {cure}.")
-        table = FeatureTable(pa.concat_tables([table.rows, other.rows]))
+        unread = "; ".join(each.origin[UNREAD] for each in (table, other) if UNREAD in each.origin)
+        origin = json.dumps(table.origin | ({UNREAD: unread} if unread else {}))
+        table = FeatureTable(pa.concat_tables([table.rows, other.rows]).replace_schema_metadata({ORIGIN: origin}))
     return table
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
-from .feature_file import COLUMNS, TEXT_TOWER, VIEWS, WORDS, FeatureTable, require_comparable
+from .feature_file import COLUMNS, TEXT_TOWER, UNREAD, VIEWS, WORDS, FeatureTable, require_comparable
 from .threshold import Threshold
 
 Column = Literal["feature", "words"]  # which vectors of the tracklets a query is compared with
@@ -96,7 +96,7 @@ class Gallery(Protocol):
         """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""
 
     def count_within(self, vector: np.ndarray, limit: float) -> int:
-        """Count the tracklets within a squared distance of a feature, (D,)."""
+        """Count the tracklets within a squared distance of a feature, (D,), as ``nearest`` computes it."""
 
 
 class MemoryGallery:
@@ -122,16 +122,12 @@ class MemoryGallery:
             yield list(zip(self._searched.list_entries(found), distances, strict=True))
 
     def count_within(self, vector: np.ndarray, limit: float) -> int:
-        return count_within(self._searched.features, vector, limit)
-
-
-def count_within(rows: np.ndarray, vector: np.ndarray, limit: float) -> int:
-    """Count the rows within a squared distance of a vector, exactly: products in float32 leave few in doubt."""
-    squares, length = np.einsum("nd,nd->n", rows, rows), float(np.square(vector, dtype=np.float64).sum())
-    excess = squares - 2 * (rows @ vector) + (length - limit)
-    slack = ROUNDING * max(float(squares.max(initial=0)), length)
-    doubtful = rows[np.abs(excess) <= slack]
-    return int((excess < -slack).sum() + (np.square(doubtful - vector.astype(np.float64)).sum(axis=1) <= limit).sum())
+        rows = self._searched.features  # products in float32 leave few in doubt
+        squares, length = np.einsum("nd,nd->n", rows, rows), float(np.square(vector, dtype=np.float64).sum())
+        excess = squares - 2 * (rows @ vector) + (length - limit)
+        slack = ROUNDING * max(float(squares.max(initial=0)), length)
+        exact = np.square(rows[np.abs(excess) <= slack] - vector.astype(np.float64)).sum(axis=1)
+        return int((excess < -slack).sum() + (exact <= limit).sum())
 
 
 def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tuple[list[int], list[float]]]:
@@ -169,7 +165,7 @@ def find_tracklets(
                 num_self = len(neighbours) - len(others)
                 num_accepted = max(num_accepted, gallery.count_within(vector, threshold.distance) - num_self)
         answers.append((query, others[:top], num_accepted))
-    return _collect(gallery, DISTANCE, answers, threshold)
+    return _collect(gallery, DISTANCE, answers, threshold, queries)
 
 
 def find_texts(
@@ -196,12 +192,14 @@ def _collect(
     measure: str,
     found: Sequence[tuple[Entry, Neighbours, int | None]],
     threshold: Threshold | None = None,
+    queried: FeatureTable | None = None,
 ) -> dict[str, Any]:
     """Return answers as search.json has them; what is accepted, and 'match', are None where nothing is judged.
 
     ``found`` has each query, its hits, and the number of tracklets within the threshold, of which they may be some.
     """
-    answers, pictures = [], []
+    answers: list[dict[str, Any]] = []
+    pictures: list[str] = []
     for query, neighbours, num_accepted in found:
         hits = [
             {"rank": rank, **entry, measure: value, "accepted": threshold and value <= threshold.distance}
@@ -210,12 +208,14 @@ def _collect(
         match = None if num_accepted is None else num_accepted > 0
         answers.append({**query, "match": match, "num_accepted": num_accepted, "found": hits})
         pictures += [query["picture"], *(hit["picture"] for hit in hits)]
+    tables = [gallery.form] if queried is None else [gallery.form, queried]
     return {
         "checkpoint": gallery.form.origin.get("checkpoint", "unknown"),
         "data": gallery.name,
         "date": date.today().isoformat(),
         "measure": measure,
         "tracklets_searched": len(gallery),
+        "unread": sorted({table.origin[UNREAD] for table in tables if UNREAD in table.origin}),
         "threshold": threshold and {**asdict(threshold), "of_other_data": threshold.is_of_other_data(pictures)},
         "queries": answers,
     }

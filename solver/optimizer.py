@@ -1,6 +1,6 @@
 """Adam or AdamW with rate and decay by role of parameter, and gradient centralisation (docs/method.md section 7)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -10,7 +10,24 @@ from yacs.config import CfgNode
 from utils.roles import ParameterRole
 from utils.tables import format_table
 
-OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+
+class MergingAdam(torch.optim.Adam):
+    """Adam that updates all groups with equal settings in one call: about three calls for B/16, not one for each group.
+
+    The groups, and so checkpoints and what ``--resume`` may change, stay as they are.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for group in self.param_groups:
+            settings = tuple(value for name, value in group.items() if name != "params")
+            merged.setdefault(settings, {**group, "params": []})["params"].extend(group["params"])
+        groups, self.param_groups = self.param_groups, list(merged.values())
+        try:
+            return super().step(closure)
+        finally:
+            self.param_groups = groups
 
 
 class Network(Protocol):
@@ -36,7 +53,7 @@ def make_optimizer(cfg: CfgNode, model: Network, criterion: nn.Module | None = N
         rate, decay = rate_and_decay(stage, role, is_bias)
         groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
     # Fused on the CPU too: for the full-size model a step took 1.1 s, against 4.4 s by foreach and 5.1 s in a loop.
-    return OPTIMIZERS[stage.OPTIMIZER_NAME](groups, fused=True)
+    return MergingAdam(groups, fused=True, decoupled_weight_decay=stage.OPTIMIZER_NAME == "AdamW")
 
 
 def _list_parameters(model: Network, criterion: nn.Module | None) -> list[tuple[ParameterRole, bool, nn.Parameter]]:

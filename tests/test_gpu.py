@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from configs import LAST_CHECKPOINT
 from datasets.build import make_test_loader
 from processor.build import make_extractor
 from processor.estimate import ADAM_STATES, measure_step, size_of
-from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import compute_losses, train, update_weights
 from utils.checkpoint import read_checkpoint
 from utils.runtime import DTYPES, Runtime, make_runtime
@@ -67,6 +67,21 @@ def test_steps_in_every_precision_change_the_weights_and_stay_finite(device, pre
     assert any(not torch.equal(after[name], before[name]) for name in after)
     assert parts.state.scaler.is_enabled() == (precision == "fp16")
     assert parts.state.scaler.get_scale() >= 1  # 1 when disabled; halved by each overflow
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=needs_gpus(1))])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_recorded_steps_are_those_of_the_loop(device, precision, prepare, tmp_path, caplog):
+    """Twenty steps and more; tests/processor/training/test_cuda_graphs.py compares everything but the recording."""
+    caplog.set_level("INFO")
+    losses = []
+    for is_recorded in (False, True):
+        parts = prepare(device, precision, "SOLVER.STAGE2.MAX_EPOCHS", 12, "SOLVER.CUDA_GRAPHS", is_recorded)
+        assert len(parts.loader) * 12 > 20
+        run(parts, output := tmp_path / str(is_recorded))
+        losses.append(losses_of(output)["total"])
+    assert "recorded as two CUDA graphs" in caplog.text
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3 if precision == "fp32" else 0.02)
 
 
 @on_cpu_and_cuda

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import train_main
-from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
+from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
+from processor.training.state import PREVIOUS_CHECKPOINT
 from utils.checkpoint import read_checkpoint
 from utils.commands import run_command
 

@@ -6,9 +6,8 @@ import json
 import pytest
 import torch
 
-from configs import get_cfg
+from configs import LAST_CHECKPOINT, get_cfg
 from model import make_model
-from processor.training.state import LAST_CHECKPOINT
 from tools import cut_tracklets, extract_features, search
 
 pytestmark = pytest.mark.slow

@@ -8,6 +8,8 @@ both tracklets, relevance of each patch for the similarity of the two (yellow: m
 of each frame in the pooling. A map shows what this similarity rests on, not whether it is right.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.attention_maps")
 import argparse
 import difflib
 import logging
@@ -16,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from configs import CHOICES
+from configs import CHOICES, find_run
 from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.text import describe_origin
@@ -40,6 +42,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, "DATASETS.EVAL_CASE", args.eval_case]
+    # One clip of each tracklet is drawn; a compiled block has no attention to read.
+    opts += [*args.opts, "TEST.NUM_CLIPS", "1", "MODEL.COMPILE", "False"]
+    find_run(opts)
     # Imported here, as torch takes seconds: --help and mistakes are answered before.
     from datasets.build import choose_cases, make_test_loader
     from datasets.clips.clip_dataset import NO_FRAME
@@ -47,9 +53,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.evaluation.open_run import open_run
     from processor.report.maps import draw_pair, explain_pair
 
-    opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, "DATASETS.EVAL_CASE", args.eval_case]
-    # One clip of each tracklet is drawn; a compiled block has no attention to read.
-    opts += [*args.opts, "TEST.NUM_CLIPS", "1", "MODEL.COMPILE", "False"]
     trained = open_run(opts)
     dataset = trained.read_dataset()
     (case,) = choose_cases(trained.cfg, dataset)

@@ -3,6 +3,8 @@
 What imports torch, which takes seconds, is imported by the commands, so that --help answers at once.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.dataset")
 import argparse
 import json
 import shlex
@@ -11,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from configs import get_cfg
+from configs import check_places, get_cfg
 from utils.arguments import MAX_WORKERS, add_config, at_least, output_file
 from utils.commands import run_command, show
 from utils.files import write_text
@@ -97,10 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
+    cfg = get_cfg(args.config_file, args.opts)
+    check_places(cfg, "both", args.opts)
     from datasets.check.check import check_dataset, count_cores
     from datasets.check.report import format_report, report_as_dict
 
-    cfg = get_cfg(args.config_file, args.opts)
     report = check_dataset(cfg, args.sample, args.workers or count_cores(), progress=True)
     show(format_report(report))
     if args.json:
@@ -139,6 +142,7 @@ def describe(args: argparse.Namespace) -> None:
 
 def split(args: argparse.Namespace) -> None:
     cfg = get_cfg(args.config_file, args.opts)
+    check_places(cfg, "both", args.opts)
     from datasets.build import make_dataset
     from datasets.split import draw_people
 
@@ -146,8 +150,9 @@ def split(args: argparse.Namespace) -> None:
         raise Mistake(f"{args.output} exists already: --output names another file.")
     train = make_dataset(cfg).train
     pids = sorted(draw_people(train, args.fraction, args.seed, "--fraction", distractors=True))
-    write_text("".join(f"{pid}\n" for pid in pids), args.output)
-    show(f"{args.output} names {len(pids)} of {len({each.pid for each in train})} people.")
+    people = {each.pid: each.person for each in train}
+    write_text("".join(f"{people[pid]}\n" for pid in pids), args.output)
+    show(f"{args.output} names {len(pids)} of {len(people)} people.")
 
 
 def resize(args: argparse.Namespace) -> None:

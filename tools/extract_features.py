@@ -16,6 +16,8 @@ docs/search.md. A command that was stopped goes on where it was: finished parts 
 and filelock, but no torch.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.extract_features")
 import argparse
 import logging
 import shutil
@@ -26,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from configs import config_of_run, get_cfg
+from configs import find_run
 from search.feature_file import VIEWS, check_suffix, make_table, write_features
 from utils.commands import run_command
 from utils.mistake import Mistake
@@ -65,34 +67,45 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def extract_by_run(args: argparse.Namespace) -> None:
+    opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, *args.opts]
+    cfg = find_run(opts)
     from model.text_space import open_text_space
-    from processor.evaluation.open_run import load_trained, locate_checkpoint
+    from processor.evaluation.open_run import load_trained
     from processor.extract import extract_folder
-    from utils.files import lock_folder
+    from utils.files import lock_folder, make_folder
+    from utils.processes import read_launch
     from utils.runtime import start_logging
 
     output: Path = args.output
-    opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, *args.opts]
-    cfg = get_cfg(config_of_run(opts), opts)
-    locate_checkpoint(cfg)  # a folder that is misspelt must not be created
     parts = output.with_name(f"{output.name}.parts")
-    parts.mkdir(parents=True, exist_ok=True)
-    with lock_folder(parts), start_logging(output.with_name(f"{output.name}.log")):
-        trained = load_trained(cfg, overrides=opts)
-        text_space = open_text_space(args.text_tower) if args.text_tower else None
-        columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-        trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
+    log = output.with_name(f"{output.name}.log")
+    is_new = not log.exists()
+    make_folder(parts)
+    with lock_folder(parts):
+        try:
+            with start_logging(log):
+                trained = load_trained(cfg, overrides=opts)
+                text_space = open_text_space(args.text_tower) if args.text_tower else None
+                columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+                trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
+        except Mistake:
+            if read_launch().is_main and not any(parts.glob("part_*")):  # refused: nothing of use is there
+                shutil.rmtree(parts, ignore_errors=True)
+                if is_new:
+                    log.unlink(missing_ok=True)
+            raise
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)
 
 
 def extract_by_network(args: argparse.Namespace) -> None:
-    from processor.exported_network import find_tracklets, open_network
+    from datasets.readers.listing import find_tracklets
+    from processor.exported_network import open_network
 
     network = open_network(args.network)
     tracklets = find_tracklets(args.tracklets)
     features = network.describe(tracklets.values(), args.camera)
-    pictures = [str(frames[len(frames) // 2].resolve()) for frames in tracklets.values()]
+    pictures = [frames[len(frames) // 2] for frames in tracklets.values()]
     write(args, network.origin, {"key": list(tracklets), "feature": features, "picture": pictures})
 
 
@@ -102,6 +115,8 @@ def write(args: argparse.Namespace, origin: Mapping[str, str], columns: Mapping[
     alike = {name: [value] * len(columns["key"]) for name, value in values.items()}
     write_features(make_table(origin, **columns, **alike), args.output)
     logger.info("%d descriptors of %d numbers are in %s", *columns["feature"].shape, args.output)
+    if "unread" in origin:
+        logger.warning("%s", origin["unread"])
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ examples:
 
 compare needs results.json and queries.csv of eval_main.py, over the same queries. With several seeds, --first and
 --second name as many runs each, the seeds in one order; other numbers are refused. Differences are second minus first,
-in percent, of the means over the seeds; those of each pair of runs stand at the end of the row. p and the 95 % interval
-are of one test: p is the probability of a difference at least as large if there were none, and the interval holds the
-differences whose own p is at least 0.05, so that it excludes 0 if, and only if, p is below 0.05. They cover other
-people and, with several seeds, other seeds. The lists are those of the method in the first row.
+in percent, of the means over the seeds; those of each pair of runs stand at the end of the row. p is the probability of
+a difference at least as large if there were none, over other people and, with several seeds, other seeds. The 95 %
+interval excludes 0 if, and only if, p is below 0.05. The lists are those of the method in the first row.
 
 average needs rows for the same methods, directions and protocols in all files. The table is in percent and shows the
 sample standard deviation over the files in brackets.
@@ -18,6 +17,8 @@ sample standard deviation over the files in brackets.
 Both list the keys in which the runs differ, of training, too; seeds only where they differ within a pair.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.results")
 import argparse
 import sys
 from collections.abc import Sequence
@@ -30,9 +31,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="is one of two methods better, or is the difference chance?")
-    options = {"nargs": "+", "type": Path, "required": True, "metavar": "FOLDER"}
-    compare.add_argument("--first", **options, help="results folder of eval_main.py, of each seed")
-    compare.add_argument("--second", **options, help="those of the method that is hoped to be better")
+    compare.add_argument("--first", nargs="+", type=Path, required=True, help="results folder of each run of a method")
+    compare.add_argument("--second", nargs="+", type=Path, required=True, help="as many of the other, seeds in order")
     average = commands.add_parser("average", help="mean and deviation over runs, such as splits or seeds")
     average.add_argument("results", nargs="+", type=Path, help="results folder of every run, or its results.json")
     return parser.parse_args(argv)

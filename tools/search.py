@@ -11,13 +11,15 @@ All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time
 be left out; a day is the whole of it); what is unknown never fits. docs/search.md explains the rest.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.search")
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.feature_file import has_unit_length, read_feature_files, read_features
+from search.feature_file import UNREAD, has_unit_length, read_feature_files, read_features
 from search.find import Gallery, MemoryGallery, find_texts, find_tracklets, parse_condition, require_searchable
 from search.threshold import Threshold, read_threshold
 from utils.arguments import at_least, real_number
@@ -99,6 +101,8 @@ def find(args: argparse.Namespace) -> None:
         answers = find_tracklets(gallery, queries, args.top, threshold)
     show(format_answers(answers))
     logger.info("%s", explain_judgement(answers))
+    for text in answers["unread"]:
+        logger.warning("%s", text)
     if args.output is not None:
         logger.info("Written: %s", ", ".join(map(str, write_answers(answers, args.output))))
 
@@ -109,7 +113,10 @@ def change_table(args: argparse.Namespace) -> None:
 
     if args.command == "load":
         for path in args.files:
-            lance_table.load(args.index, read_features(path), str(path), args.replace)
+            features = read_features(path)
+            lance_table.load(args.index, features, str(path), args.replace)
+            if UNREAD in features.origin:
+                logger.warning("%s", features.origin[UNREAD])
         lance_table.update_index(args.index)
     else:
         lance_table.delete(args.index, args.keys)

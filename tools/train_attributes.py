@@ -21,13 +21,15 @@ again after more training. Classifiers of gender, age and ethnicity are not kept
 calibrated ones are written to zero_shot.safetensors, and TEST.TEXT_TOWER has evaluation use them.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.train_attributes")
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
 
-from configs import config_of_run, get_cfg, warn_of_unread_keys
+from configs import find_run, locate_checkpoint, warn_of_unread_keys
 from utils.arguments import at_least, list_overrides
 from utils.commands import run_command
 
@@ -47,6 +49,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    own = [] if args.config_file else ["TEST.WEIGHT", ""]  # no run's own configuration decides it
+    opts = own + list_overrides({"OUTPUT_DIR": args.output_dir or None, "TEST.WEIGHT": args.weight or None}) + args.opts
+    cfg = find_run(opts, args.config_file)
     # Below the parsing, because torch takes seconds.
     from datasets.build import make_dataset, make_test_loader
     from model.text_space import open_text_space
@@ -54,13 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from processor.attributes.heads import format_scores, write_trained_heads
     from processor.attributes.zero_shot import encode_words, fit_zero_shot, make_zero_shot_heads, write_zero_shot_heads
     from processor.build import make_extractor
-    from processor.evaluation.open_run import load_trained, locate_checkpoint
+    from processor.evaluation.open_run import load_trained
     from utils.files import lock_folder
     from utils.runtime import prepare_output, start_logging
 
-    own = [] if args.config_file else ["TEST.WEIGHT", ""]  # no run's own configuration decides it
-    opts = own + list_overrides({"OUTPUT_DIR": args.output_dir or None, "TEST.WEIGHT": args.weight or None}) + args.opts
-    cfg = get_cfg(args.config_file or config_of_run(opts), opts)
     folder = prepare_output(locate_checkpoint(cfg).parent)
     with lock_folder(folder), start_logging(folder / "attributes.log"):
         warn_of_unread_keys(cfg, "evaluation", opts)

@@ -91,9 +91,8 @@ def compare_paired(
     lows, highs = np.concatenate(ranges, axis=1)
     everything = np.isnan(highs)  # 0 / 0: as extreme for every d
     lows, highs = np.sort(np.where(everything, -np.inf, lows)), np.sort(np.where(everything, np.inf, highs))
-    num_extreme = int(min((lows <= 0).sum(), (highs >= 0).sum()))
+    p_value = (1 + int(min((lows <= 0).sum(), (highs >= 0).sum()))) / (1 + num_resamples)
     last = round((1 - CONFIDENCE) * (num_resamples + 1)) - 2  # with so many others as extreme, p is below 0.05
-    p_value = (1 + num_extreme) / (1 + num_resamples)
     ends = float(lows[last]), float(highs[-1 - last])
     return PairedDifference(float(by_seed.mean()), *ends, p_value, tuple(by_seed.tolist()))
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from .files import DISK_FULL, is_disk_full
 from .mistake import Mistake
 from .stopping import STOP_REQUESTS, Stopped
+from .text import escape_controls
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,13 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+class PlainFormatter(logging.Formatter):
+    """Lays out log lines in which no name can steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_controls(super().format(record), kept="\n\t")
+
+
 def show(answer: str, is_logged: bool = False) -> None:
     """Write what a command was asked for, such as a table, to standard output; logs go to standard error.
 
@@ -35,7 +43,7 @@ def show(answer: str, is_logged: bool = False) -> None:
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
-    sys.stdout.write(f"{answer}\n")
+    sys.stdout.write(escape_controls(f"{answer}\n", kept="\n\t"))
     sys.stdout.flush()
 
 
@@ -44,7 +52,10 @@ def run_command(main: Callable[[], object]) -> int:
 
     A mistake of the user and an error of the machine end in one line; any other error shows its traceback.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")  # to standard error, until ``start_logging``
+    console = logging.StreamHandler()  # to standard error, until ``start_logging``
+    console.setFormatter(PlainFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[console])
+    logging.getLogger("torch").setLevel(logging.WARNING)  # it tells of a cache where its import is interrupted
     with STOP_REQUESTS.handled():
         try:
             status = main()
@@ -53,10 +64,10 @@ def run_command(main: Callable[[], object]) -> int:
 
                 stop_processes()
             return status if isinstance(status, int) else 0
-        except Stopped as stopped:
-            logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
-            return stopped.status
-        except Exception as error:
+        except (Stopped, Exception) as error:
+            if stopped := _find_stop(error):
+                logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
+                return stopped.status
             _report(error)
             return 1
         finally:
@@ -74,7 +85,14 @@ def going_on_without(what: str) -> Iterator[None]:
         logger.warning("%s: left out because of an error.", what, exc_info=True)
 
 
-def _report(error: Exception) -> None:
+def _find_stop(error: BaseException | None) -> Stopped | None:
+    """Return the signal that an error comes from: a library that is stopped may raise an error of its own."""
+    while error and not isinstance(error, Stopped):
+        error = error.__context__
+    return error
+
+
+def _report(error: BaseException) -> None:
     """Log one line for an error that the user can mend, and else the traceback and what is known to help."""
     if isinstance(error, Mistake):
         logger.error("%s", _in_one_line(error))

@@ -33,10 +33,9 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
     name in the same folder, under which that file is kept: at every moment, a whole file is at one of both.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise Mistake(f"{path} is no regular file, and is not replaced: choose another name.")
+    require_regular(path)
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = _temporary(path)
         try:
             with temporary.open("x+b") as file:
@@ -52,6 +51,22 @@ def write_whole(write: Callable[[BinaryIO], object], path: str | Path, previous:
         handle = os.open(path.parent, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
+
+
+def require_regular(path: Path) -> None:
+    """Refuse to write where something else than a file is: opening a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise Mistake(f"{path} is no regular file, and is not replaced: choose another name.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; the error names what stands in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        place = next(path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir())
+        kind = f"a link to {os.readlink(place)}, which is not there" if place.is_symlink() else "a file, not a folder"
+        raise Mistake(f"{place} is {kind}: choose another folder.") from None
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -70,7 +85,7 @@ def whole_folder(path: Path, force: bool = False) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     _require_replaceable(path, force)
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     with lock_folder(path.parent, path.name), _explained(path):
         temporary = _temporary(path)
         temporary.mkdir()

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
+from .text import escape_controls
+
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align: str = "") -> str:
     """Lay out a table with a title line, a rule below it, and columns as wide as their widest cell.
 
-    Cells are shown as ``str`` shows them. ``align`` has '<' (left) or '>' (right) for each column; without it, the
+    Control characters of cells are escaped. ``align`` has '<' (left) or '>' (right) for each column; without it, the
     first column is left-aligned and the others right-aligned. No line has trailing spaces, and the last one no newline.
     """
     align = align or "<" + ">" * (len(header) - 1)
-    table = [[str(cell) for cell in row] for row in (header, *rows)]
+    table = [[escape_controls(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(cells, align, widths, strict=True)).rstrip()

@@ -4,9 +4,10 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import TextIO
 
 from .mistake import MissingFile, Mistake
 
@@ -21,6 +22,10 @@ _BETWEEN_DIGITS = re.compile(rf"(?<=[0-9])(?!\.[0-9]){_SEPARATOR}(?=[0-9])")  # 
 _BESIDE_LETTERS = re.compile(rf"(?<=[^\W\d_]){_SEPARATOR}(?=\w)|(?<=\w){_SEPARATOR}(?=[^\W\d_])")
 _QUOTES = "'\"\u2019"
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
+_FORMULA = re.compile("'*[=+@\uff1d\uff0b\uff0d\uff20-]")  # ASCII and full-width signs
+_GUARD = re.compile(rf"^'(?={_FORMULA.pattern})")
+_PLAIN_NUMBER = re.compile(r"[+-]?(inf|nan|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", re.ASCII | re.IGNORECASE)
 _QUOTED = 60  # characters of a bad value that a message repeats
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -73,7 +78,26 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
         if len(cells) != len(header):
             counts = f"expected {len(header)} values as in the header, got {len(cells)}"
             raise Mistake(f'{path}, line {line}: {counts}; a value with a comma needs "quotes".')
+    rows = [(line, [_GUARD.sub("", cell) for cell in cells]) for line, cells in rows]
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+
+
+def write_csv(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows of a CSV file; None is an empty cell, control characters are escaped.
+
+    What a spreadsheet would run as a formula gets an apostrophe in front, which ``read_csv`` takes away.
+    """
+    csv.writer(file, lineterminator="\n").writerows(map(_guard, row) for row in rows)
+
+
+def _guard(cell: object) -> str:
+    text = "" if cell is None else escape_controls(str(cell))
+    return f"'{text}" if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text) else text
+
+
+def escape_controls(text: str, kept: str = "") -> str:
+    """Escape the characters that a terminal obeys in place of showing them, but for some."""
+    return _CONTROL.sub(lambda match: match[0] if match[0] in kept else repr(match[0])[1:-1], text)
 
 
 def read_word(text: str) -> str:

@@ -133,11 +133,12 @@ def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
     problems, train = report.problems, report.dataset.train
     cases = (*report.dataset.cases.values(), *report.dataset.validation.values())
     scored = [case for case in cases if not case.identities_masked]
-    overlap = {each.pid for each in train} & {each.pid for case in scored for each in (*case.query, *case.gallery)}
-    problems.add("people in train and test", *(f"identity {pid}" for pid in sorted(overlap)))
+    people = {each.pid: each.person for each in train}
+    overlap = people.keys() & {each.pid for case in scored for each in (*case.query, *case.gallery)}
+    problems.add("people in train and test", *(f"identity {people[pid]}" for pid in sorted(overlap)))
     for each in report.examined:
         if each.num_frames < cfg.INPUT.SEQ_LEN:
-            place = f"{each.split}: identity {each.tracklet.pid}, {each.tracklet.name}"
+            place = f"{each.split}: identity {each.tracklet.person}, {each.tracklet.name}"
             problems.add("short tracklet", f"{place}: {each.num_frames} frames")
     examined = [each for each in report.examined if each.split == "train"]
     num_frames, num_bad = sum(each.num_frames for each in examined), sum(each.count_bad() for each in examined)
@@ -147,12 +148,13 @@ def _compare_tracklets(cfg: CfgNode, report: Report) -> None:
         problems.add("too many bad frames", f"{share}; the limit is {100 * limit:g} %")
     cameras = {each.camid for each in train} | {UNKNOWN}
     test = [each.tracklet for each in report.examined if each.split != "train"]
-    unseen = Counter(each.camid for each in test if each.camid not in cameras)
-    problems.add("camera only in test", *(f"camera {camid}: {unseen[camid]} tracklets" for camid in sorted(unseen)))
+    unseen = Counter((each.camid, each.camera) for each in test if each.camid not in cameras)
+    texts = (f"camera {camera}: {unseen[camid, camera]} tracklets" for camid, camera in sorted(unseen))
+    problems.add("camera only in test", *texts)
     _check_people(cfg.DATALOADER.NUM_INSTANCE, train, problems)
     for case in scored:
         alone = _find_unmatched(case)
-        texts = (f"{case.name}/query: identity {pid}, {alone[pid]} queries" for pid in sorted(alone))
+        texts = (f"{case.name}/query: identity {person}, {alone[pid, person]} queries" for pid, person in sorted(alone))
         problems.add("query without match", *texts)
     masked = [f"{case.name}/{side}" for case in cases if case.identities_masked for side in ("query", "gallery")]
     problems.add("frame of two people", *_find_shared_frames(report.examined, masked))
@@ -164,27 +166,28 @@ def _check_people(num_instances: int, train: Sequence[Tracklet], problems: Findi
     people: dict[int, list[Tracklet]] = defaultdict(list)
     for tracklet in train:
         people[tracklet.pid].append(tracklet)
-    for pid, tracklets in people.items():
+    for tracklets in people.values():
+        person = tracklets[0].person
         views = {tracklet.view for tracklet in tracklets}
         if len(tracklets) == 1:
-            problems.add("one tracklet", f"identity {pid}")
+            problems.add("one tracklet", f"identity {person}")
         if has_both_views and len(views) == 1:
-            problems.add("one view", f"identity {pid}: only {views.pop()}")
+            problems.add("one view", f"identity {person}: only {views.pop()}")
         if len(tracklets) < num_instances:
-            problems.add("few tracklets", f"identity {pid}: {len(tracklets)}")
+            problems.add("few tracklets", f"identity {person}: {len(tracklets)}")
 
 
-def _find_unmatched(case: Case) -> Counter[int]:
-    """Count the queries of each identity that have no match in the gallery."""
+def _find_unmatched(case: Case) -> Counter[tuple[int, str | int]]:
+    """Count the queries of each identity, pid and ``person``, that have no match in the gallery."""
     cameras: dict[int, set[int]] = defaultdict(set)  # of each identity in the gallery
     for tracklet in case.gallery:
         cameras[tracklet.pid].add(tracklet.camid)
     protocol = PROTOCOLS[case.protocol]
-    unmatched: Counter[int] = Counter()
+    unmatched: Counter[tuple[int, str | int]] = Counter()
     for query in case.query:
         camids = np.array(sorted(cameras[query.pid]), dtype=np.int64)
         if protocol.leaves_out(query.pid, query.camid, np.full_like(camids, query.pid), camids).all():
-            unmatched[query.pid] += 1
+            unmatched[query.pid, query.person] += 1
     return unmatched
 
 

@@ -81,14 +81,14 @@ def report_as_dict(report: Report) -> dict[str, Any]:
 
 def _count_split(tracklets: Sequence[Tracklet]) -> dict[str, Any]:
     """Count what a split holds, and its tracklets by camera (-1: unknown) and altitude."""
-    cameras = Counter(tracklet.camid for tracklet in tracklets)
+    cameras = Counter((tracklet.camid, tracklet.camera) for tracklet in tracklets)
     altitudes = Counter(tracklet.altitude for tracklet in tracklets if tracklet.altitude is not None)
     return {
         "people": len({tracklet.pid for tracklet in tracklets}),
         "tracklets": len(tracklets),
         "with_attributes": sum(tracklet.attributes is not None for tracklet in tracklets),
         "frames": sum(len(tracklet.frame_paths) for tracklet in tracklets),
-        "cameras": dict(sorted(cameras.items())),
+        "cameras": {camera: count for (_, camera), count in sorted(cameras.items())},
         "altitudes": dict(sorted(altitudes.items())),
     }
 
@@ -119,7 +119,10 @@ def _format_counts(report: Report) -> Iterator[str]:
     published, rows = report.dataset.published, []
     for split, tracklets in report.splits().items():
         counts = _count_split(tracklets)
-        details = ", ".join(f"{'?' if camid == UNKNOWN else f'C{camid}'} {n}" for camid, n in counts["cameras"].items())
+        details = ", ".join(
+            f"{'?' if camera == UNKNOWN else f'C{camera}' if isinstance(camera, int) else camera} {n}"
+            for camera, n in counts["cameras"].items()
+        )
         if counts["altitudes"]:
             details += "; " + ", ".join(f"{metres} m {n}" for metres, n in counts["altitudes"].items())
         cells = {f"{split} identities": counts["people"], f"{split} tracklets": counts["tracklets"]}

@@ -74,12 +74,23 @@ class Augmenter:
 
         A batch of one shape always takes the same number of draws from the generator, which is on the CPU.
         """
+        draws = self.draw(clips.shape, generator)
+        if clips.is_cuda:
+            draws = [part.pin_memory() for part in draws]  # the host does not wait for the copies
+        return self.apply(clips, *(part.to(clips.device, non_blocking=True) for part in draws))
+
+    def apply(
+        self,
+        clips: torch.Tensor,
+        flipped: torch.Tensor,
+        boxes: torch.Tensor,
+        colors: torch.Tensor,
+        factors: torch.Tensor,
+        corners: torch.Tensor,
+    ) -> torch.Tensor:
+        """Normalise clips as above and change them by what ``draw`` drew, on their device."""
         x = clips.float().div_(255)
         B, T, C, H, W = x.shape
-        draws = self._draw(B, T, H, W, generator)
-        if x.is_cuda:
-            draws = [part.pin_memory() for part in draws]  # the host does not wait for the copies
-        flipped, boxes, colors, factors, corners = (part.to(x.device, non_blocking=True) for part in draws)
         G = len(boxes)
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
@@ -97,13 +108,14 @@ class Augmenter:
         fill = self.normalize.standardize_(colors.t().reshape(B, G // B, 3, 1, 1))
         return torch.where(erased.unsqueeze(2), fill, x)
 
-    def _draw(self, B: int, T: int, H: int, W: int, generator: torch.Generator) -> list[torch.Tensor]:
-        """Draw the random choices for B clips of T frames of H x W pixels, in G groups of frames that share theirs.
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> list[torch.Tensor]:
+        """Draw the random choices for clips of a shape, (B, T, C, H, W), in G groups of frames that share theirs.
 
         Returns whether a clip is mirrored, (B,), bool; boxes to erase, (G, 4), int32: top, left, bottom, right, the
         last two exclusive, some of them empty; the colours that fill them, (3, G), within 0..1; factors of brightness,
         contrast and saturation, (3, G); and first row and column of the crops in the padded frames, (2, G), int64.
         """
+        B, T, _, H, W = shape
         G = B if self.consistent else B * T
         own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
         flipped = torch.rand(self.world_size * B, generator=generator) < self.flip_probability

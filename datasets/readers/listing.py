@@ -5,8 +5,9 @@ wherever it could have been an identity, a tracklet or a frame: leaving it out w
 is a file without a suffix where an identity or a tracklet is expected; files with a suffix are left out there.
 """
 
+import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +21,7 @@ from .names import (
     IMAGE_SUFFIXES,
     OTHER_PICTURES,
     SHEETS_ENDING,
+    count_kinds,
     frame_order,
     is_hidden,
     is_image_name,
@@ -27,6 +29,8 @@ from .names import (
     is_utf8,
     number_folders,
 )
+
+logger = logging.getLogger(__name__)
 
 # How messages call the folder of a copy; some commands take it by an option or argument of their own.
 ROOT_SETTING = "DATASETS.ROOT_DIR or this command's own option for the folder"
@@ -203,3 +207,33 @@ def find_images(root: str | Path) -> tuple[dict[str, list[str]], list[str]]:
         if name.lower().endswith(OTHER_PICTURES)
     ]
     return {place: names for place, names in images.items() if names}, sorted(problems, key=natural_key)
+
+
+def find_tracklets(root: str | Path) -> dict[str, Sequence[str]]:
+    """Find the tracklets of a folder, in natural order, or one still image, a tracklet of one frame.
+
+    The root, and every folder below it, is a tracklet if it directly holds frames. A tracklet's name is its path below
+    the root; the root itself has its own name. Returns the absolute paths of the frames of each.
+    """
+    path = os.path.abspath(root)
+    frames: dict[str, Sequence[str]] = {}
+    if os.path.isfile(path) and path.lower().endswith(IMAGE_SUFFIXES):
+        frames = {os.path.basename(path): (path,)}
+    elif os.path.isdir(path):
+        images, problems = find_images(path)
+        for place, names in images.items():
+            name, folder = (os.path.basename(path), path) if place == "." else (place, os.path.join(path, place))
+            if name in frames:
+                raise Mistake(f"{path} and {folder} would have the same name: move the frames out of {path}.")
+            frames[name] = tuple(os.path.join(folder, image) for image in names)
+        if problems and frames:
+            logger.warning("%s: left out (%d): %s.", path, len(problems), "; ".join(count_kinds(problems)))
+    if not frames:
+        kind = "has no frames" if os.path.isdir(path) else "cannot be used" if os.path.exists(path) else "is missing"
+        expected = f"a folder with frames ({', '.join(IMAGE_SUFFIXES)}) in it or below it, or one such image"
+        raise MissingFile(f"{printable(path)} {kind}: expected {expected}.")
+    for paths in frames.values():
+        if not is_utf8("".join(paths)):  # a feature file could not hold other names
+            raise Mistake(f"{printable(paths[0])}: names of folders and frames must be UTF-8; rename them.")
+    logger.info("%d tracklets with %d frames in %s", len(frames), sum(map(len, frames.values())), path)
+    return frames

@@ -83,8 +83,10 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
             raise Mistake(f"{table.path}: no gallery is left; give some tracklets the split {GALLERY}.")
         title = "between cameras" if have_cameras(test) else "between tracklets"
         cases = {"case1": Case("search", title, query, kept)}
-    cases = {key: replace(case, protocol=protocol, scheme=scheme) for key, case in cases.items()}
-    camera_words = {camid: word for word, camid in number_words(row.camera for row in rows).items()}
+    columns = zip(table.attributes, zip(*(row.attributes for row in rows), strict=True), strict=False)
+    words = {name: {code: word for word, code in number_words(own).items()} for name, own in columns}
+    cases = {key: replace(case, protocol=protocol, scheme=scheme, attribute_words=words) for key, case in cases.items()}
+    camera_words = {tracklet.camid: tracklet.camera_word for tracklet in numbered if tracklet.camid != UNKNOWN}
     return DataSet("a data set of your own", train, cases, scheme, camera_words=camera_words)
 
 

@@ -3,7 +3,6 @@
 A row is a tracklet. What can be wrong with the table alone is found here, before any folder of frames is touched.
 """
 
-import csv
 import io
 import os
 import re
@@ -15,7 +14,7 @@ from urllib.parse import quote
 
 from utils.files import write_text
 from utils.mistake import Mistake
-from utils.text import natural_key, parse_integer, read_csv, read_word, shorten, spelling
+from utils.text import escape_controls, natural_key, parse_integer, read_csv, read_word, shorten, spelling, write_csv
 from utils.unknown import UNKNOWN
 
 from ..split import draw_people, find_queries, have_both_views, have_cameras
@@ -82,11 +81,10 @@ def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence
     defaults = {name: getattr(TableRow, name) for name in OPTIONAL}
     names = [name for name in COLUMNS if any(getattr(row, name) != defaults.get(name) for row in rows)]
     file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*names, *(ATTRIBUTE + name for name in attributes)])
+    write_csv(file, [[*names, *(ATTRIBUTE + name for name in attributes)]])
     for row in rows:
         words = {**vars(row), "day": None if row.day is None else f"{row.day:06d}"}
-        writer.writerow([*(words[name] for name in names), *row.attributes])
+        write_csv(file, [[*(words[name] for name in names), *row.attributes]])
     write_text(file.getvalue(), path)
 
 
@@ -109,6 +107,8 @@ def make_tracklets(rows: Sequence[TableRow]) -> list[Tracklet]:
             altitude=row.altitude,
             attributes=tuple(code.get(word, UNKNOWN) for code, word in zip(codes, row.attributes, strict=True)) or None,
             day=row.day,
+            person_word=row.person,
+            camera_word=row.camera,
         )
         for row in rows
     ]
@@ -171,6 +171,9 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequence[str] = ()) -> TableRow:
     """Read a row from its words by column; ``where`` begins a message about it."""
     texts = {name: value.strip() if name in TEXTS else read_word(value) for name, value in values.items()}
+    for name, value in values.items():
+        if escape_controls(text := name + value.strip()) != text:
+            raise Mistake(f"{where}: {escape_controls(name)} has control characters: {shorten(value)}; rename it.")
     if not texts["path"]:
         raise Mistake(f"{where}: path is empty; it names the tracklet's folder, or its frames by a pattern.")
     for name in ("person", "camera"):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, UNKNOWN_CODES, AttributeScheme
+from datasets.clips.decoding import UnreadableFrameError
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
 from utils.checkpoint import fitting, read_checkpoint
@@ -163,6 +164,11 @@ def encode_words(
     words = raw.average_over_tracklets(
         lambda clips, camids: space.encode_frames(clips), make_loader(tracklets), tracklets, "frames beside texts"
     )
+    if not words.counts.all():  # kept features need no frames
+        gone = tracklets[int(words.counts[:, 0].argmin())].key
+        raise UnreadableFrameError(
+            f"No frame of {gone} can be read any more: delete the features that were kept of it."
+        )
     return F.normalize(words.features, dim=1).cpu()
 
 

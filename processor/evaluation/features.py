@@ -53,6 +53,13 @@ class FeatureSet:
         return [tracklet.key for tracklet in self.tracklets]
 
 
+def describe_unread(num_left_out: int, num_unreadable: int) -> str:
+    """Say how many tracklets and frames could not be read, both as in ``FeatureSet``; '' if all could."""
+    tracklets = f"{num_left_out} tracklets are left out, because none of their frames can be read"
+    frames = f"{num_unreadable} frames of clips could not be read"
+    return "; ".join([tracklets] * bool(num_left_out) + [frames] * bool(num_unreadable))
+
+
 class Averages(NamedTuple):
     """Means over the readable clips of n tracklets."""
 

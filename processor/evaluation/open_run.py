@@ -11,18 +11,28 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import CONFIG_FILE, Role, changed_keys, config_of_run, describe_differences, get_cfg, parse_camera_map
+from configs import (
+    BEST_CHECKPOINT,
+    CONFIG_FILE,
+    LAST_CHECKPOINT,
+    Role,
+    changed_keys,
+    config_of_run,
+    describe_differences,
+    find_run,
+    get_cfg,
+    locate_checkpoint,
+    parse_camera_map,
+)
 from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_weights
 from utils.checkpoint import fitting, log_identity, read_checkpoint
-from utils.mistake import MissingFile, Mistake
+from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
 from utils.text import spelling
 from utils.unknown import UNKNOWN
-
-from ..training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
@@ -115,24 +125,9 @@ class TrainedRun:
         return cameras
 
 
-def locate_checkpoint(cfg: CfgNode) -> Path:
-    """Return the checkpoint that TEST.WEIGHT means: the last ('' or 'last') or best one in OUTPUT_DIR, or a file."""
-    folder, weight = Path(cfg.OUTPUT_DIR), cfg.TEST.WEIGHT
-    names = {"": LAST_CHECKPOINT, "last": LAST_CHECKPOINT, "best": BEST_CHECKPOINT}
-    path = folder / names[weight] if weight in names else Path(weight)
-    if path.is_file():
-        return path
-    if weight not in names:
-        raise MissingFile(f"{path} is not there (--weight, TEST.WEIGHT).")
-    if weight == "best" and (folder / LAST_CHECKPOINT).is_file():
-        raise MissingFile(f"{path} is not there: training keeps one if it holds people out to choose it on.")
-    command = f'python train_main.py --output_dir "{folder}"'
-    raise MissingFile(f"{path} is not there: train first ({command}), or name another file with --weight.")
-
-
 def open_run(opts: Sequence[str]) -> TrainedRun:
     """Open the run that OUTPUT_DIR and TEST.WEIGHT name, with its own configuration and ``opts`` over it."""
-    return load_trained(get_cfg(config_of_run(opts), opts), overrides=opts)
+    return load_trained(find_run(opts), overrides=opts)
 
 
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:

@@ -55,7 +55,8 @@ def evaluate(
     results = []
     for case in cases:
         query, gallery = (_fetch_features(extractor, make_loader, case, side, cache) for side in ("query", "gallery"))
-        if num_left_out := query.num_left_out + gallery.num_left_out:
+        unread = query.num_left_out + gallery.num_left_out, query.num_unreadable + gallery.num_unreadable
+        if any(unread):
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))
         rankings: dict[Method, RankingResult] = {}
         try:
@@ -64,7 +65,7 @@ def evaluate(
                 rankings = score_distances(distances, query, gallery, PROTOCOLS[case.protocol], processes)
         except Mistake as error:
             raise Mistake(f"{case.title}: {error}") from error
-        results.append(CaseResult(case, distances, rankings, num_left_out))
+        results.append(CaseResult(case, distances, rankings, *unread))
     return Evaluation(results, extractor.normalize)
 
 

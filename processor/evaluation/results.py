@@ -72,7 +72,8 @@ class CaseResult:
     case: Case  # with the tracklets that were ranked
     distances: dict[Method, Distances]  # (Q, G), the visual ones first; computed whenever they are looked at
     rankings: dict[Method, RankingResult]
-    num_left_out: int = 0  # tracklets that were not ranked, because none of their frames can be read
+    num_left_out: int = 0  # of both sides, as in ``FeatureSet``
+    num_unreadable: int = 0  # likewise
 
     @property
     def protocol(self) -> Protocol:

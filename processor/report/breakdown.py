@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from datasets.attributes import AGVPREID_SCHEME, CODES, AttributeScheme
-from datasets.tracklet import Tracklet
+from datasets.attributes import AGVPREID_SCHEME, CODES
+from datasets.tracklet import Case, Tracklet
 from utils.bootstrap import mean_over_people
 from utils.distances import given_distances
 from utils.metrics import RankingResult, merge_rankings, score_queries
@@ -21,15 +21,8 @@ from ..evaluation.results import CaseResult, Evaluation, Method
 
 # What a query is grouped by: something to sort by, and its label; None if it is unknown or does not apply.
 Value = tuple[Any, str] | None
-
-
-class Group(NamedTuple):
-    """Some of the queries that count."""
-
-    property: str
-    value: str
-    scores: RankingResult
-    members: np.ndarray  # of the valid queries of ``scores``, (V,), bool
+# A property, its value, scores, and which of their valid queries share the value, (V,), bool.
+Group = tuple[str, str, RankingResult, np.ndarray]
 
 
 def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -37,21 +30,19 @@ def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
 
     A query of which a property is unknown, or does not apply, is left out of that property's groups only.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method, result, ranking in evaluation.scored_rankings():
-        for group in (*_pair_cameras(result, method), *_group_queries(result, method, ranking)):
-            ranks, precisions = (
-                each[group.members] for each in (group.scores.first_ranks, group.scores.average_precisions)
-            )
+        for name, value, scores, members in (*_pair_cameras(result, method), *_group_queries(result, ranking)):
             row = {
                 "method": str(method),
                 "direction": result.case.title,
-                "property": group.property,
-                "value": group.value,
-                "num_queries": len(ranks),
+                "property": name,
+                "value": value,
+                "num_queries": int(members.sum()),
             }
-            pids = result.ids[0][group.scores.valid_queries][group.members]
-            rows.append(row | mean_over_people({"R1": (ranks <= 1).astype(float), "mAP": precisions}, pids))
+            hits, precisions = (scores.first_ranks <= 1).astype(float), scores.average_precisions
+            pids = result.ids[0][scores.valid_queries]
+            rows.append(row | mean_over_people({"R1": hits[members], "mAP": precisions[members]}, pids[members]))
     return rows
 
 
@@ -73,21 +64,25 @@ def format_interval(row: Mapping[str, Any], measure: str) -> str:
     return f"{percent(row[f'{measure}_low'])}-{percent(row[f'{measure}_high'])}"
 
 
-def _group_queries(result: CaseResult, method: Method, ranking: RankingResult) -> Iterator[Group]:
+def _group_queries(result: CaseResult, ranking: RankingResult) -> Iterator[Group]:
     """Yield the groups of queries that share a property."""
-    queries = result.valid_queries(method)
-    facts = zip(queries, _true_matches(result, queries), _length_quarters(queries), strict=True)
-    known = [_describe_query(*own, result.case.scheme) for own in facts]
+    case = result.case
+    known: list[dict[str, Value]] = []
+    indices = np.flatnonzero(ranking.valid_queries).tolist()
+    for index, length in zip(indices, _length_quarters([case.query[index] for index in indices]), strict=True):
+        matches = [case.gallery[other] for other in np.flatnonzero(result.matches(index) & result.kept(index))]
+        known.append(_describe_query(case.query[index], matches, length, case))
     for name in known[0]:
         values = [own[name] for own in known]
         for value in sorted({value for value in values if value}):
-            yield Group(name, value[1], ranking, np.array([own == value for own in values]))
+            yield name, value[1], ranking, np.array([own == value for own in values])
 
 
 def _pair_cameras(result: CaseResult, method: Method) -> Iterator[Group]:
     """Yield the queries of each camera, ranked in the gallery of each camera alone if they have a match there."""
     q_pids, g_pids, q_camids, g_camids = result.ids
     columns = {camera: np.flatnonzero(g_camids == camera) for camera in sorted({*g_camids.tolist()} - {UNKNOWN})}
+    names = {tracklet.camid: tracklet.camera for tracklet in (*result.case.query, *result.case.gallery)}
     protocol = replace(result.protocol, count_unmatched=False)
     parts: dict[int, list[RankingResult]] = defaultdict(list)
     for rows, block in result.distances[method].blocks():
@@ -100,21 +95,7 @@ def _pair_cameras(result: CaseResult, method: Method) -> Iterator[Group]:
         for other, scores in rankings.items():
             members = (q_camids == camera)[scores.valid_queries]
             if members.any():
-                yield Group("query camera to gallery camera", f"{camera} to {other}", scores, members)
-
-
-def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[Tracklet]]:
-    """Return the gallery tracklets that the protocol counts as matches of each query."""
-    by_pid = defaultdict(list)
-    for tracklet in result.case.gallery:
-        by_pid[tracklet.pid].append(tracklet)
-    matches = []
-    for query in queries:
-        same = by_pid[query.pid]
-        pids, camids = np.full(len(same), query.pid), np.array([tracklet.camid for tracklet in same])
-        left_out = result.protocol.leaves_out(query.pid, query.camid, pids, camids)
-        matches.append([tracklet for tracklet, out in zip(same, left_out, strict=True) if not out])
-    return matches
+                yield "query camera to gallery camera", f"{names[camera]} to {names[other]}", scores, members
 
 
 def _length_quarters(queries: Sequence[Tracklet]) -> list[Value]:
@@ -125,9 +106,7 @@ def _length_quarters(queries: Sequence[Tracklet]) -> list[Value]:
     return [(quarter, f"{ends[quarter].min()} to {ends[quarter].max()}") for quarter in quarters.tolist()]
 
 
-def _describe_query(
-    query: Tracklet, matches: Sequence[Tracklet], length: Value, scheme: AttributeScheme | None
-) -> dict[str, Value]:
+def _describe_query(query: Tracklet, matches: Sequence[Tracklet], length: Value, case: Case) -> dict[str, Value]:
     """Return each property of a query; its altitude is that of what is aerial, itself or its matches."""
     aerial = [query] if query.view == "aerial" else [match for match in matches if match.view == "aerial"]
     metres = tuple(sorted({tracklet.altitude for tracklet in aerial if tracklet.altitude is not None}))
@@ -136,14 +115,16 @@ def _describe_query(
     same_day = (0, "the same") if len(days) == 1 else (1, "the same and others")
     day = same_day if query.day in days else (2, "another")
     properties: dict[str, Value] = {
-        "query camera": None if query.camid == UNKNOWN else (query.camid, str(query.camid)),
+        "query camera": None if query.camid == UNKNOWN else (query.camid, str(query.camera)),
         "altitude": (metres, f"{', '.join(map(str, metres))} m") if metres else None,
         "day of the true matches": day if known_days else None,
         "frames of the query": length,
     }
-    if scheme:
+    if scheme := case.scheme:
         codes = query.attributes or scheme.unknown
         for column, code, unknown in zip(scheme.columns, codes, scheme.unknown, strict=True):
-            labels = CODES[column] if scheme == AGVPREID_SCHEME else None
-            properties[column] = None if code == unknown else (code, labels[code] if labels else str(code))
+            words = (
+                dict(enumerate(CODES[column])) if scheme == AGVPREID_SCHEME else case.attribute_words.get(column, {})
+            )
+            properties[column] = None if code == unknown else (code, words.get(code, str(code)))
     return properties

@@ -25,8 +25,8 @@ SEED = "SOLVER.SEED"
 COMPARED = ("R1", "mAP", "mINP")
 NUM_CHANGES = 10
 Key = tuple[str, str, str]  # of a query in an evaluation: method, direction, key of its tracklet
-# pid of a query, and ``SCORES`` of each run of the first and of the second method
-Pairs = dict[Key, tuple[int, tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]]
+# person of a query, and ``SCORES`` of each run of the first and of the second method
+Pairs = dict[Key, tuple[int | str, tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]]
 Rows = dict[tuple[str, ...], list[float]]  # ``MEASURES`` by ``ROW_KEYS``
 
 
@@ -64,7 +64,7 @@ def format_settings(paths: Sequence[Path], settings: Sequence[dict[str, str]], i
     """List the keys in which runs differ, but for one, with the runs of each value; '' if they agree."""
     lines = []
     for key in sorted(set().union(*settings) - {ignored}):
-        runs = defaultdict(list)
+        runs: dict[str, list[str]] = defaultdict(list)
         for path, own in zip(paths, settings, strict=True):
             if key in own or key in SETTINGS or not own.keys() & set(SETTINGS):  # else its value is unknown
                 runs[own.get(key, "known" if key in SETTINGS else "the recipe's")].append(str(path))
@@ -85,19 +85,22 @@ def format_means(paths: Sequence[Path]) -> str:
     rows = []
     for keys in runs[0]:
         values = np.array([run[keys] for run in runs])
-        deviations = map(percent, values.std(axis=0, ddof=1)) if len(runs) > 1 else ["-"] * len(MEASURES)
+        deviations = [percent(value) for value in values.std(axis=0, ddof=1)] if len(runs) > 1 else "-" * len(MEASURES)
         cells = [f"{percent(mean)} ({own})" for mean, own in zip(values.mean(axis=0), deviations, strict=True)]
         rows.append([" | ".join(keys), *cells])
     table = format_table([f"mean (standard deviation) of {len(runs)} runs", *MEASURES], rows)
     return format_settings(paths, settings, ignored=SEED) + table
 
 
-def read_queries(path: Path) -> dict[Key, tuple[int, tuple[float, ...]]]:
-    """Read pid and ``SCORES`` of each query of a queries.csv, in the file's order."""
+def read_queries(path: Path) -> dict[Key, tuple[int | str, tuple[float, ...]]]:
+    """Read the person and ``SCORES`` of each query of a queries.csv, in the file's order."""
     _, rows = read_csv(path)
     try:
         return {
-            (row["method"], row["direction"], row["key"]): (int(row["pid"]), tuple(float(row[name]) for name in SCORES))
+            (row["method"], row["direction"], row["key"]): (
+                int(row["pid"]) if row["pid"].isdecimal() else row["pid"],
+                tuple(float(row[name]) for name in SCORES),
+            )
             for _, row in rows
         }
     except (KeyError, ValueError) as error:

@@ -18,7 +18,7 @@ from model.relevance import trace_relevance
 
 from ..evaluation.features import FeatureExtractor, evaluation_mode
 from .direction import RankedDirection
-from .pictures import describe_view
+from .pictures import describe_camera, describe_view
 
 NUM_LAYERS = 4  # blocks of the encoder to go back; the erasing test came out much the same for 1 to 6
 OPACITY = 0.7  # of the colour over the most relevant patch
@@ -121,7 +121,7 @@ def draw_pair(
     halves = np.asarray(figure.subfigures(2, 1))
     sides = zip(halves, clips, explanation.maps, explanation.weights, tracklets, strict=True)
     for half, clip, maps, weights, tracklet in sides:
-        title = f"{tracklet.key}, camera {tracklet.camid}, {describe_view(tracklet)}"
+        title = f"{tracklet.key}, {describe_camera(tracklet)}, {describe_view(tracklet)}"
         half.suptitle(title, x=0.02, ha="left", fontsize=9, parse_math=False)  # keys may hold dollar signs
         axes = half.subplots(2, num_frames, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
         columns = zip(axes.T, clip.permute(0, 2, 3, 1).numpy(), overlay_clip(clip, maps), weights, strict=True)

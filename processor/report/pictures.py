@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
 from datasets.tracklet import Tracklet
 from utils.tables import percent
+from utils.unknown import UNKNOWN
 
 from .direction import NUM_NEAREST, RankedDirection
 
@@ -49,9 +50,13 @@ def _draw_tracklet(axis: Axes, tracklet: Tracklet, title: str, colour: str) -> N
     axis.set_frame_on(True)
     for spine in axis.spines.values():
         spine.set(edgecolor=colour, linewidth=3)
-    person = f"person {tracklet.pid}, camera {tracklet.camid}"
+    person = f"person {tracklet.person}, {describe_camera(tracklet)}"
     caption = f"{title}\n{person}\n{describe_view(tracklet)}\n{tracklet.name[:MAX_NAME]}"
     axis.set_title(_printable(caption), fontsize=6, color=colour)
+
+
+def describe_camera(tracklet: Tracklet) -> str:
+    return "unknown camera" if tracklet.camid == UNKNOWN else f"camera {tracklet.camera}"
 
 
 def describe_view(tracklet: Tracklet) -> str:

@@ -61,7 +61,7 @@ def render_page(
     data = _collect([own for own in directions if own.method.uses_pictures], maps)
     breakdown = groupby(results["breakdown"], lambda row: (row["method"], row["direction"], row["property"]))
     queries = [data["tracklets"][row["query"]] for direction in data["directions"] for row in direction["rankings"][0]]
-    cameras = sorted({(query["camera"], query["view"]) for query in queries})
+    cameras = sorted({(query["camid"], query["camera"], query["view"]) for query in queries})
     altitudes = sorted({query["altitude"] for query in queries} - {None})
     return html_page.render_page(
         TEMPLATES / "page.html",
@@ -74,7 +74,9 @@ def render_page(
         methods=data["methods"],
         directions=data["directions"],
         groups=[(group, list(rows)) for group, rows in breakdown if group[0] in data["methods"]],
-        cameras=[(str(number), f"{'unknown' if number == UNKNOWN else number}, {view}") for number, view in cameras],
+        cameras=[
+            (str(camera), f"{'unknown' if camid == UNKNOWN else camera}, {view}") for camid, camera, view in cameras
+        ],
         altitudes=[(str(metres), f"{metres} m") for metres in altitudes],
         enumerate=enumerate,
         num_worst=NUM_WORST,
@@ -94,8 +96,10 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
             tracklets[id(tracklet)] = {
                 "number": len(tracklets),
                 "key": tracklet.key,
-                "person": tracklet.pid,
-                "camera": tracklet.camid,
+                "pid": tracklet.pid,
+                "person": tracklet.person,
+                "camid": tracklet.camid,
+                "camera": tracklet.camera,
                 "view": tracklet.view,
                 "altitude": tracklet.altitude,
                 "day": tracklet.day,

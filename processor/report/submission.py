@@ -4,12 +4,11 @@ A submission is a ranking file in AG-VPReID's form, with rows numbered from 1 th
 ranking files are written, but not read.
 """
 
-import csv
 import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -22,7 +21,7 @@ from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.distances import nearest_columns
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
-from utils.text import read_csv, shorten
+from utils.text import read_csv, shorten, write_csv
 
 HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
 # First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
@@ -42,12 +41,11 @@ AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names
 def ranking_file(path: Path, form: str) -> Iterator[AddRanking]:
     """Write a ranking file of a form: a row for each query, of one direction or several."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(RANKING_HEADERS[form])
+        write_csv(file, [RANKING_HEADERS[form]])
         numbers = count(1)
 
         def add(case: str, query: str, gallery: str) -> None:
-            writer.writerow((next(numbers) if form == AGVPREID_RANKING else case, query, gallery))
+            write_csv(file, [(next(numbers) if form == AGVPREID_RANKING else case, query, gallery)])
 
         yield add
 
@@ -84,9 +82,8 @@ def write_submission(path: Path, rows: Iterable[Row], sample: Sequence[Row] = ()
         by_query[row.query] = row
     order = dict.fromkeys([*(row.query for row in sample if row.query in by_query), *by_query])
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows((number, query, " ".join(by_query[query].gallery)) for number, query in enumerate(order, start=1))
+    ranked = ((number, query, " ".join(by_query[query].gallery)) for number, query in enumerate(order, start=1))
+    write_csv(text, [HEADER, *ranked])
     write_text(text.getvalue(), path)
     return len(by_query)
 
@@ -148,6 +145,13 @@ def tracklet_names(root: Path, side: str) -> set[str]:
     return names
 
 
+def _read_names(distances: Mapping[str, np.ndarray], side: str) -> list[str]:
+    """Return the names of a side's tracklets; files of version 0.1 have only their keys, identity/name."""
+    if f"{side}_names" in distances:
+        return distances[f"{side}_names"].tolist()
+    return [key.partition("/")[2] for key in distances[f"{side}_keys"].tolist()]
+
+
 def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
     """Rank the gallery for every query by the distances that an evaluation left, all directions after one another.
 
@@ -163,10 +167,9 @@ def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
         try:
             with np.load(path) as content:
                 distmat = content["distmat"]
-                keys = [content[f"{side}_keys"].tolist() for side in ("query", "gallery")]
+                queries, galleries = (_read_names(content, side) for side in ("query", "gallery"))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
-        queries, galleries = ([key.partition("/")[2] for key in side] for side in keys)  # after the identity: the name
         for query, distances in zip(queries, distmat, strict=True):
             nearest = nearest_columns(torch.from_numpy(distances), length or len(distances)).tolist()
             yield Row(str(path), "", query, [galleries[index] for index in nearest])

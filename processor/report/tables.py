@@ -10,6 +10,7 @@ from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
 from utils.tables import format_table, percent
 
+from ..evaluation.features import describe_unread
 from ..evaluation.results import RERANKED, Evaluation, Method
 from .breakdown import break_down, format_interval
 from .direction import RankedDirection
@@ -100,6 +101,7 @@ def collect_results(
         "remarks": list_remarks(evaluation),
         "identities_masked": bool(evaluation.masked()),
         "unreadable_tracklets_left_out": {result.case.title: result.num_left_out for result in evaluation.cases},
+        "unreadable_frames": {result.case.title: result.num_unreadable for result in evaluation.cases},
         "results": list(scores),
         "verification": verify_pairs(directions),
         "breakdown": break_down(evaluation),
@@ -130,12 +132,9 @@ def format_protocols(evaluation: Evaluation) -> str:
 
 
 def list_remarks(evaluation: Evaluation) -> list[str]:
-    """Say what has no scores, and how scores must be read."""
-    lines = [
-        f"left out of {result.case.title}, because none of their frames can be read: {result.num_left_out} tracklets"
-        for result in evaluation.cases
-        if result.num_left_out
-    ]
+    """Say what could not be read, what has no scores, and how scores must be read."""
+    unread = ((each.case.title, describe_unread(each.num_left_out, each.num_unreadable)) for each in evaluation.cases)
+    lines = [f"{title}: {text}" for title, text in unread if text]
     if masked := evaluation.masked():
         names = ", ".join(result.case.title for result in masked)
         lines.append(f"not scored, because their test identities are masked: {names}")

@@ -1,6 +1,5 @@
 """Write everything about an evaluation into its results folder."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ import numpy as np
 
 from utils.commands import going_on_without
 from utils.files import replace_files
+from utils.text import escape_controls, write_csv
 
 from ..evaluation.results import VISUAL, CaseResult, Evaluation, Method
 from .breakdown import format_breakdown
@@ -21,7 +21,8 @@ from .report_page import ESCAPES, PAGE_NAME, write_page
 from .submission import ranking_file
 from .tables import SCORES, Row, collect_results, format_results, format_verification
 
-KNOWN = ("key", "pid", "camid", "view", "altitude", "day")  # of a query, in queries.csv
+# Columns of queries.csv, and what they hold of a query.
+KNOWN = {"key": "key", "pid": "person", "camid": "camera"} | {name: name for name in ("view", "altitude", "day")}
 
 
 def write_report(
@@ -95,7 +96,7 @@ def _write_distances(result: CaseResult, method: Method, folder: Path) -> None:
     """Write all distances, (Q, G), as .npz, with key, pid and camid of every row (query) and column (gallery)."""
     arrays: dict[str, Any] = {"distmat": result.distances[method].matrix().numpy()}
     for side, tracklets in (("query", result.case.query), ("gallery", result.case.gallery)):
-        for name in ("key", "pid", "camid"):
+        for name in ("key", "pid", "camid", "name"):
             arrays[f"{side}_{name}s"] = np.array([getattr(tracklet, name) for tracklet in tracklets])
     np.savez_compressed(folder / f"distmat{method.slug}.npz", **arrays)
 
@@ -110,17 +111,16 @@ def _write_tables(evaluation: Evaluation, results: Row, origin: Mapping[str, str
         "breakdown.txt": f"{header}\n{format_breakdown(results['breakdown'])}\n",
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, "utf-8", ESCAPES)
+        (folder / name).write_text(escape_controls(text, kept="\n"), "utf-8", ESCAPES)
     write_queries(folder / "queries.csv", evaluation)
 
 
 def write_queries(path: Path, evaluation: Evaluation) -> None:
     """Write a row for each method and counted query: numbers with all digits, and an empty cell for what is unknown."""
     with path.open("w", newline="", encoding="utf-8", errors=ESCAPES) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("method", "direction", *KNOWN, "num_frames", *SCORES))
+        write_csv(file, [("method", "direction", *KNOWN, "num_frames", *SCORES)])
         for method, result, ranking in evaluation.scored_rankings():
             scores = np.stack([ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties], axis=1)
             for query, values in zip(result.valid_queries(method), scores.tolist(), strict=True):
-                known = (getattr(query, name) for name in KNOWN)
-                writer.writerow((method, result.case.title, *known, len(query.frame_paths), *values))
+                known = (getattr(query, name) for name in KNOWN.values())
+                write_csv(file, [(method, result.case.title, *known, len(query.frame_paths), *values)])

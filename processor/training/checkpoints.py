@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from configs import CONFIG_FILE, Role, changed_keys, get_cfg
+from configs import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, Role, changed_keys, get_cfg
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.files import set_aside
 from utils.mistake import Mistake
@@ -18,7 +18,7 @@ from utils.stopping import STOP_REQUESTS, Stopped
 from ..evaluation.bad_frames import BadFrames
 from ..evaluation.open_run import choose_config
 from .monitor import TrainingMonitor
-from .state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, TrainingState, weights_beside
+from .state import PREVIOUS_CHECKPOINT, TrainingState, weights_beside
 
 logger = logging.getLogger(__name__)
 

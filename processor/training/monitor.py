@@ -21,12 +21,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from utils.files import set_aside, write_text
+from utils.files import set_aside, write_text, write_whole
 from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.progress import format_duration
+from utils.text import write_csv
 
-from .state import TrainingState
+from .state import Measured, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +57,11 @@ class _Epoch:
 
     number: int
     num_steps: int
+    rate: float
     steps: int = 0
     measured_steps: int = 0  # those whose measures are finite
     sums: Row = field(default_factory=dict)
     clips: int = 0
-    rate: float = 0.0
     moments: list[Moment] = field(default_factory=list)  # the start of the epoch, then start and end of each step
     start: float = field(default_factory=time.perf_counter)
 
@@ -86,7 +87,7 @@ class TrainingMonitor:
             self.output = output
             self.rows = read_history(output / HISTORY, state.epoch)  # those of epochs that are repeated are dropped
             self._board = SummaryWriter(str(output / "tensorboard"), purge_step=state.steps_before + state.step + 1)
-        self._epoch = _Epoch(0, 0)
+        self._epoch = _Epoch(0, 0, 0.0)
         self._start = time.perf_counter()
         self._steps_of_run = 0
         # Of measures on their way to the host: names, values, and in some steps distances and the mask of pairs of one
@@ -95,7 +96,7 @@ class TrainingMonitor:
 
     def start_epoch(self, epoch: int, num_steps: int, so_far: Mapping[str, Any] | None = None) -> None:
         """Begin an epoch, counted from 1, or go on with one of which ``measures_so_far`` returned a part."""
-        self._epoch = _Epoch(epoch, num_steps, **deepcopy(so_far or {}))
+        self._epoch = _Epoch(epoch, num_steps, rate=self.state.rate, **deepcopy(so_far or {}))
         self.mark()
 
     def measures_so_far(self) -> dict[str, Any]:
@@ -113,20 +114,18 @@ class TrainingMonitor:
         pixels = restore(clips[:MAX_SAMPLES, :MAX_SAMPLES].float()).clamp(0, 1).mul(255).byte().cpu()
         rows, columns, channels, height, width = pixels.shape
         grid = pixels.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
-        Image.fromarray(grid).save(self.output / SAMPLES)
+        write_whole(lambda file: Image.fromarray(grid).save(file, "PNG"), self.output / SAMPLES)
         self._board.add_image("samples", grid, 0, dataformats="HWC")
 
     @torch.no_grad()
-    def send_measures(
-        self, measures: Mapping[str, Tensor], rate: float, features: Sequence[Tensor], labels: Tensor
-    ) -> None:
-        """Send what a forward pass measured, scalars on the device, to the host, without waiting for it.
+    def send_measures(self, measured: Measured) -> None:
+        """Send what a forward pass measured to the host, without waiting for it.
 
-        Once in a log period, the distances between clips go with it: of their ``features``, (B, width) each, joined and
-        normalised as at test time.
+        Once in a log period, the distances between clips go with it: of their features, joined and normalised as at
+        test time.
         """
+        measures, features, labels = measured
         self._epoch.clips += len(labels)
-        self._epoch.rate = rate
         tensors = [torch.stack([value.float() for value in measures.values()])]
         if self._board and self._epoch.steps % self.solver.LOG_PERIOD == 0:
             joined = F.normalize(torch.cat([feature.float() for feature in features], dim=1), dim=1)
@@ -241,9 +240,7 @@ class TrainingMonitor:
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = sorted(names, key=lambda name: name.startswith(SCORES))  # scores last
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self.rows)
+        write_csv(text, [columns, *([row.get(name) for name in columns] for row in self.rows)])
         write_text(text.getvalue(), self.output / HISTORY)
         draw_curves(self.rows, self.output / CURVES)
 
@@ -281,4 +278,4 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=80)
+    write_whole(lambda file: figure.savefig(file, dpi=80), path)

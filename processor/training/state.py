@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from timm.utils import ModelEmaV3
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from yacs.config import CfgNode
 
-from configs import dump_config
+from configs import BEST_CHECKPOINT, dump_config
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import fitting, write_checkpoint, write_weights
@@ -20,8 +20,6 @@ from utils.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "checkpoint_last.pth"
-BEST_CHECKPOINT = "checkpoint_best.pth"
 PREVIOUS_CHECKPOINT = "checkpoint_previous.pth"  # the last one but one, in case the last is damaged
 WITH_WEIGHTS = ("config", "pids", "camids", "camera_words", "epoch", "step", "chosen_on")  # in files of weights alone
 PROGRESS = ("epoch", "step", "steps_before", "epoch_so_far", "validation_is_due", "best")  # fields of the state
@@ -30,6 +28,14 @@ PROGRESS = ("epoch", "step", "steps_before", "epoch_so_far", "validation_is_due"
 def weights_beside(path: Path, ending: str = "") -> Path:
     """Return the file of the weights that belong to a checkpoint: weights_last.safetensors for checkpoint_last.pth."""
     return path.with_name(f"{path.stem.replace('checkpoint', 'weights')}{ending}.safetensors")
+
+
+class Measured(NamedTuple):
+    """What a step measures for the log, on the device."""
+
+    values: dict[str, Tensor]  # scalars by name
+    features: list[Tensor]  # (B, width) each
+    labels: Tensor  # (B,)
 
 
 @dataclass
@@ -63,6 +69,11 @@ class TrainingState:
         self.averaged = ModelEmaV3(self.model, decay) if decay else None  # of the weights, in evaluation mode
         self.model.gather_batch = processes.gather_batch
         self.parallel_model = processes.parallelize(self.model)  # as training calls it
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of this epoch, of the encoder's highest layer."""
+        return self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
 
     def finish_epoch(self, num_steps: int) -> None:
         """Go on after an epoch: new soft labels, the next learning rate, and validation if it is time for that."""
@@ -154,7 +165,8 @@ class TrainingState:
     def _restore_solver(self, content: dict[str, Any]) -> None:
         """Restore optimiser, schedule and scaler, with this run's learning rates, weight decay and kind of Adam."""
         groups = self.optimizer.param_groups
-        configured = [{key: group[key] for key in ("initial_lr", "weight_decay", "fused")} for group in groups]
+        keys = ("initial_lr", "weight_decay", "decoupled_weight_decay", "fused", "capturable")
+        configured = [{key: group[key] for key in keys} for group in groups]
         # The kind of Adam decides where its step counts lie, so it has to be this run's before they are loaded.
         for saved, own in zip(content["optimizer"]["param_groups"], configured, strict=True):
             saved["fused"] = own["fused"]

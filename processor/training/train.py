@@ -1,8 +1,9 @@
 """Train the network: one function for the run, one for an epoch, one for each part of a step."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -18,9 +19,10 @@ from utils.stopping import STOP_REQUESTS
 
 from ..evaluation.bad_frames import BadFrames
 from .checkpoints import SavePoints
+from .cuda_graphs import RecordedStep, Recorder, find_obstacle
 from .guards import FiniteGuard
 from .monitor import TrainingMonitor
-from .state import TrainingState
+from .state import Measured, TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def train(
     if state.epoch and not state.steps_before:  # as version 0.1.0 counted them
         state.steps_before = state.epoch * len(sampler)
     monitor = TrainingMonitor(state, output, ideal_step_seconds)
-    save_points = SavePoints(state, output)
+    save_points, recorded = SavePoints(state, output), record_step(state, augment)
     with closing(monitor):
         while True:
             if state.validation_is_due:
@@ -54,7 +56,7 @@ def train(
                 break
             sampler.set_epoch(state.epoch, done=state.step)
             with STOP_REQUESTS.deferred():  # up to the next save point
-                train_one_epoch(state, loader, augment, monitor, save_points)
+                train_one_epoch(state, loader, augment, monitor, save_points, recorded)
                 state.finish_epoch(len(sampler))
                 save_points.save()
                 save_points.stop_if_asked()
@@ -87,10 +89,12 @@ def train_one_epoch(
     augment: Augmenter,
     monitor: TrainingMonitor | None = None,
     save_points: SavePoints | None = None,
+    recorded: RecordedStep | None = None,
 ) -> dict[str, float]:
     """Train on every batch that is left of an epoch; returns its means of every loss term, accuracy, rate and speed.
 
-    Without a monitor, nothing but log lines is written; without save points, nothing is saved.
+    Without a monitor, nothing but log lines is written; without save points, nothing is saved. ``recorded`` takes the
+    steps as CUDA graphs.
     """
     runtime, num_parts = state.runtime, state.cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
     monitor = monitor or TrainingMonitor(state)
@@ -107,17 +111,21 @@ def train_one_epoch(
         monitor.mark()
         bad_frames.add(batch)
         guard.remember()
-        clips = augment(batch["clips"].to(runtime.device, non_blocking=True), state.generator)
-        labels = batch["label"].to(runtime.device, non_blocking=True)
-        camids = batch["camid"].to(runtime.device, non_blocking=True)
+        frames, labels, camids = batch["clips"], batch["label"], batch["camid"]
+        inputs = [frames, labels, camids, *augment.draw(frames.shape, state.generator)]
+        if runtime.device.type == "cuda":
+            inputs = [part.pin_memory() for part in inputs]  # the host does not wait for the copies
         if state.epoch == 0 and step == 1:
-            monitor.show_samples(clips, augment.normalize.invert)
+            monitor.show_samples(augment.apply(frames, *inputs[3:]), augment.normalize.invert)
         completes_batch = step % num_parts == 0
-        with runtime.processes.exchange_gradients(state.parallel_model, now=completes_batch):
-            terms = compute_losses(state, clips, camids, labels, monitor)
-            state.scaler.scale(terms["total"] / num_parts).backward()
+        if recorded:
+            recorded(inputs, monitor.send_measures)
+        else:
+            inputs = [part.to(runtime.device, non_blocking=True) for part in inputs]
+            with runtime.processes.exchange_gradients(state.parallel_model, now=completes_batch):
+                compute_gradients(state, augment, inputs, monitor.send_measures)
         guard.check_losses(monitor.read_measures(), batch, step)
-        if completes_batch and guard.may_update():
+        if completes_batch and guard.may_update() and not recorded:
             update_weights(state)
         monitor.mark()
         if completes_batch and step < len(loader) and save_points is not None:  # the end of the epoch saves, too
@@ -127,18 +135,45 @@ def train_one_epoch(
     return monitor.finish_epoch()
 
 
+def record_step(state: TrainingState, augment: Augmenter) -> RecordedStep | None:
+    """Prepare the step that SOLVER.CUDA_GRAPHS asks for; None if it does not, or with a warning if it cannot be had."""
+    if not state.cfg.SOLVER.CUDA_GRAPHS:
+        return None
+    if obstacle := find_obstacle(state.cfg, state.runtime):
+        logger.warning("SOLVER.CUDA_GRAPHS is left out: %s.", obstacle)
+        return None
+    compute, update = partial(compute_gradients, state, augment), partial(update_weights, state)
+    return RecordedStep(state, compute, update, Recorder(state.runtime.device))
+
+
+def compute_gradients(
+    state: TrainingState, augment: Augmenter, inputs: Sequence[Tensor], send: Callable[[Measured], None]
+) -> None:
+    """Augment a batch, compute its losses, ``send`` what the forward pass measured, and add to the gradients.
+
+    The inputs are frames as bytes, (B, T, C, H, W), labels and cameras, (B,), and the draws of the augmentation.
+    """
+    frames, labels, camids, *draws = inputs
+    terms = compute_losses(state, augment.apply(frames, *draws), camids, labels, send)
+    state.scaler.scale(terms["total"] / state.cfg.SOLVER.STAGE2.ACCUMULATION_STEPS).backward()
+
+
 def compute_losses(
-    state: TrainingState, clips: Tensor, camids: Tensor, labels: Tensor, monitor: TrainingMonitor | None = None
+    state: TrainingState,
+    clips: Tensor,
+    camids: Tensor,
+    labels: Tensor,
+    send: Callable[[Measured], None] | None = None,
 ) -> dict[str, Tensor]:
     """Run this process's slice of a batch through the model, which returns the whole one, and compute its losses."""
     (labels,) = state.runtime.processes.gather_batch(labels)
     with state.runtime.autocast():
         output = state.parallel_model(clips, camids, memory=state.memory)
         terms = state.criterion(output, labels)
-    if monitor is not None:
+    if send is not None:
         accuracy = (output.id_logits[0].argmax(dim=1) == labels).float().mean()  # of f_img's classifier
         measures = {**terms, **state.criterion.hard_terms(output, labels), "accuracy": accuracy}
-        monitor.send_measures(measures, state.optimizer.param_groups[0]["lr"], output.features, labels)
+        send(Measured({name: value.detach() for name, value in measures.items()}, output.features, labels))
     return terms
 
 

@@ -14,6 +14,7 @@ from datasets.tracklet import Case, Tracklet
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime
+from utils.text import natural_key
 
 from ..build import make_extractor, make_ranking_options
 from ..evaluation.rank import evaluate
@@ -54,8 +55,9 @@ def make_validation(cfg: CfgNode, dataset: DataSet, runtime: Runtime) -> Validat
     if folder:
         title = f"validation on the people of {folder}"
         cases = make_dataset(cfg, with_train=False, root=folder).cases
-        trained_pids = {tracklet.pid for tracklet in dataset.train}
-        if both := sorted(trained_pids & {tracklet.pid for case in cases.values() for tracklet in case.query}):
+        trained = {str(tracklet.person) for tracklet in dataset.train}  # each table numbers its words anew
+        people = {str(tracklet.person) for case in cases.values() for tracklet in case.query}
+        if both := sorted(trained & people, key=natural_key):
             raise Mistake(
                 f"{len(both)} people of DATASETS.VALIDATION_DIR {folder} are trained on, too (first: {both[0]}). Train "
                 f"on other people: hold some out (DATASETS.VALIDATION_FRACTION), or set DATASETS.ROOT_DIR {folder}."

@@ -1,4 +1,4 @@
-"""Gradient checkpointing, compiled blocks, other starting weights, and float32 where autocast would round too much."""
+"""Gradient checkpointing, compiling, other starting weights, and float32 where autocast would round too much."""
 
 import shutil
 
@@ -23,9 +23,9 @@ def batch():
     return torch.randn(4, 4, 3, 64, 32), torch.tensor([0, 1, 0, 1])
 
 
-def make_twins(tiny_cfg, key):
+def make_twins(tiny_cfg, key, *opts):
     """A model, and one with the same weights and a switch on."""
-    model, twin = make_model(tiny_cfg(), K, 2), make_model(tiny_cfg(key, True), K, 2)
+    model, twin = make_model(tiny_cfg(*opts), K, 2), make_model(tiny_cfg(key, True, *opts), K, 2)
     twin.load_state_dict(model.state_dict())
     return model, twin
 
@@ -49,10 +49,11 @@ def test_checkpointing_computes_blocks_twice_and_the_same_gradients(batch, tiny_
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
-def test_compiled_blocks_compute_the_same_under_the_same_names(batch, tiny_cfg):
-    model, twin = make_twins(tiny_cfg, "MODEL.COMPILE")
+def test_a_compiled_network_computes_the_same_under_the_same_names(batch, tiny_cfg):
+    # Compiled dropout draws other masks.
+    model, twin = make_twins(tiny_cfg, "MODEL.COMPILE", "MODEL.PROMPT_DROPOUT", 0.0, "MODEL.VIT.DEPTH", 1)
     assert list(twin.state_dict()) == list(model.state_dict())
-    assert all(block._compiled_call_impl is not None for block in twin.encoder.blocks)
+    assert twin._compiled_call_impl is not None
     loss, gradients = training_gradients(model, *batch)
     other_loss, others = training_gradients(twin, *batch)
     assert other_loss == pytest.approx(loss, rel=1e-5)

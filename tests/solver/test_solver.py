@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.profiler import profile
 
 from configs import get_cfg
 from model import make_model
@@ -104,9 +105,29 @@ def test_the_groups_do_not_depend_on_the_rates_and_the_optimizer_is_chosen_by_na
     adam = make_optimizer(tiny_cfg(), model)
     options = ("SOLVER.STAGE2.LAYER_DECAY", 0.5, "SOLVER.STAGE2.BIAS_LR_FACTOR", 1.0)
     other = make_optimizer(tiny_cfg(*options, "SOLVER.STAGE2.OPTIMIZER_NAME", "AdamW"), model)
-    assert [type(optimizer).__name__ for optimizer in (adam, other)] == ["Adam", "AdamW"]
+    assert [optimizer.param_groups[0]["decoupled_weight_decay"] for optimizer in (adam, other)] == [False, True]
     sizes = [[len(group["params"]) for group in optimizer.param_groups] for optimizer in (adam, other)]
     assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize(("layer_decay", "num_calls"), [(1.0, 3), (0.5, 6)])
+def test_groups_with_equal_settings_are_updated_in_one_call(tiny_cfg, layer_decay, num_calls):
+    """The encoder, its layers or not, and two other settings; the updates are those of plain Adam."""
+    cfg = tiny_cfg("SOLVER.STAGE2.LAYER_DECAY", layer_decay)
+    models = [make_model(cfg, 3, 2) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizer, twin = (make_optimizer(cfg, model) for model in models)
+    plain = torch.optim.Adam(twin.param_groups)
+    for parameters in zip(*(model.parameters() for model in models), strict=True):
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+    with profile() as profiler:
+        optimizer.step()
+    plain.step()
+    assert sum(event.count for event in profiler.key_averages() if event.key == "aten::_fused_adam_") == num_calls
+    assert len(optimizer.param_groups) > num_calls
+    for name, parameter in models[1].named_parameters():
+        torch.testing.assert_close(models[0].get_parameter(name), parameter)
 
 
 def test_what_a_loss_learns_is_trained(tiny_cfg):

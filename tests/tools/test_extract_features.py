@@ -45,7 +45,7 @@ def test_one_tracklet_and_one_image_have_a_row(extract, tmp_path):
     assert np.linalg.norm(image.features, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_what_cannot_work_is_refused_before_anything_is_written(extract, tmp_path):
+def test_what_cannot_work_is_refused_and_leaves_nothing(extract, tmp_path):
     with pytest.raises(ValueError, match=r"people.csv: a feature file must end in .npz or .parquet"):
         extract(QUERY, "a/people.csv")
     with pytest.raises(FileNotFoundError, match="nowhere.pth is not there"):
@@ -54,4 +54,6 @@ def test_what_cannot_work_is_refused_before_anything_is_written(extract, tmp_pat
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty has no frames: expected a folder with frames"):
         extract(tmp_path / "empty", "a/people.npz")
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["people.npz.log", "people.npz.parts"]
+    with pytest.raises(ValueError, match="--camera must be a training camera"):
+        extract(QUERY, "a/people.npz", "--camera", 99)
+    assert not list((tmp_path / "a").iterdir())

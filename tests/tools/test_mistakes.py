@@ -1,8 +1,12 @@
 """Mistakes on the command line: a usage error names the option, and nothing is written."""
 
 import importlib
+import re
+import sys
 
 import pytest
+
+from utils.commands import run_command
 
 DESCRIBE = ["describe", "data"]
 CUT = ["clip.avi", "boxes.txt", "--output", "out"]
@@ -41,3 +45,38 @@ def test_a_mistake_names_its_option(command, words, message, capsys, tmp_path, m
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+RUN = ["--output_dir", "run"]
+PEOPLE = ["--tracklets", ".", "--output", "p.npz"]
+EARLY = [  # below the options: a run is in run/, a table of own data in own/
+    ("train_main", ["SOLVER.BASE_LR", "1"], "Did you mean SOLVER.STAGE2.BASE_LR"),
+    ("train_main", ["DATASETS.ROOT_DIR", "own"], "own/tracklets.csv is a table of own data: add DATASETS.NAMES folder"),
+    ("train_main", ["MODEL.PRETRAIN_PATH", "a.pt"], r"a\.pt is not there, seen from /.* \(MODEL.PRETRAIN_PATH\)"),
+    ("train_main", ["--resume", "MODEL.INIT_WEIGHT", "/a.pt"], r"^/a\.pt is not there \(MODEL.INIT_WEIGHT\)"),
+    ("eval_main", [*RUN, "DATASETS.ROOT_DIR", "own"], "add DATASETS.NAMES folder"),
+    ("eval_main", [*RUN, "--weight", "a.pth"], r"a\.pth is not there, seen from /.* \(--weight, TEST.WEIGHT\)"),
+    ("eval_main", [*RUN, "TEST.MASK", "predicted", "TEST.TEXT_TOWER", "a"], r"is not there.* \(TEST.TEXT_TOWER\)"),
+    ("eval_main", ["--output_dir", "nowhere"], "checkpoint_last.pth is not there: train first"),
+    ("tools.attention_maps", [*RUN, "--query", "a", "--gallery", "b", "TEST.FLIPP", "1"], "Did you mean TEST.FLIP?"),
+    ("tools.dataset", ["check", "DATASETS.ROOT_DIR", "own"], "add DATASETS.NAMES folder"),
+    ("tools.export", ["onnx", "--output", "a.onnx", *RUN, "TEST.FLIPP", "1"], "Did you mean TEST.FLIP?"),
+    ("tools.extract_features", [*RUN, *PEOPLE, "TEST.FLIPP", "1"], "Did you mean TEST.FLIP?"),
+    ("tools.train_attributes", [*RUN, "TEST.FLIPP", "1"], "Did you mean TEST.FLIP?"),
+]
+
+
+@pytest.mark.parametrize(("command", "words", "message"), EARLY)
+def test_a_mistake_in_keys_and_files_is_answered_before_torch_is_imported(
+    command, words, message, caplog, tmp_path, monkeypatch
+):
+    for name in ("run/checkpoint_last.pth", "own/tracklets.csv"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module(command).main
+    for name in ("processor.run", "processor.evaluation.open_run", "processor.export", "datasets.build"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run_command(lambda: main(words)) == 1
+    assert re.search(message, caplog.messages[-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "run"]

@@ -57,11 +57,11 @@ def test_answers_go_to_standard_output_and_logs_to_standard_error(capsys, monkey
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
 
     def main():
-        logging.getLogger("a").info("log")
-        show("table")
+        logging.getLogger("a").info("log\x07")
+        show("table\x1b[31m")
 
     assert run_command(main) == 0
-    assert capsys.readouterr() == ("table\n", "log\n")
+    assert capsys.readouterr() == ("table\\x1b[31m\n", "log\\x07\n")
 
 
 @pytest.mark.parametrize("terminals", [("stdout", "stderr"), ("stdout",), ("stderr",), ()])
@@ -76,6 +76,17 @@ def test_a_logged_answer_appears_once_on_a_terminal(terminals, capsys, monkeypat
 def test_a_signal_ends_with_its_status(number, caplog):
     assert run_command(lambda: signal.raise_signal(number)) == 128 + number
     assert f"Stopped by {signal.Signals(number).name}." in caplog.text
+
+
+def test_an_error_that_a_signal_causes_is_the_signal(caplog):
+    def main():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise RuntimeError("the file has no end")
+
+    assert run_command(main) == 130
+    assert [message.split(".")[0] for message in caplog.messages] == ["Stopped by SIGINT"]
 
 
 def _ignore_everything():

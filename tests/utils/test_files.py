@@ -3,12 +3,14 @@
 import errno
 import multiprocessing
 import os
+from functools import partial
 
 import pytest
 
 from utils import files
 from utils.files import lock_folder, replace_files, set_aside, whole_folder, write_text, write_whole
 from utils.mistake import Mistake
+from utils.runtime import prepare_output, start_logging
 
 
 def names_in(folder):
@@ -47,6 +49,25 @@ def test_only_a_full_disk_needs_space(tmp_path):
 
     with pytest.raises(Mistake, match=r"not allowed\. What was there is kept\. Choose another place"):
         write_whole(refuse, tmp_path / "a.txt")
+
+
+def test_what_stands_in_the_way_is_named(tmp_path):
+    (tmp_path / "link").symlink_to("/gone/disk")
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (
+        ("link", "link is a link to /gone/disk, which is not there: choose another folder"),
+        ("link/a/b", "link is a link to /gone/disk"),
+        ("file", "file is a file, not a folder"),
+        ("file/a", "file is a file, not a folder"),
+    ):
+        with pytest.raises(Mistake, match=message):
+            prepare_output(tmp_path / name)
+        with pytest.raises(Mistake, match=message):
+            write_text("", tmp_path / name / "a.txt")
+    for write in (start_logging, partial(write_text, "")):
+        with pytest.raises(Mistake, match="pipe is no regular file, and is not replaced"):
+            write(tmp_path / "pipe")
 
 
 def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):

@@ -20,6 +20,10 @@ def test_the_first_column_is_left_aligned_and_the_others_right_aligned_by_defaul
     assert format_table(("a", "wide", "b"), [("name", 1, 22)]).split("\n")[2] == "name     1  22"
 
 
+def test_no_name_steers_the_terminal():
+    assert format_table(("a", "b"), [("\x1b[31mred\n", 1)]).split("\n")[2] == "\\x1b[31mred\\n  1"
+
+
 @pytest.mark.parametrize(
     ("fraction", "sign", "text"),
     [

@@ -1,11 +1,22 @@
 """Small text files and integers are read with errors that name the line; names sort by their numbers."""
 
 import csv
+import io
 import os
 
 import pytest
 
-from utils.text import natural_key, parse_integer, read_csv, read_lines, read_text, read_word, spelling
+from utils.text import (
+    escape_controls,
+    natural_key,
+    parse_integer,
+    read_csv,
+    read_lines,
+    read_text,
+    read_word,
+    spelling,
+    write_csv,
+)
 
 
 def write(tmp_path, content):
@@ -97,3 +108,38 @@ def test_natural_order():
     names = ["f10.jpg", "f2.jpg", "f02.jpg", "f", "f1_10", "f1_9", "g1", "10", "9", "", "f" + "9" * 5000]
     ordered = ["", "9", "10", "f", "f1_9", "f1_10", "f02.jpg", "f2.jpg", "f10.jpg", "f" + "9" * 5000, "g1"]
     assert sorted(names, key=natural_key) == ordered
+
+
+# ---- CSV
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-x", "'-x"),
+        ("+4 9", "'+4 9"),
+        ("＝cmd", "'＝cmd"),
+        ("'=x", "''=x"),
+        ("-1.5e-3", "-1.5e-3"),
+        ("+7", "+7"),
+        ("-inf", "-inf"),
+        ("'quoted'", "'quoted'"),
+        ("p_057x", "p_057x"),
+        ("a,b", '"a,b"'),
+    ],
+)
+def test_no_cell_is_a_formula_and_words_come_back(word, written, tmp_path):
+    file = io.StringIO()
+    write_csv(file, [["word", "n"], [word, None]])
+    assert file.getvalue() == f"word,n\n{written},\n"
+    (tmp_path / "t.csv").write_text(file.getvalue(), encoding="utf-8")
+    assert read_csv(tmp_path / "t.csv")[1] == [(2, {"word": word, "n": ""})]
+
+
+def test_control_characters_are_escaped():
+    file = io.StringIO()
+    write_csv(file, [["\t=1", "\r=1", "\x1b[31mred\x9b", "a\nb", "\u202edcba", -1, 0.5, "é\u3000x"]])
+    assert file.getvalue() == "\\t=1,\\r=1,\\x1b[31mred\\x9b,a\\nb,\\u202edcba,-1,0.5,é\u3000x\n"
+    assert escape_controls("a\n\x07", kept="\n") == "a\n\\x07"

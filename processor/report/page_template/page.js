@@ -14,7 +14,7 @@
       query.tracklet = data.tracklets[query.query];
       query.places = query.places.map(([rank, number, distance]) => {
         const other = data.tracklets[number];
-        return { rank, distance, other, verdict: other.person === query.tracklet.person ? "right" : "wrong" };
+        return { rank, distance, other, verdict: other.pid === query.tracklet.pid ? "right" : "wrong" };
       });
     }
   }
@@ -30,7 +30,7 @@
     : html`<span class="picture missing">no picture</span>`);
   const pictures = (rows) => html`<ol class="frames">
     ${rows.map(([content, words, caption]) => html`<li>${picture(content, words)}${caption}</li>`)}</ol>`;
-  const camera = (tracklet) => (tracklet.camera < 0 ? "unknown camera" : `camera ${tracklet.camera}`);
+  const camera = (tracklet) => (tracklet.camid < 0 ? "unknown camera" : `camera ${tracklet.camera}`);
   const place = (tracklet) => (tracklet.altitude === null ? tracklet.view : `${tracklet.view}, ${tracklet.altitude} m`);
 
   // ---- a query
@@ -97,7 +97,7 @@
       table.hidden = table.dataset.direction !== direction.title || table.dataset.method !== data.methods[method];
     }
     const queries = direction.rankings[method];
-    const name = value("sort") || "precision";
+    const name = { person: "pid", camera: "camid" }[value("sort")] ?? (value("sort") || "precision");
     const sorted = (query) => (query[name] ?? query.tracklet[name] ?? NEVER) * (value("order") ? -1 : 1);
     chosen = (queries ?? []).filter(isWanted).sort((one, other) => sorted(one) - sorted(other));
     document.getElementById("count").textContent = queries

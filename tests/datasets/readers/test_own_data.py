@@ -9,6 +9,7 @@ from PIL import Image
 from datasets.build import open_dataset
 from datasets.problems import Findings
 from datasets.readers.dataset import DatasetOptions
+from datasets.split import read_pids
 
 TRAIN = ("a,1,1,train", "b,1,2,train")
 
@@ -81,6 +82,24 @@ def test_attributes_are_numbered_over_the_whole_table(build):
     assert dataset.scheme == (("shirt", "age"), (-1, -1))
     assert [t.attributes for t in dataset.train] == [(1, 3)]
     assert [t.attributes for t in dataset.cases["case1"].gallery] == [(0, -1), (-1, 10)]
+    words = {"shirt": {0: "blue", 1: "red"}, "age": {3: "3", 10: "10"}}
+    assert dataset.cases["case1"].attribute_words == words
+
+
+def test_words_of_people_and_cameras_travel_with_the_tracklets(build):
+    root = build("t,p_057x,East,train", "u,007,4,test", "v,007,East,test", "d,,,gallery")
+    dataset = open_dataset("folder", root)
+    gallery = dataset.cases["case1"].gallery
+    assert [(t.person, t.camera) for t in (*dataset.train, *gallery)] == [
+        ("p_057x", "East"),
+        ("007", "4"),
+        ("007", "East"),
+        (-1, -1),
+    ]
+    assert [t.key for t in gallery] == ["007/u", "007/v", "-1/d"]
+    assert dataset.camera_words == {0: "4", 1: "East"}
+    (root / "people.txt").write_text("p_057x\n")
+    assert read_pids(root / "people.txt", dataset.train) == {dataset.train[0].pid}
 
 
 def test_training_folders_are_not_touched_without_training(build):

@@ -43,7 +43,7 @@ def test_all_columns_in_any_order(write):
 def test_what_is_written_is_read_again(tmp_path):
     rows = (
         TableRow(2, "a b/*_[1].jpg", "1", "", "aerial", None, 30201, "train", ("x",)),
-        TableRow(3, 'with "quotes", too', "2", "c", "ground", 15, None, "query+gallery", ("",)),
+        TableRow(3, '=with "quotes", too', "@2", "+c", "ground", 15, None, "query+gallery", ("",)),
     )
     write_table(tmp_path / "sub/t.csv", rows, ("bag",))
     table = read_table(tmp_path / "sub/t.csv")
@@ -69,6 +69,7 @@ def test_columns_that_say_nothing_are_not_written(tmp_path):
         (["path,person,split", "a,1,val"], "line 2: split must be one of train, query, gallery, query+gallery, test"),
         (["path,person,split", "a,,query"], "line 2: an unknown person cannot be in query; set split to gallery"),
         (["path,person,altitude", "a,1,high"], "line 2: altitude must be an integer of 64 bits, got 'high'"),
+        (["path,person", "a,1\x1b[2J"], r"line 2: person has control characters: '1\x1b[2J'; rename it"),
         (["path,person,day", "a,1,2026-02-30"], "line 2: day must be a date such as"),
         (["path,person", "a,7", "b,007"], "line 3: person '007' here and '7' in "),
         (["path,person,camera", "a,7,East", "b,8,east"], "line 3: camera 'east' here and 'East' in "),

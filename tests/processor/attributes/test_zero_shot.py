@@ -16,10 +16,12 @@ from processor.attributes.zero_shot import (
     TEMPLATES,
     calibrate,
     choose_prompt,
+    encode_words,
     find_zero_shot_heads,
     make_zero_shot_heads,
     write_zero_shot_heads,
 )
+from processor.evaluation.features import Averages, FeatureExtractor
 from utils.checkpoint import write_weights
 
 
@@ -108,3 +110,12 @@ def test_a_damaged_calibration_is_refused(codes, temperature, tmp_path):
     write_weights(weights, {"text_tower": "a", "columns": columns}, tmp_path / CALIBRATION_FILE)
     with pytest.raises(ValueError, match=r"zero_shot\.safetensors does not fit this run: "):
         find_zero_shot_heads(make_space(), tmp_path)
+
+
+def test_a_tracklet_whose_frames_are_gone_is_named(make_tracklet, monkeypatch):
+    """Its features were kept, so evaluation does not notice."""
+    averages = Averages(torch.ones(2, 3), torch.tensor([[1.0], [0.0]]), 4)
+    monkeypatch.setattr(FeatureExtractor, "average_over_tracklets", lambda *_: averages)
+    extractor = FeatureExtractor(nn.Identity(), None, None)
+    with pytest.raises(ValueError, match="No frame of 2/a can be read any more"):
+        encode_words([make_tracklet(1), make_tracklet(2)], make_space(), extractor, lambda tracklets: None)

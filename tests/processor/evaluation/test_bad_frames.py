@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from configs import LAST_CHECKPOINT
 from datasets.build import make_dataset, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
 from processor.build import build_memory, make_training_state
 from processor.evaluation.bad_frames import BadFrames
-from processor.training.state import LAST_CHECKPOINT
 from processor.training.train import train
 from utils.runtime import make_runtime
 

@@ -5,10 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from configs import dump_config, get_cfg
+from configs import BEST_CHECKPOINT, LAST_CHECKPOINT, dump_config, get_cfg, locate_checkpoint
 from model import make_model
-from processor.evaluation.open_run import load_trained, locate_checkpoint
-from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
+from processor.evaluation.open_run import load_trained
 from utils.checkpoint import read_checkpoint
 
 

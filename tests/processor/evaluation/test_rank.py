@@ -101,9 +101,12 @@ def test_unreadable_tracklets_are_left_out_and_named_once(make_tree, tiny_cfg, r
     assert named == ["aerial to ground: query: 1 of 8", "aerial to ground: gallery: 1 of 6"]
     assert "took their place" not in caplog.text
     assert result.num_left_out == 2
-    line = "left out of aerial to ground, because none of their frames can be read: 2 tracklets"
-    assert line in format_results(evaluation, score_methods(evaluation))
-    assert collect_results(evaluation, {}, ())["unreadable_tracklets_left_out"] == {"aerial to ground": 2}
+    text = "2 tracklets are left out, because none of their frames can be read; 16 frames of clips could not be read"
+    assert f"\naerial to ground: {text}\n" in format_results(evaluation, score_methods(evaluation))
+    results = collect_results(evaluation, {}, ())
+    assert results["unreadable_tracklets_left_out"] == {"aerial to ground": 2}
+    assert results["unreadable_frames"] == {"aerial to ground": 16}
+    assert results["remarks"] == [f"aerial to ground: {text}"]
 
 
 def test_features_of_no_frame_or_no_number_are_refused(make_tree, tiny_cfg, run_evaluation):

@@ -2,14 +2,17 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from processor.evaluation.results import ANNOTATED, VISUAL, Evaluation, Method
+from processor.report import pictures
 from processor.report.breakdown import break_down
 from processor.report.compare import read_queries
+from processor.report.submission import rank_results
 from processor.report.write import write_queries
 from utils import distances
 from utils.distances import Distances
@@ -48,6 +51,37 @@ def test_a_single_direction_is_written_into_the_folder_itself_and_strange_names_
         text = (tmp_path / name).read_text()
         assert text.startswith("data: $")
         assert part in text
+
+
+def test_a_users_words_are_shown_in_place_of_numbers(run, report, tmp_path, monkeypatch):
+    def name(side):
+        return tuple(
+            replace(each, person_word=f"site/p_{each.pid}x", camera_word={4: "sky"}.get(each.camid, "yard"))
+            for each in side
+        )
+
+    (result,) = run(("case1",), tracklets=1).cases
+    case = replace(result.case, query=name(result.case.query), gallery=name(result.case.gallery))
+    drawn = []
+    monkeypatch.setattr(pictures.Axes, "set_title", lambda axes, text, **style: drawn.append(text))
+    report(Evaluation([replace(result, case=case)]), tmp_path, save_distances=True)
+    people = {f"site/p_{query.pid}x" for query in case.query}
+    rows = [row[2:5] for row in read(tmp_path / "queries.csv")[1:]]
+    assert {row[1] for row in rows} == people
+    assert {(row[0].startswith(f"{row[1]}/"), row[2]) for row in rows} == {(True, "sky")}
+    assert {pid for pid, _ in read_queries(tmp_path / "queries.csv").values()} == people
+    breakdown = (tmp_path / "breakdown.txt").read_text()
+    assert "query camera: sky " in breakdown
+    assert "query camera to gallery camera: sky to yard" in breakdown
+    page = (tmp_path / "report.html").read_text()
+    shown = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["tracklets"]
+    assert {each["person"] for each in shown} == people
+    assert {each["camera"] for each in shown} == {"sky", "yard"}
+    assert {text.split("\n")[1] for text in drawn} == {
+        f"person {p}, camera {c}" for p in people for c in ("sky", "yard")
+    }
+    ranked = {row.query: set(row.gallery) for row in rank_results(tmp_path, "visual", 0)}
+    assert ranked == {query.name: {each.name for each in case.gallery} for query in case.query}
 
 
 def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, report, tmp_path):

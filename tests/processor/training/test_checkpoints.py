@@ -6,9 +6,10 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
 from processor.training import train as train_module
 from processor.training.checkpoints import check_config, prepare_run, read_config, restore_last
-from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
+from processor.training.state import PREVIOUS_CHECKPOINT
 from processor.training.train import train
 from utils.checkpoint import read_checkpoint
 from utils.stopping import STOP_REQUESTS, Stopped

@@ -10,6 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from processor.training.monitor import HISTORY, SAMPLES, TrainingMonitor
+from processor.training.state import Measured
 from utils.runtime import Runtime
 
 
@@ -19,9 +20,8 @@ def make_monitor(tmp_path, tiny_cfg, request):
 
     def make(log_period=50, output=tmp_path, epoch=0, **options):
         cfg = tiny_cfg("SOLVER.STAGE2.MAX_EPOCHS", 4, "SOLVER.STAGE2.LOG_PERIOD", log_period)
-        state = SimpleNamespace(
-            cfg=cfg, runtime=Runtime(torch.device("cpu"), None), epoch=epoch, step=0, steps_before=0
-        )
+        runtime = Runtime(torch.device("cpu"), None)
+        state = SimpleNamespace(cfg=cfg, runtime=runtime, epoch=epoch, step=0, steps_before=0, rate=0.5)
         monitor = TrainingMonitor(state, output, **options)
         request.addfinalizer(monitor.close)
         return monitor
@@ -35,7 +35,7 @@ FEATURES, LABELS = torch.tensor([[2.0, 0], [9, 0], [0, 1], [0, 5]]), torch.tenso
 
 def take_step(monitor, measures):
     monitor.mark()
-    monitor.send_measures({name: torch.tensor(value) for name, value in measures.items()}, 0.5, [FEATURES], LABELS)
+    monitor.send_measures(Measured({name: torch.tensor(value) for name, value in measures.items()}, [FEATURES], LABELS))
     found = monitor.read_measures()
     monitor.mark()
     return found

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from configs import LAST_CHECKPOINT
 from processor.build import make_training_state
-from processor.training.state import LAST_CHECKPOINT
 from utils.checkpoint import read_checkpoint
 from utils.mistake import Mistake
 from utils.runtime import Runtime

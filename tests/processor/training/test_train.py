@@ -7,12 +7,12 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
 from datasets.build import train_cameras
 from loss import make_loss
 from processor import build
 from processor.evaluation.results import VISUAL
 from processor.training.monitor import HISTORY, read_history
-from processor.training.state import BEST_CHECKPOINT, LAST_CHECKPOINT
 from processor.training.train import compute_losses, train, train_one_epoch
 from utils.checkpoint import read_checkpoint
 
