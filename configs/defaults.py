@@ -141,6 +141,12 @@ declare("INPUT.ERASING", "published", TRAINING, ("published", "mean"))
 declare("INPUT.CROP_PADDING", 0, TRAINING, Range(0, 4095))
 # Colour jitter s of training frames: brightness, contrast and saturation are multiplied by 1 - s to 1 + s.
 declare("INPUT.COLOR_JITTER", 0.0, TRAINING, FRACTION)
+# Of whole clips: largest shift of the hue, a share of the colour wheel (SAS-VPReID: 0.3), in every second clip.
+declare("INPUT.HUE_JITTER", 0.0, TRAINING, Range(0, 0.5))
+# True shifts, scales, turns and tilts whole clips (STAR-CVI).
+declare("INPUT.CHANGE_VIEWS", False, TRAINING)
+# Probability that the resolution of a clip is lowered to 32 to 96 pixels of height, as of somebody far away.
+declare("INPUT.LOW_RESOLUTION", 0.0, TRAINING, FRACTION)
 # True erases, crops and jitters all frames of a clip alike; False (as published) each frame by itself.
 declare("INPUT.CONSISTENT_AUGMENTATION", False, TRAINING)
 

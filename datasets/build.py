@@ -150,6 +150,9 @@ def make_train_transform(cfg: CfgNode, processes: Processes = ALONE) -> Augmente
         padding=cfg.INPUT.CROP_PADDING,
         color_jitter=cfg.INPUT.COLOR_JITTER,
         consistent=cfg.INPUT.CONSISTENT_AUGMENTATION,
+        hue_jitter=cfg.INPUT.HUE_JITTER,
+        change_views=cfg.INPUT.CHANGE_VIEWS,
+        low_resolution=cfg.INPUT.LOW_RESOLUTION,
         rank=processes.rank,
         world_size=processes.world_size,
     )

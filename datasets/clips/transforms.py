@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from .warping import change_view, draw_hues, draw_resolutions, draw_views, lower_resolution, shift_hue
+
 # Weights of R, G and B by ITU-R BT.601, as in the greyscale conversion of Pillow and torchvision.
 LUMA = (0.299, 0.587, 0.114)
 # How often the published eraser draws a rectangle: 1 of 100 does not fit into a person's frame, so 8 always suffice.
@@ -41,10 +43,11 @@ class Normalizer:
 
 @dataclass
 class Augmenter:
-    """Jitter colours, normalise, crop, mirror whole clips and erase a rectangle, at random and in this order.
+    """Lower the resolution, jitter colours, normalise, crop, change the view, mirror and erase a rectangle, at random.
 
-    Mirroring is decided for each clip. All else is drawn for each frame, or for each clip if ``consistent``. Each of
-    several processes draws for the whole batch, so that a clip is augmented alike whatever their number.
+    They follow in this order. Mirroring and what ``warping`` does are decided for each clip. All else is drawn for each
+    frame, or for each clip if ``consistent``. Each of several processes draws for the whole batch, so that a clip is
+    augmented alike whatever their number.
 
     Reference:
         Zhong et al., "Random Erasing Data Augmentation", AAAI 2020. Area and aspect are uniform, as in the paper, which
@@ -52,7 +55,7 @@ class Augmenter:
         those that fit the area (docs/method.md section 7).
         Colour jitter: Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification",
         arXiv 1312.5402. Contrast is changed around the mean grey of the frame (clip) that the factor was drawn for, so
-        that equal colours stay equal in a consistent clip. Hue does not change: people differ in their colours.
+        that equal colours stay equal in a consistent clip. It leaves the hue; ``hue_jitter`` shifts that of a clip.
     """
 
     mean: Sequence[float]
@@ -63,6 +66,9 @@ class Augmenter:
     padding: int = 0  # pixels of mean colour around a frame before it is cropped to its old size at a random place
     color_jitter: float = 0.0  # s in 0..1: factors of brightness, contrast and saturation lie within 1 - s and 1 + s
     consistent: bool = False
+    hue_jitter: float = 0.0  # largest share of the colour wheel by which the hue of a clip is shifted
+    change_views: bool = False  # whether clips are shifted, scaled, turned and tilted
+    low_resolution: float = 0.0  # probability that the resolution of a clip is lowered
     rank: int = 0  # which of the equal slices of a batch it gets
     world_size: int = 1
 
@@ -87,11 +93,19 @@ class Augmenter:
         colors: torch.Tensor,
         factors: torch.Tensor,
         corners: torch.Tensor,
+        hues: torch.Tensor,
+        views: torch.Tensor,
+        rows_mixed: torch.Tensor,
+        columns_mixed: torch.Tensor,
     ) -> torch.Tensor:
         """Normalise clips as above and change them by what ``draw`` drew, on their device."""
         x = clips.float().div_(255)
         B, T, C, H, W = x.shape
         G = len(boxes)
+        if self.low_resolution:
+            x = lower_resolution(x, rows_mixed, columns_mixed)
+        if self.hue_jitter:
+            x = shift_hue(x, hues)
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
             x = jitter_colors_(x, *factors)
@@ -99,6 +113,8 @@ class Augmenter:
         if self.padding:
             x = shift_frames(x, self.padding, *corners)
         x = x.reshape(B, T, C, H, W)
+        if self.change_views:
+            x = change_view(x, views)
         x = torch.where(flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
         top, left, bottom, right = boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
         rows, columns = torch.arange(H, device=x.device), torch.arange(W, device=x.device)
@@ -113,7 +129,8 @@ class Augmenter:
 
         Returns whether a clip is mirrored, (B,), bool; boxes to erase, (G, 4), int32: top, left, bottom, right, the
         last two exclusive, some of them empty; the colours that fill them, (3, G), within 0..1; factors of brightness,
-        contrast and saturation, (3, G); and first row and column of the crops in the padded frames, (2, G), int64.
+        contrast and saturation, (3, G); first row and column of the crops in the padded frames, (2, G), int64; and of
+        each clip what ``datasets.clips.warping`` draws. What is switched off is empty, and draws nothing.
         """
         B, T, _, H, W = shape
         G = B if self.consistent else B * T
@@ -126,7 +143,16 @@ class Augmenter:
             factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
         if self.padding:
             corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
-        return [flipped[own_clips], boxes[own_groups], *(each[:, own_groups] for each in (colors, factors, corners))]
+        num_clips = self.world_size * B
+        of_clips = [torch.empty(num_clips, 0)] * 4
+        if self.hue_jitter:
+            of_clips[0] = draw_hues(num_clips, self.hue_jitter, generator)
+        if self.change_views:
+            of_clips[1] = draw_views(num_clips, H, W, generator)
+        if self.low_resolution:
+            of_clips[2:] = draw_resolutions(num_clips, H, W, self.low_resolution, generator)
+        of_groups = (each[:, own_groups] for each in (colors, factors, corners))
+        return [flipped[own_clips], boxes[own_groups], *of_groups, *(each[own_clips] for each in of_clips)]
 
     def _draw_published(
         self, num_boxes: int, H: int, W: int, generator: torch.Generator
