@@ -94,6 +94,8 @@ declare("MODEL.PRETRAIN_PATH", "", PLACE, only="training")
 declare("MODEL.INIT_WEIGHT", "", TRAINING)
 # The first so many blocks, and all of CLIP below them, are not trained.
 declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
+# True does not train what lies below CLIP's first block: patches, class token, positions and the first norm.
+declare("MODEL.FREEZE_EMBEDDINGS", False, TRAINING)
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles network and losses with torch.compile, which needs a C++ compiler and takes minutes at the start.
@@ -121,6 +123,8 @@ declare("LOSS.LABEL_SMOOTHING", "online", CLASSES, ("online", "uniform"), only="
 declare("LOSS.SMOOTHING", 0.1, TRAINING, FRACTION)
 # Share of the hard cross entropy in "online", 0..1; the rest is the soft cross entropy.
 declare("LOSS.HARD_WEIGHT", 0.5, TRAINING, FRACTION)
+# Above 0, classifiers compare by cosines times this (STAR-CVI: 16); 0 (as published) by scalar products.
+declare("LOSS.ID_SCALE", 0.0, CLASSES, Range(0, 1000), only="training")
 
 # Size of the frames in training and in testing, (height, width), pixels; each is a multiple of the patch size.
 declare("INPUT.SIZE_TRAIN", (288, 144), NETWORK, Range(1, 4096), parts=("height", "width"))
@@ -209,6 +213,7 @@ declare("SOLVER.STAGE2.OPTIMIZER_NAME", "Adam", TRAINING, ("Adam", "AdamW"))
 # Factors of the learning rate. They multiply where several apply: a bias of the prompt gets three of them.
 declare("SOLVER.STAGE2.BIAS_LR_FACTOR", 2.0, TRAINING, AMOUNT)
 declare("SOLVER.STAGE2.ENCODER_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # weights that come from CLIP
+declare("SOLVER.STAGE2.ENCODER_BIAS_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # biases that come from CLIP
 declare("SOLVER.STAGE2.NEW_MODULE_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # everything that does not come from CLIP
 declare("SOLVER.STAGE2.HEAD_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # classifiers and necks
 declare("SOLVER.STAGE2.PROMPT_LR_FACTOR", 1.0, TRAINING, AMOUNT)  # sequence-specific prompt

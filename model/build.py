@@ -53,7 +53,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         camera_coefficient=cfg.MODEL.SIE_COE,
         position_mode=cfg.MODEL.POSITION_RESIZE,
     )
-    encoder.freeze(cfg.MODEL.FREEZE_BLOCKS)
+    encoder.freeze(cfg.MODEL.FREEZE_BLOCKS, cfg.MODEL.FREEZE_EMBEDDINGS)
     encoder.grid_for(*cfg.INPUT.SIZE_TEST)  # refuses other sizes before the run starts
     if pretrained and cfg.MODEL.PRETRAIN_PATH:
         load_clip_weights(encoder, cfg.MODEL.PRETRAIN_PATH)
@@ -65,6 +65,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         memory_weighting=cfg.MODEL.MEMORY_WEIGHTING,
         prompt_dropout=cfg.MODEL.PROMPT_DROPOUT,
         descriptor=cfg.TEST.NECK_FEAT,
+        id_scale=cfg.LOSS.ID_SCALE,
     )
     model.set_gradient_checkpointing(cfg.MODEL.GRADIENT_CHECKPOINTING)
     if init_weight:

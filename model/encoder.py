@@ -174,13 +174,13 @@ class ClipVideoEncoder(nn.Module):
                 roles[name] = ParameterRole("encoder", 0 if name.startswith(TOP_LAYER) else depth + 1)
         return roles
 
-    def freeze(self, num_blocks: int) -> None:
-        """Freeze the first ``num_blocks`` blocks and everything of CLIP below them; 0 freezes nothing."""
+    def freeze(self, num_blocks: int, embeddings: bool = False) -> None:
+        """Freeze the first ``num_blocks`` blocks and, below them or if ``embeddings``, all of CLIP below the blocks."""
         depth = len(self.blocks)
         if num_blocks > depth:
             raise Mistake(f"MODEL.FREEZE_BLOCKS must be at most the {depth} blocks of the encoder, got {num_blocks}.")
         for name, role in self.parameter_roles().items():
-            if num_blocks and role.height > depth - num_blocks:
+            if (num_blocks or embeddings) and role.height > depth - num_blocks:
                 self.get_parameter(name).requires_grad_(False)
 
     def grid_for(self, height: int, width: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 QUICK_GELU = 1.702
+CLASSIFIER_STD = 0.001
 
 
 class AttentionPool(nn.Module):
@@ -73,6 +74,27 @@ class BatchNeck(nn.BatchNorm1d):
 def make_neck(kind: str, width: int) -> nn.Module:
     """Build an "instance" (X-TFCLIP) or "batch" (TF-CLIP) neck for features of this width."""
     return InstanceNeck() if kind == "instance" else BatchNeck(width)
+
+
+class CosineClassifier(nn.Linear):
+    """Logits that are cosines of features (B, D) and classes, times a scale.
+
+    Reference: Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", ACM MM 2017.
+    """
+
+    def __init__(self, width: int, num_classes: int, scale: float):
+        super().__init__(width, num_classes, bias=False)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+
+
+def make_classifier(width: int, num_classes: int, scale: float) -> nn.Linear:
+    """Build a linear classifier without bias, or with a scale above 0 one of cosines."""
+    classifier = CosineClassifier(width, num_classes, scale) if scale else nn.Linear(width, num_classes, bias=False)
+    nn.init.normal_(classifier.weight, std=CLASSIFIER_STD)
+    return classifier
 
 
 def quick_gelu_mlp(x: Tensor, first: nn.Linear, second: nn.Linear, dropout: nn.Module | None = None) -> Tensor:

@@ -11,11 +11,10 @@ from utils.processes import ALONE
 from utils.roles import ParameterRole
 
 from .encoder import ClipVideoEncoder
-from .layers import make_neck, make_pool
+from .layers import make_classifier, make_neck, make_pool
 from .memory_prompt import SequenceSpecificPrompt
 from .temporal_memory import TemporalMemoryDiffusion
 
-CLASSIFIER_STD = 0.001
 MEMORY_WEIGHT_START = 0.5  # before its sigmoid, so the share of memory starts at 0.622
 
 
@@ -48,6 +47,7 @@ class XTFCLIP(nn.Module):
         memory_weighting: bool = True,
         prompt_dropout: float = 0.1,
         descriptor: str = "before",
+        id_scale: float = 0.0,
     ):
         super().__init__()
         D, P = encoder.width, encoder.projected_width
@@ -64,9 +64,9 @@ class XTFCLIP(nn.Module):
         self.neck_projected = make_neck(neck, P)
         self.neck_temporal = make_neck(neck, D)
         self.neck_frame = make_neck(neck, D)
-        self.classifier_image = _make_classifier(D, num_classes)
-        self.classifier_projected = _make_classifier(P, num_classes)
-        self.classifier_temporal = _make_classifier(D, num_classes)
+        self.classifier_image = make_classifier(D, num_classes, id_scale)
+        self.classifier_projected = make_classifier(P, num_classes, id_scale)
+        self.classifier_temporal = make_classifier(D, num_classes, id_scale)
         self.descriptor = descriptor
         # Joins what the processes of a run computed from their slices of a training batch.
         self.gather_batch: Callable[..., tuple[Tensor, ...]] = ALONE.gather_batch
@@ -180,9 +180,3 @@ class XTFCLIP(nn.Module):
         """Compute the features (B, P) that CLIP memory is built from, without camera and frame embeddings."""
         tokens = self.encoder.encode_frames(clips.flatten(0, 1))
         return self.encoder.project(tokens[:, 0]).unflatten(0, (-1, clips.shape[1])).mean(dim=1)
-
-
-def _make_classifier(width: int, num_classes: int) -> nn.Linear:
-    classifier = nn.Linear(width, num_classes, bias=False)
-    nn.init.normal_(classifier.weight, std=CLASSIFIER_STD)
-    return classifier

@@ -75,6 +75,7 @@ def rate_and_decay(stage: CfgNode, role: ParameterRole, is_bias: bool) -> tuple[
     rate = stage.BASE_LR * (stage.BIAS_LR_FACTOR if is_bias else 1)
     decay = stage.WEIGHT_DECAY_BIAS if is_bias else stage.WEIGHT_DECAY
     if role.module == "encoder":
+        rate *= stage.ENCODER_BIAS_LR_FACTOR if is_bias else 1
         return rate * stage.ENCODER_LR_FACTOR * stage.LAYER_DECAY**role.height, decay * stage.ENCODER_DECAY_FACTOR
     rate, decay = rate * stage.NEW_MODULE_LR_FACTOR, decay * stage.NEW_MODULE_DECAY_FACTOR
     if role.module == "prompt":

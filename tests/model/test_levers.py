@@ -83,3 +83,16 @@ def test_memory_logits_are_computed_in_float32_under_autocast(tiny_cfg):
         logits = model.compare_with_memory(f_proj, torch.randn(1, 4, 9, P), memory)
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, torch.tensor([[100.0, 100.03, 100.06]]), atol=1e-4, rtol=0)
+
+
+def test_cosine_classifiers_see_directions_only(tiny_cfg, batch):
+    model = make_model(tiny_cfg("LOSS.ID_SCALE", 16.0), K, 2)
+    classifier = model.classifier_image
+    features = torch.randn(5, classifier.in_features)
+    logits = classifier(features)
+    expected = 16 * torch.nn.functional.cosine_similarity(features[:, None], classifier.weight, dim=2)
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(classifier(3 * features), logits)
+    assert list(model.state_dict()) == list(make_model(tiny_cfg(), K, 2).state_dict())
+    _, gradients = training_gradients(model, *batch)
+    assert all(gradients[f"classifier_{kind}.weight"].abs().sum() > 0 for kind in ("image", "projected", "temporal"))

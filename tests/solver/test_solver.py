@@ -23,11 +23,13 @@ def settings_by_name(model, optimizer):
     return settings
 
 
-def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none(tiny_cfg):
-    cfg = tiny_cfg("MODEL.FREEZE_BLOCKS", 1, "MODEL.FEATURE_NECK", "batch")
+@pytest.mark.parametrize("key", ["MODEL.FREEZE_BLOCKS", "MODEL.FREEZE_EMBEDDINGS"])
+def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none(tiny_cfg, key):
+    cfg = tiny_cfg(key, 1 if key.endswith("BLOCKS") else True, "MODEL.FEATURE_NECK", "batch")
     model = make_model(cfg, 3, 2)
     settings = settings_by_name(model, make_optimizer(cfg, model))
-    below = ("class_token", "position_embedding", "patch_embed.weight", "norm_pre.", "blocks.0.")
+    below = ["class_token", "position_embedding", "patch_embed.weight", "norm_pre."]
+    below += ["blocks.0."] * key.endswith("BLOCKS")
     frozen = {name for name in settings if name.startswith(tuple(f"encoder.{part}" for part in below))}
     frozen |= {f"neck_{kind}.bias" for kind in ("image", "projected", "temporal", "frame")}
     assert frozen == {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -69,6 +71,7 @@ def test_rates_and_decays_of_every_role(tiny_cfg):
     cfg = tiny_cfg(
         *(f"{stage}BASE_LR", 1.0, f"{stage}ENCODER_LR_FACTOR", 2.0, f"{stage}NEW_MODULE_LR_FACTOR", 3.0),
         *(f"{stage}HEAD_LR_FACTOR", 5.0, f"{stage}PROMPT_LR_FACTOR", 7.0, f"{stage}BIAS_LR_FACTOR", 1.0),
+        *(f"{stage}ENCODER_BIAS_LR_FACTOR", 0.25),
         *(f"{stage}WEIGHT_DECAY", 1.0, f"{stage}WEIGHT_DECAY_BIAS", 0.0, f"{stage}ENCODER_DECAY_FACTOR", 2.0),
         *(f"{stage}NEW_MODULE_DECAY_FACTOR", 3.0, f"{stage}HEAD_DECAY_FACTOR", 5.0, f"{stage}PROMPT_DECAY_FACTOR", 7.0),
     )
@@ -76,7 +79,7 @@ def test_rates_and_decays_of_every_role(tiny_cfg):
     settings = settings_by_name(model, make_optimizer(cfg, model))
     expected = {
         "encoder.blocks.0.attn.qkv.weight": (2, 2),
-        "encoder.blocks.0.attn.qkv.bias": (2, 0),
+        "encoder.blocks.0.attn.qkv.bias": (0.5, 0),
         "encoder.camera_embedding": (3, 3),
         "memory_weight": (3, 3),
         "pool_video.score.0.weight": (3, 3),
