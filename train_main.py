@@ -1,5 +1,12 @@
 """Train X-TFCLIP or TF-CLIP: parse the command line and hand over to processor/run.py."""
 
+if __name__ == "__main__":  # the imports below take their time, and Ctrl-C may come
+    import signal
+
+    from utils.stopping import end_at_once
+
+    signal.signal(signal.SIGINT, end_at_once)
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -49,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_places(cfg, "training", opts if args.resume else None)
     from processor.run import run_training  # torch takes seconds: --help and mistakes are answered before
 
-    run_training(cfg, args.resume, args.weights_only, None if args.config_file else opts)
+    run_training(cfg, args.resume, args.weights_only, opts, args.config_file)
 
 
 if __name__ == "__main__":

@@ -117,10 +117,13 @@ def seen_from(path: str) -> str:
     return "" if os.path.isabs(path) else f", seen from {os.getcwd()}"
 
 
-def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> None:
-    """Log one warning that names the keys (of ``opts``, if given) that ``command`` does not read, and that are set."""
+def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str]) -> None:
+    """Log one warning that names the keys of ``opts`` that ``command`` does not read, and that are set.
+
+    A YAML file is for training and evaluation alike.
+    """
     others = {key: value for key, value in leaves(cfg) if KEYS[key].reader not in ("both", command)}
-    keys = [key for key, value in others.items() if value != DEFAULTS[key] and (opts is None or key in opts[::2])]
+    keys = [key for key, value in others.items() if value != DEFAULTS[key] and key in opts[::2]]
     if keys:
         hint = " To train from a checkpoint, set MODEL.INIT_WEIGHT." if "TEST.WEIGHT" in keys else ""
         logger.warning("Keys without effect in %s: %s.%s", command, ", ".join(keys), hint)

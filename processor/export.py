@@ -38,11 +38,6 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest difference of a number of a descriptor from torch's
 LICENCE = "MIT for the code; weights that began as OpenAI's CLIP are under CLIP's MIT licence, too"
-PREPROCESSING = (
-    "Pad the tracklet with its last frame to a multiple of T and take the first frame of each of T equal segments; "
-    "upright by EXIF, RGB, resized to H x W bilinearly, antialiased; uint8, (B, T, 3, H, W). Scaling, normalisation "
-    "and mirror images are inside. cameras: index of each clip's camera in 'cameras' below, -1 if it is none of them."
-)
 CARD = """\
 # Model card
 
@@ -142,7 +137,6 @@ def describe_weights(run: TrainedRun) -> dict[str, str]:
     length = "scaled to length 1" if test.FEAT_NORM else "of any length"
     first = "first frame" if test.NUM_CLIPS == 1 else f"frame at j / {test.NUM_CLIPS}, for clip j of {test.NUM_CLIPS},"
     cameras = ", ".join(f"{index} is {name}" for index, name in enumerate(run.camera_names)) or "unknown"
-    dtypes = sorted({str(each.dtype).removeprefix("torch.") for each in model.parameters()})
     not_of_weights = ("data", "precision")  # but of an evaluation
     return {
         "input": f"clips, (B, {num_frames}, 3, {height}, {width}): frames of {height} (height) x {width} pixels",
@@ -154,7 +148,7 @@ def describe_weights(run: TrainedRun) -> dict[str, str]:
         "flips": "features of a clip and of its mirror image are averaged" if test.FLIP else "none",
         "descriptor": f"{model.descriptor_width} numbers, {length}: {parts}; compare by squared Euclidean distance",
         "cameras": f"by index, {cameras}; -1 is any other" if model.num_cameras else "not used",
-        "precision": f"weights {', '.join(dtypes)}; computed with SOLVER.PRECISION {cfg.SOLVER.PRECISION}",
+        "precision": f"weights float32; computed with SOLVER.PRECISION {cfg.SOLVER.PRECISION}",
         "training data": f"{run.trained_on or 'unknown'}, {model.classifier_image.out_features} people",
         "SHA-256 of the checkpoint": hash_file(run.checkpoint),
         "licence": LICENCE,
@@ -179,14 +173,10 @@ def describe_scores(run: TrainedRun, results: Path | None) -> dict[str, str]:
 
 def describe_export(run: TrainedRun) -> dict[str, str]:
     """Collect what a user of the ONNX file must know, by name."""
-    return {
-        "preprocessing": PREPROCESSING,
+    return describe_weights(run) | {
+        "inside": "scaling, normalisation and mirror images: frames are bytes, uint8",
         CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
         CAMIDS: json.dumps(run.camera_words or run.camids),
-        "compare by": "squared Euclidean distance",
-        "SHA-256 of the checkpoint": hash_file(run.checkpoint),
-        "licence": LICENCE,
-        **run.origin,
     }
 
 

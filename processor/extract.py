@@ -1,19 +1,21 @@
 """Extract features of tracklets that nobody has labelled, part by part, so that a stopped command goes on."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets.build import make_test_loader
+from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import UnreadableFrameError
 from datasets.readers.unlabelled import read_unlabelled
 from datasets.tracklet import Tracklet
@@ -23,7 +25,7 @@ from utils.unknown import UNKNOWN
 
 from .build import descriptor_settings, make_extractor, make_feature_cache
 from .evaluation.cache import FeatureCache, hash_weights
-from .evaluation.features import FeatureExtractor, FeatureSet, describe_unread
+from .evaluation.features import FeatureExtractor, FeatureSet, describe_unread, evaluation_mode
 from .evaluation.open_run import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,38 @@ def extract_folder(
         "picture": [tracklet.middle_frame for tracklet in found.tracklets],
     }
     return columns | ({"words": F.normalize(words).numpy()} if text_space else {}), origin
+
+
+def describe_frames(
+    trained: TrainedRun, tracklets: Iterable[Sequence[np.ndarray]], camera: str | int | None = None
+) -> np.ndarray:
+    """Describe tracklets in memory, (n, D), float32, as ``extract_folder`` would describe their files.
+
+    Each is a sequence of frames in their order in time, (H, W, 3), uint8, RGB; H and W may differ between frames.
+    """
+    cfg, device = trained.cfg, trained.runtime.device
+    extractor = make_extractor(cfg, trained.model, trained.runtime)
+    cameras = _find_camera(trained, camera)
+    (index,) = cameras.values() or (UNKNOWN,)
+    rows, num_clips = [], cfg.TEST.NUM_CLIPS
+    with evaluation_mode(trained.model), torch.inference_mode(), trained.runtime.autocast():
+        for frames in tracklets:
+            if not len(frames) or any(each.dtype != np.uint8 or each.shape[2:] != (3,) for each in frames):
+                raise Mistake("Each tracklet must have frames, and each frame must be (H, W, 3), uint8, RGB.")
+            chosen = [sample_test_indices(len(frames), cfg.INPUT.SEQ_LEN, clip, num_clips) for clip in range(num_clips)]
+            clips = torch.stack(
+                [torch.stack([_resize(frames[at], cfg.INPUT.SIZE_TEST) for at in own]) for own in chosen]
+            )
+            camids = torch.full((num_clips,), index, device=device)
+            rows.append(extractor.describe(extractor.transform(clips.to(device)), camids).float().mean(dim=0))
+    features = torch.stack(rows)
+    return (F.normalize(features, dim=1) if extractor.normalize else features).cpu().numpy()
+
+
+def _resize(frame: np.ndarray, size_hw: Sequence[int]) -> Tensor:
+    """Resize a frame, (H, W, 3), as the decoder does: (3, H, W), uint8."""
+    pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1).unsqueeze(0)
+    return F.interpolate(pixels, tuple(size_hw), mode="bilinear", antialias=True)[0]
 
 
 def add_words(extractor: FeatureExtractor, text_space: TextSpace) -> FeatureExtractor:

@@ -35,17 +35,18 @@ from .training.validate import make_validation
 logger = logging.getLogger(__name__)
 
 
-def run_training(cfg: CfgNode, resume: bool, with_weights: bool, overrides: Sequence[str] | None = None) -> None:
+def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[str], config_file: str | None) -> None:
     """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked.
 
-    With ``overrides``, KEY VALUE pairs, the configuration of the checkpoint takes the place of ``cfg``.
+    ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, a run that is resumed
+    takes all other keys from its checkpoint.
     """
     output = prepare_output(cfg.OUTPUT_DIR)
     with lock_folder(output), start_logging(output / "train.log"):
-        if resume and overrides is not None:
-            cfg = read_config(cfg, output, overrides)
+        if resume and not config_file:
+            cfg = read_config(cfg, output, opts)
         logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
-        warn_of_unread_keys(cfg, "training")
+        warn_of_unread_keys(cfg, "training", opts)
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
         processes = runtime.processes
         torch.manual_seed(cfg.SOLVER.SEED)

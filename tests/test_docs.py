@@ -12,6 +12,7 @@ import itertools
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -167,6 +168,21 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     subparsers = [subparser for group in groups for subparser in group.choices.values()]
     return set(parser._option_string_actions).union(*map(options_of, subparsers))
+
+
+def test_git_ignores_what_the_documents_commands_write():
+    text = "\n".join(map(read, DOCUMENTS))
+    option = r"--(?:output|output_dir|custom_output_dir|into|json) +|\S > "
+    written = sorted({path.strip("\"'") for path in re.findall(rf"(?:{option})(?!/)([\w.\"'][^\s`|]*)", text)})
+    assert {"logs/all", "found", "people.npz", "check.json"} <= set(written)
+    command = ["git", "check-ignore", "--stdin"]  # a file, or one in a folder
+    done = subprocess.run(
+        command, input="\n".join(f"{path}\n{path}/x" for path in written), capture_output=True, text=True, check=False
+    )
+    if done.returncode == 128:
+        pytest.skip("not a clone")
+    ignored = {line.removesuffix("/x") for line in done.stdout.splitlines()}
+    assert [path for path in written if path not in ignored] == []
 
 
 # ---- checkers

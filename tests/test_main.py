@@ -125,6 +125,14 @@ def test_help_does_not_wait_for_torch(command):
     assert done.stdout.startswith("usage:")
 
 
+@pytest.mark.parametrize("command", [name for name in HELPFUL if name.startswith("tools.")])
+def test_a_tool_that_is_run_as_a_file_says_what_to_type(command, tmp_path):
+    path = ROOT / f"{command.replace('.', '/')}.py"
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"Type this in the folder of train_main.py: python -m {command}\n"
+
+
 # ---- training
 
 

@@ -8,6 +8,8 @@ both tracklets, relevance of each patch for the similarity of the two (yellow: m
 of each frame in the pooling. A map shows what this similarity rests on, not whether it is right.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.attention_maps")
 import argparse
 import difflib
 import logging

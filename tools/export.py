@@ -14,6 +14,8 @@ with a camera embedding) and MODEL_CARD.md, which says what the network takes an
 it scored.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.export")
 import argparse
 import sys
 from collections.abc import Sequence

@@ -16,6 +16,8 @@ docs/search.md. A command that was stopped goes on where it was: finished parts 
 and filelock, but no torch.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.extract_features")
 import argparse
 import logging
 import shutil

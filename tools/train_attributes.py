@@ -21,6 +21,8 @@ again after more training. Classifiers of gender, age and ethnicity are not kept
 calibrated ones are written to zero_shot.safetensors, and TEST.TEXT_TOWER has evaluation use them.
 """
 
+if not __package__:
+    raise SystemExit("Type this in the folder of train_main.py: python -m tools.train_attributes")
 import argparse
 import logging
 import sys

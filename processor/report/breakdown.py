@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +21,8 @@ from ..evaluation.results import CaseResult, Evaluation, Method
 
 # What a query is grouped by: something to sort by, and its label; None if it is unknown or does not apply.
 Value = tuple[Any, str] | None
-
-
-class Group(NamedTuple):
-    """Some of the queries that count."""
-
-    property: str
-    value: str
-    scores: RankingResult
-    members: np.ndarray  # of the valid queries of ``scores``, (V,), bool
+# A property, its value, scores, and which of their valid queries share the value, (V,), bool.
+Group = tuple[str, str, RankingResult, np.ndarray]
 
 
 def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -37,21 +30,19 @@ def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
 
     A query of which a property is unknown, or does not apply, is left out of that property's groups only.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method, result, ranking in evaluation.scored_rankings():
-        for group in (*_pair_cameras(result, method), *_group_queries(result, method, ranking)):
-            ranks, precisions = (
-                each[group.members] for each in (group.scores.first_ranks, group.scores.average_precisions)
-            )
+        for name, value, scores, members in (*_pair_cameras(result, method), *_group_queries(result, ranking)):
             row = {
                 "method": str(method),
                 "direction": result.case.title,
-                "property": group.property,
-                "value": group.value,
-                "num_queries": len(ranks),
+                "property": name,
+                "value": value,
+                "num_queries": int(members.sum()),
             }
-            pids = result.ids[0][group.scores.valid_queries][group.members]
-            rows.append(row | mean_over_people({"R1": (ranks <= 1).astype(float), "mAP": precisions}, pids))
+            hits, precisions = (scores.first_ranks <= 1).astype(float), scores.average_precisions
+            pids = result.ids[0][scores.valid_queries]
+            rows.append(row | mean_over_people({"R1": hits[members], "mAP": precisions[members]}, pids[members]))
     return rows
 
 
@@ -73,15 +64,18 @@ def format_interval(row: Mapping[str, Any], measure: str) -> str:
     return f"{percent(row[f'{measure}_low'])}-{percent(row[f'{measure}_high'])}"
 
 
-def _group_queries(result: CaseResult, method: Method, ranking: RankingResult) -> Iterator[Group]:
+def _group_queries(result: CaseResult, ranking: RankingResult) -> Iterator[Group]:
     """Yield the groups of queries that share a property."""
-    queries = result.valid_queries(method)
-    facts = zip(queries, _true_matches(result, queries), _length_quarters(queries), strict=True)
-    known = [_describe_query(*own, result.case) for own in facts]
+    case = result.case
+    known: list[dict[str, Value]] = []
+    indices = np.flatnonzero(ranking.valid_queries).tolist()
+    for index, length in zip(indices, _length_quarters([case.query[index] for index in indices]), strict=True):
+        matches = [case.gallery[other] for other in np.flatnonzero(result.matches(index) & result.kept(index))]
+        known.append(_describe_query(case.query[index], matches, length, case))
     for name in known[0]:
         values = [own[name] for own in known]
         for value in sorted({value for value in values if value}):
-            yield Group(name, value[1], ranking, np.array([own == value for own in values]))
+            yield name, value[1], ranking, np.array([own == value for own in values])
 
 
 def _pair_cameras(result: CaseResult, method: Method) -> Iterator[Group]:
@@ -101,22 +95,7 @@ def _pair_cameras(result: CaseResult, method: Method) -> Iterator[Group]:
         for other, scores in rankings.items():
             members = (q_camids == camera)[scores.valid_queries]
             if members.any():
-                value = f"{names[camera]} to {names[other]}"
-                yield Group("query camera to gallery camera", value, scores, members)
-
-
-def _true_matches(result: CaseResult, queries: Sequence[Tracklet]) -> list[list[Tracklet]]:
-    """Return the gallery tracklets that the protocol counts as matches of each query."""
-    by_pid = defaultdict(list)
-    for tracklet in result.case.gallery:
-        by_pid[tracklet.pid].append(tracklet)
-    matches = []
-    for query in queries:
-        same = by_pid[query.pid]
-        pids, camids = np.full(len(same), query.pid), np.array([tracklet.camid for tracklet in same])
-        left_out = result.protocol.leaves_out(query.pid, query.camid, pids, camids)
-        matches.append([tracklet for tracklet, out in zip(same, left_out, strict=True) if not out])
-    return matches
+                yield "query camera to gallery camera", f"{names[camera]} to {names[other]}", scores, members
 
 
 def _length_quarters(queries: Sequence[Tracklet]) -> list[Value]:

@@ -150,8 +150,8 @@ def test_feature_files_of_before_the_roles_can_still_be_compared():
 )
 def test_keys_that_a_command_ignores_are_named(command, named, caplog):
     opts = ["TEST.WEIGHT", "run.pth", "LOSS.SMOOTHING", "0.2", "SOLVER.STAGE2.MAX_EPOCHS", "3", "TEST.FLIP", "False"]
-    warn_of_unread_keys(get_cfg(opts=opts), command)
-    warn_of_unread_keys(get_cfg(), command)
+    warn_of_unread_keys(get_cfg(opts=opts), command, opts)
+    warn_of_unread_keys(get_cfg(), command, opts)
     warn_of_unread_keys(get_cfg(opts=opts), command, ["TEST.FLIP", "False"])  # only what was typed
     (message,) = caplog.messages
     assert message.startswith(f"Keys without effect in {command}: {', '.join(named)}.")

@@ -2,20 +2,26 @@
 
 import dataclasses
 import logging
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets.build import make_test_loader
 from datasets.clips.decoding import UnreadableFrameError
+from datasets.readers.names import sort_frames
 from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor
 from processor.evaluation.open_run import open_run
-from processor.extract import extract_folder
+from processor.extract import describe_frames, extract_folder
 from search.feature_file import COMPARED, make_table, write_features
+from tools import export
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -123,15 +129,48 @@ def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path,
         extract_folder(trained, queries, part_size=2)
 
 
-def test_the_example_of_the_document_runs(trained, queries, tmp_path, monkeypatch):
+def test_frames_in_memory_get_the_rows_of_their_files(trained, queries, tmp_path):
+    """Of PNG files; those of JPEG are decoded at a fraction of their size."""
+    for folder in queries.glob("*/*"):
+        for path in list(folder.glob("*.jpg")):
+            Image.open(path).save(path.with_suffix(".png"))
+            path.unlink()
+    found, _ = extract_folder(trained, queries, camera=4)
+    folders = (queries / key for key in found["key"])
+    tracklets = [
+        [np.asarray(Image.open(path)) for path in sort_frames(folder, os.listdir(folder))] for folder in folders
+    ]
+    assert np.abs(describe_frames(trained, tracklets, camera=4) - found["feature"]).max() < 1e-3
+    assert np.abs(describe_frames(trained, tracklets) - found["feature"]).max() > 1e-4
+    for odd in ([], [np.zeros((8, 4), np.uint8)], [np.zeros((8, 4, 3))]):
+        with pytest.raises(ValueError, match=r"each frame must be \(H, W, 3\), uint8, RGB"):
+            describe_frames(trained, [odd])
+
+
+def test_the_examples_of_the_document_run(trained, queries, tmp_path, monkeypatch):
+    """The last one in a folder of its own, where no module of ours is found."""
     monkeypatch.chdir(tmp_path)
     found, origin = extract_folder(trained, queries)
     write_features(make_table(origin, **found), tmp_path / "people.npz")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/search.md").read_text(encoding="utf-8"), re.DOTALL)
-    for written, ours in (("logs/all", trained.checkpoint.parent), ("/data/query", queries / "21")):
-        assert written in code
-        code = code.replace(written, str(ours))
+    for name in ("walk1.npy", "walk2.npy"):
+        np.save(name, np.full((9, 120, 60, 3), 100, np.uint8))
+    log = trained.checkpoint.parent
+    export.main(["onnx", "--output_dir", str(log), "--output", "xtfclip.onnx"])
+    text = (ROOT / "docs/own_program.md").read_text(encoding="utf-8")
+    for written, ours in (
+        ("logs/all", log),
+        ("/data/query", queries / "21"),
+        ("/data/people/anna/1", queries / "21/c4n0"),
+    ):
+        assert written in text
+        text = text.replace(written, str(ours))
+    folders, in_memory, without_us = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = {}
-    exec(code, names)
+    exec(folders, names)
     assert names["nearest"] == ["21/c4n0", "21/c4n1"]
     assert np.diag(names["similarities"][:, 2:]) == pytest.approx(1, abs=1e-5)
+    exec(in_memory, names)
+    assert names["similarity"] == pytest.approx(1, abs=1e-5)
+    alone = f"{without_us}\nassert 'model' not in __import__('sys').modules\nnp.save('row.npy', descriptors)\n"
+    subprocess.run([sys.executable, "-c", alone], cwd=tmp_path, check=True)
+    assert np.load("row.npy")[0] @ found["feature"][2] == pytest.approx(1, abs=1e-3)

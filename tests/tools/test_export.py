@@ -121,7 +121,7 @@ def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same, caplog
     assert facts["descriptor"].startswith(f"{network.descriptor_width} numbers, scaled to length 1: f_img (")
     assert facts["training data"] == f"agvpreid, {network.classifier_image.out_features} people"
     assert facts["a to b, visual only, in percent"].startswith("R1 50.00, R5 50.00")
-    assert "preprocessing" not in facts  # of the ONNX file
+    assert "inside" not in facts  # the ONNX file
 
 
 @pytest.mark.parametrize(
