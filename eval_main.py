@@ -1,5 +1,12 @@
 """Evaluate a checkpoint in one matching direction or all: parse the command line and hand over to processor/run.py."""
 
+if __name__ == "__main__":  # the imports below take their time, and Ctrl-C may come
+    import signal
+
+    from utils.stopping import end_at_once
+
+    signal.signal(signal.SIGINT, end_at_once)
+
 import argparse
 import sys
 from collections.abc import Sequence

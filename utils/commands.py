@@ -55,6 +55,7 @@ def run_command(main: Callable[[], object]) -> int:
     console = logging.StreamHandler()  # to standard error, until ``start_logging``
     console.setFormatter(PlainFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[console])
+    logging.getLogger("torch").setLevel(logging.WARNING)  # it tells of a cache where its import is interrupted
     with STOP_REQUESTS.handled():
         try:
             status = main()
@@ -63,10 +64,10 @@ def run_command(main: Callable[[], object]) -> int:
 
                 stop_processes()
             return status if isinstance(status, int) else 0
-        except Stopped as stopped:
-            logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
-            return stopped.status
-        except Exception as error:
+        except (Stopped, Exception) as error:
+            if stopped := _find_stop(error):
+                logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
+                return stopped.status
             _report(error)
             return 1
         finally:
@@ -84,7 +85,14 @@ def going_on_without(what: str) -> Iterator[None]:
         logger.warning("%s: left out because of an error.", what, exc_info=True)
 
 
-def _report(error: Exception) -> None:
+def _find_stop(error: BaseException | None) -> Stopped | None:
+    """Return the signal that an error comes from: a library that is stopped may raise an error of its own."""
+    while error and not isinstance(error, Stopped):
+        error = error.__context__
+    return error
+
+
+def _report(error: BaseException) -> None:
     """Log one line for an error that the user can mend, and else the traceback and what is known to help."""
     if isinstance(error, Mistake):
         logger.error("%s", _in_one_line(error))

@@ -2,12 +2,18 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 # Of Ctrl-C, of batch systems, and of batch systems some time before a job's limit, on request.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+# Names of functions that Python calls while it frees objects; it prints what they raise, and goes on.
+DESTRUCTORS = {"__del__", "_exitfunc", "cb"}  # cb: of the import system's locks
+IMPORTERS = {"_find_and_load"}  # torch aborts with a long trace where an exception interrupts its import
+AGAIN_SECONDS = 0.1
+PATIENCE_SECONDS = 1.0  # torchrun passes a signal on to processes that may have received it from the terminal already
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,19 +31,21 @@ class StopRequests:
 
     def __init__(self) -> None:
         self.received: int | None = None  # the number of the first signal
+        self._received_at = 0.0
+        self._process = 0  # that handles signals; processes forked from it leave them to it
         self._is_deferred = False
 
     @contextmanager
     def handled(self) -> Iterator[None]:
         """Turn the signals into ``Stopped`` within a block; this works in the main thread only."""
-        self.received = None
+        self.received, self._process = None, os.getpid()
         before = {number: signal.signal(number, self._receive) for number in SIGNALS}
         try:
             yield
         finally:
-            self.received = None  # it concerned this block, and stops nothing after it
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self.received = None  # it concerned this block, and stops nothing after it
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -56,12 +64,39 @@ class StopRequests:
             raise Stopped(self.received)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        again = self.received is not None
-        self.received = self.received or number
-        # torchrun passes a signal on to processes that may have received it from the terminal already.
+        if os.getpid() != self._process:
+            return
+        again, now = self.received is not None, time.monotonic()
+        if again and not self._is_deferred:  # the first one is ending the command
+            if now - self._received_at > PATIENCE_SECONDS:
+                end_at_once(number)
+            return
         insists = again and number == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ
-        if insists or not self._is_deferred:
+        is_obeyed = insists or not self._is_deferred
+        if is_obeyed and _runs(frame, DESTRUCTORS):
+            import threading  # commands import this module before all others, and should at once
+
+            threading.Timer(AGAIN_SECONDS, os.kill, (self._process, number)).start()
+            return
+        if is_obeyed and _runs(frame, IMPORTERS):
+            end_at_once(number)
+        if not again:
+            self.received, self._received_at = number, now
+        if is_obeyed:
             raise Stopped(number)
+
+
+def _runs(frame: FrameType | None, names: set[str]) -> bool:
+    """Whether a frame or one of its callers is that of a function of these names."""
+    while frame and frame.f_code.co_name not in names:
+        frame = frame.f_back
+    return frame is not None
+
+
+def end_at_once(number: int, frame: FrameType | None = None) -> None:
+    """End this process without cleaning up: while a command starts or ends, nobody catches exceptions of a signal."""
+    os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())
+    os._exit(128 + number)
 
 
 STOP_REQUESTS = StopRequests()

@@ -6,6 +6,7 @@ from PIL import Image
 from torch import nn
 
 from configs import get_cfg
+from datasets import build
 from datasets.build import (
     choose_cases,
     make_dataset,
@@ -17,6 +18,7 @@ from datasets.build import (
     train_cameras,
 )
 from processor.evaluation.features import FeatureExtractor
+from utils.mistake import Mistake
 from utils.processes import Processes
 from utils.runtime import make_runtime
 
@@ -200,3 +202,24 @@ def test_validation_people_are_not_trained_on_and_can_be_evaluated(make_tree, ti
     assert cases == list(dataset.validation.values())
     assert [case.name for case in cases] == ["validation_case1_aerial_to_ground", "validation_case2_ground_to_aerial"]
     assert all(case.identities_masked for case in choose_cases(tiny_cfg(*opts), dataset))
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [(24, 24, None), (24, 4096, 96), (96, 96, 96), (24, -1, 96), (-1, -1, -1), (4096, -1, 4096)],
+)
+def test_loaders_raise_the_limit_of_open_files_or_name_it(soft, hard, raised, tiny_cfg, monkeypatch):
+    resource = pytest.importorskip("resource")
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda which, pair: limits.append(pair))
+    build._loader_options(tiny_cfg("DATALOADER.NUM_WORKERS", 0))
+    assert len(limits) == 1
+    if raised is None:
+        with pytest.raises(
+            Mistake, match=r"may open 24 files here \(ulimit -n\), and DATALOADER.NUM_WORKERS needs about 96"
+        ):
+            build._loader_options(tiny_cfg("DATALOADER.NUM_WORKERS", 2))
+    else:
+        build._loader_options(tiny_cfg("DATALOADER.NUM_WORKERS", 2))
+        assert limits[-1] == (raised, hard)

@@ -78,6 +78,17 @@ def test_a_signal_ends_with_its_status(number, caplog):
     assert f"Stopped by {signal.Signals(number).name}." in caplog.text
 
 
+def test_an_error_that_a_signal_causes_is_the_signal(caplog):
+    def main():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise RuntimeError("the file has no end")
+
+    assert run_command(main) == 130
+    assert [message.split(".")[0] for message in caplog.messages] == ["Stopped by SIGINT"]
+
+
 def _ignore_everything():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -1,9 +1,12 @@
 """Signals are obeyed at once, or noted until it is time."""
 
 import signal
+import time
+from multiprocessing import get_context
 
 import pytest
 
+from utils import stopping
 from utils.stopping import SIGNALS, STOP_REQUESTS, Stopped, leave_signals_to_parent
 
 
@@ -57,6 +60,48 @@ def test_a_second_ctrl_c_insists_unless_torchrun_passes_it_on(under_torchrun, mo
     with STOP_REQUESTS.handled(), pytest.raises(Stopped):
         work()
     assert sent == ([0, 1] if under_torchrun else [0])
+
+
+def test_a_signal_reaches_nobody_while_an_object_is_freed_and_comes_again():
+    class Freed:
+        def __del__(self):
+            send(signal.SIGINT)
+
+    def work():
+        Freed()  # Python would print the exception, and go on
+        assert STOP_REQUESTS.received is None
+        time.sleep(10)
+
+    with pytest.raises(Stopped), STOP_REQUESTS.handled():
+        work()
+
+
+def test_a_forked_process_leaves_signals_to_its_parent():
+    with STOP_REQUESTS.handled():
+        child = get_context("fork").Process(target=send, args=(signal.SIGINT,))
+        child.start()
+        child.join()
+    assert child.exitcode == 0
+
+
+def test_a_second_signal_does_not_disturb_the_end_unless_it_is_late(monkeypatch):
+    ended = []
+    monkeypatch.setattr(stopping, "end_at_once", ended.append)
+    with STOP_REQUESTS.handled():
+        with pytest.raises(Stopped):
+            send(signal.SIGINT)
+        send(signal.SIGINT)
+        assert ended == []
+        monkeypatch.setattr(stopping, "PATIENCE_SECONDS", 0)
+        send(signal.SIGTERM)
+    assert ended == [signal.SIGTERM]
+
+
+def test_a_process_that_ends_at_once_says_why(capfd):
+    child = get_context("fork").Process(target=stopping.end_at_once, args=(signal.SIGINT,))
+    child.start()
+    child.join()
+    assert (child.exitcode, capfd.readouterr().err) == (130, "Stopped by SIGINT.\n")
 
 
 def test_loader_processes_leave_signals_to_their_parent(monkeypatch):
