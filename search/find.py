@@ -96,7 +96,7 @@ class Gallery(Protocol):
         """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""
 
     def count_within(self, vector: np.ndarray, limit: float) -> int:
-        """Count the tracklets within a squared distance of a feature, (D,)."""
+        """Count the tracklets within a squared distance of a feature, (D,), as ``nearest`` computes it."""
 
 
 class MemoryGallery:
@@ -122,16 +122,12 @@ class MemoryGallery:
             yield list(zip(self._searched.list_entries(found), distances, strict=True))
 
     def count_within(self, vector: np.ndarray, limit: float) -> int:
-        return count_within(self._searched.features, vector, limit)
-
-
-def count_within(rows: np.ndarray, vector: np.ndarray, limit: float) -> int:
-    """Count the rows within a squared distance of a vector, exactly: products in float32 leave few in doubt."""
-    squares, length = np.einsum("nd,nd->n", rows, rows), float(np.square(vector, dtype=np.float64).sum())
-    excess = squares - 2 * (rows @ vector) + (length - limit)
-    slack = ROUNDING * max(float(squares.max(initial=0)), length)
-    doubtful = rows[np.abs(excess) <= slack]
-    return int((excess < -slack).sum() + (np.square(doubtful - vector.astype(np.float64)).sum(axis=1) <= limit).sum())
+        rows = self._searched.features  # products in float32 leave few in doubt
+        squares, length = np.einsum("nd,nd->n", rows, rows), float(np.square(vector, dtype=np.float64).sum())
+        excess = squares - 2 * (rows @ vector) + (length - limit)
+        slack = ROUNDING * max(float(squares.max(initial=0)), length)
+        exact = np.square(rows[np.abs(excess) <= slack] - vector.astype(np.float64)).sum(axis=1)
+        return int((excess < -slack).sum() + (exact <= limit).sum())
 
 
 def find_nearest(rows: np.ndarray, vectors: np.ndarray, k: int) -> Iterator[tuple[list[int], list[float]]]:
@@ -202,7 +198,8 @@ def _collect(
 
     ``found`` has each query, its hits, and the number of tracklets within the threshold, of which they may be some.
     """
-    answers, pictures = [], []
+    answers: list[dict[str, Any]] = []
+    pictures: list[str] = []
     for query, neighbours, num_accepted in found:
         hits = [
             {"rank": rank, **entry, measure: value, "accepted": threshold and value <= threshold.distance}

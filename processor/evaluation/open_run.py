@@ -106,7 +106,8 @@ class TrainedRun:
             cameras = {}
         if mapping := parse_camera_map(cfg.TEST.CAMERA_MAP):
             if strange := sorted(set(mapping.values()) - set(cameras)):
-                known = ", ".join(map(str, cameras)) or "not known"
+                known = ", ".join(f"{camid} ({word})" for camid, word in zip(cameras, self.camera_words, strict=False))
+                known = known or ", ".join(map(str, cameras)) or "not known"
                 raise Mistake(f"TEST.CAMERA_MAP names training camera {strange[0]}; those of the model are {known}.")
             return {camid: cameras[trained] for camid, trained in mapping.items()}
         if self.trained_on not in (None, cfg.DATASETS.NAMES):

@@ -30,7 +30,7 @@ def break_down(evaluation: Evaluation) -> list[dict[str, Any]]:
 
     A query of which a property is unknown, or does not apply, is left out of that property's groups only.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method, result, ranking in evaluation.scored_rankings():
         for name, value, scores, members in (*_pair_cameras(result, method), *_group_queries(result, ranking)):
             row = {
@@ -66,7 +66,8 @@ def format_interval(row: Mapping[str, Any], measure: str) -> str:
 
 def _group_queries(result: CaseResult, ranking: RankingResult) -> Iterator[Group]:
     """Yield the groups of queries that share a property."""
-    case, known = result.case, []
+    case = result.case
+    known: list[dict[str, Value]] = []
     indices = np.flatnonzero(ranking.valid_queries).tolist()
     for index, length in zip(indices, _length_quarters([case.query[index] for index in indices]), strict=True):
         matches = [case.gallery[other] for other in np.flatnonzero(result.matches(index) & result.kept(index))]

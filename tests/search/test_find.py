@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
+from search.feature_file import make_table
 from search.find import (
     SIMILARITY,
     MemoryGallery,
-    count_within,
     find_nearest,
     find_texts,
     find_tracklets,
@@ -69,9 +69,10 @@ def test_counts_near_the_limit_are_those_of_double_precision():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(500, 32)).astype(np.float32)
     rows[200:300] = rows[0] + 1e-4 * rng.normal(size=(100, 32)).astype(np.float32)
+    gallery = MemoryGallery(make_table({}, key=[*map(str, range(500))], feature=rows, picture=[""] * 500), "")
     distances = np.square(rows - rows[1].astype(np.float64)).sum(axis=1)
     for limit in np.sort(distances)[::25]:  # which are within it
-        assert count_within(rows, rows[1], limit) == (distances <= limit).sum()
+        assert gallery.count_within(rows[1], limit) == (distances <= limit).sum()
 
 
 @pytest.mark.parametrize(
