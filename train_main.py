@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config_file", help="YAML; default: the winner's recipe, or with --resume that of the run")
+    parser.add_argument("--config_file", help="YAML; default: the winner's recipe, with --resume the checkpoint's own")
     parser.add_argument("--output_dir", help="folder of the run (OUTPUT_DIR)")
     parser.add_argument(
         "--resume", action="store_true", help="continue from checkpoint_last.pth if the output folder has it"

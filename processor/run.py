@@ -56,7 +56,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[
             validation = make_validation(cfg, dataset, runtime)
         loader = make_train_loader(cfg, dataset, processes)
         state = make_training_state(cfg, dataset, runtime, resume=resume)
-        state.with_weights, state.validation_pids = with_weights, validation.pids()
+        state.with_weights, state.validation_people = with_weights, validation.people()
         if resume:
             restore_last(state, output)
         else:

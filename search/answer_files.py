@@ -1,7 +1,6 @@
 """Show what a search found: a table for the screen, and search.html, search.csv and search.json."""
 
 import functools
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from datasets.clips.decoding import THUMBNAIL_HW, read_thumbnail
 from utils.files import write_text
 from utils.html_page import render_page
 from utils.tables import format_table
-from utils.text import write_csv
+from utils.text import format_csv
 from utils.unknown import UNKNOWN
 
 from .find import SIMILARITY
@@ -21,17 +20,15 @@ MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 
 def write_answers(answers: dict[str, Any], folder: Path) -> list[Path]:
     """Write all three files into a folder; returns them, the page last."""
-    table = io.StringIO()
     columns = ("rank", "key", "camera", "view", "time", answers["measure"], "accepted")
     of_query = ("key", "match", "num_accepted")
     rows = [["query", *of_query[1:], *columns]]
     for query in answers["queries"]:  # cells of what is not judged are empty
         own = [query[name] for name in of_query]
         rows += [[*own, *(hit[name] for name in columns)] for hit in query["found"]]
-    write_csv(table, rows)
     contents = {
         folder / "search.json": f"{json.dumps(answers, indent=2)}\n",
-        folder / "search.csv": table.getvalue(),
+        folder / "search.csv": format_csv(rows),
         folder / "search.html": render_answers(answers),
     }
     for path, content in contents.items():

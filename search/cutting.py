@@ -16,7 +16,7 @@ from datasets.readers.names import SHEETS_ENDING
 from utils.files import whole_folder
 from utils.mistake import Mistake
 from utils.progress import track
-from utils.text import write_csv
+from utils.text import format_csv
 
 from .boxes import COLUMNS, Boxes, Selection, SelectionRules, read_boxes, select_crops
 from .frames import read_frames, read_size, upright_pixels
@@ -51,22 +51,22 @@ def cut_tracklets(
         size = read_size(video)
         selection = select_crops(read, *size, rules)
         for tracklet in selection.tracklets:
-            tracklet["folder"] = f"{name or name_video(video)}_{tracklet['folder']}"
+            tracklet["folder"] = f"{name_video(video, name)}_{tracklet['folder']}"
         _cut(video, size, read, selection, tracklets)
         for tracklet in track(selection.tracklets, "drawing contact sheets", "tracklet"):
             paths = sorted((tracklets / tracklet["folder"]).iterdir(), key=lambda path: int(path.stem))
             draw_tracklet_sheet(paths).save(sheets / f"{tracklet['folder']}.jpg", quality=QUALITY)
-        with (tracklets / TABLE).open("w", encoding="utf-8", newline="") as file:
-            write_csv(file, [COLUMNS, *(tracklet.values() for tracklet in selection.tracklets)])
+        table = format_csv([COLUMNS, *(tracklet.values() for tracklet in selection.tracklets)])
+        (tracklets / TABLE).write_text(table, encoding="utf-8")
     counts = f"{len(selection.frames):,} frames of {len(selection.tracklets):,} tracklets"
     question = f"Look at {contact_sheets}, one picture per tracklet: does each show one person?"
     return f"Cut {counts} into {output}: {selection.report}. {question}"
 
 
-def name_video(video: Path) -> str:
-    """Return the name of a video's file or folder, of MOT's ``img1`` that of the folder around it, as a plain word."""
+def name_video(video: Path, name: str = "") -> str:
+    """Return a name, or that of a video's file or folder, or of the folder around MOT's ``img1``, as a plain word."""
     path = video.resolve()
-    name = path.parent.name if path.name == "img1" else path.name if path.is_dir() else path.stem
+    name = name or (path.parent.name if path.name == "img1" else path.name if path.is_dir() else path.stem)
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "video"
 
 

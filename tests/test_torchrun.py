@@ -85,8 +85,10 @@ def test_an_error_in_one_process_ends_the_job_and_is_in_the_log(options, tmp_pat
     done = torchrun(FAILING, "fail", "raise", MIDDLE_OF_EPOCH_2, "--output_dir", tmp_path, *options)
     assert done.returncode == 1, done.stdout + done.stderr
     log = (tmp_path / "train.log").read_text()
-    (error,) = [line for line in log.splitlines() if "the disk of process 1 is gone" in line and "ERROR" in line]
-    assert "[process 1]" in error
+    errors = [line for line in log.splitlines() if "the disk of process 1 is gone" in line and "ERROR" in line]
+    of_main, own = sorted(errors, key=lambda line: "[process 1]" in line)
+    assert "[process 1]" in own
+    assert "Process 1 failed: OSError: the disk of process 1 is gone" in of_main
     assert 'raise OSError("the disk of process 1 is gone")' in log  # of the traceback
     assert "Done." not in log
     assert read_checkpoint(tmp_path / "checkpoint_last.pth")["epoch"] == 1

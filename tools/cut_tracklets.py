@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from search.boxes import SelectionRules
-from utils.arguments import at_least, plain_word, real_number
+from utils.arguments import at_least, real_number
 from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads, or a folder of pictures")
     add("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
     add("--output", type=Path, required=True, metavar="FOLDER", help="for tracklets; pictures: FOLDER_contact_sheets")
-    add("--name", type=plain_word, help="begins the names of tracklets; default: the video's name")
+    add("--name", default="", help="begins the names of tracklets; default: the video's name")
     add("--min_frames", type=whole, default=8, help="frames that a tracklet must have after --stride (%(default)s)")
     add("--min_width", type=whole, default=16, help="smallest width of a box inside the frame, pixels (%(default)s)")
     add("--min_height", type=whole, default=32, help="smallest height of a box inside the frame, pixels (%(default)s)")
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     files = args.video, args.boxes, args.output
     rules = SelectionRules(**{field.name: getattr(args, field.name) for field in fields(SelectionRules)})
-    logger.info("%s", cut_tracklets(*files, rules, args.force, args.classes, args.first_frame, args.name or ""))
+    logger.info("%s", cut_tracklets(*files, rules, args.force, args.classes, args.first_frame, args.name))
 
 
 if __name__ == "__main__":

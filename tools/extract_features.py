@@ -31,7 +31,7 @@ from typing import Any
 from configs import find_run
 from search.feature_file import VIEWS, check_suffix, make_table, write_features
 from utils.commands import run_command
-from utils.mistake import Mistake
+from utils.mistake import MissingFile, Mistake
 from utils.unknown import UNKNOWN
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_suffix(args.output)
     if args.output.exists() and not args.force:
         raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
+    for path in filter(None, (args.tracklets, args.text_tower)):
+        if not path.exists():
+            raise MissingFile(f"{path} is not there (--tracklets, --text_tower).")
     (extract_by_network if args.network else extract_by_run)(args)
 
 

@@ -15,7 +15,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from configs import get_cfg
+from configs import check_places, get_cfg
 from utils.arguments import add_config, at_least, real_number
 from utils.commands import run_command, show
 
@@ -36,6 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = get_cfg(args.config_file, args.opts)
+    check_places(cfg, "both", args.opts)
     from processor.estimate import plan_run  # torch takes seconds: --help and mistakes are answered before
 
     numbers = (args.identities, args.tracklets, args.cameras) if args.identities else None

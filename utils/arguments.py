@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,13 +33,6 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
         return path
 
     return parse
-
-
-def plain_word(text: str) -> str:
-    """Accept a word that can begin any file name; an argparse type."""
-    if re.fullmatch(r"\w[\w.-]*", text):
-        return text
-    raise argparse.ArgumentTypeError(f"must be letters, digits, '_', '-' and '.', got {text!r}")
 
 
 def at_least(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], int]:

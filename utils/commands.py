@@ -68,7 +68,10 @@ def run_command(main: Callable[[], object]) -> int:
             if stopped := _find_stop(error):
                 logger.error("Stopped by %s. What was written so far is kept.", stopped.name)
                 return stopped.status
-            _report(error)
+            if told := _tell_others(error):
+                logger.error("%s", told)
+            else:
+                _report(error)
             return 1
         finally:
             _end_loader_processes()
@@ -90,6 +93,13 @@ def _find_stop(error: BaseException | None) -> Stopped | None:
     while error and not isinstance(error, Stopped):
         error = error.__context__
     return error
+
+
+def _tell_others(error: BaseException) -> str | None:
+    """Tell the other processes of a run why this one fails; returns the failure of another one, if that was first."""
+    processes = sys.modules.get("utils.processes")
+    line = _in_one_line(error) if isinstance(error, Mistake) else f"{type(error).__name__}: {first_line(error)}"
+    return next((watch.report(line) for watch in processes.watches), None) if processes else None
 
 
 def _report(error: BaseException) -> None:
@@ -117,7 +127,7 @@ def _in_one_line(error: Mistake) -> str:
     return line if len(line) <= 1000 else f"{line[:996]} ..."
 
 
-def _find_hint(error: Exception) -> str | None:
+def _find_hint(error: BaseException) -> str | None:
     """Return what helps against too little memory; None for other errors."""
     message = first_line(error)
     if message.startswith("DataLoader worker"):

@@ -65,7 +65,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         place = next(path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir())
-        kind = f"a link to {os.readlink(place)}, which is not there" if place.is_symlink() else "a file, not a folder"
+        kind = "a file, not a folder" if place.exists() else f"a link to {os.readlink(place)}, which is not there"
         raise Mistake(f"{place} is {kind}: choose another folder.") from None
 
 
@@ -82,6 +82,8 @@ def whole_folder(path: Path, force: bool = False) -> Iterator[Path]:
     the folder at ``path`` is what it was before; if the process is killed, it may have a hidden name beside ``path``.
     Only one process at a time makes a folder.
     """
+    if path.is_symlink():
+        make_folder(path)  # refuses a link that leads nowhere
     path = Path(os.path.realpath(path))
     _require_replaceable(path, force)
     with _explained(path):

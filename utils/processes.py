@@ -1,11 +1,14 @@
 """The processes that torchrun started, or one, ``ALONE``: which of them this one is, and what they exchange."""
 
+import itertools
 import logging
+import multiprocessing
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -18,9 +21,14 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How long a process waits for the others, who may list frames for hours; torchrun notices a process that died.
-TIMEOUT = timedelta(days=1)
+# How long an exchange may take. Before one that others may be late for, such as those that list frames, all meet, and
+# wait for as long as the late ones show signs of life.
+TIMEOUT = timedelta(minutes=30)
 POLL_SECONDS = 0.05  # between two looks at what other processes wrote
+BEAT_SECONDS = 2.0  # between two signs of life
+NAMED_AFTER, ENDED_AFTER = 300.0, 1500.0  # seconds without them: a process is named, and the run ends
+LAST_BEAT = 1 << 40  # of a process that is done
+FAILURE = "failure"  # key of the line that says why the first process failed
 
 
 @dataclass(frozen=True)
@@ -48,16 +56,17 @@ class Processes:
     def first_on_machine(self) -> Iterator[None]:
         """Run a block in one process of each machine first, because it writes a file that the others then read."""
         if self.local_rank:
-            distributed.barrier()
+            _meet()
         yield
         if not self.local_rank and not self.is_alone:
-            distributed.barrier()
+            _meet()
 
     def run_on_main(self, function: Callable[[], T]) -> T:
         """Call a function in process 0 only; all processes wait for its value and return it."""
         if self.is_alone:
             return function()
         values = [function() if self.is_main else None]
+        _meet()
         distributed.broadcast_object_list(values, src=0)
         return values[0]  # type: ignore[return-value]  # the list now holds what process 0 put in
 
@@ -66,6 +75,7 @@ class Processes:
         if self.is_alone:
             return [value]
         values: list[Any] = [None] * self.world_size
+        _meet()
         distributed.all_gather_object(values, value)
         return values
 
@@ -147,8 +157,83 @@ def start_processes(device: torch.device) -> Processes:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         store, rank, world_size = open_store(processes), processes.rank, processes.world_size
         distributed.init_process_group(backend, timeout=TIMEOUT, world_size=world_size, rank=rank, store=store)
+        watches[:] = [_Watch(store, processes)]
+        watches[0].start()
         logger.info("Process %d of %d, on %s", processes.rank, processes.world_size, device)
     return processes
+
+
+class _Watch(threading.Thread):
+    """Shows the other processes that this one is alive, and ends it if another one failed or shows no life.
+
+    Each process looks at the next one only. Times are counted in own beats, so that a machine may sleep.
+    """
+
+    def __init__(self, store: "distributed.Store", processes: Processes) -> None:
+        super().__init__(daemon=True)
+        self.store = store.clone()  # the other is busy while the main thread waits for something in it
+        self.processes = processes
+        self.meetings = itertools.count()
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        other, before, silent = (self.processes.rank + 1) % self.processes.world_size, 0, 0.0
+        text = "Process %d has shown no life for %d minutes: it is stopped, or its machine is away."
+        with suppress(RuntimeError):  # the store is gone, and with it all other processes
+            while not self.is_over.wait(BEAT_SECONDS):
+                self.store.add(f"beat/{self.processes.rank}", 1)
+                beat = self.store.add(f"beat/{other}", 0)
+                silent = 0.0 if beat != before or beat >= LAST_BEAT else silent + BEAT_SECONDS
+                before = beat
+                if silent >= ENDED_AFTER:
+                    self.store.compare_set(FAILURE, "", text % (other, silent // 60) + " The run ends.")
+                elif NAMED_AFTER <= silent < NAMED_AFTER + BEAT_SECONDS:
+                    logger.warning(text, other, silent // 60)
+                if self.store.check([FAILURE]):
+                    self._end(self.store.get(FAILURE).decode())
+
+    def _end(self, why: str) -> None:
+        """End this process, whose main thread may wait in an exchange that never ends."""
+        if self.is_over.is_set():
+            return
+        logger.error("%s", why)
+        self.store.add("heard", 1)
+        for child in multiprocessing.active_children():
+            child.kill()
+        os._exit(1)
+
+    def finish(self) -> None:
+        """Tell the others that this process is done."""
+        self.is_over.set()
+        self.join(BEAT_SECONDS)
+        with suppress(RuntimeError):
+            self.store.add(f"beat/{self.processes.rank}", LAST_BEAT)
+
+    def report(self, line: str) -> str | None:
+        """Tell the others why this process fails; returns what another one, which failed before, told."""
+        self.is_over.set()
+        own = f"Process {self.processes.rank} failed: {line}"
+        with suppress(RuntimeError):
+            first = self.store.compare_set(FAILURE, "", own).decode()
+            if first != own:
+                return first
+            for _ in range(int(3 * BEAT_SECONDS / POLL_SECONDS)):  # the store may end with this process
+                if self.store.add("heard", 0) >= self.processes.world_size - 1:
+                    break
+                time.sleep(POLL_SECONDS)
+        return None
+
+
+watches: list[_Watch] = []  # that of this process; none alone
+
+
+def _meet() -> None:
+    """Wait until all processes are here; ``_Watch`` ends the wait for one that failed or stopped."""
+    watch = watches[0]
+    key, here = f"meeting/{next(watch.meetings)}", 0
+    while here < watch.processes.world_size:
+        here = watch.store.add(key, 0 if here else 1)
+        time.sleep(POLL_SECONDS if here < watch.processes.world_size else 0)
 
 
 def open_store(processes: Processes) -> "distributed.Store":
@@ -177,6 +262,8 @@ def open_store(processes: Processes) -> "distributed.Store":
 
 def stop_processes() -> None:
     """Disconnect from the other processes, if connected."""
+    while watches:
+        watches.pop().finish()
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 

@@ -3,6 +3,8 @@
 Axes: Q queries, G galleries, N features, D feature width.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,10 +13,19 @@ from torch.nn import functional as F
 from .distances import nearest_columns, squared_distances
 from .unknown import UNKNOWN
 
+# From features of queries and galleries, and k, to the galleries nearest to each query.
+Finder = Callable[[Tensor, Tensor, int], Tensor]
+
 MIN_MEMBERS = 2  # features of a group from which a deviation can be estimated
 
 
-def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0) -> Tensor:
+def find_nearest(query: Tensor, gallery: Tensor, k: int) -> Tensor:
+    """Return the indices of the k nearest gallery features of every query, nearest first, (Q, k)."""
+    blocks = squared_distances(query, gallery).blocks()
+    return torch.cat([nearest_columns(block, k) for _, block in blocks])
+
+
+def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0, find: Finder = find_nearest) -> Tensor:
     """Average each query, (Q, D), with its k nearest gallery features, (G, D): query expansion; returns (Q, D).
 
     No query depends on another one. A gallery feature has the weight s^alpha, where s is its cosine similarity to the
@@ -26,7 +37,7 @@ def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0) -
     """
     if not len(query):
         return query
-    nearest = _find_nearest(query, gallery, k)
+    nearest = find(query, gallery, k)
     expanded = torch.empty_like(query)
     for own, columns, result in zip(query, nearest, expanded, strict=True):  # a query at a time holds k features only
         neighbours = gallery[columns]
@@ -35,7 +46,7 @@ def expand_queries(query: Tensor, gallery: Tensor, k: int, alpha: float = 0.0) -
     return expanded
 
 
-def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2) -> Tensor:
+def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2, find: Finder = find_nearest) -> Tensor:
     """Add to each feature, (N, D), those of its mutual nearest neighbours; returns (N, D), of any length.
 
     Two features are mutual neighbours if the second is among the k1 nearest others of the first, and the first among
@@ -47,7 +58,7 @@ def add_mutual_neighbours(features: Tensor, k1: int = 2, k2: int = 2) -> Tensor:
     """
     N, k = len(features), max(k1, k2)
     own = torch.arange(N, device=features.device).unsqueeze(1)
-    nearest = _find_nearest(features, features, k + 1)
+    nearest = find(features, features, k + 1)
     is_own = (nearest == own).int()
     others = nearest.gather(1, is_own.argsort(dim=1, stable=True))[:, : min(k, N - 1)]  # itself last, and cut off
     pairs = (own * N + others[:, :k1]).sort(dim=1).values  # as numbers
@@ -77,9 +88,3 @@ def standardize_groups(features: Tensor, groups: np.ndarray, pool: Tensor, pool_
         centred = features[own].double() - mean
         result[own] = (centred / deviation.where(varies, 1.0)).to(features.dtype)
     return result
-
-
-def _find_nearest(query: Tensor, gallery: Tensor, k: int) -> Tensor:
-    """Return the indices of the k nearest gallery features of every query, nearest first, (Q, k)."""
-    blocks = squared_distances(query, gallery).blocks()
-    return torch.cat([nearest_columns(block, k) for _, block in blocks])

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TextIO
 
 from .mistake import MissingFile, Mistake
 
@@ -82,12 +81,14 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
-def write_csv(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows of a CSV file; None is an empty cell, control characters are escaped.
+def format_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Lay out rows of a CSV file; None is an empty cell, control characters are escaped.
 
     What a spreadsheet would run as a formula gets an apostrophe in front, which ``read_csv`` takes away.
     """
+    file = io.StringIO(newline="")
     csv.writer(file, lineterminator="\n").writerows(map(_guard, row) for row in rows)
+    return file.getvalue()
 
 
 def _guard(cell: object) -> str:

@@ -3,7 +3,6 @@
 A row is a tracklet. What can be wrong with the table alone is found here, before any folder of frames is touched.
 """
 
-import io
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from urllib.parse import quote
 
 from utils.files import write_text
 from utils.mistake import Mistake
-from utils.text import escape_controls, natural_key, parse_integer, read_csv, read_word, shorten, spelling, write_csv
+from utils.text import escape_controls, format_csv, natural_key, parse_integer, read_csv, read_word, shorten, spelling
 from utils.unknown import UNKNOWN
 
 from ..split import draw_people, find_queries, have_both_views, have_cameras
@@ -80,12 +79,11 @@ def write_table(path: str | Path, rows: Sequence[TableRow], attributes: Sequence
     """Write a table of tracklets; ``OPTIONAL`` columns that say nothing about any of them are left out."""
     defaults = {name: getattr(TableRow, name) for name in OPTIONAL}
     names = [name for name in COLUMNS if any(getattr(row, name) != defaults.get(name) for row in rows)]
-    file = io.StringIO(newline="")
-    write_csv(file, [[*names, *(ATTRIBUTE + name for name in attributes)]])
+    table = [[*names, *(ATTRIBUTE + name for name in attributes)]]
     for row in rows:
         words = {**vars(row), "day": None if row.day is None else f"{row.day:06d}"}
-        write_csv(file, [[*(words[name] for name in names), *row.attributes]])
-    write_text(file.getvalue(), path)
+        table.append([*(words[name] for name in names), *row.attributes])
+    write_text(format_csv(table), path)
 
 
 def make_tracklets(rows: Sequence[TableRow]) -> list[Tracklet]:

@@ -55,7 +55,7 @@ class TrainedRun:
     trained_on: str | None = None  # DATASETS.NAMES of the training; None if the checkpoint does not say
     config_file: str | None = None  # as in ``load_trained``
     camera_words: Sequence[str] = ()  # what the user's table called the training cameras; empty without such a table
-    chosen_on: Collection[int] = ()  # people of ``trained_on`` whose scores chose the checkpoint
+    chosen_on: Collection[int | str] = ()  # people of ``trained_on`` whose scores chose the checkpoint
 
     @property
     def camera_names(self) -> Sequence[str]:
@@ -106,7 +106,8 @@ class TrainedRun:
             cameras = {}
         if mapping := parse_camera_map(cfg.TEST.CAMERA_MAP):
             if strange := sorted(set(mapping.values()) - set(cameras)):
-                known = ", ".join(map(str, cameras)) or "not known"
+                known = ", ".join(f"{camid} ({word})" for camid, word in zip(cameras, self.camera_words, strict=False))
+                known = known or ", ".join(map(str, cameras)) or "not known"
                 raise Mistake(f"TEST.CAMERA_MAP names training camera {strange[0]}; those of the model are {known}.")
             return {camid: cameras[trained] for camid, trained in mapping.items()}
         if self.trained_on not in (None, cfg.DATASETS.NAMES):
@@ -143,7 +144,7 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
     with fitting(path):
         camids = tuple(map(int, content["camids"])) if "camids" in content else None
         words = tuple(map(str, content.get("camera_words", ())))
-        choosers = set(map(int, content.get("chosen_on", ())))
+        choosers = {each if isinstance(each, int) else str(each) for each in content.get("chosen_on", ())}
         chosen = _describe_choice(content, path)
         if overrides is not None:
             cfg = choose_config(cfg, content, path, overrides)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from utils.distances import Distances, squared_distances
 from utils.metrics import PROTOCOLS, Protocol, RankingResult, merge_rankings, require_match, score_queries
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
-from utils.refinement import add_mutual_neighbours, expand_queries, standardize_groups
+from utils.refinement import add_mutual_neighbours, expand_queries, find_nearest, standardize_groups
 from utils.reranking import find_neighbourhoods, re_ranked_distances
 
 from .cache import FeatureCache
@@ -115,15 +115,15 @@ def _prepare_rankings(
         k1, k2 = test.RE_RANKING_K1, test.RE_RANKING_K2
         neighbourhoods = processes.run_on_main(lambda: find_neighbourhoods(q, g, k1, k2))
         distances[RERANKED] = re_ranked_distances(q, g, neighbourhoods, test.RE_RANKING_LAMBDA)
-    refine, compare = partial(_refine_on_main, processes), partial(_compare, test.FEAT_NORM)
+    find, compare = partial(_find_on_main, processes), partial(_compare, test.FEAT_NORM)
     of_gallery = {"gallery": " (gallery)", "both": ""}
     if how := test.QUERY_EXPANSION:
         alpha = test.QUERY_EXPANSION_ALPHA if how == "weighted" else 0.0
-        own = refine(expand_queries, q, g, test.QUERY_EXPANSION_K, alpha)
+        own = expand_queries(q, g, test.QUERY_EXPANSION_K, alpha, find)
         distances |= compare(f"query expansion ({how})", own, g)
     if sides := test.MUTUAL_NEIGHBOURS:
-        own = refine(add_mutual_neighbours, q) if sides == "both" else q
-        distances |= compare(f"mutual neighbours{of_gallery[sides]}", own, refine(add_mutual_neighbours, g), sides)
+        own, others = add_mutual_neighbours(q, find=find) if sides == "both" else q, add_mutual_neighbours(g, find=find)
+        distances |= compare(f"mutual neighbours{of_gallery[sides]}", own, others, sides)
     if sides := test.CAMERA_NORMALIZATION:
         groups = test.NORMALIZATION_GROUPS
         of_q, of_g = ((side.features, _number_groups(side, groups)) for side in (query, gallery))
@@ -132,11 +132,9 @@ def _prepare_rankings(
     return distances
 
 
-def _refine_on_main(processes: Processes, refine: Callable[..., Tensor], features: Tensor, *options: Any) -> Tensor:
-    """Refine features in process 0 and send them to the others, whose devices are others."""
-    if processes.is_alone:
-        return refine(features, *options)
-    return processes.run_on_main(lambda: refine(features, *options).cpu()).to(features.device)
+def _find_on_main(processes: Processes, query: Tensor, gallery: Tensor, k: int) -> Tensor:
+    """Find neighbours in process 0 and send their numbers to the others, whose devices are others."""
+    return processes.run_on_main(lambda: find_nearest(query, gallery, k).cpu()).to(query.device)
 
 
 def _compare(normalize: bool, label: str, q: Tensor, g: Tensor, sides: str = "gallery") -> dict[Ranking, Distances]:

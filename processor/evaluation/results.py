@@ -108,7 +108,7 @@ class Evaluation:
 
     cases: list[CaseResult]
     unit_length: bool = True  # of the descriptors (TEST.FEAT_NORM)
-    chosen_on: Collection[int] = ()  # people whose scores chose the checkpoint
+    chosen_on: Collection[int | str] = ()  # people whose scores chose the checkpoint
 
     def scored(self) -> list[CaseResult]:
         """The directions whose identities are not masked, so that they have scores."""

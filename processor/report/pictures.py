@@ -15,7 +15,7 @@ from .direction import NUM_NEAREST, RankedDirection
 
 NUM_QUERIES = 8
 FRAME_HW = (128, 64)  # pixels
-MAX_NAME = 24  # characters of a tracklet's name that fit above its picture
+MAX_NAME = 24  # characters of a name that fit above a picture
 
 
 def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
@@ -50,8 +50,8 @@ def _draw_tracklet(axis: Axes, tracklet: Tracklet, title: str, colour: str) -> N
     axis.set_frame_on(True)
     for spine in axis.spines.values():
         spine.set(edgecolor=colour, linewidth=3)
-    person = f"person {tracklet.person}, {describe_camera(tracklet)}"
-    caption = f"{title}\n{person}\n{describe_view(tracklet)}\n{tracklet.name[:MAX_NAME]}"
+    names = f"person {tracklet.person}", describe_camera(tracklet), describe_view(tracklet), tracklet.name
+    caption = "\n".join((title, *(name[:MAX_NAME] for name in names)))
     axis.set_title(_printable(caption), fontsize=6, color=colour)
 
 

@@ -4,7 +4,6 @@ A submission is a ranking file in AG-VPReID's form, with rows numbered from 1 th
 ranking files are written, but not read.
 """
 
-import io
 import re
 import zipfile
 from collections import Counter
@@ -21,7 +20,7 @@ from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.distances import nearest_columns
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
-from utils.text import read_csv, shorten, write_csv
+from utils.text import format_csv, read_csv, shorten
 
 HEADER = ("row_id", "query_tracklet", "gallery_tracklets")
 # First line of a file of rankings, by its form. AG-VPReID 2025's sample submission numbers the rows of both cases
@@ -41,11 +40,11 @@ AddRanking = Callable[[str, str, str], None]  # writes a case, a query and names
 def ranking_file(path: Path, form: str) -> Iterator[AddRanking]:
     """Write a ranking file of a form: a row for each query, of one direction or several."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        write_csv(file, [RANKING_HEADERS[form]])
+        file.write(format_csv([RANKING_HEADERS[form]]))
         numbers = count(1)
 
         def add(case: str, query: str, gallery: str) -> None:
-            write_csv(file, [(next(numbers) if form == AGVPREID_RANKING else case, query, gallery)])
+            file.write(format_csv([(next(numbers) if form == AGVPREID_RANKING else case, query, gallery)]))
 
         yield add
 
@@ -81,10 +80,8 @@ def write_submission(path: Path, rows: Iterable[Row], sample: Sequence[Row] = ()
             raise Mistake(f"{row.place}: the query {row.query} is already ranked in {by_query[row.query].place}.")
         by_query[row.query] = row
     order = dict.fromkeys([*(row.query for row in sample if row.query in by_query), *by_query])
-    text = io.StringIO()
     ranked = ((number, query, " ".join(by_query[query].gallery)) for number, query in enumerate(order, start=1))
-    write_csv(text, [HEADER, *ranked])
-    write_text(text.getvalue(), path)
+    write_text(format_csv([HEADER, *ranked]), path)
     return len(by_query)
 
 

@@ -140,7 +140,7 @@ def list_remarks(evaluation: Evaluation) -> list[str]:
         lines.append(f"not scored, because their test identities are masked: {names}")
     elif len(evaluation.cases) > 1:
         lines.append("overall weighs directions by their numbers of counted queries")
-    people = {query.pid for result in evaluation.scored() for query in result.case.query}
+    people = {query.person for result in evaluation.scored() for query in result.case.query}
     if choosers := people & set(evaluation.chosen_on):
         lines.append(f"{len(choosers)} of the {len(people)} people scored chose the checkpoint: expect less on others")
     return lines

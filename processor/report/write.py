@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.commands import going_on_without
 from utils.files import replace_files
-from utils.text import escape_controls, write_csv
+from utils.text import escape_controls, format_csv
 
 from ..evaluation.results import VISUAL, CaseResult, Evaluation, Method
 from .breakdown import format_breakdown
@@ -117,10 +117,10 @@ def _write_tables(evaluation: Evaluation, results: Row, origin: Mapping[str, str
 
 def write_queries(path: Path, evaluation: Evaluation) -> None:
     """Write a row for each method and counted query: numbers with all digits, and an empty cell for what is unknown."""
-    with path.open("w", newline="", encoding="utf-8", errors=ESCAPES) as file:
-        write_csv(file, [("method", "direction", *KNOWN, "num_frames", *SCORES)])
-        for method, result, ranking in evaluation.scored_rankings():
-            scores = np.stack([ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties], axis=1)
-            for query, values in zip(result.valid_queries(method), scores.tolist(), strict=True):
-                known = (getattr(query, name) for name in KNOWN.values())
-                write_csv(file, [(method, result.case.title, *known, len(query.frame_paths), *values)])
+    rows: list[Sequence[object]] = [("method", "direction", *KNOWN, "num_frames", *SCORES)]
+    for method, result, ranking in evaluation.scored_rankings():
+        scores = np.stack([ranking.average_precisions, ranking.first_ranks, ranking.inverse_penalties], axis=1)
+        for query, values in zip(result.valid_queries(method), scores.tolist(), strict=True):
+            known = (getattr(query, name) for name in KNOWN.values())
+            rows.append((method, result.case.title, *known, len(query.frame_paths), *values))
+    path.write_text(format_csv(rows), "utf-8", ESCAPES)

@@ -4,7 +4,6 @@ The host waits once in a step: for the measures of the forward pass, while the d
 """
 
 import csv
-import io
 import logging
 import math
 import time
@@ -25,7 +24,7 @@ from utils.files import set_aside, write_text, write_whole
 from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.progress import format_duration
-from utils.text import write_csv
+from utils.text import format_csv
 
 from .state import Measured, TrainingState
 
@@ -239,9 +238,8 @@ class TrainingMonitor:
         """Rewrite the history, whole or not at all, and draw the curves."""
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = sorted(names, key=lambda name: name.startswith(SCORES))  # scores last
-        text = io.StringIO(newline="")
-        write_csv(text, [columns, *([row.get(name) for name in columns] for row in self.rows)])
-        write_text(text.getvalue(), self.output / HISTORY)
+        text = format_csv([columns, *([row.get(name) for name in columns] for row in self.rows)])
+        write_text(text, self.output / HISTORY)
         draw_curves(self.rows, self.output / CURVES)
 
 

@@ -59,7 +59,7 @@ class TrainingState:
     validation_is_due: bool = False  # of the last finished epoch
     best: float = 0.0  # validation mAP so far, visual only, 0..1
     camera_words: list[str] = field(default_factory=list)  # what the user's table calls ``camids``; else empty
-    validation_pids: list[int] = field(default_factory=list)  # people whose mAP is ``best``
+    validation_people: list[int | str] = field(default_factory=list)  # people whose mAP is ``best``
     with_weights: bool = False  # whether ``save`` also writes the weights alone, as .safetensors, for evaluation
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class TrainingState:
             "random_states": random_states,
             "config": dump_config(self.cfg),
             "memory": self.memory,
-            "chosen_on": self.validation_pids if path.name == BEST_CHECKPOINT else [],
+            "chosen_on": self.validation_people if path.name == BEST_CHECKPOINT else [],
             **{name: getattr(self, name) for name in ("pids", "camids", "camera_words", "data_hash", *PROGRESS)},
         }
         if self.averaged is not None:

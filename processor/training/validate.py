@@ -34,8 +34,8 @@ class Validation:
     cases: Sequence[Case]  # without masked ones
     make_loader: Callable[[Sequence[Tracklet]], DataLoader]
 
-    def pids(self) -> list[int]:
-        return sorted({query.pid for case in self.cases for query in case.query})
+    def people(self) -> list[int | str]:
+        return sorted({query.person for case in self.cases for query in case.query}, key=str)
 
     def __call__(self, model: XTFCLIP) -> float | None:
         """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""

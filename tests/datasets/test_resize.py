@@ -9,6 +9,7 @@ from PIL import Image
 
 from datasets.clips.decoding import decode_frame
 from datasets.resize import resize_copy
+from utils.files import lock_folder
 
 SIZE = (20, 10)
 
@@ -17,6 +18,14 @@ def write(path, size, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+
+
+def test_one_process_at_a_time_writes_a_copy(tmp_path):
+    write(tmp_path / "data/a/1.jpg", (40, 80))
+    with lock_folder(tmp_path, "copy"), pytest.raises(ValueError, match="copy is in use by process"):
+        resize_copy(tmp_path / "data", tmp_path / "copy", SIZE)
+    assert resize_copy(tmp_path / "data", tmp_path / "copy", SIZE) == {"resized": 1}
+    assert sorted(os.listdir(tmp_path)) == ["copy", "data"]
 
 
 def test_frames_are_made_smaller_and_all_else_is_copied(tmp_path, caplog):

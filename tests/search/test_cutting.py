@@ -70,8 +70,8 @@ def test_two_videos_meet_in_one_walk_without_their_contact_sheets(cut, tmp_path,
     keys = [f"{name}/{name}_track_{number}" for name in ("first", "second") for number in ("0007", "0012")]
     assert [tracklet.name for tracklet in read_unlabelled(tmp_path / "videos")] == keys
     assert "contact sheets of tools.cut_tracklets (2): first_contact_sheets, second_contact_sheets" in caplog.text
-    with pytest.raises(SystemExit):
-        cut("--name", "../elsewhere")
+    cut("--name", "../a b", "--output", str(tmp_path / "other"))
+    assert names_in(tmp_path / "other")[1] == "a_b_track_0007"
 
 
 def test_contact_sheets_show_frames_at_equal_steps(tmp_path):

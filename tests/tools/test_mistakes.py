@@ -62,6 +62,9 @@ EARLY = [  # below the options: a run is in run/, a table of own data in own/
     ("tools.dataset", ["check", "DATASETS.ROOT_DIR", "own"], "add DATASETS.NAMES folder"),
     ("tools.export", ["onnx", "--output", "a.onnx", *RUN, "TEST.FLIPP", "1"], "Did you mean TEST.FLIP?"),
     ("tools.extract_features", [*RUN, *PEOPLE, "TEST.FLIPP", "1"], "Did you mean TEST.FLIP?"),
+    ("tools.extract_features", [*RUN, "--tracklets", "gone", "--output", "p.npz"], r"^gone is not there \(--tracklets"),
+    ("tools.extract_features", [*RUN, *PEOPLE, "--text_tower", "gone.pt"], r"^gone\.pt is not there .*--text_tower"),
+    ("tools.plan_run", ["DATASETS.ROOT_DIR", "own"], "add DATASETS.NAMES folder"),
     ("tools.train_attributes", [*RUN, "TEST.FLIPP", "1"], "Did you mean TEST.FLIP?"),
 ]
 

@@ -65,6 +65,8 @@ def test_what_stands_in_the_way_is_named(tmp_path):
             prepare_output(tmp_path / name)
         with pytest.raises(Mistake, match=message):
             write_text("", tmp_path / name / "a.txt")
+    with pytest.raises(Mistake, match="link is a link to /gone/disk"):
+        write_folder(tmp_path / "link")
     for write in (start_logging, partial(write_text, "")):
         with pytest.raises(Mistake, match="pipe is no regular file, and is not replaced"):
             write(tmp_path / "pipe")

@@ -1,6 +1,11 @@
 """Which process this is, and what it takes part in; ``tests/processor/test_processes.py`` runs several."""
 
+import os
+import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,3 +74,45 @@ def test_a_restart_does_not_read_what_the_processes_before_it_wrote(launch):
         assert not any(store.check(["address"]) for store in after)
         after[2].set("address", "new")
         assert [store.get("address") for store in after] == [b"new"] * 3
+
+
+@pytest.mark.parametrize(
+    ("how", "of_first", "of_second"),
+    [
+        pytest.param("slow", [], [], marks=pytest.mark.slow),  # nobody is hurried while process 0 works
+        ("mistake", ["a frame is gone"], ["Process 0 failed: a frame is gone"]),
+        (
+            "stop",
+            ["Process 1 has shown no life for 0 minutes: it is stopped, or its machine is away.\n", "The run ends."],
+            None,
+        ),
+        pytest.param(
+            *("stall", ["RuntimeError: ", "Timed out"], ["Process 0 failed: RuntimeError: "]), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_process_that_fails_or_stops_ends_the_others_with_its_name(how, of_first, of_second):
+    with socket.create_server(("localhost", 0)) as server:
+        launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(server.getsockname()[1])}
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, **launch, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).with_name("process_failures.py")), how]
+    both = [
+        subprocess.Popen(
+            command, env={**environment, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in "01"
+    ]
+    try:
+        for process, lines in zip(both, (of_first, of_second), strict=True):
+            if lines is None:
+                continue
+            text = process.communicate(timeout=60)[1]
+            assert process.returncode == bool(lines), text
+            for line in lines:
+                assert line in text
+            assert ("Traceback" in text) == (how == "stall" and process is both[0]), text
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()

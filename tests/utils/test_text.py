@@ -1,13 +1,13 @@
 """Small text files and integers are read with errors that name the line; names sort by their numbers."""
 
 import csv
-import io
 import os
 
 import pytest
 
 from utils.text import (
     escape_controls,
+    format_csv,
     natural_key,
     parse_integer,
     read_csv,
@@ -15,7 +15,6 @@ from utils.text import (
     read_text,
     read_word,
     spelling,
-    write_csv,
 )
 
 
@@ -131,15 +130,13 @@ def test_natural_order():
     ],
 )
 def test_no_cell_is_a_formula_and_words_come_back(word, written, tmp_path):
-    file = io.StringIO()
-    write_csv(file, [["word", "n"], [word, None]])
-    assert file.getvalue() == f"word,n\n{written},\n"
-    (tmp_path / "t.csv").write_text(file.getvalue(), encoding="utf-8")
+    table = format_csv([["word", "n"], [word, None]])
+    assert table == f"word,n\n{written},\n"
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
     assert read_csv(tmp_path / "t.csv")[1] == [(2, {"word": word, "n": ""})]
 
 
 def test_control_characters_are_escaped():
-    file = io.StringIO()
-    write_csv(file, [["\t=1", "\r=1", "\x1b[31mred\x9b", "a\nb", "\u202edcba", -1, 0.5, "é\u3000x"]])
-    assert file.getvalue() == "\\t=1,\\r=1,\\x1b[31mred\\x9b,a\\nb,\\u202edcba,-1,0.5,é\u3000x\n"
+    table = format_csv([["\t=1", "\r=1", "\x1b[31mred\x9b", "a\nb", "\u202edcba", -1, 0.5, "é\u3000x"]])
+    assert table == "\\t=1,\\r=1,\\x1b[31mred\\x9b,a\\nb,\\u202edcba,-1,0.5,é\u3000x\n"
     assert escape_controls("a\n\x07", kept="\n") == "a\n\\x07"

@@ -201,7 +201,8 @@ def test_another_process_takes_from_process_0_what_takes_long(sides, tiny_cfg, m
     options = make_ranking_options(tiny_cfg(*opts))
     features = FeatureSet([make_tracklet(i) for i in range(6)], torch.randn(6, 4))
     expected = matrices(features, features, None, options, Main(0, 2))
-    for name in ("find_neighbourhoods", "expand_queries", "add_mutual_neighbours"):
+    assert [each.dtype for each in sent[1:]] == [torch.int64] * (3 if sides == "both" else 2)  # numbers, no features
+    for name in ("find_neighbourhoods", "find_nearest"):
         monkeypatch.setattr(evaluate, name, refuse)
     found = matrices(features, features, None, options, Other(1, 2))
     assert list(found) == list(expected)

@@ -77,9 +77,8 @@ def test_a_users_words_are_shown_in_place_of_numbers(run, report, tmp_path, monk
     shown = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["tracklets"]
     assert {each["person"] for each in shown} == people
     assert {each["camera"] for each in shown} == {"sky", "yard"}
-    assert {text.split("\n")[1] for text in drawn} == {
-        f"person {p}, camera {c}" for p in people for c in ("sky", "yard")
-    }
+    assert {text.split("\n")[1] for text in drawn} == {f"person {person}" for person in people}
+    assert {text.split("\n")[2] for text in drawn} == {"camera sky", "camera yard"}
     ranked = {row.query: set(row.gallery) for row in rank_results(tmp_path, "visual", 0)}
     assert ranked == {query.name: {each.name for each in case.gallery} for query in case.query}
 

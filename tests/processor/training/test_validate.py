@@ -60,6 +60,10 @@ def test_people_of_a_validation_split_are_scored_instead_unless_they_are_trained
     parts = set_up("DATASETS.VALIDATION_DIR", make_tree("other", train=(1,), test=(6, 30)), resume=True)
     with pytest.raises(ValueError, match=r"1 people of DATASETS\.VALIDATION_DIR .* trained on, too \(first: 6\)"):
         make_validation(parts.cfg, parts.dataset, RUNTIME)
+    # Words are numbered anew in each table: number 6 is somebody else.
+    train = tuple(replace(each, person_word=f"person {each.pid}") for each in parts.dataset.train)
+    validation = make_validation(parts.cfg, replace(parts.dataset, train=train), RUNTIME)
+    assert validation.people() == [30, 6]
     parts = set_up("DATASETS.VALIDATION_DIR", make_tree("masked", masked=True), resume=True)
     with pytest.raises(ValueError, match=r"All identities in DATASETS\.VALIDATION_DIR .* are masked"):
         make_validation(parts.cfg, parts.dataset, RUNTIME)
