@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from search.answer_files import explain_judgement, format_answers, render_answers, write_answers
+from search.feature_file import read_feature_files, write_features
 from search.find import MemoryGallery, find_tracklets
 from search.threshold import Threshold
 
+ORIGIN = {"weights": "a1", "transform": "288x144"}  # of ``describe``
 HOSTILE = "<script>document.title='taken'</script>&\"'"
 
 
@@ -99,3 +101,14 @@ def test_the_page_is_one_file_and_escapes_what_the_data_name(describe, tmp_path)
     assert page.count('src="data:image/webp;base64,') == 2  # the query, and as a hit of the other
     assert page.count("no picture") == 2
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"|https?://', page)
+
+
+def test_what_could_not_be_read_is_said_of_every_file(describe, tmp_path):
+    for name, unread in (("a", "/data/a: 2 frames"), ("b", ""), ("c", "/data/c: 1 tracklets")):
+        write_features(
+            describe(**{name: 5}, origin=ORIGIN | ({"unread": unread} if unread else {})), tmp_path / f"{name}.npz"
+        )
+    gallery = MemoryGallery(read_feature_files([tmp_path / f"{name}.npz" for name in "abc"]), "people")
+    answers = find_tracklets(gallery, describe(q=0, origin=ORIGIN | {"unread": "/data/q: 3 frames"}), 1)
+    assert answers["unread"] == ["/data/a: 2 frames; /data/c: 1 tracklets", "/data/q: 3 frames"]
+    assert "/data/q: 3 frames." in render_answers(answers)
