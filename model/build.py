@@ -9,6 +9,7 @@ from utils.commands import first_line
 from utils.mistake import MissingFile, Mistake
 
 from .encoder import TIMM_NAMES, ClipVideoEncoder, build_vit
+from .tuning import add_tuning
 from .weights import load_clip_weights, load_weights
 from .xtfclip import XTFCLIP
 
@@ -57,6 +58,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
     encoder.grid_for(*cfg.INPUT.SIZE_TEST)  # refuses other sizes before the run starts
     if pretrained and cfg.MODEL.PRETRAIN_PATH:
         load_clip_weights(encoder, cfg.MODEL.PRETRAIN_PATH)
+    add_tuning(encoder, cfg.MODEL.TUNING)
     model = XTFCLIP(
         encoder,
         num_classes=num_classes,

@@ -34,6 +34,7 @@ FINE_TUNED = "_ft_"
 # Parameters of the encoder that do not come from CLIP, and those above its last block.
 NEW_PARAMETERS = ("camera_embedding", "frame_embedding")
 TOP_LAYER = ("norm.", "projection")
+TUNED = "tuned_"  # in the names of what model.tuning adds to the blocks
 
 
 def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions: int) -> VisionTransformer:
@@ -166,7 +167,7 @@ class ClipVideoEncoder(nn.Module):
         depth = len(self.blocks)
         roles: dict[str, ParameterRole] = {}
         for name, _ in self.named_parameters():
-            if name in NEW_PARAMETERS:
+            if name in NEW_PARAMETERS or TUNED in name:
                 roles[name] = ParameterRole("new")
             elif name.startswith("blocks."):
                 roles[name] = ParameterRole("encoder", depth - int(name.split(".")[1]))

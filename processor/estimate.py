@@ -56,6 +56,7 @@ class StepCost(NamedTuple):
     """What a training step takes; an addition and a multiplication are two operations."""
 
     parameters: Counter[str]  # of each top module of the network
+    trained: int  # of these
     forward_flops: int  # of matrix products, convolutions and attention
     flops: int  # of the whole step
     activations: int  # bytes that the forward pass leaves for the backward pass, the batch included
@@ -64,6 +65,10 @@ class StepCost(NamedTuple):
     @property
     def weight_bytes(self) -> int:
         return FLOAT32_BYTES * self.parameters.total()
+
+    @property
+    def trained_bytes(self) -> int:
+        return FLOAT32_BYTES * self.trained
 
 
 class FakeTraining(NamedTuple):
@@ -162,7 +167,8 @@ def measure_step(
             forward_flops, activations = meter.flops, meter.live
             loss.backward()
         batch = training.clips.nbytes
-        return StepCost(parameters, forward_flops, meter.flops, activations + batch, meter.peak + batch)
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        return StepCost(parameters, trained, forward_flops, meter.flops, activations + batch, meter.peak + batch)
 
 
 def count_feature_flops(cfg: CfgNode, batch_size: int, size: DatasetSize) -> int:
@@ -205,14 +211,14 @@ def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None =
     num_instances, num_parts, seed = cfg.DATALOADER.NUM_INSTANCE, solver.ACCUMULATION_STEPS, cfg.SOLVER.SEED
     num_steps = len(IdentityBatchSampler(pids, solver.IMS_PER_BATCH, num_instances, seed, num_parts=num_parts))
     costs = [measure_step(cfg, clips, size, checkpointing) for checkpointing in (False, True)]
-    weights, parameters = costs[0].weight_bytes, costs[0].parameters
+    weights, trained, parameters = costs[0].weight_bytes, costs[0].trained_bytes, costs[0].parameters
     keeps_average = solver.EMA_DECAY > 0
-    peaks = [(2 + ADAM_STATES + keeps_average) * weights + cost.peak for cost in costs]
+    peaks = [(1 + keeps_average) * weights + (1 + ADAM_STATES) * trained + cost.peak for cost in costs]
     hours = [cost.flops * num_steps / tflops / 1e12 / 3600 for cost in costs]
     memory = {
         "weights and moving average" if keeps_average else "weights": [(1 + keeps_average) * weights] * 2,
-        "state of Adam": [ADAM_STATES * weights] * 2,
-        "gradients": [weights] * 2,
+        "state of Adam": [ADAM_STATES * trained] * 2,
+        "gradients": [trained] * 2,
         "activations": [cost.activations for cost in costs],
         "peak of the step": peaks,
     }

@@ -19,6 +19,7 @@ from configs import dump_config, get_cfg
 from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import decode_frame
 from datasets.readers.unlabelled import read_unlabelled
+from model.tuning import merge_tuning
 from model.weights import to_published
 from utils.checkpoint import hash_file, write_checkpoint, write_weights
 from utils.files import write_text, write_whole
@@ -82,6 +83,7 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     # A compiled block cannot be exported, and the network describes one clip of a tracklet.
     fixed = ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False", "TEST.NUM_CLIPS", "1"]
     run = open_run([*opts, *fixed])
+    merge_tuning(run.model.encoder)
     describer, clips = TrackletDescriber(run), make_example_clips(run.cfg, frames)
     # As in a feature file of the run: the features of both can be compared.
     compared = {"weights": hash_weights(run.model), "transform": descriptor_settings(run.cfg)}
@@ -99,16 +101,18 @@ def export_run_as_weights(opts: Sequence[str], output: Path, results: Path | Non
     run = open_run(["MODEL.DEVICE", "cpu", *opts])
     known = describe_weights(run) | describe_scores(run, results)
     folder = prepare_output(output)
+    merge_tuning(run.model.encoder)
     state = run.model.state_dict()
     cfg = run.cfg.clone()
     cfg.defrost()
+    cfg.MODEL.TUNING = "full" if cfg.MODEL.TUNING == "lora" else cfg.MODEL.TUNING
     cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
     cfg.TEST.AVERAGED_WEIGHTS = False  # the file has no others
     values = {"config": dump_config(cfg)} | ({"camids": list(run.camids)} if run.camids else {})
     values["camera_words"] = list(run.camera_words)
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
-    if run.model.num_cameras:
+    if run.model.num_cameras and cfg.MODEL.TUNING == "full":
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
     facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in known.items()]
