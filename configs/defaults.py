@@ -191,6 +191,8 @@ declare("DATALOADER.NUM_INSTANCE", 6, BATCHES, Range(1, 65_536))
 declare("DATALOADER.BOTH_VIEWS", False, BATCHES)
 # True draws the aerial tracklets of an identity so that altitudes appear evenly; False (as published) at random.
 declare("DATALOADER.BALANCE_ALTITUDES", False, BATCHES)
+# True fills a batch with people who are alike by CLIP memory; False (as published) draws any.
+declare("DATALOADER.HARD_IDENTITIES", False, BATCHES)
 # Number of decoding processes; 0 decodes in the main process.
 declare("DATALOADER.NUM_WORKERS", 8, PLACE, Range(0, 512))
 # Largest share of unreadable frames in an epoch, or in the pass for CLIP memory; more stops training.

@@ -1,6 +1,7 @@
 """Draw batches for metric learning: several tracklets of each of several identities."""
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -24,6 +25,9 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     balanced. Balance does not repeat a tracklet more often: with n tracklets, each is in a group K / n times, rounded
     up or down. Within this limit, a group has equally many aerial and ground tracklets, and the altitudes are as even
     as possible; unknown ones count as one altitude. Groups may share tracklets; those drawn least come first.
+
+    After ``prefer_neighbours``, the first identity of a batch is drawn as above, and the others are those most similar
+    to it among those that could be drawn.
 
     The batches depend on the seed and epoch alone: each of several processes draws them all and takes its slice of
     every batch. A batch may be returned in several parts, one after another, each of which holds whole identities.
@@ -60,6 +64,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             self._levels[self._is_aerial] = known[self._is_aerial]
         labels = np.asarray(pids)
         self._items = [np.flatnonzero(labels == label) for label in np.unique(labels)]  # of each identity
+        self._similarity: np.ndarray | None = None  # of each pair of identities
         self._check_batch_size(batch_size)
         self.set_epoch(0)
 
@@ -78,6 +83,14 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             f"{self.identities_per_batch} identities a batch, but training has only {num_people}: lower "
             f"SOLVER.STAGE2.IMS_PER_BATCH to at most {num_people * self.num_instances}."
         )
+
+    def prefer_neighbours(self, features: np.ndarray) -> None:
+        """Fill batches with similar identities from the next ``set_epoch`` on; ``features`` are (identities, width).
+
+        Their order is that of ascending pids.
+        """
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        self._similarity = unit @ unit.T
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
         """Choose the epoch whose batches the next iteration returns, without the first ``done`` batches (parts)."""
@@ -113,15 +126,22 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
             num_left[identity] -= 1
             return groups[identity][num_left[identity]]
 
+        def with_neighbours(first: int, others: np.ndarray) -> np.ndarray:
+            similarity = cast(np.ndarray, self._similarity)[first, others]
+            return np.append(first, others[np.argsort(-similarity, kind="stable")[: P - 1]])
+
         batches = []
-        order = rng.permutation(len(groups))
-        for start in range(0, len(order), P):
-            chosen = order[start : start + P]
+        order, waiting = rng.permutation(len(groups)), np.empty(0, dtype=np.int64)
+        while len(order):
+            chosen = order[:P] if self._similarity is None else with_neighbours(order[0], order[1:])
             if len(chosen) < P:
-                chosen = np.concatenate([chosen, unused_first(order[:start])[: P - len(chosen)]])
+                chosen = np.concatenate([chosen, unused_first(waiting)[: P - len(chosen)]])
+            order, waiting = order[~np.isin(order, chosen)], np.append(waiting, chosen)
             batches.append(np.concatenate([take_group(identity) for identity in chosen]))
         while np.count_nonzero(num_left) >= P:
             chosen = rng.choice(len(groups), size=P, replace=False, p=num_left / num_left.sum())
+            if self._similarity is not None:
+                chosen = with_neighbours(chosen[0], np.setdiff1d(np.flatnonzero(num_left), chosen[:1]))
             batches.append(np.concatenate([take_group(identity) for identity in chosen]))
         return np.concatenate([batches[i] for i in rng.permutation(len(batches))])
 

@@ -145,3 +145,22 @@ def test_without_balance_nothing_has_changed():
 def test_bad_arguments(pids, batch_size, options, message):
     with pytest.raises(ValueError, match=message):
         IdentityBatchSampler(pids, batch_size, 2, **options)
+
+
+@pytest.mark.parametrize("num_people", [12, 14])
+def test_neighbours_fill_the_batches(num_people):
+    """Six pairs of people who are alike, two people a batch; the last batch of an odd number of pairs is filled up."""
+    pids = np.repeat(np.arange(num_people), 5)
+    sampler = IdentityBatchSampler(pids.tolist(), batch_size=4, num_instances=2)
+    sampler.prefer_neighbours(np.eye(num_people // 2).repeat(2, axis=0) + 0.01)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        batches = [np.unique(pids[[request.item for request in batch]]) for batch in sampler]
+        assert {len(people) for people in batches} == {2}
+        alike = [people[0] // 2 == people[1] // 2 for people in batches]
+        assert np.mean(alike) > 0.9
+        assert set(np.concatenate(batches)) == set(range(num_people))
+        again = IdentityBatchSampler(pids.tolist(), batch_size=4, num_instances=2)
+        again.prefer_neighbours(np.eye(num_people // 2).repeat(2, axis=0) + 0.01)
+        again.set_epoch(epoch)
+        assert list(again) == list(sampler)
