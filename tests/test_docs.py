@@ -146,7 +146,8 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     def stop(parser: argparse.ArgumentParser, *_: object) -> None:
         raise _ParserReachedError(parser)
 
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", stop), mock.patch.object(sys, "argv", [command]):
+    stops = mock.patch.multiple(argparse.ArgumentParser, parse_args=stop, parse_intermixed_args=stop)
+    with stops, mock.patch.object(sys, "argv", [command]):
         try:
             if command.endswith(".py"):
                 runpy.run_path(str(ROOT / command), run_name="__main__")
@@ -195,7 +196,9 @@ def check_python(command: str, argv: Sequence[str]) -> list[str]:
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
-            args = parser_of(command).parse_args(list(argv))
+            parser = parser_of(command)
+            intermixed = any(action.dest == "list" for action in parser._actions)  # tools.ablate
+            args = (parser.parse_intermixed_args if intermixed else parser.parse_args)(list(argv))
     except SystemExit:
         return [f"{command}: {stderr.getvalue().splitlines()[-1]}"]
     if not hasattr(args, "opts"):

@@ -58,7 +58,6 @@ class FolderLayout:
     parse: Callable[[str], Sighting]
     parser_version: str  # name and version of ``parse``; raise the version when its results change
     view_of: Callable[[int], str | None]  # 'ground' or 'aerial' by camera; None for one that the data set does not have
-    published: Mapping[str, int] = field(default_factory=dict)
     protocol: str = CROSS_CAMERA.name
     ranking_form: str = AGVPREID_RANKING
     table_folder: str = ""  # of the attribute tables, ``{split}.csv``; '' if the codes are in the names
@@ -125,7 +124,7 @@ def read_case_folders(layout: FolderLayout, root: Path, options: DatasetOptions,
         )
         form = layout.ranking_form
         cases[key] = Case(case.folder, case.title, query, gallery, layout.protocol, layout.scheme, form, masked)
-    return DataSet(layout.title, train, cases, layout.scheme, layout.published)
+    return DataSet(layout.title, train, cases, layout.scheme)
 
 
 def _find_cases(layout: FolderLayout, root: Path, problems: Problems) -> dict[str, CaseLayout]:

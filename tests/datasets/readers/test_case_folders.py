@@ -8,6 +8,7 @@ from PIL import Image
 
 from datasets.attributes import COLUMNS, UNKNOWN_CODES
 from datasets.build import open_dataset
+from datasets.readers import agvpreid
 from datasets.readers import detreidx as detreidx_reader
 from datasets.readers.agvpreid import parse_frame_name
 from datasets.readers.case_folders import Sighting
@@ -129,6 +130,13 @@ def test_one_case_is_enough_but_no_half_of_one(root, caplog):
     (root / CASE2).rename(root / "moved2")
     with pytest.raises(FileNotFoundError, match=rf"{CASE1} is not a folder: set DATASETS\.ROOT_DIR"):
         read(root)
+
+
+def test_a_copy_is_compared_with_the_nearer_version(root, monkeypatch):
+    assert read(root).published is agvpreid.PUBLISHED
+    for name in ("case1_aerial_to_ground/query tracklets", "case2_ground_to_aerial/query tracklets"):
+        monkeypatch.setitem(agvpreid.PUBLISHED_FULL, name, 5)
+    assert read(root).published is agvpreid.PUBLISHED_FULL
 
 
 def test_views_altitudes_and_days_that_are_odd(root, caplog):
