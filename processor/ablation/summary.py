@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from configs import LAST_CHECKPOINT
 from utils.bootstrap import PairedDifference
 from utils.checkpoint import read_checkpoint
 from utils.files import write_text
@@ -17,7 +18,6 @@ from ..evaluation.results import VISUAL
 from ..report.compare import compare_runs, read_pairs
 from ..report.figures import draw_lines
 from ..training.monitor import HISTORY, PHASES, Row, read_history
-from ..training.state import LAST_CHECKPOINT
 from .trials import Trial, Variant
 
 TEMPLATE = Path(__file__).parent / "page_template" / "page.html"

@@ -118,7 +118,12 @@ def test_roles_say_what_must_not_change_and_what_is_compared():
     cfg = get_cfg()
     assert set(values_of(cfg, Role.BATCHES)) == {
         *("SOLVER.SEED", "SOLVER.STAGE2.IMS_PER_BATCH", "SOLVER.STAGE2.ACCUMULATION_STEPS"),
-        *("DATALOADER.NUM_INSTANCE", "DATALOADER.BOTH_VIEWS", "DATALOADER.BALANCE_ALTITUDES"),
+        *(
+            "DATALOADER.NUM_INSTANCE",
+            "DATALOADER.BOTH_VIEWS",
+            "DATALOADER.BALANCE_ALTITUDES",
+            "DATALOADER.HARD_IDENTITIES",
+        ),
     }
     data = {"NAMES", "SPLIT", "TRAIN_HALF", "VALIDATION_FRACTION", "VALIDATION_PIDS"}
     assert set(values_of(cfg, Role.CLASSES)) == {"LOSS.LABEL_SMOOTHING", *(f"DATASETS.{name}" for name in data)}
