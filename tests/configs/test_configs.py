@@ -118,15 +118,11 @@ def test_roles_say_what_must_not_change_and_what_is_compared():
     cfg = get_cfg()
     assert set(values_of(cfg, Role.BATCHES)) == {
         *("SOLVER.SEED", "SOLVER.STAGE2.IMS_PER_BATCH", "SOLVER.STAGE2.ACCUMULATION_STEPS"),
-        *(
-            "DATALOADER.NUM_INSTANCE",
-            "DATALOADER.BOTH_VIEWS",
-            "DATALOADER.BALANCE_ALTITUDES",
-            "DATALOADER.HARD_IDENTITIES",
-        ),
+        *(f"DATALOADER.{name}" for name in ("NUM_INSTANCE", "BOTH_VIEWS", "BALANCE_ALTITUDES", "HARD_IDENTITIES")),
     }
     data = {"NAMES", "SPLIT", "TRAIN_HALF", "VALIDATION_FRACTION", "VALIDATION_PIDS"}
-    assert set(values_of(cfg, Role.CLASSES)) == {"LOSS.LABEL_SMOOTHING", *(f"DATASETS.{name}" for name in data)}
+    losses = {"LOSS.LABEL_SMOOTHING", "LOSS.ID_SCALE"}
+    assert set(values_of(cfg, Role.CLASSES)) == losses | {f"DATASETS.{name}" for name in data}
     assert {*EXTRAS} - set(values_of(cfg, Role.NETWORK)) == {
         *("LOSS.LABEL_SMOOTHING", "SOLVER.STAGE2.GRADIENT_CENTRALIZATION", "TEST.FLIP", "TEST.MASK_ATTRIBUTES"),
     }
