@@ -98,7 +98,7 @@ declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
 declare("MODEL.FREEZE_EMBEDDINGS", False, TRAINING)
 # What of the encoder is trained: "full" (as published); "adapter" or "lora": only perceptrons of width 256 beside those
 # of its blocks, or changes of rank 16 to queries and values, so that gradients and the optimiser need little memory.
-declare("MODEL.TUNING", "full", NETWORK, ("full", "adapter", "lora"))
+declare("MODEL.TUNING", "full", CLASSES, ("full", "adapter", "lora"))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles network and losses with torch.compile, which needs a C++ compiler and takes minutes at the start.
