@@ -13,8 +13,6 @@ from .mistake import MissingFile, Mistake
 # How tables and data frames write that something is unknown, without punctuation; folders are called 'unknown', too.
 _UNKNOWN = frozenset(("", "nan", "none", "na", "nat", "null", "nil", "missing", "undefined", "unknown"))
 _UNKNOWN |= frozenset(("nul", "unk", "notavailable", r"\n", "1qnan", "1ind", "value!", "ref!", "null!", "div0!"))
-    ("nul", "unk", "notavailable", r"\n", "1qnan", "1ind", "value!", "ref!", "null!", "div0!", "num!")
-)
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # a whole number that went through a column of floats
 _POWER = re.compile(r"-?\d(?:\.\d{1,18})?e[+]\d\d", re.ASCII | re.IGNORECASE)  # as NumPy and Excel write it
 _SCIENTIFIC = re.compile(r"[1-9]\d{0,17}(?:\.(\d{0,18}))?e([+]?\d{1,2})", re.ASCII | re.IGNORECASE)
