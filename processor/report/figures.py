@@ -83,7 +83,7 @@ def draw_lines(name: str, lines: Mapping[str, tuple[Sequence[float], Sequence[fl
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         for label, points in lines.items():
-            axes.plot(*points, label=label)
+            axes.plot(*points, marker=".", label=label)
         axes.set(**labels)
         _add_legend(figure)
         return _as_svg(figure)
