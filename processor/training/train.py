@@ -173,7 +173,8 @@ def compute_losses(
     if send is not None:
         accuracy = (output.id_logits[0].argmax(dim=1) == labels).float().mean()  # of f_img's classifier
         measures = {**terms, **state.criterion.hard_terms(output, labels), "accuracy": accuracy}
-        send(Measured({name: value.detach() for name, value in measures.items()}, output.features, labels))
+        features = [feature.detach() for feature in output.features]
+        send(Measured({name: value.detach() for name, value in measures.items()}, features, labels))
     return terms
 
 
