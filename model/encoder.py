@@ -12,6 +12,7 @@ from typing import Any, cast
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models.eva import Eva
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ TIMM_NAMES = {
 }
 # In timm's tags and in names of files: CLIPs that were trained with QuickGELU, by open_clip's table of weights.
 QUICK_GELU_TAG = re.compile(r"quickgelu|openai|dfn[0-9]+b(?!_)|metaclip_(?!altogether)", re.IGNORECASE)
+# EVA02-CLIP (MIT licence): rotary positions beside the learned ones, no norm before the blocks.
+EVA = re.compile(r"eva02_\w+_clip_")
 EMBEDDING_STD = 0.02
 # timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
@@ -37,7 +40,7 @@ TOP_LAYER = ("norm.", "projection")
 TUNED = "tuned_"  # in the names of what model.tuning adds to the blocks
 
 
-def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions: int) -> VisionTransformer:
+def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions: int) -> VisionTransformer | Eva:
     """Create a CLIP-style ViT with its projection (``head``), at its own image size.
 
     The name is a key of TIMM_NAMES or timm's; without a tag it means OpenAI's weights, or else the first CLIP weights
@@ -48,8 +51,11 @@ def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions
     changed |= {"num_classes": proj_dim} if proj_dim else {}
     timm_name = _resolve_name(name)
     weights = timm.get_pretrained_cfg(timm_name)
+    if EVA.match(timm_name):
+        changed["dynamic_img_size"] = True  # rotary positions are computed for any grid
     vit = timm.create_model(_choose_architecture(timm_name), from_hub, weights, **changed)
-    if not isinstance(vit, VisionTransformer) or isinstance(vit.norm_pre, nn.Identity):
+    is_clip = isinstance(vit, VisionTransformer) and not isinstance(vit.norm_pre, nn.Identity)
+    if not is_clip and not isinstance(vit, Eva):
         raise Mistake(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
     return vit
 
@@ -70,10 +76,12 @@ def _resolve_name(name: str) -> str:
         of_clip = [other for other in tagged if FINE_TUNED not in other]
         openai = [other for other in of_clip if other.endswith(".openai")]
         timm_name = (openai or of_clip or tagged or [timm_name])[0]
-    if not timm.is_model(timm_name) or not timm_name.startswith("vit_") or FINE_TUNED in timm_name:
+    is_known = timm.is_model(timm_name) and (timm_name.startswith("vit_") or EVA.match(timm_name))
+    if not is_known or FINE_TUNED in timm_name:
         raise Mistake(
             f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or a timm ViT with 'clip' in its name and no "
-            f"classifier fine-tuned on top (such as vit_large_patch14_clip_quickgelu_224.openai), got {name!r}."
+            "classifier fine-tuned on top (such as vit_large_patch14_clip_quickgelu_224.openai or "
+            f"eva02_base_patch16_clip_224), got {name!r}."
         )
     return timm_name
 
@@ -121,7 +129,7 @@ class ClipVideoEncoder(nn.Module):
 
     def __init__(
         self,
-        vit: VisionTransformer,
+        vit: VisionTransformer | Eva,
         image_size: Sequence[int],
         stride: Sequence[int],
         num_cameras: int = 0,
@@ -146,6 +154,7 @@ class ClipVideoEncoder(nn.Module):
         position = resize_position_embedding(cast(nn.Parameter, vit.pos_embed).detach(), self.grid, position_mode)
         self.position_embedding = nn.Parameter(position.clone())
         self.norm_pre = vit.norm_pre
+        self.rotary = vit.rope if isinstance(vit, Eva) else None
         self.blocks = vit.blocks
         for block in self.blocks:
             speed_up_mlp(cast(Block, block))
@@ -230,8 +239,9 @@ class ClipVideoEncoder(nn.Module):
             position = _interpolate(position, self.grid, grid, self.position_mode)
         tokens = torch.cat([class_token, patches], dim=1) + position  # (n, N, D)
         tokens = self.norm_pre(tokens)
+        rotary = [] if self.rotary is None else [self.rotary.get_embed(list(grid))]
         for block in self.blocks:
-            tokens = run_block(block, tokens, recompute=self.gradient_checkpointing)
+            tokens = run_block(block, tokens, *rotary, recompute=self.gradient_checkpointing)
         return self.norm(tokens)
 
     def embed_patches(self, frames: Tensor) -> Tensor:

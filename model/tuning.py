@@ -11,6 +11,8 @@ from timm.layers import QuickGELU
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
+from utils.mistake import Mistake
+
 from .encoder import ClipVideoEncoder
 
 ADAPTER_WIDTH = 256
@@ -49,6 +51,8 @@ def add_tuning(encoder: ClipVideoEncoder, kind: str) -> None:
     for block in encoder.blocks:
         attention, mlp = cast(Attention, cast(Block, block).attn), cast(nn.Module, cast(Block, block).mlp)
         if kind == "lora":
+            if not isinstance(attention.qkv, nn.Linear):
+                raise Mistake("MODEL.TUNING lora needs one joint matrix of queries, keys and values: use adapter here.")
             attention.qkv = LowRankLinear(attention.qkv)
         else:
             mlp.add_module("tuned_down", nn.Linear(encoder.width, ADAPTER_WIDTH))
