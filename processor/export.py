@@ -112,7 +112,7 @@ def export_run_as_weights(opts: Sequence[str], output: Path, results: Path | Non
     values["camera_words"] = list(run.camera_words)
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
-    if run.model.num_cameras and cfg.MODEL.TUNING == "full":
+    if run.model.num_cameras and cfg.MODEL.TUNING == "full" and run.model.encoder.rotary is None:
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
     facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in known.items()]
