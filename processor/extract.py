@@ -43,16 +43,9 @@ def extract_folder(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
-    A tracklet without a readable frame is left out, with a warning; 'unread' of what the rows depend on says how many.
-
-    Args:
-        trained: The model, with the settings of its evaluation.
-        root: Folder of any layout, or one still image (``read_unlabelled``).
-        camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
-        parts: Folder that keeps finished parts, of ``part_size`` tracklets, for a next call like this one.
-    Returns:
-        Columns of a feature file, and what their rows depend on: 'key', the folder's path below ``root``; 'feature',
-        (n, D), float32; 'picture', the path of the middle frame; with a text space 'words', (n, P), of length 1.
+    ``camera`` is the training camera, as annotated, that recorded all; None if unknown. ``parts`` keeps finished parts,
+    of ``part_size`` tracklets, for a next call like this one. Returns columns of a feature file, 'feature', (n, D), and
+    with a text space 'words', (n, P), of length 1; and what its rows depend on, and could not be read.
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)

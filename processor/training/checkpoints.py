@@ -130,10 +130,7 @@ def find_whole_checkpoint(output: Path) -> Path:
 
 
 def check_config(saved: str, cfg: CfgNode, path: Path, within_epoch: bool = False) -> None:
-    """Name the keys in which a run differs from its checkpoint, whose YAML is ``saved``; refuse what cannot go on.
-
-    Those are keys of the role NETWORK or CLASSES and, in a checkpoint from within an epoch, of BATCHES.
-    """
+    """Name the keys in which a run differs from its checkpoint, whose YAML is ``saved``; refuse what cannot go on."""
     before = get_cfg(config_text=saved, source=f"config in {path}")
     if within_epoch and (batches := changed_keys(before, cfg, Role.BATCHES)):
         raise Mistake(

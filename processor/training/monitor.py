@@ -175,10 +175,7 @@ class TrainingMonitor:
         return means
 
     def add_scores(self, epoch: int, mean_ap: float, averaged: float | None, chooses: bool) -> None:
-        """Add the mAP, 0..1, of the weights after an epoch and of their moving average, if any.
-
-        Scores of validation people choose a checkpoint; those of test people do not.
-        """
+        """Add the mAP, 0..1, of the weights after an epoch and of their moving average, if any."""
         if self._board is None:
             return
         if not self.rows or self.rows[-1]["epoch"] != epoch:  # the history of a resumed run was removed
