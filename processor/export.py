@@ -79,9 +79,15 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     fixed = ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False", "TEST.NUM_CLIPS", "1"]
     run = open_run([*opts, *fixed])
     describer, clips = TrackletDescriber(run), make_example_clips(run.cfg, frames)
-    # As in a feature file of the run: the features of both can be compared.
-    compared = {"weights": hash_weights(run.model), "transform": descriptor_settings(run.cfg)}
-    content = export_onnx(describer, clips, describe_export(run) | compared, opset)
+    metadata = describe_weights(run) | {
+        "inside": "scaling, normalisation and mirror images: frames are bytes, uint8",
+        CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
+        CAMIDS: json.dumps(run.camera_words or run.camids),
+        # as in a feature file of the run: the features of both can be compared
+        "weights": hash_weights(run.model),
+        "transform": descriptor_settings(run.cfg),
+    }
+    content = export_onnx(describer, clips, metadata, opset)
     difference = check_export(describer, content, clips)
     write_whole(lambda file: file.write(content), path)
     logger.info("%s: differs from torch by at most %.1e", path, difference)
@@ -145,15 +151,6 @@ def describe_weights(run: TrainedRun) -> dict[str, str]:
         "SHA-256 of the checkpoint": hash_file(run.checkpoint),
         "licence": LICENCE,
         **{name: value for name, value in run.origin.items() if name not in not_of_weights},
-    }
-
-
-def describe_export(run: TrainedRun) -> dict[str, str]:
-    """Collect what a user of the ONNX file must know, by name."""
-    return describe_weights(run) | {
-        "inside": "scaling, normalisation and mirror images: frames are bytes, uint8",
-        CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
-        CAMIDS: json.dumps(run.camera_words or run.camids),
     }
 
 

@@ -13,14 +13,12 @@ state dict in the names and shapes of the winner's checkpoint, for programs that
 with a camera embedding) and MODEL_CARD.md, which says what the network takes and returns.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.export")
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import find_run
+from configs.load import find_run
 from utils.arguments import list_overrides, output_file
 from utils.commands import run_command
 

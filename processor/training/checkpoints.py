@@ -8,7 +8,8 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from configs import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, Role, changed_keys, get_cfg
+from configs import Role, changed_keys, get_cfg
+from configs.load import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.files import set_aside
 from utils.mistake import Mistake
