@@ -23,8 +23,10 @@ from utils.text import read_word, shorten
 PLACES = {"frame": 0, "id": 1, "left": 2, "top": 3, "width": 4, "height": 5, "confidence": 6}
 CLASS = 7  # place of the class, where a line has one
 PEOPLE = ("1", "person", "pedestrian")  # classes that are people, unless --classes names others
+ONLY_CLASSES = (*PEOPLE, "0", "")  # those that may be the only one of a file: COCO's people are 0
 COLUMNS = ("folder", "track", "first_frame", "last_frame", "num_frames", "mean_width", "mean_height")  # of cut.csv
 MANY_BEYOND = 0.2  # share of boxes that leave the frame, from which on their form is doubted
+NEARLY_ALL = 0.95  # share of boxes
 LARGEST = 2**53  # of frame numbers and ids: float64 holds all integers up to it
 
 
@@ -61,7 +63,8 @@ def read_boxes(path: Path, classes: Collection[str] = (), first_frame: int = 1) 
             if not all(map(math.isfinite, numbers)):
                 found = shorten(line.strip())
                 raise Mistake(f"{path}, line {number}: expected finite numbers {expected}, got {found}.")
-            word = read_word(cells[CLASS]).casefold() if len(cells) > CLASS else ""
+            word = read_word(cells[CLASS].strip().strip("\"'")).casefold() if len(cells) > CLASS else ""
+            word = "" if "." in word else word  # a place in the world, as in MOT15
             values.extend((number, *numbers, words.setdefault(word, len(words))))
     if not values:
         raise Mistake(f"{path} holds no box.")
@@ -97,7 +100,7 @@ def _choose_people(
     of_class = table[:, -1].astype(np.int64)
     counts = Counter(words[index] or "none" for index in of_class.tolist())
     held = ", ".join(f"{word} ({number:,})" for word, number in counts.most_common())
-    wanted = [word.casefold() for word in classes] or (words if len(words) == 1 else (*PEOPLE, ""))
+    wanted = [read_word(word).casefold() for word in classes] or (ONLY_CLASSES if len(words) == 1 else (*PEOPLE, ""))
     chosen = np.isin(of_class, [index for index, word in enumerate(words) if word in wanted])
     if not chosen.any():
         raise Mistake(f"{path}: column 8 holds the classes {held}; name those that are people with --classes.")
@@ -106,6 +109,8 @@ def _choose_people(
     if set(np.unique(flags)) == {0, 1}:  # a flag, no confidence
         left_out["flagged 0 in column 7"] = int((chosen & (flags == 0)).sum())
         chosen &= flags == 1
+    if not chosen.any():
+        raise Mistake(f"{path}: all boxes of people are flagged 0 in column 7: they do not count.")
     return table[chosen], left_out
 
 
@@ -150,8 +155,11 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
         reasons[f"below --min_confidence {rules.min_confidence:g}"] = boxes.confidences < rules.min_confidence
     right, bottom = (boxes.corners[:, 2:] - boxes.corners[:, :2]).T  # if the file holds corners in place of sizes
     beyond = (boxes.corners[:, 2:] > 1.05 * np.array([width, height])).any(axis=1).mean()
-    within = (right > boxes.corners[:, 0]) & (right <= width) & (bottom > boxes.corners[:, 1]) & (bottom <= height)
-    if beyond > MANY_BEYOND and within.all():
+    left, top = boxes.corners[:, :2].T
+    within = (right > left) & (right <= 1.05 * width) & (bottom > top) & (bottom <= 1.05 * height)
+    moves = _spread(boxes.tracks, right) + _spread(boxes.tracks, bottom)
+    stays = _spread(boxes.tracks, right - left) + _spread(boxes.tracks, bottom - top)
+    if within.mean() > NEARLY_ALL and (beyond > MANY_BEYOND or stays < moves / 2):
         advice = "subtract left from column 5 and top from column 6"
         raise Mistake(
             f"{boxes.path}: columns 5 and 6 seem to be right and bottom edges, not width and height; {advice}."
@@ -185,6 +193,13 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
     edges = np.clip(np.rint(corners + np.hstack([-margins, margins])), 0, limits).astype(np.int64)
     order = np.argsort(frames, kind="stable")
     return Selection(tracklets, frames[order], owners[order], edges[order], report)
+
+
+def _spread(tracks: np.ndarray, values: np.ndarray) -> float:
+    """Return how far values are from the mean of their track, on average; ``tracks`` are sorted."""
+    _, owners, counts = np.unique(tracks, return_inverse=True, return_counts=True)
+    means = np.bincount(owners, values) / counts
+    return float(np.abs(values - means[owners]).mean())
 
 
 def _remove(kept: np.ndarray, mask: np.ndarray) -> int:

@@ -19,7 +19,7 @@ from utils.progress import track
 from utils.text import format_csv
 
 from .boxes import COLUMNS, Boxes, Selection, SelectionRules, read_boxes, select_crops
-from .frames import read_frames, read_size, upright_pixels
+from .frames import first_number, read_frames, read_size, upright_pixels
 
 TABLE = "cut.csv"  # lists the tracklets
 QUALITY = 95  # of JPEG, 1 to 100
@@ -47,6 +47,9 @@ def cut_tracklets(
     contact_sheets = output.with_name(f"{output.name}{SHEETS_ENDING}")
     with whole_folder(contact_sheets, force) as sheets, whole_folder(output, force) as tracklets:
         read = read_boxes(boxes, classes, first_frame)
+        if 1 < (first := first_number(video)) <= read.frames.min():
+            both = f"the pictures of {video} begin with number {first}, and no box of {boxes} is before it"
+            raise Mistake(f"{both}: frame {first} would be the picture at place {first}. Number both from 1.")
         size = read_size(video)
         selection = select_crops(read, *size, rules)
         for tracklet in selection.tracklets:

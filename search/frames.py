@@ -62,6 +62,13 @@ def _read_pictures(folder: Path) -> Generator[av.VideoFrame, None, None]:
         yield av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
 
 
+def first_number(path: Path) -> int:
+    """Return the number in the name of a folder's first picture; 1 without pictures, numbers, or a folder."""
+    names = filter(is_image_name, os.listdir(path)) if path.is_dir() else ()
+    first = min(names, key=frame_order, default="")
+    return last_integer(first) if last_integer(first) >= 0 else 1
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """Return height and width of a video, upright, from its first frame; errors as ``read_frames``."""
     with closing(read_frames(path)) as frames:

@@ -9,7 +9,8 @@ from .mistake import Mistake
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the file is called
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
-JPEG_MAGIC, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+JPEG_MAGIC = b"\xff\xd8\xff"
+ENDS = {JPEG_MAGIC: b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82"}  # of files of a format, by how these begin
 TORN = bytes(64)  # ends a file whose last blocks never reached the disk
 DARK = 64  # grey level below which a picture of 16 bits a channel holds at most 14
 
@@ -20,7 +21,8 @@ def read_rgb(content: bytes) -> Image.Image:
     Of 16 bits a channel, the upper 8 are kept; grey pictures of 10, 12 or 14 bits, as infrared cameras write, are
     recognised by their largest value.
     """
-    if content.startswith(JPEG_MAGIC) and content.endswith(TORN) and not content.rstrip(b"\0").endswith(JPEG_END):
+    end = next((end for magic, end in ENDS.items() if content.startswith(magic)), b"")
+    if content.endswith(TORN) and not content.rstrip(b"\0").endswith(end):
         raise Mistake("its end was never written")
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         is_deep = image.format == "PNG" and image.mode[0] != "I" and any(";16" in str(tile) for tile in image.tile)

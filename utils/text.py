@@ -12,9 +12,11 @@ from .mistake import MissingFile, Mistake
 
 # How tables and data frames write that something is unknown, without punctuation; folders are called 'unknown', too.
 _UNKNOWN = frozenset(("", "nan", "none", "na", "nat", "null", "nil", "missing", "undefined", "unknown"))
+_UNKNOWN |= frozenset(("nul", "unk", "notavailable", r"\n", "1qnan", "1ind", "value!", "ref!", "null!", "div0!"))
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)  # a whole number that went through a column of floats
-_POWER = re.compile(r"-?\d(?:\.\d{1,18})?e[+]\d\d", re.ASCII)  # a number as NumPy writes it
-_AROUND_UNKNOWN = re.compile(r"[\s#<>()./?_\u2010-\u2015-]")
+_POWER = re.compile(r"-?\d(?:\.\d{1,18})?e[+]\d\d", re.ASCII | re.IGNORECASE)  # as NumPy and Excel write it
+_SCIENTIFIC = re.compile(r"[1-9]\d{0,17}(?:\.(\d{0,18}))?e([+]?\d{1,2})", re.ASCII | re.IGNORECASE)
+_AROUND_UNKNOWN = re.compile(r"[\s#<>()\[\]{}./?_\u2010-\u2015\u2212-]")
 _NUMBER = re.compile(r"[+#]?([0-9]+)(?:[.,]([0-9]*))?")  # as people write it
 _SEPARATOR = r"[\s_.,:;\u2010-\u2015-]+"  # of parts of a word
 _BETWEEN_DIGITS = re.compile(rf"(?<=[0-9])(?!\.[0-9]){_SEPARATOR}(?=[0-9])")  # 1_1 is not 11
@@ -104,7 +106,8 @@ def escape_controls(text: str, kept: str = "") -> str:
 def read_word(text: str) -> str:
     """Return a word of a table or of a name: '' if it means unknown, and a whole number without its '.0'."""
     word = _strip(text)
-    return "" if word == "-1" or _AROUND_UNKNOWN.sub("", word).casefold() in _UNKNOWN else word
+    plain = _strip(_plain(word).replace("\u2212", "-"))
+    return "" if plain == "-1" or _AROUND_UNKNOWN.sub("", plain) in _UNKNOWN else word
 
 
 def _strip(text: str) -> str:
@@ -120,13 +123,26 @@ def spelling(word: str) -> str:
     digits of another script, a '+', and zeros that change no number. Digits after a number and a point are decimals:
     1.05 is not 1.5, and a word that is 1.50 is 1.5.
     """
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
-    seen = (each for each in plain if unicodedata.category(each) != "Cf" and each not in _QUOTES)
-    plain = "".join(str(unicodedata.decimal(each, each)) for each in seen).strip(" _.,:;")
+    plain = _plain(word).strip(" _.,:;")
+    if _SCIENTIFIC.fullmatch(plain):
+        plain = f"{Decimal(plain):f}"
     if number := _NUMBER.fullmatch(plain):
         plain = f"{number[1]}.{number[2]}".rstrip("0").rstrip(".") if number[2] else number[1]
     plain = _BESIDE_LETTERS.sub("", _BETWEEN_DIGITS.sub("/", plain))
     return re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
+
+
+def _plain(word: str) -> str:
+    """Return a word in small letters and one Unicode form, without quotation marks and what nobody sees."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
+    seen = (each for each in plain if unicodedata.category(each) != "Cf" and each not in _QUOTES)
+    return "".join(str(unicodedata.decimal(each, each)) for each in seen)
+
+
+def is_rounded(text: str) -> bool:
+    """Whether a spreadsheet or data frame wrote a long number with fewer digits than it has, such as 9.87654E+16."""
+    match = _SCIENTIFIC.fullmatch(text.strip())
+    return match is not None and match[2][0] == "+" and int(match[2]) > max(10, len(match[1] or ""))
 
 
 def parse_integer(text: str, where: str) -> int:

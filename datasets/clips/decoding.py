@@ -20,8 +20,7 @@ from PIL import Image
 from utils.mistake import Mistake
 from utils.pictures import FORMATS, JPEG_MAGIC, ORIENTATION, is_turned, read_rgb
 
-# What announces that a JPEG may have to be turned, and the bytes within which it stands, in one of the first segments.
-TURNING, TURNING_END = (b"Exif\0", b"Orientation"), 2**17 + 64
+TURNING = (b"Exif\0", b"Orientation")  # what announces that a JPEG may have to be turned
 # What the system says of storage that cannot deliver a file now, or of too many open files; and seconds between tries.
 AWAY = {
     getattr(errno, name, -1) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
@@ -37,7 +36,7 @@ DECODE_MARGIN = 1.25
 
 # Identifies the decoder, beside kept features. Bump the number when the pixels of ``decode_frame`` change; other
 # versions of the libraries may change them, too.
-DECODER = f"5, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
+DECODER = f"6, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
 class UnreadableFrameError(Mistake, OSError):
@@ -98,7 +97,7 @@ def read_size(path: str) -> tuple[int, int]:
     """Return height and width of a frame as ``decode_frame`` sees it; raises its errors for damaged heads of files."""
     content = read_frame_file(path)
     with _frame_errors(path), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        is_on_its_side = is_turned(image) and image.getexif()[ORIENTATION] >= 5
+        is_on_its_side = is_turned(image) and image.getexif()[ORIENTATION] in range(5, 9)
         return (image.width, image.height) if is_on_its_side else (image.height, image.width)
 
 
@@ -122,8 +121,7 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
         raise Mistake("CMYK is left to Pillow, which rounds it differently.")
     if Image.MAX_IMAGE_PIXELS is not None and math.prod(sides) > 2 * Image.MAX_IMAGE_PIXELS:
         raise Mistake("Pillow refuses pictures of this size, whose pixels may not fit in memory.")
-    head = content[:TURNING_END]
-    if any(mark in head for mark in TURNING) and is_turned(Image.open(io.BytesIO(content))):
+    if any(mark in content for mark in TURNING) and is_turned(Image.open(io.BytesIO(content))):
         raise Mistake("Pictures that must be turned are left to Pillow.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from utils.mistake import Mistake
 from utils.tables import format_table
-from utils.text import natural_key, shorten
+from utils.text import natural_key, shorten, spelling
 
 from ..problems import printable
 from ..tracklet import VIEWS
@@ -88,6 +88,7 @@ def describe_folders(
     if names_frames:
         paths = [f"{place}/{name}".removeprefix("./") for place, names in images_of.items() for name in names]
     found: dict[str, TableRow] = {}
+    nobody = {spelling(word): word for word in distractors}
     above: dict[str, set[str]] = defaultdict(set)  # a person's number -> what no field explains before it
     for path in sorted(paths, key=natural_key):
         match = expression.fullmatch(path)
@@ -104,12 +105,14 @@ def describe_folders(
         elif place not in found:
             words = {**match.groupdict(), "path": place}
             above[words["person"]].add(_find_unexplained(match))
-            words["person"] = "" if words["person"] in distractors else words["person"]
+            words["person"] = "" if spelling(words["person"]) in nobody else words["person"]
             found[place] = parse_row(path, len(found) + 2, words)  # line 1 is the table's head
     if not found:
         kind = "images" if names_frames else "folders with images"
         examples = ", ".join(shorten(path) for path in paths[:3])
         raise Mistake(f"{root}: the pattern {pattern} fits none of the {len(paths)} {kind}, such as {examples}.")
+    if unseen := nobody.keys() - set(map(spelling, above)):
+        raise Mistake(f"--distractors: no person is called {shorten(nobody[min(unseen)])}.")
     table = TrackletTable(output, tuple(found.values()))
     check_spellings(table, lambda row: row.path)
     notes = [
@@ -121,7 +124,7 @@ def describe_folders(
     notes += [
         f"person {person}: false detections in sets named as Market-1501; --distractors {person} makes them distractors"
         for person in above
-        if not person.strip("0") and person not in distractors
+        if not person.strip("0") and spelling(person) not in nobody
     ]
     people, cameras = ({getattr(row, name) for row in table.rows} - {""} for name in ("person", "camera"))
     if len(people) < len(cameras):

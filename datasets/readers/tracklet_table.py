@@ -13,7 +13,17 @@ from urllib.parse import quote
 
 from utils.files import write_text
 from utils.mistake import Mistake
-from utils.text import escape_controls, format_csv, natural_key, parse_integer, read_csv, read_word, shorten, spelling
+from utils.text import (
+    escape_controls,
+    format_csv,
+    is_rounded,
+    natural_key,
+    parse_integer,
+    read_csv,
+    read_word,
+    shorten,
+    spelling,
+)
 from utils.unknown import UNKNOWN
 
 from ..split import draw_people, find_queries, have_both_views, have_cameras
@@ -155,7 +165,10 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     """Refuse unknown and missing columns."""
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
         raise Mistake(f"{path}, line 1: the columns must be separated by commas; save the table as CSV with commas.")
+    first: dict[str, str] = {}
     for name in header:
+        if (other := first.setdefault(spelling(name), name)) != name:
+            raise Mistake(f"{path}, line 1: {name!a} and {other!a} are two spellings of one column; keep one.")
         if name not in COLUMNS and not (name.startswith(ATTRIBUTE) and name != ATTRIBUTE):
             known = f"the columns are {', '.join(COLUMNS)} and {ATTRIBUTE}NAME"
             raise Mistake(f"{path}, line 1: there is no column {shorten(name)}; {known}.")
@@ -174,6 +187,8 @@ def parse_row(where: str, line: int, values: Mapping[str, str], columns: Sequenc
     for name in ("person", "camera"):
         if re.fullmatch("-[0-9]+", texts.get(name, "")):
             raise Mistake(f"{where}: {name} {texts[name]} is negative; leave it empty where the {name} is unknown.")
+        if is_rounded(word := values.get(name, "")):
+            raise Mistake(f"{where}: {name} {word.strip()} is a rounded number; write all digits, as text.")
     view = texts.get("view", VIEWS[0])
     if view not in VIEWS:
         raise Mistake(f"{where}: view must be one of {', '.join(VIEWS)}, got {shorten(view)}.")

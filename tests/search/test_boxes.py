@@ -59,8 +59,9 @@ GROUND_TRUTH = [f"1,1,{BOX},1,1,0.5", f"1,2,{BOX},0,1,1", f"1,3,{BOX},1,8,1", f"
     [
         (GROUND_TRUTH, {}, [1]),
         (GROUND_TRUTH, {"classes": ["1", "8"]}, [1, 3]),
-        ([f"1,1,{BOX},0.9,person", f"1,2,{BOX},0.9,Car"], {}, [1]),
-        ([f"1,1,{BOX},0.9,3"], {}, [1]),  # one class in the whole file
+        ([f'1,1,{BOX},0.9,"person"', f"1,2,{BOX},0.9,Car"], {}, [1]),
+        ([f"1,1,{BOX},0.9,0"], {}, [1]),  # one class in the whole file
+        ([f"1,1,{BOX},0.9,-3.17,4.3", f"1,2,{BOX},0.9,5.25,1"], {}, [1, 2]),  # places in the world
         ([f"0,5,{BOX},1".replace(",", "; ")], {"first_frame": 0}, [5]),
         ([f"1,6,{BOX},1".replace(",", " ")], {}, [6]),
     ],
@@ -78,6 +79,16 @@ def test_boxes_that_are_no_pixels_or_people_are_refused_with_advice(write_boxes)
         read_boxes(write_boxes(["1,1,0.1,0.2,0.3,0.4,1"]))
     with pytest.raises(ValueError, match=r"column 8 holds the classes 3 \(1\), 4 \(1\); name those .* --classes"):
         read_boxes(write_boxes([f"1,1,{BOX},1,3", f"1,2,{BOX},1,4"]))
-    boxes = read_boxes(write_boxes([(1, number, 60, 20, 90, 60, 1) for number in range(5)]))
-    with pytest.raises(ValueError, match="columns 5 and 6 seem to be right and bottom edges"):
-        select_crops(boxes, 100, 100, SelectionRules(1, 1, 1, None, 0.0, 1, 1))
+    with pytest.raises(ValueError, match="all boxes of people are flagged 0 in column 7"):
+        read_boxes(write_boxes(GROUND_TRUTH), classes=["3"])
+    for word in ("3", "car"):  # the only class of a file
+        with pytest.raises(ValueError, match=rf"column 8 holds the classes {word} \(1\); name those .* --classes"):
+            read_boxes(write_boxes([f"1,1,{BOX},0.9,{word}"]))
+    walk = [(frame, 1, 5 + 2 * frame, 5, 15 + 2 * frame, 30, 1) for frame in range(1, 9)]  # where no edge is far
+    edge = [(frame, 2, 90, 20, 99 + (frame == 1), 60, 1) for frame in range(1, 40)]
+    for rows in (walk, edge, [(1, number, 60, 20, 90, 60, 1) for number in range(5)]):
+        boxes = read_boxes(write_boxes(rows))
+        with pytest.raises(ValueError, match="columns 5 and 6 seem to be right and bottom edges"):
+            select_crops(boxes, 100, 99, SelectionRules(1, 1, 1, None, 0.0, 1, 1))
+    grows = [(frame, 1, 2, 5, 10 + 2 * frame, 30 + 4 * frame, 1) for frame in range(1, 9)]  # somebody comes nearer
+    select_crops(read_boxes(write_boxes(grows)), 100, 100, SelectionRules(1, 1, 1, None, 0.0, 1, 1))

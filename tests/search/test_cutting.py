@@ -9,6 +9,7 @@ from PIL import Image
 
 from datasets.readers.unlabelled import read_unlabelled
 from search import cutting
+from search.boxes import SelectionRules
 from search.cutting import draw_tracklet_sheet
 from tools.cut_tracklets import main
 from utils.commands import run_command
@@ -72,6 +73,19 @@ def test_two_videos_meet_in_one_walk_without_their_contact_sheets(cut, tmp_path,
     assert "contact sheets of tools.cut_tracklets (2): first_contact_sheets, second_contact_sheets" in caplog.text
     cut("--name", "../a b", "--output", str(tmp_path / "other"))
     assert names_in(tmp_path / "other")[1] == "a_b_track_0007"
+
+
+def test_pictures_and_boxes_that_are_numbered_from_elsewhere_are_refused(tmp_path, write_boxes):
+    folder = tmp_path / "img1"
+    folder.mkdir()
+    for number in range(5, 9):
+        Image.new("RGB", (40, 60)).save(folder / f"{number:06d}.jpg")
+    rules = SelectionRules(1, 1, 1, None, 0.0, 1, 1)
+    boxes = write_boxes([(number, 1, 0, 0, 20, 40, 1) for number in (5, 6)])
+    with pytest.raises(ValueError, match="img1 begin with number 5, and no box of .* Number both from 1"):
+        cutting.cut_tracklets(folder, boxes, tmp_path / "out", rules)
+    boxes = write_boxes([(number, 1, 0, 0, 20, 40, 1) for number in (1, 2)])
+    cutting.cut_tracklets(folder, boxes, tmp_path / "out", rules)
 
 
 def test_contact_sheets_show_frames_at_equal_steps(tmp_path):

@@ -64,7 +64,10 @@ def test_integers_of_64_bits(text):
     [(" 3.0 ", "3"), ("007.", "007"), ("1.5", "1.5"), ("Anna 1", "Anna 1"), ("2.0b", "2.0b")]
     + [("1.200000000000000000e+02", "120"), ("1.25e+01", "12.5"), ("+", "+"), ("nanny", "nanny"), ("-2", "-2")]
     + [(text, "") for text in ("", "-1", "-1.0", "nan", "NaN", "None", "NA", "N/A", "null", "<NA>", "unknown", " ")]
-    + [(text, "") for text in ("#N/A", "n.a.", "(null)", "-", "\u2014", "?", "None.", "-nan", "\u00a0", "-1.0e+00")],
+    + [(text, "") for text in ("#N/A", "n.a.", "(null)", "-", "\u2014", "?", "None.", "-nan", "\u00a0", "-1.0e+00")]
+    + [(text, "") for text in ("\u200b", "nan\u200b", "'nan'", "\uff2e\uff21", "\u22121", "\uff0d\uff11", "-1\u200b")]
+    + [(text, "") for text in ("UNK", r"\N", "#REF!", "#VALUE!", "-1.#IND", "1.#QNAN", "[None]", "not available")]
+    + [("1E+02", "100"), ("value", "value"), ("n", "n")],
 )
 def test_words_of_data_frames(text, word):
     assert read_word(text) == word
@@ -75,7 +78,7 @@ def test_words_of_data_frames(text, word):
     [("120", "0120"), ("East", "east "), ("cam 4", "cam04"), ("Jos\u00e9", "Jose\u0301"), ("\uff17", "7"), ("0", "00")]
     + [("1.50", "01.5"), ("1.0", "1"), ("site 01.5", "site 1.5")]
     + [("\u0667", "7"), ("+7", "7"), ("#7", "7"), ("7,0", "7"), ("7,5", "7.5"), ("'7", "7"), ('"7"', "7")]
-    + [("a_1", "a-1"), ("a.1", "a 01"), ("x.", "x")],
+    + [("a_1", "a-1"), ("a.1", "a 01"), ("x.", "x"), ("1e2", "100"), ("1.5E+1", "15")],
 )
 def test_two_spellings_of_one_word(words):
     assert spelling(words[0]) == spelling(words[1])
@@ -84,7 +87,7 @@ def test_two_spellings_of_one_word(words):
 @pytest.mark.parametrize(
     "words",
     [("1", "10", "100"), ("1.05", "1.5", "1.005", "15"), ("10.0.1", "10.1", "cam1.10"), ("a1_1", "a11", "a1_11")]
-    + [("1 1", "11"), ("-5", "5"), ("A-", "A", "A+"), ("cam.0", "cam")],
+    + [("1 1", "11"), ("-5", "5"), ("A-", "A", "A+"), ("cam.0", "cam"), ("0e1", "0e2", "0"), ("e1", "e2")],
 )
 def test_different_words(words):
     assert len(set(map(spelling, words))) == len(words)

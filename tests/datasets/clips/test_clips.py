@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import struct
 import zlib
@@ -158,12 +159,14 @@ def test_a_jpeg_that_only_pillow_reads_is_read_as_before(tmp_path):
 def test_unreadable_frames_are_named(tmp_path):
     whole = tmp_path / "whole.jpg"
     Image.effect_noise((64, 64), 50).save(whole)
-    content = whole.read_bytes()
+    content, png = whole.read_bytes(), io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(png, format="PNG")
     (tmp_path / "folder.jpg").mkdir()
     broken = {"cut": content[:500], "half": content[: len(content) // 2], "nearly": content[:-50], "empty": b""}
     broken |= {
         "torn": content[: len(content) // 2] + bytes(len(content)),
         "zeros": content[:300] + bytes(500),
+        "torn_png": png.getvalue()[:300] + bytes(500),
         "header": content[:3],
         "text": b"not a picture",
     }
@@ -188,6 +191,12 @@ def test_frames_are_upright_as_exif_says(tmp_path, file_format):
         xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><x tiff:Orientation="3"/></x:xmpmeta>'
         upright.transpose(transposition).save(path, format=file_format, xmp=xmp, quality=100, subsampling=0)
         assert (decode_frame(str(path), (30, 20)).float() - TF.pil_to_tensor(upright).float()).abs().mean() < 3
+        content = path.read_bytes()  # behind a large profile
+        path.write_bytes(content[:2] + (b"\xff\xe2\xff\xff" + bytes(65533)) * 4 + content[2:])
+        assert (decode_frame(str(path), (30, 20)).float() - TF.pil_to_tensor(upright).float()).abs().mean() < 3
+    exif[decoding.ORIENTATION] = 9  # means nothing
+    upright.save(path, format=file_format, exif=exif.tobytes())
+    assert decoding.read_size(str(path)) == (30, 20)
     upright.save(path, format=file_format, exif=b"Exif\0\0damaged")
     plain = decode_frame(str(path), (30, 20))
     upright.save(path, format=file_format)

@@ -120,8 +120,10 @@ def test_system_folders_distractors_and_people_of_several_sites_are_noted(build)
     notes = "\n".join(description.notes)
     assert "stands below site_1/ and site_2/ and is one person" in notes
     assert "person 0000: false detections in sets named as Market-1501; --distractors 0000" in notes
-    several = describe_folders(root, root / "tracklets.csv", "{person:site_*/*}/{tracklet}", ["site_1/0000"])
+    several = describe_folders(root, root / "tracklets.csv", "{person:site_*/*}/{tracklet}", ["Site 1/0"])
     assert {row.person for row in several.table.rows} == {"", "site_1/7", "site_2/0000", "site_2/7"}
+    with pytest.raises(ValueError, match="--distractors: no person is called '77'"):
+        describe_folders(root, root / "tracklets.csv", "*/{person}/{tracklet}", ["0", "77"])
 
 
 def test_more_cameras_than_people_are_noted(build):

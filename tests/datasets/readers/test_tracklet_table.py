@@ -63,6 +63,11 @@ def test_columns_that_say_nothing_are_not_written(tmp_path):
         (["path,persn", "a,1"], "line 1: there is no column 'persn'; the columns are path, person"),
         (["path,person,person", "a,1,2"], "line 1: the column 'person' is there 2 times"),
         (["path,camera", "a,1"], "line 1: the column person is missing"),
+        (
+            ["path,person,attribute:hat,attribute:Hat", "a,1,x,y"],
+            "are two spellings of one column",
+        ),
+        (["path,person", "a,9.87654E+16"], "line 2: person 9.87654E+16 is a rounded number; write all digits"),
         (["path,person", "a,1", "b"], "line 3: expected 2 values as in the header, got 1"),
         (["path,person", " ,1"], "line 2: path is empty"),
         (["path,person,view", "a,1,drone"], "line 2: view must be one of ground, aerial, got 'drone'"),
