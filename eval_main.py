@@ -11,7 +11,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from configs import CHOICES, find_run
+from configs import CHOICES
+from configs.load import find_run
 from utils.arguments import list_overrides
 from utils.commands import run_command
 

@@ -11,7 +11,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from configs import check_places, config_of_run, get_cfg
+from configs import check_places, get_cfg
+from configs.load import config_of_run
 from utils.arguments import list_overrides
 from utils.commands import run_command
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from yacs.config import CfgNode
 
-from configs import CONFIG_FILE, LAST_CHECKPOINT, describe_differences, dump_config, warn_of_unread_keys
+from configs import describe_differences, dump_config, warn_of_unread_keys
+from configs.load import CONFIG_FILE, LAST_CHECKPOINT
 from datasets.build import choose_cases, make_dataset, make_test_loader, make_train_loader, make_train_transform
 from utils.commands import show
 from utils.files import lock_folder, write_text

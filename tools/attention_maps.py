@@ -8,8 +8,6 @@ both tracklets, relevance of each patch for the similarity of the two (yellow: m
 of each frame in the pooling. A map shows what this similarity rests on, not whether it is right.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.attention_maps")
 import argparse
 import difflib
 import logging
@@ -18,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from configs import CHOICES, find_run
+from configs import CHOICES
+from configs.load import find_run
 from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.text import describe_origin

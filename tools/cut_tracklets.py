@@ -1,7 +1,5 @@
 """Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet."""
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.cut_tracklets")
 import argparse
 import logging
 import sys

@@ -9,8 +9,6 @@ With --identities and --tracklets, no data set is read. Memory is that of tensor
 for the CUDA context and for fragmentation.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.plan_run")
 import argparse
 import sys
 from collections.abc import Sequence

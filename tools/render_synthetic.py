@@ -1,7 +1,5 @@
 """Render the synthetic aerial-ground data set, or a picture of its people."""
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.render_synthetic")
 import argparse
 import sys
 from collections.abc import Sequence

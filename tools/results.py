@@ -17,8 +17,6 @@ sample standard deviation over the files in brackets.
 Both list the keys in which the runs differ, of training, too; seeds only where they differ within a pair.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.results")
 import argparse
 import sys
 from collections.abc import Sequence

@@ -11,8 +11,6 @@ All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time
 be left out; a day is the whole of it); what is unknown never fits. docs/search.md explains the rest.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.search")
 import argparse
 import logging
 import sys

@@ -11,8 +11,6 @@ check ends with exit status 1 if it finds a problem. The organisers' sample does
 by --root. merge puts one file, too, into the order of the sample.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.submission")
 import argparse
 import logging
 import sys

@@ -21,15 +21,14 @@ again after more training. Classifiers of gender, age and ethnicity are not kept
 calibrated ones are written to zero_shot.safetensors, and TEST.TEXT_TOWER has evaluation use them.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.train_attributes")
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
 
-from configs import find_run, locate_checkpoint, warn_of_unread_keys
+from configs import warn_of_unread_keys
+from configs.load import find_run, locate_checkpoint
 from utils.arguments import at_least, list_overrides
 from utils.commands import run_command
 

@@ -59,10 +59,8 @@ def run_command(main: Callable[[], object]) -> int:
     with STOP_REQUESTS.handled():
         try:
             status = main()
-            if sys.modules.get("torch"):  # after an error, the others may still wait for this process
-                from .processes import stop_processes
-
-                stop_processes()
+            if processes := sys.modules.get("utils.processes"):  # else nothing that takes torch has run
+                processes.stop_processes()
             return status if isinstance(status, int) else 0
         except (Stopped, Exception) as error:
             if stopped := _find_stop(error):

@@ -22,8 +22,5 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align:
 
 
 def percent(fraction: float, sign: str = "") -> str:
-    """Return a fraction in percent, with two digits; ``sign`` '+' marks what is not negative, too.
-
-    Tables, pages and pictures round the scores that results.json holds with all digits by this rule.
-    """
+    """Return a fraction in percent, with two digits, as tables, pages and pictures do; ``sign`` '+' adds a plus."""
     return f"{round(100 * fraction, 2) + 0.0:{sign}.2f}"  # -0.001 is 0.00

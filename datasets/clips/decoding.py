@@ -125,8 +125,7 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
         raise Mistake("Pictures that must be turned are left to Pillow.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:
-        pixels = _channels_last(simplejpeg.decode_jpeg(content, "RGB"))
-        return F.interpolate(pixels, size_hw, mode="bilinear", antialias=True)[0].contiguous()
+        return resize_pixels(simplejpeg.decode_jpeg(content, "RGB"), size_hw)
     halving = next(factor for factor in (8, 4, 2) if ratio >= factor)
     height, width = (-(-side // halving) for side in sides)
     pixels = _channels_last(
@@ -136,6 +135,11 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
     # picture. ``interpolate`` rounds the result's size down, so the factor keeps size times scale from falling short.
     scales = tuple((1 + 1e-9) * target * halving / side for side, target in zip(sides, size_hw, strict=True))
     return F.interpolate(pixels, scale_factor=scales, mode="bilinear", antialias=True)[0].contiguous()
+
+
+def resize_pixels(pixels: np.ndarray, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Resize a picture, (height, width, C), uint8, bilinearly, antialiased, to (C, H, W)."""
+    return F.interpolate(_channels_last(pixels), size_hw, mode="bilinear", antialias=True)[0].contiguous()
 
 
 def _channels_last(pixels: np.ndarray) -> torch.Tensor:

@@ -73,10 +73,7 @@ def format_settings(paths: Sequence[Path], settings: Sequence[dict[str, str]], i
 
 
 def format_means(paths: Sequence[Path]) -> str:
-    """Average results.json files row by row, in percent, with the sample standard deviation over the files.
-
-    Settings other than the seed that differ are listed above.
-    """
+    """Average results.json files row by row, in percent, with the sample standard deviation over the files."""
     runs, settings = zip(*map(read_results, paths), strict=True)
     for path, run in zip(paths, runs, strict=True):
         if odd := sorted(run.keys() ^ runs[0].keys()):
@@ -151,11 +148,7 @@ def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, st
 
 
 def format_differences(pairs: Pairs) -> str:
-    """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values.
-
-    A method has a row for each direction and, if there are several, for all of them. Means are over the seeds, each of
-    whose differences stands at the end.
-    """
+    """Lay out second minus first of each compared measure in percent, with 95 % intervals and p values."""
     rows = []
     num_seeds = len(next(iter(pairs.values()))[1])
     for method in dict.fromkeys(key[0] for key in pairs):

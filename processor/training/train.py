@@ -88,10 +88,7 @@ def train_one_epoch(
     monitor: TrainingMonitor | None = None,
     save_points: SavePoints | None = None,
 ) -> dict[str, float]:
-    """Train on every batch that is left of an epoch; returns its means of every loss term, accuracy, rate and speed.
-
-    Without a monitor, nothing but log lines is written; without save points, nothing is saved.
-    """
+    """Train on every batch that is left of an epoch; returns its means of every loss term, accuracy, rate and speed."""
     runtime, num_parts = state.runtime, state.cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
     monitor = monitor or TrainingMonitor(state)
     state.model.train()
