@@ -193,10 +193,7 @@ def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | N
 
 
 def convert_checkpoint(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Convert a state dict in our layout or the published one, or a checkpoint that holds one, to our names and shapes.
-
-    The published parameters that no forward pass reads are left out.
-    """
+    """Convert a state dict of ours or a published one, or a checkpoint that holds one, to our names and shapes."""
     converted = _convert(unwrap(content), CHECKPOINT_RENAMES)
     return {name: value for name, value in converted.items() if name not in PUBLISHED_UNUSED}
 

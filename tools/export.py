@@ -23,7 +23,7 @@ from utils.arguments import list_overrides, output_file
 from utils.commands import run_command
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     onnx = kinds.add_parser("onnx", help="one network from bytes to descriptors")
@@ -37,11 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         weight = "last (default), best, or a file, ours or published (TEST.WEIGHT)"
         each.add_argument("--weight", default="", help=weight)
         each.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
     find_run(opts)
     from processor.export import export_run_as_onnx, export_run_as_weights  # torch takes seconds

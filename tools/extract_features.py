@@ -35,7 +35,7 @@ from utils.unknown import UNKNOWN
 logger = logging.getLogger(__name__)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
@@ -53,11 +53,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.network and (args.text_tower or args.weight or args.opts):
         parser.error("--network goes without --text_tower, --weight and keys, which belong to a run")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     check_suffix(args.output)
     if args.output.exists() and not args.force:
         raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")

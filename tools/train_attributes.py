@@ -35,7 +35,7 @@ from utils.commands import run_command
 logger = logging.getLogger(__name__)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config_file", help="YAML; default: that of the checkpoint, else the winner's recipe")
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
@@ -43,11 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the draw of people (%(default)s)")
     parser.add_argument("--text_tower", help="CLIP file or captions: compare with zero-shot classifiers (AG-VPReID)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     own = [] if args.config_file else ["TEST.WEIGHT", ""]  # no run's own configuration decides it
     opts = own + list_overrides({"OUTPUT_DIR": args.output_dir or None, "TEST.WEIGHT": args.weight or None}) + args.opts
     cfg = find_run(opts, args.config_file)

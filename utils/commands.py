@@ -48,10 +48,7 @@ def show(answer: str, is_logged: bool = False) -> None:
 
 
 def run_command(main: Callable[[], object]) -> int:
-    """Run an entry point and return its exit status: its own number, 1 after an error, 128 + number after a signal.
-
-    A mistake of the user and an error of the machine end in one line; any other error shows its traceback.
-    """
+    """Run an entry point and return its exit status: its own number, 1 after an error, 128 + number after a signal."""
     console = logging.StreamHandler()  # to standard error, until ``start_logging``
     console.setFormatter(PlainFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[console])

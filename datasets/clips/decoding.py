@@ -59,10 +59,10 @@ def read_frame_file(path: str) -> bytes:
 def _read_regular(path: str) -> bytes:
     """Read a file, but no pipe, which would wait for its writer, and no device such as /dev/zero, which has no end."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
+        with open(path, "rb") as file:
             return file.read(status.st_size)  # not to the end: the file may still grow
     except UnreadableFrameError:
         raise
@@ -71,11 +71,6 @@ def _read_regular(path: str) -> bytes:
         if no_folder or getattr(error, "errno", None) in AWAY:
             raise StorageAwayError(f"{path} cannot be read, because storage is away: {error}.") from error
         raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, which opening a pipe would do until somebody writes to it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no such flag, and no such pipes
 
 
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
