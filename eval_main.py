@@ -11,7 +11,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from configs import CHOICES, find_run
+from configs import CHOICES
+from configs.load import find_run
 from utils.arguments import list_overrides
 from utils.commands import run_command
 
@@ -31,8 +32,8 @@ merged. Files named *_annotated_attributes used the test set's annotations. feat
 """
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse and check the command line, then evaluate."""
     parser = argparse.ArgumentParser(
         description="Rank the gallery for every query and score the ranking.",
         epilog=EPILOG,
@@ -45,12 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--eval_case", choices=cases, help="direction (DATASETS.EVAL_CASE); not all sets have all")
     parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse and check the command line, then evaluate."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     # No run's own configuration decides on TEST.WEIGHT.
     opts = [] if args.config_file else ["TEST.WEIGHT", ""]
     opts += list_overrides(

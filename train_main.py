@@ -11,7 +11,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from configs import check_places, config_of_run, get_cfg
+from configs import check_places, get_cfg
+from configs.load import config_of_run
 from utils.arguments import list_overrides
 from utils.commands import run_command
 
@@ -29,8 +30,8 @@ checkpoint_best.pth. Every key and its meaning: configs/defaults.py.
 """
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse and check the command line, then train."""
     parser = argparse.ArgumentParser(
         description="Train X-TFCLIP for aerial-ground video person re-identification.",
         epilog=EPILOG,
@@ -45,12 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--weights_only", action="store_true", help="also write the weights alone: weights_*.safetensors"
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse and check the command line, then train."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir}), *args.opts]
     cfg = get_cfg(args.config_file or (config_of_run(opts) if args.resume else None), opts)
     check_places(cfg, "training", opts if args.resume else None)

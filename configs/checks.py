@@ -118,10 +118,7 @@ def seen_from(path: str) -> str:
 
 
 def warn_of_unread_keys(cfg: CfgNode, command: Command, opts: Sequence[str]) -> None:
-    """Log one warning that names the keys of ``opts`` that ``command`` does not read, and that are set.
-
-    A YAML file is for training and evaluation alike.
-    """
+    """Warn of keys of ``opts`` that ``command`` does not read; a YAML file is for training and evaluation alike."""
     others = {key: value for key, value in leaves(cfg) if KEYS[key].reader not in ("both", command)}
     keys = [key for key, value in others.items() if value != DEFAULTS[key] and key in opts[::2]]
     if keys:

@@ -73,12 +73,12 @@ def dump_config(cfg: CfgNode) -> str:
 def config_of_run(opts: Sequence[str]) -> Path | None:
     """Return the config that a training run left in OUTPUT_DIR (from ``opts``, else the default); None without one.
 
-    The default folder has none for TEST.WEIGHT files, which are of anywhere.
+    A file that TEST.WEIGHT names without an OUTPUT_DIR may be of any run: it has none.
     """
     pairs = dict(_pairs(opts))
     path = Path(pairs.get("OUTPUT_DIR", DEFAULTS["OUTPUT_DIR"])) / CONFIG_FILE
-    of_elsewhere = "OUTPUT_DIR" not in pairs and pairs.get("TEST.WEIGHT", "") not in ("", "last", "best")
-    if of_elsewhere or not path.is_file():
+    is_of_any_run = "OUTPUT_DIR" not in pairs and pairs.get("TEST.WEIGHT", "") not in ("", "last", "best")
+    if is_of_any_run or not path.is_file():
         return None
     if LAST_LINE not in read_text(path):
         raise Mistake(

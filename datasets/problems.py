@@ -98,10 +98,7 @@ class Problems:
 
     @contextlib.contextmanager
     def guard(self, check: str = "") -> Iterator[None]:
-        """Run a part of the reading.
-
-        Loading lets its errors pass; a data check records them under ``check`` or their own check.
-        """
+        """Run a part of the reading; a data check records its errors under ``check`` or their own check."""
         yield
 
     def of_level(self, level: str) -> dict[str, list[str]]:

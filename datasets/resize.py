@@ -19,13 +19,12 @@ from utils.progress import track
 
 from .clips.decoding import UnreadableFrameError, decode_frame, read_size
 from .readers.listing import find_root, walk_folders
-from .readers.names import is_image_name
+from .readers.names import count_kinds, is_image_name
 
 logger = logging.getLogger(__name__)
 
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}  # nearly what the decoder returns for the original
 PNG = {"format": "PNG"}
-MAX_WARNINGS = 10
 
 
 def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers: int = 1) -> Counter[str]:
@@ -49,10 +48,8 @@ def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers:
         for count, unreadable in track(results, "resizing", "folder", total=len(jobs)):
             done += count
             warnings += [f"{text}: it is copied as it is." for text in unreadable]
-    for text in warnings[:MAX_WARNINGS]:
+    for text in count_kinds(warnings):
         logger.warning("%s", text)
-    if len(warnings) > MAX_WARNINGS:
-        logger.warning("... and %d more", len(warnings) - MAX_WARNINGS)
     return done
 
 

@@ -27,7 +27,7 @@ CONFIG = "configs/demo.yml"  # names the ViT, the input size and the normalisati
 VALIDATION_PEOPLE = 100
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--output", type=Path, default=Path("demo/demo_encoder.safetensors"), help="the image tower (%(default)s)")
@@ -43,11 +43,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.captions.parent.resolve() != (args.image_tower or args.output).parent.resolve():
         parser.error("--captions must be in the folder of the image tower, which is looked for beside it.")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     # Imported here, so that --help answers at once: torch takes seconds.
     import torch
 

@@ -58,10 +58,7 @@ class TextSpace(nn.Module):
 
     @torch.no_grad()
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Encode tracklets, (B, T, C, H, W), uint8, as the mean of their frames' vectors, (B, P), of unit length.
-
-        Frames are resized without regard to the aspect.
-        """
+        """Encode tracklets, (B, T, C, H, W), uint8, as the mean of their frames' vectors, (B, P), of unit length."""
         pixels = frames.flatten(0, 1).float()
         if pixels.shape[-2:] != self.image_size:
             pixels = F.interpolate(pixels, self.image_size, mode="bicubic", antialias=True).clamp(0, 255)

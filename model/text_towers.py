@@ -93,10 +93,7 @@ class ClipTexts(nn.Module):
 
 
 class CaptionEncoder(nn.Module):
-    """Encode texts, of at most ``length`` words of the vocabulary, lower case, as their projected mean, of width P.
-
-    A transformer has seen the words together.
-    """
+    """Encode texts, of at most ``length`` words of the vocabulary, lower case, by a transformer and a projection."""
 
     def __init__(self, vocabulary: Sequence[str], length: int, width: int) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ A table for each layout renames its parameters to ours.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 # torch.compile, and modules that hold the network).
 WRAPPERS = ("model", "state_dict", "model_state_dict", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+# A name that each layout has, by which networks inside other programs' files and modules are found.
+ANCHORS = ("encoder.class_token", "image_encoder.class_embedding", "visual.class_embedding", "cls_token")
 
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
 GELU_TAGS = ("laion", "datacomp", "commonpool")  # words in the names of CLIP files that were trained with GELU
@@ -191,10 +193,7 @@ def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | N
 
 
 def convert_checkpoint(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Convert a state dict in our layout or the published one, or a checkpoint that holds one, to our names and shapes.
-
-    The published parameters that no forward pass reads are left out.
-    """
+    """Convert a state dict of ours or a published one, or a checkpoint that holds one, to our names and shapes."""
     converted = _convert(unwrap(content), CHECKPOINT_RENAMES)
     return {name: value for name, value in converted.items() if name not in PUBLISHED_UNUSED}
 
@@ -217,15 +216,35 @@ def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the state dict of a file: its dense tensors, without the prefixes that all names have."""
+    """Return the state dict of a file: its dense tensors, without the prefixes that all names of a network have."""
     while key := next((key for key in WRAPPERS if isinstance(content.get(key), dict)), ""):
         content = content[key]
+    if not _find_prefixes(content) and len(places := _find_networks(content)) == 1:
+        content = places[0]
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     tensors = {name: value for name, value in tensors.items() if not (value.is_sparse or value.is_meta)}
-    while prefix := next((each for each in PREFIXES if tensors and all(name.startswith(each) for name in tensors)), ""):
+    prefixes = _find_prefixes(tensors)
+    beginning = f"{min(prefixes)}." if len(prefixes) == 1 and min(prefixes) else ""
+    own = {name: value for name, value in tensors.items() if name.startswith(beginning)}
+    if other := len(tensors) - len(own):
+        logger.info("%d of the weights do not begin with %r: they are left out.", other, beginning)
+    shared = (beginning, *PREFIXES) if beginning else PREFIXES
+    while prefix := next((each for each in shared if own and all(name.startswith(each) for name in own)), ""):
         logger.info("The names of the weights begin with %r, which is left out.", prefix)
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
+        own = {name.removeprefix(prefix): value for name, value in own.items()}
+    return own
+
+
+def _find_prefixes(names: Iterable[object]) -> set[str]:
+    """Return what precedes the networks that some names belong to; '' where these are not part of a module."""
+    pairs = ((f".{name}", f".{anchor}") for name in names if isinstance(name, str) for anchor in ANCHORS)
+    return {name.removesuffix(anchor)[1:] for name, anchor in pairs if name.endswith(anchor)}
+
+
+def _find_networks(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the dictionaries inside another that hold a network's weights."""
+    inner = [value for value in content.values() if isinstance(value, dict)]
+    return [each for value in inner for each in ([value] if _find_prefixes(value) else _find_networks(value))]
 
 
 def describe_names(state: Mapping[str, Tensor]) -> str:

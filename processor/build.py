@@ -37,10 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume: bool = False) -> TrainingState:
-    """Build model, losses and solver for a data set; ``build_memory`` or ``TrainingState.restore`` adds CLIP memory.
-
-    With ``resume`` no CLIP weights are read: ``restore`` replaces them.
-    """
+    """Build model, losses and solver for a data set; ``build_memory`` or ``TrainingState.restore`` adds CLIP memory."""
     pids = list(label_map(tracklet.pid for tracklet in dataset.train))
     camids = list(train_cameras(dataset.train))
     names = {each.camid: each.camera for each in dataset.train}

@@ -25,15 +25,11 @@ from utils.checkpoint import hash_file, write_checkpoint, write_weights
 from utils.files import write_text, write_whole
 from utils.mistake import Mistake
 from utils.runtime import prepare_output
-from utils.tables import percent
-from utils.text import describe_origin, read_text
 
 from .build import descriptor_settings, make_extractor
 from .evaluation.cache import hash_weights
 from .evaluation.open_run import TrainedRun, open_run
 from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
-from .report.compare import read_results
-from .report.tables import MEASURES
 
 logger = logging.getLogger(__name__)
 
@@ -85,21 +81,23 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     run = open_run([*opts, *fixed])
     merge_tuning(run.model.encoder)
     describer, clips = TrackletDescriber(run), make_example_clips(run.cfg, frames)
-    # As in a feature file of the run: the features of both can be compared.
-    compared = {"weights": hash_weights(run.model), "transform": descriptor_settings(run.cfg)}
-    content = export_onnx(describer, clips, describe_export(run) | compared, opset)
+    metadata = describe_weights(run) | {
+        "inside": "scaling, normalisation and mirror images: frames are bytes, uint8",
+        CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
+        CAMIDS: json.dumps(run.camera_words or run.camids),
+        # as in a feature file of the run: the features of both can be compared
+        "weights": hash_weights(run.model),
+        "transform": descriptor_settings(run.cfg),
+    }
+    content = export_onnx(describer, clips, metadata, opset)
     difference = check_export(describer, content, clips)
     write_whole(lambda file: file.write(content), path)
     logger.info("%s: differs from torch by at most %.1e", path, difference)
 
 
-def export_run_as_weights(opts: Sequence[str], output: Path, results: Path | None = None) -> None:
-    """Write a run's weights into a folder: in our names, in the published ones where they fit, and a model card.
-
-    ``results`` is a results.json of these weights, whose scores the card repeats.
-    """
+def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
+    """Write a run's weights into a folder: in our names, in the published ones where they fit, and a model card."""
     run = open_run(["MODEL.DEVICE", "cpu", *opts])
-    known = describe_weights(run) | describe_scores(run, results)
     folder = prepare_output(output)
     merge_tuning(run.model.encoder)
     state = run.model.state_dict()
@@ -108,14 +106,14 @@ def export_run_as_weights(opts: Sequence[str], output: Path, results: Path | Non
     cfg.MODEL.TUNING = "full" if cfg.MODEL.TUNING == "lora" else cfg.MODEL.TUNING
     cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
     cfg.TEST.AVERAGED_WEIGHTS = False  # the file has no others
-    values = {"config": dump_config(cfg)} | ({"camids": list(run.camids)} if run.camids else {})
-    values["camera_words"] = list(run.camera_words)
+    values = {"config": dump_config(cfg), "camera_words": list(run.camera_words)}
+    values |= {"camids": list(run.camids)} if run.camids else {}
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
     if run.model.num_cameras and cfg.MODEL.TUNING == "full" and run.model.encoder.rotary is None:
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
-    facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in known.items()]
+    facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in describe_weights(run).items()]
     listed = [f"- `{name}`: {what}" for name, what in files.items()]
     write_text(CARD.format(files="\n".join(listed), facts="\n".join(facts)), folder / "MODEL_CARD.md")
     logger.info("Written to %s: %s, MODEL_CARD.md", folder, ", ".join(files))
@@ -157,30 +155,6 @@ def describe_weights(run: TrainedRun) -> dict[str, str]:
         "SHA-256 of the checkpoint": hash_file(run.checkpoint),
         "licence": LICENCE,
         **{name: value for name, value in run.origin.items() if name not in not_of_weights},
-    }
-
-
-def describe_scores(run: TrainedRun, results: Path | None) -> dict[str, str]:
-    """Return the scores of a results.json, by method and direction."""
-    if results is None:
-        return {"scores": "none: --results names a results.json of these weights"}
-    rows, _ = read_results(results)
-    content = json.loads(read_text(results))
-    if content.get("checkpoint") != run.origin["checkpoint"]:
-        logger.warning("%s is of %s, the weights of %s", results, content.get("checkpoint"), run.origin["checkpoint"])
-    scores = {"scores of": describe_origin(content)}
-    for (method, direction, protocol), values in rows.items():
-        measures = ", ".join(f"{name} {percent(value)}" for name, value in zip(MEASURES, values, strict=True))
-        scores[f"{direction}, {method}, in percent"] = f"{measures} (protocol {protocol})"
-    return scores
-
-
-def describe_export(run: TrainedRun) -> dict[str, str]:
-    """Collect what a user of the ONNX file must know, by name."""
-    return describe_weights(run) | {
-        "inside": "scaling, normalisation and mirror images: frames are bytes, uint8",
-        CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
-        CAMIDS: json.dumps(run.camera_words or run.camids),
     }
 
 

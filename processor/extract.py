@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from datasets.build import make_test_loader
 from datasets.clips.clip_dataset import sample_test_indices
-from datasets.clips.decoding import UnreadableFrameError
+from datasets.clips.decoding import UnreadableFrameError, resize_pixels
 from datasets.readers.unlabelled import read_unlabelled
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
@@ -43,16 +43,9 @@ def extract_folder(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
-    A tracklet without a readable frame is left out, with a warning; 'unread' of what the rows depend on says how many.
-
-    Args:
-        trained: The model, with the settings of its evaluation.
-        root: Folder of any layout, or one still image (``read_unlabelled``).
-        camera: Training camera, as annotated, that recorded all tracklets; None if unknown.
-        parts: Folder that keeps finished parts, of ``part_size`` tracklets, for a next call like this one.
-    Returns:
-        Columns of a feature file, and what their rows depend on: 'key', the folder's path below ``root``; 'feature',
-        (n, D), float32; 'picture', the path of the middle frame; with a text space 'words', (n, P), of length 1.
+    ``camera`` is the training camera, as annotated, that recorded all; None if unknown. ``parts`` keeps finished parts,
+    of ``part_size`` tracklets, for a next call like this one. Returns columns of a feature file, 'feature', (n, D), and
+    with a text space 'words', (n, P), of length 1; and what its rows depend on, and could not be read.
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)
@@ -97,19 +90,12 @@ def describe_frames(
             if not len(frames) or any(each.dtype != np.uint8 or each.shape[2:] != (3,) for each in frames):
                 raise Mistake("Each tracklet must have frames, and each frame must be (H, W, 3), uint8, RGB.")
             chosen = [sample_test_indices(len(frames), cfg.INPUT.SEQ_LEN, clip, num_clips) for clip in range(num_clips)]
-            clips = torch.stack(
-                [torch.stack([_resize(frames[at], cfg.INPUT.SIZE_TEST) for at in own]) for own in chosen]
-            )
+            pixels = [resize_pixels(frames[at].copy(), cfg.INPUT.SIZE_TEST) for own in chosen for at in own]
+            clips = torch.stack(pixels).unflatten(0, (num_clips, -1)).to(device)  # (clips, T, C, H, W)
             camids = torch.full((num_clips,), index, device=device)
-            rows.append(extractor.describe(extractor.transform(clips.to(device)), camids).float().mean(dim=0))
+            rows.append(extractor.describe(extractor.transform(clips), camids).float().mean(dim=0))
     features = torch.stack(rows)
     return (F.normalize(features, dim=1) if extractor.normalize else features).cpu().numpy()
-
-
-def _resize(frame: np.ndarray, size_hw: Sequence[int]) -> Tensor:
-    """Resize a frame, (H, W, 3), as the decoder does: (3, H, W), uint8."""
-    pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1).unsqueeze(0)
-    return F.interpolate(pixels, tuple(size_hw), mode="bilinear", antialias=True)[0]
 
 
 def add_words(extractor: FeatureExtractor, text_space: TextSpace) -> FeatureExtractor:

@@ -10,7 +10,8 @@ from typing import cast
 import torch
 from yacs.config import CfgNode
 
-from configs import CONFIG_FILE, LAST_CHECKPOINT, describe_differences, dump_config, warn_of_unread_keys
+from configs import describe_differences, dump_config, warn_of_unread_keys
+from configs.load import CONFIG_FILE, LAST_CHECKPOINT
 from datasets.build import choose_cases, make_dataset, make_test_loader, make_train_loader, make_train_transform
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from utils.commands import show
@@ -40,8 +41,8 @@ logger = logging.getLogger(__name__)
 def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[str], config_file: str | None) -> None:
     """Train into OUTPUT_DIR, from the last checkpoint if ``resume``, with weight files beside checkpoints if asked.
 
-    ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, a run that is resumed
-    takes all other keys from its checkpoint.
+    ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, all other keys are those
+    of the checkpoint.
     """
     output = prepare_output(cfg.OUTPUT_DIR)
     with lock_folder(output), start_logging(output / "train.log"):
@@ -79,8 +80,7 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[
 def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], config_file: str | None) -> None:
     """Open a trained run, evaluate the directions asked for, write the report and show its table.
 
-    ``cfg`` is that of the command line, with its ``opts`` and ``config_file``; without a file, the checkpoint's own
-    configuration decides on all other keys. ``results`` is the folder for the results; None for the one in OUTPUT_DIR.
+    ``cfg``, ``opts`` and ``config_file`` are as in ``run_training``; ``results`` None is the folder in OUTPUT_DIR.
     """
     folder = prepare_output(results or Path(cfg.OUTPUT_DIR) / "results")
     with lock_folder(folder), start_logging(folder / "eval.log"):

@@ -43,10 +43,7 @@ class Boxes:
 
 
 def read_boxes(path: Path, classes: Collection[str] = (), first_frame: int = 1) -> Boxes:
-    """Read and check a file of boxes; its lines may be in any order.
-
-    ``classes`` are those of people, () for PEOPLE; ``first_frame`` is what the file calls the first frame, 0 or 1.
-    """
+    """Read and check a file of boxes; its lines may be in any order."""
     expected = f"{', '.join(PLACES)}, with commas between them"
     if not path.is_file():
         raise MissingFile(f"{path} is not a file; it must hold the boxes, one per line: {expected}.")

@@ -41,8 +41,7 @@ def cut_tracklets(
     """Write tracklets and their contact sheets, whole or not at all; returns one sentence with all counts.
 
     ``output`` gets one folder per tracklet and a table of them, OUTPUT_contact_sheets one picture per tracklet.
-    ``force`` replaces what was written here before. ``name``, '' for the video's, begins the names of the folders, so
-    that those of two videos differ.
+    ``name``, '' for the video's, begins the names of the folders, so that those of two videos differ.
     """
     output = output.resolve()  # '.' and 'data/..' have no name
     contact_sheets = output.with_name(f"{output.name}{SHEETS_ENDING}")

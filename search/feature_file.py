@@ -114,10 +114,7 @@ def _to_array(column: pa.ChunkedArray) -> np.ndarray:
 def require_comparable(
     first: FeatureTable, name: str, second: FeatureTable, second_name: str, joined: bool = False
 ) -> None:
-    """Refuse descriptors, or vectors for texts, that different models or settings made; names are for messages.
-
-    Tables that are ``joined`` must both have vectors for texts, or neither.
-    """
+    """Refuse descriptors, or vectors for texts, that different models or settings made; names are for messages."""
     with_words = first.words is not None and second.words is not None
     for entry in (*COMPARED, TEXT_TOWER) if with_words else COMPARED:
         expected, found = first.origin.get(entry), second.origin.get(entry)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs import LAST_CHECKPOINT
+from configs.load import LAST_CHECKPOINT
 from datasets.build import make_test_loader
 from processor.build import make_extractor
 from processor.estimate import ADAM_STATES, measure_step, size_of

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import train_main
-from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
+from configs.load import BEST_CHECKPOINT, LAST_CHECKPOINT
 from processor.training.state import PREVIOUS_CHECKPOINT
 from utils.checkpoint import read_checkpoint
 from utils.commands import run_command

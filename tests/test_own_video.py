@@ -6,7 +6,8 @@ import json
 import pytest
 import torch
 
-from configs import LAST_CHECKPOINT, get_cfg
+from configs import get_cfg
+from configs.load import LAST_CHECKPOINT
 from model import make_model
 from tools import cut_tracklets, extract_features, search
 

@@ -8,8 +8,6 @@ both tracklets, relevance of each patch for the similarity of the two (yellow: m
 of each frame in the pooling. A map shows what this similarity rests on, not whether it is right.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.attention_maps")
 import argparse
 import difflib
 import logging
@@ -18,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from configs import CHOICES, find_run
+from configs import CHOICES
+from configs.load import find_run
 from utils.commands import run_command
 from utils.mistake import Mistake
 from utils.text import describe_origin
@@ -27,7 +26,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--output_dir", required=True, help="folder of the run; PNGs go to attention_maps/ in it")
@@ -37,11 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--eval_case", choices=cases, default=cases[0], help="direction (%(default)s)")
     add("--weight", default="", help="last (default), best, or a file (TEST.WEIGHT)")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     opts = ["TEST.WEIGHT", args.weight, "OUTPUT_DIR", args.output_dir, "DATASETS.EVAL_CASE", args.eval_case]
     # One clip of each tracklet is drawn; a compiled block has no attention to read.
     opts += [*args.opts, "TEST.NUM_CLIPS", "1", "MODEL.COMPILE", "False"]

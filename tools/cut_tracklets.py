@@ -1,7 +1,5 @@
 """Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet."""
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.cut_tracklets")
 import argparse
 import logging
 import sys
@@ -26,8 +24,8 @@ Nothing is written if anything goes wrong. docs/video.md explains the rest.
 """
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Cut the tracklets and say what was kept."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -47,12 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--classes", nargs="+", default=(), help="classes of people in column 8; default: 1, person and pedestrian")
     add("--first_frame", type=int, choices=(0, 1), default=1, help="number of the first frame in BOXES (%(default)s)")
     add("--force", action="store_true", help="replace folders that this command wrote before; no others are touched")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Cut the tracklets and say what was kept."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     from search.cutting import cut_tracklets  # its packages are optional
 
     files = args.video, args.boxes, args.output

@@ -3,8 +3,6 @@
 What imports torch, which takes seconds, is imported by the commands, so that --help answers at once.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.dataset")
 import argparse
 import json
 import shlex

@@ -10,23 +10,20 @@ eval_main.py, float32. Its metadata says how frames are chosen and resized.
 
 weights: the folder gets weights.safetensors (our names; eval_main.py --weight reads it), published_layout.pth (a plain
 state dict in the names and shapes of the winner's checkpoint, for programs that load these strictly; only for networks
-with a camera embedding) and MODEL_CARD.md, which says what the network takes and returns, and, with --results, how well
-it scored.
+with a camera embedding) and MODEL_CARD.md, which says what the network takes and returns.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.export")
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import find_run
+from configs.load import find_run
 from utils.arguments import list_overrides, output_file
 from utils.commands import run_command
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     onnx = kinds.add_parser("onnx", help="one network from bytes to descriptors")
@@ -35,17 +32,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     onnx.add_argument("--opset", type=int, default=18, choices=range(18, 24), help="ONNX operators (%(default)s)")
     weights = kinds.add_parser("weights", help="safetensors, the published layout, and a model card")
     weights.add_argument("--output", type=Path, required=True, help="folder to write to; files there are replaced")
-    weights.add_argument("--results", type=Path, help="results.json of these weights, whose scores the card repeats")
     for each in (onnx, weights):
         each.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
         weight = "last (default), best, or a file, ours or published (TEST.WEIGHT)"
         each.add_argument("--weight", default="", help=weight)
         each.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     opts = [*list_overrides({"OUTPUT_DIR": args.output_dir, "TEST.WEIGHT": args.weight}), *args.opts]
     find_run(opts)
     from processor.export import export_run_as_onnx, export_run_as_weights  # torch takes seconds
@@ -53,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.kind == "onnx":
         export_run_as_onnx(opts, args.output, args.frames, args.opset)
     else:
-        export_run_as_weights(opts, args.output, args.results)
+        export_run_as_weights(opts, args.output)
 
 
 if __name__ == "__main__":

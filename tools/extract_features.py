@@ -16,8 +16,6 @@ docs/search.md. A command that was stopped goes on where it was: finished parts 
 and filelock, but no torch.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.extract_features")
 import argparse
 import logging
 import shutil
@@ -28,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from configs import find_run
+from configs.load import find_run
 from search.feature_file import VIEWS, check_suffix, make_table, write_features
 from utils.commands import run_command
 from utils.mistake import MissingFile, Mistake
@@ -37,7 +35,7 @@ from utils.unknown import UNKNOWN
 logger = logging.getLogger(__name__)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
@@ -55,11 +53,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.network and (args.text_tower or args.weight or args.opts):
         parser.error("--network goes without --text_tower, --weight and keys, which belong to a run")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     check_suffix(args.output)
     if args.output.exists() and not args.force:
         raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
@@ -76,27 +69,16 @@ def extract_by_run(args: argparse.Namespace) -> None:
     from processor.evaluation.open_run import load_trained
     from processor.extract import extract_folder
     from utils.files import lock_folder, make_folder
-    from utils.processes import read_launch
     from utils.runtime import start_logging
 
     output: Path = args.output
-    parts = output.with_name(f"{output.name}.parts")
-    log = output.with_name(f"{output.name}.log")
-    is_new = not log.exists()
-    make_folder(parts)
-    with lock_folder(parts):
-        try:
-            with start_logging(log):
-                trained = load_trained(cfg, overrides=opts)
-                text_space = open_text_space(args.text_tower) if args.text_tower else None
-                columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
-                trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
-        except Mistake:
-            if read_launch().is_main and not any(parts.glob("part_*")):  # refused: nothing of use is there
-                shutil.rmtree(parts, ignore_errors=True)
-                if is_new:
-                    log.unlink(missing_ok=True)
-            raise
+    parts, log = (output.with_name(f"{output.name}.{ending}") for ending in ("parts", "log"))
+    make_folder(output.parent)
+    with lock_folder(output.parent, output.name), start_logging(log):
+        trained = load_trained(cfg, overrides=opts)
+        text_space = open_text_space(args.text_tower) if args.text_tower else None
+        columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+        trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)
 

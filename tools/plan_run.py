@@ -9,8 +9,6 @@ With --identities and --tracklets, no data set is read. Memory is that of tensor
 for the CUDA context and for fragmentation.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.plan_run")
 import argparse
 import sys
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ from utils.arguments import add_config, at_least, real_number
 from utils.commands import run_command, show
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identities", type=at_least(2), help="training identities; default: of the data set")
     parser.add_argument("--tracklets", type=at_least(2), help="training tracklets; default: of the data set")
@@ -30,11 +28,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.identities is None) != (args.tracklets is None):
         parser.error("--identities and --tracklets belong together.")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     cfg = get_cfg(args.config_file, args.opts)
     check_places(cfg, "both", args.opts)
     from processor.estimate import plan_run  # torch takes seconds: --help and mistakes are answered before

@@ -1,7 +1,5 @@
 """Render the synthetic aerial-ground data set, or a picture of its people."""
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.render_synthetic")
 import argparse
 import sys
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from utils.arguments import MAX_WORKERS, at_least
 from utils.commands import run_command
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Render walking people seen by four ground cameras and two drones, in the AG-VPReID layout. "
         "The same options write the same bytes, whatever --workers is.",
@@ -33,11 +31,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.train_people == args.test_people == 0:
         parser.error("--train_people and --test_people must not both be 0.")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     from demo.dataset import render_dataset, write_contact_sheet  # what they import takes seconds
 
     if args.contact_sheet:

@@ -17,8 +17,6 @@ sample standard deviation over the files in brackets.
 Both list the keys in which the runs differ, of training, too; seeds only where they differ within a pair.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.results")
 import argparse
 import sys
 from collections.abc import Sequence
@@ -27,7 +25,7 @@ from pathlib import Path
 from utils.commands import run_command, show
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="is one of two methods better, or is the difference chance?")
@@ -35,11 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     compare.add_argument("--second", nargs="+", type=Path, required=True, help="as many of the other, seeds in order")
     average = commands.add_parser("average", help="mean and deviation over runs, such as splits or seeds")
     average.add_argument("results", nargs="+", type=Path, help="results folder of every run, or its results.json")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     from processor.report import compare  # torch takes seconds: --help and mistakes are answered before
 
     if args.command == "average":

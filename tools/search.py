@@ -11,8 +11,6 @@ All conditions of --where must hold: camera=3,5 (one of them), view=aerial, time
 be left out; a day is the whole of it); what is unknown never fits. docs/search.md explains the rest.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.search")
 import argparse
 import logging
 import sys
@@ -27,44 +25,6 @@ from utils.commands import run_command, show
 from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    find = commands.add_parser("find", help="rank tracklets for each query")
-    load = commands.add_parser("load", help="load feature files into a table of LanceDB")
-    delete = commands.add_parser("delete", help="delete tracklets from a table of LanceDB")
-    find.add_argument("files", metavar="FEATURES", nargs="*", type=Path, help="feature files to search in")
-    load.add_argument("files", metavar="FEATURES", nargs="+", type=Path, help="feature files")
-    delete.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
-    load.add_argument("--into", dest="index", metavar="TABLE", required=True, help="table; made if it is missing")
-    load.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the table already")
-    delete.add_argument("--index", metavar="TABLE", required=True, help="table to delete from")
-    find.add_argument("--index", metavar="TABLE", help="table to search in, in place of files")
-    find.add_argument("--queries", metavar="FEATURES", type=Path, help="feature file of the queries")
-    find.add_argument("--key", nargs="+", help="keys in --queries (default: all), or of tracklets that are searched")
-    find.add_argument("--text", nargs="+", help="descriptions in words; the tracklets need vectors of a text tower")
-    find.add_argument("--text_tower", type=Path, help="with --text: the file that the tracklets were described with")
-    where = "search only in such tracklets"
-    find.add_argument("--where", metavar="CONDITION", nargs="+", type=parse_condition, default=[], help=where)
-    find.add_argument("--top", type=at_least(1), default=10, help="tracklets found for each (%(default)s)")
-    limits = find.add_mutually_exclusive_group()
-    limits.add_argument("--max_distance", type=real_number(0), help="largest distance that is accepted")
-    limits.add_argument("--results", type=Path, help="results.json of eval_main.py, to take the threshold from")
-    find.add_argument("--false_positive_rate", type=real_number(0), default=0.01, help="with --results (%(default)s)")
-    find.add_argument("--output", type=Path, help="folder for search.html, search.csv and search.json")
-    args = parser.parse_args(argv)
-    if args.command == "find":
-        if bool(args.files) == bool(args.index):
-            find.error("name feature files to search in, or a table by --index")
-        if not (args.queries or args.key or args.text):
-            find.error("name the queries: --queries FEATURES, --key KEY of a tracklet that is searched, or --text")
-        if bool(args.text) != bool(args.text_tower):
-            find.error("--text and --text_tower, the file that the tracklets were described with, go together")
-        if args.text and (args.queries or args.key or args.max_distance is not None or args.results):
-            find.error("--text goes without other queries and without a threshold, which similarities to words lack")
-    return args
 
 
 def find(args: argparse.Namespace) -> None:
@@ -124,7 +84,40 @@ def change_table(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    finder = commands.add_parser("find", help="rank tracklets for each query")
+    load = commands.add_parser("load", help="load feature files into a table of LanceDB")
+    delete = commands.add_parser("delete", help="delete tracklets from a table of LanceDB")
+    finder.add_argument("files", metavar="FEATURES", nargs="*", type=Path, help="feature files to search in")
+    load.add_argument("files", metavar="FEATURES", nargs="+", type=Path, help="feature files")
+    delete.add_argument("keys", metavar="KEY", nargs="+", help="key of a tracklet")
+    load.add_argument("--into", dest="index", metavar="TABLE", required=True, help="table; made if it is missing")
+    load.add_argument("--replace", action="store_true", help="replace tracklets whose keys are in the table already")
+    delete.add_argument("--index", metavar="TABLE", required=True, help="table to delete from")
+    finder.add_argument("--index", metavar="TABLE", help="table to search in, in place of files")
+    finder.add_argument("--queries", metavar="FEATURES", type=Path, help="feature file of the queries")
+    finder.add_argument("--key", nargs="+", help="keys in --queries (default: all), or of tracklets that are searched")
+    finder.add_argument("--text", nargs="+", help="descriptions in words; the tracklets need vectors of a text tower")
+    finder.add_argument("--text_tower", type=Path, help="with --text: the file that the tracklets were described with")
+    where = "search only in such tracklets"
+    finder.add_argument("--where", metavar="CONDITION", nargs="+", type=parse_condition, default=[], help=where)
+    finder.add_argument("--top", type=at_least(1), default=10, help="tracklets found for each (%(default)s)")
+    limits = finder.add_mutually_exclusive_group()
+    limits.add_argument("--max_distance", type=real_number(0), help="largest distance that is accepted")
+    limits.add_argument("--results", type=Path, help="results.json of eval_main.py, to take the threshold from")
+    finder.add_argument("--false_positive_rate", type=real_number(0), default=0.01, help="with --results (%(default)s)")
+    finder.add_argument("--output", type=Path, help="folder for search.html, search.csv and search.json")
+    args = parser.parse_args(argv)
+    if args.command == "find":
+        if bool(args.files) == bool(args.index):
+            finder.error("name feature files to search in, or a table by --index")
+        if not (args.queries or args.key or args.text):
+            finder.error("name the queries: --queries FEATURES, --key KEY of a tracklet that is searched, or --text")
+        if bool(args.text) != bool(args.text_tower):
+            finder.error("--text and --text_tower, the file that the tracklets were described with, go together")
+        if args.text and (args.queries or args.key or args.max_distance is not None or args.results):
+            finder.error("--text goes without other queries and without a threshold, which similarities to words lack")
     (find if args.command == "find" else change_table)(args)
 
 

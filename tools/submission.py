@@ -11,8 +11,6 @@ check ends with exit status 1 if it finds a problem. The organisers' sample does
 by --root. merge puts one file, too, into the order of the sample.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.submission")
 import argparse
 import logging
 import sys
@@ -25,7 +23,8 @@ from utils.commands import run_command, show
 logger = logging.getLogger(__name__)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the three commands; a check returns 1 if there is a problem."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="make a submission from distmat*.npz (TEST.SAVE_DISTANCES)")
@@ -42,12 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for command in (write, merge):
         command.add_argument("--output", type=output_file(".csv"), required=True, help="submission to write")
         command.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the three commands; a check returns 1 if there is a problem."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     from processor.report import submission  # torch takes seconds: --help and mistakes are answered before
 
     sample = submission.read_submission(args.sample) if args.sample else []

@@ -21,22 +21,21 @@ again after more training. Classifiers of gender, age and ethnicity are not kept
 calibrated ones are written to zero_shot.safetensors, and TEST.TEXT_TOWER has evaluation use them.
 """
 
-if not __package__:
-    raise SystemExit("Type this in the folder of train_main.py: python -m tools.train_attributes")
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
 
-from configs import find_run, locate_checkpoint, warn_of_unread_keys
+from configs import warn_of_unread_keys
+from configs.load import find_run, locate_checkpoint
 from utils.arguments import at_least, list_overrides
 from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config_file", help="YAML; default: that of the checkpoint, else the winner's recipe")
     parser.add_argument("--output_dir", help="folder of the training run (OUTPUT_DIR): where its checkpoints are")
@@ -44,11 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the draw of people (%(default)s)")
     parser.add_argument("--text_tower", help="CLIP file or captions: compare with zero-shot classifiers (AG-VPReID)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     own = [] if args.config_file else ["TEST.WEIGHT", ""]  # no run's own configuration decides it
     opts = own + list_overrides({"OUTPUT_DIR": args.output_dir or None, "TEST.WEIGHT": args.weight or None}) + args.opts
     cfg = find_run(opts, args.config_file)

@@ -48,10 +48,7 @@ def show(answer: str, is_logged: bool = False) -> None:
 
 
 def run_command(main: Callable[[], object]) -> int:
-    """Run an entry point and return its exit status: its own number, 1 after an error, 128 + number after a signal.
-
-    A mistake of the user and an error of the machine end in one line; any other error shows its traceback.
-    """
+    """Run an entry point and return its exit status: its own number, 1 after an error, 128 + number after a signal."""
     console = logging.StreamHandler()  # to standard error, until ``start_logging``
     console.setFormatter(PlainFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[console])
@@ -59,10 +56,8 @@ def run_command(main: Callable[[], object]) -> int:
     with STOP_REQUESTS.handled():
         try:
             status = main()
-            if sys.modules.get("torch"):  # after an error, the others may still wait for this process
-                from .processes import stop_processes
-
-                stop_processes()
+            if processes := sys.modules.get("utils.processes"):  # else nothing that takes torch has run
+                processes.stop_processes()
             return status if isinstance(status, int) else 0
         except (Stopped, Exception) as error:
             if stopped := _find_stop(error):

@@ -128,10 +128,7 @@ def sort_rows(values: Tensor) -> Tensor:
 
 
 def ordered_keys(distances: Tensor, columns: Tensor) -> Tensor:
-    """Return whole numbers, (R, G), that order float32 distances, and equal ones by ``columns``, (G,) or (R, G).
-
-    ``column_of`` takes the column out of a key again.
-    """
+    """Return whole numbers, (R, G), that order float32 distances, and equal ones by ``columns``, (G,) or (R, G)."""
     bits = distances.to(torch.float32).add(0.0).view(torch.int32)  # -0.0 becomes 0.0
     bits ^= (bits >> 31).bitwise_and_(0x7FFFFFFF)  # negative floats are ordered backwards
     return bits.long().bitwise_left_shift_(32).bitwise_or_(columns)

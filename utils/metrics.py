@@ -48,10 +48,7 @@ class Protocol:
     def leaves_out(
         self, q_pids: int | np.ndarray, q_camids: int | np.ndarray, g_pids: np.ndarray, g_camids: np.ndarray
     ) -> np.ndarray:
-        """Mark the gallery entries, (G,), that are removed from the ranking of a query, or of a query for each.
-
-        Camera -1 is unknown and equals no camera.
-        """
+        """Mark the gallery entries, (G,), that are removed from the ranking of a query, or of a query for each."""
         same_camera = (g_camids == q_camids) & (q_camids != UNKNOWN)
         return (g_pids == q_pids) & same_camera & self.leave_out_same_camera
 

@@ -8,8 +8,8 @@ from .text import escape_controls
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align: str = "") -> str:
     """Lay out a table with a title line, a rule below it, and columns as wide as their widest cell.
 
-    Control characters of cells are escaped. ``align`` has '<' (left) or '>' (right) for each column; without it, the
-    first column is left-aligned and the others right-aligned. No line has trailing spaces, and the last one no newline.
+    Control characters of cells are escaped. ``align`` has '<' (left) or '>' (right) for each column; without it, only
+    the first column is left-aligned.
     """
     align = align or "<" + ">" * (len(header) - 1)
     table = [[escape_controls(str(cell)) for cell in row] for row in (header, *rows)]
@@ -22,8 +22,5 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], align:
 
 
 def percent(fraction: float, sign: str = "") -> str:
-    """Return a fraction in percent, with two digits; ``sign`` '+' marks what is not negative, too.
-
-    Tables, pages and pictures round the scores that results.json holds with all digits by this rule.
-    """
+    """Return a fraction in percent, with two digits, as tables, pages and pictures do; ``sign`` '+' adds a plus."""
     return f"{round(100 * fraction, 2) + 0.0:{sign}.2f}"  # -0.001 is 0.00

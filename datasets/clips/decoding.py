@@ -59,10 +59,10 @@ def read_frame_file(path: str) -> bytes:
 def _read_regular(path: str) -> bytes:
     """Read a file, but no pipe, which would wait for its writer, and no device such as /dev/zero, which has no end."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
+        with open(path, "rb") as file:
             return file.read(status.st_size)  # not to the end: the file may still grow
     except UnreadableFrameError:
         raise
@@ -71,11 +71,6 @@ def _read_regular(path: str) -> bytes:
         if no_folder or getattr(error, "errno", None) in AWAY:
             raise StorageAwayError(f"{path} cannot be read, because storage is away: {error}.") from error
         raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, which opening a pipe would do until somebody writes to it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no such flag, and no such pipes
 
 
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
@@ -125,8 +120,7 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
         raise Mistake("Pictures that must be turned are left to Pillow.")
     ratio = min(side / target for side, target in zip(sides, size_hw, strict=True)) / DECODE_MARGIN
     if ratio < 2:
-        pixels = _channels_last(simplejpeg.decode_jpeg(content, "RGB"))
-        return F.interpolate(pixels, size_hw, mode="bilinear", antialias=True)[0].contiguous()
+        return resize_pixels(simplejpeg.decode_jpeg(content, "RGB"), size_hw)
     halving = next(factor for factor in (8, 4, 2) if ratio >= factor)
     height, width = (-(-side // halving) for side in sides)
     pixels = _channels_last(
@@ -136,6 +130,11 @@ def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
     # picture. ``interpolate`` rounds the result's size down, so the factor keeps size times scale from falling short.
     scales = tuple((1 + 1e-9) * target * halving / side for side, target in zip(sides, size_hw, strict=True))
     return F.interpolate(pixels, scale_factor=scales, mode="bilinear", antialias=True)[0].contiguous()
+
+
+def resize_pixels(pixels: np.ndarray, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Resize a picture, (height, width, C), uint8, bilinearly, antialiased, to (C, H, W)."""
+    return F.interpolate(_channels_last(pixels), size_hw, mode="bilinear", antialias=True)[0].contiguous()
 
 
 def _channels_last(pixels: np.ndarray) -> torch.Tensor:

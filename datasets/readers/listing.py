@@ -159,10 +159,7 @@ class WalkedFolder(NamedTuple):
 
 
 def walk_folders(root: str | Path) -> tuple[list[WalkedFolder], list[str]]:
-    """Return a folder of any layout and all below it, in natural order, and sentences about what cannot be read.
-
-    Links to folders are followed, but not in a circle.
-    """
+    """Return a folder of any layout and all below it, in natural order, and sentences about what cannot be read."""
     folders: list[WalkedFolder] = []
     problems: list[str] = []
     skipped: list[str] = []

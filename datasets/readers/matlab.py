@@ -17,10 +17,7 @@ _DAMAGED = (MatReadError, zlib.error, OSError, ValueError, TypeError, IndexError
 
 
 def read_matrix(path: Path, key: str, dataset: str) -> np.ndarray:
-    """Read a matrix of integers, int64, shaped as in MATLAB, from a file of version 7.3 (which is HDF5) or older.
-
-    ``key`` is the name of the variable, ``dataset`` the title of the data set, for messages.
-    """
+    """Read a variable, integers as int64, shaped as in MATLAB, from a file of version 7.3 (which is HDF5) or older."""
     if not path.is_file():
         raise missing_path_error(path, dataset)
     try:

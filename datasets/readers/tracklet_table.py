@@ -132,10 +132,7 @@ def _escape(path: str) -> str:
 
 
 def draw_split(rows: Sequence[TableRow], fraction: float = 0.3, seed: int = 0) -> list[TableRow]:
-    """Divide people by ``split.draw_people``, and choose the queries; unknown people go to the gallery.
-
-    ``fraction`` is the share of all people to test (--test_share).
-    """
+    """Divide people by ``split.draw_people``, and choose the queries; unknown people go to the gallery."""
     tracklets = make_tracklets(rows)
     ordered = [tracklets[place] for place in _sort_naturally(rows, tracklets)]
     test = draw_people(ordered, fraction, seed, "--test_share") | {UNKNOWN}

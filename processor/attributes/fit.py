@@ -69,10 +69,7 @@ def split_people(pids: Sequence[int], seed: int) -> Parts:
 def train_heads(
     features: FeatureSet, scheme: AttributeScheme, seed: int, processes: Processes = ALONE
 ) -> tuple[Heads, Scores]:
-    """Train and score a classifier of every column of which the people of each part show enough.
-
-    Every process trains them; process 0 shows how far it is.
-    """
+    """Train and score a classifier of every column of which the people of each part show enough."""
     parts, pids = split_people(features.pids, seed), torch.tensor(features.pids)
     table = torch.tensor([tracklet.attributes for tracklet in features.tracklets])
     heads: dict[str, AttributeHead] = {}

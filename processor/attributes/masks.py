@@ -27,14 +27,9 @@ Predict = Callable[[FeatureSet], Mapping[str, Tensor]]
 
 
 def column_penalty(query: Tensor, gallery: Tensor, weight: float) -> Distances:
-    """Return the penalties, (Q, G), float32, of what both sides show of one attribute.
+    """Return the penalties, (Q, G), float32, of vectors over the known codes of a column, (Q, C) and (G, C).
 
     Products of annotated codes are 0 or 1 exactly, so pairs that contradict each other equally stay tied.
-
-    Args:
-        query, gallery: Vectors over the known codes, (Q, C) and (G, C), float32, at least 0; of length 1, or 0 where
-            the code is unknown.
-        weight: Penalty of a certain contradiction.
     """
 
     def compute(rows: slice) -> Tensor:
@@ -48,10 +43,7 @@ def column_penalty(query: Tensor, gallery: Tensor, weight: float) -> Distances:
 def annotated_penalty(
     query: FeatureSet, gallery: FeatureSet, scheme: AttributeScheme | None, weights: Mapping[str, float]
 ) -> Distances | None:
-    """Penalise annotated codes that are known on both sides and differ; None if the data are not annotated.
-
-    ``weights`` holds the penalty of each column of the scheme that counts, at least one.
-    """
+    """Penalise annotated codes that are known on both sides and differ; None if the data are not annotated."""
     codes = [[tracklet.attributes for tracklet in side.tracklets] for side in (query, gallery)]
     if scheme is None or None in (*codes[0], *codes[1]):
         logger.warning(

@@ -11,19 +11,8 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import (
-    BEST_CHECKPOINT,
-    CONFIG_FILE,
-    LAST_CHECKPOINT,
-    Role,
-    changed_keys,
-    config_of_run,
-    describe_differences,
-    find_run,
-    get_cfg,
-    locate_checkpoint,
-    parse_camera_map,
-)
+from configs import Role, changed_keys, describe_differences, get_cfg, parse_camera_map
+from configs.load import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, config_of_run, find_run, locate_checkpoint
 from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
 from model import XTFCLIP, make_model

@@ -51,10 +51,7 @@ STYLE: dict[Any, Any] = {
 def write_figures(
     directions: Sequence[RankedDirection], verification: Sequence[Mapping[str, Any]], folder: Path
 ) -> list[tuple[str, str, str]]:
-    """Draw every figure as PNG and PDF; returns title, description for those who cannot see it, and SVG of each.
-
-    ``directions`` are those by every method, the visual one first, and ``verification`` is what results.json holds.
-    """
+    """Draw every figure as PNG and PDF; returns title, description for those who cannot see it, and SVG of each."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = []
     for own in group_by_case(directions):

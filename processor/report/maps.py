@@ -92,10 +92,7 @@ def map_queries(
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
     num_people: int,
 ) -> dict[int, QueryMaps]:
-    """Map the worst query of each of the people with the lowest average precision, by the query's index in the case.
-
-    ``extractor`` is the one that described them, its model not compiled; ``make_loader`` loads a few tracklets' clips.
-    """
+    """Map the worst query of each of the people with the lowest average precision, by the query's index in the case."""
     case, maps = direction.case, {}
     chosen = direction.hardest_people(num_people)
     for query in extractor.runtime.show_progress(chosen, f"{case.title}: maps", "query"):

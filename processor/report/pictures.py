@@ -19,10 +19,7 @@ MAX_NAME = 24  # characters of a name that fit above a picture
 
 
 def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
-    """Draw the people with the highest and the lowest average precision, a query of each in a row.
-
-    Beside it are its nearest gallery tracklets, green if right and red if wrong, and the first right one.
-    """
+    """Draw the people with the highest and the lowest average precision, a query of each in a row."""
     case = direction.case
     for name in ("best", "worst"):
         queries = direction.hardest_people(NUM_QUERIES, reverse=name == "best")

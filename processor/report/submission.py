@@ -90,10 +90,9 @@ def check_submission(
 ) -> list[tuple[str, str, str]]:
     """Compare a submission with the organisers' sample, which has all queries, but need not list the whole gallery.
 
-    Every row must list as many as the sample's longest list has, or as the own longest one without a sample. ``known``
-    are more names of gallery tracklets, ``queries`` those of queries without a sample; where no names are known, only
-    their form is checked. Returns place, kind and details of each problem, by line, but for the order, which comes
-    first, and missing queries, which come last with their place in the sample.
+    Every row must list as many as the longest list of the sample, or of the submission without one. ``known`` are more
+    names of gallery tracklets, ``queries`` those of queries without a sample; where no names are known, only their form
+    is checked. Returns place, kind and details of each problem.
     """
     queries = {row.query for row in sample} or queries
     galleries = {name for row in sample for name in row.gallery}.union(known)
@@ -150,10 +149,7 @@ def _read_names(distances: Mapping[str, np.ndarray], side: str) -> list[str]:
 
 
 def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
-    """Rank the gallery for every query by the distances that an evaluation left, all directions after one another.
-
-    ``method`` is 'visual', or what the names of another method's files hold after ``distmat_``.
-    """
+    """Rank the gallery for every query by the distances that an evaluation left, all directions after one another."""
     name = "distmat.npz" if method == "visual" else f"distmat_{method}.npz"
     ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}
     if not ranked:

@@ -33,10 +33,7 @@ def measures_by_query(
 
 
 def score_methods(evaluation: Evaluation) -> list[Row]:
-    """Score every method, with 95 % intervals over people: the directions that it ranked, then overall.
-
-    There is an overall row if the method ranked several directions, and all.
-    """
+    """Score every method, with 95 % intervals over people: the directions that it ranked, then overall."""
     rows = []
     for method in evaluation.methods():
         scored = [result for result in evaluation.scored() if method in result.rankings]

@@ -36,10 +36,8 @@ def write_report(
 ) -> list[Path]:
     """Write tables, ranking files and pictures in place of those of an earlier evaluation; returns them, the page last.
 
-    An error in the page, a figure or a picture costs that file and a warning, never the numbers. Where identities are
-    masked, only ranking files and distances are written. Several directions have a folder each. ``scores`` are those of
-    ``score_methods``, ``ranking_length`` counts gallery tracklets per query in the ranking files (0: all), and
-    ``origin`` says where the numbers come from (checkpoint, data set, ...).
+    An error in the page, a figure or a picture costs that file and a warning, never the numbers. ``scores`` are those
+    of ``score_methods``, and ``ranking_length`` counts gallery tracklets per query in the ranking files (0: all).
     """
 
     def write(temporary: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from configs import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, Role, changed_keys, get_cfg
+from configs import Role, changed_keys, get_cfg
+from configs.load import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.files import set_aside
 from utils.mistake import Mistake
@@ -130,10 +131,7 @@ def find_whole_checkpoint(output: Path) -> Path:
 
 
 def check_config(saved: str, cfg: CfgNode, path: Path, within_epoch: bool = False) -> None:
-    """Name the keys in which a run differs from its checkpoint, whose YAML is ``saved``; refuse what cannot go on.
-
-    Those are keys of the role NETWORK or CLASSES and, in a checkpoint from within an epoch, of BATCHES.
-    """
+    """Name the keys in which a run differs from its checkpoint, whose YAML is ``saved``; refuse what cannot go on."""
     before = get_cfg(config_text=saved, source=f"config in {path}")
     if within_epoch and (batches := changed_keys(before, cfg, Role.BATCHES)):
         raise Mistake(

@@ -3,7 +3,6 @@
 The host waits once in a step: for the measures of the forward pass, while the device computes the backward pass.
 """
 
-import csv
 import logging
 import math
 import time
@@ -24,7 +23,7 @@ from utils.files import set_aside, write_text, write_whole
 from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.progress import format_duration
-from utils.text import format_csv
+from utils.text import format_csv, read_csv
 
 from .state import Measured, TrainingState
 
@@ -176,10 +175,7 @@ class TrainingMonitor:
         return means
 
     def add_scores(self, epoch: int, mean_ap: float, averaged: float | None, chooses: bool) -> None:
-        """Add the mAP, 0..1, of the weights after an epoch and of their moving average, if any.
-
-        Scores of validation people choose a checkpoint; those of test people do not.
-        """
+        """Add the mAP, 0..1, of the weights after an epoch and of their moving average, if any."""
         if self._board is None:
             return
         if not self.rows or self.rows[-1]["epoch"] != epoch:  # the history of a resumed run was removed
@@ -255,10 +251,9 @@ def read_history(path: Path, finished_epochs: int) -> list[Row]:
         set_aside(path)
         return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [{name: float(value) for name, value in row.items() if value} for _, row in read_csv(path)[1]]
         return [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= finished_epochs]
-    except (LookupError, TypeError, ValueError, csv.Error) as error:
+    except (KeyError, ValueError) as error:
         kept = set_aside(path, "damaged")
         logger.warning("%s cannot be read (%r): kept as %s. The curves begin with this epoch.", path, error, kept.name)
         return []

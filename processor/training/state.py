@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from yacs.config import CfgNode
 
-from configs import BEST_CHECKPOINT, dump_config
+from configs import dump_config
+from configs.load import BEST_CHECKPOINT
 from loss import ReidLoss
 from model import XTFCLIP
 from utils.checkpoint import fitting, write_checkpoint, write_weights

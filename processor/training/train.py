@@ -93,8 +93,7 @@ def train_one_epoch(
 ) -> dict[str, float]:
     """Train on every batch that is left of an epoch; returns its means of every loss term, accuracy, rate and speed.
 
-    Without a monitor, nothing but log lines is written; without save points, nothing is saved. ``recorded`` takes the
-    steps as CUDA graphs.
+    ``recorded`` takes the steps as CUDA graphs.
     """
     runtime, num_parts = state.runtime, state.cfg.SOLVER.STAGE2.ACCUMULATION_STEPS
     monitor = monitor or TrainingMonitor(state)

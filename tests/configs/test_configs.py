@@ -15,7 +15,6 @@ from configs import (
     CHOICES,
     Role,
     changed_keys,
-    config_of_run,
     describe_differences,
     dump_config,
     get_cfg,
@@ -24,7 +23,7 @@ from configs import (
 )
 from configs.defaults import KEYS, Range
 from configs.keys import DEFAULTS, leaves
-from configs.load import MAX_LENGTH
+from configs.load import MAX_LENGTH, config_of_run
 from datasets.attributes import COLUMNS
 from loss import make_loss
 from model import make_model

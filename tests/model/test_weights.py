@@ -171,6 +171,22 @@ def test_wrapped_state_dicts_are_unwrapped(entry, prefix):
     assert unwrap({entry: state, "epoch": 3} if entry else state).keys() == {"a.b", "c"}
 
 
+def test_networks_are_found_in_files_and_modules_of_other_programs():
+    network = {"encoder.class_token": torch.ones(1), "b": torch.zeros(1)}
+    optimizer = {"state": {0: {"exp_avg": torch.ones(1)}}}
+    inside = {f"lit.student.{name}": value for name, value in network.items()} | {"criterion.centers": torch.ones(1)}
+    clip = {f"clip.{name}": torch.ones(1) for name in ("visual.class_embedding", "logit_scale")}
+    for content, expected in (
+        ({"weights": network, "optimizer": optimizer}, network),
+        ({"run": {"params": network}, "epoch": 3}, network),
+        ({"state_dict": inside}, network),
+        ({"anything": {f"module.{name}": value for name, value in network.items()}}, network),
+        (clip, {"visual.class_embedding", "logit_scale"}),
+        ({"student": network, "teacher": network}, ()),  # nobody says which
+    ):
+        assert unwrap(content).keys() == dict.fromkeys(expected).keys()
+
+
 class Malicious:
     """Unpickling this makes a folder."""
 

@@ -295,12 +295,12 @@ def test_storage_that_is_away_is_asked_again_and_makes_no_frame_unreadable(tmp_p
     errors, pauses = [OSError(errno.EIO, "Input/output error")] * tries, []
     monkeypatch.setattr(decoding.time, "sleep", pauses.append)
 
-    def open_at_once(path, flags):
+    def open_late(*args):
         if errors:
             raise errors.pop()
-        return os.open(path, flags)
+        return open(*args)
 
-    monkeypatch.setattr(decoding, "_open_at_once", open_at_once)
+    monkeypatch.setattr(decoding, "open", open_late, raising=False)
     if tries < len(decoding.PAUSES):
         assert decode_frame(str(path), (8, 4)).shape == (3, 8, 4)
         assert pauses == [1, 2]

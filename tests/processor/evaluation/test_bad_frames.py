@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs import LAST_CHECKPOINT
+from configs.load import LAST_CHECKPOINT
 from datasets.build import make_dataset, train_cameras
 from datasets.clips.decoding import UnreadableFrameError
 from processor.build import build_memory, make_training_state

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from configs import BEST_CHECKPOINT, LAST_CHECKPOINT, dump_config, get_cfg, locate_checkpoint
+from configs import dump_config, get_cfg
+from configs.load import BEST_CHECKPOINT, LAST_CHECKPOINT, locate_checkpoint
 from model import make_model
 from processor.evaluation.open_run import load_trained
 from utils.checkpoint import read_checkpoint

@@ -113,6 +113,23 @@ def test_several_seeds_are_compared_pair_by_pair_and_what_differs_is_listed(tmp_
     assert capsys.readouterr().out.splitlines()[1:4] == [*unknown, ""]
 
 
+def test_an_evaluation_named_twice_and_other_data_are_no_second_seed(tmp_path):
+    one, two = (write(tmp_path / name, [0.2, 0.4], data=f"folder in {name}") for name in ("one", "two"))
+    (tmp_path / "link").symlink_to(one)
+    for again in (one, one / "results.json", tmp_path / "link"):
+        with pytest.raises(ValueError, match="are one evaluation, named twice"):
+            format_means([one, two, again])
+        with pytest.raises(ValueError, match="are one evaluation, named twice"):
+            read_pairs([one], [again])
+    assert f"  data: folder in one in {one}; folder in two in {two}\n" in format_means([one, two])
+    _, settings = read_pairs([one], [two])  # whose queries are the same
+    assert settings == ""
+    text = (two / "queries.csv").read_text()
+    (two / "queries.csv").write_text(text + text.splitlines()[-1] + "\n")
+    with pytest.raises(ValueError, match="queries.csv holds 1 queries twice"):
+        read_pairs([one], [two])
+
+
 def test_mean_and_standard_deviation(tmp_path, capsys):
     folders = [write(tmp_path / str(value), [value], DIRECTIONS[:1]) for value in (0.2, 0.4, 0.6)]
     paths = [folder / "results.json" for folder in folders]

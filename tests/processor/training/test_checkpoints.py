@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
+from configs.load import BEST_CHECKPOINT, LAST_CHECKPOINT
 from processor.training import train as train_module
 from processor.training.checkpoints import check_config, prepare_run, read_config, restore_last
 from processor.training.state import PREVIOUS_CHECKPOINT

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from configs import LAST_CHECKPOINT
+from configs.load import LAST_CHECKPOINT
 from processor.build import make_training_state
 from utils.checkpoint import read_checkpoint
 from utils.mistake import Mistake

@@ -7,7 +7,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from configs import BEST_CHECKPOINT, LAST_CHECKPOINT
+from configs.load import BEST_CHECKPOINT, LAST_CHECKPOINT
 from datasets.build import train_cameras
 from loss import make_loss
 from processor import build
