@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import LAST_CHECKPOINT
+from configs.load import LAST_CHECKPOINT
 from utils.bootstrap import PairedDifference
 from utils.checkpoint import read_checkpoint
 from utils.files import write_text
