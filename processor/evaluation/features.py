@@ -80,8 +80,7 @@ class FeatureExtractor:
         """Compute the test descriptor of every tracklet, and list the frames that could not be read.
 
         A tracklet without a readable frame is left out, with a warning. With several processes, ``loader`` has the
-        batches of this process's share, and every process gets all features. ``description`` says what is computed, for
-        the progress bar and messages.
+        batches of this process's share, and every process gets all features.
         """
         averages = self.average_over_tracklets(self.encode or self.describe, loader, tracklets, description)
         features = averages.features
