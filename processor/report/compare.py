@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 ROW_KEYS = ("method", "direction", "protocol")  # rows of two runs are averaged if they agree in these
 SETTINGS = ("settings", "training settings")  # entries of results.json that list keys which differ from the recipe
+DATA, QUERIES = "data", "queries"  # entries of ``read_results`` beside keys
 SEED = "SOLVER.SEED"
 COMPARED = ("R1", "mAP", "mINP")
 NUM_CHANGES = 10
@@ -41,7 +42,9 @@ def read_results(path: Path) -> tuple[Rows, dict[str, str]]:
         raise Mistake(f"{path} is not a results.json of eval_main.py: {error!r}.") from error
     if not run:
         raise Mistake(f"{path} holds no row: nothing was scored, as with masked test identities.")
+    numbers = {str(row["num_valid_queries"]) for row in rows if "num_valid_queries" in row}
     settings = {"precision": str(content.get("precision", "unknown"))}
+    settings |= {DATA: str(content.get(DATA, "unknown")), QUERIES: ", ".join(sorted(numbers)) or "unknown"}
     for name in SETTINGS:
         settings |= _parse_settings(name, str(content.get(name, "unknown")))
     return run, settings
@@ -59,10 +62,10 @@ def _parse_settings(name: str, text: str) -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
-def format_settings(paths: Sequence[Path], settings: Sequence[dict[str, str]], ignored: str = "") -> str:
-    """List the keys in which runs differ, but for one, with the runs of each value; '' if they agree."""
+def format_settings(paths: Sequence[Path], settings: Sequence[dict[str, str]], *ignored: str) -> str:
+    """List the keys in which runs differ, but for some, with the runs of each value; '' if they agree."""
     lines = []
-    for key in sorted(set().union(*settings) - {ignored}):
+    for key in sorted(set().union(*settings) - set(ignored)):
         runs: dict[str, list[str]] = defaultdict(list)
         for path, own in zip(paths, settings, strict=True):
             if key in own or key in SETTINGS or not own.keys() & set(SETTINGS):  # else its value is unknown
@@ -72,8 +75,18 @@ def format_settings(paths: Sequence[Path], settings: Sequence[dict[str, str]], i
     return "\n".join(["The settings of these runs differ:", *lines, "", ""]) if lines else ""
 
 
+def _refuse_repeated(paths: Sequence[Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        folder = (path.parent if path.name == "results.json" else path).resolve()
+        if folder in seen:
+            raise Mistake(f"{path} and {seen[folder]} are one evaluation, named twice.")
+        seen[folder] = path
+
+
 def format_means(paths: Sequence[Path]) -> str:
     """Average results.json files row by row, in percent, with the sample standard deviation over the files."""
+    _refuse_repeated(paths)
     runs, settings = zip(*map(read_results, paths), strict=True)
     for path, run in zip(paths, runs, strict=True):
         if odd := sorted(run.keys() ^ runs[0].keys()):
@@ -85,14 +98,14 @@ def format_means(paths: Sequence[Path]) -> str:
         cells = [f"{percent(mean)} ({own})" for mean, own in zip(values.mean(axis=0), deviations, strict=True)]
         rows.append([" | ".join(keys), *cells])
     table = format_table([f"mean (standard deviation) of {len(runs)} runs", *MEASURES], rows)
-    return format_settings(paths, settings, ignored=SEED) + table
+    return format_settings(paths, settings, SEED) + table
 
 
 def read_queries(path: Path) -> dict[Key, tuple[int | str, tuple[float, ...]]]:
     """Read the person and ``SCORES`` of each query of a queries.csv, in the file's order."""
     _, rows = read_csv(path)
     try:
-        return {
+        queries = {
             (row["method"], row["direction"], row["key"]): (
                 int(row["pid"]) if row["pid"].isdecimal() else row["pid"],
                 tuple(float(row[name]) for name in SCORES),
@@ -101,6 +114,9 @@ def read_queries(path: Path) -> dict[Key, tuple[int | str, tuple[float, ...]]]:
         }
     except (KeyError, ValueError) as error:
         raise Mistake(f"{path} is not a queries.csv of eval_main.py: {error!r}.") from error
+    if len(queries) < len(rows):
+        raise Mistake(f"{path} holds {len(rows) - len(queries)} queries twice: evaluate again.")
+    return queries
 
 
 def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, str]:
@@ -113,6 +129,7 @@ def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, st
         raise Mistake(
             f"--first names {len(first)} results and --second {len(second)}: name as many, and the seeds in one order."
         )
+    _refuse_repeated((*first, *second))
     folders = [path.parent if path.name == "results.json" else path for path in (*first, *second)]
     runs, settings = zip(*map(read_results, folders), strict=True)
     protocols = [", ".join(sorted({protocol for _, _, protocol in run})) for run in runs]
@@ -144,7 +161,7 @@ def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, st
             pairs[key] = (pid, tuple(scores[: len(first)]), tuple(scores[len(first) :]))
     seeds = [own.get(SEED) for own in settings]
     same_seeds = seeds[: len(first)] == seeds[len(first) :]
-    return pairs, format_settings(folders, settings, ignored=SEED if same_seeds else "")
+    return pairs, format_settings(folders, settings, DATA, QUERIES, SEED if same_seeds else "")
 
 
 def format_differences(pairs: Pairs) -> str:

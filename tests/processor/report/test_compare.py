@@ -75,8 +75,9 @@ def test_what_one_lacks_is_warned_about_and_evaluations_that_cannot_be_compared_
             read_pairs([one], [write(tmp_path / name, np.full(number, 0.5), **options)])
     with pytest.raises(ValueError, match="--first names 2 results and --second 1: name as many"):
         read_pairs([one, one], [other])
-    read_pairs([one, one], [one, one])
-    assert f"{one} and {one} hold equal scores: are their seeds the same?" in caplog.text
+    same = [write(tmp_path / name, values) for name in "abc"]
+    read_pairs([one, same[0]], same[1:])
+    assert f"{one} and {same[0]} hold equal scores: are their seeds the same?" in caplog.text
 
 
 def test_several_seeds_are_compared_pair_by_pair_and_what_differs_is_listed(tmp_path, capsys):
@@ -111,6 +112,23 @@ def test_several_seeds_are_compared_pair_by_pair_and_what_differs_is_listed(tmp_
     main(["average", first[0], old])
     unknown = [f"  {name}: known in {first[0]}; unknown in {old}" for name in ("settings", "training settings")]
     assert capsys.readouterr().out.splitlines()[1:4] == [*unknown, ""]
+
+
+def test_an_evaluation_named_twice_and_other_data_are_no_second_seed(tmp_path):
+    one, two = (write(tmp_path / name, [0.2, 0.4], data=f"folder in {name}") for name in ("one", "two"))
+    (tmp_path / "link").symlink_to(one)
+    for again in (one, one / "results.json", tmp_path / "link"):
+        with pytest.raises(ValueError, match="are one evaluation, named twice"):
+            format_means([one, two, again])
+        with pytest.raises(ValueError, match="are one evaluation, named twice"):
+            read_pairs([one], [again])
+    assert f"  data: folder in one in {one}; folder in two in {two}\n" in format_means([one, two])
+    _, settings = read_pairs([one], [two])  # whose queries are the same
+    assert settings == ""
+    text = (two / "queries.csv").read_text()
+    (two / "queries.csv").write_text(text + text.splitlines()[-1] + "\n")
+    with pytest.raises(ValueError, match="queries.csv holds 1 queries twice"):
+        read_pairs([one], [two])
 
 
 def test_mean_and_standard_deviation(tmp_path, capsys):
