@@ -75,8 +75,9 @@ def test_what_one_lacks_is_warned_about_and_evaluations_that_cannot_be_compared_
             read_pairs([one], [write(tmp_path / name, np.full(number, 0.5), **options)])
     with pytest.raises(ValueError, match="--first names 2 results and --second 1: name as many"):
         read_pairs([one, one], [other])
-    read_pairs([one, one], [one, one])
-    assert f"{one} and {one} hold equal scores: are their seeds the same?" in caplog.text
+    same = [write(tmp_path / name, values) for name in "abc"]
+    read_pairs([one, same[0]], same[1:])
+    assert f"{one} and {same[0]} hold equal scores: are their seeds the same?" in caplog.text
 
 
 def test_several_seeds_are_compared_pair_by_pair_and_what_differs_is_listed(tmp_path, capsys):
