@@ -15,8 +15,9 @@ from utils.html_page import render_page
 from utils.tables import format_table, percent
 
 from ..evaluation.results import VISUAL
-from ..report.compare import compare_runs, read_pairs
+from ..report.compare import compare_runs, read_pairs, read_results
 from ..report.figures import draw_lines
+from ..report.tables import MEASURES as ALL_MEASURES
 from ..training.monitor import HISTORY, PHASES, Row, read_history
 from .trials import Trial, Variant
 
@@ -62,16 +63,24 @@ def write_summary(variants: Sequence[Variant], num_seeds: int, output: Path, ori
 
 def summarize(base: Sequence[Trial], own: Sequence[Trial]) -> Summary:
     """Sum up a variant by the seeds of which both its run and that of the base are done."""
-    done = [(first.results, second.results) for first, second in zip(base, own, strict=True) if first.is_done]
-    done = [pair for pair in done if (pair[1] / "results.json").is_file()]
-    name = own[0].variant.name
+    done = [pair for pair in zip(base, own, strict=True) if pair[0].is_done and pair[1].is_done]
     if not done:
-        return Summary(name, 0, {}, {}, {})
-    pairs, _ = read_pairs(*zip(*done, strict=True))
-    rows = [row for row in compare_runs(pairs) if row.method == str(VISUAL) and row.measure in MEASURES]
-    rows = rows[-len(MEASURES) :]  # of all directions together
-    differences = {} if own is base else {row.measure: row.paired for row in rows}
-    return Summary(name, len(done), {row.measure: row.second for row in rows}, differences, _measure_costs(own))
+        return Summary(own[0].variant.name, 0, {}, {}, {})
+    firsts, seconds = ([trial.results for trial in side] for side in zip(*done, strict=True))
+    runs = [_read_visual(folder) for folder in seconds]
+    scores = {name: float(np.mean([run[name] for run in runs])) for name in MEASURES}
+    differences = {}
+    if own is not base:
+        rows = [row for row in compare_runs(read_pairs(firsts, seconds)[0]) if row.method == str(VISUAL)]
+        differences = {row.measure: row.paired for row in rows if row.measure in MEASURES}  # the last are of all
+    return Summary(own[0].variant.name, len(done), scores, differences, _measure_costs(own))
+
+
+def _read_visual(results: Path) -> dict[str, float]:
+    """Return the visual measures of an evaluation, of all its directions together: the last row of the method."""
+    rows, _ = read_results(results)
+    *_, last = (values for (method, _, _), values in rows.items() if method == str(VISUAL))
+    return dict(zip(ALL_MEASURES, last, strict=True))
 
 
 def _measure_costs(trials: Sequence[Trial]) -> dict[str, float]:

@@ -14,7 +14,8 @@ from processor.report.tables import MEASURES, SCORES
 def write(trial, precision):
     """Write the results of one direction with a query of each of twenty people, all of this average precision."""
     trial.results.mkdir(parents=True)
-    row = {"method": "visual only", "direction": "a to b", "protocol": "all-cameras", **dict.fromkeys(MEASURES, 0.5)}
+    row = {"method": "visual only", "direction": "a to b", "protocol": "all-cameras", **dict.fromkeys(MEASURES, 1.0)}
+    row["mAP"] = precision + 0.005
     (trial.results / "results.json").write_text(json.dumps({"results": [row]}))
     with (trial.results / "queries.csv").open("w", newline="") as file:
         writer = csv.writer(file)
