@@ -4,16 +4,20 @@
 set -u
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-timeout 180 "$PYTHON" -m pytest -q -m gpu tests
-step() {
+run() {  # MAX_SECONDS MODULE OPTION..., within what is left of the 8 minutes
+    local limit=$1 left=$((480 - SECONDS))
+    shift
     echo "== $*"
-    timeout 90 "$PYTHON" -m benchmarks.full_model --repeats 20 "$@"
+    if ((left <= 0)); then echo "no time left"; return; fi
+    timeout $((left < limit ? left : limit)) "$PYTHON" -m "$@" || echo "failed or stopped: status $?"
 }
+step() { run 90 benchmarks.full_model --repeats 20 "$@"; }
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+run 150 pytest -q -m gpu tests
 step SOLVER.PRECISION fp16
 step SOLVER.PRECISION bf16
 step SOLVER.PRECISION bf16 SOLVER.CUDA_GRAPHS True
 step SOLVER.PRECISION bf16 MODEL.COMPILE True
 step SOLVER.PRECISION bf16 MODEL.COMPILE True SOLVER.CUDA_GRAPHS True
-timeout 120 "$PYTHON" -m benchmarks.ranking --device cuda --without_peer --queries 50000 --gallery 500000 --width 512 --repeats 1
-timeout 60 "$PYTHON" -m benchmarks.ranking --device cuda --re_rank --without_peer --queries 3023 --gallery 2751
+run 100 benchmarks.ranking --device cuda --without_peer --queries 50000 --gallery 500000 --width 512 --repeats 1
+run 60 benchmarks.ranking --device cuda --re_rank --without_peer --queries 3023 --gallery 2751

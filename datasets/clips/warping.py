@@ -35,7 +35,7 @@ def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     differences = torch.cat([green - blue, blue - red, red - green], dim=2)
     sector = differences.gather(2, brightest) / chroma.clamp_min(1e-12) + 2 * brightest  # 0..6 around the wheel
     sector = sector + 6 * shift.view(-1, 1, 1, 1, 1)
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=x.device).view(3, 1, 1)  # of R, G and B
+    offsets = torch.arange(5, 0, -2, device=x.device).view(3, 1, 1)  # of R, G and B
     place = (sector + offsets) % 6
     return value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)
 

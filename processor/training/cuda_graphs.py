@@ -7,6 +7,7 @@ that the graphs read: frames, random draws of the augmentation, labels and learn
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -24,7 +25,11 @@ Result = TypeVar("Result")
 
 
 class Recorder:
-    """Runs functions on a stream of its own, and records them there as graphs that share their memory."""
+    """Runs functions on a stream of its own, and records them there as graphs that share their memory.
+
+    Autocast keeps no weight in 16 bits for later: it would belong to a graph's memory. This holds for what only runs,
+    too, as torch.compile compiles again where the rule changes, which a recording does not allow.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
@@ -33,7 +38,7 @@ class Recorder:
     def run(self, function: Callable[[], Result]) -> Result:
         """Call a function after all work so far, and before all work to come."""
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), _without_autocast_cache():
             result = function()
         torch.cuda.current_stream().wait_stream(self._stream)
         return result
@@ -45,10 +50,13 @@ class Recorder:
         """
         graph = torch.cuda.CUDAGraph()
         recording = torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local")
-        # A weight that autocast turned into 16 bits belongs to the graph's memory: it must not be kept for later.
-        with torch.autocast("cuda", enabled=False, cache_enabled=False), recording:
+        with recording, _without_autocast_cache():
             function()
         return graph.replay
+
+
+def _without_autocast_cache() -> AbstractContextManager:
+    return torch.autocast("cuda", enabled=False, cache_enabled=False)
 
 
 class RecordedStep:
@@ -71,8 +79,10 @@ class RecordedStep:
         self._measured: list[Measured] = []  # by the recorded forward pass, again in every step
         self._graphs: list[Callable[[], None]] = []
         self._num_steps = 0
-        for group in self._groups:  # a number would be recorded as it is now
-            group["lr"] = torch.tensor(group["lr"], device=self._device)
+        rates: dict[float, Tensor] = {}  # numbers would be recorded as they are now
+        for group in self._groups:  # equal rates share a tensor, so that the optimiser still merges their groups
+            rate = torch.tensor(group["lr"], device=self._device)
+            group["lr"] = rates.setdefault(group["initial_lr"], rate)
 
     def __call__(self, inputs: Sequence[Tensor], send: Callable[[Measured], None]) -> None:
         """Take a step; all inputs have the same shapes in every step, and may lie in the host's memory."""

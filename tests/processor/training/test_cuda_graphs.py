@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from processor.training.cuda_graphs import WARM_UP_STEPS, RecordedStep, find_obstacle
 from processor.training.train import compute_gradients, record_step, train_one_epoch, update_weights
@@ -45,6 +46,44 @@ def test_recorded_steps_are_those_of_the_loop(set_up, monkeypatch):
     assert rate_again == rate
     for own, other in zip(weights, weights_again, strict=True):
         assert all(torch.equal(other[name], value) for name, value in own.items())
+
+
+class Unrecordable(TorchDispatchMode):
+    """Refuses what makes a host wait for a device, or a device for the host's numbers."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function._overloadpacket.__name__ not in {"lift_fresh", "_local_scalar_dense", "nonzero", "pin_memory"}
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True, "INPUT.LOW_RESOLUTION", 0.5, "INPUT.COLOR_JITTER", 0.2),
+        ("MODEL.TUNING", "lora", "LOSS.ID_SCALE", 16.0, "INPUT.CROP_PADDING", 2, "SOLVER.STAGE2.EMA_DECAY", 0.9),
+        ("MODEL.FEATURE_NECK", "batch", "LOSS.LABEL_SMOOTHING", "uniform", "SOLVER.STAGE2.CLIP_GRADIENT_NORM", 1.0),
+    ],
+)
+def test_what_is_recorded_waits_for_nothing(set_up, options):
+    class Refuser(Repeater):
+        def record(self, function):
+            def refuse():
+                with Unrecordable():
+                    function()
+
+            return refuse
+
+    parts = set_up(*options)
+    state, batch = parts.state, next(iter(parts.loader))
+    state.scaler = torch.amp.GradScaler("cpu")
+    step = RecordedStep(state, partial(compute_gradients, state, parts.augment), partial(update_weights, state), Refuser())
+    assert len({id(group["lr"]) for group in state.optimizer.param_groups}) < len(state.optimizer.param_groups)
+    before, sent = [value.clone() for value in state.model.parameters()], []
+    for _ in range(WARM_UP_STEPS + 1):
+        draws = parts.augment.draw(batch["clips"].shape, state.generator)
+        step([batch["clips"], batch["label"], batch["camid"], *draws], sent.append)
+    assert len(sent) == WARM_UP_STEPS + 1
+    assert any(not torch.equal(old, new) for old, new in zip(before, state.model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
