@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import torch
 from yacs.config import CfgNode
@@ -13,7 +12,6 @@ from yacs.config import CfgNode
 from configs import describe_differences, dump_config, warn_of_unread_keys
 from configs.load import CONFIG_FILE, LAST_CHECKPOINT
 from datasets.build import choose_cases, make_dataset, make_test_loader, make_train_loader, make_train_transform
-from datasets.clips.batch_sampler import IdentityBatchSampler
 from utils.commands import show
 from utils.files import lock_folder, write_text
 from utils.runtime import make_runtime, prepare_output, start_logging
@@ -68,8 +66,6 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[
         if not resume:
             state.memory = build_memory(cfg, dataset, state.model, runtime)
             state.save(output / LAST_CHECKPOINT)  # for CLIP memory all frames were decoded
-        if cfg.DATALOADER.HARD_IDENTITIES:
-            cast(IdentityBatchSampler, loader.batch_sampler).prefer_neighbours(state.memory.cpu().numpy())
         augment = make_train_transform(cfg, processes)
         measures_rate = cfg.SOLVER.STAGE2.MEASURE_RATE
         ideal = compute_ideal_step_seconds(cfg, size_of(dataset), runtime) if measures_rate else 0.0

@@ -43,6 +43,11 @@ class Variant:
     changes: dict[str, Any]  # its own
 
     @property
+    def folder_name(self) -> str:
+        """Its name without what folders may not be called."""
+        return re.sub(r"\W+", "_", self.name)
+
+    @property
     def is_trained(self) -> bool:
         """Whether its weights are its own; else no key of it changes what is trained."""
         return self.name == BASE or any(KEYS[key].role not in AFTER_TRAINING for key in self.changes)
@@ -64,7 +69,7 @@ class Trial:
     @property
     def folder(self) -> Path:
         """Where its run is, or only its results if it takes the weights of the base."""
-        return self.output / re.sub(r"\W+", "_", self.variant.name) / f"seed-{self.seed}"
+        return self.output / self.variant.folder_name / f"seed-{self.seed}"
 
     @property
     def results(self) -> Path:
@@ -100,7 +105,10 @@ def read_list(path: Path, opts: Sequence[str]) -> list[Variant]:
     for name, changes in own.items():
         if not isinstance(changes, dict) or not changes or name == BASE:
             raise Mistake(f"{path}: the variant {name!r} must be a mapping of config keys, and not called {BASE}.")
-        variants.append(Variant(str(name), content["config"], shared, dict(leaves(changes))))
+        variant = Variant(str(name), content["config"], shared, dict(leaves(changes)))
+        if twin := next((other for other in variants if other.folder_name == variant.folder_name), None):
+            raise Mistake(f"{path}: {twin.name!r} and {variant.name!r} would share a folder: rename one of them.")
+        variants.append(variant)
     for variant in variants:
         _check(variant, path)
     return variants
@@ -181,6 +189,7 @@ def _make(
     trial.folder.mkdir(parents=True, exist_ok=True)
     slot = slots.get()
     threads = max(1, (os.cpu_count() or 1) // num_jobs)
+    logger.info("%s, seed %d: started, its log is %s", trial.variant.name, trial.seed, trial.folder / LOG)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     if cards:
         environment["CUDA_VISIBLE_DEVICES"] = cards[slot % len(cards)]

@@ -44,6 +44,8 @@ def train(
     if state.epoch >= solver.MAX_EPOCHS:
         logger.info("Already trained for %d epochs: raise SOLVER.STAGE2.MAX_EPOCHS to train on.", state.epoch)
     sampler = cast(IdentityBatchSampler, loader.batch_sampler)
+    if state.cfg.DATALOADER.HARD_IDENTITIES:
+        sampler.prefer_neighbours(state.memory.cpu().numpy())
     if state.epoch and not state.steps_before:  # as version 0.1.0 counted them
         state.steps_before = state.epoch * len(sampler)
     monitor = TrainingMonitor(state, output, ideal_step_seconds)

@@ -43,12 +43,17 @@ from utils.runtime import Runtime, make_runtime
 ROOT = Path(__file__).resolve().parents[2]
 WORLD_SIZES = (1, 2, 3)
 WITHOUT_DROPOUT = ("MODEL.PROMPT_DROPOUT", "0.0")
+INGREDIENTS = (
+    "INPUT.HUE_JITTER 0.3 INPUT.CHANGE_VIEWS True INPUT.LOW_RESOLUTION 0.5 DATALOADER.HARD_IDENTITIES True "
+    "LOSS.ID_SCALE 16.0 MODEL.TUNING lora"
+)
 FROZEN = "MODEL.FREEZE_BLOCKS 1 MODEL.GRADIENT_CHECKPOINTING True MODEL.SIE_CAMERA False MODEL.FRAME_EMBEDDING False"
 # Configuration files and switches: the two methods, and what changes which parameters are trained.
 MODELS: dict[str, tuple[str | None, Sequence[str]]] = {
     "xtfclip": (None, ()),
     "tfclip": (str(ROOT / "configs/tfclip_vit_b16_256x128.yml"), ()),
     "frozen": (None, FROZEN.split()),
+    "ingredients": (None, INGREDIENTS.split()),
 }
 
 
@@ -85,7 +90,7 @@ def run_scenarios(
             if name in MODELS:
                 config_file, switches = MODELS[name]
                 cfg = get_cfg(config_file, [*opts, *switches, *WITHOUT_DROPOUT])
-                found[name] = train_model(cfg, runtime, output, None if name == "frozen" else evaluate_model)
+                found[name] = train_model(cfg, runtime, output, evaluate_model if name.endswith("clip") else None)
     torch.save(found, folder / f"{output.name}.pt")
     stop_processes()
 

@@ -48,6 +48,7 @@ def test_a_change_of_test_keys_takes_the_weights_of_the_base(variants, tmp_path)
         (("config: configs/demo.yml", ""), "must name the recipe's file as config"),
         (("base:", "bass:"), "holds bass; a list has config, base and variants"),
         (("TEST.NUM_CLIPS", "TEST.NUM_CLIP"), "list.yml, four clips: Unknown config key TEST.NUM_CLIP"),
+        (("four clips", "attention+pooling"), "'attention pooling' and 'attention.pooling' would share a folder"),
         (("{TEST.NUM_CLIPS: 4}", "4"), "'four clips' must be a mapping of config keys"),
     ],
 )

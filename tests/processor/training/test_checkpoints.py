@@ -61,10 +61,18 @@ def contents(folder):
     return {name: {key: content[key] for key in content.keys() - {"config"}} for name, content in files.items()}
 
 
+INGREDIENTS = (
+    *("INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True, "INPUT.LOW_RESOLUTION", 0.5),
+    *("DATALOADER.HARD_IDENTITIES", True, "LOSS.ID_SCALE", 16.0),
+)
+
+
 @pytest.mark.parametrize(
     "opts",
     [
         (),
+        pytest.param((*INGREDIENTS, "MODEL.TUNING", "lora"), marks=pytest.mark.slow),
+        pytest.param((*INGREDIENTS, "MODEL.TUNING", "adapter"), marks=pytest.mark.slow),
         pytest.param(("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", 2), marks=pytest.mark.slow),
     ],
 )
