@@ -10,7 +10,8 @@ from types import FrameType
 # Of Ctrl-C, of batch systems, and of batch systems some time before a job's limit, on request.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 # Names of functions that Python calls while it frees objects; it prints what they raise, and goes on.
-DESTRUCTORS = {"__del__", "_exitfunc", "cb"}  # cb: of the import system's locks
+# cb is of the import system's locks, remove of dictionaries with weak keys or values.
+DESTRUCTORS = {"__del__", "_exitfunc", "cb", "remove"}
 IMPORTERS = {"_find_and_load"}  # torch aborts with a long trace where an exception interrupts its import
 AGAIN_SECONDS = 0.1
 PATIENCE_SECONDS = 1.0  # torchrun passes a signal on to processes that may have received it from the terminal already

@@ -88,7 +88,7 @@ def test_training_is_that_of_one_process(model, found, assert_same):
     assert all(term > 0 for terms in alone["losses"] for term in terms.values())
     assert alone["memory"].dtype == torch.float64
     biggest = {name: gradient.abs().max() for name, gradient in alone["first gradients"].items()}
-    assert sum(value > 1e-6 for value in biggest.values()) > 0.8 * len(biggest)
+    assert sum(value > 1e-6 for value in biggest.values()) > 0.75 * len(biggest)  # low-rank changes start at 0
     assert any(name.startswith("encoder.blocks.0.") for name in biggest) == (model != "frozen")
     for name, value in alone["criterion"].items():
         assert value.any() == name.endswith("soft_labels"), name

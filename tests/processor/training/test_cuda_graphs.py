@@ -76,7 +76,9 @@ def test_what_is_recorded_waits_for_nothing(set_up, options):
     parts = set_up(*options)
     state, batch = parts.state, next(iter(parts.loader))
     state.scaler = torch.amp.GradScaler("cpu")
-    step = RecordedStep(state, partial(compute_gradients, state, parts.augment), partial(update_weights, state), Refuser())
+    step = RecordedStep(
+        state, partial(compute_gradients, state, parts.augment), partial(update_weights, state), Refuser()
+    )
     assert len({id(group["lr"]) for group in state.optimizer.param_groups}) < len(state.optimizer.param_groups)
     before, sent = [value.clone() for value in state.model.parameters()], []
     for _ in range(WARM_UP_STEPS + 1):
