@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import Mistake
 
-from .encoder import NEW_PARAMETERS, QUICK_GELU_TAG, ClipVideoEncoder, resize_position_embedding
+from .encoder import NEW_PARAMETERS, QUICK_GELU_TAG, TUNED, ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +168,7 @@ def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | N
 
     Classifiers that the file lacks, or holds for another number of classes, are skipped and keep their values. A camera
     embedding for another number of cameras is skipped too; ours is then zero, so that every camera counts as unknown.
+    What MODEL.TUNING adds starts without effect where the file lacks it, and is never left out where the file has it.
     """
     if content is None:
         content = read_checkpoint(path)
@@ -176,7 +177,13 @@ def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | N
         state = _convert(unwrap(content), CHECKPOINT_RENAMES)
         own = model.state_dict()
         ignored = {name: "this configuration has no such parameter" for name in state if name not in own}
-        skipped = {name: "not in the file" for name in CLASSIFIERS if name not in state}
+        if tuned := next((name for name in ignored if TUNED in name), None):
+            raise Mistake(
+                f"{path} holds {tuned}: set MODEL.TUNING as it was trained with, or take the weights that "
+                "`python -m tools.export weights` merges low-rank changes into."
+            )
+        added = [name for name in own if TUNED in name]
+        skipped = {name: "not in the file" for name in (*CLASSIFIERS, *added) if name not in state}
         for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
             value, ours = state.get(name), own.get(name)
             if value is not None and ours is not None and value.dim() == ours.dim() and len(value) != len(ours):

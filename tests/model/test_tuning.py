@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model import make_model
+from model import load_weights, make_model
 from model.tuning import merge_tuning
 
 KINDS = ["adapter", "lora"]
@@ -29,6 +29,18 @@ def test_they_start_without_effect_and_are_all_of_the_encoder_that_is_trained(ti
     output.features[0].square().sum().backward()
     ends = [name for name in missing if "tuned_up" in name]  # the gradient of what comes before is 0 at the start
     assert all(tuned.get_parameter(name).grad.abs().sum() > 0 for name in ends)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tuning_goes_on_from_other_weights_and_is_never_left_out(tiny_cfg, clips, kind, tmp_path):
+    model, tuned = make_model(tiny_cfg(), 3, 2).eval(), make_model(tiny_cfg("MODEL.TUNING", kind), 3, 2).eval()
+    for own, name in ((model, "full.pth"), (tuned, "tuned.pth")):
+        torch.save(own.state_dict(), tmp_path / name)
+    report = load_weights(tuned, tmp_path / "full.pth")
+    assert all("tuned_" in name for name in report.skipped)
+    torch.testing.assert_close(tuned(clips), model(clips))
+    with pytest.raises(ValueError, match=r"tuned_.*: set MODEL\.TUNING as it was trained with"):
+        load_weights(model, tmp_path / "tuned.pth")
 
 
 @pytest.mark.parametrize("kind", KINDS)
