@@ -70,13 +70,21 @@ def test_steps_in_every_precision_change_the_weights_and_stay_finite(device, pre
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=needs_gpus(1))])
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_recorded_steps_are_those_of_the_loop(device, precision, prepare, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("precision", "options"),
+    [
+        ("fp32", ()),
+        ("bf16", ("INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True, "INPUT.LOW_RESOLUTION", 0.5)),
+        ("fp16", ("SOLVER.STAGE2.EMA_DECAY", 0.9, "MODEL.TUNING", "lora", "LOSS.ID_SCALE", 16.0)),
+    ],
+)
+def test_recorded_steps_are_those_of_the_loop(device, precision, options, prepare, tmp_path, caplog):
     """Twenty steps and more; tests/processor/training/test_cuda_graphs.py compares everything but the recording."""
     caplog.set_level("INFO")
     losses = []
     for is_recorded in (False, True):
-        parts = prepare(device, precision, "SOLVER.STAGE2.MAX_EPOCHS", 12, "SOLVER.CUDA_GRAPHS", is_recorded)
+        switches = ("SOLVER.STAGE2.MAX_EPOCHS", 12, "SOLVER.CUDA_GRAPHS", is_recorded, *options)
+        parts = prepare(device, precision, *switches)
         assert len(parts.loader) * 12 > 20
         run(parts, output := tmp_path / str(is_recorded))
         losses.append(losses_of(output)["total"])
