@@ -35,13 +35,10 @@ def get_cfg(
     config_text: str | None = None,
     source: str = "config of the checkpoint",
 ) -> CfgNode:
-    """Build the frozen configuration of a run.
+    """Build the frozen configuration of a run: the defaults, a YAML file over them, and KEY VALUE pairs over both.
 
-    Args:
-        config_file: YAML with the keys that differ from ``configs/defaults.py``; None for the defaults alone.
-        opts: Alternating keys and values, as typed after the options on the command line.
-        config_text: Content of such a YAML instead of a file, as checkpoints keep it, and its ``source``. Keys that do
-            not exist (any more) are left out, with a warning.
+    ``config_text`` is the content of a YAML instead of a file, as checkpoints keep it, and ``source`` its name. Its
+    keys that do not exist (any more) are left out, with a warning.
     """
     values = dict(DEFAULTS)
     if config_text is not None:

@@ -61,10 +61,6 @@ class StepCost(NamedTuple):
     activations: int  # bytes that the forward pass leaves for the backward pass, the batch included
     peak: int  # most bytes alive at one time in both, beside weights, gradients and the optimiser's state
 
-    @property
-    def weight_bytes(self) -> int:
-        return FLOAT32_BYTES * self.parameters.total()
-
 
 class FakeTraining(NamedTuple):
     """A network, its losses and one batch as fake tensors; they work inside the mode that they were made in."""
@@ -205,7 +201,8 @@ def plan_run(cfg: CfgNode, tflops: float, numbers: tuple[int, int, int] | None =
     num_instances, num_parts, seed = cfg.DATALOADER.NUM_INSTANCE, solver.ACCUMULATION_STEPS, cfg.SOLVER.SEED
     num_steps = len(IdentityBatchSampler(pids, solver.IMS_PER_BATCH, num_instances, seed, num_parts=num_parts))
     costs = [measure_step(cfg, clips, size, checkpointing) for checkpointing in (False, True)]
-    weights, parameters = costs[0].weight_bytes, costs[0].parameters
+    parameters = costs[0].parameters
+    weights = FLOAT32_BYTES * parameters.total()
     keeps_average = solver.EMA_DECAY > 0
     peaks = [(2 + ADAM_STATES + keeps_average) * weights + cost.peak for cost in costs]
     hours = [cost.flops * num_steps / tflops / 1e12 / 3600 for cost in costs]

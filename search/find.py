@@ -81,22 +81,17 @@ def parse_condition(text: str) -> Condition:
 
 
 class Gallery(Protocol):
-    """Tracklets to search in."""
+    """Tracklets to search in; all but ``fetch`` concern those that fit --where."""
 
     name: str  # their file or table, for messages
     form: FeatureTable  # a table with their origin and widths, which may be empty
 
-    def __len__(self) -> int:
-        """Count the tracklets that fit --where."""
-
-    def fetch(self, keys: Sequence[str]) -> FeatureTable:
-        """Return tracklets by their keys, whether they fit --where or not."""
-
-    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
-        """Yield for each vector, (Q, D), the k nearest tracklets, by distances in double precision."""
-
-    def count_within(self, vector: np.ndarray, limit: float) -> int:
-        """Count the tracklets within a squared distance of a feature, (D,), as ``nearest`` computes it."""
+    def __len__(self) -> int: ...
+    def fetch(self, keys: Sequence[str]) -> FeatureTable: ...
+    # for each vector, (Q, D), the k nearest, by distances in double precision
+    def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]: ...
+    # within a squared distance of a feature, (D,), as ``nearest`` computes it
+    def count_within(self, vector: np.ndarray, limit: float) -> int: ...
 
 
 class MemoryGallery:

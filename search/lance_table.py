@@ -65,11 +65,8 @@ class LanceGallery:
     def nearest(self, vectors: np.ndarray, k: int, column: Column, indexed: bool = True) -> Iterator[Neighbours]:
         """Yield for each vector the k nearest tracklets; their distances are computed in double precision."""
         for vector in vectors:
-            query: Any = self.table.search(vector, vector_column_name=column)
-            query = query.distance_type("l2").limit(k)
+            query = self._search(vector, column).limit(k)
             query = query.nprobes(ALL_PARTITIONS).refine_factor(REFINED) if indexed else query.bypass_vector_index()
-            if self._where:
-                query = query.where(self._where, prefilter=True)
             found = FeatureTable(query.select([*self.table.schema.names, "_distance"]).to_arrow())
             own = found.words if column == WORDS else found.features
             assert own is not None
@@ -79,11 +76,13 @@ class LanceGallery:
 
     def count_within(self, vector: np.ndarray, limit: float) -> int:
         """Count in single precision, whose rounding may decide about a tracklet at the limit; the index is not used."""
-        query: Any = self.table.search(vector, vector_column_name="feature").distance_type("l2").bypass_vector_index()
-        query = query.distance_range(upper_bound=float(np.nextafter(np.float32(limit), np.float32(np.inf))))
-        if self._where:
-            query = query.where(self._where, prefilter=True)
+        bound = float(np.nextafter(np.float32(limit), np.float32(np.inf)))
+        query = self._search(vector, "feature").bypass_vector_index().distance_range(upper_bound=bound)
         return len(query.limit(len(self)).select(["_distance"]).to_arrow())
+
+    def _search(self, vector: np.ndarray, column: Column) -> Any:
+        query: Any = self.table.search(vector, vector_column_name=column).distance_type("l2")
+        return query.where(self._where, prefilter=True) if self._where else query
 
 
 def load(uri: str, tracklets: FeatureTable, source: str, replaces: bool = False) -> None:

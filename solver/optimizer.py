@@ -89,8 +89,7 @@ def format_groups(cfg: CfgNode, model: Network, criterion: nn.Module | None = No
 def centralize_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Subtract from each gradient of two or more dimensions its mean over all dimensions but the first, in place.
 
-    Reference:
-        Yong et al., "Gradient Centralization", ECCV 2020, Eq. (1).
+    Reference: Yong et al., "Gradient Centralization", ECCV 2020, Eq. (1).
     """
     gradients = [p.grad for p in parameters if p.grad is not None and p.grad.dim() > 1]
     if gradients:

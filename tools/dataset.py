@@ -44,8 +44,7 @@ DATASETS.VALIDATION_FRACTION 0.2 holds out a drawn share without a file; this co
 """
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; the chosen command is ``run`` of the result."""
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -89,11 +88,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     size = "largest height and width, as INPUT.SIZE_TRAIN (288 144)"
     add("--size", type=at_least(1), nargs=2, default=(288, 144), metavar=("H", "W"), help=size)
     add("--workers", type=several, help=workers)
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     return run_command(partial(args.run, args))
 
 

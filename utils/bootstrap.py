@@ -51,10 +51,7 @@ def bootstrap_interval(
 
 
 def mean_over_people(values: Mapping[str, np.ndarray], pids: np.ndarray) -> dict[str, float]:
-    """Return the mean of each measure over queries, (N,), as ``NAME``, its interval as ``NAME_low`` and ``NAME_high``.
-
-    ``pids`` says whose query each is; ``num_people`` counts them.
-    """
+    """Return the mean of each measure over queries, (N,), its interval as NAME_low and NAME_high, and 'num_people'."""
     low, high = bootstrap_interval(np.stack(list(values.values()), axis=1), pids)
     row: dict[str, float] = {"num_people": len(np.unique(pids))}
     for index, (name, value) in enumerate(values.items()):

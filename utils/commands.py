@@ -35,10 +35,7 @@ class PlainFormatter(logging.Formatter):
 
 
 def show(answer: str, is_logged: bool = False) -> None:
-    """Write what a command was asked for, such as a table, to standard output; logs go to standard error.
-
-    If the answer ``is_logged``, a terminal that shows both shows it once.
-    """
+    """Write what a command was asked for to standard output; a terminal that shows log lines, too, shows it once."""
     if is_logged and sys.stdout.isatty() and sys.stderr.isatty():
         return
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -76,9 +76,8 @@ def _read_regular(path: str) -> bytes:
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
     """Read an image as RGB, upright as its EXIF data say, and resize it bilinearly, antialiased: (C, H, W), uint8.
 
-    JPEG files are decoded and resized by a faster method, which differs from Pillow's by less than a grey level on
-    average. Other formats go through Pillow, and so do JPEG files in which the fast decoder finds an irregularity, as
-    Pillow tolerates some. Bump ``DECODER`` when the pixels change.
+    JPEG files are decoded by a faster method, which differs from Pillow's by less than a grey level on average. Pillow
+    decodes other formats, and JPEG files in which the fast decoder finds an irregularity.
     """
     content = read_frame_file(path)
     with _frame_errors(path):

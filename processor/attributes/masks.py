@@ -68,8 +68,6 @@ def predicted_penalty(
 
     It is 0 for equal predictions only, sure or not. The probability that two independent draws differ, 1 - sum_c p_c
     q_c, is not: it would be least between an unsure query and a gallery tracklet that is sure of the likeliest code.
-
-    ``weight`` is the penalty of a certain contradiction in a column; annotations, and so ``scheme``, are not read.
     """
     device = query.features.device
     q, g = (predict(side.to(torch.device("cpu"))) for side in (query, gallery))

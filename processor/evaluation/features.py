@@ -48,10 +48,6 @@ class FeatureSet:
     def camids(self) -> list[int]:
         return [tracklet.camid for tracklet in self.tracklets]
 
-    @property
-    def keys(self) -> list[str]:
-        return [tracklet.key for tracklet in self.tracklets]
-
 
 def describe_unread(num_left_out: int, num_unreadable: int) -> str:
     """Say how many tracklets and frames could not be read, both as in ``FeatureSet``; '' if all could."""
@@ -84,8 +80,7 @@ class FeatureExtractor:
         """Compute the test descriptor of every tracklet, and list the frames that could not be read.
 
         A tracklet without a readable frame is left out, with a warning. With several processes, ``loader`` has the
-        batches of this process's share, and every process gets all features. ``description`` says what is computed, for
-        the progress bar and messages.
+        batches of this process's share, and every process gets all features.
         """
         averages = self.average_over_tracklets(self.encode or self.describe, loader, tracklets, description)
         features = averages.features
@@ -96,13 +91,9 @@ class FeatureExtractor:
         left_out = [tracklet.key for tracklet, kept in zip(tracklets, readable, strict=True) if not kept]
         if left_out:
             if self.runtime.processes.is_main:
-                logger.warning(
-                    "%s: %d of %d tracklets are left out, because none of their frames can be read: %s",
-                    description,
-                    len(left_out),
-                    len(tracklets),
-                    ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else ""),
-                )
+                names = ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else "")
+                text = "%s: %d of %d tracklets are left out, because none of their frames can be read: %s"
+                logger.warning(text, description, len(left_out), len(tracklets), names)
             features, tracklets = features[readable], tuple(compress(tracklets, readable))
         return FeatureSet(tracklets, features, len(left_out), averages.num_unreadable)
 

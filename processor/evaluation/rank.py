@@ -49,7 +49,6 @@ def evaluate(
 
     Several processes share the tracklets, then the queries; every process returns the whole evaluation. A
     direction whose identities are masked is ranked, but not scored. Tracklets without a readable frame are left out.
-    ``make_loader`` builds the loader of a side's clips; ``cache`` keeps features for the next evaluation.
     """
     processes = extractor.runtime.processes
     results = []

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
+from datasets.problems import printable
 from datasets.tracklet import Tracklet
 from utils.tables import percent
 from utils.unknown import UNKNOWN
@@ -35,7 +36,7 @@ def draw_best_and_worst(direction: RankedDirection, folder: Path) -> None:
                     other = case.gallery[index]
                     verdict, colour = ("right", "tab:green") if other.pid == asked.pid else ("wrong", "tab:red")
                     _draw_tracklet(axis, other, f"{rank:g}. {verdict}, distance {distance:.3f}", colour)
-            figure.suptitle(_printable(f"{case.title}: the {name} ranked people, a query of each (visual only)"))
+            figure.suptitle(printable(f"{case.title}: the {name} ranked people, a query of each (visual only)"))
             figure.savefig(folder / f"ranked_{name}.png", dpi=80)
 
 
@@ -48,8 +49,7 @@ def _draw_tracklet(axis: Axes, tracklet: Tracklet, title: str, colour: str) -> N
     for spine in axis.spines.values():
         spine.set(edgecolor=colour, linewidth=3)
     names = f"person {tracklet.person}", describe_camera(tracklet), describe_view(tracklet), tracklet.name
-    caption = "\n".join((title, *(name[:MAX_NAME] for name in names)))
-    axis.set_title(_printable(caption), fontsize=6, color=colour)
+    axis.set_title("\n".join((title, *(printable(name[:MAX_NAME]) for name in names))), fontsize=6, color=colour)
 
 
 def describe_camera(tracklet: Tracklet) -> str:
@@ -59,8 +59,3 @@ def describe_camera(tracklet: Tracklet) -> str:
 def describe_view(tracklet: Tracklet) -> str:
     """Return the view of a tracklet with its altitude, if that is known."""
     return tracklet.view if tracklet.altitude is None else f"{tracklet.view}, {tracklet.altitude} m"
-
-
-def _printable(words: str) -> str:
-    """Return words that can be drawn: characters that are not UTF-8 become escapes, as in the log."""
-    return words.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -41,7 +41,7 @@ def test_features_come_back_with_their_bits_and_are_computed_once(cache, trackle
     assert "read from" not in caplog.text
     again = cache.fetch("query", tracklets, compute)
     assert torch.equal(again.features, features)
-    assert (again.keys, again.num_left_out) == ([tracklet.key for tracklet in tracklets], 0)
+    assert (again.tracklets, again.num_left_out) == (tracklets, 0)
     compute.assert_called_once()
     assert f"4 features were read from {cache.folder / 'query.safetensors'}" in caplog.text
 

@@ -52,7 +52,7 @@ def test_rows_are_joined_by_index_although_the_loader_shuffles(make_tracklet):
     in_order = extract([batch([0, 1, 2], pixels)], tracklets)
     shuffled = extract([batch([2, 0], [pixels[2], pixels[0]]), batch([1], [pixels[1]])], tracklets)
     torch.testing.assert_close(shuffled.features, in_order.features)
-    assert shuffled.keys == ["7/t7", "8/t8", "9/t9"]
+    assert [each.key for each in shuffled.tracklets] == ["7/t7", "8/t8", "9/t9"]
     assert (shuffled.pids, shuffled.camids) == ([7, 8, 9], [1, 0, 1])
 
 
@@ -73,7 +73,8 @@ def test_unreadable_frames_are_counted_whether_neighbours_or_nothing_took_their_
     whole[0]["unreadable"][:] = NO_FRAME
     whole[0]["unreadable"][1] = -1
     features = extract(whole, tracklets)
-    assert (features.keys, features.num_left_out, features.num_unreadable) == (["2/a"], 1, 3)
+    assert [each.key for each in features.tracklets] == ["2/a"]
+    assert (features.num_left_out, features.num_unreadable) == (1, 3)
 
 
 @pytest.mark.parametrize("training", [True, False])
