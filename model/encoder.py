@@ -27,7 +27,7 @@ TIMM_NAMES = {
     "ViT-L-14": "vit_large_patch14_clip_quickgelu_224.openai",
 }
 # In timm's tags and in names of files: CLIPs that were trained with QuickGELU, by open_clip's table of weights.
-QUICK_GELU_TAG = re.compile(r"quickgelu|openai|dfn[0-9]+b(?!_)|metaclip_(?!altogether)", re.IGNORECASE)
+QUICK_GELU_TAG = re.compile(r"quickgelu|openai|dfn[0-9]+b(?!_)|metaclip[_-](?!altogether)", re.IGNORECASE)
 EMBEDDING_STD = 0.02
 # timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
