@@ -56,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_suffix(args.output)
     if args.output.exists() and not args.force:
         raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
-    for path in filter(None, (args.tracklets, args.text_tower)):
-        if not path.exists():
-            raise MissingFile(f"{path} is not there (--tracklets, --text_tower).")
+    for option, path in (("--tracklets", args.tracklets), ("--text_tower", args.text_tower)):
+        if path and not path.exists():
+            raise MissingFile(f"{path} is not there ({option}).")
     (extract_by_network if args.network else extract_by_run)(args)
 
 
