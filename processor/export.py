@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -106,7 +106,7 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     cfg.MODEL.TUNING = "full" if cfg.MODEL.TUNING == "lora" else cfg.MODEL.TUNING
     cfg.MODEL.DEVICE = get_cfg().MODEL.DEVICE  # not the CPU that wrote the file
     cfg.TEST.AVERAGED_WEIGHTS = False  # the file has no others
-    values = {"config": dump_config(cfg), "camera_words": list(run.camera_words)}
+    values: dict[str, Any] = {"config": dump_config(cfg), "camera_words": list(run.camera_words)}
     values |= {"camids": list(run.camids)} if run.camids else {}
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
