@@ -101,7 +101,7 @@ def smear(image: np.ndarray, length: float, angle: float) -> np.ndarray:
         image[np.clip(rows + down, 0, rows[-1])][:, np.clip(columns + right, 0, columns[-1])]
         for down, right in np.rint(way).astype(int)
     ]
-    return np.mean(shifted, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(shifted, axis=0, dtype=np.float32))
 
 
 class Scene:

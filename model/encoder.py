@@ -12,6 +12,7 @@ from typing import Any, cast
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import RotaryEmbeddingCat
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions
     is_clip = isinstance(vit, VisionTransformer) and not isinstance(vit.norm_pre, nn.Identity)
     if not is_clip and not isinstance(vit, Eva):
         raise Mistake(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
-    return vit
+    return cast(VisionTransformer | Eva, vit)
 
 
 def _choose_architecture(timm_name: str) -> str:
@@ -154,7 +155,7 @@ class ClipVideoEncoder(nn.Module):
         position = resize_position_embedding(cast(nn.Parameter, vit.pos_embed).detach(), self.grid, position_mode)
         self.position_embedding = nn.Parameter(position.clone())
         self.norm_pre = vit.norm_pre
-        self.rotary = vit.rope if isinstance(vit, Eva) else None
+        self.rotary = cast(RotaryEmbeddingCat, vit.rope) if isinstance(vit, Eva) else None
         self.blocks = vit.blocks
         for block in self.blocks:
             speed_up_mlp(cast(Block, block))

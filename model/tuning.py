@@ -49,7 +49,7 @@ def add_tuning(encoder: ClipVideoEncoder, kind: str) -> None:
     for name, role in encoder.parameter_roles().items():
         encoder.get_parameter(name).requires_grad_(role.module != "encoder")
     for block in encoder.blocks:
-        attention, mlp = cast(Attention, cast(Block, block).attn), cast(nn.Module, cast(Block, block).mlp)
+        attention, mlp = cast(Attention, cast(Block, block).attn), cast(Block, block).mlp
         if kind == "lora":
             if not isinstance(attention.qkv, nn.Linear):
                 raise Mistake("MODEL.TUNING lora needs one joint matrix of queries, keys and values: use adapter here.")

@@ -84,7 +84,8 @@ class LanceGallery:
         return len(query.limit(len(self)).select(["_distance"]).to_arrow())
 
     def _search(self, vector: np.ndarray, column: Column) -> Any:
-        query: Any = self.table.search(vector, vector_column_name=column).distance_type("l2")
+        search: Any = self.table.search  # its type does not say that vectors are searched
+        query = search(vector, vector_column_name=column).distance_type("l2")
         return query.where(self._where, prefilter=True) if self._where else query
 
 

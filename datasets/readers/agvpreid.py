@@ -18,6 +18,7 @@ test identities are masked: the same folder number on the query and the gallery 
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def read_agvpreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     dataset = read_case_folders(LAYOUT, root, options, problems)
     sizes = {f"{case.name}/query tracklets": len(case.query) for case in dataset.cases.values()}
 
-    def differs_by(version: dict[str, int]) -> int:
+    def differs_by(version: Mapping[str, int]) -> int:
         return sum(abs(version[name] - size) for name, size in sizes.items())
 
     return replace(dataset, published=min(PUBLISHED, PUBLISHED_FULL, key=differs_by))

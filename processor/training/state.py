@@ -74,7 +74,7 @@ class TrainingState:
     @property
     def rate(self) -> float:
         """Learning rate of this epoch, of the encoder's highest layer."""
-        return self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
+        return float(self.schedule.base_lrs[0]) * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
 
     def finish_epoch(self, num_steps: int) -> None:
         """Go on after an epoch: new soft labels, the next learning rate, and validation if it is time for that."""
