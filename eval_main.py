@@ -47,12 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weight", help="last (default), best, or a file, ours or published (TEST.WEIGHT)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     args = parser.parse_args(argv)
-    # No run's own configuration decides on TEST.WEIGHT.
-    opts = [] if args.config_file else ["TEST.WEIGHT", ""]
-    opts += list_overrides(
-        {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
-    )
-    opts += args.opts
+    own = [] if args.config_file else ["TEST.WEIGHT", ""]  # no run's own configuration decides it
+    options = {"OUTPUT_DIR": args.output_dir, "DATASETS.EVAL_CASE": args.eval_case, "TEST.WEIGHT": args.weight}
+    opts = own + list_overrides(options) + args.opts
     cfg = find_run(opts, args.config_file)
     from processor.run import run_evaluation  # torch takes seconds: --help and mistakes are answered before
 

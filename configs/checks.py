@@ -94,10 +94,11 @@ def parse_camera_map(text: str) -> dict[int, int]:
     return cameras
 
 
-def check_places(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None) -> None:
+def check_places(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None, knows_names: bool = True) -> None:
     """Refuse files of ``FILES`` that are not there, and a table of own data that another data set would not read.
 
-    With ``opts``, only the keys in them are checked: the checkpoint may hold others.
+    With ``opts``, only the keys in them are checked: the checkpoint may hold others, and DATASETS.NAMES, too, unless
+    ``knows_names``.
     """
     values = {key: value for key, value in leaves(cfg) if opts is None or key in opts[::2]}
     if cfg.MODEL.INIT_WEIGHT or not cfg.MODEL.PRETRAINED:
@@ -106,7 +107,7 @@ def check_places(cfg: CfgNode, command: Command, opts: Sequence[str] | None = No
         if values[key] and KEYS[key].reader in ("both", command) and not os.path.isfile(values[key]):
             raise MissingFile(f"{values[key]} is not there{seen_from(values[key])} ({key}).")
     data = cfg.DATASETS
-    if "DATASETS.ROOT_DIR" in values and DEFAULTS["DATASETS.NAMES"] == data.NAMES:
+    if knows_names and "DATASETS.ROOT_DIR" in values and DEFAULTS["DATASETS.NAMES"] == data.NAMES:
         root = Path(data.ROOT_DIR)
         if (root / data.TABLE).is_file() and not any(root.glob("case*")):
             raise Mistake(f"{root / data.TABLE} is a table of own data: add DATASETS.NAMES folder.")

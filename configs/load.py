@@ -102,9 +102,10 @@ def locate_checkpoint(cfg: CfgNode) -> Path:
 
 def find_run(opts: Sequence[str], config_file: str | None = None) -> CfgNode:
     """Return the configuration to open a trained run with, whose checkpoint must be there."""
-    cfg = get_cfg(config_file or config_of_run(opts), opts)
+    file = config_file or config_of_run(opts)
+    cfg = get_cfg(file, opts)
     locate_checkpoint(cfg)
-    check_places(cfg, "evaluation", opts)
+    check_places(cfg, "evaluation", opts, knows_names=file is not None or cfg.TEST.WEIGHT in ("", "last", "best"))
     return cfg
 
 

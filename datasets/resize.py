@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from utils.files import lock_folder
+from utils.files import lock_folder, make_folder
 from utils.mistake import Mistake
 from utils.progress import track
 
@@ -41,7 +41,7 @@ def resize_copy(root: Path, output: Path, size_hw: tuple[int, int], num_workers:
     folders, warnings = walk_folders(root)
     jobs = [(folder.path, os.path.join(output, folder.place), folder.names) for folder in folders]
     done: Counter[str] = Counter()
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     pool = ProcessPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
     with lock_folder(target.parent, target.name), pool:
         results = pool.map(partial(_copy_folder, size_hw=size_hw), jobs)

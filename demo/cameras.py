@@ -43,6 +43,8 @@ class Camera:
     noise: float  # standard deviation of the sensor noise, in 0..1 of full scale
     jpeg_quality: int  # PIL's quality of the saved frames
     place: int  # seed of the ground and the panorama
+    motion_blur: float = 0.0  # mean way that people blur over, metres
+    crowding: float = 1.0  # factor on how often an obstacle or a passer-by is in the way
 
 
 # Colour casts were set by eye, to be strong but real.
@@ -89,6 +91,17 @@ def develop(camera: Camera, linear: np.ndarray, exposure: np.ndarray, rng: np.ra
     image = image ** np.float32(camera.contrast / 2.2)
     image += camera.noise * rng.standard_normal(image.shape, dtype=np.float32)
     return (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def smear(image: np.ndarray, length: float, angle: float) -> np.ndarray:
+    """Average a picture (H, W, 3) along a straight way of ``length`` pixels, as motion during the exposure does."""
+    rows, columns = (np.arange(size) for size in image.shape[:2])
+    way = np.linspace(-0.5, 0.5, 1 + int(length))[:, None] * length * (np.sin(angle), np.cos(angle))
+    shifted = [
+        image[np.clip(rows + down, 0, rows[-1])][:, np.clip(columns + right, 0, columns[-1])]
+        for down, right in np.rint(way).astype(int)
+    ]
+    return np.asarray(np.mean(shifted, axis=0, dtype=np.float32))
 
 
 class Scene:

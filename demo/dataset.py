@@ -17,18 +17,18 @@ from datasets.attributes import COLUMNS, UNKNOWN_CODES
 from utils.files import whole_folder
 from utils.progress import track
 
-from .cameras import ALTITUDES, CAMERAS, Camera
+from .cameras import ALTITUDES, Camera
 from .people import Person
+from .presets import PRESETS, Preset
 from .rendering import map_in_processes, render_tracklet, sample_altitude
 
 logger = logging.getLogger(__name__)
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
 
-DISTRACTOR_SHARE = 0.15  # identities only in case 2's gallery, per test identity; the real set has 664 per 645
 UNKNOWN_SHARE = {"ethnicity": 0.85, "age": 0.05, "footwear": 0.15, "glasses": 0.10, "hair_color": 0.08}
 UNKNOWN_SHARE_ELSE = 0.03  # AG-VPReID train.csv: ethnicity unknown for 589 of 689, other columns rarely
-TRAIN, TEST, DISTRACTOR, TABLE = range(4)  # kinds of seed
+TRAIN, TEST, DISTRACTOR, TABLE, WARDROBE = range(5)  # kinds of seed
 # The splits that hold the tracklets of a kind of person and a view.
 SPLITS: dict[tuple[int, str], tuple[str, ...]] = {
     (TRAIN, "aerial"): ("train",),
@@ -49,11 +49,8 @@ MAX_ZOOM = 2.5  # small aerial crops grow by at most this, so that they stay vis
 
 def render_dataset(
     root: str | Path,
+    preset: Preset = PRESETS["demo"],
     seed: int = 0,
-    num_train: int = 120,
-    num_test: int = 60,
-    tracklets_per_view: int = 4,
-    frames_per_tracklet: int = 8,
     num_workers: int = 2,
     force: bool = False,
 ) -> None:
@@ -62,17 +59,15 @@ def render_dataset(
     The training identities come first in the numbering. ``num_workers`` processes render. ``force`` replaces a data set
     of this function that is already in ``root``; other files are never deleted.
     """
-    num_distractors = round(DISTRACTOR_SHARE * num_test)
-    kinds = [TRAIN] * num_train + [TEST] * num_test + [DISTRACTOR] * num_distractors
+    counts = preset.train_people, preset.test_people, round(preset.distractor_share * preset.test_people)
+    kinds = [kind for kind, count in zip((TRAIN, TEST, DISTRACTOR), counts, strict=True) for _ in range(count)]
     with whole_folder(Path(root), force) as folder:
-        write = functools.partial(_write_identity, folder, seed, tracklets_per_view, frames_per_tracklet)
+        write = functools.partial(_write_identity, folder, preset, seed)
         with closing(map_in_processes(write, list(enumerate(kinds)), num_workers, chunksize=2)) as written:
             for _ in track(written, "rendering", "person", len(kinds)):
                 pass
         _write_tables(folder, seed, kinds)
-    logger.info(
-        "Wrote %d training, %d test and %d distractor identities to %s", num_train, num_test, num_distractors, root
-    )
+    logger.info("Wrote %d training, %d test and %d distractor identities to %s", *counts, root)
 
 
 def identity(seed: int, kind: int, pid: int) -> Person:
@@ -80,26 +75,26 @@ def identity(seed: int, kind: int, pid: int) -> Person:
     return Person(np.random.default_rng([seed, kind, pid]))
 
 
-def _write_identity(
-    root: Path, seed: int, tracklets_per_view: int, frames_per_tracklet: int, numbered: tuple[int, int]
-) -> None:
+def _write_identity(root: Path, preset: Preset, seed: int, numbered: tuple[int, int]) -> None:
     """Render all tracklets of one identity into the splits that hold them."""
     pid, kind = numbered
-    person = identity(seed, kind, pid)
+    person, wardrobe = identity(seed, kind, pid), np.random.default_rng([seed, WARDROBE, kind, pid])
+    other = person.redressed(wardrobe) if wardrobe.random() < preset.changed_share else person
     for view in SIDES:
-        cameras = [camera for camera in CAMERAS if camera.view == view]
-        for index in range(tracklets_per_view if SPLITS[kind, view] else 0):
+        cameras = [camera for camera in preset.cameras if camera.view == view]
+        for index in range(preset.tracklets_per_view if SPLITS[kind, view] else 0):
             rng = np.random.default_rng([seed, kind, pid, view == "aerial", index])
             camera = cameras[(pid + index) % len(cameras)]
             altitude = sample_altitude(camera, rng) if view == "aerial" else None
-            frames = render_tracklet(person, camera, frames_per_tracklet, rng, altitude)
+            month = 10 + int(wardrobe.integers(preset.months))
+            frames = render_tracklet(other if month > 10 else person, camera, preset.frames, rng, altitude)
             tracklet = f"{pid:04d}C{camera.camid}T{index + 1:03d}"
             first, *copies = [root / split / f"{pid:04d}" / tracklet for split in SPLITS[kind, view]]
             first.mkdir(parents=True)
             # In AG-VPReID's grammar: person of the day, date and half-day, altitude, camera and so on.
             person_of_day, day, half = rng.integers(1, 400), rng.integers(1, 29), rng.integers(2)
             level = 0 if altitude is None else ALTITUDES.index(altitude)
-            stem = f"P{person_of_day}T2310{day:02d}{half}A{level}C{camera.camid}E{pid % 200 + 1}K{index + 1}"
+            stem = f"P{person_of_day}T23{month}{day:02d}{half}A{level}C{camera.camid}E{pid % 200 + 1}K{index + 1}"
             number, step = rng.integers(1, 9000), rng.integers(3, 7)
             for place, frame in enumerate(frames):
                 name = f"{stem}F{number + step * place}.jpg"
@@ -127,10 +122,10 @@ def _write_tables(root: Path, seed: int, kinds: list[int]) -> None:
             csv.writer(file).writerows([("id", *COLUMNS), *rows])
 
 
-def write_contact_sheet(path: Path, seed: int, num_people: int, width: int | None) -> None:
+def write_contact_sheet(path: Path, preset: Preset, seed: int, num_people: int, width: int | None) -> None:
     """Write a PNG file of people in rows, with captions if ``width`` is None: ground cameras left, altitudes right."""
-    drones = [camera for camera in CAMERAS if camera.view == "aerial"]
-    shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in CAMERAS if camera.view == "ground"]
+    drones = [camera for camera in preset.cameras if camera.view == "aerial"]
+    shots: list[tuple[Camera, int | None]] = [(camera, None) for camera in preset.cameras if camera.view == "ground"]
     shots += [(drones[index % len(drones)], altitude) for index, altitude in enumerate(ALTITUDES)]
     row_height = CELL[0] + CAPTION_HEIGHT * (width is None)
     sheet = Image.new("RGB", (len(shots) * SHEET_FRAMES * CELL[1], num_people * row_height), "white")

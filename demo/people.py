@@ -4,6 +4,7 @@ Appearance is drawn first; codes, caption and body (``demo.body``) are derived f
 are few and shared by many people on purpose: only the whole outfit identifies a person.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,6 +79,10 @@ GIRTH = {"thin": 0.86, "medium": 1.0, "fat": 1.26}  # factor on body radii
 HEMS = {"shorts": (0.5, 1.0), "skirt": (0.5, 1.5), "dress": (0.6, 1.6)}
 LONG_SLEEVED = ("sweater", "coat", "suit", "hoodie", "cardigan")
 MINORS = ("0-11", "12-17")
+OUTFIT = (
+    "upper_body_clothing", "lower_body_clothing", "upper", "lower", "inner", "sleeve", "hem", "footwear", "shoes",
+    "head_accessories", "hat", "accessories", "bag",
+)  # fmt: skip
 PLAIN_COAT_CHANCE = 0.7
 PLAIN_LOWER_CHANCE = 0.85
 
@@ -156,6 +161,14 @@ class Person:
         self.stride = rng.uniform(0.32, 0.52)  # swing of the leg, radians
         self.cadence = rng.uniform(0.8, 1.1)  # gait cycles per second
         self.lean = rng.uniform(0.0, 0.10)  # of the trunk to the front, radians
+
+    def redressed(self, rng: np.random.Generator) -> "Person":
+        """Return the same body, face, hair and gait in the outfit of somebody else of the same gender."""
+        other, same = Person(rng), copy.copy(self)
+        while other.gender != self.gender:
+            other = Person(rng)
+        vars(same).update({name: getattr(other, name) for name in OUTFIT})
+        return same
 
     @property
     def attributes(self) -> dict[str, int]:

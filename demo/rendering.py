@@ -9,7 +9,7 @@ import numpy as np
 from utils.stopping import leave_signals_to_parent
 
 from .body import walking_body
-from .cameras import ALTITUDES, Camera, Scene, develop, scene_of
+from .cameras import ALTITUDES, Camera, Scene, develop, scene_of, smear
 from .people import Person
 from .shapes import Canvas, Light, Part, View, barrel, ellipsoid, place, shadow
 
@@ -67,6 +67,7 @@ class _Shot:
 
     def __init__(self, person: Person, camera: Camera, altitude: int | None, rng: np.random.Generator) -> None:
         self.person, self.camera = person, camera
+        self.motion = rng.spawn(1)[0]  # draws the blur, so that the other draws are the same without it
         azimuth = rng.uniform(0.0, 2 * np.pi)
         self.start = np.append(rng.uniform(0.0, 50.0, 2), 0.0)
         if camera.view == "aerial":
@@ -83,7 +84,7 @@ class _Shot:
         self.heading = rng.uniform(0.0, 2 * np.pi)
         speed = person.cadence * 4 * np.sin(person.stride) * 0.5 * person.stature
         self.walk = speed * np.array([-np.sin(self.heading), np.cos(self.heading), 0.0])  # metres per second
-        self.passer_by = Person(rng) if rng.random() < PASSER_BY_CHANCE else None
+        self.passer_by = Person(rng) if rng.random() < PASSER_BY_CHANCE * camera.crowding else None
         nearness, sideways = rng.uniform(-0.7, 0.8), rng.uniform(0.35, 0.75) * rng.choice((-1.0, 1.0))
         self.passer_by_offset = aside * sideways - toward * nearness
         self.scene = scene_of(camera.place, int(rng.integers(VARIANTS)))
@@ -91,7 +92,7 @@ class _Shot:
         self.exposure = np.exp(rng.normal(0.0, 0.22) + rng.normal(0.0, 0.05, 3))
         self.roll = rng.normal(0.0, 0.03)
         self.looseness = rng.normal((1.14, 1.08, 0.0, 0.0), (0.07, 0.05, 0.05, 0.04))
-        self.clutter = _sample_clutter(rng, camera.view, self.start, toward, aside, distance)
+        self.clutter = _sample_clutter(rng, camera, self.start, toward, aside, distance)
         self.passer_by_heading = self.heading if rng.random() < 0.5 else rng.uniform(0.0, 2 * np.pi)
 
     def render(self, time: float, phase: float, rng: np.random.Generator) -> np.ndarray:
@@ -107,7 +108,9 @@ class _Shot:
             stride = walking_body(self.passer_by, phase * 0.9 + 1.0)
             parts += place(stride, where + self.passer_by_offset, self.passer_by_heading)
         canvas.draw(parts, self.light)
-        return develop(self.camera, _compose(canvas, self.scene, self.light, parts), self.exposure, rng)
+        length = self.motion.exponential(self.camera.motion_blur) * self.pixels_per_meter
+        picture = smear(_compose(canvas, self.scene, self.light, parts), length, self.motion.uniform(0.0, np.pi))
+        return develop(self.camera, picture, self.exposure, rng)
 
 
 def _sample_light(rng: np.random.Generator) -> Light:
@@ -129,13 +132,13 @@ def _sample_light(rng: np.random.Generator) -> Light:
 
 
 def _sample_clutter(
-    rng: np.random.Generator, view: str, start: np.ndarray, toward: np.ndarray, aside: np.ndarray, distance: float
+    rng: np.random.Generator, camera: Camera, start: np.ndarray, toward: np.ndarray, aside: np.ndarray, distance: float
 ) -> list[Part]:
     """Draw at most one obstacle: a pole, a bush or a car; for drones a branch or a car."""
-    if rng.random() >= OBSTACLE_CHANCE[view]:
+    if rng.random() >= OBSTACLE_CHANCE[camera.view] * camera.crowding:
         return []
     sideways = aside * rng.normal(0.0, 0.45)
-    if view == "aerial":
+    if camera.view == "aerial":
         if rng.random() < 0.4:
             return _car(rng, start + aside * rng.choice((-1.0, 1.0)) * rng.uniform(1.2, 1.7), rng.uniform(0, np.pi))
         rise = rng.uniform(3.0, 5.0)

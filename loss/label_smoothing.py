@@ -19,8 +19,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
     is spread over the other classes in the first epoch. As in the published code, the soft labels of a class without a
     correctly classified sample become zero.
 
-    Reference:
-        Zhang et al., "Delving Deep into Label Smoothing", IEEE TIP 2021, arXiv 2011.12562.
+    Reference: Zhang et al., "Delving Deep into Label Smoothing", IEEE TIP 2021, arXiv 2011.12562.
     """
 
     soft_labels: Tensor

@@ -9,8 +9,7 @@ class BatchHardTriplet(nn.Module):
 
     Args:
         margin: Difference of raw Euclidean distances, in feature units.
-    Reference:
-        Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", arXiv 1703.07737, Eq. (5).
+    Reference: Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", arXiv 1703.07737, Eq. (5).
     """
 
     def __init__(self, margin: float):

@@ -29,7 +29,7 @@ TIMM_NAMES = {
     "ViT-L-14": "vit_large_patch14_clip_quickgelu_224.openai",
 }
 # In timm's tags and in names of files: CLIPs that were trained with QuickGELU, by open_clip's table of weights.
-QUICK_GELU_TAG = re.compile(r"quickgelu|openai|dfn[0-9]+b(?!_)|metaclip_(?!altogether)", re.IGNORECASE)
+QUICK_GELU_TAG = re.compile(r"quickgelu|openai|dfn[0-9]+b(?!_)|metaclip[_-](?!altogether)", re.IGNORECASE)
 # EVA02-CLIP (MIT licence): rotary positions beside the learned ones, no norm before the blocks.
 EVA = re.compile(r"eva02_\w+_clip_")
 EMBEDDING_STD = 0.02

@@ -29,6 +29,7 @@ ANCHORS = ("encoder.class_token", "image_encoder.class_embedding", "visual.class
 
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
 GELU_TAGS = ("laion", "datacomp", "commonpool")  # words in the names of CLIP files that were trained with GELU
+ANY_MODEL = re.compile(r"(open_clip_?)?(pytorch_)?(model|weights)?", re.IGNORECASE)  # names of files in a hub
 HUGGING_FACE = ("vision_model.", "text_model.", "clip.vision_model.", "clip.text_model.")
 
 # Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
@@ -265,11 +266,20 @@ def describe_names(state: Mapping[str, Tensor]) -> str:
 
 
 def has_quick_gelu(state: Mapping[str, Tensor], path: str | Path) -> bool | None:
-    """Return whether a CLIP file was trained with QuickGELU (else GELU); None if neither content nor name says it."""
-    name = Path(path).name
-    if all(entry in state for entry in OPENAI_ENTRIES) or QUICK_GELU_TAG.search(name):
+    """Return whether a CLIP file was trained with QuickGELU (else GELU); None if neither content nor name says it.
+
+    Where a file has the name that all files of a hub have, the folders above it name the model.
+    """
+    if all(entry in state for entry in OPENAI_ENTRIES):
         return True
-    return False if any(word in name.lower() for word in GELU_TAGS) else None
+    path = Path(path).absolute()
+    folders = (each.name for each in list(path.parents)[:3]) if ANY_MODEL.fullmatch(path.stem) else ()
+    for name in (path.name, *folders):
+        if QUICK_GELU_TAG.search(name):
+            return True
+        if any(word in name.lower() for word in GELU_TAGS):
+            return False
+    return None
 
 
 def rename(name: str, renames: Renames, back: bool = False) -> str:

@@ -34,8 +34,7 @@ class XTFCLIP(nn.Module):
     There are K training identities; the encoder's widths are D and P. The choices are explained in
     configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT.
 
-    Reference:
-        AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
+    Reference: AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ from utils.unknown import UNKNOWN
 from .find import SIMILARITY
 
 TEMPLATE = Path(__file__).parent / "page_template/search.html"
+OTHERS = {"other data": "of_other_data", "another model": "of_other_model"}  # that a threshold may be of
 MAX_IN_TABLE, MAX_ON_PAGE = 20, 200  # queries
 
 
@@ -60,7 +61,8 @@ def judge(query: dict[str, Any], threshold: dict[str, Any] | None) -> str:
     if threshold is None:
         return ""
     text = f"{query['num_accepted']:,} accepted" if query["match"] else "No match"
-    return f"{text}, by a threshold of other data" if threshold["of_other_data"] else text
+    others = [name for name, key in OTHERS.items() if threshold[key]]
+    return f"{text}, by a threshold of {' and '.join(others)}" if others else text
 
 
 def explain_judgement(answers: dict[str, Any]) -> str:
@@ -70,10 +72,12 @@ def explain_judgement(answers: dict[str, Any]) -> str:
     threshold = answers["threshold"]
     if threshold is None:
         return "Everything is ranked and nothing is judged: --max_distance or --results says what is no match."
-    distance, reason, rate, data, is_other = threshold.values()
+    distance, reason, rate, data = (threshold[key] for key in ("distance", "reason", "false_positive_rate", "data"))
     counts = f"{sum(not query['match'] for query in answers['queries'])} of {len(answers['queries'])}"
     text = f"Accepted up to a distance of {distance:.4g} ({reason}): {counts} queries have no match."
-    if is_other:
+    if threshold["of_other_model"]:
+        text += f" The threshold was measured with another model than {answers['checkpoint']}: it may not fit at all."
+    if threshold["of_other_data"]:
         text += f" The threshold was measured on other data, {data}: it may accept more or fewer here."
     if rate is None:
         return text

@@ -198,8 +198,9 @@ def select_crops(boxes: Boxes, height: int, width: int, rules: SelectionRules) -
 def _spread(tracks: np.ndarray, values: np.ndarray) -> float:
     """Return how far values are from the mean of their track, on average; ``tracks`` are sorted."""
     _, owners, counts = np.unique(tracks, return_inverse=True, return_counts=True)
-    means = np.bincount(owners, values) / counts
-    return float(np.abs(values - means[owners]).mean())
+    with np.errstate(over="ignore", invalid="ignore"):  # of boxes far outside of any frame
+        means = np.bincount(owners, values) / counts
+        return float(np.abs(values - means[owners]).mean())
 
 
 def _remove(kept: np.ndarray, mask: np.ndarray) -> int:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from utils.mistake import Mistake
+from utils.text import shorten
 from utils.unknown import UNKNOWN
 
 from .feature_file import COLUMNS, TEXT_TOWER, UNREAD, VIEWS, WORDS, FeatureTable, require_comparable
@@ -87,6 +88,8 @@ class Gallery(Protocol):
     form: FeatureTable  # a table with their origin and widths, which may be empty
 
     def __len__(self) -> int: ...
+    # whether any tracklet, those that do not fit included, is of this camera
+    def has_camera(self, word: str) -> bool: ...
     def fetch(self, keys: Sequence[str]) -> FeatureTable: ...
     # for each vector, (Q, D), the k nearest, by distances in double precision
     def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]: ...
@@ -109,6 +112,9 @@ class MemoryGallery:
 
     def fetch(self, keys: Sequence[str]) -> FeatureTable:
         return self.form.select(keys, self.name)
+
+    def has_camera(self, word: str) -> bool:
+        return bool(pc.any(pc.equal(self.form.rows["camera"], word)).as_py())
 
     def nearest(self, vectors: np.ndarray, k: int, column: Column) -> Iterator[Neighbours]:
         rows = self._searched.words if column == WORDS else self._searched.features
@@ -204,20 +210,32 @@ def _collect(
         answers.append({**query, "match": match, "num_accepted": num_accepted, "found": hits})
         pictures += [query["picture"], *(hit["picture"] for hit in hits)]
     tables = [gallery.form] if queried is None else [gallery.form, queried]
+    checkpoint = gallery.form.origin.get("checkpoint", "unknown")
+    judged = threshold and {
+        **asdict(threshold),
+        "of_other_data": threshold.is_of_other_data(pictures),
+        "of_other_model": threshold.is_of_other_model(checkpoint),
+    }
     return {
-        "checkpoint": gallery.form.origin.get("checkpoint", "unknown"),
+        "checkpoint": checkpoint,
         "data": gallery.name,
         "date": date.today().isoformat(),
         "measure": measure,
         "tracklets_searched": len(gallery),
         "unread": sorted({table.origin[UNREAD] for table in tables if UNREAD in table.origin}),
-        "threshold": threshold and {**asdict(threshold), "of_other_data": threshold.is_of_other_data(pictures)},
+        "threshold": judged,
         "queries": answers,
     }
 
 
-def require_searchable(gallery: Gallery, with_words: bool) -> None:
-    """Refuse a gallery without a tracklet or, ``with_words``, without vectors that texts are compared with."""
+def require_searchable(gallery: Gallery, with_words: bool, where: Sequence[Condition] = ()) -> None:
+    """Refuse a gallery without a tracklet or, ``with_words``, without vectors that texts are compared with.
+
+    A camera of ``where`` that no tracklet has is refused, too: it may be misspelt.
+    """
+    for word in (word for condition in where if condition.column == "camera" for word in condition.values):
+        if not gallery.has_camera(word):
+            raise Mistake(f"{gallery.name} has no tracklet of the camera {shorten(word)} (--where).")
     if not len(gallery):
         raise Mistake(f"{gallery.name} has no tracklet to search in, or none that fits --where.")
     if with_words and gallery.form.words is None:

@@ -62,6 +62,9 @@ class LanceGallery:
         rows = self.table.search().where(having("key", keys)).limit(len(keys)).to_arrow()
         return FeatureTable(rows.replace_schema_metadata(self.table.schema.metadata)).select(keys, self.name)
 
+    def has_camera(self, word: str) -> bool:
+        return self.table.count_rows(having("camera", [word])) > 0
+
     def nearest(self, vectors: np.ndarray, k: int, column: Column, indexed: bool = True) -> Iterator[Neighbours]:
         """Yield for each vector the k nearest tracklets; their distances are computed in double precision."""
         for vector in vectors:
@@ -81,7 +84,8 @@ class LanceGallery:
         return len(query.limit(len(self)).select(["_distance"]).to_arrow())
 
     def _search(self, vector: np.ndarray, column: Column) -> Any:
-        query: Any = self.table.search(vector, vector_column_name=column).distance_type("l2")
+        search: Any = self.table.search  # its type does not say that vectors are searched
+        query = search(vector, vector_column_name=column).distance_type("l2")
         return query.where(self._where, prefilter=True) if self._where else query
 
 

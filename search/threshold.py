@@ -20,11 +20,21 @@ class Threshold:
     reason: str  # where it comes from
     false_positive_rate: float | None = None  # share of the pairs of two people that it accepted in an evaluation
     data: str = ""  # that it was measured on: 'NAME in FOLDER', as results.json has it; '' if it was not measured
+    checkpoint: str = ""  # that it was measured with, 'FILE (WHICH)'; '' if it was not measured
 
     def is_of_other_data(self, pictures: Iterable[str]) -> bool:
         """Whether it was measured on data that lie elsewhere than some of the pictures."""
         root = os.path.join(os.path.realpath(self.data.partition(" in ")[2]), "")
         return bool(self.data) and not all(os.path.realpath(path).startswith(root) for path in pictures)
+
+    def is_of_other_model(self, checkpoint: str) -> bool:
+        """Whether it was measured with another checkpoint, by the names of its folder and file, wherever they lie."""
+        return bool(self.checkpoint) and _names(self.checkpoint) != _names(checkpoint)
+
+
+def _names(checkpoint: str) -> tuple[list[str], str]:
+    file, _, which = checkpoint.partition(" (")
+    return file.replace("\\", "/").split("/")[-2:], which
 
 
 def read_threshold(path: Path, rate: float) -> Threshold:
@@ -58,4 +68,4 @@ def read_threshold(path: Path, rate: float) -> Threshold:
     (distance, false_positives, true_positives), direction = min(chosen)
     of_several = f", the strictest of {len(chosen)} directions" if len(chosen) > 1 else ""
     reason = f"{path}, {direction}, true positive rate {true_positives:.4f}{of_several}, with the model {checkpoint}"
-    return Threshold(distance, reason, false_positives, data)
+    return Threshold(distance, reason, false_positives, data, checkpoint)

@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = command.add_argument
     add("--sample", type=at_least(0), default=0, metavar="N", help="decode N frames of each tracklet; default: all")
     add("--workers", type=several, help=workers)
-    add("--json", type=output_file(".json"), metavar="PATH", help="also write the report, with every finding, to PATH")
+    report = output_file(".json", beginning='{ "dataset":')
+    add("--json", type=report, metavar="PATH", help="also write the report, with every finding, to PATH")
     add_config(command)
 
     command = add_command(describe, "write the table of your own data from the names of folders", DESCRIBE)

@@ -1,10 +1,13 @@
 """Render the synthetic aerial-ground data set, or a picture of its people."""
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from demo.presets import PRESETS
 from utils.arguments import MAX_WORKERS, at_least
 from utils.commands import run_command
 
@@ -18,10 +21,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--output", default="data/synthetic", help="folder to write the data set to")
     add("--seed", type=at_least(0), default=0, help="another seed draws other people and other passes")
-    add("--train_people", type=at_least(0), default=120, help="identities in train/")
-    add("--test_people", type=at_least(0), default=60, help="identities in query and gallery of both cases")
-    add("--tracklets_per_view", type=at_least(1), default=4, help="aerial tracklets, and as many ground ones, of each")
-    add("--frames", type=at_least(1), default=8, help="frames of each tracklet")
+    add("--preset", choices=PRESETS, default="demo", help="what is drawn, and the next four counts")
+    count = functools.partial(add, default=argparse.SUPPRESS)
+    count("--train_people", type=at_least(0), help="identities in train/")
+    count("--test_people", type=at_least(0), help="identities in query and gallery of both cases")
+    count("--tracklets_per_view", type=at_least(1), help="aerial tracklets, and as many ground ones, of each")
+    count("--frames", type=at_least(1), help="frames of each tracklet")
     add("--workers", type=at_least(1, MAX_WORKERS), default=2, help=f"processes that render, at most {MAX_WORKERS}")
     add("--force", action="store_true", help="replace the data set that this command wrote there before, and no others")
     picture = "instead, draw people, a row each: ground views, aerial ones (15, 30, 80, 120 m), and a description"
@@ -29,15 +34,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--rows", type=at_least(1), default=12, help="people in the picture")
     add("--width", type=at_least(1), help="width of a smaller picture without descriptions, pixels")
     args = parser.parse_args(argv)
-    if args.train_people == args.test_people == 0:
+    preset = PRESETS[args.preset]
+    args.preset = replace(preset, **{name: value for name, value in vars(args).items() if name in vars(preset)})
+    if args.preset.train_people == args.preset.test_people == 0:
         parser.error("--train_people and --test_people must not both be 0.")
     from demo.dataset import render_dataset, write_contact_sheet  # what they import takes seconds
 
     if args.contact_sheet:
-        write_contact_sheet(args.contact_sheet, args.seed, args.rows, args.width)
+        write_contact_sheet(args.contact_sheet, args.preset, args.seed, args.rows, args.width)
         return
-    counts = args.train_people, args.test_people, args.tracklets_per_view, args.frames
-    render_dataset(args.output, args.seed, *counts, args.workers, args.force)
+    render_dataset(args.output, args.preset, args.seed, args.workers, args.force)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from utils.commands import run_command, show
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    compare = commands.add_parser("compare", help="is one of two methods better, or is the difference chance?")
-    compare.add_argument("--first", nargs="+", type=Path, required=True, help="results folder of each run of a method")
-    compare.add_argument("--second", nargs="+", type=Path, required=True, help="as many of the other, seeds in order")
+    pair = commands.add_parser("compare", help="is one of two methods better, or is the difference chance?")
+    pair.add_argument("--first", nargs="+", type=Path, required=True, help="results folder of each run of a method")
+    pair.add_argument("--second", nargs="+", type=Path, required=True, help="as many of the other, seeds in order")
     average = commands.add_parser("average", help="mean and deviation over runs, such as splits or seeds")
     average.add_argument("results", nargs="+", type=Path, help="results folder of every run, or its results.json")
     args = parser.parse_args(argv)

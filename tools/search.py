@@ -39,7 +39,7 @@ def find(args: argparse.Namespace) -> None:
         gallery = LanceGallery(args.index, args.where)
     else:
         gallery = MemoryGallery(read_feature_files(args.files), ", ".join(map(str, args.files)), args.where)
-    require_searchable(gallery, bool(args.text))
+    require_searchable(gallery, bool(args.text), args.where)
     threshold = None
     if args.text:
         from model.text_space import open_text_space

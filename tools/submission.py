@@ -19,6 +19,7 @@ from pathlib import Path
 
 from utils.arguments import at_least, output_file
 from utils.commands import run_command, show
+from utils.mistake import Mistake
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     check.add_argument("--sample", type=Path, help="the organisers' sample; without it, the order is not checked")
     merge = commands.add_parser("merge", help="join the rankings of one direction or several, in order")
     merge.add_argument("files", nargs="+", type=Path, help="tracklet_rankings*.csv of each direction")
+    submission_file = output_file(".csv", beginning="row_id,query_tracklet,gallery_tracklets")
     length = "names per query; 0: all; default: 20, which are scored"
     write.add_argument("--length", type=at_least(0), default=20, help=length)
     for command in (write, merge):
-        command.add_argument("--output", type=output_file(".csv"), required=True, help="submission to write")
+        command.add_argument("--output", type=submission_file, required=True, help="submission to write")
         command.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")
     args = parser.parse_args(argv)
     from processor.report import submission  # torch takes seconds: --help and mistakes are answered before
 
+    if args.command != "check" and args.sample and args.output.resolve() == args.sample.resolve():
+        raise Mistake(f"{args.output} is the sample: --output names another file.")
     sample = submission.read_submission(args.sample) if args.sample else []
     if args.command == "check":
         names = [submission.tracklet_names(args.root, side) if args.root else set() for side in ("query", "gallery")]

@@ -1,6 +1,7 @@
 """Types of command-line options, and what becomes of their values."""
 
 import argparse
+import codecs
 import contextlib
 import sys
 from collections.abc import Callable, Mapping
@@ -22,12 +23,21 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
 
 
-def output_file(*suffixes: str) -> Callable[[str], Path]:
-    """Return an argparse type for files to write: one that exists must be such a file, as it will be replaced."""
+def output_file(*suffixes: str, beginning: str = "") -> Callable[[str], Path]:
+    """Return an argparse type for files to write: one that exists must be such a file, as it will be replaced.
+
+    It is one if it has the suffix and, but for white space, the beginning, or is empty.
+    """
+    begins = "".join(beginning.split()).encode()
 
     def parse(text: str) -> Path:
         path = Path(text)
-        if path.exists() and path.suffix not in suffixes:
+        is_other = path.exists() and path.suffix not in suffixes
+        if begins and path.is_file() and path.stat().st_size:
+            with path.open("rb") as file:
+                start = b"".join(file.read(1000).removeprefix(codecs.BOM_UTF8).split())
+            is_other |= not start.startswith(begins)
+        if is_other:
             kinds = " or ".join(suffixes)
             raise argparse.ArgumentTypeError(f"{text} exists, and is no {kinds} file that could be replaced")
         return path

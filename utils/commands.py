@@ -84,7 +84,7 @@ def _find_stop(error: BaseException | None) -> Stopped | None:
     """Return the signal that an error comes from: a library that is stopped may raise an error of its own."""
     while error and not isinstance(error, Stopped):
         error = error.__context__
-    return error
+    return error if isinstance(error, Stopped) else None
 
 
 def _tell_others(error: BaseException) -> str | None:

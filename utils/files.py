@@ -111,7 +111,7 @@ def _require_replaceable(path: Path, force: bool) -> None:
     if not path.is_dir() or not any(path.iterdir()):
         return
     if not force:
-        raise Mistake(f"{path} is not empty: choose another folder, or replace it with --force (force=True).")
+        raise Mistake(f"{path} is not empty: choose another folder, or replace it with --force.")
     lists = (WRITTEN_LIST, EARLIER_LIST)
     if strange := _files_in(path).difference(lists, *(_read_list(path / name) for name in lists)):
         raise Mistake(f"{path / min(strange)} was not written here: delete {path} yourself, or choose another folder.")

@@ -75,8 +75,7 @@ def standardize_groups(features: Tensor, groups: np.ndarray, pool: Tensor, pool_
     Both are of the group's features in the pool, (M, D); of the whole pool for an unknown group, -1, and for one that
     has fewer than two members there. A number that does not vary in a group is only centred.
 
-    Reference:
-        Song et al., "Exploring the Camera Bias of Person Re-identification", ICLR 2025 (arXiv 2502.10195).
+    Reference: Song et al., "Exploring the Camera Bias of Person Re-identification", ICLR 2025 (arXiv 2502.10195).
     """
     result = torch.empty_like(features)
     for group in np.unique(groups):

@@ -88,7 +88,8 @@ class FeatureExtractor:
         readable = (averages.counts[:, 0] > 0).tolist()
         if not any(readable):
             raise UnreadableFrameError(f"{description}: no frame of any of the {len(tracklets)} tracklets can be read.")
-        left_out = [tracklet.key for tracklet, kept in zip(tracklets, readable, strict=True) if not kept]
+        pairs = zip(tracklets, readable, strict=True)
+        left_out = [each.name if each.pid == -1 else each.key for each, kept in pairs if not kept]
         if left_out:
             if self.runtime.processes.is_main:
                 names = ", ".join(left_out[:MAX_LISTED]) + (", ..." if len(left_out) > MAX_LISTED else "")

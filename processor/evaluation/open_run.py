@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import Role, changed_keys, describe_differences, get_cfg, parse_camera_map
+from configs import Role, changed_keys, check_places, describe_differences, get_cfg, parse_camera_map
 from configs.load import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, config_of_run, find_run, locate_checkpoint
 from datasets.build import make_dataset, train_cameras
 from datasets.readers.dataset import DataSet
@@ -167,9 +167,11 @@ def choose_config(cfg: CfgNode, content: Mapping[str, Any], path: Path, override
     if "config" not in content:
         source = file or "the winner's recipe"
         logger.warning("%s holds no configuration, so that of %s is used: name its own by --config_file.", path, source)
+        check_places(cfg, "evaluation", overrides)
         return cfg
     with fitting(path):
         own = get_cfg(opts=overrides, config_text=content["config"], source=f"config in {path}")
+    check_places(own, "evaluation", overrides)
     logger.info("The configuration is that in %s, with what the command line changes", path)
     if file == path.with_name(CONFIG_FILE) and (edited := changed_keys(own, cfg, *Role)):
         keys = ", ".join(f"{key} {value} ({before} in the checkpoint)" for key, (before, value) in edited.items())

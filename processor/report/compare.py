@@ -188,7 +188,7 @@ def compare_runs(pairs: Pairs) -> list[Comparison]:
             pids, *scores = map(np.array, zip(*group, strict=True))
             first, second = (measures_by_query(*each.T) for each in scores)  # (seeds, queries)
             for name in COMPARED:
-                before, after = (float(values[name].mean()) for values in (first, second))
+                before, after = float(first[name].mean()), float(second[name].mean())
                 paired = compare_paired(first[name], second[name], pids)
                 found.append(Comparison(method, direction, name, before, after, paired))
     return found

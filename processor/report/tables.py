@@ -106,7 +106,7 @@ def collect_results(
 
 
 def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
-    """Lay out the rules, the scores and their intervals, given the rows of ``score_methods``."""
+    """Lay out the rules and remarks, the scores and their intervals, given the rows of ``score_methods``."""
     means, intervals = [], []
     for row in scores:
         method = f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
@@ -115,17 +115,13 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
         means.append((*title, *(percent(row[name]) for name in MEASURES), row["num_valid_queries"]))
         intervals.append((*title, *ends, row["num_people"]))
     align = "<<" + ">" * (len(MEASURES) + 1)
+    rules = [*(f"protocol: {protocol}" for protocol in evaluation.protocols()), *list_remarks(evaluation)]
     tables = (
-        format_protocols(evaluation),
+        "\n".join(rules),
         format_table(["method", "direction", *MEASURES, "queries"], means, align),
         format_table(["95 % interval over people", "direction", *MEASURES, "people"], intervals, align),
     )
     return "\n\n".join(tables)
-
-
-def format_protocols(evaluation: Evaluation) -> str:
-    """State the rules behind the scores, one protocol a line, and the remarks."""
-    return "\n".join([*(f"protocol: {protocol}" for protocol in evaluation.protocols()), *list_remarks(evaluation)])
 
 
 def list_remarks(evaluation: Evaluation) -> list[str]:

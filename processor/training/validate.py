@@ -40,8 +40,7 @@ class Validation:
     def __call__(self, model: XTFCLIP) -> float | None:
         """Evaluate a model and log the table; returns the visual mAP, 0..1, over all directions; None without one."""
         if not self.cases:
-            text = "All identities are masked: nothing is scored. DATASETS.VALIDATION_FRACTION holds people out."
-            logger.warning(text)
+            logger.warning("All people are masked: nothing is scored. DATASETS.VALIDATION_FRACTION holds people out.")
             return None
         extractor, options = make_extractor(self.cfg, model, self.runtime), make_ranking_options(self.cfg)
         evaluation = evaluate(extractor, self.cases, self.make_loader, options)

@@ -8,6 +8,7 @@ from PIL import Image
 from benchmarks.color_histogram import evaluate_case, main
 from datasets.tracklet import Case, Tracklet
 from demo.dataset import render_dataset
+from demo.presets import Preset
 
 
 def _tracklet(folder: Path, pid: int, camid: int, color: tuple[int, int, int]) -> Tracklet:
@@ -28,6 +29,6 @@ def test_equal_colours_match(tmp_path: Path) -> None:
 
 
 def test_command_reports_both_directions(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    render_dataset(tmp_path, num_train=1, num_test=3, tracklets_per_view=1, frames_per_tracklet=1, num_workers=1)
+    render_dataset(tmp_path, Preset(train_people=1, test_people=3, tracklets_per_view=1, frames=1), num_workers=1)
     main(["--root", str(tmp_path)])
     assert capsys.readouterr().out.count("mAP") == 2

@@ -15,6 +15,7 @@ from configs import (
     CHOICES,
     Role,
     changed_keys,
+    check_places,
     describe_differences,
     dump_config,
     get_cfg,
@@ -23,7 +24,7 @@ from configs import (
 )
 from configs.defaults import KEYS, Range
 from configs.keys import DEFAULTS, leaves
-from configs.load import MAX_LENGTH, config_of_run
+from configs.load import MAX_LENGTH, config_of_run, find_run
 from datasets.attributes import COLUMNS
 from loss import make_loss
 from model import make_model
@@ -319,6 +320,15 @@ def test_the_config_of_a_run_is_found_unless_it_was_cut_short(tmp_path):
     path = write(tmp_path / "config.yml", text + "# a note of mine\n")
     assert config_of_run(opts) == path
     assert config_of_run([]) != path
+
+
+def test_weights_that_hold_their_config_know_their_data_set(tmp_path):
+    for name in ("tracklets.csv", "weights.safetensors"):
+        (tmp_path / name).touch()
+    opts = ["DATASETS.ROOT_DIR", str(tmp_path), "TEST.WEIGHT", str(tmp_path / "weights.safetensors")]
+    assert find_run(opts).DATASETS.NAMES == "agvpreid"  # until the weights are read
+    with pytest.raises(ValueError, match="is a table of own data: add DATASETS.NAMES folder"):
+        check_places(get_cfg(opts=opts), "evaluation", opts)
 
 
 def test_weights_of_elsewhere_do_not_take_the_config_of_the_default_folder(tmp_path, monkeypatch):

@@ -26,6 +26,8 @@ def test_one_process_at_a_time_writes_a_copy(tmp_path):
         resize_copy(tmp_path / "data", tmp_path / "copy", SIZE)
     assert resize_copy(tmp_path / "data", tmp_path / "copy", SIZE) == {"resized": 1}
     assert sorted(os.listdir(tmp_path)) == ["copy", "data"]
+    with pytest.raises(ValueError, match="1.jpg is a file, not a folder"):
+        resize_copy(tmp_path / "data", tmp_path / "copy/a/1.jpg", SIZE)
 
 
 def test_frames_are_made_smaller_and_all_else_is_copied(tmp_path, caplog):

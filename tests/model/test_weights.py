@@ -153,9 +153,14 @@ def test_a_file_that_is_not_this_clip_is_refused_in_words(what, vit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "fits"), [("a_quickgelu.pt", False), ("ViT-B-16.openai.pt", False), ("laion2b.pt", True)]
+    ("name", "fits"),
+    [("a_quickgelu.pt", False), ("ViT-B-16.openai.pt", False), ("laion2b.pt", True)]
+    # Of files from a hub, the folder names the model.
+    + [("vit_base.openai/snapshots/1/open_clip_model.pt", False), ("dfn2b/model.bin", False)]
+    + [("metaclip-b16/open_clip_pytorch_model.bin", False), ("openai/mine.pt", True), ("laion/model.pt", True)],
 )
 def test_weights_of_another_activation_are_refused(name, fits, vit, tmp_path):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     torch.save(openai_state(vit), tmp_path / name)
     if fits:
         load_clip_weights(make_encoder(), tmp_path / name)

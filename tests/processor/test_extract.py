@@ -123,6 +123,7 @@ def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path,
         assert found["key"] == ["20/c4n0", "22/c4n0", "22/c4n1"]
         assert len(found["feature"]) == len(found["picture"]) == 3
         assert "They are left out: 21/c4n0, 21/c4n1" in caplog.text
+        assert "none of their frames can be read: 20/c4n1\n" in caplog.text  # by its key in the file
     for name in ("20/c4n0", "22/c4n0", "22/c4n1"):
         break_frames(queries / name)
     with pytest.raises(UnreadableFrameError, match="No frame of any of the 6 tracklets can be read"):

@@ -7,7 +7,7 @@ from torch import nn
 from configs import get_cfg
 from datasets.build import choose_cases, make_dataset
 from processor.evaluation.results import VISUAL
-from processor.report.tables import format_protocols, score_methods
+from processor.report.tables import format_results, score_methods
 from utils.metrics import PROTOCOLS
 
 AERIAL = "1_01_02_2024_10_30_30_40_60_Field_0_0_0_0_0_0_0_0_0_0_walk_outdoor_1_1.jpg"
@@ -49,7 +49,7 @@ def test_overall_weighs_all_three_cases(cfg, run):
     assert [result.case.title for result in evaluation.cases] == titles
     assert evaluation.overall(VISUAL).num_valid_queries == 3 + 2 + 1
     assert evaluation.overall(VISUAL).mAP == pytest.approx(1)
-    assert f"protocol: {PROTOCOLS['vreid-xfd']}" in format_protocols(evaluation).splitlines()
+    assert f"protocol: {PROTOCOLS['vreid-xfd']}" in format_results(evaluation, ()).splitlines()
     assert [row["protocol"] for row in score_methods(evaluation)] == ["vreid-xfd"] * 4
 
 
@@ -59,5 +59,5 @@ def test_the_config_overrules_the_data_set(cfg, run):
     with pytest.raises(ValueError, match="No query has a true match"):
         run(cfg("DATASETS.EVAL_CASE", "case3", "TEST.PROTOCOL", "cross-camera"))
     evaluation = run(cfg("DATASETS.EVAL_CASE", "case1", "TEST.PROTOCOL", "cross-camera"))
-    assert format_protocols(evaluation) == f"protocol: {PROTOCOLS['cross-camera']}"
+    assert format_results(evaluation, ()).partition("\n\n")[0] == f"protocol: {PROTOCOLS['cross-camera']}"
     assert score_methods(evaluation)[0]["protocol"] == "cross-camera"

@@ -49,7 +49,8 @@ def test_files_hold_every_query(search, tmp_path):
     paths = write_answers(search(0.5), tmp_path / "new")
     assert [path.name for path in paths] == ["search.json", "search.csv", "search.html"]
     content = json.loads(paths[0].read_text())
-    threshold = {"distance": 0.5, "reason": "test", "false_positive_rate": None, "data": "", "of_other_data": False}
+    threshold = {"distance": 0.5, "reason": "test", "false_positive_rate": None, "data": "", "checkpoint": ""}
+    threshold |= {"of_other_data": False, "of_other_model": False}
     assert content["threshold"] == threshold
     assert [(query["match"], query["num_accepted"]) for query in content["queries"]] == [(True, 1), (False, 0)]
     place = {"camera": 0, "view": "aerial", "time": "2023-10-17T00:00:00", "picture": "b.jpg"}
@@ -90,6 +91,13 @@ def test_a_threshold_of_other_data_is_said_beside_every_verdict(search, tmp_path
         assert len(re.findall("by a threshold of other data", text)) == 2
     assert f"measured on other data, demo in {tmp_path}" in explain_judgement(answers)
     assert search(0.5, f"demo in {Path.cwd()}")["threshold"]["of_other_data"] is False
+
+
+def test_a_threshold_of_another_model_is_said_beside_every_verdict(search):
+    answers = search(0.5)
+    answers["threshold"]["of_other_model"] = True
+    assert "1 accepted, by a threshold of another model" in format_answers(answers)
+    assert "measured with another model than" in explain_judgement(answers)
 
 
 def test_the_page_is_one_file_and_escapes_what_the_data_name(describe, tmp_path):

@@ -14,6 +14,7 @@ from search.find import (
     find_texts,
     find_tracklets,
     parse_condition,
+    require_searchable,
 )
 from search.threshold import Threshold
 
@@ -129,3 +130,14 @@ def test_texts_are_ranked_by_the_inner_product(gallery):
     assert answers["queries"][0]["key"] == "a red coat"
     with pytest.raises(ValueError, match="with another text tower, of SHA-256 t1; this one has t2"):
         find_texts(searched, ["a"], vectors[:1], "t2", top=2)
+
+
+@pytest.mark.parametrize(("words", "is_refused"), [("camera=0", False), ("camera=0,7", True), ("view=aerial", False)])
+def test_a_camera_that_no_tracklet_has_is_refused(words, is_refused, gallery):
+    where = [parse_condition(words)]
+    searched = gallery(a=0, b=10, where=where if "camera" in words else ())
+    if is_refused:
+        with pytest.raises(ValueError, match="people.npz has no tracklet of the camera '7'"):
+            require_searchable(searched, False, where)
+    else:
+        require_searchable(searched, False, where)

@@ -41,6 +41,20 @@ def test_a_threshold_of_other_data_is_known_by_the_pictures(pictures, is_other):
     assert Threshold(0.5, "--max_distance").is_of_other_data(pictures) is False
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "is_other"),
+    [
+        ("/data/logs/a/checkpoint_last.pth (the last, after epoch 3)", False),
+        ("a/checkpoint_last.pth (the last, after epoch 4)", True),
+        ("logs/b/checkpoint_last.pth (the last, after epoch 3)", True),
+    ],
+)
+def test_a_threshold_of_another_model_is_known_by_the_checkpoint(checkpoint, is_other):
+    measured = Threshold(0.5, "", 0.01, "", "logs/a/checkpoint_last.pth (the last, after epoch 3)")
+    assert measured.is_of_other_model(checkpoint) is is_other
+    assert Threshold(0.5, "--max_distance").is_of_other_model(checkpoint) is False
+
+
 def test_the_strictest_direction_of_the_visual_ranking_counts(write):
     other = row("down", (0.1, 0.001, 0.8), method="re-ranked")
     path = write(row("up", (0.5, 0.01, 0.8)), row("down", (0.4, 0.01, 0.7)), other)

@@ -50,7 +50,7 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(extract, tmp_path):
         extract(QUERY, "a/people.csv")
     with pytest.raises(FileNotFoundError, match="nowhere.pth is not there"):
         extract(QUERY, "a/people.npz", "--weight", "nowhere.pth")
-    with pytest.raises(FileNotFoundError, match=r"nobody is not there \(--tracklets"):
+    with pytest.raises(FileNotFoundError, match=r"nobody is not there \(--tracklets\)"):
         extract(tmp_path / "nobody", "a/people.npz")
     assert not (tmp_path / "a").exists()
     (tmp_path / "empty").mkdir()

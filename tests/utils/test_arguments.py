@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from utils.arguments import at_least, list_overrides, real_number
+from utils.arguments import at_least, list_overrides, output_file, real_number
 
 
 def test_numbers_in_the_range():
@@ -28,3 +28,25 @@ def test_others_are_refused(parse, text, message):
 
 def test_options_become_overrides():
     assert list_overrides({"OUTPUT_DIR": None, "TEST.WEIGHT": ""}) == ["TEST.WEIGHT", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_replaced"),
+    [
+        ("a.csv", b"row,name\n1,x\n", True),
+        ("a.csv", b"\xef\xbb\xbfrow, name\r\n", True),
+        ("a.csv", b"", True),
+        ("a.csv", b"method,direction\n", False),
+        ("a.json", b"row,name\n", False),
+        ("a.csv", b"\xff\0\0", False),
+    ],
+)
+def test_a_file_of_another_kind_is_not_replaced(name, content, is_replaced, tmp_path):
+    path, parse = tmp_path / name, output_file(".csv", beginning="row,name")
+    assert parse(str(path)) == path  # to be made
+    path.write_bytes(content)
+    if is_replaced:
+        assert parse(str(path)) == path
+    else:
+        with pytest.raises(argparse.ArgumentTypeError, match="exists, and is no .csv file that could be replaced"):
+            parse(str(path))

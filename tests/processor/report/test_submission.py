@@ -91,6 +91,8 @@ def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_
     assert output.read_text().splitlines() == [HEADER, "1,q1,g4", "2,q3,g3", "3,q9,g1 g2", "4,q8,g1"]
     with pytest.raises(ValueError, match=r"1\.csv, line 2: the query q9 is already ranked in .*1\.csv, line 2"):
         main(["merge", first, second, first, "--output", str(output)])
+    with pytest.raises(ValueError, match="a.csv is the sample: --output names another file"):
+        main(["merge", first, "--output", str(tmp_path / "a.csv"), "--sample", str(tmp_path / "a.csv")])
 
 
 def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):

@@ -11,7 +11,6 @@ from processor.evaluation.results import VISUAL, Evaluation
 from processor.report.tables import (
     MEASURES,
     collect_results,
-    format_protocols,
     format_results,
     format_verification,
     measures_by_query,
@@ -68,7 +67,7 @@ def test_a_masked_direction_is_named_and_has_no_row(run):
     assert "not scored, because their test identities are masked: aerial to ground" in text.splitlines()
     assert collect_results(evaluation, {}, scores)["identities_masked"] is True
     assert "overall weighs directions" not in text
-    assert "overall weighs directions" in format_protocols(Evaluation([first, second]))
+    assert "overall weighs directions" in format_results(Evaluation([first, second]), ())
 
 
 def test_intervals_are_those_of_people_who_are_the_same_in_both_directions(run):
