@@ -143,7 +143,7 @@ def check_replaced(path: Path) -> None:
             with np.load(path, allow_pickle=False) as content:
                 is_ours = ORIGIN in content
     except Exception:  # as in ``read_features``
-        is_ours = False
+        is_ours = not path.stat().st_size  # an empty file holds nothing
     if not is_ours:
         raise Mistake(f"{path} is no feature file that could be replaced: delete it yourself, or name another file.")
 
