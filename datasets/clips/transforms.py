@@ -121,7 +121,7 @@ class Augmenter:
         in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
         in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
         erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
-        fill = self.normalize.standardize_(colors.t().reshape(B, G // B, 3, 1, 1))
+        fill = self.normalize.standardize_(colors.t().reshape(B, G // B, 3, 1, 1).clone())  # draws stay as they are
         return torch.where(erased.unsqueeze(2), fill, x)
 
     def draw(self, shape: Sequence[int], generator: torch.Generator) -> list[torch.Tensor]:

@@ -137,6 +137,12 @@ def test_consistent_clips_are_treated_alike_frame_by_frame(consistent, options):
     assert len({clip.numpy().tobytes() for clip in (result - Normalizer(MEAN, STD)(clips))}) > 10  # clips differ
 
 
+def test_draws_can_be_applied_twice():
+    clips, transform = random_clips(4, 3, 3, 24, 16), Augmenter(MEAN, STD, erase_probability=1, **ALL_ON)
+    draws = transform.draw(clips.shape, generator())
+    assert torch.equal(transform.apply(clips, *draws), transform.apply(clips, *draws))
+
+
 def test_jitter_is_torchvisions():
     x = torch.rand(6, 1, 3, 12, 8)
     factors = torch.linspace(0.2, 1.8, 6)[torch.stack([torch.randperm(6) for _ in range(3)])]
