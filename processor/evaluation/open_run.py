@@ -169,9 +169,9 @@ def choose_config(cfg: CfgNode, content: Mapping[str, Any], path: Path, override
         logger.warning("%s holds no configuration, so that of %s is used: name its own by --config_file.", path, source)
         check_places(cfg, "evaluation", overrides)
         return cfg
-    if not isinstance(content["config"], str):
-        raise Mistake(f"{path} is damaged: its configuration is no text.")
     with fitting(path):
+        if not isinstance(content["config"], str):
+            raise TypeError("its configuration is no text")
         own = get_cfg(opts=overrides, config_text=content["config"], source=f"config in {path}")
     check_places(own, "evaluation", overrides)
     logger.info("The configuration is that in %s, with what the command line changes", path)
