@@ -250,7 +250,7 @@ declare("SOLVER.STAGE2.WARMUP_ITERS", 10, TRAINING, AMOUNT)
 declare("SOLVER.STAGE2.WARMUP_FACTOR", 0.1, TRAINING, FRACTION)
 # True starts a training step on CUDA as two recorded graphs, not kernel by kernel; no card has tried it yet.
 declare("SOLVER.CUDA_GRAPHS", False, PLACE, only="training")
-# Steps between two log lines.
+# Steps between two log lines; on CUDA also between two measures of what is only logged (accuracy, hard-label terms).
 declare("SOLVER.STAGE2.LOG_PERIOD", 50, PLACE, Range(1, 1_000_000_000), only="training")
 # True measures at start how fast the device multiplies matrices, and logs what share of that a training step reaches.
 declare("SOLVER.STAGE2.MEASURE_RATE", False, PLACE, only="training")

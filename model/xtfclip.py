@@ -27,6 +27,11 @@ class TrainingOutput:
     features: list[Tensor]  # f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck
     memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity
 
+    def detach(self) -> "TrainingOutput":
+        """Return the same numbers without their gradients."""
+        id_logits, features = ([each.detach() for each in part] for part in (self.id_logits, self.features))
+        return TrainingOutput(id_logits, self.frame_logits.detach(), features, self.memory_logits.detach())
+
 
 class XTFCLIP(nn.Module):
     """X-TFCLIP; with its extras switched off, TF-CLIP.

@@ -25,11 +25,11 @@ from .build import (
     make_training_state,
 )
 from .estimate import compute_ideal_step_seconds, size_of
-from .evaluation.open_run import load_trained
+from .evaluation.open_run import choose_config, load_trained
 from .evaluation.rank import evaluate
 from .report.tables import format_results, score_methods
 from .report.write import write_report
-from .training.checkpoints import keep_old_checkpoints, prepare_run, read_config, restore_last
+from .training.checkpoints import has_checkpoint, keep_old_checkpoints, prepare_run, read_last, restore
 from .training.train import train
 from .training.validate import make_validation
 
@@ -44,8 +44,9 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[
     """
     output = prepare_output(cfg.OUTPUT_DIR)
     with lock_folder(output), start_logging(output / "train.log"):
-        if resume and not config_file:
-            cfg = read_config(cfg, output, opts)
+        last = read_last(output) if resume and has_checkpoint(output) else None
+        if last and not config_file:
+            cfg = choose_config(cfg, last.content, last.path, opts)
         logger.info("What differs from the recipe (%s holds all): %s", CONFIG_FILE, describe_differences(cfg))
         warn_of_unread_keys(cfg, "training", opts)
         runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
@@ -59,7 +60,8 @@ def run_training(cfg: CfgNode, resume: bool, with_weights: bool, opts: Sequence[
         state = make_training_state(cfg, dataset, runtime, resume=resume)
         state.with_weights, state.validation_people = with_weights, validation.people()
         if resume:
-            restore_last(state, output)
+            restore(state, last or read_last(output))
+            del last  # which holds the weights once more
         else:
             processes.run_on_main(partial(keep_old_checkpoints, output))
         processes.run_on_main(partial(write_text, dump_config(cfg), output / CONFIG_FILE))

@@ -16,7 +16,8 @@ import eval_main
 import train_main
 from model import make_model
 from processor.report import write
-from processor.training import monitor
+from processor.training import checkpoints, monitor
+from utils.checkpoint import read_checkpoint
 from utils.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,8 +138,9 @@ def test_a_tool_that_is_run_as_a_file_says_what_to_type(command, tmp_path):
 # ---- training
 
 
-def test_a_run_resumes_with_its_own_configuration_and_keys_change_it(trained, said):
-    before = (RUN / "config.yml").read_text()
+def test_a_run_resumes_with_its_own_configuration_and_keys_change_it(trained, monkeypatch):
+    before, reads = (RUN / "config.yml").read_text(), []
+    monkeypatch.setattr(checkpoints, "read_checkpoint", lambda path: reads.append(path) or read_checkpoint(path))
     assert status_of(train_main, "--output_dir", RUN, "--resume") == 0
     changed = set((RUN / "config.yml").read_text().splitlines()) - set(before.splitlines())
     assert changed == {"OUTPUT_DIR: logs/all"}  # the run was copied there
@@ -147,6 +149,7 @@ def test_a_run_resumes_with_its_own_configuration_and_keys_change_it(trained, sa
     assert f"Resumed from {LAST} after epoch 2" in log
     assert [log.count(f"epoch {number} step") for number in (1, 3)] == [1, 1]
     assert epoch_of(LAST) == 3
+    assert reads == [LAST, LAST]  # once for each of the two commands
 
 
 def test_a_new_run_in_an_old_folder_keeps_the_old_checkpoints(trained, trained_run):

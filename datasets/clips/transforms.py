@@ -80,9 +80,7 @@ class Augmenter:
 
         A batch of one shape always takes the same number of draws from the generator, which is on the CPU.
         """
-        draws = self.draw(clips.shape, generator)
-        if clips.is_cuda:
-            draws = [part.pin_memory() for part in draws]  # the host does not wait for the copies
+        draws = self.draw(clips.shape, generator, pinned=clips.is_cuda)
         return self.apply(clips, *(part.to(clips.device, non_blocking=True) for part in draws))
 
     def apply(
@@ -108,10 +106,10 @@ class Augmenter:
             x = shift_hue(x, hues)
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
-            x = jitter_colors_(x, *factors)
+            x = jitter_colors_(x, *factors.unbind(1))
         x = self.normalize.standardize_(x)
         if self.padding:
-            x = shift_frames(x, self.padding, *corners)
+            x = shift_frames(x, self.padding, *corners.unbind(1))
         x = x.reshape(B, T, C, H, W)
         if self.change_views:
             x = change_view(x, views)
@@ -121,29 +119,28 @@ class Augmenter:
         in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
         in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
         erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
-        fill = self.normalize.standardize_(colors.t().reshape(B, G // B, 3, 1, 1).clone())  # draws stay as they are
+        fill = self.normalize.standardize_(colors.view(B, G // B, 3, 1, 1).clone())  # draws stay as they are
         return torch.where(erased.unsqueeze(2), fill, x)
 
-    def draw(self, shape: Sequence[int], generator: torch.Generator) -> list[torch.Tensor]:
+    def draw(self, shape: Sequence[int], generator: torch.Generator, pinned: bool = False) -> list[torch.Tensor]:
         """Draw the random choices for clips of a shape, (B, T, C, H, W), in G groups of frames that share theirs.
 
         Returns whether a clip is mirrored, (B,), bool; boxes to erase, (G, 4), int32: top, left, bottom, right, the
-        last two exclusive, some of them empty; the colours that fill them, (3, G), within 0..1; factors of brightness,
-        contrast and saturation, (3, G); first row and column of the crops in the padded frames, (2, G), int64; and of
-        each clip what ``datasets.clips.warping`` draws. What is switched off is empty, and draws nothing.
+        last two exclusive, some of them empty; the colours that fill them, (G, 3), within 0..1; factors of brightness,
+        contrast and saturation, (G, 3); first row and column of the crops in the padded frames, (G, 2), int64; and of
+        each clip what ``datasets.clips.warping`` draws. What is switched off has no columns, and draws nothing. From
+        ``pinned`` memory they are copied to CUDA without a wait of the host.
         """
-        B, T, _, H, W = shape
-        G = B if self.consistent else B * T
-        own_clips, own_groups = (slice(self.rank * size, (self.rank + 1) * size) for size in (B, G))
-        flipped = torch.rand(self.world_size * B, generator=generator) < self.flip_probability
+        num_clips, T, _, H, W = self.world_size * shape[0], *shape[1:]
+        num_groups = num_clips if self.consistent else num_clips * T
+        flipped = torch.rand(num_clips, generator=generator) < self.flip_probability
         draw_boxes = self._draw_published if self.erasing == "published" else self._draw_anywhere
-        boxes, colors = draw_boxes(self.world_size * G, H, W, generator)
-        factors, corners = torch.empty(3, 0), torch.empty(2, 0, dtype=torch.int64)
+        boxes, colors = draw_boxes(num_groups, H, W, generator)
+        factors, corners = torch.empty(0, num_groups), torch.empty(0, num_groups, dtype=torch.int64)
         if self.color_jitter:
-            factors = 1 + self.color_jitter * (2 * torch.rand(3, self.world_size * G, generator=generator) - 1)
+            factors = 1 + self.color_jitter * (2 * torch.rand(3, num_groups, generator=generator) - 1)
         if self.padding:
-            corners = torch.randint(2 * self.padding + 1, (2, self.world_size * G), generator=generator)
-        num_clips = self.world_size * B
+            corners = torch.randint(2 * self.padding + 1, (2, num_groups), generator=generator)
         of_clips = [torch.empty(num_clips, 0)] * 4
         if self.hue_jitter:
             of_clips[0] = draw_hues(num_clips, self.hue_jitter, generator)
@@ -151,8 +148,9 @@ class Augmenter:
             of_clips[1] = draw_views(num_clips, H, W, generator)
         if self.low_resolution:
             of_clips[2:] = draw_resolutions(num_clips, H, W, self.low_resolution, generator)
-        of_groups = (each[:, own_groups] for each in (colors, factors, corners))
-        return [flipped[own_clips], boxes[own_groups], *of_groups, *(each[own_clips] for each in of_clips)]
+        draws = [flipped, boxes, colors.t(), factors.t(), corners.t(), *of_clips]
+        own = [each.chunk(self.world_size)[self.rank].contiguous() for each in draws]
+        return [each.pin_memory() for each in own] if pinned else own
 
     def _draw_published(
         self, num_boxes: int, H: int, W: int, generator: torch.Generator

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from yacs.config import CfgNode
 
@@ -17,7 +17,6 @@ from utils.processes import may_be_restarted, was_restarted
 from utils.stopping import STOP_REQUESTS, Stopped
 
 from ..evaluation.bad_frames import BadFrames
-from ..evaluation.open_run import choose_config
 from .monitor import TrainingMonitor
 from .state import PREVIOUS_CHECKPOINT, TrainingState, weights_beside
 
@@ -72,8 +71,7 @@ def prepare_run(output: Path, resume: bool) -> bool:
     if was_restarted():
         logger.warning("A process of this job died or failed, and torchrun restarted them all.")
     if resume or was_restarted():
-        found = any((output / name).is_file() for name in (LAST_CHECKPOINT, PREVIOUS_CHECKPOINT))
-        if not found:
+        if not (found := has_checkpoint(output)):
             logger.warning("There is no %s in %s: training starts from the beginning.", LAST_CHECKPOINT, output)
         return found
     if may_be_restarted():
@@ -91,43 +89,43 @@ def keep_old_checkpoints(output: Path) -> None:
             logger.warning("%s is of an earlier run: renamed to %s (--resume would have continued it)", name, old.name)
 
 
-def read_config(cfg: CfgNode, output: Path, overrides: Sequence[str]) -> CfgNode:
-    """Return the configuration to resume with: ``choose_config`` of the newest whole checkpoint, or else ``cfg``."""
-    for path in (output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT):
-        try:
-            content = read_checkpoint(path)
-        except Mistake:  # ``restore_last`` says what is missing or damaged
-            continue
-        return choose_config(cfg, content, path, overrides)
-    return cfg
+def has_checkpoint(output: Path) -> bool:
+    """Whether a folder holds a checkpoint that training can continue, whole or not."""
+    return any((output / name).is_file() for name in (LAST_CHECKPOINT, PREVIOUS_CHECKPOINT))
 
 
-def restore_last(state: TrainingState, output: Path) -> None:
-    """Continue from the newest whole checkpoint of a run; a damaged one is set aside, so that it replaces no other."""
-    processes = state.runtime.processes
-    path = processes.run_on_main(partial(find_whole_checkpoint, output))
-    content = read_checkpoint(path)
-    log_identity(path)
-    with fitting(path):
-        check_config(content["config"], state.cfg, path, within_epoch=content["step"] > 0)
-    state.restore(content, path)
-    last = output / LAST_CHECKPOINT
-    if path != last and last.is_file():
-        processes.run_on_main(partial(set_aside, last, "damaged"))
+class Checkpoint(NamedTuple):
+    """A checkpoint that was read."""
+
+    path: Path
+    content: dict[str, Any]
 
 
-def find_whole_checkpoint(output: Path) -> Path:
-    """Return the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning."""
+def read_last(output: Path) -> Checkpoint:
+    """Read the last checkpoint of a run or, if that is damaged or gone, the one before, with a warning."""
     last, previous = output / LAST_CHECKPOINT, output / PREVIOUS_CHECKPOINT
     try:
-        read_checkpoint(last)
-        return last
+        return Checkpoint(last, read_checkpoint(last))
     except Mistake as error:
         if not previous.is_file():
             raise
         reason = error if last.is_file() else f"{last} is gone."
         logger.warning("%s The checkpoint before it is used: %s", reason, previous)
-        return previous
+        return Checkpoint(previous, read_checkpoint(previous))
+
+
+def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
+    """Continue from a checkpoint of ``read_last``; a damaged one is set aside, so that it replaces no other."""
+    (path, content), processes = checkpoint, state.runtime.processes
+    log_identity(path)
+    with fitting(path):
+        check_config(content["config"], state.cfg, path, within_epoch=content["step"] > 0)
+    state.restore(content, path)
+    if len(states := set(processes.gather_values((state.epoch, state.step)))) > 1:
+        raise Mistake(f"{path} differs from process to process (epoch and step {sorted(states)}): start again.")
+    last = path.with_name(LAST_CHECKPOINT)
+    if path != last and last.is_file():
+        processes.run_on_main(partial(set_aside, last, "damaged"))
 
 
 def check_config(saved: str, cfg: CfgNode, path: Path, within_epoch: bool = False) -> None:

@@ -6,7 +6,7 @@ The host waits once in a step: for the measures of the forward pass, while the d
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from datasets.clips.transforms import Augmenter
 from utils.files import set_aside, write_text, write_whole
 from utils.memory import peak_gib
 from utils.mistake import Mistake
@@ -51,14 +52,14 @@ Moment = Any  # seconds of the clock, on the CPU; a torch.cuda.Event on CUDA
 
 @dataclass
 class _Epoch:
-    """What was measured in an epoch so far; a resumed one goes on from ``steps``, ``measured_steps``, ``sums``."""
+    """What was measured in an epoch so far; a resumed one goes on from ``steps``, ``sums``, ``counts``."""
 
     number: int
     num_steps: int
     rate: float
     steps: int = 0
-    measured_steps: int = 0  # those whose measures are finite
     sums: Row = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)  # of the steps that each sum is over
     clips: int = 0
     moments: list[Moment] = field(default_factory=list)  # the start of the epoch, then start and end of each step
     start: float = field(default_factory=time.perf_counter)
@@ -94,22 +95,27 @@ class TrainingMonitor:
 
     def start_epoch(self, epoch: int, num_steps: int, so_far: Mapping[str, Any] | None = None) -> None:
         """Begin an epoch, counted from 1, or go on with one of which ``measures_so_far`` returned a part."""
-        self._epoch = _Epoch(epoch, num_steps, rate=self.state.rate, **deepcopy(so_far or {}))
+        so_far = deepcopy(dict(so_far or {}))
+        if "measured_steps" in so_far:  # version 0.1.0 had one count for all sums
+            so_far["counts"] = dict.fromkeys(so_far["sums"], so_far.pop("measured_steps"))
+        self._epoch = _Epoch(epoch, num_steps, rate=self.state.rate, **so_far)
         self.mark()
 
     def measures_so_far(self) -> dict[str, Any]:
         """Return what an epoch that is resumed within needs."""
-        return {name: deepcopy(getattr(self._epoch, name)) for name in ("steps", "measured_steps", "sums")}
+        return {name: deepcopy(getattr(self._epoch, name)) for name in ("steps", "sums", "counts")}
 
     def mark(self) -> None:
         """Note the moment at which a step's batch is there, or its weights have changed and the next wait begins."""
         self._epoch.moments.append(self._moment())
 
-    def show_samples(self, clips: Tensor, restore: Callable[[Tensor], Tensor]) -> None:
-        """Draw the first clips, (B, T, C, H, W), a row each; ``restore`` turns them back into pixels, 0..1."""
+    def show_samples(self, frames: Tensor, augment: Augmenter, draws: Sequence[Tensor]) -> None:
+        """Draw the first clips of a batch of bytes, (B, T, C, H, W), a row each, augmented by their ``draws``."""
         if self._board is None:
             return
-        pixels = restore(clips[:MAX_SAMPLES, :MAX_SAMPLES].float()).clamp(0, 1).mul(255).byte().cpu()
+        shown = frames[:MAX_SAMPLES]
+        clips = augment.apply(shown, *(part[: len(part) * len(shown) // len(frames)] for part in draws))
+        pixels = augment.normalize.invert(clips[:, :MAX_SAMPLES]).clamp(0, 1).mul(255).byte().cpu()
         rows, columns, channels, height, width = pixels.shape
         grid = pixels.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
         write_whole(lambda file: Image.fromarray(grid).save(file, "PNG"), self.output / SAMPLES)
@@ -119,18 +125,23 @@ class TrainingMonitor:
     def send_measures(self, measured: Measured) -> None:
         """Send what a forward pass measured to the host, without waiting for it.
 
-        Once in a log period, the distances between clips go with it: of their features, joined and normalised as at
-        test time.
+        Terms that are only logged go with it, on CUDA only in the first step of a log period, as they take some dozens
+        of small kernels. So do in that step, on every device, the distances between clips: of their features, joined
+        and normalised as at test time.
         """
-        measures, features, labels = measured
+        values, output, labels = dict(measured.terms), measured.output, measured.labels
         self._epoch.clips += len(labels)
-        tensors = [torch.stack([value.float() for value in measures.values()])]
-        if self._board and self._epoch.steps % self.solver.LOG_PERIOD == 0:
-            joined = F.normalize(torch.cat([feature.float() for feature in features], dim=1), dim=1)
+        begins_period = self._epoch.steps % self.solver.LOG_PERIOD == 0
+        if begins_period or self.device.type != "cuda":
+            values |= self.state.criterion.hard_terms(output, labels)
+            values["accuracy"] = (output.id_logits[0].argmax(dim=1) == labels).float().mean()  # of f_img's classifier
+        tensors = [torch.stack([value.float() for value in values.values()])]
+        if begins_period and self._board:
+            joined = F.normalize(torch.cat([feature.float() for feature in output.features], dim=1), dim=1)
             distances = torch.cdist(joined, joined, compute_mode="donot_use_mm_for_euclid_dist")
             tensors += [distances, labels.unsqueeze(0) == labels.unsqueeze(1)]
         copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
-        self._sent = list(measures), copies[0], copies[1:], self._moment()
+        self._sent = list(values), copies[0], copies[1:], self._moment()
 
     def read_measures(self) -> Row:
         """Wait for the measures of the step, show them, and return them; means leave out those that are not finite."""
@@ -141,9 +152,9 @@ class TrainingMonitor:
         epoch.steps += 1
         self._steps_of_run += 1
         if all(math.isfinite(value) for value in values.values()):
-            epoch.measured_steps += 1
             for name, value in values.items():
                 epoch.sums[name] = epoch.sums.get(name, 0.0) + value
+                epoch.counts[name] = epoch.counts.get(name, 0) + 1
             self._write_step(values, distances)
         if epoch.steps % self.solver.LOG_PERIOD == 0 or epoch.steps == epoch.num_steps:
             means = " ".join(f"{name} {value:#.4g}" for name, value in self._means().items())
@@ -214,7 +225,7 @@ class TrainingMonitor:
     def _means(self) -> Row:
         """Return the means of the epoch so far, the learning rate and the speed."""
         epoch = self._epoch
-        averages = {name: value / epoch.measured_steps for name, value in epoch.sums.items()}
+        averages = {name: value / epoch.counts[name] for name, value in epoch.sums.items()}
         return {**averages, "lr": epoch.rate, "clips_per_second": epoch.clips / (time.perf_counter() - epoch.start)}
 
     def _write_step(self, values: Row, distances: Sequence[Tensor]) -> None:

@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from configs import dump_config
 from configs.load import BEST_CHECKPOINT
 from loss import ReidLoss
-from model import XTFCLIP
+from model import XTFCLIP, TrainingOutput
 from utils.checkpoint import fitting, write_checkpoint, write_weights
 from utils.mistake import Mistake
 from utils.runtime import Runtime
@@ -32,10 +32,10 @@ def weights_beside(path: Path, ending: str = "") -> Path:
 
 
 class Measured(NamedTuple):
-    """What a step measures for the log, on the device."""
+    """What a forward pass leaves for the log, on the device, without gradients."""
 
-    values: dict[str, Tensor]  # scalars by name
-    features: list[Tensor]  # (B, width) each
+    terms: dict[str, Tensor]  # of the loss: scalars by name
+    output: TrainingOutput
     labels: Tensor  # (B,)
 
 

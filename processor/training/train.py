@@ -113,11 +113,10 @@ def train_one_epoch(
         bad_frames.add(batch)
         guard.remember()
         frames, labels, camids = batch["clips"], batch["label"], batch["camid"]
-        inputs = [frames, labels, camids, *augment.draw(frames.shape, state.generator)]
-        if runtime.device.type == "cuda":
-            inputs = [part.pin_memory() for part in inputs]  # the host does not wait for the copies
+        draws = augment.draw(frames.shape, state.generator, pinned=runtime.device.type == "cuda")
+        inputs = [frames, labels, camids, *draws]
         if state.epoch == 0 and step == 1:
-            monitor.show_samples(augment.apply(frames, *inputs[3:]), augment.normalize.invert)
+            monitor.show_samples(frames, augment, draws)
         completes_batch = step % num_parts == 0
         if recorded:
             recorded(inputs, monitor.send_measures)
@@ -172,10 +171,7 @@ def compute_losses(
         output = state.parallel_model(clips, camids, memory=state.memory)
         terms = state.criterion(output, labels)
     if send is not None:
-        accuracy = (output.id_logits[0].argmax(dim=1) == labels).float().mean()  # of f_img's classifier
-        measures = {**terms, **state.criterion.hard_terms(output, labels), "accuracy": accuracy}
-        features = [feature.detach() for feature in output.features]
-        send(Measured({name: value.detach() for name, value in measures.items()}, features, labels))
+        send(Measured({name: term.detach() for name, term in terms.items()}, output.detach(), labels))
     return terms
 
 

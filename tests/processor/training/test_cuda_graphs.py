@@ -21,11 +21,10 @@ class Repeater:
         return function
 
 
-def test_recorded_steps_are_those_of_the_loop(set_up, monkeypatch):
+def test_recorded_steps_are_those_of_the_loop(set_up):
     """The rates, which change between the two epochs, are the same numbers in float32 and float64."""
     stage = {"BASE_LR": 2**-10, "WARMUP_ITERS": 0, "STEPS": "(1,)", "GAMMA": 0.5, "EMA_DECAY": 0.9, "MAX_EPOCHS": 2}
     opts = [word for key, value in stage.items() for word in (f"SOLVER.STAGE2.{key}", value)]
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     results = []
     for is_recorded in (False, True):
         parts = set_up(*opts)

@@ -4,11 +4,14 @@ import csv
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from datasets.clips.transforms import Augmenter
+from model import TrainingOutput
 from processor.training.monitor import HISTORY, SAMPLES, TrainingMonitor
 from processor.training.state import Measured
 from utils.runtime import Runtime
@@ -21,7 +24,9 @@ def make_monitor(tmp_path, tiny_cfg, request):
     def make(log_period=50, output=tmp_path, epoch=0, **options):
         cfg = tiny_cfg("SOLVER.STAGE2.MAX_EPOCHS", 4, "SOLVER.STAGE2.LOG_PERIOD", log_period)
         runtime = Runtime(torch.device("cpu"), None)
-        state = SimpleNamespace(cfg=cfg, runtime=runtime, epoch=epoch, step=0, steps_before=0, rate=0.5)
+        criterion = SimpleNamespace(hard_terms=lambda output, labels: {"id_hard": torch.tensor(3.0)})
+        progress = {"epoch": epoch, "step": 0, "steps_before": 0, "rate": 0.5}
+        state = SimpleNamespace(cfg=cfg, runtime=runtime, criterion=criterion, **progress)
         monitor = TrainingMonitor(state, output, **options)
         request.addfinalizer(monitor.close)
         return monitor
@@ -31,11 +36,13 @@ def make_monitor(tmp_path, tiny_cfg, request):
 
 # Two people on perpendicular axes: a distance of 0 within a person, sqrt(2) between them, at any length.
 FEATURES, LABELS = torch.tensor([[2.0, 0], [9, 0], [0, 1], [0, 5]]), torch.tensor([0, 0, 1, 1])
+OUTPUT = TrainingOutput([FEATURES], FEATURES, [FEATURES], FEATURES)  # classified right as they lie
 
 
 def take_step(monitor, measures):
     monitor.mark()
-    monitor.send_measures(Measured({name: torch.tensor(value) for name, value in measures.items()}, [FEATURES], LABELS))
+    terms = {name: torch.tensor(value) for name, value in measures.items()}
+    monitor.send_measures(Measured(terms, OUTPUT, LABELS))
     found = monitor.read_measures()
     monitor.mark()
     return found
@@ -65,6 +72,23 @@ def test_an_epoch_reports_every_term_and_means_over_its_steps(make_monitor, capl
     for word in ("epoch 3", "step 2/2", "total 2.000", "id 6.000", "lr 0.5", "clips_per_second", " left"):
         assert word in line
     assert "s a step: data" in shares
+
+
+@pytest.mark.parametrize(("device", "sampled"), [("cpu", 5), ("cuda", 3)])
+def test_what_is_only_logged_is_computed_on_cuda_once_in_a_log_period(device, sampled, make_monitor, monkeypatch):
+    """Steps 1, 3 and 5, and the third is the first after a resume."""
+    so_far = None
+    for steps in ((1.0, 2.0), (3.0, 4.0, 5.0)):
+        monitor = make_monitor(log_period=2, output=None)
+        monitor.device = torch.device(device)
+        monkeypatch.setattr(monitor, "_moment", lambda: SimpleNamespace(synchronize=lambda: None))
+        monitor.start_epoch(1, 5, so_far)
+        found = [take_step(monitor, {"total": value}) for value in steps]
+        so_far = monitor.measures_so_far()
+    assert [set(measures) for measures in found][0::2] == [{"total", "id_hard", "accuracy"}] * 2
+    assert so_far["counts"] == {"total": 5, "id_hard": sampled, "accuracy": sampled}
+    means = monitor._means()
+    assert (means["total"], means["id_hard"], means["accuracy"]) == (3, 3, 1)
 
 
 def test_a_step_is_split_into_its_phases(make_monitor, monkeypatch, caplog):
@@ -97,10 +121,12 @@ def test_a_resumed_epoch_goes_on_from_its_sums(make_monitor):
     monitor.start_epoch(1, 3)
     take_step(monitor, {"total": 1.0})
     so_far = monitor.measures_so_far()
-    resumed = make_monitor()
-    resumed.start_epoch(1, 3, so_far)
-    take_step(resumed, {"total": 2.0})
-    assert resumed.finish_epoch()["total"] == 1.5
+    as_of_version_0_1_0 = {"steps": 1, "measured_steps": 1, "sums": so_far["sums"]}
+    for kept in (so_far, as_of_version_0_1_0):
+        resumed = make_monitor()
+        resumed.start_epoch(1, 3, kept)
+        take_step(resumed, {"total": 2.0})
+        assert resumed.finish_epoch()["total"] == 1.5
 
 
 def test_the_history_has_a_row_for_each_epoch_and_a_resumed_run_repeats_later_ones(make_monitor, tmp_path):
@@ -133,6 +159,16 @@ def test_distances_are_split_by_person_once_in_a_log_period(make_monitor, tmp_pa
     assert positive[0].histogram_value.max == 0
     assert negative[0].histogram_value.min == pytest.approx(math.sqrt(2))
     assert [event.step for event in events.Scalars("step/total")] == [1, 2, 3]
+
+
+def test_the_samples_are_the_first_clips_of_the_augmented_batch(make_monitor, tmp_path):
+    frames = torch.randint(256, (10, 2, 3, 12, 6), dtype=torch.uint8)
+    augment = Augmenter((0.5,) * 3, (0.5,) * 3, 0.5, 0.5, "published", 2, 0.4, False, 0.3, True, 0.5)
+    draws = augment.draw(frames.shape, torch.Generator().manual_seed(0))
+    make_monitor().show_samples(frames, augment, draws)
+    shown = torch.from_numpy(np.array(Image.open(tmp_path / SAMPLES)))  # 8 rows of 2 frames
+    expected = augment.normalize.invert(augment.apply(frames, *draws)[:8]).clamp(0, 1).mul(255).byte()
+    assert torch.equal(shown.view(8, 12, 2, 6, 3).permute(0, 2, 4, 1, 3), expected)
 
 
 def test_a_run_writes_every_term_and_its_first_clips(trained_run):
