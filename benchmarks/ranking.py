@@ -1,12 +1,13 @@
-"""Measure how fast features are ranked and re-ranked, against the usual argsort and loops in NumPy.
+"""Measure how fast eval_main.py ranks and re-ranks features, against the usual argsort and loops in NumPy.
 
     python -m benchmarks.ranking --device cuda
     python -m benchmarks.ranking --re_rank --queries 3023 --gallery 2751
     python -m benchmarks.ranking --without_peer --queries 50000 --gallery 500000 --width 512
 
 The features are generated: an identity's are its centre plus noise, so that true matches lie among other people as a
-trained model's do. The usual code, kept here as the peer, computes all distances, sorts their indices, and loops over
-the queries; it stays on the CPU.
+trained model's do. "distances and ranks" is what an evaluation scores; "report" is what it collects besides for its
+files and page: lists of the nearest, verification, histogram. The usual code, kept here as the peer, computes all
+distances, sorts their indices, and loops over the queries; it stays on the CPU.
 """
 
 import argparse
@@ -20,10 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import time_in_turns
+from configs import get_cfg
+from datasets.tracklet import Case, Tracklet
+from processor.evaluation.features import FeatureSet
+from processor.evaluation.rank import RankingOptions, compute_distances, score_distances
+from processor.evaluation.results import CaseResult
+from processor.report.direction import collect_direction
 from utils.arguments import at_least
 from utils.commands import run_command, show
-from utils.distances import squared_distances
-from utils.metrics import RankingResult, evaluate_ranking
+from utils.distances import Distances, squared_distances
+from utils.metrics import CROSS_CAMERA
 from utils.reranking import re_rank
 from utils.runtime import make_runtime
 from utils.tables import format_table
@@ -50,6 +57,12 @@ def make_data(num_queries: int, num_gallery: int, width: int, device: torch.devi
     rng = np.random.default_rng(0)
     cameras = rng.integers(NUM_CAMERAS, size=num_queries), rng.integers(NUM_CAMERAS, size=num_gallery)
     return sides[0], sides[1], (pids[0].numpy(), pids[1].numpy(), *cameras)
+
+
+def list_tracklets(pids: np.ndarray, camids: np.ndarray) -> list[Tracklet]:
+    """Return a tracklet for each feature of one side."""
+    pairs = zip(pids.tolist(), camids.tolist(), strict=True)
+    return [Tracklet(f"{number}", (), pid, camid, "ground", None) for number, (pid, camid) in enumerate(pairs)]
 
 
 def compute_distances_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -127,34 +140,43 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     device = make_runtime(args.device, "fp32").device
     query, gallery, ids = make_data(args.queries, args.gallery, args.width, device)
     arrays = query.cpu().numpy(), gallery.cpu().numpy()
+    sides = [FeatureSet(list_tracklets(*ids[own::2]), features) for own, features in enumerate((query, gallery))]
+    case = Case("case1", "generated", *(tuple(side.tracklets) for side in sides))
+    options = RankingOptions(get_cfg(opts=["TEST.RE_RANKING", str(args.re_rank)]).TEST)
 
-    def rank() -> RankingResult:
-        return evaluate_ranking(squared_distances(query, gallery), *ids)
+    def rank() -> CaseResult:
+        distances = compute_distances(*sides, None, options)
+        return CaseResult(case, distances, score_distances(distances, *sides, CROSS_CAMERA))
 
+    found = rank()
+    *_, method = found.distances  # the re-ranked one, if there is one
+    result, lists = found.rankings[method], [lambda case, query, names: None]
     ours: dict[str, Callable[[], object]] = {"re-ranking": lambda: re_rank(query, gallery, K1, K2, LAMBDA)}
     usual: dict[str, Callable[[], object]]
     if args.re_rank:
         usual = {"usual re-ranking": lambda: re_rank_usually(*arrays)}
     else:
+        product = Distances(found.distances[method].shape, lambda rows: torch.mm(query[rows], gallery.T))
         ours = {
-            "matrix product": lambda: torch.mm(query, gallery.T),
-            "distances": lambda: deque(squared_distances(query, gallery).blocks(), maxlen=0),  # keeps none
+            "matrix product": lambda: deque(product.blocks(), maxlen=0),  # keeps none
+            "distances": lambda: deque(squared_distances(query, gallery).blocks(), maxlen=0),
             "distances and ranks": rank,
         }
         usual = {"usual distances and ranks": lambda: rank_usually(compute_distances_usually(*arrays), *ids)}
-    result = evaluate_ranking(re_rank(query, gallery, K1, K2, LAMBDA), *ids) if args.re_rank else rank()
+    compared, base = list(ours)[-1], list(usual)[-1]
+    ours["distances and ranks"] = rank
+    ours["report"] = lambda: collect_direction(found, method, lists, options.test.RANKING_LENGTH)
     show(
         f"{len(query):,} queries, {len(gallery):,} gallery entries, {args.width} numbers: "
         f"R1 {100 * result.cmc[0]:.1f} %, mAP {100 * result.mAP:.1f} %"
     )
     seconds = time_in_turns(ours if args.without_peer else {**ours, **usual}, args.repeats, device)
-    last, base = list(ours)[-1], list(seconds)[-1]
     rows = [[name, f"{clock:.2f}", f"{processor:.2f}"] for name, (clock, processor) in seconds.items()]
     show(format_table(("median of a call", "s", "processor s"), rows))
     figures = {name: clock for name, (clock, _) in seconds.items()}
     if not args.without_peer:
-        figures["times as fast"] = seconds[base].clock / seconds[last].clock
-        show(f"{last}: {figures['times as fast']:.1f} times as fast as the usual")
+        figures["times as fast"] = seconds[base].clock / seconds[compared].clock
+        show(f"{compared}: {figures['times as fast']:.1f} times as fast as the usual")
     if args.re_rank and not args.without_peer:
         figures["difference"] = float(np.abs(re_rank(query, gallery, K1, K2, LAMBDA) - re_rank_usually(*arrays)).max())
         show(f"largest difference between both: {figures['difference']:.1e}")

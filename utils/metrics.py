@@ -13,7 +13,7 @@ Axes: Q queries, G galleries, V valid queries, R ranks; n true matches.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ TOP_K = 20  # of mAP@k: AG-VPReID's challenge scores 20
 # takes 205 us, and counting those below a number and those above another 11 us.
 _MIN_SORTED = 16
 Ids = Sequence[int] | np.ndarray | Tensor
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ class Protocol:
     def __str__(self) -> str:
         return f"{self.name}: {self.description}"
 
-    def leaves_out(
-        self, q_pids: int | np.ndarray, q_camids: int | np.ndarray, g_pids: np.ndarray, g_camids: np.ndarray
-    ) -> np.ndarray:
+    def leaves_out(self, q_pids: int | Array, q_camids: int | Array, g_pids: Array, g_camids: Array) -> Array:
         """Mark the gallery entries, (G,), that are removed from the ranking of a query, or of a query for each."""
         same_camera = (g_camids == q_camids) & (q_camids != UNKNOWN)
         return (g_pids == q_pids) & same_camera & self.leave_out_same_camera

@@ -70,10 +70,11 @@ def count_negatives(
     counts, total = np.zeros(len(limits), dtype=np.int64), 0
     step = max(1, _PART_ELEMENTS // max(distances.shape[1], 1))
     for rows, block in distances.blocks():
-        strangers = torch.as_tensor(q_pids[rows, None] != g_pids, device=block.device)
-        edges = torch.as_tensor(limits, device=block.device).double()
-        for part, is_negative in zip(block.split(step), strangers.split(step), strict=True):
-            negatives = sort_rows(part[is_negative])
-            counts += torch.searchsorted(negatives.double(), edges, right=True).cpu().numpy()
+        queries, gallery, edges = (
+            torch.as_tensor(each, device=block.device) for each in (q_pids[rows], g_pids, limits)
+        )
+        for part, pids in zip(block.split(step), queries.split(step), strict=True):
+            negatives = sort_rows(part[pids.unsqueeze(1) != gallery])
+            counts += torch.searchsorted(negatives.double(), edges.double(), right=True).cpu().numpy()
             total += len(negatives)
     return counts, total

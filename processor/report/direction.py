@@ -1,19 +1,22 @@
-"""Collect what the report shows of one direction by one method, in two passes over the distances.
+"""Collect what the report shows of one direction by one method, in two passes over the distances, on their device.
 
 Distances are computed again whenever they are looked at, which is most of the report's time.
 
 Axes: Q queries, G galleries.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from datasets.tracklet import Case
-from utils.distances import nearest_columns
+from utils.distances import Distances, nearest_columns
+from utils.metrics import RankingResult
 from utils.verification import Verification, count_negatives
 
 from ..evaluation.results import CaseResult, Method
@@ -21,6 +24,7 @@ from .submission import AddRanking
 
 NUM_NEAREST = 10  # gallery tracklets that are kept for a query
 NUM_BINS = 50  # of the histogram of distances
+PART_ELEMENTS = 1 << 22  # distances to rank at a time, which takes some times their memory
 
 
 class Place(NamedTuple):
@@ -81,27 +85,24 @@ def collect_direction(
     ``files`` are open, and list ``length`` gallery tracklets for a query; 0 for all.
     """
     distances, ranking = result.distances[method], result.rankings.get(method)
-    scores = ranking and zip(ranking.average_precisions.tolist(), ranking.first_ranks.tolist(), strict=True)
     queries: list[RankedQuery] = []
     positives: list[np.ndarray] = []
-    lowest, highest = np.inf, -np.inf
-    rows = (row for _, block in distances.blocks() for row in block.cpu().numpy())
-    for index, row in enumerate(rows):
+    extremes: list[Tensor] = []
+    for rows, part, is_match, left_out in _cut(result, distances):
         if files:
-            nearest = nearest_columns(torch.from_numpy(row), length or len(row)).tolist()
-            names = " ".join(result.case.gallery[other].name for other in nearest)
-            for add_ranking in files:
-                add_ranking(result.case.name, result.case.query[index].name, names)
-        if scores and ranking:
-            kept, is_match = result.kept(index), result.matches(index)
-            positives.append(row[kept & is_match])
-            lowest, highest = min(lowest, float(row.min())), max(highest, float(row.max()))
-            if ranking.valid_queries[index] and method.uses_pictures:
-                precision, first_rank = next(scores)
-                places = _find_places(np.where(kept, row, np.inf), is_match, first_rank)
-                queries.append(RankedQuery(index, precision, first_rank, places))
+            nearest = nearest_columns(part, length or part.shape[1]).tolist()
+            for query, columns in zip(result.case.query[rows], nearest, strict=True):
+                names = " ".join(result.case.gallery[other].name for other in columns)
+                for add_ranking in files:
+                    add_ranking(result.case.name, query.name, names)
+        if ranking:
+            positives.append(part[is_match & ~left_out].cpu().numpy())
+            extremes += part.aminmax()
+            if method.uses_pictures:
+                queries += _rank_queries(rows, part.masked_fill_(left_out, torch.inf), is_match, ranking)
     if not ranking:
         return None
+    lowest, highest = (float(each) for each in torch.stack(extremes).aminmax())
     thresholds, edges = np.sort(np.concatenate(positives)), np.linspace(lowest, highest, NUM_BINS + 1)
     q_pids, g_pids, _, _ = result.ids
     limits = np.concatenate([thresholds, edges[1:-1]])
@@ -119,13 +120,31 @@ def collect_direction(
     )
 
 
-def _find_places(distances: np.ndarray, is_match: np.ndarray, first_rank: float) -> tuple[Place, ...]:
-    """Find the nearest and the first match by distances, (G,), which are infinite for what is left out."""
-    columns = nearest_columns(torch.from_numpy(distances), NUM_NEAREST).tolist()
-    nearest = [index for index in columns if np.isfinite(distances[index])]
-    places = [Place(rank, index, float(distances[index])) for rank, index in enumerate(nearest, start=1)]
-    to_matches = np.where(is_match, distances, np.inf)
-    match = int(to_matches.argmin())
-    if np.isfinite(to_matches[match]) and not is_match[nearest].any():
-        places.append(Place(first_rank, match, float(distances[match])))
-    return tuple(places)
+def _cut(result: CaseResult, distances: Distances) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Yield some queries, their distances, and which pairs are of one person and which are left out, (R, G) each."""
+    step = max(1, PART_ELEMENTS // max(distances.shape[1], 1))
+    for rows, block in distances.blocks():
+        q_pids, g_pids, q_camids, g_camids = (torch.as_tensor(ids, device=block.device) for ids in result.ids)
+        for start, part in zip(range(rows.start, rows.stop, step), block.split(step), strict=True):
+            own = slice(start, start + len(part))
+            pids, camids = q_pids[own, None], q_camids[own, None]
+            yield own, part, pids == g_pids, result.protocol.leaves_out(pids, camids, g_pids, g_camids)
+
+
+def _rank_queries(rows: slice, distances: Tensor, is_match: Tensor, ranking: RankingResult) -> Iterator[RankedQuery]:
+    """Yield those of some queries that count, by distances, (R, G), which are infinite for what is left out."""
+    columns = nearest_columns(distances, NUM_NEAREST)
+    nearest = columns, distances.gather(1, columns), is_match.gather(1, columns)
+    first = distances.masked_fill(~is_match, torch.inf).min(dim=1)
+    found = zip(*(each.tolist() for each in (*nearest, first.indices, first.values)), strict=True)
+    number = int(ranking.valid_queries[: rows.start].sum())  # in the arrays of queries that count
+    for index, (columns_of, distances_of, matches_of, match, distance) in enumerate(found, rows.start):
+        if not ranking.valid_queries[index]:
+            continue
+        precision, first_rank = float(ranking.average_precisions[number]), float(ranking.first_ranks[number])
+        number += 1
+        ranked = [each for each in zip(columns_of, distances_of, matches_of, strict=True) if isfinite(each[1])]
+        places = [Place(rank, *each[:2]) for rank, each in enumerate(ranked, start=1)]
+        if isfinite(distance) and not any(is_one for *_, is_one in ranked):
+            places.append(Place(first_rank, match, distance))
+        yield RankedQuery(index, precision, first_rank, tuple(places))
