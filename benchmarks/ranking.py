@@ -59,10 +59,10 @@ def make_data(num_queries: int, num_gallery: int, width: int, device: torch.devi
     return sides[0], sides[1], (pids[0].numpy(), pids[1].numpy(), *cameras)
 
 
-def list_tracklets(pids: np.ndarray, camids: np.ndarray) -> list[Tracklet]:
+def list_tracklets(pids: np.ndarray, camids: np.ndarray) -> tuple[Tracklet, ...]:
     """Return a tracklet for each feature of one side."""
     pairs = zip(pids.tolist(), camids.tolist(), strict=True)
-    return [Tracklet(f"{number}", (), pid, camid, "ground", None) for number, (pid, camid) in enumerate(pairs)]
+    return tuple(Tracklet(f"{number}", (), pid, camid, "ground", None) for number, (pid, camid) in enumerate(pairs))
 
 
 def compute_distances_usually(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -140,8 +140,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     device = make_runtime(args.device, "fp32").device
     query, gallery, ids = make_data(args.queries, args.gallery, args.width, device)
     arrays = query.cpu().numpy(), gallery.cpu().numpy()
-    sides = [FeatureSet(list_tracklets(*ids[own::2]), features) for own, features in enumerate((query, gallery))]
-    case = Case("case1", "generated", *(tuple(side.tracklets) for side in sides))
+    q_pids, g_pids, q_camids, g_camids = ids
+    queries, others = list_tracklets(q_pids, q_camids), list_tracklets(g_pids, g_camids)
+    sides, case = (FeatureSet(queries, query), FeatureSet(others, gallery)), Case("case1", "generated", queries, others)
     options = RankingOptions(get_cfg(opts=["TEST.RE_RANKING", str(args.re_rank)]).TEST)
 
     def rank() -> CaseResult:

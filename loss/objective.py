@@ -15,10 +15,14 @@ from .triplet import BatchHardTriplet
 class Outputs(Protocol):
     """What a model returns for one batch of clips."""
 
-    id_logits: list[Tensor]  # (B, K) each, of every clip-level head
-    frame_logits: Tensor  # (B*T, K)
-    features: list[Tensor]  # (B, width) each, for the triplet term
-    memory_logits: Tensor  # (B, K)
+    @property
+    def id_logits(self) -> list[Tensor]: ...  # (B, K) each, of every clip-level head
+    @property
+    def frame_logits(self) -> Tensor: ...  # (B*T, K)
+    @property
+    def features(self) -> list[Tensor]: ...  # (B, width) each, for the triplet term
+    @property
+    def memory_logits(self) -> Tensor: ...  # (B, K)
 
 
 class ReidLoss(nn.Module):
