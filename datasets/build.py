@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 # Open files of a training, and for each loader process: its pipes, and the tensors that it sends (measured: 37 and 8).
 BASE_FILES, FILES_OF_WORKER = 64, 16
 
-# By DATASETS.NAMES. Each takes the folder of a copy, options, and what faults are reported to, and returns a DataSet.
+# By DATASETS.NAMES (configs.defaults.DATA_SETS). Each takes the folder of a copy, options, and what faults are reported
+# to, and returns a DataSet.
 DATASETS: dict[str, Callable[[Path, DatasetOptions, Problems], DataSet]] = {
     "agvpreid": read_agvpreid,
     "detreidx": read_detreidx,
@@ -99,8 +100,6 @@ def open_dataset(
     name: str, root: str | Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING
 ) -> DataSet:
     """Read a copy of a data set, and apply what holds for all of them: protocol, masking, counts."""
-    if name not in DATASETS:
-        raise Mistake(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
     dataset = DATASETS[name](find_root(root, f"{name} (DATASETS.NAMES)"), options, problems)
     cases = {}
     for key, case in dataset.cases.items():

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from datasets.readers.names import is_hidden
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
 from utils.distances import nearest_columns
 from utils.files import write_text
@@ -135,7 +136,7 @@ def format_problems(problems: Sequence[tuple[str, str, str]]) -> str:
 
 def tracklet_names(root: Path, side: str) -> set[str]:
     """Return the names of the tracklets in the folders of a side of a copy of AG-VPReID; there must be some."""
-    names = {path.name for path in root.glob(f"case*/{side}/*/*")}
+    names = {path.name for path in root.glob(f"case*/{side}/*/*") if not is_hidden(path.name)}
     if not names:
         raise MissingFile(f"{root} holds no tracklets in case*/{side}/: it is no copy of AG-VPReID.")
     return names

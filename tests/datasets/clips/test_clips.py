@@ -25,6 +25,7 @@ from datasets.clips.clip_dataset import (
 )
 from datasets.clips.decoding import UnreadableFrameError, decode_frame
 from datasets.tracklet import Tracklet
+from utils import pictures
 
 SIZE = (2, 3)
 
@@ -293,18 +294,18 @@ def test_storage_that_is_away_is_asked_again_and_makes_no_frame_unreadable(tmp_p
     path = tmp_path / "1.jpg"
     Image.new("RGB", (4, 8)).save(path)
     errors, pauses = [OSError(errno.EIO, "Input/output error")] * tries, []
-    monkeypatch.setattr(decoding.time, "sleep", pauses.append)
+    monkeypatch.setattr(pictures.time, "sleep", pauses.append)
 
     def open_late(*args):
         if errors:
             raise errors.pop()
         return open(*args)
 
-    monkeypatch.setattr(decoding, "open", open_late, raising=False)
-    if tries < len(decoding.PAUSES):
+    monkeypatch.setattr(pictures, "open", open_late, raising=False)
+    if tries < len(pictures.PAUSES):
         assert decode_frame(str(path), (8, 4)).shape == (3, 8, 4)
         assert pauses == [1, 2]
     else:
-        with pytest.raises(decoding.StorageAwayError, match=r"1\.jpg cannot be read, because storage is away"):
+        with pytest.raises(pictures.StorageAwayError, match=r"1\.jpg cannot be read, because storage is away"):
             decode_frame(str(path), (8, 4))
-    assert not issubclass(decoding.StorageAwayError, decoding.UnreadableFrameError)
+    assert not issubclass(pictures.StorageAwayError, UnreadableFrameError)

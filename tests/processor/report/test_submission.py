@@ -1,11 +1,18 @@
 """Submissions: read, checked against a sample, joined, and made from distances, by the command and without it."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from processor.report.submission import check_submission, format_problems, read_submission, write_submission
+from processor.report.submission import (
+    check_submission,
+    format_problems,
+    read_submission,
+    tracklet_names,
+    write_submission,
+)
 from tools.submission import main
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
@@ -98,6 +105,8 @@ def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_
 def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):
     sample, own = str(write("sample.csv", "1,q1,g1")), str(write("own.csv", "2,q1,tracklet_0"))
     root = str(make_tree(masked=True))
+    Path(root, "case1_aerial_to_ground/query/20/@eaDir").mkdir()
+    assert "@eaDir" not in tracklet_names(Path(root), "query")
     assert main(["check", own, "--sample", sample, "--root", root]) == 1
     assert "own.csv: 1 rows, 1 wrong row number\n" in capsys.readouterr().out
     assert main(["check", sample, "--sample", sample]) == 0
