@@ -80,14 +80,6 @@ def test_a_users_words_are_shown_in_place_of_numbers(run, report, tmp_path, monk
     assert {text.split("\n")[2] for text in drawn} == {"camera sky", "camera yard"}
 
 
-def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, report, tmp_path):
-    report(run(masked=True), tmp_path)
-    folders = ("case1_aerial_to_ground", "case2_ground_to_aerial")
-    files = ("submission", *(f"{folder}/tracklet_rankings" for folder in folders))
-    assert names(tmp_path) == {f"{name}{slug}.csv" for slug in ("", "_annotated_attributes") for name in files}
-    assert len((tmp_path / "submission.csv").read_text().splitlines()) == 13
-
-
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
     ("form", "length", "header"),
