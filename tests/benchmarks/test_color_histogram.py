@@ -7,8 +7,7 @@ from PIL import Image
 
 from benchmarks.color_histogram import evaluate_case, main
 from datasets.tracklet import Case, Tracklet
-from demo.dataset import render_dataset
-from demo.presets import Preset
+from demo.dataset import Preset, render_dataset
 
 
 def _tracklet(folder: Path, pid: int, camid: int, color: tuple[int, int, int]) -> Tracklet:
