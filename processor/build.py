@@ -14,8 +14,7 @@ from yacs.config import CfgNode
 from configs import Role, values_of
 from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
-from datasets.readers.dataset import DataSet
-from datasets.tracklet import Tracklet, label_map
+from datasets.tracklet import DataSet, Tracklet, label_map
 from loss import make_loss
 from model import XTFCLIP, make_model
 from model.text_space import open_text_space
