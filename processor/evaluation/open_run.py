@@ -151,8 +151,6 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
         content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
-    if camids is not None and model.num_cameras not in (0, len(set(camids))):
-        raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
     known = (training_settings, trained_on, config_file, words, choosers)
     return TrainedRun(model, runtime, camids, path, chosen, cfg, *known)
 
