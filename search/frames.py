@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.readers.names import frame_order, is_image_name, last_integer
 from utils.mistake import MissingFile, Mistake
-from utils.pictures import read_rgb
+from utils.pictures import read_picture
 
 
 def read_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
@@ -55,11 +55,7 @@ def _read_pictures(folder: Path) -> Generator[av.VideoFrame, None, None]:
         gap = numbers[next(place for place, step in enumerate(steps) if step > 1)] + 1
         raise Mistake(f"{folder} lacks frame {gap}, so boxes would be cut out of wrong frames. Number the files anew.")
     for name in names:
-        try:
-            pixels = np.asarray(read_rgb((folder / name).read_bytes()))
-        except Exception as error:  # Pillow promises no list of what it raises for damaged files
-            raise Mistake(f"{folder / name} cannot be read: {error}.") from error
-        yield av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        yield av.VideoFrame.from_image(read_picture(folder / name))
 
 
 def first_number(path: Path) -> int:

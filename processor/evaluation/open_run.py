@@ -22,7 +22,7 @@ from configs.load import (
     locate_member,
 )
 from datasets.build import make_dataset, train_cameras
-from datasets.readers.dataset import DataSet
+from datasets.tracklet import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_weights
 from utils.checkpoint import fitting, log_identity, read_checkpoint

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.readers.unlabelled import read_unlabelled
+from datasets.readers.own_data import read_unlabelled
 from search import cutting
 from search.boxes import SelectionRules
 from search.cutting import draw_tracklet_sheet

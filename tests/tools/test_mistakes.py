@@ -50,6 +50,7 @@ def test_a_mistake_names_its_option(command, words, message, capsys, tmp_path, m
 RUN = ["--output_dir", "run"]
 PEOPLE = ["--tracklets", ".", "--output", "p.npz"]
 EARLY = [  # below the options: a run is in run/, a table of own data in own/
+    ("train_main", ["DATASETS.NAMES", "mar"], "DATASETS.NAMES must be one of agvpreid, .*, mars, got 'mar'"),
     ("train_main", ["SOLVER.BASE_LR", "1"], "Did you mean SOLVER.STAGE2.BASE_LR"),
     ("train_main", ["DATASETS.ROOT_DIR", "own"], "own/tracklets.csv is a table of own data: add DATASETS.NAMES folder"),
     ("train_main", ["MODEL.PRETRAIN_PATH", "a.pt"], r"a\.pt is not there, seen from /.* \(MODEL.PRETRAIN_PATH\)"),

@@ -164,13 +164,6 @@ def test_a_damaged_list_stops_nothing_and_deletes_nothing_elsewhere(tmp_path):
     assert names_in(folder) == [files.WRITTEN_LIST, "folder"]
 
 
-def test_a_data_set_that_version_0_1_rendered_is_replaced(tmp_path):
-    for name, content in (("a.jpg", ""), (files.EARLIER_LIST, "a.jpg\n")):
-        (tmp_path / name).write_text(content)
-    write_folder(tmp_path)
-    assert names_in(tmp_path) == [files.WRITTEN_LIST, "new"]
-
-
 def test_files_that_are_set_aside_are_numbered_and_never_overwritten(tmp_path):
     for content in ("one", "two", "three"):
         (tmp_path / "a.csv").write_text(content)

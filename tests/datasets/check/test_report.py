@@ -3,7 +3,7 @@
 import numpy as np
 
 from datasets.check.report import Examined, Report, format_report, report_as_dict
-from datasets.readers.dataset import DataSet
+from datasets.tracklet import DataSet
 
 
 def test_the_last_line_says_whether_training_can_start(tmp_path):

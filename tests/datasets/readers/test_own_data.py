@@ -8,8 +8,8 @@ from PIL import Image
 
 from datasets.build import open_dataset
 from datasets.problems import Findings
-from datasets.readers.dataset import DatasetOptions
 from datasets.split import read_pids
+from datasets.tracklet import DatasetOptions
 
 TRAIN = ("a,1,1,train", "b,1,2,train")
 

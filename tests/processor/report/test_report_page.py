@@ -130,14 +130,6 @@ def test_names_cannot_leave_their_place(run, render, rename):
     assert names == {f"{HOSTILE}{number}" for number in range(3)}
 
 
-def test_remarks_are_shown(run, render):
-    evaluation = run(("case1",))
-    pids = {query.pid for query in evaluation.cases[0].case.query}
-    text = f"1 of the {len(pids)} people scored chose the checkpoint: expect less on others."
-    assert text in render(replace(evaluation, chosen_on={min(pids)}))
-    assert text not in render(evaluation)
-
-
 def test_a_picture_is_embedded_once_in_both_directions(run, render):
     """Queries of one direction are the gallery of the other; an unreadable tracklet has no picture."""
     first, second = run(num_frames=4).cases
