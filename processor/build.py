@@ -93,10 +93,9 @@ def make_feature_cache(
     """Build the cache of features in a folder; ``cameras`` holds the index of each camera in the model, by camid."""
     if not cfg.TEST.KEEP_FEATURES:
         return None
-    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
     origin = {
         "weights": hash_weights(model),
-        "settings": repr(sorted(keys.items())),
+        "settings": descriptor_settings(cfg),
         "cameras": repr(sorted(cameras.items())),
         "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}{', compiled' * cfg.MODEL.COMPILE}",
         "code": hash_code(),

@@ -142,18 +142,6 @@ def test_a_direction_without_a_scored_query_is_refused(empty, message, trained_r
         run_evaluation(cfg, Colour(), [replace(case, **changed)])
 
 
-def test_a_copy_with_one_masked_case_scores_the_open_one(trained_run, tiny_cfg, run_evaluation):
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", trained_run.root)
-    masked, scored = make_dataset(cfg).cases.values()
-    masked = replace(masked, identities_masked=True)
-    evaluation = run_evaluation(cfg, Colour(), [masked, scored])
-    assert [result.case for result in evaluation.masked()] == [masked]
-    assert [result.case for result in evaluation.scored()] == [scored]
-    assert not evaluation.cases[0].rankings
-    assert evaluation.cases[0].distances.keys() == evaluation.cases[1].distances.keys() == {VISUAL, MASKED, ALONE}
-    assert evaluation.overall(VISUAL).mAP == evaluation.cases[1].rankings[VISUAL].mAP == 1
-
-
 @pytest.mark.parametrize(
     ("expansion", "sides", "groups", "expected"),
     [
