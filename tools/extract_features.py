@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.load import find_run
-from search.feature_file import VIEWS, check_suffix, make_table, write_features
+from search.feature_file import VIEWS, check_replaced, check_suffix, make_table, write_features
 from utils.commands import run_command
 from utils.mistake import MissingFile, Mistake
 from utils.unknown import UNKNOWN
@@ -54,8 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.network and (args.text_tower or args.weight or args.opts):
         parser.error("--network goes without --text_tower, --weight and keys, which belong to a run")
     check_suffix(args.output)
-    if args.output.exists() and not args.force:
-        raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
+    if args.output.exists():
+        if not args.force:
+            raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
+        check_replaced(args.output)
     for option, path in (("--tracklets", args.tracklets), ("--text_tower", args.text_tower)):
         if path and not path.exists():
             raise MissingFile(f"{path} is not there ({option}).")
