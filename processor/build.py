@@ -14,8 +14,7 @@ from yacs.config import CfgNode
 from configs import Role, values_of
 from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
-from datasets.readers.dataset import DataSet
-from datasets.tracklet import Tracklet, label_map
+from datasets.tracklet import DataSet, Tracklet, label_map
 from loss import make_loss
 from model import XTFCLIP, make_model
 from model.text_space import open_text_space
@@ -28,7 +27,7 @@ from .attributes.zero_shot import encode_words, find_zero_shot_heads
 from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor, FeatureSet
 from .evaluation.open_run import TrainedRun
-from .evaluation.rank import RankingOptions
+from .evaluation.rank import Describe, RankingOptions, fetch_features
 from .evaluation.results import ANNOTATED, PREDICTED, SOFT, ZERO_SHOT, Mask
 from .report.maps import MakeMaps, map_queries
 from .training.state import TrainingState
@@ -94,16 +93,26 @@ def make_feature_cache(
     """Build the cache of features in a folder; ``cameras`` holds the index of each camera in the model, by camid."""
     if not cfg.TEST.KEEP_FEATURES:
         return None
-    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
     origin = {
         "weights": hash_weights(model),
-        "settings": repr(sorted(keys.items())),
+        "settings": descriptor_settings(cfg),
         "cameras": repr(sorted(cameras.items())),
         "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}{', compiled' * cfg.MODEL.COMPILE}",
         "code": hash_code(),
         "versions": f"timm {version('timm')}, decoder {DECODER}",
     }
     return FeatureCache(folder, origin, runtime.processes)
+
+
+def make_ensemble(runs: Sequence[TrainedRun], dataset: DataSet, folder: Path) -> Sequence[Describe]:
+    """Build what describes a side of a direction by each run, in its own configuration; ``folder`` keeps features."""
+    describers = []
+    for number, run in enumerate(runs, start=1):
+        cameras = run.cameras_for(dataset)
+        make_loader = partial(make_test_loader, run.cfg, cameras=cameras, processes=run.runtime.processes)
+        cache = make_feature_cache(run.cfg, run.model, run.runtime, cameras, folder / f"ensemble_{number}")
+        describers.append(partial(fetch_features, make_extractor(run.cfg, run.model, run.runtime), make_loader, cache))
+    return describers
 
 
 def descriptor_settings(cfg: CfgNode) -> str:

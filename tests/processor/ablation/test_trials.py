@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from processor.ablation import trials
-from processor.ablation.trials import LOG, Trial, read_list, run_trials
+from processor.ablation.trials import LOG, ROOT, Trial, read_list, run_trials
 
 LIST = """
 config: configs/demo.yml
@@ -40,6 +40,14 @@ def test_a_change_of_test_keys_takes_the_weights_of_the_base(variants, tmp_path)
     (evaluate,) = tested.commands()
     assert evaluate[3] == str(tmp_path / "base" / "seed-1")
     assert "TEST.NUM_CLIPS 4" in " ".join(evaluate)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/ablation").glob("*.yml")), ids=lambda path: path.stem)
+def test_lists_that_we_ship_can_be_run(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    base, *others = read_list(path, [])
+    assert base.is_trained
+    assert any(each.is_trained for each in others) != (path.stem == "testing")
 
 
 @pytest.mark.parametrize(
