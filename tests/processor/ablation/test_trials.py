@@ -58,6 +58,7 @@ def test_lists_that_we_ship_can_be_run(path, monkeypatch):
         (("TEST.NUM_CLIPS", "TEST.NUM_CLIP"), "list.yml, four clips: Unknown config key TEST.NUM_CLIP"),
         (("four clips", "attention+pooling"), "'attention pooling' and 'attention.pooling' would share a folder"),
         (("{TEST.NUM_CLIPS: 4}", "4"), "'four clips' must be a mapping of config keys"),
+        (("{MODEL.POOLING: mean}", "mean"), "base must be a mapping of config keys, got 'mean'"),
     ],
 )
 def test_a_list_that_cannot_be_run_is_refused(tmp_path, change, message):
