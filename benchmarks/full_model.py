@@ -37,7 +37,7 @@ from utils.commands import run_command, show
 from utils.device import measure_matrix_rate, peak_gib, wait_for
 from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
-from utils.tables import format_table
+from utils.text import format_table
 
 NUM_CLASSES = 689  # training identities of AG-VPReID 2025
 NUM_CAMERAS = 6

@@ -1,6 +1,7 @@
 """Build the configuration of a run: defaults, then a YAML file, then KEY VALUE pairs, then checks, then frozen."""
 
 import logging
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,11 +94,23 @@ def locate_checkpoint(cfg: CfgNode) -> Path:
     raise MissingFile(f"{path} is not there: train first ({command}), or name another file with --weight.")
 
 
+def locate_member(name: str) -> Path:
+    """Return the checkpoint that a word of TEST.ENSEMBLE means: the last one in the folder of a run, or a file."""
+    path = Path(name) / LAST_CHECKPOINT if os.path.isdir(name) else Path(name)
+    if not path.is_file():
+        raise MissingFile(
+            f"{path} is not there{seen_from(name)}: TEST.ENSEMBLE must name folders of trained runs, or checkpoints."
+        )
+    return path
+
+
 def find_run(opts: Sequence[str], config_file: str | None = None) -> CfgNode:
     """Return the configuration to open a trained run with, whose checkpoint must be there."""
     file = config_file or config_of_run(opts)
     cfg = get_cfg(file, opts)
     locate_checkpoint(cfg)
+    for name in cfg.TEST.ENSEMBLE:
+        locate_member(name)
     check_places(cfg, "evaluation", opts, knows_names=file is not None or cfg.TEST.WEIGHT in ("", "last", "best"))
     return cfg
 

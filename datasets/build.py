@@ -180,18 +180,8 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
 
     Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of ``TrackletClips``.
     """
-    pids = [tracklet.pid for tracklet in dataset.train]
-    clips = TrackletClips(
-        dataset.train,
-        size=cfg.INPUT.SIZE_TRAIN,
-        clip_length=cfg.INPUT.SEQ_LEN,
-        sampling="train",
-        seed=cfg.SOLVER.SEED,
-        labels=label_map(pids),
-        cameras=train_cameras(dataset.train),
-    )
     sampler = IdentityBatchSampler(
-        pids,
+        [tracklet.pid for tracklet in dataset.train],
         batch_size=cfg.SOLVER.STAGE2.IMS_PER_BATCH,
         num_instances=cfg.DATALOADER.NUM_INSTANCE,
         seed=cfg.SOLVER.SEED,
@@ -203,20 +193,24 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
         both_views=cfg.DATALOADER.BOTH_VIEWS,
         balance_altitudes=cfg.DATALOADER.BALANCE_ALTITUDES,
     )
-    return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
+    return DataLoader(_train_clips(cfg, dataset, "train"), batch_sampler=sampler, **_loader_options(cfg))
 
 
 def make_memory_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
     """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips."""
-    clips = TrackletClips(
+    return _make_shared_loader(cfg, _train_clips(cfg, dataset, "consecutive"), processes)
+
+
+def _train_clips(cfg: CfgNode, dataset: DataSet, sampling: str) -> TrackletClips:
+    return TrackletClips(
         dataset.train,
         size=cfg.INPUT.SIZE_TRAIN,
         clip_length=cfg.INPUT.SEQ_LEN,
-        sampling="consecutive",
+        sampling=sampling,
+        seed=cfg.SOLVER.SEED,
         labels=label_map(tracklet.pid for tracklet in dataset.train),
         cameras=train_cameras(dataset.train),
     )
-    return _make_shared_loader(cfg, clips, processes)
 
 
 def make_test_loader(

@@ -22,7 +22,7 @@ from loss import ReidLoss, make_loss
 from model import XTFCLIP, make_model
 from utils.device import measure_matrix_rate
 from utils.runtime import DTYPES, Runtime
-from utils.tables import format_table
+from utils.text import format_table
 
 FLOAT32_BYTES = 4  # weights, gradients and the optimiser's state are float32 in every precision
 ADAM_STATES = 2  # running means of the gradient and of its square

@@ -133,9 +133,23 @@ def check_suffix(path: Path) -> None:
         raise Mistake(f"{path}: a feature file must end in {NPZ} or {PARQUET}, got {path.suffix!r}.")
 
 
+def check_replaced(path: Path) -> None:
+    """Refuse to replace a file that is there and, as far as its entries say, no feature file."""
+    try:
+        if path.suffix == PARQUET:
+            with pq.ParquetFile(path) as file:
+                is_ours = ORIGIN.encode() in (file.schema_arrow.metadata or {})
+        else:
+            with np.load(path, allow_pickle=False) as content:
+                is_ours = ORIGIN in content
+    except Exception:  # as in ``read_features``
+        is_ours = not path.stat().st_size  # an empty file holds nothing
+    if not is_ours:
+        raise Mistake(f"{path} is no feature file that could be replaced: delete it yourself, or name another file.")
+
+
 def write_features(table: FeatureTable, path: Path) -> None:
-    """Write a .npz or .parquet file, whole or not at all."""
-    check_suffix(path)
+    """Write a .npz or .parquet file (see ``check_suffix``), whole or not at all."""
 
     def write(file: BinaryIO) -> None:
         if path.suffix == PARQUET:

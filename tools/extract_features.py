@@ -8,9 +8,8 @@ examples:
   torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
   python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
 
-Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
-below it. Its key is its path below that folder. One still image is a tracklet of one frame. The file is described in
-docs/search.md. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts.
+Every folder that directly holds frames is one tracklet, and so is one still image; docs/search.md says what their keys
+are, what the file holds, and how a command that was stopped goes on.
 
 --network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow, pyarrow, yacs, PyYAML
 and filelock, but no torch.
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.load import find_run
-from search.feature_file import VIEWS, check_suffix, make_table, write_features
+from search.feature_file import VIEWS, check_replaced, check_suffix, make_table, write_features
 from utils.commands import run_command
 from utils.mistake import MissingFile, Mistake
 from utils.unknown import UNKNOWN
@@ -54,8 +53,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.network and (args.text_tower or args.weight or args.opts):
         parser.error("--network goes without --text_tower, --weight and keys, which belong to a run")
     check_suffix(args.output)
-    if args.output.exists() and not args.force:
-        raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
+    if args.output.exists():
+        if not args.force:
+            raise Mistake(f"{args.output} exists already: --force replaces it, --output names another file.")
+        check_replaced(args.output)
     for option, path in (("--tracklets", args.tracklets), ("--text_tower", args.text_tower)):
         if path and not path.exists():
             raise MissingFile(f"{path} is not there ({option}).")

@@ -17,9 +17,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # read by content, whatever the
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 JPEG_MAGIC = b"\xff\xd8\xff"
 ENDS = {JPEG_MAGIC: b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82"}  # of files of a format, by how these begin
+DARK = 64  # grey level below which a picture of 16 bits a channel holds at most 14
 TORN = bytes(64)  # ends a file whose last blocks never reached the disk
-
-
 # What the system says of storage that cannot deliver a file now, or of too many open files; and seconds between tries.
 AWAY = {
     getattr(errno, name, -1) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
@@ -55,17 +54,15 @@ def _read_regular(path: str | os.PathLike[str]) -> bytes:
     """Read a file, but no pipe, which would wait for its writer, and no device such as /dev/zero, which has no end."""
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
-        with open(path, "rb") as file:
-            return file.read(status.st_size)  # not to the end: the file may still grow
-    except UnreadableFrameError:
-        raise
+        if stat.S_ISREG(status.st_mode):
+            with open(path, "rb") as file:
+                return file.read(status.st_size)  # not to the end: the file may still grow
     except (OSError, ValueError) as error:  # ValueError: the path holds a null character
         no_folder = isinstance(error, FileNotFoundError) and not os.path.isdir(os.path.dirname(os.path.abspath(path)))
         if no_folder or getattr(error, "errno", None) in AWAY:
             raise StorageAwayError(f"{path} cannot be read, because storage is away: {error}.") from error
         raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
+    raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
 
 
 @contextlib.contextmanager
@@ -73,12 +70,10 @@ def frame_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raise whatever a block raises about a frame as ``UnreadableFrameError``."""
     try:
         yield
-    except UnidentifiedImageError as error:
-        formats = ", ".join(FORMATS)
-        raise UnreadableFrameError(f"Cannot read frame {path}: it is damaged, or none of {formats}.") from error
-    # Third-party decoders promise no list of what they raise for damaged files, and a damaged file may not end a run.
-    except Exception as error:
-        raise UnreadableFrameError(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
+    except Exception as error:  # decoders promise no list of what they raise for damaged files
+        unknown = isinstance(error, UnidentifiedImageError)
+        cause = f"it is damaged, or none of {', '.join(FORMATS)}." if unknown else str(error) or type(error).__name__
+        raise UnreadableFrameError(f"Cannot read frame {path}: {cause}") from error
 
 
 def read_rgb(content: bytes) -> Image.Image:
@@ -91,6 +86,7 @@ def read_rgb(content: bytes) -> Image.Image:
     if content.endswith(TORN) and not content.rstrip(b"\0").endswith(end):
         raise Mistake("its end was never written")
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        is_deep = image.format == "PNG" and image.mode[0] != "I" and any(";16" in str(tile) for tile in image.tile)
         if is_turned(image):
             ImageOps.exif_transpose(image, in_place=True)
         # Only of 16-bit grey does Pillow keep all bits, and ``convert`` would cut every value above 255.
@@ -98,7 +94,18 @@ def read_rgb(content: bytes) -> Image.Image:
             values = np.asarray(image)
             bits = next(bits for bits in (8, 10, 12, 14, 32) if values.max() < 2**bits)
             image = Image.fromarray((values >> (min(bits, 16) - 8)).astype(np.uint8))
-        return image.convert("RGB")
+        rgb = image.convert("RGB")
+    if is_deep and max(high for _, high in rgb.getextrema()) < DARK:
+        raise Mistake("it uses fewer than its 16 bits a channel, and would be black; save it with 8 bits")
+    return rgb
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return height and width of a picture as ``read_picture`` does; raises its errors for damaged heads of files."""
+    content = read_frame_file(path)
+    with frame_errors(path), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        is_on_its_side = is_turned(image) and image.getexif()[ORIENTATION] in range(5, 9)
+        return (image.width, image.height) if is_on_its_side else (image.height, image.width)
 
 
 def is_turned(image: Image.Image) -> bool:

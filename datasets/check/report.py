@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.tables import format_table
+from utils.text import format_table
 from utils.unknown import UNKNOWN
 
 from ..problems import BLOCKING, CHECKS, FRAME_FAULTS, LEVELS, REMARK, WARNING, Findings, printable

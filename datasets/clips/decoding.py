@@ -14,17 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from utils.mistake import Mistake
-from utils.pictures import (
-    FORMATS,
-    JPEG_MAGIC,
-    ORIENTATION,
-    StorageAwayError,
-    UnreadableFrameError,
-    frame_errors,
-    is_turned,
-    read_frame_file,
-    read_rgb,
-)
+from utils.pictures import JPEG_MAGIC, frame_errors, is_turned, read_frame_file, read_rgb
 
 TURNING = (b"Exif\0", b"Orientation")  # what announces that a JPEG may have to be turned
 THUMBNAIL_HW = (128, 64)  # pixels of pictures on pages
@@ -52,14 +42,6 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
             with contextlib.suppress(ValueError):
                 return _decode_jpeg(content, size_hw)
         return _decode_with_pillow(content, size_hw)
-
-
-def read_size(path: str) -> tuple[int, int]:
-    """Return height and width of a frame as ``decode_frame`` sees it; raises its errors for damaged heads of files."""
-    content = read_frame_file(path)
-    with frame_errors(path), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        is_on_its_side = is_turned(image) and image.getexif()[ORIENTATION] in range(5, 9)
-        return (image.width, image.height) if is_on_its_side else (image.height, image.width)
 
 
 def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
@@ -108,7 +90,7 @@ def read_thumbnail(path: str) -> str | None:
         return None
     try:
         return encode_thumbnail(decode_frame(path, THUMBNAIL_HW).permute(1, 2, 0).numpy())
-    except (UnreadableFrameError, StorageAwayError):  # already warned about when its feature was computed
+    except Mistake:  # already warned about when its feature was computed
         return None
 
 

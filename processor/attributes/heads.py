@@ -14,7 +14,7 @@ from torch import Tensor
 from datasets.tracklet import Tracklet
 from utils.checkpoint import fitting, hash_file, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
-from utils.tables import format_table, percent
+from utils.text import format_table, percent
 
 from ..evaluation.open_run import TrainedRun
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.attributes import AGVPREID_SCHEME, CODES, COLUMNS, UNKNOWN_CODES, AttributeScheme
-from datasets.clips.decoding import UnreadableFrameError
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
 from utils.checkpoint import fitting, read_checkpoint
 from utils.mistake import Mistake
+from utils.pictures import UnreadableFrameError
 
 from ..evaluation.features import FeatureExtractor, FeatureSet
 from .fit import minimise, split_people

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-from utils.tables import percent
+from utils.text import percent
 
 from .direction import RankedDirection, group_by_case
 

@@ -16,7 +16,7 @@ from datasets.clips.decoding import THUMBNAIL_HW, encode_thumbnail, read_thumbna
 from datasets.tracklet import Tracklet
 from utils import html_page
 from utils.commands import going_on_without
-from utils.tables import percent
+from utils.text import percent
 from utils.unknown import UNKNOWN
 
 from .direction import RankedDirection, RankedQuery, group_by_case

@@ -219,7 +219,7 @@ def test_a_mistake_names_the_key_to_change(opts, message):
 def test_every_number_has_a_range_and_takes_no_senseless_number():
     """No key takes a negative number: none of them measures a change or a direction."""
     ranges = {key: declared.allowed for key, declared in KEYS.items() if isinstance(declared.allowed, Range)}
-    firsts = {key: value[0] if isinstance(value, tuple) else value for key, value in DEFAULTS.items()}
+    firsts = {key: (*value, "")[0] if isinstance(value, tuple) else value for key, value in DEFAULTS.items()}
     assert set(ranges) == {key for key, value in firsts.items() if type(value) in (int, float)}
     for key, allowed in ranges.items():
         senseless = (math.nan, math.inf, -math.inf, -1, -1e-9, -(10**30), 10**30, 1e300)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from search import feature_file
-from search.feature_file import as_arrays, make_table, read_feature_files, read_features, write_features
+from search.feature_file import as_arrays, check_replaced, make_table, read_feature_files, read_features, write_features
 
 SUFFIXES = (".npz", ".parquet")
 ORIGIN = {"weights": "abc", "transform": "INPUT.SIZE_TEST (64, 32)"}
@@ -82,9 +82,8 @@ def test_files_that_are_missing_or_of_another_kind_are_refused(tmp_path):
             read_features(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"b\.npz is not a file"):
         read_features(tmp_path / "b.npz")
-    for act in (lambda path: write_features(build(), path), read_features):
-        with pytest.raises(ValueError, match=r"must end in \.npz or \.parquet, got '\.csv'"):
-            act(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=r"must end in \.npz or \.parquet, got '\.csv'"):
+        read_features(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
@@ -154,3 +153,16 @@ def test_files_of_a_search_must_fit_together(changes, problem, tmp_path):
     write_features(build(**{**other, **changes}), paths[1])
     with pytest.raises(ValueError, match=problem):
         read_feature_files(paths)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_only_feature_files_are_replaced(suffix, tmp_path):
+    path = tmp_path / f"people{suffix}"
+    write_features(build(), path)
+    check_replaced(path)
+    np.savez(tmp_path / "distmat.npz", distmat=np.zeros(3))
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    (tmp_path / "text.npz").write_text("text")
+    for other in tmp_path.glob("[!p]*"):
+        with pytest.raises(ValueError, match="is no feature file that could be replaced"):
+            check_replaced(other)

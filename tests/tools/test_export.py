@@ -34,7 +34,8 @@ WITHOUT_TORCH = (
 @pytest.fixture(scope="module")
 def network(trained_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "network.onnx"
-    export.main(["onnx", "--output_dir", str(trained_run.output), "--output", str(path)])
+    frames = trained_run.root / "train/1/c0n0"
+    export.main(["onnx", "--output_dir", str(trained_run.output), "--output", str(path), "--frames", str(frames)])
     return path
 
 
@@ -77,16 +78,6 @@ def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_
     assert np.abs(written.features - expected).max() < 2e-3
     extract_features.main([*run, "--tracklets", str(people), "--output", str(tmp_path / "of_run.npz")])
     require_comparable(written, "the network's", read_features(tmp_path / "of_run.npz"), "the run's")
-
-
-@pytest.mark.slow
-def test_real_crops_give_what_torch_gives(trained_run, shared, tmp_path, caplog):
-    caplog.set_level("INFO")
-    tracklet = next(path.parent for path in sorted((shared / "data/pets09").rglob("*.jpg")))
-    words = ["--output_dir", str(trained_run.output), "--output", str(tmp_path / "b.onnx"), "--frames", str(tracklet)]
-    export.main(["onnx", *words])
-    assert "differs from torch by at most" in caplog.text
-    assert "initializer" not in caplog.text  # of the exporter
 
 
 def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
@@ -144,8 +135,6 @@ def test_mistakes_are_named(network, tmp_path):
         extract_features.main(["--network", str(file), "--tracklets", str(folder), "--output", str(output), *words])
 
     frames.mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="people has no frames"):
-        extract(network, frames.parent)
     with pytest.raises(FileNotFoundError, match=r"none.onnx is not a file"):
         extract(tmp_path / "none.onnx", tmp_path)
     (tmp_path / "damaged.onnx").write_bytes(b"no network")

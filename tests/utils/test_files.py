@@ -148,16 +148,7 @@ def test_a_damaged_list_stops_nothing_and_deletes_nothing_elsewhere(tmp_path):
     (folder / "folder").mkdir(parents=True)
     (tmp_path / "precious").touch()
     (folder / "old").touch()
-    names = [
-        b"../precious",
-        str(tmp_path / "precious").encode(),
-        b"folder",
-        b"a\0b",
-        b"x" * 300,
-        b"old/x",
-        b"\xff",
-        b"old",
-    ]
+    names = [b"../precious", os.fsencode(tmp_path / "precious"), b"folder\na\0b", b"x" * 300, b"old/x\n\xff\nold"]
     (folder / files.WRITTEN_LIST).write_bytes(b"\n".join(names))
     replace_files(folder, lambda own: [])
     assert (tmp_path / "precious").exists()

@@ -10,7 +10,6 @@ from torch import nn
 
 from datasets.attributes import AGVPREID_SCHEME
 from datasets.build import make_dataset
-from datasets.clips.decoding import UnreadableFrameError
 from processor.build import make_ranking_options
 from processor.evaluation import rank as evaluate
 from processor.evaluation.features import FeatureSet
@@ -18,6 +17,7 @@ from processor.evaluation.rank import compute_distances, score_distances
 from processor.evaluation.results import ANNOTATED, ATTRIBUTES_ALONE, PLAIN, RERANKED, VISUAL, Method
 from processor.report.tables import collect_results, format_results, score_methods
 from utils.metrics import CROSS_CAMERA
+from utils.pictures import UnreadableFrameError
 from utils.processes import Processes
 from utils.reranking import re_rank
 
