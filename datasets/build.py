@@ -194,13 +194,18 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
     return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
 
 
-def make_memory_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
-    """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips."""
+def make_memory_loader(
+    cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE, sampling: str = "consecutive"
+) -> DataLoader:
+    """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips.
+
+    With ``sampling`` "test", it has one clip of each tracklet.
+    """
     clips = TrackletClips(
         dataset.train,
         size=cfg.INPUT.SIZE_TRAIN,
         clip_length=cfg.INPUT.SEQ_LEN,
-        sampling="consecutive",
+        sampling=sampling,
         labels=label_map(tracklet.pid for tracklet in dataset.train),
         cameras=train_cameras(dataset.train),
     )

@@ -121,7 +121,7 @@ def test_roles_say_what_must_not_change_and_what_is_compared():
         *(f"DATALOADER.{name}" for name in ("NUM_INSTANCE", "BOTH_VIEWS", "BALANCE_ALTITUDES", "HARD_IDENTITIES")),
     }
     data = {"NAMES", "SPLIT", "TRAIN_HALF", "VALIDATION_FRACTION", "VALIDATION_PIDS"}
-    losses = {"LOSS.LABEL_SMOOTHING", "LOSS.ID_SCALE", "MODEL.TUNING"}
+    losses = {"LOSS.LABEL_SMOOTHING", "LOSS.ID_SCALE", "LOSS.MEMORY", "MODEL.TUNING"}
     assert set(values_of(cfg, Role.CLASSES)) == losses | {f"DATASETS.{name}" for name in data}
     assert {*EXTRAS} - set(values_of(cfg, Role.NETWORK)) == {
         *("LOSS.LABEL_SMOOTHING", "SOLVER.STAGE2.GRADIENT_CENTRALIZATION", "TEST.FLIP", "TEST.MASK_ATTRIBUTES"),
