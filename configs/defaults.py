@@ -280,6 +280,9 @@ declare("TEST.NECK_FEAT", "before", FEATURES, ("before", "after"))
 declare("TEST.FEAT_NORM", True, FEATURES)
 # True averages the features of each clip and its mirror image.
 declare("TEST.FLIP", True, FEATURES)
+# Other runs whose descriptors join those of the evaluated one in one more row: folders, whose last checkpoint counts,
+# or checkpoint files. Each run is described by its own configuration.
+declare("TEST.ENSEMBLE", (), RANKING, only="evaluation")
 # Soft-biometric mask: "none"; "annotated" (as published) reads the annotated attributes of the test set; "soft"
 # multiplies their penalties by each column's reliability; "predicted" predicts attributes from descriptors or by
 # TEXT_TOWER. "soft" and, without a TEXT_TOWER, "predicted" need the file of `python -m tools.train_attributes`.

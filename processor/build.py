@@ -27,7 +27,7 @@ from .attributes.zero_shot import encode_words, find_zero_shot_heads
 from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor, FeatureSet
 from .evaluation.open_run import TrainedRun
-from .evaluation.rank import RankingOptions
+from .evaluation.rank import Describe, RankingOptions, fetch_features
 from .evaluation.results import ANNOTATED, PREDICTED, SOFT, ZERO_SHOT, Mask
 from .report.maps import MakeMaps, map_queries
 from .training.state import TrainingState
@@ -106,6 +106,17 @@ def make_feature_cache(
         "versions": f"timm {version('timm')}, decoder {DECODER}",
     }
     return FeatureCache(folder, origin, runtime.processes)
+
+
+def make_ensemble(runs: Sequence[TrainedRun], dataset: DataSet, folder: Path) -> Sequence[Describe]:
+    """Build what describes a side of a direction by each run, in its own configuration; ``folder`` keeps features."""
+    describers = []
+    for number, run in enumerate(runs, start=1):
+        cameras = run.cameras_for(dataset)
+        make_loader = partial(make_test_loader, run.cfg, cameras=cameras, processes=run.runtime.processes)
+        cache = make_feature_cache(run.cfg, run.model, run.runtime, cameras, folder / f"ensemble_{number}")
+        describers.append(partial(fetch_features, make_extractor(run.cfg, run.model, run.runtime), make_loader, cache))
+    return describers
 
 
 def descriptor_settings(cfg: CfgNode) -> str:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -32,7 +32,7 @@ from datasets.build import make_dataset, make_test_loader, make_train_loader, ma
 from datasets.tracklet import DataSet
 from processor.build import build_memory, make_extractor, make_ranking_options, make_training_state
 from processor.evaluation.open_run import TrainedRun
-from processor.evaluation.rank import evaluate
+from processor.evaluation.rank import evaluate, fetch_features
 from processor.extract import extract_folder
 from processor.training import monitor
 from processor.training.state import TrainingState
@@ -175,7 +175,8 @@ def evaluate_model(cfg: CfgNode, dataset: DataSet, runtime: Runtime, state: Trai
         for case in cases
         for side, tracklets in (("query", case.query), ("gallery", case.gallery))
     }
-    evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg))
+    other = partial(fetch_features, replace(extractor, flip=not extractor.flip), make_loader, None)  # of an ensemble
+    evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg), others=[other])
     distances, metrics = {}, {}
     for result in evaluation.cases:
         for method, own in result.distances.items():
