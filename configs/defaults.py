@@ -126,6 +126,9 @@ declare("LOSS.LABEL_SMOOTHING", "online", CLASSES, ("online", "uniform"), only="
 declare("LOSS.SMOOTHING", 0.1, TRAINING, FRACTION)
 # Share of the hard cross entropy in "online", 0..1; the rest is the soft cross entropy.
 declare("LOSS.HARD_WEIGHT", 0.5, TRAINING, FRACTION)
+# What f_proj is compared with: "prompt" (as published), CLIP memory with the sequence-specific prompt; "proxies", two
+# features of each person, mean and hardest, which follow the network (CLIMB-ReID, SAS-VPReID; loss/proxies.py).
+declare("LOSS.MEMORY", "prompt", CLASSES, ("prompt", "proxies"))
 # Above 0, classifiers compare by cosines times this (STAR-CVI: 16); 0 (as published) by scalar products.
 declare("LOSS.ID_SCALE", 0.0, CLASSES, Range(0, 1000), only="training")
 
