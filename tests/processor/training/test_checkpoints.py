@@ -63,7 +63,7 @@ def contents(folder):
 
 INGREDIENTS = (
     *("INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True, "INPUT.LOW_RESOLUTION", 0.5),
-    *("DATALOADER.HARD_IDENTITIES", True, "LOSS.ID_SCALE", 16.0, "MODEL.HEADS", "shared"),
+    *("DATALOADER.HARD_IDENTITIES", True, "LOSS.ID_SCALE", 16.0, "LOSS.MEMORY", "proxies", "MODEL.HEADS", "shared"),
 )
 SIGLIP = ("MODEL.NAME", "vit_base_patch16_siglip_224", "MODEL.VIT.PROJ_DIM", 0, "SOLVER.STAGE2.EMA_DECAY", 0.9)
 
@@ -72,6 +72,7 @@ SIGLIP = ("MODEL.NAME", "vit_base_patch16_siglip_224", "MODEL.VIT.PROJ_DIM", 0, 
     "opts",
     [
         (),
+        ("LOSS.MEMORY", "proxies"),
         pytest.param((*INGREDIENTS, "MODEL.TUNING", "lora"), marks=pytest.mark.slow),
         pytest.param((*INGREDIENTS, "MODEL.TUNING", "adapter"), marks=pytest.mark.slow),
         pytest.param(SIGLIP, marks=pytest.mark.slow),
