@@ -177,6 +177,7 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
         seed=cfg.SOLVER.SEED,
         labels=label_map(pids),
         cameras=train_cameras(dataset.train),
+        with_captures=cfg.MODEL.VIEW_PROMPTS > 0,
     )
     sampler = IdentityBatchSampler(
         pids,
@@ -222,6 +223,7 @@ def make_test_loader(
         cameras=cameras or {},  # others become -1
         num_clips=cfg.TEST.NUM_CLIPS,
         black_if_unreadable=True,  # left out of query or gallery
+        with_captures=cfg.MODEL.VIEW_PROMPTS > 0,
     )
     return _make_shared_loader(cfg, clips, processes)
 

@@ -41,7 +41,9 @@ def trace_relevance(
         value = score(functional_call(model, constants, (clips, camids)))
         gradients = torch.autograd.grad(value, kept)
     rows, columns = model.encoder.grid_for(*clips.shape[-2:])
-    maps = accumulate_relevance([attention.detach() for attention in kept], gradients)[:, 0, 1:]  # (n, N - 1)
+    N = 1 + rows * columns  # tokens of the image; prompts, behind them, show none of its patches
+    of_image, of_gradients = ([each.detach()[..., :N, :N] for each in part] for part in (kept, gradients))
+    maps = accumulate_relevance(of_image, of_gradients)[:, 0, 1:]  # (n, N - 1)
     maps = maps.unflatten(1, (rows, columns)).unflatten(0, clips.shape[:2])
     return value.detach(), maps, torch.stack(weights).mean(dim=0).detach()
 

@@ -110,7 +110,8 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     values |= {"camids": list(run.camids)} if run.camids else {}
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
-    if run.model.num_cameras and cfg.MODEL.TUNING == "full" and run.model.encoder.rotary is None:
+    has_more = cfg.MODEL.TUNING != "full" or cfg.MODEL.VIEW_PROMPTS or run.model.encoder.rotary is not None
+    if run.model.num_cameras and not has_more:
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
     facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in describe_weights(run).items()]

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from utils.unknown import UNKNOWN
 
-from ..tracklet import VIEWS, Tracklet
+from ..tracklet import Tracklet
 from .listing import find_tracklets
 from .manifest import pack_tracklets
 
 
-def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, ...]:
+def read_unlabelled(root: str | Path, camera: int = UNKNOWN, view: str = "") -> tuple[Tracklet, ...]:
     """Return the records of ``find_tracklets``, without identities (-1)."""
     found = find_tracklets(root).items()
-    return pack_tracklets([Tracklet(name, paths, UNKNOWN, camera, VIEWS[0], altitude=None) for name, paths in found])
+    return pack_tracklets([Tracklet(name, paths, UNKNOWN, camera, view, altitude=None) for name, paths in found])
