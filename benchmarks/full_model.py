@@ -34,11 +34,10 @@ from processor.training.train import compute_gradients, record_step, update_weig
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command, show
-from utils.matrix_rate import measure_matrix_rate, wait_for
-from utils.memory import peak_gib
+from utils.device import measure_matrix_rate, peak_gib, wait_for
 from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
-from utils.tables import format_table
+from utils.text import format_table
 
 NUM_CLASSES = 689  # training identities of AG-VPReID 2025
 NUM_CAMERAS = 6

@@ -160,7 +160,8 @@ declare("INPUT.LOW_RESOLUTION", 0.0, TRAINING, FRACTION)
 # True erases, crops and jitters all frames of a clip alike; False (as published) each frame by itself.
 declare("INPUT.CONSISTENT_AUGMENTATION", False, TRAINING)
 
-# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder (docs/datasets.md, 'Your own data').
+# Data set, one of DATA_SETS; folder is docs/datasets.md, 'Your own data'. Published files may name others.
+DATA_SETS = ("agvpreid", "detreidx", "folder", "g2avreid", "ilidsvid", "lsvid", "mars")
 declare("DATASETS.NAMES", "agvpreid", CLASSES)
 # Folder of the data set.
 declare("DATASETS.ROOT_DIR", "data/AG-VPReID", PLACE)

@@ -1,4 +1,4 @@
-"""The records that every data set returns: tracklets, and the matching directions made of them."""
+"""Records: a tracklet, a matching direction, a data set that was read, and the options of reading it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +71,46 @@ class Case:
     identities_masked: bool = False  # one number on both sides is not one person: it can be ranked, but not scored
     # what a user's table calls the codes of attributes, by column
     attribute_words: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that has been read from disk."""
+
+    title: str
+    train: tuple[Tracklet, ...]  # in a fixed order; empty if they were not read
+    cases: dict[str, Case]  # the matching directions that the copy holds, by key, in order ('case1', 'case2', ...)
+    scheme: AttributeScheme | None = None  # of its attributes; None if it has none
+    # Published counts, by name: '{split} identities', '{split} tracklets', or a key of ``counts``. Copies differ, so a
+    # difference is never an error.
+    published: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)  # beyond those of splits, to compare with published ones
+    camera_words: Mapping[int, str] = field(default_factory=dict)  # what a user's table calls the cameras, by camid
+    validation: dict[str, Case] = field(default_factory=dict)  # of held-out people, by the keys of ``cases``
+
+    def splits(self) -> dict[str, tuple[Tracklet, ...]]:
+        """Return the tracklets of 'train', unless they were not read, and of '{case}/query' and '{case}/gallery'."""
+        splits = {"train": self.train} if self.train else {}
+        for case in (*self.cases.values(), *self.validation.values()):
+            splits |= {f"{case.name}/query": case.query, f"{case.name}/gallery": case.gallery}
+        return splits
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """Choices of reading. Every reader takes all of them and uses those that apply to it."""
+
+    with_train: bool = True  # if not, the folder, tables and lists of the training data are never touched
+    protocol: str = ""  # that scores, of ``utils.metrics.PROTOCOLS``; '' for the data set's own
+    split: int = 1  # number of the division into training and test people, from 1 (iLIDS-VID)
+    train_half: str = "second"  # half of such a division that trains, or 'first' (iLIDS-VID)
+    aerial_camera: int = 0  # number of the aerial camera; 0 to infer it (G2A-VReID)
+    identities_masked: bool = False  # whether each side numbers the test people anew, though names do not show it
+    index_dir: str = ""  # for frame indices; '' for the user's cache folder (AG-VPReID, DetReIDX)
+    table: str = "tracklets.csv"  # of the tracklets, relative to the root (own data)
+
+
+DEFAULT_OPTIONS = DatasetOptions()
 
 
 def label_map(values: Iterable[int]) -> dict[int, int]:

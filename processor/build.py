@@ -14,8 +14,7 @@ from yacs.config import CfgNode
 from configs import Role, values_of
 from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
-from datasets.readers.dataset import DataSet
-from datasets.tracklet import Tracklet, label_map
+from datasets.tracklet import DataSet, Tracklet, label_map
 from loss import make_loss
 from model import XTFCLIP, make_model
 from model.text_space import open_text_space
@@ -94,10 +93,9 @@ def make_feature_cache(
     """Build the cache of features in a folder; ``cameras`` holds the index of each camera in the model, by camid."""
     if not cfg.TEST.KEEP_FEATURES:
         return None
-    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
     origin = {
         "weights": hash_weights(model),
-        "settings": repr(sorted(keys.items())),
+        "settings": descriptor_settings(cfg),
         "cameras": repr(sorted(cameras.items())),
         "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}{', compiled' * cfg.MODEL.COMPILE}",
         "code": hash_code(),

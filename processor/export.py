@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 from configs import dump_config, get_cfg
 from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import decode_frame
-from datasets.readers.unlabelled import read_unlabelled
+from datasets.readers.own_data import read_unlabelled
 from model.tuning import merge_tuning
 from model.weights import to_published
 from utils.checkpoint import hash_file, write_checkpoint, write_weights

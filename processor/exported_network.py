@@ -12,7 +12,7 @@ from PIL import Image
 
 from utils.commands import first_line
 from utils.mistake import MissingFile, Mistake
-from utils.pictures import read_rgb
+from utils.pictures import read_picture
 from utils.unknown import UNKNOWN
 
 FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network's inputs and its output
@@ -67,12 +67,5 @@ def read_clip(paths: Sequence[str], num_frames: int, height: int, width: int) ->
     """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8."""
     segment = -(-len(paths) // num_frames)
     chosen = [paths[min(number * segment, len(paths) - 1)] for number in range(num_frames)]
-    return np.stack([_read_frame(path, (width, height)) for path in chosen]).transpose(0, 3, 1, 2)
-
-
-def _read_frame(path: str, size: tuple[int, int]) -> np.ndarray:
-    """Return the pixels that training takes for a frame, (H, W, 3), uint8; ``size`` is (W, H)."""
-    try:
-        return np.asarray(read_rgb(Path(path).read_bytes()).resize(size, Image.Resampling.BILINEAR))
-    except Exception as error:  # Pillow promises no list of what it raises for damaged files
-        raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
+    pictures = [read_picture(path).resize((width, height), Image.Resampling.BILINEAR) for path in chosen]
+    return np.stack([np.asarray(picture) for picture in pictures]).transpose(0, 3, 1, 2)

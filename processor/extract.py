@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 
 from datasets.build import make_test_loader
 from datasets.clips.clip_dataset import sample_test_indices
-from datasets.clips.decoding import UnreadableFrameError, resize_pixels
-from datasets.readers.unlabelled import read_unlabelled
+from datasets.clips.decoding import resize_pixels
+from datasets.readers.own_data import read_unlabelled
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
 from utils.mistake import Mistake
+from utils.pictures import UnreadableFrameError
 from utils.unknown import UNKNOWN
 
 from .build import descriptor_settings, make_extractor, make_feature_cache

@@ -14,7 +14,6 @@ import torch
 
 import eval_main
 import train_main
-from model import make_model
 from processor.report import write
 from processor.training import monitor
 from utils.commands import run_command
@@ -177,16 +176,6 @@ def test_a_person_with_one_tracklet_and_a_broken_frame_are_trained(make_tree, ti
     assert LAST.is_file()
 
 
-def test_weights_only_writes_a_file_that_evaluates_alike(make_tree, tiny_opts, at_work):
-    words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(), "SOLVER.STAGE2.MAX_EPOCHS", 1]
-    assert status_of(train_main, "--output_dir", RUN, "--weights_only", *words) == 0
-    assert "MARGIN" not in log_of(RUN)  # only keys that differ from the recipe
-    for name, weight in (("whole", "checkpoint_last.pth"), ("alone", "weights_last.safetensors")):
-        assert evaluate("--weight", RUN / weight, results=name) == 0
-    assert result_rows("whole") == result_rows("alone") != []
-    assert (RUN / "weights_last.safetensors").stat().st_size < 0.4 * LAST.stat().st_size
-
-
 # ---- evaluation
 
 
@@ -199,29 +188,6 @@ def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, said):
     assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
     assert "gone.pth is not there, seen from " in said()
     assert not any(at_work.iterdir())
-
-
-@pytest.mark.parametrize(("classes", "cameras"), [(9, 5), (4, 2)])
-def test_a_checkpoint_of_other_classes_and_cameras_evaluates(classes, cameras, make_tree, tiny_opts, tiny_cfg, at_work):
-    """Plain weights, as somebody else may publish them: no table of cameras inside."""
-    root = make_tree()
-    torch.save(make_model(tiny_cfg(), classes, cameras).state_dict(), "other.pth")
-    words = ["--custom_output_dir", "results", "--weight", "other.pth", "--eval_case", "all"]
-    assert status_of(eval_main, *words, *tiny_opts, "DATASETS.ROOT_DIR", root) == 0
-    assert len(result_rows("results")) == 9
-    assert ("every camera counts as unknown" in log_of("results")) == (cameras == 5)
-    (root / "train").rename(root / "moved")
-    assert status_of(eval_main, *words, *tiny_opts, "DATASETS.ROOT_DIR", root) == 0
-    assert "every camera counts as unknown" in log_of("results")
-
-
-@pytest.mark.parametrize("left", ["", "1/c0n0"])
-def test_a_run_evaluates_data_with_a_damaged_training_split(left, trained):
-    Path("data/train").rename("data/moved")
-    if left:
-        Path("data/train", left).mkdir(parents=True)
-    assert evaluate(*trained) == 0
-    assert result_rows("results")
 
 
 def test_scores_of_the_people_who_chose_the_checkpoint_say_so(make_tree, tiny_opts, at_work, capsys):
@@ -266,16 +232,3 @@ def test_weights_named_when_training_are_not_what_is_evaluated(trained):
     assert "logs/all/checkpoint_last.pth (the last, after epoch 2)" in Path("results/results.txt").read_text()
     assert evaluate("--config_file", path) == 1
     assert evaluate("--config_file", path, "--weight", "last") == 0
-
-
-def test_an_evaluation_repeats_and_replaces_all_files_of_an_earlier_one(trained):
-    assert evaluate("--eval_case", "all", "TEST.RE_RANKING", "True") == 0
-    here = Path("results")
-    (here / "notes.txt").write_text("mine")
-    assert (here / "submission_reranked.csv").is_file()
-    for results in ("results", "again"):
-        assert evaluate("--eval_case", "case1", results=results) == 0
-    assert result_rows("results") == result_rows("again")
-    assert not [*here.rglob("*reranked*"), *here.glob("submission*"), *here.glob("case*/*.csv")]
-    assert (here / "tracklet_rankings.csv").is_file()
-    assert (here / "notes.txt").is_file()

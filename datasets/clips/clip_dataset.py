@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from utils.pictures import UnreadableFrameError
 from utils.unknown import UNKNOWN
 
 from ..tracklet import Tracklet
-from .decoding import UnreadableFrameError, decode_frame
+from .decoding import decode_frame
 
 logger = logging.getLogger(__name__)
 

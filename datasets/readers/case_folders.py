@@ -17,8 +17,7 @@ from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme, read_attributes
 from ..problems import CHECKS, Problems
-from ..tracklet import AGVPREID_RANKING, Case, Tracklet
-from .dataset import DataSet, DatasetOptions, report_odd_views
+from ..tracklet import AGVPREID_RANKING, Case, DataSet, DatasetOptions, Tracklet
 from .listing import missing_path_error
 from .manifest import Row, list_tracklets
 from .names import last_integer
@@ -209,3 +208,13 @@ def _find_attributes(
             return [table.get(row.folder.pid, layout.scheme.unknown) for row in rows]
         problems.add("no attribute table", str(path), summary=f"{split}: no attribute table {path}.")
     return [None] * len(rows)
+
+
+def report_odd_views(split: str, tracklets: Sequence[Tracklet], view: str, problems: Problems) -> None:
+    """Report tracklets on the wrong side of a case, which should hold one view."""
+    odd = [tracklet for tracklet in tracklets if tracklet.view != view]
+    problems.add(
+        "other view",
+        *(f"{os.path.dirname(tracklet.frame_paths[0])}: from the {tracklet.view}" for tracklet in odd),
+        summary=f"{split}: {len(odd)} of {len(tracklets)} tracklets are not from the {view}, as this side should be.",
+    )

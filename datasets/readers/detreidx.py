@@ -29,10 +29,9 @@ from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
-from ..problems import LOADING, Problems
-from ..tracklet import VREID_XFD_RANKING
+from ..problems import Problems
+from ..tracklet import VREID_XFD_RANKING, DataSet, DatasetOptions
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, CaseLayout, FolderLayout, Sighting, read_case_folders
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
 
 GROUND_CAMERA = 0
 MIN_AERIAL_FIELDS = 8  # names with fewer fields are from the ground
@@ -83,10 +82,6 @@ def parse_frame_name(name: str) -> Sighting:
     )
 
 
-def _view_of(camid: int) -> str | None:
-    return "ground" if camid == GROUND_CAMERA else "aerial" if camid > GROUND_CAMERA else None
-
-
 LAYOUT = FolderLayout(
     title="DetReIDX (VReID-XFD)",
     cases={
@@ -97,12 +92,12 @@ LAYOUT = FolderLayout(
     scheme=SCHEME,
     parse=parse_frame_name,
     parser_version="detreidx 2",
-    view_of=_view_of,
+    view_of=lambda camid: "ground" if camid == GROUND_CAMERA else "aerial" if camid > GROUND_CAMERA else None,
     protocol=VREID_XFD.name,
     ranking_form=VREID_XFD_RANKING,
 )
 
 
-def read_detreidx(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_detreidx(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read DetReIDX: 'case1' to 'case3', aerial to ground, ground to aerial, and aerial to aerial."""
     return read_case_folders(LAYOUT, root, options, problems)

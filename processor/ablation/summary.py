@@ -12,7 +12,7 @@ from utils.bootstrap import PairedDifference
 from utils.checkpoint import read_checkpoint
 from utils.files import write_text
 from utils.html_page import render_page
-from utils.tables import format_table, percent
+from utils.text import format_table, percent
 
 from ..evaluation.results import VISUAL
 from ..report.compare import compare_runs, read_pairs, read_results

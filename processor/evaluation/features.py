@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.clips.clip_dataset import NO_FRAME
-from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import flip_clips
 from datasets.tracklet import Tracklet
 from model import XTFCLIP
 from utils.mistake import Mistake
+from utils.pictures import UnreadableFrameError
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames

@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from configs import Role, changed_keys, check_places, describe_differences, get_cfg, parse_camera_map
 from configs.load import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, config_of_run, find_run, locate_checkpoint
 from datasets.build import make_dataset, train_cameras
-from datasets.readers.dataset import DataSet
+from datasets.tracklet import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_weights
 from utils.checkpoint import fitting, log_identity, read_checkpoint

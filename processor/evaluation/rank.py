@@ -53,7 +53,12 @@ def evaluate(
     processes = extractor.runtime.processes
     results = []
     for case in cases:
-        query, gallery = (_fetch_features(extractor, make_loader, case, side, cache) for side in ("query", "gallery"))
+        sides = []
+        for side, tracklets in (("query", case.query), ("gallery", case.gallery)):
+            compute = partial(extractor.extract, make_loader(tracklets), tracklets, f"{case.title}: {side}")
+            features = cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
+            sides.append(features.to(extractor.runtime.device))
+        query, gallery = sides
         unread = query.num_left_out + gallery.num_left_out, query.num_unreadable + gallery.num_unreadable
         if any(unread):
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))
@@ -66,20 +71,6 @@ def evaluate(
             raise Mistake(f"{case.title}: {error}") from error
         results.append(CaseResult(case, distances, rankings, *unread))
     return Evaluation(results, extractor.normalize)
-
-
-def _fetch_features(
-    extractor: FeatureExtractor,
-    make_loader: Callable[[Sequence[Tracklet]], DataLoader],
-    case: Case,
-    side: str,
-    cache: FeatureCache | None,
-) -> FeatureSet:
-    """Compute the features of one side of a case, or read those that were kept."""
-    tracklets: Sequence[Tracklet] = getattr(case, side)
-    compute = partial(extractor.extract, make_loader(tracklets), tracklets, f"{case.title}: {side}")
-    features = cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
-    return features.to(extractor.runtime.device)
 
 
 def compute_distances(

@@ -12,8 +12,7 @@ import numpy as np
 
 from utils.bootstrap import PairedDifference, compare_paired
 from utils.mistake import Mistake
-from utils.tables import format_table, percent
-from utils.text import read_csv, read_text
+from utils.text import format_table, percent, read_csv, read_text
 
 from .tables import MEASURES, SCORES, measures_by_query
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
-from utils.tables import format_table, percent
+from utils.text import format_table, percent
 
 from ..evaluation.features import describe_unread
 from ..evaluation.results import RERANKED, Evaluation, Method

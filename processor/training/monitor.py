@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from utils.device import peak_gib
 from utils.files import set_aside, write_text, write_whole
-from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.progress import format_duration
 from utils.text import format_csv, read_csv

@@ -29,7 +29,7 @@ from yacs.config import CfgNode
 
 from configs import get_cfg
 from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
-from datasets.readers.dataset import DataSet
+from datasets.tracklet import DataSet
 from processor.build import build_memory, make_extractor, make_ranking_options, make_training_state
 from processor.evaluation.open_run import TrainedRun
 from processor.evaluation.rank import evaluate

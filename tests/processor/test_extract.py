@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from datasets.build import make_test_loader
-from datasets.clips.decoding import UnreadableFrameError
 from datasets.readers.names import sort_frames
 from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor
@@ -22,6 +21,7 @@ from processor.evaluation.open_run import open_run
 from processor.extract import describe_frames, extract_folder
 from search.feature_file import COMPARED, make_table, write_features
 from tools import export
+from utils.pictures import UnreadableFrameError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,8 @@ from datasets.readers import agvpreid
 from datasets.readers import detreidx as detreidx_reader
 from datasets.readers.agvpreid import parse_frame_name
 from datasets.readers.case_folders import Sighting
-from datasets.readers.dataset import DEFAULT_OPTIONS, DatasetOptions
 from datasets.readers.names import last_integer
+from datasets.tracklet import DEFAULT_OPTIONS, DatasetOptions
 from utils.unknown import UNKNOWN
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
