@@ -129,6 +129,9 @@ declare("LOSS.LABEL_SMOOTHING", "online", CLASSES, ("online", "uniform"), only="
 declare("LOSS.SMOOTHING", 0.1, TRAINING, FRACTION)
 # Share of the hard cross entropy in "online", 0..1; the rest is the soft cross entropy.
 declare("LOSS.HARD_WEIGHT", 0.5, TRAINING, FRACTION)
+# What f_proj is compared with: "prompt" (as published), CLIP memory with the sequence-specific prompt; "proxies", two
+# features of each person, mean and hardest, which follow the network (CLIMB-ReID, SAS-VPReID; loss/proxies.py).
+declare("LOSS.MEMORY", "prompt", CLASSES, ("prompt", "proxies"))
 # Above 0, classifiers compare by cosines times this (STAR-CVI: 16); 0 (as published) by scalar products.
 declare("LOSS.ID_SCALE", 0.0, CLASSES, Range(0, 1000), only="training")
 
@@ -280,6 +283,9 @@ declare("TEST.NECK_FEAT", "before", FEATURES, ("before", "after"))
 declare("TEST.FEAT_NORM", True, FEATURES)
 # True averages the features of each clip and its mirror image.
 declare("TEST.FLIP", True, FEATURES)
+# Other runs whose descriptors join those of the evaluated one in one more row: folders, whose last checkpoint counts,
+# or checkpoint files. Each run is described by its own configuration.
+declare("TEST.ENSEMBLE", (), RANKING, only="evaluation")
 # Soft-biometric mask: "none"; "annotated" (as published) reads the annotated attributes of the test set; "soft"
 # multiplies their penalties by each column's reliability; "predicted" predicts attributes from descriptors or by
 # TEXT_TOWER. "soft" and, without a TEXT_TOWER, "predicted" need the file of `python -m tools.train_attributes`.

@@ -196,9 +196,14 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
     return DataLoader(_train_clips(cfg, dataset, "train"), batch_sampler=sampler, **_loader_options(cfg))
 
 
-def make_memory_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
-    """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips."""
-    return _make_shared_loader(cfg, _train_clips(cfg, dataset, "consecutive"), processes)
+def make_memory_loader(
+    cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE, sampling: str = "consecutive"
+) -> DataLoader:
+    """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips.
+
+    With ``sampling`` "test", it has one clip of each tracklet.
+    """
+    return _make_shared_loader(cfg, _train_clips(cfg, dataset, sampling), processes)
 
 
 def _train_clips(cfg: CfgNode, dataset: DataSet, sampling: str) -> TrackletClips:

@@ -62,10 +62,17 @@ class Preset:
 
 
 def _harder(camera: Camera) -> Camera:
-    """Put a drone higher, and blur, hide and compress more of what any camera sees."""
-    shares = (0.15, 0.25, 0.30, 0.30) if camera.view == "aerial" else ()
+    """Put a drone higher and behind haze, strengthen colour casts, and blur, hide and compress more of what is seen."""
+    is_drone = camera.view == "aerial"
     return replace(
-        camera, altitude_shares=shares, jpeg_quality=camera.jpeg_quality - 35, motion_blur=0.05, crowding=1.7
+        camera,
+        altitude_shares=(0.15, 0.25, 0.30, 0.30) if is_drone else (),
+        white_balance=tuple(gain**1.7 for gain in camera.white_balance),
+        saturation=camera.saturation * (0.8 if is_drone else 1.0),
+        haze=camera.haze + (0.08 if is_drone else 0.0),
+        jpeg_quality=camera.jpeg_quality - 35,
+        motion_blur=0.05,
+        crowding=1.7,
     )
 
 

@@ -66,6 +66,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         pooling=cfg.MODEL.POOLING,
         neck=cfg.MODEL.FEATURE_NECK,
         memory_weighting=cfg.MODEL.MEMORY_WEIGHTING,
+        prompt=cfg.LOSS.MEMORY == "prompt",
         prompt_dropout=cfg.MODEL.PROMPT_DROPOUT,
         descriptor=cfg.TEST.NECK_FEAT,
         id_scale=cfg.LOSS.ID_SCALE,

@@ -110,8 +110,8 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     values |= {"camids": list(run.camids)} if run.camids else {}
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
-    has_more = cfg.MODEL.TUNING != "full" or cfg.MODEL.VIEW_PROMPTS or run.model.encoder.rotary is not None
-    if run.model.num_cameras and not has_more:
+    of_published_code = cfg.MODEL.TUNING == "full" and cfg.LOSS.MEMORY == "prompt" and run.model.encoder.rotary is None
+    if run.model.num_cameras and of_published_code and not cfg.MODEL.VIEW_PROMPTS:
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
     facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in describe_weights(run).items()]

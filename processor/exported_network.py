@@ -52,9 +52,6 @@ def open_network(path: Path) -> ExportedNetwork:
             raise Mistake(f"its metadata lacks {CLIP_SHAPE!r}")
         num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
         cameras = [str(camera) for camera in json.loads(metadata.get(CAMIDS, "null")) or ()]
-        (frames,) = (each.shape[1:] for each in session.get_inputs() if each.name == FRAMES)
-        if frames != [num_frames, 3, height, width]:
-            raise Mistake(f"it takes {frames}, but its metadata {CLIP_SHAPE!r} are {metadata[CLIP_SHAPE]}")
     except Exception as error:  # onnxruntime's errors share no other class
         reason = first_line(error)[:200]
         raise Mistake(f"{path} is damaged, or no ONNX file of tools.export: {reason}.") from error

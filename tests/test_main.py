@@ -3,12 +3,14 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -207,6 +209,82 @@ def test_scores_of_the_people_who_chose_the_checkpoint_say_so(make_tree, tiny_op
         assert [text.count(remark) for text in texts] == [number] * 2
         remarks = json.loads(Path("results/results.json").read_text())["remarks"]
         assert [text.endswith(remark) for text in remarks if "chose" in text] == [True] * number
+
+
+@pytest.fixture
+def other_run(trained):
+    """A run in logs/other of other weights, clips and pictures' normalisation than that in logs/all."""
+    return edit_run("other", "NUM_CLIPS: 1", "NUM_CLIPS: 2", "FLIP: true", "FLIP: false", "- 0.485", "- 0.4")
+
+
+def edit_run(name, *words):
+    """Copy logs/all to logs/``name`` with other weights, and each odd word of its config replaced by the next."""
+    content = torch.load(LAST, weights_only=True)
+    for old, new in zip(words[::2], words[1::2], strict=True):
+        assert old in content["config"]
+        content["config"] = content["config"].replace(old, new, 1)
+    content["model"] = {
+        key: value * 1.1 if value.is_floating_point() else value for key, value in content["model"].items()
+    }
+    path = Path("logs", name, LAST.name)
+    path.parent.mkdir()
+    torch.save(content, path)
+    return path.parent
+
+
+def test_an_ensemble_joins_the_descriptors_of_runs_that_keep_their_configurations(trained, other_run):
+    words = ["--eval_case", "all", *trained, "TEST.SAVE_DISTANCES", True]
+    ensemble = [*words, "TEST.ENSEMBLE", f"('{other_run}',)"]
+    for file in Path("data").glob("case1*/query/20/c4n0/*"):
+        file.unlink()
+        file.write_text("damaged")
+    assert evaluate(*words, run=other_run, results="other") == 0
+    assert evaluate(*words, results="alone") == 0
+    assert evaluate(*ensemble, results="joined") == 0
+    name = "ensemble of 2 runs"
+    methods = [name, f"{name} + mask (annotated attributes)"]
+    found = [row for row in result_rows("joined") if row["method"] in methods]
+    assert [row["direction"] for row in found] == ["aerial to ground", "ground to aerial", "overall"] * 2
+    assert [row["num_valid_queries"] for row in found] == [5, 6, 11] * 2  # one query is damaged
+    distances = {}
+    for results, file in (("other", ""), ("alone", ""), ("joined", ""), ("joined", "_ensemble")):
+        path = Path(results, "case1_aerial_to_ground", f"distmat{file}.npz")
+        distances[results + file] = np.load(path)["distmat"]
+    np.testing.assert_array_equal(distances["joined"], distances["alone"])
+    assert np.abs(distances["other"] - distances["alone"]).max() > 1e-3
+    mean = (distances["other"] + distances["alone"]) / 2
+    np.testing.assert_allclose(distances["joined_ensemble"], mean, atol=1e-6)
+    assert evaluate(*ensemble, results="joined") == 0
+    assert log_of("joined").count("features were read from") == 7  # all but those of a side with unreadable frames
+    text = Path("joined/results.txt").read_text()
+    assert "ensemble with: logs/other/checkpoint_last.pth (the last, after epoch 2)" in text
+
+
+def test_an_ensemble_of_a_run_with_itself_ranks_as_the_run(trained):
+    assert evaluate("--eval_case", "all", *trained, "TEST.MASK", "none", "TEST.ENSEMBLE", f"('{RUN}', '{LAST}')") == 0
+    rows = result_rows("results")
+    assert [row.pop("method") for row in rows] == ["visual only"] * 3 + ["ensemble of 3 runs"] * 3
+    assert rows[:3] == rows[3:]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (None, "logs/gone is not there, seen from .*: TEST.ENSEMBLE must name folders of trained runs, or checkpoints"),
+        ((), "logs/odd/checkpoint_last.pth is not there"),
+        (
+            ("NAMES: agvpreid", "NAMES: mars"),
+            "logs/odd/checkpoint_last.pth was trained on mars, and logs/all/.* on agv",
+        ),
+        (("  SPLIT: 1", "  SPLIT: 2"), "trained on other people: DATASETS.SPLIT is 2, here 1"),
+    ],
+)
+def test_runs_that_make_no_ensemble_are_refused_in_one_line(words, message, trained, said):
+    folder = Path("logs/gone") if words is None else edit_run("odd", *words)
+    if words == ():
+        (folder / LAST.name).unlink()
+    assert evaluate(*trained, "TEST.ENSEMBLE", f"('{folder}',)") == 1
+    assert re.search(message, said())
 
 
 def test_masked_test_people_are_ranked_but_not_scored(make_tree, tiny_opts, at_work):

@@ -8,9 +8,8 @@ examples:
   torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
   python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
 
-Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
-below it. Its key is its path below that folder. One still image is a tracklet of one frame. The file is described in
-docs/search.md. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts.
+Every folder that directly holds frames is one tracklet, and so is one still image; docs/search.md says what their keys
+are, what the file holds, and how a command that was stopped goes on.
 
 --network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow, pyarrow, yacs, PyYAML
 and filelock, but no torch.

@@ -1,4 +1,4 @@
-"""demo/pretraining.py: the contrast, texts about people, the scores of searches, and training on a few people."""
+"""The demo's pre-training: the contrast, the scores of searches, training on a few people, and both files."""
 
 import math
 from math import comb
@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from configs import get_cfg
+from demo import pretrain
 from demo.pretraining import (
     contrast,
     describe_search,
@@ -16,7 +18,9 @@ from demo.pretraining import (
     start_text_space,
     train_captions,
 )
+from model import make_model
 from model.text_space import TextSpace, open_text_space
+from utils.checkpoint import read_checkpoint
 
 SIZE = (64, 32)
 
@@ -86,3 +90,24 @@ def test_contrast_of_two_people_by_hand():
     second = math.log(math.e + 2) - 1
     back = math.log(math.e + 1) - 1
     assert loss.item() == pytest.approx((first + second) / 2 + back)
+
+
+@pytest.mark.slow
+def test_trains_and_writes_both_towers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretrain, "VALIDATION_PEOPLE", 3)
+    path, captions = tmp_path / "new/demo_encoder.safetensors", tmp_path / "new/demo_captions.safetensors"
+    words = ["--output", str(path.parent), "--people", "4", "--caption_steps", "2"]
+    pretrain.main(["--steps", "2", *words])
+    cfg = get_cfg("configs/demo.yml", ["MODEL.PRETRAIN_PATH", str(path)])
+    loaded = make_model(cfg, num_classes=3, num_cameras=2)
+    fresh = make_model(cfg, num_classes=3, num_cameras=2, pretrained=False)
+    assert not torch.equal(loaded.encoder.class_token, fresh.encoder.class_token)
+    assert path.stat().st_size + captions.stat().st_size < 4e6
+    assert torch.equal(open_text_space(captions).images.vit.class_token, loaded.encoder.class_token)
+
+    captions.unlink()
+    pretrain.main(["--text_only", *words])
+    assert open_text_space(captions).encode_texts(["a person"]).shape == (1, 128)
+    assert read_checkpoint(captions)["unseen people"]["people"] == 3
+    pretrain.main(["--score", *words])
+    assert capsys.readouterr().out.count("4 people, ") == 4

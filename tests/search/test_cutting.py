@@ -207,24 +207,3 @@ def test_a_folder_that_lacks_a_frame_or_holds_a_damaged_one_is_refused(tmp_path)
     (tmp_path / "000005.png").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"Cannot read frame .*000005\.png: it is damaged, or none of JPEG"):
         list(read_frames(tmp_path))
-
-
-@pytest.mark.slow
-def test_the_real_clip(shared, tmp_path):
-    clip = shared / "data/video/pets09_s2l1_view1.avi"
-    boxes = clip.with_name("pets09_s2l1_view1_boxes.txt")
-    if not clip.is_file():
-        pytest.skip(f"needs {clip}, which this machine does not have")
-    words = ["--min_frames", "8", "--min_width", "16", "--min_height", "32", "--stride", "10"]
-    main([str(clip), str(boxes), "--output", str(tmp_path / "out"), *words])
-    by_track = {}
-    for line in boxes.read_text().splitlines():
-        frame, track, *_ = map(float, line.split(","))
-        if frame % 10 == 1:
-            by_track.setdefault(f"pets09_s2l1_view1_track_{int(track):04d}", []).append(int(frame))
-    written = {
-        folder.name: sorted(int(frame.stem) for frame in folder.iterdir())
-        for folder in (tmp_path / "out").glob("*_track_*")
-    }
-    assert len(written) > 5
-    assert written == {name: frames for name, frames in by_track.items() if len(frames) >= 8}

@@ -34,7 +34,8 @@ WITHOUT_TORCH = (
 @pytest.fixture(scope="module")
 def network(trained_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "network.onnx"
-    export.main(["onnx", "--output_dir", str(trained_run.output), "--output", str(path)])
+    frames = trained_run.root / "train/1/c0n0"
+    export.main(["onnx", "--output_dir", str(trained_run.output), "--output", str(path), "--frames", str(frames)])
     return path
 
 
@@ -79,16 +80,6 @@ def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_
     require_comparable(written, "the network's", read_features(tmp_path / "of_run.npz"), "the run's")
 
 
-@pytest.mark.slow
-def test_real_crops_give_what_torch_gives(trained_run, shared, tmp_path, caplog):
-    caplog.set_level("INFO")
-    tracklet = next(path.parent for path in sorted((shared / "data/pets09").rglob("*.jpg")))
-    words = ["--output_dir", str(trained_run.output), "--output", str(tmp_path / "b.onnx"), "--frames", str(tracklet)]
-    export.main(["onnx", *words])
-    assert "differs from torch by at most" in caplog.text
-    assert "initializer" not in caplog.text  # of the exporter
-
-
 def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
     log = trained_run.output
     export.main(["weights", "--output_dir", str(log), "--output", str(tmp_path / "export")])
@@ -122,7 +113,6 @@ def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
         ({}, "its metadata lacks 'T, H, W'"),
         ({"T, H, W": "[4, 64"}, "Expecting"),
         ({"T, H, W": "[4, 64]"}, "not enough values"),
-        ({"T, H, W": "[4, 64, 64]"}, "it takes "),
         ({"T, H, W": "[4, 64, 32]", "cameras": "7"}, "not iterable"),
     ],
 )

@@ -63,7 +63,7 @@ def contents(folder):
 
 INGREDIENTS = (
     *("INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True, "INPUT.LOW_RESOLUTION", 0.5),
-    *("DATALOADER.HARD_IDENTITIES", True, "LOSS.ID_SCALE", 16.0, "MODEL.VIEW_PROMPTS", 2),
+    *("DATALOADER.HARD_IDENTITIES", True, "LOSS.ID_SCALE", 16.0, "LOSS.MEMORY", "proxies", "MODEL.VIEW_PROMPTS", 2),
 )
 
 
@@ -71,6 +71,7 @@ INGREDIENTS = (
     "opts",
     [
         (),
+        ("LOSS.MEMORY", "proxies"),
         pytest.param((*INGREDIENTS, "MODEL.TUNING", "lora"), marks=pytest.mark.slow),
         pytest.param((*INGREDIENTS, "MODEL.TUNING", "adapter"), marks=pytest.mark.slow),
         pytest.param(("SOLVER.STAGE2.IMS_PER_BATCH", 8, "SOLVER.STAGE2.ACCUMULATION_STEPS", 2), marks=pytest.mark.slow),
