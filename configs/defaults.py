@@ -102,6 +102,9 @@ declare("MODEL.FREEZE_EMBEDDINGS", False, TRAINING)
 declare("MODEL.TUNING", "full", CLASSES, ("full", "adapter", "lora"))
 # "separate" classifiers (as published), or one "shared" by f_img and f_tmp, which gets the rates of the former.
 declare("MODEL.HEADS", "separate", CLASSES, ("separate", "shared"), only="training")
+# Learned tokens (VSLA-CLIP: 1 to 4) that the lowest 9 blocks see beside a frame's, by the view, altitude and angle from
+# which the data set says the tracklet was taken, in testing, too, as with cameras; 0 (as published) for none.
+declare("MODEL.VIEW_PROMPTS", 0, NETWORK, Range(0, 4))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles network and losses with torch.compile, which needs a C++ compiler and takes minutes at the start.

@@ -60,6 +60,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         num_frames=cfg.INPUT.SEQ_LEN if cfg.MODEL.FRAME_EMBEDDING else 0,
         camera_coefficient=cfg.MODEL.SIE_COE,
         position_mode=cfg.MODEL.POSITION_RESIZE,
+        num_prompts=cfg.MODEL.VIEW_PROMPTS,
     )
     encoder.freeze(cfg.MODEL.FREEZE_BLOCKS, cfg.MODEL.FREEZE_EMBEDDINGS)
     encoder.grid_for(*cfg.INPUT.SIZE_TEST)  # refuses other sizes before the run starts

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from utils.mistake import Mistake
 from utils.roles import ParameterRole
+from utils.unknown import UNKNOWN
 
 from .layers import MeanPool, QuickGELUMlp, run_block, speed_up_mlp
+from .view_prompts import ViewPrompts, extend_rotary
 
 # OpenAI's names of its models, and timm's names of the same networks (with QuickGELU, as OpenAI trained them).
 TIMM_NAMES = {
@@ -42,7 +44,7 @@ EMBEDDING_STD = 0.02
 # timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
 # Parameters of the encoder that do not come from CLIP, and those above its last block.
-NEW_PARAMETERS = ("camera_embedding", "frame_embedding")
+NEW_PARAMETERS = ("camera_embedding", "frame_embedding", "view_prompts.rows")
 TOP_LAYER = ("norm.", "frame_pool.", "projection")
 TUNED = "tuned_"  # in the names of what model.tuning adds to the blocks
 
@@ -125,7 +127,8 @@ class ClipVideoEncoder(nn.Module):
     """Encode every frame of a clip into a vector of the frame and its patches.
 
     ``image_size`` is (H, W), pixels, multiples of the patch size; ``stride`` the vertical and horizontal step between
-    patches, at most their size; ``num_cameras`` and ``num_frames`` (T) are rows of embeddings, 0 for none.
+    patches, at most their size; ``num_cameras`` and ``num_frames`` (T) are rows of embeddings, and ``num_prompts``
+    those of a view, 0 for none.
 
     Reference:
         Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
@@ -141,6 +144,7 @@ class ClipVideoEncoder(nn.Module):
         num_frames: int = 0,
         camera_coefficient: float = 1.0,
         position_mode: str = "bicubic",
+        num_prompts: int = 0,
     ):
         super().__init__()
         self.patch_size: int = vit.patch_embed.patch_size[0]
@@ -181,6 +185,7 @@ class ClipVideoEncoder(nn.Module):
         self.frame_embedding = nn.Parameter(torch.zeros(num_frames, self.width)) if num_frames else None
         if self.camera_embedding is not None:
             nn.init.trunc_normal_(self.camera_embedding, std=EMBEDDING_STD)
+        self.view_prompts = ViewPrompts(num_prompts, len(self.blocks), self.width) if num_prompts else None
 
     def parameter_roles(self) -> dict[str, ParameterRole]:
         """Return the role of every parameter.
@@ -220,10 +225,14 @@ class ClipVideoEncoder(nn.Module):
     def forward(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
         """Encode clips, (B, T, C, H, W), normalised, with camera and frame embeddings.
 
-        ``camids`` (B,) are indices of training cameras, -1 where unknown; None means that all are unknown. The tokens
-        are those of ``encode_frames``, (B*T, N, D).
+        ``camids`` (B,) are indices of training cameras, -1 where unknown; None means that all are unknown. With (B, 4),
+        the facts of ``ViewPrompts.forward`` follow each camera; else they are unknown. The tokens are those of
+        ``encode_frames``, (B*T, N, D).
         """
         B, T = clips.shape[:2]
+        facts = clips.new_full((B, 3), UNKNOWN, dtype=torch.int64)
+        if camids is not None and camids.dim() > 1:
+            camids, facts = camids[:, 0], camids[:, 1:]
         extra = clips.new_zeros(B, T, self.width)
         if self.camera_embedding is not None and camids is not None:
             known = (camids >= 0).unsqueeze(1)
@@ -236,13 +245,17 @@ class ClipVideoEncoder(nn.Module):
                     f"embedding), got {T}."
                 )
             extra = extra + self.frame_embedding
-        return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1))
+        prompts = () if self.view_prompts is None else self.view_prompts(facts, T)
+        return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1), prompts)
 
-    def encode_frames(self, frames: Tensor, class_token_extra: Tensor | None = None) -> Tensor:
+    def encode_frames(
+        self, frames: Tensor, class_token_extra: Tensor | None = None, prompts: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Encode frames, (n, C, H, W), normalised, each by itself, as tokens after the last norm, (n, N, D).
 
         The vector of the frame comes first, then its patches. ``class_token_extra``, (n, 1, D), is added to the class
-        token or, as in TransReID, to every patch where the ViT has none.
+        token or, as in TransReID, to every patch where the ViT has none. The lowest blocks see ``prompts``, (n, tokens,
+        D) each, beside the frame's tokens.
         """
         tokens = self.embed_patches(frames)  # (n, N - 1, D)
         extra = 0 if class_token_extra is None else class_token_extra
@@ -261,8 +274,12 @@ class ClipVideoEncoder(nn.Module):
             tokens = tokens + position
         tokens = self.norm_pre(tokens)
         rotary = [] if self.rotary is None else [self.rotary.get_embed(list(grid))]
-        for block in self.blocks:
-            tokens = run_block(block, tokens, *rotary, recompute=self.gradient_checkpointing)
+        for number, block in enumerate(self.blocks):
+            N, inputs = tokens.shape[1], [tokens, *rotary]
+            if number < len(prompts):
+                own = prompts[number]
+                inputs = [torch.cat([tokens, own], dim=1), *(extend_rotary(each, own.shape[1]) for each in rotary)]
+            tokens = run_block(block, *inputs, recompute=self.gradient_checkpointing)[:, :N]
         tokens = self.norm(tokens)
         if self.frame_pool is None and self.num_prefix == 1:
             return tokens

@@ -42,10 +42,13 @@ def trace_relevance(
         value = score(functional_call(model, constants, (clips, camids)))
         gradients = torch.autograd.grad(value, kept)
     rows, columns = model.encoder.grid_for(*clips.shape[-2:])
-    relevance = accumulate_relevance([attention.detach() for attention in kept], gradients)
+    prefix = model.encoder.num_prefix
+    N = prefix + rows * columns  # tokens of the image; prompts, behind them, show none of its patches
+    of_image, of_gradients = ([each.detach()[..., :N, :N] for each in part] for part in (kept, gradients))
+    relevance = accumulate_relevance(of_image, of_gradients)
     relevance.diagonal(dim1=1, dim2=2).sub_(1)
     readers = relevance[:, :1] if model.encoder.frame_pool is None else relevance
-    maps = readers.mean(dim=1)[:, model.encoder.num_prefix :]  # (n, rows * columns)
+    maps = readers.mean(dim=1)[:, prefix:]  # (n, rows * columns)
     maps = maps.unflatten(1, (rows, columns)).unflatten(0, clips.shape[:2])
     return value.detach(), maps, torch.stack(weights).mean(dim=0).detach()
 

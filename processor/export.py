@@ -111,8 +111,8 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
     encoder = run.model.encoder
-    is_clip = not (encoder.rotary or encoder.frame_pool)
-    if run.model.num_cameras and cfg.MODEL.TUNING == "full" and cfg.LOSS.MEMORY == "prompt" and is_clip:
+    is_published = cfg.MODEL.TUNING == "full" and cfg.LOSS.MEMORY == "prompt" and not cfg.MODEL.VIEW_PROMPTS
+    if run.model.num_cameras and is_published and not (encoder.rotary or encoder.frame_pool):
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
     facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in describe_weights(run).items()]

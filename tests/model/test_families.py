@@ -62,13 +62,14 @@ def test_a_family_computes_what_timm_computes_also_from_a_file(name, size, tmp_p
 def test_a_family_trains_at_the_size_of_people_and_shows_where_it_looked(name, tuning, tiny_cfg):
     size = ("INPUT.SIZE_TRAIN", "(288, 144)", "INPUT.SIZE_TEST", "(288, 144)", "INPUT.SEQ_LEN", 2)
     dimensions = ("MODEL.VIT.PROJ_DIM", 2 * FAMILIES[name], "MODEL.VIT.PATCH_SIZE", 16)
-    cfg = tiny_cfg("MODEL.NAME", name, "MODEL.TUNING", tuning, *dimensions, *size)
+    prompts = ("MODEL.VIEW_PROMPTS", 2 if tuning == "full" else 0)
+    cfg = tiny_cfg("MODEL.NAME", name, "MODEL.TUNING", tuning, *dimensions, *size, *prompts)
     if tuning == "lora" and name.startswith("eva02"):
         with pytest.raises(ValueError, match=r"MODEL\.TUNING lora needs one joint matrix"):
             make_model(cfg, 3, 2)
         return
     model = make_model(cfg, 3, 2).train()
-    clips, cameras = torch.randn(2, 2, 3, 288, 144), torch.tensor([0, 1])
+    clips, cameras = torch.randn(2, 2, 3, 288, 144), torch.tensor([(0, 1, 80, 60), (1, 0, -1, -1)])
     with torch.no_grad():  # gradients reach what comes before the ends of adapters
         for key, parameter in model.named_parameters():
             if "tuned_up" in key:
