@@ -75,7 +75,8 @@ declare("OUTPUT_DIR", "logs/xtfclip", PLACE)
 
 # Device: "auto" (CUDA if there is a device, otherwise the CPU, with a warning), "cuda", "cuda:1", "cpu".
 declare("MODEL.DEVICE", "auto", PLACE)
-# CLIP-style ViT: "ViT-B-16" (as published), "ViT-B-32", "ViT-L-14", or any timm name that contains "clip".
+# "ViT-B-16" (as published), "ViT-B-32", "ViT-L-14", or timm's name of a CLIP, EVA02-CLIP, PE-core, DINOv3 or SigLIP
+# ViT.
 declare("MODEL.NAME", "ViT-B-16", NETWORK)
 # Dimensions that replace those of the named ViT; 0 keeps the ViT's own. They are for small models such as the demo's.
 declare("MODEL.VIT.EMBED_DIM", 0, NETWORK, Range(0, 8192))  # width D
@@ -99,6 +100,11 @@ declare("MODEL.FREEZE_EMBEDDINGS", False, TRAINING)
 # What of the encoder is trained: "full" (as published); "adapter" or "lora": only perceptrons of width 256 beside those
 # of its blocks, or changes of rank 16 to queries and values, so that gradients and the optimiser need little memory.
 declare("MODEL.TUNING", "full", CLASSES, ("full", "adapter", "lora"))
+# "separate" classifiers (as published), or one "shared" by f_img and f_tmp, which gets the rates of the former.
+declare("MODEL.HEADS", "separate", CLASSES, ("separate", "shared"), only="training")
+# Learned tokens (VSLA-CLIP: 1 to 4) that the lowest 9 blocks see beside a frame's, by the view, altitude and angle from
+# which the data set says the tracklet was taken, in testing, too, as with cameras; 0 (as published) for none.
+declare("MODEL.VIEW_PROMPTS", 0, NETWORK, Range(0, 4))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles network and losses with torch.compile, which needs a C++ compiler and takes minutes at the start.

@@ -215,6 +215,7 @@ def _train_clips(cfg: CfgNode, dataset: DataSet, sampling: str) -> TrackletClips
         seed=cfg.SOLVER.SEED,
         labels=label_map(tracklet.pid for tracklet in dataset.train),
         cameras=train_cameras(dataset.train),
+        with_captures=cfg.MODEL.VIEW_PROMPTS > 0,
     )
 
 
@@ -233,6 +234,7 @@ def make_test_loader(
         cameras=cameras or {},  # others become -1
         num_clips=cfg.TEST.NUM_CLIPS,
         black_if_unreadable=True,  # left out of query or gallery
+        with_captures=cfg.MODEL.VIEW_PROMPTS > 0,
     )
     return _make_shared_loader(cfg, clips, processes)
 

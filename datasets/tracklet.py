@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from utils.metrics import CROSS_CAMERA
+from utils.unknown import UNKNOWN
 
 from .attributes import AttributeScheme
 
@@ -20,10 +21,11 @@ class Tracklet:
     frame_paths: Sequence[str]  # in time order, at least one; large data sets make them on demand (``manifest``)
     pid: int  # identity as annotated
     camid: int  # camera as annotated; -1 if unknown
-    view: str  # 'ground' or 'aerial'; always 'ground' in data sets with ground cameras only
+    view: str  # 'ground' or 'aerial', '' if unknown; always 'ground' in data sets with ground cameras only
     altitude: int | None  # metres above ground; None if unknown, and for ground cameras
     attributes: tuple[int, ...] | None = None  # codes of ``Case.scheme``; None if the split has no attributes
     day: int | None = None  # of the recording, YYMMDD; None if unknown
+    angle: int | None = None  # degrees by which the camera looks down; None if unknown, and for ground cameras
     # what a user's table calls the pid and the camid; '' where they are called by the numbers
     person_word: str = ""
     camera_word: str = ""
@@ -37,6 +39,12 @@ class Tracklet:
     def camera(self) -> str | int:
         """What people are shown for the camid; -1 if it is unknown."""
         return self.camera_word or self.camid
+
+    @property
+    def capture(self) -> list[int]:
+        """How it was taken: the index of the view in ``VIEWS``, altitude and angle; -1 where unknown."""
+        view = VIEWS.index(self.view) if self.view else UNKNOWN
+        return [view, *(UNKNOWN if number is None else number for number in (self.altitude, self.angle))]
 
     @property
     def key(self) -> str:

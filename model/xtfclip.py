@@ -48,6 +48,7 @@ class XTFCLIP(nn.Module):
         prompt_dropout: float = 0.1,
         descriptor: str = "before",
         id_scale: float = 0.0,
+        heads: str = "separate",
     ):
         super().__init__()
         D, P = encoder.width, encoder.projected_width
@@ -66,7 +67,11 @@ class XTFCLIP(nn.Module):
         self.neck_frame = make_neck(neck, D)
         self.classifier_image = make_classifier(D, num_classes, id_scale)
         self.classifier_projected = make_classifier(P, num_classes, id_scale)
-        self.classifier_temporal = make_classifier(D, num_classes, id_scale)
+        temporal = self.classifier_image
+        if heads == "separate":
+            self.classifier_temporal = temporal = make_classifier(D, num_classes, id_scale)
+        # A list, which registers no modules: a shared matrix is stored, averaged and trained once.
+        self.classifiers = [self.classifier_image, self.classifier_projected, temporal]
         self.descriptor = descriptor
         # Joins what the processes of a run computed from their slices of a training batch.
         self.gather_batch: Callable[..., tuple[Tensor, ...]] = ALONE.gather_batch
@@ -133,13 +138,14 @@ class XTFCLIP(nn.Module):
         f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
             f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
         )
+        classify_image, classify_projected, classify_temporal = self.classifiers
         return TrainingOutput(
             id_logits=[
-                self.classifier_image(self.neck_image(f_img)),
-                self.classifier_projected(self.neck_projected(f_proj)),
-                self.classifier_temporal(self.neck_temporal(f_tmp)),
+                classify_image(self.neck_image(f_img)),
+                classify_projected(self.neck_projected(f_proj)),
+                classify_temporal(self.neck_temporal(f_tmp)),
             ],
-            frame_logits=self.classifier_temporal(self.neck_frame(f_frames.flatten(0, 1))),
+            frame_logits=classify_temporal(self.neck_frame(f_frames.flatten(0, 1))),
             features=[f_img, f_proj, f_tmp],
             memory_logits=memory_logits,
         )

@@ -122,6 +122,8 @@ def make_ensemble(runs: Sequence[TrainedRun], dataset: DataSet, folder: Path) ->
 def descriptor_settings(cfg: CfgNode) -> str:
     """Name all settings without which descriptors of the same weights cannot be compared, in one line."""
     keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
+    if not keys["MODEL.VIEW_PROMPTS"]:  # feature files of before do not name it
+        del keys["MODEL.VIEW_PROMPTS"]
     return ", ".join(f"{key} {value}" for key, value in keys.items())
 
 

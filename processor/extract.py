@@ -41,17 +41,19 @@ def extract_folder(
     parts: Path | None = None,
     part_size: int = PART_SIZE,
     text_space: TextSpace | None = None,
+    view: str = "",
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
-    ``camera`` is the training camera, as annotated, that recorded all; None if unknown. ``parts`` keeps finished parts,
-    of ``part_size`` tracklets, for a next call like this one. Returns columns of a feature file, 'feature', (n, D), and
-    with a text space 'words', (n, P), of length 1; and what its rows depend on, and could not be read.
+    ``camera`` is the training camera, as annotated, that recorded all, and ``view`` their view; None and '' if unknown.
+    ``parts`` keeps finished parts, of ``part_size`` tracklets, for a next call like this one. Returns columns of a
+    feature file, 'feature', (n, D), and with a text space 'words', (n, P), of length 1; and what its rows depend on,
+    and could not be read.
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)
     (camid,) = cameras or (UNKNOWN,)
-    tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, camid))
+    tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, camid, view))
     extractor = make_extractor(cfg, model, runtime)
     cache = make_feature_cache(cfg, model, runtime, cameras, parts) if parts else None
     compared = {"weights": hash_weights(model), "transform": descriptor_settings(cfg)}

@@ -78,7 +78,9 @@ def extract_by_run(args: argparse.Namespace) -> None:
     with lock_folder(output.parent, output.name), start_logging(log):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
-        columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+        columns, origin = extract_folder(
+            trained, args.tracklets, args.camera, parts, text_space=text_space, view=args.view
+        )
         trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)

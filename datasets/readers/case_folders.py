@@ -43,6 +43,7 @@ class Sighting(NamedTuple):
     camid: int
     altitude: int = UNKNOWN  # metres; ``UNKNOWN`` on the ground, or if it is not known
     day: int = UNKNOWN  # YYMMDD
+    angle: int = UNKNOWN  # degrees; as the altitude
     codes: tuple[int, ...] = ()  # attributes, for data sets that keep them in names
 
 
@@ -163,7 +164,7 @@ def _make_tracklets(
     faults: dict[str, list[str]] = defaultdict(list)
     tracklets = []
     for row, attributes in zip(rows, _find_attributes(layout, root, split, rows, problems), strict=True):
-        camid, altitude, day = row.values[:3]
+        camid, altitude, day, angle = row.values[:4]
         seen_from = layout.view_of(camid) or view or "ground"
         if camid == UNKNOWN:
             found = list(layout.find_name_faults(row))
@@ -173,9 +174,10 @@ def _make_tracklets(
                 faults[check].append(text)
         elif seen_from == "aerial" and altitude == UNKNOWN:
             faults["altitude"].append(row.folder.path)
-        metres, date = (None if number == UNKNOWN else number for number in (altitude, day))
+        facts = (None if number == UNKNOWN else number for number in (altitude, day, angle))
+        metres, date, degrees = facts
         pid, name, _ = row.folder
-        tracklets.append(Tracklet(name, row.paths, pid, camid, seen_from, metres, attributes, date))
+        tracklets.append(Tracklet(name, row.paths, pid, camid, seen_from, metres, attributes, date, degrees))
     for check in sorted(faults, key=list(CHECKS).index):
         summary = f"{split}: {len(faults[check])} of {len(rows)} tracklets: {CHECKS[check].meaning}."
         problems.add(check, *faults[check], summary=summary)
@@ -189,7 +191,7 @@ def _find_attributes(
 ) -> Sequence[tuple[int, ...] | None]:
     """Return the attributes of each tracklet, from the names or the split's table; None where there are none."""
     if not layout.table_folder:
-        codes = [tuple(row.values[3:]) for row in rows]
+        codes = [tuple(row.values[4:]) for row in rows]
         return codes if any(code != UNKNOWN for each in codes for code in each) else [None] * len(rows)
     path = root / layout.table_folder / f"{split}.csv"
     with problems.guard("attribute table"):

@@ -44,7 +44,7 @@ SCHEME = AttributeScheme(
 _SESSION = r"(?=0*[1-9])\d{1,6}"
 _AERIAL_NAME = re.compile(
     r"[^_]*_(?P<day>\d{2})_(?P<month>\d{2})_\d{2}(?P<year>\d{2})_[^_]*_[^_]*"  # person, date and time
-    r"_(?P<altitude>\d{1,6})_\d{1,6}_\d{1,6}"  # with distance and angle
+    r"_(?P<altitude>\d{1,6})_\d{1,6}_(?P<angle>\d{1,6})"  # with the distance
     r"(?:_(?P<facts>.*?))?"  # location, attributes, action and scene
     rf"_(?:[Ss](?P<marked>{_SESSION})|[Ss]?(?P<session>{_SESSION})_[Ff]?\d+)",
     re.ASCII | re.DOTALL,
@@ -77,6 +77,7 @@ def parse_frame_name(name: str) -> Sighting:
         int(match["marked"] or match["session"]),
         int(match["altitude"]),
         int(match["year"] + match["month"] + match["day"]),
+        int(match["angle"]),
         tuple(map(int, codes)) if are_codes else SCHEME.unknown,
     )
 
@@ -90,7 +91,7 @@ LAYOUT = FolderLayout(
     },
     scheme=SCHEME,
     parse=parse_frame_name,
-    parser_version="detreidx 1",
+    parser_version="detreidx 2",
     view_of=lambda camid: "ground" if camid == GROUND_CAMERA else "aerial" if camid > GROUND_CAMERA else None,
     protocol=VREID_XFD.name,
     ranking_form=VREID_XFD_RANKING,

@@ -16,7 +16,7 @@ from utils.unknown import UNKNOWN
 from ..attributes import AttributeScheme
 from ..problems import LOADING, Problems
 from ..split import have_both_views, have_cameras, leave_out_queries
-from ..tracklet import VIEWS, Case, DataSet, DatasetOptions, Tracklet
+from ..tracklet import Case, DataSet, DatasetOptions, Tracklet
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
 from .listing import NUM_THREADS, find_tracklets, list_images
 from .manifest import pack_tracklets
@@ -89,10 +89,10 @@ def read_own_data(root: Path, options: DatasetOptions, problems: Problems) -> Da
     return DataSet("a data set of your own", train, cases, scheme, camera_words=camera_words)
 
 
-def read_unlabelled(root: str | Path, camera: int = UNKNOWN) -> tuple[Tracklet, ...]:
+def read_unlabelled(root: str | Path, camera: int = UNKNOWN, view: str = "") -> tuple[Tracklet, ...]:
     """Return the records of ``listing.find_tracklets``, without identities (-1)."""
     found = find_tracklets(root).items()
-    return pack_tracklets([Tracklet(name, paths, UNKNOWN, camera, VIEWS[0], altitude=None) for name, paths in found])
+    return pack_tracklets([Tracklet(name, paths, UNKNOWN, camera, view, altitude=None) for name, paths in found])
 
 
 def _read_table_of(root: Path, name: str) -> TrackletTable:

@@ -49,8 +49,9 @@ class FeatureCache:
 
 
 def hash_frames(tracklets: Sequence[Tracklet]) -> str:
-    """Return a hash of the tracklets' keys and cameras and the paths of their frames, in order."""
-    return _hash_lines(line for each in tracklets for line in (each.key, str(each.camid), *each.frame_paths))
+    """Return a hash of the tracklets' keys, cameras and captures and the paths of their frames, in order."""
+    parts = ((each.key, str([each.camid, *each.capture]), *each.frame_paths) for each in tracklets)
+    return _hash_lines(line for lines in parts for line in lines)
 
 
 def hash_weights(model: nn.Module) -> str:

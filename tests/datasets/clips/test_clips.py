@@ -3,6 +3,7 @@ import io
 import os
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,23 @@ def test_draws_depend_on_seed_epoch_and_position(tracklets):
     assert len({tuple(draw(position=position)) for position in range(10)}) > 5
     assert len({tuple(draw(epoch=epoch)) for epoch in range(10)}) > 5
     assert len({tuple(draw(seed=seed)) for seed in range(10)}) > 5
+
+
+def test_captures_stand_beside_the_camera_and_training_forgets_a_tenth_of_them(tracklets):
+    tracklets[1] = replace(tracklets[1], view="aerial", altitude=80, angle=60)
+    tracklets[2] = replace(tracklets[2], view="")
+    tested = TrackletClips(tracklets, SIZE, 4, "test", cameras={5: 0}, with_captures=True)
+    assert [item["camid"].tolist() for item in tested] == [[-1, 0, -1, -1], [0, 1, 80, 60], [0, -1, -1, -1]]
+    trained = TrackletClips(tracklets, SIZE, 4, "train", cameras={5: 0}, with_captures=True)
+    plain = TrackletClips(tracklets, SIZE, 4, "train", cameras={5: 0})
+    requests = [ClipRequest(1, epoch, position) for epoch in range(20) for position in range(20)]
+    facts = torch.stack([trained[request]["camid"] for request in requests])
+    assert torch.equal(facts, torch.stack([trained[request]["camid"] for request in requests]))
+    assert all(torch.equal(trained[request]["clips"], plain[request]["clips"]) for request in requests[:9])
+    assert (facts[:, 0] == 0).all()
+    assert ((facts == -1) | (facts == torch.tensor([0, 1, 80, 60]))).all()
+    forgotten = (facts[:, 1:] == -1).float().mean(dim=0)  # of 400 each: a deviation is 0.015
+    assert ((forgotten - 0.1).abs() < 0.05).all()
 
 
 def test_draws_do_not_depend_on_workers(tracklets):
