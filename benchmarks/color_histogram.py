@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.build import open_dataset
-from datasets.readers.dataset import DatasetOptions
-from datasets.tracklet import Case, Tracklet
+from datasets.tracklet import Case, DatasetOptions, Tracklet
 from utils.commands import run_command, show
 from utils.metrics import evaluate_ranking
 

@@ -23,7 +23,7 @@ from datasets.clips.decoding import decode_frame
 from utils.arguments import at_least
 from utils.commands import run_command, show
 from utils.mistake import MissingFile
-from utils.tables import format_table
+from utils.text import format_table
 
 SIZE = (288, 144)
 CROPS = ((60, 150), (100, 250), (200, 450), (300, 640), (361, 793), (400, 900))  # width and height, pixels

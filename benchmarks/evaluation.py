@@ -28,7 +28,7 @@ from processor.evaluation.rank import RankingOptions, evaluate
 from utils.arguments import at_least
 from utils.commands import run_command, show
 from utils.runtime import make_runtime
-from utils.tables import format_table
+from utils.text import format_table
 
 NUM_CLASSES = 689  # training identities of AG-VPReID 2025
 CROP = (200, 450)  # width and height, pixels

@@ -34,18 +34,17 @@ from processor.training.train import compute_gradients, record_step, update_weig
 from solver import make_optimizer, make_schedule
 from utils.arguments import at_least
 from utils.commands import run_command, show
-from utils.matrix_rate import measure_matrix_rate, wait_for
-from utils.memory import peak_gib
+from utils.device import measure_matrix_rate, peak_gib, wait_for
 from utils.mistake import Mistake
 from utils.runtime import Runtime, make_runtime
-from utils.tables import format_table
+from utils.text import format_table
 
 NUM_CLASSES = 689  # training identities of AG-VPReID 2025
 NUM_CAMERAS = 6
 NUM_INSTANCES = 2  # clips of each identity; the cost of a step does not depend on it
 # Extraction comes first: on the CPU the peak is that of the process, which never falls, and training needs more.
 STEPS = ("extraction", "training")
-METHOD = ("attention", "instance", True)  # what the plain network computes
+METHOD = ("attention", "instance", True, "prompt")  # what the plain network computes
 
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
@@ -59,8 +58,12 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, CfgNode]:
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="any config key and its value")
     args = parser.parse_args(argv)
     cfg = get_cfg(args.config_file, [*args.opts, "MODEL.PRETRAINED", "False"])
-    if args.vs_plain and (cfg.MODEL.POOLING, cfg.MODEL.FEATURE_NECK, cfg.MODEL.MEMORY_WEIGHTING) != METHOD:
-        raise Mistake("--vs_plain needs MODEL.POOLING attention, FEATURE_NECK instance and MEMORY_WEIGHTING True.")
+    model = cfg.MODEL
+    if args.vs_plain and (model.POOLING, model.FEATURE_NECK, model.MEMORY_WEIGHTING, cfg.LOSS.MEMORY) != METHOD:
+        raise Mistake(
+            "--vs_plain needs MODEL.POOLING attention, FEATURE_NECK instance, MEMORY_WEIGHTING True and LOSS.MEMORY "
+            "prompt."
+        )
     return args, cfg
 
 
@@ -91,6 +94,7 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network
         pids=list(range(NUM_CLASSES)),
         camids=list(range(NUM_CAMERAS)),
         data_hash="",
+        describe_people=lambda: memory,
     )
     adam = torch.optim.Adam(model.parameters(), cfg.SOLVER.STAGE2.BASE_LR, weight_decay=1e-4)
 

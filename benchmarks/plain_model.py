@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.memory_prompt import PromptLayer
+from model.memory_prompt import PromptLayer, SequenceSpecificPrompt
 from model.xtfclip import XTFCLIP
 
 PROMPT_HEAD_WIDTH = 64
@@ -23,9 +23,13 @@ class PlainModel:
     """The whole network, on the parameters of one of ours, with all extras of X-TFCLIP on."""
 
     def __init__(self, network: XTFCLIP) -> None:
-        self.weights = dict(network.named_parameters())
+        self.network, self.weights = network, dict(network.named_parameters())
         self.num_heads, self.stride = network.encoder.num_heads, network.encoder.stride
-        self.dropout = cast(PromptLayer, network.memory_prompt.layers[0]).dropout  # knows whether ours trains
+
+    def dropout(self, x: Tensor) -> Tensor:
+        """Dropout as in our prompt, which knows whether it trains."""
+        prompt = cast(SequenceSpecificPrompt, self.network.memory_prompt)
+        return cast(PromptLayer, prompt.layers[0]).dropout(x)
 
     def linear(self, name: str, x: Tensor) -> Tensor:
         return F.linear(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))

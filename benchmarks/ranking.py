@@ -33,7 +33,7 @@ from utils.distances import Distances, squared_distances
 from utils.metrics import CROSS_CAMERA
 from utils.reranking import re_rank
 from utils.runtime import make_runtime
-from utils.tables import format_table
+from utils.text import format_table
 
 # Cosine of two features of one identity, in standard deviations of the cosine of two people's.
 SIGNAL = 3.5

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from utils.matrix_rate import wait_for
+from utils.device import wait_for
 
 
 class Seconds(NamedTuple):

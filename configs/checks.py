@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 
 from utils.mistake import MissingFile, Mistake
 
-from .defaults import KEYS, Command, Range
+from .defaults import DATA_SETS, KEYS, Command, Range
 from .keys import DEFAULTS, leaves
 
 logger = logging.getLogger(__name__)
@@ -95,18 +95,19 @@ def parse_camera_map(text: str) -> dict[int, int]:
 
 
 def check_places(cfg: CfgNode, command: Command, opts: Sequence[str] | None = None, knows_names: bool = True) -> None:
-    """Refuse files of ``FILES`` that are not there, and a table of own data that another data set would not read.
+    """Refuse an unknown data set, files of ``FILES`` that are not there, and a table that the data set would not read.
 
     With ``opts``, only the keys in them are checked: the checkpoint may hold others, and DATASETS.NAMES, too, unless
     ``knows_names``.
     """
-    values = {key: value for key, value in leaves(cfg) if opts is None or key in opts[::2]}
+    data, values = cfg.DATASETS, {key: value for key, value in leaves(cfg) if opts is None or key in opts[::2]}
     if cfg.MODEL.INIT_WEIGHT or not cfg.MODEL.PRETRAINED:
         values.pop("MODEL.PRETRAIN_PATH", None)
     for key in FILES.intersection(values):
         if values[key] and KEYS[key].reader in ("both", command) and not os.path.isfile(values[key]):
             raise MissingFile(f"{values[key]} is not there{seen_from(values[key])} ({key}).")
-    data = cfg.DATASETS
+    if data.NAMES not in DATA_SETS:
+        raise Mistake(f"DATASETS.NAMES must be one of {', '.join(DATA_SETS)}, got {data.NAMES!r:.100}.")
     if knows_names and "DATASETS.ROOT_DIR" in values and DEFAULTS["DATASETS.NAMES"] == data.NAMES:
         root = Path(data.ROOT_DIR)
         if (root / data.TABLE).is_file() and not any(root.glob("case*")):

@@ -75,7 +75,8 @@ declare("OUTPUT_DIR", "logs/xtfclip", PLACE)
 
 # Device: "auto" (CUDA if there is a device, otherwise the CPU, with a warning), "cuda", "cuda:1", "cpu".
 declare("MODEL.DEVICE", "auto", PLACE)
-# CLIP-style ViT: "ViT-B-16" (as published), "ViT-B-32", "ViT-L-14", or any timm name that contains "clip".
+# "ViT-B-16" (as published), "ViT-B-32", "ViT-L-14", or timm's name of a CLIP, EVA02-CLIP, PE-core, DINOv3 or SigLIP
+# ViT.
 declare("MODEL.NAME", "ViT-B-16", NETWORK)
 # Dimensions that replace those of the named ViT; 0 keeps the ViT's own. They are for small models such as the demo's.
 declare("MODEL.VIT.EMBED_DIM", 0, NETWORK, Range(0, 8192))  # width D
@@ -99,6 +100,11 @@ declare("MODEL.FREEZE_EMBEDDINGS", False, TRAINING)
 # What of the encoder is trained: "full" (as published); "adapter" or "lora": only perceptrons of width 256 beside those
 # of its blocks, or changes of rank 16 to queries and values, so that gradients and the optimiser need little memory.
 declare("MODEL.TUNING", "full", CLASSES, ("full", "adapter", "lora"))
+# "separate" classifiers (as published), or one "shared" by f_img and f_tmp, which gets the rates of the former.
+declare("MODEL.HEADS", "separate", CLASSES, ("separate", "shared"), only="training")
+# Learned tokens (VSLA-CLIP: 1 to 4) that the lowest 9 blocks see beside a frame's, by the view, altitude and angle from
+# which the data set says the tracklet was taken, in testing, too, as with cameras; 0 (as published) for none.
+declare("MODEL.VIEW_PROMPTS", 0, NETWORK, Range(0, 4))
 # True keeps only the inputs of blocks and computes the rest again for the same gradients: less memory, more time.
 declare("MODEL.GRADIENT_CHECKPOINTING", False, PLACE, only="training")
 # True compiles network and losses with torch.compile, which needs a C++ compiler and takes minutes at the start.
@@ -126,6 +132,9 @@ declare("LOSS.LABEL_SMOOTHING", "online", CLASSES, ("online", "uniform"), only="
 declare("LOSS.SMOOTHING", 0.1, TRAINING, FRACTION)
 # Share of the hard cross entropy in "online", 0..1; the rest is the soft cross entropy.
 declare("LOSS.HARD_WEIGHT", 0.5, TRAINING, FRACTION)
+# What f_proj is compared with: "prompt" (as published), CLIP memory with the sequence-specific prompt; "proxies", two
+# features of each person, mean and hardest, which follow the network (CLIMB-ReID, SAS-VPReID; loss/proxies.py).
+declare("LOSS.MEMORY", "prompt", CLASSES, ("prompt", "proxies"))
 # Above 0, classifiers compare by cosines times this (STAR-CVI: 16); 0 (as published) by scalar products.
 declare("LOSS.ID_SCALE", 0.0, CLASSES, Range(0, 1000), only="training")
 
@@ -157,7 +166,8 @@ declare("INPUT.LOW_RESOLUTION", 0.0, TRAINING, FRACTION)
 # True erases, crops and jitters all frames of a clip alike; False (as published) each frame by itself.
 declare("INPUT.CONSISTENT_AUGMENTATION", False, TRAINING)
 
-# Data set: agvpreid, detreidx, g2avreid, ilidsvid, lsvid, mars; or folder (docs/datasets.md, 'Your own data').
+# Data set, one of DATA_SETS; folder is docs/datasets.md, 'Your own data'. Published files may name others.
+DATA_SETS = ("agvpreid", "detreidx", "folder", "g2avreid", "ilidsvid", "lsvid", "mars")
 declare("DATASETS.NAMES", "agvpreid", CLASSES)
 # Folder of the data set.
 declare("DATASETS.ROOT_DIR", "data/AG-VPReID", PLACE)
@@ -276,6 +286,9 @@ declare("TEST.NECK_FEAT", "before", FEATURES, ("before", "after"))
 declare("TEST.FEAT_NORM", True, FEATURES)
 # True averages the features of each clip and its mirror image.
 declare("TEST.FLIP", True, FEATURES)
+# Other runs whose descriptors join those of the evaluated one in one more row: folders, whose last checkpoint counts,
+# or checkpoint files. Each run is described by its own configuration.
+declare("TEST.ENSEMBLE", (), RANKING, only="evaluation")
 # Soft-biometric mask: "none"; "annotated" (as published) reads the annotated attributes of the test set; "soft"
 # multiplies their penalties by each column's reliability; "predicted" predicts attributes from descriptors or by
 # TEXT_TOWER. "soft" and, without a TEXT_TOWER, "predicted" need the file of `python -m tools.train_attributes`.

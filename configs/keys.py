@@ -71,7 +71,7 @@ def convert(key: str, value: Any, source: str, example: Any = None) -> Any:
     if isinstance(example, str) and not isinstance(value, list | tuple):
         return "" if value is None else str(value)
     if isinstance(example, tuple) and isinstance(value, list | tuple):
-        return tuple(convert(key, item, source, example[0]) for item in value)
+        return tuple(convert(key, item, source, example[0] if example else "") for item in value)
     if type(value) is type(example):
         return value
     raise Mistake(f"{key} ({source}) must be of type {type(example).__name__}, got {value!r:.100}.")

@@ -1,6 +1,7 @@
 """Build the configuration of a run: defaults, then a YAML file, then KEY VALUE pairs, then checks, then frozen."""
 
 import logging
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 CONFIG_FILE = "config.yml"
 # Its last checkpoint, and the one that validation chose.
 LAST_CHECKPOINT, BEST_CHECKPOINT = "checkpoint_last.pth", "checkpoint_best.pth"
-# Last line of CONFIG_FILE. One that was cut short has lost it, and its missing keys must not be taken for defaults.
+# Last line of CONFIG_FILE, which tells that a run wrote it.
 LAST_LINE = "# End of the configuration"
 MAX_LENGTH = 32 * 1024  # characters of a config; a dump of every key takes 3,000
 
@@ -75,14 +76,7 @@ def config_of_run(opts: Sequence[str]) -> Path | None:
     pairs = dict(_pairs(opts))
     path = Path(pairs.get("OUTPUT_DIR", DEFAULTS["OUTPUT_DIR"])) / CONFIG_FILE
     is_of_any_run = "OUTPUT_DIR" not in pairs and pairs.get("TEST.WEIGHT", "") not in ("", "last", "best")
-    if is_of_any_run or not path.is_file():
-        return None
-    if LAST_LINE not in read_text(path):
-        raise Mistake(
-            f"{path} was cut short: its last line is missing. Name the configuration of this run with --config_file. "
-            f"If the file is complete, as one that somebody wrote by hand, add the line {LAST_LINE!r}."
-        )
-    return path
+    return None if is_of_any_run or not path.is_file() else path
 
 
 def locate_checkpoint(cfg: CfgNode) -> Path:
@@ -100,11 +94,23 @@ def locate_checkpoint(cfg: CfgNode) -> Path:
     raise MissingFile(f"{path} is not there: train first ({command}), or name another file with --weight.")
 
 
+def locate_member(name: str) -> Path:
+    """Return the checkpoint that a word of TEST.ENSEMBLE means: the last one in the folder of a run, or a file."""
+    path = Path(name) / LAST_CHECKPOINT if os.path.isdir(name) else Path(name)
+    if not path.is_file():
+        raise MissingFile(
+            f"{path} is not there{seen_from(name)}: TEST.ENSEMBLE must name folders of trained runs, or checkpoints."
+        )
+    return path
+
+
 def find_run(opts: Sequence[str], config_file: str | None = None) -> CfgNode:
     """Return the configuration to open a trained run with, whose checkpoint must be there."""
     file = config_file or config_of_run(opts)
     cfg = get_cfg(file, opts)
     locate_checkpoint(cfg)
+    for name in cfg.TEST.ENSEMBLE:
+        locate_member(name)
     check_places(cfg, "evaluation", opts, knows_names=file is not None or cfg.TEST.WEIGHT in ("", "last", "best"))
     return cfg
 

@@ -23,7 +23,6 @@ from .clips.clip_dataset import TrackletClips
 from .clips.transforms import Augmenter, Normalizer
 from .problems import LOADING, Problems
 from .readers.agvpreid import read_agvpreid
-from .readers.dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, compare_counts
 from .readers.detreidx import read_detreidx
 from .readers.ilidsvid import read_ilidsvid
 from .readers.listing import find_root
@@ -31,14 +30,15 @@ from .readers.lsvid import read_lsvid
 from .readers.mars import read_g2avreid, read_mars
 from .readers.own_data import read_own_data
 from .split import draw_people, hold_out, read_pids
-from .tracklet import Case, Tracklet, label_map
+from .tracklet import DEFAULT_OPTIONS, Case, DataSet, DatasetOptions, Tracklet, label_map
 
 logger = logging.getLogger(__name__)
 
 # Open files of a training, and for each loader process: its pipes, and the tensors that it sends (measured: 37 and 8).
 BASE_FILES, FILES_OF_WORKER = 64, 16
 
-# By DATASETS.NAMES. Each takes the folder of a copy, options, and what faults are reported to, and returns a DataSet.
+# By DATASETS.NAMES (configs.defaults.DATA_SETS). Each takes the folder of a copy, options, and what faults are reported
+# to, and returns a DataSet.
 DATASETS: dict[str, Callable[[Path, DatasetOptions, Problems], DataSet]] = {
     "agvpreid": read_agvpreid,
     "detreidx": read_detreidx,
@@ -99,8 +99,6 @@ def open_dataset(
     name: str, root: str | Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING
 ) -> DataSet:
     """Read a copy of a data set, and apply what holds for all of them: protocol, masking, counts."""
-    if name not in DATASETS:
-        raise Mistake(f"DATASETS.NAMES must be one of {', '.join(sorted(DATASETS))}, got {name!r}.")
     dataset = DATASETS[name](find_root(root, f"{name} (DATASETS.NAMES)"), options, problems)
     cases = {}
     for key, case in dataset.cases.items():
@@ -120,8 +118,22 @@ def open_dataset(
     text = f"{', '.join(masked_cases)}: identities are masked: this copy can be ranked, but not scored."
     problems.add("masked identities", *masked_cases, summary=text)
     dataset = replace(dataset, cases=cases)
-    compare_counts(dataset, problems)
+    _compare_counts(dataset, problems)
     return dataset
+
+
+def _compare_counts(dataset: DataSet, problems: Problems) -> None:
+    """Log the counts of each split, and report those that differ from the published ones."""
+    found = dict(dataset.counts)
+    for split, tracklets in dataset.splits().items():
+        people = len({tracklet.pid for tracklet in tracklets})
+        num_frames = sum(len(tracklet.frame_paths) for tracklet in tracklets)
+        logger.info("%s: %d identities, %d tracklets, %d frames.", split, people, len(tracklets), num_frames)
+        found |= {f"{split} identities": people, f"{split} tracklets": len(tracklets)}
+    differing = [name for name, number in dataset.published.items() if found.get(name, number) != number]
+    odd = [f"{name}: {found[name]} instead of {dataset.published[name]}" for name in differing]
+    text = f"{dataset.title}: this copy differs from the published counts: {', '.join(odd)}."
+    problems.add("published counts", *odd, summary=text)
 
 
 def choose_cases(cfg: CfgNode, dataset: DataSet) -> list[Case]:
@@ -168,18 +180,8 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
 
     Call ``loader.batch_sampler.set_epoch(epoch)`` before each epoch. Batches are the dicts of ``TrackletClips``.
     """
-    pids = [tracklet.pid for tracklet in dataset.train]
-    clips = TrackletClips(
-        dataset.train,
-        size=cfg.INPUT.SIZE_TRAIN,
-        clip_length=cfg.INPUT.SEQ_LEN,
-        sampling="train",
-        seed=cfg.SOLVER.SEED,
-        labels=label_map(pids),
-        cameras=train_cameras(dataset.train),
-    )
     sampler = IdentityBatchSampler(
-        pids,
+        [tracklet.pid for tracklet in dataset.train],
         batch_size=cfg.SOLVER.STAGE2.IMS_PER_BATCH,
         num_instances=cfg.DATALOADER.NUM_INSTANCE,
         seed=cfg.SOLVER.SEED,
@@ -191,20 +193,30 @@ def make_train_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALO
         both_views=cfg.DATALOADER.BOTH_VIEWS,
         balance_altitudes=cfg.DATALOADER.BALANCE_ALTITUDES,
     )
-    return DataLoader(clips, batch_sampler=sampler, **_loader_options(cfg))
+    return DataLoader(_train_clips(cfg, dataset, "train"), batch_sampler=sampler, **_loader_options(cfg))
 
 
-def make_memory_loader(cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE) -> DataLoader:
-    """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips."""
-    clips = TrackletClips(
+def make_memory_loader(
+    cfg: CfgNode, dataset: DataSet, processes: Processes = ALONE, sampling: str = "consecutive"
+) -> DataLoader:
+    """Build the loader for CLIP memory: all frames of this process's training tracklets, in consecutive clips.
+
+    With ``sampling`` "test", it has one clip of each tracklet.
+    """
+    return _make_shared_loader(cfg, _train_clips(cfg, dataset, sampling), processes)
+
+
+def _train_clips(cfg: CfgNode, dataset: DataSet, sampling: str) -> TrackletClips:
+    return TrackletClips(
         dataset.train,
         size=cfg.INPUT.SIZE_TRAIN,
         clip_length=cfg.INPUT.SEQ_LEN,
-        sampling="consecutive",
+        sampling=sampling,
+        seed=cfg.SOLVER.SEED,
         labels=label_map(tracklet.pid for tracklet in dataset.train),
         cameras=train_cameras(dataset.train),
+        with_captures=cfg.MODEL.VIEW_PROMPTS > 0,
     )
-    return _make_shared_loader(cfg, clips, processes)
 
 
 def make_test_loader(
@@ -222,6 +234,7 @@ def make_test_loader(
         cameras=cameras or {},  # others become -1
         num_clips=cfg.TEST.NUM_CLIPS,
         black_if_unreadable=True,  # left out of query or gallery
+        with_captures=cfg.MODEL.VIEW_PROMPTS > 0,
     )
     return _make_shared_loader(cfg, clips, processes)
 

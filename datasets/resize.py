@@ -15,9 +15,10 @@ from PIL import Image
 
 from utils.files import lock_folder, make_folder
 from utils.mistake import Mistake
+from utils.pictures import UnreadableFrameError, read_size
 from utils.progress import track
 
-from .clips.decoding import UnreadableFrameError, decode_frame, read_size
+from .clips.decoding import decode_frame
 from .readers.listing import find_root, walk_folders
 from .readers.names import count_kinds, is_image_name
 

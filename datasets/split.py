@@ -92,7 +92,7 @@ def draw_people(
     return drawn | set(rng.permutation(np.array(others)).tolist()[: round(fraction * len(others))])
 
 
-def read_pids(path: str | Path, tracklets: Iterable[Tracklet] = ()) -> set[int]:
+def read_pids(path: str | Path, tracklets: Iterable[Tracklet]) -> set[int]:
     """Read a list of people, a pid or the word of a user's table a line; ``tracklets`` have the words."""
     lines = [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
     if not lines:

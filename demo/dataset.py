@@ -8,6 +8,7 @@ import functools
 import logging
 import shutil
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from datasets.attributes import COLUMNS, UNKNOWN_CODES
 from utils.files import whole_folder
 from utils.progress import track
 
-from .cameras import ALTITUDES, Camera
+from .cameras import ALTITUDES, CAMERAS, Camera
 from .people import Person
-from .presets import PRESETS, Preset
 from .rendering import map_in_processes, render_tracklet, sample_altitude
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,50 @@ CELL = (130, 80)  # height and width, pixels
 CAPTION_HEIGHT = 26  # pixels
 FONT_SIZE = 13  # the longest caption is as wide as a sheet
 MAX_ZOOM = 2.5  # small aerial crops grow by at most this, so that they stay visibly small
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a data set holds: who is in it, how often, and how hard to recognise. The defaults are the demo's."""
+
+    cameras: tuple[Camera, ...] = CAMERAS
+    train_people: int = 120
+    test_people: int = 60
+    distractor_share: float = 0.15  # people only in case 2's gallery, per test person; the real set has 664 per 645
+    changed_share: float = 0.0  # of the people wear another outfit in November than in October
+    months: int = 1  # in which a tracklet is filmed: October, or October and November
+    tracklets_per_view: int = 4
+    frames: int = 8  # of each tracklet
+
+
+def _harder(camera: Camera) -> Camera:
+    """Put a drone higher and behind haze, strengthen colour casts, and blur, hide and compress more of what is seen."""
+    is_drone = camera.view == "aerial"
+    return replace(
+        camera,
+        altitude_shares=(0.15, 0.25, 0.30, 0.30) if is_drone else (),
+        white_balance=tuple(gain**1.7 for gain in camera.white_balance),
+        saturation=camera.saturation * (0.8 if is_drone else 1.0),
+        haze=camera.haze + (0.08 if is_drone else 0.0),
+        jpeg_quality=camera.jpeg_quality - 35,
+        motion_blur=0.05,
+        crowding=1.7,
+    )
+
+
+PRESETS = {
+    "demo": Preset(),
+    "hard": Preset(
+        cameras=tuple(_harder(camera) for camera in CAMERAS),
+        train_people=200,
+        test_people=150,
+        distractor_share=2 / 3,
+        changed_share=1 / 3,
+        months=2,
+        tracklets_per_view=3,
+        frames=4,
+    ),
+}
 
 
 def render_dataset(

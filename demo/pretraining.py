@@ -1,22 +1,25 @@
-"""Contrastive pre-training of a small image encoder on synthetic people, as CLIP was trained: image against caption.
+"""Contrastive pre-training of a small CLIP on synthetic people, image against caption, and the scores of searches.
 
 Each step pulls together
 
 - every frame and the caption of its person (CLIP's loss; all frames of a person count as positives);
 - every ground frame and the aerial frames of the same person.
 
-Only the image tower is kept; ``demo.caption_training`` then trains the caption encoder that is kept.
+Only the image tower is kept. Beside it, the caption encoder that is kept is then trained: the frames are encoded once,
+and most texts name a few things only ("red shirt", "a woman in blue jeans").
 
 Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021; Khosla et
-al., "Supervised Contrastive Learning", NeurIPS 2020, Eq. (2).
+al., "Supervised Contrastive Learning", NeurIPS 2020, Eq. (2); Zhai et al., "LiT: Zero-Shot Transfer with Locked-image
+text Tuning", CVPR 2022.
 """
 
 import functools
 import logging
 import math
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +30,8 @@ from torch import Tensor, nn
 
 from datasets.tracklet import VIEWS
 from model.encoder import ClipVideoEncoder
-from model.text_space import TextSpace
+from model.text_space import ClassToken, TextSpace
+from model.text_towers import CaptionEncoder, split_words
 from model.weights import TIMM_RENAMES, rename
 from utils.files import write_whole
 from utils.progress import track
@@ -52,6 +56,13 @@ MAX_LOGIT_SCALE = math.log(100)
 WEIGHT_DECAY = 0.05
 PEAK_RATE = 1e-3  # of both towers, in a one-cycle schedule
 LOG_PERIOD = 200  # steps
+
+MAX_WORDS = 48  # of a text; the longest captions have about 40
+JOINTS = ("with", "in", "and", "wearing")
+ANYBODY = "person"  # what a man, woman, girl or boy is called at times
+ARTICLES = ("a", "an")
+PEOPLE_WITH_ALL_WORDS = 2000  # so many use every word of the closed vocabulary
+FULL_CAPTIONS, WITHOUT_ARTICLES, SHORTENED, WORD_DROPPED, UNNAMED = 0.2, 0.3, 0.4, 0.3, 0.3  # probabilities
 
 
 class Crowd(NamedTuple):
@@ -182,3 +193,97 @@ def save_timm(encoder: ClipVideoEncoder, path: Path, metadata: dict[str, str]) -
     state = {rename(name, TIMM_RENAMES, back=True): value.half() for name, value in encoder.state_dict().items()}
     state["head.weight"] = state["head.weight"].T.contiguous()  # timm stores the projection transposed
     write_whole(lambda file: file.write(save(state, metadata)), path)
+
+
+def draw_text(person: Person, rng: random.Random) -> str:
+    """Draw a text about a person: the whole caption, or some of the phrases in any order, at times shortened."""
+    if rng.random() < FULL_CAPTIONS:
+        return person.caption()
+    phrases = person.phrases()
+    chosen = rng.sample(sorted(phrases), rng.randint(1, len(phrases)))
+    shortened, without_articles = rng.random() < SHORTENED, rng.random() < WITHOUT_ARTICLES
+    parts = []
+    for key in chosen:
+        *described, noun = phrases[key].split()
+        if key == "person" and rng.random() < UNNAMED:
+            noun = ANYBODY
+        if without_articles:
+            described = [word for word in described if word not in ARTICLES]
+        if shortened:
+            described = [word for word in described if rng.random() > WORD_DROPPED]
+        parts.append(" ".join([*described, noun]))
+    if "person" not in chosen and rng.random() < UNNAMED:
+        parts.insert(0, f"a {ANYBODY}")
+    text = parts[0]
+    for part in parts[1:]:
+        text += f" {rng.choice(JOINTS)} {part}"
+    return text
+
+
+def list_vocabulary() -> list[str]:
+    """List the words that ``draw_text`` may use."""
+    people = (Person(np.random.default_rng(seed)) for seed in range(PEOPLE_WITH_ALL_WORDS))
+    texts = [*(person.caption() for person in people), *JOINTS, *ARTICLES, ANYBODY]
+    return sorted({word for text in texts for word in split_words(text)})
+
+
+def start_text_space(encoder: ClipVideoEncoder, size: Sequence[int], mean: Any, std: Any) -> TextSpace:
+    """Put an untrained caption encoder, which knows ``list_vocabulary``, beside an image tower."""
+    captions = CaptionEncoder(list_vocabulary(), MAX_WORDS, encoder.projected_width)
+    return TextSpace(ClassToken(encoder), captions, size, mean, std, scale=math.exp(INITIAL_LOGIT_SCALE))
+
+
+def train_captions(space: TextSpace, crowd: Crowd, steps: int, seed: int) -> None:
+    """Train the text tower of ``start_text_space`` in place, and set the scale; ``seed`` draws people and texts."""
+    images = encode_crowd(space, crowd).flatten(1, 2)  # (people, tracklets, P)
+    captions = space.texts.train().requires_grad_(True)
+    rng = random.Random(seed)
+    owners = torch.arange(min(PEOPLE_PER_STEP, len(images)))
+    owners_of_tracklets = owners.repeat_interleave(images.shape[1])
+
+    def compute_loss(scale: Tensor) -> Tensor:
+        people = rng.sample(range(len(images)), len(owners))
+        drawn = [draw_text(crowd.people[person], rng) for person in people]
+        texts = F.normalize(captions(captions.tokenize(drawn)), dim=1)
+        return contrast(texts, images[people].flatten(0, 1), owners, owners_of_tracklets, scale)
+
+    space.scale = optimise(list(captions.parameters()), compute_loss, steps)
+    captions.eval().requires_grad_(False)
+
+
+def score_search(
+    space: TextSpace, texts: Sequence[str], tracklets: Tensor, ranks: Sequence[int] = (1, 10)
+) -> dict[int, tuple[float, float]]:
+    """Score the search for people, whose tracklets are (people, tracklets, P), by a text about each.
+
+    A text is asked once; any tracklet of anyone whom it describes is right. Returns by rank k the share of texts with a
+    right tracklet among the k nearest, and the same in random order.
+    """
+    asked = list(dict.fromkeys(texts))
+    right = torch.tensor([[text == other for other in texts] for text in asked])
+    right = right.repeat_interleave(tracklets.shape[1], dim=1)  # (texts, people * tracklets)
+    similarity = space.encode_texts(asked) @ tracklets.flatten(0, 1).T
+    ranked = right.gather(1, similarity.argsort(dim=1, descending=True, stable=True))
+    total, num_right = right.shape[1], right.sum(dim=1).tolist()
+    scores = {}
+    for k in (k for k in ranks if k <= total):
+        missed = sum(math.comb(total - n, k) / math.comb(total, k) for n in num_right) / len(asked)
+        scores[k] = ranked[:, :k].any(dim=1).double().mean().item(), 1 - missed
+    return scores
+
+
+def describe_search(space: TextSpace, crowd: Crowd) -> dict[str, str]:
+    """Score whole captions and the clothes of the upper body of unseen people, in the tracklets of each view."""
+    images = encode_crowd(space, crowd)
+    asked = {
+        "captions": [person.caption() for person in crowd.people],
+        "upper body only": [person.phrases()["upper"] for person in crowd.people],
+    }
+    return {
+        f"{what}, {view} tracklets": ", ".join(
+            f"R{k} {100 * hit:.1f} % (chance {100 * chance:.1f} %)"
+            for k, (hit, chance) in score_search(space, texts, images[:, index]).items()
+        )
+        for what, texts in asked.items()
+        for index, view in enumerate(VIEWS)
+    }

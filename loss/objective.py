@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from .label_smoothing import ClassificationLoss, OnlineLabelSmoothing, UniformLabelSmoothing
+from .proxies import ProxyMemory
 from .triplet import BatchHardTriplet
 
 
@@ -22,14 +23,15 @@ class Outputs(Protocol):
     @property
     def features(self) -> list[Tensor]: ...  # (B, width) each, for the triplet term
     @property
-    def memory_logits(self) -> Tensor: ...  # (B, K)
+    def memory_logits(self) -> Tensor: ...  # (B, K); not read where the loss keeps proxies
 
 
 class ReidLoss(nn.Module):
     """Weighted sum of the identity, triplet, memory and frame terms of the outputs of one batch.
 
     ``clip_classification`` is the loss of the three clip-level heads and of the memory logits, which share its state;
-    ``weights`` are the factors of "id", "triplet", "memory" and "frame", which is also divided by T.
+    ``proxies`` compare f_proj with people in place of these logits. ``weights`` are the factors of "id", "triplet",
+    "memory" and "frame", which is also divided by T.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class ReidLoss(nn.Module):
         frame_classification: ClassificationLoss,
         triplet: nn.Module,
         weights: Mapping[str, float],
+        proxies: ProxyMemory | None = None,
     ):
         super().__init__()
         self.clip_classification = clip_classification
         self.frame_classification = frame_classification
         self.triplet = triplet
         self.weights = dict(weights)
+        self.proxies = proxies
 
     def forward(self, output: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """Compute "id", "triplet", "memory" and "frame", unweighted, and the "total", for labels (B,) in 0..K-1."""
@@ -51,13 +55,18 @@ class ReidLoss(nn.Module):
         terms = {
             "id": torch.stack([self.clip_classification(logits, labels) for logits in output.id_logits]).sum(),
             "triplet": torch.stack([self.triplet(feature, labels) for feature in output.features]).sum(),
-            "memory": self.clip_classification(output.memory_logits, labels),
+            "memory": self._compare_with_people(output, labels),
             "frame": self.frame_classification(output.frame_logits, labels.repeat_interleave(T)),
         }
         assert terms.keys() == self.weights.keys()
         factors = {**self.weights, "frame": self.weights["frame"] / T}
         first, *others = (factors[name] * term for name, term in terms.items())
         return {**terms, "total": sum(others, first)}
+
+    def _compare_with_people(self, output: Outputs, labels: Tensor) -> Tensor:
+        if self.proxies is None:
+            return self.clip_classification(output.memory_logits, labels)
+        return self.proxies(output.features[1], labels)
 
     def formula(self) -> str:
         """Write how the total is made of the terms, for the log."""
@@ -68,12 +77,14 @@ class ReidLoss(nn.Module):
     def hard_terms(self, output: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """Compute "id_hard", "memory_hard" and "frame_hard", unweighted cross entropies with the labels, to be logged.
 
-        The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs.
+        The targets of online label smoothing change with every epoch, so its terms cannot be compared over epochs. With
+        proxies, "memory" is a hard term itself, and "memory_hard" is left out.
         """
         T = len(output.frame_logits) // len(labels)
+        memory = {} if self.proxies else {"memory_hard": F.cross_entropy(output.memory_logits.float(), labels)}
         return {
             "id_hard": torch.stack([F.cross_entropy(logits.float(), labels) for logits in output.id_logits]).sum(),
-            "memory_hard": F.cross_entropy(output.memory_logits.float(), labels),
+            **memory,
             "frame_hard": F.cross_entropy(output.frame_logits.float(), labels.repeat_interleave(T)),
         }
 
@@ -86,7 +97,7 @@ class ReidLoss(nn.Module):
 def make_loss(cfg: CfgNode, num_classes: int, feature_widths: Sequence[int] = ()) -> ReidLoss:
     """Build the objective that a configuration describes, for K training identities.
 
-    ``feature_widths`` are those of ``Outputs.features``, for a loss that learns points in their space.
+    ``feature_widths`` are those of ``Outputs.features``, for a loss that keeps points in their space.
     """
     weights = {
         "id": cfg.MODEL.ID_LOSS_WEIGHT,
@@ -95,7 +106,8 @@ def make_loss(cfg: CfgNode, num_classes: int, feature_widths: Sequence[int] = ()
         "frame": cfg.MODEL.FRAME_LOSS_WEIGHT,
     }
     clips, frames = (_make_classification(cfg, num_classes) for _ in range(2))
-    return ReidLoss(clips, frames, BatchHardTriplet(cfg.SOLVER.MARGIN), weights)
+    proxies = ProxyMemory(num_classes, feature_widths[1]) if cfg.LOSS.MEMORY == "proxies" else None
+    return ReidLoss(clips, frames, BatchHardTriplet(cfg.SOLVER.MARGIN), weights, proxies)
 
 
 def _make_classification(cfg: CfgNode, num_classes: int) -> ClassificationLoss:

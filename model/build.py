@@ -1,6 +1,7 @@
 """Build the network that a configuration describes."""
 
 import logging
+from typing import Any, cast
 
 import torch
 from yacs.config import CfgNode
@@ -45,6 +46,12 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
             f"machine with a network, download {file} (docs/training.md, 'CLIP weights'), put it beside train_main.py "
             f"and set MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
         ) from error
+    origin = cast(dict[str, Any], vit.pretrained_cfg)
+    pixels = tuple(origin["mean"]), tuple(origin["std"])
+    # CLIPs get ImageNet's values, as published.
+    if pretrained and "_clip_" not in origin["architecture"] and pixels != (cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD):
+        advice = f'INPUT.PIXEL_MEAN "{pixels[0]}" INPUT.PIXEL_STD "{pixels[1]}"'
+        logger.warning("%s was trained with other pixel values: set %s", cfg.MODEL.NAME, advice)
     encoder = ClipVideoEncoder(
         vit,
         image_size=cfg.INPUT.SIZE_TRAIN,
@@ -53,6 +60,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         num_frames=cfg.INPUT.SEQ_LEN if cfg.MODEL.FRAME_EMBEDDING else 0,
         camera_coefficient=cfg.MODEL.SIE_COE,
         position_mode=cfg.MODEL.POSITION_RESIZE,
+        num_prompts=cfg.MODEL.VIEW_PROMPTS,
     )
     encoder.freeze(cfg.MODEL.FREEZE_BLOCKS, cfg.MODEL.FREEZE_EMBEDDINGS)
     encoder.grid_for(*cfg.INPUT.SIZE_TEST)  # refuses other sizes before the run starts
@@ -65,9 +73,11 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         pooling=cfg.MODEL.POOLING,
         neck=cfg.MODEL.FEATURE_NECK,
         memory_weighting=cfg.MODEL.MEMORY_WEIGHTING,
+        prompt=cfg.LOSS.MEMORY == "prompt",
         prompt_dropout=cfg.MODEL.PROMPT_DROPOUT,
         descriptor=cfg.TEST.NECK_FEAT,
         id_scale=cfg.LOSS.ID_SCALE,
+        heads=cfg.MODEL.HEADS,
     )
     model.set_gradient_checkpointing(cfg.MODEL.GRADIENT_CHECKPOINTING)
     if init_weight:

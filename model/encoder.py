@@ -1,7 +1,8 @@
 """CLIP ViT over the frames of a clip, with position, camera and frame embeddings (docs/method.md section 1).
 
 The transformer itself is timm's. This module resizes the position embedding to the input's patch grid, lets patches
-overlap, and adds embeddings of the camera and the frame to the class token.
+overlap, adds embeddings of the camera and the frame to the class token, and puts a vector of each frame before its
+patches, whatever the family of the ViT (see FAMILIES).
 """
 
 import math
@@ -12,15 +13,16 @@ from typing import Any, cast
 import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import RotaryEmbeddingCat
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from utils.mistake import Mistake
 from utils.roles import ParameterRole
+from utils.unknown import UNKNOWN
 
-from .layers import QuickGELUMlp, run_block, speed_up_mlp
+from .layers import MeanPool, QuickGELUMlp, run_block, speed_up_mlp
+from .view_prompts import ViewPrompts, extend_rotary
 
 # OpenAI's names of its models, and timm's names of the same networks (with QuickGELU, as OpenAI trained them).
 TIMM_NAMES = {
@@ -30,19 +32,25 @@ TIMM_NAMES = {
 }
 # In timm's tags and in names of files: CLIPs that were trained with QuickGELU, by open_clip's table of weights.
 QUICK_GELU_TAG = re.compile(r"quickgelu|openai|dfn[0-9]+b(?!_)|metaclip[_-](?!altogether)", re.IGNORECASE)
-# EVA02-CLIP (MIT licence): rotary positions beside the learned ones, no norm before the blocks.
-EVA = re.compile(r"eva02_\w+_clip_")
+# The families of timm's ViTs that the encoder takes, by timm's names. What tells them apart is read off timm's modules:
+#             prefix of the patches      positions            vector of a frame           projection
+# CLIP        class token                learned              class token                 CLIP's
+# EVA02-CLIP  class token                learned and rotary   class token                 CLIP's
+# PE-core     class token (giant: none)  learned and rotary   attention pool over tokens  its own
+# DINOv3      class token, 4 registers   rotary               class token                 none: starts as the identity
+# SigLIP      none                       learned              attention pool (gap: mean)  none: starts as the identity
+FAMILIES = re.compile(r"vit_\w+_clip_\w+|eva02_\w+_clip_\w+|vit_pe_core_\w+|vit_\w+_dinov3|vit_\w+_siglip_\w+")
 EMBEDDING_STD = 0.02
 # timm marks weights that were fine-tuned as ImageNet classifiers by this tag; they have no CLIP projection.
 FINE_TUNED = "_ft_"
 # Parameters of the encoder that do not come from CLIP, and those above its last block.
-NEW_PARAMETERS = ("camera_embedding", "frame_embedding")
-TOP_LAYER = ("norm.", "projection")
+NEW_PARAMETERS = ("camera_embedding", "frame_embedding", "view_prompts.rows")
+TOP_LAYER = ("norm.", "frame_pool.", "projection")
 TUNED = "tuned_"  # in the names of what model.tuning adds to the blocks
 
 
 def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions: int) -> VisionTransformer | Eva:
-    """Create a CLIP-style ViT with its projection (``head``), at its own image size.
+    """Create a ViT of one of the FAMILIES with its projection (``head``, if it has one), at its own image size.
 
     The name is a key of TIMM_NAMES or timm's; without a tag it means OpenAI's weights, or else the first CLIP weights
     that timm lists for it. ``from_hub`` lets timm load them; an OSError says that they cannot be downloaded. The
@@ -51,13 +59,10 @@ def build_vit(name: str, from_hub: bool = False, proj_dim: int = 0, **dimensions
     changed: dict[str, Any] = {key: value for key, value in dimensions.items() if value}
     changed |= {"num_classes": proj_dim} if proj_dim else {}
     timm_name = _resolve_name(name)
-    weights = timm.get_pretrained_cfg(timm_name)
-    if EVA.match(timm_name):
-        changed["dynamic_img_size"] = True  # rotary positions are computed for any grid
-    vit = timm.create_model(_choose_architecture(timm_name), from_hub, weights, **changed)
-    if isinstance(vit, Eva) or (isinstance(vit, VisionTransformer) and not isinstance(vit.norm_pre, nn.Identity)):
-        return vit
-    raise Mistake(f"MODEL.NAME must name a CLIP-style ViT with a norm before its blocks, got {name!r}.")
+    # With a dynamic size, timm computes rotary positions for any grid.
+    changed["dynamic_img_size"] = True
+    vit = timm.create_model(_choose_architecture(timm_name), from_hub, timm.get_pretrained_cfg(timm_name), **changed)
+    return cast(VisionTransformer | Eva, vit)
 
 
 def _choose_architecture(timm_name: str) -> str:
@@ -76,27 +81,27 @@ def _resolve_name(name: str) -> str:
         of_clip = [other for other in tagged if FINE_TUNED not in other]
         openai = [other for other in of_clip if other.endswith(".openai")]
         timm_name = (openai or of_clip or tagged or [timm_name])[0]
-    is_known = timm.is_model(timm_name) and (timm_name.startswith("vit_") or EVA.match(timm_name))
+    is_known = timm.is_model(timm_name) and FAMILIES.fullmatch(timm_name.partition(".")[0])
     if not is_known or FINE_TUNED in timm_name:
         raise Mistake(
-            f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or a timm ViT with 'clip' in its name and no "
-            "classifier fine-tuned on top (such as vit_large_patch14_clip_quickgelu_224.openai or "
-            f"eva02_base_patch16_clip_224), got {name!r}."
+            f"MODEL.NAME must be one of {', '.join(TIMM_NAMES)} or timm's name of a CLIP, EVA02-CLIP, PE-core, DINOv3 "
+            "or SigLIP ViT, not fine-tuned as a classifier, such as vit_large_patch14_clip_quickgelu_224.openai or "
+            f"vit_base_patch16_siglip_256, got {name!r}."
         )
     return timm_name
 
 
-def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: str) -> Tensor:
-    """Interpolate a position embedding, (1, 1 + n, D), to the rows and columns of another patch grid.
+def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: str, num_prefix: int = 1) -> Tensor:
+    """Interpolate a position embedding, (1, prefix + n, D), to the rows and columns of another patch grid.
 
     If n is a square number, its patches form a square grid; otherwise n must be the number of patches in ``grid``, and
     nothing is interpolated. The mode is "bicubic" or "bilinear", without antialiasing, corners not aligned
     (docs/method.md section 1).
     """
-    num_patches = embedding.shape[1] - 1
+    num_patches = embedding.shape[1] - num_prefix
     side = math.isqrt(num_patches)
     if side * side == num_patches:
-        return _interpolate(embedding, (side, side), grid, mode)
+        return _interpolate(embedding, (side, side), grid, mode, num_prefix)
     if num_patches != grid[0] * grid[1]:
         raise Mistake(
             f"A position embedding of {num_patches} patches fits neither a square grid nor the {grid[0]}x{grid[1]} "
@@ -105,22 +110,25 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], mode: st
     return embedding
 
 
-def _interpolate(embedding: Tensor, source: tuple[int, int], target: tuple[int, int], mode: str) -> Tensor:
-    """Interpolate (1, 1 + rows * columns, D) from one grid to another, in float32; the class token's row stays."""
+def _interpolate(
+    embedding: Tensor, source: tuple[int, int], target: tuple[int, int], mode: str, num_prefix: int
+) -> Tensor:
+    """Interpolate (1, prefix + rows * columns, D) from one grid to another, in float32; rows of the prefix stay."""
     if source == target:
         return embedding
     D = embedding.shape[-1]
-    patches = embedding[:, 1:].float().reshape(1, *source, D).permute(0, 3, 1, 2)
+    patches = embedding[:, num_prefix:].float().reshape(1, *source, D).permute(0, 3, 1, 2)
     patches = F.interpolate(patches, size=target, mode=mode, align_corners=False)
     patches = patches.permute(0, 2, 3, 1).reshape(1, -1, D).to(embedding.dtype)
-    return torch.cat([embedding[:, :1], patches], dim=1)
+    return torch.cat([embedding[:, :num_prefix], patches], dim=1)
 
 
 class ClipVideoEncoder(nn.Module):
-    """Encode every frame of a clip into CLIP tokens.
+    """Encode every frame of a clip into a vector of the frame and its patches.
 
     ``image_size`` is (H, W), pixels, multiples of the patch size; ``stride`` the vertical and horizontal step between
-    patches, at most their size; ``num_cameras`` and ``num_frames`` (T) are rows of embeddings, 0 for none.
+    patches, at most their size; ``num_cameras`` and ``num_frames`` (T) are rows of embeddings, and ``num_prompts``
+    those of a view, 0 for none.
 
     Reference:
         Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
@@ -136,6 +144,7 @@ class ClipVideoEncoder(nn.Module):
         num_frames: int = 0,
         camera_coefficient: float = 1.0,
         position_mode: str = "bicubic",
+        num_prompts: int = 0,
     ):
         super().__init__()
         self.patch_size: int = vit.patch_embed.patch_size[0]
@@ -150,23 +159,33 @@ class ClipVideoEncoder(nn.Module):
         self.num_heads = cast(Attention, cast(Block, vit.blocks[0]).attn).num_heads
         self.patch_embed = vit.patch_embed.proj
         self.patch_embed.stride = self.stride
-        self.class_token = cast(nn.Parameter, vit.cls_token)
-        position = resize_position_embedding(cast(nn.Parameter, vit.pos_embed).detach(), self.grid, position_mode)
-        self.position_embedding = nn.Parameter(position.clone())
+        self.class_token = vit.cls_token
+        self.registers = vit.reg_token
+        self.num_prefix: int = vit.num_prefix_tokens
+        self.position_embedding: nn.Parameter | None = None
+        if vit.pos_embed is not None:
+            position = resize_position_embedding(vit.pos_embed.detach(), self.grid, position_mode, self.num_prefix)
+            self.position_embedding = nn.Parameter(position.clone())
         self.norm_pre = vit.norm_pre
-        self.rotary = cast(RotaryEmbeddingCat, vit.rope) if isinstance(vit, Eva) else None
+        self.rotary: Any = vit.rope if isinstance(vit, Eva) else None
         self.blocks = vit.blocks
         for block in self.blocks:
             speed_up_mlp(cast(Block, block))
         self.quick_gelu = isinstance(self.blocks[0].mlp, QuickGELUMlp)
         self.norm = vit.norm
+        # None takes the class token.
+        self.frame_pool: nn.Module | None = vit.attn_pool or (MeanPool() if vit.cls_token is None else None)
         # (D, P), as OpenAI's files hold it: gradient centralisation averages over P, as in the published training.
-        self.projection = nn.Parameter(cast(nn.Linear, vit.head).weight.detach().T.contiguous())
+        is_projected = isinstance(vit.head, nn.Linear)
+        projection = cast(nn.Linear, vit.head).weight.detach().T if is_projected else torch.eye(self.width)
+        self.projection = nn.Parameter(projection.contiguous())
         self.projected_width = self.projection.shape[1]
+        self.new_parameters = NEW_PARAMETERS if is_projected else (*NEW_PARAMETERS, "projection")
         self.camera_embedding = nn.Parameter(torch.empty(num_cameras, self.width)) if num_cameras else None
         self.frame_embedding = nn.Parameter(torch.zeros(num_frames, self.width)) if num_frames else None
         if self.camera_embedding is not None:
             nn.init.trunc_normal_(self.camera_embedding, std=EMBEDDING_STD)
+        self.view_prompts = ViewPrompts(num_prompts, len(self.blocks), self.width) if num_prompts else None
 
     def parameter_roles(self) -> dict[str, ParameterRole]:
         """Return the role of every parameter.
@@ -176,7 +195,7 @@ class ClipVideoEncoder(nn.Module):
         depth = len(self.blocks)
         roles: dict[str, ParameterRole] = {}
         for name, _ in self.named_parameters():
-            if name in NEW_PARAMETERS or TUNED in name:
+            if name in self.new_parameters or TUNED in name:
                 roles[name] = ParameterRole("new")
             elif name.startswith("blocks."):
                 roles[name] = ParameterRole("encoder", depth - int(name.split(".")[1]))
@@ -206,10 +225,14 @@ class ClipVideoEncoder(nn.Module):
     def forward(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
         """Encode clips, (B, T, C, H, W), normalised, with camera and frame embeddings.
 
-        ``camids`` (B,) are indices of training cameras, -1 where unknown; None means that all are unknown. The tokens
-        are those of ``encode_frames``, (B*T, N, D).
+        ``camids`` (B,) are indices of training cameras, -1 where unknown; None means that all are unknown. With (B, 4),
+        the facts of ``ViewPrompts.forward`` follow each camera; else they are unknown. The tokens are those of
+        ``encode_frames``, (B*T, N, D).
         """
         B, T = clips.shape[:2]
+        facts = clips.new_full((B, 3), UNKNOWN, dtype=torch.int64)
+        if camids is not None and camids.dim() > 1:
+            camids, facts = camids[:, 0], camids[:, 1:]
         extra = clips.new_zeros(B, T, self.width)
         if self.camera_embedding is not None and camids is not None:
             known = (camids >= 0).unsqueeze(1)
@@ -222,27 +245,46 @@ class ClipVideoEncoder(nn.Module):
                     f"embedding), got {T}."
                 )
             extra = extra + self.frame_embedding
-        return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1))
+        prompts = () if self.view_prompts is None else self.view_prompts(facts, T)
+        return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1), prompts)
 
-    def encode_frames(self, frames: Tensor, class_token_extra: Tensor | None = None) -> Tensor:
+    def encode_frames(
+        self, frames: Tensor, class_token_extra: Tensor | None = None, prompts: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Encode frames, (n, C, H, W), normalised, each by itself, as tokens after the last norm, (n, N, D).
 
-        The class token comes first; ``class_token_extra``, (n, 1, D), is added to it.
+        The vector of the frame comes first, then its patches. ``class_token_extra``, (n, 1, D), is added to the class
+        token or, as in TransReID, to every patch where the ViT has none. The lowest blocks see ``prompts``, (n, tokens,
+        D) each, beside the frame's tokens.
         """
-        patches = self.embed_patches(frames)  # (n, N - 1, D)
-        class_token = self.class_token.expand(frames.shape[0], -1, -1)
-        if class_token_extra is not None:
-            class_token = class_token + class_token_extra
-        position: Tensor = self.position_embedding
+        tokens = self.embed_patches(frames)  # (n, N - 1, D)
+        extra = 0 if class_token_extra is None else class_token_extra
+        if self.class_token is None:
+            tokens = tokens + extra
+        else:
+            prefix = [(self.class_token + extra).expand(frames.shape[0], -1, -1)]
+            if self.registers is not None:
+                prefix.append(self.registers.expand(frames.shape[0], -1, -1))
+            tokens = torch.cat([*prefix, tokens], dim=1)
         grid = self.grid_for(*frames.shape[-2:])
-        if grid != self.grid:  # INPUT.SIZE_TEST differs from INPUT.SIZE_TRAIN
-            position = _interpolate(position, self.grid, grid, self.position_mode)
-        tokens = torch.cat([class_token, patches], dim=1) + position  # (n, N, D)
+        if self.position_embedding is not None:
+            position: Tensor = self.position_embedding
+            if grid != self.grid:  # INPUT.SIZE_TEST differs from INPUT.SIZE_TRAIN
+                position = _interpolate(position, self.grid, grid, self.position_mode, self.num_prefix)
+            tokens = tokens + position
         tokens = self.norm_pre(tokens)
         rotary = [] if self.rotary is None else [self.rotary.get_embed(list(grid))]
-        for block in self.blocks:
-            tokens = run_block(block, tokens, *rotary, recompute=self.gradient_checkpointing)
-        return self.norm(tokens)
+        for number, block in enumerate(self.blocks):
+            N, inputs = tokens.shape[1], [tokens, *rotary]
+            if number < len(prompts):
+                own = prompts[number]
+                inputs = [torch.cat([tokens, own], dim=1), *(extend_rotary(each, own.shape[1]) for each in rotary)]
+            tokens = run_block(block, *inputs, recompute=self.gradient_checkpointing)[:, :N]
+        tokens = self.norm(tokens)
+        if self.frame_pool is None and self.num_prefix == 1:
+            return tokens
+        vector = tokens[:, 0] if self.frame_pool is None else self.frame_pool(tokens)
+        return torch.cat([vector.unsqueeze(1), tokens[:, self.num_prefix :]], dim=1)
 
     def embed_patches(self, frames: Tensor) -> Tensor:
         """Project the patches of frames (n, C, H, W), row by row, to tokens (n, N - 1, D)."""

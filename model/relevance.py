@@ -22,7 +22,8 @@ def trace_relevance(
 
     In each of the last blocks, the attention A of every head is multiplied by the score's gradient with respect to it;
     what is positive is averaged over the heads. R, at first the identity, becomes R + A R from block to block. The
-    class token's row of R is the map. No gradient of a parameter is computed.
+    class token's row of R is the map; where a pool over all tokens makes the vector of a frame, it is the mean of all
+    rows of R without the identity. No gradient of a parameter is computed.
 
     The model is in evaluation mode, in float32; ``score`` makes a scalar of descriptors, (B, width); ``num_layers`` is
     the number of blocks to go back, from the last.
@@ -41,7 +42,13 @@ def trace_relevance(
         value = score(functional_call(model, constants, (clips, camids)))
         gradients = torch.autograd.grad(value, kept)
     rows, columns = model.encoder.grid_for(*clips.shape[-2:])
-    maps = accumulate_relevance([attention.detach() for attention in kept], gradients)[:, 0, 1:]  # (n, N - 1)
+    prefix = model.encoder.num_prefix
+    N = prefix + rows * columns  # tokens of the image; prompts, behind them, show none of its patches
+    of_image, of_gradients = ([each.detach()[..., :N, :N] for each in part] for part in (kept, gradients))
+    relevance = accumulate_relevance(of_image, of_gradients)
+    relevance.diagonal(dim1=1, dim2=2).sub_(1)
+    readers = relevance[:, :1] if model.encoder.frame_pool is None else relevance
+    maps = readers.mean(dim=1)[:, prefix:]  # (n, rows * columns)
     maps = maps.unflatten(1, (rows, columns)).unflatten(0, clips.shape[:2])
     return value.detach(), maps, torch.stack(weights).mean(dim=0).detach()
 

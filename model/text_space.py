@@ -129,7 +129,7 @@ def _open_captions(content: Mapping[str, Any], path: Path, sha256: str) -> TextS
         if hash_file(image_file) != tower["sha256"]:
             raise Mistake(
                 f"{path} was trained beside another {image_file} than this one: run `python -m demo.pretrain "
-                f"--image_tower {image_file} --captions {path}`."
+                f"--text_only --output {path.parent}`."
             )
         vit = ClipVideoEncoder(build_vit(**tower["vit"]), tower["size"], tower["stride"])
         captions = CaptionEncoder(content["vocabulary"], content["length"], vit.projected_width)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from utils.checkpoint import fitting, log_identity, read_checkpoint
 from utils.mistake import Mistake
 
-from .encoder import NEW_PARAMETERS, QUICK_GELU_TAG, TUNED, ClipVideoEncoder, resize_position_embedding
+from .encoder import QUICK_GELU_TAG, TUNED, ClipVideoEncoder, resize_position_embedding
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,12 @@ logger = logging.getLogger(__name__)
 WRAPPERS = ("model", "state_dict", "model_state_dict", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 # A name that each layout has, by which networks inside other programs' files and modules are found.
-ANCHORS = ("encoder.class_token", "image_encoder.class_embedding", "visual.class_embedding", "cls_token")
+ANCHORS = (
+    "encoder.patch_embed.weight",
+    "image_encoder.class_embedding",
+    "visual.class_embedding",
+    "patch_embed.proj.weight",
+)
 
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
 GELU_TAGS = ("laion", "datacomp", "commonpool")  # words in the names of CLIP files that were trained with GELU
@@ -56,15 +61,17 @@ OPENAI_RENAMES: Renames = (
     ("ln_post.", "norm."),
     *((f"transformer.resblocks.#.{theirs}", f"blocks.#.{ours}") for theirs, ours in _BLOCK),
 )
-# timm's CLIP ViTs.
+# timm's ViTs.
 TIMM_RENAMES: Renames = (
     ("cls_token", "class_token"),
+    ("reg_token", "registers"),
     ("pos_embed", "position_embedding"),
     ("patch_embed.proj.", "patch_embed."),
+    ("attn_pool.", "frame_pool."),
     ("head.weight", "projection"),
 )
 # The layouts of CLIP files: a name that only this one has, the prefix of its image tower, and its renames.
-CLIP_LAYOUTS = (("visual.class_embedding", "visual.", OPENAI_RENAMES), ("cls_token", "", TIMM_RENAMES))
+CLIP_LAYOUTS = (("visual.class_embedding", "visual.", OPENAI_RENAMES), ("patch_embed.proj.weight", "", TIMM_RENAMES))
 # The published X-TFCLIP and TF-CLIP checkpoints.
 PUBLISHED_RENAMES: Renames = (
     *((f"image_encoder.{theirs}", f"encoder.{ours}") for theirs, ours in OPENAI_RENAMES),
@@ -142,7 +149,7 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     if not layouts:
         raise Mistake(
             f"{path} (MODEL.PRETRAIN_PATH) is not a CLIP file: expected OpenAI's or open_clip's names "
-            f"(visual.class_embedding, ...) or timm's (cls_token, ...), got {describe_names(state)}"
+            f"(visual.class_embedding, ...) or timm's (patch_embed.proj.weight, ...), got {describe_names(state)}"
         )
     quick_gelu = has_quick_gelu(state, path)
     if quick_gelu not in (None, encoder.quick_gelu):
@@ -152,12 +159,12 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     ignored = {name: "not part of the visual tower" for name in state if not name.startswith(prefix)}
     ignored |= {name: "CLIP's projection has no bias" for name in state if name == "head.bias"}
     tower = {name.removeprefix(prefix): value for name, value in state.items() if name not in ignored}
-    own = {name: value for name, value in encoder.state_dict().items() if name not in NEW_PARAMETERS}
+    own = {name: value for name, value in encoder.state_dict().items() if name not in encoder.new_parameters}
     with fitting(path):
         converted = _convert(tower, renames)
         if (position := converted.get("position_embedding")) is not None:
-            position = resize_position_embedding(position.float(), encoder.grid, encoder.position_mode)
-            converted["position_embedding"] = position
+            resize = encoder.grid, encoder.position_mode, encoder.num_prefix
+            converted["position_embedding"] = resize_position_embedding(position.float(), *resize)
         _load(encoder, converted, own, path, "Change MODEL.NAME (and MODEL.VIT) or MODEL.PRETRAIN_PATH.")
     report = LoadReport(list(converted), ignored, {})
     logger.info("CLIP weights from %s, %s: %s", path, "QuickGELU" if encoder.quick_gelu else "GELU", report)
@@ -184,7 +191,7 @@ def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | N
                 "`python -m tools.export weights` merges low-rank changes into."
             )
         added = [name for name in own if TUNED in name]
-        skipped = {name: "not in the file" for name in (*CLASSIFIERS, *added) if name not in state}
+        skipped = {name: "not in the file" for name in (*CLASSIFIERS, *added) if name in own and name not in state}
         for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
             value, ours = state.get(name), own.get(name)
             if value is not None and ours is not None and value.dim() == ours.dim() and len(value) != len(ours):
@@ -212,11 +219,13 @@ def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     ``convert_checkpoint`` is the way back. The parameters that no forward pass reads get neutral values.
     """
     width = state["encoder.projection"].shape[1]
+    temporal = state.get("classifier_temporal.weight", state["classifier_image.weight"])
     return {
         **{rename(name, PUBLISHED_RENAMES, back=True): value for name, value in state.items()},
         "image_encoder.class_embedding": state["encoder.class_token"].flatten(),
         "image_encoder.positional_embedding": state["encoder.position_embedding"].squeeze(0),
-        "classifier_proj_temp2.weight": torch.zeros_like(state["classifier_temporal.weight"]),
+        "classifier_proj_temp.weight": temporal,
+        "classifier_proj_temp2.weight": torch.zeros_like(temporal),
         "SSP.alpha": torch.zeros(width),
         "SSP.norm.weight": torch.ones(width),
         "SSP.norm.bias": torch.zeros(width),

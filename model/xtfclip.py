@@ -25,7 +25,7 @@ class TrainingOutput:
     id_logits: list[Tensor]  # three tensors (B, K), of f_img, f_proj and f_tmp, after the neck
     frame_logits: Tensor  # (B*T, K), of the temporal feature of every frame, after the neck
     features: list[Tensor]  # f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck
-    memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity
+    memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity; (B, 0) without one
 
     def detach(self) -> "TrainingOutput":
         """Return the same numbers without their gradients."""
@@ -37,7 +37,7 @@ class XTFCLIP(nn.Module):
     """X-TFCLIP; with its extras switched off, TF-CLIP.
 
     There are K training identities; the encoder's widths are D and P. The choices are explained in
-    configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT.
+    configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT. Without a ``prompt``, the loss compares with people.
 
     Reference: AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
     """
@@ -49,28 +49,34 @@ class XTFCLIP(nn.Module):
         pooling: str = "attention",
         neck: str = "instance",
         memory_weighting: bool = True,
+        prompt: bool = True,
         prompt_dropout: float = 0.1,
         descriptor: str = "before",
         id_scale: float = 0.0,
+        heads: str = "separate",
     ):
         super().__init__()
         D, P = encoder.width, encoder.projected_width
         self.encoder = encoder
         self.temporal_memory = TemporalMemoryDiffusion(D, encoder.num_heads)
-        self.memory_prompt = SequenceSpecificPrompt(P, dropout=prompt_dropout)
-        self.memory_weight = nn.Parameter(torch.full((), MEMORY_WEIGHT_START)) if memory_weighting else None
+        self.memory_prompt = SequenceSpecificPrompt(P, dropout=prompt_dropout) if prompt else None
+        self.memory_weight = nn.Parameter(torch.full((), MEMORY_WEIGHT_START)) if prompt and memory_weighting else None
         self.pool_image = make_pool(pooling, D)
         self.pool_projected = make_pool(pooling, P)
         self.pool_tokens = make_pool(pooling, D)
         self.pool_frames = make_pool(pooling, D)
-        self.pool_video = make_pool(pooling, P)
+        self.pool_video = make_pool(pooling if prompt else "mean", P)  # only the prompt reads it
         self.neck_image = make_neck(neck, D)
         self.neck_projected = make_neck(neck, P)
         self.neck_temporal = make_neck(neck, D)
         self.neck_frame = make_neck(neck, D)
         self.classifier_image = make_classifier(D, num_classes, id_scale)
         self.classifier_projected = make_classifier(P, num_classes, id_scale)
-        self.classifier_temporal = make_classifier(D, num_classes, id_scale)
+        temporal = self.classifier_image
+        if heads == "separate":
+            self.classifier_temporal = temporal = make_classifier(D, num_classes, id_scale)
+        # A list, which registers no modules: a shared matrix is stored, averaged and trained once.
+        self.classifiers = [self.classifier_image, self.classifier_projected, temporal]
         self.descriptor = descriptor
         # Joins what the processes of a run computed from their slices of a training batch.
         self.gather_batch: Callable[..., tuple[Tensor, ...]] = ALONE.gather_batch
@@ -93,7 +99,8 @@ class XTFCLIP(nn.Module):
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Choose whether training keeps only the inputs of the large blocks, and computes the rest again."""
         for module in (self.encoder, self.temporal_memory, self.memory_prompt):
-            module.gradient_checkpointing = enabled
+            if module is not None:
+                module.gradient_checkpointing = enabled
 
     def parameter_roles(self) -> dict[str, ParameterRole]:
         """Return the role of every parameter, for its learning rate and weight decay."""
@@ -136,13 +143,14 @@ class XTFCLIP(nn.Module):
         f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
             f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
         )
+        classify_image, classify_projected, classify_temporal = self.classifiers
         return TrainingOutput(
             id_logits=[
-                self.classifier_image(self.neck_image(f_img)),
-                self.classifier_projected(self.neck_projected(f_proj)),
-                self.classifier_temporal(self.neck_temporal(f_tmp)),
+                classify_image(self.neck_image(f_img)),
+                classify_projected(self.neck_projected(f_proj)),
+                classify_temporal(self.neck_temporal(f_tmp)),
             ],
-            frame_logits=self.classifier_temporal(self.neck_frame(f_frames.flatten(0, 1))),
+            frame_logits=classify_temporal(self.neck_frame(f_frames.flatten(0, 1))),
             features=[f_img, f_proj, f_tmp],
             memory_logits=memory_logits,
         )
@@ -171,6 +179,8 @@ class XTFCLIP(nn.Module):
         Logits, (B, K), of f_proj (B, P) and memory (K, P) by projected tokens (B, T, N, P) are scalar products, without
         normalisation or temperature.
         """
+        if self.memory_prompt is None:
+            return f_proj.new_empty(len(f_proj), 0)
         prompt = self.memory_prompt(memory, self.pool_video(projected))  # (B, K, P)
         if self.memory_weight is None:
             refined = memory + prompt

@@ -14,8 +14,7 @@ from yacs.config import CfgNode
 from configs import Role, values_of
 from datasets.build import make_memory_loader, make_test_loader, make_test_transform, train_cameras
 from datasets.clips.decoding import DECODER
-from datasets.readers.dataset import DataSet
-from datasets.tracklet import Tracklet, label_map
+from datasets.tracklet import DataSet, Tracklet, label_map
 from loss import make_loss
 from model import XTFCLIP, make_model
 from model.text_space import open_text_space
@@ -28,7 +27,7 @@ from .attributes.zero_shot import encode_words, find_zero_shot_heads
 from .evaluation.cache import FeatureCache, hash_code, hash_weights
 from .evaluation.features import FeatureExtractor, FeatureSet
 from .evaluation.open_run import TrainedRun
-from .evaluation.rank import RankingOptions
+from .evaluation.rank import Describe, RankingOptions, fetch_features
 from .evaluation.results import ANNOTATED, PREDICTED, SOFT, ZERO_SHOT, Mask
 from .report.maps import MakeMaps, map_queries
 from .training.state import TrainingState
@@ -54,16 +53,20 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
     schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
     words = [dataset.camera_words[camid] for camid in camids if dataset.camera_words]
-    parts = model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash
+    describe_people = partial(build_memory, cfg, dataset, model, runtime, sampling="test")
+    parts = model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash, describe_people
     return TrainingState(cfg, *parts, camera_words=words)
 
 
-def build_memory(cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime) -> Tensor:
-    """Compute CLIP memory, (K, P), float32, by an untrained model; row k is that of label k (docs/method.md section 5).
+def build_memory(
+    cfg: CfgNode, dataset: DataSet, model: XTFCLIP, runtime: Runtime, sampling: str = "consecutive"
+) -> Tensor:
+    """Compute CLIP memory, (K, P), float32, by the model as it is; row k is that of label k (docs/method.md section 5).
 
-    It is the mean over all clips, then over the tracklets of each identity, without camera and frame embeddings.
+    It is the mean over all clips, then over the tracklets of each identity, without camera and frame embeddings. With
+    ``sampling`` "test", one clip stands for a tracklet.
     """
-    loader, tracklets = make_memory_loader(cfg, dataset, runtime.processes), dataset.train
+    loader, tracklets = make_memory_loader(cfg, dataset, runtime.processes, sampling), dataset.train
     extractor, max_bad_fraction = make_extractor(cfg, model, runtime), cfg.DATALOADER.MAX_BAD_FRACTION
     features = extractor.average_over_tracklets(
         lambda clips, camids: model.encode_memory(clips), loader, tracklets, "CLIP memory", max_bad_fraction
@@ -94,10 +97,9 @@ def make_feature_cache(
     """Build the cache of features in a folder; ``cameras`` holds the index of each camera in the model, by camid."""
     if not cfg.TEST.KEEP_FEATURES:
         return None
-    keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
     origin = {
         "weights": hash_weights(model),
-        "settings": repr(sorted(keys.items())),
+        "settings": descriptor_settings(cfg),
         "cameras": repr(sorted(cameras.items())),
         "precision": f"{runtime.dtype or torch.float32} on {runtime.device.type}{', compiled' * cfg.MODEL.COMPILE}",
         "code": hash_code(),
@@ -106,9 +108,22 @@ def make_feature_cache(
     return FeatureCache(folder, origin, runtime.processes)
 
 
+def make_ensemble(runs: Sequence[TrainedRun], dataset: DataSet, folder: Path) -> Sequence[Describe]:
+    """Build what describes a side of a direction by each run, in its own configuration; ``folder`` keeps features."""
+    describers = []
+    for number, run in enumerate(runs, start=1):
+        cameras = run.cameras_for(dataset)
+        make_loader = partial(make_test_loader, run.cfg, cameras=cameras, processes=run.runtime.processes)
+        cache = make_feature_cache(run.cfg, run.model, run.runtime, cameras, folder / f"ensemble_{number}")
+        describers.append(partial(fetch_features, make_extractor(run.cfg, run.model, run.runtime), make_loader, cache))
+    return describers
+
+
 def descriptor_settings(cfg: CfgNode) -> str:
     """Name all settings without which descriptors of the same weights cannot be compared, in one line."""
     keys = values_of(cfg, Role.NETWORK, Role.FEATURES)
+    if not keys["MODEL.VIEW_PROMPTS"]:  # feature files of before do not name it
+        del keys["MODEL.VIEW_PROMPTS"]
     return ", ".join(f"{key} {value}" for key, value in keys.items())
 
 

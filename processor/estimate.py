@@ -17,12 +17,12 @@ from yacs.config import CfgNode
 from datasets.build import make_dataset, make_train_transform, train_cameras
 from datasets.clips.batch_sampler import IdentityBatchSampler
 from datasets.clips.transforms import Augmenter
-from datasets.readers.dataset import DataSet
+from datasets.tracklet import DataSet
 from loss import ReidLoss, make_loss
 from model import XTFCLIP, make_model
-from utils.matrix_rate import measure_matrix_rate
+from utils.device import measure_matrix_rate
 from utils.runtime import DTYPES, Runtime
-from utils.tables import format_table
+from utils.text import format_table
 
 FLOAT32_BYTES = 4  # weights, gradients and the optimiser's state are float32 in every precision
 ADAM_STATES = 2  # running means of the gradient and of its square

@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 from configs import dump_config, get_cfg
 from datasets.clips.clip_dataset import sample_test_indices
 from datasets.clips.decoding import decode_frame
-from datasets.readers.unlabelled import read_unlabelled
+from datasets.readers.own_data import read_unlabelled
 from model.tuning import merge_tuning
 from model.weights import to_published
 from utils.checkpoint import hash_file, write_checkpoint, write_weights
@@ -34,7 +34,7 @@ from .exported_network import CAMERAS, CAMIDS, CLIP_SHAPE, DESCRIPTORS, FRAMES
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest difference of a number of a descriptor from torch's
-LICENCE = "MIT for the code; weights that began as OpenAI's CLIP are under CLIP's MIT licence, too"
+LICENCE = "MIT for the code; weights keep the licence of the network that they began as (OpenAI's CLIP: MIT)"
 CARD = """\
 # Model card
 
@@ -110,7 +110,9 @@ def export_run_as_weights(opts: Sequence[str], output: Path) -> None:
     values |= {"camids": list(run.camids)} if run.camids else {}
     write_weights(state, values, folder / "weights.safetensors")
     files = {"weights.safetensors": "weights in the names of X-TFCLIP's code, with the configuration"}
-    if run.model.num_cameras and cfg.MODEL.TUNING == "full" and run.model.encoder.rotary is None:
+    encoder = run.model.encoder
+    is_published = cfg.MODEL.TUNING == "full" and cfg.LOSS.MEMORY == "prompt" and not cfg.MODEL.VIEW_PROMPTS
+    if run.model.num_cameras and is_published and not (encoder.rotary or encoder.frame_pool):
         write_checkpoint(to_published(state), folder / "published_layout.pth")
         files["published_layout.pth"] = "the same weights in the names and shapes of the published checkpoint"
     facts = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in describe_weights(run).items()]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from utils.commands import first_line
 from utils.mistake import MissingFile, Mistake
-from utils.pictures import read_rgb
+from utils.pictures import read_picture
 from utils.unknown import UNKNOWN
 
 FRAMES, CAMERAS, DESCRIPTORS = "frames", "cameras", "descriptors"  # the network's inputs and its output
@@ -52,9 +52,6 @@ def open_network(path: Path) -> ExportedNetwork:
             raise Mistake(f"its metadata lacks {CLIP_SHAPE!r}")
         num_frames, height, width = json.loads(metadata[CLIP_SHAPE])
         cameras = [str(camera) for camera in json.loads(metadata.get(CAMIDS, "null")) or ()]
-        (frames,) = (each.shape[1:] for each in session.get_inputs() if each.name == FRAMES)
-        if frames != [num_frames, 3, height, width]:
-            raise Mistake(f"it takes {frames}, but its metadata {CLIP_SHAPE!r} are {metadata[CLIP_SHAPE]}")
     except Exception as error:  # onnxruntime's errors share no other class
         reason = first_line(error)[:200]
         raise Mistake(f"{path} is damaged, or no ONNX file of tools.export: {reason}.") from error
@@ -67,12 +64,5 @@ def read_clip(paths: Sequence[str], num_frames: int, height: int, width: int) ->
     """Return the first frame of each of ``num_frames`` equal segments of a tracklet, (T, 3, H, W), uint8."""
     segment = -(-len(paths) // num_frames)
     chosen = [paths[min(number * segment, len(paths) - 1)] for number in range(num_frames)]
-    return np.stack([_read_frame(path, (width, height)) for path in chosen]).transpose(0, 3, 1, 2)
-
-
-def _read_frame(path: str, size: tuple[int, int]) -> np.ndarray:
-    """Return the pixels that training takes for a frame, (H, W, 3), uint8; ``size`` is (W, H)."""
-    try:
-        return np.asarray(read_rgb(Path(path).read_bytes()).resize(size, Image.Resampling.BILINEAR))
-    except Exception as error:  # Pillow promises no list of what it raises for damaged files
-        raise Mistake(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
+    pictures = [read_picture(path).resize((width, height), Image.Resampling.BILINEAR) for path in chosen]
+    return np.stack([np.asarray(picture) for picture in pictures]).transpose(0, 3, 1, 2)

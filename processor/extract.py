@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 
 from datasets.build import make_test_loader
 from datasets.clips.clip_dataset import sample_test_indices
-from datasets.clips.decoding import UnreadableFrameError, resize_pixels
-from datasets.readers.unlabelled import read_unlabelled
+from datasets.clips.decoding import resize_pixels
+from datasets.readers.own_data import read_unlabelled
 from datasets.tracklet import Tracklet
 from model.text_space import TextSpace
 from utils.mistake import Mistake
+from utils.pictures import UnreadableFrameError
 from utils.unknown import UNKNOWN
 
 from .build import descriptor_settings, make_extractor, make_feature_cache
@@ -40,17 +41,19 @@ def extract_folder(
     parts: Path | None = None,
     part_size: int = PART_SIZE,
     text_space: TextSpace | None = None,
+    view: str = "",
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Extract the features of every tracklet in a folder, as evaluation would; under torchrun, all processes call this.
 
-    ``camera`` is the training camera, as annotated, that recorded all; None if unknown. ``parts`` keeps finished parts,
-    of ``part_size`` tracklets, for a next call like this one. Returns columns of a feature file, 'feature', (n, D), and
-    with a text space 'words', (n, P), of length 1; and what its rows depend on, and could not be read.
+    ``camera`` is the training camera, as annotated, that recorded all, and ``view`` their view; None and '' if unknown.
+    ``parts`` keeps finished parts, of ``part_size`` tracklets, for a next call like this one. Returns columns of a
+    feature file, 'feature', (n, D), and with a text space 'words', (n, P), of length 1; and what its rows depend on,
+    and could not be read.
     """
     cfg, runtime, model = trained.cfg, trained.runtime, trained.model
     cameras = _find_camera(trained, camera)
     (camid,) = cameras or (UNKNOWN,)
-    tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, camid))
+    tracklets = runtime.processes.run_on_main(lambda: read_unlabelled(root, camid, view))
     extractor = make_extractor(cfg, model, runtime)
     cache = make_feature_cache(cfg, model, runtime, cameras, parts) if parts else None
     compared = {"weights": hash_weights(model), "transform": descriptor_settings(cfg)}

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from utils.runtime import make_runtime, prepare_output, start_logging
 
 from .build import (
     build_memory,
+    make_ensemble,
     make_extractor,
     make_feature_cache,
     make_query_mapper,
@@ -25,7 +27,7 @@ from .build import (
     make_training_state,
 )
 from .estimate import compute_ideal_step_seconds, size_of
-from .evaluation.open_run import choose_config, load_trained
+from .evaluation.open_run import choose_config, load_trained, open_ensemble
 from .evaluation.rank import evaluate
 from .report.tables import format_results, score_methods
 from .report.write import write_report
@@ -86,19 +88,23 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
         trained = load_trained(cfg, None if config_file else opts, config_file)
         cfg, processes = trained.cfg, trained.runtime.processes
         logger.info("What differs from the recipe: %s", describe_differences(cfg))
+        ensemble = open_ensemble(trained)
         with processes.first_on_machine():  # the first one lists the frames
-            dataset = trained.read_dataset()
+            dataset = trained.read_dataset(ensemble)
         cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
         cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
         extractor = make_extractor(cfg, trained.model, trained.runtime)
-        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache)
-        if trained.trained_on == cfg.DATASETS.NAMES:
-            evaluation = replace(evaluation, chosen_on=trained.chosen_on)
+        others = make_ensemble(ensemble, dataset, folder / "features")
+        evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache, others)
+        choosers = (run.chosen_on for run in (trained, *ensemble) if run.trained_on == cfg.DATASETS.NAMES)
+        evaluation = replace(evaluation, chosen_on=set(chain.from_iterable(choosers)))
         maps = make_query_mapper(cfg, extractor, cameras)
         scores = score_methods(evaluation)
         table = format_results(evaluation, scores)
-        write = partial(write_report, origin=trained.origin, save_distances=cfg.TEST.SAVE_DISTANCES, make_maps=maps)
+        runs = ", ".join(f"{run.checkpoint} ({run.chosen})" for run in ensemble)
+        origin = trained.origin | ({"ensemble with": runs} if runs else {})
+        write = partial(write_report, origin=origin, save_distances=cfg.TEST.SAVE_DISTANCES, make_maps=maps)
         written = processes.run_on_main(partial(write, evaluation, scores, folder, cfg.TEST.RANKING_LENGTH))
         if scores:
             logger.info("results\n%s", table)

@@ -8,8 +8,7 @@ from typing import Any
 from datasets.clips.decoding import THUMBNAIL_HW, read_thumbnail
 from utils.files import write_text
 from utils.html_page import render_page
-from utils.tables import format_table
-from utils.text import format_csv
+from utils.text import format_csv, format_table
 from utils.unknown import UNKNOWN
 
 from .find import SIMILARITY

@@ -149,8 +149,7 @@ def check_replaced(path: Path) -> None:
 
 
 def write_features(table: FeatureTable, path: Path) -> None:
-    """Write a .npz or .parquet file, whole or not at all."""
-    check_suffix(path)
+    """Write a .npz or .parquet file (see ``check_suffix``), whole or not at all."""
 
     def write(file: BinaryIO) -> None:
         if path.suffix == PARQUET:

@@ -8,7 +8,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from utils.roles import ParameterRole
-from utils.tables import format_table
+from utils.text import format_table
 
 
 class Network(Protocol):

@@ -76,7 +76,9 @@ def test_steps_in_every_precision_change_the_weights_and_stay_finite(device, pre
     [
         ("fp32", ()),
         ("bf16", ("INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True, "INPUT.LOW_RESOLUTION", 0.5)),
+        ("bf16", ("MODEL.VIEW_PROMPTS", 2)),
         ("fp16", ("SOLVER.STAGE2.EMA_DECAY", 0.9, "MODEL.TUNING", "lora", "LOSS.ID_SCALE", 16.0)),
+        ("fp16", ("LOSS.MEMORY", "proxies")),
     ],
 )
 def test_recorded_steps_are_those_of_the_loop(device, precision, options, prepare, tmp_path, caplog):

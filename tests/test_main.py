@@ -3,18 +3,19 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import eval_main
 import train_main
-from model import make_model
 from processor.report import write
 from processor.training import checkpoints, monitor
 from utils.checkpoint import read_checkpoint
@@ -180,16 +181,6 @@ def test_a_person_with_one_tracklet_and_a_broken_frame_are_trained(make_tree, ti
     assert LAST.is_file()
 
 
-def test_weights_only_writes_a_file_that_evaluates_alike(make_tree, tiny_opts, at_work):
-    words = [*tiny_opts, "DATASETS.ROOT_DIR", make_tree(), "SOLVER.STAGE2.MAX_EPOCHS", 1]
-    assert status_of(train_main, "--output_dir", RUN, "--weights_only", *words) == 0
-    assert "MARGIN" not in log_of(RUN)  # only keys that differ from the recipe
-    for name, weight in (("whole", "checkpoint_last.pth"), ("alone", "weights_last.safetensors")):
-        assert evaluate("--weight", RUN / weight, results=name) == 0
-    assert result_rows("whole") == result_rows("alone") != []
-    assert (RUN / "weights_last.safetensors").stat().st_size < 0.4 * LAST.stat().st_size
-
-
 # ---- evaluation
 
 
@@ -202,29 +193,6 @@ def test_a_missing_checkpoint_says_what_to_type(tiny_opts, at_work, said):
     assert status_of(eval_main, "--output_dir", "logs/typo", "--weight", "gone.pth", *tiny_opts) == 1
     assert "gone.pth is not there, seen from " in said()
     assert not any(at_work.iterdir())
-
-
-@pytest.mark.parametrize(("classes", "cameras"), [(9, 5), (4, 2)])
-def test_a_checkpoint_of_other_classes_and_cameras_evaluates(classes, cameras, make_tree, tiny_opts, tiny_cfg, at_work):
-    """Plain weights, as somebody else may publish them: no table of cameras inside."""
-    root = make_tree()
-    torch.save(make_model(tiny_cfg(), classes, cameras).state_dict(), "other.pth")
-    words = ["--custom_output_dir", "results", "--weight", "other.pth", "--eval_case", "all"]
-    assert status_of(eval_main, *words, *tiny_opts, "DATASETS.ROOT_DIR", root) == 0
-    assert len(result_rows("results")) == 9
-    assert ("every camera counts as unknown" in log_of("results")) == (cameras == 5)
-    (root / "train").rename(root / "moved")
-    assert status_of(eval_main, *words, *tiny_opts, "DATASETS.ROOT_DIR", root) == 0
-    assert "every camera counts as unknown" in log_of("results")
-
-
-@pytest.mark.parametrize("left", ["", "1/c0n0"])
-def test_a_run_evaluates_data_with_a_damaged_training_split(left, trained):
-    Path("data/train").rename("data/moved")
-    if left:
-        Path("data/train", left).mkdir(parents=True)
-    assert evaluate(*trained) == 0
-    assert result_rows("results")
 
 
 def test_scores_of_the_people_who_chose_the_checkpoint_say_so(make_tree, tiny_opts, at_work, capsys):
@@ -244,6 +212,82 @@ def test_scores_of_the_people_who_chose_the_checkpoint_say_so(make_tree, tiny_op
         assert [text.count(remark) for text in texts] == [number] * 2
         remarks = json.loads(Path("results/results.json").read_text())["remarks"]
         assert [text.endswith(remark) for text in remarks if "chose" in text] == [True] * number
+
+
+@pytest.fixture
+def other_run(trained):
+    """A run in logs/other of other weights, clips and pictures' normalisation than that in logs/all."""
+    return edit_run("other", "NUM_CLIPS: 1", "NUM_CLIPS: 2", "FLIP: true", "FLIP: false", "- 0.485", "- 0.4")
+
+
+def edit_run(name, *words):
+    """Copy logs/all to logs/``name`` with other weights, and each odd word of its config replaced by the next."""
+    content = torch.load(LAST, weights_only=True)
+    for old, new in zip(words[::2], words[1::2], strict=True):
+        assert old in content["config"]
+        content["config"] = content["config"].replace(old, new, 1)
+    content["model"] = {
+        key: value * 1.1 if value.is_floating_point() else value for key, value in content["model"].items()
+    }
+    path = Path("logs", name, LAST.name)
+    path.parent.mkdir()
+    torch.save(content, path)
+    return path.parent
+
+
+def test_an_ensemble_joins_the_descriptors_of_runs_that_keep_their_configurations(trained, other_run):
+    words = ["--eval_case", "all", *trained, "TEST.SAVE_DISTANCES", True]
+    ensemble = [*words, "TEST.ENSEMBLE", f"('{other_run}',)"]
+    for file in Path("data").glob("case1*/query/20/c4n0/*"):
+        file.unlink()
+        file.write_text("damaged")
+    assert evaluate(*words, run=other_run, results="other") == 0
+    assert evaluate(*words, results="alone") == 0
+    assert evaluate(*ensemble, results="joined") == 0
+    name = "ensemble of 2 runs"
+    methods = [name, f"{name} + mask (annotated attributes)"]
+    found = [row for row in result_rows("joined") if row["method"] in methods]
+    assert [row["direction"] for row in found] == ["aerial to ground", "ground to aerial", "overall"] * 2
+    assert [row["num_valid_queries"] for row in found] == [5, 6, 11] * 2  # one query is damaged
+    distances = {}
+    for results, file in (("other", ""), ("alone", ""), ("joined", ""), ("joined", "_ensemble")):
+        path = Path(results, "case1_aerial_to_ground", f"distmat{file}.npz")
+        distances[results + file] = np.load(path)["distmat"]
+    np.testing.assert_array_equal(distances["joined"], distances["alone"])
+    assert np.abs(distances["other"] - distances["alone"]).max() > 1e-3
+    mean = (distances["other"] + distances["alone"]) / 2
+    np.testing.assert_allclose(distances["joined_ensemble"], mean, atol=1e-6)
+    assert evaluate(*ensemble, results="joined") == 0
+    assert log_of("joined").count("features were read from") == 7  # all but those of a side with unreadable frames
+    text = Path("joined/results.txt").read_text()
+    assert "ensemble with: logs/other/checkpoint_last.pth (the last, after epoch 2)" in text
+
+
+def test_an_ensemble_of_a_run_with_itself_ranks_as_the_run(trained):
+    assert evaluate("--eval_case", "all", *trained, "TEST.MASK", "none", "TEST.ENSEMBLE", f"('{RUN}', '{LAST}')") == 0
+    rows = result_rows("results")
+    assert [row.pop("method") for row in rows] == ["visual only"] * 3 + ["ensemble of 3 runs"] * 3
+    assert rows[:3] == rows[3:]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (None, "logs/gone is not there, seen from .*: TEST.ENSEMBLE must name folders of trained runs, or checkpoints"),
+        ((), "logs/odd/checkpoint_last.pth is not there"),
+        (
+            ("NAMES: agvpreid", "NAMES: mars"),
+            "logs/odd/checkpoint_last.pth was trained on mars, and logs/all/.* on agv",
+        ),
+        (("  SPLIT: 1", "  SPLIT: 2"), "trained on other people: DATASETS.SPLIT is 2, here 1"),
+    ],
+)
+def test_runs_that_make_no_ensemble_are_refused_in_one_line(words, message, trained, said):
+    folder = Path("logs/gone") if words is None else edit_run("odd", *words)
+    if words == ():
+        (folder / LAST.name).unlink()
+    assert evaluate(*trained, "TEST.ENSEMBLE", f"('{folder}',)") == 1
+    assert re.search(message, said())
 
 
 def test_masked_test_people_are_ranked_but_not_scored(make_tree, tiny_opts, at_work):
@@ -269,16 +313,3 @@ def test_weights_named_when_training_are_not_what_is_evaluated(trained):
     assert "logs/all/checkpoint_last.pth (the last, after epoch 2)" in Path("results/results.txt").read_text()
     assert evaluate("--config_file", path) == 1
     assert evaluate("--config_file", path, "--weight", "last") == 0
-
-
-def test_an_evaluation_repeats_and_replaces_all_files_of_an_earlier_one(trained):
-    assert evaluate("--eval_case", "all", "TEST.RE_RANKING", "True") == 0
-    here = Path("results")
-    (here / "notes.txt").write_text("mine")
-    assert (here / "submission_reranked.csv").is_file()
-    for results in ("results", "again"):
-        assert evaluate("--eval_case", "case1", results=results) == 0
-    assert result_rows("results") == result_rows("again")
-    assert not [*here.rglob("*reranked*"), *here.glob("submission*"), *here.glob("case*/*.csv")]
-    assert (here / "tracklet_rankings.csv").is_file()
-    assert (here / "notes.txt").is_file()

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if (item["unreadable"] == NO_FRAME).any():
                 raise Mistake(f"Tracklet {tracklet.key}: none of its frames can be read.")
         pixels = [item["clips"] for item in items]
-        explanation = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items])
+        explanation = explain_pair(extractor, pixels[0], pixels[1], [item["camid"] for item in items])
         path = folder / f"{pair[0].key}_and_{pair[1].key}.png".replace("/", "-")
         draw_pair(explanation, pixels, pair, describe_origin(trained.origin), path)
         logger.info("Similarity %.3f: %s", explanation.similarity, path)

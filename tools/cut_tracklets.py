@@ -1,4 +1,13 @@
-"""Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet."""
+"""Cut the boxes of a tracker out of a video, into one folder of frames for each tracklet.
+
+example:
+  python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone --min_confidence 0.6 --stride 5
+
+BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, in any order, with frame
+(from 1), id, left, top, width, height, confidence, and in ground truths a class, with commas, semicolons or spaces
+between them. Where column 7 is a flag (0 and 1 only), boxes with 0 are left out. Boxes must refer to upright frames.
+Nothing is written if anything goes wrong. docs/video.md explains the rest.
+"""
 
 import argparse
 import logging
@@ -13,22 +22,10 @@ from utils.commands import run_command
 
 logger = logging.getLogger(__name__)
 
-EPILOG = """\
-example:
-  python -m tools.cut_tracklets drone.mp4 drone_boxes.txt --output data/drone --min_confidence 0.6 --stride 5
-
-BOXES is a text file of the MOTChallenge form, which most trackers write: a line for each box, in any order, with frame
-(from 1), id, left, top, width, height, confidence, and in ground truths a class, with commas, semicolons or spaces
-between them. Where column 7 is a flag (0 and 1 only), boxes with 0 are left out. Boxes must refer to upright frames.
-Nothing is written if anything goes wrong. docs/video.md explains the rest.
-"""
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Cut the tracklets and say what was kept."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     whole = at_least(1)
     add = parser.add_argument
     add("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads, or a folder of pictures")

@@ -98,7 +98,7 @@ def check(args: argparse.Namespace) -> int:
     from datasets.check.check import check_dataset, count_cores
     from datasets.check.report import format_report, report_as_dict
 
-    report = check_dataset(cfg, args.sample, args.workers or count_cores(), progress=True)
+    report = check_dataset(cfg, args.sample, args.workers or count_cores())
     show(format_report(report))
     if args.json:
         write_text(json.dumps(report_as_dict(report), indent=2) + "\n", args.json)

@@ -8,9 +8,8 @@ onnx: the file goes from frames as bytes to descriptors, and is checked against 
 frames: 'frames', uint8 (B, T, 3, H, W), and 'cameras', int64 (B,), -1 where unknown; it returns the descriptors of
 eval_main.py, float32. Its metadata says how frames are chosen and resized.
 
-weights: the folder gets weights.safetensors (our names; eval_main.py --weight reads it), published_layout.pth (a plain
-state dict in the names and shapes of the winner's checkpoint, for programs that load these strictly; only for networks
-with a camera embedding) and MODEL_CARD.md, which says what the network takes and returns.
+weights: the folder gets weights.safetensors, which eval_main.py --weight reads, published_layout.pth and MODEL_CARD.md.
+docs/export.md explains them.
 """
 
 import argparse

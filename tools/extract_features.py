@@ -8,9 +8,8 @@ examples:
   torchrun --nproc_per_node=4 -m tools.extract_features --output_dir logs/all --tracklets /data/people --output p.npz
   python -m tools.extract_features --network xtfclip.onnx --tracklets /data/people --output people.npz
 
-Every folder that directly holds frames (.jpg, .jpeg, .png) is one tracklet: the folder of --tracklets itself and those
-below it. Its key is its path below that folder. One still image is a tracklet of one frame. The file is described in
-docs/search.md. A command that was stopped goes on where it was: finished parts are in OUTPUT.parts.
+Every folder that directly holds frames is one tracklet, and so is one still image; docs/search.md says what their keys
+are, what the file holds, and how a command that was stopped goes on.
 
 --network takes a file of tools.export in place of a run, and needs NumPy, onnxruntime, Pillow, pyarrow, yacs, PyYAML
 and filelock, but no torch.
@@ -79,7 +78,9 @@ def extract_by_run(args: argparse.Namespace) -> None:
     with lock_folder(output.parent, output.name), start_logging(log):
         trained = load_trained(cfg, overrides=opts)
         text_space = open_text_space(args.text_tower) if args.text_tower else None
-        columns, origin = extract_folder(trained, args.tracklets, args.camera, parts, text_space=text_space)
+        columns, origin = extract_folder(
+            trained, args.tracklets, args.camera, parts, text_space=text_space, view=args.view
+        )
         trained.runtime.processes.run_on_main(partial(write, args, origin, columns))
         if trained.runtime.processes.is_main:
             shutil.rmtree(parts, ignore_errors=True)

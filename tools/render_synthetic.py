@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from demo.presets import PRESETS
+from demo.dataset import PRESETS, render_dataset, write_contact_sheet
 from utils.arguments import MAX_WORKERS, at_least
 from utils.commands import run_command
 
@@ -38,8 +38,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.preset = replace(preset, **{name: value for name, value in vars(args).items() if name in vars(preset)})
     if args.preset.train_people == args.preset.test_people == 0:
         parser.error("--train_people and --test_people must not both be 0.")
-    from demo.dataset import render_dataset, write_contact_sheet  # what they import takes seconds
-
     if args.contact_sheet:
         write_contact_sheet(args.contact_sheet, args.preset, args.seed, args.rows, args.width)
         return

@@ -1,7 +1,6 @@
-"""Make, check and join submissions to the AG-VPReID challenge.
+"""Check and join submissions to the AG-VPReID challenge, which evaluation writes.
 
 examples:
-  python -m tools.submission write results/all --output submission.csv --method reranked --length 10
   python -m tools.submission check submission.csv --sample sample_submission.csv --root /data/AG-VPReID
   python -m tools.submission merge case1.csv case2.csv --output submission.csv --sample sample_submission.csv
   python -m tools.submission merge results/all/submission.csv --output ordered.csv --sample sample_submission.csv
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.arguments import at_least, output_file
+from utils.arguments import output_file
 from utils.commands import run_command, show
 from utils.mistake import Mistake
 
@@ -25,12 +24,9 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the three commands; a check returns 1 if there is a problem."""
+    """Run one of the two commands; a check returns 1 if there is a problem."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    write = commands.add_parser("write", help="make a submission from distmat*.npz (TEST.SAVE_DISTANCES)")
-    write.add_argument("results", type=Path, help="results folder of eval_main.py (--custom_output_dir)")
-    write.add_argument("--method", default="visual", help="visual (default), or as after distmat_ in a file's name")
     check = commands.add_parser("check", help="check a submission, by the organisers' sample if there is one")
     check.add_argument("file", type=Path, help="the submission")
     check.add_argument("--root", type=Path, help="copy of AG-VPReID, for the names of its tracklets")
@@ -38,11 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     merge = commands.add_parser("merge", help="join the rankings of one direction or several, in order")
     merge.add_argument("files", nargs="+", type=Path, help="tracklet_rankings*.csv of each direction")
     submission_file = output_file(".csv", beginning="row_id,query_tracklet,gallery_tracklets")
-    length = "names per query; 0: all; default: 20, which are scored"
-    write.add_argument("--length", type=at_least(0), default=20, help=length)
-    for command in (write, merge):
-        command.add_argument("--output", type=submission_file, required=True, help="submission to write")
-        command.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")
+    merge.add_argument("--output", type=submission_file, required=True, help="submission to write")
+    merge.add_argument("--sample", type=Path, help="the organisers' sample, whose order the rows are put into")
     args = parser.parse_args(argv)
     from processor.report import submission  # torch takes seconds: --help and mistakes are answered before
 
@@ -56,10 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         basis = "" if sample else ", without a sample"
         show(f"{args.file}{basis}: {len(rows)} rows, {submission.format_problems(problems)}")
         return 1 if problems else 0
-    if args.command == "write":
-        ranked = submission.rank_results(args.results, args.method, args.length)
-    else:
-        ranked = (row for path in args.files for row in submission.read_submission(path))
+    ranked = (row for path in args.files for row in submission.read_submission(path))
     logger.info("%s: %d rows", args.output, submission.write_submission(args.output, ranked, sample))
     return 0
 

@@ -20,6 +20,14 @@ logger = logging.getLogger(__name__)
 # Errors of the machine or of the rights on it, wherever they come up: no code of ours can be mended for them.
 NAMES = "EACCES EPERM EROFS EIO EMFILE ENFILE EPIPE ENAMETOOLONG ELOOP"
 MACHINE_ERRORS = (*DISK_FULL, *(getattr(errno, name) for name in NAMES.split()))
+LOADER_ENDED = (
+    "The system ended a process that loads frames, mostly because memory or /dev/shm is full: lower "
+    "DATALOADER.NUM_WORKERS (0 needs neither), or give a container more (docker run --shm-size=8g)."
+)
+LITTLE_MEMORY = (
+    "Too little memory: lower SOLVER.STAGE2.IMS_PER_BATCH or TEST.IMS_PER_BATCH, or set "
+    "MODEL.GRADIENT_CHECKPOINTING True; `python -m tools.plan_run` says what fits."
+)
 
 
 def first_line(error: BaseException) -> str:
@@ -106,9 +114,12 @@ def _report(error: BaseException) -> None:
     ):
         logger.error("The package %s is not installed: install requirements.txt and requirements-extra.txt.", package)
     else:
-        logger.error("%s: %s", type(error).__name__, first_line(error), exc_info=error)
-        if hint := _find_hint(error):
-            logger.error("%s", hint)
+        kind, message = type(error).__name__, first_line(error)
+        logger.error("%s: %s", kind, message, exc_info=error)
+        if message.startswith("DataLoader worker"):
+            logger.error(LOADER_ENDED)
+        elif isinstance(error, MemoryError) or "can't allocate memory" in message or "OutOfMemory" in kind:
+            logger.error(LITTLE_MEMORY)
 
 
 def _in_one_line(error: Mistake) -> str:
@@ -117,22 +128,6 @@ def _in_one_line(error: Mistake) -> str:
         message = message.splitlines()[-1]
     line = " ".join(part.strip() for part in message.splitlines())
     return line if len(line) <= 1000 else f"{line[:996]} ..."
-
-
-def _find_hint(error: BaseException) -> str | None:
-    """Return what helps against too little memory; None for other errors."""
-    message = first_line(error)
-    if message.startswith("DataLoader worker"):
-        return (
-            "The system ended a process that loads frames, mostly because memory or /dev/shm is full: lower "
-            "DATALOADER.NUM_WORKERS (0 needs neither), or give a container more (docker run --shm-size=8g)."
-        )
-    if isinstance(error, MemoryError) or "can't allocate memory" in message or "OutOfMemory" in type(error).__name__:
-        return (
-            "Too little memory: lower SOLVER.STAGE2.IMS_PER_BATCH or TEST.IMS_PER_BATCH, or set "
-            "MODEL.GRADIENT_CHECKPOINTING True; `python -m tools.plan_run` says what fits."
-        )
-    return None
 
 
 def _end_loader_processes() -> None:

@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 SUFFIX = ".part"  # of what is being written: ".", its name, ".", eight random characters, then this
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.holder"
 WRITTEN_LIST = ".written.txt"  # what ``replace_files`` or ``whole_folder`` wrote into a folder, a name a line
-EARLIER_LIST = "rendered_files.txt"  # the same, of a data set that version 0.1 rendered
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, or of somebody's share of it
 
 
@@ -112,8 +111,7 @@ def _require_replaceable(path: Path, force: bool) -> None:
         return
     if not force:
         raise Mistake(f"{path} is not empty: choose another folder, or replace it with --force.")
-    lists = (WRITTEN_LIST, EARLIER_LIST)
-    if strange := _files_in(path).difference(lists, *(_read_list(path / name) for name in lists)):
+    if strange := _files_in(path).difference([WRITTEN_LIST], _read_list(path / WRITTEN_LIST)):
         raise Mistake(f"{path / min(strange)} was not written here: delete {path} yourself, or choose another folder.")
 
 

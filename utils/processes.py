@@ -104,7 +104,7 @@ class Processes:
         joined = _GatheredRows.apply(torch.cat(rows, dim=1), self)
         parts = joined.split([row.shape[1] for row in rows], dim=1)
         pairs = zip(parts, tensors, strict=True)
-        return tuple(part.to(tensor.dtype).reshape(-1, *tensor.shape[1:]) for part, tensor in pairs)
+        return tuple(part.to(tensor.dtype).reshape(len(part), *tensor.shape[1:]) for part, tensor in pairs)
 
     def parallelize(self, model: nn.Module) -> nn.Module:
         """Wrap a model so that its gradients are averaged over all processes; alone, return the model itself."""

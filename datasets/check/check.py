@@ -16,11 +16,12 @@ import torch
 from yacs.config import CfgNode
 
 from utils.metrics import PROTOCOLS
+from utils.pictures import UnreadableFrameError, read_frame_file
 from utils.progress import track
 from utils.unknown import UNKNOWN
 
 from ..build import make_dataset, make_train_loader
-from ..clips.decoding import UnreadableFrameError, decode_frame, read_frame_file
+from ..clips.decoding import decode_frame
 from ..problems import Findings
 from ..tracklet import Case, Tracklet
 from .report import Examined, Report
@@ -28,7 +29,7 @@ from .report import Examined, Report
 DIGEST_BYTES = 8  # among 10 million frames, two different ones share a digest with a probability of 3e-6
 
 
-def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress: bool = False) -> Report:
+def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1) -> Report:
     """Check the data set of a config, and whether training with the config's settings could use it.
 
     ``sample`` frames of each tracklet, evenly spread, are decoded, 0 for all; by ``num_workers`` processes, 1 for the
@@ -41,7 +42,7 @@ def check_dataset(cfg: CfgNode, sample: int = 0, num_workers: int = 1, progress:
             with report.problems.guard("batches"), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "This DataLoader will create")  # nothing is loaded here
                 make_train_loader(cfg, report.dataset)
-            _examine(cfg, report, sample, num_workers, progress)
+            _examine(cfg, report, sample, num_workers)
             _compare_tracklets(cfg, report)
     except BrokenProcessPool as error:
         text = f"{error} After {len(report.examined)} tracklets; --workers 1 shows which one is next."
@@ -64,7 +65,7 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _examine(cfg: CfgNode, report: Report, sample: int, num_workers: int, progress: bool) -> None:
+def _examine(cfg: CfgNode, report: Report, sample: int, num_workers: int) -> None:
     """Examine the frames of all tracklets, in worker processes if there are to be several."""
     splits = [split for split, part in report.dataset.splits().items() for _ in part]
     tracklets = [tracklet for part in report.dataset.splits().values() for tracklet in part]
@@ -73,7 +74,7 @@ def _examine(cfg: CfgNode, report: Report, sample: int, num_workers: int, progre
     try:
         # They are sent one by one: an interruption then waits only for the tracklets that are being examined.
         results = pool.map(examine, splits, tracklets) if pool else map(examine, splits, tracklets)
-        for examined in track(results, "checking", "tracklet", len(tracklets), enabled=progress):
+        for examined in track(results, "checking", "tracklet", len(tracklets)):
             report.examined.append(examined)
             for check, text in examined.problems:
                 report.problems.add(check, text)

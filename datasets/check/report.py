@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from utils.tables import format_table
+from utils.text import format_table
 from utils.unknown import UNKNOWN
 
 from ..problems import BLOCKING, CHECKS, FRAME_FAULTS, LEVELS, REMARK, WARNING, Findings, printable
-from ..readers.dataset import DataSet
-from ..tracklet import Tracklet
+from ..tracklet import DataSet, Tracklet
 
 TITLES = {BLOCKING: "Blocking problems", WARNING: "Warnings", REMARK: "Remarks"}
 NUM_EXAMPLES = 5  # places that the text names for each check; the JSON file has all

@@ -1,6 +1,7 @@
 """Draw batches for metric learning: several tracklets of each of several identities."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from utils.unknown import UNKNOWN
 from .clip_dataset import ClipRequest
 
 
+@dataclass(eq=False)
 class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     """Batches of P distinct identities with K tracklets each.
 
@@ -35,40 +37,33 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
     ``pids``, ``views`` and ``altitudes`` are those of all items; ``batch_size`` is P * K, ``num_instances`` K.
     """
 
-    def __init__(
-        self,
-        pids: Sequence[int],
-        batch_size: int,
-        num_instances: int,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        views: Sequence[str] = (),
-        altitudes: Sequence[int | None] = (),
-        both_views: bool = False,
-        balance_altitudes: bool = False,
-        num_parts: int = 1,
-    ) -> None:
-        self.num_instances = num_instances
-        self.identities_per_batch = batch_size // num_instances
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.both_views = both_views
-        self.balance_altitudes = balance_altitudes
-        self._part_size = batch_size // num_parts
-        self._is_aerial = np.array([view == "aerial" for view in views], dtype=bool)
-        self._levels = np.zeros(len(pids))  # altitudes to balance within a view; all equal if they are not balanced
-        if balance_altitudes:
-            known = np.array([UNKNOWN if altitude is None else altitude for altitude in altitudes])
+    pids: Sequence[int]
+    batch_size: int
+    num_instances: int
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    views: Sequence[str] = ()
+    altitudes: Sequence[int | None] = ()
+    both_views: bool = False
+    balance_altitudes: bool = False
+    num_parts: int = 1
+
+    def __post_init__(self) -> None:
+        self.identities_per_batch = self.batch_size // self.num_instances
+        self._part_size = self.batch_size // self.num_parts
+        self._is_aerial = np.array([view == "aerial" for view in self.views], dtype=bool)
+        self._levels = np.zeros(len(self.pids))  # altitudes to balance within a view; all equal if they are not
+        if self.balance_altitudes:
+            known = np.array([UNKNOWN if altitude is None else altitude for altitude in self.altitudes])
             self._levels[self._is_aerial] = known[self._is_aerial]
-        labels = np.asarray(pids)
+        labels = np.asarray(self.pids)
         self._items = [np.flatnonzero(labels == label) for label in np.unique(labels)]  # of each identity
         self._similarity: np.ndarray | None = None  # of each pair of identities
-        self._check_batch_size(batch_size)
+        self._check_batch_size()
         self.set_epoch(0)
 
-    def _check_batch_size(self, batch_size: int) -> None:
+    def _check_batch_size(self) -> None:
         """Refuse a batch with more identities than there are, or that the processes cannot share out equally."""
         size, num_people = self._part_size, len(self._items)
         if size % self.world_size:
@@ -79,7 +74,7 @@ class IdentityBatchSampler(Sampler[list[ClipRequest]]):
         if num_people < 2:  # a batch of one identity has no negatives; the configuration refuses it
             raise Mistake(f"Training needs at least two people, but the training set has {num_people}.")
         raise Mistake(
-            f"SOLVER.STAGE2.IMS_PER_BATCH ({batch_size}) / DATALOADER.NUM_INSTANCE ({self.num_instances}) = "
+            f"SOLVER.STAGE2.IMS_PER_BATCH ({self.batch_size}) / DATALOADER.NUM_INSTANCE ({self.num_instances}) = "
             f"{self.identities_per_batch} identities a batch, but training has only {num_people}: lower "
             f"SOLVER.STAGE2.IMS_PER_BATCH to at most {num_people * self.num_instances}."
         )

@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from utils.pictures import UnreadableFrameError
 from utils.unknown import UNKNOWN
 
 from ..tracklet import Tracklet
-from .decoding import UnreadableFrameError, decode_frame
+from .decoding import decode_frame
 
 logger = logging.getLogger(__name__)
 
 NOT_REPLACED = -1  # in ``unreadable``: the frame was read
+FACT_DROPOUT = 0.1  # probability that training takes a fact of the capture for unknown (MODEL.VIEW_PROMPTS)
 NO_FRAME = -2  # in ``unreadable``: the tracklet has no readable frame, and the clip is black
 
 
@@ -37,7 +39,8 @@ class TrackletClips(Dataset):
     """Clips of tracklets, decoded.
 
     An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and ``camid``,
-    the 0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``; and ``unreadable``,
+    the 0-based training camera, both -1 when unknown, or with ``with_captures`` (4,) of the camera and
+    ``Tracklet.capture``; ``tracklet``, the index into ``tracklets``; and ``unreadable``,
     (T,), int64: for each frame that could not be read its index in the tracklet, and -1 for all others.
 
     A frame that cannot be read is replaced by the nearest readable one of its tracklet, with one warning, which worker
@@ -59,6 +62,7 @@ class TrackletClips(Dataset):
     cameras: Mapping[int, int] = field(default_factory=dict)  # 0-based training camera by camid
     num_clips: int = 1  # of each tracklet with sampling 'test'; must be 1 otherwise
     black_if_unreadable: bool = False
+    with_captures: bool = False
 
     def __post_init__(self) -> None:
         lengths = np.array([len(tracklet.frame_paths) for tracklet in self.tracklets], dtype=np.int64)
@@ -99,10 +103,21 @@ class TrackletClips(Dataset):
         return {
             "clips": torch.stack([frames[index] for index in indices.tolist()]),
             "label": self.labels.get(tracklet.pid, UNKNOWN),
-            "camid": self.cameras.get(tracklet.camid, UNKNOWN),
+            "camid": self._describe_capture(tracklet, request),
             "tracklet": number,
             "unreadable": unreadable,
         }
+
+    def _describe_capture(self, tracklet: Tracklet, request: ClipRequest) -> torch.Tensor | int:
+        """Return the training camera, or with it how the tracklet was taken, of which training forgets some facts."""
+        camera = self.cameras.get(tracklet.camid, UNKNOWN)
+        if not self.with_captures:
+            return camera
+        facts = np.array(tracklet.capture)
+        if self.sampling == "train":
+            seeds = np.random.SeedSequence([self.seed, request.epoch, request.position, 1])  # not those of the frames
+            facts[np.random.default_rng(seeds).random(len(facts)) < FACT_DROPOUT] = UNKNOWN
+        return torch.tensor([camera, *facts])
 
     def _sample(self, request: ClipRequest, number: int) -> np.ndarray:
         """Choose the frames of a clip of tracklet ``number``: their indices in the tracklet, (T,)."""

@@ -2,13 +2,9 @@
 
 import base64
 import contextlib
-import errno
 import io
 import math
 import os
-import stat
-import time
-from collections.abc import Iterator
 
 import numpy as np
 import PIL
@@ -18,14 +14,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from utils.mistake import Mistake
-from utils.pictures import FORMATS, JPEG_MAGIC, ORIENTATION, is_turned, read_rgb
+from utils.pictures import JPEG_MAGIC, frame_errors, is_turned, read_frame_file, read_rgb
 
 TURNING = (b"Exif\0", b"Orientation")  # what announces that a JPEG may have to be turned
-# What the system says of storage that cannot deliver a file now, or of too many open files; and seconds between tries.
-AWAY = {
-    getattr(errno, name, -1) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
-}
-PAUSES = (1, 2, 4, 8)
 THUMBNAIL_HW = (128, 64)  # pixels of pictures on pages
 THUMBNAIL_QUALITY = 60  # of WebP, 0..100
 
@@ -39,40 +30,6 @@ DECODE_MARGIN = 1.25
 DECODER = f"6, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, torch {torch.__version__}"
 
 
-class UnreadableFrameError(Mistake, OSError):
-    """A frame, or every frame of a tracklet, could not be decoded."""
-
-
-class StorageAwayError(Mistake):
-    """Storage cannot deliver a file now: the frame itself may be good."""
-
-
-def read_frame_file(path: str) -> bytes:
-    """Read a regular file whole. Storage that is away is asked again after pauses; if it stays away, the run ends."""
-    for pause in PAUSES:
-        with contextlib.suppress(StorageAwayError):
-            return _read_regular(path)
-        time.sleep(pause)
-    return _read_regular(path)
-
-
-def _read_regular(path: str) -> bytes:
-    """Read a file, but no pipe, which would wait for its writer, and no device such as /dev/zero, which has no end."""
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableFrameError(f"Cannot read frame {path}: it is not a regular file.")
-        with open(path, "rb") as file:
-            return file.read(status.st_size)  # not to the end: the file may still grow
-    except UnreadableFrameError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: the path holds a null character
-        no_folder = isinstance(error, FileNotFoundError) and not os.path.isdir(os.path.dirname(os.path.abspath(path)))
-        if no_folder or getattr(error, "errno", None) in AWAY:
-            raise StorageAwayError(f"{path} cannot be read, because storage is away: {error}.") from error
-        raise UnreadableFrameError(f"Cannot read frame {path}: {error}") from error
-
-
 def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
     """Read an image as RGB, upright as its EXIF data say, and resize it bilinearly, antialiased: (C, H, W), uint8.
 
@@ -80,32 +37,11 @@ def decode_frame(path: str, size_hw: tuple[int, int]) -> torch.Tensor:
     decodes other formats, and JPEG files in which the fast decoder finds an irregularity.
     """
     content = read_frame_file(path)
-    with _frame_errors(path):
+    with frame_errors(path):
         if content.startswith(JPEG_MAGIC):
             with contextlib.suppress(ValueError):
                 return _decode_jpeg(content, size_hw)
         return _decode_with_pillow(content, size_hw)
-
-
-def read_size(path: str) -> tuple[int, int]:
-    """Return height and width of a frame as ``decode_frame`` sees it; raises its errors for damaged heads of files."""
-    content = read_frame_file(path)
-    with _frame_errors(path), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        is_on_its_side = is_turned(image) and image.getexif()[ORIENTATION] in range(5, 9)
-        return (image.width, image.height) if is_on_its_side else (image.height, image.width)
-
-
-@contextlib.contextmanager
-def _frame_errors(path: str) -> Iterator[None]:
-    """Raise whatever a block raises about a frame as ``UnreadableFrameError``."""
-    try:
-        yield
-    except PIL.UnidentifiedImageError as error:
-        formats = ", ".join(FORMATS)
-        raise UnreadableFrameError(f"Cannot read frame {path}: it is damaged, or none of {formats}.") from error
-    # Third-party decoders promise no list of what they raise for damaged files, and a damaged file may not end a run.
-    except Exception as error:
-        raise UnreadableFrameError(f"Cannot read frame {path}: {str(error) or type(error).__name__}") from error
 
 
 def _decode_jpeg(content: bytes, size_hw: tuple[int, int]) -> torch.Tensor:
@@ -154,7 +90,7 @@ def read_thumbnail(path: str) -> str | None:
         return None
     try:
         return encode_thumbnail(decode_frame(path, THUMBNAIL_HW).permute(1, 2, 0).numpy())
-    except (UnreadableFrameError, StorageAwayError):  # already warned about when its feature was computed
+    except Mistake:  # already warned about when its feature was computed
         return None
 
 

@@ -83,20 +83,9 @@ class Augmenter:
         draws = self.draw(clips.shape, generator, pinned=clips.is_cuda)
         return self.apply(clips, *(part.to(clips.device, non_blocking=True) for part in draws))
 
-    def apply(
-        self,
-        clips: torch.Tensor,
-        flipped: torch.Tensor,
-        boxes: torch.Tensor,
-        colors: torch.Tensor,
-        factors: torch.Tensor,
-        corners: torch.Tensor,
-        hues: torch.Tensor,
-        views: torch.Tensor,
-        rows_mixed: torch.Tensor,
-        columns_mixed: torch.Tensor,
-    ) -> torch.Tensor:
+    def apply(self, clips: torch.Tensor, *draws: torch.Tensor) -> torch.Tensor:
         """Normalise clips as above and change them by what ``draw`` drew, on their device."""
+        flipped, boxes, colors, factors, corners, hues, views, rows_mixed, columns_mixed = draws
         x = clips.float().div_(255)
         B, T, C, H, W = x.shape
         G = len(boxes)

@@ -18,7 +18,6 @@ test identities are masked: the same folder number on the query and the gallery 
 
 import functools
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +25,9 @@ from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
 from ..attributes import AGVPREID_SCHEME
-from ..problems import LOADING, Problems
+from ..problems import Problems
+from ..tracklet import DataSet, DatasetOptions
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, FolderLayout, Sighting, read_case_folders
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
 
 # C0 and C1 are CCTV, C2 and C3 wearable cameras, C4 and C5 drones (AG-VPReID README).
 VIEW_OF_CAMERA = {0: "ground", 1: "ground", 2: "ground", 3: "ground", 4: "aerial", 5: "aerial"}
@@ -90,19 +89,17 @@ LAYOUT = FolderLayout(
     cases={"case1": AERIAL_TO_GROUND, "case2": GROUND_TO_AERIAL},
     scheme=AGVPREID_SCHEME,
     parse=parse_frame_name,
-    parser_version="agvpreid 2",
+    parser_version="agvpreid 3",
     view_of=VIEW_OF_CAMERA.get,
     table_folder="attributes",
     masked_names=_MASKED_NAMES,
 )
 
 
-def read_agvpreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_agvpreid(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read AG-VPReID: 'case1', aerial to ground, and 'case2', ground to aerial; it uses index_dir and with_train."""
     dataset = read_case_folders(LAYOUT, root, options, problems)
     sizes = {f"{case.name}/query tracklets": len(case.query) for case in dataset.cases.values()}
-
-    def differs_by(version: Mapping[str, int]) -> int:
-        return sum(abs(version[name] - size) for name, size in sizes.items())
-
-    return replace(dataset, published=min(PUBLISHED, PUBLISHED_FULL, key=differs_by))
+    versions = (PUBLISHED, PUBLISHED_FULL)
+    nearer = min(versions, key=lambda version: sum(abs(version[name] - size) for name, size in sizes.items()))
+    return replace(dataset, published=nearer)

@@ -17,8 +17,7 @@ from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme, read_attributes
 from ..problems import CHECKS, Problems
-from ..tracklet import AGVPREID_RANKING, Case, Tracklet
-from .dataset import DataSet, DatasetOptions, report_odd_views
+from ..tracklet import AGVPREID_RANKING, Case, DataSet, DatasetOptions, Tracklet
 from .listing import missing_path_error
 from .manifest import Row, list_tracklets
 from .names import last_integer
@@ -44,6 +43,7 @@ class Sighting(NamedTuple):
     camid: int
     altitude: int = UNKNOWN  # metres; ``UNKNOWN`` on the ground, or if it is not known
     day: int = UNKNOWN  # YYMMDD
+    angle: int = UNKNOWN  # degrees; as the altitude
     codes: tuple[int, ...] = ()  # attributes, for data sets that keep them in names
 
 
@@ -164,7 +164,7 @@ def _make_tracklets(
     faults: dict[str, list[str]] = defaultdict(list)
     tracklets = []
     for row, attributes in zip(rows, _find_attributes(layout, root, split, rows, problems), strict=True):
-        camid, altitude, day = row.values[:3]
+        camid, altitude, day, angle = row.values[:4]
         seen_from = layout.view_of(camid) or view or "ground"
         if camid == UNKNOWN:
             found = list(layout.find_name_faults(row))
@@ -174,9 +174,10 @@ def _make_tracklets(
                 faults[check].append(text)
         elif seen_from == "aerial" and altitude == UNKNOWN:
             faults["altitude"].append(row.folder.path)
-        metres, date = (None if number == UNKNOWN else number for number in (altitude, day))
+        facts = (None if number == UNKNOWN else number for number in (altitude, day, angle))
+        metres, date, degrees = facts
         pid, name, _ = row.folder
-        tracklets.append(Tracklet(name, row.paths, pid, camid, seen_from, metres, attributes, date))
+        tracklets.append(Tracklet(name, row.paths, pid, camid, seen_from, metres, attributes, date, degrees))
     for check in sorted(faults, key=list(CHECKS).index):
         summary = f"{split}: {len(faults[check])} of {len(rows)} tracklets: {CHECKS[check].meaning}."
         problems.add(check, *faults[check], summary=summary)
@@ -190,7 +191,7 @@ def _find_attributes(
 ) -> Sequence[tuple[int, ...] | None]:
     """Return the attributes of each tracklet, from the names or the split's table; None where there are none."""
     if not layout.table_folder:
-        codes = [tuple(row.values[3:]) for row in rows]
+        codes = [tuple(row.values[4:]) for row in rows]
         return codes if any(code != UNKNOWN for each in codes for code in each) else [None] * len(rows)
     path = root / layout.table_folder / f"{split}.csv"
     with problems.guard("attribute table"):
@@ -207,3 +208,13 @@ def _find_attributes(
             return [table.get(row.folder.pid, layout.scheme.unknown) for row in rows]
         problems.add("no attribute table", str(path), summary=f"{split}: no attribute table {path}.")
     return [None] * len(rows)
+
+
+def report_odd_views(split: str, tracklets: Sequence[Tracklet], view: str, problems: Problems) -> None:
+    """Report tracklets on the wrong side of a case, which should hold one view."""
+    odd = [tracklet for tracklet in tracklets if tracklet.view != view]
+    problems.add(
+        "other view",
+        *(f"{os.path.dirname(tracklet.frame_paths[0])}: from the {tracklet.view}" for tracklet in odd),
+        summary=f"{split}: {len(odd)} of {len(tracklets)} tracklets are not from the {view}, as this side should be.",
+    )

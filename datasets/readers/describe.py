@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.mistake import Mistake
-from utils.tables import format_table
-from utils.text import natural_key, shorten, spelling
+from utils.text import format_table, natural_key, shorten, spelling
 
 from ..problems import printable
 from ..tracklet import VIEWS

@@ -29,10 +29,9 @@ from utils.mistake import Mistake
 from utils.unknown import UNKNOWN
 
 from ..attributes import AttributeScheme
-from ..problems import LOADING, Problems
-from ..tracklet import VREID_XFD_RANKING
+from ..problems import Problems
+from ..tracklet import VREID_XFD_RANKING, DataSet, DatasetOptions
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL, CaseLayout, FolderLayout, Sighting, read_case_folders
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
 
 GROUND_CAMERA = 0
 MIN_AERIAL_FIELDS = 8  # names with fewer fields are from the ground
@@ -45,7 +44,7 @@ SCHEME = AttributeScheme(
 _SESSION = r"(?=0*[1-9])\d{1,6}"
 _AERIAL_NAME = re.compile(
     r"[^_]*_(?P<day>\d{2})_(?P<month>\d{2})_\d{2}(?P<year>\d{2})_[^_]*_[^_]*"  # person, date and time
-    r"_(?P<altitude>\d{1,6})_\d{1,6}_\d{1,6}"  # with distance and angle
+    r"_(?P<altitude>\d{1,6})_\d{1,6}_(?P<angle>\d{1,6})"  # with the distance
     r"(?:_(?P<facts>.*?))?"  # location, attributes, action and scene
     rf"_(?:[Ss](?P<marked>{_SESSION})|[Ss]?(?P<session>{_SESSION})_[Ff]?\d+)",
     re.ASCII | re.DOTALL,
@@ -78,12 +77,9 @@ def parse_frame_name(name: str) -> Sighting:
         int(match["marked"] or match["session"]),
         int(match["altitude"]),
         int(match["year"] + match["month"] + match["day"]),
+        int(match["angle"]),
         tuple(map(int, codes)) if are_codes else SCHEME.unknown,
     )
-
-
-def _view_of(camid: int) -> str | None:
-    return "ground" if camid == GROUND_CAMERA else "aerial" if camid > GROUND_CAMERA else None
 
 
 LAYOUT = FolderLayout(
@@ -95,13 +91,13 @@ LAYOUT = FolderLayout(
     },
     scheme=SCHEME,
     parse=parse_frame_name,
-    parser_version="detreidx 1",
-    view_of=_view_of,
+    parser_version="detreidx 2",
+    view_of=lambda camid: "ground" if camid == GROUND_CAMERA else "aerial" if camid > GROUND_CAMERA else None,
     protocol=VREID_XFD.name,
     ranking_form=VREID_XFD_RANKING,
 )
 
 
-def read_detreidx(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_detreidx(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read DetReIDX: 'case1' to 'case3', aerial to ground, ground to aerial, and aerial to aerial."""
     return read_case_folders(LAYOUT, root, options, problems)

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from utils.mistake import Mistake
 
-from ..problems import LOADING, Problems
-from ..tracklet import Case, Tracklet
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
+from ..problems import Problems
+from ..tracklet import Case, DataSet, DatasetOptions, Tracklet
 from .listing import find_root, list_images, list_subfolders
 from .manifest import pack_tracklets
 from .matlab import read_matrix
@@ -31,7 +30,7 @@ SPLITS_FILE = "train-test people splits/train_test_splits_ilidsvid.mat"
 PUBLISHED = {"identities": 300, "splits": 10}
 
 
-def read_ilidsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_ilidsvid(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read iLIDS-VID: 'case1', from camera 1 to camera 2.
 
     One row of ``ls_set`` is a split (DATASETS.SPLIT, 1 to 10). Published codes disagree on which half of a row trains,

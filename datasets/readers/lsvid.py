@@ -21,9 +21,8 @@ from pathlib import Path
 from utils.mistake import MissingFile, Mistake
 from utils.text import parse_integer, read_lines, shorten
 
-from ..problems import LOADING, Fault, Problems
-from ..tracklet import Case, Tracklet
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
+from ..problems import Fault, Problems
+from ..tracklet import Case, DataSet, DatasetOptions, Tracklet
 from .listing import list_images, missing_path_error
 from .manifest import pack_tracklets
 from .matlab import read_rows
@@ -37,7 +36,7 @@ LIST_FOLDERS = ("info/list_sequence", "list_sequence")
 QUERY_FILES = ("info/data/info_test.mat", "test/data/info_test.mat")
 
 
-def read_lsvid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_lsvid(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read LS-VID: 'case1', between cameras."""
     train: tuple[Tracklet, ...] = ()
     if options.with_train:

@@ -27,9 +27,9 @@ from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL
 from utils.mistake import MissingFile, Mistake
 from utils.text import read_lines, shorten
 
-from ..problems import LOADING, Problems
-from ..tracklet import Case, Tracklet
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions, report_odd_views
+from ..problems import Problems
+from ..tracklet import Case, DataSet, DatasetOptions, Tracklet
+from .case_folders import report_odd_views
 from .listing import find_root, list_images, list_subfolders
 from .manifest import FramePaths
 from .matlab import read_matrix, read_rows
@@ -67,7 +67,7 @@ class MarsTables(NamedTuple):
         return np.flatnonzero(chosen)
 
 
-def read_mars(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_mars(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read MARS: 'case1', between cameras.
 
     Two conventions are in use, and their numbers differ, so the protocol chooses: with 'mars-official', the default,
@@ -81,7 +81,7 @@ def read_mars(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: P
     return DataSet(MARS, train, cases, published=MARS_COUNTS, counts=counts)
 
 
-def read_g2avreid(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_g2avreid(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read G2A-VReID: 'case2', ground to aerial, as in AG-VPReID. Queries are not in the gallery.
 
     The tables do not say which camera is the drone's. The queries come from the ground, so the aerial camera is the one

@@ -1,4 +1,4 @@
-"""A user's own data: tracklets in folders of any layout, described by one table."""
+"""A user's own data: tracklets in folders of any layout, described by one table or not labelled at all."""
 
 import fnmatch
 import os
@@ -16,10 +16,9 @@ from utils.unknown import UNKNOWN
 from ..attributes import AttributeScheme
 from ..problems import LOADING, Problems
 from ..split import have_both_views, have_cameras, leave_out_queries
-from ..tracklet import Case, Tracklet
+from ..tracklet import Case, DataSet, DatasetOptions, Tracklet
 from .case_folders import AERIAL_TO_GROUND, GROUND_TO_AERIAL
-from .dataset import DEFAULT_OPTIONS, DataSet, DatasetOptions
-from .listing import NUM_THREADS, list_images
+from .listing import NUM_THREADS, find_tracklets, list_images
 from .manifest import pack_tracklets
 from .names import choose_beginning, number_words, sort_frames
 from .tracklet_table import (
@@ -37,7 +36,7 @@ from .tracklet_table import (
 _WILDCARD = re.compile(r"[*?[]")
 
 
-def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problems: Problems = LOADING) -> DataSet:
+def read_own_data(root: Path, options: DatasetOptions, problems: Problems) -> DataSet:
     """Read tracklets in folders of any layout, described by the table DATASETS.TABLE of the root.
 
     docs/datasets.md, 'Your own data', says how cases and protocol follow from views and cameras. A query that would
@@ -88,6 +87,12 @@ def read_own_data(root: Path, options: DatasetOptions = DEFAULT_OPTIONS, problem
     cases = {key: replace(case, protocol=protocol, scheme=scheme, attribute_words=words) for key, case in cases.items()}
     camera_words = {tracklet.camid: tracklet.camera_word for tracklet in numbered if tracklet.camid != UNKNOWN}
     return DataSet("a data set of your own", train, cases, scheme, camera_words=camera_words)
+
+
+def read_unlabelled(root: str | Path, camera: int = UNKNOWN, view: str = "") -> tuple[Tracklet, ...]:
+    """Return the records of ``listing.find_tracklets``, without identities (-1)."""
+    found = find_tracklets(root).items()
+    return pack_tracklets([Tracklet(name, paths, UNKNOWN, camera, view, altitude=None) for name, paths in found])
 
 
 def _read_table_of(root: Path, name: str) -> TrackletTable:

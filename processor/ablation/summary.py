@@ -12,12 +12,12 @@ from utils.bootstrap import PairedDifference
 from utils.checkpoint import read_checkpoint
 from utils.files import write_text
 from utils.html_page import render_page
-from utils.tables import format_table, percent
+from utils.text import format_table, percent, read_text
 
 from ..evaluation.results import VISUAL
-from ..report.compare import compare_runs, read_pairs, read_results
+from ..report import tables
+from ..report.compare import compare_runs, read_pairs
 from ..report.figures import draw_lines
-from ..report.tables import MEASURES as ALL_MEASURES
 from ..training.monitor import HISTORY, PHASES, Row, read_history
 from .trials import Trial, Variant
 
@@ -32,9 +32,10 @@ class Summary:
     """What the seeds of a variant that are done say."""
 
     name: str
+    row: str  # of its results that is compared: the first that the base does not have, or else the visual one
     num_runs: int
-    scores: dict[str, float]  # visual only, 0..1, the mean over seeds, of all directions together
-    differences: dict[str, PairedDifference]  # to the base, by measure; empty for the base
+    scores: dict[str, float]  # of this row, 0..1, the mean over seeds, of all directions together
+    differences: dict[str, PairedDifference]  # to the base's visual row, by measure; empty for the base
     costs: dict[str, float]  # seconds of a step, peak memory, parameters; empty for one that is only evaluated
 
 
@@ -56,31 +57,33 @@ def write_summary(variants: Sequence[Variant], num_seeds: int, output: Path, ori
         figures=[(title, _draw_curves(curves, column, title)) for column, title in CURVES.items()] if curves else [],
     )
     write_text(f"{table}\n", output / f"{NAME}.txt")
-    write_text(f"{json.dumps([asdict(each) for each in summaries], indent=2)}\n", output / f"{NAME}.json")
+    text = json.dumps([asdict(each) for each in summaries])
+    content = json.loads(text, parse_constant=lambda infinite: None)  # ends of few people's intervals are no JSON
+    write_text(f"{json.dumps(content, indent=2)}\n", output / f"{NAME}.json")
     write_text(page, output / f"{NAME}.html")
     return table
 
 
 def summarize(base: Sequence[Trial], own: Sequence[Trial]) -> Summary:
     """Sum up a variant by the seeds of which both its run and that of the base are done."""
+    name = own[0].variant.name
     done = [pair for pair in zip(base, own, strict=True) if pair[0].is_done and pair[1].is_done]
     if not done:
-        return Summary(own[0].variant.name, 0, {}, {}, {})
+        return Summary(name, "-", 0, {}, {}, {})
     firsts, seconds = ([trial.results for trial in side] for side in zip(*done, strict=True))
-    runs = [_read_visual(folder) for folder in seconds]
-    scores = {name: float(np.mean([run[name] for run in runs])) for name in MEASURES}
+    runs = [_read_rows(folder) for folder in seconds]
+    method = next((method for method in runs[0] if method not in _read_rows(firsts[0])), str(VISUAL))
+    scores = {measure: float(np.mean([run[method][measure] for run in runs])) for measure in MEASURES}
     differences = {}
     if own is not base:
-        rows = [row for row in compare_runs(read_pairs(firsts, seconds)[0]) if row.method == str(VISUAL)]
+        rows = compare_runs(read_pairs(firsts, seconds, (str(VISUAL), method))[0])
         differences = {row.measure: row.paired for row in rows if row.measure in MEASURES}  # the last are of all
-    return Summary(own[0].variant.name, len(done), scores, differences, _measure_costs(own))
+    return Summary(name, tables.title_of(runs[0][method]), len(done), scores, differences, _measure_costs(own))
 
 
-def _read_visual(results: Path) -> dict[str, float]:
-    """Return the visual measures of an evaluation, of all its directions together: the last row of the method."""
-    rows, _ = read_results(results)
-    *_, last = (values for (method, _, _), values in rows.items() if method == str(VISUAL))
-    return dict(zip(ALL_MEASURES, last, strict=True))
+def _read_rows(results: Path) -> dict[str, tables.Row]:
+    """Return the row of each method of an evaluation, of all its directions together: the last one."""
+    return {row["method"]: row for row in json.loads(read_text(results / "results.json"))["results"]}
 
 
 def _measure_costs(trials: Sequence[Trial]) -> dict[str, float]:
@@ -110,7 +113,7 @@ def format_summaries(summaries: Sequence[Summary], num_seeds: int) -> str:
     columns = list(dict.fromkeys(name for each in summaries for name in each.costs))
     rows = []
     for each in summaries:
-        row = [each.name, f"{each.num_runs} of {num_seeds}"]
+        row = [each.name, each.row, f"{each.num_runs} of {num_seeds}"]
         for measure in MEASURES:
             row.append(percent(each.scores[measure]) if each.scores else "-")
             if paired := each.differences.get(measure):
@@ -121,7 +124,8 @@ def format_summaries(summaries: Sequence[Summary], num_seeds: int) -> str:
                 row.append("-")
         rows.append(row + [f"{each.costs[name]:.3g}" if name in each.costs else "-" for name in columns])
     pairs = [name for measure in MEASURES for name in (measure, "difference (95 % interval)")]
-    return format_table(["visual only, %", "runs", *pairs, *columns], rows)
+    header = ["in percent", "row", "runs", *pairs, *columns]
+    return format_table(header, rows, align="<<" + ">" * (len(header) - 2))
 
 
 def _draw_curves(curves: Mapping[str, Sequence[Row]], column: str, title: str) -> str:

@@ -5,10 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -82,8 +81,7 @@ class Trial:
     def commands(self) -> list[list[str]]:
         """Return the command lines that make it."""
         opts = [*self.variant.opts, "SOLVER.SEED", str(self.seed)]
-        base = Variant(BASE, self.variant.config, self.variant.shared, {})
-        run = self.folder if self.variant.is_trained else replace(self, variant=base).folder
+        run = self.folder if self.variant.is_trained else self.output / BASE / self.folder.name
         train, evaluate = ([sys.executable, str(ROOT / name)] for name in ("train_main.py", "eval_main.py"))
         train += ["--config_file", self.variant.config, "--output_dir", str(run), "--resume", *opts]
         evaluate += ["--output_dir", str(run), "--custom_output_dir", str(self.results)]
@@ -96,11 +94,13 @@ def read_list(path: Path, opts: Sequence[str]) -> list[Variant]:
     content = parse_yaml(read_text(path), str(path))
     if strange := sorted(content.keys() - {"config", BASE, "variants"}):
         raise Mistake(f"{path} holds {', '.join(strange)}; a list has config, base and variants.")
-    own = content.get("variants") or {}
+    base, own = content.get(BASE) or {}, content.get("variants") or {}
     if not isinstance(content.get("config"), str) or not isinstance(own, dict) or not own:
         raise Mistake(f"{path} must name the recipe's file as config, and at least one of the variants.")
+    if not isinstance(base, dict):
+        raise Mistake(f"{path}: {BASE} must be a mapping of config keys, got {base!r:.100}.")
     get_cfg(content["config"], opts)  # refuses an odd number of words
-    shared = {**dict(leaves(content.get(BASE) or {})), **dict(zip(opts[::2], opts[1::2], strict=True))}
+    shared = {**dict(leaves(base)), **dict(zip(opts[::2], opts[1::2], strict=True))}
     variants = [Variant(BASE, content["config"], shared, {})]
     for name, changes in own.items():
         if not isinstance(changes, dict) or not changes or name == BASE:
@@ -151,48 +151,37 @@ def _keep_plan(variants: Sequence[Variant], path: Path) -> None:
 
 def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str]) -> list[Trial]:
     """Make trials, each by a thread that waits for its commands; returns those that failed."""
-    slots: SimpleQueue[int] = SimpleQueue()
-    for slot in range(num_jobs):
-        slots.put(slot)
+    places: SimpleQueue[dict[str, str]] = SimpleQueue()  # environments of the jobs
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_jobs))}
+    for job in range(num_jobs):
+        card = {"CUDA_VISIBLE_DEVICES": cards[job % len(cards)]} if cards else {}
+        places.put({**threads, **os.environ, **card})
     running: set[subprocess.Popen] = set()
     failed = []
-    with ThreadPoolExecutor(num_jobs) as pool, _ended(pool, running):
-        futures = {pool.submit(_make, trial, slots, num_jobs, cards, running): trial for trial in trials}
-        for future in track(as_completed(futures), "ablation", "run", total=len(futures)):
-            trial, status = futures[future], future.result()
-            if status:
-                failed.append(trial)
-                log = trial.folder / LOG
-                last = (read_text(log).strip().splitlines() or [""])[-1]
-                logger.error("%s, seed %d: failed (%s): %s", trial.variant.name, trial.seed, log, last)
-            else:
-                logger.info("%s, seed %d: done", trial.variant.name, trial.seed)
+    with ThreadPoolExecutor(num_jobs) as pool:
+        futures = {pool.submit(_make, trial, places, running): trial for trial in trials}
+        try:
+            for future in track(as_completed(futures), "ablation", "run", total=len(futures)):
+                trial, log = futures[future], futures[future].folder / LOG
+                if future.result():
+                    failed.append(trial)
+                    last = (read_text(log).strip().splitlines() or [""])[-1]
+                    logger.error("%s, seed %d: failed (%s): %s", trial.variant.name, trial.seed, log, last)
+                else:
+                    logger.info("%s, seed %d: done", trial.variant.name, trial.seed)
+        except BaseException:  # a signal: start no others, and ask those that run to stop at a save point
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.terminate()
+            raise
     return failed
 
 
-@contextmanager
-def _ended(pool: ThreadPoolExecutor, running: set[subprocess.Popen]) -> Iterator[None]:
-    """Ask running commands to stop, and start no others, if a block ends by a signal; they stop at a save point."""
-    try:
-        yield
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(running):
-            process.terminate()
-        raise
-
-
-def _make(
-    trial: Trial, slots: "SimpleQueue[int]", num_jobs: int, cards: Sequence[str], running: set[subprocess.Popen]
-) -> int:
+def _make(trial: Trial, places: "SimpleQueue[dict[str, str]]", running: set[subprocess.Popen]) -> int:
     """Run the commands of a trial; returns the status of the first that fails, or 0."""
     trial.folder.mkdir(parents=True, exist_ok=True)
-    slot = slots.get()
-    threads = max(1, (os.cpu_count() or 1) // num_jobs)
+    environment = places.get()
     logger.info("%s, seed %d: started, its log is %s", trial.variant.name, trial.seed, trial.folder / LOG)
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    if cards:
-        environment["CUDA_VISIBLE_DEVICES"] = cards[slot % len(cards)]
     try:
         with (trial.folder / LOG).open("w", encoding="utf-8") as log:
             for words in trial.commands():
@@ -204,4 +193,4 @@ def _make(
                     return status
         return 0
     finally:
-        slots.put(slot)
+        places.put(environment)

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datasets.attributes import AttributeScheme
-from datasets.readers.dataset import DataSet
-from datasets.tracklet import Tracklet
+from datasets.tracklet import DataSet, Tracklet
 from utils.mistake import Mistake
 from utils.processes import ALONE, Processes
 from utils.progress import track

@@ -1,7 +1,6 @@
 """Linear classifiers of attributes, trained or zero-shot: how they predict, how they are scored, and their files."""
 
 import logging
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor
 from datasets.tracklet import Tracklet
 from utils.checkpoint import fitting, hash_file, read_checkpoint, write_weights
 from utils.mistake import MissingFile, Mistake
-from utils.tables import format_table, percent
+from utils.text import format_table, percent
 
 from ..evaluation.open_run import TrainedRun
 
@@ -179,8 +178,6 @@ def unpack_heads(content: Mapping[str, Any], width: int) -> Heads:
         if weight.shape != (len(codes), width) or bias.shape != (len(codes),):
             found = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
             raise ValueError(f"its classifier of {column} is {found}, for {len(codes)} codes of {width} numbers")
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"its classifier of {column} must have a temperature above 0")
         heads[column] = AttributeHead(codes, weight, bias, temperature)
     return heads
 

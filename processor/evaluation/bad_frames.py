@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from datasets.clips.clip_dataset import NOT_REPLACED
-from datasets.clips.decoding import UnreadableFrameError
 from datasets.tracklet import Tracklet
+from utils.pictures import UnreadableFrameError
 from utils.processes import ALONE, Processes
 
 logger = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ class FeatureCache:
         """Read the features of tracklets from the file ``name``, or compute and keep them, in all processes."""
         path = self.folder / f"{name}.safetensors"
         origin = {**self.origin, "tracklets and frames": hash_frames(tracklets)} if self.processes.is_main else {}
-        kept = self.processes.run_on_main(lambda: _read(path, origin, len(tracklets)))
+        kept = self.processes.run_on_main(lambda: _read(path, origin))
         if kept is not None:
             return FeatureSet(tracklets, kept)
         computed = compute()
@@ -49,8 +49,9 @@ class FeatureCache:
 
 
 def hash_frames(tracklets: Sequence[Tracklet]) -> str:
-    """Return a hash of the tracklets' keys and cameras and the paths of their frames, in order."""
-    return _hash_lines(line for each in tracklets for line in (each.key, str(each.camid), *each.frame_paths))
+    """Return a hash of the tracklets' keys, cameras and captures and the paths of their frames, in order."""
+    parts = ((each.key, str([each.camid, *each.capture]), *each.frame_paths) for each in tracklets)
+    return _hash_lines(line for lines in parts for line in lines)
 
 
 def hash_weights(model: nn.Module) -> str:
@@ -77,7 +78,7 @@ def _hash_lines(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, origin: Mapping[str, str], num_tracklets: int) -> Tensor | None:
+def _read(path: Path, origin: Mapping[str, str]) -> Tensor | None:
     """Read the features of all tracklets, (n, D); None, and a line in the log, if they do not serve."""
     if not path.is_file():
         return None
@@ -88,8 +89,6 @@ def _read(path: Path, origin: Mapping[str, str], num_tracklets: int) -> Tensor |
             if changed := [name for name, value in origin.items() if kept.get(name) != value]:
                 logger.info("%s is of other %s: the features are computed again.", path, ", ".join(changed))
                 return None
-            if features.dim() != 2 or len(features) != num_tracklets or not features.isfinite().all():
-                raise ValueError("its features are not of these tracklets")
     except Mistake as error:
         logger.warning("Kept features are not used: %s", error)
         return None

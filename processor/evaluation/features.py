@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.clips.clip_dataset import NO_FRAME
-from datasets.clips.decoding import UnreadableFrameError
 from datasets.clips.transforms import flip_clips
 from datasets.tracklet import Tracklet
 from model import XTFCLIP
 from utils.mistake import Mistake
+from utils.pictures import UnreadableFrameError
 from utils.runtime import Runtime
 
 from .bad_frames import BadFrames
@@ -35,6 +35,7 @@ class FeatureSet:
     features: Tensor  # (n, D), float32; ``FeatureExtractor`` and caches return them on the CPU
     num_left_out: int = 0  # tracklets that have no row, because none of their frames can be read
     num_unreadable: int = 0  # frames of the clips in whose place neighbours or nothing were taken
+    joined: Tensor | None = None  # those of an ensemble side by side, (n, sum of all D), of length 1
 
     def to(self, device: torch.device) -> "FeatureSet":
         """Return the features on another device."""

@@ -11,10 +11,18 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from configs import Role, changed_keys, check_places, describe_differences, get_cfg, parse_camera_map
-from configs.load import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, config_of_run, find_run, locate_checkpoint
+from configs import Role, changed_keys, check_places, describe_differences, get_cfg, parse_camera_map, values_of
+from configs.load import (
+    BEST_CHECKPOINT,
+    CONFIG_FILE,
+    LAST_CHECKPOINT,
+    config_of_run,
+    find_run,
+    locate_checkpoint,
+    locate_member,
+)
 from datasets.build import make_dataset, train_cameras
-from datasets.readers.dataset import DataSet
+from datasets.tracklet import DataSet
 from model import XTFCLIP, make_model
 from model.weights import CAMERA_EMBEDDING, CLASSIFIERS, convert_checkpoint, load_weights
 from utils.checkpoint import fitting, log_identity, read_checkpoint
@@ -65,9 +73,9 @@ class TrainedRun:
             "date": datetime.date.today().isoformat(),
         }
 
-    def read_dataset(self) -> DataSet:
-        """Read the data set to evaluate on; the training split only if the cameras must be counted there."""
-        if self.camids is not None or not self.model.num_cameras:
+    def read_dataset(self, others: Sequence["TrainedRun"] = ()) -> DataSet:
+        """Read the data set to evaluate on; the training split only if the cameras of a run must be counted there."""
+        if all(run.camids is not None or not run.model.num_cameras for run in (self, *others)):
             return make_dataset(self.cfg, with_train=False)
         try:
             return make_dataset(self.cfg)
@@ -120,6 +128,29 @@ def open_run(opts: Sequence[str]) -> TrainedRun:
     return load_trained(find_run(opts), overrides=opts)
 
 
+def open_ensemble(trained: TrainedRun) -> list[TrainedRun]:
+    """Open the runs of TEST.ENSEMBLE, each with its own configuration; places and cameras are those of ``trained``.
+
+    Mistake: if one was trained on another data set than ``trained``, or on other people of the data set to evaluate.
+    """
+    cfg, runs = trained.cfg, []
+    shared = {"DATASETS.NAMES": cfg.DATASETS.NAMES, "TEST.CAMERA_MAP": cfg.TEST.CAMERA_MAP, "TEST.ENSEMBLE": ()}
+    for name in cfg.TEST.ENSEMBLE:
+        path = locate_member(name)
+        keys = values_of(cfg, Role.PLACE) | shared | {"OUTPUT_DIR": path.parent, "TEST.WEIGHT": path}
+        run = open_run([str(word) for pair in keys.items() for word in pair])
+        if run.trained_on != trained.trained_on and run.trained_on and trained.trained_on:
+            sets = f"{run.trained_on}, and {trained.checkpoint} on {trained.trained_on}"
+            raise Mistake(f"TEST.ENSEMBLE: {path} was trained on {sets}: join runs of one data set.")
+        if run.trained_on == cfg.DATASETS.NAMES:
+            for key, (own, other) in changed_keys(cfg, run.cfg, Role.CLASSES).items():
+                matters = "VALIDATION" not in key or cfg.DATASETS.EVAL_SPLIT == "validation"
+                if key.startswith("DATASETS.") and matters:
+                    raise Mistake(f"TEST.ENSEMBLE: {path} was trained on other people: {key} is {other}, here {own}.")
+        runs.append(run)
+    return runs
+
+
 def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_file: str | None = None) -> TrainedRun:
     """Open the checkpoint that ``locate_checkpoint`` finds.
 
@@ -151,8 +182,6 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
         content["model"] = content["averaged"]
     runtime = make_runtime(cfg.MODEL.DEVICE, cfg.SOLVER.PRECISION)
     model = _build_model(cfg, content, path).to(runtime.device).eval()
-    if camids is not None and model.num_cameras not in (0, len(set(camids))):
-        raise Mistake(f"{path} is damaged: {len(camids)} cameras in 'camids', {model.num_cameras} in its weights.")
     known = (training_settings, trained_on, config_file, words, choosers)
     return TrainedRun(model, runtime, camids, path, chosen, cfg, *known)
 

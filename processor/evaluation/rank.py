@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -28,6 +29,9 @@ from .results import ATTRIBUTES_ALONE, NO_MASK, PLAIN, RERANKED, CaseResult, Eva
 
 logger = logging.getLogger(__name__)
 
+SIDES = ("query", "gallery")
+Describe = Callable[[Case, str], FeatureSet]  # ``fetch_features`` of one run, with all but its last two arguments
+
 
 class RankingOptions(NamedTuple):
     """Rankings to make beside the plain visual one."""
@@ -44,19 +48,23 @@ def evaluate(
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
     options: RankingOptions,
     cache: FeatureCache | None = None,
+    others: Sequence[Describe] = (),
 ) -> Evaluation:
     """Rank the gallery of every case for each of its queries, and score the rankings.
 
     Several processes share the tracklets, then the queries; every process returns the whole evaluation. A
     direction whose identities are masked is ranked, but not scored. Tracklets without a readable frame are left out.
+    ``others`` are the other runs of an ensemble.
     """
     processes = extractor.runtime.processes
     results = []
     for case in cases:
-        query, gallery = (_fetch_features(extractor, make_loader, case, side, cache) for side in ("query", "gallery"))
+        query, gallery = (fetch_features(extractor, make_loader, cache, case, side) for side in SIDES)
         unread = query.num_left_out + gallery.num_left_out, query.num_unreadable + gallery.num_unreadable
         if any(unread):
             case = replace(case, query=tuple(query.tracklets), gallery=tuple(gallery.tracklets))
+        if others:
+            query, gallery = (_join(own, case, side, others) for own, side in zip((query, gallery), SIDES, strict=True))
         rankings: dict[Method, RankingResult] = {}
         try:
             distances = compute_distances(query, gallery, case.scheme, options, processes)
@@ -68,18 +76,27 @@ def evaluate(
     return Evaluation(results, extractor.normalize)
 
 
-def _fetch_features(
+def fetch_features(
     extractor: FeatureExtractor,
     make_loader: Callable[[Sequence[Tracklet]], DataLoader],
+    cache: FeatureCache | None,
     case: Case,
     side: str,
-    cache: FeatureCache | None,
 ) -> FeatureSet:
-    """Compute the features of one side of a case, or read those that were kept."""
+    """Compute the features of one side of a case, "query" or "gallery", or read those that were kept."""
     tracklets: Sequence[Tracklet] = getattr(case, side)
     compute = partial(extractor.extract, make_loader(tracklets), tracklets, f"{case.title}: {side}")
     features = cache.fetch(f"{case.name}_{side}", tracklets, compute) if cache else compute()
     return features.to(extractor.runtime.device)
+
+
+def _join(own: FeatureSet, case: Case, side: str, others: Sequence[Describe]) -> FeatureSet:
+    """Join the descriptors of all runs of an ensemble, so that a squared distance is the mean of the runs' own.
+
+    Each is scaled to length 1 before. What is unreadable for one run is so for all: ``case`` has only the rest.
+    """
+    parts = [F.normalize(each.features) for each in (own, *(describe(case, side) for describe in others))]
+    return replace(own, joined=torch.cat(parts, dim=1) / len(parts) ** 0.5)
 
 
 def compute_distances(
@@ -110,6 +127,9 @@ def _prepare_rankings(
     """Prepare the distances of every ranking, the plain one first."""
     q, g = query.features, gallery.features
     distances: dict[Ranking, Distances] = {PLAIN: squared_distances(q, g)}
+    if query.joined is not None and gallery.joined is not None:
+        ensemble = Ranking(f"ensemble of {len(test.ENSEMBLE) + 1} runs", "ensemble")
+        distances[ensemble] = squared_distances(query.joined, gallery.joined)
     if test.RE_RANKING:
         k1, k2 = test.RE_RANKING_K1, test.RE_RANKING_K2
         neighbourhoods = processes.run_on_main(lambda: find_neighbourhoods(q, g, k1, k2))

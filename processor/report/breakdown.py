@@ -14,7 +14,7 @@ from datasets.tracklet import Case, Tracklet
 from utils.bootstrap import mean_over_people
 from utils.distances import given_distances
 from utils.metrics import RankingResult, merge_rankings, score_queries
-from utils.tables import format_table, percent
+from utils.text import format_table, percent
 from utils.unknown import UNKNOWN
 
 from ..evaluation.results import CaseResult, Evaluation, Method

@@ -12,8 +12,7 @@ import numpy as np
 
 from utils.bootstrap import PairedDifference, compare_paired
 from utils.mistake import Mistake
-from utils.tables import format_table, percent
-from utils.text import read_csv, read_text
+from utils.text import format_table, percent, read_csv, read_text
 
 from .tables import MEASURES, SCORES, measures_by_query
 
@@ -115,16 +114,15 @@ def read_queries(path: Path) -> dict[Key, tuple[int | str, tuple[float, ...]]]:
         }
     except (KeyError, ValueError) as error:
         raise Mistake(f"{path} is not a queries.csv of eval_main.py: {error!r}.") from error
-    if len(queries) < len(rows):
-        raise Mistake(f"{path} holds {len(rows) - len(queries)} queries twice: evaluate again.")
     return queries
 
 
-def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, str]:
+def read_pairs(first: Sequence[Path], second: Sequence[Path], rows: tuple[str, str] | None = None) -> tuple[Pairs, str]:
     """Read the runs of two methods, seed by seed, and pair the queries of what all of them ranked; name their settings.
 
-    What is not in all runs is warned about. Settings that differ are listed in the text, the seed only if it differs
-    between the two runs of a pair.
+    What is not in all runs is warned about. With ``rows``, only a row of the first and another of the second are read,
+    and paired under the second's name. Settings that differ are listed in the text, the seed only if it differs between
+    the two runs of a pair.
     """
     if len(first) != len(second):
         raise Mistake(
@@ -140,6 +138,12 @@ def read_pairs(first: Sequence[Path], second: Sequence[Path]) -> tuple[Pairs, st
             "with the same TEST.PROTOCOL and DATASETS.EVAL_CASE."
         )
     tables = [read_queries(folder / "queries.csv") for folder in folders]
+    if rows:
+        wanted = [rows[0]] * len(first) + [rows[1]] * len(second)
+        tables = [
+            {(rows[1], direction, key): query for (name, direction, key), query in table.items() if name == row}
+            for row, table in zip(wanted, tables, strict=True)
+        ]
     parts = [{key[:2] for key in table} for table in tables]
     shared = set.intersection(*parts)
     if not shared:

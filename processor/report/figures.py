@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-from utils.tables import percent
+from utils.text import percent
 
 from .direction import RankedDirection, group_by_case
 
@@ -63,34 +63,37 @@ def write_figures(
             ("distances", "Distances, visual only", partial(_draw_distances, own[0])),
         ]
         for kind, heading, draw in drawings:
-            path = folder / f"{kind}_{own[0].case.name}"
-            with mpl.rc_context({**STYLE, "svg.hashsalt": path.name}):  # ids depend on the figure, not on chance
-                figure = Figure(figsize=SIZE, layout="constrained")  # no pyplot: it needs no display, keeps no state
-                description = draw(figure.subplots())
-                _add_legend(figure)
-                figure.savefig(path.with_suffix(".png"), dpi=DOTS_PER_INCH, facecolor="white")
-                figure.savefig(path.with_suffix(".pdf"), facecolor="white", metadata={"CreationDate": None})
-                figures.append((f"{heading}, {title}", description, _as_svg(figure)))
+            description, svg = _draw(draw, f"{kind}_{own[0].case.name}", folder)
+            figures.append((f"{heading}, {title}", description, svg))
     return figures
 
 
 def draw_lines(name: str, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], **labels: Any) -> str:
     """Draw lines by their names, x and y, as SVG; ``name`` is the figure's, and ``labels`` are those of the axes."""
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.subplots()
+
+    def draw(axes: Axes) -> str:
         for label, points in lines.items():
             axes.plot(*points, marker=".", label=label)
         axes.set(**labels)
-        _add_legend(figure)
-        return _as_svg(figure)
+        return ""
+
+    return _draw(draw, name)[1]
 
 
-def _add_legend(figure: Figure) -> None:
-    """Add a legend above the axes, since curves may be anywhere; the figure becomes higher by it."""
-    lines, _ = figure.axes[0].get_legend_handles_labels()
-    figure.legend(loc="outside upper left")
-    figure.set_figheight(SIZE[1] + len(lines) * LEGEND_LINE)
+def _draw(draw: Callable[[Axes], str], name: str, folder: Path | None = None) -> tuple[str, str]:
+    """Draw a figure, as PNG and PDF into a folder, too; returns what ``draw`` says of it, and SVG.
+
+    The legend is above the axes, since curves may be anywhere; the figure becomes higher by it.
+    """
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):  # ids depend on the figure, not on chance
+        figure = Figure(figsize=SIZE, layout="constrained")  # no pyplot: it needs no display, keeps no state
+        description = draw(axes := figure.subplots())
+        figure.legend(loc="outside upper left")
+        figure.set_figheight(SIZE[1] + len(axes.get_legend_handles_labels()[0]) * LEGEND_LINE)
+        if folder:
+            figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH, facecolor="white")
+            figure.savefig(folder / f"{name}.pdf", facecolor="white", metadata={"CreationDate": None})
+        return description, _as_svg(figure)
 
 
 def _draw_cmc(directions: Sequence[RankedDirection], axes: Axes) -> str:

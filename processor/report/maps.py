@@ -45,18 +45,18 @@ MakeMaps = Callable[[RankedDirection], dict[int, QueryMaps]]  # maps some querie
 
 
 def explain_pair(
-    extractor: FeatureExtractor, query: Tensor, gallery: Tensor, camids: Sequence[int] = (-1, -1)
+    extractor: FeatureExtractor, query: Tensor, gallery: Tensor, camids: Sequence[int | Tensor] = (-1, -1)
 ) -> PairExplanation:
     """Explain the similarity of two clips, (T, C, H, W), uint8; with mirror images if the extractor uses them.
 
     Where the two descriptors are equal, no patch could raise the similarity, and the maps are zero. ``camids`` are
-    0-based training cameras of the two, -1 if unknown.
+    those of the two in ``TrackletClips``.
     """
     device = extractor.runtime.device
     clips = extractor.transform(torch.stack([query, gallery]).to(device))  # (2, T, C, H, W)
-    cameras = torch.tensor(camids, device=device)
+    cameras = torch.stack([torch.as_tensor(each, device=device) for each in camids])
     if extractor.flip:
-        clips, cameras = torch.cat([clips, flip_clips(clips)]), cameras.repeat(2)
+        clips, cameras = torch.cat([clips, flip_clips(clips)]), torch.cat([cameras, cameras])
     num_layers = min(NUM_LAYERS, len(extractor.model.encoder.blocks))
     with evaluation_mode(extractor.model):
         similarity, maps, weights = trace_relevance(extractor.model, clips, cameras, _compare, num_layers)
@@ -99,7 +99,7 @@ def map_queries(
         clips = make_loader([case.query[query.index], case.gallery[query.places[0].gallery]]).dataset
         items = [clips[0], clips[len(clips) // 2]]  # type: ignore[arg-type]  # the first clip of each
         pixels = [item["clips"] for item in items]
-        explained = explain_pair(extractor, pixels[0], pixels[1], [int(item["camid"]) for item in items])
+        explained = explain_pair(extractor, pixels[0], pixels[1], [item["camid"] for item in items])
         frames, match_frames = (overlay_clip(*pair) for pair in zip(pixels, explained.maps, strict=True))
         best = int(explained.maps[1].flatten(1).amax(dim=1).argmax())
         maps[query.index] = QueryMaps(explained.weights[0].tolist(), frames, match_frames[best])

@@ -6,10 +6,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from datasets.clips.decoding import UnreadableFrameError, decode_frame
+from datasets.clips.decoding import decode_frame
 from datasets.problems import printable
 from datasets.tracklet import Tracklet
-from utils.tables import percent
+from utils.pictures import UnreadableFrameError
+from utils.text import percent
 from utils.unknown import UNKNOWN
 
 from .direction import NUM_NEAREST, RankedDirection

@@ -16,7 +16,7 @@ from datasets.clips.decoding import THUMBNAIL_HW, encode_thumbnail, read_thumbna
 from datasets.tracklet import Tracklet
 from utils import html_page
 from utils.commands import going_on_without
-from utils.tables import percent
+from utils.text import percent
 from utils.unknown import UNKNOWN
 
 from .direction import RankedDirection, RankedQuery, group_by_case
@@ -32,6 +32,7 @@ ESCAPES = "backslashreplace"  # of characters that are not UTF-8, as in the log
 NUM_WORST, NUM_OTHERS = 300, 100
 # Of these, the worst so many show so many frames; the others only the one in the middle.
 NUM_WITH_FRAMES, NUM_FRAMES = 100, 6
+SHOWN = ("key", "pid", "person", "camid", "camera", "view", "altitude", "day")  # of a tracklet
 DIGITS = 3  # behind the point, of distances and weights, as in the pictures
 
 Json = dict[str, Any]
@@ -94,15 +95,8 @@ def _collect(directions: Sequence[RankedDirection], maps: Maps) -> Json:
     def add(tracklet: Tracklet) -> Json:
         if id(tracklet) not in tracklets:
             tracklets[id(tracklet)] = {
+                **{name: getattr(tracklet, name) for name in SHOWN},
                 "number": len(tracklets),
-                "key": tracklet.key,
-                "pid": tracklet.pid,
-                "person": tracklet.person,
-                "camid": tracklet.camid,
-                "camera": tracklet.camera,
-                "view": tracklet.view,
-                "altitude": tracklet.altitude,
-                "day": tracklet.day,
                 "numFrames": len(tracklet.frame_paths),
                 "picture": frames[tracklet.middle_frame],
             }

@@ -1,23 +1,19 @@
-"""Ranking files of challenges, and submissions to AG-VPReID's: made from distances, joined, and checked.
+"""Ranking files of challenges, and submissions to AG-VPReID's: joined, and checked.
 
 A submission is a ranking file in AG-VPReID's form, with rows numbered from 1 through all directions. Other forms of
 ranking files are written, but not read.
 """
 
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-
+from datasets.readers.names import is_hidden
 from datasets.tracklet import AGVPREID_RANKING, VREID_XFD_RANKING
-from utils.distances import nearest_columns
 from utils.files import write_text
 from utils.mistake import MissingFile, Mistake
 from utils.text import format_csv, read_csv, shorten
@@ -135,34 +131,7 @@ def format_problems(problems: Sequence[tuple[str, str, str]]) -> str:
 
 def tracklet_names(root: Path, side: str) -> set[str]:
     """Return the names of the tracklets in the folders of a side of a copy of AG-VPReID; there must be some."""
-    names = {path.name for path in root.glob(f"case*/{side}/*/*")}
+    names = {path.name for path in root.glob(f"case*/{side}/*/*") if not is_hidden(path.name)}
     if not names:
         raise MissingFile(f"{root} holds no tracklets in case*/{side}/: it is no copy of AG-VPReID.")
     return names
-
-
-def _read_names(distances: Mapping[str, np.ndarray], side: str) -> list[str]:
-    """Return the names of a side's tracklets; files of version 0.1 have only their keys, identity/name."""
-    if f"{side}_names" in distances:
-        return distances[f"{side}_names"].tolist()
-    return [key.partition("/")[2] for key in distances[f"{side}_keys"].tolist()]
-
-
-def rank_results(folder: Path, method: str, length: int) -> Iterator[Row]:
-    """Rank the gallery for every query by the distances that an evaluation left, all directions after one another."""
-    name = "distmat.npz" if method == "visual" else f"distmat_{method}.npz"
-    ranked = {path.parent for pattern in ("distmat*.npz", "*/distmat*.npz") for path in folder.glob(pattern)}
-    if not ranked:
-        raise MissingFile(f"{folder} and its folders hold no distmat*.npz: evaluate with TEST.SAVE_DISTANCES True.")
-    for path in [direction / name for direction in sorted(ranked)]:
-        if not path.is_file():
-            raise MissingFile(f"{path.parent} holds no {name}: that direction was not ranked by the method {method}.")
-        try:
-            with np.load(path) as content:
-                distmat = content["distmat"]
-                queries, galleries = (_read_names(content, side) for side in ("query", "gallery"))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-            raise Mistake(f"{path} is damaged, or no distances of an evaluation: {error}.") from error
-        for query, distances in zip(queries, distmat, strict=True):
-            nearest = nearest_columns(torch.from_numpy(distances), length or len(distances)).tolist()
-            yield Row(str(path), "", query, [galleries[index] for index in nearest])

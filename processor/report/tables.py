@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.bootstrap import mean_over_people
 from utils.metrics import RankingResult
-from utils.tables import format_table, percent
+from utils.text import format_table, percent
 
 from ..evaluation.features import describe_unread
 from ..evaluation.results import RERANKED, Evaluation, Method
@@ -109,8 +109,7 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
     """Lay out the rules and remarks, the scores and their intervals, given the rows of ``score_methods``."""
     means, intervals = [], []
     for row in scores:
-        method = f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
-        title = (method, row["direction"])
+        title = (title_of(row), row["direction"])
         ends = [format_interval(row, name) for name in MEASURES]
         means.append((*title, *(percent(row[name]) for name in MEASURES), row["num_valid_queries"]))
         intervals.append((*title, *ends, row["num_people"]))
@@ -122,6 +121,11 @@ def format_results(evaluation: Evaluation, scores: Sequence[Row]) -> str:
         format_table(["95 % interval over people", "direction", *MEASURES, "people"], intervals, align),
     )
     return "\n\n".join(tables)
+
+
+def title_of(row: Row) -> str:
+    """Return the method of a row of ``score_methods``, and whether a query's ranking depends on the other queries."""
+    return f"{row['method']} (uses the whole query set)" if row["uses_whole_query_set"] else row["method"]
 
 
 def list_remarks(evaluation: Evaluation) -> list[str]:

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from datasets.clips.transforms import Augmenter
+from utils.device import peak_gib
 from utils.files import set_aside, write_text, write_whole
-from utils.memory import peak_gib
 from utils.mistake import Mistake
 from utils.progress import format_duration
 from utils.text import format_csv, read_csv

@@ -1,6 +1,7 @@
 """Hold everything that changes while training, and write it to checkpoints and read it from them."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ class TrainingState:
     pids: list[int]  # training identities as annotated, in the order of their labels
     camids: list[int]  # training cameras as annotated, in the order of their indices
     data_hash: str  # of the training tracklets' names and lengths
+    describe_people: Callable[[], Tensor]  # computes a mean feature of each, (K, P), by the model as it is
     epoch: int = 0  # number of finished epochs
     step: int = 0  # number of finished steps of the epoch after these
     steps_before: int = 0  # of the finished epochs, which differ in length
@@ -75,6 +77,11 @@ class TrainingState:
     def rate(self) -> float:
         """Learning rate of this epoch, of the encoder's highest layer."""
         return float(self.schedule.base_lrs[0]) * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
+
+    def start_epoch(self) -> None:
+        """Rebuild the loss's proxies of people; a run that resumes within an epoch has them from the checkpoint."""
+        if self.criterion.proxies and not self.step:
+            self.criterion.proxies.rebuild(self.describe_people())
 
     def finish_epoch(self, num_steps: int) -> None:
         """Go on after an epoch: new soft labels, the next learning rate, and validation if it is time for that."""

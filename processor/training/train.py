@@ -56,6 +56,7 @@ def train(
                 validate_epoch(state, monitor, save_points, validate)
             if state.epoch >= solver.MAX_EPOCHS:
                 break
+            state.start_epoch()
             sampler.set_epoch(state.epoch, done=state.step)
             with STOP_REQUESTS.deferred():  # up to the next save point
                 train_one_epoch(state, loader, augment, monitor, save_points, recorded)

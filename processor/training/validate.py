@@ -9,8 +9,7 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from datasets.build import make_dataset, make_test_loader, train_cameras
-from datasets.readers.dataset import DataSet
-from datasets.tracklet import Case, Tracklet
+from datasets.tracklet import Case, DataSet, Tracklet
 from model import XTFCLIP
 from utils.mistake import Mistake
 from utils.runtime import Runtime

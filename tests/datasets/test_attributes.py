@@ -41,25 +41,13 @@ def test_codes_out_of_range_become_unknown_with_one_warning_each(tmp_path, caplo
     assert "2 row(s)" in nine
 
 
+# Column, code and number of rows of each code that the tables do not explain.
+TRAIN = "footwear 9 6, head_accessories 5 1, lower_body_clothing 12 2, upper_body_clothing 13 1"
+GALLERY = "footwear 9 26, gender 3 4, hairstyle 6 1, lower_body_clothing 12 18"
+
+
 @pytest.mark.parametrize(
-    ("name", "num_people", "odd_codes"),
-    [
-        (
-            "train",
-            689,
-            {
-                ("footwear", 9, 6),
-                ("head_accessories", 5, 1),
-                ("lower_body_clothing", 12, 2),
-                ("upper_body_clothing", 13, 1),
-            },
-        ),
-        (
-            "case2_ground_to_aerial/gallery",
-            1309,
-            {("footwear", 9, 26), ("gender", 3, 4), ("hairstyle", 6, 1), ("lower_body_clothing", 12, 18)},
-        ),
-    ],
+    ("name", "num_people", "odd_codes"), [("train", 689, TRAIN), ("case2_ground_to_aerial/gallery", 1309, GALLERY)]
 )
 def test_published_tables(shared, caplog, name, num_people, odd_codes):
     table = read_attributes(shared / "data" / "agvpreid_meta" / "attributes" / f"{name}.csv")
@@ -67,8 +55,8 @@ def test_published_tables(shared, caplog, name, num_people, odd_codes):
     for column, codes in zip(COLUMNS, zip(*table.values(), strict=True), strict=True):
         assert 0 <= min(codes) <= max(codes) <= UNKNOWN_CODES[column]
     pattern = r"\.csv: (\w+) holds code (\d+), .* in (\d+) row"
-    found = {re.search(pattern, message).groups() for message in caplog.messages}
-    assert found == {(column, str(code), str(rows)) for column, code, rows in odd_codes}
+    found = [" ".join(re.search(pattern, message).groups()) for message in caplog.messages]
+    assert sorted(found) == odd_codes.split(", ")
 
 
 @pytest.mark.parametrize(

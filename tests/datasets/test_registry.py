@@ -6,16 +6,14 @@ from pathlib import Path
 import pytest
 
 from configs import get_cfg
+from configs.defaults import DATA_SETS
 from datasets.build import DATASETS, open_dataset
 from datasets.readers import agvpreid, ilidsvid, lsvid, mars
 
 ROOT = Path(__file__).resolve().parents[2]
 # By name: heading in docs/datasets.md, and published counts.
 EXPECTED = {
-    "agvpreid": (
-        "AG-VPReID",
-        {**agvpreid.PUBLISHED, **{f"full, {name}": number for name, number in agvpreid.PUBLISHED_FULL.items()}},
-    ),
+    "agvpreid": ("AG-VPReID", agvpreid.PUBLISHED),
     "detreidx": ("DetReIDX", {}),
     "folder": ("Your own data", {}),
     "g2avreid": ("G2A-VReID", mars.G2AVREID_COUNTS),
@@ -40,6 +38,10 @@ def test_the_document_has_a_section_with_the_published_counts(name):
 def test_a_missing_copy_names_path_and_key(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder: set DATASETS\.ROOT_DIR"):
         open_dataset(name, tmp_path / "nowhere")
+
+
+def test_the_configuration_knows_them():
+    assert tuple(DATASETS) == DATA_SETS
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "agvpreid"])

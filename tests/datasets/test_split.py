@@ -124,8 +124,8 @@ def test_people_who_cannot_be_held_out(pids, message):
 def test_people_are_read_from_a_file(tmp_path):
     path = tmp_path / "pids.txt"
     path.write_text("3\n\n 1\n")
-    assert read_pids(path) == {1, 3}
+    assert read_pids(path, ()) == {1, 3}
     for content, message in (("\n", "names nobody"), ("1\nx\n", "line 2: the pid must be an integer of 64")):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
-            read_pids(path)
+            read_pids(path, ())

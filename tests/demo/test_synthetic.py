@@ -14,9 +14,8 @@ from datasets.attributes import CODES, COLUMNS, UNKNOWN_CODES
 from datasets.build import open_dataset
 from demo.body import walking_body
 from demo.cameras import CAMERAS, smear
-from demo.dataset import CASE1, CASE2, identity, render_dataset
+from demo.dataset import CASE1, CASE2, PRESETS, Preset, identity, render_dataset
 from demo.people import OUTFIT, Person
-from demo.presets import PRESETS, Preset
 from demo.rendering import render_tracklet
 from demo.shapes import Canvas, Light, View, ellipsoid
 

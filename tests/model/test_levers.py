@@ -1,11 +1,13 @@
 """Gradient checkpointing, compiling, other starting weights, and float32 where autocast would round too much."""
 
 import shutil
+from copy import deepcopy
 
 import pytest
 import torch
 
-from model import make_model
+from model import load_weights, make_model
+from model.weights import to_published
 
 K, P = 3, 64
 
@@ -96,3 +98,29 @@ def test_cosine_classifiers_see_directions_only(tiny_cfg, batch):
     assert list(model.state_dict()) == list(make_model(tiny_cfg(), K, 2).state_dict())
     _, gradients = training_gradients(model, *batch)
     assert all(gradients[f"classifier_{kind}.weight"].abs().sum() > 0 for kind in ("image", "projected", "temporal"))
+
+
+def test_shared_heads_are_one_matrix_with_one_role_and_load_what_they_have(tiny_cfg, batch, tmp_path):
+    model, other = (make_model(tiny_cfg("MODEL.HEADS", heads), K, 2) for heads in ("shared", "separate"))
+    assert "classifier_temporal.weight" not in model.state_dict()
+    assert model.parameter_roles()["classifier_image.weight"].module == "head"
+    averaged = deepcopy(model)  # as for a moving average
+    torch.nn.init.zeros_(averaged.classifier_image.weight)
+    assert not averaged.classifiers[2].weight.any()
+    clips, camids = batch
+    weight = model.classifier_image.weight
+    output = model.train()(clips, camids, memory=torch.randn(K, P))
+    gradients = [torch.autograd.grad(output.id_logits[i].sum(), weight, retain_graph=True)[0] for i in (0, 2)]
+    both = torch.autograd.grad(output.id_logits[0].sum() + output.id_logits[2].sum(), weight)[0]
+    assert all(gradient.any() for gradient in gradients)
+    torch.testing.assert_close(both, sum(gradients))
+
+    torch.save(to_published(other.state_dict()), tmp_path / "separate.pth")
+    assert "classifier_temporal.weight" in load_weights(model, tmp_path / "separate.pth").ignored
+    assert torch.equal(weight, other.classifier_image.weight)
+    torch.save(to_published(model.state_dict()), tmp_path / "shared.pth")
+    assert not load_weights(other, tmp_path / "shared.pth").skipped
+    assert torch.equal(other.classifier_temporal.weight, weight)
+    torch.save(model.state_dict(), tmp_path / "own.pth")
+    assert list(load_weights(other, tmp_path / "own.pth").skipped) == ["classifier_temporal.weight"]
+    assert load_weights(model, tmp_path / "own.pth").skipped == {}

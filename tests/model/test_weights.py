@@ -177,7 +177,7 @@ def test_wrapped_state_dicts_are_unwrapped(entry, prefix):
 
 
 def test_networks_are_found_in_files_and_modules_of_other_programs():
-    network = {"encoder.class_token": torch.ones(1), "b": torch.zeros(1)}
+    network = {"encoder.patch_embed.weight": torch.ones(1), "b": torch.zeros(1)}
     optimizer = {"state": {0: {"exp_avg": torch.ones(1)}}}
     inside = {f"lit.student.{name}": value for name, value in network.items()} | {"criterion.centers": torch.ones(1)}
     clip = {f"clip.{name}": torch.ones(1) for name in ("visual.class_embedding", "logit_scale")}

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -29,10 +29,10 @@ from yacs.config import CfgNode
 
 from configs import get_cfg
 from datasets.build import make_dataset, make_test_loader, make_train_loader, make_train_transform, train_cameras
-from datasets.readers.dataset import DataSet
+from datasets.tracklet import DataSet
 from processor.build import build_memory, make_extractor, make_ranking_options, make_training_state
 from processor.evaluation.open_run import TrainedRun
-from processor.evaluation.rank import evaluate
+from processor.evaluation.rank import evaluate, fetch_features
 from processor.extract import extract_folder
 from processor.training import monitor
 from processor.training.state import TrainingState
@@ -45,7 +45,7 @@ WORLD_SIZES = (1, 2, 3)
 WITHOUT_DROPOUT = ("MODEL.PROMPT_DROPOUT", "0.0")
 INGREDIENTS = (
     "INPUT.HUE_JITTER 0.3 INPUT.CHANGE_VIEWS True INPUT.LOW_RESOLUTION 0.5 DATALOADER.HARD_IDENTITIES True "
-    "LOSS.ID_SCALE 16.0 MODEL.TUNING lora"
+    "LOSS.ID_SCALE 16.0 MODEL.TUNING lora LOSS.MEMORY proxies MODEL.VIEW_PROMPTS 2 MODEL.HEADS shared"
 )
 FROZEN = "MODEL.FREEZE_BLOCKS 1 MODEL.GRADIENT_CHECKPOINTING True MODEL.SIE_CAMERA False MODEL.FRAME_EMBEDDING False"
 # Configuration files and switches: the two methods, and what changes which parameters are trained.
@@ -175,7 +175,8 @@ def evaluate_model(cfg: CfgNode, dataset: DataSet, runtime: Runtime, state: Trai
         for case in cases
         for side, tracklets in (("query", case.query), ("gallery", case.gallery))
     }
-    evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg))
+    other = partial(fetch_features, replace(extractor, flip=not extractor.flip), make_loader, None)  # of an ensemble
+    evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg), others=[other])
     distances, metrics = {}, {}
     for result in evaluation.cases:
         for method, own in result.distances.items():

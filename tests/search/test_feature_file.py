@@ -82,9 +82,8 @@ def test_files_that_are_missing_or_of_another_kind_are_refused(tmp_path):
             read_features(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"b\.npz is not a file"):
         read_features(tmp_path / "b.npz")
-    for act in (lambda path: write_features(build(), path), read_features):
-        with pytest.raises(ValueError, match=r"must end in \.npz or \.parquet, got '\.csv'"):
-            act(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=r"must end in \.npz or \.parquet, got '\.csv'"):
+        read_features(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_files_of_a_search_must_fit_together(changes, problem, tmp_path):
         read_feature_files(paths)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_only_feature_files_are_replaced(suffix, tmp_path):
     path = tmp_path / f"people{suffix}"
     write_features(build(), path)

@@ -34,7 +34,8 @@ WITHOUT_TORCH = (
 @pytest.fixture(scope="module")
 def network(trained_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "network.onnx"
-    export.main(["onnx", "--output_dir", str(trained_run.output), "--output", str(path)])
+    frames = trained_run.root / "train/1/c0n0"
+    export.main(["onnx", "--output_dir", str(trained_run.output), "--output", str(path), "--frames", str(frames)])
     return path
 
 
@@ -79,16 +80,6 @@ def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_
     require_comparable(written, "the network's", read_features(tmp_path / "of_run.npz"), "the run's")
 
 
-@pytest.mark.slow
-def test_real_crops_give_what_torch_gives(trained_run, shared, tmp_path, caplog):
-    caplog.set_level("INFO")
-    tracklet = next(path.parent for path in sorted((shared / "data/pets09").rglob("*.jpg")))
-    words = ["--output_dir", str(trained_run.output), "--output", str(tmp_path / "b.onnx"), "--frames", str(tracklet)]
-    export.main(["onnx", *words])
-    assert "differs from torch by at most" in caplog.text
-    assert "initializer" not in caplog.text  # of the exporter
-
-
 def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
     log = trained_run.output
     export.main(["weights", "--output_dir", str(log), "--output", str(tmp_path / "export")])
@@ -122,7 +113,6 @@ def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
         ({}, "its metadata lacks 'T, H, W'"),
         ({"T, H, W": "[4, 64"}, "Expecting"),
         ({"T, H, W": "[4, 64]"}, "not enough values"),
-        ({"T, H, W": "[4, 64, 64]"}, "it takes "),
         ({"T, H, W": "[4, 64, 32]", "cameras": "7"}, "not iterable"),
     ],
 )
@@ -145,8 +135,6 @@ def test_mistakes_are_named(network, tmp_path):
         extract_features.main(["--network", str(file), "--tracklets", str(folder), "--output", str(output), *words])
 
     frames.mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="people has no frames"):
-        extract(network, frames.parent)
     with pytest.raises(FileNotFoundError, match=r"none.onnx is not a file"):
         extract(tmp_path / "none.onnx", tmp_path)
     (tmp_path / "damaged.onnx").write_bytes(b"no network")
@@ -171,21 +159,3 @@ def test_grey_pictures_of_more_than_8_bits_are_read_as_training_reads_them(large
     (frame,) = read_clip([path], 1, 16, 8)
     assert (frame == decode_frame(str(path), (16, 8)).numpy()).all()
     assert 0 < frame.min() < frame.max() < 255
-
-
-def test_a_turned_picture_is_read_upright(tmp_path):
-    path, exif = tmp_path / "turned.jpg", Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise: its left column becomes the top row
-    Image.linear_gradient("L").rotate(90).resize((16, 8)).save(path, exif=exif)
-    (frame,) = read_clip([path], 1, 16, 8)
-    difference = frame.astype(int) - decode_frame(str(path), (16, 8)).numpy()
-    assert abs(difference).max() < 8
-    assert frame[:, 0].mean() + 100 < frame[:, -1].mean()
-
-
-def test_a_frame_that_cannot_be_read_is_named(tmp_path):
-    path = tmp_path / "frame.png"
-    Image.effect_noise((32, 64), 50).save(path)
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"Cannot read frame .*frame\.png: "):
-        read_clip([path], 1, 16, 8)

@@ -48,10 +48,6 @@ def test_one_tracklet_and_one_image_have_a_row(extract, tmp_path):
 def test_what_cannot_work_is_refused_and_leaves_nothing(extract, tmp_path):
     with pytest.raises(ValueError, match=r"people.csv: a feature file must end in .npz or .parquet"):
         extract(QUERY, "a/people.csv")
-    with pytest.raises(FileNotFoundError, match="nowhere.pth is not there"):
-        extract(QUERY, "a/people.npz", "--weight", "nowhere.pth")
-    with pytest.raises(FileNotFoundError, match=r"nobody is not there \(--tracklets\)"):
-        extract(tmp_path / "nobody", "a/people.npz")
     assert not (tmp_path / "a").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty has no frames: expected a folder with frames"):

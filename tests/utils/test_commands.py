@@ -3,6 +3,7 @@
 import errno
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from utils.commands import going_on_without, run_command, show
 from utils.files import write_whole
 from utils.mistake import Mistake
+from utils.runtime import start_logging
 
 
 def fail(error):
@@ -70,6 +72,12 @@ def test_a_logged_answer_appears_once_on_a_terminal(terminals, capsys, monkeypat
         monkeypatch.setattr(getattr(sys, name), "isatty", lambda: True)
     show("table", is_logged=True)
     assert capsys.readouterr().out == ("" if len(terminals) == 2 else "table\n")
+
+
+def test_paths_that_are_not_utf8_are_logged(tmp_path):
+    with start_logging(tmp_path / "run.log"):
+        logging.getLogger("test").info("Cannot read %s.", os.fsdecode(b"caf\xe9"))
+    assert "INFO test: Cannot read caf\\udce9." in (tmp_path / "run.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

@@ -148,27 +148,11 @@ def test_a_damaged_list_stops_nothing_and_deletes_nothing_elsewhere(tmp_path):
     (folder / "folder").mkdir(parents=True)
     (tmp_path / "precious").touch()
     (folder / "old").touch()
-    names = [
-        b"../precious",
-        str(tmp_path / "precious").encode(),
-        b"folder",
-        b"a\0b",
-        b"x" * 300,
-        b"old/x",
-        b"\xff",
-        b"old",
-    ]
+    names = [b"../precious", os.fsencode(tmp_path / "precious"), b"folder\na\0b", b"x" * 300, b"old/x\n\xff\nold"]
     (folder / files.WRITTEN_LIST).write_bytes(b"\n".join(names))
     replace_files(folder, lambda own: [])
     assert (tmp_path / "precious").exists()
     assert names_in(folder) == [files.WRITTEN_LIST, "folder"]
-
-
-def test_a_data_set_that_version_0_1_rendered_is_replaced(tmp_path):
-    for name, content in (("a.jpg", ""), (files.EARLIER_LIST, "a.jpg\n")):
-        (tmp_path / name).write_text(content)
-    write_folder(tmp_path)
-    assert names_in(tmp_path) == [files.WRITTEN_LIST, "new"]
 
 
 def test_files_that_are_set_aside_are_numbered_and_never_overwritten(tmp_path):

@@ -8,8 +8,10 @@ import pytest
 from utils.text import (
     escape_controls,
     format_csv,
+    format_table,
     natural_key,
     parse_integer,
+    percent,
     read_csv,
     read_lines,
     read_text,
@@ -143,3 +145,32 @@ def test_control_characters_are_escaped():
     table = format_csv([["\t=1", "\r=1", "\x1b[31mred\x9b", "a\nb", "\u202edcba", -1, 0.5, "é\u3000x"]])
     assert table == "\\t=1,\\r=1,\\x1b[31mred\\x9b,a\\nb,\\u202edcba,-1,0.5,é\u3000x\n"
     assert escape_controls("a\n\x07", kept="\n") == "a\n\\x07"
+
+
+# ---- tables
+
+
+def test_columns_are_as_wide_as_their_widest_cell_and_no_name_steers_the_terminal():
+    table = format_table(("split", "people", "note"), [("query", 7, "none"), ("gallery", 1234, "")], "<><")
+    assert table.split("\n") == [
+        "split    people  note",
+        "---------------------",
+        "query         7  none",
+        "gallery    1234",
+    ]
+    # By default, the first column is left-aligned.
+    assert format_table(("a", "wide", "b"), [("\x1b[31mred\n", 1, 22)]).split("\n")[2] == "\\x1b[31mred\\n     1  22"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "sign", "text"),
+    [
+        (0.8916666, "", "89.17"),
+        (1 / 32, "", "3.12"),  # 3.125 is a tie; JavaScript's toFixed would say 3.13
+        (-0.00001, "+", "+0.00"),
+        (0.012, "+", "+1.20"),
+        (float("-inf"), "+", "-inf"),
+    ],
+)
+def test_percent(fraction, sign, text):
+    assert percent(fraction, sign) == text

@@ -128,14 +128,6 @@
     rememberChoices();
   }
 
-  list.addEventListener("keydown", (event) => {
-    const next = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
-    const target = next && event.target.closest(".query")[next];
-    if (!target || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    target.querySelector("summary").focus({ preventScroll: true });
-    target.scrollIntoView({ block: "center" });
-  });
   for (const field of fields) field.addEventListener("input", change);
   filters.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("clear").addEventListener("click", () => {

@@ -4,11 +4,13 @@ import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from datasets.check import check as check_module
-from datasets.check.report import report_as_dict
+from datasets.check.report import Examined, Report, format_report, report_as_dict
 from datasets.problems import BLOCKING, CHECKS, WARNING
+from datasets.tracklet import DataSet
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
 TRACKLET = "train/1/c0n0"
@@ -264,3 +266,46 @@ def test_more_bad_frames_than_training_tolerates(make_tree, check):
     assert text == "2 of 96 training frames cannot be used, 2.08 %; the limit is 1 %"
     assert report.can_train is False
     assert check(root, "DATALOADER.MAX_BAD_FRACTION", 0.03).can_train
+
+
+# ---- the report
+
+
+def test_the_last_line_says_whether_training_can_start(tmp_path):
+    report = Report("agvpreid", str(tmp_path))
+
+    def last_line():
+        return format_report(report).splitlines()[-1]
+
+    report.problems.add("short tracklet", *"abc")
+    report.problems.add("one view", "identity 3: only ground")
+    report.problems.add("published counts", "a remark")
+    assert last_line() == "Training can start; blocking problems: 0, warnings: 4."
+    report.complete = False
+    assert last_line().startswith("The check was interrupted. Nothing blocks training so far; blocking problems: 0, ")
+    report.problems.add("loader", "refused")
+    assert last_line() == "The check was interrupted. Training cannot start; blocking problems: 1, warnings: 4."
+
+
+def test_published_counts_stand_beside_those_of_a_split(tmp_path, make_tracklet):
+    counts = {"train identities": 3, "test/query tracklets": 5, "cameras": 2}
+    report = Report("toy", str(tmp_path), dataset=DataSet("Toy", (), {}, published=counts))
+    report.examined = [Examined(split, make_tracklet(1), np.empty(0)) for split in ("train", "test/query")]
+    lines = format_report(report).splitlines()
+    assert any(line.startswith("train") and " 1 [3] " in line for line in lines)
+    assert any(line.startswith("test/query") and " 1 [5] " in line for line in lines)
+    assert "Published counts: train identities 3, test/query tracklets 5, cameras 2." in lines
+    assert report_as_dict(report)["published"] == counts
+
+
+def test_findings_are_grouped_by_level_and_shortened(tmp_path):
+    report = Report("mars", str(tmp_path))
+    report.problems.add("published counts", "x")
+    report.problems.add("empty frame", *map(str, range(7)))
+    report.problems.add("loader", "refused")
+    text = format_report(report)
+    assert text.index("Blocking problems:") < text.index("Warnings:") < text.index("Remarks:")
+    assert "  empty frame (7): " in text
+    assert "    ... and 2 more" in text
+    found = [(finding["check"], finding["count"]) for finding in report_as_dict(report)["findings"]]
+    assert found == [("loader", 1), ("empty frame", 7), ("published counts", 1)]

@@ -3,6 +3,7 @@ import io
 import os
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from datasets.clips.clip_dataset import (
     sample_test_indices,
     sample_train_indices,
 )
-from datasets.clips.decoding import UnreadableFrameError, decode_frame
+from datasets.clips.decoding import decode_frame
 from datasets.tracklet import Tracklet
+from utils import pictures
+from utils.pictures import UnreadableFrameError
 
 SIZE = (2, 3)
 
@@ -86,37 +89,24 @@ def test_decoding_resizes_as_torchvision(tmp_path, mode):
         torch.testing.assert_close(frame, plain_pillow(path, [12, 8]))
 
 
-def test_sixteen_bits_keep_their_upper_eight(tmp_path):
-    path = tmp_path / "frame.png"
-    Image.fromarray(np.array([[0, 255, 256], [0x1234, 0x7FFF, 0xFFFF]], dtype=np.uint16)).save(path)
-    expected = torch.tensor([[0, 0, 1], [0x12, 0x7F, 0xFF]], dtype=torch.uint8)
-    assert torch.equal(decode_frame(str(path), (2, 3)), expected.expand(3, 2, 3))
-
-
 @pytest.mark.parametrize(("largest", "shift"), [(200, 0), (1000, 2), (4000, 4), (16000, 6), (65535, 8)])
 def test_grey_of_fewer_bits_is_scaled_by_its_range(tmp_path, largest, shift):
     Image.fromarray(np.array([[0, largest]], dtype=np.uint16)).save(tmp_path / "frame.png")
     assert decode_frame(str(tmp_path / "frame.png"), (1, 2))[0].tolist() == [[0, largest >> shift]]
 
 
-@pytest.mark.parametrize("largest", [4095, 65535])
-def test_deep_colours_that_would_be_black_are_refused(tmp_path, largest):
-    path = tmp_path / "frame.png"
-    head = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
-    rows = zlib.compress(b"\0" + np.full((2, 3), largest, ">u2").tobytes())
-    chunks = [(b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")]
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-            for name, data in chunks
-        )
-    )
-    if largest == 65535:
-        assert decode_frame(str(path), (1, 2)).min() == 255
-    else:
-        with pytest.raises(UnreadableFrameError, match="fewer than its 16 bits"):
-            decode_frame(str(path), (1, 2))
+def test_deep_colours_that_would_be_black_are_refused(tmp_path):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head, path = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), tmp_path / "frame.png"
+    for largest in (65535, 4095):
+        rows = zlib.compress(b"\0" + np.full((2, 3), largest, ">u2").tobytes())
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+        if largest == 65535:
+            assert decode_frame(str(path), (1, 2)).min() == 255
+    with pytest.raises(UnreadableFrameError, match="fewer than its 16 bits"):
+        decode_frame(str(path), (1, 2))
 
 
 def plain_pillow(path, size_hw):
@@ -182,11 +172,11 @@ def test_frames_are_upright_as_exif_says(tmp_path, file_format):
     path, upright = tmp_path / "frame.jpg", smooth_picture(20, 30)
     exif = Image.Exif()
     for orientation, transposition in ((6, Image.Transpose.ROTATE_90), (3, Image.Transpose.ROTATE_180)):
-        exif[decoding.ORIENTATION] = orientation
+        exif[pictures.ORIENTATION] = orientation
         upright.transpose(transposition).save(path, format=file_format, exif=exif.tobytes(), quality=100, subsampling=0)
         difference = decode_frame(str(path), (30, 20)).float() - TF.pil_to_tensor(upright).float()
         assert difference.abs().mean() < (0.001 if file_format == "PNG" else 3)
-        assert decoding.read_size(str(path)) == (30, 20)
+        assert pictures.read_size(str(path)) == (30, 20)
     if file_format == "JPEG":  # as some programs mark it in place of EXIF
         xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><x tiff:Orientation="3"/></x:xmpmeta>'
         upright.transpose(transposition).save(path, format=file_format, xmp=xmp, quality=100, subsampling=0)
@@ -194,14 +184,14 @@ def test_frames_are_upright_as_exif_says(tmp_path, file_format):
         content = path.read_bytes()  # behind a large profile
         path.write_bytes(content[:2] + (b"\xff\xe2\xff\xff" + bytes(65533)) * 4 + content[2:])
         assert (decode_frame(str(path), (30, 20)).float() - TF.pil_to_tensor(upright).float()).abs().mean() < 3
-    exif[decoding.ORIENTATION] = 9  # means nothing
+    exif[pictures.ORIENTATION] = 9  # means nothing
     upright.save(path, format=file_format, exif=exif.tobytes())
-    assert decoding.read_size(str(path)) == (30, 20)
+    assert pictures.read_size(str(path)) == (30, 20)
     upright.save(path, format=file_format, exif=b"Exif\0\0damaged")
     plain = decode_frame(str(path), (30, 20))
     upright.save(path, format=file_format)
     assert torch.equal(decode_frame(str(path), (30, 20)), plain)
-    assert decoding.read_size(str(path)) == (30, 20)
+    assert pictures.read_size(str(path)) == (30, 20)
 
 
 @pytest.mark.parametrize("error", [struct.error("short"), KeyError(7), MemoryError(), KeyboardInterrupt()])
@@ -249,6 +239,23 @@ def test_draws_depend_on_seed_epoch_and_position(tracklets):
     assert len({tuple(draw(seed=seed)) for seed in range(10)}) > 5
 
 
+def test_captures_stand_beside_the_camera_and_training_forgets_a_tenth_of_them(tracklets):
+    tracklets[1] = replace(tracklets[1], view="aerial", altitude=80, angle=60)
+    tracklets[2] = replace(tracklets[2], view="")
+    tested = TrackletClips(tracklets, SIZE, 4, "test", cameras={5: 0}, with_captures=True)
+    assert [item["camid"].tolist() for item in tested] == [[-1, 0, -1, -1], [0, 1, 80, 60], [0, -1, -1, -1]]
+    trained = TrackletClips(tracklets, SIZE, 4, "train", cameras={5: 0}, with_captures=True)
+    plain = TrackletClips(tracklets, SIZE, 4, "train", cameras={5: 0})
+    requests = [ClipRequest(1, epoch, position) for epoch in range(20) for position in range(20)]
+    facts = torch.stack([trained[request]["camid"] for request in requests])
+    assert torch.equal(facts, torch.stack([trained[request]["camid"] for request in requests]))
+    assert all(torch.equal(trained[request]["clips"], plain[request]["clips"]) for request in requests[:9])
+    assert (facts[:, 0] == 0).all()
+    assert ((facts == -1) | (facts == torch.tensor([0, 1, 80, 60]))).all()
+    forgotten = (facts[:, 1:] == -1).float().mean(dim=0)  # of 400 each: a deviation is 0.015
+    assert ((forgotten - 0.1).abs() < 0.05).all()
+
+
 def test_draws_do_not_depend_on_workers(tracklets):
     clips = TrackletClips(tracklets, SIZE, 4, "train", seed=3)
     batches = [[ClipRequest(2, epoch, 0), ClipRequest(2, epoch, 1), ClipRequest(0, epoch, 2)] for epoch in range(3)]
@@ -293,18 +300,18 @@ def test_storage_that_is_away_is_asked_again_and_makes_no_frame_unreadable(tmp_p
     path = tmp_path / "1.jpg"
     Image.new("RGB", (4, 8)).save(path)
     errors, pauses = [OSError(errno.EIO, "Input/output error")] * tries, []
-    monkeypatch.setattr(decoding.time, "sleep", pauses.append)
+    monkeypatch.setattr(pictures.time, "sleep", pauses.append)
 
     def open_late(*args):
         if errors:
             raise errors.pop()
         return open(*args)
 
-    monkeypatch.setattr(decoding, "open", open_late, raising=False)
-    if tries < len(decoding.PAUSES):
+    monkeypatch.setattr(pictures, "open", open_late, raising=False)
+    if tries < len(pictures.PAUSES):
         assert decode_frame(str(path), (8, 4)).shape == (3, 8, 4)
         assert pauses == [1, 2]
     else:
-        with pytest.raises(decoding.StorageAwayError, match=r"1\.jpg cannot be read, because storage is away"):
+        with pytest.raises(pictures.StorageAwayError, match=r"1\.jpg cannot be read, because storage is away"):
             decode_frame(str(path), (8, 4))
-    assert not issubclass(decoding.StorageAwayError, decoding.UnreadableFrameError)
+    assert not issubclass(pictures.StorageAwayError, UnreadableFrameError)

@@ -12,8 +12,8 @@ from datasets.readers import agvpreid
 from datasets.readers import detreidx as detreidx_reader
 from datasets.readers.agvpreid import parse_frame_name
 from datasets.readers.case_folders import Sighting
-from datasets.readers.dataset import DEFAULT_OPTIONS, DatasetOptions
 from datasets.readers.names import last_integer
+from datasets.tracklet import DEFAULT_OPTIONS, DatasetOptions
 from utils.unknown import UNKNOWN
 
 CASE1, CASE2 = "case1_aerial_to_ground", "case2_ground_to_aerial"
@@ -234,12 +234,12 @@ def detreidx(tmp_path):
     ("name", "expected"),
     [
         # 23 fields, as in the data set's README; then with a frame number, without a location, and from the ground.
-        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 30, 240201, RAW)),
-        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S2_F17.jpg", (2, 30, 240201, RAW)),
-        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_2_0017.png", (2, 30, 240201, RAW)),
-        (f"12_01_02_2024_10_30_5_10_90_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 5, 240201, RAW)),
-        ("12_01_02_2024_10_30_5_10_90_1_3.jpg", (1, 5, 240201, detreidx_reader.SCHEME.unknown)),
-        ("12_01_02_0003.jpg", (0, UNKNOWN, UNKNOWN, detreidx_reader.SCHEME.unknown)),
+        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 30, 240201, 60, RAW)),
+        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_S2_F17.jpg", (2, 30, 240201, 60, RAW)),
+        (f"12_01_02_2024_10_30_30_40_60_Field_{CODES_IN_NAME}_walk_outdoor_2_0017.png", (2, 30, 240201, 60, RAW)),
+        (f"12_01_02_2024_10_30_5_10_90_{CODES_IN_NAME}_walk_outdoor_S1.jpg", (1, 5, 240201, 90, RAW)),
+        ("12_01_02_2024_10_30_5_10_90_1_3.jpg", (1, 5, 240201, 90, detreidx_reader.SCHEME.unknown)),
+        ("12_01_02_0003.jpg", (0, UNKNOWN, UNKNOWN, UNKNOWN, detreidx_reader.SCHEME.unknown)),
     ],
 )
 def test_detreidx_frame_names(name, expected):
@@ -248,10 +248,10 @@ def test_detreidx_frame_names(name, expected):
 
 def test_detreidx_reads_the_tree(detreidx, caplog):
     dataset = open_dataset("detreidx", detreidx)
-    assert [(t.key, t.camid, t.view, t.altitude, t.day) for t in dataset.train] == [
-        ("3/3_1", 2, "aerial", 120, 240201),
-        ("12/12_1", 1, "aerial", 30, 240201),
-        ("12/12_2", 0, "ground", None, None),
+    assert [(t.key, t.camid, t.view, t.altitude, t.day, t.angle) for t in dataset.train] == [
+        ("3/3_1", 2, "aerial", 120, 240201, 60),
+        ("12/12_1", 1, "aerial", 30, 240201, 60),
+        ("12/12_2", 0, "ground", None, None, None),
     ]
     assert [last_integer(Path(path).name) for path in dataset.train[1].frame_paths] == [7, 99, 100]
     assert list(dataset.cases) == ["case1", "case2", "case3"]

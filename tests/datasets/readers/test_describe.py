@@ -141,11 +141,6 @@ def test_what_systems_leave_is_no_data(name, is_left):
     assert is_hidden(name) == is_left
 
 
-def test_folders_in_two_spellings_are_refused(build):
-    with pytest.raises(ValueError, match=r"person '7' here and '07' in 07/.* are two spellings of one person"):
-        describe(build("{person}/cam{camera}_{tracklet}/{frame}.jpg", people=("7", "07")), CAMERAS)
-
-
 def test_fields_of_a_pattern_reach_the_table(build):
     root = build("train/aerial80/{person}/cam{camera}/260427_{tracklet}/{frame}.jpg", people=("-1", "7"))
     rows = describe(root, "{split}/{view}{altitude}/{person}/cam{camera}/{day}_*").table.rows

@@ -7,8 +7,8 @@ from scipy.io import savemat
 
 from datasets.build import open_dataset
 from datasets.problems import Findings
-from datasets.readers.dataset import DatasetOptions
 from datasets.readers.ilidsvid import SPLITS_FILE
+from datasets.tracklet import DatasetOptions
 
 PEOPLE = (1, 2, 5, 19)  # with gaps
 SPLITS = [[1, 2, 3, 4], [4, 1, 2, 3]]  # places in the sorted list, not person numbers

@@ -10,8 +10,8 @@ import pytest
 
 from datasets.build import open_dataset
 from datasets.readers import manifest
-from datasets.readers.dataset import DatasetOptions
 from datasets.readers.manifest import FramePaths, index_path, list_tracklets, pack_tracklets
+from datasets.tracklet import DatasetOptions
 
 READER = "numbers 1"
 LONG_AGO = 1_600_000_000

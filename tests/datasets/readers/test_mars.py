@@ -6,8 +6,8 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from datasets.build import open_dataset
-from datasets.readers.dataset import DatasetOptions
 from datasets.readers.mars import MARS_COUNTS, read_tables
+from datasets.tracklet import DatasetOptions
 from utils.metrics import CROSS_CAMERA, MARS_OFFICIAL, evaluate_ranking
 
 TRAIN = [(1, 1, 2), (1, 2, 3), (7, 1, 12)]

@@ -8,8 +8,8 @@ from PIL import Image
 
 from datasets.build import open_dataset
 from datasets.problems import Findings
-from datasets.readers.dataset import DatasetOptions
 from datasets.split import read_pids
+from datasets.tracklet import DatasetOptions
 
 TRAIN = ("a,1,1,train", "b,1,2,train")
 
@@ -47,12 +47,8 @@ def test_one_search_between_cameras(build):
     dataset = open_dataset("folder", root)
     assert [(t.name, t.pid, t.camid, t.view) for t in dataset.train] == [("t1", 1, 0, "ground"), ("t2", 1, 1, "ground")]
     (case,) = dataset.cases.values()
-    assert (list(dataset.cases), case.name, case.title, case.protocol) == (
-        ["case1"],
-        "search",
-        "between cameras",
-        "cross-camera",
-    )
+    assert list(dataset.cases) == ["case1"]
+    assert (case.name, case.title, case.protocol) == ("search", "between cameras", "cross-camera")
     assert sides_of(case) == (["q%201"], ["q%201", "g", "d"])
     assert [(t.pid, t.camid) for t in case.gallery] == [(0, 0), (0, 1), (-1, -1)]
     assert [Path(path).name for path in case.query[0].frame_paths] == ["2.png", "10.jpg", "f.txt.JPG"]
@@ -90,12 +86,8 @@ def test_words_of_people_and_cameras_travel_with_the_tracklets(build):
     root = build("t,p_057x,East,train", "u,007,4,test", "v,007,East,test", "d,,,gallery")
     dataset = open_dataset("folder", root)
     gallery = dataset.cases["case1"].gallery
-    assert [(t.person, t.camera) for t in (*dataset.train, *gallery)] == [
-        ("p_057x", "East"),
-        ("007", "4"),
-        ("007", "East"),
-        (-1, -1),
-    ]
+    words = [("p_057x", "East"), ("007", "4"), ("007", "East"), (-1, -1)]
+    assert [(t.person, t.camera) for t in (*dataset.train, *gallery)] == words
     assert [t.key for t in gallery] == ["007/u", "007/v", "-1/d"]
     assert dataset.camera_words == {0: "4", 1: "East"}
     (root / "people.txt").write_text("p_057x\n")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from datasets.readers.unlabelled import read_unlabelled
+from datasets.readers.own_data import read_unlabelled
 
 
 @pytest.fixture

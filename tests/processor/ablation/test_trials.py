@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from processor.ablation import trials
-from processor.ablation.trials import LOG, Trial, read_list, run_trials
+from processor.ablation.trials import LOG, ROOT, Trial, read_list, run_trials
 
 LIST = """
 config: configs/demo.yml
@@ -42,6 +42,14 @@ def test_a_change_of_test_keys_takes_the_weights_of_the_base(variants, tmp_path)
     assert "TEST.NUM_CLIPS 4" in " ".join(evaluate)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/ablation").glob("*.yml")), ids=lambda path: path.stem)
+def test_lists_that_we_ship_can_be_run(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    base, *others = read_list(path, [])
+    assert base.is_trained
+    assert any(each.is_trained for each in others) != (path.stem == "testing")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -50,6 +58,7 @@ def test_a_change_of_test_keys_takes_the_weights_of_the_base(variants, tmp_path)
         (("TEST.NUM_CLIPS", "TEST.NUM_CLIP"), "list.yml, four clips: Unknown config key TEST.NUM_CLIP"),
         (("four clips", "attention+pooling"), "'attention pooling' and 'attention.pooling' would share a folder"),
         (("{TEST.NUM_CLIPS: 4}", "4"), "'four clips' must be a mapping of config keys"),
+        (("{MODEL.POOLING: mean}", "mean"), "base must be a mapping of config keys, got 'mean'"),
     ],
 )
 def test_a_list_that_cannot_be_run_is_refused(tmp_path, change, message):

@@ -103,10 +103,10 @@ def test_calibrated_classifiers_are_found_again_by_their_tower(tmp_path, caplog)
         find_zero_shot_heads(make_space(sha256="b"), tmp_path)
 
 
-@pytest.mark.parametrize(("codes", "temperature"), [([0, 1, 2], 1.0), ([0, 1], 0.0), ("ab", 1.0)])
-def test_a_damaged_calibration_is_refused(codes, temperature, tmp_path):
+@pytest.mark.parametrize("codes", [[0, 1, 2], "ab"])
+def test_a_damaged_calibration_is_refused(codes, tmp_path):
     weights = {"ground.hat.weight": torch.zeros(2, 27), "ground.hat.bias": torch.zeros(2)}
-    columns = {"ground.hat": {"codes": codes, "temperature": temperature}}
+    columns = {"ground.hat": {"codes": codes, "temperature": 1.0}}
     write_weights(weights, {"text_tower": "a", "columns": columns}, tmp_path / CALIBRATION_FILE)
     with pytest.raises(ValueError, match=r"zero_shot\.safetensors does not fit this run: "):
         find_zero_shot_heads(make_space(), tmp_path)

@@ -7,10 +7,10 @@ import torch
 
 from configs.load import LAST_CHECKPOINT
 from datasets.build import make_dataset, train_cameras
-from datasets.clips.decoding import UnreadableFrameError
 from processor.build import build_memory, make_training_state
 from processor.evaluation.bad_frames import BadFrames
 from processor.training.train import train
+from utils.pictures import UnreadableFrameError
 from utils.runtime import make_runtime
 
 RUNTIME = make_runtime("cpu", "fp32")

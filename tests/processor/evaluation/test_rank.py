@@ -10,7 +10,6 @@ from torch import nn
 
 from datasets.attributes import AGVPREID_SCHEME
 from datasets.build import make_dataset
-from datasets.clips.decoding import UnreadableFrameError
 from processor.build import make_ranking_options
 from processor.evaluation import rank as evaluate
 from processor.evaluation.features import FeatureSet
@@ -18,6 +17,7 @@ from processor.evaluation.rank import compute_distances, score_distances
 from processor.evaluation.results import ANNOTATED, ATTRIBUTES_ALONE, PLAIN, RERANKED, VISUAL, Method
 from processor.report.tables import collect_results, format_results, score_methods
 from utils.metrics import CROSS_CAMERA
+from utils.pictures import UnreadableFrameError
 from utils.processes import Processes
 from utils.reranking import re_rank
 
@@ -140,18 +140,6 @@ def test_a_direction_without_a_scored_query_is_refused(empty, message, trained_r
     changed = {"gallery": strangers} if empty == "matches" else {empty: ()}
     with pytest.raises(ValueError, match=message):
         run_evaluation(cfg, Colour(), [replace(case, **changed)])
-
-
-def test_a_copy_with_one_masked_case_scores_the_open_one(trained_run, tiny_cfg, run_evaluation):
-    cfg = tiny_cfg("DATASETS.ROOT_DIR", trained_run.root)
-    masked, scored = make_dataset(cfg).cases.values()
-    masked = replace(masked, identities_masked=True)
-    evaluation = run_evaluation(cfg, Colour(), [masked, scored])
-    assert [result.case for result in evaluation.masked()] == [masked]
-    assert [result.case for result in evaluation.scored()] == [scored]
-    assert not evaluation.cases[0].rankings
-    assert evaluation.cases[0].distances.keys() == evaluation.cases[1].distances.keys() == {VISUAL, MASKED, ALONE}
-    assert evaluation.overall(VISUAL).mAP == evaluation.cases[1].rankings[VISUAL].mAP == 1
 
 
 @pytest.mark.parametrize(

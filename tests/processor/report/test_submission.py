@@ -1,11 +1,17 @@
-"""Submissions: read, checked against a sample, joined, and made from distances, by the command and without it."""
+"""Submissions: read, checked against a sample, and joined, by the command and without it."""
 
 import random
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from processor.report.submission import check_submission, format_problems, read_submission, write_submission
+from processor.report.submission import (
+    check_submission,
+    format_problems,
+    read_submission,
+    tracklet_names,
+    write_submission,
+)
 from tools.submission import main
 
 HEADER = "row_id,query_tracklet,gallery_tracklets"
@@ -98,6 +104,8 @@ def test_merged_rows_are_numbered_through_in_the_order_of_the_sample(write, tmp_
 def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):
     sample, own = str(write("sample.csv", "1,q1,g1")), str(write("own.csv", "2,q1,tracklet_0"))
     root = str(make_tree(masked=True))
+    Path(root, "case1_aerial_to_ground/query/20/@eaDir").mkdir()
+    assert "@eaDir" not in tracklet_names(Path(root), "query")
     assert main(["check", own, "--sample", sample, "--root", root]) == 1
     assert "own.csv: 1 rows, 1 wrong row number\n" in capsys.readouterr().out
     assert main(["check", sample, "--sample", sample]) == 0
@@ -105,29 +113,3 @@ def test_check_returns_1_if_there_is_a_problem(write, make_tree, capsys):
     assert "sample.csv, without a sample: 1 rows, no problems\n" in capsys.readouterr().out
     assert main(["check", sample, "--root", root]) == 1
     assert "1 unknown query, 1 unknown gallery tracklets" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("without_pictures")
-def test_distances_give_the_submission_of_the_evaluation(run, report, tmp_path):
-    report(run(masked=True), tmp_path, length=3, save_distances=True)
-    output = tmp_path / "out.csv"
-    words = ["write", str(tmp_path), "--output", str(output), "--length", "3", "--method"]
-    for name, slug in (("visual", ""), ("annotated_attributes", "_annotated_attributes")):
-        main([*words, name])
-        assert output.read_bytes() == (tmp_path / f"submission{slug}.csv").read_bytes()
-    with pytest.raises(FileNotFoundError, match=r"case1_aerial_to_ground holds no distmat_reranked\.npz"):
-        main([*words, "reranked"])
-
-
-def test_the_nearest_are_listed_first_equals_in_order_and_damaged_distances_are_refused(tmp_path):
-    words = ["write", str(tmp_path), "--output", str(tmp_path / "out.csv")]
-    with pytest.raises(FileNotFoundError, match=r"hold no distmat\*\.npz.*TEST\.SAVE_DISTANCES True"):
-        main(words)
-    keys = {"query_keys": ["1/q1"], "gallery_keys": ["1/g1", "2/g2", "3/g3"]}
-    np.savez(tmp_path / "distmat.npz", distmat=np.array([[0.5, 0.2, 0.5]]), **keys)
-    for length, expected in (("0", "g2 g1 g3"), ("2", "g2 g1")):
-        main([*words, "--length", length])
-        assert (tmp_path / "out.csv").read_text().splitlines()[1:] == [f"1,q1,{expected}"]
-    (tmp_path / "distmat.npz").write_bytes(b"PK\3\4 cut short")
-    with pytest.raises(ValueError, match=r"distmat\.npz is damaged, or no distances of an evaluation"):
-        main(words)

@@ -20,7 +20,7 @@ from processor.report.tables import (
 from search.threshold import VISUAL as SEARCHED
 from utils.bootstrap import bootstrap_interval
 from utils.metrics import PROTOCOLS, evaluate_ranking
-from utils.tables import percent
+from utils.text import percent
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)

@@ -12,7 +12,6 @@ from processor.evaluation.results import ANNOTATED, VISUAL, Evaluation, Method
 from processor.report import pictures
 from processor.report.breakdown import break_down
 from processor.report.compare import read_queries
-from processor.report.submission import rank_results
 from processor.report.write import write_queries
 from utils import distances
 from utils.distances import Distances
@@ -64,7 +63,7 @@ def test_a_users_words_are_shown_in_place_of_numbers(run, report, tmp_path, monk
     case = replace(result.case, query=name(result.case.query), gallery=name(result.case.gallery))
     drawn = []
     monkeypatch.setattr(pictures.Axes, "set_title", lambda axes, text, **style: drawn.append(text))
-    report(Evaluation([replace(result, case=case)]), tmp_path, save_distances=True)
+    report(Evaluation([replace(result, case=case)]), tmp_path)
     people = {f"site/p_{query.pid}x" for query in case.query}
     rows = [row[2:5] for row in read(tmp_path / "queries.csv")[1:]]
     assert {row[1] for row in rows} == people
@@ -79,16 +78,6 @@ def test_a_users_words_are_shown_in_place_of_numbers(run, report, tmp_path, monk
     assert {each["camera"] for each in shown} == {"sky", "yard"}
     assert {text.split("\n")[1] for text in drawn} == {f"person {person}" for person in people}
     assert {text.split("\n")[2] for text in drawn} == {"camera sky", "camera yard"}
-    ranked = {row.query: set(row.gallery) for row in rank_results(tmp_path, "visual", 0)}
-    assert ranked == {query.name: {each.name for each in case.gallery} for query in case.query}
-
-
-def test_masked_identities_leave_rankings_and_a_submission_but_no_scores(run, report, tmp_path):
-    report(run(masked=True), tmp_path)
-    folders = ("case1_aerial_to_ground", "case2_ground_to_aerial")
-    files = ("submission", *(f"{folder}/tracklet_rankings" for folder in folders))
-    assert names(tmp_path) == {f"{name}{slug}.csv" for slug in ("", "_annotated_attributes") for name in files}
-    assert len((tmp_path / "submission.csv").read_text().splitlines()) == 13
 
 
 @pytest.mark.usefixtures("without_pictures")

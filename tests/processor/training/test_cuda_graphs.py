@@ -61,6 +61,7 @@ class Unrecordable(TorchDispatchMode):
         ("INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True, "INPUT.LOW_RESOLUTION", 0.5, "INPUT.COLOR_JITTER", 0.2),
         ("MODEL.TUNING", "lora", "LOSS.ID_SCALE", 16.0, "INPUT.CROP_PADDING", 2, "SOLVER.STAGE2.EMA_DECAY", 0.9),
         ("MODEL.FEATURE_NECK", "batch", "LOSS.LABEL_SMOOTHING", "uniform", "SOLVER.STAGE2.CLIP_GRADIENT_NORM", 1.0),
+        ("LOSS.MEMORY", "proxies", "MODEL.VIEW_PROMPTS", 2),
     ],
 )
 def test_what_is_recorded_waits_for_nothing(set_up, options):

@@ -1,4 +1,4 @@
-"""The rate at which a device multiplies matrices: what the speed of a network is compared with."""
+"""Measure a device: the rate of matrix products, which the speed of a network is compared with, and its memory."""
 
 import statistics
 import time
@@ -33,3 +33,14 @@ def wait_for(device: torch.device) -> None:
     """Wait until a device has finished, so that a clock measures its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def peak_gib(device: torch.device) -> float | None:
+    """Return the peak, GiB: allocated on a CUDA device, or of the whole process; None where nobody counts it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return None
+    return getrusage(RUSAGE_SELF).ru_maxrss / 2**20
