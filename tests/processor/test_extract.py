@@ -19,7 +19,7 @@ from processor.build import make_extractor
 from processor.evaluation.features import FeatureExtractor
 from processor.evaluation.open_run import open_run
 from processor.extract import describe_frames, extract_folder
-from search.feature_file import COMPARED, make_table, write_features
+from search.feature_file import make_table, write_features
 from tools import export
 from utils.pictures import UnreadableFrameError
 
@@ -97,19 +97,6 @@ def test_a_stopped_command_goes_on_and_ends_with_the_same_bits(trained, queries,
     assert len(computed) == 3
     assert np.array_equal(resumed.pop("feature"), expected.pop("feature"))
     assert resumed == expected
-
-
-def test_parts_of_other_settings_or_frames_are_computed_again(trained, queries, tmp_path, computed):
-    parts = tmp_path / "parts"
-    _, before = extract_folder(trained, queries, parts=parts)
-    shutil.copy(next((queries / "20/c4n0").iterdir()), queries / "20/c4n0/another.jpg")
-    extract_folder(trained, queries, parts=parts)
-    assert len(computed) == 2
-    without_flip = open_run(["OUTPUT_DIR", str(trained.checkpoint.parent), "TEST.FLIP", "False"])
-    _, after = extract_folder(without_flip, queries, parts=parts)
-    assert len(computed) == 3
-    assert {name for name in COMPARED if before[name] != after[name]} == {"transform"}
-    assert "TEST.FLIP False" in after["transform"]
 
 
 def test_unreadable_tracklets_are_named_and_left_out(trained, queries, tmp_path, caplog):
