@@ -5,7 +5,7 @@ A table for each layout renames its parameters to ours.
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,20 @@ from .encoder import QUICK_GELU_TAG, TUNED, ClipVideoEncoder, resize_position_em
 
 logger = logging.getLogger(__name__)
 
-# What files wrap a state dict in: entries that hold it, and beginnings of all of its names (of DataParallel,
-# torch.compile, and modules that hold the network).
-WRAPPERS = ("model", "state_dict", "model_state_dict", "net")
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
-# A name that each layout has, by which networks inside other programs' files and modules are found.
+# A name that each layout has, by which networks are found inside files and modules of other programs.
 ANCHORS = (
     "encoder.patch_embed.weight",
     "image_encoder.class_embedding",
     "visual.class_embedding",
     "patch_embed.proj.weight",
 )
+# Where a file holds several networks, the only one below the first of these entries counts.
+ENTRIES = ("model.", "state_dict.", "model_state_dict.", "net.")
 
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")  # of OpenAI's archives, beside the weights
 GELU_TAGS = ("laion", "datacomp", "commonpool")  # words in the names of CLIP files that were trained with GELU
 ANY_MODEL = re.compile(r"(open_clip_?)?(pytorch_)?(model|weights)?", re.IGNORECASE)  # names of files in a hub
-HUGGING_FACE = ("vision_model.", "text_model.", "clip.vision_model.", "clip.text_model.")
+HUGGING_FACE = ("vision_model.", "text_model.")
 
 # Pairs of a layout's name and ours: whole names or, with "." or "_" at the end, beginnings of names. # is a number. The
 # first pair that fits a name renames it.
@@ -232,41 +230,30 @@ def to_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def unwrap(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the state dict of a file: its dense tensors, without the prefixes that all names of a network have."""
-    while key := next((key for key in WRAPPERS if isinstance(content.get(key), dict)), ""):
-        content = content[key]
-    if not _find_prefixes(content) and len(places := _find_networks(content)) == 1:
-        content = places[0]
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    tensors = {name: value for name, value in tensors.items() if not (value.is_sparse or value.is_meta)}
-    prefixes = _find_prefixes(tensors)
-    beginning = f"{min(prefixes)}." if len(prefixes) == 1 and min(prefixes) else ""
-    own = {name: value for name, value in tensors.items() if name.startswith(beginning)}
-    if other := len(tensors) - len(own):
-        logger.info("%d of the weights do not begin with %r: they are left out.", other, beginning)
-    shared = (beginning, *PREFIXES) if beginning else PREFIXES
-    while prefix := next((each for each in shared if own and all(name.startswith(each) for name in own)), ""):
-        logger.info("The names of the weights begin with %r, which is left out.", prefix)
-        own = {name.removeprefix(prefix): value for name, value in own.items()}
-    return own
+def unwrap(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return the network in a file: the dense tensors below the entries and modules that hold it, in its own names."""
+    tensors = dict(_flatten(content))
+    anchored = [(name, anchor) for name in tensors for anchor in ANCHORS if f".{name}".endswith(f".{anchor}")]
+    prefixes = {name.removesuffix(anchor) for name, anchor in anchored}
+    below = ([prefix for prefix in prefixes if prefix.startswith(entry)] for entry in ("", *ENTRIES))
+    prefix = next((found[0] for found in below if len(found) == 1), "")
+    if prefix not in ("", ENTRIES[0]):
+        logger.info("Of the file, what is below %r is taken.", prefix)
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _find_prefixes(names: Iterable[object]) -> set[str]:
-    """Return what precedes the networks that some names belong to; '' where these are not part of a module."""
-    pairs = ((f".{name}", f".{anchor}") for name in names if isinstance(name, str) for anchor in ANCHORS)
-    return {name.removesuffix(anchor)[1:] for name, anchor in pairs if name.endswith(anchor)}
-
-
-def _find_networks(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the dictionaries inside another that hold a network's weights."""
-    inner = [value for value in content.values() if isinstance(value, dict)]
-    return [each for value in inner for each in ([value] if _find_prefixes(value) else _find_networks(value))]
+def _flatten(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the dense tensors of nested dictionaries; names are joined by dots."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, Tensor) and not (value.is_sparse or value.is_meta):
+            yield f"{prefix}{name}", value
 
 
 def describe_names(state: Mapping[str, Tensor]) -> str:
     """List the first names of a file that was refused, and what to take in its place if they are known."""
-    if any(name.startswith(HUGGING_FACE) for name in state):
+    if any(part in name for name in state for part in HUGGING_FACE):
         return (
             "those of Hugging Face's transformers, which do not say the activation. Take the same weights as OpenAI's "
             "archive (ViT-B-16.pt) or as open_clip's file (open_clip_model.safetensors), which often lies beside it."

@@ -172,8 +172,10 @@ def test_weights_of_another_activation_are_refused(name, fits, vit, tmp_path):
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("entry", ["model", "state_dict", "model_state_dict", "net", ""])
 def test_wrapped_state_dicts_are_unwrapped(entry, prefix):
-    state = {f"{prefix}{name}": torch.ones(1) for name in ("a.b", "c")}
-    assert unwrap({entry: state, "epoch": 3} if entry else state).keys() == {"a.b", "c"}
+    state = {f"{prefix}{name}": torch.ones(1) for name in ("encoder.patch_embed.weight", "c")}
+    others = {"averaged": state, "optimizer": {"state": {0: {"exp_avg": torch.ones(1)}}}, "epoch": 3}
+    found = unwrap({entry: state, **others} if entry else state)
+    assert found.keys() == {"encoder.patch_embed.weight", "c"}
 
 
 def test_networks_are_found_in_files_and_modules_of_other_programs():
@@ -187,9 +189,9 @@ def test_networks_are_found_in_files_and_modules_of_other_programs():
         ({"state_dict": inside}, network),
         ({"anything": {f"module.{name}": value for name, value in network.items()}}, network),
         (clip, {"visual.class_embedding", "logit_scale"}),
-        ({"student": network, "teacher": network}, ()),  # nobody says which
     ):
         assert unwrap(content).keys() == dict.fromkeys(expected).keys()
+    assert not unwrap({"student": network, "teacher": network}).keys() & network.keys()  # nobody says which
 
 
 class Malicious:
