@@ -29,8 +29,12 @@ class TrainingOutput:
 
     def detach(self) -> "TrainingOutput":
         """Return the same numbers without their gradients."""
-        id_logits, features = ([each.detach() for each in part] for part in (self.id_logits, self.features))
-        return TrainingOutput(id_logits, self.frame_logits.detach(), features, self.memory_logits.detach())
+        return TrainingOutput(
+            id_logits=[logits.detach() for logits in self.id_logits],
+            frame_logits=self.frame_logits.detach(),
+            features=[feature.detach() for feature in self.features],
+            memory_logits=self.memory_logits.detach(),
+        )
 
 
 class XTFCLIP(nn.Module):
@@ -72,11 +76,8 @@ class XTFCLIP(nn.Module):
         self.neck_frame = make_neck(neck, D)
         self.classifier_image = make_classifier(D, num_classes, id_scale)
         self.classifier_projected = make_classifier(P, num_classes, id_scale)
-        temporal = self.classifier_image
-        if heads == "separate":
-            self.classifier_temporal = temporal = make_classifier(D, num_classes, id_scale)
-        # A list, which registers no modules: a shared matrix is stored, averaged and trained once.
-        self.classifiers = [self.classifier_image, self.classifier_projected, temporal]
+        # Without one, f_tmp has that of f_img.
+        self.classifier_temporal = make_classifier(D, num_classes, id_scale) if heads == "separate" else None
         self.descriptor = descriptor
         # Joins what the processes of a run computed from their slices of a training batch.
         self.gather_batch: Callable[..., tuple[Tensor, ...]] = ALONE.gather_batch
@@ -143,11 +144,11 @@ class XTFCLIP(nn.Module):
         f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
             f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
         )
-        classify_image, classify_projected, classify_temporal = self.classifiers
+        classify_temporal = self.classifier_image if self.classifier_temporal is None else self.classifier_temporal
         return TrainingOutput(
             id_logits=[
-                classify_image(self.neck_image(f_img)),
-                classify_projected(self.neck_projected(f_proj)),
+                self.classifier_image(self.neck_image(f_img)),
+                self.classifier_projected(self.neck_projected(f_proj)),
                 classify_temporal(self.neck_temporal(f_tmp)),
             ],
             frame_logits=classify_temporal(self.neck_frame(f_frames.flatten(0, 1))),
