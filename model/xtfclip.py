@@ -25,7 +25,7 @@ class TrainingOutput:
     id_logits: list[Tensor]  # three tensors (B, K), of f_img, f_proj and f_tmp, after the neck
     frame_logits: Tensor  # (B*T, K), of the temporal feature of every frame, after the neck
     features: list[Tensor]  # f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck
-    memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity; (B, 0) without one
+    memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity; (B, 0) without prompt
 
     def detach(self) -> "TrainingOutput":
         """Return the same numbers without their gradients."""
@@ -41,7 +41,7 @@ class XTFCLIP(nn.Module):
     """X-TFCLIP; with its extras switched off, TF-CLIP.
 
     There are K training identities; the encoder's widths are D and P. The choices are explained in
-    configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT. Without a ``prompt``, the loss compares with people.
+    configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT. Without a ``prompt``, memory logits are empty.
 
     Reference: AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
     """
