@@ -44,8 +44,6 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     logger.info("%d identities, %d tracklets, cameras [%s]", len(pids), len(dataset.train), cameras)
     model = make_model(cfg, len(pids), len(camids), pretrained=not resume).to(runtime.device)
     criterion = make_loss(cfg, len(pids), model.feature_widths).to(runtime.device)
-    if cfg.MODEL.COMPILE:
-        criterion.compile()
     optimizer = make_optimizer(cfg, model, criterion)
     logger.info("Parameters:\n%s\nLoss: %s", format_groups(cfg, model, criterion), criterion.formula())
     if not runtime.processes.is_main:  # the slices of a batch need different dropout masks
