@@ -102,11 +102,13 @@ def make_steps(cfg: CfgNode, args: argparse.Namespace, runtime: Runtime, network
 
     def train() -> None:
         model.train()
-        inputs = [train_frames, labels, camids, *augment.draw(train_frames.shape, generator)]
+        draws = augment.draw(train_frames.shape, generator, pinned=device.type == "cuda")
+        inputs = [train_frames, labels, camids, *draws]
         if recorded:
             recorded(inputs, lambda measured: None)
             return
-        compute_gradients(state, augment, [part.to(device) for part in inputs], lambda measured: None)
+        inputs = [part.to(device, non_blocking=True) for part in inputs]
+        compute_gradients(state, augment, inputs, lambda measured: None)
         update_weights(state)
 
     for _ in range(WARM_UP_STEPS if recorded else 0):

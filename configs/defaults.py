@@ -100,7 +100,8 @@ declare("MODEL.FREEZE_EMBEDDINGS", False, CLASSES, only="training")
 # What of the encoder is trained: "full" (as published); "adapter" or "lora": only perceptrons of width 256 beside those
 # of its blocks, or changes of rank 16 to queries and values, so that gradients and the optimiser need little memory.
 declare("MODEL.TUNING", "full", CLASSES, ("full", "adapter", "lora"))
-# "separate" classifiers (as published), or one "shared" by f_img and f_tmp, which gets the rates of the former.
+# Classifiers of f_img and f_tmp: "separate" (as published), or one "shared" by both, which trains at the rates of
+# f_img's, so that SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR has no effect.
 declare("MODEL.HEADS", "separate", CLASSES, ("separate", "shared"), only="training")
 # Learned tokens (VSLA-CLIP: 1 to 4) that the lowest 9 blocks see beside a frame's, by the view, altitude and angle from
 # which the data set says the tracklet was taken, in testing, too, as with cameras; 0 (as published) for none.

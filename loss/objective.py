@@ -107,7 +107,10 @@ def make_loss(cfg: CfgNode, num_classes: int, feature_widths: Sequence[int] = ()
     }
     clips, frames = (_make_classification(cfg, num_classes) for _ in range(2))
     proxies = ProxyMemory(num_classes, feature_widths[1]) if cfg.LOSS.MEMORY == "proxies" else None
-    return ReidLoss(clips, frames, BatchHardTriplet(cfg.SOLVER.MARGIN), weights, proxies)
+    loss = ReidLoss(clips, frames, BatchHardTriplet(cfg.SOLVER.MARGIN), weights, proxies)
+    if cfg.MODEL.COMPILE:
+        loss.compile()  # when it is first called
+    return loss
 
 
 def _make_classification(cfg: CfgNode, num_classes: int) -> ClassificationLoss:

@@ -1,6 +1,5 @@
 """Rank every direction visually and by what else is asked for, and score the rankings."""
 
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,8 +25,6 @@ from utils.reranking import find_neighbourhoods, re_ranked_distances
 from .cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
 from .results import ATTRIBUTES_ALONE, NO_MASK, PLAIN, RERANKED, CaseResult, Evaluation, Mask, Method, Ranking
-
-logger = logging.getLogger(__name__)
 
 SIDES = ("query", "gallery")
 Describe = Callable[[Case, str], FeatureSet]  # ``fetch_features`` of one run, with all but its last two arguments
