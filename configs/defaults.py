@@ -91,7 +91,8 @@ declare("MODEL.PRETRAINED", True, TRAINING)
 # Local CLIP weights, OpenAI's archive or a state dict of timm or open_clip; empty lets timm download them.
 declare("MODEL.PRETRAIN_PATH", "", PLACE, only="training")
 # Checkpoint of another run (ours or a published one) to start from instead of CLIP, also with other people and cameras:
-# what depends on their number starts anew. Empty starts from CLIP.
+# what depends on their number starts anew, and so do a prompt of LOSS.MEMORY and VIEW_PROMPTS that it lacks. Empty
+# starts from CLIP.
 declare("MODEL.INIT_WEIGHT", "", TRAINING)
 # The first so many blocks, and all of CLIP below them, are not trained.
 declare("MODEL.FREEZE_BLOCKS", 0, CLASSES, Range(0, 100), only="training")
