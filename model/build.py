@@ -69,7 +69,7 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
     )
     model.set_gradient_checkpointing(cfg.MODEL.GRADIENT_CHECKPOINTING)
     if init_weight:
-        load_weights(model, init_weight)
+        load_weights(model, init_weight, starts_run=True)
     if cfg.MODEL.COMPILE:
         use_cuda = cfg.MODEL.DEVICE.startswith("cuda") or (cfg.MODEL.DEVICE == "auto" and torch.cuda.is_available())
         compile_whole(model, torch.device("cuda" if use_cuda else "cpu"))

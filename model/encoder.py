@@ -17,6 +17,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
+from utils.commands import first_line
 from utils.mistake import Mistake
 from utils.roles import ParameterRole
 from utils.unknown import UNKNOWN
@@ -88,6 +89,11 @@ def _resolve_name(name: str) -> str:
             "or SigLIP ViT, not fine-tuned as a classifier, such as vit_large_patch14_clip_quickgelu_224.openai or "
             f"vit_base_patch16_siglip_256, got {name!r}."
         )
+    try:
+        timm.get_pretrained_cfg(timm_name)
+    except RuntimeError as error:
+        tagged = timm.list_pretrained(f"{timm_name.partition('.')[0]}.*")
+        raise Mistake(f"MODEL.NAME {name!r}: {first_line(error)} timm has {', '.join(tagged)}.") from error
     return timm_name
 
 
