@@ -53,10 +53,10 @@ class Variant:
         keys = [KEYS[key] for key in self.changes]
         return self.name == BASE or any(key.role not in AFTER_TRAINING or key.reader == "training" for key in keys)
 
-    def opts(self, *readers: str) -> list[str]:
-        """Return the keys and values that ``readers``, commands, read alone, or all, as words of a command line."""
+    def opts(self, reader: str = "") -> list[str]:
+        """Return all keys and values, or those that only the command ``reader`` reads, as words of a command line."""
         keys = {**self.shared, **self.changes}.items()
-        return [str(word) for pair in keys if not readers or KEYS[pair[0]].reader in readers for word in pair]
+        return [str(word) for pair in keys if not reader or KEYS[pair[0]].reader == reader for word in pair]
 
 
 @dataclass(frozen=True)
