@@ -255,17 +255,15 @@ class ClipVideoEncoder(nn.Module):
         prompts = () if self.view_prompts is None else self.view_prompts(facts, T)
         return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1), prompts)
 
-    def encode_frames(
-        self, frames: Tensor, class_token_extra: Tensor | None = None, prompts: Sequence[Tensor] = ()
-    ) -> Tensor:
+    def encode_frames(self, frames: Tensor, extra: Tensor | float = 0.0, prompts: Sequence[Tensor] = ()) -> Tensor:
         """Encode frames, (n, C, H, W), normalised, each by itself, as tokens after the last norm, (n, N, D).
 
-        The vector of the frame comes first, then its patches. ``class_token_extra``, (n, 1, D), is added to the class
-        token or, as in TransReID, to every patch where the ViT has none. The lowest blocks see ``prompts``, (n, tokens,
-        D) each, beside the frame's tokens.
+        The vector of the frame comes first, then its patches. ``extra``, (n, 1, D), is added to the class token or, as
+        in TransReID, to every patch where the ViT has none. The lowest blocks see ``prompts``, (n, tokens, D) each,
+        beside the frame's tokens.
         """
         grid = self.grid_for(*frames.shape[-2:])
-        tokens = self.norm_pre(self.embed_frames(frames, class_token_extra, grid))
+        tokens = self.norm_pre(self.embed_frames(frames, extra, grid))
         N = tokens.shape[1]
         rotary = [] if self.rotary is None else [self.rotary.get_embed(list(grid))]
         for number, block in enumerate(self.blocks):
@@ -280,14 +278,13 @@ class ClipVideoEncoder(nn.Module):
         vector = tokens[:, 0] if self.frame_pool is None else self.frame_pool(tokens)
         return torch.cat([vector.unsqueeze(1), tokens[:, self.num_prefix :]], dim=1)
 
-    def embed_frames(self, frames: Tensor, class_token_extra: Tensor | None, grid: tuple[int, int]) -> Tensor:
-        """Return what the first block sees of frames, (n, prefix + patches, D): with positions, before the norm."""
+    def embed_frames(self, frames: Tensor, extra: Tensor | float, grid: tuple[int, int]) -> Tensor:
+        """Embed frames as tokens with learned positions, (n, prefix + patches, D), before the first norm."""
         tokens = self.embed_patches(frames)
-        extra = 0 if class_token_extra is None else class_token_extra
         if self.class_token is None:
             tokens = tokens + extra
         else:
-            prefix = [self.class_token + extra, *([] if self.registers is None else [self.registers])]
+            prefix = [each for each in (self.class_token + extra, self.registers) if each is not None]
             tokens = torch.cat([*(each.expand(frames.shape[0], -1, -1) for each in prefix), tokens], dim=1)
         if self.position_embedding is None:
             return tokens

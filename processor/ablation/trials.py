@@ -53,10 +53,10 @@ class Variant:
         keys = [KEYS[key] for key in self.changes]
         return self.name == BASE or any(key.role not in AFTER_TRAINING or key.reader == "training" for key in keys)
 
-    def opts(self, *readers: str) -> list[str]:
-        """Return the keys and values that ``readers``, commands, read alone, or all, as words of a command line."""
+    def opts(self, reader: str = "") -> list[str]:
+        """Return all keys and values, or those that only the command ``reader`` reads, as words of a command line."""
         keys = {**self.shared, **self.changes}.items()
-        return [str(word) for pair in keys if not readers or KEYS[pair[0]].reader in readers for word in pair]
+        return [str(word) for pair in keys if not reader or KEYS[pair[0]].reader == reader for word in pair]
 
 
 @dataclass(frozen=True)
@@ -155,15 +155,15 @@ def _keep_plan(variants: Sequence[Variant], path: Path) -> None:
 
 def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str]) -> list[Trial]:
     """Make trials, each by a thread that waits for its commands; returns those that failed."""
-    places: SimpleQueue[dict[str, str]] = SimpleQueue()  # environments of the jobs
+    environments: SimpleQueue[dict[str, str]] = SimpleQueue()  # one for each job; those of running jobs are out
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_jobs))}
     for job in range(num_jobs):
         card = {"CUDA_VISIBLE_DEVICES": cards[job % len(cards)]} if cards else {}
-        places.put({**threads, **os.environ, **card})
+        environments.put({**threads, **os.environ, **card})
     running: set[subprocess.Popen] = set()
     failed = []
     with ThreadPoolExecutor(num_jobs) as pool:
-        futures = {pool.submit(_make, trial, places, running): trial for trial in trials}
+        futures = {pool.submit(_make, trial, environments, running): trial for trial in trials}
         try:
             for future in track(as_completed(futures), "ablation", "run", total=len(futures)):
                 trial, log = futures[future], futures[future].folder / LOG
@@ -181,10 +181,10 @@ def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str
     return failed
 
 
-def _make(trial: Trial, places: "SimpleQueue[dict[str, str]]", running: set[subprocess.Popen]) -> int:
+def _make(trial: Trial, environments: "SimpleQueue[dict[str, str]]", running: set[subprocess.Popen]) -> int:
     """Run the commands of a trial; returns the status of the first that fails, or 0."""
     trial.folder.mkdir(parents=True, exist_ok=True)
-    environment = places.get()
+    environment = environments.get()
     logger.info("%s, seed %d: started, its log is %s", trial.variant.name, trial.seed, trial.folder / LOG)
     try:
         with (trial.folder / LOG).open("w", encoding="utf-8") as log:
@@ -197,4 +197,4 @@ def _make(trial: Trial, places: "SimpleQueue[dict[str, str]]", running: set[subp
                     return status
         return 0
     finally:
-        places.put(environment)
+        environments.put(environment)
