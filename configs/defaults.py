@@ -17,7 +17,7 @@ class Role(Enum):
     """What depends on a key."""
 
     NETWORK = "what the weights mean: fixed for a run; descriptors of other values cannot be compared"
-    CLASSES = "what classifiers and the loss have learned: fixed for a run, but no descriptor depends on it"
+    CLASSES = "what classifiers, loss and optimiser have learned: fixed for a run, but no descriptor depends on it"
     TRAINING = "the curve of a run; only training reads it"
     BATCHES = "which batches an epoch has: as TRAINING, and fixed until the epoch ends"
     FEATURES = "the descriptors of trained weights"
@@ -91,16 +91,18 @@ declare("MODEL.PRETRAINED", True, TRAINING)
 # Local CLIP weights, OpenAI's archive or a state dict of timm or open_clip; empty lets timm download them.
 declare("MODEL.PRETRAIN_PATH", "", PLACE, only="training")
 # Checkpoint of another run (ours or a published one) to start from instead of CLIP, also with other people and cameras:
-# what depends on their number starts anew. Empty starts from CLIP.
+# what depends on their number starts anew, and so do a prompt of LOSS.MEMORY and VIEW_PROMPTS that it lacks. Empty
+# starts from CLIP.
 declare("MODEL.INIT_WEIGHT", "", TRAINING)
 # The first so many blocks, and all of CLIP below them, are not trained.
-declare("MODEL.FREEZE_BLOCKS", 0, TRAINING, Range(0, 100))
+declare("MODEL.FREEZE_BLOCKS", 0, CLASSES, Range(0, 100), only="training")
 # True does not train what lies below CLIP's first block: patches, class token, positions and the first norm.
-declare("MODEL.FREEZE_EMBEDDINGS", False, TRAINING)
+declare("MODEL.FREEZE_EMBEDDINGS", False, CLASSES, only="training")
 # What of the encoder is trained: "full" (as published); "adapter" or "lora": only perceptrons of width 256 beside those
 # of its blocks, or changes of rank 16 to queries and values, so that gradients and the optimiser need little memory.
 declare("MODEL.TUNING", "full", CLASSES, ("full", "adapter", "lora"))
-# "separate" classifiers (as published), or one "shared" by f_img and f_tmp, which gets the rates of the former.
+# Classifiers of f_img and f_tmp: "separate" (as published), or one "shared" by both, which trains at the rates of
+# f_img's, so that SOLVER.STAGE2.TEMPORAL_CLASSIFIER_LR_FACTOR has no effect.
 declare("MODEL.HEADS", "separate", CLASSES, ("separate", "shared"), only="training")
 # Learned tokens (VSLA-CLIP: 1 to 4) that the lowest 9 blocks see beside a frame's, by the view, altitude and angle from
 # which the data set says the tracklet was taken, in testing, too, as with cameras; 0 (as published) for none.

@@ -74,7 +74,8 @@ def convert(key: str, value: Any, source: str, example: Any = None) -> Any:
         return tuple(convert(key, item, source, example[0] if example else "") for item in value)
     if type(value) is type(example):
         return value
-    raise Mistake(f"{key} ({source}) must be of type {type(example).__name__}, got {value!r:.100}.")
+    kind = type(example).__name__ if example != () else "tuple, such as \"('a', 'b')\""
+    raise Mistake(f"{key} ({source}) must be of type {kind}, got {value!r:.100}.")
 
 
 def _parse(text: str) -> Any:

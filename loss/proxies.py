@@ -16,9 +16,10 @@ class ProxyMemory(nn.Module):
     """Cross entropy of cosines over 0.05 between features (B, P) and two proxies of each of K people.
 
     It is averaged over both kinds. Labels are hard, and online label smoothing learns nothing here: its soft labels are
-    of classifiers. After the loss, the proxies of the people in a batch move to 0.1 of themselves and 0.9 of what the
-    batch holds, at length 1: the mean to the mean of the person's normalised features, the hardest to that of them with
-    the lowest cosine to the mean proxy. SAS-VPReID's code first moves the mean by each feature, too, which is left out.
+    of classifiers. After the loss, the proxies of the people in a batch become 0.1 of themselves and 0.9 of a target,
+    at length 1. The target of the mean is the mean of the person's normalised features; that of the hardest is the one
+    of these with the lowest cosine to the mean proxy. SAS-VPReID's code also moves the mean by each feature before; we
+    do not.
     """
 
     proxies: Tensor

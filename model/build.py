@@ -1,9 +1,12 @@
 """Build the network that a configuration describes."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from yacs.config import CfgNode
 
 from utils.commands import first_line
@@ -34,24 +37,9 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
             "MODEL.VIT changes the dimensions of the ViT, so there are no weights for it on the hub: set "
             "MODEL.PRETRAIN_PATH to a file, or train from random weights with MODEL.PRETRAINED False."
         )
-    if from_hub:
-        logger.info("MODEL.PRETRAIN_PATH is empty: timm looks for %s in its cache and on its hub", cfg.MODEL.NAME)
-    try:
-        sizes = {name.lower(): value for name, value in cfg.MODEL.VIT.items()}
-        vit = build_vit(cfg.MODEL.NAME, **sizes, from_hub=from_hub)
-    except OSError as error:
-        file = f"{cfg.MODEL.NAME}.pt" if cfg.MODEL.NAME in TIMM_NAMES else "a timm or open_clip file of it"
-        raise MissingFile(
-            f"No weights for MODEL.NAME {cfg.MODEL.NAME}: timm could not fetch them ({first_line(error)}). On a "
-            f"machine with a network, download {file} (docs/training.md, 'CLIP weights'), put it beside train_main.py "
-            f"and set MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
-        ) from error
-    origin = cast(dict[str, Any], vit.pretrained_cfg)
-    pixels = tuple(origin["mean"]), tuple(origin["std"])
-    # CLIPs get ImageNet's values, as published.
-    if pretrained and "_clip_" not in origin["architecture"] and pixels != (cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD):
-        advice = f'INPUT.PIXEL_MEAN "{pixels[0]}" INPUT.PIXEL_STD "{pixels[1]}"'
-        logger.warning("%s was trained with other pixel values: set %s", cfg.MODEL.NAME, advice)
+    vit = _build_vit(cfg, from_hub)
+    if pretrained:
+        _compare_pixel_values(cfg, cast(dict[str, Any], vit.pretrained_cfg))
     encoder = ClipVideoEncoder(
         vit,
         image_size=cfg.INPUT.SIZE_TRAIN,
@@ -81,11 +69,34 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
     )
     model.set_gradient_checkpointing(cfg.MODEL.GRADIENT_CHECKPOINTING)
     if init_weight:
-        load_weights(model, init_weight)
+        load_weights(model, init_weight, starts_run=True)
     if cfg.MODEL.COMPILE:
         use_cuda = cfg.MODEL.DEVICE.startswith("cuda") or (cfg.MODEL.DEVICE == "auto" and torch.cuda.is_available())
         compile_whole(model, torch.device("cuda" if use_cuda else "cpu"))
     return model
+
+
+def _build_vit(cfg: CfgNode, from_hub: bool) -> VisionTransformer | Eva:
+    if from_hub:
+        logger.info("MODEL.PRETRAIN_PATH is empty: timm looks for %s in its cache and on its hub", cfg.MODEL.NAME)
+    try:
+        sizes = {name.lower(): value for name, value in cfg.MODEL.VIT.items()}
+        return build_vit(cfg.MODEL.NAME, **sizes, from_hub=from_hub)
+    except OSError as error:
+        file = f"{cfg.MODEL.NAME}.pt" if cfg.MODEL.NAME in TIMM_NAMES else "a timm or open_clip file of it"
+        raise MissingFile(
+            f"No weights for MODEL.NAME {cfg.MODEL.NAME}: timm could not fetch them ({first_line(error)}). On a "
+            f"machine with a network, download {file} (docs/training.md, 'CLIP weights'), put it beside train_main.py "
+            f"and set MODEL.PRETRAIN_PATH {file}; or train from random weights with MODEL.PRETRAINED False."
+        ) from error
+
+
+def _compare_pixel_values(cfg: CfgNode, origin: Mapping[str, Any]) -> None:
+    """Warn of another normalisation than that of the pre-training; CLIPs get ImageNet's, as published."""
+    pixels = tuple(origin["mean"]), tuple(origin["std"])
+    if "_clip_" not in origin["architecture"] and pixels != (cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD):
+        advice = f'INPUT.PIXEL_MEAN "{pixels[0]}" INPUT.PIXEL_STD "{pixels[1]}"'
+        logger.warning("%s was trained with other pixel values: set %s", cfg.MODEL.NAME, advice)
 
 
 def compile_whole(model: XTFCLIP, device: torch.device) -> None:

@@ -17,6 +17,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
+from utils.commands import first_line
 from utils.mistake import Mistake
 from utils.roles import ParameterRole
 from utils.unknown import UNKNOWN
@@ -88,6 +89,11 @@ def _resolve_name(name: str) -> str:
             "or SigLIP ViT, not fine-tuned as a classifier, such as vit_large_patch14_clip_quickgelu_224.openai or "
             f"vit_base_patch16_siglip_256, got {name!r}."
         )
+    try:
+        timm.get_pretrained_cfg(timm_name)
+    except RuntimeError as error:
+        tagged = timm.list_pretrained(f"{timm_name.partition('.')[0]}.*")
+        raise Mistake(f"MODEL.NAME {name!r}: {first_line(error)} timm has {', '.join(tagged)}.") from error
     return timm_name
 
 
@@ -225,19 +231,20 @@ class ClipVideoEncoder(nn.Module):
     def forward(self, clips: Tensor, camids: Tensor | None = None) -> Tensor:
         """Encode clips, (B, T, C, H, W), normalised, with camera and frame embeddings.
 
-        ``camids`` (B,) are indices of training cameras, -1 where unknown; None means that all are unknown. With (B, 4),
+        ``camids`` (B,) are indices of training cameras, -1 where unknown; None means that all are unknown. In (B, 4),
         the facts of ``ViewPrompts.forward`` follow each camera; else they are unknown. The tokens are those of
         ``encode_frames``, (B*T, N, D).
         """
         B, T = clips.shape[:2]
-        facts = clips.new_full((B, 3), UNKNOWN, dtype=torch.int64)
-        if camids is not None and camids.dim() > 1:
-            camids, facts = camids[:, 0], camids[:, 1:]
+        if camids is None:
+            camids = clips.new_full((B,), UNKNOWN, dtype=torch.int64)
+        if camids.dim() == 1:
+            camids = F.pad(camids.unsqueeze(1), (0, 3), value=UNKNOWN)
+        cameras, facts = camids[:, :1], camids[:, 1:]
         extra = clips.new_zeros(B, T, self.width)
-        if self.camera_embedding is not None and camids is not None:
-            known = (camids >= 0).unsqueeze(1)
-            rows = self.camera_embedding[camids.clamp(min=0)] * known  # (B, D)
-            extra = extra + self.camera_coefficient * rows.unsqueeze(1)
+        if self.camera_embedding is not None:
+            rows = self.camera_embedding[cameras.clamp(min=0)] * (cameras >= 0).unsqueeze(2)  # (B, 1, D)
+            extra = extra + self.camera_coefficient * rows
         if self.frame_embedding is not None:
             if len(self.frame_embedding) != T:
                 raise Mistake(
@@ -248,37 +255,22 @@ class ClipVideoEncoder(nn.Module):
         prompts = () if self.view_prompts is None else self.view_prompts(facts, T)
         return self.encode_frames(clips.flatten(0, 1), extra.flatten(0, 1).unsqueeze(1), prompts)
 
-    def encode_frames(
-        self, frames: Tensor, class_token_extra: Tensor | None = None, prompts: Sequence[Tensor] = ()
-    ) -> Tensor:
+    def encode_frames(self, frames: Tensor, extra: Tensor | float = 0.0, prompts: Sequence[Tensor] = ()) -> Tensor:
         """Encode frames, (n, C, H, W), normalised, each by itself, as tokens after the last norm, (n, N, D).
 
-        The vector of the frame comes first, then its patches. ``class_token_extra``, (n, 1, D), is added to the class
-        token or, as in TransReID, to every patch where the ViT has none. The lowest blocks see ``prompts``, (n, tokens,
-        D) each, beside the frame's tokens.
+        The vector of the frame comes first, then its patches. ``extra``, (n, 1, D), is added to the class token or, as
+        in TransReID, to every patch where the ViT has none. The lowest blocks see ``prompts``, (n, tokens, D) each,
+        beside the frame's tokens.
         """
-        tokens = self.embed_patches(frames)  # (n, N - 1, D)
-        extra = 0 if class_token_extra is None else class_token_extra
-        if self.class_token is None:
-            tokens = tokens + extra
-        else:
-            prefix = [(self.class_token + extra).expand(frames.shape[0], -1, -1)]
-            if self.registers is not None:
-                prefix.append(self.registers.expand(frames.shape[0], -1, -1))
-            tokens = torch.cat([*prefix, tokens], dim=1)
         grid = self.grid_for(*frames.shape[-2:])
-        if self.position_embedding is not None:
-            position: Tensor = self.position_embedding
-            if grid != self.grid:  # INPUT.SIZE_TEST differs from INPUT.SIZE_TRAIN
-                position = _interpolate(position, self.grid, grid, self.position_mode, self.num_prefix)
-            tokens = tokens + position
-        tokens = self.norm_pre(tokens)
+        tokens = self.norm_pre(self.embed_frames(frames, extra, grid))
+        N = tokens.shape[1]
         rotary = [] if self.rotary is None else [self.rotary.get_embed(list(grid))]
         for number, block in enumerate(self.blocks):
-            N, inputs = tokens.shape[1], [tokens, *rotary]
+            inputs = [tokens, *rotary]
             if number < len(prompts):
-                own = prompts[number]
-                inputs = [torch.cat([tokens, own], dim=1), *(extend_rotary(each, own.shape[1]) for each in rotary)]
+                prompt = prompts[number]
+                inputs = [torch.cat([tokens, prompt], dim=1), *(extend_rotary(r, prompt.shape[1]) for r in rotary)]
             tokens = run_block(block, *inputs, recompute=self.gradient_checkpointing)[:, :N]
         tokens = self.norm(tokens)
         if self.frame_pool is None and self.num_prefix == 1:
@@ -286,14 +278,27 @@ class ClipVideoEncoder(nn.Module):
         vector = tokens[:, 0] if self.frame_pool is None else self.frame_pool(tokens)
         return torch.cat([vector.unsqueeze(1), tokens[:, self.num_prefix :]], dim=1)
 
+    def embed_frames(self, frames: Tensor, extra: Tensor | float, grid: tuple[int, int]) -> Tensor:
+        """Embed frames as tokens with learned positions, (n, prefix + patches, D), before the first norm."""
+        tokens = self.embed_patches(frames)
+        if self.class_token is None:
+            tokens = tokens + extra
+        else:
+            prefix = [each for each in (self.class_token + extra, self.registers) if each is not None]
+            tokens = torch.cat([*(each.expand(frames.shape[0], -1, -1) for each in prefix), tokens], dim=1)
+        if self.position_embedding is None:
+            return tokens
+        # INPUT.SIZE_TEST may differ from INPUT.SIZE_TRAIN.
+        return tokens + _interpolate(self.position_embedding, self.grid, grid, self.position_mode, self.num_prefix)
+
     def embed_patches(self, frames: Tensor) -> Tensor:
-        """Project the patches of frames (n, C, H, W), row by row, to tokens (n, N - 1, D)."""
+        """Project the patches of frames (n, C, H, W), row by row, to tokens (n, patches, D)."""
         patch = self.patch_size
         if self.stride != (patch, patch):
             return self.patch_embed(frames).flatten(2).transpose(1, 2)
         # Patches that do not overlap need no convolution, which takes a GPU longer than this product.
         patches = frames.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))  # (n, C, rows, patch, columns, patch)
-        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (n, N - 1, C * patch * patch)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (n, patches, C * patch * patch)
         return F.linear(patches, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
 
     def project(self, tokens: Tensor) -> Tensor:

@@ -116,6 +116,8 @@ PUBLISHED_UNUSED = ("classifier_proj_temp2.weight", "SSP.alpha", "SSP.norm.weigh
 # Classifiers may be missing, too: weights are often passed on without them.
 CLASSIFIERS = ("classifier_image.weight", "classifier_projected.weight", "classifier_temporal.weight")
 CAMERA_EMBEDDING = "encoder.camera_embedding"
+# What a run adds to the weights that it starts from, if they lack it.
+INGREDIENTS = ("encoder.view_prompts.", "memory_prompt.", "memory_weight", "pool_video.")
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,15 @@ def load_clip_weights(encoder: ClipVideoEncoder, path: str | Path) -> LoadReport
     return report
 
 
-def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | None = None) -> LoadReport:
+def load_weights(
+    model: nn.Module, path: str | Path, content: dict[str, Any] | None = None, starts_run: bool = False
+) -> LoadReport:
     """Load a checkpoint, or its ``content``, into the network: our own, or one published for X-TFCLIP or TF-CLIP.
 
     Classifiers that the file lacks, or holds for another number of classes, are skipped and keep their values. A camera
     embedding for another number of cameras is skipped too; ours is then zero, so that every camera counts as unknown.
     What MODEL.TUNING adds starts without effect where the file lacks it, and is never left out where the file has it.
+    A file that ``starts_run`` may lack INGREDIENTS, which keep their values.
     """
     if content is None:
         content = read_checkpoint(path)
@@ -188,7 +193,7 @@ def load_weights(model: nn.Module, path: str | Path, content: dict[str, Any] | N
                 f"{path} holds {tuned}: set MODEL.TUNING as it was trained with, or take the weights that "
                 "`python -m tools.export weights` merges low-rank changes into."
             )
-        added = [name for name in own if TUNED in name]
+        added = [name for name in own if TUNED in name or (starts_run and name.startswith(INGREDIENTS))]
         skipped = {name: "not in the file" for name in (*CLASSIFIERS, *added) if name in own and name not in state}
         for name in (*CLASSIFIERS, CAMERA_EMBEDDING):
             value, ours = state.get(name), own.get(name)

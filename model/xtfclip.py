@@ -25,19 +25,23 @@ class TrainingOutput:
     id_logits: list[Tensor]  # three tensors (B, K), of f_img, f_proj and f_tmp, after the neck
     frame_logits: Tensor  # (B*T, K), of the temporal feature of every frame, after the neck
     features: list[Tensor]  # f_img (B, D), f_proj (B, P), f_tmp (B, D), before the neck
-    memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity; (B, 0) without one
+    memory_logits: Tensor  # (B, K), similarity of f_proj to the refined memory of every identity; (B, 0) without prompt
 
     def detach(self) -> "TrainingOutput":
         """Return the same numbers without their gradients."""
-        id_logits, features = ([each.detach() for each in part] for part in (self.id_logits, self.features))
-        return TrainingOutput(id_logits, self.frame_logits.detach(), features, self.memory_logits.detach())
+        return TrainingOutput(
+            id_logits=[logits.detach() for logits in self.id_logits],
+            frame_logits=self.frame_logits.detach(),
+            features=[feature.detach() for feature in self.features],
+            memory_logits=self.memory_logits.detach(),
+        )
 
 
 class XTFCLIP(nn.Module):
     """X-TFCLIP; with its extras switched off, TF-CLIP.
 
     There are K training identities; the encoder's widths are D and P. The choices are explained in
-    configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT. Without a ``prompt``, the loss compares with people.
+    configs/defaults.py; ``descriptor`` is TEST.NECK_FEAT. Without a ``prompt``, memory logits are empty.
 
     Reference: AG-VPReID 2025 challenge report, arXiv 2506.22843; TF-CLIP, AAAI 2024; docs/method.md sections 1 to 5.
     """
@@ -72,11 +76,8 @@ class XTFCLIP(nn.Module):
         self.neck_frame = make_neck(neck, D)
         self.classifier_image = make_classifier(D, num_classes, id_scale)
         self.classifier_projected = make_classifier(P, num_classes, id_scale)
-        temporal = self.classifier_image
-        if heads == "separate":
-            self.classifier_temporal = temporal = make_classifier(D, num_classes, id_scale)
-        # A list, which registers no modules: a shared matrix is stored, averaged and trained once.
-        self.classifiers = [self.classifier_image, self.classifier_projected, temporal]
+        # Without one, f_tmp has that of f_img.
+        self.classifier_temporal = make_classifier(D, num_classes, id_scale) if heads == "separate" else None
         self.descriptor = descriptor
         # Joins what the processes of a run computed from their slices of a training batch.
         self.gather_batch: Callable[..., tuple[Tensor, ...]] = ALONE.gather_batch
@@ -143,11 +144,11 @@ class XTFCLIP(nn.Module):
         f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
             f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
         )
-        classify_image, classify_projected, classify_temporal = self.classifiers
+        classify_temporal = self.classifier_image if self.classifier_temporal is None else self.classifier_temporal
         return TrainingOutput(
             id_logits=[
-                classify_image(self.neck_image(f_img)),
-                classify_projected(self.neck_projected(f_proj)),
+                self.classifier_image(self.neck_image(f_img)),
+                self.classifier_projected(self.neck_projected(f_proj)),
                 classify_temporal(self.neck_temporal(f_tmp)),
             ],
             frame_logits=classify_temporal(self.neck_frame(f_frames.flatten(0, 1))),

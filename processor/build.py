@@ -48,12 +48,20 @@ def make_training_state(cfg: CfgNode, dataset: DataSet, runtime: Runtime, resume
     logger.info("Parameters:\n%s\nLoss: %s", format_groups(cfg, model, criterion), criterion.formula())
     if not runtime.processes.is_main:  # the slices of a batch need different dropout masks
         torch.manual_seed(cfg.SOLVER.SEED + runtime.processes.rank)
-    memory = torch.empty(0, model.encoder.projected_width, device=runtime.device)
-    schedule, data_hash = make_schedule(cfg, optimizer), hash_tracklets(dataset.train)
-    words = [dataset.camera_words[camid] for camid in camids if dataset.camera_words]
-    describe_people = partial(build_memory, cfg, dataset, model, runtime, sampling="test")
-    parts = model, criterion, optimizer, schedule, runtime, memory, pids, camids, data_hash, describe_people
-    return TrainingState(cfg, *parts, camera_words=words)
+    return TrainingState(
+        cfg=cfg,
+        model=model,
+        criterion=criterion,
+        optimizer=optimizer,
+        schedule=make_schedule(cfg, optimizer),
+        runtime=runtime,
+        memory=torch.empty(0, model.encoder.projected_width, device=runtime.device),
+        pids=pids,
+        camids=camids,
+        data_hash=hash_tracklets(dataset.train),
+        describe_people=partial(build_memory, cfg, dataset, model, runtime, sampling="test"),
+        camera_words=[dataset.camera_words[camid] for camid in camids if dataset.camera_words],
+    )
 
 
 def build_memory(

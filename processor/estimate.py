@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
@@ -76,7 +76,9 @@ class FakeTraining(NamedTuple):
 
     def compute_loss(self) -> Tensor:
         """Augment the batch and return its total loss."""
-        clips = self.augment(self.clips, torch.Generator())
+        with unset_fake_temporarily():  # INPUT.LOW_RESOLUTION looks at what it draws, and keeps matrices
+            draws = self.augment.draw(self.clips.shape, torch.Generator())
+        clips = self.augment.apply(self.clips, *(part.to(self.clips.device) for part in draws))
         with self.runtime.autocast():
             return self.criterion(self.model(clips, self.labels, memory=self.memory), self.labels)["total"]
 

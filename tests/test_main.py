@@ -270,6 +270,18 @@ def test_an_ensemble_of_a_run_with_itself_ranks_as_the_run(trained):
     assert rows[:3] == rows[3:]
 
 
+def test_files_that_were_damaged_since_features_were_kept_are_named_as_the_reason(trained, other_run, said):
+    assert evaluate(*trained) == 0
+    for file in Path("data").glob("case1*/query/20/c4n0/*"):
+        file.unlink()
+        file.write_text("damaged")
+    assert evaluate(*trained, "TEST.ENSEMBLE", f"('{other_run}',)") == 1
+    assert (
+        "aerial to ground: query: files were damaged since features were kept: set TEST.KEEP_FEATURES False" in said()
+    )
+    assert evaluate(*trained, "TEST.ENSEMBLE", f"('{other_run}',)", "TEST.KEEP_FEATURES", False) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,4 +1,4 @@
-"""Retrieval metrics: CMC, mAP, mINP and mAP@k of a ranking by distance, by a named protocol.
+"""Retrieval metrics: CMC, mAP, mINP and mAP@20 of a ranking by distance, by a named protocol.
 
 The scores of a query need only the ranks of its true matches. Among equal distances, the rank of a query's first,
 second, ... true match is the mean of the best and the worst that it could have: where b entries are nearer, and m
@@ -23,7 +23,7 @@ from .distances import ALL, Distances, given_distances, sort_rows
 from .mistake import Mistake
 from .unknown import UNKNOWN
 
-TOP_K = 20  # of mAP@k: AG-VPReID's challenge scores 20
+TOP_K = 20  # ranks that mAP@20 looks at, the score of AG-VPReID's challenge
 # Matches of a query from which on its distances are sorted on the CPU. On an AMD EPYC, sorting 20,000 float32 numbers
 # takes 205 us, and counting those below a number and those above another 11 us.
 _MIN_SORTED = 16
@@ -98,10 +98,9 @@ class RankingResult:
     # Inverse negative penalty, (V,): the number of true matches over the rank of the last (Ye et al., "Deep Learning
     # for Person Re-identification: A Survey and Outlook", TPAMI 2021).
     inverse_penalties: np.ndarray
-    # AP@k, (V,): the sum of the precisions at true matches of ranks up to k, over their number or k if that is smaller.
-    precisions_at_k: np.ndarray
+    # AP@20, (V,): the sum of the precisions at true matches of ranks up to 20, over the smaller of their number and 20.
+    precisions_at_20: np.ndarray
     max_rank: int = 50  # R
-    k: int = TOP_K
 
     @property
     def cmc(self) -> np.ndarray:
@@ -119,8 +118,8 @@ class RankingResult:
         return float(self.inverse_penalties.mean())
 
     @property
-    def mAP_at_k(self) -> float:  # noqa: N802
-        return float(self.precisions_at_k.mean())
+    def mAP_at_20(self) -> float:  # noqa: N802
+        return float(self.precisions_at_20.mean())
 
     @property
     def num_valid_queries(self) -> int:
@@ -132,7 +131,7 @@ class RankingResult:
         return int((self.num_matches == 0).sum())
 
 
-_ARRAYS = [field.name for field in fields(RankingResult) if field.name not in ("max_rank", "k")]
+_ARRAYS = [field.name for field in fields(RankingResult) if field.name != "max_rank"]
 
 
 def evaluate_ranking(
@@ -143,15 +142,14 @@ def evaluate_ranking(
     g_camids: Ids,
     max_rank: int = 50,
     protocol: Protocol = CROSS_CAMERA,
-    k: int = TOP_K,
 ) -> RankingResult:
     """Rank the gallery for every query and score the ranking by a protocol.
 
     Distances are (Q, G); infinity is allowed, NaN is not. Identities and cameras are (Q,) or (G,); camera -1 is unknown
     and equals no camera, not even another unknown one. The CMC curve has ``max_rank`` values; where the gallery is
-    smaller, it keeps the last one. ``mAP_at_k`` looks at ``k`` ranks.
+    smaller, it keeps the last one.
     """
-    return require_match(score_queries(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, protocol, k), protocol)
+    return require_match(score_queries(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, protocol), protocol)
 
 
 def score_queries(
@@ -162,7 +160,6 @@ def score_queries(
     g_camids: Ids,
     max_rank: int = 50,
     protocol: Protocol = CROSS_CAMERA,
-    k: int = TOP_K,
     within: slice = ALL,
 ) -> RankingResult:
     """Score all queries, or those ``within``, as ``evaluate_ranking`` does; none need have a true match."""
@@ -183,7 +180,7 @@ def score_queries(
         below, up_to = _count_in_block(block, row, column, left_out)
         matches.append((row[~left_out] + rows.start - start, below, up_to))
     query, rank = _rank_ties(*(np.concatenate(parts) for parts in zip(*matches, strict=True)))
-    return _score_ranks(query, rank, stop - start, max_rank, protocol, k)
+    return _score_ranks(query, rank, stop - start, max_rank, protocol)
 
 
 def require_match(result: RankingResult, protocol: Protocol) -> RankingResult:
@@ -198,7 +195,7 @@ def require_match(result: RankingResult, protocol: Protocol) -> RankingResult:
 
 
 def merge_rankings(results: Sequence[RankingResult]) -> RankingResult:
-    """Join the queries of several results, at least one, in this order; all have one ``max_rank`` and one ``k``."""
+    """Join the queries of several results, at least one, in this order; all have one ``max_rank``."""
     arrays = {name: np.concatenate([getattr(result, name) for result in results]) for name in _ARRAYS}
     return replace(results[0], **arrays)  # type: ignore[arg-type]  # the names are those of arrays
 
@@ -266,7 +263,7 @@ def _rank_ties(query: np.ndarray, below: np.ndarray, up_to: np.ndarray) -> tuple
 
 
 def _score_ranks(
-    query: np.ndarray, rank: np.ndarray, num_queries: int, max_rank: int, protocol: Protocol, k: int
+    query: np.ndarray, rank: np.ndarray, num_queries: int, max_rank: int, protocol: Protocol
 ) -> RankingResult:
     """Score the ranks of all true matches, as ``_rank_ties`` returns them."""
     counts = np.bincount(query, minlength=num_queries)
@@ -274,7 +271,7 @@ def _score_ranks(
     matched = counts > 0
     number = np.arange(1, len(query) + 1) - (ends - counts)[query]  # 1, 2, ... within each query
     precision = number / rank
-    at_k = np.bincount(query, weights=precision * (rank <= k), minlength=num_queries) / np.clip(counts, 1, k)
+    at_20 = np.bincount(query, weights=precision * (rank <= TOP_K), minlength=num_queries) / np.clip(counts, 1, TOP_K)
     first_ranks, last_precisions = np.full(num_queries, np.inf), np.zeros(num_queries)
     first_ranks[matched] = rank[(ends - counts)[matched]]
     last_precisions[matched] = precision[(ends - 1)[matched]]
@@ -283,8 +280,8 @@ def _score_ranks(
         precision = (before + precision) / 2
     precisions = np.bincount(query, weights=precision, minlength=num_queries) / np.maximum(counts, 1)
     valid = np.ones_like(matched) if protocol.count_unmatched else matched
-    scores = precisions[valid], first_ranks[valid], last_precisions[valid], at_k[valid]
-    return RankingResult(counts, valid, *scores, max_rank, k)
+    scores = precisions[valid], first_ranks[valid], last_precisions[valid], at_20[valid]
+    return RankingResult(counts, valid, *scores, max_rank)
 
 
 def _check_ids(name: str, values: Ids, length: int) -> np.ndarray:

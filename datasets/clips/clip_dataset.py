@@ -21,8 +21,8 @@ from .decoding import decode_frame
 
 logger = logging.getLogger(__name__)
 
-NOT_REPLACED = -1  # in ``unreadable``: the frame was read
 FACT_DROPOUT = 0.1  # probability that training takes a fact of the capture for unknown (MODEL.VIEW_PROMPTS)
+NOT_REPLACED = -1  # in ``unreadable``: the frame was read
 NO_FRAME = -2  # in ``unreadable``: the tracklet has no readable frame, and the clip is black
 
 
@@ -38,10 +38,10 @@ class ClipRequest(NamedTuple):
 class TrackletClips(Dataset):
     """Clips of tracklets, decoded.
 
-    An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and ``camid``,
-    the 0-based training camera, both -1 when unknown, or with ``with_captures`` (4,) of the camera and
-    ``Tracklet.capture``; ``tracklet``, the index into ``tracklets``; and ``unreadable``,
-    (T,), int64: for each frame that could not be read its index in the tracklet, and -1 for all others.
+    An item is a dict of ``clips``, (T, C, H, W), uint8; ``label``, the training label of the person, and ``camid``, the
+    0-based training camera, both -1 when unknown; ``tracklet``, the index into ``tracklets``; and ``unreadable``, (T,),
+    int64: for each frame that could not be read its index in the tracklet, and -1 for all others. ``with_captures``
+    puts ``Tracklet.capture`` behind the camera in ``camid``, (4,).
 
     A frame that cannot be read is replaced by the nearest readable one of its tracklet, with one warning, which worker
     processes share. If no frame of a tracklet can be read, ``UnreadableFrameError`` is raised; with

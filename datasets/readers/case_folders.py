@@ -174,8 +174,7 @@ def _make_tracklets(
                 faults[check].append(text)
         elif seen_from == "aerial" and altitude == UNKNOWN:
             faults["altitude"].append(row.folder.path)
-        facts = (None if number == UNKNOWN else number for number in (altitude, day, angle))
-        metres, date, degrees = facts
+        metres, date, degrees = (None if number == UNKNOWN else number for number in (altitude, day, angle))
         pid, name, _ = row.folder
         tracklets.append(Tracklet(name, row.paths, pid, camid, seen_from, metres, attributes, date, degrees))
     for check in sorted(faults, key=list(CHECKS).index):

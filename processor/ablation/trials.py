@@ -30,6 +30,7 @@ BASE = "base"
 PLAN = "ablation.yml"  # in the output folder: what its runs were made by
 AFTER_TRAINING = (Role.FEATURES, Role.RANKING, Role.PLACE)
 LOG = "output.log"  # of a trial's commands
+OWN_KEYS = ("OUTPUT_DIR", "SOLVER.SEED", "DATASETS.EVAL_CASE")  # which its commands set
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,13 @@ class Variant:
     @property
     def is_trained(self) -> bool:
         """Whether its weights are its own; else no key of it changes what is trained."""
-        return self.name == BASE or any(KEYS[key].role not in AFTER_TRAINING for key in self.changes)
+        keys = [KEYS[key] for key in self.changes]
+        return self.name == BASE or any(key.role not in AFTER_TRAINING or key.reader == "training" for key in keys)
 
-    @property
-    def opts(self) -> list[str]:
-        """All keys and values, as words of a command line."""
-        return [str(word) for pair in {**self.shared, **self.changes}.items() for word in pair]
+    def opts(self, reader: str = "") -> list[str]:
+        """Return all keys and values, or those that only the command ``reader`` reads, as words of a command line."""
+        keys = {**self.shared, **self.changes}.items()
+        return [str(word) for pair in keys if not reader or KEYS[pair[0]].reader == reader for word in pair]
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,12 @@ class Trial:
 
     def commands(self) -> list[list[str]]:
         """Return the command lines that make it."""
-        opts = [*self.variant.opts, "SOLVER.SEED", str(self.seed)]
+        opts = [*self.variant.opts(), "SOLVER.SEED", str(self.seed)]
         run = self.folder if self.variant.is_trained else self.output / BASE / self.folder.name
         train, evaluate = ([sys.executable, str(ROOT / name)] for name in ("train_main.py", "eval_main.py"))
         train += ["--config_file", self.variant.config, "--output_dir", str(run), "--resume", *opts]
         evaluate += ["--output_dir", str(run), "--custom_output_dir", str(self.results)]
-        evaluate += ["--eval_case", "all", *(opts if not self.variant.is_trained else [])]
+        evaluate += ["--eval_case", "all", *(self.variant.opts("evaluation") if self.variant.is_trained else opts)]
         return [train, evaluate] if self.variant.is_trained else [evaluate]
 
 
@@ -115,8 +117,10 @@ def read_list(path: Path, opts: Sequence[str]) -> list[Variant]:
 
 
 def _check(variant: Variant, path: Path) -> None:
+    if own := [key for key in OWN_KEYS if key in {**variant.shared, **variant.changes}]:
+        raise Mistake(f"{path}, {variant.name}: every run has its own {', '.join(own)}: leave it out.")
     try:
-        get_cfg(variant.config, variant.opts)
+        get_cfg(variant.config, variant.opts())
     except Mistake as error:
         raise Mistake(f"{path}, {variant.name}: {error}") from error
 
@@ -151,15 +155,15 @@ def _keep_plan(variants: Sequence[Variant], path: Path) -> None:
 
 def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str]) -> list[Trial]:
     """Make trials, each by a thread that waits for its commands; returns those that failed."""
-    places: SimpleQueue[dict[str, str]] = SimpleQueue()  # environments of the jobs
+    environments: SimpleQueue[dict[str, str]] = SimpleQueue()  # one for each job; those of running jobs are out
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_jobs))}
     for job in range(num_jobs):
         card = {"CUDA_VISIBLE_DEVICES": cards[job % len(cards)]} if cards else {}
-        places.put({**threads, **os.environ, **card})
+        environments.put({**threads, **os.environ, **card})
     running: set[subprocess.Popen] = set()
     failed = []
     with ThreadPoolExecutor(num_jobs) as pool:
-        futures = {pool.submit(_make, trial, places, running): trial for trial in trials}
+        futures = {pool.submit(_make, trial, environments, running): trial for trial in trials}
         try:
             for future in track(as_completed(futures), "ablation", "run", total=len(futures)):
                 trial, log = futures[future], futures[future].folder / LOG
@@ -177,10 +181,10 @@ def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str
     return failed
 
 
-def _make(trial: Trial, places: "SimpleQueue[dict[str, str]]", running: set[subprocess.Popen]) -> int:
+def _make(trial: Trial, environments: "SimpleQueue[dict[str, str]]", running: set[subprocess.Popen]) -> int:
     """Run the commands of a trial; returns the status of the first that fails, or 0."""
     trial.folder.mkdir(parents=True, exist_ok=True)
-    environment = places.get()
+    environment = environments.get()
     logger.info("%s, seed %d: started, its log is %s", trial.variant.name, trial.seed, trial.folder / LOG)
     try:
         with (trial.folder / LOG).open("w", encoding="utf-8") as log:
@@ -193,4 +197,4 @@ def _make(trial: Trial, places: "SimpleQueue[dict[str, str]]", running: set[subp
                     return status
         return 0
     finally:
-        places.put(environment)
+        environments.put(environment)

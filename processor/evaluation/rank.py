@@ -1,6 +1,5 @@
 """Rank every direction visually and by what else is asked for, and score the rankings."""
 
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,8 +25,6 @@ from utils.reranking import find_neighbourhoods, re_ranked_distances
 from .cache import FeatureCache
 from .features import FeatureExtractor, FeatureSet
 from .results import ATTRIBUTES_ALONE, NO_MASK, PLAIN, RERANKED, CaseResult, Evaluation, Mask, Method, Ranking
-
-logger = logging.getLogger(__name__)
 
 SIDES = ("query", "gallery")
 Describe = Callable[[Case, str], FeatureSet]  # ``fetch_features`` of one run, with all but its last two arguments
@@ -95,7 +92,12 @@ def _join(own: FeatureSet, case: Case, side: str, others: Sequence[Describe]) ->
 
     Each is scaled to length 1 before. What is unreadable for one run is so for all: ``case`` has only the rest.
     """
-    parts = [F.normalize(each.features) for each in (own, *(describe(case, side) for describe in others))]
+    sets = own, *(describe(case, side) for describe in others)
+    if any(len(each.tracklets) < len(own.tracklets) for each in sets):  # which kept features do not know
+        raise Mistake(
+            f"{case.title}: {side}: files were damaged since features were kept: set TEST.KEEP_FEATURES False."
+        )
+    parts = [F.normalize(each.features) for each in sets]
     return replace(own, joined=torch.cat(parts, dim=1) / len(parts) ** 0.5)
 
 

@@ -59,7 +59,7 @@ def _score(method: Method, direction: str, protocol: str, ranking: RankingResult
         "protocol": protocol,
         "num_valid_queries": ranking.num_valid_queries,
         "num_queries_without_match": ranking.num_unmatched,
-        f"mAP@{ranking.k}": ranking.mAP_at_k,
+        "mAP@20": ranking.mAP_at_20,
         **mean_over_people(values, pids),
     }
 

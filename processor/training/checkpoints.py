@@ -138,8 +138,8 @@ def check_config(saved: str, cfg: CfgNode, path: Path, within_epoch: bool = Fals
         )
     if fixed := changed_keys(before, cfg, Role.NETWORK, Role.CLASSES):
         raise Mistake(
-            f"{path} cannot be resumed with {_list_changes(fixed)}: its weights would mean something else. Leave these "
-            f"keys as they are in {CONFIG_FILE}, or begin a new run in another --output_dir with MODEL.INIT_WEIGHT."
+            f"{path} cannot be resumed with {_list_changes(fixed)}: its weights or its optimiser would not fit. Leave "
+            f"these keys as they are in {CONFIG_FILE}, or begin a new run in another --output_dir by MODEL.INIT_WEIGHT."
         )
     if others := changed_keys(before, cfg, Role.TRAINING, Role.BATCHES):
         logger.warning("This run goes on with other keys, which may change its curve: %s", _list_changes(others))

@@ -114,6 +114,7 @@ class TrainingMonitor:
         if self._board is None:
             return
         shown = frames[:MAX_SAMPLES]
+        # A draw has a row for each clip or for each frame.
         clips = augment.apply(shown, *(part[: len(part) * len(shown) // len(frames)] for part in draws))
         pixels = augment.normalize.invert(clips[:, :MAX_SAMPLES]).clamp(0, 1).mul(255).byte().cpu()
         rows, columns, channels, height, width = pixels.shape
@@ -125,9 +126,9 @@ class TrainingMonitor:
     def send_measures(self, measured: Measured) -> None:
         """Send what a forward pass measured to the host, without waiting for it.
 
-        Terms that are only logged go with it, on CUDA only in the first step of a log period, as they take some dozens
-        of small kernels. So do in that step, on every device, the distances between clips: of their features, joined
-        and normalised as at test time.
+        Terms that are only logged take some dozens of small kernels: on CUDA they are computed in the first step of a
+        log period only. This step also sends the distances between clips, whose features are joined and normalised as
+        at test time.
         """
         values, output, labels = dict(measured.terms), measured.output, measured.labels
         self._epoch.clips += len(labels)

@@ -180,6 +180,7 @@ def test_words_become_the_type_of_the_default(key, text, value):
     ("opts", "message"),
     [
         # wrong types
+        (["TEST.ENSEMBLE", "logs/b"], r"TEST\.ENSEMBLE .* be of type tuple, such as \"\('a', 'b'\)\", got 'logs/b'"),
         (["SOLVER.SEED", "1.5"], r"SOLVER\.SEED \(command line\) must be of type int, got 1\.5"),
         (["DATASETS.NAMES", "('agvpreid', 'mars')"], r"DATASETS\.NAMES"),
         # unknown keys

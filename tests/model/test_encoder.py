@@ -92,6 +92,11 @@ def test_a_network_that_is_not_clips_is_refused(name):
         build_vit(name)
 
 
+def test_weights_that_timm_does_not_have_are_refused_with_those_that_it_has():
+    with pytest.raises(ValueError, match=r"MODEL\.NAME 'vit_pe_core_base_patch16_224\.facebook': .* has .*_224\.fb\."):
+        build_vit("vit_pe_core_base_patch16_224.facebook")
+
+
 @pytest.mark.parametrize(
     ("name", "quick_gelu"),
     [

@@ -303,6 +303,18 @@ def test_training_starts_from_another_runs_weights_which_may_lack_classifiers(mo
     assert started.classifier_image.weight.std() > 0  # it is drawn
 
 
+def test_training_may_add_ingredients_to_the_weights_that_it_starts_from(tiny_cfg, tmp_path, caplog):
+    """Evaluation may not, as untrained prompts would describe people."""
+    plain, path = make_model(tiny_cfg("LOSS.MEMORY", "proxies"), 3, 2), tmp_path / "a.pth"
+    torch.save(plain.state_dict(), path)
+    model = make_model(tiny_cfg("MODEL.INIT_WEIGHT", path, "MODEL.VIEW_PROMPTS", 2), 3, 2)
+    assert "skipped (not in the file): memory_weight, encoder.view_prompts.rows, memory_prompt." in caplog.text
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in plain.state_dict().items())
+    assert model.encoder.view_prompts.rows.std() > 0
+    with pytest.raises(ValueError, match=r"a\.pth does not fit this run: it lacks memory_weight, and"):
+        load_weights(model, path)
+
+
 ODD_TENSORS = {
     "of integers": (lambda value: value.long(), r" is .* of int64, expected .* of floats"),
     "not a number": (lambda value: value * torch.nan, " holds NaN or infinity"),

@@ -104,6 +104,13 @@ def test_the_peak_is_what_torch_allocates(tiny_cfg):
     assert measure_step(cfg, batch, SIZE).peak - clips.nbytes == pytest.approx(allocated, rel=0.01)
 
 
+def test_a_plan_leaves_nothing_fake_behind_for_the_training(tiny_cfg):
+    cfg = tiny_cfg("INPUT.LOW_RESOLUTION", 1.0, "INPUT.HUE_JITTER", 0.3, "INPUT.CHANGE_VIEWS", True)
+    assert measure_step(cfg, 4, SIZE).flops > measure_step(tiny_cfg(), 4, SIZE).flops  # products of matrices
+    clips = torch.zeros(4, cfg.INPUT.SEQ_LEN, 3, *cfg.INPUT.SIZE_TRAIN, dtype=torch.uint8)
+    assert type(make_train_transform(cfg)(clips, torch.Generator())) is torch.Tensor
+
+
 def test_the_tables_name_everything(tiny_cfg):
     """Two groups of two tracklets of each of six people, two people a batch: six steps an epoch."""
     cfg = tiny_cfg("MODEL.COMPILE", True, "SOLVER.STAGE2.EMA_DECAY", 0.9)  # the plan does not compile

@@ -23,11 +23,11 @@ def evaluate_features(query, gallery, *args, **options):
     return evaluate_ranking(squared_distances(query, gallery), *args, **options)
 
 
-def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, k=20):
+def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank):
     """The protocol by sorting, one query at a time: with true matches first among equals, with them last, and between.
 
     Returns:
-        For each query with a match its CMC curve, AP, trapezoidal AP, inverse negative penalty and AP@k.
+        For each query with a match its CMC curve, AP, trapezoidal AP, inverse negative penalty and AP@20.
     """
     scores = []
     for i in range(len(q_pids)):
@@ -43,9 +43,9 @@ def reference(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, k=20):
         precisions = [n / rank for n, rank in enumerate(hits, 1)]
         before = [(n - 1) / (rank - 1) if rank > 1 else 1.0 for n, rank in enumerate(hits, 1)]
         curve = [float(hits[0] <= rank) for rank in range(1, max_rank + 1)]
-        at_k = sum(p for p, rank in zip(precisions, hits, strict=True) if rank <= k) / min(len(hits), k)
+        at_20 = sum(p for p, rank in zip(precisions, hits, strict=True) if rank <= 20) / min(len(hits), 20)
         trapezoidal = (sum(precisions) + sum(before)) / 2 / len(hits)
-        scores.append((curve, sum(precisions) / len(hits), trapezoidal, len(hits) / hits[-1], at_k, hits[0]))
+        scores.append((curve, sum(precisions) / len(hits), trapezoidal, len(hits) / hits[-1], at_20, hits[0]))
     return [list(column) for column in zip(*scores, strict=True)] or [[]] * 6
 
 
@@ -77,12 +77,12 @@ def test_a_rank_among_equal_distances_is_the_mean_of_the_best_and_the_worst():
     assert far.first_ranks.tolist() == [1.5]
 
 
-def test_precision_at_k_of_hand_worked_cases():
-    # Matches at ranks 1, 3 and 4 of 4. AP@3 = (1 + 2/3) / 3; AP@1 = 1 / 1.
-    problem = np.arange(4.0)[None], [1], [1, 2, 1, 1], [0], [1] * 4
-    assert evaluate_ranking(*problem, k=3).mAP_at_k == pytest.approx((1 + 2 / 3) / 3)
-    assert evaluate_ranking(*problem, k=1).mAP_at_k == 1
-    assert evaluate_ranking(*problem).mAP_at_k == pytest.approx(evaluate_ranking(*problem).mAP)
+def test_precision_at_20_of_hand_worked_cases():
+    # Matches at ranks 1, 3 and 21; then 21 matches and another person at rank 2.
+    few, many = [1, 2, 1, *[2] * 17, 1], [1, 2, *[1] * 20]
+    few, many = (evaluate_ranking(np.arange(len(g))[None], [1], g, [0], [1] * len(g)) for g in (few, many))
+    assert few.mAP_at_20 == pytest.approx((1 + 2 / 3) / 3)
+    assert many.mAP_at_20 == pytest.approx((1 + sum((rank - 1) / rank for rank in range(3, 21))) / 20)
 
 
 @st.composite
@@ -97,24 +97,24 @@ def problems(draw):
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_agrees_with_the_obvious_reference(problem):
-    curves, precisions, trapezoidal, penalties, at_k, first_ranks = reference(*problem, max_rank=8, k=3)
+    curves, precisions, trapezoidal, penalties, at_20, first_ranks = reference(*problem, max_rank=8)
     if not precisions:
         with pytest.raises(ValueError, match="No query has a true match"):
             evaluate_ranking(*problem, max_rank=8)
         return
-    result = evaluate_ranking(*problem, max_rank=8, k=3)
+    result = evaluate_ranking(*problem, max_rank=8)
     np.testing.assert_allclose(result.average_precisions, precisions)
     np.testing.assert_allclose(result.cmc, np.mean(curves, axis=0))
     np.testing.assert_array_equal(result.first_ranks, first_ranks)
     assert (result.mAP, result.mINP) == pytest.approx((np.mean(precisions), np.mean(penalties)))
-    assert result.mAP_at_k == pytest.approx(np.mean(at_k))
+    assert result.mAP_at_20 == pytest.approx(np.mean(at_20))
     mars = evaluate_ranking(*problem, protocol=MARS_OFFICIAL)
     np.testing.assert_allclose(mars.average_precisions[mars.first_ranks < np.inf], trapezoidal)
 
 
 def assert_same_bits(one, other, queries=slice(None)):
     """Two results are equal to the last bit; ``queries`` orders the valid ones of the second."""
-    assert (one.mAP_at_k, one.num_valid_queries) == (other.mAP_at_k, other.num_valid_queries)
+    assert (one.mAP_at_20, one.num_valid_queries) == (other.mAP_at_20, other.num_valid_queries)
     for name in ("cmc", "average_precisions", "first_ranks"):
         part = slice(None) if name == "cmc" else queries
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[part])

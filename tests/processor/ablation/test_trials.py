@@ -42,6 +42,14 @@ def test_a_change_of_test_keys_takes_the_weights_of_the_base(variants, tmp_path)
     assert "TEST.NUM_CLIPS 4" in " ".join(evaluate)
 
 
+def test_other_weights_of_clip_are_trained_and_the_best_checkpoint_is_evaluated(tmp_path):
+    path = tmp_path / "list.yml"
+    path.write_text(LIST.replace("TEST.NUM_CLIPS: 4", "MODEL.PRETRAIN_PATH: demo/demo_encoder.safetensors"))
+    variant = read_list(path, ["TEST.WEIGHT", "best"])[-1]
+    assert variant.is_trained
+    assert Trial(variant, 0, tmp_path).commands()[1][-2:] == ["TEST.WEIGHT", "best"]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/ablation").glob("*.yml")), ids=lambda path: path.stem)
 def test_lists_that_we_ship_can_be_run(path, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -57,6 +65,7 @@ def test_lists_that_we_ship_can_be_run(path, monkeypatch):
         (("base:", "bass:"), "holds bass; a list has config, base and variants"),
         (("TEST.NUM_CLIPS", "TEST.NUM_CLIP"), "list.yml, four clips: Unknown config key TEST.NUM_CLIP"),
         (("four clips", "attention+pooling"), "'attention pooling' and 'attention.pooling' would share a folder"),
+        (("TEST.NUM_CLIPS: 4", "OUTPUT_DIR: a"), "four clips: every run has its own OUTPUT_DIR: leave it out"),
         (("{TEST.NUM_CLIPS: 4}", "4"), "'four clips' must be a mapping of config keys"),
         (("{MODEL.POOLING: mean}", "mean"), "base must be a mapping of config keys, got 'mean'"),
     ],

@@ -148,6 +148,7 @@ def test_weights_that_are_not_finite_are_not_saved(saved_twice, tmp_path):
     [
         (("MODEL.VIT.NUM_HEADS", 2), False, r"a\.pth cannot be resumed with MODEL\.VIT\.NUM_HEADS .*INIT_WEIGHT", ""),
         (("INPUT.PIXEL_MEAN", "(0.5, 0.5, 0.5)"), False, r"a\.pth cannot be resumed with INPUT\.PIXEL_MEAN ", ""),
+        (("MODEL.FREEZE_BLOCKS", 1), False, r"a\.pth cannot be resumed with MODEL\.FREEZE_BLOCKS 1 \(was 0\)", ""),
         (("SOLVER.STAGE2.IMS_PER_BATCH", 8), True, r"a\.pth is from within an epoch, .*PER_BATCH 8 \(was 4\)", ""),
         (("SOLVER.STAGE2.IMS_PER_BATCH", 8), False, "", "SOLVER.STAGE2.IMS_PER_BATCH 8 (was 4)"),
         (("SOLVER.MARGIN", 0.5), True, "", "SOLVER.MARGIN 0.5 (was 0.3)"),
