@@ -185,7 +185,8 @@ def bad_values(key: str) -> Iterator[str]:
         yield from ("1e999", "-1", "1" + "0" * 30, "many", "(1, 2)")
         yield from ("0",) if allowed.low > 0 else ()
     elif isinstance(default, tuple):
-        yield from ("5", "('a', 2)", "(nan, nan)")
+        yield from ("5", "(nan, nan)")
+        yield from ("('a', 2)",) if default or allowed else ()  # folders may be called so
         yield from ("(-1, -1)", "(1.5, 1e999)") if isinstance(allowed, Range) else ()
         yield from ("()",) if isinstance(allowed, Range) and key != "SOLVER.STAGE2.STEPS" else ()
     else:
