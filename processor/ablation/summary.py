@@ -71,8 +71,8 @@ def summarize(base: Sequence[Trial], own: Sequence[Trial]) -> Summary:
     if not done:
         return Summary(name, "-", 0, {}, {}, {})
     firsts, seconds = ([trial.results for trial in side] for side in zip(*done, strict=True))
-    runs = [_read_rows(folder) for folder in seconds]
-    method = next((method for method in runs[0] if method not in _read_rows(firsts[0])), str(VISUAL))
+    runs, of_base = [_read_rows(folder) for folder in seconds], _read_rows(firsts[0])
+    method = next((method for method in runs[0] if method not in of_base), str(VISUAL))
     scores = {measure: float(np.mean([run[method][measure] for run in runs])) for measure in MEASURES}
     differences = {}
     if own is not base:
