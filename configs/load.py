@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 CONFIG_FILE = "config.yml"
 # Its last checkpoint, and the one that validation chose.
 LAST_CHECKPOINT, BEST_CHECKPOINT = "checkpoint_last.pth", "checkpoint_best.pth"
+# Folder beside results, of the features that they were computed from.
+KEPT_FEATURES = "features"
 # Last line of CONFIG_FILE, which tells that a run wrote it.
 LAST_LINE = "# End of the configuration"
 MAX_LENGTH = 32 * 1024  # characters of a config; a dump of every key takes 3,000

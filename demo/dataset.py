@@ -59,6 +59,7 @@ class Preset:
     months: int = 1  # in which a tracklet is filmed: October, or October and November
     tracklets_per_view: int = 4
     frames: int = 8  # of each tracklet
+    test_frames: int | None = None  # of each tracklet of people who are not for training; None: as many
 
 
 def _harder(camera: Camera) -> Camera:
@@ -87,6 +88,7 @@ PRESETS = {
         months=2,
         tracklets_per_view=3,
         frames=4,
+        test_frames=16,  # so that the number of clips at test matters
     ),
 }
 
@@ -124,6 +126,7 @@ def _write_identity(root: Path, preset: Preset, seed: int, numbered: tuple[int, 
     pid, kind = numbered
     person, wardrobe = identity(seed, kind, pid), np.random.default_rng([seed, WARDROBE, kind, pid])
     other = person.redressed(wardrobe) if wardrobe.random() < preset.changed_share else person
+    num_frames = preset.frames if kind == TRAIN or preset.test_frames is None else preset.test_frames
     for view in SIDES:
         cameras = [camera for camera in preset.cameras if camera.view == view]
         for index in range(preset.tracklets_per_view if SPLITS[kind, view] else 0):
@@ -131,7 +134,7 @@ def _write_identity(root: Path, preset: Preset, seed: int, numbered: tuple[int, 
             camera = cameras[(pid + index) % len(cameras)]
             altitude = sample_altitude(camera, rng) if view == "aerial" else None
             month = 10 + int(wardrobe.integers(preset.months))
-            frames = render_tracklet(other if month > 10 else person, camera, preset.frames, rng, altitude)
+            frames = render_tracklet(other if month > 10 else person, camera, num_frames, rng, altitude)
             tracklet = f"{pid:04d}C{camera.camid}T{index + 1:03d}"
             first, *copies = [root / split / f"{pid:04d}" / tracklet for split in SPLITS[kind, view]]
             first.mkdir(parents=True)

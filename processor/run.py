@@ -11,7 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from configs import describe_differences, dump_config, warn_of_unread_keys
-from configs.load import CONFIG_FILE, LAST_CHECKPOINT
+from configs.load import CONFIG_FILE, KEPT_FEATURES, LAST_CHECKPOINT
 from datasets.build import choose_cases, make_dataset, make_test_loader, make_train_loader, make_train_transform
 from utils.commands import show
 from utils.files import lock_folder, write_text
@@ -93,9 +93,9 @@ def run_evaluation(cfg: CfgNode, results: str | None, opts: Sequence[str], confi
             dataset = trained.read_dataset(ensemble)
         cases, cameras = choose_cases(cfg, dataset), trained.cameras_for(dataset)
         make_loader = partial(make_test_loader, cfg, cameras=cameras, processes=processes)
-        cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / "features")
+        cache = make_feature_cache(cfg, trained.model, trained.runtime, cameras, folder / KEPT_FEATURES)
         extractor = make_extractor(cfg, trained.model, trained.runtime)
-        others = make_ensemble(ensemble, dataset, folder / "features")
+        others = make_ensemble(ensemble, dataset, folder / KEPT_FEATURES)
         evaluation = evaluate(extractor, cases, make_loader, make_ranking_options(cfg, trained), cache, others)
         choosers = (run.chosen_on for run in (trained, *ensemble) if run.trained_on == cfg.DATASETS.NAMES)
         evaluation = replace(evaluation, chosen_on=set(chain.from_iterable(choosers)))

@@ -12,8 +12,8 @@ reads is evaluated with the weights of the base.
 --output holds a folder for each variant and seed, a run with its results in it, and in the end ablation.txt,
 ablation.json and ablation.html: the differences to the base with one interval over people and seeds (as
 `python -m tools.results compare` computes them), what a variant costs, and its curves. A variant that adds a row to the
-results, such as TEST.RE_RANKING True, is compared by this row, others by 'visual only'. The same command goes on where
-it was stopped. A run that fails is named, and the others go on.
+results, such as TEST.RE_RANKING True, is compared by this row with 'visual only' of the base, others by the first row
+that they change. The same command goes on where it was stopped. A run that fails is named, and the others go on.
 """
 
 import argparse

@@ -32,10 +32,10 @@ class Summary:
     """What the seeds of a variant that are done say."""
 
     name: str
-    row: str  # of its results that is compared: the first that the base does not have, or else the visual one
+    row: str  # of its results that is compared
     num_runs: int
     scores: dict[str, float]  # of this row, 0..1, the mean over seeds, of all directions together
-    differences: dict[str, PairedDifference]  # to the base's visual row, by measure; empty for the base
+    differences: dict[str, PairedDifference]  # to the base's row of this name or else its visual one; by measure
     costs: dict[str, float]  # seconds of a step, peak memory, parameters; empty for one that is only evaluated
 
 
@@ -72,11 +72,13 @@ def summarize(base: Sequence[Trial], own: Sequence[Trial]) -> Summary:
         return Summary(name, "-", 0, {}, {}, {})
     firsts, seconds = ([trial.results for trial in side] for side in zip(*done, strict=True))
     runs, of_base = [_read_rows(folder) for folder in seconds], _read_rows(firsts[0])
-    method = next((method for method in runs[0] if method not in of_base), str(VISUAL))
+    added = [method for method in runs[0] if method not in of_base]
+    changed = [method for method in runs[0] if runs[0][method] != of_base.get(method)]  # the visual row, if it did
+    method = next(iter(added + changed), str(VISUAL))
     scores = {measure: float(np.mean([run[method][measure] for run in runs])) for measure in MEASURES}
     differences = {}
     if own is not base:
-        rows = compare_runs(read_pairs(firsts, seconds, (str(VISUAL), method))[0])
+        rows = compare_runs(read_pairs(firsts, seconds, (method if method in of_base else str(VISUAL), method))[0])
         differences = {row.measure: row.paired for row in rows if row.measure in MEASURES}  # the last are of all
     return Summary(name, tables.title_of(runs[0][method]), len(done), scores, differences, _measure_costs(own))
 

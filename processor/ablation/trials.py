@@ -3,11 +3,12 @@
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from configs import get_cfg
 from configs.defaults import KEYS, Role
 from configs.keys import leaves
-from configs.load import parse_yaml
+from configs.load import KEPT_FEATURES, parse_yaml
 from utils.files import lock_folder, write_text
 from utils.mistake import Mistake
 from utils.progress import track
@@ -73,6 +74,11 @@ class Trial:
         return self.output / self.variant.folder_name / f"seed-{self.seed}"
 
     @property
+    def base(self) -> "Trial":
+        """The base with this seed."""
+        return replace(self, variant=replace(self.variant, name=BASE, changes={}))
+
+    @property
     def results(self) -> Path:
         return self.folder / "results"
 
@@ -83,7 +89,7 @@ class Trial:
     def commands(self) -> list[list[str]]:
         """Return the command lines that make it."""
         opts = [*self.variant.opts(), "SOLVER.SEED", str(self.seed)]
-        run = self.folder if self.variant.is_trained else self.output / BASE / self.folder.name
+        run = self.folder if self.variant.is_trained else self.base.folder
         train, evaluate = ([sys.executable, str(ROOT / name)] for name in ("train_main.py", "eval_main.py"))
         train += ["--config_file", self.variant.config, "--output_dir", str(run), "--resume", *opts]
         evaluate += ["--output_dir", str(run), "--custom_output_dir", str(self.results)]
@@ -184,6 +190,8 @@ def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str
 def _make(trial: Trial, environments: "SimpleQueue[dict[str, str]]", running: set[subprocess.Popen]) -> int:
     """Run the commands of a trial; returns the status of the first that fails, or 0."""
     trial.folder.mkdir(parents=True, exist_ok=True)
+    if not trial.variant.is_trained and (kept := trial.base.results / KEPT_FEATURES).is_dir():
+        shutil.copytree(kept, trial.results / KEPT_FEATURES, dirs_exist_ok=True)  # those that serve are not made again
     environment = environments.get()
     logger.info("%s, seed %d: started, its log is %s", trial.variant.name, trial.seed, trial.folder / LOG)
     try:

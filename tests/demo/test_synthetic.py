@@ -56,18 +56,19 @@ def test_demo_is_drawn_as_in_earlier_versions(root: Path) -> None:
 
 
 def test_hard_preset_draws_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def paint(person: Person, *_: object) -> list[np.ndarray]:
-        return [np.full((16, 16, 3), np.multiply(person.upper.color, 255), np.uint8)]
+    def paint(person: Person, camera: object, num_frames: int, *_: object) -> list[np.ndarray]:
+        return [np.full((16, 16, 3), np.multiply(person.upper.color, 255), np.uint8)] * num_frames
 
     monkeypatch.setattr("demo.dataset.render_tracklet", paint)
     sharp = tuple(replace(camera, jpeg_quality=95) for camera in PRESETS["hard"].cameras)
-    few = replace(PRESETS["hard"], train_people=60, test_people=60, frames=1, cameras=sharp)
+    few = replace(PRESETS["hard"], train_people=60, test_people=60, frames=1, test_frames=2, cameras=sharp)
     render_dataset(tmp_path, few, num_workers=1)
     dataset = open_dataset("agvpreid", tmp_path)
     case1, case2 = dataset.cases.values()
     groups = dataset.train, case1.query, case1.gallery, case2.query, case2.gallery
     assert [len({tracklet.pid for tracklet in group}) for group in groups] == [60, 60, 60, 60, 100]
     assert [len(group) for group in groups] == [360, 180, 180, 180, 300]
+    assert [{len(tracklet.frame_paths) for tracklet in group} for group in groups] == [{1}, {2}, {2}, {2}, {2}]
     filmed = [*dataset.train, *case1.gallery, *case2.gallery]
     altitudes = Counter(tracklet.altitude for tracklet in filmed if tracklet.view == "aerial")
     assert (altitudes[80] + altitudes[120]) / altitudes.total() == pytest.approx(0.6, abs=0.08)

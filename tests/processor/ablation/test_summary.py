@@ -11,6 +11,11 @@ from processor.ablation.trials import Trial, Variant
 from processor.report.tables import MEASURES, SCORES
 
 
+@pytest.fixture(autouse=True)
+def without_weights(monkeypatch):
+    monkeypatch.setattr(summary, "read_checkpoint", lambda path: {"model": {}})
+
+
 def write(trial, precision, num_people=20, **others):
     """Write the results of one direction with a query of each person, all of about this average precision.
 
@@ -35,8 +40,7 @@ def write(trial, precision, num_people=20, **others):
     (trial.folder / "checkpoint_last.pth").touch()
 
 
-def test_a_variant_is_compared_by_the_seeds_that_are_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(summary, "read_checkpoint", lambda path: {"model": {}})
+def test_a_variant_is_compared_by_the_seeds_that_are_done(tmp_path):
     variants = [Variant("base", "configs/demo.yml", {}, {})]
     variants += [Variant(name, "configs/demo.yml", {}, {"MODEL.POOLING": "mean"}) for name in ("<better>", "absent")]
     for seed in range(2):
@@ -56,8 +60,7 @@ def test_a_variant_is_compared_by_the_seeds_that_are_done(tmp_path, monkeypatch)
     assert page.count("<svg") == 2
 
 
-def test_the_row_that_a_variant_adds_is_compared_with_the_visual_one_of_the_base(tmp_path, monkeypatch):
-    monkeypatch.setattr(summary, "read_checkpoint", lambda path: {"model": {}})
+def test_the_row_that_a_variant_adds_is_compared_with_the_visual_one_of_the_base(tmp_path):
     variants = [Variant("base", "configs/demo.yml", {}, {}), Variant("re-ranking", "", {}, {"TEST.RE_RANKING": True})]
     base, other = ([Trial(variant, 0, tmp_path)] for variant in variants)
     write(base[0], 0.5, masked=0.9)
@@ -68,8 +71,19 @@ def test_the_row_that_a_variant_adds_is_compared_with_the_visual_one_of_the_base
     assert summarize(base, base).row == "visual only"
 
 
-def test_intervals_without_ends_are_written_as_null(tmp_path, monkeypatch):
-    monkeypatch.setattr(summary, "read_checkpoint", lambda path: {"model": {}})
+def test_a_variant_that_leaves_the_visual_row_is_compared_by_the_first_that_it_changes(tmp_path):
+    variants = [Variant(name, "", {}, {"TEST.RE_RANKING_K1": 9}) for name in ("base", "other", "same")]
+    base, other, same = ([Trial(variant, 0, tmp_path)] for variant in variants)
+    write(base[0], 0.5, **{"re-ranked": 0.6, "masked": 0.8})
+    write(other[0], 0.5, **{"re-ranked": 0.55, "masked": 0.9})
+    write(same[0], 0.5, **{"re-ranked": 0.6, "masked": 0.8})
+    found = summarize(base, other)
+    assert found.row.startswith("re-ranked")
+    assert found.differences["mAP"].difference == pytest.approx(-0.05)
+    assert summarize(base, same).row == "visual only"
+
+
+def test_intervals_without_ends_are_written_as_null(tmp_path):
     variants = [Variant(name, "", {}, {"TEST.FLIP": False}) for name in ("base", "other")]
     for variant, precision in zip(variants, (0.5, 0.6), strict=True):
         write(Trial(variant, 0, tmp_path), precision, num_people=2)

@@ -85,7 +85,8 @@ def test_trials_go_on_where_they_were_stopped_and_a_failure_stops_no_other(varia
     script = (
         "import pathlib, sys; results, name, seed = sys.argv[1:]; "
         f"sys.exit('no weights') if name + seed == 'base0' and pathlib.Path({str(is_broken)!r}).exists() else 0; "
-        "path = pathlib.Path(results); path.mkdir(parents=True); (path / 'results.json').touch()"
+        "path = pathlib.Path(results); path.mkdir(parents=True, exist_ok=True); (path / 'results.json').touch(); "
+        "features = path / 'features'; features.mkdir(exist_ok=True); (features / name).touch()"
     )
     made = []
 
@@ -98,6 +99,8 @@ def test_trials_go_on_where_they_were_stopped_and_a_failure_stops_no_other(varia
     (failed,) = run_trials(variants, 2, output, num_jobs=2)
     assert (failed.variant.name, failed.seed, len(made)) == ("base", 0, 6)
     assert f"base, seed 0: failed ({failed.folder / LOG}): no weights" in caplog.text
+    reused = output / "four_clips/seed-1/results/features"
+    assert sorted(path.name for path in reused.iterdir()) == ["base", "four clips"]
     is_broken.unlink()
     made.clear()
     assert run_trials(variants, 2, output) == []
