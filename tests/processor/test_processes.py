@@ -15,7 +15,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "tests/processor/process_scenarios.py"
-LONG_MODELS = [pytest.param(model, marks=pytest.mark.slow) for model in ("tfclip", "frozen", "ingredients")]
+LONG_MODELS = [pytest.param(model, marks=pytest.mark.slow) for model in ("tfclip", "frozen", "ingredients", "siglip")]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def short(run_processes):
 
 @pytest.fixture(scope="module")
 def long(run_processes):
-    return run_processes("dropout,bf16,tfclip,frozen,ingredients")
+    return run_processes("dropout,bf16,tfclip,frozen,ingredients,siglip")
 
 
 @pytest.fixture
