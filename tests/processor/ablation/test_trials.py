@@ -6,6 +6,7 @@ import pytest
 
 from processor.ablation import trials
 from processor.ablation.trials import LOG, ROOT, Trial, read_list, run_trials
+from tools.ablate import parse_args
 
 LIST = """
 config: configs/demo.yml
@@ -48,6 +49,11 @@ def test_other_weights_of_clip_are_trained_and_the_best_checkpoint_is_evaluated(
     variant = read_list(path, ["TEST.WEIGHT", "best"])[-1]
     assert variant.is_trained
     assert Trial(variant, 0, tmp_path).commands()[1][-2:] == ["TEST.WEIGHT", "best"]
+
+
+def test_keys_may_follow_the_cards():
+    args = parse_args("list.yml --cards 0,1 DATASETS.ROOT_DIR data".split())
+    assert (args.cards, args.opts) == (["0", "1"], ["DATASETS.ROOT_DIR", "data"])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/ablation").glob("*.yml")), ids=lambda path: path.stem)
