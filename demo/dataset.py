@@ -59,7 +59,7 @@ class Preset:
     months: int = 1  # in which a tracklet is filmed: October, or October and November
     tracklets_per_view: int = 4
     frames: int = 8  # of each tracklet
-    test_frames: int | None = None  # of each tracklet of people who are not for training; None: as many
+    test_frames: int = 0  # of each tracklet of people who are not for training; 0: as many
 
 
 def _harder(camera: Camera) -> Camera:
@@ -126,7 +126,7 @@ def _write_identity(root: Path, preset: Preset, seed: int, numbered: tuple[int, 
     pid, kind = numbered
     person, wardrobe = identity(seed, kind, pid), np.random.default_rng([seed, WARDROBE, kind, pid])
     other = person.redressed(wardrobe) if wardrobe.random() < preset.changed_share else person
-    num_frames = preset.frames if kind == TRAIN or preset.test_frames is None else preset.test_frames
+    num_frames = preset.frames if kind == TRAIN else preset.test_frames or preset.frames
     for view in SIDES:
         cameras = [camera for camera in preset.cameras if camera.view == view]
         for index in range(preset.tracklets_per_view if SPLITS[kind, view] else 0):

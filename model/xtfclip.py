@@ -144,7 +144,7 @@ class XTFCLIP(nn.Module):
         f_img, f_proj, f_tmp, f_frames, memory_logits = self.gather_batch(
             f_img, f_proj, f_tmp, f_frames.unflatten(0, (-1, T)), memory_logits
         )
-        classify_temporal = self.classifier_image if self.classifier_temporal is None else self.classifier_temporal
+        classify_temporal = self.classifier_temporal or self.classifier_image
         return TrainingOutput(
             id_logits=[
                 self.classifier_image(self.neck_image(f_img)),

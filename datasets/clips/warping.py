@@ -4,7 +4,7 @@ All frames of a clip change alike, so that what moves in it is the person. Draws
 drawn is applied on the device of the clips.
 
 Reference:
-    Hue: SAS-VPReID, winner of VReID-XFD. Shifts, scales, perspective and rotation: STAR-CVI (docs/training.md).
+    Hue: SAS-VPReID, arXiv 2601.05535. Shifts, scales, perspective and rotation: STAR-CVI, github.com/O-VIGIA/SAR-ReID.
 """
 
 import math
@@ -22,7 +22,7 @@ HEIGHTS = (32, 96)  # pixels to which a resolution is lowered
 
 
 def draw_hues(num_clips: int, jitter: float, generator: torch.Generator) -> Tensor:
-    """Draw shifts of the hue, (B,), in turns of the colour wheel, within ``jitter``; most often half of them 0."""
+    """Draw shifts of the hue, (B,), at most ``jitter`` turns of the colour wheel; on average half of them are 0."""
     shift, chance = torch.rand(2, num_clips, generator=generator)
     return jitter * (2 * shift - 1) * (chance < HUE_PROBABILITY)
 
@@ -69,7 +69,7 @@ def change_view(x: Tensor, views: Tensor) -> Tensor:
 def draw_resolutions(
     num_clips: int, height: int, width: int, probability: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw by what rows, (B, H, H), and columns, (B, W, W), are mixed as in a lower resolution; most often by none."""
+    """Draw the matrices of ``lower_resolution``, of rows, (B, H, H), and columns, (B, W, W); many change nothing."""
     chosen, share = torch.rand(2, num_clips, generator=generator)
     low, high = (min(size, height) for size in HEIGHTS)
     heights = torch.where(chosen < probability, low + share * (high - low), torch.tensor(float(height))).round()

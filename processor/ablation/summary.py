@@ -96,14 +96,15 @@ def _measure_costs(trials: Sequence[Trial]) -> dict[str, float]:
     costs = {"s a step": float(seconds)}
     if "peak_gib" in history[-1]:
         costs["peak GiB"] = history[-1]["peak_gib"]
-    checkpoint = next(trial.folder / LAST_CHECKPOINT for trial in trials if (trial.folder / LAST_CHECKPOINT).is_file())
-    costs["million parameters"] = sum(value.numel() for value in read_checkpoint(checkpoint)["model"].values()) / 1e6
+    checkpoints = (trial.folder / LAST_CHECKPOINT for trial in trials)
+    if path := next(filter(Path.is_file, checkpoints), None):
+        costs["million parameters"] = sum(value.numel() for value in read_checkpoint(path)["model"].values()) / 1e6
     return costs
 
 
 def _average_histories(trials: Sequence[Trial]) -> list[Row]:
     """Average the rows of the trials' histories, epoch by epoch, as long as all have them."""
-    found = [read_history(trial.folder / HISTORY, finished_epochs=1_000_000) for trial in trials if trial.is_done]
+    found = [read_history(trial.folder / HISTORY) for trial in trials if trial.is_done]
     return [
         {name: float(np.mean([row[name] for row in rows])) for name in set.intersection(*map(set, rows))}
         for rows in zip(*filter(None, found), strict=False)

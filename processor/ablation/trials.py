@@ -92,9 +92,10 @@ class Trial:
         run = self.folder if self.variant.is_trained else self.base.folder
         train, evaluate = ([sys.executable, str(ROOT / name)] for name in ("train_main.py", "eval_main.py"))
         train += ["--config_file", self.variant.config, "--output_dir", str(run), "--resume", *opts]
-        evaluate += ["--output_dir", str(run), "--custom_output_dir", str(self.results)]
-        evaluate += ["--eval_case", "all", *(self.variant.opts("evaluation") if self.variant.is_trained else opts)]
-        return [train, evaluate] if self.variant.is_trained else [evaluate]
+        evaluate += ["--output_dir", str(run), "--custom_output_dir", str(self.results), "--eval_case", "all"]
+        if self.variant.is_trained:
+            return [train, [*evaluate, *self.variant.opts("evaluation")]]
+        return [[*evaluate, *opts]]
 
 
 def read_list(path: Path, opts: Sequence[str]) -> list[Variant]:
@@ -139,13 +140,11 @@ def run_trials(
     with lock_folder(output):
         _keep_plan(variants, output / PLAN)
         trials = [Trial(variant, seed, output) for seed in range(num_seeds) for variant in variants]
-        trained = [trial for trial in trials if trial.variant.is_trained]
-        others = [trial for trial in trials if not trial.variant.is_trained]  # they need the weights of the base
-        return [
-            trial
-            for part in (trained, others)
-            for trial in _run_in_parallel([trial for trial in part if not trial.is_done], num_jobs, cards)
-        ]
+        failed = []
+        for is_trained in (True, False):  # those that are not need the weights of the base
+            left = [each for each in trials if each.variant.is_trained == is_trained and not each.is_done]
+            failed += _run_in_parallel(left, num_jobs, cards)
+        return failed
 
 
 def _keep_plan(variants: Sequence[Variant], path: Path) -> None:

@@ -251,7 +251,7 @@ class TrainingMonitor:
         draw_curves(self.rows, self.output / CURVES)
 
 
-def read_history(path: Path, finished_epochs: int) -> list[Row]:
+def read_history(path: Path, finished_epochs: float = math.inf) -> list[Row]:
     """Read the rows of the first epochs of a history; later rows are of epochs that a resumed run repeats.
 
     The history of another run, of which no epoch counts, is set aside as ``history.csv.old``, and one that cannot be

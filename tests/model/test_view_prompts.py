@@ -58,7 +58,7 @@ def test_they_are_keys_and_values_but_no_queries():
     torch.testing.assert_close(actual, encoder.norm(x + block.mlp(block.norm2(x))))
 
 
-@pytest.mark.parametrize("opts", [(), EVA, ("MODEL.TUNING", "lora"), ("MODEL.GRADIENT_CHECKPOINTING", True)])
+@pytest.mark.parametrize("opts", [(), EVA, ("MODEL.TUNING", "lora")])
 def test_facts_change_descriptors_and_only_their_rows_learn(opts, tiny_cfg, clips):
     model = make_prompted(tiny_cfg, *opts)
     assert model.parameter_roles()["encoder.view_prompts.rows"].module == "new"

@@ -54,7 +54,7 @@ MODELS: dict[str, tuple[str | None, Sequence[str]]] = {
     "tfclip": (str(ROOT / "configs/tfclip_vit_b16_256x128.yml"), ()),
     "frozen": (None, FROZEN.split()),
     "ingredients": (None, INGREDIENTS.split()),
-    "siglip": (None, "MODEL.NAME vit_base_patch16_siglip_224 MODEL.VIT.PROJ_DIM 0".split()),
+    "siglip": (None, ("MODEL.NAME", "vit_base_patch16_siglip_224", "MODEL.VIT.PROJ_DIM", "0")),
 }
 
 
