@@ -52,7 +52,7 @@ def test_other_weights_of_clip_are_trained_and_the_best_checkpoint_is_evaluated(
 
 
 def test_keys_may_follow_the_cards():
-    args = parse_args("list.yml --cards 0,1 DATASETS.ROOT_DIR data".split())
+    args = parse_args(["list.yml", "--cards", "0,1", "DATASETS.ROOT_DIR", "data"])
     assert (args.cards, args.opts) == (["0", "1"], ["DATASETS.ROOT_DIR", "data"])
 
 
