@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--output", type=Path, help="folder of all runs; default: results/ablation/ and the list's name"
     )
     parser.add_argument("--jobs", type=at_least(1), default=1, help="runs at a time; they share the cores")
-    cards = "CUDA devices such as 0,1, of which each job gets one; default: any"
+    cards = "CUDA devices, such as 0,1, of which each job gets one; default: one for all"
     parser.add_argument("--cards", type=lambda text: text.split(","), default=[], help=cards)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_intermixed_args(argv)

@@ -51,6 +51,11 @@ def test_other_weights_of_clip_are_trained_and_the_best_checkpoint_is_evaluated(
     assert Trial(variant, 0, tmp_path).commands()[1][-2:] == ["TEST.WEIGHT", "best"]
 
 
+def test_keys_may_follow_the_cards():
+    args = parse_args(["list.yml", "--cards", "0,1", "DATASETS.ROOT_DIR", "data"])
+    assert (args.cards, args.opts) == (["0", "1"], ["DATASETS.ROOT_DIR", "data"])
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/ablation").glob("*.yml")), ids=lambda path: path.stem)
 def test_lists_that_we_ship_can_be_run(path, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -138,8 +143,3 @@ def test_a_recipe_that_was_edited_since_its_runs_is_refused(tmp_path, monkeypatc
     recipe.write_text("SOLVER.MARGIN: 0.4")
     with pytest.raises(ValueError, match="with other keys, of the list or in the recipe's file"):
         run_trials(read_list(path, []), 1, tmp_path)
-
-
-def test_cards_end_before_the_keys():
-    args = parse_args(["list.yml", "--cards", "0,1", "DATASETS.ROOT_DIR", "data"])
-    assert (args.cards, args.opts) == (["0", "1"], ["DATASETS.ROOT_DIR", "data"])
