@@ -50,11 +50,11 @@ def make_model(cfg: CfgNode, num_classes: int, num_cameras: int, pretrained: boo
         position_mode=cfg.MODEL.POSITION_RESIZE,
         num_prompts=cfg.MODEL.VIEW_PROMPTS,
     )
-    encoder.freeze(cfg.MODEL.FREEZE_BLOCKS, cfg.MODEL.FREEZE_EMBEDDINGS)
     encoder.grid_for(*cfg.INPUT.SIZE_TEST)  # refuses other sizes before the run starts
     if pretrained and cfg.MODEL.PRETRAIN_PATH:
         load_clip_weights(encoder, cfg.MODEL.PRETRAIN_PATH)
     add_tuning(encoder, cfg.MODEL.TUNING)
+    encoder.freeze(cfg.MODEL.FREEZE_BLOCKS, cfg.MODEL.FREEZE_EMBEDDINGS)
     model = XTFCLIP(
         encoder,
         num_classes=num_classes,

@@ -210,12 +210,16 @@ class ClipVideoEncoder(nn.Module):
         return roles
 
     def freeze(self, num_blocks: int, embeddings: bool = False) -> None:
-        """Freeze the first ``num_blocks`` blocks and, below them or if ``embeddings``, all of CLIP below the blocks."""
+        """Freeze the first ``num_blocks`` blocks and, below them or if ``embeddings``, all of CLIP below the blocks.
+
+        What ``model.tuning`` added to the blocks is frozen with them.
+        """
         depth = len(self.blocks)
         if num_blocks > depth:
             raise Mistake(f"MODEL.FREEZE_BLOCKS must be at most the {depth} blocks of the encoder, got {num_blocks}.")
+        blocks = tuple(f"blocks.{number}." for number in range(num_blocks))
         for name, role in self.parameter_roles().items():
-            if (num_blocks or embeddings) and role.height > depth - num_blocks:
+            if name.startswith(blocks) or ((num_blocks or embeddings) and role.height > depth):
                 self.get_parameter(name).requires_grad_(False)
 
     def grid_for(self, height: int, width: int) -> tuple[int, int]:

@@ -32,6 +32,13 @@ def test_they_start_without_effect_and_are_all_of_the_encoder_that_is_trained(ti
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_blocks_that_are_frozen_are_not_tuned(tiny_cfg, kind):
+    encoder = make_model(tiny_cfg("MODEL.TUNING", kind, "MODEL.FREEZE_BLOCKS", 1), 3, 2).encoder
+    tuned = {name.split(".")[1] for name, own in encoder.named_parameters() if own.requires_grad and "tuned_" in name}
+    assert tuned == {"1"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_tuning_goes_on_from_other_weights_and_is_never_left_out(tiny_cfg, clips, kind, tmp_path):
     model, tuned = make_model(tiny_cfg(), 3, 2).eval(), make_model(tiny_cfg("MODEL.TUNING", kind), 3, 2).eval()
     for own, name in ((model, "full.pth"), (tuned, "tuned.pth")):
