@@ -51,7 +51,8 @@ def add_tuning(encoder: ClipVideoEncoder, kind: str) -> None:
     for block in encoder.blocks:
         attention, mlp = cast(Attention, cast(Block, block).attn), cast(Block, block).mlp
         if kind == "lora":
-            if not isinstance(attention.qkv, nn.Linear):
+            # timm's attention with a bias of queries takes the matrix of ``qkv``, and never calls it.
+            if not isinstance(attention.qkv, nn.Linear) or getattr(attention, "q_bias", None) is not None:
                 raise Mistake("MODEL.TUNING lora needs one joint matrix of queries, keys and values: use adapter here.")
             attention.qkv = LowRankLinear(attention.qkv)
         else:

@@ -79,14 +79,14 @@ def export_run_as_onnx(opts: Sequence[str], path: Path, frames: Path | None, ops
     # A compiled block cannot be exported, and the network describes one clip of a tracklet.
     fixed = ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "fp32", "MODEL.COMPILE", "False", "TEST.NUM_CLIPS", "1"]
     run = open_run([*opts, *fixed])
+    weights = hash_weights(run.model)  # as in a feature file of the run: the features of both can be compared
     merge_tuning(run.model.encoder)
     describer, clips = TrackletDescriber(run), make_example_clips(run.cfg, frames)
     metadata = describe_weights(run) | {
         "inside": "scaling, normalisation and mirror images: frames are bytes, uint8",
         CLIP_SHAPE: json.dumps([run.cfg.INPUT.SEQ_LEN, *run.cfg.INPUT.SIZE_TEST]),
         CAMIDS: json.dumps(run.camera_words or run.camids),
-        # as in a feature file of the run: the features of both can be compared
-        "weights": hash_weights(run.model),
+        "weights": weights,
         "transform": descriptor_settings(run.cfg),
     }
     content = export_onnx(describer, clips, metadata, opset)

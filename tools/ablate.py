@@ -3,7 +3,7 @@
 examples:
   python -m tools.ablate configs/ablation/extras.yml --seeds 3
   python -m tools.ablate configs/ablation/testing.yml --seeds 3 --output results/testing DATASETS.ROOT_DIR data/bench
-  python -m tools.ablate configs/ablation/extras.yml --seeds 3 --jobs 2 --cards 0 1 DATASETS.ROOT_DIR /data/AG-VPReID
+  python -m tools.ablate configs/ablation/extras.yml --seeds 3 --jobs 2 --cards 0,1 DATASETS.ROOT_DIR /data/AG-VPReID
 
 The list is a YAML: `config` is the recipe's file, `base` (if there) what all runs share beside it, and `variants` the
 changes by name, each a mapping of config keys. KEY VALUE pairs are shared, too. A change of keys that only evaluation
@@ -34,7 +34,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--output", type=Path, help="folder of all runs; default: results/ablation/ and the list's name"
     )
     parser.add_argument("--jobs", type=at_least(1), default=1, help="runs at a time; they share the cores")
-    parser.add_argument("--cards", nargs="+", default=[], help="CUDA devices, of which each job gets one; default: any")
+    cards = "CUDA devices, such as 0,1, of which each job gets one; default: one for all"
+    parser.add_argument("--cards", type=lambda text: text.split(","), default=[], help=cards)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="any config key and its value")
     return parser.parse_intermixed_args(argv)
 

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     whole = at_least(1)
     add = parser.add_argument
     add("video", type=Path, metavar="VIDEO", help="the video, in any form that FFmpeg reads, or a folder of pictures")
-    add("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, see below")
+    add("boxes", type=Path, metavar="BOXES", help="the tracker's boxes, as above")
     add("--output", type=Path, required=True, metavar="FOLDER", help="for tracklets; pictures: FOLDER_contact_sheets")
     add("--name", default="", help="begins the names of tracklets; default: the video's name")
     add("--min_frames", type=whole, default=8, help="frames that a tracklet must have after --stride (%(default)s)")

@@ -1,5 +1,6 @@
 """Read a list of variants of a recipe, and train and evaluate each with several seeds, as commands of their own."""
 
+import hashlib
 import logging
 import os
 import re
@@ -14,13 +15,15 @@ from queue import SimpleQueue
 from typing import Any
 
 import yaml
+from yacs.config import CfgNode
 
-from configs import get_cfg
+from configs import describe_differences, get_cfg
+from configs.checks import seen_from
 from configs.defaults import KEYS, Role
 from configs.keys import leaves
 from configs.load import KEPT_FEATURES, parse_yaml
 from utils.files import lock_folder, write_text
-from utils.mistake import Mistake
+from utils.mistake import MissingFile, Mistake
 from utils.progress import track
 from utils.text import read_text
 
@@ -101,33 +104,38 @@ class Trial:
 def read_list(path: Path, opts: Sequence[str]) -> list[Variant]:
     """Read a list of variants, the base first; every one is checked as a configuration."""
     content = parse_yaml(read_text(path), str(path))
-    if strange := sorted(content.keys() - {"config", BASE, "variants"}):
+    if strange := sorted(map(str, content.keys() - {"config", BASE, "variants"})):
         raise Mistake(f"{path} holds {', '.join(strange)}; a list has config, base and variants.")
     base, own = content.get(BASE) or {}, content.get("variants") or {}
-    if not isinstance(content.get("config"), str) or not isinstance(own, dict) or not own:
+    recipe = content.get("config")
+    if not isinstance(recipe, str) or not isinstance(own, dict) or not own:
         raise Mistake(f"{path} must name the recipe's file as config, and at least one of the variants.")
+    if not os.path.isfile(recipe):
+        raise MissingFile(f"{path}: the recipe {recipe} (config) is not there{seen_from(recipe)}.")
     if not isinstance(base, dict):
         raise Mistake(f"{path}: {BASE} must be a mapping of config keys, got {base!r:.100}.")
-    get_cfg(content["config"], opts)  # refuses an odd number of words
+    get_cfg(recipe, opts)  # refuses an odd number of words
     shared = {**dict(leaves(base)), **dict(zip(opts[::2], opts[1::2], strict=True))}
-    variants = [Variant(BASE, content["config"], shared, {})]
+    variants = [Variant(BASE, recipe, shared, {})]
     for name, changes in own.items():
         if not isinstance(changes, dict) or not changes or name == BASE:
             raise Mistake(f"{path}: the variant {name!r} must be a mapping of config keys, and not called {BASE}.")
-        variant = Variant(str(name), content["config"], shared, dict(leaves(changes)))
+        variant = Variant(str(name), recipe, shared, dict(leaves(changes)))
         if twin := next((other for other in variants if other.folder_name == variant.folder_name), None):
             raise Mistake(f"{path}: {twin.name!r} and {variant.name!r} would share a folder: rename one of them.")
         variants.append(variant)
-    for variant in variants:
-        _check(variant, path)
+    first, *others = (_check(variant, path) for variant in variants)
+    for variant, cfg in zip(variants[1:], others, strict=True):
+        if cfg == first:
+            raise Mistake(f"{path}, {variant.name}: it changes nothing: the {BASE} has these values, too.")
     return variants
 
 
-def _check(variant: Variant, path: Path) -> None:
+def _check(variant: Variant, path: Path) -> CfgNode:
     if own := [key for key in OWN_KEYS if key in {**variant.shared, **variant.changes}]:
         raise Mistake(f"{path}, {variant.name}: every run has its own {', '.join(own)}: leave it out.")
     try:
-        get_cfg(variant.config, variant.opts())
+        return get_cfg(variant.config, variant.opts())
     except Mistake as error:
         raise Mistake(f"{path}, {variant.name}: {error}") from error
 
@@ -135,26 +143,37 @@ def _check(variant: Variant, path: Path) -> None:
 def run_trials(
     variants: Sequence[Variant], num_seeds: int, output: Path, num_jobs: int = 1, cards: Sequence[str] = ()
 ) -> list[Trial]:
-    """Make all trials that are not done, ``num_jobs`` at a time; returns those that failed, which the log names."""
+    """Make all trials that are not done, ``num_jobs`` at a time; returns those that failed, which the log names.
+
+    What takes the weights of the base is left out, and counts as failed, until the base with its seed is done: what a
+    training that failed has saved are weights, too.
+    """
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
         _keep_plan(variants, output / PLAN)
         trials = [Trial(variant, seed, output) for seed in range(num_seeds) for variant in variants]
-        failed = []
-        for is_trained in (True, False):  # those that are not need the weights of the base
-            left = [each for each in trials if each.variant.is_trained == is_trained and not each.is_done]
-            failed += _run_in_parallel(left, num_jobs, cards)
-        return failed
+        trials = [trial for trial in trials if not trial.is_done]
+        failed = _run_in_parallel([trial for trial in trials if trial.variant.is_trained], num_jobs, cards)
+        others = [trial for trial in trials if not trial.variant.is_trained]
+        for trial in (left_out := [trial for trial in others if not trial.base.is_done]):
+            logger.error("%s, seed %d: left out: it needs the %s with this seed", trial.variant.name, trial.seed, BASE)
+        return failed + left_out + _run_in_parallel([each for each in others if each.base.is_done], num_jobs, cards)
 
 
 def _keep_plan(variants: Sequence[Variant], path: Path) -> None:
     """Note what the runs of a folder are made by; Mistake: if it holds runs of the same names made otherwise."""
-    plan = {each.name: {"config": each.config, "keys": {**each.shared, **each.changes}} for each in variants}
+    roles = set(Role) - {Role.PLACE}
+    plan: dict[str, Any] = {}
+    for each in variants:
+        settings = describe_differences(get_cfg(each.config, each.opts()), *roles)  # the recipe's file may be edited
+        plan[each.name] = {"config": each.config, "keys": {**each.shared, **each.changes}}
+        plan[each.name] |= {"SHA-256 of the settings": hashlib.sha256(settings.encode()).hexdigest()}
     before: Mapping[str, Any] = parse_yaml(read_text(path), str(path)) if path.is_file() else {}
     plan = yaml.safe_load(yaml.safe_dump(plan))  # tuples become lists
     for name in plan.keys() & before.keys():
-        if plan[name] != before[name]:
-            raise Mistake(f"{path.parent} holds runs of {name!r} with other keys ({path}): name another --output.")
+        if {**plan[name], **before[name]} != plan[name]:
+            text = f"{path.parent} holds runs of {name!r} with other keys, of the list or in the recipe's file ({path})"
+            raise Mistake(f"{text}: name another --output.")
     write_text(yaml.safe_dump({**before, **plan}, sort_keys=False), path)
 
 

@@ -22,8 +22,8 @@ DOTS_PER_INCH = 200  # of the PNG files
 MAX_RANK = 20  # of the CMC curve
 LOWEST_RATE = 1e-5  # false-positive rates below it are drawn at it: a logarithmic axis has no zero
 # Colours that stand out from white and from near-black; lines differ in their dashes, too.
-COLOURS = ("#2f7de1", "#d9730d", "#1f9d63", "#a35be0")
-DASHES = ("-", "--", ":")  # as many as make every line of the first twelve another
+COLOURS = ("#2f7de1", "#d9730d", "#1f9d63", "#a35be0", "#808080")
+DASHES = ("-", "--", ":")  # as many as make every line of the first fifteen another
 INK = "#000001"  # becomes the colour of the page's text
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,

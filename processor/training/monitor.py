@@ -274,7 +274,7 @@ def read_history(path: Path, finished_epochs: float = math.inf) -> list[Row]:
 def draw_curves(rows: Sequence[Row], path: Path) -> None:
     """Draw the columns of a history over its epochs, as a PNG; a curve that no row has is left out."""
     figure = Figure(figsize=(14, 8))  # no pyplot: it needs no display and keeps no state
-    figure.subplots_adjust(0.04, 0.07, 0.84, 0.95, hspace=0.25, wspace=0.38)  # legends stand beside the axes
+    figure.subplots_adjust(0.06, 0.07, 0.84, 0.95, hspace=0.25, wspace=0.42)  # legends stand beside the axes
     for axes, (title, scale, names) in zip(figure.subplots(2, 2).flat, CHARTS, strict=True):
         for name in names:
             if points := [(row["epoch"], row[name]) for row in rows if name in row]:

@@ -14,6 +14,7 @@ from model.weights import load_clip_weights
 # The name, and the projected width of tiny weights: 0 where the family has no projection.
 FAMILIES = {
     "eva02_base_patch16_clip_224": 16,
+    "eva02_enormous_patch14_clip_224": 16,  # with a joint matrix that is not called
     "vit_pe_core_base_patch16_224": 16,
     "vit_pe_core_gigantic_patch14_448": 16,  # without class token
     "vit_base_patch16_dinov3": 0,

@@ -14,8 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import eval_main
+import processor.export
 from datasets.clips.decoding import decode_frame
 from model.weights import convert_checkpoint
+from processor.evaluation.cache import hash_weights
 from processor.evaluation.open_run import open_run
 from processor.export import TrackletDescriber, check_export
 from processor.exported_network import read_clip
@@ -78,6 +80,20 @@ def test_an_exported_network_ranks_as_evaluation_does(trained_run, network, tmp_
     assert np.abs(written.features - expected).max() < 2e-3
     extract_features.main([*run, "--tracklets", str(people), "--output", str(tmp_path / "of_run.npz")])
     require_comparable(written, "the network's", read_features(tmp_path / "of_run.npz"), "the run's")
+
+
+def test_features_of_a_network_with_merged_changes_can_be_compared_with_those_of_the_run(
+    trained_run, monkeypatch, tmp_path
+):
+    found = {}
+    monkeypatch.setattr(processor.export, "export_onnx", lambda *arguments: found.update(arguments[2]) or b"")
+    monkeypatch.setattr(processor.export, "check_export", lambda *arguments: 0.0)
+    words = ["--output_dir", str(trained_run.output), "--output", str(tmp_path / "a.onnx"), "MODEL.TUNING", "lora"]
+    seed = torch.random.get_rng_state()
+    export.main(["onnx", *words])
+    torch.random.set_rng_state(seed)  # what the checkpoint lacks is drawn
+    run = open_run(["OUTPUT_DIR", str(trained_run.output), "MODEL.TUNING", "lora"])
+    assert found["weights"] == hash_weights(run.model)
 
 
 def test_weights_go_out_and_come_back(trained_run, tmp_path, assert_same):
