@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NUM_BLOCKS = 9  # the lowest ones, in which VSLA-CLIP has its prompts
-NUM_VIEWS, NUM_ALTITUDES, NUM_ANGLES = 2, 18, 3  # each has a row for 'unknown' beside these
+NUM_VIEWS, NUM_ALTITUDES, NUM_ANGLES = 2, 18, 3
+NUM_ROWS = (NUM_VIEWS + 1, NUM_ALTITUDES + 1, NUM_ANGLES + 1)  # the first of each is for 'unknown'
 MAX_ALTITUDE, MAX_ANGLE = 120, 90  # metres and degrees where the highest of the equal bins ends
 PROMPT_STD = 0.02
 
@@ -24,8 +25,7 @@ class ViewPrompts(nn.Module):
 
     def __init__(self, num_tokens: int, depth: int, width: int):
         super().__init__()
-        num_rows = NUM_VIEWS + NUM_ALTITUDES + NUM_ANGLES + 3
-        self.rows = nn.Parameter(torch.empty(num_rows, min(depth, NUM_BLOCKS), num_tokens, width))
+        self.rows = nn.Parameter(torch.empty(sum(NUM_ROWS), min(depth, NUM_BLOCKS), num_tokens, width))
         nn.init.trunc_normal_(self.rows, std=PROMPT_STD)
 
     def forward(self, facts: Tensor, num_frames: int) -> tuple[Tensor, ...]:
@@ -37,8 +37,8 @@ class ViewPrompts(nn.Module):
         view, altitude, angle = facts.unbind(1)
         altitude = find_bin(altitude, MAX_ALTITUDE, NUM_ALTITUDES)
         angle = find_bin(angle, MAX_ANGLE, NUM_ANGLES)
-        first_altitude, first_angle = NUM_VIEWS + 1, NUM_VIEWS + NUM_ALTITUDES + 2  # the rows of unknown ones
-        rows = self.rows[view + 1] + self.rows[altitude + first_altitude + 1] + self.rows[angle + first_angle + 1]
+        of_views, of_altitudes, of_angles = self.rows.split(NUM_ROWS)
+        rows = of_views[view + 1] + of_altitudes[altitude + 1] + of_angles[angle + 1]
         return rows.unsqueeze(1).expand(-1, num_frames, -1, -1, -1).flatten(0, 1).unbind(1)
 
 

@@ -5,6 +5,7 @@ Random choices come from a CPU generator, so that a seed has the same effect on 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,20 @@ class Normalizer:
     def invert(self, x: torch.Tensor) -> torch.Tensor:
         """Turn normalised pixels, (..., C, H, W), back to the scale 0..1."""
         return x * self._std.to(x.device) + self._mean.to(x.device)
+
+
+class Draws(NamedTuple):
+    """Random choices for B clips, in G groups of frames that share theirs; what is switched off has no columns."""
+
+    flipped: torch.Tensor  # (B,), bool: whether a clip is mirrored
+    boxes: torch.Tensor  # to erase, (G, 4), int32: top, left, bottom, right, the last two exclusive; some are empty
+    colors: torch.Tensor  # that fill them, (G, 3), within 0..1
+    factors: torch.Tensor  # of brightness, contrast and saturation, (G, 3)
+    corners: torch.Tensor  # first row and column of the crops in the padded frames, (G, 2), int64
+    hues: torch.Tensor  # as ``warping`` draws them, and so are those below
+    views: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
 
 
 @dataclass
@@ -85,40 +100,36 @@ class Augmenter:
 
     def apply(self, clips: torch.Tensor, *draws: torch.Tensor) -> torch.Tensor:
         """Normalise clips as above and change them by what ``draw`` drew, on their device."""
-        flipped, boxes, colors, factors, corners, hues, views, rows_mixed, columns_mixed = draws
+        drawn = Draws(*draws)
         x = clips.float().div_(255)
         B, T, C, H, W = x.shape
-        G = len(boxes)
+        G = len(drawn.boxes)
         if self.low_resolution:
-            x = lower_resolution(x, rows_mixed, columns_mixed)
+            x = lower_resolution(x, drawn.rows, drawn.columns)
         if self.hue_jitter:
-            x = shift_hue(x, hues)
+            x = shift_hue(x, drawn.hues)
         x = x.view(G, -1, C, H, W)
         if self.color_jitter:
-            x = jitter_colors_(x, *factors.unbind(1))
+            x = jitter_colors_(x, *drawn.factors.unbind(1))
         x = self.normalize.standardize_(x)
         if self.padding:
-            x = shift_frames(x, self.padding, *corners.unbind(1))
+            x = shift_frames(x, self.padding, *drawn.corners.unbind(1))
         x = x.reshape(B, T, C, H, W)
         if self.change_views:
-            x = change_view(x, views)
-        x = torch.where(flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
-        top, left, bottom, right = boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
+            x = change_view(x, drawn.views)
+        x = torch.where(drawn.flipped.view(B, 1, 1, 1, 1), flip_clips(x), x)
+        top, left, bottom, right = drawn.boxes.view(B, G // B, 4, 1).unbind(dim=2)  # (B, T or 1, 1) each
         rows, columns = torch.arange(H, device=x.device), torch.arange(W, device=x.device)
         in_rows = (rows >= top) & (rows < bottom)  # (B, T or 1, H)
         in_columns = (columns >= left) & (columns < right)  # (B, T or 1, W)
         erased = in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)  # (B, T or 1, H, W)
-        fill = self.normalize.standardize_(colors.view(B, G // B, 3, 1, 1).clone())  # draws stay as they are
+        fill = self.normalize.standardize_(drawn.colors.view(B, G // B, 3, 1, 1).clone())  # draws stay as they are
         return torch.where(erased.unsqueeze(2), fill, x)
 
-    def draw(self, shape: Sequence[int], generator: torch.Generator, pinned: bool = False) -> list[torch.Tensor]:
-        """Draw the random choices for clips of a shape, (B, T, C, H, W), in G groups of frames that share theirs.
+    def draw(self, shape: Sequence[int], generator: torch.Generator, pinned: bool = False) -> Draws:
+        """Draw the random choices for clips of a shape, (B, T, C, H, W), but for what is switched off.
 
-        Returns whether a clip is mirrored, (B,), bool; boxes to erase, (G, 4), int32: top, left, bottom, right, the
-        last two exclusive, some of them empty; the colours that fill them, (G, 3), within 0..1; factors of brightness,
-        contrast and saturation, (G, 3); first row and column of the crops in the padded frames, (G, 2), int64; and of
-        each clip what ``datasets.clips.warping`` draws. What is switched off has no columns, and draws nothing. From
-        ``pinned`` memory they are copied to CUDA without a wait of the host.
+        From ``pinned`` memory they are copied to CUDA without a wait of the host.
         """
         num_clips, T, _, H, W = self.world_size * shape[0], *shape[1:]
         num_groups = num_clips if self.consistent else num_clips * T
@@ -130,16 +141,16 @@ class Augmenter:
             factors = 1 + self.color_jitter * (2 * torch.rand(3, num_groups, generator=generator) - 1)
         if self.padding:
             corners = torch.randint(2 * self.padding + 1, (2, num_groups), generator=generator)
-        of_clips = [torch.empty(num_clips, 0)] * 4
+        hues = views = rows = columns = torch.empty(num_clips, 0)
         if self.hue_jitter:
-            of_clips[0] = draw_hues(num_clips, self.hue_jitter, generator)
+            hues = draw_hues(num_clips, self.hue_jitter, generator)
         if self.change_views:
-            of_clips[1] = draw_views(num_clips, H, W, generator)
+            views = draw_views(num_clips, H, W, generator)
         if self.low_resolution:
-            of_clips[2:] = draw_resolutions(num_clips, H, W, self.low_resolution, generator)
-        draws = [flipped, boxes, colors.t(), factors.t(), corners.t(), *of_clips]
-        own = [each.chunk(self.world_size)[self.rank].contiguous() for each in draws]
-        return [each.pin_memory() for each in own] if pinned else own
+            rows, columns = draw_resolutions(num_clips, H, W, self.low_resolution, generator)
+        draws = [flipped, boxes, colors.t(), factors.t(), corners.t(), hues, views, rows, columns]
+        own = (each.chunk(self.world_size)[self.rank].contiguous() for each in draws)
+        return Draws(*(each.pin_memory() if pinned else each for each in own))
 
     def _draw_published(
         self, num_boxes: int, H: int, W: int, generator: torch.Generator
