@@ -191,10 +191,12 @@ def _run_in_parallel(trials: Sequence[Trial], num_jobs: int, cards: Sequence[str
         try:
             for future in track(as_completed(futures), "ablation", "run", total=len(futures)):
                 trial, log = futures[future], futures[future].folder / LOG
-                if future.result():
+                status = future.result()
+                if status or not trial.is_done:
                     failed.append(trial)
                     last = (read_text(log).strip().splitlines() or [""])[-1]
-                    logger.error("%s, seed %d: failed (%s): %s", trial.variant.name, trial.seed, log, last)
+                    reason = last if status else "it has no scores, as on a copy with masked test identities"
+                    logger.error("%s, seed %d: failed (%s): %s", trial.variant.name, trial.seed, log, reason)
                 else:
                     logger.info("%s, seed %d: done", trial.variant.name, trial.seed)
         except BaseException:  # a signal: start no others, and ask those that run to stop at a save point

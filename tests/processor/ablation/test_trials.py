@@ -143,3 +143,9 @@ def test_a_recipe_that_was_edited_since_its_runs_is_refused(tmp_path, monkeypatc
     recipe.write_text("SOLVER.MARGIN: 0.4")
     with pytest.raises(ValueError, match="with other keys, of the list or in the recipe's file"):
         run_trials(read_list(path, []), 1, tmp_path)
+
+
+def test_runs_without_scores_count_as_failed(variants, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(trials.Trial, "commands", lambda trial: [[sys.executable, "-c", "print('Written')"]])
+    assert len(run_trials(variants[:1], 1, tmp_path / "out")) == 1
+    assert "it has no scores, as on a copy with masked test identities" in caplog.text
