@@ -32,16 +32,16 @@ def track(
         yield from tqdm(iterable, desc=description, unit=unit, total=total, initial=done, leave=False)
         return
     start = logged = time.monotonic()
-    for number, item in enumerate(iterable):
+    for number, item in enumerate(iterable, 1):
+        yield item
         now = time.monotonic()
-        if number and now - logged >= LOG_INTERVAL:
+        if done + number != total and now - logged >= LOG_INTERVAL:
             logged = now
             if total:
                 left = format_duration((now - start) * (total - done - number) / number)
                 logger.info("%s: %d of %d, %s left", description, done + number, total, left)
             else:
                 logger.info("%s: %d", description, number)
-        yield item
 
 
 def format_duration(seconds: float) -> str:

@@ -34,7 +34,7 @@ def run(caplog, monkeypatch):
     [
         (range(7), 20, {}, ["CLIP memory: 3 of 7, 1 min 20 s left", "CLIP memory: 6 of 7, 20 s left"]),
         (range(50), 1, {}, []),
-        (iter(range(3)), 100, {}, ["CLIP memory: 1", "CLIP memory: 2"]),
+        (iter(range(3)), 100, {}, ["CLIP memory: 1", "CLIP memory: 2", "CLIP memory: 3"]),
         (iter(range(2)), 500, {"total": 2}, ["CLIP memory: 1 of 2, 8 min 20 s left"]),
         (range(2), 60, {"total": 12, "done": 10}, ["CLIP memory: 11 of 12, 1 min 0 s left"]),
     ],
