@@ -176,6 +176,10 @@ def load_trained(cfg: CfgNode, overrides: Sequence[str] | None = None, config_fi
                 if key.startswith("MODEL."):
                     message = "%s is %s here, but the checkpoint was trained with %s: such a network was never trained."
                     logger.warning(message, key, now, before)
+            for key, (before, now) in changed_keys(trained_cfg, cfg, Role.CLASSES).items():
+                if cfg.DATASETS.EVAL_SPLIT == "validation" and "VALIDATION" in key:
+                    message = "%s is %s here, but was %r in training: people who are scored may have been trained on."
+                    logger.warning(message, key, now, before)
     if cfg.TEST.AVERAGED_WEIGHTS:
         if "averaged" not in content:
             raise Mistake(f"{path} holds no averaged weights (SOLVER.STAGE2.EMA_DECAY): drop TEST.AVERAGED_WEIGHTS.")

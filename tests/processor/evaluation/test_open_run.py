@@ -144,6 +144,13 @@ def test_the_checkpoints_own_configuration_takes_the_place_of_the_given_one(cfg,
         assert "MODEL.POOLING is attention here, but the checkpoint was trained with mean" in caplog.text
 
 
+def test_validation_people_who_may_have_been_trained_on_are_named(cfg, caplog):
+    for fraction, split, number in ((0.5, "test", 0), (0.0, "validation", 0), (0.5, "validation", 1)):
+        caplog.clear()
+        load_trained(with_keys(cfg, "DATASETS.VALIDATION_FRACTION", fraction, "DATASETS.EVAL_SPLIT", split))
+        assert caplog.text.count("VALIDATION_FRACTION is 0.5 here, but was 0.0 in training: people") == number
+
+
 def test_an_edited_config_beside_the_checkpoint_has_no_effect_and_is_named(cfg, tmp_path, caplog):
     caplog.set_level("INFO")
     opts = ["OUTPUT_DIR", str(tmp_path), "TEST.NUM_CLIPS", "3"]
