@@ -15,8 +15,8 @@ class ViewPrompts(nn.Module):
     """Tokens among the keys and values of the lowest blocks; each is the sum of a row of view, altitude and angle.
 
     A prompt passes through its block's first norm and joint matrix as any token does, and is dropped behind the block.
-    All rows, those of 'unknown' too, start as truncated normal numbers; no start is without effect, as the softmax
-    gives every key a share.
+    Rows of views start as truncated normal numbers, those of altitudes and angles at 0: what training never saw adds
+    nothing.
 
     Reference:
         Zhang et al., "Cross-Platform Video Person ReID", ECCV 2024 (VSLA-CLIP: prompts by platform, behind the norm);
@@ -25,8 +25,8 @@ class ViewPrompts(nn.Module):
 
     def __init__(self, num_tokens: int, depth: int, width: int):
         super().__init__()
-        self.rows = nn.Parameter(torch.empty(sum(NUM_ROWS), min(depth, NUM_BLOCKS), num_tokens, width))
-        nn.init.trunc_normal_(self.rows, std=PROMPT_STD)
+        self.rows = nn.Parameter(torch.zeros(sum(NUM_ROWS), min(depth, NUM_BLOCKS), num_tokens, width))
+        nn.init.trunc_normal_(self.rows.data[: NUM_ROWS[0]], std=PROMPT_STD)
 
     def forward(self, facts: Tensor, num_frames: int) -> tuple[Tensor, ...]:
         """Return the prompts of each block for B clips of T frames, (B*T, tokens, D).

@@ -1,6 +1,5 @@
 """Read a list of variants of a recipe, and train and evaluate each with several seeds, as commands of their own."""
 
-import hashlib
 import logging
 import os
 import re
@@ -162,16 +161,10 @@ def run_trials(
 
 def _keep_plan(variants: Sequence[Variant], path: Path) -> None:
     """Note what the runs of a folder are made by; Mistake: if it holds runs of the same names made otherwise."""
-    roles = set(Role) - {Role.PLACE}
-    plan: dict[str, Any] = {}
-    for each in variants:
-        settings = describe_differences(get_cfg(each.config, each.opts()), *roles)  # the recipe's file may be edited
-        plan[each.name] = {"config": each.config, "keys": {**each.shared, **each.changes}}
-        plan[each.name] |= {"SHA-256 of the settings": hashlib.sha256(settings.encode()).hexdigest()}
+    plan = {each.name: describe_differences(get_cfg(each.config, each.opts())) for each in variants}
     before: Mapping[str, Any] = parse_yaml(read_text(path), str(path)) if path.is_file() else {}
-    plan = yaml.safe_load(yaml.safe_dump(plan))  # tuples become lists
     for name in plan.keys() & before.keys():
-        if {**plan[name], **before[name]} != plan[name]:
+        if plan[name] != before[name]:
             text = f"{path.parent} holds runs of {name!r} with other keys, of the list or in the recipe's file ({path})"
             raise Mistake(f"{text}: name another --output.")
     write_text(yaml.safe_dump({**before, **plan}, sort_keys=False), path)

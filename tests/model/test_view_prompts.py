@@ -30,6 +30,9 @@ def test_bins_hold_the_altitudes_and_angles_of_the_data_sets_apart():
 
 def test_every_fact_has_rows_of_its_own_and_every_block_too():
     prompts = ViewPrompts(2, 12, 8)
+    low, high = prompts(torch.tensor([[1, 20, 30], [1, 60, -1]]), 1)[0]
+    assert torch.equal(low, high)  # before training, only the view is known
+    assert low.std() > 0
     assert prompts.rows.shape == (3 + 19 + 4, NUM_BLOCKS, 2, 8)
     with torch.no_grad():
         prompts.rows.copy_(torch.arange(26.0).view(-1, 1, 1, 1).expand_as(prompts.rows))
