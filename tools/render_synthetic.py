@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     count("--test_people", type=at_least(0), help="identities in query and gallery of both cases")
     count("--tracklets_per_view", type=at_least(1), help="aerial tracklets, and as many ground ones, of each")
     count("--frames", type=at_least(1), help="frames of each tracklet")
-    count("--test_frames", type=at_least(1), help="frames of each of test people, if other")
+    count("--test_frames", type=at_least(1), help="frames of each tracklet of people not in train/")
     add("--workers", type=at_least(1, MAX_WORKERS), default=2, help=f"processes that render, at most {MAX_WORKERS}")
     add("--force", action="store_true", help="replace the data set that this command wrote there before, and no others")
     picture = "instead, draw people, a row each: ground views, aerial ones (15, 30, 80, 120 m), and a description"

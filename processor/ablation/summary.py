@@ -72,9 +72,9 @@ def summarize(base: Sequence[Trial], own: Sequence[Trial]) -> Summary:
         return Summary(name, "-", 0, {}, {}, {})
     firsts, seconds = ([trial.results for trial in side] for side in zip(*done, strict=True))
     runs, of_base = [_read_rows(folder) for folder in seconds], _read_rows(firsts[0])
-    added = [method for method in runs[0] if method not in of_base]
-    changed = [method for method in runs[0] if runs[0][method] != of_base.get(method)]  # the visual row, if it did
-    method = next(iter(added + changed), str(VISUAL))
+    changed = [method for method in runs[0] if runs[0][method] != of_base.get(method)]
+    added = [method for method in changed if method not in of_base]
+    method = next(iter(added or changed), str(VISUAL))
     scores = {measure: float(np.mean([run[method][measure] for run in runs])) for measure in MEASURES}
     differences = {}
     if own is not base:

@@ -154,7 +154,8 @@ def run_trials(
         trials = [trial for trial in trials if not trial.is_done]
         failed = _run_in_parallel([trial for trial in trials if trial.variant.is_trained], num_jobs, cards)
         others = [trial for trial in trials if not trial.variant.is_trained]
-        for trial in (left_out := [trial for trial in others if not trial.base.is_done]):
+        left_out = [trial for trial in others if not trial.base.is_done]
+        for trial in left_out:
             logger.error("%s, seed %d: left out: it needs the %s with this seed", trial.variant.name, trial.seed, BASE)
         return failed + left_out + _run_in_parallel([each for each in others if each.base.is_done], num_jobs, cards)
 
